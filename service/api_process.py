@@ -1,0 +1,61 @@
+"""The API process: uvicorn over the app, with the shared state proven first."""
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+from service import __version__
+from service.app import create_app
+from service.config import Settings
+from service.errors import StartupRefused
+from service.identity.tokens import TokenVerifier
+from service.routers.resources import Resources
+from service.startup import SharedState, open_state
+
+
+async def run_api(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupRefused."""
+    listener = _bind(settings)
+    state = await open_state(settings)
+    try:
+        config = uvicorn.Config(
+            create_app(resources(settings, state)),
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=10,
+            server_header=False,
+        )
+        await uvicorn.Server(config).serve(sockets=[listener])
+    finally:
+        with suppress(Exception):
+            await asyncio.shield(state.close())
+
+
+def resources(settings: Settings, state: SharedState) -> Resources:
+    """What the routers get."""
+    return Resources(
+        database=state.database,
+        objects=state.objects,
+        verifier=TokenVerifier(settings.identity, state.local_secret),
+        version=__version__,
+        ollama_host=settings.process.ollama_host,
+        http=settings.http,
+        limits=settings.limits,
+    )
+
+
+def _bind(settings: Settings) -> socket.socket:
+    host, port = settings.process.host, settings.process.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartupRefused(f"PORT: {host}:{port} cannot be bound ({os.strerror(error.errno or 0)})") from error
+    listener.set_inheritable(False)
+    return listener

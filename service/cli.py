@@ -1,0 +1,187 @@
+"""The `reelmill` command. Each command loads the settings, hands over, and turns errors into exit codes."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+
+from service import __version__, config
+from service.errors import StartupRefused
+
+app = typer.Typer(
+    name="reelmill",
+    help="Camera frames and source videos in S3/MinIO to videos, as fast as the machine allows.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 75 service unavailable, 77 not permitted, 78 configuration.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+errors = Console(stderr=True)
+
+FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, 78
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Errors that a user can mend end as one line on stderr and a documented exit code."""
+    from service.http_client import Refused
+    from service.render_client import RenderEnded
+    from service.up import ChildEnded
+
+    try:
+        yield
+    except StartupRefused as refusal:
+        _leave(str(refusal), CONFIGURATION)
+    except Refused as refusal:
+        _leave(str(refusal), NOT_PERMITTED if refusal.status in (401, 403) else FAILED)
+    except RenderEnded as ended:
+        _leave(str(ended), FAILED)
+    except ChildEnded as ended:
+        _leave(str(ended), ended.code)
+    except httpx.TransportError as error:
+        _leave(f"the service cannot be reached ({type(error).__name__}): is it running, is REELMILL_URL right?", UNAVAILABLE)
+
+
+def _leave(reason: str, code: int) -> None:
+    errors.print(f"reelmill: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def up() -> None:
+    """Everything on one machine: API and worker, with whatever the environment does not name embedded."""
+    from service.local_token import local_token
+    from service.up import machine
+
+    with exit_codes():
+        settings = config.load()
+        with machine(settings) as running:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: running.stopping.set())
+            print(f"API     {running.url}\ndocs    {running.url}/docs", flush=True)
+            print(f"token   {local_token(settings, 'operator', ('admin',), timedelta(days=1))}", flush=True)
+            running.watch()
+
+
+@app.command()
+def api() -> None:
+    """The HTTP API alone."""
+    from service.api_process import run_api
+    from service.telemetry import logging
+
+    with exit_codes():
+        settings = config.load()
+        logging.configure(settings.logging.level)
+        _run(run_api(settings))
+
+
+@app.command()
+def worker() -> None:
+    """A worker: a supervisor and its slot processes."""
+    from service.telemetry import logging
+    from service.worker_app import run_worker
+
+    with exit_codes():
+        settings = config.load()
+        logging.configure(settings.logging.level)
+        _run(run_worker(settings))
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from service.startup import open_database
+
+    with exit_codes():
+        embedded, _ = _run(open_database(config.load()))
+        if embedded is not None:
+            embedded.stop()
+        print("the database has the newest schema")
+
+
+@app.command()
+def token(
+    sub: Annotated[str, typer.Option(help="who the token is for")],
+    scope: Annotated[str, typer.Option(help="space-separated scopes")] = "catalog:read videos:read",
+    ttl: Annotated[str, typer.Option(help="life time: 30m, 12h, 7d")] = "1h",
+) -> None:
+    """Mint a token with the local secret; it is printed alone on the last line."""
+    from service.local_token import duration, local_token
+
+    with exit_codes():
+        print(local_token(config.load(), sub, tuple(scope.split()), duration(ttl)))
+
+
+@app.command()
+def ingest(
+    folder: Annotated[Path, typer.Argument(help="folder with the frames or source videos")],
+    experiment: Annotated[str, typer.Option(help="experiment name; made when missing")],
+    dataset: Annotated[str, typer.Option(help="dataset name; made when missing")] = "frames",
+    kind: Annotated[str, typer.Option(help="frames or video")] = "frames",
+) -> None:
+    """Upload a folder and register it; run again after an interruption, it goes on where it stopped."""
+    from service.ingest_command import ingest_folder
+
+    with exit_codes():
+        _run(ingest_folder(config.load(), folder, (experiment, dataset), kind))
+
+
+@app.command()
+def render(
+    experiment: Annotated[str, typer.Option(help="experiment name or id")],
+    decimation: Annotated[int, typer.Option(help="keep one frame in N")] = 1,
+    fps: Annotated[float, typer.Option(help="output frames per second")] = 30,
+    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the MP4")] = Path("out.mp4"),
+    option: Annotated[list[str] | None, typer.Option(help="any other request field, as name=value")] = None,
+) -> None:
+    """Render an experiment with live progress, fetch the MP4, print the receipt's summary."""
+    from service.render_client import render_to_file, request_fields
+
+    with exit_codes():
+        fields: dict[str, Any] = {"decimation_factor": decimation, "fps": fps} | request_fields(option or [])
+        _run(render_to_file(config.load(), experiment, fields, output))
+
+
+@app.command()
+def demo(output: Annotated[Path, typer.Option(help="folder for the MP4")] = Path("demo")) -> None:
+    """A small camera sequence through the whole service, on free ports, in a home of its own."""
+    from service.demo import run_demo
+
+    with exit_codes():
+        run_demo(output)
+
+
+@app.command()
+def doctor() -> None:
+    """Check what this machine and environment can do, and say what to mend."""
+    from service.doctor import examine
+
+    raise typer.Exit(_run(examine()))
+
+
+def _run(work: Any) -> Any:
+    """asyncio.run on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+def main() -> None:
+    app(prog_name="reelmill" if not sys.argv[0].endswith("__main__.py") else "python -m service")

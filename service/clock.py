@@ -1,0 +1,7 @@
+"""The wall clock, in UTC."""
+
+from datetime import UTC, datetime
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

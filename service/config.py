@@ -1,0 +1,79 @@
+"""The whole configuration: one frozen settings class per area, the environment read once."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import StartupRefused
+from service.identity.settings import IdentitySettings
+from service.plan.limits import RenderLimits
+from service.routers.resources import HttpSettings
+from service.store.database import DatabaseSettings
+from service.store.object_settings import ObjectSettings
+from service.telemetry.logging import LoggingSettings
+from service.worker.settings import WorkerSettings
+
+
+def _data_home() -> Path:
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "reelmill"
+
+
+class ProcessSettings(BaseSettings):
+    """Where this process listens and keeps its state."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    host: str = Field(default="127.0.0.1", validation_alias="HOST", description="bind address")
+    port: int = Field(default=5003, ge=0, le=65535, validation_alias="PORT", description="bind port; 0 takes a free one")
+    home: Path = Field(
+        default_factory=_data_home,
+        validation_alias="REELMILL_HOME",
+        description="state of the embedded services; unset: a per-user data folder",
+    )
+    ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent")
+
+
+class ClientSettings(BaseSettings):
+    """How the commands that talk to a running service find it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    url: str | None = Field(default=None, validation_alias="REELMILL_URL", description="service to talk to; unset: the local one")
+    token: str | None = Field(
+        default=None, validation_alias="REELMILL_TOKEN", description="bearer token; unset: one made with the local secret"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an operator can set."""
+
+    process: ProcessSettings
+    http: HttpSettings
+    database: DatabaseSettings
+    objects: ObjectSettings
+    identity: IdentitySettings
+    limits: RenderLimits
+    worker: WorkerSettings
+    logging: LoggingSettings
+    client: ClientSettings
+
+
+def load() -> Settings:
+    """Read the environment. Raises StartupRefused with the variable and the reason, never the value."""
+    try:
+        return Settings(
+            ProcessSettings(),
+            HttpSettings(),
+            DatabaseSettings(),
+            ObjectSettings(),
+            IdentitySettings(),
+            RenderLimits(),
+            WorkerSettings(),
+            LoggingSettings(),
+            ClientSettings(),
+        )
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise StartupRefused(f"{first['loc'][0]}: {first['msg']}") from error

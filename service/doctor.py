@@ -1,0 +1,74 @@
+"""`reelmill doctor`: what this machine and this environment can do, and what to mend."""
+
+import asyncio
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+
+from rich.console import Console
+
+from service import __version__, config
+from service.config import Settings
+from service.errors import StartupRefused
+from service.startup import open_database, open_objects
+
+console = Console(soft_wrap=True, highlight=False)
+Check = Callable[[Settings], Awaitable[str]]
+
+
+async def examine() -> int:
+    """Print one line a check; the exit code is 78 when the service could not start here, else 0."""
+    console.print(f"reelmill {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", markup=False)
+    try:
+        settings = config.load()
+    except StartupRefused as refusal:
+        return _told("settings", str(refusal), good=False)
+    checks: list[tuple[str, Check]] = [
+        ("database", _database),
+        ("object store", _objects),
+        ("encoders", _encoders),
+        ("cuda", _cuda),
+    ]
+    return max([await _run(name, check, settings) for name, check in checks])
+
+
+async def _run(name: str, check: Check, settings: Settings) -> int:
+    try:
+        return _told(name, await check(settings), good=True)
+    except StartupRefused as refusal:
+        return _told(name, str(refusal), good=False)
+
+
+def _told(name: str, text: str, *, good: bool) -> int:
+    console.print(f"{'ok  ' if good else 'FAIL'} {name:13} {text}", style=None if good else "red", markup=False)
+    return 0 if good else 78
+
+
+async def _database(settings: Settings) -> str:
+    embedded, _ = await open_database(settings)
+    if embedded is None:
+        return "DATABASE_URL answers and has the newest schema"
+    await asyncio.to_thread(embedded.stop)
+    return f"embedded PostgreSQL starts in {settings.process.home}"
+
+
+async def _objects(settings: Settings) -> str:
+    objects = await open_objects(settings)
+    await objects.close()
+    return settings.objects.endpoint or f"files in {settings.process.home}"
+
+
+async def _encoders(_settings: Settings) -> str:
+    """In a process of its own, as everything that loads a codec."""
+    script = "import av; print(av.ffmpeg_version_info, *(c for c in ('libx264', 'libsvtav1') if c in av.codecs_available))"
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True)
+    words = done.stdout.split()
+    if done.returncode or len(words) < 3:
+        raise StartupRefused("libx264 or libsvtav1 cannot be loaded: install the package again")
+    return f"FFmpeg {words[0]} with {', '.join(words[1:])}"
+
+
+async def _cuda(_settings: Settings) -> str:
+    return "not used by this version: every stage runs on the CPU"

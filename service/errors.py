@@ -1,0 +1,70 @@
+"""Named errors: each carries the HTTP status and the public text that one handler renders."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One offending place: a JSON pointer into the body, a query parameter, or a header."""
+
+    detail: str
+    code: str
+    pointer: str | None = None
+    parameter: str | None = None
+    header: str | None = None
+
+
+@dataclass(eq=False)
+class ReelmillError(Exception):
+    """Base of all errors that a caller may read; `detail` is public and says what to do next."""
+
+    detail: str
+    errors: tuple[FieldProblem, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    status = 500
+    slug = "internal-error"
+    title = "Internal server error"
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class Invalid(ReelmillError):
+    status, slug, title = 422, "validation-error", "The request is not valid"
+
+
+class Unauthenticated(ReelmillError):
+    status, slug, title = 401, "unauthenticated", "Authentication is required"
+
+
+class Forbidden(ReelmillError):
+    status, slug, title = 403, "forbidden", "Permission denied"
+
+
+class NotFound(ReelmillError):
+    status, slug, title = 404, "not-found", "Not found"
+
+
+class Conflict(ReelmillError):
+    status, slug, title = 409, "conflict", "The request conflicts with the current state"
+
+
+class RangeNotSatisfiable(ReelmillError):
+    status, slug, title = 416, "range-not-satisfiable", "Range not satisfiable"
+
+
+class TooManyRequests(ReelmillError):
+    status, slug, title = 429, "too-many-requests", "Too many requests"
+
+
+class Unavailable(ReelmillError):
+    status, slug, title = 503, "unavailable", "A service this request needs is unavailable"
+
+
+class StartupRefused(Exception):
+    """Configuration that cannot work: a one-line reason that names the variable, never its secret. Exit code 78."""
+
+
+def invalid_field(pointer: str, detail: str, code: str) -> Invalid:
+    """A 422 about one place in the request body, `pointer` as `#/a/b`."""
+    return Invalid(detail, errors=(FieldProblem(detail, code, pointer=pointer),))

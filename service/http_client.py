@@ -1,0 +1,45 @@
+"""How the commands reach a running service: its address, a token, and problem documents as one-line errors."""
+
+from datetime import timedelta
+from typing import Any
+
+import httpx
+
+from service.config import Settings
+from service.local_token import local_token
+
+SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render")
+
+
+class Refused(Exception):
+    """The service answered with a problem; the text is its detail and the fields it names."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(f"{detail} ({status})")
+        self.status = status
+
+
+def open_client(settings: Settings) -> httpx.AsyncClient:
+    """A client with REELMILL_URL and REELMILL_TOKEN, or the local service and a token minted here."""
+    url = settings.client.url or f"http://127.0.0.1:{settings.process.port}"
+    token = settings.client.token or local_token(settings, "local-user", SCOPES, timedelta(hours=12))
+    timeout = httpx.Timeout(60, connect=5)
+    return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, trust_env=False)
+
+
+def answered(response: httpx.Response) -> Any:
+    """The JSON of a good answer. Raises Refused."""
+    if response.is_success:
+        return response.json()
+    raise Refused(response.status_code, problem_text(response))
+
+
+def problem_text(response: httpx.Response) -> str:
+    """The detail of a problem document, with the places it names."""
+    try:
+        problem = response.json()
+        places = [f"{place.get('pointer') or place.get('parameter') or place.get('header')}: {place['detail']}"
+                  for place in problem.get("errors", [])]
+        return "; ".join(places) or str(problem.get("detail") or problem["title"])
+    except (ValueError, KeyError, AttributeError):
+        return f"unexpected answer {response.status_code}"

@@ -1,0 +1,1 @@
+"""Who calls, proven by a JWT, and what they may do."""

@@ -1,0 +1,35 @@
+"""Which tokens are accepted, from the environment."""
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import StartupRefused
+
+
+class IdentitySettings(BaseSettings):
+    """One of `JWT_SECRET` and `JWT_JWKS_URL`; with embedded services a secret made on this machine replaces both."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    secret: SecretStr | None = Field(
+        default=None, validation_alias="JWT_SECRET", description="shared secret of HMAC tokens, at least 32 bytes"
+    )
+    jwks_url: str | None = Field(
+        default=None,
+        validation_alias="JWT_JWKS_URL",
+        description="where the issuer publishes its public keys (JWK set)",
+    )
+    algorithms: str | None = Field(
+        default=None,
+        validation_alias="JWT_ALGORITHMS",
+        description="accepted algorithms, comma separated; unset: HS256 with a secret, RS256 and ES256 with a JWK set",
+    )
+    issuer: str | None = Field(default=None, validation_alias="JWT_ISSUER", description="required `iss` claim")
+    audience: str | None = Field(default=None, validation_alias="JWT_AUDIENCE", description="required `aud` claim")
+
+    def accepted(self, default: str, supported: frozenset[str]) -> tuple[str, ...]:
+        """The algorithms to accept, each of them `supported` by the kind of key in use."""
+        names = tuple(name.strip() for name in (self.algorithms or default).split(",") if name.strip())
+        if not names or not supported.issuperset(names):
+            choices = ", ".join(sorted(supported))
+            raise StartupRefused(f"JWT_ALGORITHMS must name some of {choices} with this kind of key")
+        return names

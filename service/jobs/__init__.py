@@ -1,0 +1,1 @@
+"""The durable queue: PgQueuer behind a narrow port, with the leases that fence its workers."""

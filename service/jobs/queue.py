@@ -1,0 +1,118 @@
+"""The queue's engine: PgQueuer on PostgreSQL. Nothing else in the project knows it.
+
+A queue entry carries only a task id; the task row (see `leases`) says what to do and who may write.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from pgqueuer import PgQueuer
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.qb import (
+    QueryBuilderEnvironment,
+    QueryQueueBuilder,
+    QuerySchedulerBuilder,
+)
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.domain.settings import DBSettings
+from pgqueuer.domain.types import Channel
+from pgqueuer.errors import RetryRequested
+from pgqueuer.models import Job
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import TaskId
+
+SETTINGS = DBSettings(db_schema="queue", channel=Channel("reelmill_queue"))
+DEQUEUE_TIMEOUT = timedelta(seconds=1)
+HEARTBEAT_TIMEOUT = timedelta(seconds=6)
+
+
+class Retry(Exception):
+    """A handler asks to run this task again after a pause."""
+
+    def __init__(self, delay_s: float, reason: str) -> None:
+        super().__init__(reason)
+        self.delay_s, self.reason = delay_s, reason
+
+
+Handler = Callable[[TaskId], Awaitable[None]]
+
+
+def _queries(connection: Any) -> Queries:
+    return Queries(
+        AsyncpgDriver(connection),
+        qbe=QueryBuilderEnvironment(SETTINGS),
+        qbq=QueryQueueBuilder(SETTINGS),
+        qbs=QuerySchedulerBuilder(SETTINGS),
+    )
+
+
+async def _driver_connection(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection
+
+
+async def install(connection: AsyncConnection) -> None:
+    """Create or upgrade the queue's own schema; called under the migration lock."""
+    queries = _queries(await _driver_connection(connection))
+    if await queries.schema_is_installed():
+        await queries.upgrade()
+    else:
+        await queries.install()
+
+
+async def enqueue(connection: AsyncConnection, kind: str, tasks: Sequence[TaskId], priority: int = 0) -> None:
+    """Queue tasks inside the caller's open transaction: they exist if and only if it commits."""
+    if tasks:
+        queries = _queries(await _driver_connection(connection))
+        payloads: list[bytes | None] = [task.bytes for task in tasks]
+        await queries.enqueue([kind] * len(tasks), payloads, [priority] * len(tasks))
+
+
+class QueueRunner:
+    """Takes tasks off the queue and hands them to handlers, until `stop`; survives a cut connection by raising."""
+
+    def __init__(self, url: str, handlers: Mapping[str, Handler], concurrency: int) -> None:
+        self._url, self._handlers, self._concurrency = url, handlers, max(2, concurrency)
+        self._engine: PgQueuer | None = None
+
+    async def run(self) -> None:
+        """Run until `stop` or until the connection fails (then raises: the caller restarts it)."""
+        connection = await asyncpg.connect(self._url, timeout=10)
+        try:
+            self._engine = self._build(connection)
+            await self._engine.qm.run(
+                batch_size=1,
+                dequeue_timeout=DEQUEUE_TIMEOUT,
+                max_concurrent_tasks=self._concurrency,
+                shutdown_on_listener_failure=True,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            )
+        finally:
+            self._engine = None
+            with suppress(Exception):
+                await connection.close(timeout=2)
+
+    def stop(self) -> None:
+        """Take no more tasks; `run` returns when those under way have ended."""
+        if self._engine is not None:
+            self._engine.shutdown.set()
+
+    def _build(self, connection: Any) -> PgQueuer:
+        engine = PgQueuer(connection=AsyncpgDriver(connection), channel=SETTINGS.channel, queries=_queries(connection))
+        for kind, handler in self._handlers.items():
+            engine.entrypoint(kind)(_entrypoint(handler))
+        return engine
+
+
+def _entrypoint(handler: Handler) -> Callable[[Job], Awaitable[None]]:
+    async def run(job: Job) -> None:
+        try:
+            await handler(TaskId(UUID(bytes=job.payload or b"")))
+        except Retry as retry:
+            raise RetryRequested(delay=timedelta(seconds=retry.delay_s), reason=retry.reason) from retry
+
+    return run

@@ -1,0 +1,25 @@
+"""Find tasks that should be in the queue and are not, and put them back: no accepted job is ever lost."""
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import TaskId
+from service.jobs.queue import enqueue
+
+LOST = text("""
+    SELECT t.id, t.kind, coalesce(r.priority, 0) AS priority FROM tasks t LEFT JOIN renders r ON r.id = t.render_id
+    WHERE t.state IN ('queued', 'running')
+        AND greatest(t.created_at, t.started_at, t.heartbeat_at) < now() - interval '15 seconds'
+        AND NOT EXISTS (SELECT 1 FROM queue.pgqueuer q WHERE q.payload = uuid_send(t.id))
+    ORDER BY t.created_at FOR UPDATE OF t SKIP LOCKED LIMIT 500
+""")
+PRUNE_LOG = text("DELETE FROM queue.pgqueuer_log WHERE created < now() - interval '1 day'")
+
+
+async def requeue_lost(connection: AsyncConnection) -> int:
+    """Queue them again; safe beside other workers doing the same (a task id is in the queue at most once)."""
+    rows = (await connection.execute(LOST)).all()
+    for row in rows:
+        await enqueue(connection, row.kind, [TaskId(row.id)], row.priority)
+    await connection.execute(PRUNE_LOG)
+    return len(rows)

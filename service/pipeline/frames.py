@@ -1,0 +1,86 @@
+"""What goes into a segment and what comes out: the fetch ports, the faults a frame can have, and the reports."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO, Protocol
+
+from service.plan.render_plan import FrameOutcome, FrameRef
+
+
+class Unreadable(Exception):
+    """These bytes are not a picture this pipeline can show; `reason` says why, for the receipt."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class FrameUnreadable(Unreadable):
+    """A frame's object is there but cannot be used. Settled by the `corrupt` policy."""
+
+
+class FrameMissing(Exception):
+    """A frame's object is gone, or the numbering has a hole. Settled by the `missing` policy."""
+
+    def __init__(self, reason: str = "the object does not exist") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class RenderFailed(Exception):
+    """A frame met a policy of `fail`. `frame_index` is its position in the dataset."""
+
+    def __init__(self, reason: str, frame_index: int) -> None:
+        super().__init__(f"frame {frame_index}: {reason}")
+        self.reason = reason
+        self.frame_index = frame_index
+
+
+class FrameReader(Protocol):
+    """Gives the bytes of image frames; called once per frame, in plan order, lead frames only on need."""
+
+    def read(self, ref: FrameRef) -> bytes:
+        """The whole object. Raises FrameMissing or FrameUnreadable."""
+        ...
+
+
+class SourceReader(Protocol):
+    """Opens source videos as seekable files over ranged reads."""
+
+    def open(self, ref: FrameRef) -> BinaryIO:
+        """A seekable binary file, closed by the pipeline. Raises FrameMissing or FrameUnreadable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FrameReport:
+    """What became of one planned frame. `dataclasses.asdict` of it is JSON.
+
+    `output` counts frames within the segment (None when skipped); `source` is the dataset index; `sha256` (hex) is
+    of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture.
+    """
+
+    output: int | None
+    source: int
+    key: str | None
+    sha256: str | None
+    decoder: str | None
+    outcome: FrameOutcome
+    reason: str | None = None
+    substituted_from: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentResult:
+    """One rendered segment.
+
+    `data` is a fragmented MP4 whose timestamps start at 0 (empty when every frame was skipped); `frames` counts its
+    pictures; `reports` has one entry per planned frame; `seconds` is wall time per stage (fetch, decode, transform,
+    encode); `encoder` names the encoder and its version.
+    """
+
+    data: bytes
+    frames: int
+    reports: tuple[FrameReport, ...]
+    seconds: Mapping[str, float]
+    encoder: str

@@ -1,0 +1,121 @@
+"""What an image says about itself in its first bytes: type by content, size, depth, EXIF. Nothing is decoded."""
+
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+from service.pipeline.frames import Unreadable
+
+ImageFormat = Literal["jpeg", "png", "tiff"]
+
+JPEG_MAGIC = b"\xff\xd8\xff"
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+EXIF_PREFIX = b"Exif\0\0"
+_NOT_A_FRAME_HEADER = {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC: the three of C0..CF that are no SOF
+_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+
+
+class NeedMore(Unreadable):
+    """The header goes on past the bytes given: pass more of the file, or treat it as cut short."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """`width` x `height` pixels as stored (before orientation); `exif` is the TIFF-shaped payload, empty if none.
+
+    `body` is the offset of the picture data (JPEG: just after the first SOS marker).
+    """
+
+    format: ImageFormat
+    width: int
+    height: int
+    bit_depth: int
+    channels: int
+    exif: bytes = b""
+    body: int = 0
+
+
+def image_format(head: bytes) -> ImageFormat:
+    """The type by magic number, never by name. Raises Unreadable."""
+    if not head:
+        raise Unreadable("the file is empty")
+    if head.startswith(JPEG_MAGIC):
+        return "jpeg"
+    if head.startswith(PNG_MAGIC):
+        return "png"
+    if head.startswith(TIFF_MAGICS):
+        return "tiff"
+    raise Unreadable("not a JPEG, PNG or TIFF image")
+
+
+def jpeg_header(data: bytes) -> ImageHeader:
+    """Walk the marker segments up to the first scan. Raises NeedMore or Unreadable."""
+    position, exif, shape = 2, b"", None
+    while True:
+        marker, start, position = _jpeg_segment(data, position)
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME_HEADER:
+            shape = struct.unpack_from(">BHHB", data, start)
+        elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
+            exif = data[start + len(EXIF_PREFIX) : position]
+        elif marker == _SOS:
+            return _jpeg_facts(shape, exif, start)
+        elif marker == _EOI:
+            raise Unreadable("the JPEG has no picture in it")
+
+
+def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
+    """(marker, offset of its payload, offset of the next marker)."""
+    while data[position : position + 2] == b"\xff\xff":
+        position += 1
+    if len(data) < position + 4:
+        raise NeedMore("the JPEG header is cut short")
+    if data[position] != 0xFF:
+        raise Unreadable("the JPEG header is damaged")
+    marker = data[position + 1]
+    if marker in _STANDALONE or marker == _EOI:
+        return marker, position + 2, position + 2
+    end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    if end > len(data) or end < position + 4:
+        raise NeedMore("the JPEG header is cut short")
+    return marker, position + 4, end
+
+
+def _jpeg_facts(shape: tuple[int, ...] | None, exif: bytes, body: int) -> ImageHeader:
+    if shape is None or not shape[1] or not shape[2]:
+        raise Unreadable("the JPEG does not give its size")
+    depth, height, width, channels = shape
+    return ImageHeader("jpeg", width, height, depth, channels, exif, body)
+
+
+def png_header(data: bytes) -> ImageHeader:
+    """Read IHDR, and eXIf when it precedes the picture. Raises NeedMore or Unreadable."""
+    if len(data) < 33:
+        raise NeedMore("the PNG header is cut short")
+    if data[12:16] != b"IHDR":
+        raise Unreadable("the PNG does not begin with its header")
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    if not width or not height:
+        raise Unreadable("the PNG does not give its size")
+    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
+    return ImageHeader("png", width, height, depth, channels, _png_exif(data))
+
+
+def _png_exif(data: bytes) -> bytes:
+    position = 8
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        if kind == b"eXIf":
+            return data[position + 8 : position + 8 + length]
+        if kind == b"IDAT":
+            break
+        position += 12 + length
+    return b""
+
+
+def require_pixels_within(width: int, height: int, limit: int) -> None:
+    """Refuse a pixel bomb before anything is decoded. Raises Unreadable."""
+    if width * height > limit:
+        raise Unreadable(f"{width}x{height} is more than the limit of {limit} pixels")

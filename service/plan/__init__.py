@@ -1,0 +1,1 @@
+"""Request plus catalogue facts -> a frozen RenderPlan. Pure functions, standard library only."""

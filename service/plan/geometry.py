@@ -1,0 +1,45 @@
+"""The output size: source size and the request's width, height or scale -> even pixels."""
+
+from fractions import Fraction
+
+from service.errors import Invalid, invalid_field
+
+MAX_SIDE = 16384
+"""x264's and SVT-AV1's own limit on a side, in pixels."""
+
+
+def output_size(source: tuple[int, int], width: int | None, height: int | None, scale: float | None) -> tuple[int, int]:
+    """Width and height in pixels, both even and >= 2; raises Invalid with a pointer to the field."""
+    if scale is not None and (width or height):
+        raise invalid_field("#/scale", "give either scale or width/height, not both", "exclusive")
+    wanted = _wanted(source, width, height, scale)
+    size = (_even(wanted[0]), _even(wanted[1]))
+    if max(size) > MAX_SIDE:
+        raise _too_large(size)
+    return size
+
+
+def _wanted(
+    source: tuple[int, int], width: int | None, height: int | None, scale: float | None
+) -> tuple[Fraction, Fraction]:
+    source_width, source_height = source
+    if scale is not None:
+        factor = Fraction(scale).limit_denominator(10_000)
+        return source_width * factor, source_height * factor
+    if width and height:
+        return Fraction(width), Fraction(height)
+    if width:
+        return Fraction(width), Fraction(source_height * width, source_width)
+    if height:
+        return Fraction(source_width * height, source_height), Fraction(height)
+    return Fraction(source_width), Fraction(source_height)
+
+
+def _even(side: Fraction) -> int:
+    """The nearest even number; an odd native side grows by one (a replicated edge), it is never cropped."""
+    return max(2, int((side + 1) // 2) * 2)
+
+
+def _too_large(size: tuple[int, int]) -> Invalid:
+    detail = f"the output would be {size[0]}x{size[1]} pixels; a side may have at most {MAX_SIDE}: ask for a smaller width"
+    return invalid_field("#/width", detail, "too_large")

@@ -1,0 +1,19 @@
+"""The limits that hold before any work is done."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class RenderLimits(BaseSettings):
+    """Bounds on one render and on one caller."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    max_frames: int = Field(
+        default=1_000_000, ge=1, validation_alias="REELMILL_MAX_FRAMES", description="output frames of one render"
+    )
+    max_pixels: int = Field(
+        default=100_000_000, ge=1, validation_alias="REELMILL_MAX_PIXELS", description="pixels of one source frame"
+    )
+    max_queued: int = Field(
+        default=20, ge=1, validation_alias="REELMILL_MAX_QUEUED", description="unfinished renders one caller may have"
+    )

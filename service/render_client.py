@@ -1,0 +1,139 @@
+"""`reelmill render`: submit, follow the events with a progress bar, download, tell what the receipt says."""
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.config import Settings
+from service.http_client import Refused, answered, open_client
+
+console = Console(soft_wrap=True, highlight=False)
+RECONNECTS = 30
+
+
+class RenderEnded(Exception):
+    """The render did not succeed."""
+
+
+async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path) -> None:
+    """The whole command. Raises Refused, RenderEnded, httpx.TransportError."""
+    async with open_client(settings) as client:
+        body = {"experiment_id": await experiment_id(client, experiment)} | fields
+        job = answered(await client.post("/api/videos/generate", json=body))
+        if "job_id" not in job:
+            console.print_json(json.dumps(job))
+            return
+        status = await follow(client, job["job_id"])
+        if status["status"] != "succeeded":
+            raise RenderEnded(_why(status))
+        await download(client, status, output)
+        console.print(f"video   {output.resolve()}", markup=False)
+        for line in receipt_lines(status):
+            console.print(line, markup=False)
+
+
+async def experiment_id(client: httpx.AsyncClient, name: str) -> str:
+    """The id of an experiment given by name or id. Raises Refused."""
+    try:
+        return str(UUID(name))
+    except ValueError:
+        pass
+    found = answered(await client.get("/api/experiments", params={"q": name, "limit": 500}))
+    ids = [row["id"] for row in found if row["name"] == name]
+    if not ids:
+        raise Refused(404, f"there is no experiment named {name}")
+    return str(ids[0])
+
+
+async def follow(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
+    """The last status; a bar moves meanwhile on a terminal."""
+    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    last: dict[str, Any] = {}
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        line = bar.add_task("queued", total=None, rate="")
+        async for last in events(client, job):
+            rate = f"{last['fps']:.1f} frames/s" if last["fps"] else ""
+            bar.update(line, description=last["phase"], total=last["frames_total"], completed=last["frames_done"], rate=rate)
+    return last
+
+
+async def events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str, Any]]:
+    """Statuses from the event stream; a stream that breaks is taken up again where it stopped."""
+    known: dict[str, str] = {}
+    for _ in range(RECONNECTS):
+        try:
+            async with client.stream("GET", f"/api/videos/{job}/events", headers=known) as stream:
+                if not stream.is_success:
+                    await stream.aread()
+                    answered(stream)
+                async for line in stream.aiter_lines():
+                    if line.startswith("id:"):
+                        known = {"Last-Event-ID": line[3:].strip()}
+                    if line.startswith("data:"):
+                        status = json.loads(line[5:])
+                        yield status
+                        if status["status"] in ("succeeded", "failed", "cancelled"):
+                            return
+        except httpx.TransportError:
+            await asyncio.sleep(1)
+    raise RenderEnded("the event stream broke too often; the render goes on, look at its status")
+
+
+async def download(client: httpx.AsyncClient, status: dict[str, Any], output: Path) -> None:
+    """Write the video beside its place, check its sha256, then move it there. Raises RenderEnded."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.part")
+    digest = hashlib.sha256()
+    async with client.stream("GET", status["video_url"]) as stream:
+        if not stream.is_success:
+            await stream.aread()
+            answered(stream)
+        with partial.open("wb") as file:
+            async for chunk in stream.aiter_bytes():
+                digest.update(chunk)
+                file.write(chunk)
+    if digest.hexdigest() != status["video_sha256"]:
+        partial.unlink()
+        raise RenderEnded("the downloaded file is not the one the receipt names: try again")
+    os.replace(partial, output)
+
+
+def receipt_lines(status: dict[str, Any]) -> list[str]:
+    """The receipt's summary for people."""
+    summary = status["summary"] or {}
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))
+    lines = [
+        f"receipt {summary.get('frames', '?')} frames at {summary.get('fps', '?')} fps: {outcomes}",
+        f"        {summary.get('encoder', '?')}, {summary.get('width')}x{summary.get('height')}, {status['video_bytes']} bytes",
+    ]
+    lines += [f"        frame {note['index']}: {note['outcome']}, {note['reason']}" for note in summary.get("notes", [])]
+    return lines
+
+
+def _why(status: dict[str, Any]) -> str:
+    error = status.get("error") or {}
+    return f"the render {status['status']}: {error.get('reason', 'no reason was given')}"
+
+
+def request_fields(options: list[str]) -> dict[str, Any]:
+    """`name=value` options as request fields; values are JSON where they parse as JSON."""
+    fields: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{option}: write name=value, as in width=1280", param_hint="--option")
+        try:
+            fields[name] = json.loads(value)
+        except ValueError:
+            fields[name] = value
+    return fields

@@ -1,0 +1,1 @@
+"""The HTTP face: one noun per file, models beside their routes."""

@@ -1,0 +1,100 @@
+"""Every exception as one named error: what the caller reads about a failure, whoever raised it."""
+
+from types import TracebackType
+
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy import exc as sql
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Scope
+
+from service.errors import FieldProblem, NotFound, ReelmillError, Unavailable
+from service.routers.validation import invalid_request
+from service.store.objects import ObjectMissing, ObjectStoreError
+
+RETRY = {"Retry-After": "5"}
+_AWAY = ("08", "53", "57P")
+"""SQLSTATE classes: connection exception, insufficient resources, operator intervention (shutdown, crash)."""
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+class BadRequest(ReelmillError):
+    status, slug, title = 400, "bad-request", "The request cannot be read"
+
+
+class MethodNotAllowed(ReelmillError):
+    status, slug, title = 405, "method-not-allowed", "Method not allowed"
+
+
+class ContentTooLarge(ReelmillError):
+    status, slug, title = 413, "content-too-large", "The request body is too long"
+
+
+def named(exc: Exception, scope: Scope) -> ReelmillError:
+    """The public form of `exc`; anything unforeseen is a plain 500 that tells nothing."""
+    if isinstance(exc, ReelmillError):
+        return exc
+    if isinstance(exc, RequestValidationError):
+        return invalid_request(exc)
+    if isinstance(exc, HTTPException):
+        return _framework_error(exc, scope)
+    if isinstance(exc, ObjectMissing):
+        return NotFound("the object store has no such object (it may have been deleted)")
+    if isinstance(exc, ObjectStoreError):
+        return Unavailable("the object store did not answer; try again in a moment", headers=RETRY)
+    if database_away(exc):
+        return Unavailable("the database did not answer; try again in a moment", headers=RETRY)
+    return ReelmillError("something went wrong on our side; it was logged under the error_id")
+
+
+def database_away(exc: BaseException) -> bool:
+    """Whether `exc` means that PostgreSQL cannot be reached or refuses to serve, and not that we asked wrongly."""
+    if isinstance(exc, sql.DBAPIError):
+        lost = exc.connection_invalidated or isinstance(exc, sql.OperationalError | sql.InterfaceError)
+        return lost or _sqlstate(exc.orig).startswith(_AWAY)
+    if isinstance(exc, sql.TimeoutError):  # every connection of the pool is in use
+        return True
+    if isinstance(exc, OSError):
+        return _passed_through("asyncpg", exc.__traceback__)
+    return _sqlstate(exc).startswith(_AWAY)
+
+
+def _sqlstate(error: BaseException | None) -> str:
+    return getattr(error, "sqlstate", None) or ""
+
+
+def _passed_through(package: str, trace: TracebackType | None) -> bool:
+    """asyncpg lets the bare OSError or TimeoutError of a failed connection through: tell it from any other."""
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _framework_error(exc: HTTPException, scope: Scope) -> ReelmillError:
+    """What Starlette and FastAPI refuse by themselves, in our words."""
+    match exc.status_code:
+        case 400:
+            unreadable = FieldProblem("send one JSON document in UTF-8", "unreadable", pointer="#")
+            return BadRequest("the body cannot be read", errors=(unreadable,))
+        case 404:
+            return NotFound("there is nothing at this path")
+        case 405:
+            allowed = ", ".join(allowed_methods(scope))
+            return MethodNotAllowed(f"this path understands {allowed}", headers={"Allow": allowed})
+        case 413:
+            return ContentTooLarge("send a shorter body")
+        case _:
+            return ReelmillError("something went wrong on our side; it was logged under the error_id")
+
+
+def allowed_methods(scope: Scope) -> list[str]:
+    """The methods of all routes that match the path (Starlette tells those of the first one only)."""
+    asked = {"type": "http", "path": scope["path"], "root_path": scope.get("root_path", ""), "headers": []}
+    routes = scope["app"].router.routes
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
+    ]

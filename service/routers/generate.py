@@ -1,0 +1,186 @@
+"""POST /api/videos/generate: authorise, plan, then rows and jobs in one transaction."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyRequests, invalid_field
+from service.ids import RenderId
+from service.plan.estimate import Estimate
+from service.plan.geometry import output_size
+from service.plan.limits import RenderLimits
+from service.plan.planner import render_key, select
+from service.plan.render_plan import RenderOptions
+from service.routers.deps import CallerDep, DatabaseDep, LimitsDep, require
+from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
+from service.store import datasets, experiments, new_render, renders
+from service.store.database import Caller
+from service.store.new_render import NewRender
+from service.store.selection import timeline
+
+router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:render"))])
+
+
+@router.post(
+    "/generate",
+    status_code=202,
+    summary="Render a video",
+    response_model=JobAccepted | DryRun,
+    responses={200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"}},
+)
+async def generate(
+    body: VideoGenerationRequest,
+    response: Response,
+    who: CallerDep,
+    database: DatabaseDep,
+    limits: LimitsDep,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> JobAccepted | DryRun:
+    """Plans the render from catalogue facts and queues it. The answer is 200 when the same pictures with the same
+    options were rendered before; the same `Idempotency-Key` and body give the same job for 24 hours."""
+    async with database.caller(who) as connection:
+        new = await _plan(connection, body, limits)
+    async with database.service() as connection:
+        foretold = await new_render.foretell(connection, new)
+        if body.dry_run:
+            response.status_code = 200
+            return DryRun(estimate=_model(foretold), plan=new.stages)
+        door = Door(connection, who, idempotency_key, limits)
+        job = await door.enter(new, foretold)
+    response.headers["Location"] = job.status_url
+    response.status_code = 200 if job.status == "succeeded" else 202
+    return job
+
+
+async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limits: RenderLimits) -> NewRender:
+    dataset = await _dataset(connection, body)
+    if body.device == "cuda":
+        raise invalid_field("#/device", "no live worker has a proven CUDA device: use auto or cpu", "no_device")
+    options = _options(dataset, body, limits)
+    chosen = select(
+        timeline(dataset, body.missing),
+        body.decimation_factor,
+        body.frames.start if body.frames else None,
+        body.frames.stop if body.frames else None,
+    )
+    if chosen.count() > limits.max_frames:
+        detail = f"{chosen.count()} frames are more than the {limits.max_frames} of one render: raise decimation_factor"
+        raise invalid_field("#/decimation_factor", detail, "too_many_frames")
+    key = render_key(dataset, chosen, options)
+    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json"))
+
+
+async def _dataset(connection: AsyncConnection, body: VideoGenerationRequest) -> dict[str, Any]:
+    """The dataset that is meant, ready to render. Raises NotFound, Conflict, Invalid."""
+    if await experiments.get(connection, body.experiment_id) is None:
+        raise NotFound("there is no such experiment")
+    rows = [dict(row) for row in await datasets.of_experiment(connection, body.experiment_id)]
+    if body.dataset_id is not None:
+        rows = [row for row in rows if row["id"] == body.dataset_id]
+    if not rows:
+        raise _no_dataset(body.dataset_id)
+    if len(rows) > 1:
+        names = ", ".join(f"{row['name']} ({row['id']})" for row in rows[:10])
+        raise invalid_field("#/dataset_id", f"the experiment has several datasets, name one: {names}", "ambiguous")
+    _check_state(rows[0], body)
+    return rows[0]
+
+
+def _no_dataset(wanted: UUID | None) -> Invalid:
+    detail = "the experiment has no datasets: register one first" if wanted is None else "no such dataset here"
+    return invalid_field("#/dataset_id" if wanted else "#/experiment_id", detail, "no_dataset")
+
+
+def _check_state(dataset: dict[str, Any], body: VideoGenerationRequest) -> None:
+    state = dataset["state"]
+    if state == "scanning":
+        raise Conflict("the dataset is being scanned: try again when its state is ready", headers={"Retry-After": "2"})
+    if state != "ready":
+        reason = dataset["error"] or "it has never been scanned: upload frames, then scan it"
+        raise invalid_field("#/dataset_id", f"the dataset is {state}: {reason}", "dataset_not_ready")
+    if body.missing == "fail" and dataset["gap_frames"]:
+        gap = dataset["gaps"][0]
+        detail = f"frame number {gap['number']} is missing ({dataset['gap_frames']} in all) and missing is fail"
+        raise invalid_field("#/missing", detail, "gap")
+
+
+def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: RenderLimits) -> RenderOptions:
+    if not dataset["width"]:
+        raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
+    width, height = output_size((dataset["width"], dataset["height"]), body.width, body.height, body.scale)
+    return RenderOptions(
+        codec=body.codec,
+        quality=body.quality,
+        fps=body.rate(),
+        width=width,
+        height=height,
+        source_kind=dataset["kind"],
+        missing=body.missing,
+        corrupt=body.corrupt,
+        mismatch=body.mismatch,
+        max_pixels=limits.max_pixels,
+    )
+
+
+def _model(foretold: Estimate) -> EstimateModel:
+    return EstimateModel(frames=foretold.frames, seconds=foretold.seconds, bytes=foretold.bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Lets a render in once: idempotency key, then the same render, then the caller's queue, then new rows."""
+
+    connection: AsyncConnection
+    who: Caller
+    idempotency_key: str | None
+    limits: RenderLimits
+
+    async def enter(self, new: NewRender, foretold: Estimate) -> JobAccepted:
+        body = hashlib.sha256(repr(sorted(new.request.items())).encode()).hexdigest()
+        known = await self._by_idempotency_key(body)
+        if known is None:
+            await renders.lock_key(self.connection, new.key)
+            known = await renders.find_same(self.connection, new.key, new.dataset["id"])
+        if known is None:
+            await self._check_queue()
+            known = await new_render.write(self.connection, self.who.subject, new, foretold)
+        if self.idempotency_key:
+            await renders.keep_idempotent(self.connection, self.who.subject, self.idempotency_key, body, known)
+        return await self._told(known, foretold)
+
+    async def _by_idempotency_key(self, body: str) -> RenderId | None:
+        if not self.idempotency_key:
+            return None
+        await renders.lock_key(self.connection, f"{self.who.subject}\0{self.idempotency_key}")
+        row = await renders.find_idempotent(self.connection, self.who.subject, self.idempotency_key)
+        if row is None:
+            return None
+        if row["body_sha256"] != body:
+            detail = "this Idempotency-Key was used with another body: use a new key"
+            raise Invalid(detail, errors=(FieldProblem(detail, "idempotency_key_reused", header="Idempotency-Key"),))
+        return RenderId(row["render_id"])
+
+    async def _check_queue(self) -> None:
+        waiting = await renders.unfinished(self.connection, self.who.subject)
+        if waiting >= self.limits.max_queued:
+            detail = (
+                f"you have {waiting} unfinished renders, at most {self.limits.max_queued} are allowed: let some end"
+            )
+            raise TooManyRequests(detail, headers={"Retry-After": "10"})
+
+    async def _told(self, render: RenderId, foretold: Estimate) -> JobAccepted:
+        row = await renders.get(self.connection, render)
+        assert row is not None
+        done = row["status"] == "succeeded"
+        return JobAccepted(
+            job_id=render,
+            status=row["status"],
+            status_url=f"/api/videos/{render}",
+            video_url=f"/api/videos/{render}/video" if done else None,
+            estimate=None if done else _model(foretold),
+            plan=row["stages"],
+        )

@@ -1,0 +1,135 @@
+"""GET /health: what this service needs, asked now, each with its own time limit."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import httpx
+import structlog
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import text
+
+from service.routers.deps import ResourcesDep
+from service.routers.resources import Resources
+from service.store.worker_rows import live_slots
+
+log = structlog.get_logger("service.health")
+router = APIRouter(tags=["health"])
+OLLAMA_TIMEOUT_S = 2
+VITAL = ("database", "object_store", "ollama")
+
+
+class Check(BaseModel):
+    """One thing that was asked."""
+
+    status: Literal["ok", "degraded", "failed", "absent"] = Field(description="`absent`: not configured, not needed")
+    latency_ms: float = Field(examples=[1.9])
+    detail: str = Field(examples=["answered"])
+
+
+class Health(BaseModel):
+    """`unhealthy` (503) when the database, the object store or a configured Ollama fails."""
+
+    status: Literal["healthy", "degraded", "unhealthy"]
+    checks: dict[str, Check]
+    version: str
+
+
+class Alive(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+Answer = tuple[Literal["ok", "degraded", "absent"], str]
+UNHEALTHY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Something vital does not answer"}}
+
+
+@router.get("/health", summary="Is everything there that the service needs?", responses=UNHEALTHY)
+async def health(at: ResourcesDep, response: Response) -> Health:
+    """Checks the database, the object store, Ollama, the workers and the devices, at the same time."""
+    return _report(await _ask(at, "database", "object_store", "ollama", "workers", "devices"), at, response)
+
+
+@router.get("/health/live", summary="Does the process answer?")
+async def live() -> Alive:
+    """For orchestrators: restart the process when this fails."""
+    return Alive()
+
+
+@router.get("/health/ready", summary="Can requests be served?", responses=UNHEALTHY)
+async def ready(at: ResourcesDep, response: Response) -> Health:
+    """For load balancers: the database and the object store only."""
+    return _report(await _ask(at, "database", "object_store"), at, response)
+
+
+async def _ask(at: Resources, *names: str) -> dict[str, Check]:
+    limit = at.http.health_timeout_s
+    return dict(zip(names, await asyncio.gather(*(_timed(name, at, limit) for name in names)), strict=True))
+
+
+async def _timed(name: str, at: Resources, limit_s: float) -> Check:
+    """One check, whatever happens in it; the reason of a failure goes to the log, not to the public."""
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(limit_s):
+            status, detail = await _CHECKS[name](at)
+    except TimeoutError:
+        return Check(status="failed", latency_ms=_elapsed_ms(started), detail=f"no answer within {limit_s:g} s")
+    except Exception as error:
+        log.warning("health_check_failed", check=name, reason=repr(error))
+        return Check(status="failed", latency_ms=_elapsed_ms(started), detail="not reachable; the log has the reason")
+    return Check(status=status, latency_ms=_elapsed_ms(started), detail=detail)
+
+
+def _report(checks: dict[str, Check], at: Resources, response: Response) -> Health:
+    status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
+    if any(check.status in {"degraded", "failed"} for check in checks.values()):
+        status = "degraded"
+    if any(checks[name].status == "failed" for name in VITAL if name in checks):
+        status, response.status_code = "unhealthy", 503
+    response.headers["Cache-Control"] = "no-store"
+    return Health(status=status, checks=checks, version=at.version)
+
+
+def _elapsed_ms(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)
+
+
+async def _database(at: Resources) -> Answer:
+    async with at.database.service() as connection:
+        await connection.execute(text("SELECT 1"))
+    return "ok", "answered"
+
+
+async def _object_store(at: Resources) -> Answer:
+    await at.objects.check()
+    return "ok", "answered"
+
+
+async def _ollama(at: Resources) -> Answer:
+    if not at.ollama_host:
+        return "absent", "OLLAMA_HOST is not set"
+    host = at.ollama_host if "://" in at.ollama_host else f"http://{at.ollama_host}"
+    async with httpx.AsyncClient(timeout=OLLAMA_TIMEOUT_S) as client:
+        answer = await client.get(f"{host.rstrip('/')}/api/version")
+    return "ok", f"version {answer.raise_for_status().json()['version']}"
+
+
+async def _workers(at: Resources) -> Answer:
+    async with at.database.service() as connection:
+        slots = await live_slots(connection)
+    return ("ok", f"{slots} slots") if slots else ("degraded", "none alive: renders wait in the queue")
+
+
+async def _devices(_at: Resources) -> Answer:
+    return "ok", "cpu"
+
+
+_CHECKS: dict[str, Callable[[Resources], Awaitable[Answer]]] = {
+    "database": _database,
+    "object_store": _object_store,
+    "ollama": _ollama,
+    "workers": _workers,
+    "devices": _devices,
+}

@@ -1,0 +1,96 @@
+"""The finished video with Range, ETag and HEAD; its poster; its receipt."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.responses import RedirectResponse, StreamingResponse
+
+from service.errors import Conflict, RangeNotSatisfiable
+from service.plan.render_plan import ObjectRef
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.videos import visible
+from service.store.objects import ObjectStore
+
+router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:read"))])
+PRESIGN_S = 3600
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes [start, stop) of a file of `size` bytes; `partial` when a Range header asked for them."""
+
+    start: int
+    stop: int
+    size: int
+    partial: bool
+
+
+def parse_range(header: str | None, size: int) -> ByteRange:
+    """RFC 9110, 14.2: one range is served, anything else is ignored. Raises RangeNotSatisfiable."""
+    match = RANGE.fullmatch(header.strip()) if header else None
+    if match is None or match.group(1) == match.group(2) == "":
+        return ByteRange(0, size, size, partial=False)
+    first, last = match.groups()
+    start = int(first) if first else max(size - int(last), 0)
+    stop = min(int(last) + 1, size) if first and last else size
+    if start >= size or start >= stop:
+        headers = {"Content-Range": f"bytes */{size}"}
+        raise RangeNotSatisfiable(f"the file has {size} bytes", headers=headers)
+    return ByteRange(start, stop, size, partial=True)
+
+
+@router.get("/{job_id}/video", summary="The video", response_class=StreamingResponse)
+@router.head("/{job_id}/video", summary="The video's headers", include_in_schema=False)
+async def video(
+    job_id: UUID,
+    who: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    range_: Annotated[str | None, Header(alias="Range")] = None,
+    if_range: Annotated[str | None, Header()] = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+    redirect: Annotated[bool, Query(description="302 to a presigned URL where the store has them")] = False,
+) -> Response:
+    """The MP4, whole or a part of it."""
+    row = await visible(database, who, job_id)
+    if row["video_key"] is None:
+        raise Conflict(f"the video is not there: the render is {row['status']}")
+    ref = ObjectRef(objects.bucket, row["video_key"])
+    if redirect and (url := await objects.presign_get(ref, PRESIGN_S)):
+        return RedirectResponse(url, 302)
+    etag = f'"{row["video_sha256"]}"'
+    if if_none_match and etag in if_none_match:
+        return Response(status_code=304, headers={"ETag": etag})
+    part = parse_range(range_ if if_range in (None, etag) else None, row["video_bytes"])
+    return _stream(objects, ref, part, {"ETag": etag, "Content-Disposition": f'inline; filename="{job_id}.mp4"'})
+
+
+def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict[str, str]) -> Response:
+    headers |= {"Accept-Ranges": "bytes", "Content-Length": str(part.stop - part.start), "Cache-Control": "private"}
+    if part.partial:
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.size}"
+    body = objects.stream(ref, part.start, part.stop)
+    return StreamingResponse(body, 206 if part.partial else 200, headers, "video/mp4")
+
+
+@router.get("/{job_id}/poster", summary="The first frame as a JPEG", response_class=Response)
+async def poster(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+    """A still picture of the video."""
+    row = await visible(database, who, job_id)
+    if row["poster_key"] is None:
+        raise Conflict(f"the poster is not there: the render is {row['status']}")
+    return Response(await objects.get(ObjectRef(objects.bucket, row["poster_key"])), media_type="image/jpeg")
+
+
+@router.get("/{job_id}/receipt", summary="The render receipt", response_class=StreamingResponse)
+async def receipt(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+    """NDJSON: one line per output frame (its source, how it was decoded, what was put in its place and why), then a summary."""
+    row = await visible(database, who, job_id)
+    if row["receipt_key"] is None:
+        raise Conflict(f"the receipt is not there: the render is {row['status']}")
+    ref = ObjectRef(objects.bucket, row["receipt_key"])
+    return StreamingResponse(objects.stream(ref), media_type="application/x-ndjson")

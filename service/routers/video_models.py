@@ -1,0 +1,115 @@
+"""What the video routes take and give."""
+
+from datetime import datetime
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
+
+RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class FrameRange(BaseModel):
+    """Source frames start (included) to stop (excluded), counted from 0."""
+
+    model_config = ConfigDict(extra="forbid")
+    start: int = Field(0, ge=0, description="first source frame", examples=[0])
+    stop: int | None = Field(
+        None, ge=1, description="one past the last source frame; unset: to the end", examples=[900]
+    )
+
+
+class VideoGenerationRequest(BaseModel):
+    """A render: which frames, how fast, how large, how good."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"experiment_id": "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11", "decimation_factor": 4, "fps": 30},
+            ]
+        },
+    )
+    experiment_id: UUID = Field(description="the experiment whose frames to render")
+    decimation_factor: int = Field(ge=1, le=100_000, description="keep one source frame in N", examples=[1, 4])
+    fps: Annotated[float, Field(ge=0.1, le=240, description="output frames per second", examples=[30])]
+    dataset_id: UUID | None = Field(None, description="needed when the experiment has several datasets")
+    frames: FrameRange | None = Field(None, description="a part of the sequence; unset: all of it")
+    width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
+    height: int | None = Field(None, ge=2, le=16384, description="output height in pixels")
+    scale: float | None = Field(None, gt=0, le=8, description="output size as a factor of the source's", examples=[0.5])
+    codec: Codec = Field("h264", description="h264 plays everywhere; av1 is faster and smaller")
+    quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 is x264's crf 23")
+    missing: FramePolicy = Field("skip", description="what to do for frames that are not there")
+    corrupt: FramePolicy = Field("hold", description="what to do for frames that cannot be decoded")
+    mismatch: MismatchPolicy = Field("pad", description="what to do for frames of another shape")
+    device: Literal["auto", "cuda", "cpu"] = Field(
+        "auto", description="where to run; auto never fails for lack of a GPU"
+    )
+    priority: int = Field(0, ge=0, le=9, description="renders of a higher priority start first")
+    dry_run: bool = Field(False, description="only estimate, make nothing")
+
+    def rate(self) -> Fraction:
+        """fps as an exact fraction: 29.97 and 23.976 become the NTSC rates."""
+        for nominal in (24, 30, 48, 60, 120):
+            ntsc = Fraction(nominal * 1000, 1001)
+            if abs(self.fps - float(ntsc)) < 0.002:
+                return ntsc
+        return Fraction(self.fps).limit_denominator(1000)
+
+
+class EstimateModel(BaseModel):
+    """The cost that was foretold."""
+
+    frames: int
+    seconds: float
+    bytes: int
+
+
+class JobAccepted(BaseModel):
+    """Where to look for the render, or for the video when it existed already."""
+
+    job_id: UUID
+    status: RenderStatus
+    status_url: str
+    video_url: str | None = None
+    estimate: EstimateModel | None = None
+    plan: dict[str, Any] = Field(default_factory=dict, description="stage: device and reason")
+
+
+class DryRun(BaseModel):
+    """What the render would cost; nothing was made."""
+
+    estimate: EstimateModel
+    plan: dict[str, Any]
+
+
+class VideoStatus(BaseModel):
+    """A render, told for people and for scripts."""
+
+    job_id: UUID
+    experiment_id: UUID
+    dataset_id: UUID
+    owner: str
+    status: RenderStatus
+    phase: str
+    frames_done: int
+    frames_total: int
+    fps: float | None = Field(description="frames rendered per second so far, those reused not counted")
+    eta_seconds: float | None
+    attempts: int
+    stages: dict[str, Any]
+    options: dict[str, Any]
+    error: dict[str, Any] | None
+    video_url: str | None
+    poster_url: str | None
+    receipt_url: str | None
+    video_bytes: int | None
+    video_sha256: str | None
+    summary: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None

@@ -1,0 +1,111 @@
+"""Open the shared state, and refuse to start when it cannot work: one line, the variable's name, no secret."""
+
+import asyncio
+from dataclasses import dataclass
+
+import asyncpg
+from pydantic import SecretStr
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from service.config import Settings
+from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from service.errors import StartupRefused
+from service.identity.local_secret import local_secret
+from service.jobs import queue
+from service.store.database import Database
+from service.store.migrate import migrate
+from service.store.object_settings import open_store
+from service.store.objects import ObjectStore, ObjectStoreError
+
+TIMEOUT_S = 12.0
+
+
+@dataclass(slots=True)
+class SharedState:
+    """PostgreSQL and the object store, proven at start; `close` also leaves the embedded server."""
+
+    database: Database
+    objects: ObjectStore
+    local_secret: SecretStr | None
+    embedded: EmbeddedPostgres | None
+
+    async def close(self) -> None:
+        await self.objects.close()
+        await self.database.close()
+        self.leave_embedded()
+
+    def leave_embedded(self) -> None:
+        if self.embedded is not None:
+            self.embedded.stop()
+
+
+async def open_state(settings: Settings) -> SharedState:
+    """Start or reach PostgreSQL, migrate, reach the object store. Raises StartupRefused within 15 s."""
+    embedded, url = await open_database(settings)
+    database = Database(url, settings.database)
+    secret = local_secret(settings.process.home) if embedded else None
+    objects = await open_objects(settings)
+    return SharedState(database, objects, secret, embedded)
+
+
+async def open_database(settings: Settings) -> tuple[EmbeddedPostgres | None, str]:
+    """The URL of a migrated database, and the embedded server when there is one."""
+    if settings.database.url:
+        url = _checked_url(settings.database.url)
+        await _reach(url)
+        await _migrated(url)
+        return None, url
+    server = EmbeddedPostgres(settings.process.home)
+    try:
+        url = await asyncio.to_thread(server.start)
+    except (EmbeddedPostgresError, OSError) as error:
+        raise StartupRefused(f"embedded PostgreSQL (REELMILL_HOME): {error}") from error
+    await _migrated(url)
+    return server, url
+
+
+async def open_objects(settings: Settings) -> ObjectStore:
+    objects = open_store(settings.objects, settings.process.home)
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            await objects.check()
+    except ObjectStoreError as error:
+        await objects.close()
+        raise StartupRefused(str(error)) from error
+    except TimeoutError as error:
+        await objects.close()
+        raise StartupRefused(f"MINIO_ENDPOINT: no answer within {TIMEOUT_S:.0f} s") from error
+    return objects
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StartupRefused("DATABASE_URL: this is not a database URL (postgresql://user:password@host/name)") from error
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise StartupRefused("DATABASE_URL: only postgresql:// is supported")
+    return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+async def _reach(url: str) -> None:
+    where = make_url(url).set(password=None, username=None).render_as_string()
+    try:
+        connection = await asyncpg.connect(url, timeout=TIMEOUT_S)
+        await connection.close()
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise StartupRefused(f"DATABASE_URL: {where} refused the user or the password") from error
+    except asyncpg.PostgresError as error:
+        raise StartupRefused(f"DATABASE_URL: {where}: {error.sqlstate} {type(error).__name__}") from error
+    except (OSError, TimeoutError) as error:
+        raise StartupRefused(f"DATABASE_URL: {where} cannot be reached ({type(error).__name__})") from error
+
+
+async def _migrated(url: str) -> None:
+    try:
+        await migrate(url, queue.install)
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", "")
+        raise StartupRefused(f"DATABASE_URL: the schema could not be migrated ({state})") from error
+

@@ -1,0 +1,77 @@
+"""The connection to PostgreSQL, and the transactions in which row-level security knows the caller."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from service.ids import Subject
+
+CALLER_ROLE = "reelmill_caller"
+"""Owns nothing; every transaction on behalf of a caller runs as this role, under the policies."""
+
+
+class DatabaseSettings(BaseSettings):
+    """Where PostgreSQL is; without `DATABASE_URL` an embedded one is started in `REELMILL_HOME`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    url: str | None = Field(default=None, validation_alias="DATABASE_URL", description="PostgreSQL URL (`postgresql://…`)")
+    pool_size: int = Field(default=10, ge=1, le=200, validation_alias="REELMILL_DB_POOL", description="connections a process")
+    timeout_s: float = Field(default=10, gt=0, validation_alias="REELMILL_DB_TIMEOUT", description="seconds to connect")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: the token's subject, and whether `admin` is among the scopes."""
+
+    subject: Subject
+    admin: bool = False
+
+
+def async_url(url: str) -> str:
+    """The same URL with the asyncpg driver chosen."""
+    return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+
+
+class Database:
+    """A pool, and the two kinds of transaction: the service's own and a caller's."""
+
+    def __init__(self, url: str, settings: DatabaseSettings) -> None:
+        self.url = url
+        self.engine: AsyncEngine = create_async_engine(
+            async_url(url),
+            pool_size=settings.pool_size,
+            max_overflow=5,
+            pool_pre_ping=True,
+            connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
+        )
+
+    @asynccontextmanager
+    async def service(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction as the service itself: sees every row."""
+        async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def caller(self, caller: Caller) -> AsyncIterator[AsyncConnection]:
+        """A transaction as `reelmill_caller`, in which the policies see `caller`."""
+        async with self.engine.begin() as connection:
+            await assume(connection, caller)
+            yield connection
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+async def assume(connection: AsyncConnection, caller: Caller) -> None:
+    """Until the end of the transaction, be `caller` under row-level security."""
+    statement = text(
+        f"SELECT set_config('role', '{CALLER_ROLE}', true), set_config('reelmill.subject', :subject, true),"
+        " set_config('reelmill.admin', :admin, true)"
+    )
+    await connection.execute(statement, {"subject": caller.subject, "admin": "on" if caller.admin else "off"})

@@ -1,0 +1,63 @@
+"""Bring the database to the newest schema: Alembic in-process, one process of the fleet at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from service.errors import StartupRefused
+from service.store.database import async_url
+
+LOCK = 0x5265656C
+"""The advisory lock's number: "Reel" in ASCII."""
+
+LOCK_WAIT_S = 60.0
+
+Step = Callable[[AsyncConnection], Awaitable[None]]
+
+
+async def migrate(url: str, *more: Step) -> None:
+    """Upgrade to head, then run `more` (other schemas' own upgrades) under the same lock.
+
+    The lock is polled on its own autocommit connection: a blocking lock deadlocks with CREATE INDEX CONCURRENTLY.
+    """
+    engine = create_async_engine(async_url(url), poolclass=NullPool)
+    try:
+        async with engine.connect() as holder, _lock(await holder.execution_options(isolation_level="AUTOCOMMIT")):
+            await _upgrade(engine)
+            for step in more:
+                async with engine.connect() as connection:
+                    await step(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def _lock(holder: AsyncConnection) -> AsyncIterator[None]:
+    deadline = asyncio.get_running_loop().time() + LOCK_WAIT_S
+    while not await holder.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+        if asyncio.get_running_loop().time() > deadline:
+            raise StartupRefused(f"DATABASE_URL: another process has been migrating for over {LOCK_WAIT_S:.0f} s")
+        await asyncio.sleep(0.05)
+    try:
+        yield
+    finally:
+        await holder.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
+
+
+async def _upgrade(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(_run_alembic)
+
+
+def _run_alembic(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

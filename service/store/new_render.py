@@ -1,0 +1,82 @@
+"""Write a whole render, rows and jobs, in the caller's one transaction."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import RenderId, Subject, new_uuid
+from service.jobs import queue
+from service.plan.estimate import Estimate, estimate
+from service.plan.planner import Selection, cut
+from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.plan.stages import Stages, stage_plan
+from service.store import renders, segment_cache, worker_rows
+from service.store.selection import frame_refs
+
+SEGMENTS_A_WRITE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class NewRender:
+    """What has been decided about a render before it is written."""
+
+    dataset: dict[str, Any]
+    options: RenderOptions
+    chosen: Selection
+    key: str
+    request: dict[str, Any]
+
+    @property
+    def stages(self) -> Stages:
+        return stage_plan(self.options)
+
+
+async def foretell(connection: AsyncConnection, new: NewRender) -> Estimate:
+    """The estimate from the measured rate of this codec and width, and the slots that are alive."""
+    rate = await segment_cache.seconds_per_frame(connection, new.options.codec, new.options.width)
+    slots = await worker_rows.live_slots(connection)
+    return estimate(new.options, new.chosen.count(), slots, rate)
+
+
+async def write(connection: AsyncConnection, owner: Subject, new: NewRender, foretold: Estimate) -> RenderId:
+    """Insert the render, its segments and their tasks, and queue them; all or nothing."""
+    render = RenderId(new_uuid())
+    await renders.insert_render(connection, _row(render, owner, new) | {"estimate": foretold.to_json()})
+    frames = frame_refs(connection, new.dataset, new.chosen, new.options.missing)
+    await _write_segments(connection, render, cut(frames, new.dataset["bucket"], new.options))
+    tasks = await renders.new_tasks(connection, render)
+    priority = int(new.request["priority"])
+    if tasks:
+        await queue.enqueue(connection, "segment", tasks, priority)
+    else:
+        await renders.mark_running(connection, render)
+        await renders.queue_assembly(connection, render, priority)
+    return render
+
+
+async def _write_segments(connection: AsyncConnection, render: RenderId, plans: AsyncIterator[SegmentPlan]) -> None:
+    waiting: list[SegmentPlan] = []
+    async for plan in plans:
+        waiting.append(plan)
+        if len(waiting) == SEGMENTS_A_WRITE:
+            await renders.insert_segments(connection, render, waiting)
+            waiting = []
+    if waiting:
+        await renders.insert_segments(connection, render, waiting)
+
+
+def _row(render: RenderId, owner: Subject, new: NewRender) -> dict[str, Any]:
+    return {
+        "id": render,
+        "owner": owner,
+        "experiment_id": new.dataset["experiment_id"],
+        "dataset_id": new.dataset["id"],
+        "render_key": new.key,
+        "request": new.request,
+        "options": new.options.to_json(),
+        "stages": new.stages,
+        "priority": int(new.request["priority"]),
+        "frames_total": new.chosen.count(),
+    }

@@ -1,0 +1,216 @@
+"""Render rows: how they are written, found and told."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, bindparam, insert, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import RenderId, Subject, TaskId
+from service.jobs import queue
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.store.tables import datasets, idempotency_keys, renders, segments
+
+STATUS = text("""
+    SELECT r.*, d.name AS dataset_name, coalesce(t.done, 0) + coalesce(s.reused_frames, 0) AS frames_done,
+        coalesce(t.done, 0) AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
+    FROM renders r JOIN datasets d ON d.id = r.dataset_id
+    LEFT JOIN LATERAL (
+        SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done, max(starts) AS attempts,
+            (array_agg(error ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
+        FROM tasks WHERE render_id = r.id) t ON true
+    LEFT JOIN LATERAL (
+        SELECT sum(jsonb_array_length(frames)) AS reused_frames
+        FROM segments WHERE render_id = r.id AND reused) s ON true
+    WHERE r.id = ANY(:ids) ORDER BY r.created_at DESC, r.id DESC
+""")
+MARK_REUSED = text("""
+    WITH hit AS (
+        UPDATE segment_cache c SET used_at = now() FROM segments s
+        WHERE s.render_id = :render AND c.content_key = s.content_key RETURNING c.content_key)
+    UPDATE segments SET reused = true WHERE render_id = :render AND content_key IN (SELECT content_key FROM hit)
+""")
+NEW_SEGMENT_TASKS = text("""
+    INSERT INTO tasks (id, kind, render_id, number)
+    SELECT gen_random_uuid(), 'segment', render_id, number FROM segments WHERE render_id = :render AND NOT reused
+    RETURNING id, number
+""")
+CANCEL_TASKS = text("""
+    UPDATE tasks SET cancel_requested = true,
+        state = CASE WHEN state = 'queued' THEN 'cancelled' ELSE state END,
+        finished_at = CASE WHEN state = 'queued' THEN now() ELSE finished_at END
+    WHERE render_id = :render AND state IN ('queued', 'running')
+""")
+REVIVE_TASKS = text("""
+    UPDATE tasks SET state = 'queued', starts = 0, progress = 0, cancel_requested = false, error = NULL,
+        finished_at = NULL, lease = lease + 1
+    WHERE render_id = :render AND state IN ('failed', 'cancelled') RETURNING id, kind, number
+""")
+
+
+async def find_same(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
+    """The newest render of the same pictures with the same options that is done or under way."""
+    query = select(renders.c.id).where(
+        renders.c.render_key == key,
+        renders.c.dataset_id == dataset,
+        renders.c.status.in_(("succeeded", "queued", "running")),
+    )
+    found = await connection.scalar(query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1))
+    return RenderId(found) if found else None
+
+
+async def lock_key(connection: AsyncConnection, key: str) -> None:
+    """Until the end of the transaction, be the only one that plans this render."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"), {"key": key})
+
+
+async def unfinished(connection: AsyncConnection, owner: Subject) -> int:
+    query = text("SELECT count(*) FROM renders WHERE owner = :owner AND status IN ('queued', 'running')")
+    return int(await connection.scalar(query, {"owner": owner}) or 0)
+
+
+async def insert_render(connection: AsyncConnection, row: dict[str, Any]) -> None:
+    await connection.execute(insert(renders).values(**row))
+
+
+async def insert_segments(connection: AsyncConnection, render: RenderId, plans: Sequence[SegmentPlan]) -> None:
+    rows = [
+        {
+            "render_id": render,
+            "number": plan.number,
+            "first_output": plan.first_output,
+            "content_key": plan.content_key(),
+            "frames": [_pack(frame) for frame in plan.frames],
+            "lead": [_pack(frame) for frame in plan.lead],
+        }
+        for plan in plans
+    ]
+    await connection.execute(insert(segments), rows)
+
+
+def _pack(frame: FrameRef) -> list[Any]:
+    return [frame.index, frame.key, frame.etag, frame.size, frame.pts]
+
+
+async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
+    """Mark what the cache already holds; a task, in order, for each segment that it does not."""
+    await connection.execute(MARK_REUSED, {"render": render})
+    rows = (await connection.execute(NEW_SEGMENT_TASKS, {"render": render})).all()
+    return [TaskId(row.id) for row in sorted(rows, key=lambda row: row.number)]
+
+
+async def new_assembly(connection: AsyncConnection, render: RenderId) -> TaskId:
+    query = text("INSERT INTO tasks (id, kind, render_id) VALUES (gen_random_uuid(), 'assemble', :render) RETURNING id")
+    return TaskId((await connection.execute(query, {"render": render})).scalar_one())
+
+
+async def queue_assembly(connection: AsyncConnection, render: RenderId, priority: int) -> None:
+    """All segments are there: the assembly is queued in the same transaction."""
+    task = await new_assembly(connection, render)
+    await queue.enqueue(connection, "assemble", [task], priority)
+    await connection.execute(update(renders).where(renders.c.id == render).values(phase="assembling"))
+
+
+async def load_segment(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str]:
+    """The frozen plan of one segment, and its content key."""
+    query = (
+        select(segments, renders.c.options, datasets.c.bucket)
+        .join(renders, renders.c.id == segments.c.render_id)
+        .join(datasets, datasets.c.id == renders.c.dataset_id)
+        .where(segments.c.render_id == render, segments.c.number == number)
+    )
+    row = (await connection.execute(query)).mappings().one()
+    options = RenderOptions.from_json(row["options"])
+    frames, lead = (tuple(FrameRef(*packed) for packed in row[name]) for name in ("frames", "lead"))
+    return SegmentPlan(number, row["first_output"], row["bucket"], options, frames, lead), row["content_key"]
+
+
+def options_of(row: RowMapping) -> RenderOptions:
+    return RenderOptions.from_json(row["options"])
+
+
+async def statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[RowMapping]:
+    """Everything the API tells about these renders, progress included; read as the service, after a caller's check."""
+    return (await connection.execute(STATUS, {"ids": list(ids)})).mappings().all()
+
+
+async def visible_ids(connection: AsyncConnection, limit: int, before: UUID | None, status: str | None) -> list[UUID]:
+    """Newest first, under the caller's row-level security; ids are UUIDv7, so they are their own cursor."""
+    query = select(renders.c.id).order_by(renders.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(renders.c.id < before)
+    if status is not None:
+        query = query.where(renders.c.status == status)
+    return [row.id for row in await connection.execute(query)]
+
+
+async def get(connection: AsyncConnection, render: UUID) -> RowMapping | None:
+    return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
+
+
+async def cancel(connection: AsyncConnection, render: UUID) -> bool:
+    """End the render now; tasks under way learn it at their next heartbeat. False when it had ended already."""
+    query = (
+        update(renders)
+        .where(renders.c.id == render, renders.c.status.in_(("queued", "running")))
+        .values(status="cancelled", phase="cancelled", cancel_requested=True, finished_at=text("now()"))
+    )
+    if (await connection.execute(query)).rowcount == 0:
+        return False
+    await connection.execute(CANCEL_TASKS, {"render": render})
+    return True
+
+
+async def revive(connection: AsyncConnection, render: UUID, priority: int) -> bool:
+    """Give a failed or cancelled render another life: its unfinished tasks are queued again. False otherwise."""
+    query = update(renders).where(renders.c.id == render, renders.c.status.in_(("failed", "cancelled")))
+    values = {"status": "queued", "phase": "queued", "cancel_requested": False, "error": None, "finished_at": None}
+    if (await connection.execute(query.values(**values))).rowcount == 0:
+        return False
+    tasks = (await connection.execute(REVIVE_TASKS, {"render": render})).all()
+    for kind in ("segment", "assemble"):
+        again = sorted((row for row in tasks if row.kind == kind), key=lambda row: row.number or 0)
+        await queue.enqueue(connection, kind, [TaskId(row.id) for row in again], priority)
+    return True
+
+
+async def delete(connection: AsyncConnection, render: UUID) -> None:
+    await connection.execute(renders.delete().where(renders.c.id == render))
+
+
+async def fail(connection: AsyncConnection, render: UUID, error: dict[str, Any]) -> None:
+    """The render ends as failed with its reason; what is left of its work is called off."""
+    query = text("""
+        UPDATE renders SET status = 'failed', phase = 'failed', error = :error, finished_at = now()
+        WHERE id = :render AND status IN ('queued', 'running')""").bindparams(bindparam("error", type_=JSONB))
+    await connection.execute(query, {"render": render, "error": error})
+    await connection.execute(CANCEL_TASKS, {"render": render})
+
+
+async def succeed(connection: AsyncConnection, render: UUID | None, outcome: dict[str, Any]) -> None:
+    query = update(renders).where(renders.c.id == render, renders.c.status == "running")
+    await connection.execute(query.values(status="succeeded", phase="done", finished_at=text("now()"), **outcome))
+
+
+async def mark_running(connection: AsyncConnection, render: UUID) -> None:
+    """The first task of a render was started."""
+    query = update(renders).where(renders.c.id == render, renders.c.status == "queued")
+    await connection.execute(query.values(status="running", phase="rendering", started_at=text("now()")))
+
+
+async def find_idempotent(connection: AsyncConnection, owner: Subject, key: str) -> RowMapping | None:
+    query = select(idempotency_keys).where(
+        idempotency_keys.c.subject == owner,
+        idempotency_keys.c.key == key,
+        idempotency_keys.c.created_at > text("now() - interval '24 hours'"),
+    )
+    return (await connection.execute(query)).mappings().first()
+
+
+async def keep_idempotent(connection: AsyncConnection, owner: Subject, key: str, body: str, render: RenderId) -> None:
+    query = text("""
+        INSERT INTO idempotency_keys (subject, key, body_sha256, render_id) VALUES (:owner, :key, :body, :render)
+        ON CONFLICT (subject, key) DO UPDATE SET body_sha256 = :body, render_id = :render, created_at = now()""")
+    await connection.execute(query, {"owner": owner, "key": key, "body": body, "render": render})

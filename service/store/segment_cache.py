@@ -1,0 +1,68 @@
+"""What is known of rendered segments: content key -> object. Any render may use any entry."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import TaskId
+from service.store.tables import segment_cache, segments
+
+RENDER_AGAIN = text("""
+    WITH gone AS (DELETE FROM segment_cache WHERE content_key = ANY(:keys)),
+    again AS (
+        UPDATE segments SET reused = false WHERE render_id = :render AND content_key = ANY(:keys) RETURNING number),
+    old AS (
+        DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
+    INSERT INTO tasks (id, kind, render_id, number)
+    SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
+""")
+RATE = text("""
+    SELECT sum((SELECT sum(value::float) FROM jsonb_each_text(seconds))) / nullif(sum(frames), 0)
+    FROM (SELECT c.seconds, c.frames FROM segment_cache c
+          JOIN segments s ON s.content_key = c.content_key JOIN renders r ON r.id = s.render_id
+          WHERE r.options ->> 'codec' = :codec AND (r.options ->> 'width')::int = :width
+          ORDER BY c.created_at DESC LIMIT 50) recent
+""")
+
+
+async def key_of(connection: AsyncConnection, render: UUID, number: int) -> str:
+    query = select(segments.c.content_key).where(segments.c.render_id == render, segments.c.number == number)
+    return str((await connection.execute(query)).scalar_one())
+
+
+async def lookup(connection: AsyncConnection, content_key: str) -> RowMapping | None:
+    """The entry, marked as used now, or None."""
+    query = update(segment_cache).where(segment_cache.c.content_key == content_key).values(used_at=text("now()"))
+    row: RowMapping | None = (await connection.execute(query.returning(segment_cache))).mappings().first()
+    return row
+
+
+async def keep(
+    connection: AsyncConnection, content_key: str, key: str, size: tuple[int, int], made: tuple[str, dict[str, float]]
+) -> None:
+    """Record a published segment: `size` is (bytes, frames), `made` is (encoder, seconds per stage)."""
+    row: dict[str, Any] = {"content_key": content_key, "key": key, "bytes": size[0], "frames": size[1]}
+    query = insert(segment_cache).values(**row, encoder=made[0], seconds=made[1])
+    await connection.execute(query.on_conflict_do_nothing())
+
+
+async def forget(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
+    """Entries whose object is gone: new tasks of this render make them again."""
+    rows = await connection.execute(RENDER_AGAIN, {"render": render, "keys": list(content_keys)})
+    return [TaskId(row.id) for row in rows]
+
+
+async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
+    """(content key, first output frame) of every segment, in order."""
+    query = select(segments.c.content_key, segments.c.first_output).where(segments.c.render_id == render)
+    return [(row.content_key, row.first_output) for row in await connection.execute(query.order_by(segments.c.number))]
+
+
+async def seconds_per_frame(connection: AsyncConnection, codec: str, width: int) -> float | None:
+    """One slot's measured seconds for a frame of this codec and width, from the newest segments."""
+    value = await connection.scalar(RATE, {"codec": codec, "width": width})
+    return float(value) if value else None

@@ -1,0 +1,205 @@
+"""The tables, as SQLAlchemy Core metadata. Migrations create them; row-level security guards them."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+
+metadata = MetaData()
+
+
+def _id() -> Column[object]:
+    return Column("id", UUID(as_uuid=True), primary_key=True)
+
+
+def _moment(name: str, *, required: bool = True) -> Column[object]:
+    default = func.now() if required else None
+    return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
+
+
+experiments = Table(
+    "experiments",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("owner", Text, nullable=False),
+    Column("visibility", Text, nullable=False, server_default="private"),
+    Column("shared_with", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    _moment("created_at"),
+    _moment("updated_at"),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    _id(),
+    Column("experiment_id", ForeignKey("experiments.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="empty"),
+    Column("error", Text),
+    Column("frame_count", BigInteger, nullable=False, server_default="0"),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("sizes", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("formats", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    Column("captured_from", DateTime(timezone=True)),
+    Column("captured_to", DateTime(timezone=True)),
+    Column("gaps", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("gap_frames", BigInteger, nullable=False, server_default="0"),
+    Column("unreadable_frames", BigInteger, nullable=False, server_default="0"),
+    Column("number_first", BigInteger),
+    Column("number_stride", BigInteger),
+    Column("digest", Text, nullable=False, server_default=""),
+    Column("scanned", BigInteger, nullable=False, server_default="0"),
+    _moment("created_at"),
+    _moment("updated_at"),
+)
+
+frames = Table(
+    "frames",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("index", BigInteger, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("number", BigInteger),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("format", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("captured_at", DateTime(timezone=True)),
+    Column("problem", Text),
+)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("codec", Text),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("first_index", BigInteger, nullable=False),
+    Column("frame_count", BigInteger, nullable=False),
+    Column("fps", Text),
+    Column("pts", LargeBinary, nullable=False, comment="zlib of little-endian int64, ascending, one per picture"),
+    Column("problem", Text),
+)
+
+renders = Table(
+    "renders",
+    metadata,
+    _id(),
+    Column("owner", Text, nullable=False),
+    Column("experiment_id", ForeignKey("experiments.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False),
+    Column("render_key", Text, nullable=False, index=True),
+    Column("request", JSONB, nullable=False),
+    Column("options", JSONB, nullable=False),
+    Column("stages", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("estimate", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("status", Text, nullable=False, server_default="queued"),
+    Column("phase", Text, nullable=False, server_default="queued"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("frames_total", BigInteger, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("error", JSONB),
+    Column("video_key", Text),
+    Column("video_bytes", BigInteger),
+    Column("video_sha256", Text),
+    Column("video_frames", BigInteger),
+    Column("poster_key", Text),
+    Column("receipt_key", Text),
+    Column("summary", JSONB),
+    _moment("created_at"),
+    _moment("started_at", required=False),
+    _moment("finished_at", required=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("first_output", BigInteger, nullable=False),
+    Column("content_key", Text, nullable=False),
+    Column("frames", JSONB, nullable=False),
+    Column("lead", JSONB, nullable=False),
+    Column("reused", Boolean, nullable=False, server_default=text("false")),
+)
+
+segment_cache = Table(
+    "segment_cache",
+    metadata,
+    Column("content_key", Text, primary_key=True),
+    Column("key", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("frames", Integer, nullable=False),
+    Column("encoder", Text, nullable=False),
+    Column("seconds", JSONB, nullable=False),
+    _moment("created_at"),
+    _moment("used_at"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _id(),
+    Column("kind", Text, nullable=False),
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), index=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), index=True),
+    Column("number", Integer),
+    Column("state", Text, nullable=False, server_default="queued"),
+    Column("lease", BigInteger, nullable=False, server_default="0"),
+    Column("starts", Integer, nullable=False, server_default="0"),
+    Column("worker", Text),
+    Column("progress", BigInteger, nullable=False, server_default="0"),
+    Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("error", JSONB),
+    _moment("created_at"),
+    _moment("started_at", required=False),
+    _moment("heartbeat_at", required=False),
+    _moment("finished_at", required=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("subject", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_sha256", Text, nullable=False),
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), nullable=False),
+    _moment("created_at"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    _moment("started_at"),
+    _moment("heartbeat_at"),
+)

@@ -1,0 +1,75 @@
+"""One stream of JSON on stdout: our events, uvicorn's, and those of every library."""
+
+import logging
+import sys
+from typing import Literal, TextIO
+
+import structlog
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from service.telemetry.redaction import redact
+
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+_TALKATIVE = ("httpx", "httpcore", "botocore", "aiobotocore", "aioboto3", "urllib3", "asyncio", "PIL", "tifffile")
+
+
+class LoggingSettings(BaseSettings):
+    """How much is said."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    level: Level = Field(
+        default="INFO", validation_alias="REELMILL_LOG_LEVEL", description="least severe level that is logged"
+    )
+
+
+def configure(level: Level = "INFO", stream: TextIO | None = None) -> None:
+    """Send everything through one formatter; start uvicorn with `log_config=None, access_log=False` after this."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(_formatter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").disabled = True  # telemetry.access says more, once
+    logging.captureWarnings(True)
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+    ]
+
+
+def _formatter() -> structlog.stdlib.ProcessorFormatter:
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*_shared(), structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,  # the plain traceback: no locals, which hold secrets
+            _without_colour,
+            redact,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+
+
+def _without_colour(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    event.pop("color_message", None)
+    return event

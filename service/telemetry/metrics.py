@@ -1,0 +1,32 @@
+"""What can be counted, for Prometheus. Each process (API, worker) has its own figures."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+GCCollector(registry=REGISTRY)
+
+_LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+
+HTTP_REQUESTS = Counter(
+    "reelmill_http_requests_total", "Requests answered", ("method", "route", "status"), registry=REGISTRY
+)
+HTTP_SECONDS = Histogram(
+    "reelmill_http_request_seconds",
+    "From the first byte of a request to the last of its response",
+    ("method", "route"),
+    buckets=_LATENCIES,
+    registry=REGISTRY,
+)
+RENDERS = Counter("reelmill_renders_total", "Renders that reached a status", ("status",), registry=REGISTRY)
+FRAMES_RENDERED = Counter("reelmill_frames_rendered_total", "Frames written to segments", registry=REGISTRY)
+OBJECTS_FETCHED = Counter("reelmill_objects_fetched_total", "Source objects read", registry=REGISTRY)
+BYTES_FETCHED = Counter("reelmill_bytes_fetched_total", "Source bytes read", registry=REGISTRY)
+STAGE_SECONDS = Counter("reelmill_stage_seconds_total", "Time segments spent in a stage", ("stage",), registry=REGISTRY)
+SEGMENTS_REUSED = Counter("reelmill_segments_reused_total", "Segments that were there already", registry=REGISTRY)
+TASK_FAILURES = Counter("reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=REGISTRY)
+QUEUE_DEPTH = Gauge("reelmill_queue_depth", "Tasks that wait or run", ("kind", "state"), registry=REGISTRY)

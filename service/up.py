@@ -1,0 +1,109 @@
+"""Everything on one machine: the API and a worker as child processes that end with this one."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import httpx
+
+from service.config import Settings
+from service.errors import StartupRefused
+
+READY_S = 60.0
+STOP_S = 30.0
+PR_SET_PDEATHSIG = 1
+CONFIGURATION_EXIT = 78
+
+
+@dataclass
+class Machine:
+    """The two child processes, and where the API answers."""
+
+    url: str
+    environment: dict[str, str]
+    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def start(self, name: str) -> None:
+        command = [sys.executable, "-m", "service", name]
+        self.children[name] = subprocess.Popen(command, env=self.environment, preexec_fn=_die_with_parent)
+
+    def wait_ready(self) -> None:
+        """Until the API is ready. Raises StartupRefused when a child gives up first (it has said why)."""
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if (code := self.children["api"].poll()) is not None:
+                raise ChildEnded("api", code)
+            try:
+                if httpx.get(f"{self.url}/health/ready", timeout=2, trust_env=False).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.05)
+        raise StartupRefused(f"the API did not become ready within {READY_S:.0f} s: its log above says why")
+
+    def watch(self) -> None:
+        """Until told to stop; a worker that dies is started again, an API that dies ends the machine."""
+        while not self.stopping.wait(0.5):
+            if (code := self.children["api"].poll()) is not None:
+                raise ChildEnded("api", code)
+            if self.children["worker"].poll() is not None:
+                self.start("worker")
+
+    def stop(self) -> None:
+        """SIGTERM to both, then SIGKILL to whatever stays."""
+        self.stopping.set()
+        for child in self.children.values():
+            child.terminate()
+        deadline = time.monotonic() + STOP_S
+        for child in self.children.values():
+            try:
+                child.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+class ChildEnded(Exception):
+    """A child process ended by itself; `code` is its exit code."""
+
+    def __init__(self, name: str, code: int) -> None:
+        super().__init__(f"the {name} process ended with exit code {code}")
+        self.code = code
+
+
+@contextmanager
+def machine(settings: Settings, extra: dict[str, str] | None = None) -> Iterator[Machine]:
+    """Start both, wait until the API is ready, and stop both at the end."""
+    port = settings.process.port or _free_port()
+    host = "127.0.0.1" if settings.process.host == "0.0.0.0" else settings.process.host
+    environment = os.environ | {"PORT": str(port)} | (extra or {})
+    running = Machine(f"http://{host}:{port}", environment)
+    try:
+        running.start("api")
+        running.start("worker")
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """In the child: no Ctrl-C of the terminal (the parent tells it), and no life after the parent's."""
+    os.setpgrp()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,119 @@
+"""Join the segments of a render into its MP4; write its poster and its receipt; publish all three."""
+
+import asyncio
+import hashlib
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import av
+
+from service import __version__
+from service.pipeline.assemble import assemble
+from service.pipeline.poster import poster
+from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
+from service.store.objects import ObjectStore
+from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
+from service.worker.segment_keys import receipt_key, render_object, segment_key
+
+NOTES = 100
+"""How many of the frames that are not plain `ok` the summary itself names; the receipt names all."""
+
+
+@dataclass
+class Receipt:
+    """The render receipt as it grows: one line per planned frame, then a summary."""
+
+    path: Path
+    frames: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, lines: bytes) -> None:
+        """Append one segment's lines, its output numbers moved to the whole video's."""
+        base = self.frames
+        with self.path.open("ab") as file:
+            for line in lines.splitlines():
+                entry = json.loads(line)
+                if entry["output"] is not None:
+                    entry["output"] += base
+                    self.frames += 1
+                self._note(entry)
+                file.write(json.dumps(entry).encode() + b"\n")
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        self.outcomes[entry["outcome"]] += 1
+        if entry["outcome"] != "ok" and len(self.notes) < NOTES:
+            self.notes.append(
+                {"index": entry["source"], "output": entry["output"], "outcome": entry["outcome"], "reason": entry["reason"]}
+            )
+
+
+def assemble_render(
+    command: AssembleRender,
+    objects: ObjectStore,
+    runner: asyncio.Runner,
+    to: tuple[Path, Callable[[int], None]],
+) -> Outcome:
+    """`to` is (a scratch folder, the progress call). Raises ObjectMissing when a cached segment is gone."""
+    folder, report = to
+    receipt = Receipt(folder / "receipt.ndjson")
+    first: list[bytes] = []
+
+    def segments() -> Iterator[bytes]:
+        for key, _ in command.segments:
+            receipt.add(runner.run(objects.get(ObjectRef(objects.bucket, receipt_key(key)))))
+            data = runner.run(objects.get(ObjectRef(objects.bucket, segment_key(key))))
+            report(receipt.frames)
+            if data:
+                first[:] = first or [data]
+                yield data
+
+    video = folder / "video.mp4"
+    assemble(segments(), command.options, video)
+    if not first:
+        return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
+    summary = _summary(command.options, receipt, video)
+    with receipt.path.open("ab") as file:
+        file.write(json.dumps({"summary": summary}).encode() + b"\n")
+    return runner.run(_publish(command, objects, (video, receipt.path, poster(first[0])), summary))
+
+
+async def _publish(
+    command: AssembleRender, objects: ObjectStore, made: tuple[Path, Path, bytes], summary: dict[str, Any]
+) -> Outcome:
+    video, receipt, still = made
+    names = [render_object(command.render_id, name) for name in ("video.mp4", "receipt.ndjson", "poster.jpg")]
+    await objects.put_file(ObjectRef(objects.bucket, names[1]), receipt, "application/x-ndjson")
+    await objects.put(ObjectRef(objects.bucket, names[2]), still, "image/jpeg")
+    await objects.put_file(ObjectRef(objects.bucket, names[0]), video, "video/mp4")
+    size = video.stat().st_size
+    return AssemblyDone(names[0], size, summary["sha256"], summary["frames"], names[2], names[1], summary)
+
+
+def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str, Any]:
+    with video.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "frames": receipt.frames,
+        "fps": str(options.fps),
+        "width": options.width,
+        "height": options.height,
+        "outcomes": dict(receipt.outcomes),
+        "notes": receipt.notes,
+        "bytes": video.stat().st_size,
+        "sha256": digest,
+        "encoder": options.codec,
+        "options": options.to_json(),
+        "versions": {
+            "reelmill": __version__,
+            "pipeline": PIPELINE_VERSION,
+            "pyav": av.__version__,
+            "ffmpeg": av.ffmpeg_version_info,
+            "python": platform.python_version(),
+        },
+    }

@@ -1,0 +1,190 @@
+"""One task under its lease: start, heartbeat, watchdog, cancel, and the fenced end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import TaskId
+from service.jobs import leases
+from service.jobs.leases import MAX_STARTS, Fenced, Lease
+from service.jobs.queue import Retry
+from service.store import renders, segment_cache
+from service.store.database import Database
+from service.telemetry import metrics
+from service.worker import outcomes
+from service.worker.messages import (
+    AssembleRender,
+    Command,
+    Outcome,
+    RenderSegment,
+    ScanDataset,
+    SegmentDone,
+    TaskCancelled,
+    TaskFailed,
+)
+from service.worker.settings import WorkerSettings
+from service.worker.slot_process import SlotDied, SlotProcess
+
+log = structlog.get_logger("worker")
+HEARTBEAT_S = 1.0
+WRITE_TRIES = 8
+
+
+class LeasedTask:
+    """Runs one task on one slot; whatever happens, the task row says so or another worker takes over."""
+
+    def __init__(self, database: Database, slot: SlotProcess, settings: WorkerSettings, worker: str) -> None:
+        self._database, self._slot, self._settings, self._worker = database, slot, settings, worker
+        self._hung = False
+        self._cancelled = False
+
+    async def run(self, task: TaskId) -> None:
+        """Raises Retry when the task should be taken up again."""
+        lease, command = await self._start(task)
+        if lease is None or command is None:
+            return
+        try:
+            outcome = await self._work(lease, command)
+            await self._end(lease, outcome)
+        except Fenced:
+            log.warning("lease lost", task=str(task), lease=lease.lease)
+
+    async def _start(self, task: TaskId) -> tuple[Lease | None, Command | None]:
+        try:
+            async with self._database.service() as connection:
+                lease = await leases.start(connection, task, self._worker)
+                return lease, await self._command(connection, lease) if lease else None
+        except (OSError, TimeoutError) as error:
+            raise Retry(1.0, f"the database is away: {error}") from error
+
+    async def _command(self, connection: AsyncConnection, lease: Lease) -> Command | None:
+        """What to tell the slot; None when the task has just ended without work."""
+        if lease.starts > MAX_STARTS:
+            last = await leases.previous_error(connection, lease.task)
+            await outcomes.fail(connection, lease, "poison", f"its worker died {MAX_STARTS} times; the last time: {last}")
+            return None
+        if lease.kind == "scan":
+            assert lease.dataset_id is not None
+            return ScanDataset(lease.dataset_id)
+        assert lease.render_id is not None
+        await renders.mark_running(connection, lease.render_id)
+        if lease.kind == "assemble":
+            return await _assembly(connection, lease)
+        return await _segment(connection, lease)
+
+    async def _work(self, lease: Lease, command: Command) -> Outcome:
+        working = asyncio.create_task(self._slot.run(command))
+        beating = asyncio.create_task(self._beat(lease))
+        try:
+            await asyncio.wait((working, beating), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await self._give_up(working)
+            return await working
+        except SlotDied as death:
+            return self._cause_of(death)
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError, Fenced):
+                await beating
+
+    async def _give_up(self, working: "asyncio.Task[Outcome]") -> None:
+        """The heartbeat ended first: cancelled, fenced or hung. The slot is asked, then killed."""
+        if self._hung:
+            self._slot.kill()
+            return
+        ending = asyncio.create_task(self._slot.cancel())
+        await asyncio.wait((working,))
+        ending.cancel()
+
+    def _cause_of(self, death: SlotDied) -> Outcome:
+        if self._cancelled:
+            return TaskCancelled()
+        if self._hung:
+            seconds = self._settings.frame_timeout_s
+            return TaskFailed("hang", f"no progress for {seconds:g} s (REELMILL_FRAME_TIMEOUT)", retry=True)
+        return TaskFailed("slot_died", str(death), retry=True)
+
+    async def _beat(self, lease: Lease) -> None:
+        """Returns when the task must be given up; raises Fenced. A database that is away is waited for."""
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            if asyncio.get_running_loop().time() - self._slot.moved_at > self._settings.frame_timeout_s:
+                self._hung = True
+                return
+            try:
+                async with self._database.service() as connection:
+                    self._cancelled = await leases.heartbeat(connection, lease, self._slot.progress)
+            except Fenced:
+                self._cancelled = True
+            except Exception as error:
+                log.warning("heartbeat failed", task=str(lease.task), reason=type(error).__name__)
+            if self._cancelled:
+                return
+
+    async def _end(self, lease: Lease, outcome: Outcome) -> None:
+        if isinstance(outcome, TaskFailed):
+            metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
+        if isinstance(outcome, TaskFailed) and outcome.retry:
+            await self._retry(lease, outcome)
+        elif isinstance(outcome, TaskCancelled) and not self._cancelled:
+            await self._retry(lease, TaskFailed("slot_died", "the worker was stopped", retry=True))
+        else:
+            await self._write(lambda connection: outcomes.record(connection, lease, outcome))
+            _count(outcome)
+
+    async def _retry(self, lease: Lease, failure: TaskFailed) -> None:
+        """Back to the queue: an outage is forgiven, a death counts and is the end after the third."""
+        forgiven = failure.code == "store_unavailable"
+        if not forgiven and lease.starts >= MAX_STARTS:
+            reason = f"its worker died {lease.starts} times; the last time: {failure.reason}"
+            await self._write(lambda connection: outcomes.fail(connection, lease, "poison", reason))
+            return
+        error = {"code": failure.code, "reason": failure.reason}
+        await self._write(lambda connection: leases.release(connection, lease, error, forgiven=forgiven))
+        raise Retry(min(0.2 * 2 ** min(lease.lease, 6), 10.0), failure.reason)
+
+    async def _write(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        """A final write outlives a short absence of the database; past that, another worker does the task."""
+        for attempt in range(WRITE_TRIES):
+            try:
+                async with self._database.service() as connection:
+                    await write(connection)
+                return
+            except Fenced:
+                raise
+            except Exception as error:
+                log.warning("final write failed", attempt=attempt, reason=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(min(0.25 * 2**attempt, 5.0))
+        raise Retry(1.0, "the database did not take the result")
+
+
+async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:
+    assert lease.render_id is not None
+    row: RowMapping | None = await renders.get(connection, lease.render_id)
+    assert row is not None
+    parts = await segment_cache.of_render(connection, lease.render_id)
+    return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts))
+
+
+async def _segment(connection: AsyncConnection, lease: Lease) -> Command | None:
+    assert lease.render_id is not None and lease.number is not None
+    plan, key = await renders.load_segment(connection, lease.render_id, lease.number)
+    made = await segment_cache.lookup(connection, key)
+    if made is not None:
+        metrics.SEGMENTS_REUSED.inc()
+        await outcomes.segment_done_before(connection, lease, made["frames"])
+        return None
+    return RenderSegment(plan, key)
+
+
+def _count(outcome: Outcome) -> None:
+    if isinstance(outcome, SegmentDone):
+        metrics.FRAMES_RENDERED.inc(outcome.frames)
+        metrics.OBJECTS_FETCHED.inc(outcome.fetched_objects)
+        metrics.BYTES_FETCHED.inc(outcome.fetched_bytes)
+        for stage, seconds in outcome.seconds.items():
+            metrics.STAGE_SECONDS.labels(stage).inc(seconds)

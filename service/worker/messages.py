@@ -1,0 +1,115 @@
+"""The closed vocabulary that a supervisor and its slot processes speak."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from service.plan.render_plan import RenderOptions, SegmentPlan
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSegment:
+    """Render this segment and publish it under its content key."""
+
+    plan: SegmentPlan
+    content_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssembleRender:
+    """Join these segments (content keys in order, first output frame of each) into the video of a render."""
+
+    render_id: UUID
+    options: RenderOptions
+    segments: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanDataset:
+    """Register what lies under the dataset's prefix."""
+
+    dataset_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTask:
+    """Give up the command under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Leave when the command under way has ended."""
+
+
+Command = RenderSegment | AssembleRender | ScanDataset
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The slot has imported its codecs and waits for a command."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` frames of the command are finished."""
+
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentDone:
+    """The segment lies in the object store under `key`, its receipt beside it."""
+
+    key: str
+    size: int
+    frames: int
+    encoder: str
+    seconds: dict[str, float]
+    fetched_objects: int
+    fetched_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssemblyDone:
+    """The video, its poster and its receipt are published."""
+
+    video_key: str
+    size: int
+    sha256: str
+    frames: int
+    poster_key: str
+    receipt_key: str
+    summary: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanDone:
+    """The dataset row tells what was found."""
+
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsMissing:
+    """Cached segments that are not in the store any more: render them again."""
+
+    content_keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """It cannot be done; `retry` says that another try may succeed (a store that is away)."""
+
+    code: str
+    reason: str
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancelled:
+    """The slot gave up as told and is free again."""
+
+
+Outcome = SegmentDone | AssemblyDone | ScanDone | SegmentsMissing | TaskFailed | TaskCancelled
+Event = Ready | Progress | Outcome

@@ -1,0 +1,104 @@
+"""The final writes of tasks: each one transaction, fenced by the lease, the render row locked before the task row."""
+
+from typing import assert_never
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import RenderId, TaskId
+from service.jobs import leases, queue
+from service.jobs.leases import Lease
+from service.store import renders, segment_cache
+from service.worker.messages import (
+    AssemblyDone,
+    Outcome,
+    ScanDone,
+    SegmentDone,
+    SegmentsMissing,
+    TaskCancelled,
+    TaskFailed,
+)
+
+LOCK_RENDER = text("SELECT status, priority FROM renders WHERE id = :render FOR UPDATE")
+LEFT = text("SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'")
+
+
+async def record(connection: AsyncConnection, lease: Lease, outcome: Outcome) -> None:
+    """Write how the task ended and what follows from it. Raises leases.Fenced: then nothing is written."""
+    if lease.render_id is not None:
+        await connection.execute(LOCK_RENDER, {"render": lease.render_id})
+    match outcome:
+        case SegmentDone():
+            await _segment_done(connection, lease, outcome)
+        case AssemblyDone():
+            await _assembly_done(connection, lease, outcome)
+        case ScanDone():
+            await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
+        case SegmentsMissing():
+            await _segments_missing(connection, lease, outcome)
+        case TaskFailed():
+            await fail(connection, lease, outcome.code, outcome.reason)
+        case TaskCancelled():
+            await leases.finish(connection, lease, "cancelled")
+        case _:
+            assert_never(outcome)
+
+
+async def fail(connection: AsyncConnection, lease: Lease, code: str, reason: str) -> None:
+    """The task ends as failed, and with it the render or the scan it belongs to."""
+    error = {"code": code, "reason": reason, "task": lease.kind, "segment": lease.number}
+    await connection.execute(LOCK_RENDER, {"render": lease.render_id})
+    await leases.finish(connection, lease, "failed", error=error)
+    if lease.render_id is not None:
+        await renders.fail(connection, lease.render_id, error)
+    if lease.dataset_id is not None:
+        query = text("UPDATE datasets SET state = 'failed', error = :reason, updated_at = now() WHERE id = :dataset")
+        await connection.execute(query, {"dataset": lease.dataset_id, "reason": reason})
+
+
+async def segment_done_before(connection: AsyncConnection, lease: Lease, frames: int) -> None:
+    """The segment lies in the cache already: the task succeeds without work."""
+    assert lease.render_id is not None
+    await connection.execute(LOCK_RENDER, {"render": lease.render_id})
+    await leases.finish(connection, lease, "succeeded", progress=frames)
+    await join(connection, RenderId(lease.render_id))
+
+
+async def join(connection: AsyncConnection, render: RenderId) -> None:
+    """The transaction that ends the last segment queues the assembly; the lock on the render row makes it one."""
+    row = (await connection.execute(LOCK_RENDER, {"render": render})).one()
+    if row.status not in ("queued", "running") or await connection.scalar(LEFT, {"render": render}):
+        return
+    await renders.queue_assembly(connection, render, row.priority)
+
+
+async def _segment_done(connection: AsyncConnection, lease: Lease, done: SegmentDone) -> None:
+    assert lease.render_id is not None and lease.number is not None
+    await leases.finish(connection, lease, "succeeded", progress=done.frames)
+    key = await segment_cache.key_of(connection, lease.render_id, lease.number)
+    await segment_cache.keep(connection, key, done.key, (done.size, done.frames), (done.encoder, done.seconds))
+    await join(connection, RenderId(lease.render_id))
+
+
+async def _assembly_done(connection: AsyncConnection, lease: Lease, done: AssemblyDone) -> None:
+    await leases.finish(connection, lease, "succeeded", progress=done.frames)
+    await renders.succeed(
+        connection,
+        lease.render_id,
+        {
+            "video_key": done.video_key,
+            "video_bytes": done.size,
+            "video_sha256": done.sha256,
+            "video_frames": done.frames,
+            "poster_key": done.poster_key,
+            "receipt_key": done.receipt_key,
+            "summary": done.summary,
+        },
+    )
+
+
+async def _segments_missing(connection: AsyncConnection, lease: Lease, missing: SegmentsMissing) -> None:
+    assert lease.render_id is not None
+    await leases.finish(connection, lease, "cancelled", error={"code": "segments_missing", "reason": "cache entry lost"})
+    tasks: list[TaskId] = await segment_cache.forget(connection, lease.render_id, missing.content_keys)
+    await queue.enqueue(connection, "segment", tasks)

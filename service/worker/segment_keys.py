@@ -1,0 +1,16 @@
+"""Where rendered things lie in the service's bucket."""
+
+from uuid import UUID
+
+
+def segment_key(content_key: str) -> str:
+    return f"segments/{content_key[:2]}/{content_key}.mp4"
+
+
+def receipt_key(content_key: str) -> str:
+    """The receipt of one segment: NDJSON, one line per planned frame."""
+    return f"segments/{content_key[:2]}/{content_key}.ndjson"
+
+
+def render_object(render: UUID, name: str) -> str:
+    return f"renders/{render}/{name}"

@@ -1,0 +1,31 @@
+"""What an operator may set about a worker."""
+
+import os
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Slots and their bounds."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    slots: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=1,
+        le=256,
+        validation_alias="REELMILL_SLOTS",
+        description="slot processes of a worker; unset: one per usable core",
+    )
+    frame_timeout_s: float = Field(
+        default=60, gt=0, validation_alias="REELMILL_FRAME_TIMEOUT", description="seconds without progress before a slot is killed"
+    )
+    slot_memory_mb: int = Field(
+        default=4096, ge=256, validation_alias="REELMILL_SLOT_MEMORY_MB", description="memory limit of a slot process, MiB"
+    )
+    drain_s: float = Field(
+        default=20, ge=0, validation_alias="REELMILL_DRAIN", description="seconds a stopping worker gives the tasks under way"
+    )
+    prefetch_mb: int = Field(
+        default=32, ge=1, validation_alias="REELMILL_PREFETCH_MB", description="frames a slot fetches ahead of its decoder, MiB"
+    )

@@ -1,0 +1,104 @@
+"""The slot process: waits for a command, does it, says how it went. Untrusted media is decoded only here."""
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import sys
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from service.store.database import DatabaseSettings
+from service.store.object_settings import ObjectSettings
+from service.worker.messages import (
+    CancelTask,
+    Command,
+    Outcome,
+    Progress,
+    Ready,
+    Stop,
+    TaskCancelled,
+    TaskFailed,
+)
+
+if TYPE_CHECKING:
+    from service.worker.slot_tasks import SlotTasks
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal the kernel sends when the parent thread dies."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotConfig:
+    """What a slot needs to reach the shared state, and its bounds; travels to the child by pickle."""
+
+    database_url: str
+    database: DatabaseSettings
+    objects: ObjectSettings
+    home: Path
+    memory_mb: int
+    prefetch_mb: int
+
+
+class Cancelled(Exception):
+    """Raised out of the progress call when the supervisor has asked to stop."""
+
+
+def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
+    """The process's entry: runs until told to stop or until the supervisor is gone."""
+    _bind_to(parent)
+    _limit_memory(config.memory_mb)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    from service.worker.slot_tasks import SlotTasks
+
+    with asyncio.Runner() as runner:
+        tasks = SlotTasks(config, runner)
+        pipe.send(Ready(os.getpid()))
+        try:
+            _serve(tasks, pipe)
+        finally:
+            tasks.close()
+
+
+def _serve(tasks: "SlotTasks", pipe: Connection) -> None:
+    while True:
+        try:
+            message = pipe.recv()
+            if isinstance(message, Stop):
+                return
+            if not isinstance(message, CancelTask):
+                pipe.send(_do(tasks, message, pipe))
+        except (EOFError, BrokenPipeError):
+            return
+
+
+def _do(tasks: "SlotTasks", command: Command, pipe: Connection) -> Outcome:
+    def progress(done: int) -> None:
+        pipe.send(Progress(done))
+        while pipe.poll():
+            if isinstance(pipe.recv(), CancelTask | Stop):
+                raise Cancelled
+
+    try:
+        return tasks.do(command, progress)
+    except Cancelled:
+        return TaskCancelled()
+    except MemoryError:
+        return TaskFailed("out_of_memory", "the slot ran out of its memory limit (REELMILL_SLOT_MEMORY_MB)")
+
+
+def _bind_to(parent: int) -> None:
+    """Die with the supervisor, even when that is killed with SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _limit_memory(megabytes: int) -> None:
+    limit = megabytes * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

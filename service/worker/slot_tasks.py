@@ -1,0 +1,120 @@
+"""What a slot does for each command. Codecs are imported here and nowhere above."""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import assert_never
+
+from service.ids import DatasetId
+from service.pipeline.frames import RenderFailed
+from service.pipeline.segment import render_segment
+from service.plan.render_plan import ObjectRef
+from service.store.database import Database
+from service.store.frame_fetch import FrameFetcher
+from service.store.object_settings import open_store
+from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
+from service.worker.assemble import assemble_render
+from service.worker.messages import (
+    AssembleRender,
+    Command,
+    Outcome,
+    RenderSegment,
+    ScanDataset,
+    ScanDone,
+    SegmentDone,
+    SegmentsMissing,
+    TaskFailed,
+)
+from service.worker.scan import scan_dataset
+from service.worker.segment_keys import receipt_key, segment_key
+from service.worker.slot import SlotConfig
+
+Report = Callable[[int], None]
+
+
+class SlotTasks:
+    """A slot's open connections, and its three commands."""
+
+    def __init__(self, config: SlotConfig, runner: asyncio.Runner) -> None:
+        self._config, self._runner = config, runner
+        self._objects: ObjectStore = open_store(config.objects, config.home)
+        self._fetcher = FrameFetcher(config.objects, config.home)
+        self._scratch = Path(tempfile.gettempdir())
+
+    def do(self, command: Command, report: Report) -> Outcome:
+        """One command to its end; a store that is away is an outcome, not an exception."""
+        try:
+            match command:
+                case RenderSegment():
+                    return self._segment(command, report)
+                case AssembleRender():
+                    return self._assemble(command, report)
+                case ScanDataset():
+                    return self._scan(command, report)
+                case _:
+                    assert_never(command)
+        except RenderFailed as failure:
+            return TaskFailed("frame_policy", str(failure))
+        except ObjectStoreError as error:
+            return TaskFailed("store_unavailable", str(error), retry=True)
+
+    def _segment(self, command: RenderSegment, report: Report) -> Outcome:
+        plan = command.plan
+        before = (self._fetcher.objects, self._fetcher.bytes)
+        with self._fetcher.prefetch(plan.bucket, plan.frames, self._config.prefetch_mb << 20) as reader:
+            result = render_segment(plan, reader, self._fetcher.sources(plan.bucket), report)
+        lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
+        ref = ObjectRef(self._objects.bucket, segment_key(command.content_key))
+        self._runner.run(self._publish(ref, result.data, receipt_key(command.content_key), lines.encode()))
+        return SegmentDone(
+            ref.key,
+            len(result.data),
+            result.frames,
+            result.encoder,
+            dict(result.seconds),
+            self._fetcher.objects - before[0],
+            self._fetcher.bytes - before[1],
+        )
+
+    async def _publish(self, ref: ObjectRef, data: bytes, receipt: str, lines: bytes) -> None:
+        """The receipt first: a segment that can be seen has one."""
+        await self._objects.put(ObjectRef(ref.bucket, receipt), lines, "application/x-ndjson")
+        await self._objects.put(ref, data, "video/mp4")
+
+    def _assemble(self, command: AssembleRender, report: Report) -> Outcome:
+        with tempfile.TemporaryDirectory(prefix="reelmill-", dir=self._scratch) as folder:
+            try:
+                return assemble_render(command, self._objects, self._runner, (Path(folder), report))
+            except ObjectMissing:
+                missing = self._runner.run(self._missing(command))
+                if missing:
+                    return SegmentsMissing(missing)
+                raise
+
+    async def _missing(self, command: AssembleRender) -> tuple[str, ...]:
+        gone = []
+        for key, _ in command.segments:
+            for name in (segment_key(key), receipt_key(key)):
+                try:
+                    await self._objects.head(ObjectRef(self._objects.bucket, name))
+                except ObjectMissing:
+                    gone.append(key)
+        return tuple(dict.fromkeys(gone))
+
+    def _scan(self, command: ScanDataset, report: Report) -> Outcome:
+        return self._runner.run(self._scanned(command, report))
+
+    async def _scanned(self, command: ScanDataset, report: Report) -> Outcome:
+        database = Database(self._config.database_url, self._config.database)
+        try:
+            summary = await scan_dataset(database, self._objects, DatasetId(command.dataset_id), report)
+            return ScanDone(summary.frame_count)
+        finally:
+            await database.close()
+
+    def close(self) -> None:
+        self._fetcher.close()
+        self._runner.run(self._objects.close())

@@ -1,0 +1,33 @@
+"""The composition root of the worker process."""
+
+import asyncio
+import signal
+
+from service.config import Settings
+from service.startup import SharedState, open_state
+from service.worker.slot import SlotConfig
+from service.worker.supervisor import Supervisor
+
+
+async def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then drain. Raises StartupRefused."""
+    state = await open_state(settings)
+    try:
+        supervisor = Supervisor(state.database, slot_config(settings, state), settings.worker)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run()
+    finally:
+        await state.close()
+
+
+def slot_config(settings: Settings, state: SharedState) -> SlotConfig:
+    return SlotConfig(
+        database_url=state.database.url,
+        database=settings.database,
+        objects=settings.objects,
+        home=settings.process.home,
+        memory_mb=settings.worker.slot_memory_mb,
+        prefetch_mb=settings.worker.prefetch_mb,
+    )

@@ -1,0 +1,41 @@
+"""Fixtures that many tests share."""
+
+import io
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from service.telemetry.logging import configure
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL, without our schema: the one of REELMILL_TEST_DATABASE_URL, or an embedded one."""
+    if given := os.environ.get("REELMILL_TEST_DATABASE_URL"):
+        yield given
+        return
+    postgres = pytest.importorskip("service.embedded.postgres").EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    yield postgres.start()
+    postgres.stop()
+
+
+@pytest.fixture
+def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What was logged since the test began; the logging of the process is put back after it."""
+    root, stream = logging.getLogger(), io.StringIO()
+    before = (root.handlers, root.level)
+    configure(stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers, _ = before
+    root.setLevel(before[1])
+    structlog.reset_defaults()

@@ -1,0 +1,141 @@
+"""The planner: what is chosen, how it is cut, and what a content key depends on."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from fractions import Fraction
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import Invalid
+from service.plan.geometry import output_size
+from service.plan.planner import LEAD_FRAMES, cut, render_key, segment_length, select
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+
+OPTIONS = RenderOptions("h264", 70, Fraction(30), 640, 480)
+
+
+def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS) -> list[SegmentPlan]:
+    async def stream() -> AsyncIterator[FrameRef]:
+        for frame in frames:
+            yield frame
+
+    async def collect() -> list[SegmentPlan]:
+        return [plan async for plan in cut(stream(), "bucket", options)]
+
+    return anyio.run(collect)
+
+
+def refs(count: int) -> list[FrameRef]:
+    return [FrameRef(index, f"f{index}.jpg", f"etag{index}", 100) for index in range(count)]
+
+
+@given(st.integers(0, 400), st.fractions(Fraction(1, 10), 240))
+def test_every_frame_is_in_exactly_one_segment_in_order(count: int, fps: Fraction) -> None:
+    found = plans(refs(count), replace(OPTIONS, fps=fps))
+    assert [frame.index for plan in found for frame in plan.frames] == list(range(count))
+    assert [plan.first_output for plan in found] == [plan.frames[0].index for plan in found]
+    assert all(len(plan.frames) == segment_length(fps) for plan in found[:-1])
+
+
+@given(st.fractions(Fraction(1, 10), 240))
+def test_a_segment_lasts_at_most_eight_seconds_unless_it_is_one_frame(fps: Fraction) -> None:
+    length = segment_length(fps)
+    assert length == 1 or length / fps <= 8
+    assert length >= 1
+
+
+def test_growing_a_sequence_changes_only_its_last_segments() -> None:
+    before = [plan.content_key() for plan in plans(refs(300))]
+    after = [plan.content_key() for plan in plans(refs(320))]
+    assert after[: len(before)] == before
+    assert len(set(after)) == len(after) == 5
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(OPTIONS, quality=71),
+        replace(OPTIONS, codec="av1"),
+        replace(OPTIONS, width=642),
+        replace(OPTIONS, corrupt="black"),
+        replace(OPTIONS, fps=Fraction(30000, 1001)),
+    ],
+)
+def test_a_content_key_depends_on_every_option(other: RenderOptions) -> None:
+    assert plans(refs(3), other)[0].content_key() != plans(refs(3))[0].content_key()
+
+
+def test_a_content_key_depends_on_the_frames_and_their_order() -> None:
+    frames = refs(3)
+    keys = {plans(chosen)[0].content_key() for chosen in (frames, frames[::-1], frames[:2])}
+    changed = [*frames[:2], replace(frames[2], etag="new")]
+    assert len(keys | {plans(changed)[0].content_key()}) == 4
+
+
+def test_a_lead_frame_is_no_frame() -> None:
+    plan = SegmentPlan(1, 1, "b", OPTIONS, tuple(refs(2)), ())
+    moved = SegmentPlan(1, 1, "b", OPTIONS, tuple(refs(2))[1:], tuple(refs(2))[:1])
+    assert plan.content_key() != moved.content_key()
+
+
+def test_a_segment_knows_the_frames_before_it() -> None:
+    second = plans(refs(100))[1]
+    assert [frame.index for frame in second.lead] == list(range(75 - LEAD_FRAMES, 75))
+
+
+def test_options_survive_json() -> None:
+    options = replace(OPTIONS, fps=Fraction(30000, 1001))
+    assert RenderOptions.from_json(options.to_json()) == options
+
+
+@given(st.integers(1, 10_000), st.integers(1, 1000), st.integers(0, 9_999))
+def test_the_chosen_count_is_that_of_the_range(timeline: int, step: int, start: int) -> None:
+    if start >= timeline:
+        with pytest.raises(Invalid):
+            select(timeline, step, start, None)
+        return
+    assert select(timeline, step, start, None).count() == len(list(range(start, timeline, step)))
+
+
+@pytest.mark.parametrize(("step", "count"), [(1, 795), (2, 398), (7, 114), (1000, 1)])
+def test_the_street_camera_counts(step: int, count: int) -> None:
+    assert select(795, step, None, None).count() == count
+
+
+def test_an_empty_dataset_is_named() -> None:
+    with pytest.raises(Invalid) as caught:
+        select(0, 1, None, None)
+    assert caught.value.errors[0].pointer == "#/dataset_id"
+
+
+def test_render_keys_tell_datasets_apart() -> None:
+    chosen = select(10, 1, None, None)
+    one, two = ({"id": "a", "digest": digest} for digest in ("x", "y"))
+    assert render_key(one, chosen, OPTIONS) != render_key(two, chosen, OPTIONS)
+    assert render_key(one, chosen, OPTIONS) == render_key(dict(one), chosen, OPTIONS)
+
+
+@given(st.integers(1, 16383), st.integers(1, 16383))
+def test_native_sizes_are_padded_to_even_never_cropped(width: int, height: int) -> None:
+    out = output_size((width, height), None, None, None)
+    assert all(side % 2 == 0 and 0 <= side - source <= 1 + (source == 1) for side, source in zip(out, (width, height), strict=True))
+
+
+def test_one_side_keeps_the_shape() -> None:
+    assert output_size((1920, 1080), 960, None, None) == (960, 540)
+    assert output_size((1920, 1080), None, 270, None) == (480, 270)
+    assert output_size((1920, 1080), None, None, 0.5) == (960, 540)
+
+
+def test_scale_and_width_exclude_each_other() -> None:
+    with pytest.raises(Invalid) as caught:
+        output_size((10, 10), 4, None, 0.5)
+    assert caught.value.errors[0].pointer == "#/scale"
+
+
+def test_an_output_too_large_is_refused() -> None:
+    with pytest.raises(Invalid):
+        output_size((16000, 16000), None, None, 2)

@@ -1,0 +1,137 @@
+"""An API whose database is away, over a store of objects that answers, with a few routes that misbehave."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Header, Query
+from pydantic import BaseModel, Field, SecretStr
+from sqlalchemy import text
+
+from service.app import create_app
+from service.errors import TooManyRequests
+from service.identity.settings import IdentitySettings
+from service.identity.tokens import TokenVerifier, mint
+from service.routers.deps import CallerDep, DatabaseDep, require
+from service.routers.resources import HttpSettings, Resources
+from service.store.database import Caller, Database, DatabaseSettings
+from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
+
+SECRET = SecretStr("a secret of at least thirty-two bytes")
+NOWHERE = "postgresql://nobody:nothing@127.0.0.1:1/none"
+
+
+class EmptyStore:
+    """An object store that answers, and holds nothing."""
+
+    bucket = "reelmill"
+
+    async def check(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Square(BaseModel):
+    kind: Literal["square"]
+    side: int = Field(ge=1)
+
+
+class Circle(BaseModel):
+    kind: Literal["circle"]
+    radius: int
+
+
+class Drawing(BaseModel, extra="forbid"):
+    name: str
+    sizes: list[int] = []
+    shape: Annotated[Square | Circle, Field(discriminator="kind")] | None = None
+    either: int | UUID | None = None
+
+
+router = APIRouter(prefix="/api/trials")
+
+
+@router.post("/drawings")
+async def draw(drawing: Drawing) -> str:
+    return drawing.name
+
+
+@router.get("/drawings")
+async def list_drawings(limit: Annotated[int, Query(ge=1)] = 1, x_colour: Annotated[int, Header()] = 0) -> int:
+    return limit + x_colour
+
+
+@router.delete("/drawings/{number}", dependencies=[Depends(require("catalog:write"))])
+async def erase(number: int) -> int:
+    return number
+
+
+@router.get("/caller")
+async def whoami(caller: CallerDep) -> dict[str, Any]:
+    return dataclasses.asdict(caller)
+
+
+@router.get("/fails/{how}")
+async def fail(how: str, database: DatabaseDep) -> None:
+    if how == "database":
+        async with database.caller(Caller("lab")) as connection:  # type: ignore[arg-type]
+            await connection.execute(text("SELECT 1"))
+    password = "hunter2-local-variable"
+    errors: dict[str, Exception] = {
+        "bug": RuntimeError(f"secret path /etc/{len(password)}"),
+        "file": FileNotFoundError("/etc/reelmill"),
+        "store": ObjectStoreError("s3.internal refused"),
+        "object": ObjectMissing("s3://bucket/key"),
+        "queue": TooManyRequests("the queue is full", headers={"Retry-After": "7"}),
+    }
+    raise errors[how]
+
+
+@router.get("/database/{how}")
+async def misuse(how: str, database: DatabaseDep) -> None:
+    statements = {"sql": "SELECT 1/0", "cut": "SELECT pg_terminate_backend(pg_backend_pid())"}
+    async with database.service() as connection:
+        await connection.execute(text(statements[how]))
+
+
+def resources(database_url: str = NOWHERE, **more: Any) -> Resources:
+    objects: ObjectStore = EmptyStore()  # type: ignore[assignment]
+    verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
+    database = Database(database_url, DatabaseSettings.model_construct())
+    return Resources(database, objects, verifier, "0.0.0", **{"http": HttpSettings.model_construct()} | more)
+
+
+@pytest.fixture(autouse=True)
+def _configured_logging(log_lines: Callable[[], Any]) -> None:
+    """As in production; unconfigured, structlog draws tracebacks for people and takes seconds for it."""
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    app = create_app(resources())
+    app.include_router(router)
+    return app
+
+
+@pytest.fixture
+def token() -> Callable[..., dict[str, str]]:
+    """Headers with a token of these scopes."""
+    return lambda *scopes: {"Authorization": f"Bearer {mint(SECRET, 'lab', scopes, timedelta(minutes=5))}"}
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """Without a token."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture
+async def known(client: httpx.AsyncClient, token: Callable[..., dict[str, str]]) -> httpx.AsyncClient:
+    """With a token that has no scope."""
+    client.headers.update(token())
+    return client

@@ -1,0 +1,79 @@
+"""GET /health tells the truth, quickly."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from sqlalchemy import delete
+
+from service.app import create_app
+from service.routers.resources import HttpSettings
+from service.store.migrate import migrate
+from service.store.tables import workers
+from service.store.worker_rows import beat
+from tests.routers.conftest import resources
+
+pytestmark = pytest.mark.anyio
+
+
+@contextlib.asynccontextmanager
+async def served(**more: Any) -> AsyncIterator[httpx.AsyncClient]:
+    at = resources(**more)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(at)), base_url="http://test") as client:
+        yield client
+    await at.database.close()
+
+
+async def test_without_a_database() -> None:
+    async with served() as client:
+        response = await client.get("/health")
+        body = response.json()
+        assert (response.status_code, body["status"]) == (503, "unhealthy")
+        assert {name: check["status"] for name, check in body["checks"].items()} == {
+            "database": "failed",
+            "object_store": "ok",
+            "ollama": "absent",
+            "workers": "failed",
+            "devices": "ok",
+        }
+        assert all(check["detail"] and check["latency_ms"] >= 0 for check in body["checks"].values())
+        assert "127.0.0.1" not in response.text
+        assert (await client.get("/health/ready")).status_code == 503
+        assert (await client.get("/health/live")).json() == {"status": "alive"}
+
+
+async def test_with_a_database(postgres_url: str) -> None:
+    await migrate(postgres_url)
+    at = resources(postgres_url)
+    async with at.database.service() as connection:
+        await connection.execute(delete(workers))
+    async with served(database_url=postgres_url) as client:
+        response = await client.get("/health")
+        assert (response.status_code, response.json()["status"]) == (200, "degraded")
+        async with at.database.service() as connection:
+            await beat(connection, uuid4(), "bench", 4, "0.0.0")
+        body = (await client.get("/health")).json()
+        assert body["status"] == "healthy" and body["checks"]["workers"]["detail"] == "4 slots"
+        assert (await client.get("/health/ready")).json()["status"] == "healthy"
+    await at.database.close()
+
+
+async def test_a_configured_ollama_that_hangs_is_given_up() -> None:
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(5)
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = HttpSettings.model_construct(health_timeout_s=0.3)
+    async with served(ollama_host=host, http=settings) as client:
+        started = time.monotonic()
+        check = (await client.get("/health")).json()["checks"]["ollama"]
+        assert check["status"] == "failed" and check["detail"] == "no answer within 0.3 s"
+        assert time.monotonic() - started < 2
+    server.close()
