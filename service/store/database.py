@@ -48,6 +48,7 @@ class Database:
             pool_size=settings.pool_size,
             max_overflow=5,
             pool_pre_ping=True,
+            hide_parameters=True,
             connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
         )
 

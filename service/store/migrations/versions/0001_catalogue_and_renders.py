@@ -174,7 +174,9 @@ DO $$ BEGIN
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
 DO $$ BEGIN
-    IF NOT pg_has_role(current_user, 'reelmill_caller', 'SET') THEN
+    IF current_setting('server_version_num')::int < 160000 THEN
+        EXECUTE format('GRANT reelmill_caller TO %I', current_user);
+    ELSIF NOT pg_has_role(current_user, 'reelmill_caller', 'SET') THEN
         EXECUTE format('GRANT reelmill_caller TO %I', current_user);
     END IF;
 END $$;

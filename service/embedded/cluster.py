@@ -1,0 +1,134 @@
+"""One database cluster on disk: made whole or not at all, started, stopped."""
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from service.embedded.binaries import EmbeddedPostgresError, as_ordinary_user, find
+
+USER = DATABASE = "reelmill"
+START_S, STOP_S = 30.0, 15.0
+PR_SET_PDEATHSIG = 1
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "shared_buffers": "64MB",
+    "max_connections": "100",
+    "max_wal_size": "256MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "unix_socket_permissions": "0700",
+}
+
+
+class Cluster:
+    """The cluster in `folder`; sockets go to `sockets`, whose path must be short."""
+
+    def __init__(self, folder: Path, sockets: Path) -> None:
+        self.folder, self.sockets = folder, sockets
+        self.data, self.password_file = folder / "data", folder / "password"
+        self._bin, self._prefix = find(), as_ordinary_user()
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://{USER}:{self.password_file.read_text().strip()}@127.0.0.1:{self.port}/{DATABASE}"
+
+    def prepare(self) -> None:
+        """Make the cluster when there is none: under another name, then renamed into place."""
+        if (self.data / "PG_VERSION").exists():
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob("making-*"):
+            shutil.rmtree(leftover)
+        draft = self.folder / f"making-{secrets.token_hex(4)}"
+        self._write_password()
+        options = ["-U", USER, "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={self.password_file}"]
+        self._call("initdb", "-D", str(draft), *options, "--no-instructions")
+        draft.rename(self.data)
+
+    def _write_password(self) -> None:
+        descriptor = os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(24) + "\n")
+
+    def start(self) -> None:
+        """Run the server on a free port until it answers, and make our database in it."""
+        for _ in range(5):
+            self.port = _free_port()
+            if self._started():
+                self._make_database()
+                return
+        raise EmbeddedPostgresError(f"PostgreSQL does not start: {self._last_log_line()} (or set DATABASE_URL)")
+
+    def _started(self) -> bool:
+        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.sockets)}
+        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        command = [*self._prefix, str(self._bin / "postgres"), "-D", str(self.data), *options]
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if self._answers():
+                return True
+            time.sleep(0.02)
+        self.stop()
+        return False
+
+    def _answers(self) -> bool:
+        command = [str(self._bin / "pg_isready"), "-q", "-h", str(self.sockets), "-p", str(self.port)]
+        return subprocess.run(command, check=False).returncode == 0
+
+    def _make_database(self) -> None:
+        query = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"
+        if "1" not in self._psql(query):
+            self._psql(f"CREATE DATABASE {DATABASE}")
+
+    def _psql(self, query: str) -> str:
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres", "-Atc", query]
+        environment = os.environ | {"PGPASSWORD": self.password_file.read_text().strip()}
+        return self._call("psql", "-X", *where, environment=environment)
+
+    def _call(self, program: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
+        command = [*self._prefix, str(self._bin / program), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        if done.returncode:
+            reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise EmbeddedPostgresError(f"{program} failed: {' '.join(reason)} (or set DATABASE_URL)")
+        return done.stdout
+
+    def stop(self) -> None:
+        """Fast shutdown: transactions are rolled back, everything committed is on disk."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait()
+
+    def _last_log_line(self) -> str:
+        lines = (self.folder / "server.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "its log is empty"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    """In the child: a Ctrl-C of the terminal is not for it; a killed parent shuts it down (SIGINT: fast)."""
+    os.setpgrp()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)

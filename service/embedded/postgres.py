@@ -1,0 +1,90 @@
+"""The embedded PostgreSQL, as its clients see it: start it or join the one that runs, and leave it."""
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from service.embedded.binaries import EmbeddedPostgresError
+
+__all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
+READY_S = 60.0
+
+
+class EmbeddedPostgres:
+    """One client of the server whose data lies in `home`; the server lives while it has clients."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home.expanduser().absolute() / "postgres"
+        self._lease: socket.socket | None = None
+
+    def start(self) -> str:
+        """The URL of a running server. Raises EmbeddedPostgresError with the reason and the way out."""
+        sockets = _socket_folder(self._folder)
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            if (answer := self._join(sockets / "guardian.sock")) is not None:
+                if "url" in answer:
+                    return answer["url"]
+                self.stop()
+                raise EmbeddedPostgresError(answer["error"])
+            self._spawn(sockets)
+        raise EmbeddedPostgresError(f"PostgreSQL did not start within {READY_S:.0f} s: set DATABASE_URL")
+
+    def stop(self) -> None:
+        """Leave; the last client's leaving stops the server."""
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+    def _join(self, path: Path) -> dict[str, str] | None:
+        lease = socket.socket(socket.AF_UNIX)
+        lease.settimeout(READY_S)
+        try:
+            lease.connect(str(path))
+            line = lease.makefile().readline()
+            answer: dict[str, str] = json.loads(line)
+        except (OSError, ValueError):
+            lease.close()
+            return None
+        self._lease = lease
+        return answer
+
+    def _spawn(self, sockets: Path) -> None:
+        """A guardian of its own session; when another is first, this one leaves and we join that."""
+        command = [sys.executable, "-m", "service.embedded.guardian", str(self._folder), str(sockets)]
+        root = Path(__file__).parents[2]
+        environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        guardian = subprocess.Popen(
+            command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
+        )
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline and not (sockets / "guardian.sock").exists() and guardian.poll() is None:
+            time.sleep(0.02)
+        with suppress(subprocess.TimeoutExpired):
+            guardian.wait(0.05)
+
+    def __enter__(self) -> str:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def _socket_folder(folder: Path) -> Path:
+    """A short, private folder for sockets, whose paths may have 107 bytes at most."""
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    sockets = Path(tempfile.gettempdir()) / f"reelmill-{os.geteuid()}-{name}"
+    sockets.mkdir(mode=0o700, exist_ok=True)
+    if sockets.stat().st_uid != os.geteuid():
+        raise EmbeddedPostgresError(f"{sockets} belongs to somebody else: remove it or set DATABASE_URL")
+    return sockets

@@ -1,0 +1,75 @@
+"""Segments -> one faststart MP4 by stream copy: timestamps counted from 0 for the whole file, nothing re-encoded."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import av
+from av import Packet
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from service.pipeline.codecs import ENCODERS
+from service.pipeline.mux import file_options
+from service.plan.render_plan import RenderOptions
+
+
+class SegmentsDiffer(Exception):
+    """Two segments were not encoded alike (parameter sets, size or codec), so they cannot share one track."""
+
+
+class NothingToAssemble(Exception):
+    """Every segment is empty: all frames were skipped."""
+
+
+def assemble(segments: Iterable[bytes], options: RenderOptions, out: Path) -> None:
+    """Write `out` from fragmented MP4 segments in order, holding one segment at a time; empty ones are passed over.
+
+    Frame k is shown at exactly k / fps; each segment begins with a key frame. The same segments give the same bytes.
+    Raises SegmentsDiffer, NothingToAssemble.
+    """
+    with av.open(str(out), "w", format="mp4", options=file_options(options.fps)) as container:
+        track = Track(container, options)
+        for data in segments:
+            if data:
+                track.append(data)
+        if not track.frames:
+            raise NothingToAssemble("no segment has a frame")
+
+
+class Track:
+    """The one video track of an output; `frames` counts the pictures written."""
+
+    def __init__(self, container: OutputContainer, options: RenderOptions) -> None:
+        self._container = container
+        self._options = options
+        self._stream: VideoStream | None = None
+        self._identity: tuple[object, ...] = ()
+        self.frames = 0
+
+    def append(self, segment: bytes) -> None:
+        with av.open(io.BytesIO(segment), "r") as source:
+            stream = source.streams.video[0]
+            self._accept(stream)
+            packets = [packet for packet in source.demux(stream) if packet.size]
+            for position, packet in enumerate(packets):
+                self._write(packet, position)
+            self.frames += len(packets)
+
+    def _accept(self, source: VideoStream) -> None:
+        identity = (source.codec_context.extradata, source.width, source.height, source.codec_context.codec.id)
+        if self._stream is None:
+            self._stream = self._container.add_stream_from_template(source, opaque=True)
+            self._stream.time_base = 1 / self._options.fps
+            self._identity = identity
+        if identity != self._identity:
+            raise SegmentsDiffer(f"the segment from frame {self.frames} on has other encoder parameters than the first")
+
+    def _write(self, packet: "Packet[VideoStream]", position: int) -> None:
+        assert self._stream is not None and packet.pts is not None
+        shown = round(packet.pts * packet.time_base * self._options.fps)
+        packet.pts = self.frames + shown
+        packet.dts = self.frames + position - ENCODERS[self._options.codec].reorder
+        packet.duration, packet.time_base = 1, 1 / self._options.fps
+        packet.stream = self._stream
+        self._container.mux(packet)

@@ -1,0 +1,63 @@
+"""Frames -> one closed GOP in a fragmented MP4 whose timestamps start at 0."""
+
+import io
+
+import av
+from av import Packet, VideoFrame
+from av.container import OutputContainer
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from service.pipeline.codecs import ENCODERS, configure, encoder_options
+from service.pipeline.colour import Colour
+from service.pipeline.mux import segment_options
+from service.plan.render_plan import RenderOptions
+
+
+class SegmentEncoder:
+    """Encodes the frames of one segment, in order, on the calling thread. `frames` counts them."""
+
+    def __init__(self, options: RenderOptions, colour: Colour) -> None:
+        self._options = options
+        self._colour = colour
+        self._buffer = io.BytesIO()
+        self._container: OutputContainer | None = None
+        self._stream: VideoStream | None = None
+        self._decode_index = 0
+        self.frames = 0
+
+    def add(self, frame: VideoFrame) -> None:
+        """Encode a yuv420p limited-range frame of the output's size as the next picture."""
+        stream = self._stream or self._start()
+        frame.pts, frame.time_base = self.frames, 1 / self._options.fps
+        frame.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
+        self.frames += 1
+        self._mux(stream.encode(frame))
+
+    def finish(self) -> bytes:
+        """The segment's bytes; empty when no frame was added."""
+        if self._stream is None or self._container is None:
+            return b""
+        self._mux(self._stream.encode(None))
+        self._container.close()
+        return self._buffer.getvalue()
+
+    def _start(self) -> VideoStream:
+        options = self._options
+        self._container = av.open(self._buffer, "w", format="mp4", options=segment_options(options.fps))
+        encoder = ENCODERS[options.codec].name
+        stream = self._container.add_stream(encoder, options.fps, encoder_options(options, self._colour))
+        assert isinstance(stream, VideoStream)
+        configure(stream.codec_context, options, self._colour)
+        stream.width, stream.height = options.width, options.height
+        self._stream = stream
+        return stream
+
+    def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
+        """The encoder's own dts start differs with the number of B-frames it chose; a counted one never does."""
+        assert self._container is not None
+        for packet in packets:
+            packet.dts = self._decode_index - ENCODERS[self._options.codec].reorder
+            packet.duration = 1
+            self._decode_index += 1
+            self._container.mux(packet)

@@ -1,0 +1,45 @@
+"""Where a picture goes on the output canvas. Pure arithmetic, in pixels."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Scale to `width` x `height`, then put the result at (`left`, `top`). `reason` is None for a plain fit."""
+
+    width: int
+    height: int
+    left: int = 0
+    top: int = 0
+    reason: str | None = None
+
+
+def same_aspect(source: tuple[int, int], canvas: tuple[int, int]) -> bool:
+    """Whether the canvas is the source scaled and rounded to even sizes: within 2 pixels along one side."""
+    (width, height), (wide, high) = source, canvas
+    return abs(height * wide - high * width) < 2 * width or abs(width * high - wide * height) < 2 * height
+
+
+def pad(source: tuple[int, int], canvas: tuple[int, int]) -> Placement:
+    """The largest even-sized fit inside the canvas, centred on even offsets (whole chroma samples)."""
+    (width, height), (wide, high) = source, canvas
+    scaled_width = min(wide, _even(width * high / height))
+    scaled_height = min(high, _even(height * wide / width))
+    left, top = (wide - scaled_width) // 4 * 2, (high - scaled_height) // 4 * 2
+    return Placement(scaled_width, scaled_height, left, top, _reason(source, "padded into", canvas))
+
+
+def stretch(source: tuple[int, int], canvas: tuple[int, int]) -> Placement:
+    return Placement(*canvas, reason=_reason(source, "stretched to", canvas))
+
+
+def mismatch_reason(source: tuple[int, int], canvas: tuple[int, int]) -> str:
+    return _reason(source, "does not match", canvas)
+
+
+def _even(length: float) -> int:
+    return max(2, round(length / 2) * 2)
+
+
+def _reason(source: tuple[int, int], verb: str, canvas: tuple[int, int]) -> str:
+    return f"{source[0]}x{source[1]} {verb} {canvas[0]}x{canvas[1]}"

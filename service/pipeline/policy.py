@@ -1,0 +1,76 @@
+"""What stands in for a frame that is missing or corrupt: the one place where policies are decided."""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from av import VideoFrame
+
+from service.pipeline import planes
+from service.pipeline.frames import FrameReport, RenderFailed
+from service.pipeline.work import Work
+from service.plan.render_plan import FrameOutcome, FramePolicy, FrameRef, SegmentPlan
+
+
+class Policies:
+    """Settles frames in plan order, remembering the last good one for `hold`."""
+
+    def __init__(self, plan: SegmentPlan, prepare: Callable[[FrameRef], Work]) -> None:
+        self._plan = plan
+        self._prepare = prepare
+        self._good: tuple[VideoFrame, int] | None = None
+        self._lead_searched = False
+        self._output = 0
+
+    def settle(self, work: Work) -> tuple[VideoFrame | None, FrameReport]:
+        """(frame to encode or None when skipped, its report). Raises RenderFailed under `fail`."""
+        if work.fault is None:
+            assert work.frame is not None
+            self._good = (work.frame, work.ref.index)
+            return self._placed(work, work.frame, "resized" if work.reason else "ok", None)
+        return self._substitute(work, self._policy(work))
+
+    def _policy(self, work: Work) -> FramePolicy:
+        return self._plan.options.missing if work.fault == "missing" else self._plan.options.corrupt
+
+    def _substitute(self, work: Work, policy: FramePolicy) -> tuple[VideoFrame | None, FrameReport]:
+        match policy:
+            case "skip":
+                return None, _report(work, None, "skipped", None)
+            case "hold":
+                return self._held(work)
+            case "black":
+                return self._placed(work, self._black(), "black", None)
+            case "fail":
+                raise RenderFailed(work.reason or "unusable", work.ref.index)
+            case _:
+                assert_never(policy)
+
+    def _held(self, work: Work) -> tuple[VideoFrame, FrameReport]:
+        if self._good is None and not self._lead_searched:
+            self._good = self._nearest_lead()
+            self._lead_searched = True
+        if self._good is None:
+            return self._placed(work, self._black(), "black", None)
+        frame, index = self._good
+        return self._placed(work, frame, "held", index)
+
+    def _nearest_lead(self) -> tuple[VideoFrame, int] | None:
+        """Walk the frames before this segment backwards until one can be shown."""
+        for ref in reversed(self._plan.lead):
+            if frame := self._prepare(ref).frame:
+                return frame, ref.index
+        return None
+
+    def _black(self) -> VideoFrame:
+        return planes.black(self._plan.options.width, self._plan.options.height)
+
+    def _placed(
+        self, work: Work, frame: VideoFrame, outcome: FrameOutcome, held_from: int | None
+    ) -> tuple[VideoFrame, FrameReport]:
+        self._output += 1
+        return frame, _report(work, self._output - 1, outcome, held_from)
+
+
+def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
+    ref = work.ref
+    return FrameReport(output, ref.index, ref.key, work.sha256, work.decoder, outcome, work.reason, held_from)

@@ -1,0 +1,20 @@
+"""The still that stands for a video before it plays."""
+
+import io
+
+import av
+from PIL import Image
+
+
+def poster(segment: bytes, max_width: int = 1280) -> bytes:
+    """A JPEG of the first picture, at most `max_width` pixels wide. Raises ValueError for an empty segment."""
+    if not segment:
+        raise ValueError("an empty segment has no picture")
+    with av.open(io.BytesIO(segment), "r") as source:
+        frame = next(source.decode(video=0))
+        width = min(max_width, frame.width)
+        height = max(1, round(frame.height * width / frame.width))
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=85)
+    return out.getvalue()

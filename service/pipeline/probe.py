@@ -1,0 +1,132 @@
+"""What the catalogue wants to know about an object before any render: images from their head, videos by demuxing."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import BinaryIO
+
+import av
+from av import VideoFrame
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from service.pipeline import exif
+from service.pipeline.frames import Unreadable
+from service.pipeline.image_header import (
+    ImageFormat,
+    ImageHeader,
+    NeedMore,
+    image_format,
+    jpeg_header,
+    png_header,
+)
+from service.pipeline.picture import Picture
+from service.pipeline.tiff import tiff_header
+from service.pipeline.video_source import ORIENTATION_OF_ROTATION, VideoSource
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """`width` x `height` as shown, after `orientation` (EXIF, 1 to 8); `captured_at` is naive without an offset."""
+
+    format: ImageFormat
+    width: int
+    height: int
+    bit_depth: int
+    captured_at: datetime | None
+    orientation: int
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """`width` x `height` as shown; `pts` are the presentation timestamps of all pictures, rising, in `time_base`."""
+
+    codec: str
+    width: int
+    height: int
+    time_base: Fraction
+    average_rate: Fraction | None
+    duration_seconds: Fraction
+    pts: tuple[int, ...]
+    key_pts: tuple[int, ...]
+    captured_at: datetime | None
+
+
+def probe_image(head: bytes, size: int) -> ImageFacts:
+    """Facts from the first 64 KiB of an object of `size` bytes; no pixel is decoded.
+
+    Raises NeedMore when the header goes on past `head` (pass the whole object then), Unreadable for anything that is
+    no JPEG, PNG or TIFF.
+    """
+    header = _header(head, size)
+    turn = exif.orientation(header.exif)
+    width, height = (header.height, header.width) if turn >= 5 else (header.width, header.height)
+    return ImageFacts(header.format, width, height, header.bit_depth, exif.captured_at(header.exif), turn)
+
+
+def _header(head: bytes, size: int) -> ImageHeader:
+    kind, cut = image_format(head), len(head) < size
+    try:
+        if kind == "jpeg":
+            return jpeg_header(head)
+        return png_header(head) if kind == "png" else tiff_header(head)
+    except Unreadable as error:
+        if cut and (kind == "tiff" or isinstance(error, NeedMore)):
+            raise NeedMore(error.reason) from error
+        raise Unreadable(error.reason) from error
+
+
+def probe_video(file: BinaryIO) -> VideoFacts:
+    """Facts of a seekable video; timestamps come from packets, only the first picture is decoded. Raises Unreadable."""
+    with VideoSource(file) as source:
+        stream = source.stream
+        pts, key_pts = _timestamps(source.container, stream)
+        first = source.first()
+        width, height = _shown_size(first)
+        return VideoFacts(
+            codec=stream.codec_context.codec.canonical_name,
+            width=width,
+            height=height,
+            time_base=stream.time_base or Fraction(1),
+            average_rate=stream.average_rate,
+            duration_seconds=_duration(stream, pts),
+            pts=tuple(pts),
+            key_pts=tuple(key_pts),
+            captured_at=_creation_time(source.container, stream),
+        )
+
+
+def _timestamps(container: InputContainer, stream: VideoStream) -> tuple[list[int], list[int]]:
+    shown, keys = [], []
+    try:
+        for packet in container.demux(stream):
+            if packet.size and packet.pts is not None and not packet.is_discard:
+                shown.append(packet.pts)
+                if packet.is_keyframe:
+                    keys.append(packet.pts)
+    except av.FFmpegError as error:
+        raise Unreadable(f"the source video is damaged: {error.strerror}") from error
+    if not shown:
+        raise Unreadable("the source video has no pictures")
+    return sorted(set(shown)), sorted(keys)
+
+
+def _shown_size(frame: VideoFrame) -> tuple[int, int]:
+    return Picture(frame, "", ORIENTATION_OF_ROTATION.get(frame.rotation, 1)).size
+
+
+def _duration(stream: VideoStream, pts: list[int]) -> Fraction:
+    """From the first picture's start to the last one's end, taking the mean spacing for the last."""
+    base = stream.time_base or Fraction(1)
+    span = pts[-1] - pts[0]
+    if len(pts) > 1:
+        return span * base * len(pts) / (len(pts) - 1)
+    return 1 / stream.average_rate if stream.average_rate else (stream.duration or 0) * base
+
+
+def _creation_time(container: InputContainer, stream: VideoStream) -> datetime | None:
+    text = stream.metadata.get("creation_time") or container.metadata.get("creation_time")
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None

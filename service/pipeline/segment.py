@@ -1,0 +1,57 @@
+"""One segment, start to finish: fetch -> decode -> transform -> (policy) -> encode, a frame at a time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from service.pipeline.codecs import encoder_name
+from service.pipeline.colour import IMAGE_COLOUR, Colour
+from service.pipeline.encode import SegmentEncoder
+from service.pipeline.fetch import FetchImage
+from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
+from service.pipeline.policy import Policies
+from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture
+from service.pipeline.stopwatch import Stopwatch
+from service.pipeline.transform import Transform
+from service.pipeline.work import Stage, prepare
+from service.plan.render_plan import SegmentPlan
+
+
+def render_segment(
+    plan: SegmentPlan, reader: FrameReader, sources: SourceReader, progress: Callable[[int], None]
+) -> SegmentResult:
+    """Render one closed GOP on the calling thread, holding a bounded number of frames.
+
+    `reader` serves image segments, `sources` video segments; `progress` is told how many planned frames are done.
+    The same plan and the same source bytes give the same result bytes. Raises RenderFailed under a `fail` policy, and
+    whatever `reader` or `sources` raise beyond FrameMissing and FrameUnreadable.
+    """
+    watch = Stopwatch("fetch", "decode", "transform", "encode")
+    reports: list[FrameReport] = []
+    with _stages(plan, reader, sources) as (stages, colour):
+        policies = Policies(plan, lambda ref: prepare(ref, stages, watch))
+        encoder = SegmentEncoder(plan.options, colour)
+        for ref in plan.frames:
+            frame, report = policies.settle(prepare(ref, stages, watch))
+            if frame is not None:
+                with watch.time("encode"):
+                    encoder.add(frame)
+            reports.append(report)
+            progress(len(reports))
+        with watch.time("encode"):
+            data = encoder.finish()
+    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, encoder_name(plan.options.codec))
+
+
+@contextmanager
+def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> Iterator[tuple[list[Stage], Colour]]:
+    options = plan.options
+    if options.source_kind == "frames":
+        transform = Transform(options, IMAGE_COLOUR)
+        yield [FetchImage(reader), DecodeImage(options.max_pixels), FitPicture(transform)], IMAGE_COLOUR
+        return
+    decode = DecodeVideo(sources, options.max_pixels)
+    try:
+        colour = decode.colour((*plan.frames, *plan.lead))
+        yield [decode, FitPicture(Transform(options, colour))], colour
+    finally:
+        decode.close()

@@ -1,0 +1,34 @@
+"""Names in the order people count: frame2 before frame10."""
+
+import re
+
+_DIGITS = re.compile(r"[0-9]+")
+LARGEST = 2**63 - 1
+"""The largest number a `bigint` column holds."""
+
+
+def natural_key(name: str) -> str:
+    """A text whose code-point order (PostgreSQL: COLLATE "C") is the natural order of names.
+
+    Each run of ASCII digits loses its leading zeros and gains its length in four digits: 7 -> "00017", 12 -> "000212".
+    Names that differ only in leading zeros have equal keys: order those by the name itself.
+    """
+    return _DIGITS.sub(_sortable, name)
+
+
+def _sortable(run: re.Match[str]) -> str:
+    digits = run[0].lstrip("0") or "0"
+    return f"{len(digits):04d}{digits}"
+
+
+def trailing_number(name: str) -> int | None:
+    """The last number in the stem of a path's last part, or None: "cam1/img_0042.jpg" -> 42, "shot.0042" -> 42."""
+    base = name.rpartition("/")[2]
+    stem, dot, extension = base.rpartition(".")
+    if not dot or extension.isdecimal():
+        stem = base
+    runs = _DIGITS.findall(stem)
+    if not runs or len(runs[-1].lstrip("0")) > 19:
+        return None
+    number = int(runs[-1])
+    return number if number <= LARGEST else None

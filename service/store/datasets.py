@@ -1,0 +1,75 @@
+"""Datasets: what an experiment's frames are and where they lie; and the scans that find out."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import DatasetId, TaskId, new_uuid
+from service.jobs import queue
+from service.store.experiments import distinct_names
+from service.store.tables import datasets, experiments, tasks
+
+SCAN_UNDER_WAY = text("""
+    SELECT id, state, progress FROM tasks
+    WHERE dataset_id = :dataset AND kind = 'scan' AND state IN ('queued', 'running') ORDER BY created_at LIMIT 1
+""")
+LAST_SCAN = text("""
+    SELECT id, state, progress FROM tasks WHERE dataset_id = :dataset AND kind = 'scan'
+    ORDER BY created_at DESC, id DESC LIMIT 1
+""")
+MARK_SCANNING = text("""
+    UPDATE datasets SET state = 'scanning', error = NULL, scanned = 0, updated_at = now() WHERE id = :dataset
+""")
+
+
+def upload_area(experiment: UUID, dataset: UUID) -> str:
+    """The prefix, in the service's own bucket, that uploads into a dataset go to."""
+    return f"frames/{experiment}/{dataset}/"
+
+
+async def create(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping:
+    """`values` are name, kind, bucket, prefix (None: the dataset's own upload area). Raises Conflict for a taken name."""
+    dataset = DatasetId(new_uuid())
+    prefix = upload_area(experiment, dataset) if values["prefix"] is None else values["prefix"]
+    row = values | {"id": dataset, "experiment_id": experiment, "prefix": prefix}
+    async with distinct_names("the experiment has a dataset of that name already"):
+        return (await connection.execute(insert(datasets).values(**row).returning(datasets))).mappings().one()
+
+
+async def get(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    """The row, and the `owner` of its experiment."""
+    query = select(datasets, experiments.c.owner).join(experiments).where(datasets.c.id == dataset)
+    return (await connection.execute(query)).mappings().first()
+
+
+async def of_experiment(connection: AsyncConnection, experiment: UUID) -> Sequence[RowMapping]:
+    """All of them, oldest first."""
+    query = select(datasets).where(datasets.c.experiment_id == experiment)
+    return (await connection.execute(query.order_by(datasets.c.created_at, datasets.c.id))).mappings().all()
+
+
+async def delete(connection: AsyncConnection, dataset: UUID) -> bool:
+    """With its frames and renders; False when there is none that the caller may delete."""
+    query = datasets.delete().where(datasets.c.id == dataset).returning(datasets.c.id)
+    return (await connection.execute(query)).first() is not None
+
+
+async def queue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping:
+    """The scan under way, or a new one, queued in this transaction. Only the service may: see `become_service`."""
+    await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update())
+    found = (await connection.execute(SCAN_UNDER_WAY, {"dataset": dataset})).mappings().first()
+    if found is not None:
+        return found
+    await connection.execute(MARK_SCANNING, {"dataset": dataset})
+    row = insert(tasks).values(id=new_uuid(), kind="scan", dataset_id=dataset)
+    task = (await connection.execute(row.returning(tasks.c.id, tasks.c.state, tasks.c.progress))).mappings().one()
+    await queue.enqueue(connection, "scan", [TaskId(task["id"])])
+    return task
+
+
+async def last_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    """The newest scan's task, as the service sees it."""
+    return (await connection.execute(LAST_SCAN, {"dataset": dataset})).mappings().first()

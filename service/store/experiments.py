@@ -1,0 +1,105 @@
+"""Experiments: what row-level security lets the connection's caller see of them and do to them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from sqlalchemy import Column, RowMapping, Select, func, insert, or_, select, text, tuple_, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.errors import Conflict, NotFound
+from service.ids import Subject, new_uuid
+from service.store.tables import experiments
+
+Sort = Literal["-created_at", "created_at", "name", "-name"]
+UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION = "23505", "23503"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which experiments to list: at most `limit`, past the one whose (sort value, id) is `after`."""
+
+    limit: int
+    sort: Sort = "-created_at"
+    after: tuple[datetime | str, UUID] | None = None
+    q: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@asynccontextmanager
+async def distinct_names(taken: str) -> AsyncIterator[None]:
+    """Turn the breach of a unique name into a Conflict that says `taken`; of a parent that is gone, into NotFound."""
+    try:
+        yield
+    except IntegrityError as error:
+        code = getattr(error.orig, "sqlstate", None)
+        if code == UNIQUE_VIOLATION:
+            raise Conflict(taken) from error
+        if code == FOREIGN_KEY_VIOLATION:
+            raise NotFound("there is no such experiment") from error
+        raise
+
+
+async def create(connection: AsyncConnection, owner: Subject, values: dict[str, Any]) -> RowMapping:
+    """Raises Conflict when the owner has one of that name."""
+    query = insert(experiments).values(id=new_uuid(), owner=owner, **values).returning(experiments)
+    async with distinct_names("you have an experiment of that name already"):
+        return (await connection.execute(query)).mappings().one()
+
+
+async def get(connection: AsyncConnection, experiment: UUID) -> RowMapping | None:
+    return (await connection.execute(select(experiments).where(experiments.c.id == experiment))).mappings().first()
+
+
+async def change(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping | None:
+    """The changed row; None when there is none that the caller may change. Raises Conflict for a taken name."""
+    query = update(experiments).where(experiments.c.id == experiment).values(**values, updated_at=func.now())
+    async with distinct_names("another experiment of this owner has that name"):
+        return (await connection.execute(query.returning(experiments))).mappings().first()
+
+
+async def delete(connection: AsyncConnection, experiment: UUID) -> bool:
+    """With its datasets, frames and renders; False when there is none that the caller may delete."""
+    query = experiments.delete().where(experiments.c.id == experiment).returning(experiments.c.id)
+    return (await connection.execute(query)).first() is not None
+
+
+async def page(connection: AsyncConnection, wanted: Page) -> list[RowMapping]:
+    """One keyset page, in order."""
+    column, descending = _sort_column(wanted.sort)
+    query = _filtered(select(experiments), wanted)
+    if wanted.after is not None:
+        here, there = tuple_(column, experiments.c.id), tuple_(*wanted.after)
+        query = query.where(here < there if descending else here > there)
+    order = (column.desc(), experiments.c.id.desc()) if descending else (column, experiments.c.id)
+    return list((await connection.execute(query.order_by(*order).limit(wanted.limit))).mappings().all())
+
+
+async def count(connection: AsyncConnection, wanted: Page) -> int:
+    """All that match, whatever the page."""
+    return int(await connection.scalar(_filtered(select(func.count()).select_from(experiments), wanted)) or 0)
+
+
+async def become_service(connection: AsyncConnection) -> None:
+    """For the rest of the transaction, be the service again: what a caller was allowed has been decided by now."""
+    await connection.execute(text("SET LOCAL ROLE NONE"))
+
+
+def _sort_column(sort: Sort) -> tuple[Column[Any], bool]:
+    return experiments.c[sort.removeprefix("-")], sort.startswith("-")
+
+
+def _filtered(query: Select[Any], wanted: Page) -> Select[Any]:
+    if wanted.q:
+        matches = (column.icontains(wanted.q, autoescape=True) for column in (experiments.c.name, experiments.c.description))
+        query = query.where(or_(*matches))
+    if wanted.created_after is not None:
+        query = query.where(experiments.c.created_at > wanted.created_after)
+    if wanted.created_before is not None:
+        query = query.where(experiments.c.created_at < wanted.created_before)
+    return query

@@ -1,0 +1,26 @@
+"""Frame and source rows, as their readers see them."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.store.tables import frames, sources
+
+
+async def in_range(
+    connection: AsyncConnection, dataset: UUID, start: int, limit: int, *, unreadable: bool = False
+) -> Sequence[RowMapping]:
+    """Up to `limit` frames from index `start` on; with `unreadable`, only those that have a problem."""
+    query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index >= start)
+    if unreadable:
+        query = query.where(frames.c.problem.is_not(None))
+    return (await connection.execute(query.order_by(frames.c.index).limit(limit))).mappings().all()
+
+
+async def sources_of(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:
+    """The source videos of a dataset in order, without their times."""
+    columns = [column for column in sources.c if column.name != "pts"]
+    query = select(*columns).where(sources.c.dataset_id == dataset).order_by(sources.c.number)
+    return (await connection.execute(query)).mappings().all()

@@ -1,0 +1,62 @@
+"""Where objects are, from the environment, and the driver that fits."""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import StartupRefused
+from service.store.objects import ObjectStore
+
+
+class ObjectSettings(BaseSettings):
+    """S3/MinIO; without `MINIO_ENDPOINT` objects are files in `REELMILL_HOME`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    endpoint: str | None = Field(default=None, validation_alias="MINIO_ENDPOINT", description="S3/MinIO address")
+    access_key: str | None = Field(default=None, validation_alias="MINIO_ACCESS_KEY", description="S3 access key")
+    secret_key: SecretStr | None = Field(default=None, validation_alias="MINIO_SECRET_KEY", description="S3 secret key")
+    bucket: str = Field(default="reelmill", validation_alias="MINIO_BUCKET", description="the service's own bucket")
+    public_endpoint: str | None = Field(
+        default=None, validation_alias="MINIO_PUBLIC_ENDPOINT", description="address presigned URLs are made for"
+    )
+    source_buckets: str = Field(
+        default="", validation_alias="MINIO_SOURCE_BUCKETS", description="other buckets datasets may be read from, by commas"
+    )
+    region: str = Field(default="us-east-1", validation_alias="MINIO_REGION", description="S3 region")
+    pool: int = Field(
+        default=32, ge=1, le=512, validation_alias="REELMILL_S3_POOL", description="S3 connections a process"
+    )
+    timeout_s: float = Field(
+        default=20, gt=0, validation_alias="REELMILL_S3_TIMEOUT", description="seconds an S3 read may take"
+    )
+
+    @property
+    def endpoint_url(self) -> str:
+        return _with_scheme(self.endpoint or "")
+
+    @property
+    def public_url(self) -> str:
+        return _with_scheme(self.public_endpoint or self.endpoint or "")
+
+
+def _with_scheme(address: str) -> str:
+    return address if "://" in address else f"http://{address}"
+
+
+def allowed_buckets(settings: ObjectSettings) -> frozenset[str]:
+    """The buckets that datasets may lie in."""
+    return frozenset({settings.bucket, *(name.strip() for name in settings.source_buckets.split(",") if name.strip())})
+
+
+def open_store(settings: ObjectSettings, home: Path) -> ObjectStore:
+    """The driver for these settings. Raises StartupRefused naming a variable that is missing."""
+    from service.store.objects_files import FileObjectStore
+    from service.store.objects_s3 import S3ObjectStore
+
+    if settings.endpoint is None:
+        return FileObjectStore(home / "objects", settings.bucket)
+    for name, value in (("MINIO_ACCESS_KEY", settings.access_key), ("MINIO_SECRET_KEY", settings.secret_key)):
+        if value is None:
+            raise StartupRefused(f"{name} must be set when MINIO_ENDPOINT is")
+    return S3ObjectStore(settings)

@@ -1,0 +1,152 @@
+"""Leases: fencing, poison, forgiveness, join, and the queue that carries them."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from service.ids import TaskId
+from service.jobs import leases, reconcile
+from service.jobs.leases import Fenced
+from service.jobs.queue import QueueRunner, Retry
+from service.store.database import Database
+from service.worker import outcomes
+from service.worker.messages import SegmentDone, SegmentsMissing, TaskFailed
+from tests.support.catalogue import add_dataset, add_render
+from tests.support.databases import fresh_database
+
+pytestmark = pytest.mark.anyio
+DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500)
+
+
+async def tasks_of(database: Database, render: Any) -> list[Any]:
+    async with database.service() as connection:
+        query = text("SELECT * FROM tasks WHERE render_id = :render ORDER BY kind DESC, number")
+        return list((await connection.execute(query, {"render": render})).mappings())
+
+
+async def prepared(database: Database, frames: int = 300) -> tuple[Any, list[Any]]:
+    async with database.service() as connection:
+        render = await add_render(connection, await add_dataset(connection, frames))
+    return render, await tasks_of(database, render)
+
+
+async def start(database: Database, task: Any) -> Any:
+    async with database.service() as connection:
+        return await leases.start(connection, TaskId(task["id"]), "w")
+
+
+async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        _, (task, *_) = await prepared(database)
+        frozen, winner = await start(database, task), await start(database, task)
+        for write in (
+            lambda c: leases.heartbeat(c, frozen, 5),
+            lambda c: outcomes.record(c, frozen, DONE),
+            lambda c: outcomes.record(c, frozen, TaskFailed("x", "y")),
+            lambda c: leases.release(c, frozen, {}, forgiven=False),
+        ):
+            with pytest.raises(Fenced):
+                async with database.service() as connection:
+                    await write(connection)
+        async with database.service() as connection:
+            assert await leases.heartbeat(connection, winner, 7) is False
+            cached = await connection.scalar(text("SELECT count(*) FROM segment_cache"))
+        assert cached == 0, "the fenced worker's result was rolled back whole"
+
+
+async def test_the_last_segment_queues_the_assembly_exactly_once(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        render, tasks = await prepared(database)
+        assert [task["number"] for task in tasks] == [0, 1, 2, 3]
+        held = [await start(database, task) for task in tasks]
+
+        async def finish(lease: Any) -> None:
+            async with database.service() as connection:
+                await outcomes.record(connection, lease, DONE)
+
+        await asyncio.gather(*(finish(lease) for lease in held))
+        kinds = [task["kind"] for task in await tasks_of(database, render)]
+        assert kinds.count("assemble") == 1
+
+
+async def test_a_failed_segment_fails_the_render_and_calls_off_the_rest(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        render, tasks = await prepared(database)
+        lease = await start(database, tasks[1])
+        async with database.service() as connection:
+            await outcomes.record(connection, lease, TaskFailed("frame_policy", "frame 80: truncated"))
+            row = (await connection.execute(text("SELECT status, error FROM renders"))).one()
+        assert row.status == "failed"
+        assert row.error["reason"] == "frame 80: truncated"
+        assert {task["state"] for task in await tasks_of(database, render)} == {"cancelled", "failed"}
+        assert await start(database, tasks[2]) is None, "a task that was called off is not started"
+
+
+async def test_starts_are_counted_and_outages_are_forgiven(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        _, (task, *_) = await prepared(database)
+        lease = await start(database, task)
+        async with database.service() as connection:
+            await leases.release(connection, lease, {"reason": "store away"}, forgiven=True)
+        lease = await start(database, task)
+        assert lease.starts == 1
+        async with database.service() as connection:
+            await leases.release(connection, lease, {"reason": "killed by SIGSEGV"}, forgiven=False)
+            assert await leases.previous_error(connection, lease.task) == "killed by SIGSEGV"
+        assert (await start(database, task)).starts == 2
+
+
+async def test_lost_segments_are_made_again(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        render, tasks = await prepared(database, 75)
+        lease = await start(database, tasks[0])
+        async with database.service() as connection:
+            await outcomes.record(connection, lease, DONE)
+            key = await connection.scalar(text("SELECT content_key FROM segment_cache"))
+        assembly = next(task for task in await tasks_of(database, render) if task["kind"] == "assemble")
+        lease = await start(database, assembly)
+        async with database.service() as connection:
+            await outcomes.record(connection, lease, SegmentsMissing((key,)))
+            assert await connection.scalar(text("SELECT count(*) FROM segment_cache")) == 0
+        states = [(task["kind"], task["state"]) for task in await tasks_of(database, render)]
+        assert sorted(states) == [("assemble", "cancelled"), ("segment", "queued")]
+
+
+async def test_a_task_that_fell_out_of_the_queue_comes_back(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        _, tasks = await prepared(database)
+        async with database.service() as connection:
+            assert await reconcile.requeue_lost(connection) == 0, "what is queued is not lost"
+            await connection.execute(text("DELETE FROM queue.pgqueuer"))
+            assert await reconcile.requeue_lost(connection) == 0, "what is young may be on its way"
+            await connection.execute(text("UPDATE tasks SET created_at = now() - interval '1 minute'"))
+            assert await reconcile.requeue_lost(connection) == len(tasks)
+            assert await reconcile.requeue_lost(connection) == 0
+
+
+async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        seen: list[TaskId] = []
+
+        async def handle(task: TaskId) -> None:
+            seen.append(task)
+            if len(seen) == 1:
+                raise Retry(0.1, "once more")
+
+        runner = QueueRunner(database.url, {"segment": handle}, 2)
+        running = asyncio.create_task(runner.run())
+        with pytest.raises(RuntimeError, match="on purpose"):
+            async with database.service() as connection:
+                await add_render(connection, await add_dataset(connection, 10))
+                raise RuntimeError("on purpose")
+        async with database.service() as connection:
+            await add_render(connection, await add_dataset(connection, 10))
+        async with asyncio.timeout(10):
+            while len(seen) < 2:
+                await asyncio.sleep(0.02)
+        assert seen[0] == seen[1]
+        runner.stop()
+        await asyncio.wait_for(running, 10)
+        assert len(seen) == 2
