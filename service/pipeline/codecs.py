@@ -17,6 +17,10 @@ from service.plan.render_plan import Codec, RenderOptions
 _X264 = "keyint=infinite:scenecut=0:open-gop=0:threads=1:lookahead-threads=1"
 """No limit on the GOP: the segment ends it. A limit of one frame would change the SPS of one-frame segments."""
 
+_SVT_PRESET = "9"
+"""The fastest that is right: from 10 on, SVT-AV1 4.1 drops a change of level in a flat area (a blinking LED stays
+dark for some frames, at any crf), because its quick skip decision compares variances, not means."""
+
 _SVT_AV1 = "lp=1:keyint=-1:irefresh-type=2:scd=0"
 
 
@@ -36,7 +40,7 @@ def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
     """FFmpeg options of the encoder for these render options."""
     rate = str(crf(options.codec, options.quality))
     if options.codec == "av1":
-        return {"preset": "13", "crf": rate, "svtav1-params": _SVT_AV1}
+        return {"preset": _SVT_PRESET, "crf": rate, "svtav1-params": _SVT_AV1}
     location = int(colour.chroma_centred)
     return {"preset": "veryfast", "profile": "high", "crf": rate, "x264-params": f"{_X264}:chromaloc={location}"}
 

@@ -36,7 +36,9 @@ async def create(connection: AsyncConnection, experiment: UUID, values: dict[str
     prefix = upload_area(experiment, dataset) if values["prefix"] is None else values["prefix"]
     row = values | {"id": dataset, "experiment_id": experiment, "prefix": prefix}
     async with distinct_names("the experiment has a dataset of that name already"):
-        return (await connection.execute(insert(datasets).values(**row).returning(datasets))).mappings().one()
+        query = insert(datasets).values(**row).returning(datasets)
+        made: RowMapping = (await connection.execute(query)).mappings().one()
+    return made
 
 
 async def get(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:

@@ -49,7 +49,8 @@ async def create(connection: AsyncConnection, owner: Subject, values: dict[str, 
     """Raises Conflict when the owner has one of that name."""
     query = insert(experiments).values(id=new_uuid(), owner=owner, **values).returning(experiments)
     async with distinct_names("you have an experiment of that name already"):
-        return (await connection.execute(query)).mappings().one()
+        row: RowMapping = (await connection.execute(query)).mappings().one()
+    return row
 
 
 async def get(connection: AsyncConnection, experiment: UUID) -> RowMapping | None:
@@ -60,7 +61,8 @@ async def change(connection: AsyncConnection, experiment: UUID, values: dict[str
     """The changed row; None when there is none that the caller may change. Raises Conflict for a taken name."""
     query = update(experiments).where(experiments.c.id == experiment).values(**values, updated_at=func.now())
     async with distinct_names("another experiment of this owner has that name"):
-        return (await connection.execute(query.returning(experiments))).mappings().first()
+        row: RowMapping | None = (await connection.execute(query.returning(experiments))).mappings().first()
+    return row
 
 
 async def delete(connection: AsyncConnection, experiment: UUID) -> bool:

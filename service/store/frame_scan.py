@@ -87,6 +87,13 @@ class ScannedFrame:
 COLUMNS = tuple(ScannedFrame.__dataclass_fields__)
 
 
+async def begin(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    """Mark the dataset as being scanned; None when it is gone."""
+    query = update(datasets).where(datasets.c.id == dataset).values(state="scanning", error=None, scanned=0)
+    row: RowMapping | None = (await connection.execute(query.returning(datasets))).mappings().first()
+    return row
+
+
 async def open_staging(connection: AsyncConnection) -> None:
     """The temporary table lives as long as the connection, across its transactions."""
     await connection.execute(DROP_STAGING)
@@ -133,6 +140,11 @@ async def frame_facts(connection: AsyncConnection, dataset: UUID) -> dict[str, A
     usual = sizes[0] if sizes else {"width": None, "height": None}
     facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"]}
     return facts | await _numbering(connection, dataset) | {"digest": await _digest(connection, dataset)}
+
+
+async def first_problem(connection: AsyncConnection, dataset: UUID) -> str | None:
+    query = select(frames.c.problem).where(frames.c.dataset_id == dataset, frames.c.problem.is_not(None))
+    return await connection.scalar(query.order_by(frames.c.index).limit(1))
 
 
 async def _numbering(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class SlotProcess:
         ours, theirs = CONTEXT.Pipe()
         self._events = asyncio.Queue()
         self._process = CONTEXT.Process(target=main, args=(self._config, theirs, os.getpid()), name=f"slot-{self.number}")
-        await asyncio.to_thread(self._process.start)
+        self._process.start()
         theirs.close()
         self._pipe = ours
         asyncio.get_running_loop().add_reader(ours.fileno(), self._read, ours, self._events)

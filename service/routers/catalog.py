@@ -1,0 +1,77 @@
+"""What the catalogue's routes share: who may see and who may change a row, and the operator's limits."""
+
+from functools import cache
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.errors import Forbidden, NotFound
+from service.routers.deps import ResourcesDep
+from service.store import datasets, experiments
+from service.store.database import Caller
+
+
+class CatalogSettings(BaseSettings):
+    """What datasets may be made of."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    max_upload_bytes: int = Field(
+        default=512 * 1024 * 1024, ge=1, validation_alias="REELMILL_MAX_UPLOAD_BYTES", description="longest uploaded frame"
+    )
+    source_buckets: str = Field(
+        default="", validation_alias="MINIO_SOURCE_BUCKETS", description="other buckets datasets may be read from, by commas"
+    )
+
+    def may_read(self, bucket: str) -> bool:
+        return bucket in {name.strip() for name in self.source_buckets.split(",") if name.strip()}
+
+
+@cache
+def _from_environment() -> CatalogSettings:
+    return CatalogSettings()
+
+
+async def catalog_settings(at: ResourcesDep) -> CatalogSettings:
+    """Those of the composition root, when it has any."""
+    found: CatalogSettings | None = getattr(at, "catalog", None)
+    return found or _from_environment()
+
+
+CatalogDep = Annotated[CatalogSettings, Depends(catalog_settings)]
+
+
+async def seen_experiment(connection: AsyncConnection, experiment: UUID) -> RowMapping:
+    """The experiment as the connection's caller sees it. Raises NotFound."""
+    row = await experiments.get(connection, experiment)
+    if row is None:
+        raise NotFound("there is no such experiment")
+    return row
+
+
+async def seen_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping:
+    """The dataset, with its experiment's owner, as the connection's caller sees it. Raises NotFound."""
+    row = await datasets.get(connection, dataset)
+    if row is None:
+        raise NotFound("there is no such dataset")
+    return row
+
+
+def require_owner(row: RowMapping, who: Caller) -> None:
+    """Raises Forbidden when the caller may see the experiment of this row, but not change it."""
+    if row["owner"] != who.subject and not who.admin:
+        raise Forbidden("only the owner of the experiment may change it")
+
+
+def storable(value: str) -> str:
+    """PostgreSQL keeps any text but NUL."""
+    if "\0" in value:
+        raise ValueError("NUL characters cannot be stored")
+    return value
+
+
+Storable = Annotated[str, AfterValidator(storable)]

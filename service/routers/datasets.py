@@ -1,0 +1,158 @@
+"""Datasets: register, look, scan, list frames."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.errors import invalid_field
+from service.routers.catalog import CatalogDep, CatalogSettings, require_owner, seen_dataset, seen_experiment
+from service.routers.dataset_models import Dataset, DatasetAndScan, Frame, NewDataset, ScanJob, SizeRange
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.problems import described
+from service.store import datasets, frames
+from service.store.database import Caller
+from service.store.experiments import become_service
+
+router = APIRouter(prefix="/api", tags=["datasets"])
+READ = Depends(require("catalog:read"))
+WRITE = Depends(require("catalog:write"))
+LISTED_SIZES = 20
+LARGEST = 2**63 - 1
+
+
+def told(row: RowMapping) -> Dataset:
+    """A row as the API tells it."""
+    facts = {name: row[name] for name in Dataset.model_fields if name != "size_range"}
+    return Dataset(**facts | {"sizes": row["sizes"][:LISTED_SIZES]}, size_range=_size_range(row))
+
+
+def _size_range(row: RowMapping) -> SizeRange | None:
+    if not row["sizes"]:
+        return None
+    widths, heights = ([size[name] for size in row["sizes"]] for name in ("width", "height"))
+    return SizeRange(min_width=min(widths), max_width=max(widths), min_height=min(heights), max_height=max(heights))
+
+
+@router.get(
+    "/experiments/{experiment_id}/datasets",
+    summary="List the datasets of an experiment",
+    response_model=list[Dataset],
+    dependencies=[READ],
+)
+async def list_datasets(experiment_id: UUID, who: CallerDep, database: DatabaseDep) -> list[Dataset]:
+    """All of them, oldest first."""
+    async with database.caller(who) as connection:
+        await seen_experiment(connection, experiment_id)
+        return [told(row) for row in await datasets.of_experiment(connection, experiment_id)]
+
+
+@router.post(
+    "/experiments/{experiment_id}/datasets",
+    status_code=202,
+    summary="Register a dataset",
+    response_model=DatasetAndScan,
+    responses={201: {"model": DatasetAndScan, "description": "It is empty: upload into it, then scan it"}} | described(409),
+    dependencies=[WRITE],
+)
+async def register_dataset(  # noqa: PLR0913 (FastAPI injects them)
+    experiment_id: UUID,
+    body: NewDataset,
+    response: Response,
+    who: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: CatalogDep,
+) -> DatasetAndScan:
+    """With a `prefix`, what lies under it is scanned (202). Any prefix of a bucket in MINIO_SOURCE_BUCKETS may be
+    named; in the service's own bucket only `frames/{experiment_id}/…`, except by admins, because other people's
+    uploads and videos lie there too. Without a `prefix` the dataset is made empty (201), to be uploaded into."""
+    bucket = allowed_bucket(body, experiment_id, (objects.bucket, settings), who)
+    async with database.caller(who) as connection:
+        require_owner(await seen_experiment(connection, experiment_id), who)
+        row = await datasets.create(connection, experiment_id, body.model_dump() | {"bucket": bucket})
+        response.headers["Location"] = f"/api/datasets/{row['id']}"
+        if body.prefix is None:
+            response.status_code = 201
+            return DatasetAndScan(dataset=told(row), scan=None)
+        await become_service(connection)
+        return await _scanning(connection, row["id"])
+
+
+def allowed_bucket(body: NewDataset, experiment: UUID, at: tuple[str, CatalogSettings], who: Caller) -> str:
+    """The bucket to read from; `at` is (own bucket, settings). Raises Invalid for a place the caller may not read."""
+    own, settings = at
+    bucket = body.bucket or own
+    if bucket != own and not settings.may_read(bucket):
+        raise invalid_field("#/bucket", "datasets cannot be read from this bucket (MINIO_SOURCE_BUCKETS)", "bucket")
+    if bucket != own and body.prefix is None:
+        raise invalid_field("#/prefix", "say where in this bucket the frames lie; uploads go to our own only", "prefix")
+    if bucket == own and body.prefix is not None and not who.admin and not body.prefix.startswith(f"frames/{experiment}/"):
+        detail = f"in the service's own bucket the prefix must begin with frames/{experiment}/"
+        raise invalid_field("#/prefix", detail, "prefix")
+    return bucket
+
+
+@router.get(
+    "/datasets/{dataset_id}", summary="Look at a dataset", response_model=Dataset, dependencies=[READ]
+)
+async def get_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> Dataset:
+    """What it is made of: count, sizes, formats, bytes, capture span, gaps, unreadable frames."""
+    async with database.caller(who) as connection:
+        return told(await seen_dataset(connection, dataset_id))
+
+
+@router.delete("/datasets/{dataset_id}", status_code=204, summary="Delete a dataset", dependencies=[WRITE])
+async def delete_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
+    """With its frame rows and renders. Objects in the store stay: they are the user's."""
+    async with database.caller(who) as connection:
+        require_owner(await seen_dataset(connection, dataset_id), who)
+        await datasets.delete(connection, dataset_id)
+
+
+@router.post(
+    "/datasets/{dataset_id}/scan",
+    status_code=202,
+    summary="Scan a dataset",
+    response_model=DatasetAndScan,
+    dependencies=[WRITE],
+)
+async def scan_dataset(dataset_id: UUID, response: Response, who: CallerDep, database: DatabaseDep) -> DatasetAndScan:
+    """Looks again at what lies under its prefix; while a scan is under way, that one is told. The dataset's `state`
+    is `ready` or `failed` in the end; until then its frames are the old ones."""
+    async with database.caller(who) as connection:
+        require_owner(await seen_dataset(connection, dataset_id), who)
+        await become_service(connection)
+        response.headers["Location"] = f"/api/datasets/{dataset_id}"
+        return await _scanning(connection, dataset_id)
+
+
+async def _scanning(connection: AsyncConnection, dataset: UUID) -> DatasetAndScan:
+    """The connection has become the service's."""
+    task = await datasets.queue_scan(connection, dataset)
+    return DatasetAndScan(dataset=told(await seen_dataset(connection, dataset)), scan=ScanJob(**task))
+
+
+@router.get(
+    "/datasets/{dataset_id}/frames", summary="List frames", response_model=list[Frame], dependencies=[READ]
+)
+async def list_frames(  # noqa: PLR0913 (FastAPI injects them)
+    dataset_id: UUID,
+    response: Response,
+    who: CallerDep,
+    database: DatabaseDep,
+    start: Annotated[int, Query(ge=0, le=LARGEST, description="index of the first frame to list")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="frames on a page")] = 100,
+    unreadable: Annotated[bool, Query(description="only frames that have a `problem`")] = False,
+) -> list[Frame]:
+    """In order; the `Link` header has the next page's address. Pictures inside of source videos are not listed."""
+    async with database.caller(who) as connection:
+        await seen_dataset(connection, dataset_id)
+        rows = await frames.in_range(connection, dataset_id, start, limit, unreadable=unreadable)
+    if len(rows) == limit:
+        flag = "&unreadable=true" if unreadable else ""
+        address = f"/api/datasets/{dataset_id}/frames?start={rows[-1]['index'] + 1}&limit={limit}{flag}"
+        response.headers["Link"] = f'<{address}>; rel="next"'
+    return [Frame(**{name: row[name] for name in Frame.model_fields}) for row in rows]

@@ -1,0 +1,105 @@
+"""What the experiment routes take and give."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from service.routers.catalog import Storable
+
+Visibility = Literal["private", "shared", "public"]
+METADATA_BYTES = 64 * 1024
+EXAMPLE = {
+    "name": "2026-03-zebrafish",
+    "description": "Time lapse of a developing embryo",
+    "metadata": {"microscope": "A1R", "temperature_c": 28.5},
+    "visibility": "shared",
+    "shared_with": ["imaging-lab"],
+}
+
+
+def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
+    """What PostgreSQL's jsonb keeps: no NaN, no NUL, no lone surrogates, and not a data set in disguise."""
+    try:
+        encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ValueError("must be plain JSON: no NaN, no broken Unicode, no endless nesting") from error
+    if len(encoded) > METADATA_BYTES:
+        raise ValueError(f"must be at most {METADATA_BYTES} bytes of JSON")
+    _refuse_nul(value)
+    return value
+
+
+def _refuse_nul(value: Any) -> None:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+        elif isinstance(item, str) and "\0" in item:
+            raise ValueError("NUL characters cannot be stored")
+
+
+Name = Annotated[Storable, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Description = Annotated[Storable, StringConstraints(max_length=10_000)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_plain_json)]
+Subjects = Annotated[list[Annotated[Storable, StringConstraints(min_length=1, max_length=255)]], Field(max_length=200)]
+
+
+class NewExperiment(BaseModel):
+    """An experiment to be made; the caller will own it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    name: Name = Field(description="unique among the owner's experiments")
+    description: Description = Field("", description="for people")
+    metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
+    visibility: Visibility = Field("private", description="who may see it: its owner, those it is shared with, everyone")
+    shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
+
+
+class ExperimentChange(BaseModel):
+    """The fields to change; those left out stay as they are. `metadata` and `shared_with` are replaced as a whole."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}]})
+    name: Name = Field("", description="unique among the owner's experiments")
+    description: Description = Field("", description="for people")
+    metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
+    visibility: Visibility = Field("private", description="who may see it")
+    shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "ExperimentChange":
+        if not self.model_fields_set:
+            raise ValueError("name at least one field to change")
+        return self
+
+
+class Experiment(BaseModel):
+    """A sequence of work with its frames; everything under it inherits its visibility."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11",
+                    **EXAMPLE,
+                    "owner": "camera-lab",
+                    "created_at": "2026-03-01T10:00:00Z",
+                    "updated_at": "2026-03-01T10:00:00Z",
+                }
+            ]
+        }
+    )
+    id: UUID
+    name: str
+    description: str
+    metadata: dict[str, Any]
+    owner: str
+    visibility: Visibility
+    shared_with: list[str] = Field(description="told to the owner and to admins only, otherwise empty")
+    created_at: datetime
+    updated_at: datetime

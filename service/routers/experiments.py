@@ -1,0 +1,143 @@
+"""Experiments: list, make, look, change, delete."""
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AwareDatetime
+from sqlalchemy import RowMapping
+
+from service.errors import FieldProblem, Invalid
+from service.routers.catalog import Storable, require_owner, seen_experiment
+from service.routers.deps import CallerDep, DatabaseDep, require
+from service.routers.experiment_models import Experiment, ExperimentChange, NewExperiment
+from service.routers.problems import described
+from service.store import experiments
+from service.store.database import Caller
+from service.store.experiments import Page, Sort
+
+router = APIRouter(prefix="/api/experiments", tags=["experiments"])
+READ = Depends(require("catalog:read"))
+WRITE = Depends(require("catalog:write"))
+
+
+def told(row: RowMapping, who: Caller) -> Experiment:
+    """The row as `who` may read it."""
+    facts = {name: row[name] for name in Experiment.model_fields}
+    if row["owner"] != who.subject and not who.admin:
+        facts["shared_with"] = []
+    return Experiment(**facts)
+
+
+async def wanted_page(
+    limit: Annotated[int, Query(ge=1, le=500, description="experiments on a page")] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000, description="from the `Link` header of the page before")] = None,
+    sort: Annotated[Sort, Query(description="`-` is descending")] = "-created_at",
+    q: Annotated[Storable | None, Query(max_length=200, description="part of the name or description")] = None,
+    created_after: Annotated[AwareDatetime | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
+    created_before: Annotated[AwareDatetime | None, Query()] = None,
+) -> Page:
+    after = None if cursor is None else decoded_cursor(cursor, sort)
+    return Page(limit, sort, after, q, created_after, created_before)
+
+
+@router.get("", summary="List experiments", response_model=list[Experiment], dependencies=[READ])
+async def list_experiments(
+    request: Request,
+    response: Response,
+    wanted: Annotated[Page, Depends(wanted_page)],
+    who: CallerDep,
+    database: DatabaseDep,
+    count: Annotated[Literal["exact"] | None, Query(description="`exact` adds `X-Total-Count`")] = None,
+) -> list[Experiment]:
+    """Those the caller may see, newest first unless `sort` says otherwise. While there may be more, the `Link` header
+    (RFC 8288) has the next page's address; pages do not shift when experiments are added meanwhile."""
+    async with database.caller(who) as connection:
+        rows = await experiments.page(connection, wanted)
+        if count == "exact":
+            response.headers["X-Total-Count"] = str(await experiments.count(connection, wanted))
+    if len(rows) == wanted.limit:
+        query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+        query.append(("cursor", encoded_cursor(rows[-1], wanted.sort)))
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+    return [told(row, who) for row in rows]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Make an experiment",
+    response_model=Experiment,
+    responses=described(409),
+    dependencies=[WRITE],
+)
+async def make_experiment(body: NewExperiment, response: Response, who: CallerDep, database: DatabaseDep) -> Experiment:
+    """The caller owns it. The `Location` header has its address."""
+    async with database.caller(who) as connection:
+        row = await experiments.create(connection, who.subject, body.model_dump())
+    response.headers["Location"] = f"/api/experiments/{row['id']}"
+    return told(row, who)
+
+
+@router.get("/{experiment_id}", summary="Look at an experiment", response_model=Experiment, dependencies=[READ])
+async def get_experiment(experiment_id: UUID, who: CallerDep, database: DatabaseDep) -> Experiment:
+    """404 for one that does not exist or that the caller may not see."""
+    async with database.caller(who) as connection:
+        return told(await seen_experiment(connection, experiment_id), who)
+
+
+@router.patch(
+    "/{experiment_id}",
+    summary="Change an experiment",
+    response_model=Experiment,
+    responses=described(409),
+    dependencies=[WRITE],
+)
+async def change_experiment(
+    experiment_id: UUID, body: ExperimentChange, who: CallerDep, database: DatabaseDep
+) -> Experiment:
+    """Only the fields that are sent are changed. Only the owner and admins may."""
+    async with database.caller(who) as connection:
+        require_owner(await seen_experiment(connection, experiment_id), who)
+        await experiments.change(connection, experiment_id, body.model_dump(exclude_unset=True))
+        return told(await seen_experiment(connection, experiment_id), who)
+
+
+@router.delete("/{experiment_id}", status_code=204, summary="Delete an experiment", dependencies=[WRITE])
+async def delete_experiment(experiment_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
+    """With its datasets, frame rows and renders. Objects in the store stay: they are the user's."""
+    async with database.caller(who) as connection:
+        require_owner(await seen_experiment(connection, experiment_id), who)
+        await experiments.delete(connection, experiment_id)
+
+
+def encoded_cursor(row: RowMapping, sort: Sort) -> str:
+    """Where a page ended, opaque to callers."""
+    value = row[sort.removeprefix("-")]
+    place = [sort, value.isoformat() if isinstance(value, datetime) else value, str(row["id"])]
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def decoded_cursor(cursor: str, sort: Sort) -> tuple[datetime | str, UUID]:
+    """Raises Invalid for anything that `encoded_cursor` did not make for this order."""
+    try:
+        place: Any = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
+        order, value, last = place
+        if order != sort or not isinstance(value, str):
+            raise ValueError
+        return (value if sort.endswith("name") else _aware(value)), UUID(last)
+    except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
+        detail = "not a cursor of this list and order: take it from the Link header of the page before"
+        raise Invalid(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error
+
+
+def _aware(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError
+    return moment

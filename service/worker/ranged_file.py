@@ -1,0 +1,72 @@
+"""An object as a seekable file for a codec on another thread, fetched in ranges by the event loop."""
+
+import asyncio
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
+
+from service.plan.render_plan import ObjectRef
+from service.store.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+BLOCK = 1024 * 1024
+T = TypeVar("T")
+
+
+class RangedFile(io.RawIOBase):
+    """Made on the event loop, read on a thread; `fetched` counts bytes. An error of the store outlives the codec's."""
+
+    def __init__(self, objects: ObjectStore, ref: ObjectRef, size: int) -> None:
+        self._objects, self._ref, self._size = objects, ref, size
+        self._loop = asyncio.get_running_loop()
+        self._position, self._stopped = 0, False
+        self._failure: BaseException | None = None
+        self.fetched = 0
+
+    def used_by(self, work: Callable[[BinaryIO], T]) -> T:
+        """Run `work` with a buffered view of the file. Raises what the store raised, whatever the codec made of it."""
+        try:
+            return work(cast(BinaryIO, io.BufferedReader(self, BLOCK)))
+        finally:
+            if self._failure is not None:
+                raise self._failure
+
+    def stop(self) -> None:
+        """Every later read fails, so that the thread ends."""
+        self._stopped = True
+
+    def readinto(self, buffer: "Buffer") -> int:
+        view = memoryview(buffer).cast("B")
+        stop = min(self._position + len(view), self._size)
+        if stop <= self._position:
+            return 0
+        data = self._fetch(self._position, stop)
+        view[: len(data)] = data
+        self._position += len(data)
+        self.fetched += len(data)
+        return len(data)
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        if self._stopped:
+            raise OSError("the scan has ended")
+        try:
+            return asyncio.run_coroutine_threadsafe(self._objects.get(self._ref, start, stop), self._loop).result()
+        except Exception as error:
+            self._failure = error
+            raise OSError("the object store failed") from error
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True

@@ -1,0 +1,171 @@
+"""Workers are killed, frozen, hung and cancelled for real; what was accepted ends right, and says why."""
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from service.ids import RenderId
+from service.plan.render_plan import RenderOptions
+from service.store import renders
+from service.store.database import Database
+from tests.support.catalogue import OPTIONS, add_render
+from tests.support.databases import fresh_database
+from tests.support.footage import add_footage
+from tests.support.processes import slot_pids, worker_process
+from tests.support.workers import ended, working
+
+pytestmark = pytest.mark.anyio
+SLOW = replace(OPTIONS, width=1280, height=960)
+"""Large enough that a kill lands in the middle."""
+
+
+async def submit(database: Database, home: Path, count: int = 240, options: RenderOptions = SLOW) -> RenderId:
+    async with database.service() as connection:
+        return await add_render(connection, await add_footage(connection, home, count), options=options)
+
+
+async def again(database: Database, render: RenderId) -> RenderId:
+    """The same render anew, its segments forgotten."""
+    async with database.service() as connection:
+        query = text("SELECT d.*, 'x' AS x FROM datasets d JOIN renders r ON r.dataset_id = d.id WHERE r.id = :render")
+        dataset = dict((await connection.execute(query, {"render": render})).mappings().one())
+        await connection.execute(text("DELETE FROM segment_cache"))
+        return await add_render(connection, dataset, options=SLOW)
+
+
+async def until(database: Database, render: RenderId, done: Callable[[Any], bool]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            async with database.service() as connection:
+                if done((await renders.statuses(connection, [render]))[0]):
+                    return
+            await asyncio.sleep(0.02)
+
+
+def digest(home: Path, row: Any) -> str:
+    data = (home / "objects" / "reelmill" / row["video_key"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == row["video_sha256"]
+    return str(row["video_sha256"])
+
+
+async def test_kill_9_of_a_worker_leaves_an_identical_video(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path)
+        with worker_process(database.url, tmp_path) as first:
+            await until(database, render, lambda row: row["frames_done"] > 20)
+            slots = slot_pids(first.pid)
+            first.kill()
+            with worker_process(database.url, tmp_path):
+                row = await ended(database, render)
+                undisturbed = await ended(database, await again(database, render))
+        assert row["status"] == undisturbed["status"] == "succeeded"
+        assert row["attempts"] >= 2, "the first worker's segment was started again"
+        assert digest(tmp_path, row) == digest(tmp_path, undisturbed)
+        assert slots and not any(Path(f"/proc/{slot}").exists() for slot in slots), "slots die with their supervisor"
+
+
+async def test_kill_9_of_a_slot_is_retried(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path)
+        with worker_process(database.url, tmp_path) as worker:
+            await until(database, render, lambda row: row["frames_done"] > 20)
+            os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
+            row = await ended(database, render)
+        assert (row["status"], row["video_frames"]) == ("succeeded", 240)
+        assert row["attempts"] == 2
+
+
+async def test_a_frozen_worker_is_fenced(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path)
+        with worker_process(database.url, tmp_path) as frozen:
+            await until(database, render, lambda row: row["frames_done"] > 20)
+            frozen.send_signal(signal.SIGSTOP)
+            with worker_process(database.url, tmp_path):
+                row = await ended(database, render)
+            frozen.send_signal(signal.SIGCONT)
+            await asyncio.sleep(3)
+            assert frozen.poll() is None, "it goes on working, only its stale lease is void"
+            async with database.service() as connection:
+                states = (await connection.execute(text("SELECT state, count(*) FROM tasks GROUP BY 1"))).all()
+        assert row["status"] == "succeeded"
+        assert [tuple(state) for state in states] == [("succeeded", 5)], "four segments and one assembly, once each"
+
+
+async def test_a_frame_that_hangs_is_given_up_with_a_reason(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path, 8, OPTIONS)
+        frame = next((tmp_path / "objects" / "reelmill" / "frames").rglob("f00005.jpg"))
+        frame.unlink()
+        os.mkfifo(frame)
+        async with working(database, tmp_path, frame_timeout_s=1.0):
+            row = await ended(database, render)
+        assert row["status"] == "failed"
+        assert "no progress for 1 s" in row["error"]["reason"]
+        assert "3 times" in row["error"]["reason"]
+
+
+async def test_a_cancelled_render_frees_its_slot(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path, 400)
+        async with working(database, tmp_path):
+            await until(database, render, lambda row: row["frames_done"] > 5)
+            async with database.service() as connection:
+                assert await renders.cancel(connection, render)
+            next_render = await submit(database, tmp_path, 10, OPTIONS)
+            assert (await ended(database, next_render, 20))["status"] == "succeeded"
+            row = await ended(database, render)
+            async with database.service() as connection:
+                assert await renders.revive(connection, render, 0)
+            revived = await ended(database, render)
+        assert row["status"] == "cancelled"
+        assert (revived["status"], revived["video_frames"]) == ("succeeded", 400)
+
+
+async def test_sigterm_drains(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path)
+        with worker_process(database.url, tmp_path) as worker:
+            await until(database, render, lambda row: row["frames_done"] > 5)
+            worker.terminate()
+            code = await asyncio.to_thread(worker.wait, 30)
+            async with database.service() as connection:
+                query = text("SELECT state, count(*), max(starts) AS starts FROM tasks GROUP BY state")
+                states = {row.state: row for row in await connection.execute(query)}
+        assert code == 0
+        assert set(states) <= {"succeeded", "queued"}, "the task under way was finished, none was left running"
+        assert states["succeeded"].count >= 1
+
+
+async def test_a_policy_of_fail_names_the_frame(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path, 20, replace(OPTIONS, corrupt="fail"))
+        frame = next((tmp_path / "objects" / "reelmill" / "frames").rglob("f00007.jpg"))
+        frame.write_bytes(b"this is text, not a picture")
+        async with working(database, tmp_path):
+            row = await ended(database, render)
+        assert row["status"] == "failed"
+        assert "frame 7" in row["error"]["reason"]
+
+
+async def test_a_store_that_is_away_is_waited_for(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path, 20, OPTIONS)
+        objects = tmp_path / "objects" / "reelmill" / "segments"
+        objects.parent.mkdir(parents=True, exist_ok=True)
+        objects.write_text("a file where the folder of segments should be")
+        async with working(database, tmp_path):
+            await until(database, render, lambda row: row["problem"] is not None)
+            async with database.service() as connection:
+                assert (await renders.statuses(connection, [render]))[0]["status"] == "running"
+            objects.unlink()
+            row = await ended(database, render)
+        assert row["status"] == "succeeded"

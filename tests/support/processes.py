@@ -1,0 +1,34 @@
+"""Real worker processes, to be killed for real."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def worker_process(url: str, home: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`reelmill worker` with one slot; killed at the end if the test has not done so."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MINIO_", "REELMILL_"))}
+    environment |= {"DATABASE_URL": url, "REELMILL_HOME": str(home), "REELMILL_SLOTS": "1"} | settings
+    process = subprocess.Popen([sys.executable, "-m", "service", "worker"], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """Direct child processes, from /proc."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def slot_pids(pid: int) -> list[int]:
+    """The slot processes of a worker (not multiprocessing's resource tracker)."""
+    return [child for child in children(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -1,0 +1,45 @@
+"""A real supervisor with real slot processes, in this process's event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from service.store import renders
+from service.store.database import Database, DatabaseSettings
+from service.store.object_settings import ObjectSettings
+from service.worker.settings import WorkerSettings
+from service.worker.slot import SlotConfig
+from service.worker.supervisor import Supervisor
+
+
+def slot_config(database: Database, home: Path) -> SlotConfig:
+    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8)
+
+
+@asynccontextmanager
+async def working(database: Database, home: Path, slots: int = 1, **settings: Any) -> AsyncIterator[Supervisor]:
+    """Tasks are worked on while this is open."""
+    (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
+    supervisor = Supervisor(
+        database, slot_config(database, home), WorkerSettings.model_construct(slots=slots, **settings)
+    )
+    running = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+        await asyncio.wait_for(running, 60)
+
+
+async def ended(database: Database, render: UUID, seconds: float = 60) -> Any:
+    """The status row of the render when it has ended."""
+    async with asyncio.timeout(seconds):
+        while True:
+            async with database.service() as connection:
+                row = (await renders.statuses(connection, [render]))[0]
+            if row["status"] in ("succeeded", "failed", "cancelled"):
+                return row
+            await asyncio.sleep(0.05)

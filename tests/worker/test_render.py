@@ -1,0 +1,30 @@
+"""Renders through the real queue, real slot processes and the folder store."""
+
+from pathlib import Path
+
+import av
+import pytest
+
+from service.store.object_settings import ObjectSettings, open_store
+from service.plan.render_plan import ObjectRef
+from tests.support.catalogue import OPTIONS, add_render
+from tests.support.databases import fresh_database
+from tests.support.footage import add_footage
+from tests.support.workers import ended, working
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_frames_become_a_video(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        async with database.service() as connection:
+            render = await add_render(connection, await add_footage(connection, tmp_path, 200))
+        async with working(database, tmp_path, slots=2):
+            row = await ended(database, render)
+    assert row["status"] == "succeeded", row["error"]
+    assert (row["frames_done"], row["frames_total"], row["video_frames"]) == (200, 200, 200)
+    path = tmp_path / "objects" / "reelmill" / row["video_key"]
+    with av.open(str(path)) as video:
+        levels = [frame.to_ndarray(format="gray")[-1, -1] for frame in video.decode(video=0)]
+    assert len(levels) == 200
+    assert levels[10] < levels[100] < levels[180], "the frames are in order"
