@@ -8,13 +8,30 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
-from service.routers import generate, health, metrics, problems, video_events, video_files, videos
+from service.routers import (
+    datasets,
+    experiments,
+    generate,
+    health,
+    metrics,
+    problems,
+    video_events,
+    video_files,
+    videos,
+)
 from service.routers.authentication import PUBLIC, Authentication
 from service.routers.body_limit import BodyLimit
 from service.routers.resources import HttpSettings, Resources
 from service.telemetry.access import AccessLog
 
-API_ROUTERS: tuple[APIRouter, ...] = (generate.router, videos.router, video_events.router, video_files.router)
+API_ROUTERS: tuple[APIRouter, ...] = (
+    experiments.router,
+    datasets.router,
+    generate.router,
+    videos.router,
+    video_events.router,
+    video_files.router,
+)
 """Everything under /api; each of their routes may answer with these problems."""
 API_PROBLEMS = problems.described(401, 403, 404, 405, 413, 415, 422, 500, 503)
 

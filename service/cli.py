@@ -47,7 +47,10 @@ def exit_codes() -> Iterator[None]:
     except ChildEnded as ended:
         _leave(str(ended), ended.code)
     except httpx.TransportError as error:
-        _leave(f"the service cannot be reached ({type(error).__name__}): is it running, is REELMILL_URL right?", UNAVAILABLE)
+        _leave(
+            f"the service cannot be reached ({type(error).__name__}): is it running, is REELMILL_URL right?",
+            UNAVAILABLE,
+        )
 
 
 def _leave(reason: str, code: int) -> None:

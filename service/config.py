@@ -26,7 +26,9 @@ class ProcessSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     host: str = Field(default="127.0.0.1", validation_alias="HOST", description="bind address")
-    port: int = Field(default=5003, ge=0, le=65535, validation_alias="PORT", description="bind port; 0 takes a free one")
+    port: int = Field(
+        default=5003, ge=0, le=65535, validation_alias="PORT", description="bind port; 0 takes a free one"
+    )
     home: Path = Field(
         default_factory=_data_home,
         validation_alias="REELMILL_HOME",
@@ -39,9 +41,13 @@ class ClientSettings(BaseSettings):
     """How the commands that talk to a running service find it."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
-    url: str | None = Field(default=None, validation_alias="REELMILL_URL", description="service to talk to; unset: the local one")
+    url: str | None = Field(
+        default=None, validation_alias="REELMILL_URL", description="service to talk to; unset: the local one"
+    )
     token: str | None = Field(
-        default=None, validation_alias="REELMILL_TOKEN", description="bearer token; unset: one made with the local secret"
+        default=None,
+        validation_alias="REELMILL_TOKEN",
+        description="bearer token; unset: one made with the local secret",
     )
 
 

@@ -33,8 +33,12 @@ def run_demo(folder: Path) -> None:
         console.print(f"1. writing {FRAMES} camera frames, one missing and one truncated", markup=False)
         write_sequence(frames)
         console.print("2. starting PostgreSQL, the API and a worker", markup=False)
-        with machine(settings, {"REELMILL_HOME": str(settings.process.home), "REELMILL_LOG_LEVEL": "WARNING"}) as running:
-            token = local_token(settings, "demo", ("catalog:read", "catalog:write", "videos:read", "videos:render"), _HOUR)
+        with machine(
+            settings, {"REELMILL_HOME": str(settings.process.home), "REELMILL_LOG_LEVEL": "WARNING"}
+        ) as running:
+            token = local_token(
+                settings, "demo", ("catalog:read", "catalog:write", "videos:read", "videos:render"), _HOUR
+            )
             client = ClientSettings(url=running.url, token=token)
             asyncio.run(_through(replace(settings, client=client), frames, folder / "reelmill-demo.mp4"))
 

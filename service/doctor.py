@@ -62,7 +62,9 @@ async def _objects(settings: Settings) -> str:
 
 async def _encoders(_settings: Settings) -> str:
     """In a process of its own, as everything that loads a codec."""
-    script = "import av; print(av.ffmpeg_version_info, *(c for c in ('libx264', 'libsvtav1') if c in av.codecs_available))"
+    script = (
+        "import av; print(av.ffmpeg_version_info, *(c for c in ('libx264', 'libsvtav1') if c in av.codecs_available))"
+    )
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True)
     words = done.stdout.split()
     if done.returncode or len(words) < 3:

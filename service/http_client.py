@@ -24,7 +24,9 @@ def open_client(settings: Settings) -> httpx.AsyncClient:
     url = settings.client.url or f"http://127.0.0.1:{settings.process.port}"
     token = settings.client.token or local_token(settings, "local-user", SCOPES, timedelta(hours=12))
     timeout = httpx.Timeout(60, connect=5)
-    return httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, trust_env=False)
+    return httpx.AsyncClient(
+        base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, trust_env=False
+    )
 
 
 def answered(response: httpx.Response) -> Any:
@@ -38,8 +40,10 @@ def problem_text(response: httpx.Response) -> str:
     """The detail of a problem document, with the places it names."""
     try:
         problem = response.json()
-        places = [f"{place.get('pointer') or place.get('parameter') or place.get('header')}: {place['detail']}"
-                  for place in problem.get("errors", [])]
+        places = [
+            f"{place.get('pointer') or place.get('parameter') or place.get('header')}: {place['detail']}"
+            for place in problem.get("errors", [])
+        ]
         return "; ".join(places) or str(problem.get("detail") or problem["title"])
     except (ValueError, KeyError, AttributeError):
         return f"unexpected answer {response.status_code}"

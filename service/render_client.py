@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import json
-import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,13 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
         if status["status"] != "succeeded":
             raise RenderEnded(_why(status))
         await download(client, status, output)
-        console.print(f"video   {output.resolve()}", markup=False)
-        for line in receipt_lines(status):
-            console.print(line, markup=False)
+        _tell(output, status)
+
+
+def _tell(output: Path, status: dict[str, Any]) -> None:
+    console.print(f"video   {output.resolve()}", markup=False)
+    for line in receipt_lines(status):
+        console.print(line, markup=False)
 
 
 async def experiment_id(client: httpx.AsyncClient, name: str) -> str:
@@ -57,13 +60,20 @@ async def experiment_id(client: httpx.AsyncClient, name: str) -> str:
 
 async def follow(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
     """The last status; a bar moves meanwhile on a terminal."""
-    columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
     last: dict[str, Any] = {}
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         line = bar.add_task("queued", total=None, rate="")
         async for last in events(client, job):
             rate = f"{last['fps']:.1f} frames/s" if last["fps"] else ""
-            bar.update(line, description=last["phase"], total=last["frames_total"], completed=last["frames_done"], rate=rate)
+            bar.update(
+                line, description=last["phase"], total=last["frames_total"], completed=last["frames_done"], rate=rate
+            )
     return last
 
 
@@ -105,18 +115,20 @@ async def download(client: httpx.AsyncClient, status: dict[str, Any], output: Pa
     if digest.hexdigest() != status["video_sha256"]:
         partial.unlink()
         raise RenderEnded("the downloaded file is not the one the receipt names: try again")
-    os.replace(partial, output)
+    partial.replace(output)
 
 
 def receipt_lines(status: dict[str, Any]) -> list[str]:
     """The receipt's summary for people."""
-    summary = status["summary"] or {}
+    summary = status["summary"]
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))
     lines = [
-        f"receipt {summary.get('frames', '?')} frames at {summary.get('fps', '?')} fps: {outcomes}",
-        f"        {summary.get('encoder', '?')}, {summary.get('width')}x{summary.get('height')}, {status['video_bytes']} bytes",
+        f"receipt {summary['frames']} frames at {summary['fps']} fps: {outcomes}",
+        f"        {summary['encoder']}, {summary['width']}x{summary['height']}, {status['video_bytes']} bytes",
     ]
-    lines += [f"        frame {note['index']}: {note['outcome']}, {note['reason']}" for note in summary.get("notes", [])]
+    lines += [
+        f"        frame {note['index']}: {note['outcome']}, {note['reason']}" for note in summary.get("notes", [])
+    ]
     return lines
 
 

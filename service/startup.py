@@ -83,7 +83,9 @@ def _checked_url(url: str) -> str:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise StartupRefused("DATABASE_URL: this is not a database URL (postgresql://user:password@host/name)") from error
+        raise StartupRefused(
+            "DATABASE_URL: this is not a database URL (postgresql://user:password@host/name)"
+        ) from error
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
         raise StartupRefused("DATABASE_URL: only postgresql:// is supported")
     return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -108,4 +110,3 @@ async def _migrated(url: str) -> None:
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", "")
         raise StartupRefused(f"DATABASE_URL: the schema could not be migrated ({state})") from error
-

@@ -34,7 +34,7 @@ class Machine:
 
     def start(self, name: str) -> None:
         command = [sys.executable, "-m", "service", name]
-        self.children[name] = subprocess.Popen(command, env=self.environment, preexec_fn=_die_with_parent)
+        self.children[name] = subprocess.Popen(command, env=self.environment, preexec_fn=_die_with_parent)  # noqa: PLW1509 (no threads)
 
     def wait_ready(self) -> None:
         """Until the API is ready. Raises StartupRefused when a child gives up first (it has said why)."""
@@ -84,7 +84,7 @@ class ChildEnded(Exception):
 def machine(settings: Settings, extra: dict[str, str] | None = None) -> Iterator[Machine]:
     """Start both, wait until the API is ready, and stop both at the end."""
     port = settings.process.port or _free_port()
-    host = "127.0.0.1" if settings.process.host == "0.0.0.0" else settings.process.host
+    host = "127.0.0.1" if settings.process.host == "0.0.0.0" else settings.process.host  # noqa: S104 (compared)
     environment = os.environ | {"PORT": str(port)} | (extra or {})
     running = Machine(f"http://{host}:{port}", environment)
     try:

@@ -41,7 +41,7 @@ def as_ordinary_user() -> list[str]:
         return []
     prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
     try:
-        subprocess.run([*prefix, "true"], check=True, capture_output=True, timeout=10)  # noqa: S607
+        subprocess.run([*prefix, "true"], check=True, capture_output=True, timeout=10)
     except (OSError, subprocess.SubprocessError) as error:
         raise EmbeddedPostgresError(
             "PostgreSQL refuses to run as root, and user namespaces are not allowed here: "

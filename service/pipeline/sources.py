@@ -60,9 +60,9 @@ class DecodeVideo:
     def _open(self, ref: FrameRef) -> VideoSource:
         if self._source is None or self._key != ref.key:
             self.close()
-            source = VideoSource(self._sources.open(ref))
-            self._key, self._source = ref.key, source
-            require_pixels_within(source.stream.width, source.stream.height, self._max_pixels)
+            self._source = VideoSource(self._sources.open(ref))
+            self._key = ref.key
+        require_pixels_within(self._source.stream.width, self._source.stream.height, self._max_pixels)
         return self._source
 
 

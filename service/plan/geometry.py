@@ -41,5 +41,7 @@ def _even(side: Fraction) -> int:
 
 
 def _too_large(size: tuple[int, int]) -> Invalid:
-    detail = f"the output would be {size[0]}x{size[1]} pixels; a side may have at most {MAX_SIDE}: ask for a smaller width"
+    detail = (
+        f"the output would be {size[0]}x{size[1]} pixels; a side may have at most {MAX_SIDE}: ask for a smaller width"
+    )
     return invalid_field("#/width", detail, "too_large")

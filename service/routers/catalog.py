@@ -21,10 +21,15 @@ class CatalogSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     max_upload_bytes: int = Field(
-        default=512 * 1024 * 1024, ge=1, validation_alias="REELMILL_MAX_UPLOAD_BYTES", description="longest uploaded frame"
+        default=512 * 1024 * 1024,
+        ge=1,
+        validation_alias="REELMILL_MAX_UPLOAD_BYTES",
+        description="longest uploaded frame",
     )
     source_buckets: str = Field(
-        default="", validation_alias="MINIO_SOURCE_BUCKETS", description="other buckets datasets may be read from, by commas"
+        default="",
+        validation_alias="MINIO_SOURCE_BUCKETS",
+        description="other buckets datasets may be read from, by commas",
     )
 
     def may_read(self, bucket: str) -> bool:

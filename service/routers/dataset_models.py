@@ -10,7 +10,7 @@ from service.plan.render_plan import SourceKind
 from service.routers.catalog import Storable
 
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
-ID = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
+DATASET = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
 EXPERIMENT = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
 
 
@@ -46,7 +46,7 @@ class NewDataset(BaseModel):
         },
     )
     name: Name = Field(description="unique within the experiment")
-    kind: SourceKind = Field("frames", description="`frames`: each object is a picture; `video`: each is a source video")
+    kind: SourceKind = Field("frames", description="`frames`: objects are pictures; `video`: they are source videos")
     prefix: Annotated[str, AfterValidator(_safe_prefix)] | None = Field(
         None, description="what the keys begin with (end a folder with `/`); unset: the dataset's own upload area"
     )
@@ -95,7 +95,7 @@ class Dataset(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "id": ID,
+                    "id": DATASET,
                     "experiment_id": EXPERIMENT,
                     "name": "camera-1",
                     "kind": "frames",

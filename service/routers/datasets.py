@@ -12,11 +12,13 @@ from service.routers.catalog import CatalogDep, CatalogSettings, require_owner, 
 from service.routers.dataset_models import Dataset, DatasetAndScan, Frame, NewDataset, ScanJob, SizeRange
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.problems import described
+from service.routers.uploads import router as uploads
 from service.store import datasets, frames
 from service.store.database import Caller
 from service.store.experiments import become_service
 
-router = APIRouter(prefix="/api", tags=["datasets"])
+router = APIRouter()
+catalog = APIRouter(prefix="/api", tags=["datasets"])
 READ = Depends(require("catalog:read"))
 WRITE = Depends(require("catalog:write"))
 LISTED_SIZES = 20
@@ -36,7 +38,7 @@ def _size_range(row: RowMapping) -> SizeRange | None:
     return SizeRange(min_width=min(widths), max_width=max(widths), min_height=min(heights), max_height=max(heights))
 
 
-@router.get(
+@catalog.get(
     "/experiments/{experiment_id}/datasets",
     summary="List the datasets of an experiment",
     response_model=list[Dataset],
@@ -49,15 +51,15 @@ async def list_datasets(experiment_id: UUID, who: CallerDep, database: DatabaseD
         return [told(row) for row in await datasets.of_experiment(connection, experiment_id)]
 
 
-@router.post(
+@catalog.post(
     "/experiments/{experiment_id}/datasets",
     status_code=202,
     summary="Register a dataset",
     response_model=DatasetAndScan,
-    responses={201: {"model": DatasetAndScan, "description": "It is empty: upload into it, then scan it"}} | described(409),
+    responses={201: {"model": DatasetAndScan, "description": "Empty: upload into it, then scan it"}, **described(409)},
     dependencies=[WRITE],
 )
-async def register_dataset(  # noqa: PLR0913 (FastAPI injects them)
+async def register_dataset(
     experiment_id: UUID,
     body: NewDataset,
     response: Response,
@@ -89,22 +91,21 @@ def allowed_bucket(body: NewDataset, experiment: UUID, at: tuple[str, CatalogSet
         raise invalid_field("#/bucket", "datasets cannot be read from this bucket (MINIO_SOURCE_BUCKETS)", "bucket")
     if bucket != own and body.prefix is None:
         raise invalid_field("#/prefix", "say where in this bucket the frames lie; uploads go to our own only", "prefix")
-    if bucket == own and body.prefix is not None and not who.admin and not body.prefix.startswith(f"frames/{experiment}/"):
-        detail = f"in the service's own bucket the prefix must begin with frames/{experiment}/"
+    area = f"frames/{experiment}/"
+    if bucket == own and not who.admin and not (body.prefix is None or body.prefix.startswith(area)):
+        detail = f"in the service's own bucket the prefix must begin with {area}"
         raise invalid_field("#/prefix", detail, "prefix")
     return bucket
 
 
-@router.get(
-    "/datasets/{dataset_id}", summary="Look at a dataset", response_model=Dataset, dependencies=[READ]
-)
+@catalog.get("/datasets/{dataset_id}", summary="Look at a dataset", response_model=Dataset, dependencies=[READ])
 async def get_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> Dataset:
     """What it is made of: count, sizes, formats, bytes, capture span, gaps, unreadable frames."""
     async with database.caller(who) as connection:
         return told(await seen_dataset(connection, dataset_id))
 
 
-@router.delete("/datasets/{dataset_id}", status_code=204, summary="Delete a dataset", dependencies=[WRITE])
+@catalog.delete("/datasets/{dataset_id}", status_code=204, summary="Delete a dataset", dependencies=[WRITE])
 async def delete_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
     """With its frame rows and renders. Objects in the store stay: they are the user's."""
     async with database.caller(who) as connection:
@@ -112,7 +113,7 @@ async def delete_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep
         await datasets.delete(connection, dataset_id)
 
 
-@router.post(
+@catalog.post(
     "/datasets/{dataset_id}/scan",
     status_code=202,
     summary="Scan a dataset",
@@ -135,10 +136,8 @@ async def _scanning(connection: AsyncConnection, dataset: UUID) -> DatasetAndSca
     return DatasetAndScan(dataset=told(await seen_dataset(connection, dataset)), scan=ScanJob(**task))
 
 
-@router.get(
-    "/datasets/{dataset_id}/frames", summary="List frames", response_model=list[Frame], dependencies=[READ]
-)
-async def list_frames(  # noqa: PLR0913 (FastAPI injects them)
+@catalog.get("/datasets/{dataset_id}/frames", summary="List frames", response_model=list[Frame], dependencies=[READ])
+async def list_frames(
     dataset_id: UUID,
     response: Response,
     who: CallerDep,
@@ -156,3 +155,7 @@ async def list_frames(  # noqa: PLR0913 (FastAPI injects them)
         address = f"/api/datasets/{dataset_id}/frames?start={rows[-1]['index'] + 1}&limit={limit}{flag}"
         response.headers["Link"] = f'<{address}>; rel="next"'
     return [Frame(**{name: row[name] for name in Frame.model_fields}) for row in rows]
+
+
+router.include_router(catalog)
+router.include_router(uploads)

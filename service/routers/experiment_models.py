@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from service.routers.catalog import Storable
+from service.store.experiments import Sort
 
 Visibility = Literal["private", "shared", "public"]
 METADATA_BYTES = 64 * 1024
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "name": "2026-03-zebrafish",
     "description": "Time lapse of a developing embryo",
     "metadata": {"microscope": "A1R", "temperature_c": 28.5},
@@ -44,10 +45,31 @@ def _refuse_nul(value: Any) -> None:
             raise ValueError("NUL characters cannot be stored")
 
 
+def _private() -> Visibility:
+    """A default that the schema of a change does not show: a field left out stays as it is."""
+    return "private"
+
+
 Name = Annotated[Storable, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Description = Annotated[Storable, StringConstraints(max_length=10_000)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 Subjects = Annotated[list[Annotated[Storable, StringConstraints(min_length=1, max_length=255)]], Field(max_length=200)]
+
+
+class ListQuery(BaseModel):
+    """Which experiments, in which order, how many."""
+
+    model_config = ConfigDict(extra="forbid")
+    limit: int = Field(50, ge=1, le=500, description="experiments on a page")
+    cursor: str | None = Field(None, max_length=2000, description="from the `Link` header of the page before")
+    sort: Sort = Field("-created_at", description="`-` is descending")
+    q: Annotated[Storable, StringConstraints(max_length=200)] | None = Field(
+        None, description="part of the name or description", examples=["zebrafish"]
+    )
+    mine: bool = Field(False, description="only those the caller owns")
+    created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: AwareDatetime | None = Field(None, description="not included")
+    count: Literal["exact"] | None = Field(None, description="`exact` adds `X-Total-Count`")
 
 
 class NewExperiment(BaseModel):
@@ -57,7 +79,7 @@ class NewExperiment(BaseModel):
     name: Name = Field(description="unique among the owner's experiments")
     description: Description = Field("", description="for people")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
-    visibility: Visibility = Field("private", description="who may see it: its owner, those it is shared with, everyone")
+    visibility: Visibility = Field("private", description="its owner, those it is shared with, or everyone may see it")
     shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
 
 
@@ -65,10 +87,10 @@ class ExperimentChange(BaseModel):
     """The fields to change; those left out stay as they are. `metadata` and `shared_with` are replaced as a whole."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}]})
-    name: Name = Field("", description="unique among the owner's experiments")
-    description: Description = Field("", description="for people")
+    name: Name = Field(default_factory=str, description="unique among the owner's experiments")
+    description: Description = Field(default_factory=str, description="for people")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
-    visibility: Visibility = Field("private", description="who may see it")
+    visibility: Visibility = Field(default_factory=_private, description="who may see it")
     shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
 
     @model_validator(mode="after")

@@ -4,18 +4,17 @@ import base64
 import binascii
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import AwareDatetime
 from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, Invalid
-from service.routers.catalog import Storable, require_owner, seen_experiment
+from service.routers.catalog import require_owner, seen_experiment
 from service.routers.deps import CallerDep, DatabaseDep, require
-from service.routers.experiment_models import Experiment, ExperimentChange, NewExperiment
+from service.routers.experiment_models import Experiment, ExperimentChange, ListQuery, NewExperiment
 from service.routers.problems import described
 from service.store import experiments
 from service.store.database import Caller
@@ -34,37 +33,30 @@ def told(row: RowMapping, who: Caller) -> Experiment:
     return Experiment(**facts)
 
 
-async def wanted_page(
-    limit: Annotated[int, Query(ge=1, le=500, description="experiments on a page")] = 50,
-    cursor: Annotated[str | None, Query(max_length=2000, description="from the `Link` header of the page before")] = None,
-    sort: Annotated[Sort, Query(description="`-` is descending")] = "-created_at",
-    q: Annotated[Storable | None, Query(max_length=200, description="part of the name or description")] = None,
-    created_after: Annotated[AwareDatetime | None, Query(examples=["2026-01-01T00:00:00Z"])] = None,
-    created_before: Annotated[AwareDatetime | None, Query()] = None,
-) -> Page:
-    after = None if cursor is None else decoded_cursor(cursor, sort)
-    return Page(limit, sort, after, q, created_after, created_before)
+def wanted_page(query: ListQuery, who: Caller) -> Page:
+    after = None if query.cursor is None else decoded_cursor(query.cursor, query.sort)
+    owner = who.subject if query.mine else None
+    return Page(query.limit, query.sort, after, query.q, query.created_after, query.created_before, owner)
 
 
 @router.get("", summary="List experiments", response_model=list[Experiment], dependencies=[READ])
 async def list_experiments(
     request: Request,
     response: Response,
-    wanted: Annotated[Page, Depends(wanted_page)],
+    query: Annotated[ListQuery, Query()],
     who: CallerDep,
     database: DatabaseDep,
-    count: Annotated[Literal["exact"] | None, Query(description="`exact` adds `X-Total-Count`")] = None,
 ) -> list[Experiment]:
     """Those the caller may see, newest first unless `sort` says otherwise. While there may be more, the `Link` header
     (RFC 8288) has the next page's address; pages do not shift when experiments are added meanwhile."""
+    wanted = wanted_page(query, who)
     async with database.caller(who) as connection:
         rows = await experiments.page(connection, wanted)
-        if count == "exact":
+        if query.count == "exact":
             response.headers["X-Total-Count"] = str(await experiments.count(connection, wanted))
     if len(rows) == wanted.limit:
-        query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-        query.append(("cursor", encoded_cursor(rows[-1], wanted.sort)))
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(query)}>; rel="next"'
+        again = dict(request.query_params) | {"cursor": encoded_cursor(rows[-1], wanted.sort)}
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(again)}>; rel="next"'
     return [told(row, who) for row in rows]
 
 

@@ -155,7 +155,7 @@ class Door:
     async def _by_idempotency_key(self, body: str) -> RenderId | None:
         if not self.idempotency_key:
             return None
-        await renders.lock_key(self.connection, f"{self.who.subject}\0{self.idempotency_key}")
+        await renders.lock_key(self.connection, f"{self.who.subject} {self.idempotency_key}")
         row = await renders.find_idempotent(self.connection, self.who.subject, self.idempotency_key)
         if row is None:
             return None

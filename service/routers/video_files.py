@@ -88,7 +88,7 @@ async def poster(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: O
 
 @router.get("/{job_id}/receipt", summary="The render receipt", response_class=StreamingResponse)
 async def receipt(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
-    """NDJSON: one line per output frame (its source, how it was decoded, what was put in its place and why), then a summary."""
+    """NDJSON: a line per output frame (its source, how it was decoded, what replaced it and why), then a summary."""
     row = await visible(database, who, job_id)
     if row["receipt_key"] is None:
         raise Conflict(f"the receipt is not there: the render is {row['status']}")

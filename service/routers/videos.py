@@ -110,7 +110,7 @@ def told(row: RowMapping) -> VideoStatus:
     return VideoStatus(
         **{name: row[name] for name in names - {"error", "frames_done"}},
         job_id=row["id"],
-        frames_done=int(row["frames_done"]),
+        frames_done=row["frames_done"],
         fps=rate,
         eta_seconds=round(left / rate, 1) if running and rate else None,
         error=row["error"] or row["problem"],

@@ -20,8 +20,12 @@ class DatabaseSettings(BaseSettings):
     """Where PostgreSQL is; without `DATABASE_URL` an embedded one is started in `REELMILL_HOME`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
-    url: str | None = Field(default=None, validation_alias="DATABASE_URL", description="PostgreSQL URL (`postgresql://…`)")
-    pool_size: int = Field(default=10, ge=1, le=200, validation_alias="REELMILL_DB_POOL", description="connections a process")
+    url: str | None = Field(
+        default=None, validation_alias="DATABASE_URL", description="PostgreSQL URL (`postgresql://…`)"
+    )
+    pool_size: int = Field(
+        default=10, ge=1, le=200, validation_alias="REELMILL_DB_POOL", description="connections a process"
+    )
     timeout_s: float = Field(default=10, gt=0, validation_alias="REELMILL_DB_TIMEOUT", description="seconds to connect")
 
 

@@ -31,7 +31,7 @@ def upload_area(experiment: UUID, dataset: UUID) -> str:
 
 
 async def create(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping:
-    """`values` are name, kind, bucket, prefix (None: the dataset's own upload area). Raises Conflict for a taken name."""
+    """`values` are name, kind, bucket, prefix (None: its own upload area). Raises Conflict for a taken name."""
     dataset = DatasetId(new_uuid())
     prefix = upload_area(experiment, dataset) if values["prefix"] is None else values["prefix"]
     row = values | {"id": dataset, "experiment_id": experiment, "prefix": prefix}
@@ -61,7 +61,7 @@ async def delete(connection: AsyncConnection, dataset: UUID) -> bool:
 
 async def queue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping:
     """The scan under way, or a new one, queued in this transaction. Only the service may: see `become_service`."""
-    await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update())
+    await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update(key_share=True))
     found = (await connection.execute(SCAN_UNDER_WAY, {"dataset": dataset})).mappings().first()
     if found is not None:
         return found

@@ -29,6 +29,7 @@ class Page:
     q: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    owner: Subject | None = None
 
 
 @asynccontextmanager
@@ -98,8 +99,12 @@ def _sort_column(sort: Sort) -> tuple[Column[Any], bool]:
 
 def _filtered(query: Select[Any], wanted: Page) -> Select[Any]:
     if wanted.q:
-        matches = (column.icontains(wanted.q, autoescape=True) for column in (experiments.c.name, experiments.c.description))
+        matches = (
+            column.icontains(wanted.q, autoescape=True) for column in (experiments.c.name, experiments.c.description)
+        )
         query = query.where(or_(*matches))
+    if wanted.owner is not None:
+        query = query.where(experiments.c.owner == wanted.owner)
     if wanted.created_after is not None:
         query = query.where(experiments.c.created_at > wanted.created_after)
     if wanted.created_before is not None:

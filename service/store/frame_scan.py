@@ -110,9 +110,8 @@ async def stage(connection: AsyncConnection, batch: Sequence[ScannedFrame]) -> N
 
 async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
     """Until the end of the transaction, be the only scan that writes about the dataset; None when it is gone."""
-    return (
-        (await connection.execute(select(datasets).where(datasets.c.id == dataset).with_for_update())).mappings().first()
-    )
+    query = select(datasets).where(datasets.c.id == dataset).with_for_update(key_share=True)
+    return (await connection.execute(query)).mappings().first()
 
 
 async def replace_frames(connection: AsyncConnection, dataset: UUID) -> None:

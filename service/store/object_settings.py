@@ -21,7 +21,9 @@ class ObjectSettings(BaseSettings):
         default=None, validation_alias="MINIO_PUBLIC_ENDPOINT", description="address presigned URLs are made for"
     )
     source_buckets: str = Field(
-        default="", validation_alias="MINIO_SOURCE_BUCKETS", description="other buckets datasets may be read from, by commas"
+        default="",
+        validation_alias="MINIO_SOURCE_BUCKETS",
+        description="other buckets datasets may be read from, by commas",
     )
     region: str = Field(default="us-east-1", validation_alias="MINIO_REGION", description="S3 region")
     pool: int = Field(

@@ -34,7 +34,7 @@ class ObjectStore(Protocol):
     bucket: str
 
     async def check(self) -> None:
-        """Prove that the own bucket can be used (create it when missing); raise ObjectStoreError with a short reason."""
+        """Prove that the own bucket can be used, made when missing; raises ObjectStoreError with a short reason."""
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
         """Store a small object whole: visible all at once or not at all."""

@@ -1,9 +1,8 @@
 """The S3/MinIO driver of the object store: aioboto3, one client per process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 

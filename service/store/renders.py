@@ -14,8 +14,8 @@ from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.store.tables import datasets, idempotency_keys, renders, segments
 
 STATUS = text("""
-    SELECT r.*, d.name AS dataset_name, coalesce(t.done, 0) + coalesce(s.reused_frames, 0) AS frames_done,
-        coalesce(t.done, 0) AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
+    SELECT r.*, d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
+        coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
     FROM renders r JOIN datasets d ON d.id = r.dataset_id
     LEFT JOIN LATERAL (
         SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done, max(starts) AS attempts,

@@ -49,9 +49,7 @@ def _values(dataset: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     return {"dataset": dataset["id"], "start": chosen.start, "stop": chosen.stop, "step": chosen.step}
 
 
-async def _by_index(
-    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection
-) -> AsyncIterator[FrameRef]:
+async def _by_index(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
     async for row in await connection.stream(BY_INDEX, _values(dataset, chosen)):
         yield FrameRef(row.position, row.key, row.etag, row.size)
 
@@ -71,9 +69,7 @@ async def _by_number(
         yield FrameRef(position, None)
 
 
-async def _pictures(
-    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection
-) -> AsyncIterator[FrameRef]:
+async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
     query = select(sources).where(sources.c.dataset_id == dataset["id"]).order_by(sources.c.number)
     for row in (await connection.execute(query)).mappings().all():
         times = _unpack(row["pts"])

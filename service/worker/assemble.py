@@ -14,6 +14,7 @@ import av
 
 from service import __version__
 from service.pipeline.assemble import assemble
+from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects import ObjectStore
@@ -49,7 +50,12 @@ class Receipt:
         self.outcomes[entry["outcome"]] += 1
         if entry["outcome"] != "ok" and len(self.notes) < NOTES:
             self.notes.append(
-                {"index": entry["source"], "output": entry["output"], "outcome": entry["outcome"], "reason": entry["reason"]}
+                {
+                    "index": entry["source"],
+                    "output": entry["output"],
+                    "outcome": entry["outcome"],
+                    "reason": entry["reason"],
+                }
             )
 
 
@@ -107,7 +113,7 @@ def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str,
         "notes": receipt.notes,
         "bytes": video.stat().st_size,
         "sha256": digest,
-        "encoder": options.codec,
+        "encoder": encoder_name(options.codec),
         "options": options.to_json(),
         "versions": {
             "reelmill": __version__,

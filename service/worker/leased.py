@@ -65,7 +65,9 @@ class LeasedTask:
         """What to tell the slot; None when the task has just ended without work."""
         if lease.starts > MAX_STARTS:
             last = await leases.previous_error(connection, lease.task)
-            await outcomes.fail(connection, lease, "poison", f"its worker died {MAX_STARTS} times; the last time: {last}")
+            await outcomes.fail(
+                connection, lease, "poison", f"its worker died {MAX_STARTS} times; the last time: {last}"
+            )
             return None
         if lease.kind == "scan":
             assert lease.dataset_id is not None

@@ -99,6 +99,8 @@ async def _assembly_done(connection: AsyncConnection, lease: Lease, done: Assemb
 
 async def _segments_missing(connection: AsyncConnection, lease: Lease, missing: SegmentsMissing) -> None:
     assert lease.render_id is not None
-    await leases.finish(connection, lease, "cancelled", error={"code": "segments_missing", "reason": "cache entry lost"})
+    await leases.finish(
+        connection, lease, "cancelled", error={"code": "segments_missing", "reason": "cache entry lost"}
+    )
     tasks: list[TaskId] = await segment_cache.forget(connection, lease.render_id, missing.content_keys)
     await queue.enqueue(connection, "segment", tasks)

@@ -19,7 +19,27 @@ WHOLE_LIMIT = 256 * 1024 * 1024
 """Objects up to this size are read whole when their header is not at their beginning (TIFF)."""
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .tif .tiff .bmp .gif .webp .heic .heif .avif .jp2 .dng .raw .exr .pgm .ppm".split()
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jp2",
+        ".dng",
+        ".raw",
+        ".exr",
+        ".pgm",
+        ".ppm",
+    )
 )
 """Names that claim to be images: such an object is a frame even when it cannot be read. Others must prove it."""
 

@@ -19,7 +19,27 @@ from service.store.frame_scan import digest_line
 from service.store.objects import ObjectInfo, ObjectMissing, ObjectStore
 from service.worker.ranged_file import RangedFile
 
-VIDEO_SUFFIXES = frozenset(".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .mjpeg .mjpg .mxf .flv .wmv".split())
+VIDEO_SUFFIXES = frozenset(
+    (
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".mpg",
+        ".mpeg",
+        ".mjpeg",
+        ".mjpg",
+        ".mxf",
+        ".flv",
+        ".wmv",
+    )
+)
+NOTHING = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
 TICK_S = 1.0
 
 
@@ -55,8 +75,8 @@ class VideoScan:
         except ObjectMissing:
             return None
         except Unreadable as error:
-            nothing = dict.fromkeys(("codec", "width", "height", "fps"))
-            return row | nothing | {"frame_count": 0, "pts": packed(()), "problem": error.reason.replace("\0", "")[:500]}
+            problem = error.reason.replace("\0", "")[:500]
+            return row | NOTHING | {"pts": packed(()), "problem": problem}
         if facts.captured_at is not None:
             self._captured.append(_aware(facts.captured_at))
         return row | {

@@ -18,14 +18,26 @@ class WorkerSettings(BaseSettings):
         description="slot processes of a worker; unset: one per usable core",
     )
     frame_timeout_s: float = Field(
-        default=60, gt=0, validation_alias="REELMILL_FRAME_TIMEOUT", description="seconds without progress before a slot is killed"
+        default=60,
+        gt=0,
+        validation_alias="REELMILL_FRAME_TIMEOUT",
+        description="seconds without progress before a slot is killed",
     )
     slot_memory_mb: int = Field(
-        default=4096, ge=256, validation_alias="REELMILL_SLOT_MEMORY_MB", description="memory limit of a slot process, MiB"
+        default=4096,
+        ge=256,
+        validation_alias="REELMILL_SLOT_MEMORY_MB",
+        description="memory limit of a slot process, MiB",
     )
     drain_s: float = Field(
-        default=20, ge=0, validation_alias="REELMILL_DRAIN", description="seconds a stopping worker gives the tasks under way"
+        default=20,
+        ge=0,
+        validation_alias="REELMILL_DRAIN",
+        description="seconds a stopping worker gives the tasks under way",
     )
     prefetch_mb: int = Field(
-        default=32, ge=1, validation_alias="REELMILL_PREFETCH_MB", description="frames a slot fetches ahead of its decoder, MiB"
+        default=32,
+        ge=1,
+        validation_alias="REELMILL_PREFETCH_MB",
+        description="frames a slot fetches ahead of its decoder, MiB",
     )

@@ -42,7 +42,9 @@ class SlotProcess:
         """Spawn the process and wait until its codecs are imported. Raises SlotDied."""
         ours, theirs = CONTEXT.Pipe()
         self._events = asyncio.Queue()
-        self._process = CONTEXT.Process(target=main, args=(self._config, theirs, os.getpid()), name=f"slot-{self.number}")
+        self._process = CONTEXT.Process(
+            target=main, args=(self._config, theirs, os.getpid()), name=f"slot-{self.number}"
+        )
         self._process.start()
         theirs.close()
         self._pipe = ours

@@ -13,10 +13,10 @@ from service.pipeline.frames import RenderFailed
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import ObjectRef
 from service.store.database import Database
-from service.worker.frame_fetch import FrameFetcher
 from service.store.object_settings import open_store
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
 from service.worker.assemble import assemble_render
+from service.worker.frame_fetch import FrameFetcher
 from service.worker.messages import (
     AssembleRender,
     Command,

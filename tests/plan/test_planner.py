@@ -121,7 +121,10 @@ def test_render_keys_tell_datasets_apart() -> None:
 @given(st.integers(1, 16383), st.integers(1, 16383))
 def test_native_sizes_are_padded_to_even_never_cropped(width: int, height: int) -> None:
     out = output_size((width, height), None, None, None)
-    assert all(side % 2 == 0 and 0 <= side - source <= 1 + (source == 1) for side, source in zip(out, (width, height), strict=True))
+    assert all(
+        side % 2 == 0 and 0 <= side - source <= 1 + (source == 1)
+        for side, source in zip(out, (width, height), strict=True)
+    )
 
 
 def test_one_side_keeps_the_shape() -> None:

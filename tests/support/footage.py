@@ -35,7 +35,16 @@ async def add_footage(
         data = jpeg(index, size)
         (folder / f"f{index:05d}.jpg").write_bytes(data)
         key = f"{dataset['prefix']}f{index:05d}.jpg"
-        rows.append({"dataset_id": dataset["id"], "index": index, "number": index, "key": key, "size": len(data), "etag": f"e{index}"})
+        rows.append(
+            {
+                "dataset_id": dataset["id"],
+                "index": index,
+                "number": index,
+                "key": key,
+                "size": len(data),
+                "etag": f"e{index}",
+            }
+        )
     await connection.execute(insert(frames), rows)
     facts = {"frame_count": count, "width": size[0], "height": size[1]}
     await connection.execute(update(datasets).where(datasets.c.id == dataset["id"]).values(**facts))

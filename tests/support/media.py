@@ -99,18 +99,17 @@ def tiff_bomb(side: int = 30_000) -> bytes:
     return b"II*\0\x08\0\0\0" + struct.pack("<H", len(fields)) + entries + bytes(300)
 
 
-def video(
-    pictures: Iterable[Pixels], fps: Fraction = Fraction(25), codec: str = "libx264", **tags: int
-) -> bytes:
+def video(pictures: Iterable[Pixels], fps: Fraction = Fraction(25), codec: str = "libx264", **tags: int) -> bytes:
     """A small MP4 of RGB pictures with B-frames and a key frame every 12; `tags` are colour code points."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream(codec, fps, {"crf": "18", "g": "12", "x265-params": "log-level=none"})
+        stream = container.add_stream(codec, fps, {"crf": "18", "g": "12", "sc_threshold": "0", "x265-params": "log-level=none:pools=1:frame-threads=1:scenecut=0"})
         stream.pix_fmt = "yuv420p"
         for name, value in tags.items():
             setattr(stream.codec_context, name, value)
         for pixels in pictures:
-            stream.height, stream.width = pixels.shape[:2]
+            if not stream.codec_context.is_open:
+                stream.height, stream.width = pixels.shape[:2]
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             matrix = 1 if tags.get("colorspace") == 1 else 5
             container.mux(stream.encode(frame.reformat(format="yuv420p", dst_colorspace=matrix, dst_color_range=1)))

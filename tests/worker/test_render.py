@@ -5,9 +5,7 @@ from pathlib import Path
 import av
 import pytest
 
-from service.store.object_settings import ObjectSettings, open_store
-from service.plan.render_plan import ObjectRef
-from tests.support.catalogue import OPTIONS, add_render
+from tests.support.catalogue import add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage
 from tests.support.workers import ended, working

@@ -1,0 +1,199 @@
+"""A local folder into a dataset through the API: only what is missing is sent, then scanned."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from service.http_client import Refused, answered
+
+UPLOADS, TRIES = 8, 7
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
+POLL_S = 0.3
+CHUNK = 1024 * 1024
+
+Report = Callable[[str, int, int | None], None]
+"""Hears the phase (`upload`, `scan`), how much of it is done, and of how much when that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """The dataset as the API tells it once it is ready; `uploaded` files were sent, `present` were there before."""
+
+    dataset: dict[str, Any]
+    uploaded: int
+    present: int
+
+
+async def ingest(
+    client: httpx.AsyncClient, folder: Path, names: tuple[str, str, str], on_progress: Report
+) -> IngestResult:
+    """Send the files of `folder` (hidden ones not) into a dataset; `names` are (experiment, dataset, kind).
+
+    Run it again after an interruption: files whose name and size are there already are not sent. Raises Refused (a
+    problem's detail, an unusable folder, a failed scan) and httpx.TransportError when the service stays away.
+    """
+    files = await asyncio.to_thread(local_files, folder)
+    dataset = await _dataset(client, await _experiment(client, names[0]), names[1], names[2])
+    there = await _sent_before(client, dataset["id"])
+    missing = [name for name, size in files.items() if there.get(name) != size]
+    total, before = len(files), len(files) - len(missing)
+    on_progress("upload", before, total)
+    upload = _Upload(client, folder, dataset["id"], lambda sent: on_progress("upload", before + sent, total))
+    await upload.all(missing)
+    return IngestResult(await _scanned(client, dataset["id"], total, on_progress), len(missing), before)
+
+
+def local_files(folder: Path) -> dict[str, int]:
+    """Relative names and sizes of what is in the folder and below. Raises Refused."""
+    if not folder.is_dir():
+        raise Refused(0, f"{folder} is no folder")
+    found = {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    }
+    if not found:
+        raise Refused(0, f"{folder} has no files in it")
+    return found
+
+
+async def _experiment(client: httpx.AsyncClient, name: str) -> str:
+    """The id of the caller's experiment of that name, made when missing."""
+    found = await _own_experiment(client, name)
+    if found is not None:
+        return found
+    made = await _persistent(lambda: client.post("/api/experiments", json={"name": name}))
+    if made.status_code == 409:  # a lost answer, or somebody else was faster
+        found = await _own_experiment(client, name)
+    return found or str(answered(made)["id"])
+
+
+async def _own_experiment(client: httpx.AsyncClient, name: str) -> str | None:
+    page: str | None = str(httpx.URL("/api/experiments", params={"q": name, "mine": "true", "limit": 500}))
+    while page is not None:
+        found = await _got(client, page)
+        for row in answered(found):
+            if row["name"] == name:
+                return str(row["id"])
+        page = found.links.get("next", {}).get("url")
+    return None
+
+
+async def _dataset(client: httpx.AsyncClient, experiment: str, name: str, kind: str) -> dict[str, Any]:
+    """The dataset of that name, made when missing. Raises Refused for one of another kind."""
+    path = f"/api/experiments/{experiment}/datasets"
+    found = await _named(client, path, name)
+    if found is None:
+        made = await _persistent(lambda: client.post(path, json={"name": name, "kind": kind}))
+        found = await _named(client, path, name) if made.status_code == 409 else None
+        return _of_kind(found or answered(made)["dataset"], kind)
+    return _of_kind(found, kind)
+
+
+async def _named(client: httpx.AsyncClient, path: str, name: str) -> dict[str, Any] | None:
+    rows: list[dict[str, Any]] = answered(await _got(client, path))
+    return next((row for row in rows if row["name"] == name), None)
+
+
+def _of_kind(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    if row["kind"] != kind:
+        raise Refused(409, f"the dataset {row['name']} holds {row['kind']}, not {kind}: name another one")
+    return row
+
+
+async def _sent_before(client: httpx.AsyncClient, dataset: str) -> dict[str, int]:
+    answer = await _got(client, f"/api/datasets/{dataset}/objects")
+    return {stored["name"]: stored["size"] for stored in answered(answer)}
+
+
+async def _scanned(client: httpx.AsyncClient, dataset: str, total: int, on_progress: Report) -> dict[str, Any]:
+    """Scan once everything is there, and wait. Raises Refused when the scan ends as failed."""
+    await _settled(client, dataset, lambda _: None)  # a scan that began before the last file would miss it
+    answered(await _persistent(lambda: client.post(f"/api/datasets/{dataset}/scan")))
+    row = await _settled(client, dataset, lambda scanned: on_progress("scan", scanned, total))
+    if row["state"] != "ready":
+        raise Refused(422, f"the scan failed: {row['error']}")
+    on_progress("scan", total, total)
+    return row
+
+
+async def _settled(client: httpx.AsyncClient, dataset: str, on_scanned: Callable[[int], None]) -> dict[str, Any]:
+    """The dataset once no scan is under way."""
+    while True:
+        row: dict[str, Any] = answered(await _got(client, f"/api/datasets/{dataset}"))
+        if row["state"] != "scanning":
+            return row
+        on_scanned(row["scanned"])
+        await asyncio.sleep(POLL_S)
+
+
+class _Upload:
+    """Files on their way, eight at a time."""
+
+    def __init__(self, client: httpx.AsyncClient, folder: Path, dataset: str, on_sent: Callable[[int], None]) -> None:
+        self._client, self._folder, self._dataset, self._on_sent = client, folder, dataset, on_sent
+        self._sent = 0
+
+    async def all(self, names: Iterable[str]) -> None:
+        """Raises the first failure, and lets the others go."""
+        waiting = iter(names)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(UPLOADS):
+                    group.create_task(self._some(waiting))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _some(self, waiting: Iterable[str]) -> None:
+        for name in waiting:
+            answered(await _persistent(lambda name=name: self._put(name)))  # type: ignore[misc]
+            self._sent += 1
+            self._on_sent(self._sent)
+
+    async def _put(self, name: str) -> httpx.Response:
+        path = self._folder / name
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= CHUNK else _chunks(path)
+        return await self._client.put(
+            f"/api/datasets/{self._dataset}/objects/{quote(name)}",
+            content=content,
+            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+        )
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            yield chunk
+
+
+async def _got(client: httpx.AsyncClient, address: str) -> httpx.Response:
+    return await _persistent(lambda: client.get(address))
+
+
+async def _persistent(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer to a request that may be repeated; a service that is away or busy is asked again, ever later."""
+    for attempt in range(TRIES):
+        last = attempt == TRIES - 1
+        pause = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
+        try:
+            response = await send()
+        except httpx.TransportError:
+            if last:
+                raise
+        else:
+            if response.status_code not in (429, 503) or last:
+                return response
+            pause = max(pause, _wished_pause(response))
+        await asyncio.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _wished_pause(response: httpx.Response) -> float:
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), LONGEST_PAUSE_S) if value.isdigit() else 0.0

@@ -1,0 +1,146 @@
+"""Frames through the API into a dataset's upload area, and what is there already."""
+
+import asyncio
+import json
+import mimetypes
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import StreamingResponse
+from sqlalchemy import RowMapping
+from starlette.requests import ClientDisconnect
+
+from service.errors import Conflict, FieldProblem, Invalid
+from service.plan.render_plan import ObjectRef
+from service.routers.body_limit import announced_length
+from service.routers.catalog import CatalogDep, require_owner, seen_dataset
+from service.routers.dataset_models import StoredObject, Uploaded, safe_path
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.faults import BadRequest, ContentTooLarge
+from service.routers.problems import described
+from service.store.datasets import upload_area
+from service.store.objects import ObjectInfo, ObjectStore
+
+router = APIRouter(prefix="/api/datasets", tags=["datasets"])
+IN_MEMORY = 2 * 1024 * 1024
+"""Longer bodies go through a temporary file."""
+
+BODY = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+@router.put(
+    "/{dataset_id}/objects/{name:path}",
+    summary="Upload a frame",
+    response_model=Uploaded,
+    responses=described(409),
+    dependencies=[Depends(require("catalog:write"))],
+    openapi_extra={"requestBody": BODY},
+)
+async def upload_object(
+    dataset_id: UUID,
+    name: str,
+    request: Request,
+    who: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: CatalogDep,
+) -> Uploaded:
+    """The body is the file. `name` may have folders in it; one that is there already is replaced. Only into datasets
+    that were made without a `prefix`. Scan the dataset when all is there."""
+    _check_name(name)
+    async with database.caller(who) as connection:
+        row = await seen_dataset(connection, dataset_id)
+    require_owner(row, who)
+    _require_upload_area(row, objects.bucket)
+    if announced_length(request.headers) > settings.max_upload_bytes:
+        raise _too_long(settings.max_upload_bytes)
+    upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), settings.max_upload_bytes)
+    stored = await upload.receive(request)
+    return Uploaded(name=name, size=stored.size, etag=stored.etag)
+
+
+def _check_name(name: str) -> None:
+    try:
+        safe_path(name)
+    except ValueError as error:
+        detail = f"this name cannot be stored: {error}"
+        raise Invalid(detail, errors=(FieldProblem(detail, "unsafe_name", parameter="name"),)) from error
+
+
+def _require_upload_area(row: RowMapping, own_bucket: str) -> None:
+    if (row["bucket"], row["prefix"]) != (own_bucket, upload_area(row["experiment_id"], row["id"])):
+        raise Conflict("this dataset reads from elsewhere: upload into one that was made without a prefix")
+
+
+def _too_long(limit: int) -> ContentTooLarge:
+    return ContentTooLarge(f"an upload may have at most {limit} bytes (REELMILL_MAX_UPLOAD_BYTES)")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body on its way into an object, visible there only when it is whole."""
+
+    objects: ObjectStore
+    ref: ObjectRef
+    limit: int
+
+    async def receive(self, request: Request) -> ObjectInfo:
+        """Raises ContentTooLarge, BadRequest when the client leaves, ObjectStoreError."""
+        head, body = bytearray(), self._bounded(request)
+        async for chunk in body:
+            head += chunk
+            if len(head) > IN_MEMORY:
+                return await self._through_a_file(head, body)
+        return await self.objects.put(self.ref, bytes(head), self._content_type())
+
+    async def _bounded(self, request: Request) -> AsyncIterator[bytes]:
+        read = 0
+        try:
+            async for chunk in request.stream():
+                read += len(chunk)
+                if read > self.limit:
+                    raise _too_long(self.limit)
+                yield chunk
+        except ClientDisconnect as error:
+            raise BadRequest("the upload broke off: nothing was stored") from error
+
+    async def _through_a_file(self, head: bytearray, rest: AsyncIterator[bytes]) -> ObjectInfo:
+        with tempfile.NamedTemporaryFile(prefix="reelmill-upload-") as file:
+            await asyncio.to_thread(file.write, head)
+            async for chunk in rest:
+                await asyncio.to_thread(file.write, chunk)
+            await asyncio.to_thread(file.flush)
+            return await self.objects.put_file(self.ref, Path(file.name), self._content_type())
+
+    def _content_type(self) -> str:
+        return mimetypes.guess_type(self.ref.key)[0] or "application/octet-stream"
+
+
+@router.get(
+    "/{dataset_id}/objects",
+    summary="List what is stored",
+    response_model=list[StoredObject],
+    dependencies=[Depends(require("catalog:read"))],
+)
+async def list_objects(
+    dataset_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep
+) -> StreamingResponse:
+    """Every object under the dataset's prefix, streamed: what an interrupted upload need not send again."""
+    async with database.caller(who) as connection:
+        row = await seen_dataset(connection, dataset_id)
+    pages = objects.list(row["bucket"], row["prefix"])
+    first: list[ObjectInfo] = await anext(pages, [])
+    return StreamingResponse(_json_array(first, pages, len(row["prefix"])), media_type="application/json")
+
+
+async def _json_array(page: list[ObjectInfo], rest: AsyncIterator[list[ObjectInfo]], cut: int) -> AsyncIterator[str]:
+    comma = ""
+    yield "["
+    while page:
+        yield comma + ",".join(json.dumps({"name": info.key[cut:], "size": info.size}) for info in page)
+        page, comma = await anext(rest, []), ","
+    yield "]"

@@ -1,0 +1,63 @@
+"""Frames in memory, and the shortest way from them to a rendered segment."""
+
+import io
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+
+from service.pipeline.frames import FrameMissing, SegmentResult
+from service.pipeline.segment import render_segment
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from tests.support import media
+
+Render = Callable[..., SegmentResult]
+
+
+class MemoryObjects:
+    """Both ports over a dict; `read_keys` records what was fetched, in order."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self._objects = objects
+        self.read_keys: list[str | None] = []
+
+    def read(self, ref: FrameRef) -> bytes:
+        self.read_keys.append(ref.key)
+        try:
+            return self._objects[ref.key or ""]
+        except KeyError:
+            raise FrameMissing from None
+
+    def open(self, ref: FrameRef) -> BinaryIO:
+        return io.BytesIO(self.read(ref))
+
+
+def options(**changes: Any) -> RenderOptions:
+    base = {"codec": "h264", "quality": 70, "fps": Fraction(30), "width": 128, "height": 96}
+    return RenderOptions(**(base | changes))
+
+
+def render(objects: list[bytes | None], lead: int = 0, **changes: Any) -> SegmentResult:
+    """Render a list of images (None = a hole); the first `lead` of them come before the segment."""
+    store = {f"{index}.jpg": data for index, data in enumerate(objects) if data is not None}
+    refs = tuple(FrameRef(i, None if data is None else f"{i}.jpg") for i, data in enumerate(objects))
+    plan = SegmentPlan(0, 0, "bucket", options(**changes), refs[lead:], refs[:lead])
+    reader = MemoryObjects(store)
+    return render_segment(plan, reader, reader, lambda done: None)
+
+
+def pictures(data: bytes) -> list[media.Pixels]:
+    """Every picture of an MP4 as RGB, in presentation order."""
+    with av.open(io.BytesIO(data)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def numbers(data: bytes) -> list[int]:
+    return [media.read_number(picture) for picture in pictures(data)]
+
+
+def numbered_jpegs(count: int) -> list[bytes | None]:
+    return [media.jpeg(media.numbered(number)) for number in range(count)]
+
+

@@ -1,0 +1,125 @@
+"""Good and bad input: every format it reads, every kind of damage it must not let by."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.pipeline.decode import ImageDecoder
+from service.pipeline.frames import Unreadable
+from tests.pipeline.rendering import numbered_jpegs, numbers, pictures, render
+from tests.support import media
+
+NUMBERED = media.numbered(77)
+GRAY = NUMBERED[..., 0]
+
+GOOD: dict[str, tuple[bytes, str]] = {
+    "jpeg 4:2:0": (media.jpeg(NUMBERED), "ffmpeg-mjpeg"),
+    "jpeg 4:2:2": (media.jpeg(NUMBERED, subsampling="4:2:2"), "ffmpeg-mjpeg"),
+    "jpeg 4:4:4": (media.jpeg(NUMBERED, subsampling="4:4:4"), "ffmpeg-mjpeg"),
+    "jpeg progressive": (media.jpeg(NUMBERED, progressive=True), "ffmpeg-mjpeg"),
+    "jpeg optimised": (media.jpeg(NUMBERED, optimize=True), "ffmpeg-mjpeg"),
+    "jpeg gray": (media._saved(GRAY, "JPEG", quality=95), "ffmpeg-mjpeg"),
+    "jpeg with bytes after its end": (media.jpeg(NUMBERED) + bytes(700), "ffmpeg-mjpeg"),
+    "png rgb": (media.png(NUMBERED), "ffmpeg-png"),
+    "png gray": (media.png(GRAY), "ffmpeg-png"),
+    "png rgba": (media.png(np.dstack([NUMBERED, np.full_like(GRAY, 255)])), "ffmpeg-png"),
+    "png 16 bit": (media.png16(NUMBERED), "ffmpeg-png"),
+    "tiff rgb": (media.tiff(NUMBERED), "tifffile"),
+    "tiff gray": (media.tiff(GRAY), "tifffile"),
+    "tiff deflate": (media.tiff(NUMBERED, compression="deflate"), "tifffile"),
+    "tiff lzw": (media.tiff(NUMBERED, compression="lzw", predictor=True), "tifffile"),
+    "tiff tiled deflate": (media.tiff(NUMBERED, compression="deflate", tile=(32, 32)), "tifffile"),
+    "tiff planes": (media.tiff(np.moveaxis(NUMBERED, -1, 0), planarconfig="separate"), "tifffile"),
+    "tiff white is zero": (media.tiff(255 - GRAY, photometric="miniswhite"), "tifffile"),
+    "tiff big-endian": (media.tiff(NUMBERED, byteorder=">"), "tifffile"),
+    "bigtiff": (media.tiff(NUMBERED, bigtiff=True), "tifffile"),
+}
+
+JPEG, PNG = media.jpeg(NUMBERED), media.png(np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8))
+TIFF = media.tiff(NUMBERED)
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "zero bytes": (b"", "empty"),
+    "text named .jpg": (b"this is not a picture\n" * 20, "not a JPEG, PNG or TIFF"),
+    "an MP4 named .jpg": (media.video([NUMBERED] * 2), "not a JPEG, PNG or TIFF"),
+    "jpeg cut in the header": (JPEG[:100], "cut short"),
+    "jpeg cut in the picture": (media.truncated(JPEG), "truncated"),
+    "jpeg without its last two bytes": (JPEG[:-2], "truncated"),
+    "jpeg cut, with a whole thumbnail": (b"", "truncated"),
+    "jpeg that lost its middle": (media.scrambled(JPEG, 0.5, 300), "damaged"),
+    "jpeg of zeros after the header": (JPEG[:640] + bytes(2000) + b"\xff\xd9", ""),
+    "jpeg bomb": (media.jpeg(NUMBERED).replace(b"\0\x60\0\x80", b"\xff\xf0\xff\xf0", 1), "limit"),
+    "png bomb": (media.png_bomb(), "30000x30000 is more than the limit"),
+    "tiff bomb": (media.tiff_bomb(), "30000x30000 is more than the limit"),
+    "png cut": (media.truncated(PNG), "truncated"),
+    "png with a wrong checksum": (PNG[:2000] + bytes([PNG[2000] ^ 255]) + PNG[2001:], "damaged"),
+    "tiff cut": (media.truncated(TIFF), "before its picture data"),
+    "tiff cut in the directory": (TIFF[:20], "directory"),
+    "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), ""),
+    "tiff 16 bit": (media.tiff(GRAY.astype(np.uint16)), "16-bit"),
+    "tiff float": (media.tiff(GRAY.astype(np.float32)), "32-bit"),
+    "only magic": (b"\xff\xd8\xff", "cut short"),
+}
+
+
+def thumbnailed_and_cut() -> bytes:
+    """Its EXIF holds a whole small JPEG, so an end-of-image marker is in the file, but not the picture's own."""
+    thumbnail = b"Exif\0\0" + media.jpeg(media.flat((9, 9, 9), 16, 16))
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    return media.truncated(JPEG[:2] + segment + JPEG[2:], 0.8)
+
+
+BAD["jpeg cut, with a whole thumbnail"] = (thumbnailed_and_cut(), "truncated")
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_reads(name: str) -> None:
+    data, decoder = GOOD[name]
+    result = render([data], corrupt="fail")
+    assert numbers(result.data) == [77]
+    assert result.reports[0].decoder == decoder
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_refuses_with_a_reason(name: str) -> None:
+    data, reason = BAD[name]
+    start = time.perf_counter()
+    with pytest.raises(Unreadable, match=reason):
+        ImageDecoder(max_pixels=100_000_000).decode(data)
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_damage_is_held_and_named_never_silent(name: str) -> None:
+    good = numbered_jpegs(3)
+    result = render([good[0], BAD[name][0], good[2]], corrupt="hold")
+    assert numbers(result.data) == [0, 0, 2]
+    assert [report.outcome for report in result.reports] == ["ok", "held", "ok"]
+    assert result.reports[1].reason
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("make", [media.jpeg, media.png, media.tiff])
+def test_no_truncation_goes_unseen(make: Any, keep: float) -> None:
+    pixels = np.random.default_rng(2).integers(0, 255, (96, 128, 3), np.uint8)
+    with pytest.raises(Unreadable):
+        ImageDecoder(100_000_000).decode(media.truncated(make(pixels), keep))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(orientation: int) -> None:
+    corner = media.flat((40, 40, 40), 128, 96)
+    corner[:48, :64] = (220, 60, 60)
+    corner[48:, :64] = (60, 220, 60)
+    result = render([media.oriented_jpeg(corner, orientation)], mismatch="fail")
+    picture = pictures(result.data)[0].astype(int)
+    assert np.abs(picture[24, 32] - (220, 60, 60)).max() <= 3
+    assert np.abs(picture[72, 32] - (60, 220, 60)).max() <= 3
+    assert np.abs(picture[24, 96] - (40, 40, 40)).max() <= 3
+
+
+def test_mixed_formats_in_one_segment() -> None:
+    frames: list[bytes | None] = [data for data, _ in GOOD.values()]
+    assert numbers(render(frames, corrupt="fail").data) == [77] * len(GOOD)

@@ -1,0 +1,145 @@
+"""What five callers see of private, shared and public experiments, and of everything under them."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from service.ids import Subject
+from service.store import experiments
+from service.store.database import Caller, Database
+from service.store.experiments import Page, become_service
+from service.store.tables import datasets, frames, renders, sources
+from service.store.tables import experiments as experiment_rows
+from tests.support.catalogue import add_dataset, add_render
+from tests.support.databases import fresh_database
+
+pytestmark = pytest.mark.anyio
+OWNER, FRIEND, STRANGER, OTHER, ADMIN = (
+    Caller(Subject("alice")),
+    Caller(Subject("bob")),
+    Caller(Subject("eve")),
+    Caller(Subject("")),
+    Caller(Subject("root"), admin=True),
+)
+SEEN = {
+    "alice": {"private", "shared", "public"},
+    "bob": {"shared", "public"},
+    "eve": {"public"},
+    "": {"public"},
+    "root": {"private", "shared", "public"},
+}
+CALLERS = pytest.mark.parametrize("who", [OWNER, FRIEND, STRANGER, OTHER, ADMIN], ids=lambda who: who.subject or "empty")
+Tree = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    async with fresh_database(postgres_url) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+async def tree(database: Database) -> Tree:
+    """Visibility -> a dataset of alice's, under an experiment of that visibility, with frames, a source, a render."""
+    made = {}
+    async with database.service() as connection:
+        for visibility in ("private", "shared", "public"):
+            dataset = await add_dataset(connection, 3)
+            values = {"visibility": visibility, "shared_with": ["bob"]}
+            where = experiment_rows.c.id == dataset["experiment_id"]
+            await connection.execute(update(experiment_rows).where(where).values(**values))
+            await add_render(connection, dataset)
+            source = {"dataset_id": dataset["id"], "number": 0, "key": "k", "size": 1, "etag": "e"}
+            await connection.execute(insert(sources).values(**source, first_index=0, frame_count=0, pts=b""))
+            made[visibility] = dataset
+    return made
+
+
+@CALLERS
+async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None:
+    expected = {name: dataset for name, dataset in tree.items() if name in SEEN[who.subject]}
+    async with database.caller(who) as connection:
+        seen = {row["visibility"] for row in await experiments.page(connection, Page(500))}
+        assert seen == set(expected)
+        assert await experiments.count(connection, Page(1)) == len(expected)
+        ids = {row.id for row in await connection.execute(select(datasets.c.id))}
+        assert ids == {dataset["id"] for dataset in expected.values()}
+        for table, each in ((frames, 3), (sources, 1), (renders, 1)):
+            assert await connection.scalar(select(func.count()).select_from(table)) == each * len(expected), table.name
+
+
+@CALLERS
+async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) -> None:
+    """Only the owner and admins change anything; the others' writes find no row or are refused."""
+    may = who in (OWNER, ADMIN)
+    for dataset in tree.values():
+        async with database.caller(who) as connection:
+            changed = await experiments.change(connection, dataset["experiment_id"], {"description": who.subject})
+            assert (changed is not None) == may
+            renamed = update(datasets).where(datasets.c.id == dataset["id"]).values(name=f"by {who.subject}")
+            assert (await connection.execute(renamed)).rowcount == int(may)
+            stopped = update(renders).where(renders.c.dataset_id == dataset["id"]).values(phase="queued")
+            assert (await connection.execute(stopped)).rowcount == int(may)
+        if not may:
+            assert await _refused(database, who, _new_dataset(dataset["experiment_id"]))
+            async with database.caller(who) as connection:
+                assert not await experiments.delete(connection, dataset["experiment_id"])
+
+
+@CALLERS
+async def test_nobody_writes_frames_or_tasks(database: Database, tree: Tree, who: Caller) -> None:
+    dataset = tree["public"]["id"]
+    assert await _refused(database, who, frames.delete().where(frames.c.dataset_id == dataset))
+    assert await _refused(database, who, text("SELECT * FROM tasks"))
+    assert await _refused(database, who, text("SELECT * FROM queue.pgqueuer"))
+    assert await _refused(database, who, text("SELECT * FROM workers"))
+
+
+async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:
+    async with database.caller(OWNER) as connection:
+        mine = await experiments.create(connection, Subject("alice"), {"name": "given away"})
+    given = update(experiment_rows).where(experiment_rows.c.id == mine["id"]).values(owner="eve")
+    assert await _refused(database, OWNER, given)
+    assert await _refused(database, OWNER, insert(experiment_rows).values(id=UUID(int=1), name="x", owner="eve"))
+    async with database.caller(OWNER) as connection:
+        assert await experiments.delete(connection, mine["id"])
+
+
+async def test_the_caller_is_forgotten_with_the_transaction(database: Database, tree: Tree) -> None:
+    for who, seen in ((ADMIN, 3), (STRANGER, 1), (OTHER, 1)):
+        async with database.caller(who) as connection:
+            assert await experiments.count(connection, Page(1)) == seen
+        async with database.service() as connection:
+            assert await connection.scalar(text("SELECT current_user <> 'reelmill_caller'"))
+
+
+async def test_becoming_the_service_lasts_one_transaction(database: Database, tree: Tree) -> None:
+    async with database.caller(STRANGER) as connection:
+        await become_service(connection)
+        assert await experiments.count(connection, Page(1)) == 3
+    async with database.caller(STRANGER) as connection:
+        assert await experiments.count(connection, Page(1)) == 1
+
+
+def _new_dataset(experiment: UUID) -> Any:
+    row = {"id": UUID(int=2), "experiment_id": experiment, "name": "mine", "kind": "frames", "bucket": "b", "prefix": "p"}
+    return insert(datasets).values(**row)
+
+
+async def _refused(database: Database, who: Caller, statement: Any) -> bool:
+    """Whether PostgreSQL itself refuses (42501: insufficient privilege, or a policy's check)."""
+    try:
+        async with database.caller(who) as connection:
+            await connection.execute(statement)
+    except DBAPIError as error:
+        return getattr(error.orig, "sqlstate", None) == "42501"
+    return False

@@ -1,0 +1,58 @@
+"""The catalogue's API over a real database and a folder of objects, for callers of any name and scope."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from service.app import create_app
+from service.identity.settings import IdentitySettings
+from service.identity.tokens import TokenVerifier, mint
+from service.plan.render_plan import ObjectRef
+from service.routers import datasets, experiments
+from service.routers.catalog import CatalogSettings, catalog_settings
+from service.routers.resources import HttpSettings, Resources
+from service.store.database import Database
+from service.store.objects_files import FileObjectStore
+from tests.support.databases import fresh_database
+
+SECRET = SecretStr("a secret of at least thirty-two bytes")
+SCOPES = ("catalog:read", "catalog:write")
+
+
+@dataclass(frozen=True)
+class CatalogueApi:
+    app: FastAPI
+    database: Database
+    objects: FileObjectStore
+
+    def client(self, subject: str, *scopes: str) -> httpx.AsyncClient:
+        """`subject` with these scopes (default: the catalogue's two)."""
+        token = mint(SECRET, subject, scopes or SCOPES, timedelta(minutes=5))
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test", headers=headers)
+
+    async def put(self, key: str, data: bytes, bucket: str = "reelmill") -> None:
+        """An object that did not come through the API."""
+        await self.objects.put(ObjectRef(bucket, key), data, "application/octet-stream")
+
+
+@asynccontextmanager
+async def catalogue_api(server: str, home: Path, **settings: object) -> AsyncIterator[CatalogueApi]:
+    """`settings` are CatalogSettings'."""
+    objects = FileObjectStore(home / "objects", "reelmill")
+    await objects.check()
+    async with fresh_database(server) as database:
+        verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
+        app = create_app(Resources(database, objects, verifier, "0.0.0", http=HttpSettings.model_construct()))
+        paths = {getattr(route, "path", "") for route in app.routes}
+        for router, path in ((experiments.router, "/api/experiments"), (datasets.router, "/api/datasets/{dataset_id}")):
+            if path not in paths:
+                app.include_router(router)
+        app.dependency_overrides[catalog_settings] = lambda: CatalogSettings.model_construct(**settings)
+        yield CatalogueApi(app, database, objects)

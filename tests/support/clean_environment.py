@@ -1,0 +1,22 @@
+"""Settings of the developer's shell must not reach a test."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OURS = ("MINIO_", "REELMILL_", "JWT_", "DATABASE_URL", "OLLAMA_", "PORT", "HOST")
+
+
+@contextmanager
+def clean_environment(**settings: str) -> Iterator[None]:
+    """Only these settings, until the end of the block."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(OURS):
+            del os.environ[name]
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
