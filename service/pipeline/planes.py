@@ -9,6 +9,9 @@ from av.video.plane import VideoPlane
 
 Plane = np.ndarray[Any, np.dtype[np.uint8]]
 _BLACK = (16, 128, 128)
+_LUMA = bytes((level * 219 + 127) // 255 + 16 for level in range(256))
+_CHROMA = bytes(((level - 128) * 224 + 127) // 255 + 128 for level in range(256))
+_NARROW = (_LUMA, _CHROMA, _CHROMA)
 
 TURNS: dict[int, Callable[[Plane], Plane]] = {
     2: lambda plane: plane[:, ::-1],
@@ -26,6 +29,19 @@ def view(plane: VideoPlane) -> Plane:
     """(height, width) view of a plane's samples; writing to it writes the frame."""
     rows: Plane = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     return rows[:, : plane.width]
+
+
+def narrowed(frame: VideoFrame) -> VideoFrame:
+    """A limited-range yuv420p copy of a full-range 4:2:0 frame, each sample rounded to the nearest.
+
+    By table: swscale's own range conversion puts chroma 0.44 levels too high, which shows as 3 levels of RGB, and
+    takes longer when there is nothing to scale (2.0 ms against 1.65 at 1080p).
+    """
+    target = VideoFrame(frame.width, frame.height, "yuv420p")
+    for into, plane, table in zip(target.planes, frame.planes, _NARROW, strict=True):
+        samples = np.frombuffer(bytes(plane).translate(table), np.uint8)
+        view(into)[:] = samples.reshape(plane.height, plane.line_size)[:, : plane.width]
+    return target
 
 
 def black(width: int, height: int) -> VideoFrame:

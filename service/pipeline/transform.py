@@ -1,7 +1,7 @@
 """Picture -> yuv420p limited range at the output's size: one swscale pass, and plane copies only where needed."""
 
 from av import VideoFrame
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from service.pipeline import geometry, planes
 from service.pipeline.colour import FULL, LIMITED, UNSPECIFIED, Colour, swscale_matrix
@@ -47,16 +47,23 @@ class Transform:
         return (geometry.pad if self._mismatch == "pad" else geometry.stretch)(source, self._canvas)
 
     def _convert(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+        """Scale and subsample; full-range YCbCr and gray keep their range here and are narrowed by table."""
+        by_table = _range_of(frame) == FULL and not frame.format.is_rgb
+        if by_table and frame.format.name == "yuvj420p" and (frame.width, frame.height) == (width, height):
+            return planes.narrowed(frame)
+        scaled = self._scale(frame, (width, height), FULL if by_table else LIMITED)
+        return planes.narrowed(scaled) if by_table else scaled
+
+    def _scale(self, frame: VideoFrame, size: tuple[int, int], wanted_range: int) -> VideoFrame:
         return self._reformatter.reformat(
             frame,
-            width,
-            height,
+            *size,
             "yuv420p",
             src_colorspace=swscale_matrix(_matrix_of(frame, self._matrix)),
             dst_colorspace=self._matrix,
-            interpolation=_interpolation(frame, width, height),
+            interpolation=_interpolation(frame, *size),
             src_color_range=_range_of(frame),
-            dst_color_range=ColorRange.MPEG,
+            dst_color_range=wanted_range,
             threads=1,
         )
 
@@ -79,7 +86,7 @@ def _matrix_of(frame: VideoFrame, assumed: int) -> int:
 
 def _range_of(frame: VideoFrame) -> int:
     """FFmpeg leaves the range of RGB and gray images open: they are full range."""
-    if frame.color_range != ColorRange.UNSPECIFIED:
+    if frame.color_range != 0:
         return frame.color_range
     return LIMITED if frame.format.name.startswith("yuv") and "j" not in frame.format.name else FULL
 

@@ -59,5 +59,3 @@ def numbers(data: bytes) -> list[int]:
 
 def numbered_jpegs(count: int) -> list[bytes | None]:
     return [media.jpeg(media.numbered(number)) for number in range(count)]
-
-

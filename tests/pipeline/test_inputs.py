@@ -37,7 +37,8 @@ GOOD: dict[str, tuple[bytes, str]] = {
     "bigtiff": (media.tiff(NUMBERED, bigtiff=True), "tifffile"),
 }
 
-JPEG, PNG = media.jpeg(NUMBERED), media.png(np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8))
+NOISE = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
+JPEG, PNG = media.jpeg(NOISE), media.png(NOISE)
 TIFF = media.tiff(NUMBERED)
 
 BAD: dict[str, tuple[bytes, str]] = {
@@ -49,7 +50,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "jpeg without its last two bytes": (JPEG[:-2], "truncated"),
     "jpeg cut, with a whole thumbnail": (b"", "truncated"),
     "jpeg that lost its middle": (media.scrambled(JPEG, 0.5, 300), "damaged"),
-    "jpeg of zeros after the header": (JPEG[:640] + bytes(2000) + b"\xff\xd9", ""),
+    "jpeg of zeros after the header": (JPEG[:640] + bytes(2000) + b"\xff\xd9", "damaged"),
     "jpeg bomb": (media.jpeg(NUMBERED).replace(b"\0\x60\0\x80", b"\xff\xf0\xff\xf0", 1), "limit"),
     "png bomb": (media.png_bomb(), "30000x30000 is more than the limit"),
     "tiff bomb": (media.tiff_bomb(), "30000x30000 is more than the limit"),
@@ -57,7 +58,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "png with a wrong checksum": (PNG[:2000] + bytes([PNG[2000] ^ 255]) + PNG[2001:], "damaged"),
     "tiff cut": (media.truncated(TIFF), "before its picture data"),
     "tiff cut in the directory": (TIFF[:20], "directory"),
-    "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), ""),
+    "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "before its picture data"),
     "tiff 16 bit": (media.tiff(GRAY.astype(np.uint16)), "16-bit"),
     "tiff float": (media.tiff(GRAY.astype(np.float32)), "32-bit"),
     "only magic": (b"\xff\xd8\xff", "cut short"),

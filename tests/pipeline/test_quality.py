@@ -50,7 +50,9 @@ def test_encoder_names() -> None:
 
 
 @given(st.tuples(sides, sides), st.tuples(sides.map(lambda n: 2 * n), sides.map(lambda n: 2 * n)))
-def test_a_padded_picture_stays_inside_on_whole_chroma_samples(source: tuple[int, int], canvas: tuple[int, int]) -> None:
+def test_a_padded_picture_stays_inside_on_whole_chroma_samples(
+    source: tuple[int, int], canvas: tuple[int, int]
+) -> None:
     place = pad(source, canvas)
     assert 2 <= place.width <= canvas[0] - place.left
     assert 2 <= place.height <= canvas[1] - place.top

@@ -103,7 +103,16 @@ def video(pictures: Iterable[Pixels], fps: Fraction = Fraction(25), codec: str =
     """A small MP4 of RGB pictures with B-frames and a key frame every 12; `tags` are colour code points."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream(codec, fps, {"crf": "18", "g": "12", "sc_threshold": "0", "x265-params": "log-level=none:pools=1:frame-threads=1:scenecut=0"})
+        stream = container.add_stream(
+            codec,
+            fps,
+            {
+                "crf": "18",
+                "g": "12",
+                "sc_threshold": "0",
+                "x265-params": "log-level=none:pools=1:frame-threads=1:scenecut=0",
+            },
+        )
         stream.pix_fmt = "yuv420p"
         for name, value in tags.items():
             setattr(stream.codec_context, name, value)

@@ -1,0 +1,1 @@
+"""Side-by-side measurements of Reelmill and its alternatives."""
