@@ -73,10 +73,12 @@ def require_owner(row: RowMapping, who: Caller) -> None:
 
 
 def storable(value: str) -> str:
-    """PostgreSQL keeps any text but NUL."""
+    """What PostgreSQL keeps: any text but NUL and lone surrogates. Raises ValueError."""
     if "\0" in value:
         raise ValueError("NUL characters cannot be stored")
+    value.encode()
     return value
 
 
-Storable = Annotated[str, AfterValidator(storable)]
+Storable = AfterValidator(storable)
+"""An annotation; write it behind constraints, which would not see the stripped text otherwise."""

@@ -30,7 +30,7 @@ def _safe_prefix(prefix: str) -> str:
     return prefix if prefix == "" else safe_path(prefix.removesuffix("/")) + ("/" if prefix.endswith("/") else "")
 
 
-Name = Annotated[Storable, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
 
 
 class NewDataset(BaseModel):

@@ -50,10 +50,12 @@ def _private() -> Visibility:
     return "private"
 
 
-Name = Annotated[Storable, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-Description = Annotated[Storable, StringConstraints(max_length=10_000)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
+Description = Annotated[str, StringConstraints(max_length=10_000), Storable]
 Metadata = Annotated[dict[str, Any], AfterValidator(_plain_json)]
-Subjects = Annotated[list[Annotated[Storable, StringConstraints(min_length=1, max_length=255)]], Field(max_length=200)]
+Subjects = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=255), Storable]], Field(max_length=200)
+]
 
 
 class ListQuery(BaseModel):
@@ -63,7 +65,7 @@ class ListQuery(BaseModel):
     limit: int = Field(50, ge=1, le=500, description="experiments on a page")
     cursor: str | None = Field(None, max_length=2000, description="from the `Link` header of the page before")
     sort: Sort = Field("-created_at", description="`-` is descending")
-    q: Annotated[Storable, StringConstraints(max_length=200)] | None = Field(
+    q: Annotated[str, StringConstraints(max_length=200), Storable] | None = Field(
         None, description="part of the name or description", examples=["zebrafish"]
     )
     mine: bool = Field(False, description="only those the caller owns")

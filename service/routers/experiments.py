@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, Invalid
-from service.routers.catalog import require_owner, seen_experiment
+from service.routers.catalog import require_owner, seen_experiment, storable
 from service.routers.deps import CallerDep, DatabaseDep, require
 from service.routers.experiment_models import Experiment, ExperimentChange, ListQuery, NewExperiment
 from service.routers.problems import described
@@ -122,7 +122,7 @@ def decoded_cursor(cursor: str, sort: Sort) -> tuple[datetime | str, UUID]:
         order, value, last = place
         if order != sort or not isinstance(value, str):
             raise ValueError
-        return (value if sort.endswith("name") else _aware(value)), UUID(last)
+        return (storable(value) if sort.endswith("name") else _aware(value)), UUID(last)
     except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
         detail = "not a cursor of this list and order: take it from the Link header of the page before"
         raise Invalid(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error

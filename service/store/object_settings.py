@@ -1,9 +1,11 @@
 """Where objects are, from the environment, and the driver that fits."""
 
 from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.errors import StartupRefused
 from service.store.objects import ObjectStore
@@ -20,8 +22,8 @@ class ObjectSettings(BaseSettings):
     public_endpoint: str | None = Field(
         default=None, validation_alias="MINIO_PUBLIC_ENDPOINT", description="address presigned URLs are made for"
     )
-    source_buckets: str = Field(
-        default="",
+    source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
         validation_alias="MINIO_SOURCE_BUCKETS",
         description="other buckets datasets may be read from, by commas",
     )
@@ -33,6 +35,13 @@ class ObjectSettings(BaseSettings):
         default=20, gt=0, validation_alias="REELMILL_S3_TIMEOUT", description="seconds an S3 read may take"
     )
 
+    @field_validator("source_buckets", mode="before")
+    @classmethod
+    def _by_commas(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+
     @property
     def endpoint_url(self) -> str:
         return _with_scheme(self.endpoint or "")
@@ -43,22 +52,35 @@ class ObjectSettings(BaseSettings):
 
 
 def _with_scheme(address: str) -> str:
-    return address if "://" in address else f"http://{address}"
+    return (address if "://" in address else f"http://{address}").rstrip("/")
 
 
 def allowed_buckets(settings: ObjectSettings) -> frozenset[str]:
     """The buckets that datasets may lie in."""
-    return frozenset({settings.bucket, *(name.strip() for name in settings.source_buckets.split(",") if name.strip())})
+    return frozenset({settings.bucket, *settings.source_buckets})
 
 
 def open_store(settings: ObjectSettings, home: Path) -> ObjectStore:
-    """The driver for these settings. Raises StartupRefused naming a variable that is missing."""
-    from service.store.objects_files import FileObjectStore
+    """The driver for these settings. Raises StartupRefused naming the variable that is missing or wrong."""
+    if settings.endpoint is None:
+        from service.store.objects_files import FileObjectStore
+
+        return FileObjectStore(home / "objects", settings.bucket)
     from service.store.objects_s3 import S3ObjectStore
 
-    if settings.endpoint is None:
-        return FileObjectStore(home / "objects", settings.bucket)
     for name, value in (("MINIO_ACCESS_KEY", settings.access_key), ("MINIO_SECRET_KEY", settings.secret_key)):
         if value is None:
             raise StartupRefused(f"{name} must be set when MINIO_ENDPOINT is")
+    _require_address("MINIO_ENDPOINT", settings.endpoint_url)
+    _require_address("MINIO_PUBLIC_ENDPOINT", settings.public_url)
     return S3ObjectStore(settings)
+
+
+def _require_address(variable: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in url or "?" in url or "#" in url:
+        raise StartupRefused(f"{variable} must be an address such as http://minio:9000, without a user or a query")

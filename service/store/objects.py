@@ -28,6 +28,22 @@ class ObjectMissing(ObjectStoreError):
     """There is no object under that key (or no such bucket)."""
 
 
+class ObjectTooLarge(ObjectStoreError):
+    """The object has more bytes than the reader allows; none of them was kept."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the object has {size} bytes, more than the limit of {limit}")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPart:
+    """Bytes of an object, and what the store said of the whole it read them from."""
+
+    data: bytes
+    size: int
+    etag: str
+
+
 class ObjectStore(Protocol):
     """An S3-shaped store. `bucket` is the service's own bucket; refs may name allowed source buckets too."""
 

@@ -1,4 +1,8 @@
-"""The folder driver of the object store: one machine, no server. Keys are paths below root/<bucket>/."""
+"""The folder driver of the object store: one machine, no server. Keys are paths below root/<bucket>/.
+
+Two things differ from S3: an object cannot lie below another ('a' and 'a/b'), and symbolic links below a bucket's
+folder are neither listed nor followed, so no key leads out of it (the bucket's folder itself may be a link).
+"""
 
 import asyncio
 import errno
@@ -6,7 +10,10 @@ import mimetypes
 import os
 import secrets
 import shutil
+import stat
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -17,6 +24,11 @@ from service.store.objects import ObjectInfo, ObjectMissing, ObjectStoreError
 
 CHUNK = 1024 * 1024
 PAGE = 1000
+LONGEST_NAME, LONGEST_KEY = 255, 1024
+"""Bytes: of a file's name on Linux, and of a key in S3."""
+DRAFT_KEPT_S = 24 * 3600
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""A named pipe in the folder must not stop us: O_NONBLOCK has no effect on files."""
 TYPES = {".mp4": "video/mp4", ".ndjson": "application/x-ndjson", ".m3u8": "application/vnd.apple.mpegurl"}
 
 
@@ -25,95 +37,124 @@ class FileObjectStore:
 
     def __init__(self, root: Path, bucket: str) -> None:
         self.root, self.bucket = root, bucket
-        self._drafts = root / ".drafts"
+        self._drafts = root / ".tmp"
 
     async def check(self) -> None:
+        await asyncio.to_thread(self._check)
+
+    def _check(self) -> None:
+        folder = self.path(ObjectRef(self.bucket, "x")).parent
         try:
-            await asyncio.to_thread(self._check)
+            _make_folder(folder)
+            _make_folder(self._drafts)
+            _sweep(self._drafts)
+            _write_whole(self._drafts / secrets.token_hex(12), lambda _: None).unlink()
         except OSError as error:
             raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
 
-    def _check(self) -> None:
-        self._drafts.mkdir(parents=True, exist_ok=True)
-        (self.root / self.bucket).mkdir(exist_ok=True)
-        probe = self._drafts / secrets.token_hex(8)
-        probe.write_bytes(b"")
-        probe.unlink()
-
-    async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:  # noqa: ARG002 (by extension)
+    async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
         return await asyncio.to_thread(self._publish, ref, lambda file: _write(file, data))
 
-    async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:  # noqa: ARG002
-        def copy(file: BinaryIO) -> None:
-            with path.open("rb") as source:
-                shutil.copyfileobj(source, file, CHUNK)
+    async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
+        return await asyncio.to_thread(self._copy_in, ref, path)
 
-        return await asyncio.to_thread(self._publish, ref, copy)
+    def _copy_in(self, ref: ObjectRef, path: Path) -> ObjectInfo:
+        with path.open("rb") as source:
+            return self._publish(ref, lambda file: shutil.copyfileobj(source, file, CHUNK))
 
     def _publish(self, ref: ObjectRef, fill: Callable[[BinaryIO], None]) -> ObjectInfo:
         place = self.path(ref)
         draft = self._drafts / secrets.token_hex(12)
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with _made(draft) as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
+            _make_folder(self._drafts)
+            status = _write_whole(draft, fill).stat()
+            _make_folder(place.parent)
             draft.replace(place)
             _sync_folder(place.parent)
-            return _info(ref.key, place.stat())
         except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise _explained(error, ref) from error
+            raise _not_written(error, ref) from error
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        return _info(ref.key, status)
 
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
         return await asyncio.to_thread(self.read, ref, start, stop)
 
     def read(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-        """The same without an event loop: the slot's hot path."""
-        try:
-            with self.path(ref).open("rb") as file:
+        """The same on the calling thread."""
+        with self.open(ref) as file:
+            try:
                 file.seek(start)
                 return file.read() if stop is None else file.read(max(stop - start, 0))
-        except OSError as error:
-            raise _explained(error, ref) from error
+            except OSError as error:
+                raise _not_read(error, ref) from error
 
     async def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        try:
-            file = await asyncio.to_thread(self.path(ref).open, "rb")
-        except OSError as error:
-            raise _explained(error, ref) from error
-        with file:
+        with await asyncio.to_thread(self.open, ref) as file:
             file.seek(start)
-            left = (stop - start) if stop is not None else None
-            while left is None or left > 0:
-                chunk = await asyncio.to_thread(file.read, CHUNK if left is None else min(CHUNK, left))
+            while stop is None or start < stop:
+                try:
+                    chunk = await asyncio.to_thread(file.read, CHUNK if stop is None else min(CHUNK, stop - start))
+                except OSError as error:
+                    raise _not_read(error, ref) from error
                 if not chunk:
                     return
-                left = None if left is None else left - len(chunk)
+                start += len(chunk)
                 yield chunk
 
-    async def head(self, ref: ObjectRef) -> ObjectInfo:
+    def open(self, ref: ObjectRef) -> BinaryIO:
+        """The object's file, for reading. Raises ObjectMissing."""
         try:
-            return _info(ref.key, await asyncio.to_thread(self._stat, ref))
+            file = os.fdopen(os.open(self.path(ref), OPEN_FLAGS), "rb")
         except OSError as error:
-            raise _explained(error, ref) from error
+            raise _not_read(error, ref) from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise ObjectMissing(f"there is no object {ref.key}")
+        return file
 
-    def _stat(self, ref: ObjectRef) -> os.stat_result:
-        path = self.path(ref)
-        if path.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "a folder is no object")
-        return path.stat()
+    async def head(self, ref: ObjectRef) -> ObjectInfo:
+        return await asyncio.to_thread(self._head, ref)
+
+    def _head(self, ref: ObjectRef) -> ObjectInfo:
+        try:
+            status = self.path(ref).lstat()
+        except OSError as error:
+            raise _not_read(error, ref) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise ObjectMissing(f"there is no object {ref.key}")
+        return _info(ref.key, status)
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
-        entries = _walk(self.path(ObjectRef(bucket, "x")).parent, prefix)
+        folder = self.path(ObjectRef(bucket, "x")).parent
+        if not await asyncio.to_thread(folder.is_dir):
+            raise ObjectMissing(f"there is no bucket {bucket}")
+        entries = self._walk(bucket, prefix)
         while page := await asyncio.to_thread(_take, entries):
             yield page
 
-    async def delete(self, ref: ObjectRef) -> None:
-        await asyncio.to_thread(self.path(ref).unlink, missing_ok=True)
+    def _walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects in the order of their keys, a folder at a time; from the deepest folder that the prefix names."""
+        above = prefix.rpartition("/")[0]
+        try:
+            top = self.path(ObjectRef(bucket, f"{above}/x" if above else "x")).parent
+        except ObjectStoreError:
+            return  # such a prefix can begin no key
+        try:
+            yield from _files(top, f"{above}/" if above else "", prefix)
+        except OSError as error:
+            raise _not_read(error, ObjectRef(bucket, prefix)) from error
 
-    async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:  # noqa: ARG002
+    async def delete(self, ref: ObjectRef) -> None:
+        try:
+            await asyncio.to_thread(self.path(ref).unlink)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return
+        except OSError as error:
+            raise _not_read(error, ref) from error
+
+    async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:
         return None
 
     async def close(self) -> None:
@@ -121,22 +162,52 @@ class FileObjectStore:
 
     def path(self, ref: ObjectRef) -> Path:
         """Where the object lies. Raises ObjectStoreError for a key that could leave the bucket's folder."""
+        if ref.bucket.startswith(".") or "/" in ref.bucket:
+            raise ObjectStoreError("this cannot be a bucket's name: it holds a slash or begins with a dot")
         parts = ref.key.split("/")
-        bad = "\0" in ref.key or "\\" in ref.key or any(part in ("", ".", "..") for part in parts)
-        if bad or ref.bucket in ("", ".", "..") or "/" in ref.bucket or ref.bucket.startswith("."):
-            raise ObjectStoreError("this key cannot be an object's: empty, '.' and '..' parts are refused")
-        if any(len(part.encode()) > 255 for part in parts):
-            raise ObjectStoreError("a part of the key is longer than 255 bytes")
-        return self.root.joinpath(ref.bucket, *parts)
+        _require_names(ref.bucket, *parts)
+        place = f"{self.root}/{ref.bucket}"
+        for part in parts[:-1]:
+            place = f"{place}/{part}"
+            if os.path.islink(place):  # noqa: PTH114 (hot path)
+                raise ObjectStoreError("this key leads through a symbolic link, which is not followed")
+        return Path(place, parts[-1])
 
 
-def _made(draft: Path) -> BinaryIO:
-    draft.parent.mkdir(parents=True, exist_ok=True)
-    return draft.open("xb")
+def _require_names(*names: str) -> None:
+    if any(name in ("", ".", "..") or "\0" in name for name in names):
+        raise ObjectStoreError("this key cannot be an object's: empty, '.' and '..' parts and NUL are refused")
+    try:
+        sizes = [len(name.encode()) for name in names]
+    except UnicodeEncodeError as error:
+        raise ObjectStoreError("this key cannot be an object's: it is not Unicode text") from error
+    if max(sizes) > LONGEST_NAME:
+        raise ObjectStoreError(f"this key cannot be an object's: a part is longer than {LONGEST_NAME} bytes")
+    if sum(sizes[1:]) + len(sizes) - 2 > LONGEST_KEY:
+        raise ObjectStoreError(f"this key cannot be an object's: it is longer than {LONGEST_KEY} bytes")
+
+
+def _write_whole(draft: Path, fill: Callable[[BinaryIO], None]) -> Path:
+    """On disk when this returns. The time is set by us: the kernel's has ticks of 4 ms, too coarse for an etag."""
+    with draft.open("xb") as file:
+        fill(file)
+        file.flush()
+        now = time.time_ns()
+        os.utime(file.fileno(), ns=(now, now))
+        os.fsync(file.fileno())
+    return draft
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
+
+
+def _make_folder(folder: Path) -> None:
+    """With its parents, each flushed to disk."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -147,25 +218,52 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _walk(bucket: Path, prefix: str) -> Iterator[ObjectInfo]:
-    """Objects in the order of their keys; folder by folder, so a large tree is never held whole."""
-    folder, _, _ = prefix.rpartition("/")
-    start = bucket.joinpath(*folder.split("/")) if folder else bucket
-    if ".." in folder.split("/") or not start.is_dir():
-        return
-    for info in _below(start, f"{folder}/" if folder else ""):
-        if info.key.startswith(prefix):
-            yield info
+def _sweep(drafts: Path) -> None:
+    """Remove what processes that were killed while writing left behind."""
+    for draft in drafts.iterdir():
+        with suppress(FileNotFoundError):
+            if draft.stat().st_mtime < time.time() - DRAFT_KEPT_S:
+                draft.unlink()
 
 
-def _below(folder: Path, base: str) -> Iterator[ObjectInfo]:
-    """A folder sorts as its name with a slash: 'a-b' comes before 'a/b'."""
-    entries = sorted(os.scandir(folder), key=lambda entry: (entry.name + ("/" if entry.is_dir() else "")).encode())
-    for entry in entries:
-        if entry.is_dir():
-            yield from _below(Path(entry.path), f"{base}{entry.name}/")
-        else:
-            yield _info(base + entry.name, entry.stat())
+def _files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
+    """Depth first without recursion: only the names of the folders on the way down are held."""
+    bottom, lead = os.fsencode(top) + b"/", base.encode()
+    wanted = prefix.encode(errors="surrogatepass")
+    stack = [(b"", iter(_names(bottom)))]
+    while stack:
+        above, names = stack[-1]
+        name = next(names, None)
+        if name is None:
+            stack.pop()
+            continue
+        path = above + name
+        key = lead + path
+        if name.endswith(b"/") and key.startswith(wanted[: len(key)]):
+            stack.append((path, iter(_names(bottom + path))))
+        elif key.startswith(wanted):
+            yield from _object(key, bottom + path)
+
+
+def _names(folder: bytes) -> list[bytes]:
+    """Sorted as keys are: a folder's name has its slash, for 'a-b' comes before 'a/b'."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.name + b"/" if entry.is_dir(follow_symlinks=False) else entry.name
+                for entry in entries
+                if not entry.is_symlink()
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _object(key: bytes, place: bytes) -> Iterator[ObjectInfo]:
+    """Nothing for what has gone since, is no plain file, or whose name is not UTF-8 and so can be no key."""
+    with suppress(FileNotFoundError, UnicodeDecodeError):
+        status = os.lstat(place)
+        if stat.S_ISREG(status.st_mode):
+            yield _info(key.decode(), status)
 
 
 def _take(entries: Iterator[ObjectInfo]) -> list[ObjectInfo]:
@@ -174,14 +272,20 @@ def _take(entries: Iterator[ObjectInfo]) -> list[ObjectInfo]:
 
 def _info(key: str, status: os.stat_result) -> ObjectInfo:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
-    suffix = Path(key).suffix.lower()
-    kind = TYPES.get(suffix) or mimetypes.guess_type(key)[0] or "application/octet-stream"
+    suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122 (hot path)
+    kind = TYPES.get(suffix) or mimetypes.guess_type(f"x{suffix}")[0] or "application/octet-stream"
     return ObjectInfo(key, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", modified, kind)
 
 
-def _explained(error: OSError, ref: ObjectRef) -> ObjectStoreError:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-        return ObjectMissing(f"there is no object {ref.key}")
+def _not_written(error: OSError, ref: ObjectRef) -> ObjectStoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ObjectStoreError("no space left in REELMILL_HOME: free some, nothing was half written")
-    return ObjectStoreError(f"REELMILL_HOME: the object cannot be used ({os.strerror(error.errno or 0)})")
+        return ObjectStoreError("no space left in REELMILL_HOME: free some; nothing was half written")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
+        return ObjectStoreError(f"{ref.key} cannot be stored: in a folder no object can lie below another")
+    return ObjectStoreError(f"REELMILL_HOME: the object cannot be written ({error.strerror})")
+
+
+def _not_read(error: OSError, ref: ObjectRef) -> ObjectStoreError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return ObjectMissing(f"there is no object {ref.key}")
+    return ObjectStoreError(f"REELMILL_HOME: the object cannot be used ({error.strerror})")

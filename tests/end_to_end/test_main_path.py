@@ -162,5 +162,3 @@ def test_cancel_and_retry(alice: httpx.Client) -> None:
     assert api.wait_ended(alice, job)["status"] == "succeeded"
     assert alice.delete(f"/api/videos/{job}").status_code == 204
     assert alice.get(f"/api/videos/{job}").status_code == 404
-
-

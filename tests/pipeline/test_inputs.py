@@ -58,7 +58,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "png with a wrong checksum": (PNG[:2000] + bytes([PNG[2000] ^ 255]) + PNG[2001:], "damaged"),
     "tiff cut": (media.truncated(TIFF), "before its picture data"),
     "tiff cut in the directory": (TIFF[:20], "directory"),
-    "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "before its picture data"),
+    "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "cannot be decoded"),
     "tiff 16 bit": (media.tiff(GRAY.astype(np.uint16)), "16-bit"),
     "tiff float": (media.tiff(GRAY.astype(np.float32)), "32-bit"),
     "only magic": (b"\xff\xd8\xff", "cut short"),

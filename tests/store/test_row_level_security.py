@@ -32,7 +32,9 @@ SEEN = {
     "": {"public"},
     "root": {"private", "shared", "public"},
 }
-CALLERS = pytest.mark.parametrize("who", [OWNER, FRIEND, STRANGER, OTHER, ADMIN], ids=lambda who: who.subject or "empty")
+CALLERS = pytest.mark.parametrize(
+    "who", [OWNER, FRIEND, STRANGER, OTHER, ADMIN], ids=lambda who: who.subject or "empty"
+)
 Tree = dict[str, dict[str, Any]]
 
 
@@ -131,7 +133,14 @@ async def test_becoming_the_service_lasts_one_transaction(database: Database, tr
 
 
 def _new_dataset(experiment: UUID) -> Any:
-    row = {"id": UUID(int=2), "experiment_id": experiment, "name": "mine", "kind": "frames", "bucket": "b", "prefix": "p"}
+    row = {
+        "id": UUID(int=2),
+        "experiment_id": experiment,
+        "name": "mine",
+        "kind": "frames",
+        "bucket": "b",
+        "prefix": "p",
+    }
     return insert(datasets).values(**row)
 
 

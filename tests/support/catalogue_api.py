@@ -14,7 +14,6 @@ from service.app import create_app
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, mint
 from service.plan.render_plan import ObjectRef
-from service.routers import datasets, experiments
 from service.routers.catalog import CatalogSettings, catalog_settings
 from service.routers.resources import HttpSettings, Resources
 from service.store.database import Database
@@ -49,10 +48,7 @@ async def catalogue_api(server: str, home: Path, **settings: object) -> AsyncIte
     await objects.check()
     async with fresh_database(server) as database:
         verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
-        app = create_app(Resources(database, objects, verifier, "0.0.0", http=HttpSettings.model_construct()))
-        paths = {getattr(route, "path", "") for route in app.routes}
-        for router, path in ((experiments.router, "/api/experiments"), (datasets.router, "/api/datasets/{dataset_id}")):
-            if path not in paths:
-                app.include_router(router)
+        http = HttpSettings.model_construct(max_body_bytes=16 * 1024 * 1024)
+        app = create_app(Resources(database, objects, verifier, "0.0.0", http=http))
         app.dependency_overrides[catalog_settings] = lambda: CatalogSettings.model_construct(**settings)
         yield CatalogueApi(app, database, objects)
