@@ -15,6 +15,7 @@ from service.embedded.binaries import EmbeddedPostgresError, as_ordinary_user, f
 
 USER = DATABASE = "reelmill"
 START_S, STOP_S = 30.0, 15.0
+START_TRIES = 8
 PR_SET_PDEATHSIG = 1
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -61,12 +62,16 @@ class Cluster:
             file.write(secrets.token_urlsafe(24) + "\n")
 
     def start(self) -> None:
-        """Run the server on a free port until it answers, and make our database in it."""
-        for _ in range(5):
+        """Run the server on a free port until it answers, and make our database in it.
+
+        The port may be taken meanwhile, and the orphans of a killed server keep its memory for a moment: try again.
+        """
+        for attempt in range(START_TRIES):
             self.port = _free_port()
             if self._started():
                 self._make_database()
                 return
+            time.sleep(0.2 * attempt)
         raise EmbeddedPostgresError(f"PostgreSQL does not start: {self._last_log_line()} (or set DATABASE_URL)")
 
     def _started(self) -> bool:

@@ -1,5 +1,6 @@
 """The three things a render or a catalogue wants from EXIF: which way is up, when, and in which zone."""
 
+import warnings
 from datetime import datetime
 
 from PIL import Image
@@ -11,27 +12,28 @@ _SUBSECONDS, _OFFSET = 0x9291, 0x9011
 
 def orientation(payload: bytes) -> int:
     """1 to 8; 1 when the payload is absent, damaged, or says something else."""
-    value = _load(payload).get(_ORIENTATION, 1)
+    value = _fields(payload).get(_ORIENTATION)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def captured_at(payload: bytes) -> datetime | None:
     """DateTimeOriginal with its fraction and offset where given; naive without an offset; None when absent."""
-    top = _load(payload)
-    fields = dict(top) | (top.get_ifd(_EXIF_IFD) if payload else {})
+    fields = _fields(payload)
     taken = fields.get(_ORIGINAL) or fields.get(_DIGITIZED) or fields.get(_CHANGED)
-    fraction, offset = str(fields.get(_SUBSECONDS, "")), str(fields.get(_OFFSET, ""))
-    return _moment(_plain(str(taken or "")), _plain(fraction), _plain(offset))
+    fraction, offset = fields.get(_SUBSECONDS), fields.get(_OFFSET)
+    return _moment(_plain(taken), _plain(fraction), _plain(offset))
 
 
-def _load(payload: bytes) -> Image.Exif:
+def _fields(payload: bytes) -> dict[int, object]:
     exif = Image.Exif()
-    if payload:
-        try:
+    if not payload:
+        return {}
+    try:
+        with warnings.catch_warnings(action="ignore"):
             exif.load(payload)
-        except Exception:  # Pillow raises SyntaxError, struct.error, ValueError...: damaged EXIF is no EXIF
-            return Image.Exif()
-    return exif
+            return {**dict(exif), **exif.get_ifd(_EXIF_IFD)}
+    except Exception:  # Pillow raises SyntaxError, struct.error, ValueError...: damaged EXIF is no EXIF
+        return {}
 
 
 def _moment(taken: str, fraction: str, offset: str) -> datetime | None:
@@ -44,5 +46,5 @@ def _moment(taken: str, fraction: str, offset: str) -> datetime | None:
     return _moment(taken, "", "") if fraction or offset else None
 
 
-def _plain(text: str) -> str:
-    return text.strip("\0 ")
+def _plain(value: object) -> str:
+    return value.strip("\0 ") if isinstance(value, str) else ""

@@ -2,6 +2,8 @@
 
 import io
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,42 +14,65 @@ from service.pipeline.image_header import ImageHeader, require_pixels_within
 from service.pipeline.picture import Picture
 
 _PIXEL_FORMAT = {1: "gray", 3: "rgb24"}
+_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
+_COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
+_WHITE_IS_ZERO, _SEPARATE = 0, 2
+_PHOTOMETRIC = (_WHITE_IS_ZERO, 1, 2, 6)  # ..., black is zero, RGB, YCbCr (decoded to RGB by its codec)
+_THROUGH_LIBTIFF = (_LZW, _PACKBITS)
+"""imagecodecs 2026.3's own decoder of these crashes the process on damaged data; libtiff, also in it, says so."""
 
 
 def tiff_header(data: bytes) -> ImageHeader:
     """The first page's facts; `data` must hold its whole directory. Raises Unreadable."""
-    page = _first_page(data)
-    return ImageHeader("tiff", page.imagewidth, page.imagelength, page.bitspersample, page.samplesperpixel)
+    with _damage_named():
+        page = _first_page(data)
+        width, height = int(page.imagewidth), int(page.imagelength)
+        return ImageHeader("tiff", width, height, int(page.bitspersample), int(page.samplesperpixel))
 
 
 def decode_tiff(data: bytes, max_pixels: int) -> Picture:
-    """Gray or RGB, full range, any compression and tiling imagecodecs knows. Raises Unreadable."""
-    page = _first_page(data)
-    require_pixels_within(page.imagewidth, page.imagelength, max_pixels)
-    _require_supported(page)
-    _require_whole(page, len(data))
+    """Gray or RGB, full range, compressed and tiled in the usual ways. Raises Unreadable."""
+    with _damage_named():
+        page = _first_page(data)
+        require_pixels_within(page.imagewidth, page.imagelength, max_pixels)
+        _require_supported(page)
+        _require_whole(page, len(data))
+        return Picture(_frame(_pixels(data, page), page), "tifffile", _orientation(page))
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    """A damaged directory reaches any line of tifffile, and each codec raises its own class."""
     try:
-        array = page.asarray(maxworkers=1)
-    except Exception as error:  # each of imagecodecs' forty codecs raises its own class
-        raise Unreadable(f"the TIFF cannot be decoded: {error}") from error
-    return Picture(_frame(array, page), "tifffile", _orientation(page))
+        yield
+    except Unreadable:
+        raise
+    except Exception as error:
+        raise Unreadable(f"the TIFF is damaged: {error}") from error
+
+
+def _pixels(data: bytes, page: Any) -> "np.ndarray[Any, Any]":
+    if page.compression not in _THROUGH_LIBTIFF:
+        return np.asarray(page.asarray(maxworkers=1))
+    import imagecodecs
+
+    return np.asarray(imagecodecs.tiff_decode(data, index=0)).reshape(page.shape)
 
 
 def _first_page(data: bytes) -> Any:  # tifffile's TiffPage; its attributes are untyped
     import tifffile  # 200 ms and 30 MB that a slot without TIFF frames does not pay
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    try:
-        return tifffile.TiffFile(io.BytesIO(data)).pages[0]
-    except Exception as error:
-        raise Unreadable(f"the TIFF directory cannot be read: {error}") from error
+    return tifffile.TiffFile(io.BytesIO(data)).pages[0]
 
 
 def _require_supported(page: Any) -> None:
     if page.dtype != np.uint8:
         raise Unreadable(f"a TIFF of {page.bitspersample}-bit {page.dtype} samples is not supported")
-    if page.imagedepth != 1 or page.photometric.name not in ("MINISBLACK", "MINISWHITE", "RGB", "YCBCR"):
-        raise Unreadable(f"a TIFF with {page.photometric.name} pixels is not supported")
+    if page.compression not in _COMPRESSIONS:
+        raise Unreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
+    if page.samplesperpixel > 4 or page.imagedepth != 1 or page.photometric not in _PHOTOMETRIC:
+        raise Unreadable(f"a TIFF of {page.samplesperpixel} samples, photometric {page.photometric}, is not supported")
 
 
 def _require_whole(page: Any, size: int) -> None:
@@ -58,9 +83,9 @@ def _require_whole(page: Any, size: int) -> None:
 
 
 def _frame(array: "np.ndarray[Any, Any]", page: Any) -> VideoFrame:
-    if array.ndim == 3 and page.planarconfig.name == "SEPARATE":
+    if array.ndim == 3 and page.planarconfig == _SEPARATE:
         array = np.moveaxis(array, 0, -1)
-    if page.photometric.name == "MINISWHITE":
+    if page.photometric == _WHITE_IS_ZERO:
         array = 255 - array
     if array.ndim == 3:
         array = array[..., 0] if array.shape[2] < 3 else array[..., :3]

@@ -33,8 +33,8 @@ class VideoSource:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         try:
-            self.container: InputContainer = av.open(file, "r")
-            self.stream: VideoStream = self.container.streams.video[0]
+            self.container: InputContainer = av.open(file, "r", metadata_errors="replace")
+            self.stream = _known_stream(self.container)
         except (av.FFmpegError, IndexError) as error:
             file.close()
             raise Unreadable(f"the source is not a video: {error}") from error
@@ -120,6 +120,13 @@ class VideoSource:
         if self._pictures is None:
             self._pictures = _decoded(self.container, self.stream)
         return self._pictures
+
+
+def _known_stream(container: InputContainer) -> VideoStream:
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise IndexError("its codec is unknown")
+    return stream
 
 
 def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[Shown]:

@@ -261,10 +261,10 @@ class SignedReads:
                 return ObjectPart(b"", _whole_size(answer), etag)
             _require_success(answer, ref)
             length = answer.content_length
-            if length is not None and length > limit:
-                raise ObjectTooLarge(length, limit)
             if span and answer.status == 200 and (span[0] or length is None or length > span[1]):
                 raise ObjectStoreError("MINIO_ENDPOINT does not serve ranges")
+            if length is not None and length > limit:
+                raise ObjectTooLarge(length, limit)
             async with asyncio.timeout(self._settings.timeout_s + (length or limit) / SLOWEST):
                 data = await _body(answer, limit)
             if length is not None and len(data) != length:
@@ -273,10 +273,9 @@ class SignedReads:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_S, sock_read=self._settings.timeout_s, ceil_threshold=1e9
-            )
-            trust = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self._settings.timeout_s)
+            secure = self._url.startswith("https:")
+            trust = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None) if secure else True
             self._session = aiohttp.ClientSession(
                 timeout=timeout,
                 connector=aiohttp.TCPConnector(limit=self._settings.pool, ssl=trust),
@@ -298,7 +297,7 @@ def range_header(start: int, stop: int | None) -> str:
 
 def pause_s(attempt: int) -> float:
     """Doubling, and spread so that many slots do not come back at once."""
-    return FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+    return FIRST_PAUSE_S * 2.0**attempt * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
 
 
 def _require_success(answer: aiohttp.ClientResponse, ref: ObjectRef) -> None:

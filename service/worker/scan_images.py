@@ -49,24 +49,31 @@ class ImageProbe:
 
     def __init__(self, objects: ObjectStore, bucket: str) -> None:
         self._objects, self._bucket = objects, bucket
-        self._heads, self._wholes = asyncio.Semaphore(CONCURRENCY), asyncio.Semaphore(WHOLE_CONCURRENCY)
+        self._wholes = asyncio.Semaphore(WHOLE_CONCURRENCY)
 
     async def all(self, page: Sequence[ObjectInfo]) -> list[ScannedFrame | None]:
         """One answer for each object, None for those that are no frames. Raises ObjectStoreError."""
+        answers: list[ScannedFrame | None] = [None] * len(page)
+        waiting = iter(enumerate(page))
+
+        async def some() -> None:
+            for place, info in waiting:
+                answers[place] = await self._frame(info)
+
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._frame(info)) for info in page]
+                for _ in range(CONCURRENCY):
+                    group.create_task(some())
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
-        return [task.result() for task in tasks]
+        return answers
 
     async def _frame(self, info: ObjectInfo) -> ScannedFrame | None:
         base = info.key.rpartition("/")[2]
         if not base or base.startswith("."):  # a folder's marker, or a hidden file such as AppleDouble's ._img.jpg
             return None
         try:
-            async with self._heads:
-                facts = await self._facts(ObjectRef(self._bucket, info.key), info.size)
+            facts = await self._facts(ObjectRef(self._bucket, info.key), info.size)
         except ObjectMissing:  # deleted since it was listed
             return None
         except Unreadable as error:

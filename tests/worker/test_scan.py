@@ -1,6 +1,7 @@
 """Scans over real objects in a folder and a real database."""
 
 import asyncio
+import gc
 import hashlib
 import tracemalloc
 import zlib
@@ -18,9 +19,9 @@ from service.ids import DatasetId, new_uuid
 from service.plan.render_plan import ObjectRef
 from service.store.database import Database
 from service.store.frame_scan import is_regular
+from service.store.objects import ObjectStoreError
 from service.store.objects_files import FileObjectStore
 from service.store.tables import datasets, experiments, frames, sources
-from service.worker import scan as scanning
 from service.worker.scan import ScanSummary, scan_dataset
 from tests.support import media
 from tests.support.databases import fresh_database
@@ -108,7 +109,7 @@ async def test_natural_order_and_facts(lab: Lab) -> None:
         ([0, 1, 5], [], None, None),
         ([0, 7, 9, 14, 30, 31], [], None, None),
         ([7], [], None, None),
-        ([1, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12], [(9, 10, 1)], None, None),
+        ([1, *range(1, 21), *range(22, 40)], [(20, 21, 1)], None, None),
     ],
 )
 async def test_gaps(
@@ -154,7 +155,7 @@ async def test_objects_that_cannot_be_read_are_named(lab: Lab) -> None:
     lab.write_at("f08.tif", b"II*\0\xff\xff\xff\xff" + bytes(100))
     lab.write_at("f09", PICTURE)
     lab.write_at("f10.JPG", media.png(media.numbered(1)))
-    lab.write_at("f11.jpg", media.truncated(PICTURE))
+    lab.write_at("f11.jpg", media.truncated(PICTURE, 0.98))
     lab.write_at("._f01.jpg", b"AppleDouble")
     lab.write_at("notes.txt", b"text")
     summary = await lab.scan()
@@ -323,7 +324,7 @@ async def test_memory_does_not_grow_with_the_number_of_frames(lab: Lab) -> None:
         for number in range(count):
             lab.write_at(f"{number // 1000:03d}/f{number:05d}.jpg", b"tiny")
         lab.write_at("000/f00000.jpg", PICTURE)
-        await lab.scan()
+        gc.collect()
         tracemalloc.start()
         summary = await lab.scan()
         used = tracemalloc.get_traced_memory()[1]
@@ -331,6 +332,7 @@ async def test_memory_does_not_grow_with_the_number_of_frames(lab: Lab) -> None:
         assert summary.frame_count == count
         return used
 
+    await peak(1)
     small, large = await peak(5_000), await peak(20_000)
     assert large < small * 1.2, (small, large)
 
@@ -367,10 +369,10 @@ async def test_a_video_that_breaks_off_with_its_store(lab: Lab) -> None:
 
     class Store(FileObjectStore):
         async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-            raise scanning.ObjectStoreError("away") if hasattr(scanning, "ObjectStoreError") else OSError("away")
+            raise ObjectStoreError("away")
 
     lab.objects = Store(lab.objects.root, "reelmill")
-    with pytest.raises(OSError, match="away"):
+    with pytest.raises(ObjectStoreError, match="away"):
         await lab.scan()
 
 

@@ -1,0 +1,118 @@
+"""The embedded server: shared, stopped with its last client, and nothing lost when everything is killed."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.embedded import binaries
+from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+
+
+def query(url: str, sql: str) -> list[Any]:
+    async def run() -> list[Any]:
+        connection = await asyncpg.connect(url)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def processes(home: Path) -> list[int]:
+    """The guardian and the postmaster of this home."""
+    found = subprocess.run(["pgrep", "-f", f"{home}/postgres"], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def gone(home: Path, seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while processes(home) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not processes(home)
+
+
+def test_data_survives_a_restart_and_the_server_leaves_with_its_client(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path) as url:
+        query(url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    assert gone(tmp_path)
+    with EmbeddedPostgres(tmp_path) as url:
+        assert query(url, "SELECT answer FROM kept") == [(42,)]
+    assert gone(tmp_path)
+    assert (tmp_path / "postgres" / "password").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "postgres" / "data").stat().st_mode & 0o077 == 0
+
+
+def test_two_clients_share_one_server(tmp_path: Path) -> None:
+    first, second = EmbeddedPostgres(tmp_path), EmbeddedPostgres(tmp_path)
+    url = first.start()
+    assert second.start() == url
+    first.stop()
+    time.sleep(2)
+    assert query(url, "SELECT 1") == [(1,)]
+    second.stop()
+    assert gone(tmp_path)
+
+
+def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path)
+    query(server.start(), "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+    for pid in processes(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+    server.stop()
+    assert gone(tmp_path)
+    with EmbeddedPostgres(tmp_path) as url:
+        assert query(url, "SELECT count(*) FROM kept") == [(1000,)]
+
+
+def test_a_killed_guardian_takes_the_server_with_it(tmp_path: Path) -> None:
+    server = EmbeddedPostgres(tmp_path)
+    server.start()
+    guardian = subprocess.run(["pgrep", "-f", f"guardian {tmp_path}"], capture_output=True, text=True)
+    os.kill(int(guardian.stdout.split()[0]), signal.SIGKILL)
+    assert gone(tmp_path)
+    server.stop()
+
+
+def test_a_killed_client_lets_the_server_go(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from service.embedded.postgres import EmbeddedPostgres;"
+        "print(EmbeddedPostgres(Path(sys.argv[1])).start(), flush=True); time.sleep(60)"
+    )
+    client = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None and client.stdout.readline().startswith("postgresql://")
+    client.kill()
+    client.wait()
+    client.stdout.close()
+    assert gone(tmp_path)
+
+
+def test_an_interrupted_initdb_is_no_database(tmp_path: Path) -> None:
+    half = tmp_path / "postgres" / "making-dead"
+    half.mkdir(parents=True)
+    (half / "PG_VERSION").write_text("18")
+    with EmbeddedPostgres(tmp_path) as url:
+        assert query(url, "SELECT 1") == [(1,)]
+    assert not half.exists()
+
+
+def test_only_the_password_lets_in(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path) as url:
+        user, _, rest = url.partition("@")
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            query(f"{user.rpartition(':')[0]}:wrong@{rest}", "SELECT 1")
+
+
+def test_no_programs_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binaries.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(binaries, "_installed", list)
+    with pytest.raises(EmbeddedPostgresError, match="DATABASE_URL"):
+        binaries.find()
