@@ -20,7 +20,7 @@ def start(command: str, home: Path, **settings: str) -> tuple[int, str, float]:
         done = subprocess.run(
             [sys.executable, "-m", "service", command], env=dict(os.environ), capture_output=True, text=True, timeout=60
         )
-    return done.returncode, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "", time.monotonic() - began
+    return done.returncode, (done.stderr.strip().splitlines() or [""])[-1], time.monotonic() - began
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "migrate"])
