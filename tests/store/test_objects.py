@@ -333,7 +333,10 @@ async def test_a_full_disk_keeps_what_was_there(small_disk: Path, tmp_path: Path
     store, ref = FileObjectStore(small_disk, BUCKET), ObjectRef(BUCKET, "x")
     await store.put(ref, b"before", "text/plain")
     (tmp_path / "large").write_bytes(bytes(2 * MIB))
-    for filling in (store.put(ref, bytes(2 * MIB), "text/plain"), store.put_file(ref, tmp_path / "large", "text/plain")):
+    for filling in (
+        store.put(ref, bytes(2 * MIB), "text/plain"),
+        store.put_file(ref, tmp_path / "large", "text/plain"),
+    ):
         with pytest.raises(ObjectStoreError, match="no space left"):
             await filling
     assert await store.get(ref) == b"before"
@@ -373,7 +376,9 @@ async def test_urls_are_signed_for_the_public_endpoint() -> None:
 async def test_refused_credentials_name_the_variables(wrong: dict[str, object]) -> None:
     store = S3ObjectStore(s3_settings(**wrong))
     for asking in (store.check(), store.get(ObjectRef(BUCKET, "x")), anext(store.list(BUCKET, ""))):
-        with pytest.raises(ObjectStoreError, match=r"credentials were refused.*MINIO_ACCESS_KEY.*MINIO_SECRET_KEY") as told:
+        with pytest.raises(
+            ObjectStoreError, match=r"credentials were refused.*MINIO_ACCESS_KEY.*MINIO_SECRET_KEY"
+        ) as told:
             await asking
         assert "tell-nobody" not in str(told.value)
     await store.close()
