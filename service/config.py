@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import StartupRefused
+from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.limits import RenderLimits
 from service.routers.resources import HttpSettings
@@ -61,6 +62,7 @@ class Settings:
     objects: ObjectSettings
     identity: IdentitySettings
     limits: RenderLimits
+    queries: GuardSettings
     worker: WorkerSettings
     logging: LoggingSettings
     client: ClientSettings
@@ -76,6 +78,7 @@ def load() -> Settings:
             ObjectSettings(),
             IdentitySettings(),
             RenderLimits(),
+            GuardSettings(),
             WorkerSettings(),
             LoggingSettings(),
             ClientSettings(),
