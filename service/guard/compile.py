@@ -87,7 +87,7 @@ def _figures(case: Case, source: FromClause, where: ColumnElement[bool]) -> From
     """The groups as a table of their own, so that order and cursor work on figures as on columns."""
     groups = [source.c[name] for name in case.document.group_by]
     figures = [_figure(item, source).label(item.name) for item in case.document.aggregates]
-    return select(*groups, *figures).where(where).group_by(*groups).subquery("figures")
+    return select(*groups, *figures).select_from(source).where(where).group_by(*groups).subquery("figures")
 
 
 def _figure(aggregate: Aggregate, source: FromClause) -> ColumnElement[Any]:

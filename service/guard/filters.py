@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 from service.guard.document import AllOf, AnyOf, Condition, Document, Filter, Not, Op
 
+POINTER_SAFE = "!$&'()*+,;=:@"
+"""What a URI fragment (RFC 3986) may hold besides letters, digits, `-._~` and slashes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -55,7 +58,7 @@ def leaves(root: Node, depth: int = 0) -> Iterator[tuple[int, Node]]:
 
 
 def _short(column: str, value: Any, at: str) -> Leaf:
-    place = f"{at}/{quote(column.replace('~', '~0').replace('/', '~1'), safe='')}"
+    place = f"{at}/{quote(column.replace('~', '~0').replace('/', '~1'), safe=POINTER_SAFE)}"
     return Leaf(column, "is_null" if value is None else "eq", True if value is None else value, place, shorthand=True)
 
 
