@@ -1,7 +1,10 @@
 """The deployment's files, parsed."""
 
 import re
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -52,3 +55,9 @@ def services(*, ours: bool | None = None) -> dict[str, dict[str, Any]]:
 def example_environment() -> dict[str, str]:
     lines = (ROOT / ".env.example").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def lint(program: str, *arguments: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a linter of this virtual environment, whether or not that is on PATH."""
+    command = [str(Path(sys.executable).parent / program), *arguments]
+    return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True)

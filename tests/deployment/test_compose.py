@@ -1,15 +1,13 @@
 """docker-compose.yml: parsed and linted. No engine is needed, and none of this proves that it starts."""
 
 import re
-import subprocess
 from typing import Any
 
 import pytest
 
-from tests.deployment.files import VARIABLE, compose, compose_text, example_environment, services
+from tests.deployment.files import VARIABLE, compose, compose_text, example_environment, lint, services
 from tests.documentation.command_table import group
 from tests.documentation.settings_table import variables
-from tests.support.source_code import ROOT
 
 OF_COMPOSE = {"POSTGRES_PASSWORD", "POSTGRES_IMAGE", "MINIO_IMAGE", "VERSITYGW_IMAGE", "OLLAMA_IMAGE"} | {
     "PUBLISH_HOST",
@@ -31,15 +29,14 @@ def test_the_services_are_all_there() -> None:
 
 
 def test_compose_lint_finds_nothing_of_weight() -> None:
-    command = ["compose-lint", "check", "--fail-on", "high", "docker-compose.yml"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = lint("compose-lint", "check", "--fail-on", "high", "docker-compose.yml")
     assert done.returncode == 0, done.stdout
 
 
 def test_compose_lint_would_find_it(tmp_path: Any) -> None:
     bad = tmp_path / "docker-compose.yml"
     bad.write_text("services:\n  x:\n    image: a:1\n    privileged: true\n")
-    done = subprocess.run(["compose-lint", "check", "--fail-on", "high", str(bad)], capture_output=True, text=True)
+    done = lint("compose-lint", "check", "--fail-on", "high", str(bad))
     assert done.returncode == 1
 
 

@@ -1,12 +1,11 @@
 """The images: parsed and linted. No engine is needed, and none of this proves that they build."""
 
 import re
-import subprocess
 
 import pytest
 
 from tests.architecture.contracts import listed
-from tests.deployment.files import DOCKERFILES, INSTRUCTIONS, dockerfile, last_stage, values
+from tests.deployment.files import DOCKERFILES, INSTRUCTIONS, dockerfile, last_stage, lint, values
 from tests.documentation.command_table import group
 from tests.documentation.settings_table import variables
 from tests.support.source_code import ROOT
@@ -31,14 +30,13 @@ def test_every_instruction_is_one(name: str) -> None:
 
 
 def test_hadolint_has_nothing_to_say(name: str) -> None:
-    done = subprocess.run(["hadolint", "--failure-threshold", "style", name], cwd=ROOT, capture_output=True, text=True)
+    done = lint("hadolint", "--failure-threshold", "style", name)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_hadolint_would_say_it(name: str, tmp_path: object) -> None:
+def test_hadolint_would_say_it(name: str) -> None:
     """The linter that is installed does find a root user and an unpinned image."""
-    bad = "FROM python:latest\nUSER root\n"
-    done = subprocess.run(["hadolint", "-"], input=bad, capture_output=True, text=True)
+    done = lint("hadolint", "-", text="FROM python:latest\nUSER root\n")
     assert done.returncode == 1
     assert "DL3007" in done.stdout and "DL3002" in done.stdout
 
