@@ -12,7 +12,7 @@ OTHER_READERS = {
     "service/embedded/postgres.py": "hands its own environment on to the guardian",
     "service/embedded/cluster.py": "hands its own environment on to psql",
     "service/up.py": "hands its own environment on to the API and the worker",
-    "service/store/objects_s3.py": "AWS_CA_BUNDLE, as every AWS client",
+    "service/store/signed_reads.py": "AWS_CA_BUNDLE, as every AWS client",
     "service/pipeline/codecs.py": "sets SVT_LOG, which libSvtAv1Enc reads",
 }
 """Files outside the settings classes that touch os.environ, and why."""
