@@ -17,6 +17,7 @@ from service.routers import (
     metrics,
     problems,
     queries,
+    uploads,
     video_events,
     video_files,
     videos,
@@ -85,7 +86,7 @@ def _middleware(resources: Resources) -> list[Middleware]:
         Middleware(AccessLog),
         Middleware(problems.ProblemBoundary),
         Middleware(Authentication, verifier=resources.verifier, public=_public(resources.http)),
-        Middleware(BodyLimit, limit=resources.http.max_body_bytes),
+        Middleware(BodyLimit, limit=resources.http.max_body_bytes, streamed=uploads.PATHS),
     ]
 
 

@@ -19,6 +19,7 @@ SAME: tuple[Op, ...] = ("eq", "ne", "in", "not_in", "is_null")
 ORDERED: tuple[Op, ...] = ("eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "between", "is_null")
 PATTERN: tuple[Op, ...] = ("like", "ilike", "starts_with", "contains")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+JSON_DEPTH = 64
 _BIGINT = range(-(2**63), 2**63)
 
 
@@ -93,6 +94,18 @@ def _number_out(value: Any) -> float | int:
     return int(value) if value == int(value) and isinstance(value, Decimal) else float(value)
 
 
+def _json_out(value: Any) -> Any:
+    """As it is, unless it nests deeper than our JSON writer goes: then a text that says so."""
+    waiting = [(1, value)]
+    while waiting:
+        depth, item = waiting.pop()
+        if depth > JSON_DEPTH:
+            return f"(nested deeper than {JSON_DEPTH} levels)"
+        if isinstance(item, dict | list):
+            waiting += [(depth + 1, inner) for inner in (item.values() if isinstance(item, dict) else item)]
+    return value
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -116,7 +129,7 @@ TIMESTAMP = Kind(
     _timestamp,
     _moment_out,
 )
-JSON = Kind("json", "any JSON", ("contains", "is_null"), ("count",), False, JSONB(), _json, _same)
+JSON = Kind("json", "any JSON", ("contains", "is_null"), ("count",), False, JSONB(), _json, _json_out)
 TEXTS = Kind("text[]", "a list of strings", ("contains", "is_null"), ("count",), False, ARRAY(Text()), _text, _same)
 KINDS = (UUID_, TEXT, INTEGER, NUMBER, BOOLEAN, TIMESTAMP, JSON, TEXTS)
 

@@ -184,6 +184,20 @@ async def test_who_may_ask(api: CatalogueApi) -> None:
         assert (await stranger.post(PATH, json={"table": "sources"})).status_code == 401
 
 
+async def test_json_that_nests_too_deep_spoils_nothing(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    deep: Any = []
+    for _ in range(400):
+        deep = [deep]
+    where = experiments.c.owner == "alice"
+    async with api.database.service() as connection:
+        await connection.execute(update(experiments).where(where).values(metadata={"a": deep}))
+    rows = (await _ask(alice, table="experiments"))["rows"]
+    assert [row["metadata"] for row in rows] == ["(nested deeper than 64 levels)"]
+    async with api.database.service() as connection:
+        await connection.execute(update(experiments).where(where).values(metadata={"a": [{"b": None}]}))
+    assert (await _ask(alice, table="experiments"))["rows"][0]["metadata"] == {"a": [{"b": None}]}
+
+
 async def test_admins_see_all(api: CatalogueApi) -> None:
     async with api.client("root", "admin") as root:
         answer = await _ask(root, table="frames", aggregates=[{"function": "count"}])
