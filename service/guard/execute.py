@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ClauseElement, Executable, RowMapping, Select, text
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -83,8 +82,8 @@ async def confined(database: Database, caller: Caller, settings: GuardSettings) 
         async with database.caller(caller) as connection:
             await connection.execute(CONFINE, milliseconds)
             yield connection
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
+    except Exception as error:  # a server-side cursor lets the driver's own errors through, unwrapped
+        state = getattr(getattr(error, "orig", error), "sqlstate", None)
         if state == CANCELLED:
             raise TooSlow from error
         if state == LOCKED:

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from service.guard.ask import Guard
+from service.guard.settings import GuardSettings
 from tests.support.catalogue_api import CatalogueApi
 from tests.support.queries import MANY, PATH, SCOPE, ask, last_record, refusal
 
@@ -121,7 +123,7 @@ async def test_attacks_are_refused_by_name(api: CatalogueApi, alice: httpx.Async
     assert (await last_record(api))["rule"] == rule
 
 
-@pytest.mark.parametrize("depth", [300, 900, 5000, 100_000])
+@pytest.mark.parametrize("depth", [80, 120, 126, 127, 128, 200, 250, 254, 255, 300, 900, 5000, 100_000])
 async def test_endless_nesting_is_refused(alice: httpx.AsyncClient, depth: int) -> None:
     group = '{"not":' * depth + json.dumps(EQ) + "}" * depth
     value = "[" * depth + "]" * depth
@@ -134,6 +136,41 @@ async def test_endless_nesting_is_refused(alice: httpx.AsyncClient, depth: int) 
         response = await alice.post(PATH, content=body, headers={"Content-Type": "application/json"})
         assert response.status_code in (400, 422), (depth, response.text[:500])
         assert response.headers["content-type"] == "application/problem+json" and len(response.content) < 20_000
+
+
+COSTLY: dict[str, tuple[dict[str, Any], int, str]] = {
+    "a scan": ({"filters": [{"column": "number", "op": "gt", "value": 5}], "limit": 1}, 422, "plan_cost"),
+    "a scan for nothing": ({"filters": [EQ | {"op": "ilike", "value": "%no%such%key%"}]}, 422, "plan_cost"),
+    "a sort": ({"order_by": ["-captured_at"], "limit": 1}, 422, "plan_cost"),
+    "a count": ({"aggregates": [{"function": "count"}]}, 422, "plan_cost"),
+    "every value": ({"group_by": ["key"], "limit": 1}, 422, "plan_cost"),
+}
+
+
+@pytest.mark.parametrize("attack", COSTLY)
+async def test_costly_queries_are_refused_before_they_run(
+    api: CatalogueApi, alice: httpx.AsyncClient, attack: str
+) -> None:
+    document, status, rule = COSTLY[attack]
+    before, api.app.state.guard = api.app.state.guard, Guard(api.database, GuardSettings.model_construct(max_cost=3000))
+    try:
+        problem = await refusal(alice, {"table": "frames", **document}, status)
+    finally:
+        api.app.state.guard = before
+    assert [guardrail["rule"] for guardrail in problem["guardrails"]] == [rule]
+    assert (await last_record(api))["outcome"] == "refused"
+
+
+async def test_a_slow_query_is_a_504_with_its_figures(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    before = api.app.state.guard
+    api.app.state.guard = Guard(api.database, GuardSettings.model_construct(timeout_s=0.01))
+    try:
+        scan = {"table": "frames", "filters": [EQ | {"op": "ilike", "value": "%1%2%3%4%"}], "order_by": ["-key"]}
+        problem = await refusal(alice, scan, 504)
+    finally:
+        api.app.state.guard = before
+    assert problem["type"] == "/problems/timed-out" and problem["guardrails"][0]["rule"] == "statement_ms"
+    assert (await last_record(api))["outcome"] == "timed_out"
 
 
 SETTINGS: list[dict[str, Any]] = [
