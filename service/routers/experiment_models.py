@@ -12,6 +12,8 @@ from service.store.experiments import Sort
 
 Visibility = Literal["private", "shared", "public"]
 METADATA_BYTES = 64 * 1024
+METADATA_DEPTH = 32
+"""Levels of nesting; pydantic cannot tell what has some 250, and one such row would break every list it is in."""
 EXAMPLE: dict[str, Any] = {
     "name": "2026-03-zebrafish",
     "description": "Time lapse of a developing embryo",
@@ -29,18 +31,20 @@ def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must be plain JSON: no NaN, no broken Unicode, no endless nesting") from error
     if len(encoded) > METADATA_BYTES:
         raise ValueError(f"must be at most {METADATA_BYTES} bytes of JSON")
-    _refuse_nul(value)
+    _walk(value)
     return value
 
 
-def _refuse_nul(value: Any) -> None:
-    waiting = [value]
+def _walk(value: Any) -> None:
+    waiting = [(value, 1)]
     while waiting:
-        item = waiting.pop()
+        item, depth = waiting.pop()
+        if depth > METADATA_DEPTH:
+            raise ValueError(f"must be nested at most {METADATA_DEPTH} levels deep")
         if isinstance(item, dict):
-            waiting += [*item.keys(), *item.values()]
+            waiting += [(part, depth + 1) for part in (*item.keys(), *item.values())]
         elif isinstance(item, list):
-            waiting += item
+            waiting += [(part, depth + 1) for part in item]
         elif isinstance(item, str) and "\0" in item:
             raise ValueError("NUL characters cannot be stored")
 
