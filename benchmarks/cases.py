@@ -34,6 +34,6 @@ class Case:
 CASES = (
     Case("h264", "h264", 1, {"ffmpeg": 1.05, "old way": 2}),
     Case("half", "h264", 0.5, {"ffmpeg": 1.2, "old way": 2}),
-    Case("av1", "av1", 1, {"ffmpeg": 1.8}, strict=True),
+    Case("av1", "av1", 1, {"ffmpeg": 1.8, "old way": 2}, strict=True),
 )
 """ffmpeg always encodes x264 veryfast crf 23, the old way MPEG-4 as OpenCV does by default."""

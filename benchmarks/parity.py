@@ -36,6 +36,9 @@ class Seen:
     sha256: str
 
 
+NOTHING = Seen(0, 0, 0, 0.0, 0, "")
+
+
 class Examiner:
     """Compares videos with the source frames at fixed positions, the same for every contender."""
 
@@ -45,10 +48,15 @@ class Examiner:
         self._known: dict[str, Seen] = {}
 
     def look(self, video: Path) -> Seen:
-        """A file with the same bytes as an earlier one is not decoded again."""
+        """A file with the same bytes as an earlier one is not decoded again; what is no video has 0 frames."""
+        if not video.exists():
+            return NOTHING
         digest = hashlib.sha256(video.read_bytes()).hexdigest()
         if digest not in self._known:
-            self._known[digest] = self._examined(video, digest)
+            try:
+                self._known[digest] = self._examined(video, digest)
+            except (av.FFmpegError, IndexError):
+                self._known[digest] = NOTHING
         return self._known[digest]
 
     def _examined(self, video: Path, digest: str) -> Seen:
@@ -90,7 +98,12 @@ def _planes(frame: VideoFrame) -> list[Plane]:
 def faults(case: Case, footage: tuple[int, int, int], runs: Sequence[Run]) -> list[str]:
     """Why the runs of a case must not be compared; empty when they may. `footage` is (frames, width, height)."""
     found = [fault for run in runs if (fault := _own_fault(case, footage, run))]
-    return found or _quality_faults(case, {run.contender: run for run in runs})
+    if found:
+        return found
+    by_repetition: dict[int, dict[str, Run]] = {}
+    for run in runs:
+        by_repetition.setdefault(run.repetition, {})[run.contender] = run
+    return [fault for together in by_repetition.values() for fault in _quality_faults(case, together)]
 
 
 def _own_fault(case: Case, footage: tuple[int, int, int], run: Run) -> str | None:
@@ -106,6 +119,7 @@ def _own_fault(case: Case, footage: tuple[int, int, int], run: Run) -> str | Non
 
 
 def _quality_faults(case: Case, by_name: dict[str, Run]) -> list[str]:
+    """Of the runs of one repetition."""
     ours, found = by_name["reelmill"], []
     if (ffmpeg := by_name.get("ffmpeg")) is not None:
         lowest, most = (ffmpeg.ssim, ffmpeg.bytes) if case.strict else _allowed(ffmpeg)

@@ -23,6 +23,8 @@ from service.up import ChildEnded
 
 FAILED = (UnusableFolder, FfmpegFailed, RenderFailed, StartupRefused, Refused, ChildEnded, httpx.HTTPError)
 SIZE = (1920, 1080)
+WIDTH = 110
+"""Columns of output; a pipe has 80, too few for the tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class Request:
 
 def compare(request: Request) -> int:
     """The whole command; its exit code."""
-    console, cases = Console(soft_wrap=False), _wanted(request.cases)
+    console, cases = Console(), _wanted(request.cases)
+    console.width = max(console.width, WIDTH)
     try:
         taken = _footage(request, console)
         facts = machine.facts() | _inputs(taken, request)
@@ -94,9 +97,8 @@ class Measured:
 
     @property
     def title(self) -> str:
-        machine_, first = self.facts["machine"], self.runs[0]
-        where = f"{machine_['cores']} cores, {machine_['cpu']}, objects: {self.facts['store']}"
-        return f"{first.frames} frames, Reelmill end to end: rival seconds / Reelmill seconds\n{where}"
+        where = "{cores} cores, {cpu}, objects: {store}".format(**self.facts["machine"], store=self.facts["store"])
+        return f"{self.runs[0].frames} frames, Reelmill end to end: rival seconds / Reelmill seconds\n{where}"
 
 
 def conclude(console: Console, measured: Measured, shape: Shape, results: Path) -> int:

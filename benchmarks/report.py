@@ -56,7 +56,7 @@ def tell(console: Console, runs: Sequence[Run], found: Sequence[Ratio]) -> None:
 
 def _contenders(runs: Sequence[Run]) -> Table:
     table = Table("case", "contender", title="Medians over the repetitions")
-    for column in ("seconds", "spread", "frames/s", "CPU s", "MB", "SSIM", "SSIM dB/MB"):
+    for column in ("seconds", "frames/s", "CPU s", "MB", "SSIM", "SSIM dB/MB"):
         table.add_column(column, justify="right")
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
@@ -69,8 +69,7 @@ def _contenders(runs: Sequence[Run]) -> Table:
 def _figures(group: Sequence[Run]) -> list[str]:
     seconds, last = [run.seconds for run in group], group[-1]
     return [
-        f"{median(seconds):.2f}",
-        f"{min(seconds):.2f} to {max(seconds):.2f}",
+        f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
         f"{last.frames / median(seconds):.1f}",
         f"{median(run.cpu_seconds for run in group):.2f}",
         f"{last.bytes / 1e6:.2f}",

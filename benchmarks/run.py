@@ -54,7 +54,7 @@ class Measurement:
                     run = Run(case.name, name, repetition, *told, **seen, stages=timing.stages)
                     self.told(f"{repetition}/{self.repetitions} {case.name:5} {name:9} {run.seconds:6.2f} s")
                     yield run
-                    output.unlink()
+                    output.unlink(missing_ok=True)
 
 
 def numbered(footage: Footage, folder: Path) -> Path:
