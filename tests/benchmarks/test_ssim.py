@@ -50,5 +50,5 @@ def test_agrees_with_the_ssim_filter(noise: float) -> None:
 def test_a_picture_is_identical_to_itself_and_to_no_other(seed: int, shift: float) -> None:
     plane = np.random.default_rng(seed).uniform(40, 200, (24, 32)).astype(np.float32)
     assert plane_ssim(plane, plane) == pytest.approx(1)
-    assert plane_ssim(plane, plane + np.float32(shift)) <= 1 + 1e-9
+    assert plane_ssim(plane, plane + np.float32(shift)) <= 1 + 1e-5
     assert plane_ssim(plane, plane[::-1]) < 0.9
