@@ -68,6 +68,7 @@ def started(settings: Settings, frames: Path) -> Iterator["Reelmill"]:
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=running.url, headers=headers, timeout=60, trust_env=False) as client:
                 yield Reelmill(client, dataset, (runner, connection), running)
+            runner.run(connection.close())
         finally:
             running.stop()  # nobody may write into the bucket any more
             database.stop()
