@@ -8,8 +8,10 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import StartupRefused
+from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.limits import RenderLimits
+from service.routers.catalog import CatalogSettings
 from service.routers.resources import HttpSettings
 from service.store.database import DatabaseSettings
 from service.store.object_settings import ObjectSettings
@@ -34,7 +36,9 @@ class ProcessSettings(BaseSettings):
         validation_alias="REELMILL_HOME",
         description="state of the embedded services; unset: a per-user data folder",
     )
-    ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent")
+    ollama_host: str | None = Field(
+        default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent; unset: none"
+    )
 
 
 class ClientSettings(BaseSettings):
@@ -59,8 +63,10 @@ class Settings:
     http: HttpSettings
     database: DatabaseSettings
     objects: ObjectSettings
+    catalog: CatalogSettings
     identity: IdentitySettings
     limits: RenderLimits
+    queries: GuardSettings
     worker: WorkerSettings
     logging: LoggingSettings
     client: ClientSettings
@@ -74,8 +80,10 @@ def load() -> Settings:
             HttpSettings(),
             DatabaseSettings(),
             ObjectSettings(),
+            CatalogSettings(),
             IdentitySettings(),
             RenderLimits(),
+            GuardSettings(),
             WorkerSettings(),
             LoggingSettings(),
             ClientSettings(),

@@ -26,7 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 
-SETTINGS = DBSettings(db_schema="queue", channel=Channel("reelmill_queue"))
+SETTINGS = DBSettings.model_construct(db_schema="queue", channel=Channel("reelmill_queue"))
+"""Constructed, so that no variable of the environment (PGQUEUER_PREFIX, or a bare FUNCTION) renames the tables."""
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.guard.settings import GuardSettings
 from service.identity.tokens import TokenVerifier
 from service.plan.limits import RenderLimits
 from service.store.database import Database
@@ -41,3 +42,4 @@ class Resources:
     ollama_host: str | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: RenderLimits = field(default_factory=RenderLimits)
+    queries: GuardSettings = field(default_factory=GuardSettings)

@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -202,4 +203,18 @@ workers = Table(
     Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _moment("started_at"),
     _moment("heartbeat_at"),
+)
+
+query_audit = Table(
+    "query_audit",
+    metadata,
+    _id(),
+    Column("subject", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("rule", Text),
+    Column("figures", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("row_count", BigInteger, nullable=False, server_default="0"),
+    Column("elapsed_ms", Double, nullable=False),
+    _moment("created_at"),
 )
