@@ -55,6 +55,13 @@ class NewDataset(BaseModel):
     )
 
 
+class DatasetChange(BaseModel):
+    """What may be changed about a dataset: where its frames lie may not, because renders were made of them."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
+    name: Name = Field(description="unique within the experiment")
+
+
 class SizeCount(BaseModel):
     """How many frames have this size, in pixels."""
 

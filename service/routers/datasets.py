@@ -8,9 +8,25 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
-from service.routers.catalog import CatalogDep, CatalogSettings, require_owner, seen_dataset, seen_experiment
-from service.routers.dataset_models import Dataset, DatasetAndScan, Frame, NewDataset, ScanJob, SizeRange
+from service.routers.catalog import (
+    CatalogDep,
+    CatalogSettings,
+    held_dataset,
+    require_owner,
+    seen_dataset,
+    seen_experiment,
+)
+from service.routers.dataset_models import (
+    Dataset,
+    DatasetAndScan,
+    DatasetChange,
+    Frame,
+    NewDataset,
+    ScanJob,
+    SizeRange,
+)
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
 from service.routers.uploads import router as uploads
 from service.store import datasets, frames
@@ -78,9 +94,12 @@ async def register_dataset(
         response.headers["Location"] = f"/api/datasets/{row['id']}"
         if body.prefix is None:
             response.status_code = 201
-            return DatasetAndScan(dataset=told(row), scan=None)
-        await become_service(connection)
-        return await _scanning(connection, row["id"])
+            made = DatasetAndScan(dataset=told(row), scan=None)
+        else:
+            await become_service(connection)
+            made = await _scanning(connection, row["id"])
+    response.headers["ETag"] = etag(made.dataset)
+    return made
 
 
 def allowed_bucket(body: NewDataset, experiment: UUID, at: tuple[str, CatalogSettings], who: Caller) -> str:
@@ -98,18 +117,58 @@ def allowed_bucket(body: NewDataset, experiment: UUID, at: tuple[str, CatalogSet
     return bucket
 
 
-@catalog.get("/datasets/{dataset_id}", summary="Look at a dataset", response_model=Dataset, dependencies=[READ])
-async def get_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> Dataset:
+@catalog.get(
+    "/datasets/{dataset_id}",
+    summary="Look at a dataset",
+    response_model=Dataset,
+    responses={200: {"headers": TAGGED}, 304: {"description": "The caller has it already"}},
+    dependencies=[READ],
+)
+async def get_dataset(
+    dataset_id: UUID, response: Response, who: CallerDep, database: DatabaseDep, if_none_match: IfNoneMatch = None
+) -> Dataset | Response:
     """What it is made of: count, sizes, formats, bytes, capture span, gaps, unreadable frames."""
     async with database.caller(who) as connection:
-        return told(await seen_dataset(connection, dataset_id))
+        seen = told(await seen_dataset(connection, dataset_id))
+    response.headers["ETag"] = etag(seen)
+    return unchanged(if_none_match, etag(seen)) or seen
 
 
-@catalog.delete("/datasets/{dataset_id}", status_code=204, summary="Delete a dataset", dependencies=[WRITE])
-async def delete_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
+@catalog.patch(
+    "/datasets/{dataset_id}",
+    summary="Rename a dataset",
+    response_model=Dataset,
+    responses={200: {"headers": TAGGED}, **described(409, 412)},
+    dependencies=[WRITE],
+)
+async def change_dataset(
+    dataset_id: UUID,
+    body: DatasetChange,
+    response: Response,
+    who: CallerDep,
+    database: DatabaseDep,
+    if_match: IfMatch = None,
+) -> Dataset:
+    """Only the owner of the experiment and admins may. With `If-Match`, only if it is as it was when it was read: a
+    scan changes it, too."""
+    async with database.caller(who) as connection:
+        require_match(if_match, etag(told(await held_dataset(connection, dataset_id, who))))
+        changed = told(await datasets.change(connection, dataset_id, body.model_dump()))
+    response.headers["ETag"] = etag(changed)
+    return changed
+
+
+@catalog.delete(
+    "/datasets/{dataset_id}",
+    status_code=204,
+    summary="Delete a dataset",
+    responses=described(412),
+    dependencies=[WRITE],
+)
+async def delete_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep, if_match: IfMatch = None) -> None:
     """With its frame rows and renders. Objects in the store stay: they are the user's."""
     async with database.caller(who) as connection:
-        require_owner(await seen_dataset(connection, dataset_id), who)
+        require_match(if_match, etag(told(await held_dataset(connection, dataset_id, who))))
         await datasets.delete(connection, dataset_id)
 
 

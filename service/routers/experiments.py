@@ -12,9 +12,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, Invalid
-from service.routers.catalog import require_owner, seen_experiment, storable
+from service.routers.catalog import held_experiment, seen_experiment, storable
 from service.routers.deps import CallerDep, DatabaseDep, require
 from service.routers.experiment_models import Experiment, ExperimentChange, ListQuery, NewExperiment
+from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
 from service.store import experiments
 from service.store.database import Caller
@@ -65,46 +66,74 @@ async def list_experiments(
     status_code=201,
     summary="Make an experiment",
     response_model=Experiment,
-    responses=described(409),
+    responses={201: {"headers": TAGGED}, **described(409)},
     dependencies=[WRITE],
 )
 async def make_experiment(body: NewExperiment, response: Response, who: CallerDep, database: DatabaseDep) -> Experiment:
     """The caller owns it. The `Location` header has its address."""
     async with database.caller(who) as connection:
         row = await experiments.create(connection, who.subject, body.model_dump())
+    made = told(row, who)
     response.headers["Location"] = f"/api/experiments/{row['id']}"
-    return told(row, who)
+    response.headers["ETag"] = etag(made)
+    return made
 
 
-@router.get("/{experiment_id}", summary="Look at an experiment", response_model=Experiment, dependencies=[READ])
-async def get_experiment(experiment_id: UUID, who: CallerDep, database: DatabaseDep) -> Experiment:
+@router.get(
+    "/{experiment_id}",
+    summary="Look at an experiment",
+    response_model=Experiment,
+    responses={200: {"headers": TAGGED}, 304: {"description": "The caller has it already"}},
+    dependencies=[READ],
+)
+async def get_experiment(
+    experiment_id: UUID, response: Response, who: CallerDep, database: DatabaseDep, if_none_match: IfNoneMatch = None
+) -> Experiment | Response:
     """404 for one that does not exist or that the caller may not see."""
     async with database.caller(who) as connection:
-        return told(await seen_experiment(connection, experiment_id), who)
+        seen = told(await seen_experiment(connection, experiment_id), who)
+    response.headers["ETag"] = etag(seen)
+    return unchanged(if_none_match, etag(seen)) or seen
 
 
 @router.patch(
     "/{experiment_id}",
     summary="Change an experiment",
     response_model=Experiment,
-    responses=described(409),
+    responses={200: {"headers": TAGGED}, **described(409, 412)},
     dependencies=[WRITE],
 )
 async def change_experiment(
-    experiment_id: UUID, body: ExperimentChange, who: CallerDep, database: DatabaseDep
+    experiment_id: UUID,
+    body: ExperimentChange,
+    response: Response,
+    who: CallerDep,
+    database: DatabaseDep,
+    if_match: IfMatch = None,
 ) -> Experiment:
-    """Only the fields that are sent are changed. Only the owner and admins may."""
+    """Only the fields that are sent are changed. Only the owner and admins may. With `If-Match`, only if nobody has
+    changed it since it was read."""
     async with database.caller(who) as connection:
-        require_owner(await seen_experiment(connection, experiment_id), who)
-        await experiments.change(connection, experiment_id, body.model_dump(exclude_unset=True))
-        return told(await seen_experiment(connection, experiment_id), who)
+        before = told(await held_experiment(connection, experiment_id, who), who)
+        require_match(if_match, etag(before))
+        changed = told(await experiments.change(connection, experiment_id, body.model_dump(exclude_unset=True)), who)
+    response.headers["ETag"] = etag(changed)
+    return changed
 
 
-@router.delete("/{experiment_id}", status_code=204, summary="Delete an experiment", dependencies=[WRITE])
-async def delete_experiment(experiment_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
+@router.delete(
+    "/{experiment_id}",
+    status_code=204,
+    summary="Delete an experiment",
+    responses=described(412),
+    dependencies=[WRITE],
+)
+async def delete_experiment(
+    experiment_id: UUID, who: CallerDep, database: DatabaseDep, if_match: IfMatch = None
+) -> None:
     """With its datasets, frame rows and renders. Objects in the store stay: they are the user's."""
     async with database.caller(who) as connection:
-        require_owner(await seen_experiment(connection, experiment_id), who)
+        require_match(if_match, etag(told(await held_experiment(connection, experiment_id, who), who)))
         await experiments.delete(connection, experiment_id)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select, text
+from sqlalchemy import RowMapping, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId, TaskId, new_uuid
@@ -45,6 +45,20 @@ async def get(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
     """The row, and the `owner` of its experiment."""
     query = select(datasets, experiments.c.owner).join(experiments).where(datasets.c.id == dataset)
     return (await connection.execute(query)).mappings().first()
+
+
+async def lock(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    """The row as it is now, until the end of the transaction; None when the caller may not change it."""
+    query = select(datasets).where(datasets.c.id == dataset).with_for_update()
+    return (await connection.execute(query)).mappings().first()
+
+
+async def change(connection: AsyncConnection, dataset: UUID, values: dict[str, Any]) -> RowMapping:
+    """The changed row of a dataset that is there. Raises Conflict for a taken name."""
+    query = update(datasets).where(datasets.c.id == dataset).values(**values, updated_at=func.clock_timestamp())
+    async with distinct_names("the experiment has a dataset of that name already"):
+        row: RowMapping = (await connection.execute(query.returning(datasets))).mappings().one()
+    return row
 
 
 async def of_experiment(connection: AsyncConnection, experiment: UUID) -> Sequence[RowMapping]:

@@ -58,11 +58,18 @@ async def get(connection: AsyncConnection, experiment: UUID) -> RowMapping | Non
     return (await connection.execute(select(experiments).where(experiments.c.id == experiment))).mappings().first()
 
 
-async def change(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping | None:
-    """The changed row; None when there is none that the caller may change. Raises Conflict for a taken name."""
-    query = update(experiments).where(experiments.c.id == experiment).values(**values, updated_at=func.now())
+async def lock(connection: AsyncConnection, experiment: UUID) -> RowMapping | None:
+    """The row as it is now, until the end of the transaction; None when the caller may not change it."""
+    query = select(experiments).where(experiments.c.id == experiment).with_for_update()
+    return (await connection.execute(query)).mappings().first()
+
+
+async def change(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping:
+    """The changed row of an experiment that is there. Raises Conflict for a taken name."""
+    query = update(experiments).where(experiments.c.id == experiment)
+    query = query.values(**values, updated_at=func.clock_timestamp())
     async with distinct_names("another experiment of this owner has that name"):
-        row: RowMapping | None = (await connection.execute(query.returning(experiments))).mappings().first()
+        row: RowMapping = (await connection.execute(query.returning(experiments))).mappings().one()
     return row
 
 
