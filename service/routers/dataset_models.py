@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from service.plan.render_plan import SourceKind
 from service.routers.catalog import Storable
+from service.routers.pages import PageQuery
 
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
 DATASET = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
@@ -31,6 +32,13 @@ def _safe_prefix(prefix: str) -> str:
 
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
+
+
+class DatasetQuery(PageQuery):
+    """Which datasets of an experiment, in which order, how many."""
+
+    sort: Literal["created_at", "-created_at", "name", "-name"] = Field("created_at", description="`-` is descending")
+    q: Annotated[str, StringConstraints(max_length=200), Storable] | None = Field(None, description="part of the name")
 
 
 class NewDataset(BaseModel):

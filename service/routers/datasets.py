@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,14 +20,17 @@ from service.routers.dataset_models import (
     Dataset,
     DatasetAndScan,
     DatasetChange,
+    DatasetQuery,
     Frame,
     NewDataset,
     ScanJob,
     SizeRange,
 )
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.pages import HEADERS, Pager
 from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
+from service.routers.signing import SignerDep
 from service.routers.uploads import router as uploads
 from service.store import datasets, frames
 from service.store.database import Caller
@@ -58,13 +61,28 @@ def _size_range(row: RowMapping) -> SizeRange | None:
     "/experiments/{experiment_id}/datasets",
     summary="List the datasets of an experiment",
     response_model=list[Dataset],
+    responses={200: {"headers": HEADERS}},
     dependencies=[READ],
 )
-async def list_datasets(experiment_id: UUID, who: CallerDep, database: DatabaseDep) -> list[Dataset]:
-    """All of them, oldest first."""
+async def list_datasets(
+    experiment_id: UUID,
+    request: Request,
+    response: Response,
+    query: Annotated[DatasetQuery, Query()],
+    who: CallerDep,
+    database: DatabaseDep,
+    signer: SignerDep,
+) -> list[Dataset]:
+    """Oldest first unless `sort` says otherwise; while there are more, the `Link` header has the next page's
+    address."""
+    pager = Pager(signer, f"datasets {experiment_id}", query.sort)
+    part = pager.slice(query)
     async with database.caller(who) as connection:
         await seen_experiment(connection, experiment_id)
-        return [told(row) for row in await datasets.of_experiment(connection, experiment_id)]
+        rows = await datasets.page(connection, experiment_id, query.q, part)
+        if query.count == "exact":
+            response.headers["X-Total-Count"] = str(await datasets.count(connection, experiment_id, query.q))
+    return [told(row) for row in pager.page(rows, query.limit, (request, response))]
 
 
 @catalog.post(
@@ -208,12 +226,12 @@ async def list_frames(
     """In order; the `Link` header has the next page's address. Pictures inside of source videos are not listed."""
     async with database.caller(who) as connection:
         await seen_dataset(connection, dataset_id)
-        rows = await frames.in_range(connection, dataset_id, start, limit, unreadable=unreadable)
-    if len(rows) == limit:
+        rows = await frames.in_range(connection, dataset_id, start, limit + 1, unreadable=unreadable)
+    if len(rows) > limit:
         flag = "&unreadable=true" if unreadable else ""
-        address = f"/api/datasets/{dataset_id}/frames?start={rows[-1]['index'] + 1}&limit={limit}{flag}"
+        address = f"/api/datasets/{dataset_id}/frames?start={rows[limit]['index']}&limit={limit}{flag}"
         response.headers["Link"] = f'<{address}>; rel="next"'
-    return [Frame(**{name: row[name] for name in Frame.model_fields}) for row in rows]
+    return [Frame(**{name: row[name] for name in Frame.model_fields}) for row in rows[:limit]]
 
 
 router.include_router(catalog)

@@ -1,25 +1,21 @@
 """Experiments: list, make, look, change, delete."""
 
-import base64
-import binascii
-import json
-from datetime import datetime
-from typing import Annotated, Any
-from urllib.parse import urlencode
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
-from service.errors import FieldProblem, Invalid
-from service.routers.catalog import held_experiment, seen_experiment, storable
+from service.routers.catalog import held_experiment, seen_experiment
 from service.routers.deps import CallerDep, DatabaseDep, require
 from service.routers.experiment_models import Experiment, ExperimentChange, ListQuery, NewExperiment
+from service.routers.pages import HEADERS, Pager
 from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
+from service.routers.signing import SignerDep
 from service.store import experiments
 from service.store.database import Caller
-from service.store.experiments import Page, Sort
+from service.store.experiments import Wanted
 
 router = APIRouter(prefix="/api/experiments", tags=["experiments"])
 READ = Depends(require("catalog:read"))
@@ -34,31 +30,34 @@ def told(row: RowMapping, who: Caller) -> Experiment:
     return Experiment(**facts)
 
 
-def wanted_page(query: ListQuery, who: Caller) -> Page:
-    after = None if query.cursor is None else decoded_cursor(query.cursor, query.sort)
-    owner = who.subject if query.mine else None
-    return Page(query.limit, query.sort, after, query.q, query.created_after, query.created_before, owner)
+def wanted(query: ListQuery, who: Caller) -> Wanted:
+    return Wanted(query.q, query.created_after, query.created_before, who.subject if query.mine else None)
 
 
-@router.get("", summary="List experiments", response_model=list[Experiment], dependencies=[READ])
+@router.get(
+    "",
+    summary="List experiments",
+    response_model=list[Experiment],
+    responses={200: {"headers": HEADERS}},
+    dependencies=[READ],
+)
 async def list_experiments(
     request: Request,
     response: Response,
     query: Annotated[ListQuery, Query()],
     who: CallerDep,
     database: DatabaseDep,
+    signer: SignerDep,
 ) -> list[Experiment]:
-    """Those the caller may see, newest first unless `sort` says otherwise. While there may be more, the `Link` header
+    """Those the caller may see, newest first unless `sort` says otherwise. While there are more, the `Link` header
     (RFC 8288) has the next page's address; pages do not shift when experiments are added meanwhile."""
-    wanted = wanted_page(query, who)
+    pager = Pager(signer, "experiments", query.sort)
+    part, filters = pager.slice(query), wanted(query, who)
     async with database.caller(who) as connection:
-        rows = await experiments.page(connection, wanted)
+        rows = await experiments.page(connection, filters, part)
         if query.count == "exact":
-            response.headers["X-Total-Count"] = str(await experiments.count(connection, wanted))
-    if len(rows) == wanted.limit:
-        again = dict(request.query_params) | {"cursor": encoded_cursor(rows[-1], wanted.sort)}
-        response.headers["Link"] = f'<{request.url.path}?{urlencode(again)}>; rel="next"'
-    return [told(row, who) for row in rows]
+            response.headers["X-Total-Count"] = str(await experiments.count(connection, filters))
+    return [told(row, who) for row in pager.page(rows, query.limit, (request, response))]
 
 
 @router.post(
@@ -135,30 +134,3 @@ async def delete_experiment(
     async with database.caller(who) as connection:
         require_match(if_match, etag(told(await held_experiment(connection, experiment_id, who), who)))
         await experiments.delete(connection, experiment_id)
-
-
-def encoded_cursor(row: RowMapping, sort: Sort) -> str:
-    """Where a page ended, opaque to callers."""
-    value = row[sort.removeprefix("-")]
-    place = [sort, value.isoformat() if isinstance(value, datetime) else value, str(row["id"])]
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
-
-
-def decoded_cursor(cursor: str, sort: Sort) -> tuple[datetime | str, UUID]:
-    """Raises Invalid for anything that `encoded_cursor` did not make for this order."""
-    try:
-        place: Any = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
-        order, value, last = place
-        if order != sort or not isinstance(value, str):
-            raise ValueError
-        return (storable(value) if sort.endswith("name") else _aware(value)), UUID(last)
-    except (ValueError, TypeError, AttributeError, RecursionError, binascii.Error) as error:
-        detail = "not a cursor of this list and order: take it from the Link header of the page before"
-        raise Invalid(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error
-
-
-def _aware(value: str) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError
-    return moment

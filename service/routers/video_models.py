@@ -5,11 +5,24 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
+from service.routers.pages import PageQuery
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class VideoQuery(PageQuery):
+    """Which renders, in which order, how many."""
+
+    sort: Literal["-created_at", "created_at"] = Field("-created_at", description="`-` is descending")
+    status: RenderStatus | None = Field(None, description="only those in this state")
+    experiment_id: UUID | None = Field(None, description="only those of this experiment")
+    dataset_id: UUID | None = Field(None, description="only those of this dataset")
+    mine: bool = Field(False, description="only those the caller asked for")
+    created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: AwareDatetime | None = Field(None, description="not included")
 
 
 class FrameRange(BaseModel):

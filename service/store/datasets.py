@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, insert, select, text, update
+from sqlalchemy import RowMapping, Select, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId, TaskId, new_uuid
 from service.jobs import queue
 from service.store.experiments import distinct_names
+from service.store.keyset import Slice
 from service.store.tables import datasets, experiments, tasks
 
 SCAN_UNDER_WAY = text("""
@@ -65,6 +66,22 @@ async def of_experiment(connection: AsyncConnection, experiment: UUID) -> Sequen
     """All of them, oldest first."""
     query = select(datasets).where(datasets.c.experiment_id == experiment)
     return (await connection.execute(query.order_by(datasets.c.created_at, datasets.c.id))).mappings().all()
+
+
+async def page(connection: AsyncConnection, experiment: UUID, q: str | None, part: Slice) -> list[RowMapping]:
+    """One keyset page of an experiment's datasets whose names hold `q`, in order."""
+    query = part.of(_named(select(datasets), experiment, q), datasets)
+    return list((await connection.execute(query)).mappings().all())
+
+
+async def count(connection: AsyncConnection, experiment: UUID, q: str | None) -> int:
+    """All of them that match, whatever the page."""
+    return int(await connection.scalar(_named(select(func.count()).select_from(datasets), experiment, q)) or 0)
+
+
+def _named(query: Select[Any], experiment: UUID, q: str | None) -> Select[Any]:
+    query = query.where(datasets.c.experiment_id == experiment)
+    return query.where(datasets.c.name.icontains(q, autoescape=True)) if q else query
 
 
 async def delete(connection: AsyncConnection, dataset: UUID) -> bool:

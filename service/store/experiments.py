@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Column, RowMapping, Select, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import RowMapping, Select, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, NotFound
 from service.ids import Subject, new_uuid
+from service.store.keyset import Slice
 from service.store.tables import experiments
 
 Sort = Literal["-created_at", "created_at", "name", "-name"]
@@ -20,12 +21,9 @@ UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION = "23505", "23503"
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Which experiments to list: at most `limit`, past the one whose (sort value, id) is `after`."""
+class Wanted:
+    """Which experiments to list; None leaves a filter out."""
 
-    limit: int
-    sort: Sort = "-created_at"
-    after: tuple[datetime | str, UUID] | None = None
     q: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -79,18 +77,13 @@ async def delete(connection: AsyncConnection, experiment: UUID) -> bool:
     return (await connection.execute(query)).first() is not None
 
 
-async def page(connection: AsyncConnection, wanted: Page) -> list[RowMapping]:
+async def page(connection: AsyncConnection, wanted: Wanted, part: Slice) -> list[RowMapping]:
     """One keyset page, in order."""
-    column, descending = _sort_column(wanted.sort)
-    query = _filtered(select(experiments), wanted)
-    if wanted.after is not None:
-        here, there = tuple_(column, experiments.c.id), tuple_(*wanted.after)
-        query = query.where(here < there if descending else here > there)
-    order = (column.desc(), experiments.c.id.desc()) if descending else (column, experiments.c.id)
-    return list((await connection.execute(query.order_by(*order).limit(wanted.limit))).mappings().all())
+    query = part.of(_filtered(select(experiments), wanted), experiments)
+    return list((await connection.execute(query)).mappings().all())
 
 
-async def count(connection: AsyncConnection, wanted: Page) -> int:
+async def count(connection: AsyncConnection, wanted: Wanted) -> int:
     """All that match, whatever the page."""
     return int(await connection.scalar(_filtered(select(func.count()).select_from(experiments), wanted)) or 0)
 
@@ -100,11 +93,7 @@ async def become_service(connection: AsyncConnection) -> None:
     await connection.execute(text("SET LOCAL ROLE NONE"))
 
 
-def _sort_column(sort: Sort) -> tuple[Column[Any], bool]:
-    return experiments.c[sort.removeprefix("-")], sort.startswith("-")
-
-
-def _filtered(query: Select[Any], wanted: Page) -> Select[Any]:
+def _filtered(query: Select[Any], wanted: Wanted) -> Select[Any]:
     if wanted.q:
         matches = (
             column.icontains(wanted.q, autoescape=True) for column in (experiments.c.name, experiments.c.description)

@@ -136,16 +136,6 @@ async def statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence
     return (await connection.execute(STATUS, {"ids": list(ids)})).mappings().all()
 
 
-async def visible_ids(connection: AsyncConnection, limit: int, before: UUID | None, status: str | None) -> list[UUID]:
-    """Newest first, under the caller's row-level security; ids are UUIDv7, so they are their own cursor."""
-    query = select(renders.c.id).order_by(renders.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(renders.c.id < before)
-    if status is not None:
-        query = query.where(renders.c.status == status)
-    return [row.id for row in await connection.execute(query)]
-
-
 async def get(connection: AsyncConnection, render: UUID) -> RowMapping | None:
     return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
 

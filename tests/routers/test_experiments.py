@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -170,10 +169,6 @@ async def test_filters_and_count(alice: httpx.AsyncClient) -> None:
     assert before.json() == []
 
 
-def _cursor(*place: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -187,24 +182,14 @@ def _cursor(*place: Any) -> str:
         ("colour", "red"),
         ("cursor", "nonsense"),
         ("cursor", "é"),
-        ("cursor", _cursor("-created_at", "2026-01-01T00:00:00+00:00")),
-        ("cursor", _cursor("-created_at", "2026-01-01T00:00:00", str(uuid4()))),
-        ("cursor", _cursor("-created_at", 7, str(uuid4()))),
-        ("cursor", _cursor("name", "x", str(uuid4()))),
-        ("cursor", _cursor("-created_at", "2026-01-01T00:00:00+00:00", {"a": 1})),
         ("cursor", base64.urlsafe_b64encode(b"[" * 1400).decode()),
+        ("cursor", "x" * 4001),
     ],
 )
 async def test_impossible_lists(alice: httpx.AsyncClient, name: str, value: str) -> None:
     response = await alice.get(PATH, params={name: value})
     assert response.status_code == 422, response.text
     assert [error["parameter"] for error in response.json()["errors"]] == [name]
-
-
-async def test_a_cursor_of_names_may_hold_anything_but_nul(alice: httpx.AsyncClient) -> None:
-    for text, status in (("a'); --", 200), ("a\0", 422), ("\ud800", 422)):
-        cursor = _cursor("name", text, str(uuid4()))
-        assert (await alice.get(PATH, params={"cursor": cursor, "sort": "name"})).status_code == status
 
 
 async def test_ids_that_cannot_be(alice: httpx.AsyncClient) -> None:
