@@ -26,13 +26,15 @@ from service.routers.dataset_models import (
     ScanJob,
     SizeRange,
 )
+from service.routers.deletion import Deleted, Force
+from service.routers.deletion import told as what_went
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.pages import HEADERS, Pager
 from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
 from service.routers.signing import SignerDep
 from service.routers.uploads import router as uploads
-from service.store import datasets, frames
+from service.store import datasets, deletion, frames
 from service.store.database import Caller
 from service.store.experiments import become_service
 
@@ -178,16 +180,27 @@ async def change_dataset(
 
 @catalog.delete(
     "/datasets/{dataset_id}",
-    status_code=204,
     summary="Delete a dataset",
-    responses=described(412),
+    response_model=Deleted,
+    responses=described(409, 412),
     dependencies=[WRITE],
 )
-async def delete_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep, if_match: IfMatch = None) -> None:
-    """With its frame rows and renders. Objects in the store stay: they are the user's."""
+async def delete_dataset(
+    dataset_id: UUID,
+    who: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    if_match: IfMatch = None,
+    force: Force = False,
+) -> Deleted:
+    """With its frame rows and renders, whoever asked for those; the answer counts them. Source frames and videos stay
+    in the object store. Refused with 409 while renders are under way, unless `force`."""
     async with database.caller(who) as connection:
         require_match(if_match, etag(told(await held_dataset(connection, dataset_id, who))))
-        await datasets.delete(connection, dataset_id)
+        await become_service(connection)
+        doomed = await deletion.hold(connection, "dataset", dataset_id, objects.bucket)
+        await deletion.carry_out(connection, doomed, force=force)
+    return what_went(doomed)
 
 
 @catalog.post(

@@ -7,15 +7,17 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
 from service.routers.catalog import held_experiment, seen_experiment
-from service.routers.deps import CallerDep, DatabaseDep, require
+from service.routers.deletion import Deleted, Force
+from service.routers.deletion import told as what_went
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.experiment_models import Experiment, ExperimentChange, ListQuery, NewExperiment
 from service.routers.pages import HEADERS, Pager
 from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
 from service.routers.signing import SignerDep
-from service.store import experiments
+from service.store import deletion, experiments
 from service.store.database import Caller
-from service.store.experiments import Wanted
+from service.store.experiments import Wanted, become_service
 
 router = APIRouter(prefix="/api/experiments", tags=["experiments"])
 READ = Depends(require("catalog:read"))
@@ -122,15 +124,24 @@ async def change_experiment(
 
 @router.delete(
     "/{experiment_id}",
-    status_code=204,
     summary="Delete an experiment",
-    responses=described(412),
+    response_model=Deleted,
+    responses=described(409, 412),
     dependencies=[WRITE],
 )
 async def delete_experiment(
-    experiment_id: UUID, who: CallerDep, database: DatabaseDep, if_match: IfMatch = None
-) -> None:
-    """With its datasets, frame rows and renders. Objects in the store stay: they are the user's."""
+    experiment_id: UUID,
+    who: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    if_match: IfMatch = None,
+    force: Force = False,
+) -> Deleted:
+    """With its datasets, frame rows and renders, whoever asked for those; the answer counts them. Source frames and
+    videos stay in the object store. Refused with 409 while renders are under way, unless `force`."""
     async with database.caller(who) as connection:
         require_match(if_match, etag(told(await held_experiment(connection, experiment_id, who), who)))
-        await experiments.delete(connection, experiment_id)
+        await become_service(connection)
+        doomed = await deletion.hold(connection, "experiment", experiment_id, objects.bucket)
+        await deletion.carry_out(connection, doomed, force=force)
+    return what_went(doomed)

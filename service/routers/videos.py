@@ -8,11 +8,14 @@ from sqlalchemy import RowMapping
 
 from service.clock import now
 from service.errors import Conflict, NotFound
-from service.routers.deps import CallerDep, DatabaseDep, require
+from service.routers.deletion import Deleted, Force
+from service.routers.deletion import told as what_went
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.pages import HEADERS, Pager
+from service.routers.problems import described
 from service.routers.signing import SignerDep
 from service.routers.video_models import VideoQuery, VideoStatus
-from service.store import render_list, renders
+from service.store import deletion, render_list, renders
 from service.store.database import Caller, Database
 from service.store.render_list import Wanted
 
@@ -98,14 +101,23 @@ async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vi
     return await current(database, job_id)
 
 
-@router.delete("/{job_id}", status_code=204, summary="Delete a render", dependencies=[RENDER])
-async def delete_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
-    """Removes the render and its video; the source frames and cached segments stay."""
-    row = await _owned(database, who, job_id)
-    if row["status"] in ("queued", "running"):
-        raise Conflict("the render is under way: cancel it first")
+@router.delete(
+    "/{job_id}",
+    summary="Delete a render",
+    response_model=Deleted,
+    responses=described(409),
+    dependencies=[RENDER],
+)
+async def delete_video(
+    job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep, force: Force = False
+) -> Deleted:
+    """Removes the render, its video, poster and receipt; source frames and cached segments stay. Refused with 409 while
+    it is under way, unless `force`."""
+    await _owned(database, who, job_id)
     async with database.service() as connection:
-        await renders.delete(connection, job_id)
+        doomed = await deletion.hold(connection, "render", job_id, objects.bucket)
+        await deletion.carry_out(connection, doomed, force=force)
+    return what_went(doomed)
 
 
 async def current(database: Database, job: UUID) -> VideoStatus:

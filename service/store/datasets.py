@@ -84,12 +84,6 @@ def _named(query: Select[Any], experiment: UUID, q: str | None) -> Select[Any]:
     return query.where(datasets.c.name.icontains(q, autoescape=True)) if q else query
 
 
-async def delete(connection: AsyncConnection, dataset: UUID) -> bool:
-    """With its frames and renders; False when there is none that the caller may delete."""
-    query = datasets.delete().where(datasets.c.id == dataset).returning(datasets.c.id)
-    return (await connection.execute(query)).first() is not None
-
-
 async def queue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping:
     """The scan under way, or a new one, queued in this transaction. Only the service may: see `become_service`."""
     await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update(key_share=True))

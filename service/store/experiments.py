@@ -71,12 +71,6 @@ async def change(connection: AsyncConnection, experiment: UUID, values: dict[str
     return row
 
 
-async def delete(connection: AsyncConnection, experiment: UUID) -> bool:
-    """With its datasets, frames and renders; False when there is none that the caller may delete."""
-    query = experiments.delete().where(experiments.c.id == experiment).returning(experiments.c.id)
-    return (await connection.execute(query)).first() is not None
-
-
 async def page(connection: AsyncConnection, wanted: Wanted, part: Slice) -> list[RowMapping]:
     """One keyset page, in order."""
     query = part.of(_filtered(select(experiments), wanted), experiments)

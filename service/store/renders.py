@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.store.experiments import distinct_names
 from service.store.tables import datasets, idempotency_keys, renders, segments
 
 STATUS = text("""
@@ -51,13 +52,15 @@ REVIVE_TASKS = text("""
 
 
 async def find_same(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
-    """The newest render of the same pictures with the same options that is done or under way."""
+    """The newest render of the same pictures with the same options that is done or under way; it is not deleted before
+    the transaction ends."""
     query = select(renders.c.id).where(
         renders.c.render_key == key,
         renders.c.dataset_id == dataset,
         renders.c.status.in_(("succeeded", "queued", "running")),
     )
-    found = await connection.scalar(query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1))
+    query = query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1)
+    found = await connection.scalar(query.with_for_update(read=True, key_share=True))
     return RenderId(found) if found else None
 
 
@@ -72,7 +75,9 @@ async def unfinished(connection: AsyncConnection, owner: Subject) -> int:
 
 
 async def insert_render(connection: AsyncConnection, row: dict[str, Any]) -> None:
-    await connection.execute(insert(renders).values(**row))
+    """Raises NotFound when the experiment or the dataset was deleted meanwhile."""
+    async with distinct_names("there is such a render already"):
+        await connection.execute(insert(renders).values(**row))
 
 
 async def insert_segments(connection: AsyncConnection, render: RenderId, plans: Sequence[SegmentPlan]) -> None:
@@ -164,10 +169,6 @@ async def revive(connection: AsyncConnection, render: UUID, priority: int) -> bo
         again = sorted((row for row in tasks if row.kind == kind), key=lambda row: row.number or 0)
         await queue.enqueue(connection, kind, [TaskId(row.id) for row in again], priority)
     return True
-
-
-async def delete(connection: AsyncConnection, render: UUID) -> None:
-    await connection.execute(renders.delete().where(renders.c.id == render))
 
 
 async def fail(connection: AsyncConnection, render: UUID, error: dict[str, Any]) -> None:

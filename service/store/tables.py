@@ -213,7 +213,7 @@ removals = Table(
     "removals",
     metadata,
     Column("bucket", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
+    Column("prefix", Text, primary_key=True),
     _moment("due_at"),
 )
 

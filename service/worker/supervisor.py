@@ -14,8 +14,9 @@ from service import __version__
 from service.ids import TaskId, new_uuid
 from service.jobs import reconcile
 from service.jobs.queue import QueueRunner, Retry
-from service.store import worker_rows
+from service.store import removals, worker_rows
 from service.store.database import Database
+from service.store.object_settings import open_store
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
@@ -23,6 +24,7 @@ from service.worker.slot_process import SlotDied, SlotProcess
 
 log = structlog.get_logger("worker")
 RECONCILE_S = 10.0
+SWEEP_S = 2.0
 PRESENCE_S = 3.0
 RESTART_S = 1.0
 
@@ -43,6 +45,7 @@ class Supervisor:
         """Work until `stop`; survives a database that goes away and comes back."""
         await self._start_slots()
         side = [asyncio.create_task(self._presence()), asyncio.create_task(self._reconcile())]
+        side.append(asyncio.create_task(self._sweep()))
         try:
             while not self._stopping.is_set():
                 await self._take_tasks()
@@ -120,6 +123,19 @@ class Supervisor:
     async def _leave(self) -> None:
         async with asyncio.timeout(2), self._database.service() as connection:
             await worker_rows.leave(connection, self.id)
+
+    async def _sweep(self) -> None:
+        """Remove the files of what was deleted; a store that is away is asked again."""
+        objects = open_store(self._config.objects, self._config.home)
+        try:
+            while True:
+                await asyncio.sleep(SWEEP_S)
+                try:
+                    await removals.sweep(self._database, objects)
+                except Exception as error:
+                    log.warning("removal failed", reason=f"{type(error).__name__}: {error}")
+        finally:
+            await objects.close()
 
     async def _reconcile(self) -> None:
         while True:

@@ -11,8 +11,8 @@ down_revision = "0001"
 STATEMENTS = (
     "CREATE TABLE signing_keys (name text PRIMARY KEY, key bytea NOT NULL)",
     """CREATE TABLE removals (
-        bucket text NOT NULL, key text NOT NULL, due_at timestamptz NOT NULL DEFAULT now(),
-        PRIMARY KEY (bucket, key))""",
+        bucket text NOT NULL, prefix text NOT NULL CHECK (prefix ~ '^(renders|previews)/[0-9a-f-]{36}/$'),
+        due_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (bucket, prefix))""",
     "CREATE INDEX removals_due ON removals (due_at)",
     "ALTER TABLE tasks DROP CONSTRAINT tasks_kind_check",
     """ALTER TABLE tasks ADD CONSTRAINT tasks_kind_check
