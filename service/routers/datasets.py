@@ -32,6 +32,7 @@ from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.pages import HEADERS, Pager
 from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
+from service.routers.signed_uploads import router as signed_uploads
 from service.routers.signing import SignerDep
 from service.routers.uploads import router as uploads
 from service.store import datasets, deletion, frames
@@ -249,3 +250,4 @@ async def list_frames(
 
 router.include_router(catalog)
 router.include_router(uploads)
+router.include_router(signed_uploads)

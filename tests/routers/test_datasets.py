@@ -211,6 +211,6 @@ async def test_the_documents_describe_it(alice: httpx.AsyncClient) -> None:
     assert all(
         operation["summary"] and operation["security"]
         for path, operations in paths.items()
-        if "datasets" in path or "experiments" in path
+        if ("datasets" in path or "experiments" in path) and "/uploads/" not in path
         for operation in operations.values()
     )

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -17,6 +18,7 @@ from service.plan.render_plan import ObjectRef
 from service.routers.catalog import CatalogSettings, catalog_settings
 from service.routers.resources import HttpSettings, Resources
 from service.store.database import Database
+from service.store.objects import ObjectStore
 from service.store.objects_files import FileObjectStore
 from tests.support.databases import fresh_database
 
@@ -28,7 +30,7 @@ SCOPES = ("catalog:read", "catalog:write")
 class CatalogueApi:
     app: FastAPI
     database: Database
-    objects: FileObjectStore
+    objects: Any
 
     def client(self, subject: str, *scopes: str) -> httpx.AsyncClient:
         """`subject` with these scopes (default: the catalogue's two)."""
@@ -42,9 +44,11 @@ class CatalogueApi:
 
 
 @asynccontextmanager
-async def catalogue_api(server: str, home: Path, **settings: object) -> AsyncIterator[CatalogueApi]:
-    """`settings` are CatalogSettings'."""
-    objects = FileObjectStore(home / "objects", "reelmill")
+async def catalogue_api(
+    server: str, home: Path, store: ObjectStore | None = None, **settings: object
+) -> AsyncIterator[CatalogueApi]:
+    """`settings` are CatalogSettings'; `store` is a folder in `home` by default."""
+    objects = store or FileObjectStore(home / "objects", "reelmill")
     await objects.check()
     async with fresh_database(server) as database:
         verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
