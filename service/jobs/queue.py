@@ -28,6 +28,8 @@ from service.ids import TaskId
 
 SETTINGS = DBSettings(db_schema="queue", channel=Channel("reelmill_queue"))
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
+INTERACTIVE = 10
+"""The priority of what a person waits for, above that of every render (0 to 9)."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 
 

@@ -29,6 +29,7 @@ from service.routers.dataset_models import (
 from service.routers.deletion import Deleted, Force
 from service.routers.deletion import told as what_went
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.frame_images import router as frame_images
 from service.routers.pages import HEADERS, Pager
 from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
@@ -251,3 +252,4 @@ async def list_frames(
 router.include_router(catalog)
 router.include_router(uploads)
 router.include_router(signed_uploads)
+router.include_router(frame_images)

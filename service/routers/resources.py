@@ -28,6 +28,13 @@ class HttpSettings(BaseSettings):
         validation_alias="REELMILL_HEALTH_TIMEOUT",
         description="seconds each health check may take",
     )
+    preview_wait_s: float = Field(
+        default=5,
+        ge=0,
+        le=60,
+        validation_alias="REELMILL_PREVIEW_WAIT",
+        description="seconds a request waits for a preview that a worker makes",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class Supervisor:
 
     async def _take_tasks(self) -> None:
         ahead = min(self._settings.slots, 4)
-        handlers = dict.fromkeys(("segment", "assemble", "scan"), self._handle)
+        handlers = dict.fromkeys(("segment", "assemble", "scan", "preview"), self._handle)
         self._runner = QueueRunner(self._database.url, handlers, self._settings.slots + ahead)
         try:
             await self._runner.run()
