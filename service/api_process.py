@@ -44,6 +44,7 @@ def resources(settings: Settings, state: SharedState) -> Resources:
         ollama_host=settings.process.ollama_host,
         http=settings.http,
         limits=settings.limits,
+        webhooks=settings.webhooks,
     )
 
 

@@ -22,6 +22,7 @@ from pgqueuer.domain.settings import DBSettings
 from pgqueuer.domain.types import Channel
 from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
@@ -72,6 +73,12 @@ async def enqueue(connection: AsyncConnection, kind: str, tasks: Sequence[TaskId
         queries = _queries(await _driver_connection(connection))
         payloads: list[bytes | None] = [task.bytes for task in tasks]
         await queries.enqueue([kind] * len(tasks), payloads, [priority] * len(tasks))
+
+
+async def reprioritise(connection: AsyncConnection, tasks: Sequence[TaskId], priority: int) -> None:
+    """Those of the tasks that still wait go to another place in the queue."""
+    query = text("UPDATE queue.pgqueuer SET priority = :priority WHERE status = 'queued' AND payload = ANY(:payloads)")
+    await connection.execute(query, {"priority": priority, "payloads": [task.bytes for task in tasks]})
 
 
 class QueueRunner:

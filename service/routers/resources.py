@@ -9,6 +9,7 @@ from service.identity.tokens import TokenVerifier
 from service.plan.limits import RenderLimits
 from service.store.database import Database
 from service.store.objects import ObjectStore
+from service.webhooks.settings import WebhookSettings
 
 
 class HttpSettings(BaseSettings):
@@ -48,3 +49,4 @@ class Resources:
     ollama_host: str | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: RenderLimits = field(default_factory=RenderLimits)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)

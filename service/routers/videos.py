@@ -14,7 +14,7 @@ from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.pages import HEADERS, Pager
 from service.routers.problems import described
 from service.routers.signing import SignerDep
-from service.routers.video_models import VideoQuery, VideoStatus
+from service.routers.video_models import RenderChange, VideoQuery, VideoStatus
 from service.store import deletion, render_list, renders
 from service.store.database import Caller, Database
 from service.store.render_list import Wanted
@@ -78,6 +78,22 @@ def _filters(query: VideoQuery, who: Caller) -> Wanted:
 async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Phase, frames, rate, time left, attempts, and the reason when it failed."""
     await visible(database, who, job_id)
+    return await current(database, job_id)
+
+
+@router.patch(
+    "/{job_id}",
+    summary="Change a render's priority",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
+async def change_video(job_id: UUID, body: RenderChange, who: CallerDep, database: DatabaseDep) -> VideoStatus:
+    """Only while it is queued; 409 once it has begun."""
+    await _owned(database, who, job_id)
+    async with database.service() as connection:
+        if not await renders.reprioritise(connection, job_id, body.priority):
+            raise Conflict("the render is not waiting any more: its priority cannot be changed")
     return await current(database, job_id)
 
 

@@ -84,6 +84,7 @@ async def _segment_done(connection: AsyncConnection, lease: Lease, done: Segment
 
 
 async def _assembly_done(connection: AsyncConnection, lease: Lease, done: AssemblyDone) -> None:
+    assert lease.render_id is not None
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     await renders.succeed(
         connection,

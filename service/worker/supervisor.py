@@ -17,10 +17,12 @@ from service.jobs.queue import QueueRunner, Retry
 from service.store import removals, worker_rows
 from service.store.database import Database
 from service.store.object_settings import open_store
+from service.webhooks.settings import WebhookSettings
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
 from service.worker.slot_process import SlotDied, SlotProcess
+from service.worker.webhook_errands import WebhookErrands
 
 log = structlog.get_logger("worker")
 RECONCILE_S = 10.0
@@ -32,10 +34,17 @@ RESTART_S = 1.0
 class Supervisor:
     """N slots, one queue connection, and a presence row that says both are alive."""
 
-    def __init__(self, database: Database, config: SlotConfig, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        config: SlotConfig,
+        settings: WorkerSettings,
+        webhooks: WebhookSettings | None = None,
+    ) -> None:
         self._database, self._config, self._settings = database, config, settings
         self.id: UUID = new_uuid()
         self.name = f"{platform.node()}:{os.getpid()}"
+        self._errands = WebhookErrands(database, webhooks or WebhookSettings(), self.name)
         self._slots = [SlotProcess(config, number) for number in range(settings.slots)]
         self._free: asyncio.Queue[SlotProcess] = asyncio.Queue()
         self._stopping = asyncio.Event()
@@ -44,15 +53,15 @@ class Supervisor:
     async def run(self) -> None:
         """Work until `stop`; survives a database that goes away and comes back."""
         await self._start_slots()
-        side = [asyncio.create_task(self._presence()), asyncio.create_task(self._reconcile())]
-        side.append(asyncio.create_task(self._sweep()))
+        beside = (self._presence(), self._reconcile(), self._sweep(), self._errands.run())
+        side = [asyncio.create_task(work) for work in beside]
         try:
             while not self._stopping.is_set():
                 await self._take_tasks()
         finally:
             for task in side:
                 task.cancel()
-            await asyncio.gather(*(slot.stop() for slot in self._slots), return_exceptions=True)
+            await asyncio.gather(*side, *(slot.stop() for slot in self._slots), return_exceptions=True)
             with suppress(Exception):
                 await self._leave()
 

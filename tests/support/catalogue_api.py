@@ -20,6 +20,7 @@ from service.routers.resources import HttpSettings, Resources
 from service.store.database import Database
 from service.store.objects import ObjectStore
 from service.store.objects_files import FileObjectStore
+from service.webhooks.settings import WebhookSettings
 from tests.support.databases import fresh_database
 
 SECRET = SecretStr("a secret of at least thirty-two bytes")
@@ -45,7 +46,11 @@ class CatalogueApi:
 
 @asynccontextmanager
 async def catalogue_api(
-    server: str, home: Path, store: ObjectStore | None = None, **settings: object
+    server: str,
+    home: Path,
+    store: ObjectStore | None = None,
+    webhooks: WebhookSettings | None = None,
+    **settings: object,
 ) -> AsyncIterator[CatalogueApi]:
     """`settings` are CatalogSettings'; `store` is a folder in `home` by default."""
     objects = store or FileObjectStore(home / "objects", "reelmill")
@@ -53,6 +58,10 @@ async def catalogue_api(
     async with fresh_database(server) as database:
         verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
         http = HttpSettings.model_construct(max_body_bytes=16 * 1024 * 1024)
-        app = create_app(Resources(database, objects, verifier, "0.0.0", http=http))
+        app = create_app(
+            Resources(
+                database, objects, verifier, "0.0.0", http=http, webhooks=webhooks or WebhookSettings.model_construct()
+            )
+        )
         app.dependency_overrides[catalog_settings] = lambda: CatalogSettings.model_construct(**settings)
         yield CatalogueApi(app, database, objects)
