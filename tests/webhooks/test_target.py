@@ -30,7 +30,7 @@ def test_weak_secrets_are_refused(secret: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("REELMILL_WEBHOOK_SECRET", secret)
     with pytest.raises(StartupRefused, match="REELMILL_WEBHOOK_SECRET") as refused:
         config.load()
-    assert secret not in str(refused.value).replace("whsec_ base64", "") or secret == "short"
+    assert len(secret) < 8 or secret not in str(refused.value)
     for good in (SECRET.get_secret_value(), "x" * 24):
         monkeypatch.setenv("REELMILL_WEBHOOK_SECRET", good)
         assert config.load().webhooks.secret == SecretStr(good)
