@@ -15,6 +15,7 @@ from service.routers import (
     health,
     metrics,
     problems,
+    uploads,
     video_events,
     video_files,
     videos,
@@ -81,7 +82,7 @@ def _middleware(resources: Resources) -> list[Middleware]:
         Middleware(AccessLog),
         Middleware(problems.ProblemBoundary),
         Middleware(Authentication, verifier=resources.verifier, public=_public(resources.http)),
-        Middleware(BodyLimit, limit=resources.http.max_body_bytes),
+        Middleware(BodyLimit, limit=resources.http.max_body_bytes, streamed=uploads.PATHS),
     ]
 
 

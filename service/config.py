@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.errors import StartupRefused
 from service.identity.settings import IdentitySettings
 from service.plan.limits import RenderLimits
+from service.routers.catalog import CatalogSettings
 from service.routers.resources import HttpSettings
 from service.store.database import DatabaseSettings
 from service.store.object_settings import ObjectSettings
@@ -35,7 +36,9 @@ class ProcessSettings(BaseSettings):
         validation_alias="REELMILL_HOME",
         description="state of the embedded services; unset: a per-user data folder",
     )
-    ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent")
+    ollama_host: str | None = Field(
+        default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent; unset: none"
+    )
 
 
 class ClientSettings(BaseSettings):
@@ -60,6 +63,7 @@ class Settings:
     http: HttpSettings
     database: DatabaseSettings
     objects: ObjectSettings
+    catalog: CatalogSettings
     identity: IdentitySettings
     limits: RenderLimits
     worker: WorkerSettings
@@ -76,6 +80,7 @@ def load() -> Settings:
             HttpSettings(),
             DatabaseSettings(),
             ObjectSettings(),
+            CatalogSettings(),
             IdentitySettings(),
             RenderLimits(),
             WorkerSettings(),

@@ -27,7 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 
-SETTINGS = DBSettings(db_schema="queue", channel=Channel("reelmill_queue"))
+SETTINGS = DBSettings.model_construct(db_schema="queue", channel=Channel("reelmill_queue"))
+"""Constructed, so that no variable of the environment (PGQUEUER_PREFIX, or a bare FUNCTION) renames the tables."""
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
 INTERACTIVE = 10
 """The priority of what a person waits for, above that of every render (0 to 9)."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import mimetypes
+import re
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from service.store.datasets import upload_area
 from service.store.objects import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
+PATHS = re.compile(r"/api/datasets/[^/]+/objects/.+")
+"""Whose bodies this module bounds by itself."""
 IN_MEMORY = 2 * 1024 * 1024
 """Longer bodies go through a temporary file."""
 

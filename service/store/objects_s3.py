@@ -5,22 +5,21 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from service.plan.render_plan import ObjectRef
+from service.store import multipart
+from service.store.multipart import MULTIPART, FilePart
 from service.store.object_settings import ObjectSettings
-from service.store.objects import ObjectInfo, ObjectMissing, ObjectStoreError
+from service.store.objects import ObjectInfo, ObjectMissing
 from service.store.s3_errors import BEYOND, OWN_ALREADY, BrokenOff, code_of, explained
 from service.store.signed_reads import CONNECT_S, TRIES, UrlSigner, keys_of, pause_s, range_header
 
 CHUNK = 1024 * 1024
-MULTIPART = 16 * 1024 * 1024
-MOST_PARTS = 10_000
-PARTS_AT_ONCE = 4
 LONGEST_SIGNED_S = 7 * 24 * 3600
 
 
@@ -81,31 +80,23 @@ class S3ObjectStore:
                 await client.head_bucket(Bucket=self.bucket)
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
+        return await self._put(ref, data, content_type)
+
+    async def _put(self, ref: ObjectRef, body: bytes | FilePart, content_type: str) -> ObjectInfo:
         client = await self._client()
         with explained(ref.key):
-            await client.put_object(Bucket=ref.bucket, Key=ref.key, Body=data, ContentType=content_type)
+            await client.put_object(Bucket=ref.bucket, Key=ref.key, Body=body, ContentType=content_type)
         return await self.head(ref)
 
     async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
         with await asyncio.to_thread(path.open, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= MULTIPART:
-                return await self.put(ref, await asyncio.to_thread(file.read), content_type)
-            await self._put_parts(ref, file, size, content_type)
+                return await self._put(ref, FilePart(file.fileno(), 0, size), content_type)
+            client, target = await self._client(), {"Bucket": ref.bucket, "Key": ref.key}
+            with explained(ref.key):
+                await multipart.send(client, target, content_type, file, size)
         return await self.head(ref)
-
-    async def _put_parts(self, ref: ObjectRef, file: BinaryIO, size: int, content_type: str) -> None:
-        """aioboto3's own upload queues up to 100 parts in memory, and leaves them on the server when cancelled."""
-        client, target = await self._client(), {"Bucket": ref.bucket, "Key": ref.key}
-        with explained(ref.key):
-            begun = await client.create_multipart_upload(**target, ContentType=content_type)
-            target["UploadId"] = begun["UploadId"]
-            try:
-                parts = await _send_parts(client, target, file, size)
-                await client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
-            except BaseException:
-                await asyncio.shield(_abort(client, target))
-                raise
 
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
         for attempt in range(TRIES - 1):
@@ -164,29 +155,3 @@ class S3ObjectStore:
     async def close(self) -> None:
         self._opened = None
         await self._stack.aclose()
-
-
-async def _send_parts(client: Any, target: dict[str, str], file: BinaryIO, size: int) -> list[dict[str, Any]]:
-    length, gate = max(MULTIPART, -(-size // MOST_PARTS)), asyncio.Semaphore(PARTS_AT_ONCE)
-
-    async def send(number: int, start: int) -> dict[str, Any]:
-        async with gate:
-            data = await asyncio.to_thread(os.pread, file.fileno(), length, start)
-            if len(data) != min(length, size - start):
-                raise ObjectStoreError("the file changed while it was sent")
-            answer = await client.upload_part(**target, PartNumber=number, Body=data)
-            return {"PartNumber": number, "ETag": answer["ETag"]}
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(send(n, start)) for n, start in enumerate(range(0, size, length), 1)]
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
-
-
-async def _abort(client: Any, target: dict[str, str]) -> None:
-    try:
-        await client.abort_multipart_upload(**target)
-    except (ClientError, BotoCoreError, OSError):
-        return  # the error that led here says more

@@ -30,6 +30,7 @@ class Running:
     url: str
     settings: Settings
     token: Callable[..., str]
+    api_pid: int
 
     @property
     def home(self) -> Path:
@@ -78,7 +79,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         def token(subject: str, scopes: tuple[str, ...], life: timedelta = timedelta(hours=1)) -> str:
             return local_token(settings, subject, scopes, life)
 
-        yield Running(running.url, settings, token)
+        yield Running(running.url, settings, token, running.children["api"].pid)
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ from pydantic import SecretStr
 
 from service.errors import StartupRefused
 from service.plan.render_plan import ObjectRef
+from service.store.multipart import MULTIPART
 from service.store.object_settings import ObjectSettings, allowed_buckets, open_store
 from service.store.objects import ObjectInfo, ObjectMissing, ObjectStore, ObjectStoreError
 from service.store.objects_files import FileObjectStore
-from service.store.objects_s3 import MULTIPART, S3ObjectStore
+from service.store.objects_s3 import S3ObjectStore
 from tests.support.s3_server import needs_s3, s3_server
 
 MIB = 1024 * 1024
