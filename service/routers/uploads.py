@@ -27,7 +27,7 @@ from service.store.datasets import upload_area
 from service.store.objects import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
-PATHS = re.compile(r"/api/datasets/[^/]+/objects/.+")
+PATHS = re.compile(r"/api/datasets/[^/]+/(objects|uploads)/.+", re.DOTALL)
 """Whose bodies this module bounds by itself."""
 IN_MEMORY = 2 * 1024 * 1024
 """Longer bodies go through a temporary file."""

@@ -37,6 +37,7 @@ def preview(client: httpx.Client, dataset: str, index: int, width: int) -> httpx
 
 def test_signed_uploads_become_frames_that_can_be_seen(alice: httpx.Client) -> None:
     files = {f"f{number:02}.jpg": jpeg(number, (320, 240)) for number in range(12)}
+    files["notes.bin"] = bytes(3 * 1024 * 1024)
     dataset = signed_dataset(alice, files)
     assert (dataset["state"], dataset["frame_count"]) == ("ready", 12)
     original = alice.get(f"/api/datasets/{dataset['id']}/frames/3/image")
