@@ -49,6 +49,10 @@ class Conflict(ReelmillError):
     status, slug, title = 409, "conflict", "The request conflicts with the current state"
 
 
+class PreconditionFailed(ReelmillError):
+    status, slug, title = 412, "precondition-failed", "It was changed meanwhile"
+
+
 class RangeNotSatisfiable(ReelmillError):
     status, slug, title = 416, "range-not-satisfiable", "Range not satisfiable"
 
@@ -59,6 +63,10 @@ class TooManyRequests(ReelmillError):
 
 class Unavailable(ReelmillError):
     status, slug, title = 503, "unavailable", "A service this request needs is unavailable"
+
+
+class DeadlineExceeded(ReelmillError):
+    status, slug, title = 504, "deadline-exceeded", "The answer took too long"
 
 
 class StartupRefused(Exception):

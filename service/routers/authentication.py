@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.errors import Unauthenticated
 from service.identity.tokens import REALM, TokenVerifier, refused
 
-PUBLIC = re.compile(r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json")
+PUBLIC = re.compile(r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?")
 
 
 class Authentication:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ReelmillError
 from service.routers.faults import named
+from service.telemetry.reproduction import reproducible
 
 log = structlog.get_logger("service.problems")
 MEDIA_TYPE = "application/problem+json"
@@ -123,6 +124,5 @@ def _log(exc: Exception, error: ReelmillError, scope: Scope) -> None:
     if error.status < 500:
         log.info("problem", **facts, reason=str(exc.__cause__ or error.detail))
         return
-    facts |= {"method": scope["method"], "path": scope["path"], "path_params": scope.get("path_params")}
     facts["user"] = getattr(scope["state"].get("identity"), "subject", None)
-    log.error("problem", **facts, exc_info=exc)
+    log.error("problem", **facts, request=reproducible(scope), exc_info=exc)

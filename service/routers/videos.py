@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping
 from service.clock import now
 from service.errors import Conflict, NotFound
 from service.routers.deps import CallerDep, DatabaseDep, require
+from service.routers.problems import described
 from service.routers.video_models import RenderStatus, VideoStatus
 from service.store import renders
 from service.store.database import Caller, Database
@@ -60,7 +61,13 @@ async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vide
     return await current(database, job_id)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a render", response_model=VideoStatus, dependencies=[RENDER])
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a render",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
 async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Ends it at once; segments that are done stay in the cache."""
     await _owned(database, who, job_id)
@@ -70,7 +77,14 @@ async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> V
     return await current(database, job_id)
 
 
-@router.post("/{job_id}/retry", status_code=202, response_model=VideoStatus, dependencies=[RENDER])
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Retry a render",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
 async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Another try for a failed or cancelled render; what was done is not done again."""
     row = await _owned(database, who, job_id)
@@ -80,7 +94,7 @@ async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vi
     return await current(database, job_id)
 
 
-@router.delete("/{job_id}", status_code=204, summary="Delete a render", dependencies=[RENDER])
+@router.delete("/{job_id}", status_code=204, summary="Delete a render", responses=described(409), dependencies=[RENDER])
 async def delete_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
     """Removes the render and its video; the source frames and cached segments stay."""
     row = await _owned(database, who, job_id)

@@ -16,6 +16,7 @@ from service.jobs import reconcile
 from service.jobs.queue import QueueRunner, Retry
 from service.store import worker_rows
 from service.store.database import Database
+from service.telemetry.metrics import worker_figures
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
@@ -115,6 +116,7 @@ class Supervisor:
             with suppress(Exception):
                 async with self._database.service() as connection:
                     await worker_rows.beat(connection, self.id, self.name, self._settings.slots, __version__)
+                    await worker_rows.tell(connection, self.id, {"figures": worker_figures()})
             await asyncio.sleep(PRESENCE_S)
 
     async def _leave(self) -> None:

@@ -33,7 +33,13 @@ class Running:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("service")
-    with clean_environment(REELMILL_HOME=str(home), PORT="0", REELMILL_LOG_LEVEL="WARNING", REELMILL_MAX_QUEUED="5"):
+    with clean_environment(
+        REELMILL_HOME=str(home),
+        PORT="0",
+        REELMILL_LOG_LEVEL="WARNING",
+        REELMILL_MAX_QUEUED="5",
+        REELMILL_RATE_LIMIT="none",
+    ):
         settings = config.load()
         with machine(settings) as running:
 
