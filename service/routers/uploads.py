@@ -33,7 +33,7 @@ IN_MEMORY = 2 * 1024 * 1024
 """Longer bodies go through a temporary file."""
 
 FILE = {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}
-BODY = {"required": True, "content": {"application/octet-stream": FILE}}
+BODY = {"required": False, "content": {"application/octet-stream": FILE}}
 
 
 @router.put(

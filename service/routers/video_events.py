@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Header
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from service.errors import NotFound
 from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
 from service.routers.resources import Resources
 from service.routers.video_models import VideoStatus
@@ -21,23 +22,25 @@ GOODBYE = ServerSentEvent(data={"reason": "the service is stopping: connect agai
 ENDED = ("succeeded", "failed", "cancelled")
 
 
+async def seen(job_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
+    """A dependency, because it has to refuse before the stream begins. Raises NotFound."""
+    await visible(database, who, job_id)
+
+
 @router.get(
-    "/{job_id}/events",
+    "/{job_id:uuid}/events",
     summary="Follow a render",
     response_class=EventSourceResponse,
     responses={200: {"description": "Server-sent events", "content": {"text/event-stream": {"example": EXAMPLE}}}},
-    dependencies=[Depends(require("videos:read"))],
+    dependencies=[Depends(require("videos:read")), Depends(seen)],
 )
 async def follow(
     job_id: UUID,
-    who: CallerDep,
     at: ResourcesDep,
-    database: DatabaseDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """One `status` event at each change; the stream ends after `succeeded`, `failed` or `cancelled`. When the service
     stops before that, a `stopping` event is the last one: connect again, with the `Last-Event-ID`."""
-    await visible(database, who, job_id)
     async for status in changes(at, job_id, last_event_id):
         yield ServerSentEvent(data=status, event="status", id=fingerprint(status))
         if status.status in ENDED:
@@ -52,9 +55,13 @@ def fingerprint(status: VideoStatus) -> str:
 
 
 async def changes(at: Resources, job: UUID, known: str | None) -> AsyncIterator[VideoStatus]:
-    """The status whenever it differs from the one told last, until the render has ended or the process stops."""
+    """The status whenever it differs from the one told last, until the render has ended, is deleted, or the process
+    stops."""
     while not at.stopping.is_set():
-        status = await current(at.database, job)
+        try:
+            status = await current(at.database, job)
+        except NotFound:
+            return
         if fingerprint(status) != known:
             known = fingerprint(status)
             yield status

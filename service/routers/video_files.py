@@ -49,7 +49,7 @@ def parse_range(header: str | None, size: int) -> ByteRange:
 
 
 @router.get(
-    "/{job_id}/video",
+    "/{job_id:uuid}/video",
     summary="The video",
     response_class=StreamingResponse,
     responses={
@@ -60,7 +60,7 @@ def parse_range(header: str | None, size: int) -> ByteRange:
         **described(409, 416),
     },
 )
-@router.head("/{job_id}/video", summary="The video's headers", include_in_schema=False)
+@router.head("/{job_id:uuid}/video", summary="The video's headers", include_in_schema=False)
 async def video(
     job_id: UUID,
     who: CallerDep,
@@ -94,7 +94,7 @@ def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict
 
 
 @router.get(
-    "/{job_id}/poster",
+    "/{job_id:uuid}/poster",
     summary="The first frame as a JPEG",
     response_class=Response,
     responses={200: {"description": "The picture", "content": JPEG}, **described(409)},
@@ -108,7 +108,7 @@ async def poster(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: O
 
 
 @router.get(
-    "/{job_id}/receipt",
+    "/{job_id:uuid}/receipt",
     summary="The render receipt",
     response_class=StreamingResponse,
     responses={200: {"description": "One JSON document a line", "content": NDJSON}, **described(409)},

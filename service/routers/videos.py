@@ -54,7 +54,7 @@ async def list_videos(
         return [told(row) for row in await renders.statuses(connection, ids)]
 
 
-@router.get("/{job_id}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])
+@router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])
 async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Phase, frames, rate, time left, attempts, and the reason when it failed."""
     await visible(database, who, job_id)
@@ -62,7 +62,7 @@ async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vide
 
 
 @router.post(
-    "/{job_id}/cancel",
+    "/{job_id:uuid}/cancel",
     summary="Cancel a render",
     response_model=VideoStatus,
     responses=described(409),
@@ -78,7 +78,7 @@ async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> V
 
 
 @router.post(
-    "/{job_id}/retry",
+    "/{job_id:uuid}/retry",
     status_code=202,
     summary="Retry a render",
     response_model=VideoStatus,
@@ -94,7 +94,9 @@ async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vi
     return await current(database, job_id)
 
 
-@router.delete("/{job_id}", status_code=204, summary="Delete a render", responses=described(409), dependencies=[RENDER])
+@router.delete(
+    "/{job_id:uuid}", status_code=204, summary="Delete a render", responses=described(409), dependencies=[RENDER]
+)
 async def delete_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
     """Removes the render and its video; the source frames and cached segments stay."""
     row = await _owned(database, who, job_id)

@@ -101,10 +101,10 @@ def _complete_response(response: Json, components: Json) -> None:
     if "$ref" in response:
         return
     response.setdefault("headers", {})["X-Request-ID"] = {"$ref": "#/components/headers/X-Request-ID"}
-    for name, media in response.get("content", {}).items():
+    for media in response.get("content", {}).values():
         if "itemSchema" in media:  # OpenAPI 3.2
             media["x-itemSchema"] = media.pop("itemSchema")
-            media.setdefault("schema", {"type": "string", "description": f"a stream of {name}"})
+            media.setdefault("schema", media["x-itemSchema"])
         _illustrate(media, components)
 
 
@@ -118,6 +118,8 @@ def _illustrate(media: Json, components: Json) -> None:
 
 def _shared(status: int, components: Json) -> str:
     """The name of the shared response with this status."""
+    if f"Problem{status}" in components["responses"]:
+        return f"Problem{status}"
     kind = next((kind for kind in problem_types().values() if kind.status == status), None)
     name = f"Problem{status}"
     headers = {"X-Request-ID", *([_HEADERS_OF[status]] if status in _HEADERS_OF else [])}

@@ -10,10 +10,10 @@ Schema = dict[str, Any]
 
 NULL: Schema = {"type": "string", "nullable": True, "enum": [None]}
 """3.0 has no null type, and `nullable` beside anyOf, oneOf or allOf still refuses null: a branch that is only null."""
-_KEPT = frozenset(
-    ("title", "description", "default", "type", "format", "enum", "multipleOf", "maximum", "minimum", "maxLength")
-    + ("minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties", "minProperties", "required")
-    + ("readOnly", "writeOnly", "deprecated", "discriminator", "xml", "externalDocs", "example")
+_KEPT = (
+    {"title", "description", "default", "type", "format", "enum", "multipleOf", "maximum", "minimum", "maxLength"}
+    | {"minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties", "minProperties", "required"}
+    | {"readOnly", "writeOnly", "deprecated", "discriminator", "xml", "externalDocs", "example"}
 )
 _COMBINED = ("anyOf", "oneOf", "allOf")
 
