@@ -3,7 +3,9 @@
 import asyncio
 import json
 import secrets
+import signal
 import socket
+from types import FrameType
 
 import h11
 import structlog
@@ -19,6 +21,12 @@ class GracefulServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """uvicorn would raise the signal again at the end, which kills the process before the shared state is left."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._stopping.set()

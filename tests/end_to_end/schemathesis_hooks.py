@@ -6,8 +6,7 @@ import schemathesis
 
 
 @schemathesis.hook
-def map_body(_context: Any, body: Any) -> Any:
+def before_call(_context: Any, case: Any, _arguments: Any) -> None:
     """Nothing is made public: one user reading what the other one owns is always a fault then."""
-    if isinstance(body, dict) and body.get("visibility") == "public":
-        return body | {"visibility": "shared"}
-    return body
+    if isinstance(case.body, dict) and case.body.get("visibility") == "public":
+        case.body = case.body | {"visibility": "shared"}

@@ -157,6 +157,15 @@ async def test_a_long_body_is_refused(known: httpx.AsyncClient, announced: bool)
     assert_problem(await known.post(f"{API}/drawings", content=content, headers=headers), 413, "content-too-large")
 
 
+async def test_frames_have_a_limit_of_their_own(
+    client: httpx.AsyncClient, token: Callable[..., dict[str, str]]
+) -> None:
+    """Past the body limit of other routes an upload goes on to the database, which is away here."""
+    path = "/api/datasets/0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4/objects/a/f.jpg"
+    response = await client.put(path, content=b" " * 1_500_000, headers=token("catalog:write"))
+    assert_problem(response, 503, "unavailable")
+
+
 async def test_the_document_describes_problems(client: httpx.AsyncClient) -> None:
     document = (await client.get("/openapi.json")).json()
     assert {"Problem", "FieldError"} <= document["components"]["schemas"].keys()

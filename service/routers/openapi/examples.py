@@ -13,6 +13,20 @@ _BY_FORMAT = {
 _BY_TYPE: dict[str, Any] = {"boolean": False, "null": None, "integer": 0, "number": 0}
 
 
+def restore_nulls(schemas: Json) -> None:
+    """FastAPI takes every null out of its document, those of examples too: put them back where they are required."""
+    for schema in schemas.values():
+        if schema.get("examples"):
+            schema["examples"] = [_with_nulls(example, schema) for example in schema["examples"]]
+
+
+def _with_nulls(example: Any, schema: Json) -> Any:
+    if not isinstance(example, dict):
+        return example
+    told = {*example, *schema.get("required", ())}
+    return {name: example.get(name) for name in schema.get("properties", {}) if name in told} | example
+
+
 def example_of(schema: Any, components: Json) -> Any:
     """The schema's own example or one composed of its parts'; NOTHING when a part that must be there has none."""
     if not isinstance(schema, dict):

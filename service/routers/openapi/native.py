@@ -4,7 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 from service.routers.openapi.document_30 import METHODS
-from service.routers.openapi.examples import NOTHING, example_of
+from service.routers.openapi.examples import NOTHING, example_of, restore_nulls
 from service.routers.problem_types import ProblemType, problem_types
 from service.routers.problems import MEDIA_TYPE, schemas
 
@@ -52,6 +52,7 @@ def completed(document: Json) -> Json:
     """`document` of FastAPI, changed in place: problems and their headers, examples, tags; no word of OpenAPI 3.2."""
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(schemas())
+    restore_nulls(components["schemas"])
     components["headers"] = HEADERS
     components["responses"] = {}
     for path, item in document["paths"].items():
