@@ -17,11 +17,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ReelmillError
+from service.identity.tokens import REALM
 from service.routers.faults import named
 from service.telemetry.reproduction import reproducible
 
 log = structlog.get_logger("service.problems")
 MEDIA_TYPE = "application/problem+json"
+PROMISED = {401: {"WWW-Authenticate": REALM}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
+"""Headers that an answer with this status has, whoever raised it."""
 
 
 class FieldError(BaseModel):
@@ -88,7 +91,8 @@ def problem(exc: Exception, scope: Scope) -> Response:
     error, error_id = named(exc, scope), secrets.token_hex(6)
     scope.setdefault("state", {})["error_id"] = error_id
     _log(exc, error, scope)
-    return Response(json.dumps(_body(error, scope)), error.status, error.headers, MEDIA_TYPE)
+    headers = PROMISED.get(error.status, {}) | error.headers
+    return Response(json.dumps(_body(error, scope)), error.status, headers, MEDIA_TYPE)
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SecretStr
 from sqlalchemy import text
 
 from service.app import create_app
-from service.errors import DeadlineExceeded, PreconditionFailed, TooManyRequests
+from service.errors import DeadlineExceeded, PreconditionFailed, TooManyRequests, Unavailable
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, mint
 from service.routers.deps import CallerDep, DatabaseDep, require
@@ -89,6 +89,7 @@ async def fail(how: str, database: DatabaseDep) -> None:
         "object": ObjectMissing("s3://bucket/key"),
         "stale": PreconditionFailed("it was changed meanwhile"),
         "slow": DeadlineExceeded("the model took longer than 30 s"),
+        "plain": Unavailable("the model server is away"),
         "queue": TooManyRequests("the queue is full", headers={"Retry-After": "7"}),
     }
     raise errors[how]

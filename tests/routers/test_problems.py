@@ -51,6 +51,7 @@ async def test_wrong_method_names_all_methods_of_the_path(known: httpx.AsyncClie
         ("store", 503, "unavailable"),
         ("object", 404, "not-found"),
         ("queue", 429, "too-many-requests"),
+        ("plain", 503, "unavailable"),
         ("database", 503, "unavailable"),
     ],
 )
