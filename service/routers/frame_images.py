@@ -29,7 +29,10 @@ PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture",
         "headers": TAGGED,
-        "content": {name: {"schema": {"type": "string", "format": "binary"}} for name in TYPES.values()},
+        "content": {
+            name: {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a picture)"}
+            for name in TYPES.values()
+        },
     },
     304: {"description": "The caller has it already"},
     **described(429),

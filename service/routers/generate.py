@@ -16,12 +16,14 @@ from service.plan.limits import RenderLimits
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
 from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
+from service.routers.problems import described
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
 from service.routers.webhook_check import require_deliverable
 from service.store import datasets, experiments, new_render, renders, webhooks
 from service.store.database import Caller
 from service.store.new_render import NewRender
 from service.store.selection import timeline
+from service.telemetry.metrics import RENDERS_ASKED
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:render"))])
 
@@ -31,7 +33,10 @@ router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(
     status_code=202,
     summary="Render a video",
     response_model=JobAccepted | DryRun,
-    responses={200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"}},
+    responses={
+        200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"},
+        **described(404, 409),
+    },
 )
 async def generate(
     body: VideoGenerationRequest,
@@ -151,6 +156,9 @@ class Door:
         if known is None:
             await self._check_queue()
             known = await new_render.write(self.connection, self.who.subject, new, foretold)
+            RENDERS_ASKED.labels("new").inc()
+        else:
+            RENDERS_ASKED.labels("known").inc()
         if webhook_url is not None:
             await webhooks.register(self.connection, known, self.who.subject, webhook_url)
         if self.idempotency_key:

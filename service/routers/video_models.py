@@ -87,9 +87,23 @@ class RenderChange(BaseModel):
     priority: int = Field(ge=0, le=9, description="renders of a higher priority start first")
 
 
+EXPERIMENT = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
+JOB = "0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44"
+STAGES = {
+    "fetch": {"device": "cpu", "reason": "objects are read ahead of the decoder"},
+    "encode": {"device": "cpu", "reason": "libx264 veryfast, one thread a slot"},
+}
+ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
+
+
+def _shown(**example: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class EstimateModel(BaseModel):
     """The cost that was foretold."""
 
+    model_config = _shown(**ESTIMATE)
     frames: int
     seconds: float
     bytes: int
@@ -98,6 +112,9 @@ class EstimateModel(BaseModel):
 class JobAccepted(BaseModel):
     """Where to look for the render, or for the video when it existed already."""
 
+    model_config = _shown(
+        job_id=JOB, status="queued", status_url=f"/api/videos/{JOB}", video_url=None, estimate=ESTIMATE, plan=STAGES
+    )
     job_id: UUID
     status: RenderStatus
     status_url: str
@@ -109,6 +126,7 @@ class JobAccepted(BaseModel):
 class DryRun(BaseModel):
     """What the render would cost; nothing was made."""
 
+    model_config = _shown(estimate=ESTIMATE, plan=STAGES)
     estimate: EstimateModel
     plan: dict[str, Any]
 
@@ -116,6 +134,32 @@ class DryRun(BaseModel):
 class VideoStatus(BaseModel):
     """A render, told for people and for scripts."""
 
+    model_config = _shown(
+        job_id=JOB,
+        experiment_id=EXPERIMENT,
+        dataset_id="0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4",
+        owner="camera-lab",
+        status="running",
+        phase="rendering",
+        priority=0,
+        frames_done=120,
+        frames_total=225,
+        fps=66.2,
+        eta_seconds=1.6,
+        attempts=1,
+        stages=STAGES,
+        options={"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
+        error=None,
+        video_url=None,
+        poster_url=None,
+        receipt_url=None,
+        video_bytes=None,
+        video_sha256=None,
+        summary=None,
+        created_at="2026-03-01T11:00:05Z",
+        started_at="2026-03-01T11:00:06Z",
+        finished_at=None,
+    )
     job_id: UUID
     experiment_id: UUID
     dataset_id: UUID

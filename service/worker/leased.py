@@ -193,5 +193,8 @@ def _count(outcome: Outcome) -> None:
         metrics.FRAMES_RENDERED.inc(outcome.frames)
         metrics.OBJECTS_FETCHED.inc(outcome.fetched_objects)
         metrics.BYTES_FETCHED.inc(outcome.fetched_bytes)
+        metrics.BYTES_ENCODED.inc(outcome.size)
+        for reason, frames in outcome.fallbacks.items():
+            metrics.FALLBACKS.labels("decode", reason).inc(frames)
         for stage, seconds in outcome.seconds.items():
             metrics.STAGE_SECONDS.labels(stage).inc(seconds)

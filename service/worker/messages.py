@@ -76,6 +76,8 @@ class SegmentDone:
     seconds: dict[str, float]
     fetched_objects: int
     fetched_bytes: int
+    fallbacks: dict[str, int]
+    """Frames that are not plain `ok`, by what became of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -87,6 +88,7 @@ class SlotTasks:
             dict(result.seconds),
             self._fetcher.objects - before[0],
             self._fetcher.bytes - before[1],
+            dict(Counter(entry.outcome for entry in result.reports if entry.outcome != "ok")),
         )
 
     async def _publish(self, ref: ObjectRef, data: bytes, receipt: str, lines: bytes) -> None:

@@ -17,6 +17,7 @@ from service.jobs.queue import QueueRunner, Retry
 from service.store import removals, worker_rows
 from service.store.database import Database
 from service.store.object_settings import open_store
+from service.telemetry.metrics import worker_figures
 from service.webhooks.settings import WebhookSettings
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
@@ -127,6 +128,7 @@ class Supervisor:
             with suppress(Exception):
                 async with self._database.service() as connection:
                     await worker_rows.beat(connection, self.id, self.name, self._settings.slots, __version__)
+                    await worker_rows.tell(connection, self.id, {"figures": worker_figures()})
             await asyncio.sleep(PRESENCE_S)
 
     async def _leave(self) -> None:

@@ -70,7 +70,13 @@ def store_settings(driver: str) -> dict[str, str]:
 @pytest.fixture(scope="session", params=["folder", pytest.param("s3", marks=needs_s3)])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("service")
-    ours = {"REELMILL_HOME": str(home), "PORT": "0", "REELMILL_LOG_LEVEL": "WARNING", "REELMILL_MAX_QUEUED": "5"}
+    ours = {
+        "REELMILL_HOME": str(home),
+        "PORT": "0",
+        "REELMILL_LOG_LEVEL": "WARNING",
+        "REELMILL_MAX_QUEUED": "5",
+        "REELMILL_RATE_LIMIT": "none",
+    }
     with ExitStack() as stack:
         with clean_environment(**ours, **store_settings(request.param)):
             settings = config.load()
