@@ -14,6 +14,7 @@ _FAST_FACTORS = (1, 2, 4)
 _WIDEST = 1024
 _TURNED = (32, 64)
 _ALIGNMENT = 16
+_WARP = 32
 _MOST_WARPS = 32
 
 
@@ -40,11 +41,12 @@ class Tiling:
         return _parts(size[1], self.outputs), _parts(size[0], self.rows), count
 
 
-def tiling(reading: Reading, size: tuple[int, int]) -> Tiling:
+def tiling(reading: Reading, size: tuple[int, int], samples: int = 32) -> Tiling:
     """The cut for a picture of this (height, width) from what is read.
 
     Upright, a tile is two long rows, so that a thread of the fast path holds 16 columns of both and needs no other
-    thread. On its side, rows of memory run down the tile, so it is tall.
+    thread. On its side, rows of memory run down the tile, so it is tall. `samples` is the most that fall to a
+    thread: fewer where each costs registers beyond its own.
     """
     fast_y, fast_x = _fast(reading.height, size[0]), _fast(reading.width, size[1])
     taps_y, taps_x = taps(reading.height, size[0]), taps(reading.width, size[1])
@@ -55,7 +57,8 @@ def tiling(reading: Reading, size: tuple[int, int]) -> Tiling:
     columns = max(min(widest, _power(reading.width + margin)), _power(2 * taps_x + margin), 32)
     rows = max(2, _TURNED[0] * _TURNED[1] // max(columns, _TURNED[1])) if turned else 2
     outputs = columns // fast_x if fast_x else _outputs(columns - margin, reading.width, size[1])
-    per_warp = 512 if turned or not fast_x else 1024
+    straight = fast_x and reading.step_x == 1
+    per_warp = _WARP * min(samples, 32 if straight else 16)
     warps = min(_MOST_WARPS, max(1, rows * columns // per_warp))
     return Tiling(fast_y, fast_x, taps_y, taps_x, rows, columns, outputs, alignment, warps)
 

@@ -30,20 +30,29 @@ def extent(out, size, out_size, UNIT: tl.constexpr):
 
 
 @triton.jit
-def source_columns(start, width, out_width, UNIT: tl.constexpr, FAST: tl.constexpr, TILE: tl.constexpr):
+def source_columns(
+    start,
+    widths,
+    UNIT: tl.constexpr,
+    FAST: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    OUTS: tl.constexpr,
+    ALIGNMENT: tl.constexpr,
+):
     """(first, all, inside): the source columns of a tile whose first output is `start`, and which of them exist.
 
-    TILE is (source columns, outputs, alignment). The first is rounded down, and the end of what is needed up, to
-    whole vectors, so that loads can be wide.
+    `widths` is (source, output) in luma columns. The first is rounded down, and the end of what is needed up, to
+    whole vectors of ALIGNMENT, so that loads can be wide.
     """
+    width, out_width = widths
     if FAST > 0:
         first = start * FAST
-        columns = first + tl.arange(0, TILE[0])
+        columns = first + tl.arange(0, COLUMNS)
         return first, columns, columns * UNIT < width
     last = (out_width - 1) // UNIT
-    first = tl.minimum(start, last) * width // out_width // TILE[2] * TILE[2]
-    end = tl.minimum(start + TILE[1], last + 1) * width // out_width // TILE[2] * TILE[2] + TILE[2]
-    columns = first + tl.arange(0, TILE[0])
+    first = tl.minimum(start, last) * width // out_width // ALIGNMENT * ALIGNMENT
+    end = tl.minimum(start + OUTS, last + 1) * width // out_width // ALIGNMENT * ALIGNMENT + ALIGNMENT
+    columns = first + tl.arange(0, COLUMNS)
     return first, columns, (columns * UNIT < width) & (columns < end)
 
 

@@ -14,12 +14,17 @@ from kernels.nv12 import Nv12
 from kernels.temporal import Bins
 from kernels.temporal.gpu import sum_rows_of_brightest
 
+_SAMPLES = {"one": 32, "mean": 16, "max": 8}
+"""Of a thread: what keeps every variant free of spills."""
+
 
 @triton.jit
 def write_luma(luma, out, place, shape, steps, bin, LEVELS: tl.constexpr, REDUCE: tl.constexpr, FAST: tl.constexpr, TILE: tl.constexpr):
     """`place` is (first row, first column); `shape` is (source, size, plane, taps) as in `kernel`."""
     source, size, plane, taps = shape
-    begin, columns, inside = source_columns(place[1], source[1], size[1], 1, FAST[1], (TILE[1], TILE[2], TILE[3]))
+    begin, columns, inside = source_columns(
+        place[1], (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3]
+    )
     across = (columns * steps[1], inside)
     rows = place[0] + tl.arange(0, TILE[0])
     columns = place[1] + tl.arange(0, TILE[2])
@@ -43,8 +48,9 @@ def write_luma(luma, out, place, shape, steps, bin, LEVELS: tl.constexpr, REDUCE
 def write_chroma(planes, out, place, shape, luma_steps, steps, bin, LEVELS: tl.constexpr, REDUCE: tl.constexpr, FAST: tl.constexpr, TILE: tl.constexpr):
     """The same for pairs of Cb and Cr: half as many rows and columns, each twice as wide."""
     source, size, plane, taps = shape
-    PAIRS: tl.constexpr = (TILE[1] // 2, TILE[2] // 2, TILE[3])
-    begin, columns, inside = source_columns(place[1] // 2, source[1], size[1], 2, FAST[1], PAIRS)
+    begin, columns, inside = source_columns(
+        place[1] // 2, (source[1], size[1]), 2, FAST[1], TILE[1] // 2, TILE[2] // 2, TILE[3]
+    )
     rows = place[0] // 2 + tl.arange(0, TILE[0] // 2)
     row_outs = tl.minimum(rows, (size[0] - 1) // 2)
     outs = tl.minimum(place[1] // 2 + tl.arange(0, TILE[2] // 2), (size[1] - 1) // 2)
@@ -126,7 +132,7 @@ def launch(
     reading = geometry.reading(frames.size, (frames.luma.stride(1), frames.luma.stride(2)))
     chroma = geometry.reading(frames.size, (frames.chroma.stride(1), frames.chroma.stride(2)), sample=2)
     size = geometry.result(*frames.size)
-    cut = tiling(reading, size)
+    cut = tiling(reading, size, samples=_SAMPLES[bins.reduction])
     planes = (frames.luma, frames.chroma, out.luma, out.chroma)
     arguments = {
         "luma": from_sample(frames.luma, reading.start),

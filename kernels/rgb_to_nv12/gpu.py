@@ -79,7 +79,9 @@ def kernel(
     picture = tl.program_id(2)
     first_row = tl.program_id(1) * ROWS
     start = tl.program_id(0) * TILE[2]
-    begin, columns, inside = source_columns(start, source[1], size[1], 1, FAST[1], (TILE[1], TILE[2], TILE[3]))
+    begin, columns, inside = source_columns(
+        start, (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3]
+    )
     across = (columns * read_steps[1], inside)
     rows = first_row + tl.arange(0, ROWS)
     columns = start + tl.arange(0, TILE[2])
@@ -120,7 +122,7 @@ def launch(
     height, width = int(frames.shape[2]), int(frames.shape[3])
     reading = geometry.reading((height, width), (frames.stride(2), frames.stride(3)))
     size = geometry.result(height, width)
-    cut = tiling(reading, size)
+    cut = tiling(reading, size, samples=32 if bins.frames == 1 else 16)
     arguments = {
         "frames": from_sample(frames, reading.start),
         "luma": out.luma,

@@ -126,7 +126,9 @@ def kernel(
     ROWS: tl.constexpr = TILE[0]
     picture = tl.program_id(2)
     start = tl.program_id(0) * TILE[2]
-    begin, columns, inside = source_columns(start, source[1], size[1], 1, FAST[1], (TILE[1], TILE[2], TILE[3]))
+    begin, columns, inside = source_columns(
+        start, (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3]
+    )
     mine = (columns * size[1] >= start * source[1]) & (columns * size[1] < (start + TILE[2]) * source[1])
     across = (columns * read_steps[1], inside, mine)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
@@ -174,7 +176,7 @@ def launch(
     height, width = int(frames.shape[-2]), int(frames.shape[-1])
     reading = geometry.reading((height, width), (frames.stride(-2), frames.stride(-1)))
     size = geometry.result(height, width)
-    cut = tiling(reading, size)
+    cut = tiling(reading, size, samples=16 if curve.lut is None else 8)
     luma, chroma = out.picture
     arguments = {
         "frames": from_sample(frames, reading.start),
