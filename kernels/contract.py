@@ -23,10 +23,10 @@ def frames(name: str, tensor: "Tensor", shape: str, dtypes: tuple[str, ...]) -> 
     for axis, letter in enumerate(shape):
         if letter.isdigit() and tensor.shape[axis] != int(letter):
             raise ValueError(f"{name} must be ({', '.join(shape)}), not {tuple(tensor.shape)}")
-    if tensor.device.type not in ("cpu", "cuda"):
-        raise ValueError(f"{name} is on {tensor.device}, and only cpu and cuda have an implementation")
     if tensor.shape[0] > _MOST_FRAMES or _span(tensor) > _LONGEST_SPAN:
         raise ValueError(f"{name} holds more than {_MOST_FRAMES} frames, or a frame over {_LONGEST_SPAN} samples")
+    if tensor.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{name} is on {tensor.device}, and only cpu and cuda have an implementation")
 
 
 def nv12(name: str, picture: Nv12) -> None:

@@ -59,7 +59,7 @@ class Geometry:
         return size
 
     def reading(self, frame: tuple[int, int], steps: Steps, sample: int = 1) -> Reading:
-        """How to walk a frame of this (height, width); `sample` is 2 for a plane that has one sample per 2 x 2 pixels."""
+        """How to walk a frame of this (height, width); `sample` is 2 for a plane with one sample per 2 x 2."""
         top, left, rows, columns = (side // sample for side in self.box(*frame))
         down, right = steps
         start = top * down + left * right

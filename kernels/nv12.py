@@ -24,7 +24,8 @@ class Nv12(NamedTuple):
         if packed.ndim != 3 or packed.shape[1] % 3 or packed.shape[2] % 2:
             raise ValueError(f"packed must be (N, H*3/2, W) with even H and W, not {tuple(packed.shape)}")
         height = packed.shape[1] // 3 * 2
-        return cls(packed[:, :height], packed[:, height:].unflatten(2, (packed.shape[2] // 2, 2)))
+        samples = (packed.shape[0], height // 2, packed.shape[2] // 2, 2)
+        return cls(packed[:, :height], packed[:, height:].view(samples))
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:

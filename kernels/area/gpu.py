@@ -70,9 +70,7 @@ def read(samples, offsets, mask, bin, REDUCE: tl.constexpr):
 
 
 @triton.jit
-def sum_rows(
-    samples, rows, across, vertical, bin, UNIT: tl.constexpr, FAST: tl.constexpr, REDUCE: tl.constexpr
-):
+def sum_rows(samples, rows, across, vertical, bin, UNIT: tl.constexpr, FAST: tl.constexpr, REDUCE: tl.constexpr):
     """Weighted sum of the source rows under each of `rows`: float32 [rows, columns].
 
     `across` is (column offsets in elements, which columns are inside); `vertical` is (source height, output height,
@@ -133,7 +131,7 @@ def share(outs, size, out_size, UNIT: tl.constexpr, FAST: tl.constexpr):
 
 
 @triton.jit
-def pixel_share(source, size, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
+def pixel_share(source, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
     """What turns the sum of weights under one output pixel into a mean; the same for all of them."""
     scale = 1.0 / FAST_Y if FAST_Y > 0 else 1.0 / source[0].to(tl.float32)
     return scale * (1.0 / FAST_X) if FAST_X > 0 else scale / source[1].to(tl.float32)

@@ -14,17 +14,27 @@ from kernels.nv12 import Nv12
 from kernels.temporal import Bins
 from kernels.temporal.gpu import sum_rows_of_brightest
 
+_SAME_LEVELS = (0.0, 1.0, 0.0, 1.0)
 _SAMPLES = {"one": 32, "mean": 16, "max": 8}
 """Of a thread: what keeps every variant free of spills."""
 
 
 @triton.jit
-def write_luma(luma, out, place, shape, steps, bin, LEVELS: tl.constexpr, REDUCE: tl.constexpr, FAST: tl.constexpr, TILE: tl.constexpr):
+def write_luma(
+    luma,
+    out,
+    place,
+    shape,
+    steps,
+    bin,
+    LEVELS: tl.constexpr,
+    REDUCE: tl.constexpr,
+    FAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """`place` is (first row, first column); `shape` is (source, size, plane, taps) as in `kernel`."""
     source, size, plane, taps = shape
-    begin, columns, inside = source_columns(
-        place[1], (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3]
-    )
+    begin, columns, inside = source_columns(place[1], (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3])
     across = (columns * steps[1], inside)
     rows = place[0] + tl.arange(0, TILE[0])
     columns = place[1] + tl.arange(0, TILE[2])
@@ -37,7 +47,7 @@ def write_luma(luma, out, place, shape, steps, bin, LEVELS: tl.constexpr, REDUCE
     vertical = (source[0], size[0], taps[0], steps[0])
     tile = sum_rows(luma, row_outs, across, vertical, bin, 1, FAST[0], REDUCE)
     tile = sum_columns(tile, begin, outs, (source[1], size[1], taps[1]), 1, FAST[1])
-    scale = pixel_share(source, size, FAST[0], FAST[1]) * LEVELS[1]
+    scale = pixel_share(source, FAST[0], FAST[1]) * LEVELS[1]
     if REDUCE == "mean":
         scale = scale / bin[0].to(tl.float32)
     mask = (rows < plane[0])[:, None] & (columns < plane[1])[None, :]
@@ -45,7 +55,19 @@ def write_luma(luma, out, place, shape, steps, bin, LEVELS: tl.constexpr, REDUCE
 
 
 @triton.jit
-def write_chroma(planes, out, place, shape, luma_steps, steps, bin, LEVELS: tl.constexpr, REDUCE: tl.constexpr, FAST: tl.constexpr, TILE: tl.constexpr):
+def write_chroma(
+    planes,
+    out,
+    place,
+    shape,
+    luma_steps,
+    steps,
+    bin,
+    LEVELS: tl.constexpr,
+    REDUCE: tl.constexpr,
+    FAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
     """The same for pairs of Cb and Cr: half as many rows and columns, each twice as wide."""
     source, size, plane, taps = shape
     begin, columns, inside = source_columns(
@@ -55,8 +77,8 @@ def write_chroma(planes, out, place, shape, luma_steps, steps, bin, LEVELS: tl.c
     row_outs = tl.minimum(rows, (size[0] - 1) // 2)
     outs = tl.minimum(place[1] // 2 + tl.arange(0, TILE[2] // 2), (size[1] - 1) // 2)
     if REDUCE == "max":
-        vertical = (source[0], size[0], taps[0])
-        blue, red = sum_rows_of_brightest(planes, row_outs, columns, inside, vertical, luma_steps, steps, bin, FAST[0])
+        heights = (source[0], size[0], taps[0])
+        blue, red = sum_rows_of_brightest(planes, row_outs, columns, inside, heights, luma_steps, steps, bin, FAST[0])
     else:
         across = (columns * steps[1], inside)
         vertical = (source[0], size[0], taps[0], steps[0])
@@ -65,8 +87,9 @@ def write_chroma(planes, out, place, shape, luma_steps, steps, bin, LEVELS: tl.c
     horizontal = (source[1], size[1], taps[1])
     blue = sum_columns(blue, begin, outs, horizontal, 2, FAST[1])
     red = sum_columns(red, begin, outs, horizontal, 2, FAST[1])
-    scale = share(row_outs, source[0], size[0], 2, FAST[0])[:, None] * share(outs, source[1], size[1], 2, FAST[1])[None, :]
-    scale = scale * LEVELS[3]
+    row_share = share(row_outs, source[0], size[0], 2, FAST[0])
+    column_share = share(outs, source[1], size[1], 2, FAST[1])
+    scale = LEVELS[3] * row_share[:, None] * column_share[None, :]
     if REDUCE == "mean":
         scale = scale / bin[0].to(tl.float32)
     pairs = tl.interleave(rounded(LEVELS[2] + scale * blue), rounded(LEVELS[2] + scale * red))
@@ -113,9 +136,7 @@ def kernel(
     luma_out += picture.to(tl.int64) * frame_steps[2]
     chroma_out += picture.to(tl.int64) * frame_steps[3]
     write_luma(luma, luma_out, place, shape, luma_steps, bin, LEVELS, REDUCE, FAST, TILE)
-    write_chroma(
-        (luma, chroma), chroma_out, place, shape, luma_steps, chroma_steps, bin, LEVELS, REDUCE, FAST, TILE
-    )
+    write_chroma((luma, chroma), chroma_out, place, shape, luma_steps, chroma_steps, bin, LEVELS, REDUCE, FAST, TILE)
 
 
 def run(frames: Nv12, out: Nv12, geometry: Geometry, narrow: bool, bins: Bins) -> None:
@@ -147,7 +168,7 @@ def launch(
         "plane": out.size,
         "bins": (frames.luma.shape[0], bins.frames),
         "taps": (cut.taps_y, cut.taps_x),
-        "LEVELS": (*NARROW_LUMA, *NARROW_CHROMA) if narrow else (0.0, 1.0, 0.0, 1.0),
+        "LEVELS": (*NARROW_LUMA, *NARROW_CHROMA) if narrow else _SAME_LEVELS,
         "REDUCE": bins.reduction,
         "FAST": (cut.fast_y, cut.fast_x),
         "TILE": (cut.rows, cut.columns, cut.outputs, cut.alignment),

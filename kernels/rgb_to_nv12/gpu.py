@@ -40,13 +40,14 @@ def store(planes, channels, scale, place, steps, COLOUR: tl.constexpr, ROWS: tl.
     mask = (rows < height)[:, None] & inside[None, :]
     levels = weigh(channels, scale, COLOUR, 0)
     tl.store(luma + (rows * steps[1])[:, None] + columns[None, :], rounded(levels), mask=mask)
-    pairs = (sum_of_pairs(channels[0]), sum_of_pairs(channels[1]), sum_of_pairs(channels[2]))
-    blue = tl.minimum(weigh(pairs, scale * 0.25, COLOUR, 1), 255.0)
-    red = tl.minimum(weigh(pairs, scale * 0.25, COLOUR, 2), 255.0)
+    sums = (sum_of_pairs(channels[0]), sum_of_pairs(channels[1]), sum_of_pairs(channels[2]))
+    blue = tl.minimum(weigh(sums, scale * 0.25, COLOUR, 1), 255.0)
+    red = tl.minimum(weigh(sums, scale * 0.25, COLOUR, 2), 255.0)
     rows = first // 2 + tl.arange(0, ROWS // 2)
     chroma += tl.program_id(2).to(tl.int64) * steps[2]
     mask = (rows < height // 2)[:, None] & inside[None, :]
-    tl.store(chroma + (rows * steps[3])[:, None] + columns[None, :], tl.interleave(rounded(blue), rounded(red)), mask=mask)
+    pairs = tl.interleave(rounded(blue), rounded(red))
+    tl.store(chroma + (rows * steps[3])[:, None] + columns[None, :], pairs, mask=mask)
 
 
 @triton.jit
@@ -79,9 +80,7 @@ def kernel(
     picture = tl.program_id(2)
     first_row = tl.program_id(1) * ROWS
     start = tl.program_id(0) * TILE[2]
-    begin, columns, inside = source_columns(
-        start, (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3]
-    )
+    begin, columns, inside = source_columns(start, (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3])
     across = (columns * read_steps[1], inside)
     rows = first_row + tl.arange(0, ROWS)
     columns = start + tl.arange(0, TILE[2])
@@ -101,7 +100,7 @@ def kernel(
     red = sum_columns(red, begin, outs, horizontal, 1, FAST[1])
     green = sum_columns(green, begin, outs, horizontal, 1, FAST[1])
     blue = sum_columns(blue, begin, outs, horizontal, 1, FAST[1])
-    scale = pixel_share(source, size, FAST[0], FAST[1])
+    scale = pixel_share(source, FAST[0], FAST[1])
     if REDUCE == "mean":
         scale = scale / count.to(tl.float32)
     place = (first_row, columns, columns < plane[1], plane[0])

@@ -9,7 +9,7 @@ from kernels.temporal import Bins
 
 def binned(frames: Tensor, bins: Bins) -> Tensor:
     """(N, ...) -> (bins, ...): float64 means, or maxima of each sample."""
-    groups = frames.split(bins.frames)
+    groups = _groups(frames, bins)
     if bins.how == "max":
         return torch.stack([group.amax(0) for group in groups])
     return torch.stack([group.to(torch.float64).mean(0) for group in groups])
@@ -20,8 +20,12 @@ def binned_nv12(frames: Nv12, bins: Bins) -> tuple[Tensor, Tensor]:
     luma = binned(frames.luma, bins)
     if bins.how == "mean":
         return luma, binned(frames.chroma, bins)
-    pairs = zip(frames.luma.split(bins.frames), frames.chroma.split(bins.frames), strict=True)
+    pairs = zip(_groups(frames.luma, bins), _groups(frames.chroma, bins), strict=True)
     return luma, torch.stack([_of_brightest(*pair) for pair in pairs])
+
+
+def _groups(frames: Tensor, bins: Bins) -> tuple[Tensor, ...]:
+    return torch.split(frames, bins.frames)
 
 
 def _of_brightest(luma: Tensor, chroma: Tensor) -> Tensor:

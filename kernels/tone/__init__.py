@@ -1,4 +1,4 @@
-"""Deep frames -> crop, turn, window, gamma, colormap, area average -> NV12, in one pass, with what was clipped counted."""
+"""Deep frames -> crop, turn, window, gamma, colormap, area average -> NV12 in one pass that counts what it clips."""
 
 import math
 from dataclasses import dataclass

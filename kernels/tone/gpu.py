@@ -74,7 +74,7 @@ def tone_rows(samples, table, rows, across, vertical, curve, KIND: tl.constexpr,
         counted = mask & mine[None, :] & (real & (row * out_height >= rows * height))[:, None]
         low = (counted & (sample < curve[0])).to(tl.int32)
         high = (counted & (sample > curve[1])).to(tl.int32)
-        broken = (counted & (sample != sample)).to(tl.int32)
+        broken = (counted & (sample != sample)).to(tl.int32)  # noqa: PLR0124
         if TALL:
             below += tl.sum(low)
             above += tl.sum(high)
@@ -126,9 +126,7 @@ def kernel(
     ROWS: tl.constexpr = TILE[0]
     picture = tl.program_id(2)
     start = tl.program_id(0) * TILE[2]
-    begin, columns, inside = source_columns(
-        start, (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3]
-    )
+    begin, columns, inside = source_columns(start, (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3])
     mine = (columns * size[1] >= start * source[1]) & (columns * size[1] < (start + TILE[2]) * source[1])
     across = (columns * read_steps[1], inside, mine)
     rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
@@ -156,7 +154,7 @@ def kernel(
     green = sum_columns(green, begin, outs, horizontal, 1, FAST[1])
     blue = sum_columns(blue, begin, outs, horizontal, 1, FAST[1])
     place = (tl.program_id(1) * ROWS, columns, columns < plane[1], plane[0])
-    scale = pixel_share(source, size, FAST[0], FAST[1])
+    scale = pixel_share(source, FAST[0], FAST[1])
     store((luma, chroma), (red, green, blue), scale, place, steps, COLOUR, ROWS)
 
 

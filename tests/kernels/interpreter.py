@@ -1,7 +1,7 @@
 """Brings the Triton kernels into this process: interpreted on CPU tensors, or real where a CUDA device is.
 
 Triton reads TRITON_INTERPRET when it and the kernels are imported, so it is set around exactly these imports and
-child processes of other tests never see it.
+child processes of other tests never see it. Gluon would otherwise be imported at the first launch, uninterpreted.
 """
 
 import os
@@ -15,7 +15,8 @@ DEVICE = torch.device("cpu" if INTERPRETED else "cuda")
 if INTERPRETED:
     os.environ["TRITON_INTERPRET"] = "1"
 try:
-    import triton.runtime.interpreter as interpreter
+    from triton.experimental import gluon
+    from triton.runtime import interpreter
 
     from kernels.nv12_scale import gpu as nv12_scale_gpu
     from kernels.rgb_to_nv12 import gpu as rgb_to_nv12_gpu
@@ -24,7 +25,7 @@ finally:
     if INTERPRETED:
         del os.environ["TRITON_INTERPRET"]
 
-__all__ = ["DEVICE", "INTERPRETED", "nv12_scale_gpu", "rgb_to_nv12_gpu", "tone_gpu"]
+__all__ = ["DEVICE", "INTERPRETED", "gluon", "nv12_scale_gpu", "rgb_to_nv12_gpu", "tone_gpu"]
 
 _patch_tensor = interpreter._patch_lang_tensor
 

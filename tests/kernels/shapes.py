@@ -37,7 +37,11 @@ def shapes(draw: st.DrawFn, unit: int = 1, most: int = 2) -> Shape:
     size = draw(st.none() | st.tuples(_result(upright[0]), _result(upright[1])))
     geometry = Geometry(size, crop, turn)
     return Shape(
-        draw(st.integers(1, most)), (sides[0], sides[1]), geometry, draw(st.sampled_from(LAYOUTS)), draw(st.integers(0, 99))
+        draw(st.integers(1, most)),
+        (sides[0], sides[1]),
+        geometry,
+        draw(st.sampled_from(LAYOUTS)),
+        draw(st.integers(0, 99)),
     )
 
 

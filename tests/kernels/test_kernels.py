@@ -23,7 +23,7 @@ from tests.kernels.interpreter import DEVICE, nv12_scale_gpu, rgb_to_nv12_gpu, t
 from tests.kernels.memory import Result, surrounded
 from tests.kernels.shapes import Shape, bins, shapes
 
-BOUNDED = settings(max_examples=14, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+BOUNDED = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 COLOURS = st.builds(Colour, st.sampled_from(["bt601", "bt709"]), st.booleans())
 NOT_LESS_THAN_HALF_A_LEVEL = 0.501
 """A rounded level lies within 0.5 of the level; float32 adds a little to exact halves."""
@@ -46,13 +46,13 @@ def copied(planes: Nv12) -> Nv12:
 
 
 @BOUNDED
-@given(shapes(most=5), COLOURS, bins())
+@given(shapes(most=3), COLOURS, bins())
 @example(Shape(2, (8, 1100), Geometry((4, 550)), "planes", 1), Colour(), Bins())
 @example(Shape(1, (6, 1200), Geometry((5, 701)), "planes", 2), Colour(), Bins())
 @example(Shape(2, (16, 48), Geometry((4, 12)), "planes", 3), Colour("bt709", True), Bins())
 @example(Shape(1, (3, 700), Geometry((1, 2)), "wide rows", 4), Colour(), Bins())
-@example(Shape(5, (9, 33), Geometry(), "interleaved", 5), Colour(), Bins(2, "max"))
-@example(Shape(5, (66, 70), Geometry((33, 66), turn=90), "planes", 6), Colour(), Bins(4, "mean"))
+@example(Shape(3, (5, 33), Geometry(), "interleaved", 5), Colour(), Bins(2, "max"))
+@example(Shape(2, (66, 38), Geometry((19, 66), turn=90), "planes", 6), Colour(), Bins(2, "mean"))
 def test_rgb_to_nv12(shape: Shape, colour: Colour, bins: Bins) -> None:
     values = shape.samples(3, *shape.frame)
     geometry = shape.geometry
@@ -70,13 +70,13 @@ def test_rgb_to_nv12(shape: Shape, colour: Colour, bins: Bins) -> None:
 
 
 @BOUNDED
-@given(shapes(unit=2, most=5), st.booleans(), bins())
+@given(shapes(unit=2, most=3), st.booleans(), bins())
 @example(Shape(2, (8, 1100), Geometry((4, 550)), "planes", 1), False, Bins())
 @example(Shape(1, (4, 1200), Geometry((3, 701)), "planes", 2), True, Bins())
 @example(Shape(2, (16, 48), Geometry((4, 12)), "planes", 3), True, Bins())
-@example(Shape(5, (8, 32), Geometry((4, 16)), "wide rows", 4), False, Bins(2, "max"))
+@example(Shape(3, (8, 32), Geometry((4, 16)), "wide rows", 4), False, Bins(2, "max"))
 @example(Shape(3, (8, 34), Geometry((5, 21)), "planes", 5), False, Bins(2, "max"))
-@example(Shape(1, (66, 70), Geometry((33, 66), turn=270), "planes", 6), False, Bins())
+@example(Shape(1, (66, 38), Geometry((19, 66), turn=270), "planes", 6), False, Bins())
 def test_nv12_scale(shape: Shape, narrow: bool, bins: Bins) -> None:
     height, width = shape.frame
     luma, chroma = shape.samples(height, width), shape.samples(height // 2, width // 2, 2)
@@ -119,7 +119,7 @@ def deep(shape: Shape, dtype: torch.dtype, channels: tuple[int, ...]) -> Array:
 )
 @example(Shape(2, (8, 1100), Geometry((4, 550)), "planes", 1), torch.uint16, "table of 256", Colour())
 @example(Shape(1, (4, 1200), Geometry((3, 701)), "planes", 2), torch.float32, "gray", Colour())
-@example(Shape(2, (10, 33), Geometry((9, 33)), "planes", 3), torch.float32, "rgb", Colour())
+@example(Shape(2, (6, 33), Geometry((5, 33)), "planes", 3), torch.float32, "rgb", Colour())
 @example(Shape(1, (1100, 6), Geometry((1, 3)), "planes", 4), torch.float32, "gray", Colour())
 @example(Shape(1, (66, 40), Geometry(turn=90), "planes", 5), torch.uint16, "gamma 0.45", Colour())
 def test_tone(shape: Shape, dtype: torch.dtype, kind: str, colour: Colour) -> None:
@@ -143,7 +143,9 @@ def test_tone(shape: Shape, dtype: torch.dtype, kind: str, colour: Colour) -> No
     flat = upright.reshape(shape.count, -1)
     counts = np.stack([(flat < low).sum(1), (flat > high).sum(1), np.isnan(flat).sum(1)], 1)
     assert out.clipped.cpu().numpy().tolist() == counts.tolist()
-    reference = tone(frames.cpu(), shape.geometry, Curve(low, high, gamma, None if lut is None else lut.cpu()), colour=colour)
+    reference = tone(
+        frames.cpu(), shape.geometry, Curve(low, high, gamma, None if lut is None else lut.cpu()), colour=colour
+    )
     assert reference.clipped.tolist() == counts.tolist()
     assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(made, reference.picture, strict=True))
 
