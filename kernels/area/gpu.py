@@ -132,9 +132,12 @@ def share(outs, size, out_size, UNIT: tl.constexpr, FAST: tl.constexpr):
 
 @triton.jit
 def pixel_share(source, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
-    """What turns the sum of weights under one output pixel into a mean; the same for all of them."""
-    scale = 1.0 / FAST_Y if FAST_Y > 0 else 1.0 / source[0].to(tl.float32)
-    return scale * (1.0 / FAST_X) if FAST_X > 0 else scale / source[1].to(tl.float32)
+    """What turns the sum of weights under one output pixel into a mean; the same for all of them.
+
+    A side of 1 is a compile-time constant to Triton, which has no `.to`; a product takes either.
+    """
+    scale = 1.0 / FAST_Y if FAST_Y > 0 else 1.0 / (source[0] * 1.0)
+    return scale * (1.0 / FAST_X) if FAST_X > 0 else scale / (source[1] * 1.0)
 
 
 @triton.jit

@@ -23,7 +23,7 @@ from tests.kernels.interpreter import DEVICE, nv12_scale_gpu, rgb_to_nv12_gpu, t
 from tests.kernels.memory import Result, surrounded
 from tests.kernels.shapes import Shape, bins, shapes
 
-BOUNDED = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+BOUNDED = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 COLOURS = st.builds(Colour, st.sampled_from(["bt601", "bt709"]), st.booleans())
 NOT_LESS_THAN_HALF_A_LEVEL = 0.501
 """A rounded level lies within 0.5 of the level; float32 adds a little to exact halves."""
