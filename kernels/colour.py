@@ -7,10 +7,10 @@ Matrix = Literal["bt601", "bt709"]
 Coefficients = tuple[float, float, float, float]
 
 _LUMA_OF: dict[str, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
-"""(Kr, Kb): BT.601-7 section 2.5.1, BT.709-6 item 3.2."""
+"""(Kr, Kb), from the luma equations of BT.601-7 (section 2.5) and BT.709-6 (signal format)."""
 
 LIMITED_LUMA, LIMITED_CHROMA, LUMA_FLOOR, CHROMA_ZERO = 219.0, 224.0, 16.0, 128.0
-"""8-bit quantisation: BT.601-7 section 2.5.3, BT.709-6 item 4.6. Full range spans 255 for both (H.273, 8.3)."""
+"""8-bit quantisation, the same in BT.601-7 and BT.709-6. Full range spans 255 for both (H.273, MatrixCoefficients)."""
 
 NARROW_LUMA = (LUMA_FLOOR, LIMITED_LUMA / 255)
 NARROW_CHROMA = (CHROMA_ZERO * (1 - LIMITED_CHROMA / 255), LIMITED_CHROMA / 255)

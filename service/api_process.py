@@ -1,8 +1,10 @@
 """The API process: uvicorn over the app, with the shared state proven first."""
 
 import asyncio
+import ctypes
 import os
 import socket
+import sys
 from contextlib import suppress
 
 import uvicorn
@@ -15,9 +17,13 @@ from service.identity.tokens import TokenVerifier
 from service.routers.resources import Resources
 from service.startup import SharedState, open_state
 
+M_MMAP_THRESHOLD, LARGE = -3, 256 * 1024
+"""mallopt(3): blocks of this many bytes go back to the kernel when freed; glibc's own limit grows up to 32 MiB."""
+
 
 async def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupRefused."""
+    _give_large_blocks_back()
     listener = _bind(settings)
     state = await open_state(settings)
     try:
@@ -44,7 +50,16 @@ def resources(settings: Settings, state: SharedState) -> Resources:
         ollama_host=settings.process.ollama_host,
         http=settings.http,
         limits=settings.limits,
+        queries=settings.queries,
+        webhooks=settings.webhooks,
     )
+
+
+def _give_large_blocks_back() -> None:
+    """An upload's buffers must not stay: the process is small whatever has passed through it."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE)
 
 
 def _bind(settings: Settings) -> socket.socket:

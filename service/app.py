@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
+from service.guard.ask import Guard
 from service.routers import (
     datasets,
     experiments,
@@ -15,6 +16,8 @@ from service.routers import (
     health,
     metrics,
     problems,
+    queries,
+    uploads,
     video_events,
     video_files,
     videos,
@@ -31,6 +34,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     videos.router,
     video_events.router,
     video_files.router,
+    queries.router,
 )
 """Everything under /api; each of their routes may answer with these problems."""
 API_PROBLEMS = problems.described(401, 403, 404, 405, 413, 415, 422, 500, 503)
@@ -67,6 +71,7 @@ def create_app(resources: Resources) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.resources = resources
+    app.state.guard = Guard(resources.database, resources.queries)
     problems.install(app)
     for router in (health.router, metrics.router):
         app.include_router(router)
@@ -81,7 +86,7 @@ def _middleware(resources: Resources) -> list[Middleware]:
         Middleware(AccessLog),
         Middleware(problems.ProblemBoundary),
         Middleware(Authentication, verifier=resources.verifier, public=_public(resources.http)),
-        Middleware(BodyLimit, limit=resources.http.max_body_bytes),
+        Middleware(BodyLimit, limit=resources.http.max_body_bytes, streamed=uploads.PATHS),
     ]
 
 

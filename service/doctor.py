@@ -12,6 +12,8 @@ from rich.console import Console
 from service import __version__, config
 from service.config import Settings
 from service.errors import StartupRefused
+from service.identity.local_secret import local_secret
+from service.identity.tokens import TokenVerifier
 from service.startup import open_database, open_objects
 
 console = Console(soft_wrap=True, highlight=False)
@@ -28,6 +30,7 @@ async def examine() -> int:
     checks: list[tuple[str, Check]] = [
         ("database", _database),
         ("object store", _objects),
+        ("tokens", _tokens),
         ("encoders", _encoders),
         ("cuda", _cuda),
     ]
@@ -58,6 +61,14 @@ async def _objects(settings: Settings) -> str:
     objects = await open_objects(settings)
     await objects.close()
     return settings.objects.endpoint or f"files in {settings.process.home}"
+
+
+async def _tokens(settings: Settings) -> str:
+    secret = None if settings.database.url else local_secret(settings.process.home)
+    TokenVerifier(settings.identity, secret)
+    if settings.identity.jwks_url:
+        return "of the issuer in JWT_JWKS_URL"
+    return "of JWT_SECRET" if settings.identity.secret else f"of the secret in {settings.process.home}"
 
 
 async def _encoders(_settings: Settings) -> str:

@@ -33,6 +33,15 @@ class FieldError(BaseModel):
     header: str | None = Field(None, description="name of the header")
 
 
+class Guardrail(BaseModel):
+    """A rule of the guard that was broken."""
+
+    rule: str = Field(examples=["rows"])
+    limit: int = Field(examples=[1000])
+    actual: int = Field(examples=[5000])
+    suggestion: str = Field(examples=["ask for at most 1000 rows and follow next_cursor"])
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
@@ -43,6 +52,7 @@ class Problem(BaseModel):
     instance: str = Field(description="the path that was asked for", examples=["/api/experiments/nowhere"])
     error_id: str = Field(description="the log has more under this id", examples=["c0ffee123456"])
     errors: list[FieldError] | None = Field(None, description="with status 422: every offending place")
+    guardrails: list[Guardrail] | None = Field(None, description="of refused queries: every rule that was broken")
 
 
 class ProblemBoundary:
@@ -114,7 +124,7 @@ def _body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
     if error.errors:
         places = (asdict(place) for place in error.errors)
         body["errors"] = [{key: value for key, value in place.items() if value is not None} for place in places]
-    return body
+    return error.extensions | body
 
 
 def _log(exc: Exception, error: ReelmillError, scope: Scope) -> None:

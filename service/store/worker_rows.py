@@ -13,6 +13,10 @@ BEAT = text("""
 """)
 PRUNE = text("DELETE FROM workers WHERE heartbeat_at < now() - interval '5 minutes'")
 SLOTS = text("SELECT coalesce(sum(slots), 0) FROM workers WHERE heartbeat_at > now() - interval '15 seconds'")
+ALIVE_ON = text("""
+    SELECT EXISTS (SELECT 1 FROM workers WHERE split_part(name, ':', 1) = :machine
+        AND heartbeat_at > now() - interval '15 seconds')
+""")
 
 
 async def beat(connection: AsyncConnection, worker: UUID, name: str, slots: int, version: str) -> None:
@@ -27,3 +31,8 @@ async def leave(connection: AsyncConnection, worker: UUID) -> None:
 async def live_slots(connection: AsyncConnection) -> int:
     """Slots of all workers heard of within 15 seconds."""
     return int(await connection.scalar(SLOTS) or 0)
+
+
+async def alive_on(connection: AsyncConnection, machine: str) -> bool:
+    """Whether a worker named `machine:pid` was heard of within 15 seconds."""
+    return bool(await connection.scalar(ALIVE_ON, {"machine": machine}))

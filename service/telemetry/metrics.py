@@ -30,3 +30,10 @@ STAGE_SECONDS = Counter("reelmill_stage_seconds_total", "Time segments spent in 
 SEGMENTS_REUSED = Counter("reelmill_segments_reused_total", "Segments that were there already", registry=REGISTRY)
 TASK_FAILURES = Counter("reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=REGISTRY)
 QUEUE_DEPTH = Gauge("reelmill_queue_depth", "Tasks that wait or run", ("kind", "state"), registry=REGISTRY)
+QUERIES = Counter("reelmill_queries_total", "Guarded queries by what became of them", ("outcome",), registry=REGISTRY)
+QUERY_REFUSALS = Counter(
+    "reelmill_query_refusals_total", "Guarded queries by the first rule they broke", ("rule",), registry=REGISTRY
+)
+QUERY_SECONDS = Histogram(
+    "reelmill_query_seconds", "Guarded queries, from the document to the answer", buckets=_LATENCIES, registry=REGISTRY
+)

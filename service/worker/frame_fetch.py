@@ -1,144 +1,200 @@
-"""The slot's frame reader: objects are read ahead of the decoder, within a window of bytes. A hot path.
+"""The slot's frame reader: objects are read ahead of the decoder, within a window of bytes. A hot path."""
 
-Measured on the reference machine for a 210 KB frame: aioboto3's get_object costs 1.5 ms of CPU, a URL signed by
-botocore and read with aiohttp well under 1 ms; so frames take the second way and everything else the first.
-"""
-
-import asyncio
+import builtins
 import io
 import threading
-import time
 from collections import OrderedDict, deque
-from collections.abc import Coroutine, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import BinaryIO, Self
+
+import structlog
 
 from service.pipeline.frames import FrameMissing, FrameUnreadable
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.store.object_settings import ObjectSettings
-from service.store.objects import ObjectMissing, ObjectStoreError
+from service.store.objects import ObjectMissing, ObjectPart, ObjectTooLarge
 from service.store.objects_files import FileObjectStore
-from service.store.signed_reads import SignedReads
+from service.worker.frame_reads import FileReads, LoopReads, Reads, Span, Tally
+from service.worker.source_file import BLOCK, SourceFile
 
-MAX_OBJECT = 512 * 1024 * 1024
-CONCURRENCY = 16
-BLOCK, BLOCKS = 2 * 1024 * 1024, 4
-T = TypeVar("T")
+MIB = 1024 * 1024
+WINDOW, CONCURRENCY = 64 * MIB, 16
+MAX_OBJECT = 512 * MIB
+UNKNOWN = 4 * MIB
+"""What a frame of unknown size counts in the window, and the most of it that is read ahead."""
+MOST_AHEAD = 8
+"""Frames read ahead for each read under way, however small they are."""
 
-
-class Reads(Protocol):
-    """Whole or ranged reads; raises ObjectMissing or, after its own retries, ObjectStoreError."""
-
-    async def read(self, ref: ObjectRef, start: int, stop: int | None) -> bytes: ...
-
-    async def close(self) -> None: ...
-
-
-class FileReads:
-    """Plain file reads: so short that a thread of their own would cost more."""
-
-    def __init__(self, store: FileObjectStore) -> None:
-        self._store = store
-
-    async def read(self, ref: ObjectRef, start: int, stop: int | None) -> bytes:
-        return self._store.read(ref, start, stop)
-
-    async def close(self) -> None: ...
+log = structlog.get_logger("worker")
 
 
 class FrameFetcher:
-    """An event loop in a thread of its own, and what it has fetched: `objects`, `bytes`, `seconds` of reading."""
+    """All that one slot reads of frames and source videos, and the tally of it. Refuses frames above `max_object`."""
 
-    def __init__(self, settings: ObjectSettings, home: Path) -> None:
-        self.objects, self.bytes, self.seconds = 0, 0, 0.0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="frame-fetch", daemon=True)
-        self._thread.start()
+    def __init__(self, settings: ObjectSettings, home: Path, max_object: int = MAX_OBJECT) -> None:
+        self.max_object, self._tally = max_object, Tally()
+        self._reads = self._opened(settings, home)
+
+    def _opened(self, settings: ObjectSettings, home: Path) -> Reads:
         if settings.endpoint is None:
-            self._reads: Reads = FileReads(FileObjectStore(home / "objects", settings.bucket))
-        else:
-            self._reads = SignedReads(settings)
+            return FileReads(FileObjectStore(home / "objects", settings.bucket), self._tally)
+        from service.store.signed_reads import SignedReads
 
-    def prefetch(self, bucket: str, refs: Iterable[FrameRef], window_bytes: int) -> "PrefetchReader":
-        """A reader that has the next frames of `refs` under way, `window_bytes` of them at most."""
-        return PrefetchReader(self, bucket, refs, window_bytes)
+        return LoopReads(SignedReads(settings), self._tally)
+
+    @property
+    def objects(self) -> int:
+        return self._tally.objects
+
+    @property
+    def bytes(self) -> int:
+        return self._tally.bytes
+
+    @property
+    def seconds(self) -> float:
+        return self._tally.seconds
+
+    def prefetch(
+        self, bucket: str, refs: Iterable[FrameRef], window_bytes: int = WINDOW, concurrency: int = CONCURRENCY
+    ) -> "PrefetchReader":
+        """A reader that has the next frames of `refs` under way: `window_bytes` of them at most, or one larger one."""
+        return PrefetchReader(self, bucket, refs, (window_bytes, concurrency))
 
     def sources(self, bucket: str) -> "Sources":
         return Sources(self, bucket)
 
-    def submit(self, bucket: str, ref: FrameRef) -> "Future[bytes]":
-        return asyncio.run_coroutine_threadsafe(self._frame(bucket, ref), self._loop)
+    def submit(self, ref: ObjectRef, span: Span | None, limit: int) -> "Future[ObjectPart]":
+        return self._reads.submit(ref, span, limit)
 
-    async def _frame(self, bucket: str, ref: FrameRef) -> bytes:
-        assert ref.key is not None
-        if ref.size > MAX_OBJECT:
-            raise FrameUnreadable(f"the object has {ref.size} bytes, more than the limit of {MAX_OBJECT}")
-        began = time.perf_counter()
+    def fetch(self, bucket: str, ref: FrameRef) -> builtins.bytes:
+        """The frame, now. Raises FrameMissing, FrameUnreadable; ObjectStoreError when the store is away."""
+        if ref.key is None:
+            raise FrameMissing("the numbering has a hole here")
         try:
-            data = await self._reads.read(ObjectRef(bucket, ref.key), 0, None)
+            if ref.size > self.max_object:
+                raise ObjectTooLarge(ref.size, self.max_object)
+            return self.submit(ObjectRef(bucket, ref.key), None, self.max_object).result().data
         except ObjectMissing as error:
             raise FrameMissing from error
-        self.objects += 1
-        self.bytes += len(data)
-        self.seconds += time.perf_counter() - began
-        return data
+        except ObjectTooLarge as error:
+            raise FrameUnreadable(str(error)) from error
 
-    def read_range(self, ref: ObjectRef, start: int, stop: int) -> bytes:
-        """Bytes [start, stop), now. Raises ObjectMissing, ObjectStoreError."""
-        data = self._call(self._reads.read(ref, start, stop))
-        self.bytes += len(data)
-        return data
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def open_source(self, bucket: str, ref: FrameRef) -> BinaryIO:
+        """The source video as a seekable file. Raises FrameMissing; its reads raise ObjectStoreError."""
+        if ref.key is None:
+            raise FrameMissing("the source has no object")
+        where = ObjectRef(bucket, ref.key)
+        try:
+            first = self.submit(where, (0, BLOCK), BLOCK).result()
+        except ObjectMissing as error:
+            raise FrameMissing from error
+        return io.BufferedReader(SourceFile(self, where, first), 64 * 1024)
 
     def close(self) -> None:
-        with suppress(ObjectStoreError):
-            self._call(self._reads.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._reads.close()
 
 
 class PrefetchReader:
     """The pipeline's FrameReader: frames in order from the window, any other frame on demand."""
 
-    def __init__(self, fetcher: FrameFetcher, bucket: str, refs: Iterable[FrameRef], window_bytes: int) -> None:
-        self._fetcher, self._bucket, self._window = fetcher, bucket, window_bytes
-        self._ahead = deque(ref for ref in refs if ref.key is not None)
-        self._pending: deque[tuple[FrameRef, Future[bytes]]] = deque()
-        self._held = 0
+    def __init__(self, fetcher: FrameFetcher, bucket: str, refs: Iterable[FrameRef], bounds: tuple[int, int]) -> None:
+        self._fetcher, self._bucket, (self._window, self._concurrency) = fetcher, bucket, bounds
+        self._ahead = deque(ref for ref in refs if ref.key is not None and ref.size <= fetcher.max_object)
+        self._pending: OrderedDict[FrameRef, Future[ObjectPart]] = OrderedDict()
+        self._held = self._running = 0
+        self._lock, self._filling = threading.RLock(), False
         self._fill()
 
     def read(self, ref: FrameRef) -> bytes:
         """Raises FrameMissing, FrameUnreadable; ObjectStoreError when the store is away."""
-        if ref.key is None:
-            raise FrameMissing("the numbering has a hole here")
-        if not self._pending or self._pending[0][0] != ref:
-            return self._fetcher.submit(self._bucket, ref).result()
-        expected, future = self._pending.popleft()
+        future = self._taken(ref)
+        if future is None:
+            return self._checked(ref, self._fetcher.fetch(self._bucket, ref))
         try:
-            return future.result()
+            return self._checked(ref, future.result().data)
+        except ObjectMissing as error:
+            raise FrameMissing from error
+        except ObjectTooLarge:  # than planned, so not read ahead: now it is the only one
+            return self._checked(ref, self._fetcher.fetch(self._bucket, ref))
         finally:
-            self._held -= expected.size
+            self._release(ref)
+
+    def _taken(self, ref: FrameRef) -> "Future[ObjectPart] | None":
+        """The read under way of this frame; frames before it are wanted no more."""
+        with self._lock:
+            while ref in self._pending:
+                first, future = self._pending.popitem(last=False)
+                if first == ref:
+                    return future
+                future.cancel()
+                self._held -= _charge(first)
+        return None
+
+    def _checked(self, ref: FrameRef, data: bytes) -> bytes:
+        if ref.size not in (0, len(data)):
+            log.warning("frame changed since the scan", index=ref.index, key=ref.key, planned=ref.size, found=len(data))
+        return data
+
+    def _release(self, ref: FrameRef) -> None:
+        with self._lock:
+            self._held -= _charge(ref)
             self._fill()
 
     def _fill(self) -> None:
-        while self._ahead and len(self._pending) < CONCURRENCY and (self._held < self._window or not self._pending):
-            ref = self._ahead.popleft()
-            self._held += ref.size
-            self._pending.append((ref, self._fetcher.submit(self._bucket, ref)))
+        with self._lock:
+            if self._filling:
+                return
+            self._filling = True
+            try:
+                while self._ahead and self._has_room(_charge(self._ahead[0])):
+                    self._start(self._ahead.popleft())
+            finally:
+                self._filling = False
 
-    def __enter__(self) -> "PrefetchReader":
+    def _has_room(self, charge: int) -> bool:
+        within = self._held + charge <= self._window and len(self._pending) < MOST_AHEAD * self._concurrency
+        return self._running < self._concurrency and (within or self._held == 0)
+
+    def _start(self, ref: FrameRef) -> None:
+        if ref in self._pending or ref.key is None:
+            return
+        self._held += _charge(ref)
+        self._running += 1
+        limit = min(_charge(ref), self._fetcher.max_object)
+        future = self._fetcher.submit(ObjectRef(self._bucket, ref.key), None, limit)
+        self._pending[ref] = future
+        future.add_done_callback(self._ended)
+
+    def _ended(self, future: "Future[ObjectPart]") -> None:
+        with self._lock:
+            self._running -= 1
+            if not future.cancelled():
+                self._fill()
+
+    def close(self) -> None:
+        """What is under way is cancelled; frames can still be read one by one."""
+        with self._lock:
+            self._ahead.clear()
+            pending = [*self._pending.values()]
+            self._pending.clear()
+        for future in pending:
+            future.cancel()
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for _, future in self._pending:
-            future.cancel()
+        self.close()
+
+
+def _charge(ref: FrameRef) -> int:
+    """Bytes that a frame takes of the window; more than that is never read ahead."""
+    return ref.size or UNKNOWN
 
 
 class Sources:
@@ -148,51 +204,5 @@ class Sources:
         self._fetcher, self._bucket = fetcher, bucket
 
     def open(self, ref: FrameRef) -> BinaryIO:
-        """Raises FrameMissing when there is no object; read errors surface as OSError."""
-        if ref.key is None:
-            raise FrameMissing("the source has no object")
-        return io.BufferedReader(RangedFile(self._fetcher, ObjectRef(self._bucket, ref.key), ref.size), 64 * 1024)
-
-
-class RangedFile(io.RawIOBase):
-    """A read-only file over ranged reads, with a few blocks of 2 MiB kept."""
-
-    def __init__(self, fetcher: FrameFetcher, ref: ObjectRef, size: int) -> None:
-        super().__init__()
-        self._fetcher, self._ref, self._size = fetcher, ref, size
-        self._position = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        if self._position >= self._size:
-            return 0
-        number, offset = divmod(self._position, BLOCK)
-        part = self._block(number)[offset : offset + len(buffer)]
-        buffer[: len(part)] = part
-        self._position += len(part)
-        return len(part)
-
-    def _block(self, number: int) -> bytes:
-        if number in self._blocks:
-            self._blocks.move_to_end(number)
-            return self._blocks[number]
-        start = number * BLOCK
-        data = self._fetcher.read_range(self._ref, start, min(start + BLOCK, self._size))
-        self._blocks[number] = data
-        if len(self._blocks) > BLOCKS:
-            self._blocks.popitem(last=False)
-        return data
+        """Raises FrameMissing when there is no object; ObjectStoreError, also in its reads, when the store is away."""
+        return self._fetcher.open_source(self._bucket, ref)

@@ -1,6 +1,8 @@
-"""The whole service as a user starts it: API, worker, embedded PostgreSQL, folder of objects."""
+"""The whole service as a user starts it: API, worker, embedded PostgreSQL, objects in a folder and on S3."""
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -10,9 +12,13 @@ import httpx
 import pytest
 
 from service import config
+from service.config import Settings
 from service.local_token import local_token
+from service.plan.render_plan import ObjectRef
+from service.store.object_settings import open_store
 from service.up import machine
 from tests.support.clean_environment import clean_environment
+from tests.support.s3_server import needs_s3, s3_server
 
 SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render")
 
@@ -22,25 +28,58 @@ class Running:
     """The service under test: where it answers, where its state lies, and tokens for it."""
 
     url: str
-    home: Path
+    settings: Settings
     token: Callable[..., str]
+    api_pid: int
+
+    @property
+    def home(self) -> Path:
+        return self.settings.process.home
 
     def client(self, subject: str = "alice", *scopes: str) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token(subject, scopes or SCOPES)}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
+    def remove_object(self, key: str) -> None:
+        """Behind the service's back."""
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+        async def remove() -> None:
+            objects = open_store(self.settings.objects, self.home)
+            await objects.delete(ObjectRef(objects.bucket, key))
+            await objects.close()
+
+        asyncio.run(remove())
+
+    def object_keys(self, prefix: str) -> list[str]:
+        """What lies in the store."""
+
+        async def listed() -> list[str]:
+            objects = open_store(self.settings.objects, self.home)
+            keys = [info.key async for page in objects.list(objects.bucket, prefix) for info in page]
+            await objects.close()
+            return keys
+
+        return asyncio.run(listed())
+
+
+def store_settings(driver: str) -> dict[str, str]:
+    """Objects in a folder need no settings; on the S3 server they go to a bucket of this run's own."""
+    return s3_server().environment() if driver == "s3" else {}
+
+
+@pytest.fixture(scope="session", params=["folder", pytest.param("s3", marks=needs_s3)])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("service")
-    with clean_environment(REELMILL_HOME=str(home), PORT="0", REELMILL_LOG_LEVEL="WARNING", REELMILL_MAX_QUEUED="5"):
-        settings = config.load()
-        with machine(settings) as running:
+    ours = {"REELMILL_HOME": str(home), "PORT": "0", "REELMILL_LOG_LEVEL": "WARNING", "REELMILL_MAX_QUEUED": "5"}
+    with ExitStack() as stack:
+        with clean_environment(**ours, **store_settings(request.param)):
+            settings = config.load()
+            running = stack.enter_context(machine(settings))
 
-            def token(subject: str, scopes: tuple[str, ...], life: timedelta = timedelta(hours=1)) -> str:
-                return local_token(settings, subject, scopes, life)
+        def token(subject: str, scopes: tuple[str, ...], life: timedelta = timedelta(hours=1)) -> str:
+            return local_token(settings, subject, scopes, life)
 
-            yield Running(running.url, home, token)
+        yield Running(running.url, settings, token, running.children["api"].pid)
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_a_gap_in_the_numbering(alice: httpx.Client) -> None:
 
 def test_a_frame_that_vanished_after_the_scan(alice: httpx.Client, service: Running) -> None:
     dataset = api.make_dataset(alice, {f"f{number:02d}.jpg": jpeg(number) for number in range(10)})
-    (service.home / "objects" / "reelmill" / dataset["prefix"] / "f04.jpg").unlink()
+    service.remove_object(dataset["prefix"] + "f04.jpg")
     status = api.render(alice, dataset, missing="hold")
     assert status["summary"]["frames"] == 10
     assert outcomes(alice, status)[4][0] == "held"

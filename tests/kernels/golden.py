@@ -1,7 +1,7 @@
 """What the kernels must compute, in NumPy and float64, by other means than theirs: levels that are not rounded yet.
 
-Sources: ITU-R BT.601-7 section 2.5 and BT.709-6 items 3 and 4 (luma coefficients, colour differences, 8-bit
-quantisation); ITU-T H.273 section 8.3 (full range). An area average over a/b pixels is the plain average after each
+Sources: ITU-R BT.601-7 and BT.709-6 (luma coefficients, colour differences, 8-bit quantisation); ITU-T H.273,
+MatrixCoefficients (full range). An area average over a/b pixels is the plain average after each
 pixel is repeated b times.
 """
 

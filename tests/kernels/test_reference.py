@@ -27,7 +27,7 @@ BARS = {
     "blue": ((0, 0, 255), (41, 240, 110), (32, 240, 118)),
     "black": ((0, 0, 0), (16, 128, 128), (16, 128, 128)),
 }
-"""100 % colour bars: R'G'B', then Y'CbCr of BT.601 and of BT.709 in 8-bit limited range, as ITU-R BT.1729 tells."""
+"""100 % colour bars: R'G'B', then Y'CbCr of BT.601 and of BT.709 in 8-bit limited range, as test patterns have them."""
 
 
 @pytest.mark.parametrize("bar", BARS)

@@ -16,31 +16,24 @@ from pydantic import SecretStr
 
 from service.errors import StartupRefused
 from service.plan.render_plan import ObjectRef
+from service.store.multipart import MULTIPART
 from service.store.object_settings import ObjectSettings, allowed_buckets, open_store
 from service.store.objects import ObjectInfo, ObjectMissing, ObjectStore, ObjectStoreError
 from service.store.objects_files import FileObjectStore
-from service.store.objects_s3 import MULTIPART, S3ObjectStore
+from service.store.objects_s3 import S3ObjectStore
+from tests.support.s3_server import needs_s3, s3_server
 
 MIB = 1024 * 1024
-ENDPOINT = os.environ.get("REELMILL_TEST_S3_ENDPOINT")
-BUCKET = f"reelmill-test-{secrets.token_hex(6)}"
-needs_s3 = pytest.mark.skipif(ENDPOINT is None, reason="REELMILL_TEST_S3_ENDPOINT is not set: no S3 server to test on")
+SERVER = s3_server()
+ENDPOINT, BUCKET = SERVER.endpoint, SERVER.bucket
 pytestmark = pytest.mark.anyio
-
-
-def s3_settings(**changes: object) -> ObjectSettings:
-    given = {
-        "endpoint": ENDPOINT,
-        "access_key": os.environ.get("MINIO_ACCESS_KEY", ""),
-        "secret_key": SecretStr(os.environ.get("MINIO_SECRET_KEY", "")),
-        "bucket": BUCKET,
-    }
-    return ObjectSettings.model_construct(**(given | changes))
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=needs_s3)])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    made = FileObjectStore(tmp_path / "objects", BUCKET) if request.param == "folder" else S3ObjectStore(s3_settings())
+    made = (
+        FileObjectStore(tmp_path / "objects", BUCKET) if request.param == "folder" else S3ObjectStore(SERVER.settings())
+    )
     await made.check()
     yield made
     await made.close()
@@ -48,7 +41,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture
 async def s3() -> AsyncIterator[S3ObjectStore]:
-    made = S3ObjectStore(s3_settings())
+    made = S3ObjectStore(SERVER.settings())
     await made.check()
     yield made
     await made.close()
@@ -68,12 +61,12 @@ def top() -> str:
 @pytest.fixture(scope="module", autouse=True)
 def no_bucket_left() -> Iterator[None]:
     yield
-    if ENDPOINT is not None:
+    if ENDPOINT:
         asyncio.run(_remove_bucket())
 
 
 async def _remove_bucket() -> None:
-    store = S3ObjectStore(s3_settings())
+    store = S3ObjectStore(SERVER.settings())
     await store.check()
     for info in await listed(store, ""):
         await store.delete(ObjectRef(BUCKET, info.key))
@@ -374,7 +367,7 @@ async def test_urls_are_signed_for_the_public_endpoint() -> None:
 @needs_s3
 @pytest.mark.parametrize("wrong", [{"secret_key": SecretStr("tell-nobody")}, {"access_key": "tell-nobody"}])
 async def test_refused_credentials_name_the_variables(wrong: dict[str, object]) -> None:
-    store = S3ObjectStore(s3_settings(**wrong))
+    store = S3ObjectStore(SERVER.settings(**wrong))
     for asking in (store.check(), store.get(ObjectRef(BUCKET, "x")), anext(store.list(BUCKET, ""))):
         with pytest.raises(
             ObjectStoreError, match=r"credentials were refused.*MINIO_ACCESS_KEY.*MINIO_SECRET_KEY"
@@ -385,7 +378,7 @@ async def test_refused_credentials_name_the_variables(wrong: dict[str, object]) 
 
 
 async def test_an_unreachable_endpoint_is_named() -> None:
-    store = S3ObjectStore(s3_settings(endpoint="127.0.0.1:9", access_key="k", secret_key=SecretStr("tell-nobody")))
+    store = S3ObjectStore(SERVER.settings(endpoint="127.0.0.1:9", access_key="k", secret_key=SecretStr("tell-nobody")))
     with pytest.raises(ObjectStoreError, match="MINIO_ENDPOINT cannot be reached"):
         await store.check()
     await store.close()

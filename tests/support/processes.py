@@ -32,3 +32,18 @@ def children(pid: int) -> list[int]:
 def slot_pids(pid: int) -> list[int]:
     """The slot processes of a worker (not multiprocessing's resource tracker)."""
     return [child for child in children(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def peak_megabytes(pid: int) -> float:
+    """The most resident memory the process has ever had (VmHWM)."""
+    return _status_megabytes(pid, "VmHWM")
+
+
+def resident_megabytes(pid: int) -> float:
+    """What the process has resident now (VmRSS)."""
+    return _status_megabytes(pid, "VmRSS")
+
+
+def _status_megabytes(pid: int, field: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split(f"{field}:")[1].split()[0]) * 1024 / 1e6

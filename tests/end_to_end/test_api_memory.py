@@ -1,0 +1,23 @@
+"""The API process stays small whatever it is asked."""
+
+from typing import Any
+
+import httpx
+
+from tests.end_to_end.conftest import Running
+from tests.support import api
+from tests.support.footage import jpeg
+from tests.support.processes import resident_megabytes
+
+API_LIMIT_MB = 150
+
+
+def test_the_api_stays_under_its_limit(alice: httpx.Client, service: Running) -> None:
+    upload = bytes(24 * 1024 * 1024)
+    dataset: dict[str, Any] = api.make_dataset(alice, {f"f{number:03d}.jpg": jpeg(number) for number in range(40)})
+    alice.put(f"/api/datasets/{dataset['id']}/objects/large.bin", content=upload).raise_for_status()
+    status = api.render(alice, dataset, scale=8)
+    for _ in range(40):
+        alice.get("/api/experiments", params={"limit": 500}).raise_for_status()
+        alice.get(status["video_url"]).raise_for_status()
+    assert resident_megabytes(service.api_pid) < API_LIMIT_MB
