@@ -8,8 +8,12 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 
+from service.agent.agent import Agent
+from service.agent.models import Models
+from service.agent.presence import announce
 from service.guard.ask import Guard
 from service.routers import (
+    agent,
     datasets,
     experiments,
     generate,
@@ -35,6 +39,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     video_events.router,
     video_files.router,
     queries.router,
+    agent.router,
 )
 """Everything under /api; each of their routes may answer with these problems."""
 API_PROBLEMS = problems.described(401, 403, 404, 405, 413, 415, 422, 500, 503)
@@ -56,9 +61,11 @@ def create_app(resources: Resources) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await announce(resources.ollama_host, resources.agent)
         try:
             yield
         finally:
+            await app.state.agent.models.close()
             await resources.objects.close()
             await resources.database.close()
 
@@ -72,6 +79,7 @@ def create_app(resources: Resources) -> FastAPI:
     )
     app.state.resources = resources
     app.state.guard = Guard(resources.database, resources.queries)
+    app.state.agent = Agent(app.state.guard, Models(resources.ollama_host, resources.agent), resources.agent)
     problems.install(app)
     for router in (health.router, metrics.router):
         app.include_router(router)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.agent.settings import AgentSettings
 from service.guard.settings import GuardSettings
 from service.identity.tokens import TokenVerifier
 from service.plan.limits import RenderLimits
@@ -43,3 +44,4 @@ class Resources:
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: RenderLimits = field(default_factory=RenderLimits)
     queries: GuardSettings = field(default_factory=GuardSettings)
+    agent: AgentSettings = field(default_factory=AgentSettings)
