@@ -39,7 +39,7 @@ class ProcessSettings(BaseSettings):
         validation_alias="REELMILL_HOME",
         description="state of the embedded services; unset: a per-user data folder",
     )
-    ollama_host: Annotated[str | None, AfterValidator(address)] = Field(
+    ollama_host: Annotated[str, AfterValidator(address)] | None = Field(
         default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent; unset: none"
     )
 

@@ -112,7 +112,12 @@ def _named_errors(model: str, limit_s: float) -> Iterator[None]:
         raise _away() from error
     except (TimeoutError, httpx.TimeoutException) as error:
         raise TimedOut(f"the model {model} did not answer within {limit_s:.3g} s") from error
-    except (httpx.HTTPError, ValueError) as error:  # cut off, or not what Ollama would say
+    except (
+        httpx.HTTPError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # cut off, or no Ollama
         raise Unusable("it breaks off") from error
     except ReelmillError:
         raise
