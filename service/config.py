@@ -18,6 +18,7 @@ from service.routers.resources import HttpSettings
 from service.store.database import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.telemetry.logging import LoggingSettings
+from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
 
 
@@ -73,6 +74,7 @@ class Settings:
     worker: WorkerSettings
     logging: LoggingSettings
     client: ClientSettings
+    webhooks: WebhookSettings
 
 
 def load() -> Settings:
@@ -91,6 +93,7 @@ def load() -> Settings:
             WorkerSettings(),
             LoggingSettings(),
             ClientSettings(),
+            WebhookSettings(),
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import structlog
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
 from service.agent.presence import look
@@ -31,6 +31,17 @@ class Check(BaseModel):
 class Health(BaseModel):
     """`unhealthy` (503) when the database, the object store or a configured Ollama fails."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "healthy",
+                    "checks": {"database": {"status": "ok", "latency_ms": 1.9, "detail": "answered"}},
+                    "version": "0.1.0",
+                }
+            ]
+        }
+    )
     status: Literal["healthy", "degraded", "unhealthy"]
     checks: dict[str, Check]
     version: str
