@@ -8,6 +8,7 @@ from service.pipeline.colour import IMAGE_COLOUR, Colour
 from service.pipeline.encode import SegmentEncoder
 from service.pipeline.fetch import FetchImage
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
+from service.pipeline.jpeg_copy import CopyJpeg
 from service.pipeline.policy import Policies
 from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture
 from service.pipeline.stopwatch import Stopwatch
@@ -46,8 +47,9 @@ def render_segment(
 def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> Iterator[tuple[list[Stage], Colour]]:
     options = plan.options
     if options.source_kind == "frames":
+        copy: list[Stage] = [CopyJpeg(options)] if options.codec == "mjpeg" else []
         transform = Transform(options, IMAGE_COLOUR)
-        yield [FetchImage(reader), DecodeImage(options.max_pixels), FitPicture(transform)], IMAGE_COLOUR
+        yield [FetchImage(reader), *copy, DecodeImage(options.max_pixels), FitPicture(transform)], IMAGE_COLOUR
         return
     decode = DecodeVideo(sources, options.max_pixels)
     try:

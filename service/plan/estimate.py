@@ -2,7 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
-from service.plan.render_plan import Codec, RenderOptions
+from service.plan.containers import Codec
+from service.plan.render_plan import RenderOptions
 
 DEFAULT_SECONDS_PER_MEGAPIXEL: dict[Codec, float] = {"h264": 0.0125, "av1": 0.0073}
 """One core, decode included, from the measured table in docs/rendering.md; used until a worker has measured its own."""

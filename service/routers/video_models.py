@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
+from service.plan.containers import Codec
+from service.plan.render_plan import FramePolicy, MismatchPolicy
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from service.pipeline.codecs import encoder_name
 from service.pipeline.geometry import pad, same_aspect
 from service.pipeline.mux import timescale
-from service.pipeline.quality import crf
-from service.plan.render_plan import Codec
+from service.pipeline.quality import rate
+from service.plan.containers import Codec
 
 codecs = st.sampled_from(["h264", "av1"])
 qualities = st.integers(0, 100)
@@ -20,22 +20,22 @@ sides = st.integers(1, 4000)
 @given(codecs, qualities, qualities)
 def test_more_quality_never_means_a_higher_crf(codec: Codec, one: int, other: int) -> None:
     low, high = sorted((one, other))
-    assert crf(codec, low) >= crf(codec, high)
+    assert rate(codec, low) >= rate(codec, high)
 
 
 @given(codecs, qualities)
 def test_crf_is_one_the_encoder_takes(codec: Codec, quality: int) -> None:
-    assert 1 <= crf(codec, quality) <= (51 if codec == "h264" else 63)
+    assert 1 <= rate(codec, quality) <= (51 if codec == "h264" else 63)
 
 
 def test_the_default_quality() -> None:
-    assert (crf("h264", 70), crf("av1", 70)) == (23, 35)
+    assert (rate("h264", 70), rate("av1", 70)) == (23, 35)
 
 
 @pytest.mark.parametrize("quality", [-1, 101])
 def test_quality_outside_the_scale(quality: int) -> None:
     with pytest.raises(ValueError, match="outside 0 to 100"):
-        crf("h264", quality)
+        rate("h264", quality)
 
 
 @given(st.fractions(min_value=Fraction(1, 100), max_value=240, max_denominator=1001))

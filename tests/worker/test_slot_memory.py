@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.plan.render_plan import Codec
+from service.plan.containers import Codec
 from service.store.database import Database
 from tests.support.catalogue import OPTIONS, add_render
 from tests.support.databases import fresh_database
