@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import asyncio
 import io
 import json
 import logging
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 import structlog
 
+from service.embedded.postgres import EmbeddedPostgres
 from service.telemetry.logging import configure
+from tests.support.databases import drop_template
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +26,10 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL, without our schema: the one of REELMILL_TEST_DATABASE_URL, or an embedded one."""
     if given := os.environ.get("REELMILL_TEST_DATABASE_URL"):
         yield given
+        asyncio.run(drop_template(given))
         return
-    postgres = pytest.importorskip("service.embedded.postgres").EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    yield postgres.start()
-    postgres.stop()
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from service.plan.containers import Codec, Container
 from service.plan.pixel_form import PixelForm
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Part of every content key: raise it when the same input may give other bytes."""
 
 FramePolicy = Literal["skip", "hold", "black", "fail"]
