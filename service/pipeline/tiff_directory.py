@@ -3,7 +3,6 @@
 TIFF 6.0 section 2, and BigTIFF (version 43: 8-byte offsets and counts). Nothing is decoded.
 """
 
-import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,11 +66,6 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
         following = layout.number(file, layout.word)
         yield _directory(file, layout, offset, fields)
         offset = following
-
-
-def pictures(data: bytes) -> list[Directory]:
-    """The pages of a whole TIFF that are pictures of their own."""
-    return [page for page in directories(io.BytesIO(data)) if page.is_picture]
 
 
 def _layout(head: bytes) -> _Layout:
