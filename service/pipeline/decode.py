@@ -16,7 +16,7 @@ from service.pipeline.image_header import (
 )
 from service.pipeline.picture import Picture
 from service.pipeline.png import decode_png
-from service.pipeline.samples import FORMATS, Samples, frame_of, samples_of
+from service.pipeline.samples import FORMATS, Samples, empty_frame, frame_of, samples_of
 from service.pipeline.tiff import decode_tiff
 from service.pipeline.webp import decode_webp, require_whole_webp, webp_header
 from service.pipeline.window import Window
@@ -97,8 +97,9 @@ def picture_of(samples: Samples, window: Window | None, decoder: str, orientatio
         raise Unreadable(
             f"{samples.dtype} samples need a tone window, which a scan of the dataset finds: scan it again"
         )
-    positions, clipped = window.positions(samples)
-    return Picture(frame_of(positions), decoder, orientation, clipped)
+    frame, positions = empty_frame(samples)
+    window.place(samples, positions)
+    return Picture(frame, decoder, orientation, window.clipped(samples))
 
 
 def _open(codec: str) -> VideoCodecContext:

@@ -19,6 +19,14 @@ def frame_of(samples: Samples) -> VideoFrame:
     return VideoFrame.from_ndarray(np.ascontiguousarray(samples), format=FORMATS[samples.ndim, samples.dtype.type])
 
 
+def empty_frame(like: Samples) -> tuple[VideoFrame, Samples]:
+    """An unfilled 16-bit frame of the size and channels of an array, and the view to fill it through."""
+    frame = VideoFrame(like.shape[1], like.shape[0], FORMATS[like.ndim, np.uint16])
+    view = samples_of(frame)
+    assert view is not None
+    return frame, view
+
+
 def samples_of(frame: VideoFrame) -> Samples | None:
     """A view of a frame in one of FORMATS, None for others."""
     for (dimensions, kind), name in FORMATS.items():

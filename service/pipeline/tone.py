@@ -8,10 +8,10 @@ import numpy as np
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from service.pipeline.curve import Curve, CurveTable
+from service.pipeline.curve import ColourTable, Curve, GrayTable
 from service.pipeline.picture import Picture
-from service.pipeline.samples import frame_of, samples_of
-from service.pipeline.window import Clipped, Window
+from service.pipeline.samples import empty_frame, frame_of, samples_of
+from service.pipeline.window import Clipped, Stretch, Window
 from service.plan.tone import Tone
 
 _PLACES = np.arange(65536, dtype=np.uint16)
@@ -26,6 +26,8 @@ class ToneMap:
         self._positions = self._window.table()
         self._of_samples = self._curve.through(self._positions)
         self._of_positions = self._curve.through(_PLACES)
+        self._stretch = Stretch(self._window)
+        self._of_stretched = self._curve.through(self._stretch.table())
         self._scaler = VideoReformatter()
 
     def takes(self, picture: Picture) -> bool:
@@ -44,11 +46,12 @@ class ToneMap:
         samples = samples_of(picture.frame)
         assert samples is not None
         if (picture.frame.width, picture.frame.height) == (width, height):
-            return self._table(picture).frame(samples)
-        placed = picture.frame if picture.clipped else frame_of(np.take(self._positions, samples, mode="clip"))
-        scaled = samples_of(self._scaled(placed, width, height))
-        assert scaled is not None
-        return self._of_positions.frame(scaled)
+            return (self._of_positions if picture.clipped else self._of_samples).frame(samples)
+        if picture.clipped:
+            return self._averaged(picture.frame, self._of_positions, width, height)
+        frame, stretched = empty_frame(samples)
+        self._stretch.place(samples, stretched)
+        return self._averaged(frame, self._of_stretched, width, height)
 
     def rgb(self, picture: Picture) -> VideoFrame:
         """rgb24 of the same size, each channel through window and gamma."""
@@ -57,8 +60,10 @@ class ToneMap:
         levels = self._curve.levels if picture.clipped else self._curve.levels[self._positions]
         return frame_of(np.take(levels, samples, mode="clip"))
 
-    def _table(self, picture: Picture) -> CurveTable:
-        return self._of_positions if picture.clipped else self._of_samples
+    def _averaged(self, frame: VideoFrame, table: GrayTable | ColourTable, width: int, height: int) -> VideoFrame:
+        samples = samples_of(self._scaled(frame, width, height))
+        assert samples is not None
+        return table.frame(samples)
 
     def _scaled(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
         shrinks = width * height <= frame.width * frame.height

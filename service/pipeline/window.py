@@ -1,5 +1,6 @@
 """Samples of any type -> 16-bit positions in a window, with what lies outside counted. The linear half of a tone."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 Samples = np.ndarray[Any, Any]
 Positions = np.ndarray[Any, np.dtype[np.uint16]]
 TOP = 65535
-_ROWS = 64
+_ROWS = 32
 """Rows worked on at once, so that intermediate values stay in the cache."""
 
 
@@ -32,26 +33,64 @@ class Window:
 
     def table(self) -> Positions:
         """(65536,) position of each unsigned 16-bit sample; the first 256 serve 8-bit ones."""
-        share = (np.arange(65536, dtype=np.float64) - self.low) / (self.high - self.low)
+        return self.positions_of(np.arange(65536, dtype=np.float64))
+
+    def positions_of(self, values: "np.ndarray[Any, np.dtype[np.float64]]") -> Positions:
+        """Of sample values, exactly."""
+        share = (values - self.low) / (self.high - self.low)
         places: Positions = np.rint(share.clip(0, 1) * TOP).astype(np.uint16)
         return places
 
-    def positions(self, samples: Samples) -> tuple[Positions, Clipped]:
-        """Of any real type and shape, in float64 for 32-bit integers and float64, else in float32."""
+    def place(self, samples: Samples, positions: Positions) -> None:
+        """Fill `positions`, of the same shape, from samples of any real type: in float64 for those that float32 cannot
+        hold, else in float32."""
         exact = np.float64 if samples.dtype.itemsize > 4 or samples.dtype in (np.int32, np.uint32) else np.float32
-        found = np.empty(samples.shape, np.uint16)
         for row in range(0, len(samples), _ROWS):
             part: Samples = samples[row : row + _ROWS].astype(exact)
             with np.errstate(over="ignore", invalid="ignore"):
                 part -= exact(self.low)
                 part *= exact(TOP / (self.high - self.low))
-            np.fmin(np.fmax(part, 0, out=part), TOP, out=part)
-            found[row : row + _ROWS] = np.rint(part, out=part)
-        return found, self.clipped(samples)
+                part += exact(0.5)
+            np.clip(part, exact(0.5), exact(TOP + 0.5), out=part)
+            if samples.dtype.kind == "f":
+                part[np.isnan(part)] = 0.5
+            positions[row : row + _ROWS] = part
 
     def clipped(self, samples: Samples) -> Clipped:
         nan = np.count_nonzero(np.isnan(samples)) if samples.dtype.kind == "f" else 0
         return Clipped(_count(samples, np.less, self.low), _count(samples, np.greater, self.high), int(nan))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Unsigned 8 and 16-bit samples, cut off at the whole numbers around a window and shifted up to use all 16 bits.
+
+    A faster way to positions that can be averaged: no precision is lost, and no number is multiplied.
+    """
+
+    window: Window
+
+    @property
+    def _bounds(self) -> tuple[int, int, int]:
+        """Lowest and highest sample, and the shift."""
+        low = min(max(math.floor(self.window.low), 0), TOP - 1)
+        high = max(min(math.ceil(self.window.high), TOP), low + 1)
+        return low, high, 16 - (high - low).bit_length()
+
+    def place(self, samples: Samples, stretched: Positions) -> None:
+        """Fill `stretched`, of the same shape."""
+        low, high, shift = self._bounds
+        for row in range(0, len(samples), _ROWS):
+            part = stretched[row : row + _ROWS]
+            np.copyto(part, samples[row : row + _ROWS])
+            np.clip(part, np.uint16(low), np.uint16(high), out=part)
+            part -= np.uint16(low)
+            part <<= np.uint16(shift)
+
+    def table(self) -> Positions:
+        """(65536,) position of each stretched sample."""
+        low, _, shift = self._bounds
+        return self.window.positions_of(low + np.arange(65536, dtype=np.float64) / (1 << shift))
 
 
 def _count(samples: Samples, outside: np.ufunc, bound: float) -> int:
