@@ -81,8 +81,10 @@ class ImageDecoder:
         codec = _CODECS[header.format]
         context = self._contexts.get(codec) or _open(codec)
         self._contexts.pop(codec, None)  # a context that failed once is not used again
+        packet = av.Packet(data)
+        packet.is_keyframe = True  # else FFmpeg's PNG decoder adds the picture to the one before (as MNG deltas)
         try:
-            frames = context.decode(av.Packet(data))
+            frames = context.decode(packet)
         except av.FFmpegError as error:
             raise Unreadable(f"the {_named(header)} is damaged: {error.strerror}") from error
         self._contexts[codec] = context

@@ -85,7 +85,7 @@ def _decoded(page: Any, bounds: tuple[int, str]) -> TiffPage:
 
 def _pixels(page: Any) -> Samples:
     if page.compression not in _THROUGH_LIBTIFF:
-        return np.asarray(page.asarray(maxworkers=1, squeeze=False))
+        return np.asarray(page.asarray(maxworkers=1, squeeze=False)).reshape(page.shaped)
     import imagecodecs
 
     return np.asarray(imagecodecs.tiff_decode(rewrapped(page), index=0)).reshape(page.shaped)
@@ -97,7 +97,8 @@ def _require_supported(page: Any) -> None:
     if page.compression not in _COMPRESSIONS:
         raise Unreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))
-    if page.samplesperpixel > 4 or page.imagedepth != 1 or page.photometric not in kinds:
+    least = 3 if page.photometric in (_RGB, _YCBCR) else 1
+    if not least <= page.samplesperpixel <= 4 or page.imagedepth != 1 or page.photometric not in kinds:
         raise Unreadable(f"a TIFF of {page.samplesperpixel} samples, photometric {page.photometric}, is not supported")
 
 
