@@ -7,6 +7,12 @@ from service.pipeline.work import Work
 from service.plan.render_plan import RenderOptions
 
 
+def may_copy(options: RenderOptions) -> bool:
+    """Whether nothing that was asked for changes the pictures of frames that have the right form and size."""
+    toned = options.tone is not None and options.tone.shallow
+    return options.codec == "mjpeg" and options.source_kind == "frames" and not toned
+
+
 class CopyJpeg:
     """Sets `work.frame` to the JPEG's bytes, so that the stages after it have nothing to do; else leaves all to them.
 

@@ -8,6 +8,8 @@ from service.pipeline.colour import FULL, LIMITED, UNSPECIFIED, Colour, swscale_
 from service.pipeline.form import FORMS
 from service.pipeline.geometry import Placement
 from service.pipeline.picture import Picture
+from service.pipeline.tone import ToneMap
+from service.pipeline.window import Clipped
 from service.plan.render_plan import RenderOptions
 
 _RGB_SOURCE = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -26,7 +28,12 @@ class Transform:
         self._mismatch = options.mismatch
         self._matrix = swscale_matrix(colour.matrix)
         self._form = FORMS[options.form]
+        self._tone = ToneMap(options.tone) if options.tone else None
         self._reformatter = VideoReformatter()
+
+    def clipped(self, picture: Picture) -> Clipped | None:
+        """How much of it the tone cannot show; None for a picture that no tone is for."""
+        return self._tone.clipped(picture) if self._tone else picture.clipped
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was reshaped or None). Raises SizeRefused."""
@@ -34,7 +41,7 @@ class Transform:
         width, height = (place.width, place.height)
         if picture.orientation >= 5:
             width, height = height, width
-        frame = self._convert(picture.frame, width, height)
+        frame = self._toned(picture, width, height)
         if picture.orientation > 1:
             frame = planes.turned(frame, picture.orientation)
         return self._on_canvas(frame, place), place.reason
@@ -48,6 +55,13 @@ class Transform:
         if self._mismatch == "fail":
             raise SizeRefused(geometry.mismatch_reason(source, self._canvas))
         return (geometry.pad if self._mismatch == "pad" else geometry.stretch)(source, self._canvas)
+
+    def _toned(self, picture: Picture, width: int, height: int) -> VideoFrame:
+        if self._tone is None or not self._tone.takes(picture):
+            return self._convert(picture.frame, width, height)
+        if picture.frame.format.is_rgb:
+            return self._convert(self._tone.rgb(picture), width, height)
+        return self._convert(self._tone.gray(picture, width, height), width, height)
 
     def _convert(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
         """Scale and subsample; the range of 8-bit YCbCr and gray stays here, and is then changed by table."""

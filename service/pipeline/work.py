@@ -10,6 +10,7 @@ from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
 from service.pipeline.picture import Picture
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import SizeRefused
+from service.pipeline.window import Clipped
 from service.plan.render_plan import FrameRef
 
 Fault = Literal["missing", "corrupt"]
@@ -27,6 +28,7 @@ class Work:
     picture: Picture | None = None
     decoder: str | None = None
     frame: Ready | None = None
+    clipped: Clipped | None = None
     fault: Fault | None = None
     reason: str | None = None
 

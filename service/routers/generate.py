@@ -12,9 +12,11 @@ from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyReq
 from service.ids import RenderId
 from service.plan.estimate import Estimate
 from service.plan.geometry import output_size
+from service.plan.levels import Levels
 from service.plan.limits import RenderLimits
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
+from service.plan.tone import Tone, settled
 from service.routers.deps import CallerDep, DatabaseDep, LimitsDep, require
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
 from service.store import datasets, experiments, new_render, renders
@@ -123,7 +125,17 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         corrupt=body.corrupt,
         mismatch=body.mismatch,
         max_pixels=limits.max_pixels,
+        tone=_tone(dataset, body),
+        background=body.background,
     )
+
+
+def _tone(dataset: dict[str, Any], body: VideoGenerationRequest) -> Tone | None:
+    """The window is settled here, from what the scan has measured, and holds for every segment."""
+    if body.tone and dataset["kind"] == "video":
+        raise invalid_field("#/tone", "source videos are shown as they are: tone is for image frames", "not_images")
+    levels = Levels.from_json(dataset["levels"]) if dataset.get("levels") else None
+    return settled(body.tone.wish() if body.tone else None, levels)
 
 
 def _model(foretold: Estimate) -> EstimateModel:

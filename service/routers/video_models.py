@@ -7,8 +7,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.plan.containers import Codec
+from service.plan.colours import BLACK
+from service.plan.containers import Codec, Container
 from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.routers.tone_model import BackgroundColour, ToneRequest
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -52,6 +54,12 @@ class VideoGenerationRequest(BaseModel):
     )
     priority: int = Field(0, ge=0, le=9, description="renders of a higher priority start first")
     dry_run: bool = Field(False, description="only estimate, make nothing")
+    tone: ToneRequest | None = Field(
+        None, description="unset: frames deeper than 8 bits get mode percentile, others are shown as they are"
+    )
+    background: BackgroundColour = Field(
+        BLACK, description="what shows through transparent pixels: #rrggbb or a name", examples=["white", "#202020"]
+    )
 
     def rate(self) -> Fraction:
         """fps as an exact fraction: 29.97 and 23.976 become the NTSC rates."""

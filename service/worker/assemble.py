@@ -33,6 +33,7 @@ class Receipt:
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    clipped: Counter[str] = field(default_factory=Counter)
 
     def add(self, lines: bytes) -> None:
         """Append one segment's lines, its output numbers moved to the whole video's."""
@@ -44,7 +45,14 @@ class Receipt:
                     entry["output"] += base
                     self.frames += 1
                 self._note(entry)
+                self._clip(entry.get("clipped"))
                 file.write(json.dumps(entry).encode() + b"\n")
+
+    def _clip(self, counts: list[int] | None) -> None:
+        """Sum up what the tone's window has cut off."""
+        if counts is not None:
+            self.clipped.update(dict(zip(("below", "above", "nan"), counts, strict=True)))
+            self.clipped["frames"] += any(counts)
 
     def _note(self, entry: dict[str, Any]) -> None:
         self.outcomes[entry["outcome"]] += 1
@@ -111,6 +119,7 @@ def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str,
         "height": options.height,
         "outcomes": dict(receipt.outcomes),
         "notes": receipt.notes,
+        "clipped": dict(receipt.clipped),
         "bytes": video.stat().st_size,
         "sha256": digest,
         "encoder": encoder_name(options.codec),

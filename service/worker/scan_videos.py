@@ -1,6 +1,5 @@
 """What each listed object is as a source video: its pictures' times, one file after the other."""
 
-import asyncio
 import hashlib
 import sys
 import zlib
@@ -40,7 +39,6 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 NOTHING = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
-TICK_S = 1.0
 
 
 class VideoScan:
@@ -90,18 +88,8 @@ class VideoScan:
         }
 
     async def _facts(self, info: ObjectInfo) -> VideoFacts:
-        """Probed on a thread; ticks only while bytes are flowing, so that a hang can be told from a large file."""
         file = RangedFile(self._objects, ObjectRef(self._bucket, info.key), info.size)
-        probing = asyncio.create_task(asyncio.to_thread(file.used_by, _probed))
-        try:
-            told = -1
-            while not (await asyncio.wait((probing,), timeout=TICK_S))[0]:
-                if file.fetched != told:
-                    told = file.fetched
-                    self._tick()
-            return await probing
-        finally:
-            file.stop()
+        return await file.on_thread(_probed, self._tick)
 
     def facts(self) -> dict[str, Any]:
         """What the sources say about the dataset, as values of its columns."""

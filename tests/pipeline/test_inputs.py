@@ -25,8 +25,8 @@ GOOD: dict[str, tuple[bytes, str]] = {
     "jpeg with bytes after its end": (media.jpeg(NUMBERED) + bytes(700), "ffmpeg-mjpeg"),
     "png rgb": (media.png(NUMBERED), "ffmpeg-png"),
     "png gray": (media.png(GRAY), "ffmpeg-png"),
-    "png rgba": (media.png(np.dstack([NUMBERED, np.full_like(GRAY, 255)])), "ffmpeg-png"),
-    "png 16 bit": (media.png16(NUMBERED), "ffmpeg-png"),
+    "png rgba": (media.png(np.dstack([NUMBERED, np.full_like(GRAY, 255)])), "pillow-png"),
+    "png 16 bit": (media.png16(NUMBERED), "libpng"),
     "tiff rgb": (media.tiff(NUMBERED), "tifffile"),
     "tiff gray": (media.tiff(GRAY), "tifffile"),
     "tiff deflate": (media.tiff(NUMBERED, compression="deflate"), "tifffile"),
@@ -44,8 +44,8 @@ TIFF = media.tiff(NUMBERED)
 
 BAD: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", "empty"),
-    "text named .jpg": (b"this is not a picture\n" * 20, "not a JPEG, PNG or TIFF"),
-    "an MP4 named .jpg": (media.video([NUMBERED] * 2), "not a JPEG, PNG or TIFF"),
+    "text named .jpg": (b"this is not a picture\n" * 20, "not a JPEG, PNG, TIFF or WebP"),
+    "an MP4 named .jpg": (media.video([NUMBERED] * 2), "not a JPEG, PNG, TIFF or WebP"),
     "jpeg cut in the header": (JPEG[:100], "cut short"),
     "jpeg cut in the picture": (media.truncated(JPEG), "truncated"),
     "jpeg without its last two bytes": (JPEG[:-2], "truncated"),
@@ -60,8 +60,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "tiff cut": (media.truncated(TIFF), "before its picture data"),
     "tiff cut in the directory": (TIFF[:20], "damaged"),
     "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "damaged"),
-    "tiff 16 bit": (media.tiff(GRAY.astype(np.uint16)), "16-bit"),
-    "tiff float": (media.tiff(GRAY.astype(np.float32)), "32-bit"),
+    "tiff float, no window known": (media.tiff(GRAY.astype(np.float32)), "float32 samples need a tone window"),
     "only magic": (b"\xff\xd8\xff", "cut short"),
 }
 
