@@ -51,6 +51,7 @@ def resources(settings: Settings, state: SharedState) -> Resources:
         http=settings.http,
         limits=settings.limits,
         queries=settings.queries,
+        webhooks=settings.webhooks,
     )
 
 

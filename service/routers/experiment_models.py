@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from service.routers.catalog import Storable
+from service.routers.pages import PageQuery
 from service.store.experiments import Sort
 
 Visibility = Literal["private", "shared", "public"]
@@ -62,12 +63,9 @@ Subjects = Annotated[
 ]
 
 
-class ListQuery(BaseModel):
+class ListQuery(PageQuery):
     """Which experiments, in which order, how many."""
 
-    model_config = ConfigDict(extra="forbid")
-    limit: int = Field(50, ge=1, le=500, description="experiments on a page")
-    cursor: str | None = Field(None, max_length=2000, description="from the `Link` header of the page before")
     sort: Sort = Field("-created_at", description="`-` is descending")
     q: Annotated[str, StringConstraints(max_length=200), Storable] | None = Field(
         None, description="part of the name or description", examples=["zebrafish"]
@@ -75,7 +73,6 @@ class ListQuery(BaseModel):
     mine: bool = Field(False, description="only those the caller owns")
     created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
     created_before: AwareDatetime | None = Field(None, description="not included")
-    count: Literal["exact"] | None = Field(None, description="`exact` adds `X-Total-Count`")
 
 
 class NewExperiment(BaseModel):

@@ -10,6 +10,7 @@ from service.identity.tokens import TokenVerifier
 from service.plan.limits import RenderLimits
 from service.store.database import Database
 from service.store.objects import ObjectStore
+from service.webhooks.settings import WebhookSettings
 
 
 class HttpSettings(BaseSettings):
@@ -29,6 +30,13 @@ class HttpSettings(BaseSettings):
         validation_alias="REELMILL_HEALTH_TIMEOUT",
         description="seconds each health check may take",
     )
+    preview_wait_s: float = Field(
+        default=5,
+        ge=0,
+        le=60,
+        validation_alias="REELMILL_PREVIEW_WAIT",
+        description="seconds a request waits for a preview that a worker makes",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +51,4 @@ class Resources:
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: RenderLimits = field(default_factory=RenderLimits)
     queries: GuardSettings = field(default_factory=GuardSettings)
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)

@@ -5,14 +5,27 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.plan.colours import BLACK
-from service.plan.containers import Codec, Container
+from service.plan.containers import Codec
 from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.routers.pages import PageQuery
 from service.routers.tone_model import BackgroundColour, ToneRequest
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class VideoQuery(PageQuery):
+    """Which renders, in which order, how many."""
+
+    sort: Literal["-created_at", "created_at"] = Field("-created_at", description="`-` is descending")
+    status: RenderStatus | None = Field(None, description="only those in this state")
+    experiment_id: UUID | None = Field(None, description="only those of this experiment")
+    dataset_id: UUID | None = Field(None, description="only those of this dataset")
+    mine: bool = Field(False, description="only those the caller asked for")
+    created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: AwareDatetime | None = Field(None, description="not included")
 
 
 class FrameRange(BaseModel):
@@ -53,6 +66,12 @@ class VideoGenerationRequest(BaseModel):
         "auto", description="where to run; auto never fails for lack of a GPU"
     )
     priority: int = Field(0, ge=0, le=9, description="renders of a higher priority start first")
+    webhook_url: str | None = Field(
+        None,
+        max_length=2000,
+        description="is sent a signed message (Standard Webhooks) when the render has ended",
+        examples=["https://lab.example/hooks/reelmill"],
+    )
     dry_run: bool = Field(False, description="only estimate, make nothing")
     tone: ToneRequest | None = Field(
         None, description="unset: frames deeper than 8 bits get mode percentile, others are shown as they are"
@@ -68,6 +87,13 @@ class VideoGenerationRequest(BaseModel):
             if abs(self.fps - float(ntsc)) < 0.002:
                 return ntsc
         return Fraction(self.fps).limit_denominator(1000)
+
+
+class RenderChange(BaseModel):
+    """What may be changed about a render that has not begun."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 9}]})
+    priority: int = Field(ge=0, le=9, description="renders of a higher priority start first")
 
 
 class EstimateModel(BaseModel):
@@ -105,6 +131,7 @@ class VideoStatus(BaseModel):
     owner: str
     status: RenderStatus
     phase: str
+    priority: int
     frames_done: int
     frames_total: int
     fps: float | None = Field(description="frames rendered per second so far, those reused not counted")

@@ -50,6 +50,17 @@ class Running:
 
         asyncio.run(remove())
 
+    def object_keys(self, prefix: str) -> list[str]:
+        """What lies in the store."""
+
+        async def listed() -> list[str]:
+            objects = open_store(self.settings.objects, self.home)
+            keys = [info.key async for page in objects.list(objects.bucket, prefix) for info in page]
+            await objects.close()
+            return keys
+
+        return asyncio.run(listed())
+
 
 def store_settings(driver: str) -> dict[str, str]:
     """Objects in a folder need no settings; on the S3 server they go to a bucket of this run's own."""
