@@ -33,8 +33,9 @@ _SVT_AV1 = "lp=1:keyint=-1:irefresh-type=2:scd=0:lookahead=0:hierarchical-levels
 than needed for memory, because it gains 0.004 SSIM at the same bytes. No temporal filter: it would blend neighbouring
 pictures into the ones that others are predicted from."""
 
-_FFV1 = {"level": "3", "coder": "range_def", "context": "0", "g": "1", "slices": "4", "slicecrc": "1"}
-"""Every frame for itself; four slices at any size, because FFmpeg's own choice follows the number of threads."""
+_FFV1 = {"level": "3", "coder": "range_def", "context": "0", "g": "1", "slicecrc": "1"}
+"""Every frame for itself. FFmpeg's own number of slices follows the number of threads: four, where they fit."""
+_SLICED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
         case "av1":
             return _crf(options, _SVT_PRESET) | {"svtav1-params": _SVT_AV1}
         case "ffv1":
-            return dict(_FFV1)
+            small = min(options.width, options.height) < _SLICED
+            return _FFV1 | {"slices": "1" if small else "4"}
         case _:
             return {}
 

@@ -6,8 +6,9 @@ The names are FFmpeg's pixel formats; a `j` means full range, gray and RGB are f
 from collections.abc import Mapping
 from typing import Literal, get_args
 
-from service.errors import Invalid, invalid_field
+from service.errors import invalid_field
 from service.plan.containers import Codec
+from service.plan.tone import Tone
 
 PixelForm = Literal[
     "yuv420p",
@@ -46,6 +47,19 @@ def form_of(codec: Codec, kinds: Mapping[str, int]) -> PixelForm:
     return _holding_all(frozenset(kinds))
 
 
+def toned_kinds(codec: Codec, kinds: Mapping[str, int], tone: Tone | None) -> Mapping[str, int]:
+    """What the frames are once the tone has been applied to those it is for."""
+    if tone is None:
+        return kinds
+    as_gray = "gray" if codec == "mjpeg" and tone.colormap == "gray" else "yuv420p"
+    shown = {"gray16le": as_gray, "gbrp16le": "bgr0"} | ({"gray": as_gray} if tone.shallow else {})
+    found: dict[str, int] = {}
+    for kind, count in kinds.items():
+        form = shown.get(kind, kind if kind in FORMS else as_gray)
+        found[form] = found.get(form, 0) + count
+    return found
+
+
 def _jpeg_form(kinds: Mapping[str, int]) -> PixelForm:
     """What most JPEGs are; gray when nothing has colour."""
     if kinds and _GRAY.issuperset(kinds):
@@ -54,10 +68,10 @@ def _jpeg_form(kinds: Mapping[str, int]) -> PixelForm:
 
 
 def _holding_all(kinds: frozenset[str]) -> PixelForm:
-    """The smallest form that holds them all: exactly, but for YCbCr beside RGB, which is rounded to RGB."""
-    unknown = sorted(kinds - FORMS)
-    if unknown:
-        raise _unfit(f"pictures of format {unknown[0]}")
+    """The smallest form that holds them all: exactly, but YCbCr beside RGB or of two ranges is rounded to RGB."""
+    if unknown := sorted(kinds - FORMS):
+        detail = f"ffv1 cannot keep {unknown[0]} as it is: choose another codec"
+        raise invalid_field("#/codec", detail, "not_lossless")
     if kinds <= _GRAY:
         return "gray16le" if "gray16le" in kinds else "gray"
     deep = bool(kinds & {"gray16le", "gbrp16le"})
@@ -66,7 +80,7 @@ def _holding_all(kinds: frozenset[str]) -> PixelForm:
     for family in _FAMILIES:
         if kinds - _GRAY <= frozenset(family) and not (kinds & _GRAY and family != _JPEG):
             return _largest(kinds - _GRAY, family)
-    raise _unfit("full and limited range side by side")
+    return "bgr0"
 
 
 def _largest(kinds: frozenset[str], family: tuple[PixelForm, ...]) -> PixelForm:
@@ -74,7 +88,3 @@ def _largest(kinds: frozenset[str], family: tuple[PixelForm, ...]) -> PixelForm:
     chroma = max(kind.removesuffix("10le")[-4:] for kind in kinds)
     deep = "10le" if any(kind.endswith("10le") for kind in kinds) else ""
     return next(form for form in family if form.endswith(chroma + deep))
-
-
-def _unfit(what: str) -> Invalid:
-    return invalid_field("#/codec", f"ffv1 cannot keep {what} as they are: choose another codec", "not_lossless")

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.plan.colours import BLACK
-from service.plan.containers import Codec
+from service.plan.containers import Codec, Container
 from service.plan.render_plan import FramePolicy, MismatchPolicy
 from service.routers.pages import PageQuery
 from service.routers.tone_model import BackgroundColour, ToneRequest
@@ -57,7 +57,11 @@ class VideoGenerationRequest(BaseModel):
     width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
     height: int | None = Field(None, ge=2, le=16384, description="output height in pixels")
     scale: float | None = Field(None, gt=0, le=8, description="output size as a factor of the source's", examples=[0.5])
-    codec: Codec = Field("h264", description="h264 plays everywhere; av1 is faster and smaller")
+    codec: Codec = Field(
+        "h264",
+        description="h264 plays everywhere; av1 is faster and smaller; hevc is for Apple's players; mjpeg copies JPEG "
+        "frames as they are and opens in Fiji; ffv1 keeps every sample, 16-bit gray too",
+    )
     quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 is x264's crf 23")
     missing: FramePolicy = Field("skip", description="what to do for frames that are not there")
     corrupt: FramePolicy = Field("hold", description="what to do for frames that cannot be decoded")
@@ -78,6 +82,12 @@ class VideoGenerationRequest(BaseModel):
     )
     background: BackgroundColour = Field(
         BLACK, description="what shows through transparent pixels: #rrggbb or a name", examples=["white", "#202020"]
+    )
+    container: Container | None = Field(
+        None,
+        description="the file format; unset: mp4 for h264, hevc and av1, avi for mjpeg, mkv for ffv1. mov holds h264, "
+        "hevc and mjpeg; mkv holds all",
+        examples=["mov"],
     )
 
     def rate(self) -> Fraction:

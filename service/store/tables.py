@@ -70,6 +70,7 @@ datasets = Table(
     Column("digest", Text, nullable=False, server_default=""),
     Column("scanned", BigInteger, nullable=False, server_default="0"),
     Column("levels", JSONB),
+    Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _moment("created_at"),
     _moment("updated_at"),
 )
@@ -92,6 +93,7 @@ frames = Table(
     Column("page_offset", BigInteger, nullable=False, server_default="0"),
     Column("bits", Integer),
     Column("gray", Boolean),
+    Column("form", Text),
 )
 
 sources = Table(
