@@ -102,4 +102,5 @@ def _count(samples: Samples, outside: np.ufunc, bound: float) -> int:
             everything = whole > limits.max if outside is np.less else whole < limits.min
             return samples.size if everything else 0
         return int(np.count_nonzero(outside(samples, samples.dtype.type(whole))))
-    return int(np.count_nonzero(outside(samples, bound)))
+    with np.errstate(over="ignore"):  # a bound beyond float16 or float32 is infinite to them
+        return int(np.count_nonzero(outside(samples, bound)))
