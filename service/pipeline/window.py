@@ -37,7 +37,8 @@ class Window:
 
     def positions_of(self, values: "np.ndarray[Any, np.dtype[np.float64]]") -> Positions:
         """Of sample values, exactly."""
-        share = (values - self.low) / (self.high - self.low)
+        with np.errstate(over="ignore"):
+            share = (values - self.low) / (self.high - self.low)
         places: Positions = np.rint(share.clip(0, 1) * TOP).astype(np.uint16)
         return places
 

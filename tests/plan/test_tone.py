@@ -34,6 +34,13 @@ def test_modes() -> None:
     assert 6100 - 188 <= tone.low <= 6100 and 54_100 <= tone.high <= 54_100 + 188, "moved outwards by under 1/256"
 
 
+def test_equal_windows_are_equal_as_text_too() -> None:
+    """Content keys are made of JSON: 1 and 1.0, or 0.0 and -0.0, must not differ."""
+    asked = settled(ToneWish("fixed", -0.0, 65535, 1), RAMP)
+    full = settled(ToneWish("full"), RAMP)
+    assert asked and full and json.dumps(asked.to_json()) == json.dumps(full.to_json())
+
+
 def test_without_a_wish_deep_frames_get_percentiles_and_others_nothing() -> None:
     assert settled(None, RAMP) == settled(ToneWish(), RAMP) == settled(ToneWish("percentile", 0.35, 99.65), RAMP)
     assert settled(None, replace(RAMP, dtype="uint8", bits=8)) is None
