@@ -80,7 +80,13 @@ def _decoded(page: Any, bounds: tuple[int, str]) -> TiffPage:
     samples = np.asarray(_pixels(page))
     turn = page.tags.get(_ORIENTATION)
     orientation = int(turn.value) if turn is not None and 1 <= int(turn.value) <= 8 else 1
-    return TiffPage(_shown(samples, page, bounds[1]), orientation)
+    shown = _shown(samples, page, bounds[1])
+    if (
+        shown.shape not in ((page.imagelength, page.imagewidth), (page.imagelength, page.imagewidth, 3))
+        or not shown.size
+    ):
+        raise Unreadable("the TIFF is damaged: its fields contradict each other")
+    return TiffPage(shown, orientation)
 
 
 def _pixels(page: Any) -> Samples:
@@ -142,7 +148,8 @@ def _spread(array: Samples, page: Any) -> Samples:
 
 def _inverted(array: Samples, page: Any) -> Samples:
     if array.dtype.kind == "f":
-        inverted: Samples = 1 - array
+        with np.errstate(invalid="ignore", over="ignore"):
+            inverted: Samples = 1 - array
         return inverted
     white: Samples = array.dtype.type((1 << max(page.bitspersample, 8)) - 1) - array
     return white

@@ -37,7 +37,8 @@ class Window:
 
     def positions_of(self, values: "np.ndarray[Any, np.dtype[np.float64]]") -> Positions:
         """Of sample values, exactly."""
-        share = (values - self.low) / (self.high - self.low)
+        with np.errstate(over="ignore"):
+            share = (values - self.low) / (self.high - self.low)
         places: Positions = np.rint(share.clip(0, 1) * TOP).astype(np.uint16)
         return places
 
@@ -102,4 +103,5 @@ def _count(samples: Samples, outside: np.ufunc, bound: float) -> int:
             everything = whole > limits.max if outside is np.less else whole < limits.min
             return samples.size if everything else 0
         return int(np.count_nonzero(outside(samples, samples.dtype.type(whole))))
-    return int(np.count_nonzero(outside(samples, bound)))
+    with np.errstate(over="ignore"):  # a bound beyond float16 or float32 is infinite to them
+        return int(np.count_nonzero(outside(samples, bound)))

@@ -81,7 +81,7 @@ def settled(wish: ToneWish | None, levels: Levels | None) -> Tone | None:
     if wish.colormap != "gray" and levels.channels == 3:
         raise invalid_field("#/tone/colormap", "a colormap needs gray frames, and these are RGB", "not_gray")
     low, high = _window(wish, levels)
-    return Tone(low, high, wish.gamma, wish.colormap, wish.inverse, not levels.deep)
+    return Tone(low + 0.0, high + 0.0, float(wish.gamma), wish.colormap, wish.inverse, not levels.deep)
 
 
 def _window(wish: ToneWish, levels: Levels) -> tuple[float, float]:

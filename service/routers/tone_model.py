@@ -38,7 +38,9 @@ class ToneRequest(BaseModel):
         description="percent (unset: 99.65) or, in mode fixed, sample value",
         examples=[99.65],
     )
-    gamma: float = Field(1, ge=0.05, le=20, description="exponent within the window; below 1 brightens", examples=[0.7])
+    gamma: float = Field(
+        1.0, ge=0.05, le=20, description="exponent within the window; below 1 brightens", examples=[0.7]
+    )
     colormap: Colormap = Field("gray", description="for gray frames", examples=["viridis"])
     inverse: bool = Field(False, description="dark becomes bright")
 

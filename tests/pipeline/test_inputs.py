@@ -1,11 +1,13 @@
 """Good and bad input: every format it reads, every kind of damage it must not let by."""
 
 import contextlib
+import io
 import time
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.pipeline.decode import ImageDecoder
 from service.pipeline.frames import Unreadable
@@ -42,6 +44,20 @@ NOISE = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
 JPEG, PNG = media.jpeg(NOISE), media.png(NOISE)
 TIFF = media.tiff(NUMBERED)
 
+
+def cmyk_jpeg() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(NUMBERED).convert("CMYK").save(out, "JPEG")
+    return out.getvalue()
+
+
+def animated_webp() -> bytes:
+    out = io.BytesIO()
+    frames = [Image.fromarray(media.numbered(number)) for number in range(3)]
+    frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
 BAD: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", "empty"),
     "text named .jpg": (b"this is not a picture\n" * 20, "not a JPEG, PNG, TIFF or WebP"),
@@ -61,6 +77,10 @@ BAD: dict[str, tuple[bytes, str]] = {
     "tiff cut in the directory": (TIFF[:20], "damaged"),
     "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "damaged"),
     "tiff float, no window known": (media.tiff(GRAY.astype(np.float32)), "float32 samples need a tone window"),
+    "cmyk jpeg": (cmyk_jpeg(), "CMYK"),
+    "animated webp": (animated_webp(), "animated"),
+    "webp cut": (media.truncated(media._saved(NOISE, "WEBP")), "truncated"),
+    "png of 98 megapixels from nothing": (media.png_bomb(9_900), "claim to be 93 MiB"),
     "only magic": (b"\xff\xd8\xff", "cut short"),
 }
 
