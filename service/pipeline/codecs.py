@@ -20,9 +20,14 @@ from service.plan.render_plan import RenderOptions
 _X264 = "keyint=infinite:scenecut=0:open-gop=0:threads=1:lookahead-threads=1"
 """No limit on the GOP: the segment ends it. A limit of one frame would change the SPS of one-frame segments."""
 
-_X265_PRESET = "superfast"
-_X265 = "keyint=-1:scenecut=0:open-gop=0:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"
-"""As above; `info` would write x265's own settings into the stream, and its log goes around FFmpeg's to stderr."""
+_X265_PRESET = "ultrafast"
+"""With blocks down to 8 pixels: SSIM and bytes of superfast, text included, in four fifths of the time."""
+
+_X265 = (
+    "keyint=-1:scenecut=0:open-gop=0:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"
+    ":rc-lookahead=4:aq-mode=1:min-cu-size=8"
+)
+"""As for x264; `info` would write x265's own settings into the stream, and its log goes around FFmpeg's to stderr."""
 
 _SVT_PRESET = "10"
 """The fastest that is right: presets 11 to 13 of SVT-AV1 4.1 drop changes of level in flat areas (a blinking LED stays
@@ -34,8 +39,8 @@ than needed for memory, because it gains 0.004 SSIM at the same bytes. No tempor
 pictures into the ones that others are predicted from."""
 
 _FFV1 = {"level": "3", "coder": "range_def", "context": "0", "g": "1", "slicecrc": "1"}
-"""Every frame for itself. FFmpeg's own number of slices follows the number of threads: four, where they fit."""
-_SLICED = 64
+"""Every frame for itself. The number of slices is left to FFmpeg but for small ones: it follows from the size, with one
+thread or many, and a fixed one does not fit some odd sizes of subsampled frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,8 @@ def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
         case "av1":
             return _crf(options, _SVT_PRESET) | {"svtav1-params": _SVT_AV1}
         case "ffv1":
-            small = min(options.width, options.height) < _SLICED
-            return _FFV1 | {"slices": "1" if small else "4"}
+            small = options.width <= 352 and options.height <= 288
+            return _FFV1 | ({"slices": "1"} if small else {})
         case _:
             return {}
 

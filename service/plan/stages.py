@@ -8,7 +8,7 @@ Stages = dict[str, dict[str, str]]
 ENCODERS: dict[Codec, str] = {
     "h264": "libx264 veryfast",
     "av1": "libsvtav1 preset 10",
-    "hevc": "libx265 superfast",
+    "hevc": "libx265 ultrafast",
     "mjpeg": "JPEGs copied as they are where they fit, else libjpeg-turbo",
     "ffv1": "ffv1 level 3, lossless",
 }
