@@ -20,6 +20,7 @@ from service.routers import (
     uploads,
     video_events,
     video_files,
+    video_streams,
     videos,
 )
 from service.routers.authentication import PUBLIC, Authentication
@@ -34,6 +35,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     videos.router,
     video_events.router,
     video_files.router,
+    video_streams.router,
     queries.router,
 )
 """Everything under /api; each of their routes may answer with these problems."""

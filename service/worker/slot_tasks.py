@@ -15,6 +15,7 @@ from service.plan.render_plan import ObjectRef
 from service.store.database import Database
 from service.store.object_settings import open_store
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
+from service.store.segment_keys import receipt_key, segment_key
 from service.worker.assemble import assemble_render
 from service.worker.frame_fetch import FrameFetcher
 from service.worker.messages import (
@@ -29,7 +30,6 @@ from service.worker.messages import (
     TaskFailed,
 )
 from service.worker.scan import scan_dataset
-from service.worker.segment_keys import receipt_key, segment_key
 from service.worker.slot import SlotConfig
 
 Report = Callable[[int], None]
