@@ -16,6 +16,7 @@ from service.routers.resources import HttpSettings
 from service.store.database import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.telemetry.logging import LoggingSettings
+from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
 
 
@@ -70,6 +71,7 @@ class Settings:
     worker: WorkerSettings
     logging: LoggingSettings
     client: ClientSettings
+    webhooks: WebhookSettings
 
 
 def load() -> Settings:
@@ -87,6 +89,7 @@ def load() -> Settings:
             WorkerSettings(),
             LoggingSettings(),
             ClientSettings(),
+            WebhookSettings(),
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]

@@ -58,6 +58,10 @@ class Conflict(ReelmillError):
     status, slug, title = 409, "conflict", "The request conflicts with the current state"
 
 
+class PreconditionFailed(ReelmillError):
+    status, slug, title = 412, "precondition-failed", "The state is not the one the request expects"
+
+
 class RangeNotSatisfiable(ReelmillError):
     status, slug, title = 416, "range-not-satisfiable", "Range not satisfiable"
 

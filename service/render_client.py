@@ -80,6 +80,7 @@ async def follow(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
 async def events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str, Any]]:
     """Statuses from the event stream; a stream that breaks is taken up again where it stopped."""
     known: dict[str, str] = {}
+    event = ""
     for _ in range(RECONNECTS):
         try:
             async with client.stream("GET", f"/api/videos/{job}/events", headers=known) as stream:
@@ -89,7 +90,9 @@ async def events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str,
                 async for line in stream.aiter_lines():
                     if line.startswith("id:"):
                         known = {"Last-Event-ID": line[3:].strip()}
-                    if line.startswith("data:"):
+                    if line.startswith("event:"):
+                        event = line[6:].strip()
+                    if line.startswith("data:") and event == "status":
                         status = json.loads(line[5:])
                         yield status
                         if status["status"] in ("succeeded", "failed", "cancelled"):

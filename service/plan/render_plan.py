@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Part of every content key: raise it when the same input may give other bytes."""
 
 Codec = Literal["h264", "av1"]

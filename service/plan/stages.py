@@ -4,7 +4,7 @@ from service.plan.render_plan import RenderOptions
 
 Stages = dict[str, dict[str, str]]
 
-ENCODERS = {"h264": "libx264 veryfast", "av1": "libsvtav1 preset 9"}
+ENCODERS = {"h264": "libx264 veryfast", "av1": "libsvtav1 preset 10"}
 
 
 def stage_plan(options: RenderOptions) -> Stages:

@@ -15,12 +15,15 @@ from service.plan.geometry import output_size
 from service.plan.limits import RenderLimits
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
-from service.routers.deps import CallerDep, DatabaseDep, LimitsDep, require
+from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
+from service.routers.problems import described
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
-from service.store import datasets, experiments, new_render, renders
+from service.routers.webhook_check import require_deliverable
+from service.store import datasets, experiments, new_render, renders, webhooks
 from service.store.database import Caller
 from service.store.new_render import NewRender
 from service.store.selection import timeline
+from service.telemetry.metrics import RENDERS_ASKED
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:render"))])
 
@@ -30,27 +33,31 @@ router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(
     status_code=202,
     summary="Render a video",
     response_model=JobAccepted | DryRun,
-    responses={200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"}},
+    responses={
+        200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"},
+        **described(404, 409),
+    },
 )
 async def generate(
     body: VideoGenerationRequest,
     response: Response,
     who: CallerDep,
     database: DatabaseDep,
-    limits: LimitsDep,
+    at: ResourcesDep,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobAccepted | DryRun:
     """Plans the render from catalogue facts and queues it. The answer is 200 when the same pictures with the same
     options were rendered before; the same `Idempotency-Key` and body give the same job for 24 hours."""
+    await require_deliverable(body.webhook_url, at.webhooks)
     async with database.caller(who) as connection:
-        new = await _plan(connection, body, limits)
+        new = await _plan(connection, body, at.limits)
     async with database.service() as connection:
         foretold = await new_render.foretell(connection, new)
         if body.dry_run:
             response.status_code = 200
             return DryRun(estimate=_model(foretold), plan=new.stages)
-        door = Door(connection, who, idempotency_key, limits)
-        job = await door.enter(new, foretold)
+        door = Door(connection, who, idempotency_key, at.limits)
+        job = await door.enter(new, foretold, body.webhook_url)
     response.headers["Location"] = job.status_url
     response.status_code = 200 if job.status == "succeeded" else 202
     return job
@@ -71,7 +78,7 @@ async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limit
         detail = f"{chosen.count()} frames are more than the {limits.max_frames} of one render: raise decimation_factor"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
     key = render_key(dataset, chosen, options)
-    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json"))
+    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json", exclude={"webhook_url"}))
 
 
 async def _dataset(connection: AsyncConnection, body: VideoGenerationRequest) -> dict[str, Any]:
@@ -139,8 +146,9 @@ class Door:
     idempotency_key: str | None
     limits: RenderLimits
 
-    async def enter(self, new: NewRender, foretold: Estimate) -> JobAccepted:
-        body = hashlib.sha256(repr(sorted(new.request.items())).encode()).hexdigest()
+    async def enter(self, new: NewRender, foretold: Estimate, webhook_url: str | None) -> JobAccepted:
+        """The webhook's address is no part of the render: others may read that."""
+        body = hashlib.sha256(repr((sorted(new.request.items()), webhook_url)).encode()).hexdigest()
         known = await self._by_idempotency_key(body)
         if known is None:
             await renders.lock_key(self.connection, new.key)
@@ -148,6 +156,11 @@ class Door:
         if known is None:
             await self._check_queue()
             known = await new_render.write(self.connection, self.who.subject, new, foretold)
+            RENDERS_ASKED.labels("new").inc()
+        else:
+            RENDERS_ASKED.labels("known").inc()
+        if webhook_url is not None:
+            await webhooks.register(self.connection, known, self.who.subject, webhook_url)
         if self.idempotency_key:
             await renders.keep_idempotent(self.connection, self.who.subject, self.idempotency_key, body, known)
         return await self._told(known, foretold)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import httpx
 import structlog
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
 from service.routers.deps import ResourcesDep
@@ -32,6 +32,17 @@ class Check(BaseModel):
 class Health(BaseModel):
     """`unhealthy` (503) when the database, the object store or a configured Ollama fails."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "healthy",
+                    "checks": {"database": {"status": "ok", "latency_ms": 1.9, "detail": "answered"}},
+                    "version": "0.1.0",
+                }
+            ]
+        }
+    )
     status: Literal["healthy", "degraded", "unhealthy"]
     checks: dict[str, Check]
     version: str

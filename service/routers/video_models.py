@@ -5,11 +5,24 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
+from service.routers.pages import PageQuery
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class VideoQuery(PageQuery):
+    """Which renders, in which order, how many."""
+
+    sort: Literal["-created_at", "created_at"] = Field("-created_at", description="`-` is descending")
+    status: RenderStatus | None = Field(None, description="only those in this state")
+    experiment_id: UUID | None = Field(None, description="only those of this experiment")
+    dataset_id: UUID | None = Field(None, description="only those of this dataset")
+    mine: bool = Field(False, description="only those the caller asked for")
+    created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: AwareDatetime | None = Field(None, description="not included")
 
 
 class FrameRange(BaseModel):
@@ -50,6 +63,12 @@ class VideoGenerationRequest(BaseModel):
         "auto", description="where to run; auto never fails for lack of a GPU"
     )
     priority: int = Field(0, ge=0, le=9, description="renders of a higher priority start first")
+    webhook_url: str | None = Field(
+        None,
+        max_length=2000,
+        description="is sent a signed message (Standard Webhooks) when the render has ended",
+        examples=["https://lab.example/hooks/reelmill"],
+    )
     dry_run: bool = Field(False, description="only estimate, make nothing")
 
     def rate(self) -> Fraction:
@@ -61,9 +80,30 @@ class VideoGenerationRequest(BaseModel):
         return Fraction(self.fps).limit_denominator(1000)
 
 
+class RenderChange(BaseModel):
+    """What may be changed about a render that has not begun."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 9}]})
+    priority: int = Field(ge=0, le=9, description="renders of a higher priority start first")
+
+
+EXPERIMENT = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
+JOB = "0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44"
+STAGES = {
+    "fetch": {"device": "cpu", "reason": "objects are read ahead of the decoder"},
+    "encode": {"device": "cpu", "reason": "libx264 veryfast, one thread a slot"},
+}
+ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
+
+
+def _shown(**example: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class EstimateModel(BaseModel):
     """The cost that was foretold."""
 
+    model_config = _shown(**ESTIMATE)
     frames: int
     seconds: float
     bytes: int
@@ -72,6 +112,9 @@ class EstimateModel(BaseModel):
 class JobAccepted(BaseModel):
     """Where to look for the render, or for the video when it existed already."""
 
+    model_config = _shown(
+        job_id=JOB, status="queued", status_url=f"/api/videos/{JOB}", video_url=None, estimate=ESTIMATE, plan=STAGES
+    )
     job_id: UUID
     status: RenderStatus
     status_url: str
@@ -84,6 +127,7 @@ class JobAccepted(BaseModel):
 class DryRun(BaseModel):
     """What the render would cost; nothing was made."""
 
+    model_config = _shown(estimate=ESTIMATE, plan=STAGES)
     estimate: EstimateModel
     plan: dict[str, Any]
 
@@ -91,12 +135,39 @@ class DryRun(BaseModel):
 class VideoStatus(BaseModel):
     """A render, told for people and for scripts."""
 
+    model_config = _shown(
+        job_id=JOB,
+        experiment_id=EXPERIMENT,
+        dataset_id="0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4",
+        owner="camera-lab",
+        status="running",
+        phase="rendering",
+        priority=0,
+        frames_done=120,
+        frames_total=225,
+        fps=66.2,
+        eta_seconds=1.6,
+        attempts=1,
+        stages=STAGES,
+        options={"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
+        error=None,
+        video_url=None,
+        poster_url=None,
+        receipt_url=None,
+        video_bytes=None,
+        video_sha256=None,
+        summary=None,
+        created_at="2026-03-01T11:00:05Z",
+        started_at="2026-03-01T11:00:06Z",
+        finished_at=None,
+    )
     job_id: UUID
     experiment_id: UUID
     dataset_id: UUID
     owner: str
     status: RenderStatus
     phase: str
+    priority: int
     frames_done: int
     frames_total: int
     fps: float | None = Field(description="frames rendered per second so far, those reused not counted")

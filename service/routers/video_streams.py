@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 from service.errors import Conflict, NotFound
 from service.plan.render_plan import ObjectRef
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.problems import described
 from service.routers.videos import visible
 from service.store import streams
 from service.store.database import Caller, Database
@@ -29,10 +30,10 @@ FMP4 = {"video/mp4": {"schema": {"type": "string", "format": "binary"}, "example
 
 
 @router.get(
-    "/{job_id}/stream.m3u8",
+    "/{job_id:uuid}/stream.m3u8",
     summary="HLS playlist, playable while it renders",
     response_class=Response,
-    responses={200: {"description": "The segments that are done so far", "content": M3U8}},
+    responses={200: {"description": "The segments that are done so far", "content": M3U8}, **described(409)},
 )
 async def stream(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Response:
     """An EVENT playlist of fragmented MP4 that grows with the render and ends with it. Asked for before the first
@@ -48,10 +49,10 @@ async def stream(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Respons
 
 
 @router.get(
-    "/{job_id}/stream/init.mp4",
+    "/{job_id:uuid}/stream/init.mp4",
     summary="HLS init section",
     response_class=Response,
-    responses={200: {"description": "The header that all segments share", "content": FMP4}},
+    responses={200: {"description": "The header that all segments share", "content": FMP4}, **described(409)},
 )
 async def stream_init(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """What a player needs before any segment."""
@@ -61,10 +62,10 @@ async def stream_init(job_id: UUID, who: CallerDep, database: DatabaseDep, objec
 
 
 @router.get(
-    "/{job_id}/stream/{number:int}.m4s",
+    "/{job_id:uuid}/stream/{number:int}.m4s",
     summary="HLS media segment",
     response_class=Response,
-    responses={200: {"description": "One closed group of pictures", "content": FMP4}},
+    responses={200: {"description": "One closed group of pictures", "content": FMP4}, **described(409)},
 )
 async def stream_segment(
     job_id: UUID,

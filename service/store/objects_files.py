@@ -157,6 +157,9 @@ class FileObjectStore:
     async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:
         return None
 
+    async def presign_put(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str | None:
+        return None
+
     async def close(self) -> None:
         """Nothing is held open."""
 

@@ -177,6 +177,7 @@ tasks = Table(
     Column("progress", BigInteger, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Column("error", JSONB),
+    Column("payload", JSONB),
     _moment("created_at"),
     _moment("started_at", required=False),
     _moment("heartbeat_at", required=False),
@@ -216,5 +217,26 @@ query_audit = Table(
     Column("figures", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("row_count", BigInteger, nullable=False, server_default="0"),
     Column("elapsed_ms", Double, nullable=False),
+    _moment("created_at"),
+)
+
+signing_keys = Table(
+    "signing_keys", metadata, Column("name", Text, primary_key=True), Column("key", LargeBinary, nullable=False)
+)
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("prefix", Text, primary_key=True),
+    _moment("due_at"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
     _moment("created_at"),
 )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.store.previews import Preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,13 @@ class ScanDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class MakePreview:
+    """Draw this frame small and publish it under its key."""
+
+    preview: Preview
+
+
+@dataclass(frozen=True, slots=True)
 class CancelTask:
     """Give up the command under way."""
 
@@ -40,7 +48,7 @@ class Stop:
     """Leave when the command under way has ended."""
 
 
-Command = RenderSegment | AssembleRender | ScanDataset
+Command = RenderSegment | AssembleRender | ScanDataset | MakePreview
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,8 @@ class SegmentDone:
     seconds: dict[str, float]
     fetched_objects: int
     fetched_bytes: int
+    fallbacks: dict[str, int]
+    """Frames that are not plain `ok`, by what became of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,13 @@ class ScanDone:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewDone:
+    """The preview lies in the object store."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentsMissing:
     """Cached segments that are not in the store any more: render them again."""
 
@@ -111,5 +128,5 @@ class TaskCancelled:
     """The slot gave up as told and is free again."""
 
 
-Outcome = SegmentDone | AssemblyDone | ScanDone | SegmentsMissing | TaskFailed | TaskCancelled
+Outcome = SegmentDone | AssemblyDone | ScanDone | PreviewDone | SegmentsMissing | TaskFailed | TaskCancelled
 Event = Ready | Progress | Outcome

@@ -12,6 +12,7 @@ from service.store import renders, segment_cache
 from service.worker.messages import (
     AssemblyDone,
     Outcome,
+    PreviewDone,
     ScanDone,
     SegmentDone,
     SegmentsMissing,
@@ -34,6 +35,8 @@ async def record(connection: AsyncConnection, lease: Lease, outcome: Outcome) ->
             await _assembly_done(connection, lease, outcome)
         case ScanDone():
             await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
+        case PreviewDone():
+            await leases.finish(connection, lease, "succeeded", progress=1)
         case SegmentsMissing():
             await _segments_missing(connection, lease, outcome)
         case TaskFailed():
@@ -51,7 +54,7 @@ async def fail(connection: AsyncConnection, lease: Lease, code: str, reason: str
     await leases.finish(connection, lease, "failed", error=error)
     if lease.render_id is not None:
         await renders.fail(connection, lease.render_id, error)
-    if lease.dataset_id is not None:
+    if lease.kind == "scan":
         query = text("UPDATE datasets SET state = 'failed', error = :reason, updated_at = now() WHERE id = :dataset")
         await connection.execute(query, {"dataset": lease.dataset_id, "reason": reason})
 
@@ -81,6 +84,7 @@ async def _segment_done(connection: AsyncConnection, lease: Lease, done: Segment
 
 
 async def _assembly_done(connection: AsyncConnection, lease: Lease, done: AssemblyDone) -> None:
+    assert lease.render_id is not None
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     await renders.succeed(
         connection,

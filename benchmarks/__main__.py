@@ -1,0 +1,37 @@
+"""`python -m benchmarks`: each subcommand measures one thing and appends its rows to results/."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RESULTS = Path(__file__).parent / "results"
+app = typer.Typer(
+    help="Benchmarks of Reelmill. Exit codes: 0 measured, 1 outputs are not comparable or a contender failed, 2 usage.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def root() -> None:
+    """Keeps `render` a subcommand while it is the only one."""
+
+
+@app.command()
+def render(
+    folder: Annotated[Path | None, typer.Option(help="camera JPEGs of one size; unset: made and cached")] = None,
+    frames: Annotated[int, typer.Option(min=2, help="how many 1080p frames to make")] = 300,
+    repetitions: Annotated[int, typer.Option(min=1, help="how often each contender renders each case")] = 5,
+    case: Annotated[list[str] | None, typer.Option(help="only this case (repeatable): h264, half, av1")] = None,
+    results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
+) -> None:
+    """Reelmill end to end, the ffmpeg command line and the old way, side by side on the same frames."""
+    from benchmarks.render import Request, compare
+
+    raise typer.Exit(compare(Request(folder, frames, repetitions, tuple(case or ()), results)))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks")
