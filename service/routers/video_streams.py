@@ -22,7 +22,7 @@ from service.stream.playlist import MEDIA_TYPE, Part, Placed, finished, playlist
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:read"))])
 STREAMED = ("h264", "hevc", "av1")
-FIRST_WAIT_S, FIRST_POLL_S = 10.0, 0.1
+FIRST_WAIT_S, FIRST_POLL_S = 10.0, 0.05
 """How long a playlist is held back until it has something to play: players give up on an empty one."""
 KEEP = {"Cache-Control": "private, max-age=3600"}
 M3U8 = {MEDIA_TYPE: {"schema": {"type": "string"}, "example": "#EXTM3U\n#EXT-X-VERSION:7\n"}}

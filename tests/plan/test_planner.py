@@ -50,8 +50,8 @@ def test_segments_end_at_the_same_places_wherever_a_range_begins(first: int, fps
 
 
 def test_the_first_segments_are_short() -> None:
-    assert [len(plan.frames) for plan in plans(refs(200))] == [16, 32, 27, 75, 50]
-    assert [len(plan.frames) for plan in plans(refs(200), first=70)] == [16, 32, 32, 75, 45]
+    assert [len(plan.frames) for plan in plans(refs(200))] == [12, 24, 39, 75, 50]
+    assert [len(plan.frames) for plan in plans(refs(200), first=70)] == [12, 24, 44, 75, 45]
 
 
 def test_overlapping_ranges_share_segments() -> None:
@@ -104,7 +104,7 @@ def test_a_lead_frame_is_no_frame() -> None:
 
 def test_a_segment_knows_the_frames_before_it() -> None:
     second = plans(refs(100))[1]
-    assert [frame.index for frame in second.lead] == list(range(16 - LEAD_FRAMES, 16))
+    assert [frame.index for frame in second.lead] == list(range(12 - LEAD_FRAMES, 12))
 
 
 def test_options_survive_json() -> None:
