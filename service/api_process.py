@@ -56,6 +56,7 @@ def resources(settings: Settings, state: SharedState) -> Resources:
         limits=settings.limits,
         queries=settings.queries,
         webhooks=settings.webhooks,
+        agent=settings.agent,
     )
 
 

@@ -8,8 +8,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
+from service.agent.agent import Agent
+from service.agent.models import Models
+from service.agent.presence import announce
 from service.guard.ask import Guard
 from service.routers import (
+    agent,
     datasets,
     docs,
     experiments,
@@ -42,6 +46,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     video_files.router,
     video_streams.router,
     queries.router,
+    agent.router,
 )
 """Everything under /api."""
 DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is
@@ -63,9 +68,11 @@ def create_app(resources: Resources) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await announce(resources.ollama_host, resources.agent)
         try:
             yield
         finally:
+            await app.state.agent.models.close()
             await resources.objects.close()
             await resources.database.close()
 
@@ -84,6 +91,7 @@ def create_app(resources: Resources) -> FastAPI:
     )
     app.state.resources = resources
     app.state.guard = Guard(resources.database, resources.queries)
+    app.state.agent = Agent(app.state.guard, Models(resources.ollama_host, resources.agent), resources.agent)
     problems.install(app)
     for router in (health.router, metrics.router, docs.router, problem_pages.router):
         app.include_router(router)

@@ -30,6 +30,9 @@ def _why_no_cuda() -> str | None:
     return None if torch.cuda.is_available() else f"needs CUDA: torch {torch.__version__} sees no device"
 
 
+pytest_plugins = ["tests.support.running_service"]
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

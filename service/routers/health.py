@@ -5,19 +5,18 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
-import httpx
 import structlog
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
+from service.agent.presence import look
 from service.routers.deps import ResourcesDep
 from service.routers.resources import Resources
 from service.store.worker_rows import live_slots
 
 log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
-OLLAMA_TIMEOUT_S = 2
 VITAL = ("database", "object_store", "ollama")
 
 
@@ -121,10 +120,8 @@ async def _object_store(at: Resources) -> Answer:
 async def _ollama(at: Resources) -> Answer:
     if not at.ollama_host:
         return "absent", "OLLAMA_HOST is not set"
-    host = at.ollama_host if "://" in at.ollama_host else f"http://{at.ollama_host}"
-    async with httpx.AsyncClient(timeout=OLLAMA_TIMEOUT_S) as client:
-        answer = await client.get(f"{host.rstrip('/')}/api/version")
-    return "ok", f"version {answer.raise_for_status().json()['version']}"
+    found = await look(at.ollama_host, at.agent)
+    return ("degraded", found.hint()) if found.missing else ("ok", f"version {found.version}")
 
 
 async def _workers(at: Resources) -> Answer:

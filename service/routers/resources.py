@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.agent.settings import AgentSettings
 from service.guard.settings import GuardSettings
 from service.identity.tokens import TokenVerifier
 from service.plan.limits import RenderLimits
@@ -67,6 +68,7 @@ class Resources:
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: RenderLimits = field(default_factory=RenderLimits)
     queries: GuardSettings = field(default_factory=GuardSettings)
+    agent: AgentSettings = field(default_factory=AgentSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the process begins to stop: streams without an end of their own end now."""

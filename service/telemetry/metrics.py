@@ -32,6 +32,12 @@ QUERY_REFUSALS = Counter(
 QUERY_SECONDS = Histogram(
     "reelmill_query_seconds", "Guarded queries, from the document to the answer", buckets=_LATENCIES, registry=REGISTRY
 )
+AGENT_QUESTIONS = Counter(
+    "reelmill_agent_questions_total", "Questions to the agent", ("kind", "outcome"), registry=REGISTRY
+)
+AGENT_MODEL_SECONDS = Histogram(
+    "reelmill_agent_model_seconds", "What one model took for one step", ("role",), buckets=_LATENCIES, registry=REGISTRY
+)
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Since the oldest of these tasks was queued", ("kind", "state"), registry=REGISTRY
 )

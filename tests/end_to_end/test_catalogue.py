@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 from PIL import Image
 
-from tests.end_to_end.conftest import Running
 from tests.support import api
 from tests.support.footage import jpeg
+from tests.support.running_service import Running
 
 
 def signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict[str, Any]:

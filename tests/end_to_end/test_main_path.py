@@ -9,9 +9,9 @@ import av
 import httpx
 import pytest
 
-from tests.end_to_end.conftest import Running
 from tests.support import api
 from tests.support.footage import jpeg
+from tests.support.running_service import Running
 
 
 def sequence(count: int, size: tuple[int, int] = (64, 48)) -> dict[str, bytes]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.conftest import SCOPES, Running
 from tests.support import api
 from tests.support.footage import jpeg
+from tests.support.running_service import SCOPES, Running
 
 SECONDS = int(os.environ.get("REELMILL_FUZZ_SECONDS", "40"))
 SEED = os.environ.get("REELMILL_FUZZ_SEED", "1")

@@ -19,10 +19,10 @@ from service.identity.tokens import mint
 from service.store.database import Database
 from service.store.datasets import upload_area
 from service.up import Machine, _free_port
-from tests.end_to_end.conftest import SCOPES
 from tests.support.catalogue import add_dataset, add_render
 from tests.support.clean_environment import clean_environment
 from tests.support.databases import fresh_database
+from tests.support.running_service import SCOPES
 
 pytestmark = pytest.mark.anyio
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"

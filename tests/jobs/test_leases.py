@@ -17,7 +17,7 @@ from tests.support.catalogue import add_dataset, add_render
 from tests.support.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500)
+DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500, {})
 
 
 async def tasks_of(database: Database, render: Any) -> list[Any]:

@@ -17,14 +17,24 @@ def restore_nulls(schemas: Json) -> None:
     """FastAPI takes every null out of its document, those of examples too: put them back where they are required."""
     for schema in schemas.values():
         if schema.get("examples"):
-            schema["examples"] = [_with_nulls(example, schema) for example in schema["examples"]]
+            schema["examples"] = [_with_nulls(example, schema, schemas) for example in schema["examples"]]
 
 
-def _with_nulls(example: Any, schema: Json) -> Any:
-    if not isinstance(example, dict):
+def _with_nulls(example: Any, schema: Any, schemas: Json) -> Any:
+    schema = _resolved(schema, schemas)
+    if isinstance(example, list):
+        return [_with_nulls(item, schema.get("items"), schemas) for item in example]
+    if not isinstance(example, dict) or "properties" not in schema:
         return example
     told = {*example, *schema.get("required", ())}
-    return {name: example.get(name) for name in schema.get("properties", {}) if name in told} | example
+    parts = {name: part for name, part in schema["properties"].items() if name in told}
+    return example | {name: _with_nulls(example.get(name), part, schemas) for name, part in parts.items()}
+
+
+def _resolved(schema: Any, schemas: Json) -> Json:
+    if not isinstance(schema, dict):
+        return {}
+    return schemas.get(schema["$ref"].rpartition("/")[2], {}) if "$ref" in schema else schema
 
 
 def example_of(schema: Any, components: Json) -> Any:

@@ -50,6 +50,15 @@ class Running:
 
         asyncio.run(remove())
 
+    def read_object(self, key: str) -> bytes:
+        async def read() -> bytes:
+            objects = open_store(self.settings.objects, self.home)
+            data = await objects.get(ObjectRef(objects.bucket, key))
+            await objects.close()
+            return data
+
+        return asyncio.run(read())
+
     def object_keys(self, prefix: str) -> list[str]:
         """What lies in the store."""
 
