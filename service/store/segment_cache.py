@@ -28,6 +28,8 @@ RATE = text("""
           ORDER BY c.created_at DESC LIMIT 50) recent
 """)
 
+TOTALS = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
+
 
 async def key_of(connection: AsyncConnection, render: UUID, number: int) -> str:
     query = select(segments.c.content_key).where(segments.c.render_id == render, segments.c.number == number)
@@ -66,3 +68,9 @@ async def seconds_per_frame(connection: AsyncConnection, codec: str, width: int)
     """One slot's measured seconds for a frame of this codec and width, from the newest segments."""
     value = await connection.scalar(RATE, {"codec": codec, "width": width})
     return float(value) if value else None
+
+
+async def totals(connection: AsyncConnection) -> tuple[int, int]:
+    """(segments, bytes) of the whole cache."""
+    row = (await connection.execute(TOTALS)).one()
+    return row.segments, row.bytes
