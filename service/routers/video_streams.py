@@ -1,7 +1,6 @@
 """Watch a render while it is made: HLS from its finished segments."""
 
 import asyncio
-from fractions import Fraction
 from typing import Annotated
 from uuid import UUID
 
@@ -40,11 +39,11 @@ async def stream(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Respons
     segment is done, it waits for it (10 s at most)."""
     row, parts = await _playable(database, who, job_id)
     ended = row["status"] == "succeeded"
-    if ended and len(finished(parts)) < sum(part.frames != 0 for part in parts):
+    if ended and len(finished(parts)) < sum(part.lasts != 0 for part in parts):
         raise _cleared()
     async with database.service() as connection:
         await streams.watched(connection, job_id)
-    text = playlist(parts, Fraction(row["options"]["fps"]), ended=ended)
+    text = playlist(parts, ended=ended)
     return Response(text, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
@@ -56,7 +55,7 @@ async def stream(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Respons
 )
 async def stream_init(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """What a player needs before any segment."""
-    _, placed = await _placed(database, who, job_id)
+    placed = await _placed(database, who, job_id)
     data = await _segment(objects, placed[0].part)
     return Response(init_section(data), media_type="video/mp4", headers=KEEP)
 
@@ -75,13 +74,12 @@ async def stream_segment(
     objects: ObjectsDep,
 ) -> Response:
     """One segment, at its place on the time line."""
-    row, placed = await _placed(database, who, job_id)
+    placed = await _placed(database, who, job_id)
     found = next((segment for segment in placed if segment.part.number == number), None)
     if found is None:
         raise NotFound("there is no such segment, or not yet")
     data = await _segment(objects, found.part)
-    start = found.first / Fraction(row["options"]["fps"])
-    return Response(media_section(data, start, number + 1), media_type="video/mp4", headers=KEEP)
+    return Response(media_section(data, found.start, number + 1), media_type="video/mp4", headers=KEEP)
 
 
 async def _playable(database: Database, who: Caller, job: UUID) -> tuple[RowMapping, list[Part]]:
@@ -101,7 +99,7 @@ async def _playable(database: Database, who: Caller, job: UUID) -> tuple[RowMapp
         await asyncio.sleep(FIRST_POLL_S)
 
 
-async def _placed(database: Database, who: Caller, job: UUID) -> tuple[RowMapping, list[Placed]]:
+async def _placed(database: Database, who: Caller, job: UUID) -> list[Placed]:
     row = await visible(database, who, job)
     _check(row)
     async with database.service() as connection:
@@ -109,7 +107,7 @@ async def _placed(database: Database, who: Caller, job: UUID) -> tuple[RowMappin
         await streams.watched(connection, job)
     if not placed:
         raise NotFound("there is no such segment, or not yet")
-    return row, placed
+    return placed
 
 
 def _check(row: RowMapping) -> None:

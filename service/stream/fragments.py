@@ -10,6 +10,9 @@ from service.stream.boxes import Box, BrokenFile, boxes, find, number
 
 _HEADERS = (b"ftyp", b"moov")
 _FRAGMENTS = (b"moof", b"mdat")
+_TFHD_DURATION, _TRUN_DURATION = 0x8, 0x100
+_TRUN_FIELDS = (_TRUN_DURATION, 0x200, 0x400, 0x800)
+"""Flags of the fields that a sample may have: duration, size, flags, composition offset."""
 
 
 def init_section(segment: bytes) -> bytes:
@@ -63,3 +66,35 @@ def _move(data: bytearray, moof: Box, ticks: int) -> None:
     if moved >= 1 << (8 * size):
         raise BrokenFile("the decode time does not fit its field")
     data[header.body + 4 : header.body + 4 + size] = moved.to_bytes(size, "big")
+
+
+def duration(segment: bytes) -> Fraction:
+    """Seconds that the samples of all fragments last together. Raises BrokenFile."""
+    ticks = sum(_ticks(segment, box) for box in boxes(segment) if box.kind == b"moof")
+    return Fraction(ticks, timescale(segment))
+
+
+def _ticks(data: bytes, moof: Box) -> int:
+    track = find(data, b"traf", within=moof)
+    usual = _usual_duration(data, find(data, b"tfhd", within=track))
+    return sum(_run_ticks(data, run, usual) for run in boxes(data, track) if run.kind == b"trun")
+
+
+def _usual_duration(data: bytes, header: Box) -> int:
+    """default_sample_duration of the fragment (tfhd), else of the file (trex)."""
+    flags = number(data, header.body, 4, header) & 0xFFFFFF
+    if flags & _TFHD_DURATION:
+        before = 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
+        return number(data, header.body + 8 + before, 4, header)
+    extends = find(data, b"moov", b"mvex", b"trex")
+    return number(data, extends.body + 12, 4, extends)
+
+
+def _run_ticks(data: bytes, run: Box, usual: int) -> int:
+    """The samples' own durations where the run has them (the first field of each), else the usual one."""
+    flags, count = number(data, run.body, 4, run) & 0xFFFFFF, number(data, run.body + 4, 4, run)
+    if not flags & _TRUN_DURATION:
+        return count * usual
+    first = run.body + 8 + 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
+    step = 4 * sum(bool(flags & field) for field in _TRUN_FIELDS)
+    return sum(number(data, first + place * step, 4, run) for place in range(count))

@@ -11,49 +11,49 @@ _MICRO = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One segment of a render: `planned` output frames; `frames` that it really has, None while it is not done."""
+    """One segment: seconds that it is `planned` to last, and that it really `lasts` (None while it is not done)."""
 
     number: int
-    planned: int
-    frames: int | None
+    planned: Fraction
+    lasts: Fraction | None
     content_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A finished segment with pictures, and the output frame that it begins with."""
+    """A finished segment with pictures, and where it begins on the time line, in seconds."""
 
     part: Part
-    first: int
+    start: Fraction
 
     @property
-    def end(self) -> int:
-        return self.first + (self.part.frames or 0)
+    def end(self) -> Fraction:
+        return self.start + (self.part.lasts or 0)
 
 
 def finished(parts: Iterable[Part]) -> list[Placed]:
     """The unbroken run of finished segments from the beginning, empty ones (all frames skipped) left out."""
-    first, placed = 0, []
+    start, placed = Fraction(0), []
     for part in parts:
-        if part.frames is None:
+        if part.lasts is None:
             break
-        if part.frames:
-            placed.append(Placed(part, first))
-            first += part.frames
+        if part.lasts:
+            placed.append(Placed(part, start))
+            start += part.lasts
     return placed
 
 
-def target_duration(parts: Iterable[Part], fps: Fraction) -> int:
+def target_duration(parts: Iterable[Part]) -> int:
     """The longest segment of the whole plan, in seconds, rounded half up (RFC 8216, 4.3.3.1): it never changes."""
-    return max([1, *(floor(part.planned / fps + Fraction(1, 2)) for part in parts)])
+    return max([1, *(floor(part.planned + Fraction(1, 2)) for part in parts)])
 
 
-def playlist(parts: Sequence[Part], fps: Fraction, *, ended: bool) -> str:
+def playlist(parts: Sequence[Part], *, ended: bool) -> str:
     """The text of the playlist; its addresses are relative to its own."""
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
-        f"#EXT-X-TARGETDURATION:{target_duration(parts, fps)}",
+        f"#EXT-X-TARGETDURATION:{target_duration(parts)}",
         "#EXT-X-MEDIA-SEQUENCE:0",
         "#EXT-X-PLAYLIST-TYPE:EVENT",
         "#EXT-X-INDEPENDENT-SEGMENTS",
@@ -63,13 +63,13 @@ def playlist(parts: Sequence[Part], fps: Fraction, *, ended: bool) -> str:
     if placed:
         lines.append('#EXT-X-MAP:URI="stream/init.mp4"')
     for segment in placed:
-        lines += [f"#EXTINF:{_seconds(segment, fps)},", f"stream/{segment.part.number}.m4s"]
+        lines += [f"#EXTINF:{_seconds(segment)},", f"stream/{segment.part.number}.m4s"]
     if ended:
         lines.append("#EXT-X-ENDLIST")
     return "\n".join(lines) + "\n"
 
 
-def _seconds(segment: Placed, fps: Fraction) -> str:
+def _seconds(segment: Placed) -> str:
     """Its duration in microseconds, as the difference of rounded ends: what is rounded away never adds up."""
-    micros = round(segment.end / fps * _MICRO) - round(segment.first / fps * _MICRO)
+    micros = round(segment.end * _MICRO) - round(segment.start * _MICRO)
     return f"{micros // _MICRO}.{micros % _MICRO:06d}"

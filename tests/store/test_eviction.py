@@ -13,6 +13,7 @@ from service.store import eviction, removals, renders, segment_cache, streams
 from service.store.database import Database
 from service.store.eviction import KEPT_MINUTES, Evicted
 from service.store.objects_files import FileObjectStore
+from service.store.segment_cache import Entry
 from service.store.segment_keys import receipt_key, segment_key
 from tests.support.catalogue import add_dataset, add_render
 from tests.support.databases import fresh_database
@@ -27,7 +28,7 @@ async def make(connection: AsyncConnection, frames: int, status: str = "succeede
     render = await add_render(connection, dataset)
     keys = [key for key, _ in await segment_cache.of_render(connection, render)]
     for key in keys:
-        await segment_cache.keep(connection, key, segment_key(key), (SIZE, 12), ("x264", {"encode": 1.0}))
+        await segment_cache.keep(connection, Entry(key, segment_key(key), SIZE, 12, "x264", {"encode": 1.0}))
     await age(connection, keys, KEPT_MINUTES + 5)
     await connection.execute(
         text("UPDATE renders SET status = :status WHERE id = :id"), {"status": status, "id": render}
@@ -125,7 +126,7 @@ async def test_a_new_render_spares_what_was_about_to_be_removed(postgres_url: st
             render = await add_render(connection, dataset)
             keys = [key for key, _ in await segment_cache.of_render(connection, render)]
             for key in keys:
-                await segment_cache.keep(connection, key, segment_key(key), (SIZE, 12), ("x264", {}))
+                await segment_cache.keep(connection, Entry(key, segment_key(key), SIZE, 12, "x264", {}))
             await age(connection, keys, KEPT_MINUTES + 1)
             await renders.cancel(connection, render)
         await published(objects, keys)
@@ -144,7 +145,7 @@ async def test_a_render_planned_meanwhile_wins(postgres_url: str) -> None:
             first = await add_render(connection, dataset)
             keys = [key for key, _ in await segment_cache.of_render(connection, first)]
             for key in keys:
-                await segment_cache.keep(connection, key, segment_key(key), (SIZE, 12), ("x264", {}))
+                await segment_cache.keep(connection, Entry(key, segment_key(key), SIZE, 12, "x264", {}))
             await age(connection, keys, KEPT_MINUTES + 1)
             await renders.cancel(connection, first)
         planning = database.service()

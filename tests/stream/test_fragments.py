@@ -1,6 +1,8 @@
 """Real segments become HLS sections that play as one video, for every codec that is streamed."""
 
+import io
 import itertools
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import get_args
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from service.plan.render_plan import Codec
 from service.stream.boxes import BrokenFile, boxes, find
-from service.stream.fragments import init_section, media_section, timescale
+from service.stream.fragments import duration, init_section, media_section, timescale
 from service.stream.playlist import Part, finished, playlist
 from tests.pipeline.rendering import numbered_jpegs, render
 from tests.support import media
@@ -32,14 +34,14 @@ def segments(codec: str, fps: Fraction = Fraction(30)) -> list[bytes]:
 
 def publish(folder: Path, made: list[bytes], fps: Fraction) -> Path:
     """The files that the API would serve; returns the playlist."""
-    parts = [Part(number, count, count) for number, count in enumerate(COUNTS)]
+    parts = [Part(number, count / fps, duration(made[number])) for number, count in enumerate(COUNTS)]
     (folder / "stream").mkdir()
     (folder / "stream/init.mp4").write_bytes(init_section(made[0]))
     for placed in finished(parts):
-        data = media_section(made[placed.part.number], placed.first / fps, placed.part.number + 1)
+        data = media_section(made[placed.part.number], placed.start, placed.part.number + 1)
         (folder / f"stream/{placed.part.number}.m4s").write_bytes(data)
     path = folder / "stream.m3u8"
-    path.write_text(playlist(parts, fps, ended=True))
+    path.write_text(playlist(parts, ended=True))
     return path
 
 
@@ -89,6 +91,26 @@ def test_the_init_section_is_the_same_whichever_segment_it_comes_from(codec: str
 
 
 @pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(1, 3), Fraction(240)])
+def test_the_duration_is_that_of_its_frames(codec: str, fps: Fraction) -> None:
+    made = [render(numbered_jpegs(count), codec=codec, fps=fps).data for count in COUNTS]
+    assert [duration(data) for data in made] == [count / fps for count in COUNTS]
+
+
+def test_samples_may_have_durations_of_their_own() -> None:
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4", options={"movflags": "frag_keyframe+empty_moov+default_base_moof"}) as video:
+        stream = video.add_stream("libx264", 10, {"bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for shown_at in (0, 1, 5, 6):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            frame.pts, frame.time_base = shown_at, Fraction(1, 10)
+            video.mux(stream.encode(frame))
+        video.mux(stream.encode(None))
+    assert duration(out.getvalue()) == Fraction(7, 10)
+
+
+@pytest.mark.parametrize("codec", CODECS)
 def test_only_headers_are_rewritten(codec: str) -> None:
     data = segments(codec)[0]
     moved = media_section(data, Fraction(100), 7)
@@ -112,6 +134,8 @@ DATA = render(numbered_jpegs(3)).data
 @given(st.binary(max_size=200), st.integers(0, len(DATA)))
 def test_damaged_files_are_named_as_such(noise: bytes, keep: int) -> None:
     for data in (noise, DATA[:keep], DATA[:keep] + noise, noise + DATA[keep:]):
+        with suppress(BrokenFile):
+            assert duration(data) >= 0
         for cut in (init_section, lambda d: media_section(d, Fraction(1), 1)):
             try:
                 made = cut(data)

@@ -28,7 +28,7 @@ async def test_five_percent_more_frames_cost_one_segment(postgres_url: str, tmp_
         assert (row["status"], row["video_frames"], row["frames_fresh"]) == ("succeeded", AFTER, AFTER - BEFORE)
         async with database.service() as connection:
             query = text("SELECT reused, count(*) FROM segments WHERE render_id = :render GROUP BY reused")
-            counted = {reused: count for reused, count in await connection.execute(query, {"render": grown})}
+            counted = {row.reused: row.count for row in await connection.execute(query, {"render": grown})}
         assert counted == {True: 10, False: 1}
     with av.open(str(tmp_path / "objects" / "reelmill" / row["video_key"])) as video:
         assert sum(1 for _ in video.decode(video=0)) == AFTER
