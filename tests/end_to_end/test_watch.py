@@ -11,11 +11,11 @@ import av
 import httpx
 import pytest
 
-from tests.end_to_end.conftest import Running
 from tests.support import api
 from tests.support.browser import chromium
 from tests.support.footage import jpeg
 from tests.support.front import front
+from tests.support.running_service import Running
 
 FRAMES = 190
 PLAYER = Path(__file__).with_name("player.html")
