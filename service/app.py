@@ -26,6 +26,7 @@ from service.routers import (
     uploads,
     video_events,
     video_files,
+    video_streams,
     videos,
 )
 from service.routers.authentication import PUBLIC, Authentication
@@ -43,6 +44,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     videos.router,
     video_events.router,
     video_files.router,
+    video_streams.router,
     queries.router,
     agent.router,
 )

@@ -220,4 +220,5 @@ class Door:
             video_url=f"/api/videos/{render}/video" if done else None,
             estimate=None if done else _model(foretold),
             plan=row["stages"],
+            stream_url=f"/api/videos/{render}/stream.m3u8",
         )

@@ -12,10 +12,10 @@ from sqlalchemy import func, select
 from service.identity.scopes import allows
 from service.routers.deps import ResourcesDep, identity, missing
 from service.routers.faults import database_away
-from service.store import worker_rows
+from service.store import segment_cache, worker_rows
 from service.store.database import Database
 from service.store.tables import tasks
-from service.telemetry.metrics import QUEUE_AGE, QUEUE_DEPTH, REGISTRY
+from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY
 
 router = APIRouter(tags=["operations"])
 WAITING = ("queued", "running")
@@ -58,10 +58,13 @@ async def _measured(database: Database) -> WorkerFigures:
         async with database.service() as connection:
             rows = (await connection.execute(counted.group_by(tasks.c.kind, tasks.c.state))).all()
             workers = await worker_rows.figures(connection)
+            cached = await segment_cache.totals(connection)
     except Exception as error:
         if not database_away(error):
             raise
         return []
+    CACHE_SEGMENTS.set(cached[0])
+    CACHE_BYTES.set(cached[1])
     for kind, state, count, seconds in rows:
         QUEUE_DEPTH.labels(kind, state).set(count)
         QUEUE_AGE.labels(kind, state).set(float(seconds))

@@ -140,6 +140,7 @@ class JobAccepted(BaseModel):
     video_url: str | None = None
     estimate: EstimateModel | None = None
     plan: dict[str, Any] = Field(default_factory=dict, description="stage: device and reason")
+    stream_url: str | None = Field(None, description="HLS, playable while it renders")
 
 
 class DryRun(BaseModel):
@@ -203,3 +204,4 @@ class VideoStatus(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    stream_url: str | None = Field(None, description="HLS, playable while it renders")

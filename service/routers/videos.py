@@ -176,6 +176,7 @@ def told(row: RowMapping) -> VideoStatus:
         video_url=f"{base}/video" if done else None,
         poster_url=f"{base}/poster" if done else None,
         receipt_url=f"{base}/receipt" if done else None,
+        stream_url=None if row["status"] in ("failed", "cancelled") else f"{base}/stream.m3u8",
     )
 
 

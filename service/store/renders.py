@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from service.store import webhooks
+from service.store import eviction, webhooks
 from service.store.experiments import distinct_names
 from service.store.tables import datasets, idempotency_keys, renders, segments, tasks
 
@@ -103,6 +103,7 @@ def _pack(frame: FrameRef) -> list[Any]:
 async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
     """Mark what the cache already holds; a task, in order, for each segment that it does not."""
     await connection.execute(MARK_REUSED, {"render": render})
+    await eviction.spare(connection, render)
     rows = (await connection.execute(NEW_SEGMENT_TASKS, {"render": render})).all()
     return [TaskId(row.id) for row in sorted(rows, key=lambda row: row.number)]
 
@@ -176,6 +177,7 @@ async def revive(connection: AsyncConnection, render: UUID, priority: int) -> bo
     values = {"status": "queued", "phase": "queued", "cancel_requested": False, "error": None, "finished_at": None}
     if (await connection.execute(query.values(**values))).rowcount == 0:
         return False
+    await eviction.spare(connection, render)
     revived = (await connection.execute(REVIVE_TASKS, {"render": render})).all()
     for kind in ("segment", "assemble"):
         again = sorted((row for row in revived if row.kind == kind), key=lambda row: row.number or 0)

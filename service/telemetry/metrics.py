@@ -38,6 +38,8 @@ AGENT_QUESTIONS = Counter(
 AGENT_MODEL_SECONDS = Histogram(
     "reelmill_agent_model_seconds", "What one model took for one step", ("role",), buckets=_LATENCIES, registry=REGISTRY
 )
+CACHE_SEGMENTS = Gauge("reelmill_cache_segments", "Segments in the cache", registry=REGISTRY)
+CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache", registry=REGISTRY)
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Since the oldest of these tasks was queued", ("kind", "state"), registry=REGISTRY
 )
@@ -53,6 +55,8 @@ BYTES_FETCHED = Counter("reelmill_bytes_fetched_total", "Source bytes read", reg
 BYTES_ENCODED = Counter("reelmill_bytes_encoded_total", "Bytes of encoded segments", registry=WORKER)
 STAGE_SECONDS = Counter("reelmill_stage_seconds_total", "Time segments spent in a stage", ("stage",), registry=WORKER)
 SEGMENTS_REUSED = Counter("reelmill_segments_reused_total", "Segments that were there already", registry=WORKER)
+SEGMENTS_EVICTED = Counter("reelmill_segments_evicted_total", "Segments dropped from the cache", registry=WORKER)
+BYTES_EVICTED = Counter("reelmill_bytes_evicted_total", "Bytes of segments dropped from the cache", registry=WORKER)
 TASK_FAILURES = Counter("reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER)
 FALLBACKS = Counter(
     "reelmill_fallbacks_total", "Frames that did not go the planned way", ("stage", "reason"), registry=WORKER

@@ -19,8 +19,8 @@ from service.pipeline.poster import poster
 from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects import ObjectStore
+from service.store.segment_keys import receipt_key, render_object, segment_key
 from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
-from service.worker.segment_keys import receipt_key, render_object, segment_key
 
 NOTES = 100
 """How many of the frames that are not plain `ok` the summary itself names; the receipt names all."""

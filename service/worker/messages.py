@@ -1,6 +1,7 @@
 """The closed vocabulary that a supervisor and its slot processes speak."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from uuid import UUID
 
 from service.plan.render_plan import RenderOptions, SegmentPlan
@@ -78,6 +79,8 @@ class SegmentDone:
     fetched_bytes: int
     fallbacks: dict[str, int]
     """Frames that are not plain `ok`, by what became of them."""
+    duration: Fraction | None = None
+    """Seconds of video in it, where the container tells."""
 
 
 @dataclass(frozen=True, slots=True)
