@@ -57,7 +57,8 @@ class FrameReport:
     """What became of one planned frame. `dataclasses.asdict` of it is JSON.
 
     `output` counts frames within the segment (None when skipped); `source` is the dataset index; `sha256` (hex) is
-    of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture.
+    of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture; `clipped`
+    is how many of its samples lay below the tone's window, above it, or were not a number.
     """
 
     output: int | None
@@ -68,6 +69,7 @@ class FrameReport:
     outcome: FrameOutcome
     reason: str | None = None
     substituted_from: int | None = None
+    clipped: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
