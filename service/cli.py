@@ -27,6 +27,8 @@ app = typer.Typer(
 errors = Console(stderr=True)
 
 FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, 78
+REFUSALS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
+"""What an answer of the service means to a script: a refusal, a bad time, or (any other) a failure."""
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def exit_codes() -> Iterator[None]:
     except StartupRefused as refusal:
         _leave(str(refusal), CONFIGURATION)
     except Refused as refusal:
-        _leave(str(refusal), NOT_PERMITTED if refusal.status in (401, 403) else FAILED)
+        _leave(str(refusal), REFUSALS.get(refusal.status, FAILED))
     except RenderEnded as ended:
         _leave(str(ended), FAILED)
     except ChildEnded as ended:
@@ -123,7 +125,7 @@ def token(
     scope: Annotated[str, typer.Option(help="space-separated scopes")] = "catalog:read videos:read",
     ttl: Annotated[str, typer.Option(help="life time: 30m, 12h, 7d")] = "1h",
 ) -> None:
-    """Mint a token with the local secret; it is printed alone on the last line."""
+    """Mint a token with JWT_SECRET or the local secret; it is printed alone on the last line."""
     from service.local_token import duration, local_token
 
     with exit_codes():
@@ -132,7 +134,9 @@ def token(
 
 @app.command()
 def ingest(
-    folder: Annotated[Path, typer.Argument(help="folder with the frames or source videos")],
+    folder: Annotated[
+        Path, typer.Argument(help="folder with the frames or source videos", exists=True, file_okay=False)
+    ],
     experiment: Annotated[str, typer.Option(help="experiment name; made when missing")],
     dataset: Annotated[str, typer.Option(help="dataset name; made when missing")] = "frames",
     kind: Annotated[str, typer.Option(help="frames or video")] = "frames",
@@ -147,12 +151,17 @@ def ingest(
 @app.command()
 def render(
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
-    decimation: Annotated[int, typer.Option(help="keep one frame in N")] = 1,
+    decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N")] = 1,
     fps: Annotated[float, typer.Option(help="output frames per second")] = 30,
-    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the MP4")] = Path("out.mp4"),
-    option: Annotated[list[str] | None, typer.Option(help="any other request field, as name=value")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="where to write the video; unset: out.mp4, or as the container"),
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="any other request field, as name=value", metavar="NAME=VALUE")
+    ] = None,
 ) -> None:
-    """Render an experiment with live progress, fetch the MP4, print the receipt's summary."""
+    """Render an experiment with live progress, fetch the video, print the receipt's summary."""
     from service.render_client import render_to_file, request_fields
 
     with exit_codes():

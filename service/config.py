@@ -3,17 +3,22 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.agent.settings import AgentSettings, address
 from service.errors import StartupRefused
+from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.limits import RenderLimits
+from service.routers.catalog import CatalogSettings
 from service.routers.resources import HttpSettings
 from service.store.database import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.telemetry.logging import LoggingSettings
+from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
 
 
@@ -34,7 +39,9 @@ class ProcessSettings(BaseSettings):
         validation_alias="REELMILL_HOME",
         description="state of the embedded services; unset: a per-user data folder",
     )
-    ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent")
+    ollama_host: Annotated[str, AfterValidator(address)] | None = Field(
+        default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent; unset: none"
+    )
 
 
 class ClientSettings(BaseSettings):
@@ -59,11 +66,15 @@ class Settings:
     http: HttpSettings
     database: DatabaseSettings
     objects: ObjectSettings
+    catalog: CatalogSettings
     identity: IdentitySettings
     limits: RenderLimits
+    queries: GuardSettings
+    agent: AgentSettings
     worker: WorkerSettings
     logging: LoggingSettings
     client: ClientSettings
+    webhooks: WebhookSettings
 
 
 def load() -> Settings:
@@ -74,11 +85,15 @@ def load() -> Settings:
             HttpSettings(),
             DatabaseSettings(),
             ObjectSettings(),
+            CatalogSettings(),
             IdentitySettings(),
             RenderLimits(),
+            GuardSettings(),
+            AgentSettings(),
             WorkerSettings(),
             LoggingSettings(),
             ClientSettings(),
+            WebhookSettings(),
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]

@@ -12,10 +12,14 @@ from rich.console import Console
 from service import __version__, config
 from service.config import Settings
 from service.errors import StartupRefused
+from service.identity.local_secret import local_secret
+from service.identity.tokens import TokenVerifier
 from service.startup import open_database, open_objects
 
 console = Console(soft_wrap=True, highlight=False)
 Check = Callable[[Settings], Awaitable[str]]
+
+NEEDED = ("libx264", "libx265", "libsvtav1", "ffv1")
 
 
 async def examine() -> int:
@@ -28,6 +32,7 @@ async def examine() -> int:
     checks: list[tuple[str, Check]] = [
         ("database", _database),
         ("object store", _objects),
+        ("tokens", _tokens),
         ("encoders", _encoders),
         ("cuda", _cuda),
     ]
@@ -60,15 +65,21 @@ async def _objects(settings: Settings) -> str:
     return settings.objects.endpoint or f"files in {settings.process.home}"
 
 
+async def _tokens(settings: Settings) -> str:
+    secret = None if settings.database.url else local_secret(settings.process.home)
+    TokenVerifier(settings.identity, secret)
+    if settings.identity.jwks_url:
+        return "of the issuer in JWT_JWKS_URL"
+    return "of JWT_SECRET" if settings.identity.secret else f"of the secret in {settings.process.home}"
+
+
 async def _encoders(_settings: Settings) -> str:
     """In a process of its own, as everything that loads a codec."""
-    script = (
-        "import av; print(av.ffmpeg_version_info, *(c for c in ('libx264', 'libsvtav1') if c in av.codecs_available))"
-    )
+    script = f"import av; print(av.ffmpeg_version_info, *(c for c in {NEEDED} if c in av.codecs_available))"
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True)
     words = done.stdout.split()
-    if done.returncode or len(words) < 3:
-        raise StartupRefused("libx264 or libsvtav1 cannot be loaded: install the package again")
+    if done.returncode or len(words) <= len(NEEDED):
+        raise StartupRefused(f"one of {', '.join(NEEDED)} cannot be loaded: install the package again")
     return f"FFmpeg {words[0]} with {', '.join(words[1:])}"
 
 

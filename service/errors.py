@@ -1,6 +1,7 @@
 """Named errors: each carries the HTTP status and the public text that one handler renders."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,11 +17,15 @@ class FieldProblem:
 
 @dataclass(eq=False)
 class ReelmillError(Exception):
-    """Base of all errors that a caller may read; `detail` is public and says what to do next."""
+    """Base of all errors that a caller may read; `detail` is public and says what to do next.
+
+    `extensions` are further public members of the problem (RFC 9457, 3.2).
+    """
 
     detail: str
     errors: tuple[FieldProblem, ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
+    extensions: dict[str, Any] = field(default_factory=dict)
     status = 500
     slug = "internal-error"
     title = "Internal server error"
@@ -31,6 +36,10 @@ class ReelmillError(Exception):
 
 class Invalid(ReelmillError):
     status, slug, title = 422, "validation-error", "The request is not valid"
+
+
+class Refused(ReelmillError):
+    status, slug, title = 422, "query-refused", "A guardrail refused the query"
 
 
 class Unauthenticated(ReelmillError):
@@ -49,6 +58,10 @@ class Conflict(ReelmillError):
     status, slug, title = 409, "conflict", "The request conflicts with the current state"
 
 
+class PreconditionFailed(ReelmillError):
+    status, slug, title = 412, "precondition-failed", "The state is not the one the request expects"
+
+
 class RangeNotSatisfiable(ReelmillError):
     status, slug, title = 416, "range-not-satisfiable", "Range not satisfiable"
 
@@ -59,6 +72,10 @@ class TooManyRequests(ReelmillError):
 
 class Unavailable(ReelmillError):
     status, slug, title = 503, "unavailable", "A service this request needs is unavailable"
+
+
+class TimedOut(ReelmillError):
+    status, slug, title = 504, "timed-out", "The answer took too long"
 
 
 class StartupRefused(Exception):

@@ -74,30 +74,34 @@ async def _experiment(client: httpx.AsyncClient, name: str) -> str:
 
 
 async def _own_experiment(client: httpx.AsyncClient, name: str) -> str | None:
-    page: str | None = str(httpx.URL("/api/experiments", params={"q": name, "mine": "true", "limit": 500}))
-    while page is not None:
-        found = await _got(client, page)
-        for row in answered(found):
-            if row["name"] == name:
-                return str(row["id"])
-        page = found.links.get("next", {}).get("url")
-    return None
+    query = httpx.URL("/api/experiments", params={"q": name, "mine": "true", "limit": 500})
+    found = await _named(client, query, name)
+    return None if found is None else str(found["id"])
 
 
 async def _dataset(client: httpx.AsyncClient, experiment: str, name: str, kind: str) -> dict[str, Any]:
     """The dataset of that name, made when missing. Raises Refused for one of another kind."""
     path = f"/api/experiments/{experiment}/datasets"
-    found = await _named(client, path, name)
+    query = httpx.URL(path, params={"q": name, "limit": 500})
+    found = await _named(client, query, name)
     if found is None:
         made = await _persistent(lambda: client.post(path, json={"name": name, "kind": kind}))
-        found = await _named(client, path, name) if made.status_code == 409 else None
+        found = await _named(client, query, name) if made.status_code == 409 else None
         return _of_kind(found or answered(made)["dataset"], kind)
     return _of_kind(found, kind)
 
 
-async def _named(client: httpx.AsyncClient, path: str, name: str) -> dict[str, Any] | None:
-    rows: list[dict[str, Any]] = answered(await _got(client, path))
-    return next((row for row in rows if row["name"] == name), None)
+async def _named(client: httpx.AsyncClient, query: httpx.URL, name: str) -> dict[str, Any] | None:
+    """The row of exactly this name on any page of the list."""
+    page: str | None = str(query)
+    while page is not None:
+        found = await _got(client, page)
+        rows: list[dict[str, Any]] = answered(found)
+        for row in rows:
+            if row["name"] == name:
+                return row
+        page = found.links.get("next", {}).get("url")
+    return None
 
 
 def _of_kind(row: dict[str, Any], kind: str) -> dict[str, Any]:

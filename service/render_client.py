@@ -24,8 +24,11 @@ class RenderEnded(Exception):
     """The render did not succeed."""
 
 
-async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path) -> None:
-    """The whole command. Raises Refused, RenderEnded, httpx.TransportError."""
+async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path | None) -> None:
+    """The whole command; unset, `output` is out.mp4, or out with the container's name.
+
+    Raises Refused, RenderEnded, httpx.TransportError.
+    """
     async with open_client(settings) as client:
         body = {"experiment_id": await experiment_id(client, experiment)} | fields
         job = answered(await client.post("/api/videos/generate", json=body))
@@ -35,8 +38,9 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
         status = await follow(client, job["job_id"])
         if status["status"] != "succeeded":
             raise RenderEnded(_why(status))
-        await download(client, status, output)
-        _tell(output, status)
+        place = output or Path(f"out.{status['options']['container']}")
+        await download(client, status, place)
+        _tell(place, status)
 
 
 def _tell(output: Path, status: dict[str, Any]) -> None:
@@ -80,6 +84,7 @@ async def follow(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
 async def events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str, Any]]:
     """Statuses from the event stream; a stream that breaks is taken up again where it stopped."""
     known: dict[str, str] = {}
+    event = ""
     for _ in range(RECONNECTS):
         try:
             async with client.stream("GET", f"/api/videos/{job}/events", headers=known) as stream:
@@ -89,7 +94,9 @@ async def events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str,
                 async for line in stream.aiter_lines():
                     if line.startswith("id:"):
                         known = {"Last-Event-ID": line[3:].strip()}
-                    if line.startswith("data:"):
+                    if line.startswith("event:"):
+                        event = line[6:].strip()
+                    if line.startswith("data:") and event == "status":
                         status = json.loads(line[5:])
                         yield status
                         if status["status"] in ("succeeded", "failed", "cancelled"):

@@ -13,7 +13,7 @@ async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then drain. Raises StartupRefused."""
     state = await open_state(settings)
     try:
-        supervisor = Supervisor(state.database, slot_config(settings, state), settings.worker)
+        supervisor = Supervisor(state.database, slot_config(settings, state), settings.worker, settings.webhooks)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)

@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import asyncio
 import io
 import json
 import logging
@@ -10,7 +11,26 @@ from typing import Any
 import pytest
 import structlog
 
+from service.embedded.postgres import EmbeddedPostgres
 from service.telemetry.logging import configure
+from tests.support.databases import drop_template
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `cuda` need a device; REELMILL_FAIL_WITHOUT_CUDA=1 is for machines that must have one."""
+    if item.get_closest_marker("cuda") and (reason := _why_no_cuda()):
+        (pytest.fail if os.environ.get("REELMILL_FAIL_WITHOUT_CUDA") == "1" else pytest.skip)(reason)
+
+
+def _why_no_cuda() -> str | None:
+    try:
+        import torch
+    except ImportError:
+        return "needs CUDA: torch is not installed"
+    return None if torch.cuda.is_available() else f"needs CUDA: torch {torch.__version__} sees no device"
+
+
+pytest_plugins = ["tests.support.running_service"]
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +43,10 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL, without our schema: the one of REELMILL_TEST_DATABASE_URL, or an embedded one."""
     if given := os.environ.get("REELMILL_TEST_DATABASE_URL"):
         yield given
+        asyncio.run(drop_template(given))
         return
-    postgres = pytest.importorskip("service.embedded.postgres").EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    yield postgres.start()
-    postgres.stop()
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
 
 
 @pytest.fixture

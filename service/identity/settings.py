@@ -11,7 +11,9 @@ class IdentitySettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     secret: SecretStr | None = Field(
-        default=None, validation_alias="JWT_SECRET", description="shared secret of HMAC tokens, at least 32 bytes"
+        default=None,
+        validation_alias="JWT_SECRET",
+        description="shared secret of HMAC tokens, 32 bytes or more; unset: one made beside the embedded PostgreSQL",
     )
     jwks_url: str | None = Field(
         default=None,

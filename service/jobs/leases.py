@@ -18,7 +18,7 @@ from service.ids import TaskId
 MAX_STARTS = 3
 """A task that was started this often and never ended is poison."""
 
-TaskKind = Literal["segment", "assemble", "scan"]
+TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]
 TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -33,6 +33,10 @@ class Lease:
     number: int | None
     lease: int
     starts: int
+    payload: dict[str, Any] | None = None
+
+
+FIELDS = tuple(name for name in Lease.__dataclass_fields__ if name != "task")
 
 
 class Fenced(Exception):
@@ -44,7 +48,7 @@ START = text("""
     UPDATE tasks SET lease = lease + 1, starts = starts + 1, state = 'running', worker = :worker, progress = 0,
         started_at = now(), heartbeat_at = now()
     WHERE id = :task AND state IN ('queued', 'running')
-    RETURNING id, kind, render_id, dataset_id, number, lease, starts
+    RETURNING id, kind, render_id, dataset_id, number, lease, starts, payload
 """)
 HEARTBEAT = text("""
     UPDATE tasks SET heartbeat_at = now(), progress = :progress
@@ -69,9 +73,7 @@ async def start(connection: AsyncConnection, task: TaskId, worker: str) -> Lease
     row: RowMapping | None = (await connection.execute(START, {"task": task, "worker": worker})).mappings().first()
     if row is None:
         return None
-    return Lease(
-        TaskId(row["id"]), row["kind"], row["render_id"], row["dataset_id"], row["number"], row["lease"], row["starts"]
-    )
+    return Lease(TaskId(row["id"]), **{name: row[name] for name in FIELDS})
 
 
 async def previous_error(connection: AsyncConnection, task: TaskId) -> str:

@@ -22,12 +22,16 @@ from pgqueuer.domain.settings import DBSettings
 from pgqueuer.domain.types import Channel
 from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 
-SETTINGS = DBSettings(db_schema="queue", channel=Channel("reelmill_queue"))
+SETTINGS = DBSettings.model_construct(db_schema="queue", channel=Channel("reelmill_queue"))
+"""Constructed, so that no variable of the environment (PGQUEUER_PREFIX, or a bare FUNCTION) renames the tables."""
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
+INTERACTIVE = 10
+"""The priority of what a person waits for, above that of every render (0 to 9)."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 
 
@@ -70,6 +74,12 @@ async def enqueue(connection: AsyncConnection, kind: str, tasks: Sequence[TaskId
         queries = _queries(await _driver_connection(connection))
         payloads: list[bytes | None] = [task.bytes for task in tasks]
         await queries.enqueue([kind] * len(tasks), payloads, [priority] * len(tasks))
+
+
+async def reprioritise(connection: AsyncConnection, tasks: Sequence[TaskId], priority: int) -> None:
+    """Those of the tasks that still wait go to another place in the queue."""
+    query = text("UPDATE queue.pgqueuer SET priority = :priority WHERE status = 'queued' AND payload = ANY(:payloads)")
+    await connection.execute(query, {"priority": priority, "payloads": [task.bytes for task in tasks]})
 
 
 class QueueRunner:

@@ -60,7 +60,7 @@ def jpeg_header(data: bytes) -> ImageHeader:
     """Walk the marker segments up to the first scan. Raises NeedMore or Unreadable."""
     position, exif, shape = 2, b"", None
     while True:
-        marker, start, position = _jpeg_segment(data, position)
+        marker, start, position = jpeg_segment(data, position)
         if 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME_HEADER:
             shape = struct.unpack_from(">BHHB", data, start)
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
@@ -71,7 +71,7 @@ def jpeg_header(data: bytes) -> ImageHeader:
             raise Unreadable("the JPEG has no picture in it")
 
 
-def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
+def jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
     """(marker, offset of its payload, offset of the next marker)."""
     while data[position : position + 2] == b"\xff\xff":
         position += 1

@@ -21,6 +21,7 @@ from service.pipeline.image_header import (
     png_header,
 )
 from service.pipeline.picture import Picture
+from service.pipeline.picture_form import image_form, sampled_form, video_form
 from service.pipeline.tiff_directory import Directory
 from service.pipeline.video_source import ORIENTATION_OF_ROTATION, VideoSource
 from service.pipeline.webp import webp_header
@@ -37,6 +38,7 @@ class ImageFacts:
     captured_at: datetime | None
     orientation: int
     gray: bool = False
+    form: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class VideoFacts:
     pts: tuple[int, ...]
     key_pts: tuple[int, ...]
     captured_at: datetime | None
+    form: str
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
@@ -63,15 +66,16 @@ def probe_image(head: bytes, size: int) -> ImageFacts:
     header = _header(head, size)
     turn = exif.orientation(header.exif)
     shown = _upright(header.width, header.height, turn)
-    return ImageFacts(
-        header.format, *shown, header.bit_depth, exif.captured_at(header.exif), turn, gray=header.channels <= 2
-    )
+    taken = exif.captured_at(header.exif)
+    form = image_form(header, head, turn)
+    return ImageFacts(header.format, *shown, header.bit_depth, taken, turn, gray=header.channels <= 2, form=form)
 
 
 def page_facts(page: Directory) -> ImageFacts:
     """Of one page of a TIFF, from its directory."""
     shown = _upright(page.width, page.height, page.orientation)
-    return ImageFacts("tiff", *shown, page.bits, page.taken, page.orientation, gray=page.samples <= 2)
+    form = sampled_form(page.bits, page.samples)
+    return ImageFacts("tiff", *shown, page.bits, page.taken, page.orientation, gray=page.samples <= 2, form=form)
 
 
 def _upright(width: int, height: int, turn: int) -> tuple[int, int]:
@@ -107,6 +111,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             pts=tuple(pts),
             key_pts=tuple(key_pts),
             captured_at=_creation_time(source.container, stream),
+            form=video_form(first),
         )
 
 

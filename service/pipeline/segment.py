@@ -8,6 +8,7 @@ from service.pipeline.colour import IMAGE_COLOUR, Colour
 from service.pipeline.encode import SegmentEncoder
 from service.pipeline.fetch import FetchImage
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
+from service.pipeline.jpeg_copy import CopyJpeg, may_copy
 from service.pipeline.policy import Policies
 from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture
 from service.pipeline.stack import DecodePage
@@ -48,8 +49,9 @@ def render_segment(
 def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> Iterator[tuple[list[Stage], Colour]]:
     options = plan.options
     if options.source_kind == "frames":
+        copy: list[Stage] = [CopyJpeg(options)] if may_copy(options) else []
         with closing(_decode_page(options, sources)) as pages:
-            yield [FetchImage(reader), pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
+            yield [FetchImage(reader), *copy, pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
         return
     decode = DecodeVideo(sources, options.max_pixels)
     try:

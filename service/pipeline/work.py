@@ -14,6 +14,8 @@ from service.pipeline.window import Clipped
 from service.plan.render_plan import FrameRef
 
 Fault = Literal["missing", "corrupt"]
+Ready = VideoFrame | bytes
+"""Ready to encode: a frame of the output's form and size, or a JPEG that is copied as it is."""
 
 
 @dataclass(slots=True)
@@ -25,7 +27,7 @@ class Work:
     sha256: str | None = None
     picture: Picture | None = None
     decoder: str | None = None
-    frame: VideoFrame | None = None
+    frame: Ready | None = None
     clipped: Clipped | None = None
     fault: Fault | None = None
     reason: str | None = None
@@ -45,7 +47,7 @@ def prepare(ref: FrameRef, stages: Sequence[Stage], watch: Stopwatch) -> Work:
     for stage in stages:
         with watch.time(stage.name):
             _run(stage, work)
-        if work.fault:
+        if work.fault or work.frame is not None:
             break
     work.data, work.picture = b"", None
     return work

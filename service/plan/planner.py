@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -13,6 +13,9 @@ from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, 
 
 SEGMENT_SECONDS = Fraction(5, 2)
 """Output seconds of a segment: short enough to share a 10 s render over cores, long enough for the encoder."""
+
+RAMP_FRAMES = (12, 24)
+"""Frames of the first segments, where longer ones would follow: at 1080p a core makes 12 in about 0.4 s."""
 
 LEAD_FRAMES = 4
 """How many earlier frames a segment may fall back on when its first frame must be held."""
@@ -28,6 +31,11 @@ class Selection:
 
     def count(self) -> int:
         return len(range(self.start, self.stop, self.step))
+
+    @property
+    def first(self) -> int:
+        """The place of the first frame among start % step, start % step + step, …"""
+        return self.start // self.step
 
 
 def select(timeline: int, step: int, start: int | None, stop: int | None) -> Selection:
@@ -46,20 +54,39 @@ def segment_length(fps: Fraction) -> int:
     return max(round(SEGMENT_SECONDS * fps), min(16, int(8 * fps)), 1)
 
 
-async def cut(frames: AsyncIterator[FrameRef], bucket: str, options: RenderOptions) -> AsyncIterator[SegmentPlan]:
-    """Group frames, in output order, into segments whose boundaries depend only on the position."""
-    length = segment_length(options.fps)
+def segment_ends(first: int, fps: Fraction) -> Iterator[int]:
+    """Where segments end, without end: counts of output frames, ascending, all > 0.
+
+    `first` is the first frame's place among all that this decimation could choose. Segments end where that place is a
+    multiple of the segment length, so that renders of overlapping ranges share them; only the first few depend on
+    where the range begins: they are short, so that there is something to watch at once.
+    """
+    length, end = segment_length(fps), 0
+    for frames in RAMP_FRAMES:
+        if frames < length:
+            end += frames
+            yield end
+    while True:
+        end += length - (first + end) % length
+        yield end
+
+
+async def cut(
+    frames: AsyncIterator[FrameRef], bucket: str, options: RenderOptions, first: int = 0
+) -> AsyncIterator[SegmentPlan]:
+    """Group frames, in output order, into segments whose boundaries depend only on the position (see segment_ends)."""
+    ends = segment_ends(first, options.fps)
     lead: deque[FrameRef] = deque(maxlen=LEAD_FRAMES)
     batch: list[FrameRef] = []
-    number = 0
+    number, begin, end = 0, 0, next(ends)
     async for frame in frames:
         batch.append(frame)
-        if len(batch) == length:
-            yield SegmentPlan(number, number * length, bucket, options, tuple(batch), tuple(lead))
+        if begin + len(batch) == end:
+            yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
             lead.extend(batch)
-            batch, number = [], number + 1
+            batch, number, begin, end = [], number + 1, end, next(ends)
     if batch:
-        yield SegmentPlan(number, number * length, bucket, options, tuple(batch), tuple(lead))
+        yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
 
 
 def render_key(dataset: dict[str, Any], selection: Selection, options: RenderOptions) -> str:

@@ -12,12 +12,13 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from service.plan.colours import BLACK
+from service.plan.containers import Codec, Container
+from service.plan.pixel_form import PixelForm
 from service.plan.tone import Tone
 
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 """Part of every content key: raise it when the same input may give other bytes."""
 
-Codec = Literal["h264", "av1"]
 FramePolicy = Literal["skip", "hold", "black", "fail"]
 MismatchPolicy = Literal["pad", "scale", "fail"]
 SourceKind = Literal["frames", "video"]
@@ -57,9 +58,10 @@ class FrameRef:
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """Canonical options: two requests that mean the same picture compare equal. `width` and `height` are even.
+    """Canonical options: two requests that mean the same picture compare equal.
 
-    `tone` is None where no frame needs one; `background` (#rrggbb) is what shows through transparent pixels.
+    `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
+    (#rrggbb) is what shows through transparent pixels. `form` is what the encoder is given.
     """
 
     codec: Codec
@@ -74,6 +76,8 @@ class RenderOptions:
     max_pixels: int = 100_000_000
     tone: Tone | None = None
     background: str = BLACK
+    container: Container = "mp4"
+    form: PixelForm = "yuv420p"
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"fps": str(self.fps)}
@@ -97,9 +101,13 @@ class SegmentPlan:
     lead: tuple[FrameRef, ...] = ()
 
     def content_key(self) -> str:
-        """sha256 (hex) over pipeline version, canonical options and the ordered digests of the source frames."""
+        """sha256 (hex) over pipeline version, canonical options and the ordered digests of the source frames.
+
+        The container is not part of it: segments are put into any.
+        """
         digest = hashlib.sha256(PIPELINE_VERSION.encode())
-        digest.update(json.dumps(self.options.to_json(), sort_keys=True).encode())
+        options = self.options.to_json() | {"container": None}
+        digest.update(json.dumps(options, sort_keys=True).encode())
         digest.update(self.bucket.encode())
         for frame in (*self.lead, *self.frames):
             digest.update(frame.digest().encode() + b"\n")

@@ -66,6 +66,24 @@ async def seen_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping
     return row
 
 
+async def held_experiment(connection: AsyncConnection, experiment: UUID, who: Caller) -> RowMapping:
+    """The experiment, changed by nobody else until the transaction ends. Raises NotFound, Forbidden."""
+    require_owner(await seen_experiment(connection, experiment), who)
+    row = await experiments.lock(connection, experiment)
+    if row is None:
+        raise NotFound("there is no such experiment")
+    return row
+
+
+async def held_dataset(connection: AsyncConnection, dataset: UUID, who: Caller) -> RowMapping:
+    """The dataset, changed by nobody else until the transaction ends. Raises NotFound, Forbidden."""
+    require_owner(await seen_dataset(connection, dataset), who)
+    row = await datasets.lock(connection, dataset)
+    if row is None:
+        raise NotFound("there is no such dataset")
+    return row
+
+
 def require_owner(row: RowMapping, who: Caller) -> None:
     """Raises Forbidden when the caller may see the experiment of this row, but not change it."""
     if row["owner"] != who.subject and not who.admin:

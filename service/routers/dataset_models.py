@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from service.plan.render_plan import SourceKind
 from service.routers.catalog import Storable
+from service.routers.pages import PageQuery
 
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
 DATASET = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
@@ -30,7 +31,14 @@ def _safe_prefix(prefix: str) -> str:
     return prefix if prefix == "" else safe_path(prefix.removesuffix("/")) + ("/" if prefix.endswith("/") else "")
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S"), Storable]
+
+
+class DatasetQuery(PageQuery):
+    """Which datasets of an experiment, in which order, how many."""
+
+    sort: Literal["created_at", "-created_at", "name", "-name"] = Field("created_at", description="`-` is descending")
+    q: Annotated[str, StringConstraints(max_length=200), Storable] | None = Field(None, description="part of the name")
 
 
 class NewDataset(BaseModel):
@@ -53,6 +61,13 @@ class NewDataset(BaseModel):
     bucket: Annotated[str, StringConstraints(min_length=3, max_length=63)] | None = Field(
         None, description="unset: the service's own; others must be in MINIO_SOURCE_BUCKETS"
     )
+
+
+class DatasetChange(BaseModel):
+    """What may be changed about a dataset: where its frames lie may not, because renders were made of them."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
+    name: Name = Field(description="unique within the experiment")
 
 
 class SizeCount(BaseModel):

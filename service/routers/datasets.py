@@ -3,18 +3,42 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
 from service.plan.levels import Levels
-from service.routers.catalog import CatalogDep, CatalogSettings, require_owner, seen_dataset, seen_experiment
-from service.routers.dataset_models import Dataset, DatasetAndScan, Frame, LevelFacts, NewDataset, ScanJob, SizeRange
+from service.routers.catalog import (
+    CatalogDep,
+    CatalogSettings,
+    held_dataset,
+    require_owner,
+    seen_dataset,
+    seen_experiment,
+)
+from service.routers.dataset_models import (
+    Dataset,
+    DatasetAndScan,
+    DatasetChange,
+    DatasetQuery,
+    Frame,
+    LevelFacts,
+    NewDataset,
+    ScanJob,
+    SizeRange,
+)
+from service.routers.deletion import Deleted, Force
+from service.routers.deletion import told as what_went
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.frame_images import router as frame_images
+from service.routers.pages import HEADERS, Pager
+from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
+from service.routers.signed_uploads import router as signed_uploads
+from service.routers.signing import SignerDep
 from service.routers.uploads import router as uploads
-from service.store import datasets, frames
+from service.store import datasets, deletion, frames
 from service.store.database import Caller
 from service.store.experiments import become_service
 
@@ -53,13 +77,28 @@ def _size_range(row: RowMapping) -> SizeRange | None:
     "/experiments/{experiment_id}/datasets",
     summary="List the datasets of an experiment",
     response_model=list[Dataset],
+    responses={200: {"headers": HEADERS}},
     dependencies=[READ],
 )
-async def list_datasets(experiment_id: UUID, who: CallerDep, database: DatabaseDep) -> list[Dataset]:
-    """All of them, oldest first."""
+async def list_datasets(
+    experiment_id: UUID,
+    request: Request,
+    response: Response,
+    query: Annotated[DatasetQuery, Query()],
+    who: CallerDep,
+    database: DatabaseDep,
+    signer: SignerDep,
+) -> list[Dataset]:
+    """Oldest first unless `sort` says otherwise; while there are more, the `Link` header has the next page's
+    address."""
+    pager = Pager(signer, f"datasets {experiment_id}", query.sort)
+    part = pager.slice(query)
     async with database.caller(who) as connection:
         await seen_experiment(connection, experiment_id)
-        return [told(row) for row in await datasets.of_experiment(connection, experiment_id)]
+        rows = await datasets.page(connection, experiment_id, query.q, part)
+        if query.count == "exact":
+            response.headers["X-Total-Count"] = str(await datasets.count(connection, experiment_id, query.q))
+    return [told(row) for row in pager.page(rows, query.limit, (request, response))]
 
 
 @catalog.post(
@@ -89,9 +128,12 @@ async def register_dataset(
         response.headers["Location"] = f"/api/datasets/{row['id']}"
         if body.prefix is None:
             response.status_code = 201
-            return DatasetAndScan(dataset=told(row), scan=None)
-        await become_service(connection)
-        return await _scanning(connection, row["id"])
+            made = DatasetAndScan(dataset=told(row), scan=None)
+        else:
+            await become_service(connection)
+            made = await _scanning(connection, row["id"])
+    response.headers["ETag"] = etag(made.dataset)
+    return made
 
 
 def allowed_bucket(body: NewDataset, experiment: UUID, at: tuple[str, CatalogSettings], who: Caller) -> str:
@@ -109,19 +151,70 @@ def allowed_bucket(body: NewDataset, experiment: UUID, at: tuple[str, CatalogSet
     return bucket
 
 
-@catalog.get("/datasets/{dataset_id}", summary="Look at a dataset", response_model=Dataset, dependencies=[READ])
-async def get_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> Dataset:
+@catalog.get(
+    "/datasets/{dataset_id}",
+    summary="Look at a dataset",
+    response_model=Dataset,
+    responses={200: {"headers": TAGGED}, 304: {"description": "The caller has it already"}},
+    dependencies=[READ],
+)
+async def get_dataset(
+    dataset_id: UUID, response: Response, who: CallerDep, database: DatabaseDep, if_none_match: IfNoneMatch = None
+) -> Dataset | Response:
     """What it is made of: count, sizes, formats, bytes, capture span, gaps, unreadable frames."""
     async with database.caller(who) as connection:
-        return told(await seen_dataset(connection, dataset_id))
+        seen = told(await seen_dataset(connection, dataset_id))
+    response.headers["ETag"] = etag(seen)
+    return unchanged(if_none_match, etag(seen)) or seen
 
 
-@catalog.delete("/datasets/{dataset_id}", status_code=204, summary="Delete a dataset", dependencies=[WRITE])
-async def delete_dataset(dataset_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
-    """With its frame rows and renders. Objects in the store stay: they are the user's."""
+@catalog.patch(
+    "/datasets/{dataset_id}",
+    summary="Rename a dataset",
+    response_model=Dataset,
+    responses={200: {"headers": TAGGED}, **described(409, 412)},
+    dependencies=[WRITE],
+)
+async def change_dataset(
+    dataset_id: UUID,
+    body: DatasetChange,
+    response: Response,
+    who: CallerDep,
+    database: DatabaseDep,
+    if_match: IfMatch = None,
+) -> Dataset:
+    """Only the owner of the experiment and admins may. With `If-Match`, only if it is as it was when it was read: a
+    scan changes it, too."""
     async with database.caller(who) as connection:
-        require_owner(await seen_dataset(connection, dataset_id), who)
-        await datasets.delete(connection, dataset_id)
+        require_match(if_match, etag(told(await held_dataset(connection, dataset_id, who))))
+        changed = told(await datasets.change(connection, dataset_id, body.model_dump()))
+    response.headers["ETag"] = etag(changed)
+    return changed
+
+
+@catalog.delete(
+    "/datasets/{dataset_id}",
+    summary="Delete a dataset",
+    response_model=Deleted,
+    responses=described(409, 412),
+    dependencies=[WRITE],
+)
+async def delete_dataset(
+    dataset_id: UUID,
+    who: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    if_match: IfMatch = None,
+    force: Force = False,
+) -> Deleted:
+    """With its frame rows and renders, whoever asked for those; the answer counts them. Source frames and videos stay
+    in the object store. Refused with 409 while renders are under way, unless `force`."""
+    async with database.caller(who) as connection:
+        require_match(if_match, etag(told(await held_dataset(connection, dataset_id, who))))
+        await become_service(connection)
+        doomed = await deletion.hold(connection, "dataset", dataset_id, objects.bucket)
+        await deletion.carry_out(connection, doomed, force=force)
+    return what_went(doomed)
 
 
 @catalog.post(
@@ -160,13 +253,15 @@ async def list_frames(
     """In order; the `Link` header has the next page's address. Pictures inside of source videos are not listed."""
     async with database.caller(who) as connection:
         await seen_dataset(connection, dataset_id)
-        rows = await frames.in_range(connection, dataset_id, start, limit, unreadable=unreadable)
-    if len(rows) == limit:
+        rows = await frames.in_range(connection, dataset_id, start, limit + 1, unreadable=unreadable)
+    if len(rows) > limit:
         flag = "&unreadable=true" if unreadable else ""
-        address = f"/api/datasets/{dataset_id}/frames?start={rows[-1]['index'] + 1}&limit={limit}{flag}"
+        address = f"/api/datasets/{dataset_id}/frames?start={rows[limit]['index']}&limit={limit}{flag}"
         response.headers["Link"] = f'<{address}>; rel="next"'
-    return [Frame(**{name: row[name] for name in Frame.model_fields}) for row in rows]
+    return [Frame(**{name: row[name] for name in Frame.model_fields}) for row in rows[:limit]]
 
 
 router.include_router(catalog)
 router.include_router(uploads)
+router.include_router(signed_uploads)
+router.include_router(frame_images)

@@ -7,6 +7,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from service.errors import Forbidden, Unauthenticated
+from service.guard.ask import Guard
 from service.identity.scopes import ADMIN, Scope, allows
 from service.identity.tokens import REALM, Identity
 from service.plan.limits import RenderLimits
@@ -37,6 +38,11 @@ async def objects(at: ResourcesDep) -> ObjectStore:
 
 async def limits(at: ResourcesDep) -> RenderLimits:
     return at.limits
+
+
+async def guard(request: Request) -> Guard:
+    found: Guard = request.app.state.guard
+    return found
 
 
 async def identity(
@@ -74,4 +80,5 @@ def missing(scope: Scope) -> Forbidden:
 CallerDep = Annotated[Caller, Depends(caller)]
 DatabaseDep = Annotated[Database, Depends(database)]
 ObjectsDep = Annotated[ObjectStore, Depends(objects)]
+GuardDep = Annotated[Guard, Depends(guard)]
 LimitsDep = Annotated[RenderLimits, Depends(limits)]

@@ -8,10 +8,13 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from service.routers.catalog import Storable
+from service.routers.pages import PageQuery
 from service.store.experiments import Sort
 
 Visibility = Literal["private", "shared", "public"]
 METADATA_BYTES = 64 * 1024
+METADATA_DEPTH = 32
+"""Levels of nesting; pydantic cannot tell what has some 250, and one such row would break every list it is in."""
 EXAMPLE: dict[str, Any] = {
     "name": "2026-03-zebrafish",
     "description": "Time lapse of a developing embryo",
@@ -29,18 +32,20 @@ def _plain_json(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must be plain JSON: no NaN, no broken Unicode, no endless nesting") from error
     if len(encoded) > METADATA_BYTES:
         raise ValueError(f"must be at most {METADATA_BYTES} bytes of JSON")
-    _refuse_nul(value)
+    _walk(value)
     return value
 
 
-def _refuse_nul(value: Any) -> None:
-    waiting = [value]
+def _walk(value: Any) -> None:
+    waiting = [(value, 1)]
     while waiting:
-        item = waiting.pop()
+        item, depth = waiting.pop()
+        if depth > METADATA_DEPTH:
+            raise ValueError(f"must be nested at most {METADATA_DEPTH} levels deep")
         if isinstance(item, dict):
-            waiting += [*item.keys(), *item.values()]
+            waiting += [(part, depth + 1) for part in (*item.keys(), *item.values())]
         elif isinstance(item, list):
-            waiting += item
+            waiting += [(part, depth + 1) for part in item]
         elif isinstance(item, str) and "\0" in item:
             raise ValueError("NUL characters cannot be stored")
 
@@ -50,7 +55,7 @@ def _private() -> Visibility:
     return "private"
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S"), Storable]
 Description = Annotated[str, StringConstraints(max_length=10_000), Storable]
 Metadata = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 Subjects = Annotated[
@@ -58,12 +63,9 @@ Subjects = Annotated[
 ]
 
 
-class ListQuery(BaseModel):
+class ListQuery(PageQuery):
     """Which experiments, in which order, how many."""
 
-    model_config = ConfigDict(extra="forbid")
-    limit: int = Field(50, ge=1, le=500, description="experiments on a page")
-    cursor: str | None = Field(None, max_length=2000, description="from the `Link` header of the page before")
     sort: Sort = Field("-created_at", description="`-` is descending")
     q: Annotated[str, StringConstraints(max_length=200), Storable] | None = Field(
         None, description="part of the name or description", examples=["zebrafish"]
@@ -71,7 +73,6 @@ class ListQuery(BaseModel):
     mine: bool = Field(False, description="only those the caller owns")
     created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
     created_before: AwareDatetime | None = Field(None, description="not included")
-    count: Literal["exact"] | None = Field(None, description="`exact` adds `X-Total-Count`")
 
 
 class NewExperiment(BaseModel):
@@ -88,7 +89,9 @@ class NewExperiment(BaseModel):
 class ExperimentChange(BaseModel):
     """The fields to change; those left out stay as they are. `metadata` and `shared_with` are replaced as a whole."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}], "minProperties": 1}
+    )
     name: Name = Field(default_factory=str, description="unique among the owner's experiments")
     description: Description = Field(default_factory=str, description="for people")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")

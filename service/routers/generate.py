@@ -10,19 +10,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyRequests, invalid_field
 from service.ids import RenderId
+from service.plan.containers import container_of
 from service.plan.estimate import Estimate
 from service.plan.geometry import output_size
 from service.plan.levels import Levels
 from service.plan.limits import RenderLimits
+from service.plan.pixel_form import form_of, toned_kinds
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone, settled
-from service.routers.deps import CallerDep, DatabaseDep, LimitsDep, require
+from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
+from service.routers.problems import described
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
-from service.store import datasets, experiments, new_render, renders
+from service.routers.webhook_check import require_deliverable
+from service.store import datasets, experiments, new_render, renders, webhooks
 from service.store.database import Caller
 from service.store.new_render import NewRender
 from service.store.selection import timeline
+from service.telemetry.metrics import RENDERS_ASKED
+
+KEPT = ("uint8", "uint16")
+"""What ffv1 holds as it is; signed, deeper and float samples need a tone."""
+LOSSLESS = 100
+"""The quality of every ffv1 render, whatever was asked for."""
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:render"))])
 
@@ -32,27 +42,31 @@ router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(
     status_code=202,
     summary="Render a video",
     response_model=JobAccepted | DryRun,
-    responses={200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"}},
+    responses={
+        200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"},
+        **described(404, 409),
+    },
 )
 async def generate(
     body: VideoGenerationRequest,
     response: Response,
     who: CallerDep,
     database: DatabaseDep,
-    limits: LimitsDep,
+    at: ResourcesDep,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobAccepted | DryRun:
     """Plans the render from catalogue facts and queues it. The answer is 200 when the same pictures with the same
     options were rendered before; the same `Idempotency-Key` and body give the same job for 24 hours."""
+    await require_deliverable(body.webhook_url, at.webhooks)
     async with database.caller(who) as connection:
-        new = await _plan(connection, body, limits)
+        new = await _plan(connection, body, at.limits)
     async with database.service() as connection:
         foretold = await new_render.foretell(connection, new)
         if body.dry_run:
             response.status_code = 200
             return DryRun(estimate=_model(foretold), plan=new.stages)
-        door = Door(connection, who, idempotency_key, limits)
-        job = await door.enter(new, foretold)
+        door = Door(connection, who, idempotency_key, at.limits)
+        job = await door.enter(new, foretold, body.webhook_url)
     response.headers["Location"] = job.status_url
     response.status_code = 200 if job.status == "succeeded" else 202
     return job
@@ -73,7 +87,7 @@ async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limit
         detail = f"{chosen.count()} frames are more than the {limits.max_frames} of one render: raise decimation_factor"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
     key = render_key(dataset, chosen, options)
-    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json"))
+    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json", exclude={"webhook_url"}))
 
 
 async def _dataset(connection: AsyncConnection, body: VideoGenerationRequest) -> dict[str, Any]:
@@ -113,10 +127,11 @@ def _check_state(dataset: dict[str, Any], body: VideoGenerationRequest) -> None:
 def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: RenderLimits) -> RenderOptions:
     if not dataset["width"]:
         raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
-    width, height = output_size((dataset["width"], dataset["height"]), body.width, body.height, body.scale)
+    width, height = output_size((dataset["width"], dataset["height"]), body.width, body.height, body.scale, body.codec)
+    tone = _tone(dataset, body)
     return RenderOptions(
         codec=body.codec,
-        quality=body.quality,
+        quality=LOSSLESS if body.codec == "ffv1" else body.quality,
         fps=body.rate(),
         width=width,
         height=height,
@@ -125,8 +140,10 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         corrupt=body.corrupt,
         mismatch=body.mismatch,
         max_pixels=limits.max_pixels,
-        tone=_tone(dataset, body),
+        tone=tone,
         background=body.background,
+        container=container_of(body.codec, body.container),
+        form=form_of(body.codec, toned_kinds(body.codec, dataset["forms"], tone)),
     )
 
 
@@ -135,6 +152,8 @@ def _tone(dataset: dict[str, Any], body: VideoGenerationRequest) -> Tone | None:
     if body.tone and dataset["kind"] == "video":
         raise invalid_field("#/tone", "source videos are shown as they are: tone is for image frames", "not_images")
     levels = Levels.from_json(dataset["levels"]) if dataset.get("levels") else None
+    if body.codec == "ffv1" and body.tone is None and levels and levels.dtype in KEPT:
+        return None
     return settled(body.tone.wish() if body.tone else None, levels)
 
 
@@ -151,8 +170,9 @@ class Door:
     idempotency_key: str | None
     limits: RenderLimits
 
-    async def enter(self, new: NewRender, foretold: Estimate) -> JobAccepted:
-        body = hashlib.sha256(repr(sorted(new.request.items())).encode()).hexdigest()
+    async def enter(self, new: NewRender, foretold: Estimate, webhook_url: str | None) -> JobAccepted:
+        """The webhook's address is no part of the render: others may read that."""
+        body = hashlib.sha256(repr((sorted(new.request.items()), webhook_url)).encode()).hexdigest()
         known = await self._by_idempotency_key(body)
         if known is None:
             await renders.lock_key(self.connection, new.key)
@@ -160,6 +180,11 @@ class Door:
         if known is None:
             await self._check_queue()
             known = await new_render.write(self.connection, self.who.subject, new, foretold)
+            RENDERS_ASKED.labels("new").inc()
+        else:
+            RENDERS_ASKED.labels("known").inc()
+        if webhook_url is not None:
+            await webhooks.register(self.connection, known, self.who.subject, webhook_url)
         if self.idempotency_key:
             await renders.keep_idempotent(self.connection, self.who.subject, self.idempotency_key, body, known)
         return await self._told(known, foretold)
@@ -195,4 +220,5 @@ class Door:
             video_url=f"/api/videos/{render}/video" if done else None,
             estimate=None if done else _model(foretold),
             plan=row["stages"],
+            stream_url=f"/api/videos/{render}/stream.m3u8",
         )

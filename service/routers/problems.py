@@ -17,10 +17,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ReelmillError
+from service.identity.tokens import REALM
 from service.routers.faults import named
+from service.telemetry.reproduction import reproducible
 
 log = structlog.get_logger("service.problems")
 MEDIA_TYPE = "application/problem+json"
+PROMISED = {401: {"WWW-Authenticate": REALM}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
+"""Headers that an answer with this status has, whoever raised it."""
 
 
 class FieldError(BaseModel):
@@ -33,6 +37,15 @@ class FieldError(BaseModel):
     header: str | None = Field(None, description="name of the header")
 
 
+class Guardrail(BaseModel):
+    """A rule of the guard that was broken."""
+
+    rule: str = Field(examples=["rows"])
+    limit: int = Field(examples=[1000])
+    actual: int = Field(examples=[5000])
+    suggestion: str = Field(examples=["ask for at most 1000 rows and follow next_cursor"])
+
+
 class Problem(BaseModel):
     """RFC 9457 problem details."""
 
@@ -43,6 +56,7 @@ class Problem(BaseModel):
     instance: str = Field(description="the path that was asked for", examples=["/api/experiments/nowhere"])
     error_id: str = Field(description="the log has more under this id", examples=["c0ffee123456"])
     errors: list[FieldError] | None = Field(None, description="with status 422: every offending place")
+    guardrails: list[Guardrail] | None = Field(None, description="of refused queries: every rule that was broken")
 
 
 class ProblemBoundary:
@@ -87,7 +101,8 @@ def problem(exc: Exception, scope: Scope) -> Response:
     error, error_id = named(exc, scope), secrets.token_hex(6)
     scope.setdefault("state", {})["error_id"] = error_id
     _log(exc, error, scope)
-    return Response(json.dumps(_body(error, scope)), error.status, error.headers, MEDIA_TYPE)
+    headers = PROMISED.get(error.status, {}) | error.headers
+    return Response(json.dumps(_body(error, scope)), error.status, headers, MEDIA_TYPE)
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -114,7 +129,7 @@ def _body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
     if error.errors:
         places = (asdict(place) for place in error.errors)
         body["errors"] = [{key: value for key, value in place.items() if value is not None} for place in places]
-    return body
+    return error.extensions | body
 
 
 def _log(exc: Exception, error: ReelmillError, scope: Scope) -> None:
@@ -123,6 +138,5 @@ def _log(exc: Exception, error: ReelmillError, scope: Scope) -> None:
     if error.status < 500:
         log.info("problem", **facts, reason=str(exc.__cause__ or error.detail))
         return
-    facts |= {"method": scope["method"], "path": scope["path"], "path_params": scope.get("path_params")}
     facts["user"] = getattr(scope["state"].get("identity"), "subject", None)
-    log.error("problem", **facts, exc_info=exc)
+    log.error("problem", **facts, request=reproducible(scope), exc_info=exc)

@@ -27,12 +27,13 @@ from service.store.datasets import upload_area
 from service.store.objects import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
-PATHS = re.compile(r"/api/datasets/[^/]+/objects/.+")
-"""Whose bodies this module bounds by itself."""
+OWN_LIMIT = re.compile(r"/api/datasets/[^/]+/(objects|uploads)/.+", re.DOTALL)
+"""Paths whose bodies may be as long as REELMILL_MAX_UPLOAD_BYTES says."""
 IN_MEMORY = 2 * 1024 * 1024
 """Longer bodies go through a temporary file."""
 
-BODY = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+FILE = {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}
+BODY = {"required": False, "content": {"application/octet-stream": FILE}}
 
 
 @router.put(
@@ -58,7 +59,7 @@ async def upload_object(
     async with database.caller(who) as connection:
         row = await seen_dataset(connection, dataset_id)
     require_owner(row, who)
-    _require_upload_area(row, objects.bucket)
+    require_upload_area(row, objects.bucket)
     if announced_length(request.headers) > settings.max_upload_bytes:
         raise _too_long(settings.max_upload_bytes)
     upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), settings.max_upload_bytes)
@@ -74,13 +75,13 @@ def _check_name(name: str) -> None:
         raise Invalid(detail, errors=(FieldProblem(detail, "unsafe_name", parameter="name"),)) from error
 
 
-def _require_upload_area(row: RowMapping, own_bucket: str) -> None:
+def require_upload_area(row: RowMapping, own_bucket: str) -> None:
     if (row["bucket"], row["prefix"]) != (own_bucket, upload_area(row["experiment_id"], row["id"])):
         raise Conflict("this dataset reads from elsewhere: upload into one that was made without a prefix")
 
 
 def _too_long(limit: int) -> ContentTooLarge:
-    return ContentTooLarge(f"an upload may have at most {limit} bytes (REELMILL_MAX_UPLOAD_BYTES)")
+    return ContentTooLarge(f"this upload may have at most {limit} bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,10 @@ class Upload:
     objects: ObjectStore
     ref: ObjectRef
     limit: int
+    exact: bool = False
 
     async def receive(self, request: Request) -> ObjectInfo:
-        """Raises ContentTooLarge, BadRequest when the client leaves, ObjectStoreError."""
+        """Raises ContentTooLarge, BadRequest when the client leaves or, if `exact`, sends less; ObjectStoreError."""
         head, body = bytearray(), self._bounded(request)
         async for chunk in body:
             head += chunk
@@ -110,6 +112,8 @@ class Upload:
                 yield chunk
         except ClientDisconnect as error:
             raise BadRequest("the upload broke off: nothing was stored") from error
+        if self.exact and read != self.limit:
+            raise BadRequest(f"the body has {read} bytes instead of {self.limit}: nothing was stored")
 
     async def _through_a_file(self, head: bytearray, rest: AsyncIterator[bytes]) -> ObjectInfo:
         with tempfile.NamedTemporaryFile(prefix="reelmill-upload-") as file:

@@ -5,13 +5,27 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.plan.colours import BLACK
-from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
+from service.plan.containers import Codec, Container
+from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.routers.pages import PageQuery
 from service.routers.tone_model import BackgroundColour, ToneRequest
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class VideoQuery(PageQuery):
+    """Which renders, in which order, how many."""
+
+    sort: Literal["-created_at", "created_at"] = Field("-created_at", description="`-` is descending")
+    status: RenderStatus | None = Field(None, description="only those in this state")
+    experiment_id: UUID | None = Field(None, description="only those of this experiment")
+    dataset_id: UUID | None = Field(None, description="only those of this dataset")
+    mine: bool = Field(False, description="only those the caller asked for")
+    created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: AwareDatetime | None = Field(None, description="not included")
 
 
 class FrameRange(BaseModel):
@@ -43,7 +57,11 @@ class VideoGenerationRequest(BaseModel):
     width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
     height: int | None = Field(None, ge=2, le=16384, description="output height in pixels")
     scale: float | None = Field(None, gt=0, le=8, description="output size as a factor of the source's", examples=[0.5])
-    codec: Codec = Field("h264", description="h264 plays everywhere; av1 is faster and smaller")
+    codec: Codec = Field(
+        "h264",
+        description="h264 plays everywhere; av1 is faster and smaller; hevc is for Apple's players; mjpeg copies JPEG "
+        "frames as they are and opens in Fiji; ffv1 keeps every sample, 16-bit gray too",
+    )
     quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 is x264's crf 23")
     missing: FramePolicy = Field("skip", description="what to do for frames that are not there")
     corrupt: FramePolicy = Field("hold", description="what to do for frames that cannot be decoded")
@@ -52,12 +70,24 @@ class VideoGenerationRequest(BaseModel):
         "auto", description="where to run; auto never fails for lack of a GPU"
     )
     priority: int = Field(0, ge=0, le=9, description="renders of a higher priority start first")
+    webhook_url: str | None = Field(
+        None,
+        max_length=2000,
+        description="is sent a signed message (Standard Webhooks) when the render has ended",
+        examples=["https://lab.example/hooks/reelmill"],
+    )
     dry_run: bool = Field(False, description="only estimate, make nothing")
     tone: ToneRequest | None = Field(
         None, description="unset: frames deeper than 8 bits get mode percentile, others are shown as they are"
     )
     background: BackgroundColour = Field(
         BLACK, description="what shows through transparent pixels: #rrggbb or a name", examples=["white", "#202020"]
+    )
+    container: Container | None = Field(
+        None,
+        description="the file format; unset: mp4 for h264, hevc and av1, avi for mjpeg, mkv for ffv1. mov holds h264, "
+        "hevc and mjpeg; mkv holds all",
+        examples=["mov"],
     )
 
     def rate(self) -> Fraction:
@@ -69,9 +99,30 @@ class VideoGenerationRequest(BaseModel):
         return Fraction(self.fps).limit_denominator(1000)
 
 
+class RenderChange(BaseModel):
+    """What may be changed about a render that has not begun."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 9}]})
+    priority: int = Field(ge=0, le=9, description="renders of a higher priority start first")
+
+
+EXPERIMENT = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
+JOB = "0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44"
+STAGES = {
+    "fetch": {"device": "cpu", "reason": "objects are read ahead of the decoder"},
+    "encode": {"device": "cpu", "reason": "libx264 veryfast, one thread a slot"},
+}
+ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
+
+
+def _shown(**example: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
 class EstimateModel(BaseModel):
     """The cost that was foretold."""
 
+    model_config = _shown(**ESTIMATE)
     frames: int
     seconds: float
     bytes: int
@@ -80,17 +131,22 @@ class EstimateModel(BaseModel):
 class JobAccepted(BaseModel):
     """Where to look for the render, or for the video when it existed already."""
 
+    model_config = _shown(
+        job_id=JOB, status="queued", status_url=f"/api/videos/{JOB}", video_url=None, estimate=ESTIMATE, plan=STAGES
+    )
     job_id: UUID
     status: RenderStatus
     status_url: str
     video_url: str | None = None
     estimate: EstimateModel | None = None
     plan: dict[str, Any] = Field(default_factory=dict, description="stage: device and reason")
+    stream_url: str | None = Field(None, description="HLS, playable while it renders")
 
 
 class DryRun(BaseModel):
     """What the render would cost; nothing was made."""
 
+    model_config = _shown(estimate=ESTIMATE, plan=STAGES)
     estimate: EstimateModel
     plan: dict[str, Any]
 
@@ -98,12 +154,39 @@ class DryRun(BaseModel):
 class VideoStatus(BaseModel):
     """A render, told for people and for scripts."""
 
+    model_config = _shown(
+        job_id=JOB,
+        experiment_id=EXPERIMENT,
+        dataset_id="0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4",
+        owner="camera-lab",
+        status="running",
+        phase="rendering",
+        priority=0,
+        frames_done=120,
+        frames_total=225,
+        fps=66.2,
+        eta_seconds=1.6,
+        attempts=1,
+        stages=STAGES,
+        options={"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
+        error=None,
+        video_url=None,
+        poster_url=None,
+        receipt_url=None,
+        video_bytes=None,
+        video_sha256=None,
+        summary=None,
+        created_at="2026-03-01T11:00:05Z",
+        started_at="2026-03-01T11:00:06Z",
+        finished_at=None,
+    )
     job_id: UUID
     experiment_id: UUID
     dataset_id: UUID
     owner: str
     status: RenderStatus
     phase: str
+    priority: int
     frames_done: int
     frames_total: int
     fps: float | None = Field(description="frames rendered per second so far, those reused not counted")
@@ -121,3 +204,4 @@ class VideoStatus(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    stream_url: str | None = Field(None, description="HLS, playable while it renders")

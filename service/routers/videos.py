@@ -3,15 +3,21 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
 from service.clock import now
 from service.errors import Conflict, NotFound
-from service.routers.deps import CallerDep, DatabaseDep, require
-from service.routers.video_models import RenderStatus, VideoStatus
-from service.store import renders
+from service.routers.deletion import Deleted, Force
+from service.routers.deletion import told as what_went
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.pages import HEADERS, Pager
+from service.routers.problems import described
+from service.routers.signing import SignerDep
+from service.routers.video_models import RenderChange, VideoQuery, VideoStatus
+from service.store import deletion, render_list, renders
 from service.store.database import Caller, Database
+from service.store.render_list import Wanted
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
 READ = Depends(require("videos:read"))
@@ -34,33 +40,70 @@ async def _owned(database: Database, who: Caller, job: UUID) -> RowMapping:
     return row
 
 
-@router.get("", summary="List renders", response_model=list[VideoStatus], dependencies=[READ])
+@router.get(
+    "",
+    summary="List renders",
+    response_model=list[VideoStatus],
+    responses={200: {"headers": HEADERS}},
+    dependencies=[READ],
+)
 async def list_videos(
+    request: Request,
     response: Response,
+    query: Annotated[VideoQuery, Query()],
     who: CallerDep,
     database: DatabaseDep,
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
-    cursor: Annotated[UUID | None, Query(description="the last job_id of the page before")] = None,
-    status: Annotated[RenderStatus | None, Query()] = None,
+    signer: SignerDep,
 ) -> list[VideoStatus]:
-    """Newest first; the `Link` header points to the next page."""
+    """Those the caller may see, newest first unless `sort` says otherwise; while there are more, the `Link` header has
+    the next page's address."""
+    pager = Pager(signer, "videos", query.sort)
+    part, filters = pager.slice(query), _filters(query, who)
     async with database.caller(who) as connection:
-        ids = await renders.visible_ids(connection, limit, cursor, status)
-    if len(ids) == limit:
-        suffix = f"&status={status}" if status else ""
-        response.headers["Link"] = f'</api/videos?limit={limit}&cursor={ids[-1]}{suffix}>; rel="next"'
+        rows = await render_list.places(connection, filters, part)
+        if query.count == "exact":
+            response.headers["X-Total-Count"] = str(await render_list.count(connection, filters))
+    ids = [row["id"] for row in pager.page(rows, query.limit, (request, response))]
     async with database.service() as connection:
-        return [told(row) for row in await renders.statuses(connection, ids)]
+        found = {row["id"]: told(row) for row in await renders.statuses(connection, ids)}
+    return [found[id_] for id_ in ids if id_ in found]
 
 
-@router.get("/{job_id}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])
+def _filters(query: VideoQuery, who: Caller) -> Wanted:
+    names = ("status", "experiment_id", "dataset_id", "created_after", "created_before")
+    return Wanted(**{name: getattr(query, name) for name in names}, owner=who.subject if query.mine else None)
+
+
+@router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])
 async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Phase, frames, rate, time left, attempts, and the reason when it failed."""
     await visible(database, who, job_id)
     return await current(database, job_id)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a render", response_model=VideoStatus, dependencies=[RENDER])
+@router.patch(
+    "/{job_id:uuid}",
+    summary="Change a render's priority",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
+async def change_video(job_id: UUID, body: RenderChange, who: CallerDep, database: DatabaseDep) -> VideoStatus:
+    """Only while it is queued; 409 once it has begun."""
+    await _owned(database, who, job_id)
+    async with database.service() as connection:
+        if not await renders.reprioritise(connection, job_id, body.priority):
+            raise Conflict("the render is not waiting any more: its priority cannot be changed")
+    return await current(database, job_id)
+
+
+@router.post(
+    "/{job_id:uuid}/cancel",
+    summary="Cancel a render",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
 async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Ends it at once; segments that are done stay in the cache."""
     await _owned(database, who, job_id)
@@ -70,7 +113,14 @@ async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> V
     return await current(database, job_id)
 
 
-@router.post("/{job_id}/retry", status_code=202, response_model=VideoStatus, dependencies=[RENDER])
+@router.post(
+    "/{job_id:uuid}/retry",
+    status_code=202,
+    summary="Retry a render",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
 async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Another try for a failed or cancelled render; what was done is not done again."""
     row = await _owned(database, who, job_id)
@@ -80,14 +130,23 @@ async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vi
     return await current(database, job_id)
 
 
-@router.delete("/{job_id}", status_code=204, summary="Delete a render", dependencies=[RENDER])
-async def delete_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
-    """Removes the render and its video; the source frames and cached segments stay."""
-    row = await _owned(database, who, job_id)
-    if row["status"] in ("queued", "running"):
-        raise Conflict("the render is under way: cancel it first")
+@router.delete(
+    "/{job_id:uuid}",
+    summary="Delete a render",
+    response_model=Deleted,
+    responses=described(409),
+    dependencies=[RENDER],
+)
+async def delete_video(
+    job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep, force: Force = False
+) -> Deleted:
+    """Removes the render, its video, poster and receipt; source frames and cached segments stay. Refused with 409 while
+    it is under way, unless `force`."""
+    await _owned(database, who, job_id)
     async with database.service() as connection:
-        await renders.delete(connection, job_id)
+        doomed = await deletion.hold(connection, "render", job_id, objects.bucket)
+        await deletion.carry_out(connection, doomed, force=force)
+    return what_went(doomed)
 
 
 async def current(database: Database, job: UUID) -> VideoStatus:
@@ -117,6 +176,7 @@ def told(row: RowMapping) -> VideoStatus:
         video_url=f"{base}/video" if done else None,
         poster_url=f"{base}/poster" if done else None,
         receipt_url=f"{base}/receipt" if done else None,
+        stream_url=None if row["status"] in ("failed", "cancelled") else f"{base}/stream.m3u8",
     )
 
 

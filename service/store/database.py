@@ -21,7 +21,9 @@ class DatabaseSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     url: str | None = Field(
-        default=None, validation_alias="DATABASE_URL", description="PostgreSQL URL (`postgresql://…`)"
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL URL (`postgresql://…`); unset: an embedded PostgreSQL in `REELMILL_HOME`",
     )
     pool_size: int = Field(
         default=10, ge=1, le=200, validation_alias="REELMILL_DB_POOL", description="connections a process"

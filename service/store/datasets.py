@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select, text
+from sqlalchemy import RowMapping, Select, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId, TaskId, new_uuid
 from service.jobs import queue
 from service.store.experiments import distinct_names
+from service.store.keyset import Slice
 from service.store.tables import datasets, experiments, tasks
 
 SCAN_UNDER_WAY = text("""
@@ -47,16 +48,40 @@ async def get(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
     return (await connection.execute(query)).mappings().first()
 
 
+async def lock(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    """The row as it is now, until the end of the transaction; None when the caller may not change it."""
+    query = select(datasets).where(datasets.c.id == dataset).with_for_update()
+    return (await connection.execute(query)).mappings().first()
+
+
+async def change(connection: AsyncConnection, dataset: UUID, values: dict[str, Any]) -> RowMapping:
+    """The changed row of a dataset that is there. Raises Conflict for a taken name."""
+    query = update(datasets).where(datasets.c.id == dataset).values(**values, updated_at=func.clock_timestamp())
+    async with distinct_names("the experiment has a dataset of that name already"):
+        row: RowMapping = (await connection.execute(query.returning(datasets))).mappings().one()
+    return row
+
+
 async def of_experiment(connection: AsyncConnection, experiment: UUID) -> Sequence[RowMapping]:
     """All of them, oldest first."""
     query = select(datasets).where(datasets.c.experiment_id == experiment)
     return (await connection.execute(query.order_by(datasets.c.created_at, datasets.c.id))).mappings().all()
 
 
-async def delete(connection: AsyncConnection, dataset: UUID) -> bool:
-    """With its frames and renders; False when there is none that the caller may delete."""
-    query = datasets.delete().where(datasets.c.id == dataset).returning(datasets.c.id)
-    return (await connection.execute(query)).first() is not None
+async def page(connection: AsyncConnection, experiment: UUID, q: str | None, part: Slice) -> list[RowMapping]:
+    """One keyset page of an experiment's datasets whose names hold `q`, in order."""
+    query = part.of(_named(select(datasets), experiment, q), datasets)
+    return list((await connection.execute(query)).mappings().all())
+
+
+async def count(connection: AsyncConnection, experiment: UUID, q: str | None) -> int:
+    """All of them that match, whatever the page."""
+    return int(await connection.scalar(_named(select(func.count()).select_from(datasets), experiment, q)) or 0)
+
+
+def _named(query: Select[Any], experiment: UUID, q: str | None) -> Select[Any]:
+    query = query.where(datasets.c.experiment_id == experiment)
+    return query.where(datasets.c.name.icontains(q, autoescape=True)) if q else query
 
 
 async def queue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping:

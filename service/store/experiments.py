@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import Column, RowMapping, Select, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import RowMapping, Select, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, NotFound
 from service.ids import Subject, new_uuid
+from service.store.keyset import Slice
 from service.store.tables import experiments
 
 Sort = Literal["-created_at", "created_at", "name", "-name"]
@@ -20,12 +21,9 @@ UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION = "23505", "23503"
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Which experiments to list: at most `limit`, past the one whose (sort value, id) is `after`."""
+class Wanted:
+    """Which experiments to list; None leaves a filter out."""
 
-    limit: int
-    sort: Sort = "-created_at"
-    after: tuple[datetime | str, UUID] | None = None
     q: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -58,32 +56,28 @@ async def get(connection: AsyncConnection, experiment: UUID) -> RowMapping | Non
     return (await connection.execute(select(experiments).where(experiments.c.id == experiment))).mappings().first()
 
 
-async def change(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping | None:
-    """The changed row; None when there is none that the caller may change. Raises Conflict for a taken name."""
-    query = update(experiments).where(experiments.c.id == experiment).values(**values, updated_at=func.now())
+async def lock(connection: AsyncConnection, experiment: UUID) -> RowMapping | None:
+    """The row as it is now, until the end of the transaction; None when the caller may not change it."""
+    query = select(experiments).where(experiments.c.id == experiment).with_for_update()
+    return (await connection.execute(query)).mappings().first()
+
+
+async def change(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping:
+    """The changed row of an experiment that is there. Raises Conflict for a taken name."""
+    query = update(experiments).where(experiments.c.id == experiment)
+    query = query.values(**values, updated_at=func.clock_timestamp())
     async with distinct_names("another experiment of this owner has that name"):
-        row: RowMapping | None = (await connection.execute(query.returning(experiments))).mappings().first()
+        row: RowMapping = (await connection.execute(query.returning(experiments))).mappings().one()
     return row
 
 
-async def delete(connection: AsyncConnection, experiment: UUID) -> bool:
-    """With its datasets, frames and renders; False when there is none that the caller may delete."""
-    query = experiments.delete().where(experiments.c.id == experiment).returning(experiments.c.id)
-    return (await connection.execute(query)).first() is not None
-
-
-async def page(connection: AsyncConnection, wanted: Page) -> list[RowMapping]:
+async def page(connection: AsyncConnection, wanted: Wanted, part: Slice) -> list[RowMapping]:
     """One keyset page, in order."""
-    column, descending = _sort_column(wanted.sort)
-    query = _filtered(select(experiments), wanted)
-    if wanted.after is not None:
-        here, there = tuple_(column, experiments.c.id), tuple_(*wanted.after)
-        query = query.where(here < there if descending else here > there)
-    order = (column.desc(), experiments.c.id.desc()) if descending else (column, experiments.c.id)
-    return list((await connection.execute(query.order_by(*order).limit(wanted.limit))).mappings().all())
+    query = part.of(_filtered(select(experiments), wanted), experiments)
+    return list((await connection.execute(query)).mappings().all())
 
 
-async def count(connection: AsyncConnection, wanted: Page) -> int:
+async def count(connection: AsyncConnection, wanted: Wanted) -> int:
     """All that match, whatever the page."""
     return int(await connection.scalar(_filtered(select(func.count()).select_from(experiments), wanted)) or 0)
 
@@ -93,11 +87,7 @@ async def become_service(connection: AsyncConnection) -> None:
     await connection.execute(text("SET LOCAL ROLE NONE"))
 
 
-def _sort_column(sort: Sort) -> tuple[Column[Any], bool]:
-    return experiments.c[sort.removeprefix("-")], sort.startswith("-")
-
-
-def _filtered(query: Select[Any], wanted: Page) -> Select[Any]:
+def _filtered(query: Select[Any], wanted: Wanted) -> Select[Any]:
     if wanted.q:
         matches = (
             column.icontains(wanted.q, autoescape=True) for column in (experiments.c.name, experiments.c.description)

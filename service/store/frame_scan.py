@@ -16,14 +16,14 @@ MAKE_STAGING = text("""
     CREATE TEMP TABLE scanned_frames (
         sort_key text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, number bigint, size bigint NOT NULL,
         etag text NOT NULL, format text, width integer, height integer, captured_at timestamptz, problem text,
-        page integer, page_offset bigint, bits integer, gray boolean)
+        page integer, page_offset bigint, bits integer, gray boolean, form text)
 """)
 DROP_STAGING = text("DROP TABLE IF EXISTS pg_temp.scanned_frames")
 PUBLISH = text("""
     INSERT INTO frames (dataset_id, index, key, number, size, etag, format, width, height, captured_at, problem,
-        page, page_offset, bits, gray)
+        page, page_offset, bits, gray, form)
     SELECT :dataset, row_number() OVER (ORDER BY sort_key, key, page) - 1,
-        key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray
+        key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray, form
     FROM scanned_frames
 """)
 SPREAD = text("""
@@ -42,6 +42,9 @@ TOTALS = text("""
         min(captured_at) AS captured_from, max(captured_at) AS captured_to,
         coalesce(array_agg(DISTINCT format) FILTER (WHERE format IS NOT NULL), '{}') AS formats
     FROM frames WHERE dataset_id = :dataset
+""")
+FORMS = text("""
+    SELECT form, count(*) AS count FROM frames WHERE dataset_id = :dataset AND form IS NOT NULL GROUP BY form
 """)
 SIZES = text("""
     SELECT width, height, count(*) AS count FROM frames WHERE dataset_id = :dataset AND width IS NOT NULL
@@ -96,6 +99,7 @@ class ScannedFrame:
     page_offset: int = 0
     bits: int | None = None
     gray: bool | None = None
+    form: str | None = None
 
     def record(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in COLUMNS)
@@ -161,7 +165,8 @@ async def frame_facts(connection: AsyncConnection, dataset: UUID) -> dict[str, A
     totals = (await connection.execute(TOTALS, {"dataset": dataset})).mappings().one()
     sizes = [dict(row) for row in (await connection.execute(SIZES, {"dataset": dataset})).mappings()]
     usual = sizes[0] if sizes else {"width": None, "height": None}
-    facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"]}
+    forms = {row.form: row.count for row in await connection.execute(FORMS, {"dataset": dataset})}
+    facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"], "forms": forms}
     return facts | await _numbering(connection, dataset) | {"digest": await _digest(connection, dataset)}
 
 

@@ -6,6 +6,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.plan.render_plan import FrameRef
+from service.store.selection import unpacked
 from service.store.tables import frames, sources
 
 
@@ -17,6 +19,23 @@ async def in_range(
     if unreadable:
         query = query.where(frames.c.problem.is_not(None))
     return (await connection.execute(query.order_by(frames.c.index).limit(limit))).mappings().all()
+
+
+async def at(connection: AsyncConnection, dataset: UUID, index: int) -> RowMapping | None:
+    query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index == index)
+    return (await connection.execute(query)).mappings().first()
+
+
+async def picture_at(connection: AsyncConnection, dataset: UUID, index: int) -> FrameRef | None:
+    """The `index`-th picture of all source videos together."""
+    first = sources.c.first_index
+    query = select(sources).where(sources.c.dataset_id == dataset, first <= index)
+    query = query.where(first + sources.c.frame_count > index)
+    row = (await connection.execute(query)).mappings().first()
+    if row is None:
+        return None
+    pts = unpacked(row["pts"])[index - row["first_index"]]
+    return FrameRef(index, row["key"], row["etag"], row["size"], pts)
 
 
 async def sources_of(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:

@@ -45,7 +45,7 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender, for
     render = RenderId(new_uuid())
     await renders.insert_render(connection, _row(render, owner, new) | {"estimate": foretold.to_json()})
     frames = frame_refs(connection, new.dataset, new.chosen, new.options.missing)
-    await _write_segments(connection, render, cut(frames, new.dataset["bucket"], new.options))
+    await _write_segments(connection, render, cut(frames, new.dataset["bucket"], new.options, new.chosen.first))
     tasks = await renders.new_tasks(connection, render)
     priority = int(new.request["priority"])
     if tasks:

@@ -15,12 +15,16 @@ class ObjectSettings(BaseSettings):
     """S3/MinIO; without `MINIO_ENDPOINT` objects are files in `REELMILL_HOME`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
-    endpoint: str | None = Field(default=None, validation_alias="MINIO_ENDPOINT", description="S3/MinIO address")
+    endpoint: str | None = Field(
+        default=None, validation_alias="MINIO_ENDPOINT", description="S3/MinIO address; unset: files in `REELMILL_HOME`"
+    )
     access_key: str | None = Field(default=None, validation_alias="MINIO_ACCESS_KEY", description="S3 access key")
     secret_key: SecretStr | None = Field(default=None, validation_alias="MINIO_SECRET_KEY", description="S3 secret key")
     bucket: str = Field(default="reelmill", validation_alias="MINIO_BUCKET", description="the service's own bucket")
     public_endpoint: str | None = Field(
-        default=None, validation_alias="MINIO_PUBLIC_ENDPOINT", description="address presigned URLs are made for"
+        default=None,
+        validation_alias="MINIO_PUBLIC_ENDPOINT",
+        description="address presigned URLs are made for; unset: `MINIO_ENDPOINT`",
     )
     source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),

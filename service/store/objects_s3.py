@@ -149,6 +149,9 @@ class S3ObjectStore:
     async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:
         return self._signer.url(ref, min(seconds, LONGEST_SIGNED_S))
 
+    async def presign_put(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str | None:
+        return self._signer.put_url(ref, min(seconds, LONGEST_SIGNED_S), size, content_type)
+
     async def close(self) -> None:
         self._opened = None
         await self._stack.aclose()

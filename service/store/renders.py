@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from service.store.tables import datasets, idempotency_keys, renders, segments
+from service.store import eviction, webhooks
+from service.store.experiments import distinct_names
+from service.store.tables import datasets, idempotency_keys, renders, segments, tasks
 
 STATUS = text("""
     SELECT r.*, d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
@@ -51,13 +53,15 @@ REVIVE_TASKS = text("""
 
 
 async def find_same(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
-    """The newest render of the same pictures with the same options that is done or under way."""
+    """The newest render of the same pictures with the same options that is done or under way; it is not deleted before
+    the transaction ends."""
     query = select(renders.c.id).where(
         renders.c.render_key == key,
         renders.c.dataset_id == dataset,
         renders.c.status.in_(("succeeded", "queued", "running")),
     )
-    found = await connection.scalar(query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1))
+    query = query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1)
+    found = await connection.scalar(query.with_for_update(read=True, key_share=True))
     return RenderId(found) if found else None
 
 
@@ -72,7 +76,9 @@ async def unfinished(connection: AsyncConnection, owner: Subject) -> int:
 
 
 async def insert_render(connection: AsyncConnection, row: dict[str, Any]) -> None:
-    await connection.execute(insert(renders).values(**row))
+    """Raises NotFound when the experiment or the dataset was deleted meanwhile."""
+    async with distinct_names("there is such a render already"):
+        await connection.execute(insert(renders).values(**row))
 
 
 async def insert_segments(connection: AsyncConnection, render: RenderId, plans: Sequence[SegmentPlan]) -> None:
@@ -97,6 +103,7 @@ def _pack(frame: FrameRef) -> list[Any]:
 async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
     """Mark what the cache already holds; a task, in order, for each segment that it does not."""
     await connection.execute(MARK_REUSED, {"render": render})
+    await eviction.spare(connection, render)
     rows = (await connection.execute(NEW_SEGMENT_TASKS, {"render": render})).all()
     return [TaskId(row.id) for row in sorted(rows, key=lambda row: row.number)]
 
@@ -136,16 +143,6 @@ async def statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence
     return (await connection.execute(STATUS, {"ids": list(ids)})).mappings().all()
 
 
-async def visible_ids(connection: AsyncConnection, limit: int, before: UUID | None, status: str | None) -> list[UUID]:
-    """Newest first, under the caller's row-level security; ids are UUIDv7, so they are their own cursor."""
-    query = select(renders.c.id).order_by(renders.c.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(renders.c.id < before)
-    if status is not None:
-        query = query.where(renders.c.status == status)
-    return [row.id for row in await connection.execute(query)]
-
-
 async def get(connection: AsyncConnection, render: UUID) -> RowMapping | None:
     return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
 
@@ -160,6 +157,17 @@ async def cancel(connection: AsyncConnection, render: UUID) -> bool:
     if (await connection.execute(query)).rowcount == 0:
         return False
     await connection.execute(CANCEL_TASKS, {"render": render})
+    await webhooks.announce(connection, render)
+    return True
+
+
+async def reprioritise(connection: AsyncConnection, render: UUID, priority: int) -> bool:
+    """Move a render that has not begun to another place in the queue. False when it has begun, or ended."""
+    query = update(renders).where(renders.c.id == render, renders.c.status == "queued").values(priority=priority)
+    if (await connection.execute(query)).rowcount == 0:
+        return False
+    waiting = await connection.execute(select(tasks.c.id).where(tasks.c.render_id == render))
+    await queue.reprioritise(connection, [TaskId(row.id) for row in waiting], priority)
     return True
 
 
@@ -169,15 +177,12 @@ async def revive(connection: AsyncConnection, render: UUID, priority: int) -> bo
     values = {"status": "queued", "phase": "queued", "cancel_requested": False, "error": None, "finished_at": None}
     if (await connection.execute(query.values(**values))).rowcount == 0:
         return False
-    tasks = (await connection.execute(REVIVE_TASKS, {"render": render})).all()
+    await eviction.spare(connection, render)
+    revived = (await connection.execute(REVIVE_TASKS, {"render": render})).all()
     for kind in ("segment", "assemble"):
-        again = sorted((row for row in tasks if row.kind == kind), key=lambda row: row.number or 0)
+        again = sorted((row for row in revived if row.kind == kind), key=lambda row: row.number or 0)
         await queue.enqueue(connection, kind, [TaskId(row.id) for row in again], priority)
     return True
-
-
-async def delete(connection: AsyncConnection, render: UUID) -> None:
-    await connection.execute(renders.delete().where(renders.c.id == render))
 
 
 async def fail(connection: AsyncConnection, render: UUID, error: dict[str, Any]) -> None:
@@ -185,13 +190,17 @@ async def fail(connection: AsyncConnection, render: UUID, error: dict[str, Any])
     query = text("""
         UPDATE renders SET status = 'failed', phase = 'failed', error = :error, finished_at = now()
         WHERE id = :render AND status IN ('queued', 'running')""").bindparams(bindparam("error", type_=JSONB))
-    await connection.execute(query, {"render": render, "error": error})
+    ended = (await connection.execute(query, {"render": render, "error": error})).rowcount
     await connection.execute(CANCEL_TASKS, {"render": render})
+    if ended:
+        await webhooks.announce(connection, render)
 
 
-async def succeed(connection: AsyncConnection, render: UUID | None, outcome: dict[str, Any]) -> None:
+async def succeed(connection: AsyncConnection, render: UUID, outcome: dict[str, Any]) -> None:
     query = update(renders).where(renders.c.id == render, renders.c.status == "running")
-    await connection.execute(query.values(status="succeeded", phase="done", finished_at=text("now()"), **outcome))
+    query = query.values(status="succeeded", phase="done", finished_at=text("now()"), **outcome)
+    if (await connection.execute(query)).rowcount:
+        await webhooks.announce(connection, render)
 
 
 async def mark_running(connection: AsyncConnection, render: UUID) -> None:

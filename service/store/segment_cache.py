@@ -1,7 +1,7 @@
 """What is known of rendered segments: content key -> object. Any render may use any entry."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from sqlalchemy import RowMapping, select, text, update
@@ -28,6 +28,8 @@ RATE = text("""
           ORDER BY c.created_at DESC LIMIT 50) recent
 """)
 
+TOTALS = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
+
 
 async def key_of(connection: AsyncConnection, render: UUID, number: int) -> str:
     query = select(segments.c.content_key).where(segments.c.render_id == render, segments.c.number == number)
@@ -41,13 +43,22 @@ async def lookup(connection: AsyncConnection, content_key: str) -> RowMapping | 
     return row
 
 
-async def keep(
-    connection: AsyncConnection, content_key: str, key: str, size: tuple[int, int], made: tuple[str, dict[str, float]]
-) -> None:
-    """Record a published segment: `size` is (bytes, frames), `made` is (encoder, seconds per stage)."""
-    row: dict[str, Any] = {"content_key": content_key, "key": key, "bytes": size[0], "frames": size[1]}
-    query = insert(segment_cache).values(**row, encoder=made[0], seconds=made[1])
-    await connection.execute(query.on_conflict_do_nothing())
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A published segment: `seconds` are those of each stage, `duration` (a fraction) those of its video, if known."""
+
+    content_key: str
+    key: str
+    bytes: int
+    frames: int
+    encoder: str
+    seconds: dict[str, float]
+    duration: str | None = None
+
+
+async def keep(connection: AsyncConnection, entry: Entry) -> None:
+    """Record a published segment."""
+    await connection.execute(insert(segment_cache).values(**asdict(entry)).on_conflict_do_nothing())
 
 
 async def forget(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
@@ -66,3 +77,9 @@ async def seconds_per_frame(connection: AsyncConnection, codec: str, width: int)
     """One slot's measured seconds for a frame of this codec and width, from the newest segments."""
     value = await connection.scalar(RATE, {"codec": codec, "width": width})
     return float(value) if value else None
+
+
+async def totals(connection: AsyncConnection) -> tuple[int, int]:
+    """(segments, bytes) of the whole cache."""
+    row = (await connection.execute(TOTALS)).one()
+    return row.segments, row.bytes

@@ -76,7 +76,7 @@ def _image(row: Row[Any]) -> FrameRef:
 async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
     query = select(sources).where(sources.c.dataset_id == dataset["id"]).order_by(sources.c.number)
     for row in (await connection.execute(query)).mappings().all():
-        times = _unpack(row["pts"])
+        times = unpacked(row["pts"])
         first, last = row["first_index"], min(row["first_index"] + len(times), chosen.stop)
         behind = max(first - chosen.start, 0)
         begin = chosen.start + -(-behind // chosen.step) * chosen.step
@@ -84,7 +84,8 @@ async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen
             yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first])
 
 
-def _unpack(packed: bytes) -> "array[int]":
+def unpacked(packed: bytes) -> "array[int]":
+    """Presentation timestamps, one a picture, out of `sources.pts`."""
     times = array("q")
     times.frombytes(zlib.decompress(packed))
     if sys.byteorder == "big":

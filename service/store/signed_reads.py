@@ -33,8 +33,16 @@ class UrlSigner:
         self._url, self._region, self._credentials = url, settings.region, Credentials(*keys_of(settings))
 
     def url(self, ref: ObjectRef, seconds: int) -> str:
+        """To read the object."""
+        return self._signed("GET", ref, seconds, {})
+
+    def put_url(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str:
+        """To write it: the two headers are signed, so that nothing longer and nothing of another type goes there."""
+        return self._signed("PUT", ref, seconds, {"Content-Length": str(size), "Content-Type": content_type})
+
+    def _signed(self, method: str, ref: ObjectRef, seconds: int, headers: dict[str, str]) -> str:
         path = quote(f"{ref.bucket}/{ref.key}", safe="/-._~")
-        request = AWSRequest("GET", f"{self._url}/{path}")
+        request = AWSRequest(method, f"{self._url}/{path}", headers)
         S3SigV4QueryAuth(self._credentials, "s3", self._region, seconds).add_auth(request)
         signed: str = request.url
         return signed

@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Integer,
     LargeBinary,
@@ -69,6 +70,7 @@ datasets = Table(
     Column("digest", Text, nullable=False, server_default=""),
     Column("scanned", BigInteger, nullable=False, server_default="0"),
     Column("levels", JSONB),
+    Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _moment("created_at"),
     _moment("updated_at"),
 )
@@ -91,6 +93,7 @@ frames = Table(
     Column("page_offset", BigInteger, nullable=False, server_default="0"),
     Column("bits", Integer),
     Column("gray", Boolean),
+    Column("form", Text),
 )
 
 sources = Table(
@@ -162,6 +165,7 @@ segment_cache = Table(
     Column("frames", Integer, nullable=False),
     Column("encoder", Text, nullable=False),
     Column("seconds", JSONB, nullable=False),
+    Column("duration", Text, comment="seconds of video, as a fraction"),
     _moment("created_at"),
     _moment("used_at"),
 )
@@ -181,6 +185,7 @@ tasks = Table(
     Column("progress", BigInteger, nullable=False, server_default="0"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Column("error", JSONB),
+    Column("payload", JSONB),
     _moment("created_at"),
     _moment("started_at", required=False),
     _moment("heartbeat_at", required=False),
@@ -207,4 +212,39 @@ workers = Table(
     Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _moment("started_at"),
     _moment("heartbeat_at"),
+)
+
+query_audit = Table(
+    "query_audit",
+    metadata,
+    _id(),
+    Column("subject", Text, nullable=False),
+    Column("document", JSONB, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("rule", Text),
+    Column("figures", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("row_count", BigInteger, nullable=False, server_default="0"),
+    Column("elapsed_ms", Double, nullable=False),
+    _moment("created_at"),
+)
+
+signing_keys = Table(
+    "signing_keys", metadata, Column("name", Text, primary_key=True), Column("key", LargeBinary, nullable=False)
+)
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("bucket", Text, primary_key=True),
+    Column("prefix", Text, primary_key=True),
+    _moment("due_at"),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
+    Column("url", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    _moment("created_at"),
 )

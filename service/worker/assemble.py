@@ -1,4 +1,4 @@
-"""Join the segments of a render into its MP4; write its poster and its receipt; publish all three."""
+"""Join the segments of a render into its file; write its poster and its receipt; publish all three."""
 
 import asyncio
 import hashlib
@@ -16,10 +16,11 @@ from service import __version__
 from service.pipeline.assemble import assemble
 from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
+from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects import ObjectStore
+from service.store.segment_keys import receipt_key, render_object, segment_key
 from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
-from service.worker.segment_keys import receipt_key, render_object, segment_key
 
 NOTES = 100
 """How many of the frames that are not plain `ok` the summary itself names; the receipt names all."""
@@ -87,7 +88,7 @@ def assemble_render(
                 first[:] = first or [data]
                 yield data
 
-    video = folder / "video.mp4"
+    video = folder / f"video.{command.options.container}"
     assemble(segments(), command.options, video)
     if not first:
         return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
@@ -101,10 +102,10 @@ async def _publish(
     command: AssembleRender, objects: ObjectStore, made: tuple[Path, Path, bytes], summary: dict[str, Any]
 ) -> Outcome:
     video, receipt, still = made
-    names = [render_object(command.render_id, name) for name in ("video.mp4", "receipt.ndjson", "poster.jpg")]
+    names = [render_object(command.render_id, name) for name in (video.name, "receipt.ndjson", "poster.jpg")]
     await objects.put_file(ObjectRef(objects.bucket, names[1]), receipt, "application/x-ndjson")
     await objects.put(ObjectRef(objects.bucket, names[2]), still, "image/jpeg")
-    await objects.put_file(ObjectRef(objects.bucket, names[0]), video, "video/mp4")
+    await objects.put_file(ObjectRef(objects.bucket, names[0]), video, MEDIA_TYPES[command.options.container])
     size = video.stat().st_size
     return AssemblyDone(names[0], size, summary["sha256"], summary["frames"], names[2], names[1], summary)
 

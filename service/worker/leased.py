@@ -14,11 +14,13 @@ from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
 from service.store import renders, segment_cache
 from service.store.database import Database
+from service.store.previews import Preview
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.messages import (
     AssembleRender,
     Command,
+    MakePreview,
     Outcome,
     RenderSegment,
     ScanDataset,
@@ -72,6 +74,9 @@ class LeasedTask:
         if lease.kind == "scan":
             assert lease.dataset_id is not None
             return ScanDataset(lease.dataset_id)
+        if lease.kind == "preview":
+            assert lease.payload is not None
+            return MakePreview(Preview.from_json(lease.payload))
         assert lease.render_id is not None
         await renders.mark_running(connection, lease.render_id)
         if lease.kind == "assemble":
@@ -188,5 +193,8 @@ def _count(outcome: Outcome) -> None:
         metrics.FRAMES_RENDERED.inc(outcome.frames)
         metrics.OBJECTS_FETCHED.inc(outcome.fetched_objects)
         metrics.BYTES_FETCHED.inc(outcome.fetched_bytes)
+        metrics.BYTES_ENCODED.inc(outcome.size)
+        for reason, frames in outcome.fallbacks.items():
+            metrics.FALLBACKS.labels("decode", reason).inc(frames)
         for stage, seconds in outcome.seconds.items():
             metrics.STAGE_SECONDS.labels(stage).inc(seconds)

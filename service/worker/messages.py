@@ -1,9 +1,11 @@
 """The closed vocabulary that a supervisor and its slot processes speak."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from uuid import UUID
 
 from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.store.previews import Preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class ScanDataset:
 
 
 @dataclass(frozen=True, slots=True)
+class MakePreview:
+    """Draw this frame small and publish it under its key."""
+
+    preview: Preview
+
+
+@dataclass(frozen=True, slots=True)
 class CancelTask:
     """Give up the command under way."""
 
@@ -40,7 +49,7 @@ class Stop:
     """Leave when the command under way has ended."""
 
 
-Command = RenderSegment | AssembleRender | ScanDataset
+Command = RenderSegment | AssembleRender | ScanDataset | MakePreview
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,10 @@ class SegmentDone:
     seconds: dict[str, float]
     fetched_objects: int
     fetched_bytes: int
+    fallbacks: dict[str, int]
+    """Frames that are not plain `ok`, by what became of them."""
+    duration: Fraction | None = None
+    """Seconds of video in it, where the container tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,13 @@ class ScanDone:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewDone:
+    """The preview lies in the object store."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentsMissing:
     """Cached segments that are not in the store any more: render them again."""
 
@@ -111,5 +131,5 @@ class TaskCancelled:
     """The slot gave up as told and is free again."""
 
 
-Outcome = SegmentDone | AssemblyDone | ScanDone | SegmentsMissing | TaskFailed | TaskCancelled
+Outcome = SegmentDone | AssemblyDone | ScanDone | PreviewDone | SegmentsMissing | TaskFailed | TaskCancelled
 Event = Ready | Progress | Outcome

@@ -9,9 +9,11 @@ from service.ids import RenderId, TaskId
 from service.jobs import leases, queue
 from service.jobs.leases import Lease
 from service.store import renders, segment_cache
+from service.store.segment_cache import Entry
 from service.worker.messages import (
     AssemblyDone,
     Outcome,
+    PreviewDone,
     ScanDone,
     SegmentDone,
     SegmentsMissing,
@@ -34,6 +36,8 @@ async def record(connection: AsyncConnection, lease: Lease, outcome: Outcome) ->
             await _assembly_done(connection, lease, outcome)
         case ScanDone():
             await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
+        case PreviewDone():
+            await leases.finish(connection, lease, "succeeded", progress=1)
         case SegmentsMissing():
             await _segments_missing(connection, lease, outcome)
         case TaskFailed():
@@ -51,7 +55,7 @@ async def fail(connection: AsyncConnection, lease: Lease, code: str, reason: str
     await leases.finish(connection, lease, "failed", error=error)
     if lease.render_id is not None:
         await renders.fail(connection, lease.render_id, error)
-    if lease.dataset_id is not None:
+    if lease.kind == "scan":
         query = text("UPDATE datasets SET state = 'failed', error = :reason, updated_at = now() WHERE id = :dataset")
         await connection.execute(query, {"dataset": lease.dataset_id, "reason": reason})
 
@@ -76,11 +80,14 @@ async def _segment_done(connection: AsyncConnection, lease: Lease, done: Segment
     assert lease.render_id is not None and lease.number is not None
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     key = await segment_cache.key_of(connection, lease.render_id, lease.number)
-    await segment_cache.keep(connection, key, done.key, (done.size, done.frames), (done.encoder, done.seconds))
+    lasts = None if done.duration is None else str(done.duration)
+    entry = Entry(key, done.key, done.size, done.frames, done.encoder, done.seconds, lasts)
+    await segment_cache.keep(connection, entry)
     await join(connection, RenderId(lease.render_id))
 
 
 async def _assembly_done(connection: AsyncConnection, lease: Lease, done: AssemblyDone) -> None:
+    assert lease.render_id is not None
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     await renders.succeed(
         connection,

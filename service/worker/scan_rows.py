@@ -23,6 +23,7 @@ def readable(info: ObjectInfo, facts: ImageFacts) -> ScannedFrame:
         _zoned(facts.captured_at),
         bits=facts.bit_depth,
         gray=facts.gray,
+        form=facts.form,
     )
 
 

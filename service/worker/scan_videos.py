@@ -48,6 +48,7 @@ class VideoScan:
         self._objects, self._bucket, self._tick = objects, bucket, tick
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
+        self._forms = Counter[str]()
         self.rows: list[dict[str, Any]] = []
 
     def take(self, page: Sequence[ObjectInfo]) -> int:
@@ -75,6 +76,7 @@ class VideoScan:
         except Unreadable as error:
             problem = error.reason.replace("\0", "")[:500]
             return row | NOTHING | {"pts": packed(()), "problem": problem}
+        self._forms[facts.form] += len(facts.pts)
         if facts.captured_at is not None:
             self._captured.append(_aware(facts.captured_at))
         return row | {
@@ -105,6 +107,7 @@ class VideoScan:
             "width": width,
             "height": height,
             "sizes": [{"width": w, "height": h, "count": n} for (w, h), n in sizes.most_common(1000)],
+            "forms": dict(self._forms),
             "formats": sorted({row["codec"] for row in self.rows if row["codec"]}),
             "captured_from": min(self._captured, default=None),
             "captured_to": max(self._captured, default=None),

@@ -3,24 +3,33 @@
 import asyncio
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import assert_never
 
 from service.ids import DatasetId
-from service.pipeline.frames import RenderFailed
+from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
+from service.pipeline.preview import image_preview, video_preview
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import ObjectRef
 from service.store.database import Database
 from service.store.object_settings import open_store
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
+from service.store.previews import Preview
+from service.store.segment_keys import receipt_key, segment_key
+from service.stream.boxes import BrokenFile
+from service.stream.fragments import duration
 from service.worker.assemble import assemble_render
 from service.worker.frame_fetch import FrameFetcher
 from service.worker.messages import (
     AssembleRender,
     Command,
+    MakePreview,
     Outcome,
+    PreviewDone,
     RenderSegment,
     ScanDataset,
     ScanDone,
@@ -29,14 +38,21 @@ from service.worker.messages import (
     TaskFailed,
 )
 from service.worker.scan import scan_dataset
-from service.worker.segment_keys import receipt_key, segment_key
 from service.worker.slot import SlotConfig
 
 Report = Callable[[int], None]
 
 
+def _duration(segment: bytes) -> Fraction | None:
+    """Seconds of video; None where the container is no fragmented MP4."""
+    try:
+        return duration(segment) if segment else Fraction(0)
+    except BrokenFile:
+        return None
+
+
 class SlotTasks:
-    """A slot's open connections, and its three commands."""
+    """A slot's open connections, and its commands."""
 
     def __init__(self, config: SlotConfig, runner: asyncio.Runner) -> None:
         self._config, self._runner = config, runner
@@ -54,10 +70,16 @@ class SlotTasks:
                     return self._assemble(command, report)
                 case ScanDataset():
                     return self._scan(command, report)
+                case MakePreview():
+                    return self._preview(command.preview)
                 case _:
                     assert_never(command)
         except RenderFailed as failure:
             return TaskFailed("frame_policy", str(failure))
+        except FrameMissing as missing:
+            return TaskFailed("missing", missing.reason)
+        except Unreadable as damage:
+            return TaskFailed("unreadable", damage.reason)
         except ObjectStoreError as error:
             return TaskFailed("store_unavailable", str(error), retry=True)
 
@@ -77,6 +99,8 @@ class SlotTasks:
             dict(result.seconds),
             self._fetcher.objects - before[0],
             self._fetcher.bytes - before[1],
+            dict(Counter(entry.outcome for entry in result.reports if entry.outcome != "ok")),
+            _duration(result.data),
         )
 
     async def _publish(self, ref: ObjectRef, data: bytes, receipt: str, lines: bytes) -> None:
@@ -114,6 +138,17 @@ class SlotTasks:
             return ScanDone(summary.frame_count)
         finally:
             await database.close()
+
+    def _preview(self, wanted: Preview) -> Outcome:
+        if wanted.kind == "video":
+            sources = self._fetcher.sources(wanted.bucket)
+            data = video_preview(wanted.frame, sources, wanted.width, wanted.max_pixels)
+        else:
+            with self._fetcher.prefetch(wanted.bucket, [wanted.frame]) as reader:
+                data = image_preview(wanted.frame, reader, wanted.width, wanted.max_pixels)
+        ref = ObjectRef(self._objects.bucket, wanted.key)
+        self._runner.run(self._objects.put(ref, data, "image/jpeg"))
+        return PreviewDone(len(data))
 
     def close(self) -> None:
         self._fetcher.close()

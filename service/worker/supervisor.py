@@ -14,15 +14,21 @@ from service import __version__
 from service.ids import TaskId, new_uuid
 from service.jobs import reconcile
 from service.jobs.queue import QueueRunner, Retry
-from service.store import worker_rows
+from service.store import eviction, removals, worker_rows
 from service.store.database import Database
+from service.store.object_settings import open_store
+from service.telemetry import metrics
+from service.webhooks.settings import WebhookSettings
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
 from service.worker.slot_process import SlotDied, SlotProcess
+from service.worker.webhook_errands import WebhookErrands
 
 log = structlog.get_logger("worker")
 RECONCILE_S = 10.0
+SWEEP_S = 2.0
+EVICT_S = 30.0
 PRESENCE_S = 3.0
 RESTART_S = 1.0
 
@@ -30,10 +36,17 @@ RESTART_S = 1.0
 class Supervisor:
     """N slots, one queue connection, and a presence row that says both are alive."""
 
-    def __init__(self, database: Database, config: SlotConfig, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        config: SlotConfig,
+        settings: WorkerSettings,
+        webhooks: WebhookSettings | None = None,
+    ) -> None:
         self._database, self._config, self._settings = database, config, settings
         self.id: UUID = new_uuid()
         self.name = f"{platform.node()}:{os.getpid()}"
+        self._errands = WebhookErrands(database, webhooks or WebhookSettings(), self.name)
         self._slots = [SlotProcess(config, number) for number in range(settings.slots)]
         self._free: asyncio.Queue[SlotProcess] = asyncio.Queue()
         self._stopping = asyncio.Event()
@@ -42,14 +55,15 @@ class Supervisor:
     async def run(self) -> None:
         """Work until `stop`; survives a database that goes away and comes back."""
         await self._start_slots()
-        side = [asyncio.create_task(self._presence()), asyncio.create_task(self._reconcile())]
+        beside = (self._presence(), self._reconcile(), self._sweep(), self._evict(), self._errands.run())
+        side = [asyncio.create_task(work) for work in beside]
         try:
             while not self._stopping.is_set():
                 await self._take_tasks()
         finally:
             for task in side:
                 task.cancel()
-            await asyncio.gather(*(slot.stop() for slot in self._slots), return_exceptions=True)
+            await asyncio.gather(*side, *(slot.stop() for slot in self._slots), return_exceptions=True)
             with suppress(Exception):
                 await self._leave()
 
@@ -68,7 +82,7 @@ class Supervisor:
 
     async def _take_tasks(self) -> None:
         ahead = min(self._settings.slots, 4)
-        handlers = dict.fromkeys(("segment", "assemble", "scan"), self._handle)
+        handlers = dict.fromkeys(("segment", "assemble", "scan", "preview"), self._handle)
         self._runner = QueueRunner(self._database.url, handlers, self._settings.slots + ahead)
         try:
             await self._runner.run()
@@ -115,11 +129,39 @@ class Supervisor:
             with suppress(Exception):
                 async with self._database.service() as connection:
                     await worker_rows.beat(connection, self.id, self.name, self._settings.slots, __version__)
+                    await worker_rows.tell(connection, self.id, {"figures": metrics.worker_figures()})
             await asyncio.sleep(PRESENCE_S)
 
     async def _leave(self) -> None:
         async with asyncio.timeout(2), self._database.service() as connection:
             await worker_rows.leave(connection, self.id)
+
+    async def _sweep(self) -> None:
+        """Remove the files of what was deleted; a store that is away is asked again."""
+        objects = open_store(self._config.objects, self._config.home)
+        try:
+            while True:
+                await asyncio.sleep(SWEEP_S)
+                try:
+                    await removals.sweep(self._database, objects)
+                except Exception as error:
+                    log.warning("removal failed", reason=f"{type(error).__name__}: {error}")
+        finally:
+            await objects.close()
+
+    async def _evict(self) -> None:
+        """Keep the segment cache within its bounds; one worker at a time does it."""
+        bucket, own = self._config.objects.bucket, self._settings
+        while True:
+            await asyncio.sleep(EVICT_S)
+            try:
+                async with self._database.service() as connection:
+                    gone = await eviction.evict(connection, bucket, own.cache_bytes, own.cache_days)
+                if gone:
+                    metrics.SEGMENTS_EVICTED.inc(gone.segments)
+                    metrics.BYTES_EVICTED.inc(gone.bytes)
+            except Exception as error:
+                log.warning("eviction failed", reason=f"{type(error).__name__}: {error}")
 
     async def _reconcile(self) -> None:
         while True:

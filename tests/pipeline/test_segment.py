@@ -112,9 +112,9 @@ def test_frames_are_scaled_to_the_output(codec: str, size: dict[str, Any]) -> No
     assert {report.outcome for report in result.reports} == {"ok"}
 
 
-@pytest.mark.parametrize("codec", ["h264", "av1"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_a_small_light_that_blinks_is_seen_blinking(codec: str) -> None:
-    """SVT-AV1 presets 10 to 13 leave it dark in some frames: their skip decision compares variances only."""
+    """SVT-AV1 presets 11 to 13 leave it dark in some frames: their skip decision compares variances only."""
     frames, lit = [], []
     for index in range(40):
         pixels = media.flat((90, 90, 90), 640, 480)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice, pairwise
 
 import anyio
 import pytest
@@ -11,19 +12,19 @@ from hypothesis import strategies as st
 
 from service.errors import Invalid
 from service.plan.geometry import output_size
-from service.plan.planner import LEAD_FRAMES, cut, render_key, segment_length, select
+from service.plan.planner import LEAD_FRAMES, RAMP_FRAMES, cut, render_key, segment_ends, segment_length, select
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 640, 480)
 
 
-def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS) -> list[SegmentPlan]:
+def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS, first: int = 0) -> list[SegmentPlan]:
     async def stream() -> AsyncIterator[FrameRef]:
         for frame in frames:
             yield frame
 
     async def collect() -> list[SegmentPlan]:
-        return [plan async for plan in cut(stream(), "bucket", options)]
+        return [plan async for plan in cut(stream(), "bucket", options, first)]
 
     return anyio.run(collect)
 
@@ -37,7 +38,27 @@ def test_every_frame_is_in_exactly_one_segment_in_order(count: int, fps: Fractio
     found = plans(refs(count), replace(OPTIONS, fps=fps))
     assert [frame.index for plan in found for frame in plan.frames] == list(range(count))
     assert [plan.first_output for plan in found] == [plan.frames[0].index for plan in found]
-    assert all(len(plan.frames) == segment_length(fps) for plan in found[:-1])
+    assert all(0 < len(plan.frames) <= segment_length(fps) for plan in found)
+
+
+@given(st.integers(0, 100_000), st.fractions(Fraction(1, 10), 240))
+def test_segments_end_at_the_same_places_wherever_a_range_begins(first: int, fps: Fraction) -> None:
+    length, ends = segment_length(fps), list(islice(segment_ends(first, fps), 12))
+    assert ends == sorted(set(ends))
+    assert all((first + end) % length == 0 for end in ends[len(RAMP_FRAMES) :])
+    assert max(end - begin for begin, end in pairwise([0, *ends])) <= length
+
+
+def test_the_first_segments_are_short() -> None:
+    assert [len(plan.frames) for plan in plans(refs(200))] == [12, 24, 39, 75, 50]
+    assert [len(plan.frames) for plan in plans(refs(200), first=70)] == [12, 24, 44, 75, 45]
+
+
+def test_overlapping_ranges_share_segments() -> None:
+    frames = refs(1000)
+    whole = {plan.content_key() for plan in plans(frames[:600])}
+    later = [plan.content_key() for plan in plans(frames[100:], first=100)]
+    assert sum(key in whole for key in later) == 6
 
 
 @given(st.fractions(Fraction(1, 10), 240))
@@ -51,7 +72,7 @@ def test_growing_a_sequence_changes_only_its_last_segments() -> None:
     before = [plan.content_key() for plan in plans(refs(300))]
     after = [plan.content_key() for plan in plans(refs(320))]
     assert after[: len(before)] == before
-    assert len(set(after)) == len(after) == 5
+    assert len(set(after)) == len(after) == 7
 
 
 @pytest.mark.parametrize(
@@ -83,7 +104,7 @@ def test_a_lead_frame_is_no_frame() -> None:
 
 def test_a_segment_knows_the_frames_before_it() -> None:
     second = plans(refs(100))[1]
-    assert [frame.index for frame in second.lead] == list(range(75 - LEAD_FRAMES, 75))
+    assert [frame.index for frame in second.lead] == list(range(12 - LEAD_FRAMES, 12))
 
 
 def test_options_survive_json() -> None:

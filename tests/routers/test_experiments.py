@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ async def test_make_look_change_delete(alice: httpx.AsyncClient) -> None:
     }
     assert changed.json()["updated_at"] > made["updated_at"]
 
-    assert (await alice.delete(f"{PATH}/{made['id']}")).status_code == 204
+    assert (await alice.delete(f"{PATH}/{made['id']}")).status_code == 200
     gone = await alice.get(f"{PATH}/{made['id']}")
     assert gone.status_code == 404 and gone.headers["content-type"] == "application/problem+json"
     assert (await alice.delete(f"{PATH}/{made['id']}")).status_code == 404
@@ -90,8 +89,19 @@ async def test_impossible_experiments(alice: httpx.AsyncClient, body: dict[str, 
     assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
 
 
-@pytest.mark.parametrize("metadata", ["NaN", "1e999", '"\\ud800"', "{" * 50 + "}" * 50, "[" * 5000 + "]" * 5000])
-async def test_json_that_the_database_cannot_keep(alice: httpx.AsyncClient, metadata: str) -> None:
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        "NaN",
+        "1e999",
+        '"\\ud800"',
+        "{" * 50 + "}" * 50,
+        "[" * 40 + "]" * 40,
+        "[" * 300 + "]" * 300,
+        "[" * 5000 + "]" * 5000,
+    ],
+)
+async def test_json_that_cannot_be_kept_or_told(alice: httpx.AsyncClient, metadata: str) -> None:
     content = f'{{"name": "x", "metadata": {{"value": {metadata}}}}}'
     response = await alice.post(PATH, content=content, headers={"Content-Type": "application/json"})
     assert response.status_code in (400, 422), response.text
@@ -121,7 +131,7 @@ async def test_what_others_see(api: CatalogueApi, alice: httpx.AsyncClient) -> N
     async with api.client("root", "admin") as root:
         assert {row["name"] for row in (await root.get(PATH)).json()} == set(rows)
         assert (await root.get(PATH, params={"mine": True})).json() == []
-        assert (await root.delete(f"{PATH}/{rows['private']['id']}")).status_code == 204
+        assert (await root.delete(f"{PATH}/{rows['private']['id']}")).status_code == 200
 
 
 async def test_scopes(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
@@ -170,10 +180,6 @@ async def test_filters_and_count(alice: httpx.AsyncClient) -> None:
     assert before.json() == []
 
 
-def _cursor(*place: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -187,24 +193,14 @@ def _cursor(*place: Any) -> str:
         ("colour", "red"),
         ("cursor", "nonsense"),
         ("cursor", "é"),
-        ("cursor", _cursor("-created_at", "2026-01-01T00:00:00+00:00")),
-        ("cursor", _cursor("-created_at", "2026-01-01T00:00:00", str(uuid4()))),
-        ("cursor", _cursor("-created_at", 7, str(uuid4()))),
-        ("cursor", _cursor("name", "x", str(uuid4()))),
-        ("cursor", _cursor("-created_at", "2026-01-01T00:00:00+00:00", {"a": 1})),
         ("cursor", base64.urlsafe_b64encode(b"[" * 1400).decode()),
+        ("cursor", "x" * 4001),
     ],
 )
 async def test_impossible_lists(alice: httpx.AsyncClient, name: str, value: str) -> None:
     response = await alice.get(PATH, params={name: value})
     assert response.status_code == 422, response.text
     assert [error["parameter"] for error in response.json()["errors"]] == [name]
-
-
-async def test_a_cursor_of_names_may_hold_anything_but_nul(alice: httpx.AsyncClient) -> None:
-    for text, status in (("a'); --", 200), ("a\0", 422), ("\ud800", 422)):
-        cursor = _cursor("name", text, str(uuid4()))
-        assert (await alice.get(PATH, params={"cursor": cursor, "sort": "name"})).status_code == status
 
 
 async def test_ids_that_cannot_be(alice: httpx.AsyncClient) -> None:

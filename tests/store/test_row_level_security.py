@@ -11,7 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from service.ids import Subject
 from service.store import experiments
 from service.store.database import Caller, Database
-from service.store.experiments import Page, become_service
+from service.store.experiments import Wanted, become_service
+from service.store.keyset import Slice
 from service.store.tables import datasets, frames, renders, sources
 from service.store.tables import experiments as experiment_rows
 from tests.support.catalogue import add_dataset, add_render
@@ -70,9 +71,9 @@ async def tree(database: Database) -> Tree:
 async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None:
     expected = {name: dataset for name, dataset in tree.items() if name in SEEN[who.subject]}
     async with database.caller(who) as connection:
-        seen = {row["visibility"] for row in await experiments.page(connection, Page(500))}
+        seen = {row["visibility"] for row in await experiments.page(connection, Wanted(), Slice(500, "-created_at"))}
         assert seen == set(expected)
-        assert await experiments.count(connection, Page(1)) == len(expected)
+        assert await experiments.count(connection, Wanted()) == len(expected)
         ids = {row.id for row in await connection.execute(select(datasets.c.id))}
         assert ids == {dataset["id"] for dataset in expected.values()}
         for table, each in ((frames, 3), (sources, 1), (renders, 1)):
@@ -85,8 +86,9 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
     may = who in (OWNER, ADMIN)
     for dataset in tree.values():
         async with database.caller(who) as connection:
-            changed = await experiments.change(connection, dataset["experiment_id"], {"description": who.subject})
-            assert (changed is not None) == may
+            assert (await experiments.lock(connection, dataset["experiment_id"]) is not None) == may
+            described = update(experiment_rows).where(experiment_rows.c.id == dataset["experiment_id"])
+            assert (await connection.execute(described.values(description="x"))).rowcount == int(may)
             renamed = update(datasets).where(datasets.c.id == dataset["id"]).values(name=f"by {who.subject}")
             assert (await connection.execute(renamed)).rowcount == int(may)
             stopped = update(renders).where(renders.c.dataset_id == dataset["id"]).values(phase="queued")
@@ -94,7 +96,8 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
         if not may:
             assert await _refused(database, who, _new_dataset(dataset["experiment_id"]))
             async with database.caller(who) as connection:
-                assert not await experiments.delete(connection, dataset["experiment_id"])
+                gone = experiment_rows.delete().where(experiment_rows.c.id == dataset["experiment_id"])
+                assert (await connection.execute(gone)).rowcount == 0
 
 
 @CALLERS
@@ -104,6 +107,9 @@ async def test_nobody_writes_frames_or_tasks(database: Database, tree: Tree, who
     assert await _refused(database, who, text("SELECT * FROM tasks"))
     assert await _refused(database, who, text("SELECT * FROM queue.pgqueuer"))
     assert await _refused(database, who, text("SELECT * FROM workers"))
+    assert await _refused(database, who, text("SELECT * FROM signing_keys"))
+    assert await _refused(database, who, text("SELECT * FROM removals"))
+    assert await _refused(database, who, text("SELECT * FROM webhooks"))
 
 
 async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:
@@ -113,13 +119,14 @@ async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -
     assert await _refused(database, OWNER, given)
     assert await _refused(database, OWNER, insert(experiment_rows).values(id=UUID(int=1), name="x", owner="eve"))
     async with database.caller(OWNER) as connection:
-        assert await experiments.delete(connection, mine["id"])
+        gone = experiment_rows.delete().where(experiment_rows.c.id == mine["id"])
+        assert (await connection.execute(gone)).rowcount == 1
 
 
 async def test_the_caller_is_forgotten_with_the_transaction(database: Database, tree: Tree) -> None:
     for who, seen in ((ADMIN, 3), (STRANGER, 1), (OTHER, 1)):
         async with database.caller(who) as connection:
-            assert await experiments.count(connection, Page(1)) == seen
+            assert await experiments.count(connection, Wanted()) == seen
         async with database.service() as connection:
             assert await connection.scalar(text("SELECT current_user <> 'reelmill_caller'"))
 
@@ -127,9 +134,9 @@ async def test_the_caller_is_forgotten_with_the_transaction(database: Database, 
 async def test_becoming_the_service_lasts_one_transaction(database: Database, tree: Tree) -> None:
     async with database.caller(STRANGER) as connection:
         await become_service(connection)
-        assert await experiments.count(connection, Page(1)) == 3
+        assert await experiments.count(connection, Wanted()) == 3
     async with database.caller(STRANGER) as connection:
-        assert await experiments.count(connection, Page(1)) == 1
+        assert await experiments.count(connection, Wanted()) == 1
 
 
 def _new_dataset(experiment: UUID) -> Any:

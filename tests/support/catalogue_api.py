@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -17,7 +18,9 @@ from service.plan.render_plan import ObjectRef
 from service.routers.catalog import CatalogSettings, catalog_settings
 from service.routers.resources import HttpSettings, Resources
 from service.store.database import Database
+from service.store.objects import ObjectStore
 from service.store.objects_files import FileObjectStore
+from service.webhooks.settings import WebhookSettings
 from tests.support.databases import fresh_database
 
 SECRET = SecretStr("a secret of at least thirty-two bytes")
@@ -28,7 +31,7 @@ SCOPES = ("catalog:read", "catalog:write")
 class CatalogueApi:
     app: FastAPI
     database: Database
-    objects: FileObjectStore
+    objects: Any
 
     def client(self, subject: str, *scopes: str) -> httpx.AsyncClient:
         """`subject` with these scopes (default: the catalogue's two)."""
@@ -42,13 +45,23 @@ class CatalogueApi:
 
 
 @asynccontextmanager
-async def catalogue_api(server: str, home: Path, **settings: object) -> AsyncIterator[CatalogueApi]:
-    """`settings` are CatalogSettings'."""
-    objects = FileObjectStore(home / "objects", "reelmill")
+async def catalogue_api(
+    server: str,
+    home: Path,
+    store: ObjectStore | None = None,
+    webhooks: WebhookSettings | None = None,
+    **settings: object,
+) -> AsyncIterator[CatalogueApi]:
+    """`settings` are CatalogSettings'; `store` is a folder in `home` by default."""
+    objects = store or FileObjectStore(home / "objects", "reelmill")
     await objects.check()
     async with fresh_database(server) as database:
         verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
         http = HttpSettings.model_construct(max_body_bytes=16 * 1024 * 1024)
-        app = create_app(Resources(database, objects, verifier, "0.0.0", http=http))
+        app = create_app(
+            Resources(
+                database, objects, verifier, "0.0.0", http=http, webhooks=webhooks or WebhookSettings.model_construct()
+            )
+        )
         app.dependency_overrides[catalog_settings] = lambda: CatalogSettings.model_construct(**settings)
         yield CatalogueApi(app, database, objects)

@@ -11,21 +11,44 @@ from service.jobs import queue
 from service.store.database import Database, DatabaseSettings
 from service.store.migrate import migrate
 
+_templates: dict[str, str] = {}
+"""Server -> a database that is migrated once and copied for each test."""
+
 
 @asynccontextmanager
 async def fresh_database(server: str) -> AsyncIterator[Database]:
     """A new database with our schema; dropped at the end, whoever is still connected."""
     name = f"test_{secrets.token_hex(6)}"
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    template = await _template(server)
     admin = await asyncpg.connect(server)
-    await admin.execute(f"CREATE DATABASE {name}")
-    database = None
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    database = Database(_url(server, name), DatabaseSettings())
     try:
-        await migrate(url, queue.install)
-        database = Database(url, DatabaseSettings())
         yield database
     finally:
-        if database is not None:
-            await database.close()
+        await database.close()
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await admin.close()
+
+
+async def drop_template(server: str) -> None:
+    """At the end of the session: the server may not be ours alone."""
+    if name := _templates.pop(server, None):
+        admin = await asyncpg.connect(server)
+        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await admin.close()
+
+
+async def _template(server: str) -> str:
+    if server not in _templates:
+        name = f"template_{secrets.token_hex(6)}"
+        admin = await asyncpg.connect(server)
+        await admin.execute(f"CREATE DATABASE {name}")
+        await admin.close()
+        await migrate(_url(server, name), queue.install)
+        _templates[server] = name
+    return _templates[server]
+
+
+def _url(server: str, name: str) -> str:
+    return make_url(server).set(database=name).render_as_string(hide_password=False)

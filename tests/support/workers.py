@@ -10,6 +10,7 @@ from uuid import UUID
 from service.store import renders
 from service.store.database import Database, DatabaseSettings
 from service.store.object_settings import ObjectSettings
+from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
 from service.worker.supervisor import Supervisor
@@ -20,12 +21,13 @@ def slot_config(database: Database, home: Path) -> SlotConfig:
 
 
 @asynccontextmanager
-async def working(database: Database, home: Path, slots: int = 1, **settings: Any) -> AsyncIterator[Supervisor]:
+async def working(
+    database: Database, home: Path, slots: int = 1, webhooks: WebhookSettings | None = None, **settings: Any
+) -> AsyncIterator[Supervisor]:
     """Tasks are worked on while this is open."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
-    supervisor = Supervisor(
-        database, slot_config(database, home), WorkerSettings.model_construct(slots=slots, **settings)
-    )
+    own = WorkerSettings.model_construct(slots=slots, **settings)
+    supervisor = Supervisor(database, slot_config(database, home), own, webhooks)
     running = asyncio.create_task(supervisor.run())
     try:
         yield supervisor

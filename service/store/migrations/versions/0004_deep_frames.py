@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0004"
-down_revision = "0001"
+down_revision = "0003"
 
 COLUMNS = (
     "ALTER TABLE frames ADD COLUMN page integer, ADD COLUMN page_offset bigint NOT NULL DEFAULT 0,"

@@ -1,0 +1,68 @@
+"""`python -m benchmarks`: each subcommand measures one thing and appends its rows to results/."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
+RESULTS = Path(__file__).parent / "results"
+app = typer.Typer(
+    help="Benchmarks of Reelmill. Exit codes: 0 measured, 1 outputs are not comparable or a contender failed, 2 usage.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.command()
+def render(
+    folder: Annotated[Path | None, typer.Option(help="camera JPEGs of one size; unset: made and cached")] = None,
+    frames: Annotated[int, typer.Option(min=2, help="how many 1080p frames to make")] = 300,
+    repetitions: Annotated[int, typer.Option(min=1, help="how often each contender renders each case")] = 5,
+    case: Annotated[list[str] | None, typer.Option(help="only this case (repeatable): h264, half, av1")] = None,
+    results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
+) -> None:
+    """Reelmill end to end, the ffmpeg command line and the old way, side by side on the same frames."""
+    from benchmarks.render import Request, compare
+
+    raise typer.Exit(compare(Request(folder, frames, repetitions, tuple(case or ()), results)))
+
+
+@app.command()
+def quality(
+    hall: Annotated[Path, typer.Option(help="vtest.avi of Debian's opencv-doc")] = VTEST,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """The rate of each encoder at which it has x264's SSIM over a mixed corpus: the table of docs/quality.md."""
+    from benchmarks.quality import calibrate
+
+    raise typer.Exit(calibrate(hall, results))
+
+
+@app.command()
+def playable(
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render")] = 3000,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Seconds from submit until the first HLS segment can be played."""
+    from benchmarks.playable import measure
+
+    raise typer.Exit(measure(frames, repetitions, results))
+
+
+@app.command()
+def incremental(
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames before the experiment grows")] = 1200,
+    repetitions: Annotated[int, typer.Option(min=1, help="how often the finished render is asked for again")] = 20,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """What a render costs after the experiment grew by 5 %, and how fast a repeat answers."""
+    from benchmarks.incremental import measure
+
+    raise typer.Exit(measure(frames, repetitions, results))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m benchmarks")

@@ -1,0 +1,39 @@
+"""What is compared: each case is one Reelmill request, its rivals, and how much faster it is meant to be."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.plan.containers import Codec
+
+Contender = Literal["reelmill", "ffmpeg", "old way"]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """`targets` are the least wanted ratios rival seconds : Reelmill seconds, by rival.
+
+    `strict`: Reelmill must reach ffmpeg's SSIM in fewer bytes; else it may differ by what shorter GOPs cost.
+    """
+
+    name: str
+    codec: Codec
+    scale: float
+    targets: dict[Contender, float]
+    strict: bool = False
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """In the order they run."""
+        return ("reelmill", *self.targets)
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """Pixels of the output for a source of this size."""
+        return round(width * self.scale), round(height * self.scale)
+
+
+CASES = (
+    Case("h264", "h264", 1, {"ffmpeg": 1.05, "old way": 2}),
+    Case("half", "h264", 0.5, {"ffmpeg": 1.2, "old way": 2}),
+    Case("av1", "av1", 1, {"ffmpeg": 1.8, "old way": 2}, strict=True),
+)
+"""ffmpeg always encodes x264 veryfast crf 23, the old way MPEG-4 as OpenCV does by default."""

@@ -1,0 +1,77 @@
+"""What a result depends on besides the code: the machine, the commit, the versions."""
+
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+
+from benchmarks import ffmpeg
+from service import __version__
+
+ROOT = Path(__file__).parents[1]
+
+
+def facts() -> dict[str, Any]:
+    """Shared by all rows of one measurement; no host name, no user."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "commit": commit(),
+        "versions": versions(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
+    }
+
+
+def label(described: dict[str, Any]) -> str:
+    """A file-name part that says what kind of machine it was: `2-cores-amd-epyc`."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{described['cores']} cores {described['cpu']}".lower()).strip("-")
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine()
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1].strip() if found else platform.machine()
+
+
+def commit() -> str:
+    """The checked-out commit, with `+changes` when files differ from it; `unknown` outside a checkout."""
+    head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return f"{head}+changes" if head and changes else head or "unknown"
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], check=False, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def versions() -> dict[str, str]:
+    return {
+        "reelmill": __version__,
+        "python": platform.python_version(),
+        "av": av.__version__,
+        "av_ffmpeg": av.ffmpeg_version_info,
+        "ffmpeg": ffmpeg.version(),
+        "opencv": cv2.__version__,
+        "boto3": version("boto3"),
+    }

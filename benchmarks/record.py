@@ -1,0 +1,60 @@
+"""Results as rows: one JSON line for each run, with everything needed to judge it later."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contender making one video once. Seconds are wall clock; `cpu_seconds` cover all its processes."""
+
+    case: str
+    contender: str
+    repetition: int
+    seconds: float
+    cpu_seconds: float
+    frames: int
+    width: int
+    height: int
+    ssim: float
+    bytes: int
+    sha256: str
+    stages: dict[str, float] = field(default_factory=dict)
+    """Reelmill only: seconds per pipeline stage, over all slots."""
+
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / self.seconds
+
+
+def row(run: Run, facts: dict[str, Any]) -> dict[str, Any]:
+    """The run, and the facts all runs of this measurement share."""
+    rounded = {"seconds": round(run.seconds, 4), "cpu_seconds": round(run.cpu_seconds, 2)}
+    return {"benchmark": "render"} | asdict(run) | rounded | {"fps": round(run.frames_per_second, 2)} | facts
+
+
+def write(folder: Path, label: str, runs: Iterable[Run], facts: dict[str, Any]) -> Path:
+    """Append to `render-<date>-<label>.jsonl`; the path."""
+    return append(folder, f"render-{_day(facts)}-{label}", [row(run, facts) for run in runs])
+
+
+def write_figures(folder: Path, label: str, figures: Iterable[dict[str, Any]], facts: dict[str, Any]) -> Path:
+    """The same for another benchmark, whose name is in its rows."""
+    rows = [figure | facts for figure in figures]
+    return append(folder, f"{rows[0]['benchmark']}-{_day(facts)}-{label}", rows)
+
+
+def append(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.jsonl"
+    with path.open("a") as file:
+        file.writelines(json.dumps(each) + "\n" for each in rows)
+    return path
+
+
+def _day(facts: dict[str, Any]) -> str:
+    return datetime.fromisoformat(facts["at"]).date().isoformat()

@@ -1,0 +1,158 @@
+"""Contender: Reelmill end to end. HTTP request, queue, worker, object fetch, encode, assembly, upload."""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+
+from benchmarks.cases import Case
+from benchmarks.objects import remove_bucket
+from benchmarks.stopwatch import Timing, of_tree, timed
+from service import config
+from service.config import ClientSettings, Settings
+from service.embedded.postgres import EmbeddedPostgres
+from service.http_client import SCOPES, answered, open_client
+from service.ingest import ingest
+from service.local_token import local_token
+from service.up import Machine, machine
+
+KEPT = ("REELMILL_SLOTS", "REELMILL_PREFETCH_MB", "REELMILL_S3_POOL", "REELMILL_S3_TIMEOUT")
+OTHERS = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS")
+LOOK_S = 0.01
+LONGEST_S = 300.0
+STAGES = """
+    SELECT stage, sum(value::float8) AS seconds FROM segment_cache, jsonb_each_text(seconds) AS s(stage, value)
+    GROUP BY stage ORDER BY stage
+"""
+
+
+class RenderFailed(Exception):
+    """Reelmill did not make the video; the text is the status's reason."""
+
+
+@contextmanager
+def own_environment(home: Path) -> Iterator[Settings]:
+    """A home, a database and a bucket of the benchmark's own: nothing of the user's is touched, and it is removed."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith(OTHERS) and name not in KEPT]:
+        del os.environ[name]
+    bucket = f"reelmill-bench-{secrets.token_hex(4)}"
+    own = {"REELMILL_HOME": str(home), "MINIO_BUCKET": bucket, "REELMILL_LOG_LEVEL": "WARNING"}
+    os.environ |= own | {"HOST": "127.0.0.1", "PORT": "0"}
+    try:
+        yield config.load()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def started(settings: Settings, frames: Path) -> Iterator["Reelmill"]:
+    """The service on this machine with these frames ingested, until the end of the block."""
+    database = EmbeddedPostgres(settings.process.home)
+    with machine(settings) as running, asyncio.Runner() as runner:
+        try:
+            token = local_token(settings, "benchmark", SCOPES, timedelta(hours=12))
+            known = replace(settings, client=ClientSettings(url=running.url, token=token))
+            dataset = runner.run(_ingested(known, frames))
+            connection = runner.run(_connected(database.start()))
+            headers = {"Authorization": f"Bearer {token}"}
+            with httpx.Client(base_url=running.url, headers=headers, timeout=60, trust_env=False) as client:
+                yield Reelmill(client, dataset, (runner, connection), (running, known))
+            runner.run(connection.close())
+        finally:
+            running.stop()  # nobody may write into the bucket any more
+            database.stop()
+            remove_bucket(settings)
+
+
+async def _ingested(settings: Settings, frames: Path) -> dict[str, Any]:
+    async with open_client(settings) as client:
+        result = await ingest(client, frames, ("benchmark", "frames", "frames"), lambda *_: None)
+    return result.dataset
+
+
+async def _connected(url: str) -> "asyncpg.Connection[asyncpg.Record]":
+    return await asyncpg.connect(url)
+
+
+class Reelmill:
+    """The running service and the dataset to render."""
+
+    def __init__(
+        self,
+        client: httpx.Client,
+        dataset: dict[str, Any],
+        database: "tuple[asyncio.Runner, asyncpg.Connection[asyncpg.Record]]",
+        started: tuple[Machine, Settings],
+    ) -> None:
+        self.client, self.dataset = client, dataset
+        self._running, self._known = started
+        self._runner, self._connection = database
+
+    def keys(self, names: list[str]) -> list[str]:
+        """Object keys of the frames with these names."""
+        return [f"{self.dataset['prefix']}{name}" for name in names]
+
+    def render(self, case: Case, output: Path) -> Timing:
+        """Submit, wait until the API says `succeeded`; the download comes after the clock has stopped."""
+        self.forget()
+        with timed(self._cpu_seconds) as timing:
+            job = self.submitted(case)
+            self.wait(job)
+            status = answered(self.client.get(f"/api/videos/{job}"))
+        if status["status"] != "succeeded":
+            raise RenderFailed(f"the render {status['status']}: {(status['error'] or {}).get('reason', '')}")
+        output.write_bytes(self.client.get(status["video_url"]).raise_for_status().content)
+        timing.stages = self._stage_seconds()
+        return timing
+
+    def submitted(self, case: Case) -> str:
+        answer = self.client.post("/api/videos/generate", json=self.body(case))
+        job = answered(answer)["job_id"]
+        if answer.status_code != 202:
+            raise RenderFailed("the video was there before: nothing would be measured")
+        return str(job)
+
+    def body(self, case: Case) -> dict[str, Any]:
+        """The request of this case."""
+        body = {"experiment_id": self.dataset["experiment_id"], "decimation_factor": 1, "fps": 30}
+        return body | {"codec": case.codec} | ({} if case.scale == 1 else {"scale": case.scale})
+
+    def ingest_again(self, frames: Path) -> None:
+        """Upload what is new in the folder, and scan."""
+        self._runner.run(_ingested(self._known, frames))
+
+    def running_tasks(self) -> int:
+        count = "SELECT count(*) FROM tasks WHERE state = 'running'"
+        return int(self._runner.run(self._connection.fetchval(count)))
+
+    def wait(self, job: str) -> None:
+        """Until the row says it has ended. Asking the API as often would cost a tenth of the machine."""
+        query, deadline = "SELECT status FROM renders WHERE id = $1::uuid", time.monotonic() + LONGEST_S
+        while self._runner.run(self._connection.fetchval(query, job)) in ("queued", "running"):
+            if time.monotonic() > deadline:
+                raise RenderFailed(f"the render did not end within {LONGEST_S:.0f} s")
+            time.sleep(LOOK_S)
+
+    def forget(self) -> None:
+        """No render and no segment is known any more: nothing can be reused."""
+        for table in ("renders", "segment_cache"):
+            self._runner.run(self._connection.execute(f"DELETE FROM {table}"))
+
+    def _stage_seconds(self) -> dict[str, float]:
+        """Seconds per pipeline stage of the last render, over all slots."""
+        rows = self._runner.run(self._connection.fetch(STAGES))
+        return {row["stage"]: round(row["seconds"], 3) for row in rows}
+
+    def _cpu_seconds(self) -> float:
+        return of_tree([child.pid for child in self._running.children.values()])

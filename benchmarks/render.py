@@ -1,0 +1,117 @@
+"""`python -m benchmarks render`: measure, check, and only then compare."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer
+from rich.console import Console
+
+from benchmarks import chart, footage, machine, parity, record, report
+from benchmarks.cases import CASES, Case
+from benchmarks.ffmpeg import FfmpegFailed
+from benchmarks.footage import Footage, UnusableFolder
+from benchmarks.record import Run
+from benchmarks.reelmill import RenderFailed
+from benchmarks.run import Measurement
+from service.errors import StartupRefused
+from service.http_client import Refused
+from service.up import ChildEnded
+
+FAILED = (UnusableFolder, FfmpegFailed, RenderFailed, StartupRefused, Refused, ChildEnded, httpx.HTTPError)
+SIZE = (1920, 1080)
+WIDTH = 110
+"""Columns of output; a pipe has 80, too few for the tables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for; `cases` empty means all."""
+
+    folder: Path | None
+    frames: int
+    repetitions: int
+    cases: tuple[str, ...]
+    results: Path
+
+
+def compare(request: Request) -> int:
+    """The whole command; its exit code."""
+    console, cases = Console(), _wanted(request.cases)
+    console.width = max(console.width, WIDTH)
+    try:
+        taken = _footage(request, console)
+        facts = machine.facts() | _inputs(taken, request)
+        runs = Measurement(taken, cases, request.repetitions, lambda line: console.print(line, markup=False)).runs()
+    except FAILED as error:
+        console.print(f"benchmarks: {error}", style="red", markup=False, soft_wrap=True)
+        return 1
+    return conclude(console, Measured(cases, runs, facts), taken.shape, request.results)
+
+
+def _wanted(names: Sequence[str]) -> list[Case]:
+    known = {case.name: case for case in CASES}
+    for name in names:
+        if name not in known:
+            raise typer.BadParameter(f"{name}: the cases are {', '.join(known)}", param_hint="--case")
+    return [known[name] for name in names] or list(CASES)
+
+
+def _footage(request: Request, console: Console) -> Footage:
+    if request.folder is not None:
+        return footage.taken(request.folder)
+    console.print(f"making {request.frames} frames, unless they are there from before", markup=False)
+    return footage.made(request.frames, SIZE, footage.cache_folder())
+
+
+def _inputs(taken: Footage, request: Request) -> dict[str, Any]:
+    return {
+        "store": "s3" if os.environ.get("MINIO_ENDPOINT") else "folder",
+        "footage": "folder" if request.folder else "made",
+        "source_bytes": taken.bytes,
+    }
+
+
+Shape = tuple[int, int, int]
+"""(frames, width, height) of the footage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Runs of these cases, and the facts they share."""
+
+    cases: Sequence[Case]
+    runs: Sequence[Run]
+    facts: dict[str, Any]
+
+    def faults(self, shape: Shape) -> list[str]:
+        """Why there is nothing to compare; empty when there is."""
+        return [
+            fault
+            for case in self.cases
+            for fault in parity.faults(case, shape, [run for run in self.runs if run.case == case.name])
+        ]
+
+    @property
+    def title(self) -> str:
+        where = "{cores} cores, {cpu}, objects: {store}".format(**self.facts["machine"], store=self.facts["store"])
+        return f"{self.runs[0].frames} frames, Reelmill end to end: rival seconds / Reelmill seconds\n{where}"
+
+
+def conclude(console: Console, measured: Measured, shape: Shape, results: Path) -> int:
+    """The gate; past it rows, ratios and chart. The exit code."""
+    cases, runs, facts = measured.cases, measured.runs, measured.facts
+    faults = measured.faults(shape)
+    if faults:
+        for fault in faults:
+            console.print(f"not comparable: {fault}", style="red", markup=False, soft_wrap=True)
+        return 1
+    found = [ratio for case in cases for ratio in report.ratios(case, runs)]
+    rows = record.write(results, machine.label(facts["machine"]), runs, facts)
+    report.tell(console, runs, found)
+    chart.draw(rows.with_suffix(".png"), found, measured.title)
+    console.print(f"rows and chart: {rows} and .png", markup=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,88 @@
+"""What was measured, for people: medians, ratios with their spread, and whether each reaches its target."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.cases import Case, Contender
+from benchmarks.parity import quality_per_megabyte
+from benchmarks.record import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times faster than a rival: rival seconds : Reelmill seconds, one value per repetition."""
+
+    case: str
+    rival: Contender
+    target: float
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+    @property
+    def reached(self) -> bool:
+        return self.median >= self.target
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f}x ({min(self.values):.2f} to {max(self.values):.2f})"
+
+
+def ratios(case: Case, runs: Sequence[Run]) -> list[Ratio]:
+    """Neighbours in time are compared: each repetition's rival with the same repetition's Reelmill."""
+    seconds = {(run.contender, run.repetition): run.seconds for run in runs if run.case == case.name}
+    repetitions = sorted({run.repetition for run in runs if run.case == case.name})
+    return [
+        Ratio(case.name, rival, target, tuple(seconds[rival, n] / seconds["reelmill", n] for n in repetitions))
+        for rival, target in case.targets.items()
+    ]
+
+
+def tell(console: Console, runs: Sequence[Run], found: Sequence[Ratio]) -> None:
+    """The two tables, and the stages of Reelmill's median runs."""
+    console.print(_contenders(runs))
+    console.print(_comparisons(found))
+    for case in dict.fromkeys(run.case for run in runs):
+        ours = [run for run in runs if (run.case, run.contender) == (case, "reelmill")]
+        middle = sorted(ours, key=lambda run: run.seconds)[len(ours) // 2]
+        stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in middle.stages.items())
+        console.print(f"{case}: slot seconds of the median run: {stages}", highlight=False)
+
+
+def _contenders(runs: Sequence[Run]) -> Table:
+    table = Table("case", "contender", title="Medians over the repetitions")
+    for column in ("seconds", "frames/s", "CPU s", "MB", "SSIM", "SSIM dB/MB"):
+        table.add_column(column, justify="right")
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.case, run.contender), []).append(run)
+    for (case, contender), group in groups.items():
+        table.add_row(case, contender, *_figures(group))
+    return table
+
+
+def _figures(group: Sequence[Run]) -> list[str]:
+    seconds, last = [run.seconds for run in group], group[-1]
+    return [
+        f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
+        f"{last.frames / median(seconds):.1f}",
+        f"{median(run.cpu_seconds for run in group):.2f}",
+        f"{last.bytes / 1e6:.2f}",
+        f"{last.ssim:.4f}",
+        f"{quality_per_megabyte(last):.2f}",
+    ]
+
+
+def _comparisons(found: Sequence[Ratio]) -> Table:
+    table = Table("case", "rival", title="How many times faster Reelmill is")
+    for column in ("ratio", "target", ""):
+        table.add_column(column, justify="right")
+    for ratio in found:
+        verdict = "[green]reached[/]" if ratio.reached else "[yellow]missed[/]"
+        table.add_row(ratio.case, ratio.rival, str(ratio), f"{ratio.target:.2f}x", verdict)
+    return table

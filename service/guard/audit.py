@@ -1,0 +1,68 @@
+"""The record of every query: who asked what, what became of it, and the figures."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from sqlalchemy import insert, text
+
+from service.guard.document import Document
+from service.guard.policy import Figure
+from service.ids import Subject, new_uuid
+from service.store.database import Database
+from service.store.tables import query_audit
+from service.telemetry.metrics import QUERIES, QUERY_REFUSALS, QUERY_SECONDS
+
+Outcome = Literal["answered", "refused", "timed_out", "failed"]
+DOCUMENT_BYTES = 16 * 1024
+PRUNED_EACH_TIME = 10
+"""More than are written, so that a table that was let grow becomes small again."""
+PRUNE = text("""
+    DELETE FROM query_audit WHERE id IN (
+        SELECT id FROM query_audit WHERE created_at < now() - make_interval(days => :days)
+        ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One query. `rule` is the first that was broken."""
+
+    subject: Subject
+    document: Document
+    outcome: Outcome
+    elapsed_s: float
+    figures: tuple[Figure, ...] = ()
+    rule: str | None = None
+    row_count: int = 0
+
+
+async def write(database: Database, record: Record, days: int) -> None:
+    """Count it, record it, and let go of a few records that are older than `days`."""
+    QUERIES.labels(record.outcome).inc()
+    QUERY_SECONDS.observe(record.elapsed_s)
+    if record.rule is not None:
+        QUERY_REFUSALS.labels(record.rule).inc()
+    async with database.service() as connection:
+        await connection.execute(insert(query_audit).values(**_row(record)))
+        await connection.execute(PRUNE, {"days": days, "most": PRUNED_EACH_TIME})
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "id": new_uuid(),
+        "subject": record.subject,
+        "document": _kept(record.document),
+        "outcome": record.outcome,
+        "rule": record.rule,
+        "figures": [asdict(figure) for figure in record.figures],
+        "row_count": record.row_count,
+        "elapsed_ms": record.elapsed_s * 1000,
+    }
+
+
+def _kept(document: Document) -> dict[str, Any]:
+    """The document; of a very long one, only the table and how long it was."""
+    kept = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    length = len(json.dumps(kept).encode())
+    return kept if length <= DOCUMENT_BYTES else {"table": document.table, "left_out_bytes": length}

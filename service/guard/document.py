@@ -1,0 +1,211 @@
+"""The query as a value: what to read, never how. Nothing in it is ever part of a statement's text."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    StringConstraints,
+    Tag,
+)
+
+Op = Literal[
+    "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "like", "ilike", "starts_with", "contains", "between", "is_null"
+]
+Function = Literal["count", "min", "max", "avg", "sum"]
+Direction = Literal["asc", "desc"]
+DEFAULT_LIMIT = 100
+VALUE_DEPTH = 16
+NAME_LENGTH = 63
+GROUPS = ("all", "any", "not")
+EXAMPLES: list[Any] = [
+    {
+        "table": "frames",
+        "columns": ["index", "key", "problem"],
+        "filters": [
+            {"column": "dataset_id", "op": "eq", "value": "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"},
+            {
+                "any": [
+                    {"column": "problem", "op": "is_null", "value": False},
+                    {"column": "size", "op": "lt", "value": 9},
+                ]
+            },
+        ],
+        "order_by": ["-index"],
+        "limit": 20,
+    },
+    {"table": "experiments", "filters": {"visibility": "public"}},
+    {
+        "table": "renders",
+        "aggregates": [{"function": "count"}, {"function": "max", "column": "finished_at"}],
+        "group_by": ["status"],
+    },
+]
+
+
+def storable(value: str) -> str:
+    """What PostgreSQL can hold: any text but NUL and lone surrogates. Raises ValueError."""
+    if "\0" in value:
+        raise ValueError("NUL characters cannot occur")
+    value.encode()
+    return value
+
+
+def plain(value: JsonValue) -> JsonValue:
+    """JSON that PostgreSQL can hold: finite numbers, storable text, at most 16 levels. Raises ValueError."""
+    waiting: list[tuple[int, Any]] = [(0, value)]
+    while waiting:
+        depth, item = waiting.pop()
+        if depth > VALUE_DEPTH:
+            raise ValueError(f"a value may nest {VALUE_DEPTH} levels")
+        if isinstance(item, dict):
+            waiting += [(depth + 1, inner) for inner in (*item.keys(), *item.values())]
+        elif isinstance(item, list):
+            waiting += [(depth + 1, inner) for inner in item]
+        elif isinstance(item, str):
+            storable(item)
+        elif isinstance(item, float):
+            json.dumps(item, allow_nan=False)
+    return value
+
+
+def named(value: str) -> str:
+    """A storable text of a length that names have. Raises ValueError."""
+    if not 0 < len(value) <= NAME_LENGTH:
+        raise ValueError(f"must have 1 to {NAME_LENGTH} characters")
+    return storable(value)
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH), AfterValidator(storable)]
+Value = Annotated[JsonValue, AfterValidator(plain)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+
+class Condition(_Part):
+    """One comparison of a column with a value."""
+
+    column: Name = Field(description="a column of the table", examples=["name"])
+    op: Op = Field(description="which ones a column has: `GET /api/database/tables`")
+    value: Value = Field(
+        None,
+        description="`in` and `not_in` take a list, `between` a list of two, `is_null` true (the default) or false",
+        examples=["zebrafish"],
+    )
+
+
+class AllOf(_Part):
+    """True where every one of `all` is."""
+
+    all: tuple["Filter", ...]
+
+
+class AnyOf(_Part):
+    """True where at least one of `any` is."""
+
+    any: tuple["Filter", ...]
+
+
+class Not(_Part):
+    """True where `not` is false or unknown."""
+
+    negated: "Filter" = Field(alias="not")
+
+
+def _filter_tag(value: Any) -> str:
+    for kind, tag, key in ((AllOf, "all_of", "all"), (AnyOf, "any_of", "any"), (Not, "negation", "not")):
+        if isinstance(value, kind) or (isinstance(value, dict) and key in value):
+            return tag
+    return "condition"
+
+
+Filter = Annotated[
+    Annotated[Condition, Tag("condition")]
+    | Annotated[AllOf, Tag("all_of")]
+    | Annotated[AnyOf, Tag("any_of")]
+    | Annotated[Not, Tag("negation")],
+    Discriminator(_filter_tag),
+]
+
+
+def _filters_tag(value: Any) -> str:
+    """A list; or one filter without a list around it; or the shorthand `{column: value}`."""
+    if isinstance(value, list | tuple):
+        return "list"
+    if not isinstance(value, dict) or {"column", "op"} <= value.keys():
+        return "single"
+    return "single" if any(key in value for key in GROUPS) else "shorthand"
+
+
+Filters = Annotated[
+    Annotated[tuple[Filter, ...], Tag("list")]
+    | Annotated[dict[Annotated[str, AfterValidator(named)], Value], Tag("shorthand")]
+    | Annotated[Filter, Tag("single")],
+    Discriminator(_filters_tag),
+]
+
+
+class Aggregate(_Part):
+    """A figure over the rows, or over those of each group. Its name in the answer is `count` or `function_column`."""
+
+    function: Function
+    column: Name | None = Field(None, description="`count` without a column counts rows")
+
+    @property
+    def name(self) -> str:
+        """What the answer and `order_by` call it."""
+        return self.function if self.column is None else f"{self.function}_{self.column}"
+
+
+class Order(_Part):
+    """One key of the order."""
+
+    column: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(storable)] = Field(
+        description="a column; with aggregates, one of `group_by` or the name of an aggregate"
+    )
+    direction: Direction = "asc"
+
+
+def _spelled_out(value: Any) -> Any:
+    """`-name` as the order it stands for."""
+    if not isinstance(value, str):
+        return value
+    return {"column": value.removeprefix("-"), "direction": "desc" if value.startswith("-") else "asc"}
+
+
+def _any_of(schema: dict[str, Any]) -> None:
+    """pydantic says oneOf, but the shorthand can look like a filter."""
+    schema["anyOf"] = schema.pop("oneOf")
+
+
+class Document(_Part):
+    """A guarded query."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": EXAMPLES})
+    table: Name = Field(description="one of `GET /api/database/tables`", examples=["frames"])
+    columns: tuple[Name, ...] | None = Field(None, min_length=1, description="unset: all of them")
+    filters: Filters = Field(
+        (), description="all must hold; `{column: value}` is short for a list of `eq`", json_schema_extra=_any_of
+    )
+    aggregates: tuple[Aggregate, ...] = Field((), description="figures instead of rows")
+    group_by: tuple[Name, ...] = Field((), description="one row for each combination of these")
+    order_by: tuple[Annotated[Order, BeforeValidator(_spelled_out, json_schema_input_type=Order | str)], ...] = Field(
+        (), description="objects, or names with `-` for descending; unset: the table's key", examples=[["-created_at"]]
+    )
+    limit: int = Field(DEFAULT_LIMIT, ge=1, strict=True, description="most rows of one answer")
+    cursor: str | None = Field(
+        None, min_length=1, max_length=65_536, description="`next_cursor` of the answer before, the rest unchanged"
+    )
+
+    @property
+    def grouped(self) -> bool:
+        """Whether it asks for figures or groups instead of rows."""
+        return bool(self.aggregates or self.group_by)

@@ -1,0 +1,1 @@
+"""One small named rule after another; `policy` has them in order."""

@@ -1,0 +1,69 @@
+"""What a rule is: a name, a limit, and a measure of the document that must not be above it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from service.errors import FieldProblem
+from service.guard.document import Document
+from service.guard.filters import Branch, Leaf, leaves
+from service.guard.settings import GuardSettings
+from service.guard.tables import TableDescription
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A document about a table that exists."""
+
+    document: Document
+    table: TableDescription
+    root: Branch
+    settings: GuardSettings
+
+    @property
+    def conditions(self) -> Iterable[Leaf]:
+        return (node for _, node in leaves(self.root) if isinstance(node, Leaf))
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """How much it is, and the places to look at when that is too much."""
+
+    actual: int
+    places: tuple[FieldProblem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A named bound, of the operator's choice. `suggestion` tells what to ask instead."""
+
+    name: str
+    says: str
+    suggestion: str
+    of: Callable[[GuardSettings], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Limit):
+    """A bound on documents; `measure` is pure."""
+
+    measure: Callable[[Case], Measure]
+
+
+def none(_settings: GuardSettings) -> int:
+    """The limit of rules that count mistakes."""
+    return 0
+
+
+def counted(places: Iterable[FieldProblem]) -> Measure:
+    """One for each place."""
+    found = tuple(places)
+    return Measure(len(found), found)
+
+
+def values_of(leaf: Leaf) -> tuple[tuple[str, Any], ...]:
+    """(pointer, value) of every single value that a condition compares with."""
+    at = leaf.pointer("value")
+    if leaf.op in ("in", "not_in", "between") and isinstance(leaf.value, list):
+        return tuple((f"{at}/{number}", value) for number, value in enumerate(leaf.value))
+    return ((at, leaf.value),)

@@ -1,0 +1,61 @@
+"""What may be asked about: the views of the schema `ask` that are on the list, as the real database has them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Inspector, inspect
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.guard.kinds import Kind, kind_of
+
+SCHEMA = "ask"
+ASKABLE = ("datasets", "experiments", "frames", "query_audit", "renders", "sources")
+"""Nothing else is told or read, whatever the schema holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDescription:
+    """`required`: never null, so that order and cursor need not provide for it."""
+
+    name: str
+    kind: Kind
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TableDescription:
+    """A view, with the key of the table it shows."""
+
+    name: str
+    says: str
+    columns: Mapping[str, ColumnDescription]
+    key: tuple[str, ...]
+
+
+Tables = Mapping[str, TableDescription]
+
+
+async def reflected(connection: AsyncConnection) -> Tables:
+    """The tables on the list, by name. As the service: a caller need not see the catalogue."""
+    return await connection.run_sync(_reflect)
+
+
+def _reflect(connection: Connection) -> Tables:
+    inspector = inspect(connection)
+    there = set(inspector.get_view_names(schema=SCHEMA))
+    return {name: _described(inspector, name) for name in ASKABLE if name in there}
+
+
+def _described(inspector: Inspector, name: str) -> TableDescription:
+    """Views know types; whether a column is required and what the key is, only the table of the same name knows."""
+    required = {column["name"] for column in inspector.get_columns(name) if not column["nullable"]}
+    columns = (_column(column, required) for column in inspector.get_columns(name, schema=SCHEMA))
+    says = inspector.get_table_comment(name, schema=SCHEMA)["text"] or ""
+    key = tuple(inspector.get_pk_constraint(name)["constrained_columns"])
+    return TableDescription(name, says, {column.name: column for column in columns if column is not None}, key)
+
+
+def _column(column: Any, required: set[str]) -> ColumnDescription | None:
+    kind = kind_of(column["type"])
+    return None if kind is None else ColumnDescription(column["name"], kind, column["name"] in required)

@@ -1,0 +1,74 @@
+"""A small still of one frame: decoded as a render decodes it, so that it shows what a render would show."""
+
+import io
+from fractions import Fraction
+
+from av import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from PIL import Image
+
+from service.pipeline.colour import FULL, IMAGE_COLOUR, LIMITED, Colour, swscale_matrix
+from service.pipeline.fetch import FetchImage
+from service.pipeline.frames import FrameMissing, FrameReader, SourceReader, Unreadable
+from service.pipeline.sources import DecodeImage, DecodeVideo
+from service.pipeline.stopwatch import Stopwatch
+from service.pipeline.transform import Transform
+from service.pipeline.work import Stage, Work, prepare
+from service.plan.render_plan import FrameRef, RenderOptions
+
+QUALITY = 85
+
+
+class FitWidth:
+    """Scales down to `width` pixels, never up, keeping the shape; `size` is what came of it, (width, height)."""
+
+    name = "transform"
+
+    def __init__(self, width: int, colour: Colour) -> None:
+        self._width, self._colour = width, colour
+        self.size = (0, 0)
+
+    def __call__(self, work: Work) -> None:
+        assert work.picture is not None
+        width, height = work.picture.size
+        wanted = min(self._width, width)
+        self.size = wanted, max(1, round(height * wanted / width))
+        even = [side + side % 2 for side in self.size]
+        options = RenderOptions("h264", 70, Fraction(1), even[0], even[1], mismatch="scale")
+        work.frame, _ = Transform(options, self._colour).apply(work.picture)
+
+
+def image_preview(ref: FrameRef, reader: FrameReader, width: int, max_pixels: int) -> bytes:
+    """JPEG of an image frame. Raises FrameMissing, Unreadable, and what `reader` raises beyond them."""
+    return _drawn(ref, [FetchImage(reader), DecodeImage(max_pixels)], width, IMAGE_COLOUR)
+
+
+def video_preview(ref: FrameRef, sources: SourceReader, width: int, max_pixels: int) -> bytes:
+    """JPEG of a source video's picture. Raises FrameMissing, Unreadable, and what `sources` raises beyond them."""
+    decode = DecodeVideo(sources, max_pixels)
+    try:
+        return _drawn(ref, [decode], width, decode.colour([ref]))
+    finally:
+        decode.close()
+
+
+def _drawn(ref: FrameRef, decode: list[Stage], width: int, colour: Colour) -> bytes:
+    fit = FitWidth(width, colour)
+    work = prepare(ref, [*decode, fit], Stopwatch("fetch", "decode", "transform"))
+    if work.fault == "missing":
+        raise FrameMissing(work.reason or "it is missing")
+    if not isinstance(work.frame, VideoFrame):
+        raise Unreadable(work.reason or "it cannot be decoded")
+    pixels = VideoReformatter().reformat(
+        work.frame,
+        *fit.size,
+        "rgb24",
+        src_colorspace=swscale_matrix(colour.matrix),
+        interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+        src_color_range=LIMITED,
+        dst_color_range=FULL,
+        threads=1,
+    )
+    out = io.BytesIO()
+    Image.fromarray(pixels.to_ndarray()).save(out, "JPEG", quality=QUALITY)
+    return out.getvalue()

@@ -1,0 +1,104 @@
+"""What the query routes give; what they take is the guard's document."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.guard.ask import Answer
+from service.guard.document import Function, Op
+from service.guard.kinds import KindName
+from service.guard.tables import ColumnDescription, TableDescription
+
+
+class AskableColumn(BaseModel):
+    """A column, and what can be done with it."""
+
+    name: str = Field(examples=["captured_at"])
+    type: KindName = Field(examples=["timestamp"])
+    operators: list[Op] = Field(description="of conditions in `filters`")
+    aggregates: list[Function]
+    sortable: bool = Field(description="whether it may be in `order_by` and `group_by`")
+
+    @classmethod
+    def of(cls, column: ColumnDescription) -> "AskableColumn":
+        kind = column.kind
+        return cls(
+            name=column.name,
+            type=kind.name,
+            operators=list(kind.operators),
+            aggregates=list(kind.aggregates),
+            sortable=kind.sortable,
+        )
+
+
+class AskableTable(BaseModel):
+    """A table that may be asked about; only the caller's rows are in it."""
+
+    name: str = Field(examples=["frames"])
+    description: str
+    key: list[str] = Field(description="identifies a row, and is the order when none is asked for")
+    columns: list[AskableColumn]
+
+    @classmethod
+    def of(cls, table: TableDescription) -> "AskableTable":
+        columns = [AskableColumn.of(column) for column in table.columns.values()]
+        return cls(name=table.name, description=table.says, key=list(table.key), columns=columns)
+
+
+class AnswerColumn(BaseModel):
+    """A column of the answer."""
+
+    name: str = Field(examples=["status"])
+    type: KindName = Field(examples=["text"])
+
+
+class GuardrailFigure(BaseModel):
+    """A rule, and how near the query came to its limit."""
+
+    rule: str = Field(examples=["plan_cost"])
+    limit: int = Field(examples=[500_000])
+    actual: int = Field(examples=[40])
+
+
+class QueryAnswer(BaseModel):
+    """Rows as objects with JSON values: times in ISO 8601 and UTC, UUIDs as strings."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "table": "renders",
+                    "columns": [{"name": "status", "type": "text"}, {"name": "count", "type": "integer"}],
+                    "rows": [{"status": "succeeded", "count": 12}],
+                    "row_count": 1,
+                    "truncated": False,
+                    "next_cursor": None,
+                    "elapsed_ms": 2.9,
+                    "guardrails": [{"rule": "rows", "limit": 1000, "actual": 100}],
+                }
+            ]
+        }
+    )
+    table: str
+    columns: list[AnswerColumn]
+    rows: list[dict[str, Any]]
+    row_count: int = Field(description="rows in this answer")
+    truncated: bool = Field(description="whether there are more")
+    next_cursor: str | None = Field(description="send it as `cursor`, with the rest unchanged, for the rows behind")
+    elapsed_ms: float
+    guardrails: list[GuardrailFigure]
+
+    @classmethod
+    def of(cls, answer: Answer) -> "QueryAnswer":
+        return cls(
+            table=answer.table,
+            columns=[AnswerColumn.model_validate({"name": name, "type": kind}) for name, kind in answer.columns],
+            rows=answer.rows,
+            row_count=len(answer.rows),
+            truncated=answer.truncated,
+            next_cursor=answer.next_cursor,
+            elapsed_ms=round(answer.elapsed_ms, 3),
+            guardrails=[
+                GuardrailFigure(rule=figure.rule, limit=figure.limit, actual=figure.actual) for figure in answer.figures
+            ],
+        )

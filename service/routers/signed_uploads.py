@@ -1,0 +1,126 @@
+"""Addresses that take one file each without a token: the object store's own, or ours where it has none."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from sqlalchemy import RowMapping
+
+from service.clock import now
+from service.errors import Forbidden, invalid_field
+from service.plan.render_plan import ObjectRef
+from service.routers.catalog import CatalogDep, CatalogSettings, require_owner, seen_dataset
+from service.routers.dataset_models import Uploaded
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.problems import described
+from service.routers.signing import Signer, SignerDep
+from service.routers.upload_models import NewUploads, UploadAddress, Uploads, WantedUpload
+from service.routers.uploads import BODY, Upload, require_upload_area
+from service.store.objects import ObjectStore
+
+router = APIRouter(prefix="/api/datasets", tags=["datasets"])
+PURPOSE = "upload"
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Makes the addresses of uploads into one dataset, valid for `seconds`."""
+
+    objects: ObjectStore
+    signer: Signer
+    base: str
+    dataset: RowMapping
+    seconds: int
+
+    async def of(self, wanted: WantedUpload) -> UploadAddress:
+        ref = ObjectRef(self.dataset["bucket"], self.dataset["prefix"] + wanted.name)
+        url = await self.objects.presign_put(ref, self.seconds, wanted.size, wanted.kind)
+        headers = {"Content-Type": wanted.kind}
+        return UploadAddress(name=wanted.name, size=wanted.size, url=url or self._own(wanted), headers=headers)
+
+    def _own(self, wanted: WantedUpload) -> str:
+        grant = [str(self.dataset["id"]), wanted.name, wanted.size, int(time.time()) + self.seconds]
+        path = f"api/datasets/{self.dataset['id']}/uploads/{quote(wanted.name)}"
+        return f"{self.base}{path}?grant={self.signer.seal(PURPOSE, grant)}"
+
+
+@router.post(
+    "/{dataset_id}/uploads",
+    summary="Get addresses to upload to",
+    response_model=Uploads,
+    responses=described(409),
+    dependencies=[Depends(require("catalog:write"))],
+)
+async def sign_uploads(
+    dataset_id: UUID,
+    body: NewUploads,
+    request: Request,
+    who: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: CatalogDep,
+    signer: SignerDep,
+) -> Uploads:
+    """One address for each file. Whoever has it may `PUT` that one file, of exactly that size, with the headers told,
+    until it expires, without a token. Only for datasets that were made without a `prefix`. Scan the dataset when all
+    is there."""
+    async with database.caller(who) as connection:
+        row = await seen_dataset(connection, dataset_id)
+    require_owner(row, who)
+    require_upload_area(row, objects.bucket)
+    _check_sizes(body, settings)
+    expires_at = now() + timedelta(seconds=body.expires_in)
+    addresses = Addresses(objects, signer, str(request.base_url), row, body.expires_in)
+    return Uploads(uploads=[await addresses.of(wanted) for wanted in body.files], expires_at=expires_at)
+
+
+def _check_sizes(body: NewUploads, settings: CatalogSettings) -> None:
+    for number, wanted in enumerate(body.files):
+        if wanted.size > settings.max_upload_bytes:
+            detail = f"an upload may have at most {settings.max_upload_bytes} bytes (REELMILL_MAX_UPLOAD_BYTES)"
+            raise invalid_field(f"#/files/{number}/size", detail, "too_long")
+
+
+@router.put(
+    "/{dataset_id}/uploads/{name:path}",
+    summary="Upload to a signed address",
+    response_model=Uploaded,
+    responses=described(403),
+    openapi_extra={"requestBody": BODY, "security": []},
+)
+async def upload_signed(
+    dataset_id: UUID,
+    name: str,
+    grant: Annotated[str, Query(max_length=4000, description="from the address that `POST …/uploads` told")],
+    request: Request,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    signer: SignerDep,
+) -> Uploaded:
+    """Only where the object store has no such addresses of its own. The grant stands for the token: it is for this one
+    file, its size, and a short time."""
+    size = granted_size(signer, grant, (str(dataset_id), name))
+    async with database.service() as connection:
+        row = await seen_dataset(connection, dataset_id)
+    require_upload_area(row, objects.bucket)
+    upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), size, exact=True)
+    stored = await upload.receive(request)
+    return Uploaded(name=name, size=stored.size, etag=stored.etag)
+
+
+def granted_size(signer: Signer, grant: str, target: tuple[str, str]) -> int:
+    """The size the file must have. Raises Forbidden for a grant that is altered, for another file, or too old."""
+    try:
+        dataset, name, size, expires = signer.opened(PURPOSE, grant)
+    except (ValueError, RecursionError) as error:
+        raise Forbidden("this upload address is not one of ours, or was altered") from error
+    if (dataset, name) != target:
+        raise Forbidden("this upload address is for another file")
+    if expires < time.time():
+        ended: Any = datetime.fromtimestamp(expires, UTC).isoformat()
+        raise Forbidden(f"this upload address expired at {ended}: ask for a new one")
+    return int(size)

@@ -1,0 +1,49 @@
+"""Values that callers carry and bring back unaltered: sealed with the database's own key."""
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from service.routers.deps import ResourcesDep
+from service.store import signing_keys
+
+MAC_BYTES = 16
+
+
+class Signer:
+    """HMAC-SHA256 over a purpose and a JSON value; a seal of one purpose does not open under another."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def seal(self, purpose: str, value: Any) -> str:
+        body = json.dumps(value, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._mac(purpose, body) + body).decode().rstrip("=")
+
+    def opened(self, purpose: str, sealed: str) -> Any:
+        """The value. Raises ValueError for anything that `seal` did not make for this purpose."""
+        raw = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
+        mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(purpose, body)) or self.seal(purpose, json.loads(body)) != sealed:
+            raise ValueError("the seal is broken")
+        return json.loads(body)
+
+    def _mac(self, purpose: str, body: bytes) -> bytes:
+        return hmac.digest(self._key, purpose.encode() + b"\0" + body, hashlib.sha256)[:MAC_BYTES]
+
+
+async def signer(request: Request, at: ResourcesDep) -> Signer:
+    """The key is read once a process."""
+    state = request.app.state
+    if not hasattr(state, "signer"):
+        async with at.database.service() as connection:
+            state.signer = Signer(await signing_keys.api_key(connection))
+    found: Signer = state.signer
+    return found
+
+
+SignerDep = Annotated[Signer, Depends(signer)]

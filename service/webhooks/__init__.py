@@ -1,0 +1,1 @@
+"""Telling other services how a render ended: signed, and never to an address inside our own network."""

@@ -1,0 +1,26 @@
+"""Is a worker of this machine alive? For container health checks: exit code 0 when its presence row is fresh."""
+
+import asyncio
+import platform
+import sys
+
+from service.store import worker_rows
+from service.store.database import Database, DatabaseSettings
+
+WAIT_S = 10.0
+
+
+async def alive(settings: DatabaseSettings, machine: str) -> bool:
+    """Whether a worker on `machine` was heard of within 15 seconds; a database that is away is a no."""
+    database = Database(settings.url or "", settings)
+    try:
+        async with asyncio.timeout(WAIT_S), database.service() as connection:
+            return await worker_rows.alive_on(connection, machine)
+    except Exception:
+        return False
+    finally:
+        await database.close()
+
+
+if __name__ == "__main__":
+    sys.exit(not asyncio.run(alive(DatabaseSettings(), platform.node())))

@@ -1,0 +1,37 @@
+"""The API process stays light: what .importlinter forbids by reading is checked here by running."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.architecture.contracts import contract
+
+THIRD_PARTY_CODE = ("torch", "torchvision", "triton", "av", "PIL", "imagecodecs", "tifffile", "PyNvVideoCodec")
+SLOT_SIDE = ("service.pipeline", "service.worker.slot_tasks", "service.worker.supervisor", "service.devices", "kernels")
+
+
+def loaded(module: str, wanted: tuple[str, ...]) -> list[str]:
+    """Which of `wanted` are in sys.modules of a fresh process that has imported `module`."""
+    script = f"import sys, {module}; print(*(name for name in {wanted!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def test_the_app_brings_no_codec_no_torch_and_no_worker() -> None:
+    assert loaded("service.app", (*THIRD_PARTY_CODE, *SLOT_SIDE, "service.worker")) == []
+
+
+@pytest.mark.parametrize("module", ["service.api_process", "service.cli"])
+def test_the_process_around_it_brings_none_either(module: str) -> None:
+    """They compose the settings, the worker's too, and nothing else of the worker."""
+    assert loaded(module, (*THIRD_PARTY_CODE, *SLOT_SIDE)) == []
+
+
+def test_the_probe_would_see_one() -> None:
+    assert "av" in loaded("service.worker.slot_tasks", THIRD_PARTY_CODE)
+
+
+def test_the_contract_forbids_the_same() -> None:
+    forbidden = set(contract("api-stays-light")["forbidden_modules"].split())
+    assert {"service.pipeline", "service.worker", "kernels", "torch", "triton", "av", "PIL"} <= forbidden

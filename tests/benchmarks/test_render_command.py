@@ -1,0 +1,49 @@
+"""`python -m benchmarks render` for real: the service, ffmpeg and OpenCV on a few small frames."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import footage
+
+
+def command(*words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-m", "benchmarks", "render", *words], capture_output=True, text=True)
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    return footage.made(24, (320, 180), tmp_path / "cache").frames[0].parent
+
+
+def test_all_contenders_once(frames: Path, tmp_path: Path) -> None:
+    cases = ("--case", "h264", "--case", "half")
+    done = command("--folder", str(frames), "--repetitions", "1", *cases, "--results", str(tmp_path / "results"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("x (") == 4
+    (path,) = (tmp_path / "results").glob("render-*.jsonl")
+    assert path.with_suffix(".png").exists()
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    made = [(row["case"], row["contender"]) for row in rows]
+    assert made == [(case, who) for case in ("h264", "half") for who in ("reelmill", "ffmpeg", "old way")]
+    assert {row["frames"] for row in rows} == {24}
+    assert [row["width"] for row in rows] == [320] * 3 + [160] * 3
+    assert all(row["seconds"] > 0 and row["bytes"] > 0 and row["ssim"] > 0.9 for row in rows)
+    assert {"fetch", "decode", "encode"} <= rows[0]["stages"].keys()
+    assert rows[0]["store"] == "folder"
+
+
+def test_a_folder_that_cannot_be_measured_ends_with_one_line(tmp_path: Path) -> None:
+    done = command("--folder", str(tmp_path))
+    assert done.returncode == 1
+    assert "holds no JPEGs" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_an_unknown_case_is_a_usage_error(frames: Path) -> None:
+    done = command("--folder", str(frames), "--case", "vp9")
+    assert done.returncode == 2
+    assert "h264, half, av1" in done.stderr

@@ -1,0 +1,42 @@
+"""The README's tables of commands and exit codes, made from the command line's own help."""
+
+import re
+from typing import Any
+
+import typer
+
+from service.cli import app
+
+group: Any = typer.main.get_command(app)
+"""What `reelmill --help` prints is this object's."""
+
+
+def command_table() -> str:
+    rows = [f"| `reelmill {_usage(name, command)}` | {_what(command)} |\n" for name, command in group.commands.items()]
+    return "| command | what it does |\n| --- | --- |\n" + "".join(rows)
+
+
+def exit_codes() -> dict[int, str]:
+    """From the epilog of the help: "Exit codes: 0 done, 1 failed, …"."""
+    return {int(code): meaning for code, meaning in re.findall(r"(\d+) ([^,.]+)", group.epilog)}
+
+
+def exit_code_table() -> str:
+    rows = [f"| {code} | {meaning} |\n" for code, meaning in exit_codes().items()]
+    return "| exit code | meaning |\n| --- | --- |\n" + "".join(rows)
+
+
+def _usage(name: str, command: Any) -> str:
+    """The name, its arguments, and its options: in brackets those that may be left out."""
+    return " ".join([name, *(_parameter(parameter) for parameter in command.params if parameter.name != "help")])
+
+
+def _parameter(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.name).upper()
+    text = f"{max(parameter.opts, key=len)} {str(parameter.name).upper()}"
+    return text if parameter.required else f"[{text}]"
+
+
+def _what(command: Any) -> str:
+    return str(command.help).splitlines()[0].strip().replace("|", "\\|")

@@ -1,0 +1,54 @@
+"""Nothing in the documentation, nor a comment in the code, points to a page that is not there."""
+
+import re
+
+import pytest
+
+from tests.support.source_code import ROOT, files, name_of
+
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+
+
+def anchors(text: str) -> set[str]:
+    """GitHub's ids of the headings."""
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: object) -> None:
+    for target in LINK.findall(page.read_text()):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        there = there / "README.md" if there.is_dir() else there
+        assert there.is_file(), target
+        assert not anchor or anchor in anchors(there.read_text()), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_files_that_are_named_exist(page: object) -> None:
+    """`service/….py` and its like, in code quotes."""
+    for name in re.findall(r"`((?:service|tests|kernels|docs)/[\w/]+\.(?:py|md))`", page.read_text()):
+        assert (ROOT / name).is_file(), name
+
+
+def test_comments_refer_to_pages_that_exist() -> None:
+    for path in files():
+        for name in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text()):
+            assert (ROOT / name).is_file(), f"{name_of(path)} refers to {name}"
+
+
+def test_every_page_can_be_found_from_the_readme() -> None:
+    found, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in found or page.suffix != ".md":
+            continue
+        found.add(page)
+        targets = [target.partition("#")[0] for target in LINK.findall(page.read_text()) if "://" not in target]
+        paths = [(page.parent / target).resolve() for target in targets if target]
+        waiting += [path / "README.md" if path.is_dir() else path for path in paths]
+    assert set(PAGES) <= found

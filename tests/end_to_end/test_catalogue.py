@@ -1,0 +1,80 @@
+"""The catalogue through the whole service: signed uploads, previews, and what a deletion leaves."""
+
+import io
+import time
+from typing import Any
+
+import httpx
+from PIL import Image
+
+from tests.support import api
+from tests.support.footage import jpeg
+from tests.support.running_service import Running
+
+
+def signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict[str, Any]:
+    """Uploaded by somebody who has addresses and no token."""
+    experiment = client.post("/api/experiments", json={"name": f"signed-{time.time_ns()}"}).json()
+    path = f"/api/experiments/{experiment['id']}/datasets"
+    dataset = client.post(path, json={"name": "d"}).raise_for_status().json()["dataset"]
+    wanted = [{"name": name, "size": len(data)} for name, data in files.items()]
+    answer = client.post(f"/api/datasets/{dataset['id']}/uploads", json={"files": wanted}).raise_for_status().json()
+    with httpx.Client(trust_env=False) as stranger:
+        for upload in answer["uploads"]:
+            sent = stranger.put(upload["url"], content=files[upload["name"]], headers=upload["headers"])
+            assert sent.status_code == 200, sent.text
+    client.post(f"/api/datasets/{dataset['id']}/scan").raise_for_status()
+    return api.wait_scanned(client, dataset["id"])
+
+
+def preview(client: httpx.Client, dataset: str, index: int, width: int) -> httpx.Response:
+    while True:
+        answer = client.get(f"/api/datasets/{dataset}/frames/{index}/image", params={"width": width})
+        if answer.status_code != 503:
+            return answer
+        time.sleep(0.2)
+
+
+def test_signed_uploads_become_frames_that_can_be_seen(alice: httpx.Client) -> None:
+    files = {f"f{number:02}.jpg": jpeg(number, (320, 240)) for number in range(12)}
+    files["notes.bin"] = bytes(3 * 1024 * 1024)
+    dataset = signed_dataset(alice, files)
+    assert (dataset["state"], dataset["frame_count"]) == ("ready", 12)
+    original = alice.get(f"/api/datasets/{dataset['id']}/frames/3/image")
+    assert (original.content, original.headers["content-type"]) == (files["f03.jpg"], "image/jpeg")
+    small = preview(alice, dataset["id"], 3, 80)
+    assert Image.open(io.BytesIO(small.content)).size == (80, 60)
+    assert api.render(alice, dataset)["status"] == "succeeded"
+
+
+def test_deleting_a_render_leaves_what_others_use(alice: httpx.Client) -> None:
+    """Two renders share their segments (they differ in where they stop); one goes, the other still plays."""
+    dataset = api.make_dataset(alice, {f"f{number:04}.jpg": jpeg(number) for number in range(200)})
+    first = api.render(alice, dataset)
+    second = api.render(alice, dataset, frames={"start": 0, "stop": 199})
+    gone = alice.delete(f"/api/videos/{first['job_id']}").raise_for_status().json()
+    assert (gone["renders"], gone["objects"]) == (1, 3)
+    assert alice.get(first["video_url"]).status_code == 404
+    assert alice.get(second["video_url"]).status_code == 200
+    again = api.render(alice, dataset)
+    assert again["status"] == "succeeded" and again["video_sha256"] == first["video_sha256"]
+    assert again["attempts"] == 1, "only the assembly ran: every segment was still there"
+
+
+def test_a_forced_deletion_ends_renders_and_removes_their_files(service: Running, alice: httpx.Client) -> None:
+    dataset = api.make_dataset(alice, {f"f{number:04}.jpg": jpeg(number, (320, 240)) for number in range(400)})
+    experiment = f"/api/experiments/{dataset['experiment_id']}"
+    done = api.render(alice, dataset, frames={"start": 0, "stop": 5})
+    body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30, "scale": 4}
+    alice.post("/api/videos/generate", json=body).raise_for_status()
+    assert alice.delete(experiment).status_code == 409
+    gone = alice.delete(experiment, params={"force": True}).raise_for_status().json()
+    assert (gone["renders"], gone["cancelled"], gone["objects"], gone["frames"]) == (2, 1, 3, 400)
+    assert alice.get(experiment).status_code == 404
+    deadline = time.monotonic() + 60
+    while service.object_keys(f"renders/{done['job_id']}/"):
+        assert time.monotonic() < deadline, "the files of the finished render are removed"
+        time.sleep(0.2)
+    assert len(service.object_keys(dataset["prefix"])) == 400, "the frames are the user's"
+    small = api.make_dataset(alice, {f"f{number}.jpg": jpeg(number) for number in range(5)})
+    assert api.render(alice, small)["status"] == "succeeded", "the workers go on"

@@ -1,0 +1,60 @@
+"""docs/queries.md says what the code does."""
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from service.guard.document import EXAMPLES, Document, Function
+from service.guard.kinds import KINDS
+from service.guard.policy import STAGES, Allow, judge
+from service.guard.rules import names
+from service.guard.rules.running import RUNNING
+from service.guard.settings import GuardSettings
+from service.guard.tables import Tables
+
+PAGE = (Path(__file__).parents[2] / "docs" / "queries.md").read_text(encoding="utf-8")
+DEFAULTS = GuardSettings.model_construct()
+BLOCKS = [json.loads(block) for block in re.findall("```json\n(.*?)```", PAGE, re.DOTALL)]
+
+
+def _rows(heading: str) -> list[str]:
+    """The lines of the table under this first line, without its rule."""
+    lines = PAGE[PAGE.index(heading) :].splitlines()
+    return lines[2 : lines.index("")] if "" in lines else lines[2:]
+
+
+def test_every_rule_is_told_with_its_default() -> None:
+    rules = (names.TABLE, *(rule for stage in STAGES for rule in stage), *RUNNING)
+    expected = [f"| `{rule.name}` | {rule.of(DEFAULTS)} | {rule.says} | {rule.suggestion} |" for rule in rules]
+    assert _rows("| rule | limit |") == expected
+
+
+def test_every_setting_is_told() -> None:
+    fields = GuardSettings.model_fields.values()
+    expected = [f"| `{field.validation_alias}` | {field.default} | {field.description} |" for field in fields]
+    assert _rows("| variable | default |") == expected
+
+
+def test_every_type_is_told_with_its_operators() -> None:
+    expected = [
+        f"| `{kind.name}` | {kind.says} | {_code(kind.operators)} | {_code(kind.aggregates)} | {'yes' if kind.sortable else 'no'} |"
+        for kind in KINDS
+    ]
+    assert _rows("| type | in JSON |") == expected
+
+
+def test_every_field_and_function_is_told() -> None:
+    assert [row.split("`")[1] for row in _rows("| field | meaning |")] == list(Document.model_fields)
+    assert all(f"`{function}`" in PAGE for function in get_args(Function))
+
+
+@pytest.mark.parametrize("example", [*EXAMPLES, *BLOCKS], ids=lambda example: example["table"])
+def test_examples_are_allowed(tables: Tables, example: dict[str, object]) -> None:
+    assert isinstance(judge(Document.model_validate(example), tables, DEFAULTS), Allow)
+
+
+def _code(words: tuple[str, ...]) -> str:
+    return " ".join(f"`{word}`" for word in words)

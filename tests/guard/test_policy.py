@@ -1,0 +1,107 @@
+"""Over any document: a verdict; never a word of the caller in a statement; and what is allowed runs."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql
+
+from service.guard.ask import Guard
+from service.guard.compile import compiled
+from service.guard.document import Document
+from service.guard.execute import Explain
+from service.guard.policy import Allow, Objected, Refuse, judge, told
+from service.guard.settings import GuardSettings
+from service.guard.tables import Tables
+from service.ids import Subject
+from service.store.database import Caller, Database, DatabaseSettings
+from tests.support.documents import odd_documents, sound_documents
+
+LIMITS = GuardSettings.model_construct()
+MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+WORDS = re.compile(r"[a-z_][a-z_0-9]*")
+SQL_WORDS = set(
+    WORDS.findall(
+        "explain format json select from where and or not is null true false in any all like ilike escape between as"
+        " group by order asc desc limit count min max avg sum coalesce lower ask figures"
+        " uuid varchar text bigint integer numeric timestamp with time zone boolean jsonb"
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def guard(loop: asyncio.Runner, guard_url: str) -> Iterator[Guard]:
+    database = Database(guard_url, DatabaseSettings.model_construct())
+    yield Guard(database, LIMITS)
+    loop.run(database.close())
+
+
+def _statement(document: Document, tables: Tables, allowed: Allow) -> str:
+    query = compiled(allowed.case)
+    dialect = postgresql.asyncpg.dialect()  # type: ignore[attr-defined]
+    return str(Explain(query.statement).compile(dialect=dialect))
+
+
+def _assert_only_our_words(sql: str, tables: Tables) -> None:
+    """Every character is a word that we have, a parameter, an operator or the escape character."""
+    known = SQL_WORDS | set(tables) | {column for table in tables.values() for column in table.columns}
+    bare = re.sub(r"\$\d+(::[A-Z ]+(\[\])?)?", "", sql)
+    words = set(WORDS.findall(bare.lower()))
+    figures = {word for word in words if re.fullmatch("(min|max|avg|sum|count)_[a-z_0-9]+|key_[0-9]+", word)}
+    assert {re.sub("^(min|max|avg|sum|count)_", "", word) for word in figures if not word.startswith("key_")} <= known
+    assert words - figures <= known, words - figures - known
+    assert re.fullmatch(r"[\w\s.,*()<>=!|@\"'/%\[\]]*", bare, re.ASCII), bare
+    assert set(re.findall("'[^']*'", bare)) <= {"'/'", "'%'"}
+
+
+@MANY
+@given(data=st.data())
+def test_the_policy_is_total_and_refusals_tell_figures(data: st.DataObject, tables: Tables) -> None:
+    document = Document.model_validate(data.draw(odd_documents(tables)))
+    verdict = judge(document, tables, LIMITS)
+    if isinstance(verdict, Allow):
+        assert all(figure.actual <= figure.limit for figure in verdict.figures)
+        _assert_only_our_words(_statement(document, tables, verdict), tables)
+        return
+    assert isinstance(verdict, Refuse) and verdict.objections
+    assert all(objection.figure.actual > objection.figure.limit for objection in verdict.objections)
+    assert all(place.pointer and place.pointer.startswith("#/") for item in verdict.objections for place in item.places)
+    assert all(item["suggestion"] for item in told(Objected(verdict)).extensions["guardrails"])
+
+
+@MANY
+@given(data=st.data())
+def test_sound_documents_are_allowed_and_only_parameters_hold_their_values(data: st.DataObject, tables: Tables) -> None:
+    document = Document.model_validate(data.draw(sound_documents(tables)))
+    verdict = judge(document, tables, LIMITS)
+    if isinstance(verdict, Refuse):  # long values and many wildcards come by chance
+        assert {objection.figure.rule for objection in verdict.objections} <= {
+            "pattern_wildcards",
+            "filter_depth",
+            "value_bytes",
+        }
+        return
+    _assert_only_our_words(_statement(document, tables, verdict), tables)
+
+
+@settings(MANY, max_examples=150)
+@given(data=st.data())
+def test_what_is_allowed_runs(data: st.DataObject, tables: Tables, guard: Guard, loop: asyncio.Runner) -> None:
+    """On a real database: no document that passes the rules makes PostgreSQL complain."""
+    document = Document.model_validate(data.draw(sound_documents(tables)))
+    if isinstance(judge(document, tables, LIMITS), Refuse):
+        return
+    answer = loop.run(guard.ask(Caller(Subject("alice"), admin=True), document))
+    assert len(answer.rows) <= document.limit
+    names: list[Any] = [name for name, _ in answer.columns]
+    assert all(list(row) == names for row in answer.rows)

@@ -1,0 +1,118 @@
+"""Deliveries to a real local server."""
+
+import asyncio
+import datetime
+import json
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import SecretStr
+
+from service.webhooks.delivery import Undelivered, deliver
+from service.webhooks.settings import WebhookSettings, key_of
+from service.webhooks.signature import signed_headers
+from tests.support.receiver import Receiver, receiver
+
+pytestmark = pytest.mark.anyio
+SECRET = SecretStr("a secret of at least 24 bytes")
+BODY = {"type": "render.succeeded", "data": {"é": [1, None]}}
+
+
+def settings(**changes: Any) -> WebhookSettings:
+    return WebhookSettings.model_construct(**({"secret": SECRET, "allow_private": True, "timeout_s": 5.0} | changes))
+
+
+def check_signature(at: Receiver) -> None:
+    for one in at.received:
+        id_, timestamp = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
+        wanted = signed_headers(key_of(SECRET), id_, timestamp, one.body)
+        assert {name: one.headers[name] for name in wanted} == wanted
+
+
+async def test_it_arrives_signed() -> None:
+    with receiver() as at:
+        await deliver(settings(), at.url, "msg_1", BODY)
+    (one,) = at.received
+    assert json.loads(one.body) == BODY
+    assert (one.path, one.headers["host"], one.headers["webhook-id"]) == ("/hook", f"127.0.0.1:{at.port}", "msg_1")
+    check_signature(at)
+
+
+@pytest.mark.parametrize(("answer", "final"), [(500, False), (404, False), (429, False), (410, True)])
+async def test_other_answers_are_failures(answer: int, final: bool) -> None:
+    with receiver(answer) as at, pytest.raises(Undelivered, match=str(answer)) as failure:
+        await deliver(settings(), at.url, "msg_1", BODY)
+    assert failure.value.final is final
+
+
+@pytest.mark.parametrize("answer", [301, 302, 307, 308])
+async def test_redirects_are_not_followed(answer: int) -> None:
+    with receiver(answer, 200) as at:
+        with pytest.raises(Undelivered, match=str(answer)):
+            await deliver(settings(), at.url, "msg_1", BODY)
+        assert len(at.received) == 1
+
+
+async def test_a_receiver_that_hangs() -> None:
+    with receiver("hang") as at, pytest.raises(Undelivered, match="no answer within") as failure:
+        await deliver(settings(timeout_s=0.3), at.url, "msg_1", BODY)
+    assert not failure.value.final
+
+
+async def test_nobody_listens() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+        with pytest.raises(Undelivered, match="cannot be reached"):
+            await deliver(settings(), url, "msg_1", BODY)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1"])
+async def test_a_private_address_is_never_connected_to(host: str) -> None:
+    with receiver() as at, pytest.raises(Undelivered, match="private network") as failure:
+        await deliver(settings(allow_private=False), f"http://{host}:{at.port}/hook", "msg_1", BODY)
+    assert failure.value.final and at.received == []
+
+
+async def test_the_checked_address_is_the_one_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name is resolved once: a second look, which could say something else, is never taken."""
+    loop, asked = asyncio.get_running_loop(), []
+    real = loop.getaddrinfo
+
+    async def resolve(host: Any, port: Any, **more: Any) -> Any:
+        asked.append(host)
+        return await real("127.0.0.1" if host == "hook.test" else host, port, **more)
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+    with receiver() as at:
+        await deliver(settings(), f"http://hook.test:{at.port}/hook", "msg_1", BODY)
+    assert asked.count("hook.test") == 1
+    assert at.received[0].headers["host"] == f"hook.test:{at.port}"
+
+
+async def test_a_certificate_nobody_vouches_for(tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_self_signed(tmp_path))
+    with receiver() as at:
+        at.server.socket = context.wrap_socket(at.server.socket, server_side=True)
+        with pytest.raises(Undelivered, match="cannot be reached"):
+            await deliver(settings(), at.url.replace("http:", "https:"), "msg_1", BODY)
+    assert at.received == []
+
+
+def _self_signed(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 7, now, now + datetime.timedelta(days=1))
+    text = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    plain = serialization.NoEncryption()
+    text += key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    (folder / "server.pem").write_bytes(text)
+    return folder / "server.pem"
