@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from service.plan.containers import Codec
+from service.plan.tone import Tone
 from service.store import datasets
 from service.store.database import Database
 from tests.support.catalogue import OPTIONS, add_dataset, add_render
 from tests.support.databases import fresh_database
-from tests.support.footage import add_footage, jpeg
+from tests.support.footage import add_footage, deep_tiff, jpeg
 from tests.support.processes import peak_megabytes, slot_pids, worker_process
 from tests.support.workers import ended
 
@@ -33,6 +34,18 @@ async def test_a_slot_stays_small_at_1080p(postgres_url: str, tmp_path: Path, co
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
             await rendered(database, tmp_path, 100, HD, codec)
+            peak = peak_megabytes(slot_pids(worker.pid)[0])
+    assert peak < HD_LIMIT_MB
+
+
+async def test_a_slot_stays_small_with_deep_frames(postgres_url: str, tmp_path: Path) -> None:
+    options = replace(OPTIONS, width=HD[0], height=HD[1], tone=Tone(1500, 2500, colormap="viridis"))
+    async with fresh_database(postgres_url) as database:
+        with worker_process(database.url, tmp_path) as worker:
+            async with database.service() as connection:
+                dataset = await add_footage(connection, tmp_path, 60, size=HD, make=deep_tiff)
+                render = await add_render(connection, dataset, options=options)
+            assert (await ended(database, render, 120))["video_frames"] == 60
             peak = peak_megabytes(slot_pids(worker.pid)[0])
     assert peak < HD_LIMIT_MB
 
