@@ -25,9 +25,10 @@ _X265_PRESET = "ultrafast"
 
 _X265 = (
     "keyint=-1:scenecut=0:open-gop=0:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"
-    ":rc-lookahead=4:aq-mode=1:min-cu-size=8"
+    ":rc-lookahead=3:bframes=2:b-pyramid=0:aq-mode=1:min-cu-size=8"
 )
-"""As for x264; `info` would write x265's own settings into the stream, and its log goes around FFmpeg's to stderr."""
+"""As for x264; `info` would write x265's own settings into the stream, and its log goes around FFmpeg's to stderr.
+Fewer pictures under way than by default: 45 MB less at 1080p, for 1 % more bytes."""
 
 _SVT_PRESET = "10"
 """The fastest that is right: presets 11 to 13 of SVT-AV1 4.1 drop changes of level in flat areas (a blinking LED stays
@@ -57,13 +58,14 @@ class Encoder:
 
 ENCODERS: dict[Codec, Encoder] = {
     "h264": Encoder("libx264", 2),
-    "hevc": Encoder("libx265", 2, "hvc1"),
+    "hevc": Encoder("libx265", 1, "hvc1"),
     "av1": Encoder("libsvtav1"),
     "mjpeg": Encoder("mjpeg"),
     "ffv1": Encoder("ffv1"),
 }
-"""libx264 and libx265: 3 B-frames in a pyramid, reorder depth 2. libsvtav1 packs hidden frames with the shown one.
-QuickTime and Safari play HEVC as hvc1 only. FFmpeg's mjpeg encoder just stands for the stream: see jpeg_encode."""
+"""libx264: 3 B-frames in a pyramid, reorder depth 2; libx265: none in a pyramid, 1. libsvtav1 packs hidden frames with
+the shown one. QuickTime and Safari play HEVC as hvc1 only. FFmpeg's mjpeg encoder only stands for the stream, what
+encodes is in jpeg_encode."""
 
 
 def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
