@@ -25,7 +25,7 @@ class RenderEnded(Exception):
 
 
 async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path) -> None:
-    """The whole command. Raises Refused, RenderEnded, httpx.TransportError."""
+    """The whole command; the receipt lies beside the video. Raises Refused, RenderEnded, httpx.TransportError."""
     async with open_client(settings) as client:
         body = {"experiment_id": await experiment_id(client, experiment)} | fields
         job = answered(await client.post("/api/videos/generate", json=body))
@@ -36,11 +36,13 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
         if status["status"] != "succeeded":
             raise RenderEnded(_why(status))
         await download(client, status, output)
+        receipt_path(output).write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
         _tell(output, status)
 
 
 def _tell(output: Path, status: dict[str, Any]) -> None:
     console.print(f"video   {output.resolve()}", markup=False)
+    console.print(f"receipt {receipt_path(output).resolve()}", markup=False)
     for line in receipt_lines(status):
         console.print(line, markup=False)
 
@@ -121,12 +123,17 @@ async def download(client: httpx.AsyncClient, status: dict[str, Any], output: Pa
     partial.replace(output)
 
 
+def receipt_path(video: Path) -> Path:
+    """out.mp4 -> out.receipt.ndjson"""
+    return video.with_suffix(".receipt.ndjson")
+
+
 def receipt_lines(status: dict[str, Any]) -> list[str]:
     """The receipt's summary for people."""
     summary = status["summary"]
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))
     lines = [
-        f"receipt {summary['frames']} frames at {summary['fps']} fps: {outcomes}",
+        f"        {summary['frames']} frames at {summary['fps']} fps: {outcomes}",
         f"        {summary['encoder']}, {summary['width']}x{summary['height']}, {status['video_bytes']} bytes",
     ]
     lines += [

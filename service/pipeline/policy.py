@@ -73,4 +73,5 @@ class Policies:
 
 def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
     ref = work.ref
-    return FrameReport(output, ref.index, ref.key, work.sha256, work.decoder, outcome, work.reason, held_from)
+    who = (output, ref.index, ref.key, work.sha256, work.decoder)
+    return FrameReport(*who, outcome, work.reason, held_from, etag=ref.etag or None, pts=ref.pts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, select, text, update
@@ -28,6 +29,14 @@ RATE = text("""
           ORDER BY c.created_at DESC LIMIT 50) recent
 """)
 
+STAGE_SECONDS = text("""
+    SELECT stage, sum(value::float8) AS seconds
+    FROM segments s JOIN segment_cache c ON c.content_key = s.content_key, jsonb_each_text(c.seconds) AS t(stage, value)
+    WHERE s.render_id = :render GROUP BY stage ORDER BY stage
+""")
+REUSED = text(
+    "SELECT count(*) AS segments, count(*) FILTER (WHERE reused) AS reused FROM segments WHERE render_id = :render"
+)
 TOTALS = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
 
 
@@ -83,3 +92,14 @@ async def totals(connection: AsyncConnection) -> tuple[int, int]:
     """(segments, bytes) of the whole cache."""
     row = (await connection.execute(TOTALS)).one()
     return row.segments, row.bytes
+
+
+async def history(connection: AsyncConnection, render: UUID) -> dict[str, Any]:
+    """What it took to make the render's segments: seconds per stage over all of them, and how many were there."""
+    seconds = await connection.execute(STAGE_SECONDS, {"render": render})
+    counted = (await connection.execute(REUSED, {"render": render})).one()
+    return {
+        "stage_seconds": {row.stage: round(row.seconds, 6) for row in seconds},
+        "segments": counted.segments,
+        "segments_reused": counted.reused,
+    }

@@ -174,7 +174,11 @@ async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:
     row: RowMapping | None = await renders.get(connection, lease.render_id)
     assert row is not None
     parts = await segment_cache.of_render(connection, lease.render_id)
-    return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts))
+    facts = {name: row[name] for name in ("request", "stages")} | {
+        name: str(row[name]) for name in ("id", "experiment_id", "dataset_id")
+    }
+    facts |= await segment_cache.history(connection, lease.render_id)
+    return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts), facts)
 
 
 async def _segment(connection: AsyncConnection, lease: Lease) -> Command | None:
