@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 RESULTS = Path(__file__).parent / "results"
 app = typer.Typer(
     help="Benchmarks of Reelmill. Exit codes: 0 measured, 1 outputs are not comparable or a contender failed, 2 usage.",
@@ -26,6 +27,17 @@ def render(
     from benchmarks.render import Request, compare
 
     raise typer.Exit(compare(Request(folder, frames, repetitions, tuple(case or ()), results)))
+
+
+@app.command()
+def quality(
+    hall: Annotated[Path, typer.Option(help="vtest.avi of Debian's opencv-doc")] = VTEST,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """The rate of each encoder at which it has x264's SSIM over a mixed corpus: the table of docs/quality.md."""
+    from benchmarks.quality import calibrate
+
+    raise typer.Exit(calibrate(hall, results))
 
 
 @app.command()

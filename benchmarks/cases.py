@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from service.plan.render_plan import Codec
+from service.plan.containers import Codec
 
 Contender = Literal["reelmill", "ffmpeg", "old way"]
 

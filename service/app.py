@@ -90,6 +90,7 @@ def create_app(resources: Resources) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.resources = resources
+    app.state.checks = health.Checks()
     app.state.guard = Guard(resources.database, resources.queries)
     app.state.agent = Agent(app.state.guard, Models(resources.ollama_host, resources.agent), resources.agent)
     problems.install(app)

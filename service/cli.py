@@ -153,12 +153,15 @@ def render(
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
     decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N")] = 1,
     fps: Annotated[float, typer.Option(help="output frames per second")] = 30,
-    output: Annotated[Path, typer.Option("-o", "--output", help="where to write the MP4")] = Path("out.mp4"),
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="where to write the video; unset: out.mp4, or as the container"),
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="any other request field, as name=value", metavar="NAME=VALUE")
     ] = None,
 ) -> None:
-    """Render an experiment with live progress, fetch the MP4 and its receipt, print its summary."""
+    """Render an experiment with live progress, fetch the video and its receipt, print its summary."""
     from service.render_client import render_to_file, request_fields
 
     with exit_codes():

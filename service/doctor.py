@@ -19,6 +19,8 @@ from service.startup import open_database, open_objects
 console = Console(soft_wrap=True, highlight=False)
 Check = Callable[[Settings], Awaitable[str]]
 
+NEEDED = ("libx264", "libx265", "libsvtav1", "ffv1")
+
 
 async def examine() -> int:
     """Print one line a check; the exit code is 78 when the service could not start here, else 0."""
@@ -73,13 +75,11 @@ async def _tokens(settings: Settings) -> str:
 
 async def _encoders(_settings: Settings) -> str:
     """In a process of its own, as everything that loads a codec."""
-    script = (
-        "import av; print(av.ffmpeg_version_info, *(c for c in ('libx264', 'libsvtav1') if c in av.codecs_available))"
-    )
+    script = f"import av; print(av.ffmpeg_version_info, *(c for c in {NEEDED} if c in av.codecs_available))"
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True)
     words = done.stdout.split()
-    if done.returncode or len(words) < 3:
-        raise StartupRefused("libx264 or libsvtav1 cannot be loaded: install the package again")
+    if done.returncode or len(words) <= len(NEEDED):
+        raise StartupRefused(f"one of {', '.join(NEEDED)} cannot be loaded: install the package again")
     return f"FFmpeg {words[0]} with {', '.join(words[1:])}"
 
 

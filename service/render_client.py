@@ -24,8 +24,11 @@ class RenderEnded(Exception):
     """The render did not succeed."""
 
 
-async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path) -> None:
-    """The whole command; the receipt lies beside the video. Raises Refused, RenderEnded, httpx.TransportError."""
+async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path | None) -> None:
+    """The whole command; unset, `output` is out.mp4, or out with the container's name. The receipt lies beside it.
+
+    Raises Refused, RenderEnded, httpx.TransportError.
+    """
     async with open_client(settings) as client:
         body = {"experiment_id": await experiment_id(client, experiment)} | fields
         job = answered(await client.post("/api/videos/generate", json=body))
@@ -35,9 +38,10 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
         status = await follow(client, job["job_id"])
         if status["status"] != "succeeded":
             raise RenderEnded(_why(status))
-        await download(client, status, output)
-        receipt_path(output).write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
-        _tell(output, status)
+        place = output or Path(f"out.{status['options']['container']}")
+        await download(client, status, place)
+        receipt_path(place).write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
+        _tell(place, status)
 
 
 def _tell(output: Path, status: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ Draft = TypeVar("Draft", bound=BaseModel)
 FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
 PROSE = ("title", "description", "examples", "default", "minLength", "maxLength", "discriminator")
 """Keywords a model needs not, and lengths, which Ollama's grammars unroll (2000 at most)."""
-COLUMN_PLACES = ("columns", "group_by")
+SCALARS = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]
+VALUE = {"anyOf": [*SCALARS, {"type": "array", "items": {"anyOf": SCALARS}}, {"type": "object"}]}
+"""Spelled out: for a schema that allows anything, older grammars of llama.cpp allow objects only."""
 
 
 def document_schema(tables: Tables, most_rows: int) -> dict[str, Any]:
@@ -30,8 +32,9 @@ def document_schema(tables: Tables, most_rows: int) -> dict[str, Any]:
     fields["filters"] = next(way for way in fields["filters"]["anyOf"] if way["type"] == "array")
     fields["order_by"]["items"] = {"$ref": "#/$defs/Order"}
     named = {"type": "string", "enum": columns}
-    for place in COLUMN_PLACES:
-        fields[place] = {"type": "array", "items": named}
+    fields["columns"] = {"type": "array", "items": named, "minItems": 1}
+    fields["group_by"] = {"type": "array", "items": named}
+    parts["JsonValue"] = VALUE
     parts["Condition"]["properties"]["column"] = named
     parts["Aggregate"]["properties"]["column"] = {"anyOf": [named, {"type": "null"}]}
     return schema

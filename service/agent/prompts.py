@@ -42,7 +42,7 @@ Operators of each type:
 
 Now it is {now}. The user's name in the columns owner and subject is {subject}.
 
-"how many frames of experiment fish cannot be read?" is
+"how many frames of dataset fish cannot be read?" is
 {{"table":"frames","filters":[{{"column":"dataset_name","op":"ilike","value":"%fish%"}},{{"column":"problem","op":"is_null","value":false}}],"aggregates":[{{"function":"count"}}]}}
 "which renders failed last?" is
 {{"table":"renders","columns":["experiment_name","error","finished_at"],"filters":[{{"column":"status","op":"eq","value":"failed"}}],"order_by":[{{"column":"finished_at","direction":"desc"}}],"limit":10}}

@@ -1,4 +1,4 @@
-"""Segments -> one faststart MP4 by stream copy: timestamps counted from 0 for the whole file, nothing re-encoded."""
+"""Segments -> one file by stream copy: timestamps counted from 0 for the whole file, nothing re-encoded."""
 
 import io
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.codecs import ENCODERS
-from service.pipeline.mux import file_options
+from service.pipeline.mux import MUXERS, file_options
 from service.plan.render_plan import RenderOptions
 
 
@@ -25,10 +25,12 @@ class NothingToAssemble(Exception):
 def assemble(segments: Iterable[bytes], options: RenderOptions, out: Path) -> None:
     """Write `out` from fragmented MP4 segments in order, holding one segment at a time; empty ones are passed over.
 
-    Frame k is shown at exactly k / fps; each segment begins with a key frame. The same segments give the same bytes.
+    Frame k is shown at exactly k / fps, in Matroska to the nearest millisecond, its unit; each segment begins with a
+    key frame. MP4 and MOV are faststart. The same segments give the same bytes.
     Raises SegmentsDiffer, NothingToAssemble.
     """
-    with av.open(str(out), "w", format="mp4", options=file_options(options.fps)) as container:
+    muxer, settings = MUXERS[options.container], file_options(options.container, options.fps)
+    with av.open(str(out), "w", format=muxer, options=settings) as container:
         track = Track(container, options)
         for data in segments:
             if data:
@@ -61,6 +63,8 @@ class Track:
         if self._stream is None:
             self._stream = self._container.add_stream_from_template(source, opaque=True)
             self._stream.time_base = 1 / self._options.fps
+            if (tag := ENCODERS[self._options.codec].tag) and self._options.container in ("mp4", "mov"):
+                self._stream.codec_context.codec_tag = tag
             self._identity = identity
         if identity != self._identity:
             raise SegmentsDiffer(f"the segment from frame {self.frames} on has other encoder parameters than the first")

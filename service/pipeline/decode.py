@@ -12,42 +12,96 @@ from service.pipeline.image_header import (
     jpeg_header,
     png_header,
     require_pixels_within,
+    require_ratio,
 )
 from service.pipeline.picture import Picture
+from service.pipeline.png import decode_png
+from service.pipeline.samples import FORMATS, Samples, empty_frame, frame_of, samples_of
 from service.pipeline.tiff import decode_tiff
+from service.pipeline.webp import decode_webp, require_whole_webp, webp_header
+from service.pipeline.window import Window
+from service.plan.colours import BLACK
 
-_CODECS = {"jpeg": "mjpeg", "png": "png"}
+_CODECS = {"jpeg": "mjpeg", "png": "png", "webp": "webp"}
+_HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
 _CHECKS = {"err_detect": "crccheck+bitstream+buffer+explode"}
+_CMYK = 4
 
 
 class ImageDecoder:
     """Decodes frame after frame with one codec context per format, on the calling thread."""
 
-    def __init__(self, max_pixels: int) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, max_pixels: int, background: str = BLACK, window: Window | None = None) -> None:
+        self._max_pixels, self._background, self._window = max_pixels, background, window
         self._contexts: dict[str, VideoCodecContext] = {}
 
     def decode(self, data: bytes) -> Picture:
-        """A JPEG stays YCbCr, full range, BT.601; PNG and TIFF stay RGB or gray. Raises Unreadable."""
+        """A JPEG and a lossy WebP stay YCbCr, others stay gray or RGB, 8 or 16 bits deep. Raises Unreadable."""
+        found, decoder, orientation = self._decoded(data)
+        if isinstance(found, VideoFrame):
+            return Picture(found, decoder, orientation)
+        return picture_of(found, self._window, decoder, orientation)
+
+    def samples(self, data: bytes) -> Samples | None:
+        """Gray of any depth, or RGB deeper than 8 bits, as an array; None for other images. Raises Unreadable."""
+        found, _, _ = self._decoded(data)
+        samples = samples_of(found) if isinstance(found, VideoFrame) else found
+        return None if samples is None or (samples.ndim == 3 and samples.dtype.itemsize == 1) else samples
+
+    def _decoded(self, data: bytes) -> tuple[VideoFrame | Samples, str, int]:
+        """(what came out, by which decoder, EXIF orientation)."""
         kind = image_format(data)
         if kind == "tiff":
-            return decode_tiff(data, self._max_pixels)
-        header = jpeg_header(data) if kind == "jpeg" else png_header(data)
-        require_pixels_within(header.width, header.height, self._max_pixels)
-        _require_end(data, header)
-        frame = self._decode(data, header)
-        return Picture(frame, f"ffmpeg-{_CODECS[kind]}", exif.orientation(header.exif) if header.exif else 1)
+            page = decode_tiff(data, self._max_pixels, self._background)
+            return page.samples, "tifffile", page.orientation
+        header = _HEADERS[kind](data)
+        self._require_decodable(data, header)
+        turn = exif.orientation(header.exif) if header.exif else 1
+        if header.plain:
+            return self._by_ffmpeg(data, header), f"ffmpeg-{_CODECS[kind]}", turn
+        if kind == "png":
+            return (
+                decode_png(data, header, self._background),
+                "libpng" if header.bit_depth == 16 else "pillow-png",
+                turn,
+            )
+        return decode_webp(data, self._background), "libwebp", turn
 
-    def _decode(self, data: bytes, header: ImageHeader) -> VideoFrame:
+    def _require_decodable(self, data: bytes, header: ImageHeader) -> None:
+        require_pixels_within(header.width, header.height, self._max_pixels)
+        samples = header.width * header.height * max(header.channels, 1)
+        require_ratio(samples * (2 if header.bit_depth > 8 else 1), len(data))
+        _require_end(data, header)
+        if header.format == "jpeg" and header.channels == _CMYK:
+            raise Unreadable("a CMYK JPEG is for print, its colours have no meaning on a screen: save it as RGB")
+        if header.format == "jpeg" and header.bit_depth != 8:
+            raise Unreadable(f"a JPEG of {header.bit_depth}-bit samples is not supported")
+
+    def _by_ffmpeg(self, data: bytes, header: ImageHeader) -> VideoFrame:
         codec = _CODECS[header.format]
         context = self._contexts.get(codec) or _open(codec)
         self._contexts.pop(codec, None)  # a context that failed once is not used again
+        packet = av.Packet(data)
+        packet.is_keyframe = True  # else FFmpeg's PNG decoder adds the picture to the one before (as MNG deltas)
         try:
-            frames = context.decode(av.Packet(data))
+            frames = context.decode(packet)
         except av.FFmpegError as error:
-            raise Unreadable(f"the {header.format.upper()} is damaged: {error.strerror}") from error
+            raise Unreadable(f"the {_named(header)} is damaged: {error.strerror}") from error
         self._contexts[codec] = context
         return _sound(frames, header)
+
+
+def picture_of(samples: Samples, window: Window | None, decoder: str, orientation: int) -> Picture:
+    """Unsigned 8 and 16-bit samples as they are, others by their place in the window. Raises Unreadable without one."""
+    if (samples.ndim, samples.dtype.type) in FORMATS:
+        return Picture(frame_of(samples), decoder, orientation)
+    if window is None:
+        raise Unreadable(
+            f"{samples.dtype} samples need a tone window, which a scan of the dataset finds: scan it again"
+        )
+    frame, positions = empty_frame(samples)
+    window.place(samples, positions)
+    return Picture(frame, decoder, orientation, window.clipped(samples))
 
 
 def _open(codec: str) -> VideoCodecContext:
@@ -64,14 +118,20 @@ def _require_end(data: bytes, header: ImageHeader) -> None:
         raise Unreadable("the JPEG is truncated: it has no end-of-image marker")
     if header.format == "png" and data.rfind(b"IEND") < 0:
         raise Unreadable("the PNG is truncated: it has no end chunk")
+    if header.format == "webp":
+        require_whole_webp(data)
+
+
+def _named(header: ImageHeader) -> str:
+    return "WebP" if header.format == "webp" else header.format.upper()
 
 
 def _sound(frames: list[VideoFrame], header: ImageHeader) -> VideoFrame:
     if not frames:
-        raise Unreadable(f"the {header.format.upper()} holds no picture")
+        raise Unreadable(f"the {_named(header)} holds no picture")
     frame = frames[0]
     if frame.is_corrupt:
-        raise Unreadable(f"the {header.format.upper()} is damaged: parts of the picture are lost")
+        raise Unreadable(f"the {_named(header)} is damaged: parts of the picture are lost")
     if (frame.width, frame.height) != (header.width, header.height):
-        raise Unreadable(f"the {header.format.upper()} is not the size its header says")
+        raise Unreadable(f"the {_named(header)} is not the size its header says")
     return frame

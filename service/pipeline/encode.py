@@ -1,6 +1,7 @@
 """Frames -> one closed GOP in a fragmented MP4 whose timestamps start at 0."""
 
 import io
+from typing import cast
 
 import av
 from av import Packet, VideoFrame
@@ -10,7 +11,10 @@ from av.video.stream import VideoStream
 
 from service.pipeline.codecs import ENCODERS, configure, encoder_options
 from service.pipeline.colour import Colour
+from service.pipeline.jpeg_encode import encode_jpeg
 from service.pipeline.mux import segment_options
+from service.pipeline.quality import rate
+from service.pipeline.work import Ready
 from service.plan.render_plan import RenderOptions
 
 
@@ -26,19 +30,25 @@ class SegmentEncoder:
         self._decode_index = 0
         self.frames = 0
 
-    def add(self, frame: VideoFrame) -> None:
-        """Encode a yuv420p limited-range frame of the output's size as the next picture."""
+    def add(self, picture: Ready) -> None:
+        """Encode a frame of the output's form and size, or put a JPEG as it is, as the next picture."""
         stream = self._stream or self._start()
-        frame.pts, frame.time_base = self.frames, 1 / self._options.fps
-        frame.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
+        if isinstance(picture, VideoFrame) and self._options.codec == "mjpeg":
+            picture = encode_jpeg(picture, rate("mjpeg", self._options.quality))
+        if isinstance(picture, bytes):
+            self._mux([self._whole(picture, stream)])
+        else:
+            picture.pts, picture.time_base = self.frames, 1 / self._options.fps
+            picture.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
+            self._mux(stream.encode(picture))
         self.frames += 1
-        self._mux(stream.encode(frame))
 
     def finish(self) -> bytes:
         """The segment's bytes; empty when no frame was added."""
         if self._stream is None or self._container is None:
             return b""
-        self._mux(self._stream.encode(None))
+        if self._options.codec != "mjpeg":
+            self._mux(self._stream.encode(None))
         self._container.close()
         return self._buffer.getvalue()
 
@@ -52,6 +62,12 @@ class SegmentEncoder:
         stream.width, stream.height = options.width, options.height
         self._stream = stream
         return stream
+
+    def _whole(self, jpeg: bytes, stream: VideoStream) -> "Packet[VideoStream]":
+        packet = Packet(jpeg)
+        packet.stream, packet.is_keyframe = stream, True
+        packet.pts, packet.time_base = self.frames, 1 / self._options.fps
+        return cast("Packet[VideoStream]", packet)
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
         """The encoder's own dts start differs with the number of B-frames it chose; a counted one never does."""

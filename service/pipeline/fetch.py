@@ -7,6 +7,8 @@ from service.pipeline.work import Work
 
 
 class FetchImage:
+    """Pages of a stack are not fetched here: they are read by ranges as they are decoded."""
+
     name = "fetch"
 
     def __init__(self, reader: FrameReader) -> None:
@@ -15,5 +17,7 @@ class FetchImage:
     def __call__(self, work: Work) -> None:
         if work.ref.key is None:
             raise FrameMissing("the numbering has a hole here")
+        if work.ref.page is not None:
+            return
         work.data = self._reader.read(work.ref)
         work.sha256 = hashlib.sha256(work.data).hexdigest()

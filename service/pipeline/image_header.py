@@ -6,7 +6,7 @@ from typing import Literal
 
 from service.pipeline.frames import Unreadable
 
-ImageFormat = Literal["jpeg", "png", "tiff"]
+ImageFormat = Literal["jpeg", "png", "tiff", "webp"]
 
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -15,6 +15,8 @@ EXIF_PREFIX = b"Exif\0\0"
 _NOT_A_FRAME_HEADER = {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC: the three of C0..CF that are no SOF
 _STANDALONE = {0x01, *range(0xD0, 0xD9)}
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
+_FREE_BYTES, _MOST_RATIO = 64 << 20, 2000
+"""Deflate, the strongest that cameras use, reaches 1032 on a blank picture."""
 
 
 class NeedMore(Unreadable):
@@ -25,7 +27,8 @@ class NeedMore(Unreadable):
 class ImageHeader:
     """`width` x `height` pixels as stored (before orientation); `exif` is the TIFF-shaped payload, empty if none.
 
-    `body` is the offset of the picture data (JPEG: just after the first SOS marker).
+    `channels` are 1 for gray, 2 with alpha, 3 or 4 for colour. `body` is the offset of the picture data (JPEG: just
+    after the first SOS marker). `plain` says that nothing but the samples matters: no alpha, palette or animation.
     """
 
     format: ImageFormat
@@ -35,6 +38,7 @@ class ImageHeader:
     channels: int
     exif: bytes = b""
     body: int = 0
+    plain: bool = True
 
 
 def image_format(head: bytes) -> ImageFormat:
@@ -47,14 +51,16 @@ def image_format(head: bytes) -> ImageFormat:
         return "png"
     if head.startswith(TIFF_MAGICS):
         return "tiff"
-    raise Unreadable("not a JPEG, PNG or TIFF image")
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    raise Unreadable("not a JPEG, PNG, TIFF or WebP image")
 
 
 def jpeg_header(data: bytes) -> ImageHeader:
     """Walk the marker segments up to the first scan. Raises NeedMore or Unreadable."""
     position, exif, shape = 2, b"", None
     while True:
-        marker, start, position = _jpeg_segment(data, position)
+        marker, start, position = jpeg_segment(data, position)
         if 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME_HEADER:
             shape = struct.unpack_from(">BHHB", data, start)
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
@@ -65,7 +71,7 @@ def jpeg_header(data: bytes) -> ImageHeader:
             raise Unreadable("the JPEG has no picture in it")
 
 
-def _jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
+def jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
     """(marker, offset of its payload, offset of the next marker)."""
     while data[position : position + 2] == b"\xff\xff":
         position += 1
@@ -99,23 +105,29 @@ def png_header(data: bytes) -> ImageHeader:
     if not width or not height:
         raise Unreadable("the PNG does not give its size")
     channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
-    return ImageHeader("png", width, height, depth, channels, _png_exif(data))
+    chunks = _png_chunks(data)
+    exif = next((data[start:stop] for kind, start, stop in chunks if kind == b"eXIf"), b"")
+    plain = colour in (0, 2) and depth == 8 and all(kind != b"tRNS" for kind, _, _ in chunks)
+    return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain)
 
 
-def _png_exif(data: bytes) -> bytes:
-    position = 8
-    while position + 8 <= len(data):
+def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """(name, start and stop of its body) of what precedes the picture data."""
+    chunks, position = [], 8
+    while position + 8 <= len(data) and data[position + 4 : position + 8] != b"IDAT":
         length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        if kind == b"eXIf":
-            return data[position + 8 : position + 8 + length]
-        if kind == b"IDAT":
-            break
+        chunks.append((data[position + 4 : position + 8], position + 8, position + 8 + length))
         position += 12 + length
-    return b""
+    return chunks
 
 
 def require_pixels_within(width: int, height: int, limit: int) -> None:
     """Refuse a pixel bomb before anything is decoded. Raises Unreadable."""
     if width * height > limit:
         raise Unreadable(f"{width}x{height} is more than the limit of {limit} pixels")
+
+
+def require_ratio(decoded_bytes: int, stored_bytes: int) -> None:
+    """Refuse a decompression bomb: a large picture out of next to nothing. Raises Unreadable."""
+    if decoded_bytes > max(_FREE_BYTES, _MOST_RATIO * stored_bytes):
+        raise Unreadable(f"{stored_bytes} bytes that claim to be {decoded_bytes >> 20} MiB of picture")

@@ -4,14 +4,21 @@ from dataclasses import dataclass
 
 from av import VideoFrame
 
+from service.pipeline.window import Clipped
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`frame` as the decoder gave it (its own format, range and matrix), still to be turned by `orientation` (EXIF)."""
+    """`frame` as the decoder gave it (its own format, range and matrix), still to be turned by `orientation` (EXIF).
+
+    Frames deeper than 8 bits are gray16le or rgb48le: the samples themselves or, with `clipped`, positions in the
+    tone's window (what signed, 32-bit and float samples become) and what lay outside of it.
+    """
 
     frame: VideoFrame
     decoder: str
     orientation: int = 1
+    clipped: Clipped | None = None
 
     @property
     def size(self) -> tuple[int, int]:

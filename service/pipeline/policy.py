@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import assert_never
 
-from av import VideoFrame
-
 from service.pipeline import planes
+from service.pipeline.form import FORMS
 from service.pipeline.frames import FrameReport, RenderFailed
-from service.pipeline.work import Work
+from service.pipeline.work import Ready, Work
 from service.plan.render_plan import FrameOutcome, FramePolicy, FrameRef, SegmentPlan
 
 
@@ -17,11 +16,11 @@ class Policies:
     def __init__(self, plan: SegmentPlan, prepare: Callable[[FrameRef], Work]) -> None:
         self._plan = plan
         self._prepare = prepare
-        self._good: tuple[VideoFrame, int] | None = None
+        self._good: tuple[Ready, int] | None = None
         self._lead_searched = False
         self._output = 0
 
-    def settle(self, work: Work) -> tuple[VideoFrame | None, FrameReport]:
+    def settle(self, work: Work) -> tuple[Ready | None, FrameReport]:
         """(frame to encode or None when skipped, its report). Raises RenderFailed under `fail`."""
         if work.fault is None:
             assert work.frame is not None
@@ -32,7 +31,7 @@ class Policies:
     def _policy(self, work: Work) -> FramePolicy:
         return self._plan.options.missing if work.fault == "missing" else self._plan.options.corrupt
 
-    def _substitute(self, work: Work, policy: FramePolicy) -> tuple[VideoFrame | None, FrameReport]:
+    def _substitute(self, work: Work, policy: FramePolicy) -> tuple[Ready | None, FrameReport]:
         match policy:
             case "skip":
                 return None, _report(work, None, "skipped", None)
@@ -45,7 +44,7 @@ class Policies:
             case _:
                 assert_never(policy)
 
-    def _held(self, work: Work) -> tuple[VideoFrame, FrameReport]:
+    def _held(self, work: Work) -> tuple[Ready, FrameReport]:
         if self._good is None and not self._lead_searched:
             self._good = self._nearest_lead()
             self._lead_searched = True
@@ -54,19 +53,20 @@ class Policies:
         frame, index = self._good
         return self._placed(work, frame, "held", index)
 
-    def _nearest_lead(self) -> tuple[VideoFrame, int] | None:
+    def _nearest_lead(self) -> tuple[Ready, int] | None:
         """Walk the frames before this segment backwards until one can be shown."""
         for ref in reversed(self._plan.lead):
             if frame := self._prepare(ref).frame:
                 return frame, ref.index
         return None
 
-    def _black(self) -> VideoFrame:
-        return planes.black(self._plan.options.width, self._plan.options.height)
+    def _black(self) -> Ready:
+        options = self._plan.options
+        return planes.black(options.width, options.height, FORMS[options.form])
 
     def _placed(
-        self, work: Work, frame: VideoFrame, outcome: FrameOutcome, held_from: int | None
-    ) -> tuple[VideoFrame, FrameReport]:
+        self, work: Work, frame: Ready, outcome: FrameOutcome, held_from: int | None
+    ) -> tuple[Ready, FrameReport]:
         self._output += 1
         return frame, _report(work, self._output - 1, outcome, held_from)
 
@@ -74,4 +74,4 @@ class Policies:
 def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
     ref = work.ref
     who = (output, ref.index, ref.key, work.sha256, work.decoder)
-    return FrameReport(*who, outcome, work.reason, held_from, etag=ref.etag or None, pts=ref.pts)
+    return FrameReport(*who, outcome, work.reason, held_from, work.clipped, etag=ref.etag or None, pts=ref.pts)

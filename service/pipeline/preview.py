@@ -3,6 +3,7 @@
 import io
 from fractions import Fraction
 
+from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
@@ -56,7 +57,7 @@ def _drawn(ref: FrameRef, decode: list[Stage], width: int, colour: Colour) -> by
     work = prepare(ref, [*decode, fit], Stopwatch("fetch", "decode", "transform"))
     if work.fault == "missing":
         raise FrameMissing(work.reason or "it is missing")
-    if work.frame is None:
+    if not isinstance(work.frame, VideoFrame):
         raise Unreadable(work.reason or "it cannot be decoded")
     pixels = VideoReformatter().reformat(
         work.frame,

@@ -21,8 +21,10 @@ from service.pipeline.image_header import (
     png_header,
 )
 from service.pipeline.picture import Picture
-from service.pipeline.tiff import tiff_header
+from service.pipeline.picture_form import image_form, sampled_form, video_form
+from service.pipeline.tiff_directory import Directory
 from service.pipeline.video_source import ORIENTATION_OF_ROTATION, VideoSource
+from service.pipeline.webp import webp_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,8 @@ class ImageFacts:
     bit_depth: int
     captured_at: datetime | None
     orientation: int
+    gray: bool = False
+    form: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +54,43 @@ class VideoFacts:
     pts: tuple[int, ...]
     key_pts: tuple[int, ...]
     captured_at: datetime | None
+    form: str
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
     """Facts from the first 64 KiB of an object of `size` bytes; no pixel is decoded.
 
     Raises NeedMore when the header goes on past `head` (pass the whole object then), Unreadable for anything that is
-    no JPEG, PNG or TIFF.
+    no JPEG, PNG or WebP. For a TIFF, whose directories lie anywhere, use `page_facts`.
     """
     header = _header(head, size)
     turn = exif.orientation(header.exif)
-    width, height = (header.height, header.width) if turn >= 5 else (header.width, header.height)
-    return ImageFacts(header.format, width, height, header.bit_depth, exif.captured_at(header.exif), turn)
+    shown = _upright(header.width, header.height, turn)
+    taken = exif.captured_at(header.exif)
+    form = image_form(header, head, turn)
+    return ImageFacts(header.format, *shown, header.bit_depth, taken, turn, gray=header.channels <= 2, form=form)
+
+
+def page_facts(page: Directory) -> ImageFacts:
+    """Of one page of a TIFF, from its directory."""
+    shown = _upright(page.width, page.height, page.orientation)
+    form = sampled_form(page.bits, page.samples)
+    return ImageFacts("tiff", *shown, page.bits, page.taken, page.orientation, gray=page.samples <= 2, form=form)
+
+
+def _upright(width: int, height: int, turn: int) -> tuple[int, int]:
+    return (height, width) if turn >= 5 else (width, height)
 
 
 def _header(head: bytes, size: int) -> ImageHeader:
-    kind, cut = image_format(head), len(head) < size
+    read = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}.get(image_format(head))
+    if read is None:
+        raise Unreadable("a TIFF is probed by its directories")
     try:
-        if kind == "jpeg":
-            return jpeg_header(head)
-        return png_header(head) if kind == "png" else tiff_header(head)
-    except Unreadable as error:
-        if cut and (kind == "tiff" or isinstance(error, NeedMore)):
-            raise NeedMore(error.reason) from error
+        return read(head)
+    except NeedMore as error:
+        if len(head) < size:
+            raise
         raise Unreadable(error.reason) from error
 
 
@@ -93,6 +111,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             pts=tuple(pts),
             key_pts=tuple(key_pts),
             captured_at=_creation_time(source.container, stream),
+            form=video_form(first),
         )
 
 

@@ -1,12 +1,28 @@
-"""The one quality scale (0 to 100, 70 is the default) on each encoder's own: equal quality lands on equal SSIM."""
+"""The one quality scale (0 to 100, 70 is the default) on each encoder's own: equal quality lands on equal SSIM.
 
-from service.plan.render_plan import Codec
+x264's crf falls by 0.4 a step, from 51 to 11; the others are fitted to it by
+`python -m benchmarks quality`: see docs/quality.md.
+"""
 
-_LOWEST_QUALITY_CRF: dict[Codec, int] = {"h264": 51, "av1": 63}
+from service.plan.containers import Codec
+
+_STEP = 10
+_RATES: dict[Codec, tuple[float, ...]] = {
+    "h264": (51, 47, 43, 39, 35, 31, 27, 23, 19, 15, 11),
+    "hevc": (48.0, 46.0, 42.4, 36.8, 32.5, 28.1, 24.0, 19.7, 15.5, 10.8, 6.5),
+    "av1": (63, 63, 63, 63, 60.6, 57.0, 49.9, 38.1, 25.9, 8.8, 3.4),
+    "mjpeg": (1, 3.4, 6.1, 10.5, 19.7, 31.7, 54.9, 74.4, 85.9, 93.2, 96.4),
+    "ffv1": (0,) * 11,
+}
+"""At quality 0, 10, …, 100, and linear in between: a crf; for mjpeg libjpeg's quality; ffv1 loses nothing."""
 
 
-def crf(codec: Codec, quality: int) -> int:
-    """Constant rate factor: h264 70 -> 23, av1 70 -> 35. Never rises with quality. Raises ValueError outside 0..100."""
+def rate(codec: Codec, quality: int) -> int:
+    """The encoder's own measure of this quality, monotonic in it. Raises ValueError outside 0..100."""
     if not 0 <= quality <= 100:
         raise ValueError(f"quality {quality} is outside 0 to 100")
-    return round(_LOWEST_QUALITY_CRF[codec] - 0.4 * quality)
+    place, beyond = divmod(quality, _STEP)
+    rates = _RATES[codec]
+    if not beyond:
+        return round(rates[place])
+    return round(rates[place] + (rates[place + 1] - rates[place]) * beyond / _STEP)

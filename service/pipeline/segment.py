@@ -1,19 +1,22 @@
 """One segment, start to finish: fetch -> decode -> transform -> (policy) -> encode, a frame at a time."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 from service.pipeline.codecs import encoder_name
 from service.pipeline.colour import IMAGE_COLOUR, Colour
 from service.pipeline.encode import SegmentEncoder
 from service.pipeline.fetch import FetchImage
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
+from service.pipeline.jpeg_copy import CopyJpeg, may_copy
 from service.pipeline.policy import Policies
 from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture
+from service.pipeline.stack import DecodePage
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import Transform
+from service.pipeline.window import Window
 from service.pipeline.work import Stage, prepare
-from service.plan.render_plan import SegmentPlan
+from service.plan.render_plan import RenderOptions, SegmentPlan
 
 
 def render_segment(
@@ -46,8 +49,9 @@ def render_segment(
 def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> Iterator[tuple[list[Stage], Colour]]:
     options = plan.options
     if options.source_kind == "frames":
-        transform = Transform(options, IMAGE_COLOUR)
-        yield [FetchImage(reader), DecodeImage(options.max_pixels), FitPicture(transform)], IMAGE_COLOUR
+        copy: list[Stage] = [CopyJpeg(options)] if may_copy(options) else []
+        with closing(_decode_page(options, sources)) as pages:
+            yield [FetchImage(reader), *copy, pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
         return
     decode = DecodeVideo(sources, options.max_pixels)
     try:
@@ -55,3 +59,19 @@ def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> It
         yield [decode, FitPicture(Transform(options, colour))], colour
     finally:
         decode.close()
+
+
+def _window(options: RenderOptions) -> Window | None:
+    return Window(options.tone.low, options.tone.high) if options.tone else None
+
+
+def _decode_page(options: RenderOptions, sources: SourceReader) -> DecodePage:
+    return DecodePage(sources, (options.max_pixels, options.background), _window(options))
+
+
+def _decode_image(options: RenderOptions) -> DecodeImage:
+    return DecodeImage(options.max_pixels, options.background, _window(options))
+
+
+def _fit(options: RenderOptions) -> FitPicture:
+    return FitPicture(Transform(options, IMAGE_COLOUR))

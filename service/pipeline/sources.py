@@ -9,17 +9,21 @@ from service.pipeline.image_header import require_pixels_within
 from service.pipeline.picture import Picture
 from service.pipeline.transform import Transform
 from service.pipeline.video_source import VideoSource
+from service.pipeline.window import Window
 from service.pipeline.work import Work
+from service.plan.colours import BLACK
 from service.plan.render_plan import FrameRef
 
 
 class DecodeImage:
     name = "decode"
 
-    def __init__(self, max_pixels: int) -> None:
-        self._decoder = ImageDecoder(max_pixels)
+    def __init__(self, max_pixels: int, background: str = BLACK, window: Window | None = None) -> None:
+        self._decoder = ImageDecoder(max_pixels, background, window)
 
     def __call__(self, work: Work) -> None:
+        if work.picture is not None:  # a page of a stack
+            return
         work.picture = self._decoder.decode(work.data)
         work.decoder = work.picture.decoder
 
@@ -76,4 +80,5 @@ class FitPicture:
 
     def __call__(self, work: Work) -> None:
         assert work.picture is not None
+        work.clipped = self._transform.clipped(work.picture)
         work.frame, work.reason = self._transform.apply(work.picture)

@@ -1,98 +1,155 @@
-"""8-bit TIFF through tifffile and imagecodecs: FFmpeg decodes tiled-deflate wrongly, Pillow cuts depth silently."""
+"""TIFF through tifffile and imagecodecs: FFmpeg decodes tiled-deflate wrongly, Pillow silently cuts depth.
+
+A page of 1 to 16-bit, 32-bit or float samples becomes an array of its own type; nothing is scaled to the type's range
+but 1, 2 and 4-bit gray.
+"""
 
 import io
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
-from av import VideoFrame
 
 from service.pipeline.frames import Unreadable
-from service.pipeline.image_header import ImageHeader, require_pixels_within
-from service.pipeline.picture import Picture
+from service.pipeline.image_header import require_pixels_within, require_ratio
+from service.pipeline.samples import Samples, over
+from service.pipeline.tiff_rewrap import rewrapped
 
-_PIXEL_FORMAT = {1: "gray", 3: "rgb24"}
 _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
 _COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
-_WHITE_IS_ZERO, _SEPARATE = 0, 2
-_PHOTOMETRIC = (_WHITE_IS_ZERO, 1, 2, 6)  # ..., black is zero, RGB, YCbCr (decoded to RGB by its codec)
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MOST_PIECES = 2, 1, 274, 320, 65_536
 _THROUGH_LIBTIFF = (_LZW, _PACKBITS)
 """imagecodecs 2026.3's own decoder of these crashes the process on damaged data; libtiff, also in it, says so."""
 
 
-def tiff_header(data: bytes) -> ImageHeader:
-    """The first page's facts; `data` must hold its whole directory. Raises Unreadable."""
-    with _damage_named():
-        page = _first_page(data)
-        width, height = int(page.imagewidth), int(page.imagelength)
-        return ImageHeader("tiff", width, height, int(page.bitspersample), int(page.samplesperpixel))
+@dataclass(frozen=True, slots=True)
+class TiffPage:
+    """Decoded samples, (height, width) or (height, width, 3), as stored, before `orientation` (EXIF)."""
+
+    samples: Samples
+    orientation: int
 
 
-def decode_tiff(data: bytes, max_pixels: int) -> Picture:
-    """Gray or RGB, full range, compressed and tiled in the usual ways. Raises Unreadable."""
-    with _damage_named():
-        page = _first_page(data)
-        require_pixels_within(page.imagewidth, page.imagelength, max_pixels)
-        _require_supported(page)
-        _require_whole(page, len(data))
-        return Picture(_frame(_pixels(data, page), page), "tifffile", _orientation(page))
+def decode_tiff(data: bytes, max_pixels: int, background: str) -> TiffPage:
+    """The first page; transparent pixels show `background`. Raises Unreadable."""
+    with damage_named():
+        return _decoded(_open(io.BytesIO(data)).pages[0], (max_pixels, background))
+
+
+def decode_page(tiff: Any, offset: int, bounds: tuple[int, str]) -> TiffPage:
+    """The page whose directory is at `offset` of an open tifffile.TiffFile; `bounds` is (max_pixels, background)."""
+    import tifffile
+
+    with damage_named():
+        tiff.filehandle.seek(offset)
+        return _decoded(tifffile.TiffPage(tiff, 0), bounds)
+
+
+def open_tiff(file: BinaryIO) -> Any:
+    """A tifffile.TiffFile, whose types are unknown. Raises Unreadable."""
+    with damage_named():
+        return _open(file)
 
 
 @contextmanager
-def _damage_named() -> Iterator[None]:
+def damage_named() -> Iterator[None]:
     """A damaged directory reaches any line of tifffile, and each codec raises its own class."""
     try:
         yield
-    except Unreadable:
+    except (Unreadable, OSError, MemoryError):
         raise
     except Exception as error:
         raise Unreadable(f"the TIFF is damaged: {error}") from error
 
 
-def _pixels(data: bytes, page: Any) -> "np.ndarray[Any, Any]":
-    if page.compression not in _THROUGH_LIBTIFF:
-        return np.asarray(page.asarray(maxworkers=1))
-    import imagecodecs
-
-    return np.asarray(imagecodecs.tiff_decode(data, index=0)).reshape(page.shape)
-
-
-def _first_page(data: bytes) -> Any:  # tifffile's TiffPage; its attributes are untyped
+def _open(file: BinaryIO) -> Any:
     import tifffile  # 200 ms and 30 MB that a slot without TIFF frames does not pay
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
-    return tifffile.TiffFile(io.BytesIO(data)).pages[0]
+    return tifffile.TiffFile(file)
+
+
+def _decoded(page: Any, bounds: tuple[int, str]) -> TiffPage:
+    require_pixels_within(page.imagewidth, page.imagelength, bounds[0])
+    _require_supported(page)
+    _require_whole(page, bounds[0])
+    samples = np.asarray(_pixels(page))
+    turn = page.tags.get(_ORIENTATION)
+    orientation = int(turn.value) if turn is not None and 1 <= int(turn.value) <= 8 else 1
+    shown = _shown(samples, page, bounds[1])
+    if (
+        shown.shape not in ((page.imagelength, page.imagewidth), (page.imagelength, page.imagewidth, 3))
+        or not shown.size
+    ):
+        raise Unreadable("the TIFF is damaged: its fields contradict each other")
+    return TiffPage(shown, orientation)
+
+
+def _pixels(page: Any) -> Samples:
+    if page.compression not in _THROUGH_LIBTIFF:
+        return np.asarray(page.asarray(maxworkers=1, squeeze=False)).reshape(page.shaped)
+    import imagecodecs
+
+    return np.asarray(imagecodecs.tiff_decode(rewrapped(page), index=0)).reshape(page.shaped)
 
 
 def _require_supported(page: Any) -> None:
-    if page.dtype != np.uint8:
+    if page.dtype is None or page.dtype.kind not in "buif" or isinstance(page.bitspersample, tuple):
         raise Unreadable(f"a TIFF of {page.bitspersample}-bit {page.dtype} samples is not supported")
     if page.compression not in _COMPRESSIONS:
         raise Unreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
-    if page.samplesperpixel > 4 or page.imagedepth != 1 or page.photometric not in _PHOTOMETRIC:
+    kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))
+    least = 3 if page.photometric in (_RGB, _YCBCR) else 1
+    if not least <= page.samplesperpixel <= 4 or page.imagedepth != 1 or page.photometric not in kinds:
         raise Unreadable(f"a TIFF of {page.samplesperpixel} samples, photometric {page.photometric}, is not supported")
 
 
-def _require_whole(page: Any, size: int) -> None:
+def _require_whole(page: Any, max_pixels: int) -> None:
     """tifffile fills pieces it cannot find with zeros, without a word."""
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
-    if not pieces or any(not count or offset + count > size for offset, count in pieces):
+    number, size = int(np.prod(page.chunked)), page.parent.filehandle.size
+    if len(pieces) < number or any(not count or offset + count > size for offset, count in pieces):
         raise Unreadable("the TIFF ends before its picture data does")
+    if number > _MOST_PIECES or int(np.prod(page.chunks)) > 4 * max_pixels:
+        raise Unreadable("the TIFF is cut into pieces that make no sense")
+    require_ratio(page.nbytes, sum(page.databytecounts))
 
 
-def _frame(array: "np.ndarray[Any, Any]", page: Any) -> VideoFrame:
-    if array.ndim == 3 and page.planarconfig == _SEPARATE:
-        array = np.moveaxis(array, 0, -1)
+def _shown(array: Samples, page: Any, background: str) -> Samples:
+    """(separate samples, depth, height, width, samples) -> gray or RGB with black at zero."""
+    array = np.moveaxis(array[:, 0], 0, -1)[..., 0, :] if page.planarconfig == _SEPARATE else array[0, 0]
+    if page.photometric == _PALETTE:
+        return _through_palette(array[..., 0], page)
+    array = _spread(array, page)
     if page.photometric == _WHITE_IS_ZERO:
-        array = 255 - array
-    if array.ndim == 3:
-        array = array[..., 0] if array.shape[2] < 3 else array[..., :3]
-    channels = 1 if array.ndim == 2 else 3
-    return VideoFrame.from_ndarray(np.ascontiguousarray(array), format=_PIXEL_FORMAT[channels])
+        array = _inverted(array, page)
+    colours = 1 if page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) else 3
+    if array.shape[2] > colours and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
+        return over(array[..., : colours + 1], background, associated=int(page.extrasamples[0]) == _ASSOCIATED)
+    return np.ascontiguousarray(array[..., 0] if colours == 1 else array[..., :3])
 
 
-def _orientation(page: Any) -> int:
-    tag = page.tags.get(274)
-    return int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
+def _through_palette(indexes: Samples, page: Any) -> Samples:
+    """The palette's 16-bit colours, which most writers fill from 8-bit ones."""
+    table = np.asarray(page.tags[_COLORMAP].value).reshape(3, -1)
+    return np.ascontiguousarray(np.moveaxis((table >> 8).astype(np.uint8)[:, indexes], 0, -1))
+
+
+def _spread(array: Samples, page: Any) -> Samples:
+    """1, 2 and 4-bit samples over the 8-bit range."""
+    if page.bitspersample >= 8:
+        return array
+    return array.astype(np.uint8) * np.uint8(255 // ((1 << page.bitspersample) - 1))
+
+
+def _inverted(array: Samples, page: Any) -> Samples:
+    if array.dtype.kind == "f":
+        with np.errstate(invalid="ignore", over="ignore"):
+            inverted: Samples = 1 - array
+        return inverted
+    white: Samples = array.dtype.type((1 << max(page.bitspersample, 8)) - 1) - array
+    return white

@@ -1,15 +1,19 @@
-"""Picture -> yuv420p limited range at the output's size: one swscale pass, and plane copies only where needed."""
+"""Picture -> the encoder's form at the output's size: one swscale pass, and plane copies only where needed."""
 
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from service.pipeline import geometry, planes
 from service.pipeline.colour import FULL, LIMITED, UNSPECIFIED, Colour, swscale_matrix
+from service.pipeline.form import FORMS
 from service.pipeline.geometry import Placement
 from service.pipeline.picture import Picture
+from service.pipeline.tone import ToneMap
+from service.pipeline.window import Clipped
 from service.plan.render_plan import RenderOptions
 
 _RGB_SOURCE = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
+_RGB_TARGET = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 class SizeRefused(Exception):
@@ -23,7 +27,13 @@ class Transform:
         self._canvas = (options.width, options.height)
         self._mismatch = options.mismatch
         self._matrix = swscale_matrix(colour.matrix)
+        self._form = FORMS[options.form]
+        self._tone = ToneMap(options.tone) if options.tone else None
         self._reformatter = VideoReformatter()
+
+    def clipped(self, picture: Picture) -> Clipped | None:
+        """How much of it the tone cannot show; None for a picture that no tone is for."""
+        return self._tone.clipped(picture) if self._tone else picture.clipped
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was reshaped or None). Raises SizeRefused."""
@@ -31,14 +41,14 @@ class Transform:
         width, height = (place.width, place.height)
         if picture.orientation >= 5:
             width, height = height, width
-        frame = self._convert(picture.frame, width, height)
+        frame = self._toned(picture, width, height)
         if picture.orientation > 1:
             frame = planes.turned(frame, picture.orientation)
         return self._on_canvas(frame, place), place.reason
 
     def _place(self, picture: Picture) -> Placement:
         source = picture.size
-        if _only_odd(source, self._canvas) and picture.orientation == 1:
+        if source == self._canvas or (_only_odd(source, self._canvas) and picture.orientation == 1):
             return Placement(*source)
         if geometry.same_aspect(source, self._canvas):
             return Placement(*self._canvas)
@@ -46,33 +56,60 @@ class Transform:
             raise SizeRefused(geometry.mismatch_reason(source, self._canvas))
         return (geometry.pad if self._mismatch == "pad" else geometry.stretch)(source, self._canvas)
 
+    def _toned(self, picture: Picture, width: int, height: int) -> VideoFrame:
+        if self._tone is None or not self._tone.takes(picture):
+            return self._convert(picture.frame, width, height)
+        if picture.frame.format.is_rgb:
+            return self._convert(self._tone.rgb(picture), width, height)
+        return self._convert(self._tone.gray(picture, width, height), width, height)
+
     def _convert(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
-        """Scale and subsample; full-range YCbCr and gray keep their range here and are narrowed by table."""
-        by_table = _range_of(frame) == FULL and not frame.format.is_rgb
-        if by_table and frame.format.name == "yuvj420p" and (frame.width, frame.height) == (width, height):
-            return planes.narrowed(frame)
-        scaled = self._scale(frame, (width, height), FULL if by_table else LIMITED)
-        return planes.narrowed(scaled) if by_table else scaled
+        """Scale and subsample; the range of 8-bit YCbCr and gray stays here, and is then changed by table."""
+        given, form = _range_of(frame), self._form
+        fits = (frame.width, frame.height) == (width, height) and self._is_laid_out(frame)
+        if given == form.range or form.rgb or form.deep or frame.format.is_rgb:
+            unchanged = fits and given == form.range
+            return self._as_is(frame) if unchanged else self._scale(frame, (width, height), form.range)
+        change = planes.narrowed if given == FULL else planes.widened
+        return change(frame if fits else self._scale(frame, (width, height), given), form.pixel_format)
+
+    def _is_laid_out(self, frame: VideoFrame) -> bool:
+        """Whether its samples are the form's own but for their range."""
+        same = frame.format.name.replace("yuvj", "yuv") == self._form.pixel_format
+        return same and (len(frame.planes) == 1 or swscale_matrix(_matrix_of(frame, self._matrix)) == self._matrix)
+
+    def _as_is(self, frame: VideoFrame) -> VideoFrame:
+        if frame.format.name == self._form.pixel_format:
+            return frame
+        return planes.relabelled(frame, self._form.pixel_format)
 
     def _scale(self, frame: VideoFrame, size: tuple[int, int], wanted_range: int) -> VideoFrame:
         return self._reformatter.reformat(
             frame,
             *size,
-            "yuv420p",
+            self._form.pixel_format,
             src_colorspace=swscale_matrix(_matrix_of(frame, self._matrix)),
             dst_colorspace=self._matrix,
-            interpolation=_interpolation(frame, *size),
+            interpolation=self._interpolation(frame, *size),
             src_color_range=_range_of(frame),
             dst_color_range=wanted_range,
             threads=1,
         )
+
+    def _interpolation(self, frame: VideoFrame, width: int, height: int) -> Interpolation:
+        """Averaging for reduction (each source pixel counts), bicubic for enlargement; exact rounding for RGB."""
+        shrinks = width * height <= frame.width * frame.height
+        kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
+        if self._form.rgb:
+            kernel |= _RGB_TARGET
+        return kernel | _RGB_SOURCE if frame.format.is_rgb else kernel
 
     def _on_canvas(self, frame: VideoFrame, place: Placement) -> VideoFrame:
         if (frame.width, frame.height) == self._canvas:
             return frame
         if place.reason is None:
             return planes.evened(frame, *self._canvas)
-        return planes.placed(frame, planes.black(*self._canvas), place.left, place.top)
+        return planes.placed(frame, planes.black(*self._canvas, self._form), place.left, place.top)
 
 
 def _only_odd(source: tuple[int, int], canvas: tuple[int, int]) -> bool:
@@ -89,10 +126,3 @@ def _range_of(frame: VideoFrame) -> int:
     if frame.color_range != 0:
         return frame.color_range
     return LIMITED if frame.format.name.startswith("yuv") and "j" not in frame.format.name else FULL
-
-
-def _interpolation(frame: VideoFrame, width: int, height: int) -> Interpolation:
-    """Averaging for reduction (each source pixel counts), bicubic for enlargement; exact rounding out of RGB."""
-    shrinks = width * height <= frame.width * frame.height
-    kernel = Interpolation.AREA if shrinks else Interpolation.BICUBIC
-    return kernel | _RGB_SOURCE if frame.format.is_rgb else kernel

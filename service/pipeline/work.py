@@ -10,9 +10,12 @@ from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
 from service.pipeline.picture import Picture
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import SizeRefused
+from service.pipeline.window import Clipped
 from service.plan.render_plan import FrameRef
 
 Fault = Literal["missing", "corrupt"]
+Ready = VideoFrame | bytes
+"""Ready to encode: a frame of the output's form and size, or a JPEG that is copied as it is."""
 
 
 @dataclass(slots=True)
@@ -24,7 +27,8 @@ class Work:
     sha256: str | None = None
     picture: Picture | None = None
     decoder: str | None = None
-    frame: VideoFrame | None = None
+    frame: Ready | None = None
+    clipped: Clipped | None = None
     fault: Fault | None = None
     reason: str | None = None
 
@@ -43,7 +47,7 @@ def prepare(ref: FrameRef, stages: Sequence[Stage], watch: Stopwatch) -> Work:
     for stage in stages:
         with watch.time(stage.name):
             _run(stage, work)
-        if work.fault:
+        if work.fault or work.frame is not None:
             break
     work.data, work.picture = b"", None
     return work

@@ -2,12 +2,25 @@
 
 from dataclasses import asdict, dataclass
 
-from service.plan.render_plan import Codec, RenderOptions
+from service.plan.containers import Codec
+from service.plan.render_plan import RenderOptions
 
-DEFAULT_SECONDS_PER_MEGAPIXEL: dict[Codec, float] = {"h264": 0.0125, "av1": 0.0073}
+DEFAULT_SECONDS_PER_MEGAPIXEL: dict[Codec, float] = {
+    "h264": 0.0125,
+    "av1": 0.0073,
+    "hevc": 0.02,
+    "mjpeg": 0.002,
+    "ffv1": 0.02,
+}
 """One core, decode included, from the measured table in docs/rendering.md; used until a worker has measured its own."""
 
-BITS_PER_PIXEL: dict[Codec, float] = {"h264": 0.041, "av1": 0.025}
+BITS_PER_PIXEL: dict[Codec, float] = {
+    "h264": 0.041,
+    "av1": 0.025,
+    "hevc": 0.03,
+    "mjpeg": 0.8,
+    "ffv1": 4.0,
+}
 """At quality 70, from the same table."""
 
 

@@ -1,10 +1,17 @@
 """Which stage runs where, and why: told in the 202 and on the job."""
 
+from service.plan.containers import Codec
 from service.plan.render_plan import RenderOptions
 
 Stages = dict[str, dict[str, str]]
 
-ENCODERS = {"h264": "libx264 veryfast", "av1": "libsvtav1 preset 10"}
+ENCODERS: dict[Codec, str] = {
+    "h264": "libx264 veryfast",
+    "av1": "libsvtav1 preset 10",
+    "hevc": "libx265 ultrafast",
+    "mjpeg": "JPEGs copied as they are where they fit, else libjpeg-turbo",
+    "ffv1": "ffv1 level 3, lossless",
+}
 
 
 def stage_plan(options: RenderOptions) -> Stages:

@@ -103,6 +103,20 @@ class ScanJob(BaseModel):
     progress: int
 
 
+class LevelFacts(BaseModel):
+    """What samples are worth, in their own unit: from up to 64 frames over the sequence."""
+
+    dtype: str
+    bits: int
+    channels: int
+    frames: int
+    low: float = Field(description="the smallest; other frames may have smaller ones")
+    high: float
+    nan: int = Field(description="samples that are not a number")
+    inf: int = Field(description="infinite samples")
+    percentiles: dict[str, float]
+
+
 class Dataset(BaseModel):
     """An ordered sequence of frames, and what the last scan found out about it."""
 
@@ -134,6 +148,7 @@ class Dataset(BaseModel):
                     "number_stride": 1,
                     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                     "scanned": 899,
+                    "levels": None,
                     "created_at": "2026-03-01T11:00:00Z",
                     "updated_at": "2026-03-01T11:00:05Z",
                 }
@@ -164,6 +179,7 @@ class Dataset(BaseModel):
     number_stride: int | None
     digest: str = Field(description="sha256 over the ordered keys, etags and sizes")
     scanned: int = Field(description="objects the scan has looked at so far")
+    levels: LevelFacts | None = Field(None, description="of frames deeper than 8 bits, or else of gray ones")
     created_at: datetime
     updated_at: datetime
 
@@ -206,6 +222,8 @@ class Frame(BaseModel):
     height: int | None
     captured_at: datetime | None
     problem: str | None = Field(description="why it cannot be read")
+    page: int | None = Field(None, description="which picture of a multi-page TIFF, from 0")
+    bits: int | None = Field(None, description="of a sample")
 
 
 class StoredObject(BaseModel):

@@ -1,6 +1,6 @@
 """Datasets: register, look, scan, list frames."""
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
+from service.plan.levels import Levels
 from service.routers.catalog import (
     CatalogDep,
     CatalogSettings,
@@ -22,6 +23,7 @@ from service.routers.dataset_models import (
     DatasetChange,
     DatasetQuery,
     Frame,
+    LevelFacts,
     NewDataset,
     ScanJob,
     SizeRange,
@@ -45,13 +47,23 @@ catalog = APIRouter(prefix="/api", tags=["datasets"])
 READ = Depends(require("catalog:read"))
 WRITE = Depends(require("catalog:write"))
 LISTED_SIZES = 20
+LISTED_PERCENTS = (0.35, 1, 5, 25, 50, 75, 95, 99, 99.65)
 LARGEST = 2**63 - 1
 
 
 def told(row: RowMapping) -> Dataset:
     """A row as the API tells it."""
-    facts = {name: row[name] for name in Dataset.model_fields if name != "size_range"}
-    return Dataset(**facts | {"sizes": row["sizes"][:LISTED_SIZES]}, size_range=_size_range(row))
+    facts = {name: row[name] for name in Dataset.model_fields if name not in ("size_range", "levels")}
+    shown = facts | {"sizes": row["sizes"][:LISTED_SIZES]}
+    return Dataset(**shown, size_range=_size_range(row), levels=_level_facts(row["levels"]))
+
+
+def _level_facts(document: dict[str, Any] | None) -> LevelFacts | None:
+    if document is None:
+        return None
+    levels = Levels.from_json(document)
+    told = {str(percent): levels.percentile(percent) for percent in LISTED_PERCENTS}
+    return LevelFacts(**document | {"percentiles": told})
 
 
 def _size_range(row: RowMapping) -> SizeRange | None:

@@ -10,11 +10,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyRequests, invalid_field
 from service.ids import RenderId
+from service.plan.containers import container_of
 from service.plan.estimate import Estimate
 from service.plan.geometry import output_size
+from service.plan.levels import Levels
 from service.plan.limits import RenderLimits
+from service.plan.pixel_form import form_of, toned_kinds
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
+from service.plan.tone import Tone, settled
 from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
 from service.routers.problems import described
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
@@ -24,6 +28,11 @@ from service.store.database import Caller
 from service.store.new_render import NewRender
 from service.store.selection import timeline
 from service.telemetry.metrics import RENDERS_ASKED
+
+KEPT = ("uint8", "uint16")
+"""What ffv1 holds as it is; signed, deeper and float samples need a tone."""
+LOSSLESS = 100
+"""The quality of every ffv1 render, whatever was asked for."""
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:render"))])
 
@@ -118,10 +127,11 @@ def _check_state(dataset: dict[str, Any], body: VideoGenerationRequest) -> None:
 def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: RenderLimits) -> RenderOptions:
     if not dataset["width"]:
         raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
-    width, height = output_size((dataset["width"], dataset["height"]), body.width, body.height, body.scale)
+    width, height = output_size((dataset["width"], dataset["height"]), body.width, body.height, body.scale, body.codec)
+    tone = _tone(dataset, body)
     return RenderOptions(
         codec=body.codec,
-        quality=body.quality,
+        quality=LOSSLESS if body.codec == "ffv1" else body.quality,
         fps=body.rate(),
         width=width,
         height=height,
@@ -130,7 +140,21 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         corrupt=body.corrupt,
         mismatch=body.mismatch,
         max_pixels=limits.max_pixels,
+        tone=tone,
+        background=body.background,
+        container=container_of(body.codec, body.container),
+        form=form_of(body.codec, toned_kinds(body.codec, dataset["forms"], tone)),
     )
+
+
+def _tone(dataset: dict[str, Any], body: VideoGenerationRequest) -> Tone | None:
+    """The window is settled here, from what the scan has measured, and holds for every segment."""
+    if body.tone and dataset["kind"] == "video":
+        raise invalid_field("#/tone", "source videos are shown as they are: tone is for image frames", "not_images")
+    levels = Levels.from_json(dataset["levels"]) if dataset.get("levels") else None
+    if body.codec == "ffv1" and body.tone is None and levels and levels.dtype in KEPT:
+        return None
+    return settled(body.tone.wish() if body.tone else None, levels)
 
 
 def _model(foretold: Estimate) -> EstimateModel:

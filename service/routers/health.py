@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import structlog
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
@@ -55,10 +55,35 @@ Answer = tuple[Literal["ok", "degraded", "absent"], str]
 UNHEALTHY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Something vital does not answer"}}
 
 
+class Checks:
+    """The checks under way: who asks while one runs gets its answer, so that many askers are no load."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, asyncio.Task[Check]] = {}
+
+    async def ask(self, at: Resources, *names: str) -> dict[str, Check]:
+        """Now, and all at the same time."""
+        return dict(zip(names, await asyncio.gather(*(self._one(name, at) for name in names)), strict=True))
+
+    async def _one(self, name: str, at: Resources) -> Check:
+        task = self._under_way.get(name)
+        if task is None or task.done():
+            task = self._under_way[name] = asyncio.create_task(_timed(name, at, at.http.health_timeout_s))
+        return await asyncio.shield(task)
+
+
+async def checks_of(request: Request) -> Checks:
+    found: Checks = request.app.state.checks
+    return found
+
+
+ChecksDep = Annotated[Checks, Depends(checks_of)]
+
+
 @router.get("/health", summary="Is everything there that the service needs?", responses=UNHEALTHY)
-async def health(at: ResourcesDep, response: Response) -> Health:
+async def health(at: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
     """Checks the database, the object store, Ollama, the workers and the devices, at the same time."""
-    return _report(await _ask(at, "database", "object_store", "ollama", "workers", "devices"), at, response)
+    return _report(await checks.ask(at, "database", "object_store", "ollama", "workers", "devices"), at, response)
 
 
 @router.get("/health/live", summary="Does the process answer?")
@@ -68,14 +93,9 @@ async def live() -> Alive:
 
 
 @router.get("/health/ready", summary="Can requests be served?", responses=UNHEALTHY)
-async def ready(at: ResourcesDep, response: Response) -> Health:
+async def ready(at: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
     """For load balancers: the database and the object store only."""
-    return _report(await _ask(at, "database", "object_store"), at, response)
-
-
-async def _ask(at: Resources, *names: str) -> dict[str, Check]:
-    limit = at.http.health_timeout_s
-    return dict(zip(names, await asyncio.gather(*(_timed(name, at, limit) for name in names)), strict=True))
+    return _report(await checks.ask(at, "database", "object_store"), at, response)
 
 
 async def _timed(name: str, at: Resources, limit_s: float) -> Check:

@@ -7,13 +7,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi.responses import RedirectResponse, StreamingResponse
+from sqlalchemy import RowMapping
 
 from service.errors import Conflict, RangeNotSatisfiable
+from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import ObjectRef
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.problems import described
 from service.routers.videos import visible
 from service.store.objects import ObjectStore
+from service.store.renders import options_of
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:read"))])
 PRESIGN_S = 3600
@@ -71,7 +74,7 @@ async def video(
     if_none_match: Annotated[str | None, Header()] = None,
     redirect: Annotated[bool, Query(description="302 to a presigned URL where the store has them")] = False,
 ) -> Response:
-    """The MP4, whole or a part of it."""
+    """The file, whole or a part of it: MP4, or the container that was asked for."""
     row = await visible(database, who, job_id)
     if row["video_key"] is None:
         raise Conflict(f"the video is not there: the render is {row['status']}")
@@ -82,7 +85,13 @@ async def video(
     if if_none_match and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
     part = parse_range(range_ if if_range in (None, etag) else None, row["video_bytes"])
-    return _stream(objects, ref, part, {"ETag": etag, "Content-Disposition": f'inline; filename="{job_id}.mp4"'})
+    return _stream(objects, ref, part, _headers(job_id, row, etag))
+
+
+def _headers(job_id: UUID, row: RowMapping, etag: str) -> dict[str, str]:
+    container = options_of(row).container
+    name = f'inline; filename="{job_id}.{container}"'
+    return {"ETag": etag, "Content-Disposition": name, "Content-Type": MEDIA_TYPES[container]}
 
 
 def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict[str, str]) -> Response:
@@ -90,7 +99,7 @@ def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict
     if part.partial:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.size}"
     body = objects.stream(ref, part.start, part.stop)
-    return StreamingResponse(body, 206 if part.partial else 200, headers, "video/mp4")
+    return StreamingResponse(body, 206 if part.partial else 200, headers)
 
 
 @router.get(

@@ -7,8 +7,11 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
+from service.plan.colours import BLACK
+from service.plan.containers import Codec, Container
+from service.plan.render_plan import FramePolicy, MismatchPolicy
 from service.routers.pages import PageQuery
+from service.routers.tone_model import BackgroundColour, ToneRequest
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -54,7 +57,11 @@ class VideoGenerationRequest(BaseModel):
     width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
     height: int | None = Field(None, ge=2, le=16384, description="output height in pixels")
     scale: float | None = Field(None, gt=0, le=8, description="output size as a factor of the source's", examples=[0.5])
-    codec: Codec = Field("h264", description="h264 plays everywhere; av1 is faster and smaller")
+    codec: Codec = Field(
+        "h264",
+        description="h264 plays everywhere; av1 is faster and smaller; hevc is for Apple's players; mjpeg copies JPEG "
+        "frames as they are and opens in Fiji; ffv1 keeps every sample, 16-bit gray too",
+    )
     quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 is x264's crf 23")
     missing: FramePolicy = Field("skip", description="what to do for frames that are not there")
     corrupt: FramePolicy = Field("hold", description="what to do for frames that cannot be decoded")
@@ -70,6 +77,18 @@ class VideoGenerationRequest(BaseModel):
         examples=["https://lab.example/hooks/reelmill"],
     )
     dry_run: bool = Field(False, description="only estimate, make nothing")
+    tone: ToneRequest | None = Field(
+        None, description="unset: frames deeper than 8 bits get mode percentile, others are shown as they are"
+    )
+    background: BackgroundColour = Field(
+        BLACK, description="what shows through transparent pixels: #rrggbb or a name", examples=["white", "#202020"]
+    )
+    container: Container | None = Field(
+        None,
+        description="the file format; unset: mp4 for h264, hevc and av1, avi for mjpeg, mkv for ffv1. mov holds h264, "
+        "hevc and mjpeg; mkv holds all",
+        examples=["mov"],
+    )
 
     def rate(self) -> Fraction:
         """fps as an exact fraction: 29.97 and 23.976 become the NTSC rates."""

@@ -15,20 +15,36 @@ from service.store.tables import datasets, frames, sources
 MAKE_STAGING = text("""
     CREATE TEMP TABLE scanned_frames (
         sort_key text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, number bigint, size bigint NOT NULL,
-        etag text NOT NULL, format text, width integer, height integer, captured_at timestamptz, problem text)
+        etag text NOT NULL, format text, width integer, height integer, captured_at timestamptz, problem text,
+        page integer, page_offset bigint, bits integer, gray boolean, form text)
 """)
 DROP_STAGING = text("DROP TABLE IF EXISTS pg_temp.scanned_frames")
 PUBLISH = text("""
-    INSERT INTO frames (dataset_id, index, key, number, size, etag, format, width, height, captured_at, problem)
-    SELECT :dataset, row_number() OVER (ORDER BY sort_key, key) - 1,
-        key, number, size, etag, format, width, height, captured_at, problem
+    INSERT INTO frames (dataset_id, index, key, number, size, etag, format, width, height, captured_at, problem,
+        page, page_offset, bits, gray, form)
+    SELECT :dataset, row_number() OVER (ORDER BY sort_key, key, page) - 1,
+        key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray, form
     FROM scanned_frames
 """)
+SPREAD = text("""
+    WITH numbered AS (
+        SELECT key, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
+            count(*) OVER () AS total
+        FROM scanned_frames
+        WHERE problem IS NULL AND CASE WHEN EXISTS (SELECT FROM scanned_frames WHERE bits > 8)
+            THEN bits > 8 ELSE gray END)
+    SELECT DISTINCT ON (place * :count / total) key, size, page, page_offset, bits
+    FROM numbered ORDER BY place * :count / total, place
+""")
 TOTALS = text("""
-    SELECT count(*) AS frame_count, coalesce(sum(size), 0)::bigint AS bytes, count(problem) AS unreadable_frames,
+    SELECT count(*) AS frame_count, coalesce(sum(size) FILTER (WHERE coalesce(page, 0) = 0), 0)::bigint AS bytes,
+        count(problem) AS unreadable_frames,
         min(captured_at) AS captured_from, max(captured_at) AS captured_to,
         coalesce(array_agg(DISTINCT format) FILTER (WHERE format IS NOT NULL), '{}') AS formats
     FROM frames WHERE dataset_id = :dataset
+""")
+FORMS = text("""
+    SELECT form, count(*) AS count FROM frames WHERE dataset_id = :dataset AND form IS NOT NULL GROUP BY form
 """)
 SIZES = text("""
     SELECT width, height, count(*) AS count FROM frames WHERE dataset_id = :dataset AND width IS NOT NULL
@@ -79,6 +95,11 @@ class ScannedFrame:
     height: int | None = None
     captured_at: datetime | None = None
     problem: str | None = None
+    page: int | None = None
+    page_offset: int = 0
+    bits: int | None = None
+    gray: bool | None = None
+    form: str | None = None
 
     def record(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in COLUMNS)
@@ -106,6 +127,13 @@ async def stage(connection: AsyncConnection, batch: Sequence[ScannedFrame]) -> N
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
     await driver.copy_records_to_table("scanned_frames", records=[row.record() for row in batch], columns=COLUMNS)
+
+
+async def spread(connection: AsyncConnection, count: int) -> list[RowMapping]:
+    """Up to `count` staged frames evenly over the sequence: of those deeper than 8 bits, else of gray ones."""
+    rows = list((await connection.execute(SPREAD, {"count": count})).mappings())
+    await connection.commit()
+    return rows
 
 
 async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
@@ -137,7 +165,8 @@ async def frame_facts(connection: AsyncConnection, dataset: UUID) -> dict[str, A
     totals = (await connection.execute(TOTALS, {"dataset": dataset})).mappings().one()
     sizes = [dict(row) for row in (await connection.execute(SIZES, {"dataset": dataset})).mappings()]
     usual = sizes[0] if sizes else {"width": None, "height": None}
-    facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"]}
+    forms = {row.form: row.count for row in await connection.execute(FORMS, {"dataset": dataset})}
+    facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"], "forms": forms}
     return facts | await _numbering(connection, dataset) | {"digest": await _digest(connection, dataset)}
 
 

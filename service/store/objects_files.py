@@ -29,7 +29,14 @@ LONGEST_NAME, LONGEST_KEY = 255, 1024
 DRAFT_KEPT_S = 24 * 3600
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """A named pipe in the folder must not stop us: O_NONBLOCK has no effect on files."""
-TYPES = {".mp4": "video/mp4", ".ndjson": "application/x-ndjson", ".m3u8": "application/vnd.apple.mpegurl"}
+TYPES = {
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".avi": "video/x-msvideo",
+    ".ndjson": "application/x-ndjson",
+    ".m3u8": "application/vnd.apple.mpegurl",
+}
 
 
 class FileObjectStore:

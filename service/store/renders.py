@@ -97,7 +97,7 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
 
 
 def _pack(frame: FrameRef) -> list[Any]:
-    return [frame.index, frame.key, frame.etag, frame.size, frame.pts]
+    return [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
 
 
 async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import AsyncIterator
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.planner import Selection
@@ -14,12 +14,12 @@ from service.plan.render_plan import FramePolicy, FrameRef
 from service.store.tables import sources
 
 BY_INDEX = text("""
-    SELECT index AS position, key, etag, size FROM frames
+    SELECT index AS position, key, etag, size, page, page_offset FROM frames
     WHERE dataset_id = :dataset AND index >= :start AND index < :stop AND (index - :start) % :step = 0 ORDER BY index
 """)
 BY_NUMBER = text("""
-    SELECT position, key, etag, size FROM (
-        SELECT (number - :first) / :stride AS position, key, etag, size FROM frames
+    SELECT position, key, etag, size, page, page_offset FROM (
+        SELECT (number - :first) / :stride AS position, key, etag, size, page, page_offset FROM frames
         WHERE dataset_id = :dataset AND (number - :first) % :stride = 0) numbered
     WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
 """)
@@ -51,7 +51,7 @@ def _values(dataset: dict[str, Any], chosen: Selection) -> dict[str, Any]:
 
 async def _by_index(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
     async for row in await connection.stream(BY_INDEX, _values(dataset, chosen)):
-        yield FrameRef(row.position, row.key, row.etag, row.size)
+        yield _image(row)
 
 
 async def _by_number(
@@ -63,10 +63,14 @@ async def _by_number(
         while expected < row.position:
             yield FrameRef(expected, None)
             expected += chosen.step
-        yield FrameRef(row.position, row.key, row.etag, row.size)
+        yield _image(row)
         expected = row.position + chosen.step
     for position in range(expected, chosen.stop, chosen.step):
         yield FrameRef(position, None)
+
+
+def _image(row: Row[Any]) -> FrameRef:
+    return FrameRef(row.position, row.key, row.etag, row.size, page=row.page, page_offset=row.page_offset)
 
 
 async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:

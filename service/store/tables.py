@@ -69,6 +69,8 @@ datasets = Table(
     Column("number_stride", BigInteger),
     Column("digest", Text, nullable=False, server_default=""),
     Column("scanned", BigInteger, nullable=False, server_default="0"),
+    Column("levels", JSONB),
+    Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _moment("created_at"),
     _moment("updated_at"),
 )
@@ -87,6 +89,11 @@ frames = Table(
     Column("height", Integer),
     Column("captured_at", DateTime(timezone=True)),
     Column("problem", Text),
+    Column("page", Integer),
+    Column("page_offset", BigInteger, nullable=False, server_default="0"),
+    Column("bits", Integer),
+    Column("gray", Boolean),
+    Column("form", Text),
 )
 
 sources = Table(

@@ -1,4 +1,4 @@
-"""Join the segments of a render into its MP4; write its poster and its receipt; publish all three."""
+"""Join the segments of a render into its file; write its poster and its receipt; publish all three."""
 
 import asyncio
 import hashlib
@@ -16,6 +16,7 @@ from service import __version__
 from service.pipeline.assemble import assemble
 from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
+from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects import ObjectStore
 from service.store.segment_keys import receipt_key, render_object, segment_key
@@ -33,6 +34,7 @@ class Receipt:
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     notes: list[dict[str, Any]] = field(default_factory=list)
+    clipped: Counter[str] = field(default_factory=Counter)
 
     def add(self, lines: bytes) -> None:
         """Append one segment's lines, its output numbers moved to the whole video's."""
@@ -44,7 +46,14 @@ class Receipt:
                     entry["output"] += base
                     self.frames += 1
                 self._note(entry)
+                self._clip(entry.get("clipped"))
                 file.write(json.dumps(entry).encode() + b"\n")
+
+    def _clip(self, counts: list[int] | None) -> None:
+        """Sum up what the tone's window has cut off."""
+        if counts is not None:
+            self.clipped.update(dict(zip(("below", "above", "nan"), counts, strict=True)))
+            self.clipped["frames"] += any(counts)
 
     def _note(self, entry: dict[str, Any]) -> None:
         self.outcomes[entry["outcome"]] += 1
@@ -79,7 +88,7 @@ def assemble_render(
                 first[:] = first or [data]
                 yield data
 
-    video = folder / "video.mp4"
+    video = folder / f"video.{command.options.container}"
     assemble(segments(), command.options, video)
     if not first:
         return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
@@ -93,10 +102,10 @@ async def _publish(
     command: AssembleRender, objects: ObjectStore, made: tuple[Path, Path, bytes], summary: dict[str, Any]
 ) -> Outcome:
     video, receipt, still = made
-    names = [render_object(command.render_id, name) for name in ("video.mp4", "receipt.ndjson", "poster.jpg")]
+    names = [render_object(command.render_id, name) for name in (video.name, "receipt.ndjson", "poster.jpg")]
     await objects.put_file(ObjectRef(objects.bucket, names[1]), receipt, "application/x-ndjson")
     await objects.put(ObjectRef(objects.bucket, names[2]), still, "image/jpeg")
-    await objects.put_file(ObjectRef(objects.bucket, names[0]), video, "video/mp4")
+    await objects.put_file(ObjectRef(objects.bucket, names[0]), video, MEDIA_TYPES[command.options.container])
     size = video.stat().st_size
     return AssemblyDone(names[0], size, summary["sha256"], summary["frames"], names[2], names[1], summary)
 
@@ -111,6 +120,7 @@ def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str,
         "height": options.height,
         "outcomes": dict(receipt.outcomes),
         "notes": receipt.notes,
+        "clipped": dict(receipt.clipped),
         "bytes": video.stat().st_size,
         "sha256": digest,
         "encoder": encoder_name(options.codec),

@@ -102,7 +102,7 @@ class PrefetchReader:
 
     def __init__(self, fetcher: FrameFetcher, bucket: str, refs: Iterable[FrameRef], bounds: tuple[int, int]) -> None:
         self._fetcher, self._bucket, (self._window, self._concurrency) = fetcher, bucket, bounds
-        self._ahead = deque(ref for ref in refs if ref.key is not None and ref.size <= fetcher.max_object)
+        self._ahead = deque(ref for ref in refs if _is_read_whole(ref) and ref.size <= fetcher.max_object)
         self._pending: OrderedDict[FrameRef, Future[ObjectPart]] = OrderedDict()
         self._held = self._running = 0
         self._lock, self._filling = threading.RLock(), False
@@ -190,6 +190,11 @@ class PrefetchReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _is_read_whole(ref: FrameRef) -> bool:
+    """Pages of a stack are read by ranges, as they are decoded."""
+    return ref.key is not None and ref.page is None
 
 
 def _charge(ref: FrameRef) -> int:

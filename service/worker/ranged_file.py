@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 BLOCK = 1024 * 1024
+TICK_S = 1.0
 T = TypeVar("T")
 
 
@@ -25,10 +26,23 @@ class RangedFile(io.RawIOBase):
         self._failure: BaseException | None = None
         self.fetched = 0
 
-    def used_by(self, work: Callable[[BinaryIO], T]) -> T:
+    async def on_thread(self, work: Callable[[BinaryIO], T], tick: Callable[[], None], block: int = BLOCK) -> T:
+        """`used_by` on a thread; ticks only while bytes are flowing, so that a hang can be told from a large file."""
+        working = asyncio.create_task(asyncio.to_thread(self.used_by, work, block))
+        try:
+            told = -1
+            while not (await asyncio.wait((working,), timeout=TICK_S))[0]:
+                if self.fetched != told:
+                    told = self.fetched
+                    tick()
+            return await working
+        finally:
+            self.stop()
+
+    def used_by(self, work: Callable[[BinaryIO], T], block: int = BLOCK) -> T:
         """Run `work` with a buffered view of the file. Raises what the store raised, whatever the codec made of it."""
         try:
-            return work(cast(BinaryIO, io.BufferedReader(self, BLOCK)))
+            return work(cast(BinaryIO, io.BufferedReader(self, block)))
         finally:
             if self._failure is not None:
                 raise self._failure

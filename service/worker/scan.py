@@ -12,7 +12,8 @@ from service.ids import DatasetId
 from service.store import frame_scan
 from service.store.database import Database
 from service.store.objects import ObjectMissing, ObjectStore
-from service.worker.scan_images import ImageProbe
+from service.worker.scan_images import ImageProbe, batches
+from service.worker.scan_levels import FRAMES, LevelScan
 from service.worker.scan_videos import VideoScan
 
 Report = Callable[[int], None]
@@ -67,22 +68,28 @@ class _Scan:
         async with self.database.engine.connect() as connection:
             await frame_scan.open_staging(connection)
             await self._stage_all(connection)
+            levels = await self._levels(connection)
             async with connection.begin():
                 if await frame_scan.lock_dataset(connection, self.id) is None:
                     return ScanSummary("gone")
                 await frame_scan.replace_frames(connection, self.id)
-                facts = await frame_scan.frame_facts(connection, self.id)
+                facts = await frame_scan.frame_facts(connection, self.id) | {"levels": levels}
                 return await self._record(connection, facts, await frame_scan.first_problem(connection, self.id))
 
     async def _stage_all(self, connection: AsyncConnection) -> None:
-        probe = ImageProbe(self.objects, self.dataset["bucket"])
+        probe = ImageProbe(self.objects, self.dataset["bucket"], self._tick)
         try:
             async for page in self.objects.list(self.dataset["bucket"], self.dataset["prefix"]):
-                rows = [row for row in await probe.all(page) if row is not None]
-                await frame_scan.stage(connection, rows)
-                await self._moved(len(page), len(page) - len(rows))
+                found = await probe.all(page)
+                for rows in batches(found):
+                    await frame_scan.stage(connection, rows)
+                await self._moved(len(page), sum(rows is None for rows in found))
         except ObjectMissing:
             return  # the bucket does not exist: nothing is under the prefix
+
+    async def _levels(self, connection: AsyncConnection) -> dict[str, Any] | None:
+        rows = await frame_scan.spread(connection, FRAMES)
+        return await LevelScan(self.objects, self.dataset["bucket"], self._tick).levels(rows)
 
     async def videos(self) -> ScanSummary:
         scan = VideoScan(self.objects, self.dataset["bucket"], self._tick)

@@ -1,22 +1,25 @@
 """What each listed object is as a frame, from its first bytes; many at once, nothing decoded."""
 
 import asyncio
-from collections.abc import Sequence
-from datetime import UTC
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import PurePosixPath
 
 from service.pipeline.frames import Unreadable
-from service.pipeline.image_header import NeedMore
+from service.pipeline.image_header import TIFF_MAGICS, NeedMore
 from service.pipeline.probe import ImageFacts, probe_image
-from service.plan.natural_sort import natural_key, trailing_number
 from service.plan.render_plan import ObjectRef
 from service.store.frame_scan import ScannedFrame
 from service.store.objects import ObjectInfo, ObjectMissing, ObjectStore
+from service.worker.ranged_file import RangedFile
+from service.worker.scan_rows import readable, unreadable
+from service.worker.scan_tiffs import DIRECTORY_BLOCK, Chain, frames_of, read_chain
 
 HEAD = 64 * 1024
 CONCURRENCY, WHOLE_CONCURRENCY = 16, 2
 WHOLE_LIMIT = 256 * 1024 * 1024
-"""Objects up to this size are read whole when their header is not at their beginning (TIFF)."""
+"""Objects up to this size are read whole when their header goes on past HEAD."""
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -44,21 +47,25 @@ IMAGE_SUFFIXES = frozenset(
 """Names that claim to be images: such an object is a frame even when it cannot be read. Others must prove it."""
 
 
+BATCH = 1000
+Found = Iterable[ScannedFrame]
+
+
 class ImageProbe:
     """Reads heads from one bucket with bounded concurrency."""
 
-    def __init__(self, objects: ObjectStore, bucket: str) -> None:
-        self._objects, self._bucket = objects, bucket
+    def __init__(self, objects: ObjectStore, bucket: str, tick: Callable[[], None]) -> None:
+        self._objects, self._bucket, self._tick = objects, bucket, tick
         self._wholes = asyncio.Semaphore(WHOLE_CONCURRENCY)
 
-    async def all(self, page: Sequence[ObjectInfo]) -> list[ScannedFrame | None]:
-        """One answer for each object, None for those that are no frames. Raises ObjectStoreError."""
-        answers: list[ScannedFrame | None] = [None] * len(page)
+    async def all(self, page: Sequence[ObjectInfo]) -> list[Found | None]:
+        """The frames of each object, None for those that are no images. Raises ObjectStoreError."""
+        answers: list[Found | None] = [None] * len(page)
         waiting = iter(enumerate(page))
 
         async def some() -> None:
             for place, info in waiting:
-                answers[place] = await self._frame(info)
+                answers[place] = await self._frames(info)
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -68,20 +75,22 @@ class ImageProbe:
             raise failed.exceptions[0] from failed
         return answers
 
-    async def _frame(self, info: ObjectInfo) -> ScannedFrame | None:
+    async def _frames(self, info: ObjectInfo) -> Found | None:
         base = info.key.rpartition("/")[2]
         if not base or base.startswith("."):  # a folder's marker, or a hidden file such as AppleDouble's ._img.jpg
             return None
+        ref = ObjectRef(self._bucket, info.key)
         try:
-            facts = await self._facts(ObjectRef(self._bucket, info.key), info.size)
+            head = await self._objects.get(ref, 0, HEAD) if info.size else b""  # S3 refuses ranges of empty objects
+            if head.startswith(TIFF_MAGICS):
+                return frames_of(info, await self._chain(ref, head, info.size))
+            return (readable(info, await self._facts(ref, head, info.size)),)
         except ObjectMissing:  # deleted since it was listed
             return None
         except Unreadable as error:
-            return _unreadable(info, error.reason) if claims_to_be_an_image(base) else None
-        return _readable(info, facts)
+            return (unreadable(info, error.reason),) if claims_to_be_an_image(base) else None
 
-    async def _facts(self, ref: ObjectRef, size: int) -> ImageFacts:
-        head = await self._objects.get(ref, 0, HEAD) if size else b""  # S3 refuses any range of an empty object
+    async def _facts(self, ref: ObjectRef, head: bytes, size: int) -> ImageFacts:
         try:
             return _probed(head, size)
         except NeedMore:
@@ -89,6 +98,21 @@ class ImageProbe:
                 raise
         async with self._wholes:
             return _probed(await self._objects.get(ref), size)
+
+    async def _chain(self, ref: ObjectRef, head: bytes, size: int) -> Chain:
+        """From the head when it holds all directories, else by ranged reads. Raises Unreadable."""
+        found = read_chain(io.BytesIO(head))
+        if not found.problem or len(head) == size:
+            return found.checked()
+        file = RangedFile(self._objects, ref, size)
+        return (await file.on_thread(read_chain, self._tick, DIRECTORY_BLOCK)).checked()
+
+
+def batches(found: Iterable[Found | None]) -> Iterator[Sequence[ScannedFrame]]:
+    """A stack's frames are made as they are written."""
+    frames = chain.from_iterable(frames for frames in found if frames is not None)
+    while batch := tuple(islice(frames, BATCH)):
+        yield batch
 
 
 def _probed(data: bytes, size: int) -> ImageFacts:
@@ -103,25 +127,3 @@ def _probed(data: bytes, size: int) -> ImageFacts:
 
 def claims_to_be_an_image(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def _readable(info: ObjectInfo, facts: ImageFacts) -> ScannedFrame:
-    captured = facts.captured_at
-    return ScannedFrame(
-        natural_key(info.key),
-        info.key,
-        trailing_number(info.key),
-        info.size,
-        info.etag,
-        facts.format,
-        facts.width,
-        facts.height,
-        captured.replace(tzinfo=UTC) if captured and captured.tzinfo is None else captured,
-    )
-
-
-def _unreadable(info: ObjectInfo, reason: str) -> ScannedFrame:
-    problem = reason.replace("\0", "")[:500]
-    return ScannedFrame(
-        natural_key(info.key), info.key, trailing_number(info.key), info.size, info.etag, problem=problem
-    )

@@ -1,6 +1,5 @@
 """What each listed object is as a source video: its pictures' times, one file after the other."""
 
-import asyncio
 import hashlib
 import sys
 import zlib
@@ -40,7 +39,6 @@ VIDEO_SUFFIXES = frozenset(
     )
 )
 NOTHING = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
-TICK_S = 1.0
 
 
 class VideoScan:
@@ -50,6 +48,7 @@ class VideoScan:
         self._objects, self._bucket, self._tick = objects, bucket, tick
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
+        self._forms = Counter[str]()
         self.rows: list[dict[str, Any]] = []
 
     def take(self, page: Sequence[ObjectInfo]) -> int:
@@ -77,6 +76,7 @@ class VideoScan:
         except Unreadable as error:
             problem = error.reason.replace("\0", "")[:500]
             return row | NOTHING | {"pts": packed(()), "problem": problem}
+        self._forms[facts.form] += len(facts.pts)
         if facts.captured_at is not None:
             self._captured.append(_aware(facts.captured_at))
         return row | {
@@ -90,18 +90,8 @@ class VideoScan:
         }
 
     async def _facts(self, info: ObjectInfo) -> VideoFacts:
-        """Probed on a thread; ticks only while bytes are flowing, so that a hang can be told from a large file."""
         file = RangedFile(self._objects, ObjectRef(self._bucket, info.key), info.size)
-        probing = asyncio.create_task(asyncio.to_thread(file.used_by, _probed))
-        try:
-            told = -1
-            while not (await asyncio.wait((probing,), timeout=TICK_S))[0]:
-                if file.fetched != told:
-                    told = file.fetched
-                    self._tick()
-            return await probing
-        finally:
-            file.stop()
+        return await file.on_thread(_probed, self._tick)
 
     def facts(self) -> dict[str, Any]:
         """What the sources say about the dataset, as values of its columns."""
@@ -117,6 +107,7 @@ class VideoScan:
             "width": width,
             "height": height,
             "sizes": [{"width": w, "height": h, "count": n} for (w, h), n in sizes.most_common(1000)],
+            "forms": dict(self._forms),
             "formats": sorted({row["codec"] for row in self.rows if row["codec"]}),
             "captured_from": min(self._captured, default=None),
             "captured_to": max(self._captured, default=None),

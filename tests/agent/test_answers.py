@@ -50,14 +50,15 @@ async def test_the_writer_is_told_the_tables_and_who_asks(lab: Lab, models: Olla
 
 
 async def test_rows_of_others_are_never_told(lab: Lab, models: OllamaDouble) -> None:
-    models.script(CODE, {"table": "experiments", "columns": ["name", "owner"], "filters": []})
+    filters = [{"column": "name", "op": "ilike", "value": "%s%"}]
+    models.script(CODE, {"table": "experiments", "columns": ["name", "owner"], "filters": filters})
     models.script(WORDS, "These.")
     alice, bob = (
         await lab.ask(models.host, "name all of them", ALICE),
         await lab.ask(models.host, "name all of them", BOB),
     )
     assert {row["owner"] for row in alice.rows} == {"alice"} and {row["owner"] for row in bob.rows} == {"bob"}
-    assert "secret" not in models.prompts(WORDS)[0] and "bare" not in models.prompts(WORDS)[1]
+    assert "secret" not in models.prompts(WORDS)[0] and "secret" in models.prompts(WORDS)[1]
 
 
 async def test_a_refusal_is_repaired_once(lab: Lab, models: OllamaDouble) -> None:

@@ -77,6 +77,9 @@ async def test_format_is_honoured() -> None:
         double.script("m", Says('{"a', length=True))
         cut = await client.chat("m", HELLO, format=SCHEMA)
         assert (cut.message.content, cut.done_reason) == ('{"a', "length")
+        double.script("m", {"a": "text"})
+        with pytest.raises(ResponseError, match="cannot say that"):
+            await client.chat("m", HELLO, format={"type": "object", "properties": {"a": {}}})
         with pytest.raises(ResponseError, match="grammar"):
             await client.chat("m", HELLO, format={"type": "string", "maxLength": 5000})
     with ollama("m", ignores_format=True) as double:

@@ -78,7 +78,7 @@ def test_the_bitstream_alone_carries_the_tags(codec: str) -> None:
     """Without the container's colr box: a decoder fed with packets still knows."""
     with av.open(io.BytesIO(render(numbered_jpegs(2), codec=codec).data)) as container:
         stream = container.streams.video[0]
-        decoder = av.CodecContext.create("h264" if codec == "h264" else "libdav1d", "r")
+        decoder = av.CodecContext.create("libdav1d" if codec == "av1" else codec, "r")
         decoder.extradata = stream.codec_context.extradata
         packets = [av.Packet(bytes(packet)) for packet in container.demux(stream) if packet.size]
         frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]

@@ -1,11 +1,13 @@
 """Good and bad input: every format it reads, every kind of damage it must not let by."""
 
 import contextlib
+import io
 import time
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.pipeline.decode import ImageDecoder
 from service.pipeline.frames import Unreadable
@@ -25,8 +27,8 @@ GOOD: dict[str, tuple[bytes, str]] = {
     "jpeg with bytes after its end": (media.jpeg(NUMBERED) + bytes(700), "ffmpeg-mjpeg"),
     "png rgb": (media.png(NUMBERED), "ffmpeg-png"),
     "png gray": (media.png(GRAY), "ffmpeg-png"),
-    "png rgba": (media.png(np.dstack([NUMBERED, np.full_like(GRAY, 255)])), "ffmpeg-png"),
-    "png 16 bit": (media.png16(NUMBERED), "ffmpeg-png"),
+    "png rgba": (media.png(np.dstack([NUMBERED, np.full_like(GRAY, 255)])), "pillow-png"),
+    "png 16 bit": (media.png16(NUMBERED), "libpng"),
     "tiff rgb": (media.tiff(NUMBERED), "tifffile"),
     "tiff gray": (media.tiff(GRAY), "tifffile"),
     "tiff deflate": (media.tiff(NUMBERED, compression="deflate"), "tifffile"),
@@ -42,10 +44,24 @@ NOISE = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
 JPEG, PNG = media.jpeg(NOISE), media.png(NOISE)
 TIFF = media.tiff(NUMBERED)
 
+
+def cmyk_jpeg() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(NUMBERED).convert("CMYK").save(out, "JPEG")
+    return out.getvalue()
+
+
+def animated_webp() -> bytes:
+    out = io.BytesIO()
+    frames = [Image.fromarray(media.numbered(number)) for number in range(3)]
+    frames[0].save(out, "WEBP", save_all=True, append_images=frames[1:])
+    return out.getvalue()
+
+
 BAD: dict[str, tuple[bytes, str]] = {
     "zero bytes": (b"", "empty"),
-    "text named .jpg": (b"this is not a picture\n" * 20, "not a JPEG, PNG or TIFF"),
-    "an MP4 named .jpg": (media.video([NUMBERED] * 2), "not a JPEG, PNG or TIFF"),
+    "text named .jpg": (b"this is not a picture\n" * 20, "not a JPEG, PNG, TIFF or WebP"),
+    "an MP4 named .jpg": (media.video([NUMBERED] * 2), "not a JPEG, PNG, TIFF or WebP"),
     "jpeg cut in the header": (JPEG[:100], "cut short"),
     "jpeg cut in the picture": (media.truncated(JPEG), "truncated"),
     "jpeg without its last two bytes": (JPEG[:-2], "truncated"),
@@ -60,8 +76,11 @@ BAD: dict[str, tuple[bytes, str]] = {
     "tiff cut": (media.truncated(TIFF), "before its picture data"),
     "tiff cut in the directory": (TIFF[:20], "damaged"),
     "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "damaged"),
-    "tiff 16 bit": (media.tiff(GRAY.astype(np.uint16)), "16-bit"),
-    "tiff float": (media.tiff(GRAY.astype(np.float32)), "32-bit"),
+    "tiff float, no window known": (media.tiff(GRAY.astype(np.float32)), "float32 samples need a tone window"),
+    "cmyk jpeg": (cmyk_jpeg(), "CMYK"),
+    "animated webp": (animated_webp(), "animated"),
+    "webp cut": (media.truncated(media._saved(NOISE, "WEBP")), "truncated"),
+    "png of 98 megapixels from nothing": (media.png_bomb(9_900), "claim to be 93 MiB"),
     "only magic": (b"\xff\xd8\xff", "cut short"),
 }
 

@@ -1,5 +1,6 @@
 """Facts of images from their first bytes."""
 
+import io
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from service.pipeline.frames import Unreadable
 from service.pipeline.image_header import NeedMore
-from service.pipeline.probe import probe_image
+from service.pipeline.probe import page_facts, probe_image
+from service.pipeline.tiff_directory import directories
 from tests.support import media
 
 PIXELS = media.numbered(3, 150, 90)
@@ -19,8 +21,8 @@ PIXELS = media.numbered(3, 150, 90)
         (media.jpeg(PIXELS), "jpeg", 8),
         (media.png(PIXELS), "png", 8),
         (media.png16(PIXELS), "png", 16),
-        (media.tiff(PIXELS), "tiff", 8),
-        (media.tiff(PIXELS[..., 0].astype(np.uint16)), "tiff", 16),
+        (media._saved(PIXELS, "WEBP"), "webp", 8),
+        (media._saved(PIXELS, "WEBP", lossless=True), "webp", 8),
     ],
 )
 def test_format_size_and_depth(data: bytes, kind: str, depth: int) -> None:
@@ -37,20 +39,17 @@ def test_exif_time_with_fraction_and_offset() -> None:
     assert (facts.orientation, facts.width, facts.height) == (6, 150, 90)
 
 
-def test_a_directory_past_the_head_asks_for_more() -> None:
-    data = media.tiff(np.zeros((400, 400, 3), np.uint8))
-    moved = relocated_directory(data)
-    with pytest.raises(NeedMore):
-        probe_image(moved[:65536], len(moved))
-    assert probe_image(moved, len(moved)).width == 400
-
-
-def relocated_directory(data: bytes) -> bytes:
-    """The same little-endian TIFF with its directory at the end of the file."""
-    start = int.from_bytes(data[4:8], "little")
-    count = int.from_bytes(data[start : start + 2], "little")
-    directory = data[start : start + 2 + 12 * count] + bytes(4)
-    return data[:4] + len(data).to_bytes(4, "little") + data[8:] + directory
+@pytest.mark.parametrize(
+    ("pixels", "bits", "gray"),
+    [(PIXELS, 8, False), (PIXELS[..., 0].astype(np.uint16), 16, True), (PIXELS[..., 0].astype(np.float32), 32, True)],
+)
+def test_a_tiff_is_probed_by_its_directories(pixels: np.ndarray, bits: int, gray: bool) -> None:
+    turned = [(274, 3, 1, 6, True)]
+    data = media.tiff(pixels, datetime="2024:05:06 07:08:09", extratags=turned)
+    (page,) = directories(io.BytesIO(data))
+    facts = page_facts(page)
+    assert (facts.format, facts.width, facts.height, facts.bit_depth, facts.gray) == ("tiff", 90, 150, bits, gray)
+    assert (facts.captured_at, facts.orientation) == (datetime(2024, 5, 6, 7, 8, 9), 6)
 
 
 def test_a_jpeg_whose_metadata_fills_the_head_asks_for_more() -> None:

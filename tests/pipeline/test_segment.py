@@ -79,6 +79,7 @@ def test_reports_are_json_and_name_the_bytes() -> None:
         "outcome": "ok",
         "reason": None,
         "substituted_from": None,
+        "clipped": None,
         "etag": None,
         "pts": None,
     }
@@ -113,7 +114,7 @@ def test_frames_are_scaled_to_the_output(codec: str, size: dict[str, Any]) -> No
     assert {report.outcome for report in result.reports} == {"ok"}
 
 
-@pytest.mark.parametrize("codec", ["h264", "av1"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_a_small_light_that_blinks_is_seen_blinking(codec: str) -> None:
     """SVT-AV1 presets 11 to 13 leave it dark in some frames: their skip decision compares variances only."""
     frames, lit = [], []

@@ -81,7 +81,7 @@ async def test_register_scan_and_look(api: CatalogueApi, alice: httpx.AsyncClien
     rest = await alice.get(page.links["next"]["url"])
     assert rest.json()[0]["index"] == 5
     bad = (await alice.get(f"/api/datasets/{dataset['id']}/frames", params={"unreadable": True})).json()
-    assert [(row["index"], row["problem"]) for row in bad] == [(12, "not a JPEG, PNG or TIFF image")]
+    assert [(row["index"], row["problem"]) for row in bad] == [(12, "not a JPEG, PNG, TIFF or WebP image")]
 
 
 async def test_a_scan_is_queued_once(api: CatalogueApi, alice: httpx.AsyncClient) -> None:

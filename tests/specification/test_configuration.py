@@ -49,12 +49,13 @@ def test_model_configuration(database_url: str, tmp_path: Path) -> None:
     with clean_environment():
         defaults = config.load().agent
     assert all((defaults.default_model, defaults.code_model, defaults.fast_model))
-    with clean_environment(DEFAULT_MODEL="talker:8b", CODE_MODEL="coder:7b", FAST_MODEL="fast:1b"):
+    names = {"DEFAULT_MODEL": "talker:8b", "CODE_MODEL": "coder:7b", "FAST_MODEL": "fast:1b"}
+    with clean_environment(**names):
         chosen = config.load().agent
     assert (chosen.default_model, chosen.code_model, chosen.fast_model) == ("talker:8b", "coder:7b", "fast:1b")
     with (
-        ollama("talker:8b", "coder:7b", "fast:1b") as double,
-        api_process(database_url, tmp_path, OLLAMA_HOST=double.host) as running,
+        ollama(*names.values()) as double,
+        api_process(database_url, tmp_path, OLLAMA_HOST=double.host, **names) as running,
     ):
         assert httpx.get(f"{running.url}/health", trust_env=False).json()["checks"]["ollama"]["status"] == "ok"
     with api_process(database_url, tmp_path, OLLAMA_HOST="127.0.0.1:1") as running:  # starts all the same

@@ -34,10 +34,9 @@ def test_database_error(api: ApiProcess, database_url: str) -> None:
         word in answer.text.lower() for word in ("select", "experiments_", "relation", "asyncpg", "undefined")
     )
     assert "logged" in problem["detail"]
-    line = api.line(error_id=problem["error_id"], level="error")
-    assert (
-        "UndefinedTable" in str(line) and "Traceback" in str(line) + "Traceback" and line["path"] == "/api/experiments"
-    )
+    line = api.line(error_id=problem["error_id"], event="problem")
+    assert (line["level"], line["request"]["path"]) == ("error", "/api/experiments")
+    assert "UndefinedTable" in str(line) and "experiments.py" in str(line), "the cause, and the stack down to our code"
 
 
 async def _harm(url: str) -> None:

@@ -12,6 +12,8 @@ from tests.specification.scenario import scenario
 from tests.support.api_process import ApiProcess, api_process
 from tests.support.ollama_double import ollama
 
+MODELS = dict.fromkeys(("DEFAULT_MODEL", "CODE_MODEL", "FAST_MODEL"), "talker:8b")
+
 
 @scenario("Request logging")
 def test_request_logging(api: ApiProcess) -> None:
@@ -29,10 +31,11 @@ def test_error_logging(api: ApiProcess, database_url: str) -> None:
     asyncio.run(_harm(database_url))
     with api.client("camera-lab") as client:
         problem = client.post("/api/experiments", json={"name": "one"}, params={"debug": "1"}).json()
-    line = api.line(error_id=problem["error_id"], level="error")
+    line = api.line(error_id=problem["error_id"], event="problem")
     trace = str(line)
-    assert "service.routers.experiments" in trace or "experiments.py" in trace, "the full stack"
-    assert (line["method"], line["path"], line["user"]) == ("POST", "/api/experiments", "camera-lab")
+    assert "experiments.py" in trace and "asyncpg" in trace, "the full stack"
+    asked = line["request"]
+    assert (asked["method"], asked["path"], line["user"]) == ("POST", "/api/experiments", "camera-lab")
     assert "debug" in trace and "one" in trace, "what it takes to ask the same again"
     assert "hunter2" not in api.log.read_text() and "Bearer ey" not in api.log.read_text()
 
@@ -48,7 +51,7 @@ def test_health_check_endpoint(database_url: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         model_server = stack.enter_context(ExitStack())
         double = model_server.enter_context(ollama("talker:8b"))
-        running = stack.enter_context(api_process(database_url, tmp_path, OLLAMA_HOST=double.host))
+        running = stack.enter_context(api_process(database_url, tmp_path, OLLAMA_HOST=double.host, **MODELS))
         good = httpx.get(f"{running.url}/health", trust_env=False)
         assert good.status_code == 200
         checks = good.json()["checks"]

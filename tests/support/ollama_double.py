@@ -234,10 +234,19 @@ def _refusal(double: OllamaDouble, body: dict[str, Any]) -> Fails | None:
 
 def _fits(text: str, schema: dict[str, Any]) -> bool:
     try:
-        jsonschema.Draft202012Validator(schema).validate(json.loads(text))
+        jsonschema.Draft202012Validator(_as_grammar(schema)).validate(json.loads(text))
     except (ValueError, jsonschema.ValidationError):
         return False
     return True
+
+
+def _as_grammar(schema: Any) -> Any:
+    """llama.cpp has long read a schema without any word as an object's."""
+    if isinstance(schema, list):
+        return [_as_grammar(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _as_grammar(part) for key, part in schema.items()} or {"type": "object"}
 
 
 def _longest_repetition(schema: Any) -> int:

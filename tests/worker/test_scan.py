@@ -174,7 +174,7 @@ async def test_objects_that_cannot_be_read_are_named(lab: Lab) -> None:
         "f05.bmp",
         "f08.tif",
     }
-    assert rows["f02.jpg"]["problem"] == "not a JPEG, PNG or TIFF image"
+    assert rows["f02.jpg"]["problem"] == "not a JPEG, PNG, TIFF or WebP image"
     assert (rows["f06.png"]["width"], rows["f06.png"]["height"]) == (30_000, 30_000), "registered, never decoded"
     assert (rows["f10.JPG"]["format"], rows["f11.jpg"]["format"]) == ("png", "jpeg"), "by content, not by name"
     assert (summary.state, summary.unreadable_frames, summary.ignored) == ("ready", 5, 2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.plan.render_plan import Codec
+from service.plan.containers import Codec
 from service.store import datasets
 from service.store.database import Database
 from tests.support.catalogue import OPTIONS, add_dataset, add_render

@@ -1,0 +1,53 @@
+"""In which form a frame's samples come out of its decoder, told from headers: what the catalogue notes of it."""
+
+from av import VideoFrame
+
+from service.pipeline.colour import FULL
+from service.pipeline.image_header import ImageHeader
+from service.pipeline.jpeg_shape import jpeg_shape
+from service.plan.pixel_form import PixelForm
+
+_RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
+_DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
+_CMYK = 4
+
+
+def image_form(header: ImageHeader, head: bytes, turn: int) -> str | None:
+    """None for what cannot be shown. `turn` is the EXIF orientation: chroma that cannot be turned is made full."""
+    if header.format == "jpeg":
+        return None if header.channels == _CMYK else _turned(jpeg_shape(head).form, header, turn)
+    if header.format == "webp" and header.plain:
+        return _turned("yuv420p", header, turn)
+    return sampled_form(header.bit_depth, header.channels)
+
+
+def sampled_form(bits: int, channels: int) -> str:
+    """Of gray or RGB samples, an alpha channel not counted; deeper than 16 bits there is no PixelForm for them."""
+    if bits > 16:
+        return f"{bits}-bit samples"
+    if channels <= 2:
+        return "gray" if bits <= 8 else "gray16le"
+    return "bgr0" if bits <= 8 else "gbrp16le"
+
+
+def _turned(form: PixelForm, header: ImageHeader, turn: int) -> PixelForm:
+    """Half-width chroma lies the wrong way after a quarter turn, and half a sample off in a mirrored odd side."""
+    odd = header.width % 2 or header.height % 2
+    if (turn >= 5 and form.endswith("422p")) or (turn > 1 and odd and form.endswith("420p")):
+        return "yuvj444p" if form.startswith("yuvj") else "yuv444p"
+    return form
+
+
+def video_form(frame: VideoFrame) -> str:
+    """A PixelForm, or a text that is none for formats that have no equal there."""
+    name = frame.format.name
+    if name in _RGB:
+        return "bgr0"
+    if name in _DEEP_RGB:
+        return "gbrp16le"
+    full = frame.color_range == FULL or "j" in name
+    if name.startswith("gray"):
+        return name if full else f"{name} of limited range"
+    if full and name in ("yuv420p", "yuv422p", "yuv444p"):
+        return name.replace("yuv", "yuvj")
+    return f"{name} of full range" if full and "j" not in name else name

@@ -1,0 +1,60 @@
+"""Decoded samples as arrays: transparent ones over a background, and as frames for the stages that follow.
+
+Arrays are (height, width) for gray or (height, width, 3) for RGB, of any real type.
+"""
+
+from typing import Any
+
+import numpy as np
+from av import VideoFrame
+
+from service.plan.colours import rgb
+
+Samples = np.ndarray[Any, Any]
+FORMATS = {(2, np.uint8): "gray", (3, np.uint8): "rgb24", (2, np.uint16): "gray16le", (3, np.uint16): "rgb48le"}
+
+
+def frame_of(samples: Samples) -> VideoFrame:
+    """A copy as gray, rgb24, gray16le or rgb48le. Raises KeyError for samples that are not unsigned 8 or 16 bits."""
+    return VideoFrame.from_ndarray(np.ascontiguousarray(samples), format=FORMATS[samples.ndim, samples.dtype.type])
+
+
+def empty_frame(like: Samples) -> tuple[VideoFrame, Samples]:
+    """An unfilled 16-bit frame of the size and channels of an array, and the view to fill it through."""
+    frame = VideoFrame(like.shape[1], like.shape[0], FORMATS[like.ndim, np.uint16])
+    view = samples_of(frame)
+    assert view is not None
+    return frame, view
+
+
+def samples_of(frame: VideoFrame) -> Samples | None:
+    """A view of a frame in one of FORMATS, None for others."""
+    for (dimensions, kind), name in FORMATS.items():
+        if frame.format.name == name:
+            dtype = np.dtype(kind).newbyteorder("<")
+            channels = 1 if dimensions == 2 else 3
+            plane = frame.planes[0]
+            rows = np.frombuffer(memoryview(plane), dtype).reshape(frame.height, plane.line_size // dtype.itemsize)
+            inside = rows[:, : frame.width * channels]
+            return inside if channels == 1 else inside.reshape(frame.height, frame.width, 3)
+    return None
+
+
+def over(samples: Samples, background: str, *, associated: bool = False) -> Samples:
+    """(height, width, 2 or 4) with alpha last -> without: alpha times colour, and the rest background, rounded.
+
+    `associated` colours are multiplied by alpha already. Gray stays gray over a gray background only. Floats are 0..1.
+    """
+    top = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
+    alpha = samples[..., -1:].astype(np.float64) / top
+    if (samples[..., -1] == top).all():
+        return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 2 else samples[..., :3])
+    behind = np.array(rgb(background), np.float64) * (top / 255)
+    if samples.shape[2] == 2 and len(set(behind)) == 1:
+        behind = behind[:1]
+    colour = samples[..., :-1].astype(np.float64)
+    mixed = (colour if associated else colour * alpha) + (1 - alpha) * behind
+    if samples.dtype.kind == "u":
+        mixed = np.rint(mixed).clip(0, top)
+    found: Samples = mixed.astype(samples.dtype)
+    return found[..., 0] if found.shape[2] == 1 else found
