@@ -10,6 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
+from service.plan.estimate import Sample
+from service.plan.render_plan import RenderOptions
 from service.store.tables import segment_cache, segments
 
 RENDER_AGAIN = text("""
@@ -21,14 +23,17 @@ RENDER_AGAIN = text("""
     INSERT INTO tasks (id, kind, render_id, number)
     SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
 """)
-RATE = text("""
-    SELECT sum((SELECT sum(value::float) FROM jsonb_each_text(seconds))) / nullif(sum(frames), 0)
-    FROM (SELECT c.seconds, c.frames FROM segment_cache c
-          JOIN segments s ON s.content_key = c.content_key JOIN renders r ON r.id = s.render_id
-          WHERE r.options ->> 'codec' = :codec AND (r.options ->> 'width')::int = :width
-          ORDER BY c.created_at DESC LIMIT 50) recent
+LATELY = text("""
+    SELECT c.frames, c.bytes, c.seconds, (r.options ->> 'width')::int AS width, (r.options ->> 'height')::int AS height,
+        (r.options ->> 'quality')::int AS quality
+    FROM (SELECT * FROM segment_cache WHERE frames > 0 ORDER BY used_at DESC LIMIT 300) c
+    CROSS JOIN LATERAL (
+        SELECT r.options FROM segments s JOIN renders r ON r.id = s.render_id
+        WHERE s.content_key = c.content_key LIMIT 1) r
+    WHERE r.options ->> 'codec' = :codec
+    ORDER BY (r.options ->> 'width')::int = :width AND (r.options ->> 'height')::int = :height DESC, c.created_at DESC
+    LIMIT 50
 """)
-
 STAGE_SECONDS = text("""
     SELECT stage, sum(value::float8) AS seconds
     FROM segments s JOIN segment_cache c ON c.content_key = s.content_key, jsonb_each_text(c.seconds) AS t(stage, value)
@@ -82,10 +87,16 @@ async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str
     return [(row.content_key, row.first_output) for row in await connection.execute(query.order_by(segments.c.number))]
 
 
-async def seconds_per_frame(connection: AsyncConnection, codec: str, width: int) -> float | None:
-    """One slot's measured seconds for a frame of this codec and width, from the newest segments."""
-    value = await connection.scalar(RATE, {"codec": codec, "width": width})
-    return float(value) if value else None
+async def lately(connection: AsyncConnection, options: RenderOptions) -> list[Sample]:
+    """Segments of this codec that were made lately, those of the same size first."""
+    values = {"codec": options.codec, "width": options.width, "height": options.height}
+    return [Sample(**row) for row in (await connection.execute(LATELY, values)).mappings()]
+
+
+async def known(connection: AsyncConnection, content_keys: Sequence[str]) -> set[str]:
+    """Those of these keys that are in the cache."""
+    query = select(segment_cache.c.content_key).where(segment_cache.c.content_key.in_(content_keys))
+    return set(await connection.scalars(query))
 
 
 async def totals(connection: AsyncConnection) -> tuple[int, int]:
