@@ -161,12 +161,28 @@ def render(
         list[str] | None, typer.Option(help="any other request field, as name=value", metavar="NAME=VALUE")
     ] = None,
 ) -> None:
-    """Render an experiment with live progress, fetch the video, print the receipt's summary."""
+    """Render an experiment with live progress, fetch the video and its receipt, print its summary."""
     from service.render_client import render_to_file, request_fields
 
     with exit_codes():
         fields: dict[str, Any] = {"decimation_factor": decimation, "fps": fps} | request_fields(option or [])
         _run(render_to_file(config.load(), experiment, fields, output))
+
+
+@app.command()
+def verify(
+    video: Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=False)],
+    receipt: Annotated[Path, typer.Argument(help="its receipt, NDJSON", exists=True, dir_okay=False)],
+) -> None:
+    """Check a video against its receipt: digest, frames by decoding, every line. Exit code 1 when they differ."""
+    from service.verify import verdict
+
+    fits, lines = verdict(video, receipt)
+    if not fits:
+        for line in lines:
+            errors.print(f"reelmill: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED)
+    print(*lines, sep="\n")
 
 
 @app.command()

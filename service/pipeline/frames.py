@@ -58,7 +58,8 @@ class FrameReport:
 
     `output` counts frames within the segment (None when skipped); `source` is the dataset index; `sha256` (hex) is
     of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture; `clipped`
-    is how many of its samples lay below the tone's window, above it, or were not a number.
+    is how many of its samples lay below the tone's window, above it, or were not a number; `etag` is the object's as
+    the catalogue has it, `pts` the picture's time in a source video, in its own time base.
     """
 
     output: int | None
@@ -70,6 +71,8 @@ class FrameReport:
     reason: str | None = None
     substituted_from: int | None = None
     clipped: tuple[int, int, int] | None = None
+    etag: str | None = None
+    pts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,4 +74,4 @@ class Policies:
 def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
     ref = work.ref
     who = (output, ref.index, ref.key, work.sha256, work.decoder)
-    return FrameReport(*who, outcome, work.reason, held_from, work.clipped)
+    return FrameReport(*who, outcome, work.reason, held_from, work.clipped, etag=ref.etag or None, pts=ref.pts)

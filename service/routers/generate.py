@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyRequests, invalid_field
 from service.ids import RenderId
 from service.plan.containers import container_of
-from service.plan.estimate import Estimate
 from service.plan.geometry import output_size
 from service.plan.levels import Levels
 from service.plan.limits import RenderLimits
@@ -61,12 +60,12 @@ async def generate(
     async with database.caller(who) as connection:
         new = await _plan(connection, body, at.limits)
     async with database.service() as connection:
-        foretold = await new_render.foretell(connection, new)
         if body.dry_run:
             response.status_code = 200
-            return DryRun(estimate=_model(foretold), plan=new.stages)
+            foretold = await new_render.foretell(connection, new)
+            return DryRun(estimate=EstimateModel(**foretold.to_json()), plan=new.stages)
         door = Door(connection, who, idempotency_key, at.limits)
-        job = await door.enter(new, foretold, body.webhook_url)
+        job = await door.enter(new, body.webhook_url)
     response.headers["Location"] = job.status_url
     response.status_code = 200 if job.status == "succeeded" else 202
     return job
@@ -157,10 +156,6 @@ def _tone(dataset: dict[str, Any], body: VideoGenerationRequest) -> Tone | None:
     return settled(body.tone.wish() if body.tone else None, levels)
 
 
-def _model(foretold: Estimate) -> EstimateModel:
-    return EstimateModel(frames=foretold.frames, seconds=foretold.seconds, bytes=foretold.bytes)
-
-
 @dataclass(frozen=True, slots=True)
 class Door:
     """Lets a render in once: idempotency key, then the same render, then the caller's queue, then new rows."""
@@ -170,7 +165,7 @@ class Door:
     idempotency_key: str | None
     limits: RenderLimits
 
-    async def enter(self, new: NewRender, foretold: Estimate, webhook_url: str | None) -> JobAccepted:
+    async def enter(self, new: NewRender, webhook_url: str | None) -> JobAccepted:
         """The webhook's address is no part of the render: others may read that."""
         body = hashlib.sha256(repr((sorted(new.request.items()), webhook_url)).encode()).hexdigest()
         known = await self._by_idempotency_key(body)
@@ -179,7 +174,7 @@ class Door:
             known = await renders.find_same(self.connection, new.key, new.dataset["id"])
         if known is None:
             await self._check_queue()
-            known = await new_render.write(self.connection, self.who.subject, new, foretold)
+            known = await new_render.write(self.connection, self.who.subject, new)
             RENDERS_ASKED.labels("new").inc()
         else:
             RENDERS_ASKED.labels("known").inc()
@@ -187,7 +182,7 @@ class Door:
             await webhooks.register(self.connection, known, self.who.subject, webhook_url)
         if self.idempotency_key:
             await renders.keep_idempotent(self.connection, self.who.subject, self.idempotency_key, body, known)
-        return await self._told(known, foretold)
+        return await self._told(known)
 
     async def _by_idempotency_key(self, body: str) -> RenderId | None:
         if not self.idempotency_key:
@@ -209,7 +204,7 @@ class Door:
             )
             raise TooManyRequests(detail, headers={"Retry-After": "10"})
 
-    async def _told(self, render: RenderId, foretold: Estimate) -> JobAccepted:
+    async def _told(self, render: RenderId) -> JobAccepted:
         row = await renders.get(self.connection, render)
         assert row is not None
         done = row["status"] == "succeeded"
@@ -218,7 +213,7 @@ class Door:
             status=row["status"],
             status_url=f"/api/videos/{render}",
             video_url=f"/api/videos/{render}/video" if done else None,
-            estimate=None if done else _model(foretold),
+            estimate=None if done else EstimateModel(**row["estimate"]),
             plan=row["stages"],
             stream_url=f"/api/videos/{render}/stream.m3u8",
         )

@@ -120,12 +120,16 @@ def _shown(**example: Any) -> ConfigDict:
 
 
 class EstimateModel(BaseModel):
-    """The cost that was foretold."""
+    """The cost that was foretold, from what segments of the same codec took lately on the workers that live now."""
 
     model_config = _shown(**ESTIMATE)
     frames: int
-    seconds: float
+    seconds: float = Field(description="from its first task to its end; waiting for other renders is not in it")
     bytes: int
+    reused_frames: int = Field(0, description="frames whose segments are cached: they cost nothing")
+    stages: dict[str, float] = Field(
+        default_factory=dict, description="measured seconds of one frame in each stage; empty before any was measured"
+    )
 
 
 class JobAccepted(BaseModel):

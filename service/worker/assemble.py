@@ -92,7 +92,7 @@ def assemble_render(
     assemble(segments(), command.options, video)
     if not first:
         return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
-    summary = _summary(command.options, receipt, video)
+    summary = command.facts | _summary(command.options, receipt, video)
     with receipt.path.open("ab") as file:
         file.write(json.dumps({"summary": summary}).encode() + b"\n")
     return runner.run(_publish(command, objects, (video, receipt.path, poster(first[0])), summary))
