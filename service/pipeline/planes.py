@@ -71,8 +71,11 @@ def placed(frame: VideoFrame, canvas: VideoFrame, left: int, top: int) -> VideoF
     return canvas
 
 
-def evened(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+def even(frame: VideoFrame) -> VideoFrame:
     """Grow an odd-sized frame by one replicated column and row, so that no pixel is resampled."""
+    width, height = frame.width + frame.width % 2, frame.height + frame.height % 2
+    if (width, height) == (frame.width, frame.height):
+        return frame
     grown = VideoFrame(width, height, "yuv420p")
     for target, source in zip(grown.planes, frame.planes, strict=True):
         pixels = view(source)

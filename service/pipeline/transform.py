@@ -5,6 +5,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from service.pipeline import geometry, planes
 from service.pipeline.colour import FULL, LIMITED, UNSPECIFIED, Colour, swscale_matrix
+from service.pipeline.framing import Framing
 from service.pipeline.geometry import Placement
 from service.pipeline.picture import Picture
 from service.plan.render_plan import RenderOptions
@@ -23,22 +24,25 @@ class Transform:
         self._canvas = (options.width, options.height)
         self._mismatch = options.mismatch
         self._matrix = swscale_matrix(colour.matrix)
+        self._framing = Framing(options) if options.crop or options.rotate else None
         self._reformatter = VideoReformatter()
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was reshaped or None). Raises SizeRefused."""
+        if self._framing:
+            picture = self._framing.apply(picture)
         place = self._place(picture)
         width, height = (place.width, place.height)
         if picture.orientation >= 5:
             width, height = height, width
         frame = self._convert(picture.frame, width, height)
         if picture.orientation > 1:
-            frame = planes.turned(frame, picture.orientation)
+            frame = planes.turned(planes.even(frame), picture.orientation)
         return self._on_canvas(frame, place), place.reason
 
     def _place(self, picture: Picture) -> Placement:
         source = picture.size
-        if _only_odd(source, self._canvas) and picture.orientation == 1:
+        if _only_odd(source, self._canvas):
             return Placement(*source)
         if geometry.same_aspect(source, self._canvas):
             return Placement(*self._canvas)
@@ -71,7 +75,7 @@ class Transform:
         if (frame.width, frame.height) == self._canvas:
             return frame
         if place.reason is None:
-            return planes.evened(frame, *self._canvas)
+            return planes.even(frame)
         return planes.placed(frame, planes.black(*self._canvas), place.left, place.top)
 
 

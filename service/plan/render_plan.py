@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from service.plan.crop import Crop
+
 PIPELINE_VERSION = "1"
 """Part of every content key: raise it when the same input may give other bytes."""
 
@@ -50,7 +52,10 @@ class FrameRef:
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """Canonical options: two requests that mean the same picture compare equal. `width` and `height` are even."""
+    """Canonical options: two requests that mean the same picture compare equal. `width` and `height` are even.
+
+    Of an upright source frame the `crop` is taken, then turned by `rotate` degrees clockwise, then scaled.
+    """
 
     codec: Codec
     quality: int
@@ -62,13 +67,17 @@ class RenderOptions:
     corrupt: FramePolicy = "hold"
     mismatch: MismatchPolicy = "pad"
     max_pixels: int = 100_000_000
+    crop: Crop | None = None
+    rotate: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"fps": str(self.fps)}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        return cls(**(document | {"fps": Fraction(document["fps"])}))
+        crop = document.get("crop")
+        nested = {"fps": Fraction(document["fps"]), "crop": Crop(**crop) if crop else None}
+        return cls(**(document | nested))
 
 
 @dataclass(frozen=True, slots=True)

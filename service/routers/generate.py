@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyRequests, invalid_field
 from service.ids import RenderId
+from service.plan.crop import Crop, crop_of, shown_size
 from service.plan.estimate import Estimate
 from service.plan.geometry import output_size
 from service.plan.limits import RenderLimits
@@ -111,7 +112,9 @@ def _check_state(dataset: dict[str, Any], body: VideoGenerationRequest) -> None:
 def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: RenderLimits) -> RenderOptions:
     if not dataset["width"]:
         raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
-    width, height = output_size((dataset["width"], dataset["height"]), body.width, body.height, body.scale)
+    source = (dataset["width"], dataset["height"])
+    crop = _crop(body, source)
+    width, height = output_size(shown_size(source, crop, body.rotate), body.width, body.height, body.scale)
     return RenderOptions(
         codec=body.codec,
         quality=body.quality,
@@ -123,7 +126,14 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         corrupt=body.corrupt,
         mismatch=body.mismatch,
         max_pixels=limits.max_pixels,
+        crop=crop,
+        rotate=body.rotate,
     )
+
+
+def _crop(body: VideoGenerationRequest, source: tuple[int, int]) -> Crop | None:
+    part = body.crop
+    return crop_of(source, (part.x, part.y), (part.width, part.height)) if part else None
 
 
 def _model(foretold: Estimate) -> EstimateModel:

@@ -5,10 +5,11 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
 
+CROP_EXAMPLE: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -20,6 +21,16 @@ class FrameRange(BaseModel):
     stop: int | None = Field(
         None, ge=1, description="one past the last source frame; unset: to the end", examples=[900]
     )
+
+
+class CropModel(BaseModel):
+    """A part of the picture, in pixels of an upright source frame of the dataset's usual size."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CROP_EXAMPLE]})
+    x: int = Field(ge=0, le=65_535, description="left edge, counted from the left")
+    y: int = Field(ge=0, le=65_535, description="upper edge, counted from the top")
+    width: int = Field(ge=2, le=65_535, description="width of the part; it must lie inside the frame")
+    height: int = Field(ge=2, le=65_535, description="height of the part; it must lie inside the frame")
 
 
 class VideoGenerationRequest(BaseModel):
@@ -51,6 +62,12 @@ class VideoGenerationRequest(BaseModel):
     )
     priority: int = Field(0, ge=0, le=9, description="renders of a higher priority start first")
     dry_run: bool = Field(False, description="only estimate, make nothing")
+    crop: CropModel | None = Field(None, description="show a part only", examples=[CROP_EXAMPLE])
+    rotate: Literal[0, 90, 180, 270] = Field(
+        0,
+        description="degrees clockwise, after the crop; width, height and scale come last",
+        examples=[90],
+    )
 
     def rate(self) -> Fraction:
         """fps as an exact fraction: 29.97 and 23.976 become the NTSC rates."""
