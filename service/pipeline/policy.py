@@ -1,6 +1,6 @@
 """What stands in for a frame that is missing or corrupt: the one place where policies are decided."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from av import VideoFrame
@@ -14,7 +14,7 @@ from service.plan.render_plan import FrameOutcome, FramePolicy, FrameRef, Segmen
 class Policies:
     """Settles frames in plan order, remembering the last good one for `hold`."""
 
-    def __init__(self, plan: SegmentPlan, prepare: Callable[[FrameRef], Work]) -> None:
+    def __init__(self, plan: SegmentPlan, prepare: Callable[[Sequence[FrameRef]], Work]) -> None:
         self._plan = plan
         self._prepare = prepare
         self._good: tuple[VideoFrame, int] | None = None
@@ -23,14 +23,24 @@ class Policies:
 
     def settle(self, work: Work) -> tuple[VideoFrame | None, FrameReport]:
         """(frame to encode or None when skipped, its report). Raises RenderFailed under `fail`."""
+        left_out = self._left_out(work)
         if work.fault is None:
             assert work.frame is not None
             self._good = (work.frame, work.ref.index)
-            return self._placed(work, work.frame, "resized" if work.reason else "ok", None)
-        return self._substitute(work, self._policy(work))
+            outcome: FrameOutcome = "partial" if left_out else "resized" if work.reason else "ok"
+            return self._placed(work, work.frame, outcome, None)
+        return self._substitute(work, self._policy(work.fault))
 
-    def _policy(self, work: Work) -> FramePolicy:
-        return self._plan.options.missing if work.fault == "missing" else self._plan.options.corrupt
+    def _left_out(self, work: Work) -> bool:
+        """Whether a bin lacks members. Raises RenderFailed when one of them was to be there."""
+        faulty = [member for member in work.members or () if member.outcome in ("missing", "corrupt")]
+        for member in faulty:
+            if self._policy(member.outcome) == "fail":
+                raise RenderFailed(member.reason or "unusable", member.source)
+        return bool(faulty)
+
+    def _policy(self, fault: str) -> FramePolicy:
+        return self._plan.options.missing if fault == "missing" else self._plan.options.corrupt
 
     def _substitute(self, work: Work, policy: FramePolicy) -> tuple[VideoFrame | None, FrameReport]:
         match policy:
@@ -56,9 +66,9 @@ class Policies:
 
     def _nearest_lead(self) -> tuple[VideoFrame, int] | None:
         """Walk the frames before this segment backwards until one can be shown."""
-        for ref in reversed(self._plan.lead):
-            if frame := self._prepare(ref).frame:
-                return frame, ref.index
+        for refs in reversed(self._plan.lead_outputs()):
+            if frame := self._prepare(refs).frame:
+                return frame, refs[0].index
         return None
 
     def _black(self) -> VideoFrame:
@@ -73,4 +83,5 @@ class Policies:
 
 def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
     ref = work.ref
-    return FrameReport(output, ref.index, ref.key, work.sha256, work.decoder, outcome, work.reason, held_from)
+    who = (output, ref.index, ref.key, work.sha256, work.decoder)
+    return FrameReport(*who, outcome, work.reason, held_from, members=work.members)

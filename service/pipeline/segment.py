@@ -1,8 +1,9 @@
 """One segment, start to finish: fetch -> decode -> transform -> (policy) -> encode, a frame at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from service.pipeline.bins import Binning, member_options
 from service.pipeline.codecs import encoder_name
 from service.pipeline.colour import IMAGE_COLOUR, Colour
 from service.pipeline.encode import SegmentEncoder
@@ -12,8 +13,8 @@ from service.pipeline.policy import Policies
 from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import Transform
-from service.pipeline.work import Stage, prepare
-from service.plan.render_plan import SegmentPlan
+from service.pipeline.work import Stage, Work, prepare
+from service.plan.render_plan import FrameRef, SegmentPlan
 
 
 def render_segment(
@@ -21,17 +22,18 @@ def render_segment(
 ) -> SegmentResult:
     """Render one closed GOP on the calling thread, holding a bounded number of frames.
 
-    `reader` serves image segments, `sources` video segments; `progress` is told how many planned frames are done.
+    `reader` serves image segments, `sources` video segments; `progress` hears how many planned output frames are done.
     The same plan and the same source bytes give the same result bytes. Raises RenderFailed under a `fail` policy, and
     whatever `reader` or `sources` raise beyond FrameMissing and FrameUnreadable.
     """
     watch = Stopwatch("fetch", "decode", "transform", "encode")
     reports: list[FrameReport] = []
     with _stages(plan, reader, sources) as (stages, colour):
-        policies = Policies(plan, lambda ref: prepare(ref, stages, watch))
+        made = _maker(plan, colour, lambda ref: prepare(ref, stages, watch), lambda: progress(len(reports)))
+        policies = Policies(plan, made)
         encoder = SegmentEncoder(plan.options, colour)
-        for ref in plan.frames:
-            frame, report = policies.settle(prepare(ref, stages, watch))
+        for refs in plan.outputs():
+            frame, report = policies.settle(made(refs))
             if frame is not None:
                 with watch.time("encode"):
                     encoder.add(frame)
@@ -42,9 +44,24 @@ def render_segment(
     return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, encoder_name(plan.options.codec))
 
 
+def _maker(
+    plan: SegmentPlan, colour: Colour, one: Callable[[FrameRef], Work], tick: Callable[[], None]
+) -> Callable[[Sequence[FrameRef]], Work]:
+    """What makes one output frame of its source frames; `tick` says after each member of a bin that work goes on."""
+    bins = plan.options.bins
+    if bins is None:
+        return lambda refs: one(refs[0])
+
+    def member(ref: FrameRef) -> Work:
+        tick()
+        return one(ref)
+
+    return Binning(plan.options, bins, colour, member).prepare
+
+
 @contextmanager
 def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> Iterator[tuple[list[Stage], Colour]]:
-    options = plan.options
+    options = member_options(plan.options)
     if options.source_kind == "frames":
         transform = Transform(options, IMAGE_COLOUR)
         yield [FetchImage(reader), DecodeImage(options.max_pixels), FitPicture(transform)], IMAGE_COLOUR

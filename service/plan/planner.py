@@ -14,31 +14,54 @@ from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, 
 SEGMENT_SECONDS = Fraction(5, 2)
 """Output seconds of a segment: short enough to share a 10 s render over cores, long enough for the encoder."""
 
+SOURCE_FRAMES = 4096
+"""Source frames of a segment, unless one bin has more."""
+
 LEAD_FRAMES = 4
 """How many earlier frames a segment may fall back on when its first frame must be held."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Positions start, start + step, … below stop, on the dataset's time line."""
+    """Positions start, start + step, … below stop, on the dataset's time line.
+
+    `whole`: each stands for a bin of `step` positions, all of which are read.
+    """
 
     start: int
     stop: int
     step: int
+    whole: bool = False
+
+    @property
+    def stride(self) -> int:
+        """From one position that is read to the next."""
+        return 1 if self.whole else self.step
 
     def count(self) -> int:
+        """Output frames."""
         return len(range(self.start, self.stop, self.step))
 
+    def read(self) -> int:
+        """Source frames that are read."""
+        return len(range(self.start, self.stop, self.stride))
 
-def select(timeline: int, step: int, start: int | None, stop: int | None) -> Selection:
+
+def select(timeline: int, step: int, start: int | None, stop: int | None, whole: bool = False) -> Selection:
     """The positions to render of a time line of `timeline` frames; raises Invalid when none is left."""
-    selection = Selection(start or 0, timeline if stop is None else min(stop, timeline), step)
+    selection = Selection(start or 0, timeline if stop is None else min(stop, timeline), step, whole)
     if timeline == 0:
         raise invalid_field("#/dataset_id", "the dataset has no frames: register some, then scan it", "empty_dataset")
     if selection.count() == 0:
         detail = f"no frame lies between start and stop: the dataset has frames 0 to {timeline - 1}"
         raise invalid_field("#/frames", detail, "empty_range")
     return selection
+
+
+def outputs_of_segment(options: RenderOptions) -> int:
+    """Output frames of a segment; fewer where each is made of many source frames, so that slots can share the work."""
+    size = options.bins.size if options.bins else 1
+    return min(segment_length(options.fps), max(SOURCE_FRAMES // size, 1))
 
 
 def segment_length(fps: Fraction) -> int:
@@ -48,13 +71,14 @@ def segment_length(fps: Fraction) -> int:
 
 async def cut(frames: AsyncIterator[FrameRef], bucket: str, options: RenderOptions) -> AsyncIterator[SegmentPlan]:
     """Group frames, in output order, into segments whose boundaries depend only on the position."""
-    length = segment_length(options.fps)
-    lead: deque[FrameRef] = deque(maxlen=LEAD_FRAMES)
+    length = outputs_of_segment(options)
+    size = options.bins.size if options.bins else 1
+    lead: deque[FrameRef] = deque(maxlen=size if options.bins else LEAD_FRAMES)
     batch: list[FrameRef] = []
     number = 0
     async for frame in frames:
         batch.append(frame)
-        if len(batch) == length:
+        if len(batch) == length * size:
             yield SegmentPlan(number, number * length, bucket, options, tuple(batch), tuple(lead))
             lead.extend(batch)
             batch, number = [], number + 1

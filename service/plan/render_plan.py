@@ -7,10 +7,12 @@ Sizes are in pixels, times in seconds, frame indexes count from 0.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from service.plan.bins import Bins
 from service.plan.crop import Crop
 
 PIPELINE_VERSION = "1"
@@ -20,7 +22,7 @@ Codec = Literal["h264", "av1"]
 FramePolicy = Literal["skip", "hold", "black", "fail"]
 MismatchPolicy = Literal["pad", "scale", "fail"]
 SourceKind = Literal["frames", "video"]
-FrameOutcome = Literal["ok", "held", "black", "skipped", "resized"]
+FrameOutcome = Literal["ok", "held", "black", "skipped", "resized", "partial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +71,28 @@ class RenderOptions:
     max_pixels: int = 100_000_000
     crop: Crop | None = None
     rotate: int = 0
+    bins: Bins | None = None
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"fps": str(self.fps)}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        crop = document.get("crop")
-        nested = {"fps": Fraction(document["fps"]), "crop": Crop(**crop) if crop else None}
+        crop, bins = document.get("crop"), document.get("bins")
+        nested = {
+            "fps": Fraction(document["fps"]),
+            "crop": Crop(**crop) if crop else None,
+            "bins": Bins(**bins) if bins else None,
+        }
         return cls(**(document | nested))
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlan:
-    """A closed GOP: `frames` in output order; `lead` are the source frames before it, nearest last, for `hold`."""
+    """A closed GOP: `frames` in output order; `lead` are the source frames before it, nearest last, for `hold`.
+
+    With bins, as many `frames` as a bin holds make one output frame, and `lead` is the bin before.
+    """
 
     number: int
     first_output: int
@@ -90,6 +100,17 @@ class SegmentPlan:
     options: RenderOptions
     frames: tuple[FrameRef, ...]
     lead: tuple[FrameRef, ...] = ()
+
+    def outputs(self) -> Sequence[tuple[FrameRef, ...]]:
+        """The source frames of each output frame."""
+        return self._binned(self.frames)
+
+    def lead_outputs(self) -> Sequence[tuple[FrameRef, ...]]:
+        return self._binned(self.lead)
+
+    def _binned(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
+        size = self.options.bins.size if self.options.bins else 1
+        return [refs[start : start + size] for start in range(0, len(refs), size)]
 
     def content_key(self) -> str:
         """sha256 (hex) over pipeline version, canonical options and the ordered digests of the source frames."""

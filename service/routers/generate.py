@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyRequests, invalid_field
 from service.ids import RenderId
+from service.plan.bins import Bins, bins_of
 from service.plan.crop import Crop, crop_of, shown_size
 from service.plan.estimate import Estimate
 from service.plan.geometry import output_size
@@ -67,9 +68,11 @@ async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limit
         body.decimation_factor,
         body.frames.start if body.frames else None,
         body.frames.stop if body.frames else None,
+        whole=options.bins is not None,
     )
-    if chosen.count() > limits.max_frames:
-        detail = f"{chosen.count()} frames are more than the {limits.max_frames} of one render: raise decimation_factor"
+    if chosen.read() > limits.max_frames:
+        more = "choose fewer with frames" if chosen.whole else "raise decimation_factor"
+        detail = f"{chosen.read()} frames are more than the {limits.max_frames} of one render: {more}"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
     key = render_key(dataset, chosen, options)
     return NewRender(dataset, options, chosen, key, body.model_dump(mode="json"))
@@ -114,7 +117,8 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
     source = (dataset["width"], dataset["height"])
     crop = _crop(body, source)
-    width, height = output_size(shown_size(source, crop, body.rotate), body.width, body.height, body.scale)
+    shown = shown_size(source, crop, body.rotate)
+    width, height = output_size(shown, body.width, body.height, body.scale)
     return RenderOptions(
         codec=body.codec,
         quality=body.quality,
@@ -128,7 +132,13 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         max_pixels=limits.max_pixels,
         crop=crop,
         rotate=body.rotate,
+        bins=_bins(body, shown, (width, height)),
     )
+
+
+def _bins(body: VideoGenerationRequest, shown: tuple[int, int], output: tuple[int, int]) -> Bins | None:
+    native = output_size(shown, None, None, None)
+    return bins_of(body.decimation_mode, body.decimation_factor, native, output)
 
 
 def _crop(body: VideoGenerationRequest, source: tuple[int, int]) -> Crop | None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from service.plan.bins import DecimationMode
 from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
 
 CROP_EXAMPLE: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
@@ -45,7 +46,9 @@ class VideoGenerationRequest(BaseModel):
         },
     )
     experiment_id: UUID = Field(description="the experiment whose frames to render")
-    decimation_factor: int = Field(ge=1, le=100_000, description="keep one source frame in N", examples=[1, 4])
+    decimation_factor: int = Field(
+        ge=1, le=100_000, description="one output frame for N source frames", examples=[1, 4]
+    )
     fps: Annotated[float, Field(ge=0.1, le=240, description="output frames per second", examples=[30])]
     dataset_id: UUID | None = Field(None, description="needed when the experiment has several datasets")
     frames: FrameRange | None = Field(None, description="a part of the sequence; unset: all of it")
@@ -67,6 +70,13 @@ class VideoGenerationRequest(BaseModel):
         0,
         description="degrees clockwise, after the crop; width, height and scale come last",
         examples=[90],
+    )
+
+    decimation_mode: DecimationMode = Field(
+        "drop",
+        description="of N neighbours, drop keeps the first and never reads the others, mean averages them, "
+        "max keeps the brightest of each pixel",
+        examples=["mean"],
     )
 
     def rate(self) -> Fraction:

@@ -35,7 +35,7 @@ class NewRender:
 
 async def foretell(connection: AsyncConnection, new: NewRender) -> Estimate:
     """The estimate from the measured rate of this codec and width, and the slots that are alive."""
-    rate = await segment_cache.seconds_per_frame(connection, new.options.codec, new.options.width)
+    rate = await segment_cache.seconds_per_frame(connection, new.options)
     slots = await worker_rows.live_slots(connection)
     return estimate(new.options, new.chosen.count(), slots, rate)
 

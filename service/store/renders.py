@@ -22,7 +22,8 @@ STATUS = text("""
             (array_agg(error ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
         FROM tasks WHERE render_id = r.id) t ON true
     LEFT JOIN LATERAL (
-        SELECT sum(jsonb_array_length(frames)) AS reused_frames
+        SELECT sum(ceil(jsonb_array_length(frames)::numeric / coalesce((r.options #>> '{bins,size}')::int, 1)))
+            AS reused_frames
         FROM segments WHERE render_id = r.id AND reused) s ON true
     WHERE r.id = ANY(:ids) ORDER BY r.created_at DESC, r.id DESC
 """)

@@ -37,7 +37,7 @@ def _holes_count(dataset: dict[str, Any], missing: FramePolicy) -> bool:
 def frame_refs(
     connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection, missing: FramePolicy
 ) -> AsyncIterator[FrameRef]:
-    """One FrameRef per output frame; `key` is None where the numbering has a hole."""
+    """One FrameRef per source frame that is read; `key` is None where the numbering has a hole."""
     if dataset["kind"] == "video":
         return _pictures(connection, dataset, chosen)
     if _holes_count(dataset, missing):
@@ -46,7 +46,7 @@ def frame_refs(
 
 
 def _values(dataset: dict[str, Any], chosen: Selection) -> dict[str, Any]:
-    return {"dataset": dataset["id"], "start": chosen.start, "stop": chosen.stop, "step": chosen.step}
+    return {"dataset": dataset["id"], "start": chosen.start, "stop": chosen.stop, "step": chosen.stride}
 
 
 async def _by_index(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
@@ -62,10 +62,10 @@ async def _by_number(
     async for row in await connection.stream(BY_NUMBER, values):
         while expected < row.position:
             yield FrameRef(expected, None)
-            expected += chosen.step
+            expected += chosen.stride
         yield FrameRef(row.position, row.key, row.etag, row.size)
-        expected = row.position + chosen.step
-    for position in range(expected, chosen.stop, chosen.step):
+        expected = row.position + chosen.stride
+    for position in range(expected, chosen.stop, chosen.stride):
         yield FrameRef(position, None)
 
 
@@ -75,8 +75,8 @@ async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen
         times = _unpack(row["pts"])
         first, last = row["first_index"], min(row["first_index"] + len(times), chosen.stop)
         behind = max(first - chosen.start, 0)
-        begin = chosen.start + -(-behind // chosen.step) * chosen.step
-        for index in range(begin, last, chosen.step):
+        begin = chosen.start + -(-behind // chosen.stride) * chosen.stride
+        for index in range(begin, last, chosen.stride):
             yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first])
 
 

@@ -1,4 +1,4 @@
-"""Crop and rotation through the API: size, pixels, receipt, and requests that cannot be met."""
+"""Crop, rotation and bins through the API: size, pixels, receipt, and requests that cannot be met."""
 
 import io
 from typing import Any
@@ -51,6 +51,24 @@ def test_the_whole_picture_is_the_same_render(alice: httpx.Client, quarters: dic
     assert plain["job_id"] == whole["job_id"]
 
 
+def test_bins_read_every_frame_and_list_it(alice: httpx.Client, quarters: dict[str, Any]) -> None:
+    status = api.render(alice, quarters, decimation_factor=4, decimation_mode="mean")
+    assert (status["status"], status["frames_total"], status["frames_done"]) == ("succeeded", 2, 2)
+    lines = api.receipt(alice, status["job_id"])
+    assert [[member["source"] for member in line["members"]] for line in lines] == [[0, 1, 2, 3], [4, 5]]
+    assert int(first_picture(alice, status)[10, 10]) == pytest.approx(41.5, abs=2)
+    longer = api.render(alice, quarters, decimation_factor=4, decimation_mode="mean", priority=3)
+    assert longer["job_id"] == status["job_id"]
+
+
+def test_segments_of_bins_are_counted_in_outputs_when_reused(alice: httpx.Client) -> None:
+    dataset = api.make_dataset(alice, {f"q{number:03d}.jpg": quartered(number) for number in range(200)})
+    whole = api.render(alice, dataset, decimation_factor=2, decimation_mode="max")
+    part = api.render(alice, dataset, decimation_factor=2, decimation_mode="max", frames={"stop": 150})
+    assert (whole["frames_total"], whole["frames_done"]) == (100, 100)
+    assert (part["frames_total"], part["frames_done"]) == (75, 75)
+
+
 @pytest.mark.parametrize(
     ("change", "pointer"),
     [
@@ -59,6 +77,7 @@ def test_the_whole_picture_is_the_same_render(alice: httpx.Client, quarters: dic
         ({"crop": {"x": -1, "y": 0, "width": 80, "height": 60}}, "#/crop/x"),
         ({"crop": {"x": 0, "y": 0, "width": 80}}, "#/crop/height"),
         ({"rotate": 45}, "#/rotate"),
+        ({"decimation_mode": "median"}, "#/decimation_mode"),
     ],
 )
 def test_what_cannot_be_shown(

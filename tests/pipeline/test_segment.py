@@ -79,6 +79,7 @@ def test_reports_are_json_and_name_the_bytes() -> None:
         "outcome": "ok",
         "reason": None,
         "substituted_from": None,
+        "members": None,
     }
 
 
