@@ -30,10 +30,10 @@ class Layers(Protocol):
 
 
 class Mean:
-    """The mean of each sample, rounded to the nearest. Sums are uint16 while they fit: up to 257 frames of 255."""
+    """The mean of each sample, rounded to the nearest. Sums are uint16 for up to 256 frames."""
 
     def __init__(self, size: int) -> None:
-        self._type = np.uint16 if size <= 257 else np.uint32
+        self._type = np.uint16 if size <= 256 else np.uint32
         self._sums: list[Sums] = []
         self.count = 0
 
@@ -48,9 +48,8 @@ class Mean:
         luma = self._sums[0]
         frame = VideoFrame(luma.shape[1], luma.shape[0], "yuv420p")
         for plane, total in zip(frame.planes, self._sums, strict=True):
-            # The sum of 257 frames fills uint16: half of the count is added to the remainder, not to the sum.
-            whole, rest = np.divmod(total, self.count)
-            view(plane)[:] = whole + (2 * rest.astype(np.uint32) >= self.count)
+            np.add(total, self.count // 2, out=total)
+            view(plane)[:] = total // self.count
             total[:] = 0
         self.count = 0
         return frame
