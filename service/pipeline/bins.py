@@ -115,7 +115,8 @@ class Binning:
     def prepare(self, members: Sequence[FrameRef]) -> Work:
         """Raises RenderFailed on a refused size, and what `prepare` raises."""
         works = [self._laid(ref) for ref in members]
-        bin_ = Work(replace(members[0], key=None))
+        clock = next((member.clock for member in members if member.clock), None)
+        bin_ = Work(replace(members[0], key=None, clock=clock))
         bin_.members = tuple(_report(work) for work in works)
         bin_.reason = next((work.reason for work in works if work.reason), None)
         if self._over.count:

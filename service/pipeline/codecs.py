@@ -38,20 +38,25 @@ ENCODERS: dict[Codec, Encoder] = {"h264": Encoder("libx264", 2), "av1": Encoder(
 """libx264 veryfast: 3 B-frames in a pyramid, reorder depth 2. libsvtav1 packs hidden frames with the shown one."""
 
 
+def reorder(options: RenderOptions) -> int:
+    """0 for pictures of their own length each: decoded as they are shown, a sample's length is its picture's."""
+    return 0 if options.timing else ENCODERS[options.codec].reorder
+
+
 def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
     """FFmpeg options of the encoder for these render options."""
     rate = str(crf(options.codec, options.quality))
     if options.codec == "av1":
         return {"preset": _SVT_PRESET, "crf": rate, "svtav1-params": _SVT_AV1}
-    location = int(colour.chroma_centred)
-    return {"preset": "veryfast", "profile": "high", "crf": rate, "x264-params": f"{_X264}:chromaloc={location}"}
+    params = f"{_X264}:chromaloc={int(colour.chroma_centred)}" + (":bframes=0" if options.timing else "")
+    return {"preset": "veryfast", "profile": "high", "crf": rate, "x264-params": params}
 
 
 def configure(context: VideoCodecContext, options: RenderOptions, colour: Colour) -> None:
     """Size, rate, threads and colour tags; the context must not be open yet."""
     os.environ.setdefault("SVT_LOG", "1")  # libSvtAv1Enc reads it at start-up; errors only
     context.width, context.height, context.pix_fmt = options.width, options.height, "yuv420p"
-    context.framerate, context.time_base = options.fps, 1 / options.fps
+    context.framerate, context.time_base = options.fps, 1 / options.ticks
     context.thread_count = 1
     context.color_range, context.colorspace = LIMITED, colour.matrix
     context.color_primaries, context.color_trc = colour.primaries, colour.transfer

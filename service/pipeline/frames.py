@@ -71,6 +71,7 @@ class FrameReport:
     `output` counts frames within the segment (None when skipped); `source` is the dataset index; `sha256` (hex) is
     of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture.
     Of a bin, `source` is the first member's index, and `members` tell the rest.
+    Where the render needs capture times, `captured_at` is one (RFC 3339, UTC) and `clock` says what is odd about it.
     """
 
     output: int | None
@@ -82,6 +83,8 @@ class FrameReport:
     reason: str | None = None
     substituted_from: int | None = None
     members: tuple[MemberReport, ...] | None = None
+    captured_at: str | None = None
+    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What stands in for a frame that is missing or corrupt: the one place where policies are decided."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from av import VideoFrame
@@ -9,6 +10,9 @@ from service.pipeline import planes
 from service.pipeline.frames import FrameReport, RenderFailed
 from service.pipeline.work import Work
 from service.plan.render_plan import FrameOutcome, FramePolicy, FrameRef, SegmentPlan
+from service.plan.timing import CLOCK_NOTES
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Policies:
@@ -84,4 +88,11 @@ class Policies:
 def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
     ref = work.ref
     who = (output, ref.index, ref.key, work.sha256, work.decoder)
-    return FrameReport(*who, outcome, work.reason, held_from, members=work.members)
+    clock = CLOCK_NOTES[ref.clock] if ref.clock else None
+    return FrameReport(*who, outcome, work.reason, held_from, work.members, _moment(ref.captured), clock)
+
+
+def _moment(captured: int | None) -> str | None:
+    if captured is None:
+        return None
+    return (EPOCH + timedelta(microseconds=captured)).isoformat().replace("+00:00", "Z")

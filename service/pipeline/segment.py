@@ -36,7 +36,9 @@ def render_segment(
             frame, report = policies.settle(made(refs))
             if frame is not None:
                 with watch.time("encode"):
-                    encoder.add(frame)
+                    encoder.add(frame, plan.shown_for(refs))
+            elif plan.options.timing:
+                encoder.wait(plan.shown_for(refs))
             reports.append(report)
             progress(len(reports))
         with watch.time("encode"):

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from service.errors import invalid_field
 from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, SegmentPlan
+from service.plan.timing import TICKS
 
 SEGMENT_SECONDS = Fraction(5, 2)
 """Output seconds of a segment: short enough to share a 10 s render over cores, long enough for the encoder."""
@@ -71,19 +72,34 @@ def segment_length(fps: Fraction) -> int:
 
 async def cut(frames: AsyncIterator[FrameRef], bucket: str, options: RenderOptions) -> AsyncIterator[SegmentPlan]:
     """Group frames, in output order, into segments whose boundaries depend only on the position."""
-    length = outputs_of_segment(options)
     size = options.bins.size if options.bins else 1
     lead: deque[FrameRef] = deque(maxlen=size if options.bins else LEAD_FRAMES)
     batch: list[FrameRef] = []
-    number = 0
+    number, first, ticks = 0, 0, 0
+    is_full = _timed_end(options) if options.timing else _steady_end(options)
     async for frame in frames:
         batch.append(frame)
-        if len(batch) == length * size:
-            yield SegmentPlan(number, number * length, bucket, options, tuple(batch), tuple(lead))
+        ticks += frame.shown_for or 0
+        outputs, rest = divmod(len(batch), size)
+        if not rest and is_full(outputs, ticks):
+            yield SegmentPlan(number, first, bucket, options, tuple(batch), tuple(lead))
             lead.extend(batch)
-            batch, number = [], number + 1
+            batch, number, first, ticks = [], number + 1, first + outputs, 0
     if batch:
-        yield SegmentPlan(number, number * length, bucket, options, tuple(batch), tuple(lead))
+        yield SegmentPlan(number, first, bucket, options, tuple(batch), tuple(lead))
+
+
+def _steady_end(options: RenderOptions) -> Callable[[int, int], bool]:
+    """Whether a segment of so many outputs is whole."""
+    length = outputs_of_segment(options)
+    return lambda outputs, _: outputs == length
+
+
+def _timed_end(options: RenderOptions) -> Callable[[int, int], bool]:
+    """Whether a segment of so many outputs and ticks is whole: the lengths of `segment_length`, in time."""
+    most = max(SOURCE_FRAMES // (options.bins.size if options.bins else 1), 1)
+    least, longest = int(SEGMENT_SECONDS * TICKS), 8 * TICKS
+    return lambda outputs, ticks: ticks >= longest or (ticks >= least and outputs >= 16) or outputs >= min(most, 600)
 
 
 def render_key(dataset: dict[str, Any], selection: Selection, options: RenderOptions) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from service.plan.bins import Bins
 from service.plan.crop import Crop
+from service.plan.timing import TICKS, CapturedTiming, ClockNote
 
 PIPELINE_VERSION = "1"
 """Part of every content key: raise it when the same input may give other bytes."""
@@ -39,6 +40,8 @@ class FrameRef:
 
     `index` is its position in the dataset. `key` names the image object, or the source video object when `pts`
     (in the video stream's own time base) says which picture of it; `key` is None for a hole in the numbering.
+    Where a render needs them, `captured` is the capture time in microseconds since 1970, `shown_for` its share of the
+    video in ticks of the render's time base, and `clock` what is odd about the capture time.
     """
 
     index: int
@@ -46,10 +49,15 @@ class FrameRef:
     etag: str = ""
     size: int = 0
     pts: int | None = None
+    captured: int | None = None
+    shown_for: int | None = None
+    clock: ClockNote | None = None
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does."""
-        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}"
+        timed = self.captured is not None or self.shown_for is not None
+        times = f"\0{self.captured}\0{self.shown_for}\0{self.clock}" if timed else ""
+        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{times}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +80,25 @@ class RenderOptions:
     crop: Crop | None = None
     rotate: int = 0
     bins: Bins | None = None
+    timing: CapturedTiming | None = None
+
+    @property
+    def ticks(self) -> Fraction:
+        """Ticks per second of the time base. At a steady rate each picture is one tick long."""
+        return Fraction(TICKS) if self.timing else self.fps
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"fps": str(self.fps)}
+        timing = {"speed": str(self.timing.speed)} if self.timing else None
+        return dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        crop, bins = document.get("crop"), document.get("bins")
+        crop, bins, timing = (document.get(name) for name in ("crop", "bins", "timing"))
         nested = {
             "fps": Fraction(document["fps"]),
             "crop": Crop(**crop) if crop else None,
             "bins": Bins(**bins) if bins else None,
+            "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
         }
         return cls(**(document | nested))
 
@@ -107,6 +123,14 @@ class SegmentPlan:
 
     def lead_outputs(self) -> Sequence[tuple[FrameRef, ...]]:
         return self._binned(self.lead)
+
+    def shown_for(self, refs: Sequence[FrameRef]) -> int:
+        """Ticks for which the output frame made of these source frames is shown."""
+        return sum(ref.shown_for or 1 for ref in refs) if self.options.timing else 1
+
+    def seconds(self) -> Fraction:
+        """How long the segment lasts when no frame is skipped."""
+        return sum((self.shown_for(refs) for refs in self.outputs()), Fraction(0)) / self.options.ticks
 
     def _binned(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
         size = self.options.bins.size if self.options.bins else 1

@@ -1,7 +1,7 @@
 """POST /api/videos/generate: authorise, plan, then rows and jobs in one transaction."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,7 +17,9 @@ from service.plan.geometry import output_size
 from service.plan.limits import RenderLimits
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
+from service.plan.timing import rate_lasting
 from service.routers.deps import CallerDep, DatabaseDep, LimitsDep, require
+from service.routers.timing import captured_timing, frame_range, steady_rate
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
 from service.store import datasets, experiments, new_render, renders
 from service.store.database import Caller
@@ -63,19 +65,17 @@ async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limit
     if body.device == "cuda":
         raise invalid_field("#/device", "no live worker has a proven CUDA device: use auto or cpu", "no_device")
     options = _options(dataset, body, limits)
-    chosen = select(
-        timeline(dataset, body.missing),
-        body.decimation_factor,
-        body.frames.start if body.frames else None,
-        body.frames.stop if body.frames else None,
-        whole=options.bins is not None,
-    )
+    start, stop = await frame_range(connection, dataset, body)
+    whole = options.bins is not None
+    chosen = select(timeline(dataset, body.missing), body.decimation_factor, start, stop, whole=whole)
+    if body.duration_seconds is not None:
+        options = replace(options, fps=rate_lasting(chosen.count(), body.duration_seconds))
     if chosen.read() > limits.max_frames:
         more = "choose fewer with frames" if chosen.whole else "raise decimation_factor"
         detail = f"{chosen.read()} frames are more than the {limits.max_frames} of one render: {more}"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
     key = render_key(dataset, chosen, options)
-    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json"))
+    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json", by_alias=True))
 
 
 async def _dataset(connection: AsyncConnection, body: VideoGenerationRequest) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
     return RenderOptions(
         codec=body.codec,
         quality=body.quality,
-        fps=body.rate(),
+        fps=steady_rate(body),
         width=width,
         height=height,
         source_kind=dataset["kind"],
@@ -133,6 +133,7 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         crop=crop,
         rotate=body.rotate,
         bins=_bins(body, shown, (width, height)),
+        timing=captured_timing(dataset, body),
     )
 
 

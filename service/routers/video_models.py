@@ -1,26 +1,33 @@
 """What the video routes take and give."""
 
 from datetime import datetime
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.plan.bins import DecimationMode
 from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
+from service.plan.timing import Timing
 
 CROP_EXAMPLE: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
 class FrameRange(BaseModel):
-    """Source frames start (included) to stop (excluded), counted from 0."""
+    """Source frames start (included) to stop (excluded), counted from 0; or from the first to the last one captured
+    between `from` (included) and `to` (excluded). A time without an offset is the camera's own clock."""
 
     model_config = ConfigDict(extra="forbid")
     start: int = Field(0, ge=0, description="first source frame", examples=[0])
     stop: int | None = Field(
         None, ge=1, description="one past the last source frame; unset: to the end", examples=[900]
+    )
+    since: datetime | None = Field(
+        None, alias="from", description="capture time to begin at, instead of start", examples=["2026-05-04T06:00:00Z"]
+    )
+    until: datetime | None = Field(
+        None, alias="to", description="capture time to end before, instead of stop", examples=["2026-05-04T18:00:00Z"]
     )
 
 
@@ -49,7 +56,13 @@ class VideoGenerationRequest(BaseModel):
     decimation_factor: int = Field(
         ge=1, le=100_000, description="one output frame for N source frames", examples=[1, 4]
     )
-    fps: Annotated[float, Field(ge=0.1, le=240, description="output frames per second", examples=[30])]
+    fps: float | None = Field(
+        None,
+        ge=0.1,
+        le=240,
+        description="output frames per second; needed unless duration_seconds is given or timing is captured",
+        examples=[30],
+    )
     dataset_id: UUID | None = Field(None, description="needed when the experiment has several datasets")
     frames: FrameRange | None = Field(None, description="a part of the sequence; unset: all of it")
     width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
@@ -79,13 +92,18 @@ class VideoGenerationRequest(BaseModel):
         examples=["mean"],
     )
 
-    def rate(self) -> Fraction:
-        """fps as an exact fraction: 29.97 and 23.976 become the NTSC rates."""
-        for nominal in (24, 30, 48, 60, 120):
-            ntsc = Fraction(nominal * 1000, 1001)
-            if abs(self.fps - float(ntsc)) < 0.002:
-                return ntsc
-        return Fraction(self.fps).limit_denominator(1000)
+    duration_seconds: float | None = Field(
+        None, gt=0, le=86_400, description="how long the video is to last, instead of fps", examples=[12.5]
+    )
+    timing: Timing = Field(
+        "uniform",
+        description="uniform shows every picture for 1/fps seconds; captured spaces them as they were captured, "
+        "and fps is then only the nominal rate in the file",
+        examples=["captured"],
+    )
+    speed: float | None = Field(
+        None, gt=0, le=10_000_000, description="seconds of capture in a second of video, with timing captured; unset: 1"
+    )
 
 
 class EstimateModel(BaseModel):

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.estimate import Estimate, estimate
+from service.plan.pacing import paced
 from service.plan.planner import Selection, cut
 from service.plan.render_plan import RenderOptions, SegmentPlan
 from service.plan.stages import Stages, stage_plan
@@ -44,8 +45,11 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender, for
     """Insert the render, its segments and their tasks, and queue them; all or nothing."""
     render = RenderId(new_uuid())
     await renders.insert_render(connection, _row(render, owner, new) | {"estimate": foretold.to_json()})
-    frames = frame_refs(connection, new.dataset, new.chosen, new.options.missing)
-    await _write_segments(connection, render, cut(frames, new.dataset["bucket"], new.options))
+    options = new.options
+    frames = frame_refs(connection, new.dataset, new.chosen, options.missing, timed=options.timing is not None)
+    if options.timing:
+        frames = paced(frames, options.timing, options)
+    await _write_segments(connection, render, cut(frames, new.dataset["bucket"], options))
     tasks = await renders.new_tasks(connection, render)
     priority = int(new.request["priority"])
     if tasks:

@@ -92,7 +92,10 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
 
 
 def _pack(frame: FrameRef) -> list[Any]:
-    return [frame.index, frame.key, frame.etag, frame.size, frame.pts]
+    """Positional arguments of FrameRef; most frames have no times."""
+    packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts]
+    times = [frame.captured, frame.shown_for, frame.clock]
+    return packed if times == [None, None, None] else packed + times
 
 
 async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
