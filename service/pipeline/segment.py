@@ -1,7 +1,9 @@
 """One segment, start to finish: fetch -> decode -> transform -> (policy) -> encode, a frame at a time."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from av import VideoFrame
 
 from service.pipeline.bins import Binning, member_options
 from service.pipeline.codecs import encoder_name
@@ -14,7 +16,7 @@ from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import Transform
 from service.pipeline.work import Stage, Work, prepare
-from service.plan.render_plan import FrameRef, SegmentPlan
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 
 def render_segment(
@@ -32,10 +34,11 @@ def render_segment(
         made = _maker(plan, colour, lambda ref: prepare(ref, stages, watch), lambda: progress(len(reports)))
         policies = Policies(plan, made)
         encoder = SegmentEncoder(plan.options, colour)
+        write = _writer(plan.options, watch)
         for refs in plan.outputs():
             frame, report = policies.settle(made(refs))
             if frame is not None:
-                with watch.time("encode"):
+                with write(frame, refs[0]), watch.time("encode"):
                     encoder.add(frame, plan.shown_for(refs))
             elif plan.options.timing:
                 encoder.wait(plan.shown_for(refs))
@@ -44,6 +47,25 @@ def render_segment(
         with watch.time("encode"):
             data = encoder.finish()
     return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, encoder_name(plan.options.codec))
+
+
+def _writer(options: RenderOptions, watch: Stopwatch) -> Callable[[VideoFrame, FrameRef], AbstractContextManager[None]]:
+    """What lays the overlay onto a picture while it is encoded: a picture that is held is written on again."""
+    overlay = options.overlay
+    if overlay is None:
+        return lambda *_: nullcontext()
+    from service.pipeline.caption import Caption  # Pillow's font, for renders that need it
+
+    caption = Caption(overlay, options.width, options.height)
+
+    @contextmanager
+    def written(frame: VideoFrame, ref: FrameRef) -> Iterator[None]:
+        with watch.time("transform"):
+            restore = caption.laid_on(frame, ref)
+        yield
+        restore()
+
+    return written
 
 
 def _maker(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from service.plan.bins import Bins
 from service.plan.crop import Crop
+from service.plan.overlay import Overlay
 from service.plan.timing import TICKS, CapturedTiming, ClockNote
 
 PIPELINE_VERSION = "1"
@@ -41,7 +42,8 @@ class FrameRef:
     `index` is its position in the dataset. `key` names the image object, or the source video object when `pts`
     (in the video stream's own time base) says which picture of it; `key` is None for a hole in the numbering.
     Where a render needs them, `captured` is the capture time in microseconds since 1970, `shown_for` its share of the
-    video in ticks of the render's time base, and `clock` what is odd about the capture time.
+    video in ticks of the render's time base, `clock` what is odd about the capture time, and `elapsed` the
+    microseconds that the overlay says have passed.
     """
 
     index: int
@@ -52,11 +54,12 @@ class FrameRef:
     captured: int | None = None
     shown_for: int | None = None
     clock: ClockNote | None = None
+    elapsed: int | None = None
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does."""
-        timed = self.captured is not None or self.shown_for is not None
-        times = f"\0{self.captured}\0{self.shown_for}\0{self.clock}" if timed else ""
+        known = (self.captured, self.shown_for, self.clock, self.elapsed)
+        times = "".join(f"\0{time}" for time in known) if known != (None, None, None, None) else ""
         return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{times}"
 
 
@@ -81,6 +84,7 @@ class RenderOptions:
     rotate: int = 0
     bins: Bins | None = None
     timing: CapturedTiming | None = None
+    overlay: Overlay | None = None
 
     @property
     def ticks(self) -> Fraction:
@@ -93,11 +97,12 @@ class RenderOptions:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        crop, bins, timing = (document.get(name) for name in ("crop", "bins", "timing"))
+        crop, bins, timing, overlay = (document.get(name) for name in ("crop", "bins", "timing", "overlay"))
         nested = {
             "fps": Fraction(document["fps"]),
             "crop": Crop(**crop) if crop else None,
             "bins": Bins(**bins) if bins else None,
+            "overlay": Overlay.from_json(overlay) if overlay else None,
             "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
         }
         return cls(**(document | nested))

@@ -19,6 +19,7 @@ from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
 from service.plan.timing import rate_lasting
 from service.routers.deps import CallerDep, DatabaseDep, LimitsDep, require
+from service.routers.overlay import overlay_of
 from service.routers.timing import captured_timing, frame_range, steady_rate
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
 from service.store import datasets, experiments, new_render, renders
@@ -65,6 +66,9 @@ async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limit
     if body.device == "cuda":
         raise invalid_field("#/device", "no live worker has a proven CUDA device: use auto or cpu", "no_device")
     options = _options(dataset, body, limits)
+    if body.overlay:
+        shown = shown_size((dataset["width"], dataset["height"]), options.crop, options.rotate)
+        options = replace(options, overlay=await overlay_of(connection, body.overlay, dataset, options, shown))
     start, stop = await frame_range(connection, dataset, body)
     whole = options.bins is not None
     chosen = select(timeline(dataset, body.missing), body.decimation_factor, start, stop, whole=whole)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from service.plan.bins import DecimationMode
 from service.plan.render_plan import Codec, FramePolicy, MismatchPolicy
 from service.plan.timing import Timing
+from service.routers.overlay_models import OverlayModel
 
 CROP_EXAMPLE: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -104,6 +105,7 @@ class VideoGenerationRequest(BaseModel):
     speed: float | None = Field(
         None, gt=0, le=10_000_000, description="seconds of capture in a second of video, with timing captured; unset: 1"
     )
+    overlay: OverlayModel | None = Field(None, description="text and a scale bar over the picture")
 
 
 class EstimateModel(BaseModel):

@@ -94,8 +94,8 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
 def _pack(frame: FrameRef) -> list[Any]:
     """Positional arguments of FrameRef; most frames have no times."""
     packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts]
-    times = [frame.captured, frame.shown_for, frame.clock]
-    return packed if times == [None, None, None] else packed + times
+    times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
+    return packed if times == [None] * 4 else packed + times
 
 
 async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
