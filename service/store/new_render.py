@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
+from service.plan.elapsed import stamped
 from service.plan.estimate import Estimate, estimate
+from service.plan.pacing import paced
 from service.plan.planner import Selection, cut
-from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.plan.stages import Stages, stage_plan
 from service.store import renders, segment_cache, worker_rows
 from service.store.selection import frame_refs
@@ -35,7 +37,7 @@ class NewRender:
 
 async def foretell(connection: AsyncConnection, new: NewRender) -> Estimate:
     """The estimate from the measured rate of this codec and width, and the slots that are alive."""
-    rate = await segment_cache.seconds_per_frame(connection, new.options.codec, new.options.width)
+    rate = await segment_cache.seconds_per_frame(connection, new.options)
     slots = await worker_rows.live_slots(connection)
     return estimate(new.options, new.chosen.count(), slots, rate)
 
@@ -44,8 +46,8 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender, for
     """Insert the render, its segments and their tasks, and queue them; all or nothing."""
     render = RenderId(new_uuid())
     await renders.insert_render(connection, _row(render, owner, new) | {"estimate": foretold.to_json()})
-    frames = frame_refs(connection, new.dataset, new.chosen, new.options.missing)
-    await _write_segments(connection, render, cut(frames, new.dataset["bucket"], new.options, new.chosen.first))
+    frames = cut(_frames(connection, new), new.dataset["bucket"], new.options, new.chosen.first)
+    await _write_segments(connection, render, frames)
     tasks = await renders.new_tasks(connection, render)
     priority = int(new.request["priority"])
     if tasks:
@@ -54,6 +56,19 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender, for
         await renders.mark_running(connection, render)
         await renders.queue_assembly(connection, render, priority)
     return render
+
+
+def _frames(connection: AsyncConnection, new: NewRender) -> AsyncIterator[FrameRef]:
+    """The source frames with what the options need to know of their times."""
+    options = new.options
+    overlay = options.overlay
+    timed = options.timing is not None or (overlay is not None and overlay.needs_times)
+    frames = frame_refs(connection, new.dataset, new.chosen, options.missing, timed=timed)
+    if options.timing:
+        frames = paced(frames, options.timing, options)
+    if overlay and overlay.elapsed:
+        frames = stamped(frames, options, new.dataset["captured_from"] is not None and new.dataset["kind"] != "video")
+    return frames
 
 
 async def _write_segments(connection: AsyncConnection, render: RenderId, plans: AsyncIterator[SegmentPlan]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
+from service.plan.render_plan import RenderOptions
 from service.store.tables import segment_cache, segments
 
 RENDER_AGAIN = text("""
@@ -25,6 +26,7 @@ RATE = text("""
     FROM (SELECT c.seconds, c.frames FROM segment_cache c
           JOIN segments s ON s.content_key = c.content_key JOIN renders r ON r.id = s.render_id
           WHERE r.options ->> 'codec' = :codec AND (r.options ->> 'width')::int = :width
+              AND coalesce((r.options #>> '{bins,size}')::int, 1) = :bin_size
           ORDER BY c.created_at DESC LIMIT 50) recent
 """)
 
@@ -73,9 +75,10 @@ async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str
     return [(row.content_key, row.first_output) for row in await connection.execute(query.order_by(segments.c.number))]
 
 
-async def seconds_per_frame(connection: AsyncConnection, codec: str, width: int) -> float | None:
-    """One slot's measured seconds for a frame of this codec and width, from the newest segments."""
-    value = await connection.scalar(RATE, {"codec": codec, "width": width})
+async def seconds_per_frame(connection: AsyncConnection, options: RenderOptions) -> float | None:
+    """One slot's measured seconds for a frame of this codec, width and bin size, from the newest segments."""
+    size = options.bins.size if options.bins else 1
+    value = await connection.scalar(RATE, {"codec": options.codec, "width": options.width, "bin_size": size})
     return float(value) if value else None
 
 

@@ -80,6 +80,9 @@ def test_reports_are_json_and_name_the_bytes() -> None:
         "reason": None,
         "substituted_from": None,
         "clipped": None,
+        "members": None,
+        "captured_at": None,
+        "clock": None,
     }
 
 
