@@ -1,6 +1,7 @@
 """Frames -> one closed GOP in a fragmented MP4 whose timestamps start at 0."""
 
 import io
+from fractions import Fraction
 from typing import cast
 
 import av
@@ -29,6 +30,11 @@ class SegmentEncoder:
         self._stream: VideoStream | None = None
         self._decode_index = 0
         self.frames = 0
+
+    @property
+    def clock(self) -> Fraction:
+        """When the next picture is shown: seconds from the segment's beginning."""
+        return self.frames / self._options.fps
 
     def add(self, picture: Ready) -> None:
         """Encode a frame of the output's form and size, or put a JPEG as it is, as the next picture."""

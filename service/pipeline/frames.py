@@ -1,7 +1,7 @@
 """What goes into a segment and what comes out: the fetch ports, the faults a frame can have, and the reports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Protocol
 
 from service.plan.render_plan import FrameOutcome, FrameRef
@@ -81,7 +81,7 @@ class SegmentResult:
 
     `data` is a fragmented MP4 whose timestamps start at 0 (empty when every frame was skipped); `frames` counts its
     pictures; `reports` has one entry per planned frame; `seconds` is wall time per stage (fetch, decode, transform,
-    encode); `encoder` names the encoder and its version.
+    encode); `encoder` names the encoder and its version; `pieces` are parts of by-products, by file name.
     """
 
     data: bytes
@@ -89,3 +89,4 @@ class SegmentResult:
     reports: tuple[FrameReport, ...]
     seconds: Mapping[str, float]
     encoder: str
+    pieces: Mapping[str, bytes] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
+from service.pipeline.by_products import ByProducts
 from service.pipeline.codecs import encoder_name
 from service.pipeline.colour import IMAGE_COLOUR, Colour
 from service.pipeline.encode import SegmentEncoder
@@ -32,17 +33,20 @@ def render_segment(
     reports: list[FrameReport] = []
     with _stages(plan, reader, sources) as (stages, colour):
         policies = Policies(plan, lambda ref: prepare(ref, stages, watch))
-        encoder = SegmentEncoder(plan.options, colour)
+        encoder, beside = SegmentEncoder(plan.options, colour), ByProducts(plan.options)
         for ref in plan.frames:
             frame, report = policies.settle(prepare(ref, stages, watch))
             if frame is not None:
+                with watch.time("transform"):
+                    beside.see(frame, encoder.clock)
                 with watch.time("encode"):
                     encoder.add(frame)
             reports.append(report)
             progress(len(reports))
         with watch.time("encode"):
             data = encoder.finish()
-    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, encoder_name(plan.options.codec))
+    made_by = encoder_name(plan.options.codec)
+    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, made_by, beside.pieces())
 
 
 @contextmanager

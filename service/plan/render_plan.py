@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from service.plan.colours import BLACK
 from service.plan.containers import Codec, Container
+from service.plan.outputs import Output
 from service.plan.pixel_form import PixelForm
 from service.plan.tone import Tone
 
@@ -78,6 +79,7 @@ class RenderOptions:
     background: str = BLACK
     container: Container = "mp4"
     form: PixelForm = "yuv420p"
+    outputs: tuple[Output, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"fps": str(self.fps)}
@@ -86,7 +88,8 @@ class RenderOptions:
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
         tone = document.get("tone")
         nested = {"fps": Fraction(document["fps"]), "tone": Tone.from_json(tone) if tone else None}
-        return cls(**(document | nested))
+        outputs = tuple(document.get("outputs", ()))
+        return cls(**(document | nested | {"outputs": outputs}))
 
 
 @dataclass(frozen=True, slots=True)

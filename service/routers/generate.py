@@ -14,6 +14,7 @@ from service.plan.containers import container_of
 from service.plan.geometry import output_size
 from service.plan.levels import Levels
 from service.plan.limits import RenderLimits
+from service.plan.outputs import canonical
 from service.plan.pixel_form import form_of, toned_kinds
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
@@ -26,6 +27,7 @@ from service.store import datasets, experiments, new_render, renders, webhooks
 from service.store.database import Caller
 from service.store.new_render import NewRender
 from service.store.selection import timeline
+from service.stream.playlist import STREAMED
 from service.telemetry.metrics import RENDERS_ASKED
 
 KEPT = ("uint8", "uint16")
@@ -143,6 +145,7 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         background=body.background,
         container=container_of(body.codec, body.container),
         form=form_of(body.codec, toned_kinds(body.codec, dataset["forms"], tone)),
+        outputs=canonical(body.outputs),
     )
 
 
@@ -215,5 +218,5 @@ class Door:
             video_url=f"/api/videos/{render}/video" if done else None,
             estimate=None if done else EstimateModel(**row["estimate"]),
             plan=row["stages"],
-            stream_url=f"/api/videos/{render}/stream.m3u8",
+            stream_url=f"/api/videos/{render}/stream.m3u8" if row["options"]["codec"] in STREAMED else None,
         )

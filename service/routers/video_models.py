@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from service.plan.colours import BLACK
 from service.plan.containers import Codec, Container
+from service.plan.outputs import PIECES, Output
 from service.plan.render_plan import FramePolicy, MismatchPolicy
 from service.routers.pages import PageQuery
 from service.routers.tone_model import BackgroundColour, ToneRequest
@@ -88,6 +89,13 @@ class VideoGenerationRequest(BaseModel):
         description="the file format; unset: mp4 for h264, hevc and av1, avi for mjpeg, mkv for ffv1. mov holds h264, "
         "hevc and mjpeg; mkv holds all",
         examples=["mov"],
+    )
+    outputs: list[Output] = Field(
+        default_factory=list,
+        max_length=len(PIECES),
+        description="what to make besides the video: preview_strip is a sheet of small pictures with WebVTT for the "
+        "seek bar, keogram has the middle column of every frame side by side",
+        examples=[["preview_strip", "keogram"]],
     )
 
     def rate(self) -> Fraction:
@@ -209,3 +217,5 @@ class VideoStatus(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     stream_url: str | None = Field(None, description="HLS, playable while it renders")
+    preview_url: str | None = Field(None, description="WebVTT over a sheet of small pictures, if it was asked for")
+    keogram_url: str | None = Field(None, description="a column for each frame, if it was asked for")
