@@ -152,7 +152,7 @@ def ingest(
 def render(
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
     decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N")] = 1,
-    fps: Annotated[float, typer.Option(help="output frames per second")] = 30,
+    fps: Annotated[float | None, typer.Option(help="output frames per second; 30 where nothing else sets it")] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="where to write the video; unset: out.mp4, or as the container"),
@@ -165,7 +165,9 @@ def render(
     from service.render_client import render_to_file, request_fields
 
     with exit_codes():
-        fields: dict[str, Any] = {"decimation_factor": decimation, "fps": fps} | request_fields(option or [])
+        fields: dict[str, Any] = {"decimation_factor": decimation} | request_fields(option or [])
+        if fps is not None or not fields.keys() & {"fps", "duration_seconds"}:
+            fields["fps"] = fps or 30
         _run(render_to_file(config.load(), experiment, fields, output))
 
 

@@ -16,6 +16,9 @@ DEFAULT_SECONDS_PER_MEGAPIXEL: dict[Codec, float] = {
 }
 """One core, decode included, from the measured table in docs/rendering.md; used until a worker has measured its own."""
 
+DECODE_SECONDS_PER_MEGAPIXEL = 0.0026
+"""A camera JPEG, from the same table."""
+
 BITS_PER_PIXEL: dict[Codec, float] = {
     "h264": 0.041,
     "av1": 0.025,
@@ -111,7 +114,14 @@ def measured(options: RenderOptions, samples: Sequence[Sample]) -> Rates | None:
 def _tabled(options: RenderOptions) -> Rates:
     pixels = options.width * options.height
     size = pixels * BITS_PER_PIXEL[options.codec] * _quality(options.quality - 70) / 8
-    return Rates({"encode": DEFAULT_SECONDS_PER_MEGAPIXEL[options.codec] * pixels / 1e6}, size)
+    seconds = DEFAULT_SECONDS_PER_MEGAPIXEL[options.codec] * pixels / 1e6
+    return Rates({"decode": _more_members(options), "encode": seconds}, size)
+
+
+def _more_members(options: RenderOptions) -> float:
+    """Seconds to decode what a bin has beyond its first frame; source sizes are not known here, so at the bin's."""
+    bins = options.bins
+    return (bins.size - 1) * DECODE_SECONDS_PER_MEGAPIXEL * bins.width * bins.height / 1e6 if bins else 0.0
 
 
 def _quality(steps: int) -> float:

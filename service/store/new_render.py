@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
+from service.plan.elapsed import stamped
 from service.plan.estimate import Estimate, Load, estimate
+from service.plan.pacing import paced
 from service.plan.planner import Selection, cut
-from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.plan.stages import Stages, stage_plan
 from service.store import renders, segment_cache, worker_rows
 from service.store.selection import frame_refs
@@ -39,7 +41,7 @@ async def foretell(connection: AsyncConnection, new: NewRender) -> Estimate:
     async for batch in _batches(_plans(connection, new)):
         held = await segment_cache.known(connection, [plan.content_key() for plan in batch])
         missing = [plan for plan in batch if plan.content_key() not in held]
-        fresh, segments = fresh + sum(len(plan.frames) for plan in missing), segments + len(missing)
+        fresh, segments = fresh + sum(len(plan.outputs()) for plan in missing), segments + len(missing)
     return await _estimate(connection, new, fresh, segments)
 
 
@@ -68,8 +70,19 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender) -> 
 
 
 def _plans(connection: AsyncConnection, new: NewRender) -> AsyncIterator[SegmentPlan]:
-    frames = frame_refs(connection, new.dataset, new.chosen, new.options.missing)
-    return cut(frames, new.dataset["bucket"], new.options, new.chosen.first)
+    return cut(_frames(connection, new), new.dataset["bucket"], new.options, new.chosen.first)
+
+
+def _frames(connection: AsyncConnection, new: NewRender) -> AsyncIterator[FrameRef]:
+    """The source frames with what the options need to know of their times."""
+    options = new.options
+    overlay = options.overlay
+    frames = frame_refs(connection, new.dataset, new.chosen, options.missing)
+    if options.timing:
+        frames = paced(frames, options.timing, options)
+    if overlay and overlay.elapsed:
+        frames = stamped(frames, options, new.dataset["captured_from"] is not None and new.dataset["kind"] != "video")
+    return frames
 
 
 async def _batches(plans: AsyncIterator[SegmentPlan]) -> AsyncIterator[list[SegmentPlan]]:

@@ -24,7 +24,8 @@ STATUS = text("""
             (array_agg(error ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
         FROM tasks WHERE render_id = r.id) t ON true
     LEFT JOIN LATERAL (
-        SELECT sum(jsonb_array_length(frames)) AS reused_frames
+        SELECT sum(ceil(jsonb_array_length(frames)::numeric / coalesce((r.options #>> '{bins,size}')::int, 1)))
+            AS reused_frames
         FROM segments WHERE render_id = r.id AND reused) s ON true
     WHERE r.id = ANY(:ids) ORDER BY r.created_at DESC, r.id DESC
 """)
@@ -106,7 +107,10 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
 
 
 def _pack(frame: FrameRef) -> list[Any]:
-    return [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
+    """Positional arguments of FrameRef; most frames have no times."""
+    packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
+    times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
+    return packed if times == [None] * 4 else packed + times
 
 
 async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:

@@ -30,7 +30,7 @@ LATELY = text("""
     CROSS JOIN LATERAL (
         SELECT r.options FROM segments s JOIN renders r ON r.id = s.render_id
         WHERE s.content_key = c.content_key LIMIT 1) r
-    WHERE r.options ->> 'codec' = :codec
+    WHERE r.options ->> 'codec' = :codec AND coalesce((r.options #>> '{bins,size}')::int, 1) = :bin_size
     ORDER BY (r.options ->> 'width')::int = :width AND (r.options ->> 'height')::int = :height DESC, c.created_at DESC
     LIMIT 50
 """)
@@ -89,7 +89,8 @@ async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str
 
 async def lately(connection: AsyncConnection, options: RenderOptions) -> list[Sample]:
     """Segments of this codec that were made lately, those of the same size first."""
-    values = {"codec": options.codec, "width": options.width, "height": options.height}
+    size = options.bins.size if options.bins else 1
+    values = {"codec": options.codec, "width": options.width, "height": options.height, "bin_size": size}
     return [Sample(**row) for row in (await connection.execute(LATELY, values)).mappings()]
 
 

@@ -7,11 +7,14 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.plan.timing import TICKS
 from service.stream.playlist import Part
 
 PARTS = text("""
     SELECT s.number, s.content_key, c.frames, c.duration, r.options ->> 'fps' AS fps,
-        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS planned
+        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS planned,
+        CASE WHEN jsonb_typeof(r.options -> 'timing') = 'object' THEN
+            (SELECT sum((frame ->> 8)::bigint) FROM jsonb_array_elements(s.frames) AS frame) END AS ticks
     FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c ON c.content_key = s.content_key
     WHERE s.render_id = :render ORDER BY s.number
 """)
@@ -24,7 +27,12 @@ WATCHED = text("""
 
 async def parts(connection: AsyncConnection, render: UUID) -> list[Part]:
     rows = await connection.execute(PARTS, {"render": render})
-    return [Part(row.number, row.planned / Fraction(row.fps), _lasts(row), row.content_key) for row in rows]
+    return [Part(row.number, _planned(row), _lasts(row), row.content_key) for row in rows]
+
+
+def _planned(row: Row[Any]) -> Fraction:
+    """Seconds that its frames are to be shown: each for its own time where they are paced by capture times."""
+    return row.planned / Fraction(row.fps) if row.ticks is None else Fraction(int(row.ticks), TICKS)
 
 
 def _lasts(row: Row[Any]) -> Fraction | None:

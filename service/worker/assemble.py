@@ -34,6 +34,7 @@ class Receipt:
     path: Path
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    clocks: Counter[str] = field(default_factory=Counter)
     notes: list[dict[str, Any]] = field(default_factory=list)
     clipped: Counter[str] = field(default_factory=Counter)
 
@@ -58,6 +59,8 @@ class Receipt:
 
     def _note(self, entry: dict[str, Any]) -> None:
         self.outcomes[entry["outcome"]] += 1
+        if entry.get("clock"):
+            self.clocks[entry["clock"]] += 1
         if entry["outcome"] != "ok" and len(self.notes) < NOTES:
             self.notes.append(
                 {
@@ -132,6 +135,7 @@ def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str,
         "outcomes": dict(receipt.outcomes),
         "notes": receipt.notes,
         "clipped": dict(receipt.clipped),
+        "clock": dict(receipt.clocks),
         "bytes": video.stat().st_size,
         "sha256": digest,
         "encoder": encoder_name(options.codec),

@@ -82,6 +82,9 @@ def test_reports_are_json_and_name_the_bytes() -> None:
         "clipped": None,
         "etag": None,
         "pts": None,
+        "members": None,
+        "captured_at": None,
+        "clock": None,
     }
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from service.plan.containers import Codec
+from service.plan.containers import HOLDERS, Codec
+from service.plan.pixel_form import PixelForm
+from service.plan.tone import Tone
 from service.store import datasets
 from service.store.database import Database
 from tests.support.catalogue import OPTIONS, add_dataset, add_render
 from tests.support.databases import fresh_database
-from tests.support.footage import add_footage, jpeg
+from tests.support.footage import add_footage, deep_tiff, jpeg
 from tests.support.processes import peak_megabytes, slot_pids, worker_process
 from tests.support.workers import ended
 
@@ -21,18 +23,31 @@ HD_LIMIT_MB = 350
 
 
 async def rendered(database: Database, home: Path, count: int, size: tuple[int, int], codec: Codec) -> None:
-    options = replace(OPTIONS, width=size[0], height=size[1], codec=codec)
+    form: PixelForm = {"mjpeg": "yuvj422p", "ffv1": "yuvj420p"}.get(codec, "yuv420p")
+    options = replace(OPTIONS, width=size[0], height=size[1], codec=codec, container=HOLDERS[codec][0], form=form)
     async with database.service() as connection:
         dataset = await add_footage(connection, home, count, size=size)
         render = await add_render(connection, dataset, options=options)
     assert (await ended(database, render, 120))["video_frames"] == count
 
 
-@pytest.mark.parametrize("codec", ["h264", "av1"])
+@pytest.mark.parametrize("codec", HOLDERS)
 async def test_a_slot_stays_small_at_1080p(postgres_url: str, tmp_path: Path, codec: Codec) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
             await rendered(database, tmp_path, 100, HD, codec)
+            peak = peak_megabytes(slot_pids(worker.pid)[0])
+    assert peak < HD_LIMIT_MB
+
+
+async def test_a_slot_stays_small_with_deep_frames(postgres_url: str, tmp_path: Path) -> None:
+    options = replace(OPTIONS, width=HD[0], height=HD[1], tone=Tone(1500, 2500, colormap="viridis"))
+    async with fresh_database(postgres_url) as database:
+        with worker_process(database.url, tmp_path) as worker:
+            async with database.service() as connection:
+                dataset = await add_footage(connection, tmp_path, 60, size=HD, make=deep_tiff)
+                render = await add_render(connection, dataset, options=options)
+            assert (await ended(database, render, 120))["video_frames"] == 60
             peak = peak_megabytes(slot_pids(worker.pid)[0])
     assert peak < HD_LIMIT_MB
 
