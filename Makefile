@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test run bench lint clean
+.PHONY: demo test fuzz run bench lint clean
 
 demo: $(RUN_STAMP)
 	$(BIN)/python -m service demo
@@ -20,6 +20,11 @@ lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# SECONDS of schemathesis instead of the 40 that `make test` has
+SECONDS ?= 600
+fuzz: $(DEV_STAMP)
+	REELMILL_FUZZ_SECONDS=$(SECONDS) REELMILL_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/end_to_end/test_schemathesis.py
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks render

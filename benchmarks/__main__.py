@@ -40,5 +40,29 @@ def quality(
     raise typer.Exit(calibrate(hall, results))
 
 
+@app.command()
+def playable(
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render")] = 3000,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Seconds from submit until the first HLS segment can be played."""
+    from benchmarks.playable import measure
+
+    raise typer.Exit(measure(frames, repetitions, results))
+
+
+@app.command()
+def incremental(
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames before the experiment grows")] = 1200,
+    repetitions: Annotated[int, typer.Option(min=1, help="how often the finished render is asked for again")] = 20,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """What a render costs after the experiment grew by 5 %, and how fast a repeat answers."""
+    from benchmarks.incremental import measure
+
+    raise typer.Exit(measure(frames, repetitions, results))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks")

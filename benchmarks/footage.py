@@ -62,6 +62,16 @@ def made(count: int, size: tuple[int, int], cache: Path) -> Footage:
     return taken(folder)
 
 
+def repeated(source: Footage, count: int, folder: Path) -> Footage:
+    """A folder of `count` frames that shows these again and again, as links: long footage that takes no room."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        path = folder / f"{number:06d}.jpg"
+        if not path.exists():
+            path.hardlink_to(source.frames[number % len(source.frames)])
+    return taken(folder)
+
+
 def taken(folder: Path) -> Footage:
     """The JPEGs of a folder in natural order. Raises UnusableFolder unless all are of one size that halves evenly."""
     paths = [path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")] if folder.is_dir() else []

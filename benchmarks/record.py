@@ -39,9 +39,22 @@ def row(run: Run, facts: dict[str, Any]) -> dict[str, Any]:
 
 def write(folder: Path, label: str, runs: Iterable[Run], facts: dict[str, Any]) -> Path:
     """Append to `render-<date>-<label>.jsonl`; the path."""
+    return append(folder, f"render-{_day(facts)}-{label}", [row(run, facts) for run in runs])
+
+
+def write_figures(folder: Path, label: str, figures: Iterable[dict[str, Any]], facts: dict[str, Any]) -> Path:
+    """The same for another benchmark, whose name is in its rows."""
+    rows = [figure | facts for figure in figures]
+    return append(folder, f"{rows[0]['benchmark']}-{_day(facts)}-{label}", rows)
+
+
+def append(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    day = datetime.fromisoformat(facts["at"]).date().isoformat()
-    path = folder / f"render-{day}-{label}.jsonl"
+    path = folder / f"{name}.jsonl"
     with path.open("a") as file:
-        file.writelines(json.dumps(row(run, facts)) + "\n" for run in runs)
+        file.writelines(json.dumps(each) + "\n" for each in rows)
     return path
+
+
+def _day(facts: dict[str, Any]) -> str:
+    return datetime.fromisoformat(facts["at"]).date().isoformat()

@@ -67,7 +67,7 @@ def started(settings: Settings, frames: Path) -> Iterator["Reelmill"]:
             connection = runner.run(_connected(database.start()))
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=running.url, headers=headers, timeout=60, trust_env=False) as client:
-                yield Reelmill(client, dataset, (runner, connection), running)
+                yield Reelmill(client, dataset, (runner, connection), (running, known))
             runner.run(connection.close())
         finally:
             running.stop()  # nobody may write into the bucket any more
@@ -93,38 +93,50 @@ class Reelmill:
         client: httpx.Client,
         dataset: dict[str, Any],
         database: "tuple[asyncio.Runner, asyncpg.Connection[asyncpg.Record]]",
-        running: Machine,
+        started: tuple[Machine, Settings],
     ) -> None:
-        self._client, self._dataset, self._running = client, dataset, running
+        self.client, self.dataset = client, dataset
+        self._running, self._known = started
         self._runner, self._connection = database
 
     def keys(self, names: list[str]) -> list[str]:
         """Object keys of the frames with these names."""
-        return [f"{self._dataset['prefix']}{name}" for name in names]
+        return [f"{self.dataset['prefix']}{name}" for name in names]
 
     def render(self, case: Case, output: Path) -> Timing:
         """Submit, wait until the API says `succeeded`; the download comes after the clock has stopped."""
-        self._forget()
+        self.forget()
         with timed(self._cpu_seconds) as timing:
-            job = self._submitted(case)
-            self._wait(job)
-            status = answered(self._client.get(f"/api/videos/{job}"))
+            job = self.submitted(case)
+            self.wait(job)
+            status = answered(self.client.get(f"/api/videos/{job}"))
         if status["status"] != "succeeded":
             raise RenderFailed(f"the render {status['status']}: {(status['error'] or {}).get('reason', '')}")
-        output.write_bytes(self._client.get(status["video_url"]).raise_for_status().content)
+        output.write_bytes(self.client.get(status["video_url"]).raise_for_status().content)
         timing.stages = self._stage_seconds()
         return timing
 
-    def _submitted(self, case: Case) -> str:
-        body = {"experiment_id": self._dataset["experiment_id"], "decimation_factor": 1, "fps": 30}
-        shape = {"codec": case.codec} | ({} if case.scale == 1 else {"scale": case.scale})
-        answer = self._client.post("/api/videos/generate", json=body | shape)
+    def submitted(self, case: Case) -> str:
+        answer = self.client.post("/api/videos/generate", json=self.body(case))
         job = answered(answer)["job_id"]
         if answer.status_code != 202:
             raise RenderFailed("the video was there before: nothing would be measured")
         return str(job)
 
-    def _wait(self, job: str) -> None:
+    def body(self, case: Case) -> dict[str, Any]:
+        """The request of this case."""
+        body = {"experiment_id": self.dataset["experiment_id"], "decimation_factor": 1, "fps": 30}
+        return body | {"codec": case.codec} | ({} if case.scale == 1 else {"scale": case.scale})
+
+    def ingest_again(self, frames: Path) -> None:
+        """Upload what is new in the folder, and scan."""
+        self._runner.run(_ingested(self._known, frames))
+
+    def running_tasks(self) -> int:
+        count = "SELECT count(*) FROM tasks WHERE state = 'running'"
+        return int(self._runner.run(self._connection.fetchval(count)))
+
+    def wait(self, job: str) -> None:
         """Until the row says it has ended. Asking the API as often would cost a tenth of the machine."""
         query, deadline = "SELECT status FROM renders WHERE id = $1::uuid", time.monotonic() + LONGEST_S
         while self._runner.run(self._connection.fetchval(query, job)) in ("queued", "running"):
@@ -132,7 +144,7 @@ class Reelmill:
                 raise RenderFailed(f"the render did not end within {LONGEST_S:.0f} s")
             time.sleep(LOOK_S)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """No render and no segment is known any more: nothing can be reused."""
         for table in ("renders", "segment_cache"):
             self._runner.run(self._connection.execute(f"DELETE FROM {table}"))

@@ -15,6 +15,7 @@ from service.config import Settings
 from service.errors import StartupRefused
 from service.identity.tokens import TokenVerifier
 from service.routers.resources import Resources
+from service.server import GracefulServer, ProblemProtocol
 from service.startup import SharedState, open_state
 
 M_MMAP_THRESHOLD, LARGE = -3, 256 * 1024
@@ -27,14 +28,17 @@ async def run_api(settings: Settings) -> None:
     listener = _bind(settings)
     state = await open_state(settings)
     try:
+        at = resources(settings, state)
         config = uvicorn.Config(
-            create_app(resources(settings, state)),
+            create_app(at),
+            http=ProblemProtocol,
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=10,
             server_header=False,
         )
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await GracefulServer(config, at.stopping).serve(sockets=[listener])
     finally:
         with suppress(Exception):
             await asyncio.shield(state.close())
@@ -52,6 +56,7 @@ def resources(settings: Settings, state: SharedState) -> Resources:
         limits=settings.limits,
         queries=settings.queries,
         webhooks=settings.webhooks,
+        agent=settings.agent,
     )
 
 

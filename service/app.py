@@ -5,25 +5,35 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
+from service.agent.agent import Agent
+from service.agent.models import Models
+from service.agent.presence import announce
 from service.guard.ask import Guard
 from service.routers import (
+    agent,
     datasets,
+    docs,
     experiments,
     generate,
     health,
     metrics,
+    problem_pages,
     problems,
     queries,
     uploads,
     video_events,
     video_files,
+    video_streams,
     videos,
 )
 from service.routers.authentication import PUBLIC, Authentication
 from service.routers.body_limit import BodyLimit
+from service.routers.negotiation import json_acceptable
+from service.routers.openapi.native import completed
+from service.routers.rate_limit import RateLimit
 from service.routers.resources import HttpSettings, Resources
 from service.telemetry.access import AccessLog
 
@@ -34,21 +44,23 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     videos.router,
     video_events.router,
     video_files.router,
+    video_streams.router,
     queries.router,
+    agent.router,
 )
-"""Everything under /api; each of their routes may answer with these problems."""
-API_PROBLEMS = problems.described(401, 403, 404, 405, 413, 415, 422, 500, 503)
+"""Everything under /api."""
+DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is
+an address of this service that explains it, its `error_id` finds the log line. Lists are JSON arrays whose `Link`
+header has the next page."""
 
 
 class ReelmillApi(FastAPI):
-    """FastAPI whose OpenAPI document knows the shape of our problems."""
+    """FastAPI whose OpenAPI document tells what the layers around the routes do."""
 
     def openapi(self) -> dict[str, Any]:
-        document = super().openapi()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:
-            schemas.update(problems.schemas())
-        return document
+        if self.openapi_schema is None:
+            completed(super().openapi())
+        return super().openapi()
 
 
 def create_app(resources: Resources) -> FastAPI:
@@ -56,27 +68,36 @@ def create_app(resources: Resources) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await announce(resources.ollama_host, resources.agent)
         try:
             yield
         finally:
+            await app.state.agent.models.close()
             await resources.objects.close()
             await resources.database.close()
 
     app = ReelmillApi(
         title="Reelmill",
         summary="Camera frames and source videos in, videos out",
+        description=DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
         version=resources.version,
         middleware=_middleware(resources),
         lifespan=lifespan,
         redirect_slashes=False,
     )
     app.state.resources = resources
+    app.state.checks = health.Checks()
     app.state.guard = Guard(resources.database, resources.queries)
+    app.state.agent = Agent(app.state.guard, Models(resources.ollama_host, resources.agent), resources.agent)
     problems.install(app)
-    for router in (health.router, metrics.router):
+    for router in (health.router, metrics.router, docs.router, problem_pages.router):
         app.include_router(router)
     for router in API_ROUTERS:
-        app.include_router(router, responses=API_PROBLEMS)
+        app.include_router(router, dependencies=[Depends(json_acceptable)])
     return app
 
 
@@ -86,7 +107,8 @@ def _middleware(resources: Resources) -> list[Middleware]:
         Middleware(AccessLog),
         Middleware(problems.ProblemBoundary),
         Middleware(Authentication, verifier=resources.verifier, public=_public(resources.http)),
-        Middleware(BodyLimit, limit=resources.http.max_body_bytes, streamed=uploads.PATHS),
+        Middleware(RateLimit, rate=resources.http.rate_limit),
+        Middleware(BodyLimit, limit=resources.http.max_body_bytes, exempt=uploads.OWN_LIMIT),
     ]
 
 

@@ -3,10 +3,12 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.agent.settings import AgentSettings, address
 from service.errors import StartupRefused
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
@@ -37,7 +39,7 @@ class ProcessSettings(BaseSettings):
         validation_alias="REELMILL_HOME",
         description="state of the embedded services; unset: a per-user data folder",
     )
-    ollama_host: str | None = Field(
+    ollama_host: Annotated[str, AfterValidator(address)] | None = Field(
         default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent; unset: none"
     )
 
@@ -68,6 +70,7 @@ class Settings:
     identity: IdentitySettings
     limits: RenderLimits
     queries: GuardSettings
+    agent: AgentSettings
     worker: WorkerSettings
     logging: LoggingSettings
     client: ClientSettings
@@ -86,6 +89,7 @@ def load() -> Settings:
             IdentitySettings(),
             RenderLimits(),
             GuardSettings(),
+            AgentSettings(),
             WorkerSettings(),
             LoggingSettings(),
             ClientSettings(),

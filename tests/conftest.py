@@ -16,6 +16,23 @@ from service.telemetry.logging import configure
 from tests.support.databases import drop_template
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests marked `cuda` need a device; REELMILL_FAIL_WITHOUT_CUDA=1 is for machines that must have one."""
+    if item.get_closest_marker("cuda") and (reason := _why_no_cuda()):
+        (pytest.fail if os.environ.get("REELMILL_FAIL_WITHOUT_CUDA") == "1" else pytest.skip)(reason)
+
+
+def _why_no_cuda() -> str | None:
+    try:
+        import torch
+    except ImportError:
+        return "needs CUDA: torch is not installed"
+    return None if torch.cuda.is_available() else f"needs CUDA: torch {torch.__version__} sees no device"
+
+
+pytest_plugins = ["tests.support.running_service"]
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
     return "asyncio"

@@ -70,9 +70,14 @@ the shown one. QuickTime and Safari play HEVC as hvc1 only. FFmpeg's mjpeg encod
 encodes is in jpeg_encode."""
 
 
+def reorder(options: RenderOptions) -> int:
+    """0 for pictures of their own length each: decoded as they are shown, a sample's length is its picture's."""
+    return 0 if options.timing else ENCODERS[options.codec].reorder
+
+
 def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
     """FFmpeg options of the encoder for these render options."""
-    location = f"chromaloc={int(colour.chroma_centred)}"
+    location = f"chromaloc={int(colour.chroma_centred)}" + (":bframes=0" if options.timing else "")
     match options.codec:
         case "h264":
             return _crf(options, "veryfast") | {"profile": "high", "x264-params": f"{_X264}:{location}"}
@@ -96,7 +101,7 @@ def configure(context: VideoCodecContext, options: RenderOptions, colour: Colour
     os.environ.setdefault("SVT_LOG", "1")  # libSvtAv1Enc reads it at start-up; errors only
     form = FORMS[options.form]
     context.width, context.height, context.pix_fmt = options.width, options.height, form.pixel_format
-    context.framerate, context.time_base = options.fps, 1 / options.fps
+    context.framerate, context.time_base = options.fps, 1 / options.ticks
     context.thread_count = 1
     context.color_range, context.colorspace = form.range, RGB if form.rgb else colour.matrix
     context.color_primaries, context.color_trc = colour.primaries, colour.transfer

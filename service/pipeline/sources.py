@@ -25,6 +25,7 @@ class DecodeImage:
         if work.picture is not None:  # a page of a stack
             return
         work.picture = self._decoder.decode(work.data)
+        work.data = b""
         work.decoder = work.picture.decoder
 
 

@@ -6,6 +6,7 @@ but 1, 2 and 4-bit gray.
 
 import io
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ class TiffPage:
 
 def decode_tiff(data: bytes, max_pixels: int, background: str) -> TiffPage:
     """The first page; transparent pixels show `background`. Raises Unreadable."""
-    with damage_named():
-        return _decoded(_open(io.BytesIO(data)).pages[0], (max_pixels, background))
+    with damage_named(), io.BytesIO(data) as file:  # closed, for tifffile's reference cycles keep it from being freed
+        return _decoded(_open(file).pages[0], (max_pixels, background), data)
 
 
 def decode_page(tiff: Any, offset: int, bounds: tuple[int, str]) -> TiffPage:
@@ -73,11 +74,11 @@ def _open(file: BinaryIO) -> Any:
     return tifffile.TiffFile(file)
 
 
-def _decoded(page: Any, bounds: tuple[int, str]) -> TiffPage:
+def _decoded(page: Any, bounds: tuple[int, str], data: bytes = b"") -> TiffPage:
     require_pixels_within(page.imagewidth, page.imagelength, bounds[0])
     _require_supported(page)
     _require_whole(page, bounds[0])
-    samples = np.asarray(_pixels(page))
+    samples = _in_place(page, data) if data and _lies_open(page) else _pixels(page)
     turn = page.tags.get(_ORIENTATION)
     orientation = int(turn.value) if turn is not None and 1 <= int(turn.value) <= 8 else 1
     shown = _shown(samples, page, bounds[1])
@@ -87,6 +88,18 @@ def _decoded(page: Any, bounds: tuple[int, str]) -> TiffPage:
     ):
         raise Unreadable("the TIFF is damaged: its fields contradict each other")
     return TiffPage(shown, orientation)
+
+
+def _lies_open(page: Any) -> bool:
+    """Whether the file holds the samples as memory would."""
+    native = page.parent.byteorder == {"little": "<", "big": ">"}[sys.byteorder]
+    plain = page.compression == _UNCOMPRESSED and page.predictor == 1 and page.fillorder == 1
+    return native and plain and bool(page.is_contiguous) and page.bitspersample == 8 * page.dtype.itemsize
+
+
+def _in_place(page: Any, data: bytes) -> Samples:
+    """A view of the file: nothing is copied."""
+    return np.frombuffer(data, page.dtype, int(np.prod(page.shaped)), page.dataoffsets[0]).reshape(page.shaped)
 
 
 def _pixels(page: Any) -> Samples:

@@ -9,7 +9,8 @@ from service.errors import Unauthenticated
 from service.identity.tokens import REALM, TokenVerifier, refused
 
 PUBLIC = re.compile(
-    r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/api/datasets/[^/]+/uploads/.+", re.DOTALL
+    r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/datasets/[^/]+/uploads/.+",
+    re.DOTALL,
 )
 """The last one is the address of a signed upload, which carries its own grant."""
 

@@ -1,4 +1,4 @@
-"""No request body is read beyond a limit."""
+"""No request body is read beyond a limit; its beginning is kept for the log line of a failure."""
 
 import re
 
@@ -6,32 +6,31 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.telemetry.reproduction import BodyRecord
+
 
 class BodyLimit:
     """Pure ASGI. Raises HTTPException, the one error that FastAPI lets out of its reading of the body."""
 
-    def __init__(self, app: ASGIApp, limit: int, streamed: re.Pattern[str]) -> None:
-        """`streamed` are the paths whose routes count for themselves: uploads, which are never held in memory."""
-        self.app, self.limit, self.streamed = app, limit, streamed
+    def __init__(self, app: ASGIApp, limit: int, exempt: re.Pattern[str]) -> None:
+        """`exempt`: paths of routes that have a limit of their own."""
+        self.app, self.limit, self.exempt = app, limit, exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or self._counts_for_itself(scope):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        self._check(announced_length(Headers(scope=scope)))
-        read = 0
+        free = self.exempt.fullmatch(scope["path"]) is not None
+        self._check(0 if free else announced_length(Headers(scope=scope)))
+        record = scope.setdefault("state", {})["body"] = BodyRecord()
 
         async def counted() -> Message:
-            nonlocal read
             message = await receive()
-            read += len(message.get("body", b""))
-            self._check(read)
+            record.add(message.get("body", b""))
+            self._check(0 if free else record.size)
             return message
 
         await self.app(scope, counted, send)
-
-    def _counts_for_itself(self, scope: Scope) -> bool:
-        return scope["method"] == "PUT" and self.streamed.fullmatch(scope["path"]) is not None
 
     def _check(self, length: int) -> None:
         if length > self.limit:

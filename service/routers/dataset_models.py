@@ -31,7 +31,7 @@ def _safe_prefix(prefix: str) -> str:
     return prefix if prefix == "" else safe_path(prefix.removesuffix("/")) + ("/" if prefix.endswith("/") else "")
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S"), Storable]
 
 
 class DatasetQuery(PageQuery):

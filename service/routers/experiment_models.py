@@ -55,7 +55,7 @@ def _private() -> Visibility:
     return "private"
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True), Storable]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S"), Storable]
 Description = Annotated[str, StringConstraints(max_length=10_000), Storable]
 Metadata = Annotated[dict[str, Any], AfterValidator(_plain_json)]
 Subjects = Annotated[
@@ -89,7 +89,9 @@ class NewExperiment(BaseModel):
 class ExperimentChange(BaseModel):
     """The fields to change; those left out stay as they are. `metadata` and `shared_with` are replaced as a whole."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}], "minProperties": 1}
+    )
     name: Name = Field(default_factory=str, description="unique among the owner's experiments")
     description: Description = Field(default_factory=str, description="for people")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")

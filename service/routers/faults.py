@@ -8,13 +8,15 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from service.errors import FieldProblem, NotFound, ReelmillError, Unavailable
+from service.errors import FieldProblem, NotFound, ReelmillError, TimedOut, Unavailable
 from service.routers.validation import invalid_request
 from service.store.objects import ObjectMissing, ObjectStoreError
 
 RETRY = {"Retry-After": "5"}
 _AWAY = ("08", "53", "57P")
 """SQLSTATE classes: connection exception, insufficient resources, operator intervention (shutdown, crash)."""
+_CANCELLED = "57014"
+"""SQLSTATE of a statement that ran into its time limit."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
 
@@ -42,6 +44,8 @@ def named(exc: Exception, scope: Scope) -> ReelmillError:
         return NotFound("the object store has no such object (it may have been deleted)")
     if isinstance(exc, ObjectStoreError):
         return Unavailable("the object store did not answer; try again in a moment", headers=RETRY)
+    if isinstance(exc, sql.DBAPIError) and _sqlstate(exc.orig) == _CANCELLED:
+        return TimedOut("the database took longer over this than a request may: ask for less")
     if database_away(exc):
         return Unavailable("the database did not answer; try again in a moment", headers=RETRY)
     return ReelmillError("something went wrong on our side; it was logged under the error_id")

@@ -3,21 +3,20 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-import httpx
 import structlog
-from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 
+from service.agent.presence import look
 from service.routers.deps import ResourcesDep
 from service.routers.resources import Resources
 from service.store.worker_rows import live_slots
 
 log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
-OLLAMA_TIMEOUT_S = 2
 VITAL = ("database", "object_store", "ollama")
 
 
@@ -32,6 +31,17 @@ class Check(BaseModel):
 class Health(BaseModel):
     """`unhealthy` (503) when the database, the object store or a configured Ollama fails."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "healthy",
+                    "checks": {"database": {"status": "ok", "latency_ms": 1.9, "detail": "answered"}},
+                    "version": "0.1.0",
+                }
+            ]
+        }
+    )
     status: Literal["healthy", "degraded", "unhealthy"]
     checks: dict[str, Check]
     version: str
@@ -45,10 +55,35 @@ Answer = tuple[Literal["ok", "degraded", "absent"], str]
 UNHEALTHY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Something vital does not answer"}}
 
 
+class Checks:
+    """The checks under way: who asks while one runs gets its answer, so that many askers are no load."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, asyncio.Task[Check]] = {}
+
+    async def ask(self, at: Resources, *names: str) -> dict[str, Check]:
+        """Now, and all at the same time."""
+        return dict(zip(names, await asyncio.gather(*(self._one(name, at) for name in names)), strict=True))
+
+    async def _one(self, name: str, at: Resources) -> Check:
+        task = self._under_way.get(name)
+        if task is None or task.done():
+            task = self._under_way[name] = asyncio.create_task(_timed(name, at, at.http.health_timeout_s))
+        return await asyncio.shield(task)
+
+
+async def checks_of(request: Request) -> Checks:
+    found: Checks = request.app.state.checks
+    return found
+
+
+ChecksDep = Annotated[Checks, Depends(checks_of)]
+
+
 @router.get("/health", summary="Is everything there that the service needs?", responses=UNHEALTHY)
-async def health(at: ResourcesDep, response: Response) -> Health:
+async def health(at: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
     """Checks the database, the object store, Ollama, the workers and the devices, at the same time."""
-    return _report(await _ask(at, "database", "object_store", "ollama", "workers", "devices"), at, response)
+    return _report(await checks.ask(at, "database", "object_store", "ollama", "workers", "devices"), at, response)
 
 
 @router.get("/health/live", summary="Does the process answer?")
@@ -58,14 +93,9 @@ async def live() -> Alive:
 
 
 @router.get("/health/ready", summary="Can requests be served?", responses=UNHEALTHY)
-async def ready(at: ResourcesDep, response: Response) -> Health:
+async def ready(at: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
     """For load balancers: the database and the object store only."""
-    return _report(await _ask(at, "database", "object_store"), at, response)
-
-
-async def _ask(at: Resources, *names: str) -> dict[str, Check]:
-    limit = at.http.health_timeout_s
-    return dict(zip(names, await asyncio.gather(*(_timed(name, at, limit) for name in names)), strict=True))
+    return _report(await checks.ask(at, "database", "object_store"), at, response)
 
 
 async def _timed(name: str, at: Resources, limit_s: float) -> Check:
@@ -110,10 +140,8 @@ async def _object_store(at: Resources) -> Answer:
 async def _ollama(at: Resources) -> Answer:
     if not at.ollama_host:
         return "absent", "OLLAMA_HOST is not set"
-    host = at.ollama_host if "://" in at.ollama_host else f"http://{at.ollama_host}"
-    async with httpx.AsyncClient(timeout=OLLAMA_TIMEOUT_S) as client:
-        answer = await client.get(f"{host.rstrip('/')}/api/version")
-    return "ok", f"version {answer.raise_for_status().json()['version']}"
+    found = await look(at.ollama_host, at.agent)
+    return ("degraded", found.hint()) if found.missing else ("ok", f"version {found.version}")
 
 
 async def _workers(at: Resources) -> Answer:

@@ -1,40 +1,94 @@
-"""GET /metrics, for Prometheus."""
+"""GET /metrics, for Prometheus: what this process counted, the queue, and what each live worker counted."""
+
+from collections.abc import Iterable
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from service.identity.scopes import allows
 from service.routers.deps import ResourcesDep, identity, missing
 from service.routers.faults import database_away
-from service.routers.problems import described
+from service.store import segment_cache, worker_rows
 from service.store.database import Database
 from service.store.tables import tasks
-from service.telemetry.metrics import QUEUE_DEPTH, REGISTRY
+from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY
 
 router = APIRouter(tags=["operations"])
 WAITING = ("queued", "running")
+EXAMPLE = """# HELP reelmill_queue_depth Tasks that wait or run
+# TYPE reelmill_queue_depth gauge
+reelmill_queue_depth{kind="segment",state="queued"} 12.0
+"""
+FIGURES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Prometheus text; counters of workers have the label `worker`",
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE}},
+    }
+}
+WorkerFigures = list[tuple[str, list[dict[str, Any]]]]
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response, responses=described(401, 403))
+@router.get(
+    "/metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses=FIGURES,
+    openapi_extra={"security": [{"bearer": []}]},
+)
 async def metrics(request: Request, at: ResourcesDep) -> Response:
-    """Needs `ops:read`, unless `REELMILL_METRICS_PUBLIC=1`."""
+    """Needs `ops:read`, unless `REELMILL_METRICS_PUBLIC=1`. Without a database, what this process counted is served
+    all the same."""
     if not at.http.metrics_public and not allows((await identity(request)).scopes, "ops:read"):
         raise missing("ops:read")
-    await _measure_queue(at.database)
-    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+    workers = await _measured(at.database)
+    return Response(generate_latest(REGISTRY) + exposition(workers), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _measure_queue(database: Database) -> None:
-    """Ask for the depth of the queue; without a database the other figures are served all the same."""
-    counted = select(tasks.c.kind, tasks.c.state, func.count()).where(tasks.c.state.in_(WAITING))
+async def _measured(database: Database) -> WorkerFigures:
+    """Ask for the queue and the workers; nothing when the database is away."""
+    age = func.extract("epoch", func.now() - func.min(tasks.c.created_at))
+    counted = select(tasks.c.kind, tasks.c.state, func.count(), age).where(tasks.c.state.in_(WAITING))
     QUEUE_DEPTH.clear()
+    QUEUE_AGE.clear()
     try:
         async with database.service() as connection:
             rows = (await connection.execute(counted.group_by(tasks.c.kind, tasks.c.state))).all()
+            workers = await worker_rows.figures(connection)
+            cached = await segment_cache.totals(connection)
     except Exception as error:
         if not database_away(error):
             raise
-        return
-    for kind, state, count in rows:
+        return []
+    CACHE_SEGMENTS.set(cached[0])
+    CACHE_BYTES.set(cached[1])
+    for kind, state, count, seconds in rows:
         QUEUE_DEPTH.labels(kind, state).set(count)
+        QUEUE_AGE.labels(kind, state).set(float(seconds))
+    return workers
+
+
+class _Told(Collector):
+    """Counters and histograms that were read elsewhere."""
+
+    def __init__(self, workers: WorkerFigures) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterable[Metric]:
+        families: dict[str, Metric] = {}
+        for worker, figures in self._workers:
+            for figure in figures:
+                name, kind = figure.get("family", figure["name"].removesuffix("_total")), figure.get("type", "counter")
+                family = families.setdefault(name, Metric(name, figure["help"], kind))
+                family.add_sample(figure["name"], figure["labels"] | {"worker": worker}, figure["value"])
+        return iter(families.values())
+
+
+def exposition(workers: WorkerFigures) -> bytes:
+    """The workers' figures as Prometheus text, each with the label `worker`."""
+    registry = CollectorRegistry()
+    registry.register(_Told(workers))
+    return generate_latest(registry)

@@ -17,10 +17,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ReelmillError
+from service.identity.tokens import REALM
 from service.routers.faults import named
+from service.telemetry.reproduction import reproducible
 
 log = structlog.get_logger("service.problems")
 MEDIA_TYPE = "application/problem+json"
+PROMISED = {401: {"WWW-Authenticate": REALM}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
+"""Headers that an answer with this status has, whoever raised it."""
 
 
 class FieldError(BaseModel):
@@ -53,6 +57,7 @@ class Problem(BaseModel):
     error_id: str = Field(description="the log has more under this id", examples=["c0ffee123456"])
     errors: list[FieldError] | None = Field(None, description="with status 422: every offending place")
     guardrails: list[Guardrail] | None = Field(None, description="of refused queries: every rule that was broken")
+    steps: list[dict[str, Any]] | None = Field(None, description="of a question to the agent: what was done until then")
 
 
 class ProblemBoundary:
@@ -97,7 +102,8 @@ def problem(exc: Exception, scope: Scope) -> Response:
     error, error_id = named(exc, scope), secrets.token_hex(6)
     scope.setdefault("state", {})["error_id"] = error_id
     _log(exc, error, scope)
-    return Response(json.dumps(_body(error, scope)), error.status, error.headers, MEDIA_TYPE)
+    headers = PROMISED.get(error.status, {}) | error.headers
+    return Response(json.dumps(_body(error, scope)), error.status, headers, MEDIA_TYPE)
 
 
 def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -133,6 +139,5 @@ def _log(exc: Exception, error: ReelmillError, scope: Scope) -> None:
     if error.status < 500:
         log.info("problem", **facts, reason=str(exc.__cause__ or error.detail))
         return
-    facts |= {"method": scope["method"], "path": scope["path"], "path_params": scope.get("path_params")}
     facts["user"] = getattr(scope["state"].get("identity"), "subject", None)
-    log.error("problem", **facts, exc_info=exc)
+    log.error("problem", **facts, request=reproducible(scope), exc_info=exc)

@@ -27,12 +27,13 @@ from service.store.datasets import upload_area
 from service.store.objects import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
-PATHS = re.compile(r"/api/datasets/[^/]+/(objects|uploads)/.+", re.DOTALL)
-"""Whose bodies this module bounds by itself."""
+OWN_LIMIT = re.compile(r"/api/datasets/[^/]+/(objects|uploads)/.+", re.DOTALL)
+"""Paths whose bodies may be as long as REELMILL_MAX_UPLOAD_BYTES says."""
 IN_MEMORY = 2 * 1024 * 1024
 """Longer bodies go through a temporary file."""
 
-BODY = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+FILE = {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}
+BODY = {"required": False, "content": {"application/octet-stream": FILE}}
 
 
 @router.put(

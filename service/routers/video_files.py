@@ -13,12 +13,17 @@ from service.errors import Conflict, RangeNotSatisfiable
 from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import ObjectRef
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.problems import described
 from service.routers.videos import visible
 from service.store.objects import ObjectStore
 from service.store.renders import options_of
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:read"))])
 PRESIGN_S = 3600
+MP4 = {"video/mp4": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of an MP4 file)"}}
+JPEG = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}}
+LINE = '{"output": 0, "source": 0, "key": "f00.jpg", "decoder": "pyav", "outcome": "ok", "reason": null}'
+NDJSON = {"application/x-ndjson": {"schema": {"type": "string"}, "example": LINE}}
 RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
@@ -46,8 +51,19 @@ def parse_range(header: str | None, size: int) -> ByteRange:
     return ByteRange(start, stop, size, partial=True)
 
 
-@router.get("/{job_id}/video", summary="The video", response_class=StreamingResponse)
-@router.head("/{job_id}/video", summary="The video's headers", include_in_schema=False)
+@router.get(
+    "/{job_id:uuid}/video",
+    summary="The video",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "All of it", "content": MP4},
+        206: {"description": "The bytes of the Range header", "content": MP4},
+        302: {"description": "It can be fetched at the address in `Location`, for an hour"},
+        304: {"description": "It is still the one that `If-None-Match` names"},
+        **described(409, 416),
+    },
+)
+@router.head("/{job_id:uuid}/video", summary="The video's headers", include_in_schema=False)
 async def video(
     job_id: UUID,
     who: CallerDep,
@@ -86,7 +102,12 @@ def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict
     return StreamingResponse(body, 206 if part.partial else 200, headers)
 
 
-@router.get("/{job_id}/poster", summary="The first frame as a JPEG", response_class=Response)
+@router.get(
+    "/{job_id:uuid}/poster",
+    summary="The first frame as a JPEG",
+    response_class=Response,
+    responses={200: {"description": "The picture", "content": JPEG}, **described(409)},
+)
 async def poster(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """A still picture of the video."""
     row = await visible(database, who, job_id)
@@ -95,7 +116,12 @@ async def poster(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: O
     return Response(await objects.get(ObjectRef(objects.bucket, row["poster_key"])), media_type="image/jpeg")
 
 
-@router.get("/{job_id}/receipt", summary="The render receipt", response_class=StreamingResponse)
+@router.get(
+    "/{job_id:uuid}/receipt",
+    summary="The render receipt",
+    response_class=StreamingResponse,
+    responses={200: {"description": "One JSON document a line", "content": NDJSON}, **described(409)},
+)
 async def receipt(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """NDJSON: a line per output frame (its source, how it was decoded, what replaced it and why), then a summary."""
     row = await visible(database, who, job_id)

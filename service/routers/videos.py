@@ -74,7 +74,7 @@ def _filters(query: VideoQuery, who: Caller) -> Wanted:
     return Wanted(**{name: getattr(query, name) for name in names}, owner=who.subject if query.mine else None)
 
 
-@router.get("/{job_id}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])
+@router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])
 async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Phase, frames, rate, time left, attempts, and the reason when it failed."""
     await visible(database, who, job_id)
@@ -82,7 +82,7 @@ async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vide
 
 
 @router.patch(
-    "/{job_id}",
+    "/{job_id:uuid}",
     summary="Change a render's priority",
     response_model=VideoStatus,
     responses=described(409),
@@ -97,7 +97,13 @@ async def change_video(job_id: UUID, body: RenderChange, who: CallerDep, databas
     return await current(database, job_id)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a render", response_model=VideoStatus, dependencies=[RENDER])
+@router.post(
+    "/{job_id:uuid}/cancel",
+    summary="Cancel a render",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
 async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Ends it at once; segments that are done stay in the cache."""
     await _owned(database, who, job_id)
@@ -107,7 +113,14 @@ async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> V
     return await current(database, job_id)
 
 
-@router.post("/{job_id}/retry", status_code=202, response_model=VideoStatus, dependencies=[RENDER])
+@router.post(
+    "/{job_id:uuid}/retry",
+    status_code=202,
+    summary="Retry a render",
+    response_model=VideoStatus,
+    responses=described(409),
+    dependencies=[RENDER],
+)
 async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Another try for a failed or cancelled render; what was done is not done again."""
     row = await _owned(database, who, job_id)
@@ -118,7 +131,7 @@ async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> Vi
 
 
 @router.delete(
-    "/{job_id}",
+    "/{job_id:uuid}",
     summary="Delete a render",
     response_model=Deleted,
     responses=described(409),
@@ -163,6 +176,7 @@ def told(row: RowMapping) -> VideoStatus:
         video_url=f"{base}/video" if done else None,
         poster_url=f"{base}/poster" if done else None,
         receipt_url=f"{base}/receipt" if done else None,
+        stream_url=None if row["status"] in ("failed", "cancelled") else f"{base}/stream.m3u8",
     )
 
 

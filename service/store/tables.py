@@ -165,6 +165,7 @@ segment_cache = Table(
     Column("frames", Integer, nullable=False),
     Column("encoder", Text, nullable=False),
     Column("seconds", JSONB, nullable=False),
+    Column("duration", Text, comment="seconds of video, as a fraction"),
     _moment("created_at"),
     _moment("used_at"),
 )

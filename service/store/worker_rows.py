@@ -1,8 +1,10 @@
 """The presence rows of live workers."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, text
+from sqlalchemy import bindparam, delete, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store.tables import workers
@@ -10,6 +12,11 @@ from service.store.tables import workers
 BEAT = text("""
     INSERT INTO workers (id, name, slots, version) VALUES (:id, :name, :slots, :version)
     ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), slots = :slots
+""")
+TELL = text("UPDATE workers SET facts = facts || :facts WHERE id = :id").bindparams(bindparam("facts", type_=JSONB))
+FIGURES = text("""
+    SELECT name, facts -> 'figures' AS figures FROM workers
+    WHERE heartbeat_at > now() - interval '15 seconds' AND facts ? 'figures' ORDER BY name
 """)
 PRUNE = text("DELETE FROM workers WHERE heartbeat_at < now() - interval '5 minutes'")
 SLOTS = text("SELECT coalesce(sum(slots), 0) FROM workers WHERE heartbeat_at > now() - interval '15 seconds'")
@@ -22,6 +29,16 @@ ALIVE_ON = text("""
 async def beat(connection: AsyncConnection, worker: UUID, name: str, slots: int, version: str) -> None:
     await connection.execute(BEAT, {"id": worker, "name": name, "slots": slots, "version": version})
     await connection.execute(PRUNE)
+
+
+async def tell(connection: AsyncConnection, worker: UUID, facts: dict[str, Any]) -> None:
+    """Add to what is known about this worker."""
+    await connection.execute(TELL, {"id": worker, "facts": facts})
+
+
+async def figures(connection: AsyncConnection) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The counters of each live worker, by its name."""
+    return [(row.name, row.figures) for row in await connection.execute(FIGURES)]
 
 
 async def leave(connection: AsyncConnection, worker: UUID) -> None:

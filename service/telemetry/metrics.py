@@ -1,5 +1,7 @@
 """What can be counted, for Prometheus. Each process (API, worker) has its own figures."""
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -22,13 +24,6 @@ HTTP_SECONDS = Histogram(
     buckets=_LATENCIES,
     registry=REGISTRY,
 )
-RENDERS = Counter("reelmill_renders_total", "Renders that reached a status", ("status",), registry=REGISTRY)
-FRAMES_RENDERED = Counter("reelmill_frames_rendered_total", "Frames written to segments", registry=REGISTRY)
-OBJECTS_FETCHED = Counter("reelmill_objects_fetched_total", "Source objects read", registry=REGISTRY)
-BYTES_FETCHED = Counter("reelmill_bytes_fetched_total", "Source bytes read", registry=REGISTRY)
-STAGE_SECONDS = Counter("reelmill_stage_seconds_total", "Time segments spent in a stage", ("stage",), registry=REGISTRY)
-SEGMENTS_REUSED = Counter("reelmill_segments_reused_total", "Segments that were there already", registry=REGISTRY)
-TASK_FAILURES = Counter("reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=REGISTRY)
 QUEUE_DEPTH = Gauge("reelmill_queue_depth", "Tasks that wait or run", ("kind", "state"), registry=REGISTRY)
 QUERIES = Counter("reelmill_queries_total", "Guarded queries by what became of them", ("outcome",), registry=REGISTRY)
 QUERY_REFUSALS = Counter(
@@ -37,3 +32,56 @@ QUERY_REFUSALS = Counter(
 QUERY_SECONDS = Histogram(
     "reelmill_query_seconds", "Guarded queries, from the document to the answer", buckets=_LATENCIES, registry=REGISTRY
 )
+AGENT_QUESTIONS = Counter(
+    "reelmill_agent_questions_total", "Questions to the agent", ("kind", "outcome"), registry=REGISTRY
+)
+AGENT_MODEL_SECONDS = Histogram(
+    "reelmill_agent_model_seconds", "What one model took for one step", ("role",), buckets=_LATENCIES, registry=REGISTRY
+)
+CACHE_SEGMENTS = Gauge("reelmill_cache_segments", "Segments in the cache", registry=REGISTRY)
+CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache", registry=REGISTRY)
+QUEUE_AGE = Gauge(
+    "reelmill_queue_oldest_seconds", "Since the oldest of these tasks was queued", ("kind", "state"), registry=REGISTRY
+)
+RENDERS_ASKED = Counter(
+    "reelmill_renders_asked_total", "Renders asked for: made new, or found made already", ("answer",), registry=REGISTRY
+)
+
+WORKER = CollectorRegistry()
+"""What a worker counts. It has no HTTP of its own: its presence row carries the figures to every API's /metrics."""
+FRAMES_RENDERED = Counter("reelmill_frames_rendered_total", "Frames written to segments", registry=WORKER)
+OBJECTS_FETCHED = Counter("reelmill_objects_fetched_total", "Source objects read", registry=WORKER)
+BYTES_FETCHED = Counter("reelmill_bytes_fetched_total", "Source bytes read", registry=WORKER)
+BYTES_ENCODED = Counter("reelmill_bytes_encoded_total", "Bytes of encoded segments", registry=WORKER)
+STAGE_SECONDS = Counter("reelmill_stage_seconds_total", "Time segments spent in a stage", ("stage",), registry=WORKER)
+SEGMENTS_REUSED = Counter("reelmill_segments_reused_total", "Segments that were there already", registry=WORKER)
+SEGMENTS_EVICTED = Counter("reelmill_segments_evicted_total", "Segments dropped from the cache", registry=WORKER)
+BYTES_EVICTED = Counter("reelmill_bytes_evicted_total", "Bytes of segments dropped from the cache", registry=WORKER)
+TASK_FAILURES = Counter("reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER)
+FALLBACKS = Counter(
+    "reelmill_fallbacks_total", "Frames that did not go the planned way", ("stage", "reason"), registry=WORKER
+)
+
+ESTIMATE_ERROR = Histogram(
+    "reelmill_estimate_ratio",
+    "Seconds that renders took, as a multiple of those foretold",
+    buckets=(0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4),
+    registry=WORKER,
+)
+
+
+def worker_figures() -> list[dict[str, Any]]:
+    """The counters and histograms of this worker, as JSON."""
+    return [
+        {
+            "family": family.name,
+            "type": family.type,
+            "name": sample.name,
+            "help": family.documentation,
+            "labels": sample.labels,
+            "value": sample.value,
+        }
+        for family in WORKER.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    ]

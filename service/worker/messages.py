@@ -1,6 +1,7 @@
 """The closed vocabulary that a supervisor and its slot processes speak."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from uuid import UUID
 
 from service.plan.render_plan import RenderOptions, SegmentPlan
@@ -17,11 +18,15 @@ class RenderSegment:
 
 @dataclass(frozen=True, slots=True)
 class AssembleRender:
-    """Join these segments (content keys in order, first output frame of each) into the video of a render."""
+    """Join these segments (content keys in order, first output frame of each) into the video of a render.
+
+    `facts` are members of the receipt's summary that the rows know.
+    """
 
     render_id: UUID
     options: RenderOptions
     segments: tuple[tuple[str, int], ...]
+    facts: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,10 @@ class SegmentDone:
     seconds: dict[str, float]
     fetched_objects: int
     fetched_bytes: int
+    fallbacks: dict[str, int]
+    """Frames that are not plain `ok`, by what became of them."""
+    duration: Fraction | None = None
+    """Seconds of video in it, where the container tells."""
 
 
 @dataclass(frozen=True, slots=True)

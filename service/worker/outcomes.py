@@ -9,6 +9,7 @@ from service.ids import RenderId, TaskId
 from service.jobs import leases, queue
 from service.jobs.leases import Lease
 from service.store import renders, segment_cache
+from service.store.segment_cache import Entry
 from service.worker.messages import (
     AssemblyDone,
     Outcome,
@@ -79,7 +80,9 @@ async def _segment_done(connection: AsyncConnection, lease: Lease, done: Segment
     assert lease.render_id is not None and lease.number is not None
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     key = await segment_cache.key_of(connection, lease.render_id, lease.number)
-    await segment_cache.keep(connection, key, done.key, (done.size, done.frames), (done.encoder, done.seconds))
+    lasts = None if done.duration is None else str(done.duration)
+    entry = Entry(key, done.key, done.size, done.frames, done.encoder, done.seconds, lasts)
+    await segment_cache.keep(connection, entry)
     await join(connection, RenderId(lease.render_id))
 
 

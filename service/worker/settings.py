@@ -36,8 +36,20 @@ class WorkerSettings(BaseSettings):
         description="seconds a stopping worker gives the tasks under way",
     )
     prefetch_mb: int = Field(
-        default=32,
+        default=16,
         ge=1,
         validation_alias="REELMILL_PREFETCH_MB",
         description="frames a slot fetches ahead of its decoder, MiB",
+    )
+    cache_bytes: int = Field(
+        default=20 * 2**30,
+        ge=0,
+        validation_alias="REELMILL_CACHE_BYTES",
+        description="segments kept for reuse, bytes; what is in use may exceed it",
+    )
+    cache_days: float = Field(
+        default=30,
+        ge=0,
+        validation_alias="REELMILL_CACHE_DAYS",
+        description="days after its last use that a segment is kept",
     )

@@ -3,8 +3,10 @@
 import asyncio
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import assert_never
 
@@ -17,6 +19,9 @@ from service.store.database import Database
 from service.store.object_settings import open_store
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
 from service.store.previews import Preview
+from service.store.segment_keys import receipt_key, segment_key
+from service.stream.boxes import BrokenFile
+from service.stream.fragments import duration
 from service.worker.assemble import assemble_render
 from service.worker.frame_fetch import FrameFetcher
 from service.worker.messages import (
@@ -33,10 +38,17 @@ from service.worker.messages import (
     TaskFailed,
 )
 from service.worker.scan import scan_dataset
-from service.worker.segment_keys import receipt_key, segment_key
 from service.worker.slot import SlotConfig
 
 Report = Callable[[int], None]
+
+
+def _duration(segment: bytes) -> Fraction | None:
+    """Seconds of video; None where the container is no fragmented MP4."""
+    try:
+        return duration(segment) if segment else Fraction(0)
+    except BrokenFile:
+        return None
 
 
 class SlotTasks:
@@ -87,6 +99,8 @@ class SlotTasks:
             dict(result.seconds),
             self._fetcher.objects - before[0],
             self._fetcher.bytes - before[1],
+            dict(Counter(entry.outcome for entry in result.reports if entry.outcome != "ok")),
+            _duration(result.data),
         )
 
     async def _publish(self, ref: ObjectRef, data: bytes, receipt: str, lines: bytes) -> None:
@@ -126,12 +140,12 @@ class SlotTasks:
             await database.close()
 
     def _preview(self, wanted: Preview) -> Outcome:
+        sources = self._fetcher.sources(wanted.bucket)
         if wanted.kind == "video":
-            sources = self._fetcher.sources(wanted.bucket)
             data = video_preview(wanted.frame, sources, wanted.width, wanted.max_pixels)
         else:
             with self._fetcher.prefetch(wanted.bucket, [wanted.frame]) as reader:
-                data = image_preview(wanted.frame, reader, wanted.width, wanted.max_pixels)
+                data = image_preview(wanted.frame, (reader, sources), wanted.width, wanted.max_pixels, wanted.tone)
         ref = ObjectRef(self._objects.bucket, wanted.key)
         self._runner.run(self._objects.put(ref, data, "image/jpeg"))
         return PreviewDone(len(data))

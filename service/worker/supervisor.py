@@ -14,9 +14,10 @@ from service import __version__
 from service.ids import TaskId, new_uuid
 from service.jobs import reconcile
 from service.jobs.queue import QueueRunner, Retry
-from service.store import removals, worker_rows
+from service.store import eviction, removals, worker_rows
 from service.store.database import Database
 from service.store.object_settings import open_store
+from service.telemetry import metrics
 from service.webhooks.settings import WebhookSettings
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
@@ -27,6 +28,7 @@ from service.worker.webhook_errands import WebhookErrands
 log = structlog.get_logger("worker")
 RECONCILE_S = 10.0
 SWEEP_S = 2.0
+EVICT_S = 30.0
 PRESENCE_S = 3.0
 RESTART_S = 1.0
 
@@ -53,7 +55,7 @@ class Supervisor:
     async def run(self) -> None:
         """Work until `stop`; survives a database that goes away and comes back."""
         await self._start_slots()
-        beside = (self._presence(), self._reconcile(), self._sweep(), self._errands.run())
+        beside = (self._presence(), self._reconcile(), self._sweep(), self._evict(), self._errands.run())
         side = [asyncio.create_task(work) for work in beside]
         try:
             while not self._stopping.is_set():
@@ -127,6 +129,7 @@ class Supervisor:
             with suppress(Exception):
                 async with self._database.service() as connection:
                     await worker_rows.beat(connection, self.id, self.name, self._settings.slots, __version__)
+                    await worker_rows.tell(connection, self.id, {"figures": metrics.worker_figures()})
             await asyncio.sleep(PRESENCE_S)
 
     async def _leave(self) -> None:
@@ -145,6 +148,20 @@ class Supervisor:
                     log.warning("removal failed", reason=f"{type(error).__name__}: {error}")
         finally:
             await objects.close()
+
+    async def _evict(self) -> None:
+        """Keep the segment cache within its bounds; one worker at a time does it."""
+        bucket, own = self._config.objects.bucket, self._settings
+        while True:
+            await asyncio.sleep(EVICT_S)
+            try:
+                async with self._database.service() as connection:
+                    gone = await eviction.evict(connection, bucket, own.cache_bytes, own.cache_days)
+                if gone:
+                    metrics.SEGMENTS_EVICTED.inc(gone.segments)
+                    metrics.BYTES_EVICTED.inc(gone.bytes)
+            except Exception as error:
+                log.warning("eviction failed", reason=f"{type(error).__name__}: {error}")
 
     async def _reconcile(self) -> None:
         while True:

@@ -4,10 +4,10 @@ from typing import Any
 
 import httpx
 
-from tests.end_to_end.conftest import Running
 from tests.support import api
 from tests.support.footage import jpeg
 from tests.support.processes import resident_megabytes
+from tests.support.running_service import Running
 
 API_LIMIT_MB = 150
 

@@ -10,9 +10,9 @@ import av
 import httpx
 import pytest
 
-from tests.end_to_end.conftest import SCOPES, Running
 from tests.support import api
 from tests.support.footage import jpeg
+from tests.support.running_service import SCOPES, Running
 
 
 def png_bomb(side: int) -> bytes:

@@ -17,7 +17,7 @@ from tests.support.catalogue import add_dataset, add_render
 from tests.support.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500)
+DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500, {})
 
 
 async def tasks_of(database: Database, render: Any) -> list[Any]:
@@ -59,7 +59,7 @@ async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
 async def test_the_last_segment_queues_the_assembly_exactly_once(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
         render, tasks = await prepared(database)
-        assert [task["number"] for task in tasks] == [0, 1, 2, 3]
+        assert [task["number"] for task in tasks] == [0, 1, 2, 3, 4, 5]
         held = [await start(database, task) for task in tasks]
 
         async def finish(lease: Any) -> None:
@@ -100,7 +100,7 @@ async def test_starts_are_counted_and_outages_are_forgiven(postgres_url: str) ->
 
 async def test_lost_segments_are_made_again(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        render, tasks = await prepared(database, 75)
+        render, tasks = await prepared(database, 12)
         lease = await start(database, tasks[0])
         async with database.service() as connection:
             await outcomes.record(connection, lease, DONE)

@@ -1,10 +1,13 @@
 """Good and bad input: every format it reads, every kind of damage it must not let by."""
 
 import contextlib
+import gc
 import io
 import time
+import tracemalloc
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -51,6 +54,10 @@ def cmyk_jpeg() -> bytes:
     return out.getvalue()
 
 
+def twelve_bit_jpeg() -> bytes:
+    return bytes(imagecodecs.jpeg_encode(np.full((32, 32), 2000, np.uint16), bitspersample=12))
+
+
 def animated_webp() -> bytes:
     out = io.BytesIO()
     frames = [Image.fromarray(media.numbered(number)) for number in range(3)]
@@ -78,6 +85,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "damaged"),
     "tiff float, no window known": (media.tiff(GRAY.astype(np.float32)), "float32 samples need a tone window"),
     "cmyk jpeg": (cmyk_jpeg(), "CMYK"),
+    "12-bit jpeg": (twelve_bit_jpeg(), "12-bit samples"),
     "animated webp": (animated_webp(), "animated"),
     "webp cut": (media.truncated(media._saved(NOISE, "WEBP")), "truncated"),
     "png of 98 megapixels from nothing": (media.png_bomb(9_900), "claim to be 93 MiB"),
@@ -139,6 +147,35 @@ def test_exif_orientation_is_honoured(orientation: int) -> None:
     assert np.abs(picture[24, 32] - (220, 60, 60)).max() <= 3
     assert np.abs(picture[72, 32] - (60, 220, 60)).max() <= 3
     assert np.abs(picture[24, 96] - (40, 40, 40)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_orientation_of_other_formats(kind: str) -> None:
+    corner = media.flat((40, 40, 40), 96, 128)
+    corner[:64, :48] = (220, 60, 60)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    out = io.BytesIO()
+    Image.fromarray(corner).save(out, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    picture = pictures(render([out.getvalue()], mismatch="fail", corrupt="fail").data)[0].astype(int)
+    assert np.abs(picture[24, 96] - (220, 60, 60)).max() <= 4
+    assert np.abs(picture[72, 32] - (40, 40, 40)).max() <= 4
+
+
+@pytest.mark.parametrize("make", [media.tiff, media.png])
+def test_what_a_decoder_leaves_behind_is_freed_at_once(make: Any) -> None:
+    """tifffile's objects refer to each other: without care, each frame's bytes wait for the garbage collector."""
+    decoder, frame = ImageDecoder(10_000_000), make(np.zeros((600, 800), np.uint8))
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(40):
+            decoder.decode(bytes(bytearray(frame)))
+        assert tracemalloc.get_traced_memory()[0] < 4 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+        gc.enable()
 
 
 def test_mixed_formats_in_one_segment() -> None:

@@ -8,15 +8,16 @@ from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Header, Query
+from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from pydantic import BaseModel, Field, SecretStr
 from sqlalchemy import text
 
 from service.app import create_app
-from service.errors import TooManyRequests
+from service.errors import PreconditionFailed, TimedOut, TooManyRequests, Unavailable
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, mint
 from service.routers.deps import CallerDep, DatabaseDep, require
+from service.routers.negotiation import json_acceptable
 from service.routers.resources import HttpSettings, Resources
 from service.store.database import Caller, Database, DatabaseSettings
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
@@ -86,6 +87,9 @@ async def fail(how: str, database: DatabaseDep) -> None:
         "file": FileNotFoundError("/etc/reelmill"),
         "store": ObjectStoreError("s3.internal refused"),
         "object": ObjectMissing("s3://bucket/key"),
+        "stale": PreconditionFailed("it was changed meanwhile"),
+        "slow": TimedOut("the model took longer than 30 s"),
+        "plain": Unavailable("the model server is away"),
         "queue": TooManyRequests("the queue is full", headers={"Retry-After": "7"}),
     }
     raise errors[how]
@@ -93,9 +97,28 @@ async def fail(how: str, database: DatabaseDep) -> None:
 
 @router.get("/database/{how}")
 async def misuse(how: str, database: DatabaseDep) -> None:
-    statements = {"sql": "SELECT 1/0", "cut": "SELECT pg_terminate_backend(pg_backend_pid())"}
+    statements = {
+        "slow": "SET LOCAL statement_timeout = 20",
+        "sql": "SELECT 1/0",
+        "cut": "SELECT pg_terminate_backend(pg_backend_pid())",
+    }
     async with database.service() as connection:
         await connection.execute(text(statements[how]))
+        await connection.execute(text("SELECT pg_sleep(5)"))
+
+
+@router.post("/breaks")
+async def break_after_reading(request: Request) -> None:
+    await request.body()
+    raise RuntimeError
+
+
+formats = APIRouter(prefix="/api/formats", dependencies=[Depends(json_acceptable)])
+
+
+@formats.get("")
+async def list_formats() -> list[str]:
+    return []
 
 
 def resources(database_url: str = NOWHERE, **more: Any) -> Resources:
@@ -114,6 +137,7 @@ def _configured_logging(log_lines: Callable[[], Any]) -> None:
 def app() -> FastAPI:
     app = create_app(resources())
     app.include_router(router)
+    app.include_router(formats)
     return app
 
 

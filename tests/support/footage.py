@@ -1,6 +1,7 @@
 """Small numbered JPEG sequences in a folder store."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store.tables import datasets, frames
 from tests.support.catalogue import add_dataset
+from tests.support.media import tiff
 
 
 def jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
@@ -23,16 +25,26 @@ def jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
     return file.getvalue()
 
 
+def deep_tiff(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
+    """16-bit noise around a level that tells its number."""
+    random = np.random.default_rng(number)
+    return tiff(random.normal(2000 + number, 10, (size[1], size[0])).astype(np.uint16))
+
+
 async def add_footage(
-    connection: AsyncConnection, home: Path, count: int, owner: str = "alice", size: tuple[int, int] = (64, 48)
+    connection: AsyncConnection,
+    home: Path,
+    count: int,
+    size: tuple[int, int] = (64, 48),
+    make: Callable[[int, tuple[int, int]], bytes] = jpeg,
 ) -> dict[str, Any]:
-    """A dataset of `count` real frames: files in the folder store of `home`, and their rows."""
-    dataset = await add_dataset(connection, 0, owner)
+    """A dataset of `count` real frames of alice's: files in the folder store of `home`, and their rows."""
+    dataset = await add_dataset(connection, 0, "alice")
     folder = home / "objects" / "reelmill" / dataset["prefix"]
     folder.mkdir(parents=True)
     rows = []
     for index in range(count):
-        data = jpeg(index, size)
+        data = make(index, size)
         (folder / f"f{index:05d}.jpg").write_bytes(data)
         key = f"{dataset['prefix']}f{index:05d}.jpg"
         rows.append(

@@ -1,9 +1,7 @@
 """Scans over real objects in a folder and a real database."""
 
 import asyncio
-import gc
 import hashlib
-import tracemalloc
 import zlib
 from array import array
 from collections.abc import AsyncIterator
@@ -317,27 +315,6 @@ async def test_a_dataset_deleted_meanwhile(lab: Lab) -> None:
     lab.objects = Store(lab.objects.root, "reelmill")
     assert (await lab.scan()).state == "gone"
     assert (await lab.scan()).state == "gone"
-
-
-async def test_memory_does_not_grow_with_the_number_of_frames(lab: Lab) -> None:
-    def collect(seen: int) -> None:
-        """What is measured is what is in use, not cycles of the drivers that wait for the collector."""
-        gc.collect()
-
-    async def peak(count: int) -> int:
-        for number in range(count):
-            lab.write_at(f"{number // 1000:03d}/f{number:05d}.jpg", b"tiny")
-        lab.write_at("000/f00000.jpg", PICTURE)
-        tracemalloc.start()
-        summary = await scan_dataset(lab.database, lab.objects, lab.id, collect)
-        used = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert summary.frame_count == count
-        return used
-
-    await peak(1)
-    small, large = await peak(5_000), await peak(20_000)
-    assert large < small * 1.2, (small, large)
 
 
 async def test_source_videos(lab: Lab) -> None:

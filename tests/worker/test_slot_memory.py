@@ -1,5 +1,6 @@
 """A slot's memory follows the picture size, never the number of frames: real slot processes, read from /proc."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import pytest
 
 from service.plan.containers import HOLDERS, Codec
 from service.plan.pixel_form import PixelForm
+from service.plan.tone import Tone
+from service.store import datasets
 from service.store.database import Database
-from tests.support.catalogue import OPTIONS, add_render
+from tests.support.catalogue import OPTIONS, add_dataset, add_render
 from tests.support.databases import fresh_database
-from tests.support.footage import add_footage
+from tests.support.footage import add_footage, deep_tiff, jpeg
 from tests.support.processes import peak_megabytes, slot_pids, worker_process
 from tests.support.workers import ended
 
@@ -37,6 +40,18 @@ async def test_a_slot_stays_small_at_1080p(postgres_url: str, tmp_path: Path, co
     assert peak < HD_LIMIT_MB
 
 
+async def test_a_slot_stays_small_with_deep_frames(postgres_url: str, tmp_path: Path) -> None:
+    options = replace(OPTIONS, width=HD[0], height=HD[1], tone=Tone(1500, 2500, colormap="viridis"))
+    async with fresh_database(postgres_url) as database:
+        with worker_process(database.url, tmp_path) as worker:
+            async with database.service() as connection:
+                dataset = await add_footage(connection, tmp_path, 60, size=HD, make=deep_tiff)
+                render = await add_render(connection, dataset, options=options)
+            assert (await ended(database, render, 120))["video_frames"] == 60
+            peak = peak_megabytes(slot_pids(worker.pid)[0])
+    assert peak < HD_LIMIT_MB
+
+
 async def test_ten_times_the_frames_take_no_more_memory(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
@@ -44,5 +59,36 @@ async def test_ten_times_the_frames_take_no_more_memory(postgres_url: str, tmp_p
             (slot,) = slot_pids(worker.pid)
             few = peak_megabytes(slot)
             await rendered(database, tmp_path, 3000, (64, 48), "h264")
+            assert slot_pids(worker.pid) == [slot], "still the same process"
+            assert peak_megabytes(slot) - few < 8
+
+
+async def scanned(database: Database, home: Path, count: int) -> None:
+    """A dataset of `count` files in folders of a thousand; only the first is a picture."""
+    async with database.service() as connection:
+        dataset = await add_dataset(connection, 0)
+        await datasets.queue_scan(connection, dataset["id"])
+        folder = home / "objects" / "reelmill" / dataset["prefix"]
+        for number in range(count):
+            place = folder / f"{number // 1000:03d}" / f"f{number:05d}.jpg"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"tiny" if number else jpeg(0))
+    async with asyncio.timeout(120):
+        while True:
+            async with database.service() as connection:
+                row = await datasets.get(connection, dataset["id"])
+            if row is not None and row["state"] == "ready":
+                break
+            await asyncio.sleep(0.1)
+    assert (row["frame_count"], row["unreadable_frames"]) == (count, count - 1)
+
+
+async def test_a_scan_of_ten_times_the_frames_takes_no_more_memory(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        with worker_process(database.url, tmp_path) as worker:
+            await scanned(database, tmp_path, 2_000)
+            (slot,) = slot_pids(worker.pid)
+            few = peak_megabytes(slot)
+            await scanned(database, tmp_path, 20_000)
             assert slot_pids(worker.pid) == [slot], "still the same process"
             assert peak_megabytes(slot) - few < 8

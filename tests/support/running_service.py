@@ -50,6 +50,15 @@ class Running:
 
         asyncio.run(remove())
 
+    def read_object(self, key: str) -> bytes:
+        async def read() -> bytes:
+            objects = open_store(self.settings.objects, self.home)
+            data = await objects.get(ObjectRef(objects.bucket, key))
+            await objects.close()
+            return data
+
+        return asyncio.run(read())
+
     def object_keys(self, prefix: str) -> list[str]:
         """What lies in the store."""
 
@@ -70,7 +79,13 @@ def store_settings(driver: str) -> dict[str, str]:
 @pytest.fixture(scope="session", params=["folder", pytest.param("s3", marks=needs_s3)])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     home = tmp_path_factory.mktemp("service")
-    ours = {"REELMILL_HOME": str(home), "PORT": "0", "REELMILL_LOG_LEVEL": "WARNING", "REELMILL_MAX_QUEUED": "5"}
+    ours = {
+        "REELMILL_HOME": str(home),
+        "PORT": "0",
+        "REELMILL_LOG_LEVEL": "WARNING",
+        "REELMILL_MAX_QUEUED": "5",
+        "REELMILL_RATE_LIMIT": "none",
+    }
     with ExitStack() as stack:
         with clean_environment(**ours, **store_settings(request.param)):
             settings = config.load()

@@ -1,0 +1,45 @@
+"""Which numbers an NV12 picture holds for which RGB: matrix and range, after ITU-R BT.601-7 and BT.709-6."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Matrix = Literal["bt601", "bt709"]
+Coefficients = tuple[float, float, float, float]
+
+_LUMA_OF: dict[str, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
+"""(Kr, Kb), from the luma equations of BT.601-7 (section 2.5) and BT.709-6 (signal format)."""
+
+LIMITED_LUMA, LIMITED_CHROMA, LUMA_FLOOR, CHROMA_ZERO = 219.0, 224.0, 16.0, 128.0
+"""8-bit quantisation, the same in BT.601-7 and BT.709-6. Full range spans 255 for both (H.273, MatrixCoefficients)."""
+
+NARROW_LUMA = (LUMA_FLOOR, LIMITED_LUMA / 255)
+NARROW_CHROMA = (CHROMA_ZERO * (1 - LIMITED_CHROMA / 255), LIMITED_CHROMA / 255)
+"""(offset, scale) that take full-range samples to limited range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colour:
+    """How R'G'B' of 0..255 becomes Y'CbCr. Raises ValueError for an unknown matrix."""
+
+    matrix: Matrix = "bt601"
+    full_range: bool = False
+
+    def __post_init__(self) -> None:
+        if self.matrix not in _LUMA_OF:
+            raise ValueError(f"matrix must be one of {', '.join(_LUMA_OF)}, not {self.matrix!r}")
+
+    def rows(self) -> tuple[Coefficients, Coefficients, Coefficients]:
+        """(offset, of red, of green, of blue) for Y', Cb and Cr, all in 8-bit levels.
+
+        E'y = Kr R + (1-Kr-Kb) G + Kb B, E'cb = (B - E'y) / (2 (1-Kb)), E'cr = (R - E'y) / (2 (1-Kr)).
+        """
+        red, blue = _LUMA_OF[self.matrix]
+        green = 1 - red - blue
+        luma, chroma = (1.0, 1.0) if self.full_range else (LIMITED_LUMA / 255, LIMITED_CHROMA / 255)
+        floor = 0.0 if self.full_range else LUMA_FLOOR
+        to_cb, to_cr = chroma / (2 * (1 - blue)), chroma / (2 * (1 - red))
+        return (
+            (floor, luma * red, luma * green, luma * blue),
+            (CHROMA_ZERO, -to_cb * red, -to_cb * green, to_cb * (1 - blue)),
+            (CHROMA_ZERO, to_cr * (1 - red), -to_cr * green, -to_cr * blue),
+        )

@@ -1,0 +1,41 @@
+"""NV12 pictures in memory: a plane of luma and a plane of interleaved, centred, half-size chroma."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+class Nv12(NamedTuple):
+    """uint8 views: luma (N, H, W) and chroma (N, H/2, W/2, 2) as Cb, Cr. H and W are even."""
+
+    luma: "Tensor"
+    chroma: "Tensor"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in luma samples."""
+        return int(self.luma.shape[1]), int(self.luma.shape[2])
+
+    @classmethod
+    def of(cls, packed: "Tensor") -> "Nv12":
+        """The two planes of a (N, H*3/2, W) uint8 tensor, the form that codecs exchange. Raises ValueError."""
+        if packed.ndim != 3 or packed.shape[1] % 3 or packed.shape[2] % 2:
+            raise ValueError(f"packed must be (N, H*3/2, W) with even H and W, not {tuple(packed.shape)}")
+        height = packed.shape[1] // 3 * 2
+        samples = (packed.shape[0], height // 2, packed.shape[2] // 2, 2)
+        return cls(packed[:, :height], packed[:, height:].view(samples))
+
+
+def even(size: tuple[int, int]) -> tuple[int, int]:
+    """The size of the planes that hold a picture of this size: an odd side gains a replicated edge."""
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
+
+
+def allocate(count: int, size: tuple[int, int], device: "torch.device") -> Nv12:
+    """Uninitialised planes, in one packed block, for `count` pictures of this (height, width)."""
+    import torch
+
+    height, width = even(size)
+    return Nv12.of(torch.empty((count, height // 2 * 3, width), dtype=torch.uint8, device=device))

@@ -1,0 +1,36 @@
+"""NV12 -> crop, turn, mean or maximum of neighbours, area average -> NV12, in one pass over memory."""
+
+from kernels import contract
+from kernels.geometry import Geometry
+from kernels.nv12 import Nv12, allocate
+from kernels.temporal import NO_BINS, Bins
+
+
+def nv12_scale(
+    frames: Nv12, geometry: Geometry, *, narrow: bool = False, bins: Bins = NO_BINS, out: Nv12 | None = None
+) -> Nv12:
+    """NV12 pictures at the geometry's size, which odd sides exceed by a replicated edge; crops must be even.
+
+    `frames` are N decoded pictures, planes of any strides with Cb and Cr next to each other. `narrow` takes
+    full-range samples (camera JPEG) to limited range; otherwise levels keep their meaning. `out` holds
+    ceil(N / bins.frames) pictures on the same device; without it, new packed planes are made.
+    Each sample is the area average of its plane beneath it, rounded once, halves to even; chroma stays centred.
+    Runs on the current stream and does not wait for it.
+    Raises ValueError, naming the argument, for a shape, type, device, crop or size that does not fit.
+    """
+    contract.nv12("frames", frames)
+    if frames.chroma.stride(3) != 1:
+        raise ValueError("frames.chroma must have Cb and Cr next to each other")
+    if any(side % 2 for side in geometry.crop or ()):
+        raise ValueError(f"crop {geometry.crop} must be even, since NV12 has one chroma sample for 2 x 2 pixels")
+    size = geometry.result(*frames.size)
+    count = bins.count(frames.luma.shape[0])
+    if out is None:
+        out = allocate(count, size, frames.luma.device)
+    contract.target("out", out, count, size, frames.luma.device)
+    if frames.luma.is_cuda:
+        from kernels.nv12_scale import gpu as implementation
+    else:
+        from kernels.nv12_scale import reference as implementation  # type: ignore[no-redef]
+    implementation.run(frames, out, geometry, narrow, bins)
+    return out

@@ -1,0 +1,177 @@
+"""NV12 to NV12 in Triton: each program makes a tile of luma and the chroma beneath it."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from kernels.area import tiling
+from kernels.area.gpu import from_sample, pixel_share, rounded, share, source_columns, sum_columns, sum_rows
+from kernels.colour import NARROW_CHROMA, NARROW_LUMA
+from kernels.geometry import Geometry
+from kernels.nv12 import Nv12
+from kernels.temporal import Bins
+from kernels.temporal.gpu import sum_rows_of_brightest
+
+_SAME_LEVELS = (0.0, 1.0, 0.0, 1.0)
+_SAMPLES = {"one": 32, "mean": 16, "max": 8}
+"""Of a thread: what keeps every variant free of spills."""
+
+
+@triton.jit
+def write_luma(
+    luma,
+    out,
+    place,
+    shape,
+    steps,
+    bin,
+    LEVELS: tl.constexpr,
+    REDUCE: tl.constexpr,
+    FAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """`place` is (first row, first column); `shape` is (source, size, plane, taps) as in `kernel`."""
+    source, size, plane, taps = shape
+    begin, columns, inside = source_columns(place[1], (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3])
+    across = (columns * steps[1], inside)
+    rows = place[0] + tl.arange(0, TILE[0])
+    columns = place[1] + tl.arange(0, TILE[2])
+    row_outs = rows
+    outs = columns
+    if FAST[0] == 0:
+        row_outs = tl.minimum(rows, size[0] - 1)
+    if FAST[1] == 0:
+        outs = tl.minimum(columns, size[1] - 1)
+    vertical = (source[0], size[0], taps[0], steps[0])
+    tile = sum_rows(luma, row_outs, across, vertical, bin, 1, FAST[0], REDUCE)
+    tile = sum_columns(tile, begin, outs, (source[1], size[1], taps[1]), 1, FAST[1])
+    scale = pixel_share(source, FAST[0], FAST[1]) * LEVELS[1]
+    if REDUCE == "mean":
+        scale = scale / bin[0].to(tl.float32)
+    mask = (rows < plane[0])[:, None] & (columns < plane[1])[None, :]
+    tl.store(out + (rows * steps[2])[:, None] + columns[None, :], rounded(LEVELS[0] + scale * tile), mask=mask)
+
+
+@triton.jit
+def write_chroma(
+    planes,
+    out,
+    place,
+    shape,
+    luma_steps,
+    steps,
+    bin,
+    LEVELS: tl.constexpr,
+    REDUCE: tl.constexpr,
+    FAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """The same for pairs of Cb and Cr: half as many rows and columns, each twice as wide."""
+    source, size, plane, taps = shape
+    begin, columns, inside = source_columns(
+        place[1] // 2, (source[1], size[1]), 2, FAST[1], TILE[1] // 2, TILE[2] // 2, TILE[3]
+    )
+    rows = place[0] // 2 + tl.arange(0, TILE[0] // 2)
+    row_outs = tl.minimum(rows, (size[0] - 1) // 2)
+    outs = tl.minimum(place[1] // 2 + tl.arange(0, TILE[2] // 2), (size[1] - 1) // 2)
+    if REDUCE == "max":
+        heights = (source[0], size[0], taps[0])
+        blue, red = sum_rows_of_brightest(planes, row_outs, columns, inside, heights, luma_steps, steps, bin, FAST[0])
+    else:
+        across = (columns * steps[1], inside)
+        vertical = (source[0], size[0], taps[0], steps[0])
+        blue = sum_rows(planes[1], row_outs, across, vertical, (bin[0], bin[2]), 2, FAST[0], REDUCE)
+        red = sum_rows(planes[1] + 1, row_outs, across, vertical, (bin[0], bin[2]), 2, FAST[0], REDUCE)
+    horizontal = (source[1], size[1], taps[1])
+    blue = sum_columns(blue, begin, outs, horizontal, 2, FAST[1])
+    red = sum_columns(red, begin, outs, horizontal, 2, FAST[1])
+    row_share = share(row_outs, source[0], size[0], 2, FAST[0])
+    column_share = share(outs, source[1], size[1], 2, FAST[1])
+    scale = LEVELS[3] * row_share[:, None] * column_share[None, :]
+    if REDUCE == "mean":
+        scale = scale / bin[0].to(tl.float32)
+    pairs = tl.interleave(rounded(LEVELS[2] + scale * blue), rounded(LEVELS[2] + scale * red))
+    columns = place[1] + tl.arange(0, TILE[2])
+    mask = (rows < plane[0] // 2)[:, None] & (columns < plane[1])[None, :]
+    tl.store(out + (rows * steps[2])[:, None] + columns[None, :], pairs, mask=mask)
+
+
+@triton.jit
+def kernel(
+    luma,
+    chroma,
+    luma_out,
+    chroma_out,
+    frame_steps,
+    luma_steps,
+    chroma_steps,
+    source,
+    size,
+    plane,
+    bins,
+    taps,
+    LEVELS: tl.constexpr,
+    REDUCE: tl.constexpr,
+    FAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """Grid: (columns, rows, output pictures).
+
+    Pointers: at the first sample read and written of each plane. In elements: `frame_steps` (luma, chroma, luma out,
+    chroma out), `luma_steps` and `chroma_steps` (row, column, row of the output); chroma samples are pairs.
+    `source`, `size` and `plane` are (height, width) in luma samples of what is read, of what is made, and of that
+    with its replicated edges; `bins` is (all frames, frames to a bin), `taps` the most source (rows, columns) under
+    an output sample. LEVELS is (offset, scale) of luma and of chroma; FAST is the (row, column) factor, or 0 where
+    weights are needed; TILE is (rows, source columns, outputs, alignment).
+    """
+    picture = tl.program_id(2)
+    place = (tl.program_id(1) * TILE[0], tl.program_id(0) * TILE[2])
+    shape = (source, size, plane, taps)
+    bin = (tl.minimum(bins[1], bins[0] - picture * bins[1]), frame_steps[0], frame_steps[1])
+    first = picture.to(tl.int64) * bins[1]
+    luma += first * frame_steps[0]
+    chroma += first * frame_steps[1]
+    luma_out += picture.to(tl.int64) * frame_steps[2]
+    chroma_out += picture.to(tl.int64) * frame_steps[3]
+    write_luma(luma, luma_out, place, shape, luma_steps, bin, LEVELS, REDUCE, FAST, TILE)
+    write_chroma((luma, chroma), chroma_out, place, shape, luma_steps, chroma_steps, bin, LEVELS, REDUCE, FAST, TILE)
+
+
+def run(frames: Nv12, out: Nv12, geometry: Geometry, narrow: bool, bins: Bins) -> None:
+    """Launches on the current stream of the frames' device; the arguments are those that `nv12_scale` has checked."""
+    grid, arguments = launch(frames, out, geometry, narrow, bins)
+    with torch.cuda.device_of(frames.luma):
+        kernel[grid](**arguments)
+
+
+def launch(
+    frames: Nv12, out: Nv12, geometry: Geometry, narrow: bool, bins: Bins
+) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    """(grid, keyword arguments) of the kernel."""
+    reading = geometry.reading(frames.size, (frames.luma.stride(1), frames.luma.stride(2)))
+    chroma = geometry.reading(frames.size, (frames.chroma.stride(1), frames.chroma.stride(2)), sample=2)
+    size = geometry.result(*frames.size)
+    cut = tiling(reading, size, samples=_SAMPLES[bins.reduction])
+    planes = (frames.luma, frames.chroma, out.luma, out.chroma)
+    arguments = {
+        "luma": from_sample(frames.luma, reading.start),
+        "chroma": from_sample(frames.chroma, chroma.start),
+        "luma_out": out.luma,
+        "chroma_out": out.chroma,
+        "frame_steps": tuple(plane.stride(0) for plane in planes),
+        "luma_steps": (reading.step_y, reading.step_x, out.luma.stride(1)),
+        "chroma_steps": (chroma.step_y, chroma.step_x, out.chroma.stride(1)),
+        "source": (reading.height, reading.width),
+        "size": size,
+        "plane": out.size,
+        "bins": (frames.luma.shape[0], bins.frames),
+        "taps": (cut.taps_y, cut.taps_x),
+        "LEVELS": (*NARROW_LUMA, *NARROW_CHROMA) if narrow else _SAME_LEVELS,
+        "REDUCE": bins.reduction,
+        "FAST": (cut.fast_y, cut.fast_x),
+        "TILE": (cut.rows, cut.columns, cut.outputs, cut.alignment),
+        "num_warps": cut.warps,
+    }
+    return cut.grid(out.size, out.luma.shape[0]), arguments

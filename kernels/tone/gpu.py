@@ -1,0 +1,200 @@
+"""Tone in Triton: the curve is applied as samples are read, and clipped ones are counted once each."""
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from kernels.area import tiling
+from kernels.area.gpu import from_sample, overlap, pixel_share, source_columns, sum_columns
+from kernels.colour import Colour
+from kernels.geometry import Geometry
+from kernels.rgb_to_nv12.gpu import store
+from kernels.tone import Curve, Toned
+
+_FIELD = 1023
+"""A column's clipped samples of each kind are counted in 10 bits of one integer."""
+
+
+@triton.jit
+def level(sample, curve, GAMMA: tl.constexpr):
+    """float32 0..1; `curve` is (low, high, slope, gamma). What is not a number fails each comparison and becomes 0."""
+    value = (sample - curve[0]) * curve[2]
+    value = tl.where(value > 0.0, tl.minimum(value, 1.0), 0.0)
+    if GAMMA:
+        value = tl.where(value > 0.0, tl.exp2(curve[3] * tl.log2(tl.maximum(value, 1e-30))), 0.0)
+    return value
+
+
+@triton.jit
+def colours(value, table, mask, ENTRIES: tl.constexpr):
+    """Three channels of 0..255: from the table of ENTRIES rows, or gray when that is 0."""
+    if ENTRIES == 0:
+        gray = 255.0 * value
+        return gray, gray, gray
+    entry = table + 3 * (value * (ENTRIES - 1) + 0.5).to(tl.int32)
+    red = tl.load(entry, mask=mask, other=0).to(tl.float32)
+    green = tl.load(entry + 1, mask=mask, other=0).to(tl.float32)
+    blue = tl.load(entry + 2, mask=mask, other=0).to(tl.float32)
+    return red, green, blue
+
+
+@triton.jit
+def tone_rows(samples, table, rows, across, vertical, curve, KIND: tl.constexpr, FAST: tl.constexpr):
+    """(red, green, blue, clipped): weighted sums over the source rows under each of `rows`, and how many were clipped.
+
+    `across` is (column offsets, which are inside, which belong to this tile), `vertical` (source height, output
+    height, most source rows under an output row, row step, which rows are no replicated edge). KIND is (table
+    entries, gamma is not 1, tall). `clipped` is three counts, or, unless tall, the first holds all in a tile.
+    """
+    offsets, inside, mine = across
+    height, out_height, taps, step_y, real = vertical
+    TALL: tl.constexpr = KIND[2]
+    red = tl.zeros([rows.shape[0], offsets.shape[0]], tl.float32)
+    green = tl.zeros([rows.shape[0], offsets.shape[0]], tl.float32)
+    blue = tl.zeros([rows.shape[0], offsets.shape[0]], tl.float32)
+    below = tl.zeros([rows.shape[0], offsets.shape[0]], tl.int32)
+    above = 0
+    neither = 0
+    if TALL:
+        below = 0
+    first = rows * FAST if FAST > 0 else rows * height // out_height
+    for tap in range(0, FAST if FAST > 0 else taps):
+        row = first + tap
+        weight = overlap(row, rows, height, out_height, 1)
+        mask = (weight > 0)[:, None] & inside[None, :]
+        sample = tl.load(samples + (row * step_y)[:, None] + offsets[None, :], mask=mask, other=0).to(tl.float32)
+        share = weight.to(tl.float32)[:, None] if FAST == 0 else 1.0
+        r, g, b = colours(level(sample, curve, KIND[1]), table, mask, KIND[0])
+        red += share * r
+        green += share * g
+        blue += share * b
+        counted = mask & mine[None, :] & (real & (row * out_height >= rows * height))[:, None]
+        low = (counted & (sample < curve[0])).to(tl.int32)
+        high = (counted & (sample > curve[1])).to(tl.int32)
+        broken = (counted & (sample != sample)).to(tl.int32)  # noqa: PLR0124
+        if TALL:
+            below += tl.sum(low)
+            above += tl.sum(high)
+            neither += tl.sum(broken)
+        else:
+            below += low + (high << 10) + (broken << 20)
+    return red, green, blue, (below, above, neither)
+
+
+@triton.jit
+def count(counters, clipped, TALL: tl.constexpr):
+    """Add a program's clipped samples to its picture's three counters; most programs have none."""
+    below, above, neither = clipped
+    if not TALL:
+        above = tl.sum((below >> 10) & 1023)
+        neither = tl.sum(below >> 20)
+        below = tl.sum(below & 1023)
+    tl.atomic_add(counters, below, mask=below > 0, sem="relaxed")
+    tl.atomic_add(counters + 1, above, mask=above > 0, sem="relaxed")
+    tl.atomic_add(counters + 2, neither, mask=neither > 0, sem="relaxed")
+
+
+@triton.jit
+def kernel(
+    frames,
+    table,
+    luma,
+    chroma,
+    counters,
+    frame_steps,
+    read_steps,
+    source,
+    size,
+    plane,
+    steps,
+    taps,
+    curve,
+    COLOUR: tl.constexpr,
+    KIND: tl.constexpr,
+    RGB: tl.constexpr,
+    FAST: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """Grid: (columns, rows, pictures). As `kernels.rgb_to_nv12.gpu.kernel`, and:
+
+    `table` is the colormap or any pointer, `counters` int32 (pictures, 3), zeroed; `curve` and KIND as in `level` and
+    `tone_rows`; RGB says whether frames have three channels.
+    """
+    ROWS: tl.constexpr = TILE[0]
+    picture = tl.program_id(2)
+    start = tl.program_id(0) * TILE[2]
+    begin, columns, inside = source_columns(start, (source[1], size[1]), 1, FAST[1], TILE[1], TILE[2], TILE[3])
+    mine = (columns * size[1] >= start * source[1]) & (columns * size[1] < (start + TILE[2]) * source[1])
+    across = (columns * read_steps[1], inside, mine)
+    rows = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
+    real = rows < size[0]
+    columns = start + tl.arange(0, TILE[2])
+    outs = columns
+    if FAST[0] == 0:
+        rows = tl.minimum(rows, size[0] - 1)
+    if FAST[1] == 0:
+        outs = tl.minimum(columns, size[1] - 1)
+    vertical = (source[0], size[0], taps[0], read_steps[0], real)
+    horizontal = (source[1], size[1], taps[1])
+    frames += picture.to(tl.int64) * frame_steps[0]
+    counters += 3 * picture
+    red, green, blue, clipped = tone_rows(frames, table, rows, across, vertical, curve, KIND, FAST[0])
+    count(counters, clipped, KIND[2])
+    if RGB:
+        frames += frame_steps[1]
+        green, _g, _b, clipped = tone_rows(frames, table, rows, across, vertical, curve, KIND, FAST[0])
+        count(counters, clipped, KIND[2])
+        frames += frame_steps[1]
+        blue, _r, _g, clipped = tone_rows(frames, table, rows, across, vertical, curve, KIND, FAST[0])
+        count(counters, clipped, KIND[2])
+    red = sum_columns(red, begin, outs, horizontal, 1, FAST[1])
+    green = sum_columns(green, begin, outs, horizontal, 1, FAST[1])
+    blue = sum_columns(blue, begin, outs, horizontal, 1, FAST[1])
+    place = (tl.program_id(1) * ROWS, columns, columns < plane[1], plane[0])
+    scale = pixel_share(source, FAST[0], FAST[1])
+    store((luma, chroma), (red, green, blue), scale, place, steps, COLOUR, ROWS)
+
+
+def run(frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, colour: Colour) -> None:
+    """Launches on the current stream of the frames' device; the arguments are those that `tone` has checked."""
+    with torch.cuda.device_of(frames):
+        out.clipped.zero_()
+        grid, arguments = launch(frames, out, geometry, curve, colour)
+        kernel[grid](**arguments)
+
+
+def launch(
+    frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, colour: Colour
+) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    """(grid, keyword arguments) of the kernel."""
+    rgb = frames.ndim == 4
+    height, width = int(frames.shape[-2]), int(frames.shape[-1])
+    reading = geometry.reading((height, width), (frames.stride(-2), frames.stride(-1)))
+    size = geometry.result(height, width)
+    cut = tiling(reading, size, samples=16 if curve.lut is None else 8)
+    luma, chroma = out.picture
+    arguments = {
+        "frames": from_sample(frames, reading.start),
+        "table": out.clipped if curve.lut is None else curve.lut,
+        "luma": luma,
+        "chroma": chroma,
+        "counters": out.clipped,
+        "frame_steps": (frames.stride(0), frames.stride(1) if rgb else 0),
+        "read_steps": (reading.step_y, reading.step_x),
+        "source": (reading.height, reading.width),
+        "size": size,
+        "plane": out.picture.size,
+        "steps": (luma.stride(0), luma.stride(1), chroma.stride(0), chroma.stride(1)),
+        "taps": (cut.taps_y, cut.taps_x),
+        "curve": (curve.low, curve.high, curve.slope, curve.gamma),
+        "COLOUR": sum(colour.rows(), ()),
+        "KIND": (0 if curve.lut is None else len(curve.lut), curve.gamma != 1, cut.taps_y > _FIELD),
+        "RGB": rgb,
+        "FAST": (cut.fast_y, cut.fast_x),
+        "TILE": (cut.rows, cut.columns, cut.outputs, cut.alignment),
+        "num_warps": cut.warps,
+    }
+    return cut.grid(out.picture.size, frames.shape[0]), arguments

@@ -1,0 +1,59 @@
+"""Which models the agent asks, and how long it may take, from the environment."""
+
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$")]
+PORTS = {"": 11434, "http": 80, "https": 443}
+"""Of an OLLAMA_HOST that names none, by scheme: as Ollama's own programs read it."""
+
+
+class AgentSettings(BaseSettings):
+    """The three models of the agent, and its bounds."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    default_model: ModelName = Field(
+        default="llama3.1:8b", validation_alias="DEFAULT_MODEL", description="model that words the agent's answers"
+    )
+    code_model: ModelName = Field(
+        default="qwen2.5-coder:7b",
+        validation_alias="CODE_MODEL",
+        description="model that writes the agent's guarded queries",
+    )
+    fast_model: ModelName = Field(
+        default="llama3.2:3b",
+        validation_alias="FAST_MODEL",
+        description="model that tells what kind of question the agent was asked",
+    )
+    timeout_s: float = Field(
+        default=60, gt=0, le=600, validation_alias="REELMILL_AGENT_TIMEOUT", description="seconds to answer a question"
+    )
+    step_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        le=600,
+        validation_alias="REELMILL_AGENT_STEP_TIMEOUT",
+        description="seconds a model may take for one step of an answer",
+    )
+    max_rows: int = Field(
+        default=100,
+        ge=1,
+        le=1000,
+        validation_alias="REELMILL_AGENT_MAX_ROWS",
+        description="rows of one answer of the agent",
+    )
+
+
+def address(host: str) -> str:
+    """OLLAMA_HOST as a URL with scheme and port. Raises ValueError, without the value, for what cannot be one."""
+    scheme, _, rest = host.rpartition("://")
+    try:
+        parts = urlsplit(f"{scheme or 'http'}://{rest}")
+        name, port = parts.hostname, parts.port or PORTS[scheme]
+    except (ValueError, KeyError):
+        raise ValueError("must be host:port or an http or https URL") from None
+    name = name or "127.0.0.1"
+    return f"{parts.scheme}://{f'[{name}]' if ':' in name else name}:{port}{parts.path.rstrip('/')}"

@@ -1,0 +1,49 @@
+"""406 for those who refuse JSON where JSON is all there is; asked before anything is done."""
+
+from typing import Any
+
+from fastapi import Request
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.responses import JSONResponse
+
+from service.errors import FieldProblem, ReelmillError
+
+JSON = "application/json"
+_RANKS = {"*/*": 0, "application/*": 1, JSON: 2}
+"""The media ranges that JSON falls under, the more specific ones outranking the others (RFC 9110, 12.5.1)."""
+
+
+class NotAcceptable(ReelmillError):
+    status, slug, title = 406, "not-acceptable", "The answer would be JSON, which the request refuses"
+
+
+async def json_acceptable(request: Request) -> None:
+    """A dependency of JSON routes. Raises NotAcceptable."""
+    sent = request.headers.getlist("accept")
+    if sent and answers_json(request.scope.get("route")) and not accepts_json(", ".join(sent)):
+        place = FieldProblem("accept `application/json` or `*/*`", "not_acceptable", header="Accept")
+        raise NotAcceptable("this address answers `application/json` only", errors=(place,))
+
+
+def answers_json(route: Any) -> bool:
+    kind = getattr(route, "response_class", None)
+    kind = kind.value if isinstance(kind, DefaultPlaceholder) else kind
+    return isinstance(kind, type) and issubclass(kind, JSONResponse) and getattr(route, "status_code", None) != 204
+
+
+def accepts_json(header: str) -> bool:
+    """Whether JSON may be sent to somebody with this Accept header; nonsense counts as absent."""
+    ranges = dict(_weighted(part) for part in header.split(",") if part.strip())
+    if not any("/" in name for name in ranges):
+        return True
+    known = [name for name in ranges if name in _RANKS]
+    return bool(known) and ranges[max(known, key=_RANKS.__getitem__)] > 0
+
+
+def _weighted(part: str) -> tuple[str, float]:
+    name, *parameters = (word.strip().lower() for word in part.split(";"))
+    given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+    try:
+        return name, float(given)
+    except ValueError:
+        return name, 1.0

@@ -1,0 +1,156 @@
+"""One JSON Schema of OpenAPI 3.1 (draft 2020-12) in the older dialect of OpenAPI 3.0.
+
+Where 3.0 has no word for something the result accepts more, never less, than what was described.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+Schema = dict[str, Any]
+
+NULL: Schema = {"type": "string", "nullable": True, "enum": [None]}
+"""3.0 has no null type, and `nullable` beside anyOf, oneOf or allOf still refuses null: a branch that is only null."""
+_KEPT = (
+    {"title", "description", "default", "type", "format", "enum", "multipleOf", "maximum", "minimum", "maxLength"}
+    | {"minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties", "minProperties", "required"}
+    | {"readOnly", "writeOnly", "deprecated", "discriminator", "xml", "externalDocs", "example"}
+)
+_COMBINED = ("anyOf", "oneOf", "allOf")
+
+
+def schema_30(schema: Schema | bool) -> Schema:
+    """`schema` for OpenAPI 3.0.3; the argument is left alone."""
+    if isinstance(schema, bool):
+        return {} if schema else {"not": {}}
+    if "$ref" in schema:
+        return _reference(schema)
+    out = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-")}
+    for step in _STEPS:
+        step(schema, out)
+    return out
+
+
+def _reference(schema: Schema) -> Schema:
+    """3.0 ignores what stands beside a `$ref`: the reference becomes a branch of it."""
+    reference = {"$ref": schema["$ref"]}
+    beside = schema_30({key: value for key, value in schema.items() if key != "$ref"})
+    if not beside:
+        return reference
+    return {**beside, "allOf": [reference, *beside.get("allOf", [])]}
+
+
+def _parts(schema: Schema, out: Schema) -> None:
+    """Every place of a schema where a schema stands; a property may well be called `const`."""
+    for key in _COMBINED:
+        if key in schema:
+            out[key] = [schema_30(part) for part in schema[key]]
+    if "not" in schema:
+        out["not"] = schema_30(schema["not"])
+    if "properties" in schema:
+        out["properties"] = {name: schema_30(part) for name, part in schema["properties"].items()}
+    if isinstance(schema.get("items"), dict | bool):
+        out["items"] = schema_30(schema["items"])
+
+
+def _extra_properties(schema: Schema, out: Schema) -> None:
+    """Patterns of names are told as further properties of any of their shapes."""
+    further, patterns = schema.get("additionalProperties"), schema.get("patternProperties")
+    if patterns and further is False:
+        shapes = [schema_30(part) for part in patterns.values()]
+        out["additionalProperties"] = shapes[0] if len(shapes) == 1 else {"anyOf": shapes}
+    elif not patterns and further is not None:
+        out["additionalProperties"] = further if isinstance(further, bool) else schema_30(further)
+
+
+def _tuple(schema: Schema, out: Schema) -> None:
+    """Places of a tuple become items of any of their shapes."""
+    if "prefixItems" in schema:
+        shapes = [schema_30(part) for part in schema["prefixItems"]]
+        rest = schema.get("items", True)
+        out["items"] = {"anyOf": shapes + ([schema_30(rest)] if rest is not False else [])}
+        if rest is False:
+            out["maxItems"] = min(len(shapes), schema.get("maxItems", len(shapes)))
+
+
+def _constant(schema: Schema, out: Schema) -> None:
+    if "const" in schema:
+        out["enum"] = [schema["const"]]
+
+
+def _example(schema: Schema, out: Schema) -> None:
+    if schema.get("examples"):
+        out["example"] = schema["examples"][0]
+
+
+def _bounds(schema: Schema, out: Schema) -> None:
+    """Exclusive bounds are flags in 3.0: of two bounds the stricter one is told."""
+    for plain, exclusive, stricter in (("minimum", "exclusiveMinimum", max), ("maximum", "exclusiveMaximum", min)):
+        if (bound := schema.get(exclusive)) is not None:
+            both = bound if plain not in schema else stricter(bound, schema[plain])
+            out[plain] = both
+            if both == bound:
+                out[exclusive] = True
+
+
+def _media(schema: Schema, out: Schema) -> None:
+    if schema.get("contentEncoding") == "base64":
+        out["format"] = "byte"
+    elif schema.get("contentMediaType") == "application/octet-stream":
+        out["format"] = "binary"
+
+
+def _types(schema: Schema, out: Schema) -> None:
+    """`type` is one word in 3.0."""
+    names = schema.get("type")
+    if names == "null":
+        out.update(NULL)
+    if not isinstance(names, list):
+        return
+    others = [name for name in names if name != "null"]
+    if len(others) == 1:
+        out["type"] = others[0]
+        if "null" in names:
+            out["nullable"] = True
+    else:
+        del out["type"]
+        out.setdefault("allOf", []).append({"anyOf": [schema_30({"type": name}) for name in names]})
+
+
+def _nullable(_schema: Schema, out: Schema) -> None:
+    """anyOf of one plain schema and null is that schema, nullable."""
+    branches = out.get("anyOf", [])
+    others = [branch for branch in branches if branch != NULL]
+    if len(branches) == 2 and len(others) == 1 and _plain(others[0]):
+        del out["anyOf"]
+        inner = {key: value for key, value in others[0].items() if key not in out}
+        if set(others[0]) - set(inner) - {"title", "description", "default", "example"}:
+            out["anyOf"] = branches
+            return
+        out.update(inner, nullable=True)
+        if "enum" in out:
+            out["enum"] = [*out["enum"], None]
+
+
+def _plain(schema: Schema) -> bool:
+    return isinstance(schema.get("type"), str) and not any(key in schema for key in (*_COMBINED, "not", "nullable"))
+
+
+def _items(_schema: Schema, out: Schema) -> None:
+    """3.0 wants `items` beside `type: array`."""
+    if out.get("type") == "array":
+        out.setdefault("items", {})
+
+
+_STEPS: tuple[Callable[[Schema, Schema], None], ...] = (
+    _parts,
+    _extra_properties,
+    _tuple,
+    _constant,
+    _example,
+    _bounds,
+    _media,
+    _types,
+    _nullable,
+    _items,
+)
+"""Each writes into `out` what it knows of `schema`."""

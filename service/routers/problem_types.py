@@ -1,0 +1,66 @@
+"""Every type of problem the API answers with: what it means and what to do, as its `type` URI tells people."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from inspect import cleandoc
+
+from service.errors import ReelmillError
+
+MEANINGS = {
+    "bad-request": "The body is no JSON in UTF-8, is nested too deeply, or broke off. Send one whole JSON document.",
+    "unauthenticated": "The request has no bearer token, or one that is expired, altered or of another issuer. Get a "
+    "new token and send it as `Authorization: Bearer <token>`.",
+    "forbidden": "The token is good, but lacks the scope that the `detail` names, or what was asked for may only be "
+    "done by the owner.",
+    "not-found": "There is nothing at this address, or nothing that you may see: both look the same.",
+    "method-not-allowed": "The address exists, but not for this method. The `Allow` header names those it has.",
+    "not-acceptable": "The `Accept` header refuses JSON, and JSON is all there is at this address. Accept "
+    "`application/json` or `*/*`.",
+    "conflict": "What was asked for does not go together with the state things are in; the `detail` says which. Look "
+    "at the state again, then decide.",
+    "precondition-failed": "The `If-Match` header names a version that has been changed meanwhile. Read it again, then "
+    "make your change to the new version.",
+    "content-too-large": "The body is longer than this service takes.",
+    "unsupported-media-type": "The body is of another media type than the operation reads. Its `Content-Type` should "
+    "be `application/json`.",
+    "range-not-satisfiable": "The `Range` header asks for bytes behind the end of the file.",
+    "validation-error": "The request can be read, but not fulfilled as it is. Each entry of `errors` names one place: "
+    "a JSON pointer into the body, a parameter or a header.",
+    "damaged-frame": "A worker looked at this frame and could not decode it; the `detail` says why. Upload it anew, "
+    "then scan the dataset.",
+    "query-refused": "The query is well formed, but costs more than it may, or asks for what is not open. `guardrails` "
+    "names the rule, its limit and the figure; the `detail` says how to ask for less.",
+    "too-many-requests": "You have asked too often, or have too much in the queue. Wait as long as `Retry-After` says.",
+    "internal-error": "We failed. It was logged under the `error_id`: name it when you report this.",
+    "unavailable": "Something that the request needs (database, object store, model server) does not answer. Nothing "
+    "is wrong with the request: repeat it after a pause.",
+    "timed-out": "The answer took longer than it may. Ask for less, or repeat it later.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One registered value of `type`."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+
+
+def problem_types() -> dict[str, ProblemType]:
+    """By slug, in the order of their statuses; whatever error class there is, it has an entry."""
+    classes: set[type[ReelmillError]] = {ReelmillError, *_below(ReelmillError)}
+    kinds = sorted(classes, key=lambda kind: (kind.status, kind.slug))
+    return {kind.slug: ProblemType(kind.slug, kind.status, kind.title, _meaning(kind)) for kind in kinds}
+
+
+def _below(kind: type[ReelmillError]) -> Iterator[type[ReelmillError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+def _meaning(kind: type[ReelmillError]) -> str:
+    """A class that has its own docstring speaks for itself."""
+    return MEANINGS.get(kind.slug) or cleandoc(vars(kind).get("__doc__") or kind.title)

@@ -1,0 +1,80 @@
+"""How often one subject may ask, counted in this process."""
+
+import math
+import time
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import TooManyRequests
+
+UNLIMITED = "none"
+SWEEP_S = 60
+
+
+def parsed_rate(value: str) -> RateLimitItem | None:
+    """`600/minute` and the like; None for `none`. Raises ValueError."""
+    return None if value.strip().lower() == UNLIMITED else parse(value)
+
+
+class Counts(MemoryStorage):
+    """The library's own starts a task at each count that walks all subjects; this one sweeps once a minute."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._swept = time.time()
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        now = time.time()
+        if now - self._swept > SWEEP_S:
+            self._sweep(now)
+        if self.expirations.get(key, 0) <= now:
+            self.storage[key], self.expirations[key] = 0, now + expiry
+        self.storage[key] += amount
+        return self.storage[key]
+
+    def _sweep(self, now: float) -> None:
+        self._swept = now
+        for key in [key for key, end in self.expirations.items() if end <= now]:
+            del self.expirations[key]
+            self.storage.pop(key, None)
+
+
+class RateLimit:
+    """Pure ASGI, inside of Authentication. Raises TooManyRequests; every answer to a known subject tells what is left
+    (draft-ietf-httpapi-ratelimit-headers-10)."""
+
+    def __init__(self, app: ASGIApp, rate: str) -> None:
+        self.app, self.rate = app, parsed_rate(rate)
+        self._window = FixedWindowRateLimiter(Counts())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identity = scope.get("state", {}).get("identity")
+        if self.rate is None or identity is None or scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = await self._count(self.rate, identity.subject)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        await self.app(scope, receive, answer)
+
+    async def _count(self, rate: RateLimitItem, subject: str) -> dict[str, str]:
+        """One request more. The headers that tell what is left."""
+        allowed = await self._window.hit(rate, subject)
+        left = await self._window.get_window_stats(rate, subject)
+        wait = max(1, math.ceil(left.reset_time - time.time()))
+        headers = {
+            "RateLimit-Policy": f'"subject";q={rate.amount};w={rate.get_expiry()}',
+            "RateLimit": f'"subject";r={left.remaining};t={wait}',
+        }
+        if not allowed:
+            detail = f"at most {rate} are served to one subject (REELMILL_RATE_LIMIT): wait {wait} s"
+            raise TooManyRequests(detail, headers=headers | {"Retry-After": str(wait)})
+        return headers

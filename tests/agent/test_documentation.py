@@ -1,0 +1,28 @@
+"""docs/agent.md says what the code does."""
+
+import re
+from typing import get_args
+
+import pytest
+
+from service.agent.journal import StepName
+from service.agent.prompts import ROW_BYTES, ROWS
+from service.agent.settings import AgentSettings
+from service.agent.shortcuts import matching
+from service.routers.agent_models import AgentAnswer
+from tests.support.source_code import ROOT
+
+PAGE = (ROOT / "docs" / "agent.md").read_text(encoding="utf-8")
+LIST = PAGE.partition("## Common questions")[2].partition("## Other questions")[0]
+
+
+@pytest.mark.parametrize("question", re.findall(r"`([^`]+)`", LIST))
+def test_common_questions_are_recognised(question: str) -> None:
+    assert matching(question) is not None
+
+
+def test_every_field_step_and_setting_is_told() -> None:
+    assert all(f"`{field}`" in PAGE for field in AgentAnswer.model_fields)
+    assert all(f"**{step}**" in PAGE for step in get_args(StepName) if step not in ("common", "render"))
+    assert all(f"`{field.validation_alias}`" in PAGE for field in AgentSettings.model_fields.values())
+    assert f"at most {ROWS} rows and {ROW_BYTES}" in " ".join(PAGE.split())

@@ -1,0 +1,70 @@
+"""The models and deadlines come from the environment, and what cannot be is refused by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service import config
+from service.agent.presence import announce, look
+from service.agent.settings import AgentSettings
+from service.errors import StartupRefused
+from tests.agent.conftest import CODE, FAST, NAMES, WORDS
+from tests.support.clean_environment import clean_environment
+from tests.support.ollama_double import ollama
+
+CHOSEN = AgentSettings.model_construct(**NAMES)
+
+
+def test_defaults() -> None:
+    with clean_environment(DEFAULT_MODEL="", CODE_MODEL="", FAST_MODEL=""):
+        settings = config.load()
+    assert settings.process.ollama_host is None
+    assert settings.agent.default_model and settings.agent.code_model and settings.agent.fast_model
+    assert (settings.agent.timeout_s, settings.agent.step_timeout_s) == (60, 30)
+
+
+def test_the_environment() -> None:
+    models = {"DEFAULT_MODEL": WORDS, "CODE_MODEL": "hf.co/lab/coder:Q4_K_M", "FAST_MODEL": FAST}
+    with clean_environment(OLLAMA_HOST="ollama", REELMILL_AGENT_TIMEOUT="9", **models):
+        settings = config.load()
+    assert settings.process.ollama_host == "http://ollama:11434"
+    assert (settings.agent.code_model, settings.agent.timeout_s) == ("hf.co/lab/coder:Q4_K_M", 9)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OLLAMA_HOST", "http://ollama:secret"),
+        ("OLLAMA_HOST", "ftp://secret"),
+        ("CODE_MODEL", "secret; rm -rf /"),
+        ("REELMILL_AGENT_TIMEOUT", "0"),
+        ("REELMILL_AGENT_MAX_ROWS", "secret"),
+    ],
+)
+def test_what_cannot_be(variable: str, value: str) -> None:
+    with clean_environment(**{variable: value}), pytest.raises(StartupRefused, match=variable) as refused:
+        config.load()
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.anyio
+async def test_what_is_there() -> None:
+    with ollama(CODE, FAST) as double:
+        found = await look(double.host, CHOSEN)
+        assert found.missing == (WORDS,) and found.hint() == f"missing models: ollama pull {WORDS}"
+        assert (await look(double.host.removeprefix("http://"), CHOSEN)).version == found.version
+    with ollama(CODE, FAST, WORDS) as double:
+        assert (await look(double.host, CHOSEN)).missing == ()
+
+
+@pytest.mark.anyio
+async def test_the_start_tells_and_never_fails(log_lines: Callable[[], list[dict[str, Any]]]) -> None:
+    await announce(None, CHOSEN)
+    with ollama(CODE, FAST) as double:
+        await announce(double.host, CHOSEN)
+    await announce(double.host, CHOSEN)
+    told = {line["event"]: line for line in log_lines() if line["event"].startswith("agent_")}
+    assert list(told) == ["agent_without_models", "agent_models_missing", "agent_models_unreachable"]
+    assert told["agent_models_missing"]["level"] == told["agent_models_unreachable"]["level"] == "warning"
+    assert WORDS in told["agent_models_missing"]["hint"]

@@ -1,0 +1,130 @@
+"""SIGTERM to a real API process: what is under way ends well, event streams are told, then the process leaves."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from service.identity.tokens import mint
+from service.store.database import Database
+from service.store.datasets import upload_area
+from service.up import Machine, _free_port
+from tests.support.catalogue import add_dataset, add_render
+from tests.support.clean_environment import clean_environment
+from tests.support.databases import fresh_database
+from tests.support.running_service import SCOPES
+
+pytestmark = pytest.mark.anyio
+SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
+
+
+@dataclass
+class Api:
+    """`reelmill api` alone: nobody renders what is queued."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    database: Database
+
+    def client(self) -> httpx.AsyncClient:
+        token = mint(SecretStr(SECRET), "alice", SCOPES, timedelta(minutes=5))
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+
+    async def left(self) -> int:
+        return await asyncio.to_thread(self.process.wait, 30)
+
+
+@contextlib.asynccontextmanager
+async def running(postgres_url: str, home: Path) -> AsyncIterator[Api]:
+    async with fresh_database(postgres_url) as database:
+        port = str(_free_port())
+        with clean_environment(DATABASE_URL=database.url, REELMILL_HOME=str(home), PORT=port, JWT_SECRET=SECRET):
+            process = subprocess.Popen(
+                [sys.executable, "-m", "service", "api"], env=dict(os.environ), stdout=subprocess.DEVNULL
+            )
+        machine = Machine(f"http://127.0.0.1:{port}", {}, {"api": process})
+        try:
+            await asyncio.to_thread(machine.wait_ready)
+            yield Api(process, machine.url, database)
+        finally:
+            process.kill()
+            process.wait()
+
+
+async def test_event_streams_are_told(postgres_url: str, tmp_path: Path) -> None:
+    async with running(postgres_url, tmp_path) as api, api.client() as client:
+        async with api.database.service() as connection:
+            render = await add_render(connection, await add_dataset(connection, 8))
+        lines = []
+        async with client.stream("GET", f"/api/videos/{render}/events") as stream:
+            async for line in stream.aiter_lines():
+                lines.append(line)
+                if line == "event: status":
+                    api.process.terminate()
+        events = [line[7:] for line in lines if line.startswith("event: ")]
+        assert events == ["status", "stopping"]
+        assert any(line.startswith("retry: ") for line in lines)
+        assert await api.left() == 0
+
+
+async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path) -> None:
+    async with running(postgres_url, tmp_path) as api, api.client() as client:
+        async with api.database.service() as connection:
+            dataset = await add_dataset(connection, 0)
+            area = upload_area(dataset["experiment_id"], dataset["id"])
+            await connection.execute(text("UPDATE datasets SET prefix = :area"), {"area": area})
+        half_sent, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield b"a" * 1000
+            half_sent.set()
+            await go_on.wait()
+            yield b"b" * 1000
+
+        upload = asyncio.create_task(client.put(f"/api/datasets/{dataset['id']}/objects/f.jpg", content=slowly()))
+        await half_sent.wait()
+        api.process.terminate()
+        await refused(api.url)
+        go_on.set()
+        answer = await upload
+        assert (answer.status_code, answer.json()["size"]) == (200, 2000)
+        assert await api.left() == 0
+        assert (tmp_path / "objects" / "reelmill" / area / "f.jpg").read_bytes() == b"a" * 1000 + b"b" * 1000
+
+
+async def refused(url: str) -> None:
+    """Until no new connection is taken."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                async with httpx.AsyncClient(trust_env=False) as client:
+                    await client.get(f"{url}/health/live")
+            except httpx.TransportError:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_what_is_no_http_is_a_problem_too(postgres_url: str, tmp_path: Path) -> None:
+    async with running(postgres_url, tmp_path) as api:
+        host, _, port = api.url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n")
+        answer = (await reader.read()).decode()
+        writer.close()
+        assert answer.startswith("HTTP/1.1 400") and "application/problem+json" in answer
+        assert '"type": "/problems/bad-request"' in answer
+        async with api.client() as client:
+            upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x" * 24}
+            response = await client.get("/api/nothing", headers=upgrade | {"Sec-WebSocket-Version": "13"})
+            assert (response.status_code, response.json()["type"]) == (404, "/problems/not-found")

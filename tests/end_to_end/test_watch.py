@@ -1,0 +1,136 @@
+"""A render is watched over HTTP while it is made, and sought in when it is done."""
+
+import re
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
+
+import av
+import httpx
+import pytest
+
+from tests.support import api
+from tests.support.browser import chromium
+from tests.support.footage import jpeg
+from tests.support.front import front
+from tests.support.running_service import Running
+
+FRAMES = 190
+PLAYER = Path(__file__).with_name("player.html")
+
+
+@pytest.fixture(scope="module")
+def footage(service: Running) -> dict[str, Any]:
+    with service.client("alice") as client:
+        return api.make_dataset(client, {f"f{n:03d}.jpg": jpeg(n, (320, 240)) for n in range(FRAMES)})
+
+
+def submit(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30} | fields
+    return client.post("/api/videos/generate", json=body).raise_for_status().json()  # type: ignore[no-any-return]
+
+
+def fetch_all(client: httpx.Client, url: str, folder: Path) -> Path:
+    """Playlist and everything it names, as files, and ended: a reader of files would wait for more for ever."""
+    text = client.get(url).raise_for_status().text
+    for name in re.findall(r"stream/[\w.]+", text):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(client.get(urljoin(url, name)).raise_for_status().content)
+    (folder / "stream.m3u8").write_text(text.removesuffix("#EXT-X-ENDLIST\n") + "#EXT-X-ENDLIST\n")
+    return folder / "stream.m3u8"
+
+
+def levels(path: Path) -> list[int]:
+    with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
+        return [int(frame.to_ndarray(format="gray")[-2, -2]) for frame in video.decode(video=0)]
+
+
+def test_it_grows_while_it_renders_and_ends_with_it(
+    alice: httpx.Client, footage: dict[str, Any], tmp_path: Path
+) -> None:
+    job = submit(alice, footage, scale=4)
+    first = alice.get(job["stream_url"])
+    assert first.status_code == 200 and first.headers["content-type"] == "application/vnd.apple.mpegurl"
+    assert "#EXT-X-ENDLIST" not in first.text, "it can be watched before it is done"
+    early = fetch_all(alice, job["stream_url"], tmp_path / "early")
+    assert len(levels(early)) > 0
+    texts = [first.text]
+    while "#EXT-X-ENDLIST" not in texts[-1]:
+        time.sleep(0.1)
+        texts.append(alice.get(job["stream_url"]).raise_for_status().text)
+    assert all(after.startswith(before) for before, after in pairwise(texts))
+    assert api.wait_ended(alice, job["job_id"])["status"] == "succeeded"
+    shown = levels(fetch_all(alice, job["stream_url"], tmp_path / "whole"))
+    assert len(shown) == FRAMES and shown == sorted(shown)
+
+
+def test_skipped_frames_leave_no_gap(alice: httpx.Client, tmp_path: Path) -> None:
+    files = {f"f{n:03d}.jpg": b"damaged" if 3 <= n < 50 else jpeg(n) for n in range(90)}
+    dataset = api.make_dataset(alice, files)
+    job = submit(alice, dataset, corrupt="skip")
+    api.wait_ended(alice, job["job_id"])
+    path = fetch_all(alice, job["stream_url"], tmp_path)
+    with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
+        times = [float(frame.pts * frame.time_base) for frame in video.decode(video=0)]
+    assert len(times) == 43
+    assert times == pytest.approx([times[0] + index / 30 for index in range(43)], abs=1e-4)
+
+
+def test_what_cannot_be_watched(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+    job = submit(alice, footage, scale=4, quality=71)
+    base = f"/api/videos/{job['job_id']}"
+    assert alice.post(f"{base}/cancel").json()["stream_url"] is None
+    assert alice.get(f"{base}/stream.m3u8").status_code == 409
+    done = api.render(alice, footage, decimation_factor=10)["stream_url"]
+    assert alice.get(done).status_code == 200
+    assert alice.get(urljoin(done, "stream/99.m4s")).status_code == 404
+    assert alice.get(urljoin(done, "stream/-1.m4s")).status_code == 404
+    with service.client("bob") as bob:
+        for name in ("stream.m3u8", "stream/init.mp4", "stream/0.m4s"):
+            assert bob.get(urljoin(done, name)).status_code == 404
+
+
+def test_a_cleared_cache_is_said(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+    job = api.render(alice, footage, decimation_factor=9, fps=11)
+    first = urljoin(job["stream_url"], "stream/0.m4s")
+    assert alice.get(first).status_code == 200
+    for path in (service.home / "objects").rglob("segments/*/*.mp4"):
+        path.unlink()
+    if (service.home / "objects").exists():
+        assert alice.get(first).status_code == 409
+        assert alice.get(job["video_url"]).status_code == 200
+
+
+@pytest.mark.parametrize("codec", ["h264", "av1"])
+def test_chromium_plays_it_before_it_is_done_and_seeks_after(
+    service: Running, alice: httpx.Client, tmp_path: Path, codec: str
+) -> None:
+    dataset = api.make_dataset(alice, {f"f{n:03d}.jpg": jpeg(n, (320, 240)) for n in range(FRAMES)})
+    with front(PLAYER.read_bytes(), service.url) as url, chromium(tmp_path / "profile") as browser:
+        browser.get(url)
+        job = submit(alice, dataset, codec=codec, scale=4)
+        token = service.token("alice", ("videos:read",))
+        browser.execute_script("start(arguments[0], arguments[1])", f"/api/videos/{job['job_id']}", token)
+        seen = until_ended(browser)
+        assert seen["playedBeforeTheEnd"] > 0, seen
+        api.wait_ended(alice, job["job_id"])
+        assert browser.execute_script("return video.duration") == pytest.approx(FRAMES / 30, abs=1e-3)
+        buffered = "return [video.buffered.length, video.buffered.start(0), video.buffered.end(0)]"
+        assert browser.execute_script(buffered) == [1, pytest.approx(0, abs=1e-3), pytest.approx(FRAMES / 30, abs=1e-3)]
+        for frame in (150, 3, 75, 100):
+            shown = browser.execute_script("return level(arguments[0])", (frame + 0.5) / 30)
+            assert abs(shown - (20 + frame)) <= 3, f"{shown} at frame {frame}"
+
+
+def until_ended(browser: Any) -> dict[str, Any]:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        seen: dict[str, Any] = browser.execute_script("return seen")
+        assert seen["error"] is None, seen
+        if seen["ended"]:
+            return seen
+        time.sleep(0.1)
+    raise TimeoutError(seen)

@@ -1,0 +1,142 @@
+"""Compiles every kernel for the architectures named, without a GPU, and prints what each takes, as JSON.
+
+    python -m tests.kernels.compiling 80 90 100
+
+The kernels go through Triton's own just-in-time path (argument binding, specialisation, ptxas), with a driver that
+only names the architecture; tests/kernels/test_compiled.py compares the figures with kernels/registers.json.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from kernels.colour import Colour
+from kernels.geometry import Geometry
+from kernels.nv12 import Nv12, allocate
+from kernels.nv12_scale import gpu as nv12_scale
+from kernels.rgb_to_nv12 import gpu as rgb_to_nv12
+from kernels.temporal import NO_BINS, Bins
+from kernels.tone import Curve, Toned
+from kernels.tone import gpu as tone
+
+HD, UHD = (1080, 1920), (2160, 3840)
+CPU = torch.device("cpu")
+CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+
+Case = tuple[str, Any, dict[str, Any]]
+
+
+class DriverOf:
+    """What compiling asks of a driver: its architecture."""
+
+    def __init__(self, architecture: int) -> None:
+        self._target = GPUTarget("cuda", architecture, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self._target
+
+    def get_current_device(self) -> int:
+        """A number of its own for each architecture: Triton keeps what it compiled by device."""
+        return int(self._target.arch)
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def rgb(name: str, frame: tuple[int, int], size: tuple[int, int] | None, turn: Any = 0, bins: Bins = NO_BINS) -> Case:
+    frames = torch.empty((4, 3, *frame), dtype=torch.uint8)
+    geometry = Geometry(size, turn=turn)
+    out = allocate(bins.count(4), geometry.result(*frame), CPU)
+    return f"rgb_to_nv12 {name}", rgb_to_nv12.kernel, rgb_to_nv12.launch(frames, out, geometry, Colour(), bins)[1]
+
+
+def nv12(name: str, frame: tuple[int, int], size: tuple[int, int] | None, turn: Any = 0, bins: Bins = NO_BINS) -> Case:
+    geometry = Geometry(size, turn=turn)
+    out = allocate(bins.count(4), geometry.result(*frame), CPU)
+    arguments = nv12_scale.launch(allocate(4, frame, CPU), out, geometry, False, bins)[1]
+    return f"nv12_scale {name}", nv12_scale.kernel, arguments
+
+
+def toned(name: str, shape: tuple[int, ...], dtype: torch.dtype, size: tuple[int, int] | None, **curve: Any) -> Case:
+    geometry = Geometry(size)
+    picture: Nv12 = allocate(4, geometry.result(*shape[-2:]), CPU)
+    out = Toned(picture, torch.empty((4, 3), dtype=torch.int32))
+    arguments = tone.launch(
+        torch.empty((4, *shape), dtype=dtype), out, geometry, Curve(0.0, 4095.0, **curve), Colour()
+    )[1]
+    return f"tone {name}", tone.kernel, arguments
+
+
+def cases() -> Iterator[Case]:
+    lut = torch.empty((256, 3), dtype=torch.uint8)
+    yield rgb("whole", HD, None)
+    yield rgb("half", HD, (540, 960))
+    yield rgb("quarter", UHD, (540, 960))
+    yield rgb("any", HD, (720, 1280))
+    yield rgb("odd", (551, 677), (301, 333))
+    yield rgb("turned 90", HD, None, 90)
+    yield rgb("mean half", HD, (540, 960), bins=Bins(4))
+    yield rgb("max half", HD, (540, 960), bins=Bins(4, "max"))
+    yield rgb("pixel", (1, 1), None)
+    yield rgb("row any", (1, 9), (1, 5), bins=Bins(2))
+    yield nv12("pixel", (2, 2), (1, 1))
+    yield nv12("row any", (2, 10), (1, 5), bins=Bins(2, "max"))
+    yield toned("pixel", (1, 1), torch.float32, None)
+    yield toned("R'G'B' row any", (3, 1, 9), torch.uint16, (1, 5))
+    yield nv12("whole", HD, None)
+    yield nv12("half", HD, (540, 960))
+    yield nv12("quarter", UHD, (540, 960))
+    yield nv12("any", HD, (720, 1280))
+    yield nv12("turned 270 any", HD, (1280, 720), 270)
+    yield nv12("mean half", HD, (540, 960), bins=Bins(4))
+    yield nv12("max any", HD, (720, 1280), bins=Bins(4, "max"))
+    yield toned("uint16 whole", HD, torch.uint16, None)
+    yield toned("uint16 colormap half", HD, torch.uint16, (540, 960), gamma=0.5, lut=lut)
+    yield toned("float32 any", HD, torch.float32, (720, 1280), gamma=0.5)
+    yield toned("uint16 R'G'B' any", (3, *HD), torch.uint16, (720, 1280))
+    yield toned("float32 tall", (8192, 512), torch.float32, (4, 256))
+
+
+def figures(cubin: bytes) -> dict[str, int]:
+    """Registers of a thread, and bytes of local memory: spills and stack."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        usage = subprocess.run(
+            [CUOBJDUMP, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        )
+    registers, stack, local = (int(re.search(rf"{name}:(\d+)", usage.stdout)[1]) for name in ("REG", "STACK", "LOCAL"))  # type: ignore[index]
+    return {"registers": registers, "local_bytes": stack + local}
+
+
+def report(architecture: int) -> dict[str, dict[str, int]]:
+    driver.set_active(DriverOf(architecture))
+    rows = {}
+    for name, kernel, arguments in cases():
+        compiled = kernel.warmup(grid=(1,), **arguments)
+        rows[name] = figures(compiled.asm["cubin"]) | {
+            "shared_bytes": compiled.metadata.shared,
+            "threads": 32 * compiled.metadata.num_warps,
+            "widest_load": max(map(_width, re.findall(r"ld\.global\S*", compiled.asm["ptx"]))),
+        }
+    return rows
+
+
+def _width(load: str) -> int:
+    """Bytes of a PTX load such as ld.global.v4.b32."""
+    lanes = re.search(r"\.v(\d)", load)
+    return (int(lanes[1]) if lanes else 1) * int(re.search(r"\.[busf](\d+)$", load)[1]) // 8  # type: ignore[index]
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: report(int(name)) for name in sys.argv[1:]}))

@@ -1,0 +1,113 @@
+"""On a real device: whole frames of real sizes against the references, and no hidden copies."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from kernels.colour import Colour
+from kernels.geometry import Geometry
+from kernels.nv12 import Nv12, allocate
+from kernels.nv12_scale import nv12_scale
+from kernels.rgb_to_nv12 import rgb_to_nv12
+from kernels.temporal import Bins
+from kernels.tone import Curve, tone
+
+CUDA = torch.device("cuda")
+HD = (1080, 1920)
+GEOMETRIES = {
+    "whole": Geometry(),
+    "half": Geometry((540, 960)),
+    "quarter": Geometry((270, 480)),
+    "any": Geometry((701, 1234)),
+    "cropped and turned": Geometry((333, 201), (100, 102, 604, 1002), 90),
+    "turned over": Geometry((540, 960), turn=180),
+    "on its side": Geometry((1280, 720), turn=270),
+}
+
+
+def random(*shape: int, below: int = 256) -> torch.Tensor:
+    return torch.randint(0, below, shape, generator=torch.Generator().manual_seed(1), dtype=torch.int32)
+
+
+def psnr(seen: torch.Tensor, meant: torch.Tensor) -> float:
+    error = (seen.cpu().double() - meant.double()).square().mean()
+    return float(10 * torch.log10(255**2 / error.clamp(min=1e-9)))
+
+
+def assert_alike(seen: Nv12, meant: Nv12) -> None:
+    """The design asks for 45 dB; one level of difference at exact halves leaves far more."""
+    for a, b in zip(seen, meant, strict=True):
+        assert (a.cpu().int() - b.int()).abs().max() <= 1
+        assert psnr(a, b) >= 60
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("bins", [Bins(), Bins(2, "mean"), Bins(2, "max")], ids=str)
+def test_rgb_to_nv12(geometry: str, bins: Bins) -> None:
+    frames = random(3, 3, *HD).to(torch.uint8)
+    arguments: dict[str, Any] = {"colour": Colour("bt709"), "bins": bins}
+    seen = rgb_to_nv12(frames.to(CUDA), GEOMETRIES[geometry], **arguments)
+    assert_alike(seen, rgb_to_nv12(frames, GEOMETRIES[geometry], **arguments))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("bins", [Bins(), Bins(2, "mean"), Bins(2, "max")], ids=str)
+def test_nv12_scale(geometry: str, bins: Bins) -> None:
+    packed = random(3, HD[0] * 3 // 2, HD[1]).to(torch.uint8)
+    seen = nv12_scale(Nv12.of(packed.to(CUDA)), GEOMETRIES[geometry], narrow=True, bins=bins)
+    assert_alike(seen, nv12_scale(Nv12.of(packed), GEOMETRIES[geometry], narrow=True, bins=bins))
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("gamma", [1.0, 0.45])
+def test_tone(geometry: str, gamma: float) -> None:
+    frames = random(2, *HD, below=4096).to(torch.uint16)
+    table = torch.arange(256, dtype=torch.uint8)[:, None].expand(256, 3).contiguous()
+    seen = tone(frames.to(CUDA), GEOMETRIES[geometry], Curve(200, 3000, gamma, table.to(CUDA)))
+    meant = tone(frames, GEOMETRIES[geometry], Curve(200, 3000, gamma, table))
+    assert_alike(seen.picture, meant.picture)
+    assert seen.clipped.tolist() == meant.clipped.tolist()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: rgb_to_nv12(
+            random(1, 3, 4, 4).to(torch.uint8).to(CUDA), Geometry(), out=allocate(1, (4, 4), torch.device("cpu"))
+        ),
+        lambda: tone(
+            random(1, 4, 4).float().to(CUDA), Geometry(), Curve(0, 1, lut=torch.zeros((256, 3), dtype=torch.uint8))
+        ),
+    ],
+)
+def test_what_is_on_another_device_is_refused(call: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="is on cpu"):
+        call()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a device")
+def test_a_missing_device_can_be_made_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELMILL_FAIL_WITHOUT_CUDA", "1")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        __file__,
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "test_what_is_on_another",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "2 error" in done.stdout.splitlines()[-1]
+    assert "needs CUDA" in done.stdout

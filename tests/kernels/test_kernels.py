@@ -1,0 +1,154 @@
+"""The Triton kernels on poisoned memory against levels from NumPy, and against the reference beside each.
+
+Interpreted on the CPU, or for real where there is a CUDA device: see tests/kernels/interpreter.py.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from kernels.colour import Colour
+from kernels.geometry import Geometry
+from kernels.nv12 import Nv12
+from kernels.nv12_scale import nv12_scale
+from kernels.rgb_to_nv12 import rgb_to_nv12
+from kernels.temporal import Bins
+from kernels.tone import Curve, Toned, tone
+from tests.kernels import golden
+from tests.kernels.golden import Array
+from tests.kernels.interpreter import DEVICE, nv12_scale_gpu, rgb_to_nv12_gpu, tone_gpu
+from tests.kernels.memory import Result, surrounded
+from tests.kernels.shapes import Shape, bins, shapes
+
+BOUNDED = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+COLOURS = st.builds(Colour, st.sampled_from(["bt601", "bt709"]), st.booleans())
+NOT_LESS_THAN_HALF_A_LEVEL = 0.501
+"""A rounded level lies within 0.5 of the level; float32 adds a little to exact halves."""
+
+
+def run(gpu: Any, launched: tuple[Any, dict[str, Any]]) -> None:
+    grid, arguments = launched
+    gpu.kernel[grid](**arguments)
+
+
+def farthest(planes: Nv12, levels: tuple[Array, Array]) -> float:
+    """The largest distance of a sample from its exact level."""
+    seen = (planes.luma.cpu().numpy(), planes.chroma.cpu().numpy())
+    assert [plane.shape for plane in seen] == [level.shape for level in levels]
+    return max(float(np.abs(plane - level).max()) for plane, level in zip(seen, levels, strict=True))
+
+
+def copied(planes: Nv12) -> Nv12:
+    return Nv12(planes.luma.clone(), planes.chroma.clone())
+
+
+@BOUNDED
+@given(shapes(most=3), COLOURS, bins())
+@example(Shape(2, (8, 1100), Geometry((4, 550)), "planes", 1), Colour(), Bins())
+@example(Shape(1, (6, 1200), Geometry((5, 701)), "planes", 2), Colour(), Bins())
+@example(Shape(2, (16, 48), Geometry((4, 12)), "planes", 3), Colour("bt709", True), Bins())
+@example(Shape(1, (3, 700), Geometry((1, 2)), "wide rows", 4), Colour(), Bins())
+@example(Shape(3, (5, 33), Geometry(), "interleaved", 5), Colour(), Bins(2, "max"))
+@example(Shape(2, (66, 38), Geometry((19, 66), turn=90), "planes", 6), Colour(), Bins(2, "mean"))
+def test_rgb_to_nv12(shape: Shape, colour: Colour, bins: Bins) -> None:
+    values = shape.samples(3, *shape.frame)
+    geometry = shape.geometry
+    frames = surrounded(values, torch.uint8, shape.layout, DEVICE)
+    size = geometry.result(*shape.frame)
+    result = Result.of(bins.count(shape.count), size, DEVICE)
+    run(rgb_to_nv12_gpu, rgb_to_nv12_gpu.launch(frames, result.planes, geometry, colour, bins))
+    made = copied(result.planes)
+    upright = golden.upright(golden.binned(values, bins.frames, bins.how), geometry.crop, geometry.turn)
+    levels = golden.nv12_of_rgb(golden.area(upright, size), colour.matrix, colour.full_range)
+    assert farthest(made, (levels[0], np.minimum(levels[1], 255))) < NOT_LESS_THAN_HALF_A_LEVEL
+    assert result.bands_untouched()
+    reference = rgb_to_nv12(frames.cpu(), geometry, colour=colour, bins=bins)
+    assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(made, reference, strict=True))
+
+
+@BOUNDED
+@given(shapes(unit=2, most=3), st.booleans(), bins())
+@example(Shape(2, (8, 1100), Geometry((4, 550)), "planes", 1), False, Bins())
+@example(Shape(1, (4, 1200), Geometry((3, 701)), "planes", 2), True, Bins())
+@example(Shape(2, (16, 48), Geometry((4, 12)), "planes", 3), True, Bins())
+@example(Shape(3, (8, 32), Geometry((4, 16)), "wide rows", 4), False, Bins(2, "max"))
+@example(Shape(3, (8, 34), Geometry((5, 21)), "planes", 5), False, Bins(2, "max"))
+@example(Shape(1, (66, 38), Geometry((19, 66), turn=270), "planes", 6), False, Bins())
+def test_nv12_scale(shape: Shape, narrow: bool, bins: Bins) -> None:
+    height, width = shape.frame
+    luma, chroma = shape.samples(height, width), shape.samples(height // 2, width // 2, 2)
+    geometry = shape.geometry
+    frames = Nv12(
+        surrounded(luma, torch.uint8, shape.layout, DEVICE), surrounded(chroma, torch.uint8, "wide rows", DEVICE)
+    )
+    result = Result.of(bins.count(shape.count), geometry.result(height, width), DEVICE)
+    run(nv12_scale_gpu, nv12_scale_gpu.launch(frames, result.planes, geometry, narrow, bins))
+    made = copied(result.planes)
+    mean = bins.how == "mean"
+    planes = (
+        golden.binned(luma, bins.frames, bins.how),
+        golden.binned(chroma, bins.frames, "mean") if mean else golden.brightest(luma, chroma, bins.frames),
+    )
+    levels = golden.shrunk_nv12(*planes, geometry.crop, geometry.turn, geometry.size, narrow)
+    assert farthest(made, levels) < NOT_LESS_THAN_HALF_A_LEVEL
+    assert result.bands_untouched()
+    reference = nv12_scale(Nv12(frames.luma.cpu(), frames.chroma.cpu()), geometry, narrow=narrow, bins=bins)
+    assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(made, reference, strict=True))
+
+
+def deep(shape: Shape, dtype: torch.dtype, channels: tuple[int, ...]) -> Array:
+    """Samples on both sides of a window of 100..900 (8 bits: 20..200), with what floats can also be."""
+    values = shape.samples(*channels, *shape.frame, below=256 if dtype == torch.uint8 else 1000)
+    if dtype != torch.float32:
+        return values
+    values = values.astype(np.float32)
+    odd = np.random.default_rng(shape.seed + 1).random(values.shape)
+    values[odd < 0.05], values[odd > 0.95], values[(odd > 0.5) & (odd < 0.55)] = np.nan, np.inf, -np.inf
+    return values
+
+
+@BOUNDED
+@given(
+    shapes(),
+    st.sampled_from([torch.uint8, torch.uint16, torch.float32]),
+    st.sampled_from(["gray", "rgb", "table of 256", "table of 1024", "gamma 0.45", "gamma 2.2"]),
+    COLOURS,
+)
+@example(Shape(2, (8, 1100), Geometry((4, 550)), "planes", 1), torch.uint16, "table of 256", Colour())
+@example(Shape(1, (4, 1200), Geometry((3, 701)), "planes", 2), torch.float32, "gray", Colour())
+@example(Shape(2, (6, 33), Geometry((5, 33)), "planes", 3), torch.float32, "rgb", Colour())
+@example(Shape(1, (1100, 6), Geometry((1, 3)), "planes", 4), torch.float32, "gray", Colour())
+@example(Shape(1, (66, 40), Geometry(turn=90), "planes", 5), torch.uint16, "gamma 0.45", Colour())
+def test_tone(shape: Shape, dtype: torch.dtype, kind: str, colour: Colour) -> None:
+    low, high = (20, 200) if dtype == torch.uint8 else (100.25, 900.0)
+    gamma = float(kind.split()[1]) if "gamma" in kind else 1.0
+    table = shape_table(shape.seed, int(kind.split()[2])) if "table" in kind else None
+    values = deep(shape, dtype, (3,) if kind == "rgb" else ())
+    frames = surrounded(values, dtype, shape.layout, DEVICE)
+    lut = None if table is None else torch.from_numpy(table).to(DEVICE)
+    size = shape.geometry.result(*shape.frame)
+    result = Result.of(shape.count, size, DEVICE)
+    out = Toned(result.planes, torch.zeros((shape.count, 3), dtype=torch.int32, device=DEVICE))
+    sloped = Curve(low, high, gamma, lut)
+    run(tone_gpu, tone_gpu.launch(frames, out, shape.geometry, sloped, colour))
+    made = copied(result.planes)
+    upright = golden.upright(values, shape.geometry.crop, shape.geometry.turn)
+    pixels = golden.coloured(golden.curve(upright, low, high, gamma), table)
+    levels = golden.nv12_of_rgb(golden.area(pixels, size), colour.matrix, colour.full_range)
+    assert farthest(made, (levels[0], np.minimum(levels[1], 255))) < NOT_LESS_THAN_HALF_A_LEVEL
+    assert result.bands_untouched()
+    flat = upright.reshape(shape.count, -1)
+    counts = np.stack([(flat < low).sum(1), (flat > high).sum(1), np.isnan(flat).sum(1)], 1)
+    assert out.clipped.cpu().numpy().tolist() == counts.tolist()
+    reference = tone(
+        frames.cpu(), shape.geometry, Curve(low, high, gamma, None if lut is None else lut.cpu()), colour=colour
+    )
+    assert reference.clipped.tolist() == counts.tolist()
+    assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(made, reference.picture, strict=True))
+
+
+def shape_table(seed: int, entries: int) -> Array:
+    return np.random.default_rng(seed).integers(0, 256, (entries, 3), dtype=np.uint8)

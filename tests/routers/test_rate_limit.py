@@ -1,0 +1,81 @@
+"""A subject that asks too often is told to wait; others are not."""
+
+from datetime import timedelta
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from service.app import create_app
+from service.identity.tokens import mint
+from service.routers.rate_limit import Counts
+from service.routers.resources import HttpSettings
+from tests.routers.conftest import SECRET, resources, router
+from tests.routers.test_problems import API, assert_problem
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def time(self) -> float:
+        return self.now
+
+
+def served(rate: str) -> httpx.AsyncClient:
+    app = create_app(resources(http=HttpSettings.model_construct(rate_limit=rate)))
+    app.include_router(router)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
+def bearer(subject: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {mint(SECRET, subject, (), timedelta(minutes=5))}"}
+
+
+async def test_one_subject_is_bounded_and_another_is_not() -> None:
+    async with served("3/hour") as client:
+        answers = [await client.get(f"{API}/caller", headers=bearer("busy")) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert [answer.headers["ratelimit"].partition(";t=")[0] for answer in answers[:3]] == [
+            f'"subject";r={left}' for left in (2, 1, 0)
+        ]
+        assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"subject";q=3;w=3600'}
+        body = assert_problem(answers[3], 429, "too-many-requests")
+        assert "REELMILL_RATE_LIMIT" in body["detail"]
+        assert 0 < int(answers[3].headers["retry-after"]) <= 3600
+        assert (await client.get(f"{API}/caller", headers=bearer("calm"))).status_code == 200
+
+
+async def test_what_needs_no_token_is_not_counted() -> None:
+    async with served("1/hour") as client:
+        for _ in range(3):
+            answer = await client.get("/health/live")
+            assert answer.status_code == 200 and "ratelimit" not in answer.headers
+            assert (await client.get(f"{API}/caller")).status_code == 401
+
+
+async def test_no_limit() -> None:
+    async with served("none") as client:
+        for _ in range(5):
+            answer = await client.get(f"{API}/caller", headers=bearer("busy"))
+            assert answer.status_code == 200 and "ratelimit" not in answer.headers
+
+
+async def test_counts_of_the_past_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(1000.0)
+    monkeypatch.setattr("service.routers.rate_limit.time", clock)
+    counts = Counts()
+    assert [await counts.incr("a", 10), await counts.incr("a", 10), await counts.incr("b", 500)] == [1, 2, 1]
+    clock.now += 11
+    assert await counts.incr("a", 10) == 1
+    clock.now += 61
+    await counts.incr("c", 10)
+    assert set(counts.storage) == set(counts.expirations) == {"b", "c"}
+
+
+@pytest.mark.parametrize("value", ["often", "0.5/x", "10 per fortnight"])
+def test_a_rate_that_cannot_be_read_is_refused_at_start(value: str) -> None:
+    with pytest.raises(ValidationError, match="600/minute"):
+        HttpSettings(REELMILL_RATE_LIMIT=value)  # type: ignore[call-arg]

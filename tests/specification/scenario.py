@@ -1,0 +1,19 @@
+"""Which scenario of the specification a test holds."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T", bound=Callable[..., object])
+HELD: dict[str, tuple[str, str]] = {}
+"""Scenario -> (module, function) of its test."""
+
+
+def scenario(name: str) -> Callable[[T], T]:
+    """Marks the one test of a scenario."""
+
+    def mark(test: T) -> T:
+        assert name not in HELD or HELD[name] == (test.__module__, test.__name__), f"two tests for {name}"
+        HELD[name] = (test.__module__, test.__name__)
+        return test
+
+    return mark
