@@ -17,8 +17,10 @@ from service.pipeline.quality import rate
 from service.plan.containers import Codec
 from service.plan.render_plan import RenderOptions
 
-_X264 = "keyint=infinite:scenecut=0:open-gop=0:threads=1:lookahead-threads=1"
-"""No limit on the GOP: the segment ends it. A limit of one frame would change the SPS of one-frame segments."""
+_X264 = "keyint=infinite:scenecut=0:open-gop=0:threads=1:lookahead-threads=1:cpu-independent=1"
+"""No limit on the GOP: the segment ends it. A limit of one frame would change the SPS of one-frame segments.
+cpu-independent is for the same bytes: without it the macroblock tree is computed otherwise on each generation of CPUs,
+and by its AVX-512 code, in core 165, from memory that was never written."""
 
 _X265_PRESET = "ultrafast"
 """With blocks down to 8 pixels: SSIM and bytes of superfast, text included, in four fifths of the time."""
