@@ -152,7 +152,7 @@ def ingest(
 def render(
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
     decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N")] = 1,
-    fps: Annotated[float, typer.Option(help="output frames per second")] = 30,
+    fps: Annotated[float | None, typer.Option(help="output frames per second; 30 where nothing else sets it")] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="where to write the video; unset: out.mp4, or as the container"),
@@ -161,12 +161,30 @@ def render(
         list[str] | None, typer.Option(help="any other request field, as name=value", metavar="NAME=VALUE")
     ] = None,
 ) -> None:
-    """Render an experiment with live progress, fetch the video, print the receipt's summary."""
+    """Render an experiment with live progress, fetch the video and its receipt, print its summary."""
     from service.render_client import render_to_file, request_fields
 
     with exit_codes():
-        fields: dict[str, Any] = {"decimation_factor": decimation, "fps": fps} | request_fields(option or [])
+        fields: dict[str, Any] = {"decimation_factor": decimation} | request_fields(option or [])
+        if fps is not None or not fields.keys() & {"fps", "duration_seconds"}:
+            fields["fps"] = fps or 30
         _run(render_to_file(config.load(), experiment, fields, output))
+
+
+@app.command()
+def verify(
+    video: Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=False)],
+    receipt: Annotated[Path, typer.Argument(help="its receipt, NDJSON", exists=True, dir_okay=False)],
+) -> None:
+    """Check a video against its receipt: digest, frames by decoding, every line. Exit code 1 when they differ."""
+    from service.verify import verdict
+
+    fits, lines = verdict(video, receipt)
+    if not fits:
+        for line in lines:
+            errors.print(f"reelmill: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(FAILED)
+    print(*lines, sep="\n")
 
 
 @app.command()

@@ -25,7 +25,7 @@ class RenderEnded(Exception):
 
 
 async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path | None) -> None:
-    """The whole command; unset, `output` is out.mp4, or out with the container's name.
+    """The whole command; unset, `output` is out.mp4, or out with the container's name. The receipt lies beside it.
 
     Raises Refused, RenderEnded, httpx.TransportError.
     """
@@ -40,11 +40,13 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
             raise RenderEnded(_why(status))
         place = output or Path(f"out.{status['options']['container']}")
         await download(client, status, place)
+        receipt_path(place).write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
         _tell(place, status)
 
 
 def _tell(output: Path, status: dict[str, Any]) -> None:
     console.print(f"video   {output.resolve()}", markup=False)
+    console.print(f"receipt {receipt_path(output).resolve()}", markup=False)
     for line in receipt_lines(status):
         console.print(line, markup=False)
 
@@ -125,12 +127,17 @@ async def download(client: httpx.AsyncClient, status: dict[str, Any], output: Pa
     partial.replace(output)
 
 
+def receipt_path(video: Path) -> Path:
+    """out.mp4 -> out.receipt.ndjson"""
+    return video.with_suffix(".receipt.ndjson")
+
+
 def receipt_lines(status: dict[str, Any]) -> list[str]:
     """The receipt's summary for people."""
     summary = status["summary"]
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))
     lines = [
-        f"receipt {summary['frames']} frames at {summary['fps']} fps: {outcomes}",
+        f"        {summary['frames']} frames at {summary['fps']} fps: {outcomes}",
         f"        {summary['encoder']}, {summary['width']}x{summary['height']}, {status['video_bytes']} bytes",
     ]
     lines += [

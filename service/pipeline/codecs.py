@@ -25,9 +25,10 @@ _X265_PRESET = "ultrafast"
 
 _X265 = (
     "keyint=-1:scenecut=0:open-gop=0:pools=none:frame-threads=1:wpp=0:info=0:log-level=none"
-    ":rc-lookahead=4:aq-mode=1:min-cu-size=8"
+    ":rc-lookahead=3:bframes=2:b-pyramid=0:aq-mode=1:min-cu-size=8"
 )
-"""As for x264; `info` would write x265's own settings into the stream, and its log goes around FFmpeg's to stderr."""
+"""As for x264; `info` would write x265's own settings into the stream, and its log goes around FFmpeg's to stderr.
+Fewer pictures under way than by default: 45 MB less at 1080p, for 1 % more bytes."""
 
 _SVT_PRESET = "10"
 """The fastest that is right: presets 11 to 13 of SVT-AV1 4.1 drop changes of level in flat areas (a blinking LED stays
@@ -57,18 +58,24 @@ class Encoder:
 
 ENCODERS: dict[Codec, Encoder] = {
     "h264": Encoder("libx264", 2),
-    "hevc": Encoder("libx265", 2, "hvc1"),
+    "hevc": Encoder("libx265", 1, "hvc1"),
     "av1": Encoder("libsvtav1"),
     "mjpeg": Encoder("mjpeg"),
     "ffv1": Encoder("ffv1"),
 }
-"""libx264 and libx265: 3 B-frames in a pyramid, reorder depth 2. libsvtav1 packs hidden frames with the shown one.
-QuickTime and Safari play HEVC as hvc1 only. FFmpeg's mjpeg encoder just stands for the stream: see jpeg_encode."""
+"""libx264: 3 B-frames in a pyramid, reorder depth 2; libx265: none in a pyramid, 1. libsvtav1 packs hidden frames with
+the shown one. QuickTime and Safari play HEVC as hvc1 only. FFmpeg's mjpeg encoder only stands for the stream, what
+encodes is in jpeg_encode."""
+
+
+def reorder(options: RenderOptions) -> int:
+    """0 for pictures of their own length each: decoded as they are shown, a sample's length is its picture's."""
+    return 0 if options.timing else ENCODERS[options.codec].reorder
 
 
 def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
     """FFmpeg options of the encoder for these render options."""
-    location = f"chromaloc={int(colour.chroma_centred)}"
+    location = f"chromaloc={int(colour.chroma_centred)}" + (":bframes=0" if options.timing else "")
     match options.codec:
         case "h264":
             return _crf(options, "veryfast") | {"profile": "high", "x264-params": f"{_X264}:{location}"}
@@ -92,7 +99,7 @@ def configure(context: VideoCodecContext, options: RenderOptions, colour: Colour
     os.environ.setdefault("SVT_LOG", "1")  # libSvtAv1Enc reads it at start-up; errors only
     form = FORMS[options.form]
     context.width, context.height, context.pix_fmt = options.width, options.height, form.pixel_format
-    context.framerate, context.time_base = options.fps, 1 / options.fps
+    context.framerate, context.time_base = options.fps, 1 / options.ticks
     context.thread_count = 1
     context.color_range, context.colorspace = form.range, RGB if form.rgb else colour.matrix
     context.color_primaries, context.color_trc = colour.primaries, colour.transfer

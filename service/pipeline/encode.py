@@ -1,6 +1,7 @@
 """Frames -> one closed GOP in a fragmented MP4 whose timestamps start at 0."""
 
 import io
+from bisect import bisect_right
 from typing import cast
 
 import av
@@ -9,7 +10,7 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from service.pipeline.codecs import ENCODERS, configure, encoder_options
+from service.pipeline.codecs import ENCODERS, configure, encoder_options, reorder
 from service.pipeline.colour import Colour
 from service.pipeline.jpeg_encode import encode_jpeg
 from service.pipeline.mux import segment_options
@@ -27,21 +28,29 @@ class SegmentEncoder:
         self._buffer = io.BytesIO()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
-        self._decode_index = 0
+        self._decode_index = self._clock = 0
+        self._starts: list[int] = []
+        self._waiting: list[Packet[VideoStream]] = []
         self.frames = 0
 
-    def add(self, picture: Ready) -> None:
-        """Encode a frame of the output's form and size, or put a JPEG as it is, as the next picture."""
+    def add(self, picture: Ready, shown_for: int = 1) -> None:
+        """Encode a frame of the output's form and size, or put a JPEG as it is, as the next picture, shown for so many
+        ticks."""
         stream = self._stream or self._start()
+        start = self._begin(shown_for)
         if isinstance(picture, VideoFrame) and self._options.codec == "mjpeg":
             picture = encode_jpeg(picture, rate("mjpeg", self._options.quality))
         if isinstance(picture, bytes):
-            self._mux([self._whole(picture, stream)])
+            self._mux([self._whole(picture, stream, start)])
         else:
-            picture.pts, picture.time_base = self.frames, 1 / self._options.fps
+            picture.pts, picture.time_base = start, 1 / self._options.ticks
             picture.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
             self._mux(stream.encode(picture))
         self.frames += 1
+
+    def wait(self, ticks: int) -> None:
+        """Pass over a picture: its time goes to the one before it or, at the start, to the one after."""
+        self._clock += ticks
 
     def finish(self) -> bytes:
         """The segment's bytes; empty when no frame was added."""
@@ -49,12 +58,13 @@ class SegmentEncoder:
             return b""
         if self._options.codec != "mjpeg":
             self._mux(self._stream.encode(None))
+        self._write(self._waiting)
         self._container.close()
         return self._buffer.getvalue()
 
     def _start(self) -> VideoStream:
         options = self._options
-        self._container = av.open(self._buffer, "w", format="mp4", options=segment_options(options.fps))
+        self._container = av.open(self._buffer, "w", format="mp4", options=segment_options(options.ticks))
         encoder = ENCODERS[options.codec].name
         stream = self._container.add_stream(encoder, options.fps, encoder_options(options, self._colour))
         assert isinstance(stream, VideoStream)
@@ -63,17 +73,36 @@ class SegmentEncoder:
         self._stream = stream
         return stream
 
-    def _whole(self, jpeg: bytes, stream: VideoStream) -> "Packet[VideoStream]":
+    def _begin(self, shown_for: int) -> int:
+        """When the next picture is shown, in ticks; the first one at 0, whatever was passed over."""
+        start = self._clock if self._starts else 0
+        self._starts.append(start)
+        self._clock += shown_for
+        return start
+
+    def _whole(self, jpeg: bytes, stream: VideoStream, start: int) -> "Packet[VideoStream]":
         packet = Packet(jpeg)
         packet.stream, packet.is_keyframe = stream, True
-        packet.pts, packet.time_base = self.frames, 1 / self._options.fps
+        packet.pts, packet.time_base = start, 1 / self._options.ticks
         return cast("Packet[VideoStream]", packet)
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
+        """One packet waits: how long the last picture is shown is known when the next one comes."""
+        ready = [*self._waiting, *packets]
+        self._waiting = ready[-1:]
+        self._write(ready[:-1])
+
+    def _write(self, packets: "list[Packet[VideoStream]]") -> None:
         """The encoder's own dts start differs with the number of B-frames it chose; a counted one never does."""
         assert self._container is not None
         for packet in packets:
-            packet.dts = self._decode_index - ENCODERS[self._options.codec].reorder
-            packet.duration = 1
+            assert packet.pts is not None
+            place = self._decode_index - reorder(self._options)
+            packet.dts = self._starts[place] if place >= 0 else place
+            packet.duration = self._shown_for(packet.pts)
             self._decode_index += 1
             self._container.mux(packet)
+
+    def _shown_for(self, start: int) -> int:
+        after = bisect_right(self._starts, start)
+        return (self._starts[after] if after < len(self._starts) else self._clock) - start

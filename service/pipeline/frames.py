@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from service.plan.render_plan import FrameOutcome, FrameRef
 
@@ -53,12 +53,27 @@ class SourceReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MemberReport:
+    """One source frame of a bin; those that are `missing` or `corrupt` were left out of it."""
+
+    source: int
+    key: str | None
+    sha256: str | None
+    decoder: str | None
+    outcome: Literal["ok", "resized", "missing", "corrupt"]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class FrameReport:
     """What became of one planned frame. `dataclasses.asdict` of it is JSON.
 
     `output` counts frames within the segment (None when skipped); `source` is the dataset index; `sha256` (hex) is
     of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture; `clipped`
-    is how many of its samples lay below the tone's window, above it, or were not a number.
+    is how many of its samples lay below the tone's window, above it, or were not a number (of a bin, of its members);
+    `etag` is the object's as the catalogue has it, `pts` the picture's time in a source video, in its own time base.
+    Of a bin, `source` is the first member's index, and `members` tell the rest.
+    Where the render needs capture times, `captured_at` is one (RFC 3339, UTC) and `clock` says what is odd about it.
     """
 
     output: int | None
@@ -70,6 +85,11 @@ class FrameReport:
     reason: str | None = None
     substituted_from: int | None = None
     clipped: tuple[int, int, int] | None = None
+    etag: str | None = None
+    pts: int | None = None
+    members: tuple[MemberReport, ...] | None = None
+    captured_at: str | None = None
+    clock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

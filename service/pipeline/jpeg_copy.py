@@ -10,7 +10,8 @@ from service.plan.render_plan import RenderOptions
 def may_copy(options: RenderOptions) -> bool:
     """Whether nothing that was asked for changes the pictures of frames that have the right form and size."""
     toned = options.tone is not None and options.tone.shallow
-    return options.codec == "mjpeg" and options.source_kind == "frames" and not toned
+    changed = toned or options.crop or options.rotate or options.bins or options.overlay
+    return options.codec == "mjpeg" and options.source_kind == "frames" and not changed
 
 
 class CopyJpeg:

@@ -5,7 +5,7 @@ from av import VideoFrame
 from service.pipeline.colour import FULL
 from service.pipeline.image_header import ImageHeader
 from service.pipeline.jpeg_shape import jpeg_shape
-from service.plan.pixel_form import PixelForm
+from service.plan.pixel_form import PixelForm, turned_form
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
@@ -30,12 +30,8 @@ def sampled_form(bits: int, channels: int) -> str:
     return "bgr0" if bits <= 8 else "gbrp16le"
 
 
-def _turned(form: PixelForm, header: ImageHeader, turn: int) -> PixelForm:
-    """Half-width chroma lies the wrong way after a quarter turn, and half a sample off in a mirrored odd side."""
-    odd = header.width % 2 or header.height % 2
-    if (turn >= 5 and form.endswith("422p")) or (turn > 1 and odd and form.endswith("420p")):
-        return "yuvj444p" if form.startswith("yuvj") else "yuv444p"
-    return form
+def _turned(form: PixelForm, header: ImageHeader, turn: int) -> str:
+    return turned_form(form, (header.width, header.height), quarter=turn >= 5) if turn > 1 else form
 
 
 def video_form(frame: VideoFrame) -> str:

@@ -106,8 +106,10 @@ def placed(frame: VideoFrame, canvas: VideoFrame, left: int, top: int) -> VideoF
     return canvas
 
 
-def evened(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+def grown_to(frame: VideoFrame, width: int, height: int) -> VideoFrame:
     """Grow an odd-sized frame by one replicated column and row, so that no pixel is resampled."""
+    if (width, height) == (frame.width, frame.height):
+        return frame
     grown = VideoFrame(width, height, frame.format.name)
     for target, pixels in zip(views(grown), views(frame), strict=True):
         missing = target.shape[0] - pixels.shape[0], target.shape[1] - pixels.shape[1]

@@ -1,6 +1,7 @@
 """What stands in for a frame that is missing or corrupt: the one place where policies are decided."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from service.pipeline import planes
@@ -8,12 +9,15 @@ from service.pipeline.form import FORMS
 from service.pipeline.frames import FrameReport, RenderFailed
 from service.pipeline.work import Ready, Work
 from service.plan.render_plan import FrameOutcome, FramePolicy, FrameRef, SegmentPlan
+from service.plan.timing import CLOCK_NOTES
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Policies:
     """Settles frames in plan order, remembering the last good one for `hold`."""
 
-    def __init__(self, plan: SegmentPlan, prepare: Callable[[FrameRef], Work]) -> None:
+    def __init__(self, plan: SegmentPlan, prepare: Callable[[Sequence[FrameRef]], Work]) -> None:
         self._plan = plan
         self._prepare = prepare
         self._good: tuple[Ready, int] | None = None
@@ -22,14 +26,24 @@ class Policies:
 
     def settle(self, work: Work) -> tuple[Ready | None, FrameReport]:
         """(frame to encode or None when skipped, its report). Raises RenderFailed under `fail`."""
+        left_out = self._left_out(work)
         if work.fault is None:
             assert work.frame is not None
             self._good = (work.frame, work.ref.index)
-            return self._placed(work, work.frame, "resized" if work.reason else "ok", None)
-        return self._substitute(work, self._policy(work))
+            outcome: FrameOutcome = "partial" if left_out else "resized" if work.reason else "ok"
+            return self._placed(work, work.frame, outcome, None)
+        return self._substitute(work, self._policy(work.fault))
 
-    def _policy(self, work: Work) -> FramePolicy:
-        return self._plan.options.missing if work.fault == "missing" else self._plan.options.corrupt
+    def _left_out(self, work: Work) -> bool:
+        """Whether a bin lacks members. Raises RenderFailed when one of them was to be there."""
+        faulty = [member for member in work.members or () if member.outcome in ("missing", "corrupt")]
+        for member in faulty:
+            if self._policy(member.outcome) == "fail":
+                raise RenderFailed(member.reason or "unusable", member.source)
+        return bool(faulty)
+
+    def _policy(self, fault: str) -> FramePolicy:
+        return self._plan.options.missing if fault == "missing" else self._plan.options.corrupt
 
     def _substitute(self, work: Work, policy: FramePolicy) -> tuple[Ready | None, FrameReport]:
         match policy:
@@ -55,9 +69,9 @@ class Policies:
 
     def _nearest_lead(self) -> tuple[Ready, int] | None:
         """Walk the frames before this segment backwards until one can be shown."""
-        for ref in reversed(self._plan.lead):
-            if frame := self._prepare(ref).frame:
-                return frame, ref.index
+        for refs in reversed(self._plan.lead_outputs()):
+            if frame := self._prepare(refs).frame:
+                return frame, refs[0].index
         return None
 
     def _black(self) -> Ready:
@@ -74,4 +88,13 @@ class Policies:
 def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
     ref = work.ref
     who = (output, ref.index, ref.key, work.sha256, work.decoder)
-    return FrameReport(*who, outcome, work.reason, held_from, work.clipped)
+    clock = CLOCK_NOTES[ref.clock] if ref.clock else None
+    what = (outcome, work.reason, held_from, work.clipped)
+    source = (ref.etag or None, ref.pts)
+    return FrameReport(*who, *what, *source, work.members, _moment(ref.captured), clock)
+
+
+def _moment(captured: int | None) -> str | None:
+    if captured is None:
+        return None
+    return (EPOCH + timedelta(microseconds=captured)).isoformat().replace("+00:00", "Z")

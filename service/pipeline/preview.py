@@ -1,6 +1,7 @@
 """A small still of one frame: decoded as a render decodes it, so that it shows what a render would show."""
 
 import io
+from contextlib import closing
 from fractions import Fraction
 
 from av import VideoFrame
@@ -11,10 +12,14 @@ from service.pipeline.colour import FULL, IMAGE_COLOUR, LIMITED, Colour, swscale
 from service.pipeline.fetch import FetchImage
 from service.pipeline.frames import FrameMissing, FrameReader, SourceReader, Unreadable
 from service.pipeline.sources import DecodeImage, DecodeVideo
+from service.pipeline.stack import DecodePage
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import Transform
+from service.pipeline.window import Window
 from service.pipeline.work import Stage, Work, prepare
+from service.plan.colours import BLACK
 from service.plan.render_plan import FrameRef, RenderOptions
+from service.plan.tone import Tone
 
 QUALITY = 85
 
@@ -24,8 +29,8 @@ class FitWidth:
 
     name = "transform"
 
-    def __init__(self, width: int, colour: Colour) -> None:
-        self._width, self._colour = width, colour
+    def __init__(self, width: int, colour: Colour, tone: Tone | None = None) -> None:
+        self._width, self._colour, self._tone = width, colour, tone
         self.size = (0, 0)
 
     def __call__(self, work: Work) -> None:
@@ -34,26 +39,34 @@ class FitWidth:
         wanted = min(self._width, width)
         self.size = wanted, max(1, round(height * wanted / width))
         even = [side + side % 2 for side in self.size]
-        options = RenderOptions("h264", 70, Fraction(1), even[0], even[1], mismatch="scale")
+        options = RenderOptions("h264", 70, Fraction(1), even[0], even[1], mismatch="scale", tone=self._tone)
         work.frame, _ = Transform(options, self._colour).apply(work.picture)
 
 
-def image_preview(ref: FrameRef, reader: FrameReader, width: int, max_pixels: int) -> bytes:
-    """JPEG of an image frame. Raises FrameMissing, Unreadable, and what `reader` raises beyond them."""
-    return _drawn(ref, [FetchImage(reader), DecodeImage(max_pixels)], width, IMAGE_COLOUR)
+def image_preview(
+    ref: FrameRef, readers: tuple[FrameReader, SourceReader], width: int, max_pixels: int, tone: Tone | None = None
+) -> bytes:
+    """JPEG of an image frame or a page, a deep one through `tone`.
+
+    Raises FrameMissing, Unreadable, and what the readers raise beyond them.
+    """
+    window = Window(tone.low, tone.high) if tone else None
+    with closing(DecodePage(readers[1], (max_pixels, BLACK), window)) as pages:
+        stages: list[Stage] = [FetchImage(readers[0]), pages, DecodeImage(max_pixels, window=window)]
+        return _drawn(ref, stages, FitWidth(width, IMAGE_COLOUR, tone), IMAGE_COLOUR)
 
 
 def video_preview(ref: FrameRef, sources: SourceReader, width: int, max_pixels: int) -> bytes:
     """JPEG of a source video's picture. Raises FrameMissing, Unreadable, and what `sources` raises beyond them."""
     decode = DecodeVideo(sources, max_pixels)
     try:
-        return _drawn(ref, [decode], width, decode.colour([ref]))
+        colour = decode.colour([ref])
+        return _drawn(ref, [decode], FitWidth(width, colour), colour)
     finally:
         decode.close()
 
 
-def _drawn(ref: FrameRef, decode: list[Stage], width: int, colour: Colour) -> bytes:
-    fit = FitWidth(width, colour)
+def _drawn(ref: FrameRef, decode: list[Stage], fit: FitWidth, colour: Colour) -> bytes:
     work = prepare(ref, [*decode, fit], Stopwatch("fetch", "decode", "transform"))
     if work.fault == "missing":
         raise FrameMissing(work.reason or "it is missing")

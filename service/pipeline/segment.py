@@ -1,12 +1,16 @@
 """One segment, start to finish: fetch -> decode -> transform -> (policy) -> encode, a frame at a time."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 
+from av import VideoFrame
+
+from service.pipeline.bins import Binning, member_options
 from service.pipeline.codecs import encoder_name
-from service.pipeline.colour import IMAGE_COLOUR, Colour
+from service.pipeline.colour import FULL, IMAGE_COLOUR, Colour
 from service.pipeline.encode import SegmentEncoder
 from service.pipeline.fetch import FetchImage
+from service.pipeline.form import FORMS
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
 from service.pipeline.jpeg_copy import CopyJpeg, may_copy
 from service.pipeline.policy import Policies
@@ -15,8 +19,8 @@ from service.pipeline.stack import DecodePage
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import Transform
 from service.pipeline.window import Window
-from service.pipeline.work import Stage, prepare
-from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.pipeline.work import Ready, Stage, Work, prepare
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 
 def render_segment(
@@ -24,20 +28,24 @@ def render_segment(
 ) -> SegmentResult:
     """Render one closed GOP on the calling thread, holding a bounded number of frames.
 
-    `reader` serves image segments, `sources` video segments; `progress` is told how many planned frames are done.
+    `reader` serves image segments, `sources` video segments; `progress` hears how many planned output frames are done.
     The same plan and the same source bytes give the same result bytes. Raises RenderFailed under a `fail` policy, and
     whatever `reader` or `sources` raise beyond FrameMissing and FrameUnreadable.
     """
     watch = Stopwatch("fetch", "decode", "transform", "encode")
     reports: list[FrameReport] = []
     with _stages(plan, reader, sources) as (stages, colour):
-        policies = Policies(plan, lambda ref: prepare(ref, stages, watch))
+        made = _maker(plan, colour, lambda ref: prepare(ref, stages, watch), lambda: progress(len(reports)))
+        policies = Policies(plan, made)
         encoder = SegmentEncoder(plan.options, colour)
-        for ref in plan.frames:
-            frame, report = policies.settle(prepare(ref, stages, watch))
+        write = _writer(plan.options, watch)
+        for refs in plan.outputs():
+            frame, report = policies.settle(made(refs))
             if frame is not None:
-                with watch.time("encode"):
-                    encoder.add(frame)
+                with write(frame, refs[0]), watch.time("encode"):
+                    encoder.add(frame, plan.shown_for(refs))
+            elif plan.options.timing:
+                encoder.wait(plan.shown_for(refs))
             reports.append(report)
             progress(len(reports))
         with watch.time("encode"):
@@ -45,9 +53,44 @@ def render_segment(
     return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, encoder_name(plan.options.codec))
 
 
+def _writer(options: RenderOptions, watch: Stopwatch) -> Callable[[Ready, FrameRef], AbstractContextManager[None]]:
+    """What lays the overlay onto a picture while it is encoded: a picture that is held is written on again."""
+    overlay = options.overlay
+    if overlay is None:
+        return lambda *_: nullcontext()
+    from service.pipeline.caption import Caption  # Pillow's font, for renders that need it
+
+    caption = Caption(overlay, options.width, options.height, full_range=FORMS[options.form].range == FULL)
+
+    @contextmanager
+    def written(frame: Ready, ref: FrameRef) -> Iterator[None]:
+        assert isinstance(frame, VideoFrame), "a JPEG that is written on is not copied"
+        with watch.time("transform"):
+            restore = caption.laid_on(frame, ref)
+        yield
+        restore()
+
+    return written
+
+
+def _maker(
+    plan: SegmentPlan, colour: Colour, one: Callable[[FrameRef], Work], tick: Callable[[], None]
+) -> Callable[[Sequence[FrameRef]], Work]:
+    """What makes one output frame of its source frames; `tick` says after each member of a bin that work goes on."""
+    bins = plan.options.bins
+    if bins is None:
+        return lambda refs: one(refs[0])
+
+    def member(ref: FrameRef) -> Work:
+        tick()
+        return one(ref)
+
+    return Binning(plan.options, bins, colour, member).prepare
+
+
 @contextmanager
 def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> Iterator[tuple[list[Stage], Colour]]:
-    options = plan.options
+    options = member_options(plan.options)
     if options.source_kind == "frames":
         copy: list[Stage] = [CopyJpeg(options)] if may_copy(options) else []
         with closing(_decode_page(options, sources)) as pages:

@@ -6,6 +6,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from service.pipeline import geometry, planes
 from service.pipeline.colour import FULL, LIMITED, UNSPECIFIED, Colour, swscale_matrix
 from service.pipeline.form import FORMS
+from service.pipeline.framing import Framing
 from service.pipeline.geometry import Placement
 from service.pipeline.picture import Picture
 from service.pipeline.tone import ToneMap
@@ -29,6 +30,7 @@ class Transform:
         self._matrix = swscale_matrix(colour.matrix)
         self._form = FORMS[options.form]
         self._tone = ToneMap(options.tone) if options.tone else None
+        self._framing = Framing(options) if options.crop or options.rotate else None
         self._reformatter = VideoReformatter()
 
     def clipped(self, picture: Picture) -> Clipped | None:
@@ -37,18 +39,37 @@ class Transform:
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was reshaped or None). Raises SizeRefused."""
+        if self._framing:
+            picture = self._framing.apply(picture)
         place = self._place(picture)
         width, height = (place.width, place.height)
         if picture.orientation >= 5:
             width, height = height, width
         frame = self._toned(picture, width, height)
         if picture.orientation > 1:
-            frame = planes.turned(frame, picture.orientation)
+            frame = self._turned(frame, place, picture.orientation)
         return self._on_canvas(frame, place), place.reason
+
+    def _turned(self, frame: VideoFrame, place: Placement, orientation: int) -> VideoFrame:
+        """Upright. Odd sides grow before the turn; half-width chroma, which it would make half-height, is made full."""
+        if place.reason is None:
+            wide, high = self._canvas
+            frame = planes.grown_to(frame, *((high, wide) if orientation >= 5 else (wide, high)))
+        name = frame.format.name
+        if orientation < 5 or "422" not in name:
+            return planes.turned(frame, orientation)
+        upright = planes.turned(self._chroma(frame, name.replace("422", "444")), orientation)
+        return self._chroma(upright, name)
+
+    def _chroma(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
+        given = self._form.range
+        return self._reformatter.reformat(
+            frame, format=pixel_format, src_color_range=given, dst_color_range=given, threads=1
+        )
 
     def _place(self, picture: Picture) -> Placement:
         source = picture.size
-        if source == self._canvas or (_only_odd(source, self._canvas) and picture.orientation == 1):
+        if source == self._canvas or _only_odd(source, self._canvas):
             return Placement(*source)
         if geometry.same_aspect(source, self._canvas):
             return Placement(*self._canvas)
@@ -108,7 +129,7 @@ class Transform:
         if (frame.width, frame.height) == self._canvas:
             return frame
         if place.reason is None:
-            return planes.evened(frame, *self._canvas)
+            return planes.grown_to(frame, *self._canvas)
         return planes.placed(frame, planes.black(*self._canvas, self._form), place.left, place.top)
 
 

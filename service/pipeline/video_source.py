@@ -1,7 +1,5 @@
 """Pictures of a source video by presentation timestamp: seek to a key picture, decode forward, pick."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -13,37 +11,29 @@ from av.video.stream import VideoStream
 
 from service.pipeline.frames import Unreadable
 from service.pipeline.picture import Picture
+from service.pipeline.video_decode import ForwardDecoder, Shown
 
 ORIENTATION_OF_ROTATION = {90: 8, -90: 6, 180: 3, -180: 3, 270: 6, -270: 8}
 """Display-matrix rotation (degrees counter-clockwise) -> the EXIF orientation that undoes it."""
 
+WORTH_A_SEEK = 1024 * 1024
+"""Bytes to a later key picture from which on they are not read through; ranged reads come in blocks of twice that."""
 
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A decoded picture with its own timestamp: the frame's is overwritten when it is encoded as it is."""
-
-    pts: int
-    frame: VideoFrame
-    damaged: bool
+_EARLIEST = -(2**62)
 
 
 class VideoSource:
-    """One open source video. Asked for rising timestamps it reads forward; otherwise it seeks."""
+    """One open source video. Asked for rising timestamps it reads forward, past key pictures; otherwise it seeks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         try:
-            self.container: InputContainer = av.open(file, "r", metadata_errors="replace")
-            self.stream = _known_stream(self.container)
+            self.container, self.stream = _opened(file)
         except (av.FFmpegError, IndexError) as error:
             file.close()
             raise Unreadable(f"the source is not a video: {error}") from error
-        self.stream.thread_type = ThreadType.NONE
-        self.stream.thread_count = 1
-        self.stream.codec_context.options = {"err_detect": "explode"}  # an error, not a painted-over picture
-        self._pictures: Iterator[Shown] | None = None
+        self._forward: ForwardDecoder | None = None
         self._last: Shown | None = None
-        self._key = -1
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +42,7 @@ class VideoSource:
         self.close()
 
     def close(self) -> None:
-        self._pictures = self._last = None
+        self._forward = self._last = None
         self.container.close()
         self._file.close()
 
@@ -61,9 +51,9 @@ class VideoSource:
         try:
             shown = self._at(pts)
         except av.FFmpegError as error:
-            self._pictures = self._last = None
+            self._forward = self._last = None
             raise Unreadable(f"the source video is damaged: {error.strerror}") from error
-        if shown.pts != pts:
+        if shown is None or shown.pts != pts:
             raise Unreadable(f"the source video has no picture at timestamp {pts}")
         if shown.damaged or shown.frame.is_corrupt:
             raise Unreadable(f"the source video is damaged at timestamp {pts}")
@@ -74,52 +64,82 @@ class VideoSource:
         """The first picture that can be decoded, for its size and colour tags. Raises Unreadable."""
         try:
             self._seek(self.stream.start_time or 0)
-            self._last = next(self._forward(), None)
+            self._last = self._forward.upto(_EARLIEST) if self._forward else None
         except av.FFmpegError as error:
             raise Unreadable(f"the source video is damaged: {error.strerror}") from error
         if self._last is None:
             raise Unreadable("the source video has no pictures")
         return self._last.frame
 
-    def _at(self, pts: int) -> Shown:
+    def _at(self, pts: int) -> Shown | None:
         if self._last is not None and self._last.pts == pts:
             return self._last
-        key = self._key_before(pts)
-        if self._last is None or self._last.pts > pts or key > self._key:
-            self._seek_before(pts)
-            self._key = key
-        while self._last is not None and self._last.pts < pts:
-            self._last = next(self._forward(), None)
-        if self._last is None:
-            raise Unreadable(f"the source video has no picture at timestamp {pts}")
+        if self._forward is None or (self._last is not None and self._last.pts > pts) or self._skips_bytes(pts):
+            self._seek(pts)
+        assert self._forward is not None
+        self._last = self._forward.upto(pts)
+        if not self._begun_by(pts):
+            return self._from_before(pts)
+        return self._again(pts) if self._last is not None and self._last.damaged else self._last
+
+    def _again(self, pts: int) -> Shown | None:
+        """Once more from a key picture earlier: after the one begun with, H.264 may name pictures from before it."""
+        begun = self._forward.first if self._forward else None
+        if begun is not None and begun > (self.stream.start_time or 0):
+            self._seek(max(begun - self._second(), self.stream.start_time or 0), may_skip=False)
+            self._last = self._forward.upto(pts) if self._forward else None
         return self._last
 
-    def _key_before(self, pts: int) -> int:
-        """Position in the container's index of the key picture to start from; -1 where there is no index."""
-        return self.stream.index_entries.search_timestamp(pts, backward=True)
+    def _begun_by(self, pts: int) -> bool:
+        """Whether decoding began at or before `pts`, so that what was found is all there is."""
+        return self._forward is not None and self._forward.first is not None and self._forward.first <= pts
 
-    def _seek_before(self, pts: int) -> None:
-        """Seek so that the first picture out is at or before `pts`: an open GOP may lose its leading pictures."""
+    def _from_before(self, pts: int) -> Shown | None:
+        """Begin earlier: an open GOP shows pictures before its key, and some streams recover slowly after one."""
         start = self.stream.start_time or 0
         target, step = pts, self._second()
-        while True:
-            self._seek(target)
-            self._last = next(self._forward(), None)
-            if (self._last is not None and self._last.pts <= pts) or target <= start:
-                return
+        while not self._begun_by(pts) and target > start:
             target, step = max(start, target - step), step * 2
+            self._seek(target, may_skip=False)
+            self._last = self._forward.upto(pts) if self._forward else None
+        if not self._begun_by(pts):
+            self._reopen()
+            self._last = self._forward.upto(pts) if self._forward else None
+        return self._last
 
-    def _seek(self, pts: int) -> None:
+    def _skips_bytes(self, pts: int) -> bool:
+        """Whether the index knows a key picture for `pts` that lies far ahead in the file."""
+        entries = self.stream.index_entries
+        number = entries.search_timestamp(pts, backward=True)
+        return number >= 0 and self._forward is not None and entries[number].pos > self._forward.position + WORTH_A_SEEK
+
+    def _seek(self, pts: int, *, may_skip: bool = True) -> None:
         self.container.seek(pts, stream=self.stream, backward=True)
-        self._pictures = None
+        self._forward = ForwardDecoder(self.container, self.stream, may_skip=may_skip)
+        self._last = None
+
+    def _reopen(self) -> None:
+        """To the very first packet: without an index, a seek to the start may come down after it."""
+        self.container.close()
+        self._file.seek(0)
+        self.container, self.stream = _opened(self._file)
+        self._forward = ForwardDecoder(self.container, self.stream, may_skip=False)
 
     def _second(self) -> int:
         return max(1, round(1 / self.stream.time_base)) if self.stream.time_base else 1
 
-    def _forward(self) -> Iterator[Shown]:
-        if self._pictures is None:
-            self._pictures = _decoded(self.container, self.stream)
-        return self._pictures
+
+def _opened(file: BinaryIO) -> tuple[InputContainer, VideoStream]:
+    container = av.open(file, "r", metadata_errors="replace")
+    try:
+        stream = _known_stream(container)
+    except IndexError:
+        container.close()
+        raise
+    stream.thread_type = ThreadType.NONE
+    stream.thread_count = 1
+    stream.codec_context.options = {"err_detect": "explode"}  # an error, not a painted-over picture
+    return container, stream
 
 
 def _known_stream(container: InputContainer) -> VideoStream:
@@ -127,19 +147,3 @@ def _known_stream(container: InputContainer) -> VideoStream:
     if stream.codec_context is None:
         raise IndexError("its codec is unknown")
     return stream
-
-
-def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[Shown]:
-    """Pictures from here on in presentation order. A packet that fails taints what follows it up to the next key."""
-    tainted, damaged = False, set[int]()
-    for packet in container.demux(stream):
-        tainted = tainted and not packet.is_keyframe
-        try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            tainted, frames = True, []
-        if tainted and packet.pts is not None:
-            damaged.add(packet.pts)
-        for frame in frames:
-            if frame.pts is not None:
-                yield Shown(frame.pts, frame, frame.pts in damaged)

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from av import VideoFrame
 
-from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
+from service.pipeline.frames import FrameMissing, MemberReport, RenderFailed, Unreadable
 from service.pipeline.picture import Picture
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import SizeRefused
@@ -20,7 +20,10 @@ Ready = VideoFrame | bytes
 
 @dataclass(slots=True)
 class Work:
-    """Filled in stage by stage; `frame` is ready to encode, or `fault` and `reason` say why there is none."""
+    """Filled in stage by stage; `frame` is ready to encode, or `fault` and `reason` say why there is none.
+
+    `members` are the frames of a bin, whose `ref` is the first of them.
+    """
 
     ref: FrameRef
     data: bytes = b""
@@ -31,6 +34,7 @@ class Work:
     clipped: Clipped | None = None
     fault: Fault | None = None
     reason: str | None = None
+    members: tuple[MemberReport, ...] | None = None
 
 
 class Stage(Protocol):

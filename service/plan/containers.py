@@ -25,11 +25,17 @@ MEDIA_TYPES: dict[Container, str] = {
 }
 
 
-def container_of(codec: Codec, wanted: Container | None) -> Container:
-    """The file format of a render. Raises Invalid for one that cannot hold the codec."""
-    holders = HOLDERS[codec]
+def container_of(codec: Codec, wanted: Container | None, *, timed: bool = False) -> Container:
+    """The file format of a render; `timed`: pictures last as long as each says, which AVI has no word for.
+
+    Raises Invalid for one that cannot hold it.
+    """
+    holders = tuple(holder for holder in HOLDERS[codec] if not (timed and holder == "avi"))
     if wanted is None:
         return holders[0]
+    if timed and wanted == "avi":
+        detail = f"avi cannot hold pictures of unequal length: use {' or '.join(holders)}, or timing uniform"
+        raise invalid_field("#/container", detail, "container")
     if wanted not in holders:
         others = ", ".join(name for name, held in HOLDERS.items() if wanted in held)
         detail = f"{wanted} cannot hold {codec}: use {' or '.join(holders)}; {wanted} is for {others}"

@@ -32,6 +32,12 @@ def output_size(
     return size
 
 
+def native_size(source: tuple[int, int], codec: Codec) -> tuple[int, int]:
+    """The size at which nothing is scaled, made even where the codec needs that."""
+    rounded = _whole if codec in _ANY_SIZE else _even
+    return rounded(Fraction(source[0])), rounded(Fraction(source[1]))
+
+
 def _wanted(
     source: tuple[int, int], width: int | None, height: int | None, scale: float | None
 ) -> tuple[Fraction, Fraction]:

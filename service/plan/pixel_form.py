@@ -60,6 +60,40 @@ def toned_kinds(codec: Codec, kinds: Mapping[str, int], tone: Tone | None) -> Ma
     return found
 
 
+def turned_kinds(kinds: Mapping[str, int], size: tuple[int, int], rotate: int) -> Mapping[str, int]:
+    """What the frames are once they have been turned to this size: chroma that cannot be turned is made full."""
+    found: dict[str, int] = {}
+    for kind, count in kinds.items():
+        form = turned_form(kind, size, quarter=rotate in (90, 270)) if rotate else kind
+        found[form] = found.get(form, 0) + count
+    return found
+
+
+def turned_form(form: str, size: tuple[int, int], *, quarter: bool) -> str:
+    """Half-width chroma lies the wrong way after a quarter turn, and half a sample off in a mirrored odd side."""
+    odd = size[0] % 2 or size[1] % 2
+    if quarter:
+        form = form.replace("422p", "444p")
+    return form.replace("420p", "444p") if odd else form
+
+
+def drawn_form(codec: Codec, form: PixelForm) -> PixelForm:
+    """The form of a render with an overlay, which is drawn on 8-bit gray or 4:2:0. Raises Invalid for other ffv1."""
+    if codec == "mjpeg":
+        return form if form == "gray" else "yuvj420p"
+    if form not in ("yuv420p", "yuvj420p", "gray"):
+        detail = f"an overlay needs 8-bit gray or 4:2:0 pictures, and {codec} keeps these as {form}: use another codec"
+        raise invalid_field("#/overlay", detail, "undrawable_form")
+    return form
+
+
+def require_brightness(form: PixelForm) -> None:
+    """Raises Invalid for a form that has no plane of brightness."""
+    if form in _RGB:
+        detail = f"the brightest of RGB samples ({form}) is a colour no frame has: use mean, drop, or another codec"
+        raise invalid_field("#/decimation_mode", detail, "no_brightness")
+
+
 def _jpeg_form(kinds: Mapping[str, int]) -> PixelForm:
     """What most JPEGs are; gray when nothing has colour."""
     if kinds and _GRAY.issuperset(kinds):

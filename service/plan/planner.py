@@ -6,16 +6,24 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 from service.errors import invalid_field
 from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, SegmentPlan
+from service.plan.timing import TICKS
 
 SEGMENT_SECONDS = Fraction(5, 2)
 """Output seconds of a segment: short enough to share a 10 s render over cores, long enough for the encoder."""
 
 RAMP_FRAMES = (12, 24)
-"""Frames of the first segments, where longer ones would follow: at 1080p a core makes 12 in about 0.4 s."""
+"""Output frames of the first segments, where longer ones would follow: at 1080p a core makes 12 in about 0.4 s."""
+
+SOURCE_FRAMES = 4096
+"""Source frames of a segment, unless one bin has more."""
+
+TIMED_FRAMES = 600
+"""Output frames of a segment of a render that is paced by capture times."""
 
 LEAD_FRAMES = 4
 """How many earlier frames a segment may fall back on when its first frame must be held."""
@@ -23,13 +31,23 @@ LEAD_FRAMES = 4
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Positions start, start + step, … below stop, on the dataset's time line."""
+    """Positions start, start + step, … below stop, on the dataset's time line.
+
+    `whole`: each stands for a bin of `step` positions, all of which are read.
+    """
 
     start: int
     stop: int
     step: int
+    whole: bool = False
+
+    @property
+    def stride(self) -> int:
+        """From one position that is read to the next."""
+        return 1 if self.whole else self.step
 
     def count(self) -> int:
+        """Output frames."""
         return len(range(self.start, self.stop, self.step))
 
     @property
@@ -37,10 +55,14 @@ class Selection:
         """The place of the first frame among start % step, start % step + step, …"""
         return self.start // self.step
 
+    def read(self) -> int:
+        """Source frames that are read."""
+        return len(range(self.start, self.stop, self.stride))
 
-def select(timeline: int, step: int, start: int | None, stop: int | None) -> Selection:
+
+def select(timeline: int, step: int, start: int | None, stop: int | None, whole: bool = False) -> Selection:
     """The positions to render of a time line of `timeline` frames; raises Invalid when none is left."""
-    selection = Selection(start or 0, timeline if stop is None else min(stop, timeline), step)
+    selection = Selection(start or 0, timeline if stop is None else min(stop, timeline), step, whole)
     if timeline == 0:
         raise invalid_field("#/dataset_id", "the dataset has no frames: register some, then scan it", "empty_dataset")
     if selection.count() == 0:
@@ -49,19 +71,28 @@ def select(timeline: int, step: int, start: int | None, stop: int | None) -> Sel
     return selection
 
 
+def outputs_of_segment(options: RenderOptions) -> int:
+    """Output frames of a segment; fewer where each is made of many source frames, so that slots can share the work."""
+    return min(segment_length(options.fps), _most_outputs(options))
+
+
+def _most_outputs(options: RenderOptions) -> int:
+    return max(SOURCE_FRAMES // (options.bins.size if options.bins else 1), 1)
+
+
 def segment_length(fps: Fraction) -> int:
     """Frames of a segment: 2.5 s of output, at least 16 frames unless those would last over 8 s."""
     return max(round(SEGMENT_SECONDS * fps), min(16, int(8 * fps)), 1)
 
 
-def segment_ends(first: int, fps: Fraction) -> Iterator[int]:
+def segment_ends(first: int, length: int) -> Iterator[int]:
     """Where segments end, without end: counts of output frames, ascending, all > 0.
 
     `first` is the first frame's place among all that this decimation could choose. Segments end where that place is a
-    multiple of the segment length, so that renders of overlapping ranges share them; only the first few depend on
-    where the range begins: they are short, so that there is something to watch at once.
+    multiple of the segment's usual `length`, so that renders of overlapping ranges share them; only the first few
+    depend on where the range begins: they are short, so that there is something to watch at once.
     """
-    length, end = segment_length(fps), 0
+    end = 0
     for frames in RAMP_FRAMES:
         if frames < length:
             end += frames
@@ -74,19 +105,41 @@ def segment_ends(first: int, fps: Fraction) -> Iterator[int]:
 async def cut(
     frames: AsyncIterator[FrameRef], bucket: str, options: RenderOptions, first: int = 0
 ) -> AsyncIterator[SegmentPlan]:
-    """Group frames, in output order, into segments whose boundaries depend only on the position (see segment_ends)."""
-    ends = segment_ends(first, options.fps)
-    lead: deque[FrameRef] = deque(maxlen=LEAD_FRAMES)
+    """Group frames, in output order, into segments: at a steady rate their boundaries depend only on the position (see
+    segment_ends), paced by capture times they come sooner where that much time has passed."""
+    size = options.bins.size if options.bins else 1
+    lead: deque[FrameRef] = deque(maxlen=size if options.bins else LEAD_FRAMES)
     batch: list[FrameRef] = []
-    number, begin, end = 0, 0, next(ends)
+    lengths = _timed_lengths(options) if options.timing else _steady_lengths(options, first)
+    number, begin, ticks, length = 0, 0, 0, next(lengths)
     async for frame in frames:
         batch.append(frame)
-        if begin + len(batch) == end:
+        ticks += frame.shown_for or 0
+        outputs, rest = divmod(len(batch), size)
+        if not rest and (outputs >= length or _lasts(outputs, ticks)):
             yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
             lead.extend(batch)
-            batch, number, begin, end = [], number + 1, end, next(ends)
+            batch, number, begin, ticks, length = [], number + 1, begin + outputs, 0, next(lengths)
     if batch:
         yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
+
+
+def _steady_lengths(options: RenderOptions, first: int) -> Iterator[int]:
+    """Output frames of each segment."""
+    ends = segment_ends(first, outputs_of_segment(options))
+    return (end - begin for begin, end in pairwise(chain((0,), ends)))
+
+
+def _timed_lengths(options: RenderOptions) -> Iterator[int]:
+    """The most output frames of each segment."""
+    most = min(_most_outputs(options), TIMED_FRAMES)
+    return chain((frames for frames in RAMP_FRAMES if frames < most), repeat(most))
+
+
+def _lasts(outputs: int, ticks: int) -> bool:
+    """Whether that is time enough for a segment: as long as `segment_length` makes them. `ticks` is 0 at a steady
+    rate."""
+    return ticks >= 8 * TICKS or (ticks >= SEGMENT_SECONDS * TICKS and outputs >= 16)
 
 
 def render_key(dataset: dict[str, Any], selection: Selection, options: RenderOptions) -> str:

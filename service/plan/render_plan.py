@@ -7,22 +7,27 @@ Sizes are in pixels, times in seconds, frame indexes count from 0.
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from service.plan.bins import Bins
 from service.plan.colours import BLACK
 from service.plan.containers import Codec, Container
+from service.plan.crop import Crop
+from service.plan.overlay import Overlay
 from service.plan.pixel_form import PixelForm
+from service.plan.timing import TICKS, CapturedTiming, ClockNote
 from service.plan.tone import Tone
 
-PIPELINE_VERSION = "2"
+PIPELINE_VERSION = "3"
 """Part of every content key: raise it when the same input may give other bytes."""
 
 FramePolicy = Literal["skip", "hold", "black", "fail"]
 MismatchPolicy = Literal["pad", "scale", "fail"]
 SourceKind = Literal["frames", "video"]
-FrameOutcome = Literal["ok", "held", "black", "skipped", "resized"]
+FrameOutcome = Literal["ok", "held", "black", "skipped", "resized", "partial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,9 @@ class FrameRef:
     `index` is its position in the dataset. `key` names the image object, or the source video object when `pts`
     (in the video stream's own time base) says which picture of it; `key` is None for a hole in the numbering.
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
+    Where a render needs them, `captured` is the capture time in microseconds since 1970, `shown_for` its share of the
+    video in ticks of the render's time base, `clock` what is odd about the capture time, and `elapsed` the
+    microseconds that the overlay says have passed.
     """
 
     index: int
@@ -49,11 +57,17 @@ class FrameRef:
     pts: int | None = None
     page: int | None = None
     page_offset: int = 0
+    captured: int | None = None
+    shown_for: int | None = None
+    clock: ClockNote | None = None
+    elapsed: int | None = None
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does."""
         page = "" if self.page is None else f"\0page {self.page}"
-        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}"
+        known = (self.captured, self.shown_for, self.clock, self.elapsed)
+        times = "".join(f"\0{time}" for time in known) if known != (None, None, None, None) else ""
+        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +76,7 @@ class RenderOptions:
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) is what shows through transparent pixels. `form` is what the encoder is given.
+    Of an upright source frame the `crop` is taken, then turned by `rotate` degrees clockwise, then scaled.
     """
 
     codec: Codec
@@ -78,20 +93,43 @@ class RenderOptions:
     background: str = BLACK
     container: Container = "mp4"
     form: PixelForm = "yuv420p"
+    crop: Crop | None = None
+    rotate: int = 0
+    bins: Bins | None = None
+    timing: CapturedTiming | None = None
+    overlay: Overlay | None = None
+
+    @property
+    def ticks(self) -> Fraction:
+        """Ticks per second of the time base. At a steady rate each picture is one tick long."""
+        return Fraction(TICKS) if self.timing else self.fps
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"fps": str(self.fps)}
+        timing = {"speed": str(self.timing.speed)} if self.timing else None
+        return dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        tone = document.get("tone")
-        nested = {"fps": Fraction(document["fps"]), "tone": Tone.from_json(tone) if tone else None}
+        tone, crop, bins, timing, overlay = (
+            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay")
+        )
+        nested = {
+            "fps": Fraction(document["fps"]),
+            "tone": Tone.from_json(tone) if tone else None,
+            "crop": Crop(**crop) if crop else None,
+            "bins": Bins(**bins) if bins else None,
+            "overlay": Overlay.from_json(overlay) if overlay else None,
+            "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
+        }
         return cls(**(document | nested))
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentPlan:
-    """A closed GOP: `frames` in output order; `lead` are the source frames before it, nearest last, for `hold`."""
+    """A closed GOP: `frames` in output order; `lead` are the source frames before it, nearest last, for `hold`.
+
+    With bins, as many `frames` as a bin holds make one output frame, and `lead` is the bin before.
+    """
 
     number: int
     first_output: int
@@ -99,6 +137,25 @@ class SegmentPlan:
     options: RenderOptions
     frames: tuple[FrameRef, ...]
     lead: tuple[FrameRef, ...] = ()
+
+    def outputs(self) -> Sequence[tuple[FrameRef, ...]]:
+        """The source frames of each output frame."""
+        return self._binned(self.frames)
+
+    def lead_outputs(self) -> Sequence[tuple[FrameRef, ...]]:
+        return self._binned(self.lead)
+
+    def shown_for(self, refs: Sequence[FrameRef]) -> int:
+        """Ticks for which the output frame made of these source frames is shown."""
+        return sum(ref.shown_for or 1 for ref in refs) if self.options.timing else 1
+
+    def seconds(self) -> Fraction:
+        """How long the segment lasts when no frame is skipped."""
+        return sum((self.shown_for(refs) for refs in self.outputs()), Fraction(0)) / self.options.ticks
+
+    def _binned(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
+        size = self.options.bins.size if self.options.bins else 1
+        return [refs[start : start + size] for start in range(0, len(refs), size)]
 
     def content_key(self) -> str:
         """sha256 (hex) over pipeline version, canonical options and the ordered digests of the source frames.

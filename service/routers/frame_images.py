@@ -1,7 +1,7 @@
 """The picture of a frame: its own bytes, or a preview that a worker makes. Nothing is decoded in this process."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,7 +10,9 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, NotFound, ReelmillError, Unavailable
+from service.plan.levels import Levels
 from service.plan.render_plan import FrameRef, ObjectRef
+from service.plan.tone import settled
 from service.routers.catalog import seen_dataset
 from service.routers.deps import CallerDep, LimitsDep, ResourcesDep, require
 from service.routers.preconditions import TAGGED, IfNoneMatch, unchanged
@@ -24,14 +26,15 @@ router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 LARGEST = 2**63 - 1
 WIDEST = 1920
 POLL_S = 0.05
-TYPES = {"jpeg": "image/jpeg", "png": "image/png", "tiff": "image/tiff"}
+TYPES = {"jpeg": "image/jpeg", "png": "image/png", "tiff": "image/tiff", "webp": "image/webp"}
+UNKNOWN = "application/octet-stream"
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The picture",
         "headers": TAGGED,
         "content": {
             name: {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a picture)"}
-            for name in TYPES.values()
+            for name in (*TYPES.values(), UNKNOWN)
         },
     },
     304: {"description": "The caller has it already"},
@@ -97,10 +100,16 @@ async def _seen(database: Database, who: Caller, dataset_id: UUID, index: int) -
             frame, row = await frames.picture_at(connection, dataset_id, index), None
         else:
             row = await frames.at(connection, dataset_id, index)
-            frame = FrameRef(index, row["key"], row["etag"], row["size"]) if row else None
+            frame = _frame_of(row) if row else None
     if frame is None:
         raise NotFound("there is no such frame in this dataset")
     return Shown(dataset, frame, row)
+
+
+def _frame_of(row: RowMapping) -> FrameRef:
+    return FrameRef(
+        row["index"], row["key"], row["etag"], row["size"], page=row["page"], page_offset=row["page_offset"]
+    )
 
 
 async def _original(objects: ObjectStore, shown: Shown, if_none_match: str | None) -> Response:
@@ -108,7 +117,7 @@ async def _original(objects: ObjectStore, shown: Shown, if_none_match: str | Non
     info = await objects.head(shown.ref)
     tag = f'"{info.etag}"'
     headers = _headers(tag) | {"Content-Length": str(info.size)}
-    kind = TYPES.get(shown.row["format"] or "", "application/octet-stream")
+    kind = TYPES.get(shown.row["format"] or "", UNKNOWN)
     body = objects.stream(shown.ref, 0, info.size)
     return unchanged(if_none_match, tag) or StreamingResponse(body, 200, headers, kind)
 
@@ -126,9 +135,10 @@ def _headers(tag: str) -> dict[str, str]:
 async def _preview(objects: ObjectStore, shown: Shown, width: int, max_pixels: int) -> Preview:
     """Of the object as it is now, which may differ from what the scan saw. Raises ObjectMissing."""
     info, frame = await objects.head(shown.ref), shown.frame
-    now = FrameRef(frame.index, frame.key, info.etag, info.size, frame.pts)
+    now = replace(frame, etag=info.etag, size=info.size)
     dataset = shown.dataset
-    return Preview(dataset["id"], dataset["kind"], dataset["bucket"], now, width, max_pixels)
+    tone = settled(None, Levels.from_json(dataset["levels"]) if dataset["levels"] else None)
+    return Preview(dataset["id"], dataset["kind"], dataset["bucket"], now, width, max_pixels, tone)
 
 
 async def _made(database: Database, objects: ObjectStore, wanted: Preview, patience_s: float) -> bytes:

@@ -1,7 +1,7 @@
 """POST /api/videos/generate: authorise, plan, then rows and jobs in one transaction."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,17 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, FieldProblem, Invalid, NotFound, TooManyRequests, invalid_field
 from service.ids import RenderId
+from service.plan.bins import Bins, bins_of
 from service.plan.containers import container_of
-from service.plan.estimate import Estimate
-from service.plan.geometry import output_size
+from service.plan.crop import Crop, crop_of, shown_size
+from service.plan.geometry import native_size, output_size
 from service.plan.levels import Levels
 from service.plan.limits import RenderLimits
-from service.plan.pixel_form import form_of, toned_kinds
+from service.plan.pixel_form import PixelForm, drawn_form, form_of, require_brightness, toned_kinds, turned_kinds
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
+from service.plan.timing import rate_lasting
 from service.plan.tone import Tone, settled
 from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
+from service.routers.overlay import overlay_of
 from service.routers.problems import described
+from service.routers.timing import captured_timing, frame_range, steady_rate
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
 from service.routers.webhook_check import require_deliverable
 from service.store import datasets, experiments, new_render, renders, webhooks
@@ -61,12 +65,12 @@ async def generate(
     async with database.caller(who) as connection:
         new = await _plan(connection, body, at.limits)
     async with database.service() as connection:
-        foretold = await new_render.foretell(connection, new)
         if body.dry_run:
             response.status_code = 200
-            return DryRun(estimate=_model(foretold), plan=new.stages)
+            foretold = await new_render.foretell(connection, new)
+            return DryRun(estimate=EstimateModel(**foretold.to_json()), plan=new.stages)
         door = Door(connection, who, idempotency_key, at.limits)
-        job = await door.enter(new, foretold, body.webhook_url)
+        job = await door.enter(new, body.webhook_url)
     response.headers["Location"] = job.status_url
     response.status_code = 200 if job.status == "succeeded" else 202
     return job
@@ -77,17 +81,23 @@ async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limit
     if body.device == "cuda":
         raise invalid_field("#/device", "no live worker has a proven CUDA device: use auto or cpu", "no_device")
     options = _options(dataset, body, limits)
-    chosen = select(
-        timeline(dataset, body.missing),
-        body.decimation_factor,
-        body.frames.start if body.frames else None,
-        body.frames.stop if body.frames else None,
-    )
-    if chosen.count() > limits.max_frames:
-        detail = f"{chosen.count()} frames are more than the {limits.max_frames} of one render: raise decimation_factor"
+    if body.overlay:
+        shown = shown_size((dataset["width"], dataset["height"]), options.crop, options.rotate)
+        overlay = await overlay_of(connection, body.overlay, dataset, options, shown)
+        form = drawn_form(body.codec, options.form) if overlay else options.form
+        options = replace(options, overlay=overlay, form=form)
+    start, stop = await frame_range(connection, dataset, body)
+    whole = options.bins is not None
+    chosen = select(timeline(dataset, body.missing), body.decimation_factor, start, stop, whole=whole)
+    if body.duration_seconds is not None:
+        options = replace(options, fps=rate_lasting(chosen.count(), body.duration_seconds))
+    if chosen.read() > limits.max_frames:
+        more = "choose fewer with frames" if chosen.whole else "raise decimation_factor"
+        detail = f"{chosen.read()} frames are more than the {limits.max_frames} of one render: {more}"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
     key = render_key(dataset, chosen, options)
-    return NewRender(dataset, options, chosen, key, body.model_dump(mode="json", exclude={"webhook_url"}))
+    asked = body.model_dump(mode="json", by_alias=True, exclude={"webhook_url"})
+    return NewRender(dataset, options, chosen, key, asked)
 
 
 async def _dataset(connection: AsyncConnection, body: VideoGenerationRequest) -> dict[str, Any]:
@@ -127,12 +137,15 @@ def _check_state(dataset: dict[str, Any], body: VideoGenerationRequest) -> None:
 def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: RenderLimits) -> RenderOptions:
     if not dataset["width"]:
         raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
-    width, height = output_size((dataset["width"], dataset["height"]), body.width, body.height, body.scale, body.codec)
-    tone = _tone(dataset, body)
+    source = (dataset["width"], dataset["height"])
+    crop = _crop(body, source)
+    shown = shown_size(source, crop, body.rotate)
+    width, height = output_size(shown, body.width, body.height, body.scale, body.codec)
+    tone, timing = _tone(dataset, body), captured_timing(dataset, body)
     return RenderOptions(
         codec=body.codec,
         quality=LOSSLESS if body.codec == "ffv1" else body.quality,
-        fps=body.rate(),
+        fps=steady_rate(body),
         width=width,
         height=height,
         source_kind=dataset["kind"],
@@ -142,9 +155,24 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         max_pixels=limits.max_pixels,
         tone=tone,
         background=body.background,
-        container=container_of(body.codec, body.container),
-        form=form_of(body.codec, toned_kinds(body.codec, dataset["forms"], tone)),
+        container=container_of(body.codec, body.container, timed=timing is not None),
+        form=_form(dataset, body, shown, tone),
+        crop=crop,
+        rotate=body.rotate,
+        bins=_bins(body, shown, (width, height)),
+        timing=timing,
     )
+
+
+def _form(
+    dataset: dict[str, Any], body: VideoGenerationRequest, shown: tuple[int, int], tone: Tone | None
+) -> PixelForm:
+    """What the encoder is given. Raises Invalid where that has nothing that bins of the brightest could compare."""
+    kinds = turned_kinds(toned_kinds(body.codec, dataset["forms"], tone), shown, body.rotate)
+    form = form_of(body.codec, kinds)
+    if body.decimation_mode == "max" and body.decimation_factor > 1:
+        require_brightness(form)
+    return form
 
 
 def _tone(dataset: dict[str, Any], body: VideoGenerationRequest) -> Tone | None:
@@ -157,8 +185,14 @@ def _tone(dataset: dict[str, Any], body: VideoGenerationRequest) -> Tone | None:
     return settled(body.tone.wish() if body.tone else None, levels)
 
 
-def _model(foretold: Estimate) -> EstimateModel:
-    return EstimateModel(frames=foretold.frames, seconds=foretold.seconds, bytes=foretold.bytes)
+def _bins(body: VideoGenerationRequest, shown: tuple[int, int], output: tuple[int, int]) -> Bins | None:
+    native = native_size(shown, body.codec)
+    return bins_of(body.decimation_mode, body.decimation_factor, native, output)
+
+
+def _crop(body: VideoGenerationRequest, source: tuple[int, int]) -> Crop | None:
+    part = body.crop
+    return crop_of(source, (part.x, part.y), (part.width, part.height)) if part else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +204,7 @@ class Door:
     idempotency_key: str | None
     limits: RenderLimits
 
-    async def enter(self, new: NewRender, foretold: Estimate, webhook_url: str | None) -> JobAccepted:
+    async def enter(self, new: NewRender, webhook_url: str | None) -> JobAccepted:
         """The webhook's address is no part of the render: others may read that."""
         body = hashlib.sha256(repr((sorted(new.request.items()), webhook_url)).encode()).hexdigest()
         known = await self._by_idempotency_key(body)
@@ -179,7 +213,7 @@ class Door:
             known = await renders.find_same(self.connection, new.key, new.dataset["id"])
         if known is None:
             await self._check_queue()
-            known = await new_render.write(self.connection, self.who.subject, new, foretold)
+            known = await new_render.write(self.connection, self.who.subject, new)
             RENDERS_ASKED.labels("new").inc()
         else:
             RENDERS_ASKED.labels("known").inc()
@@ -187,7 +221,7 @@ class Door:
             await webhooks.register(self.connection, known, self.who.subject, webhook_url)
         if self.idempotency_key:
             await renders.keep_idempotent(self.connection, self.who.subject, self.idempotency_key, body, known)
-        return await self._told(known, foretold)
+        return await self._told(known)
 
     async def _by_idempotency_key(self, body: str) -> RenderId | None:
         if not self.idempotency_key:
@@ -209,7 +243,7 @@ class Door:
             )
             raise TooManyRequests(detail, headers={"Retry-After": "10"})
 
-    async def _told(self, render: RenderId, foretold: Estimate) -> JobAccepted:
+    async def _told(self, render: RenderId) -> JobAccepted:
         row = await renders.get(self.connection, render)
         assert row is not None
         done = row["status"] == "succeeded"
@@ -218,7 +252,7 @@ class Door:
             status=row["status"],
             status_url=f"/api/videos/{render}",
             video_url=f"/api/videos/{render}/video" if done else None,
-            estimate=None if done else _model(foretold),
+            estimate=None if done else EstimateModel(**row["estimate"]),
             plan=row["stages"],
             stream_url=f"/api/videos/{render}/stream.m3u8",
         )

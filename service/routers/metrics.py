@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
@@ -72,25 +72,23 @@ async def _measured(database: Database) -> WorkerFigures:
 
 
 class _Told(Collector):
-    """Counters that were read elsewhere."""
+    """Counters and histograms that were read elsewhere."""
 
     def __init__(self, workers: WorkerFigures) -> None:
         self._workers = workers
 
     def collect(self) -> Iterable[Metric]:
-        families: dict[str, CounterMetricFamily] = {}
-        for name, figures in self._workers:
+        families: dict[str, Metric] = {}
+        for worker, figures in self._workers:
             for figure in figures:
-                labels = figure["labels"] | {"worker": name}
-                family = families.setdefault(
-                    figure["name"], CounterMetricFamily(figure["name"], figure["help"], labels=sorted(labels))
-                )
-                family.add_metric([labels[label] for label in sorted(labels)], figure["value"])
+                name, kind = figure.get("family", figure["name"].removesuffix("_total")), figure.get("type", "counter")
+                family = families.setdefault(name, Metric(name, figure["help"], kind))
+                family.add_sample(figure["name"], figure["labels"] | {"worker": worker}, figure["value"])
         return iter(families.values())
 
 
 def exposition(workers: WorkerFigures) -> bytes:
-    """The workers' counters as Prometheus text, each with the label `worker`."""
+    """The workers' figures as Prometheus text, each with the label `worker`."""
     registry = CollectorRegistry()
     registry.register(_Told(workers))
     return generate_latest(registry)

@@ -57,6 +57,7 @@ class Problem(BaseModel):
     error_id: str = Field(description="the log has more under this id", examples=["c0ffee123456"])
     errors: list[FieldError] | None = Field(None, description="with status 422: every offending place")
     guardrails: list[Guardrail] | None = Field(None, description="of refused queries: every rule that was broken")
+    steps: list[dict[str, Any]] | None = Field(None, description="of a question to the agent: what was done until then")
 
 
 class ProblemBoundary:

@@ -1,18 +1,21 @@
 """What the video routes take and give."""
 
 from datetime import datetime
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
+from service.plan.bins import DecimationMode
 from service.plan.colours import BLACK
 from service.plan.containers import Codec, Container
 from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.plan.timing import Timing
+from service.routers.overlay_models import OverlayModel
 from service.routers.pages import PageQuery
 from service.routers.tone_model import BackgroundColour, ToneRequest
 
+CROP_EXAMPLE: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -29,13 +32,30 @@ class VideoQuery(PageQuery):
 
 
 class FrameRange(BaseModel):
-    """Source frames start (included) to stop (excluded), counted from 0."""
+    """Source frames start (included) to stop (excluded), counted from 0; or from the first to the last one captured
+    between `from` (included) and `to` (excluded). A time without an offset is the camera's own clock."""
 
     model_config = ConfigDict(extra="forbid")
     start: int = Field(0, ge=0, description="first source frame", examples=[0])
     stop: int | None = Field(
         None, ge=1, description="one past the last source frame; unset: to the end", examples=[900]
     )
+    since: datetime | None = Field(
+        None, alias="from", description="capture time to begin at, instead of start", examples=["2026-05-04T06:00:00Z"]
+    )
+    until: datetime | None = Field(
+        None, alias="to", description="capture time to end before, instead of stop", examples=["2026-05-04T18:00:00Z"]
+    )
+
+
+class CropModel(BaseModel):
+    """A part of the picture, in pixels of an upright source frame of the dataset's usual size."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CROP_EXAMPLE]})
+    x: int = Field(ge=0, le=65_535, description="left edge, counted from the left")
+    y: int = Field(ge=0, le=65_535, description="upper edge, counted from the top")
+    width: int = Field(ge=2, le=65_535, description="width of the part; it must lie inside the frame")
+    height: int = Field(ge=2, le=65_535, description="height of the part; it must lie inside the frame")
 
 
 class VideoGenerationRequest(BaseModel):
@@ -50,8 +70,16 @@ class VideoGenerationRequest(BaseModel):
         },
     )
     experiment_id: UUID = Field(description="the experiment whose frames to render")
-    decimation_factor: int = Field(ge=1, le=100_000, description="keep one source frame in N", examples=[1, 4])
-    fps: Annotated[float, Field(ge=0.1, le=240, description="output frames per second", examples=[30])]
+    decimation_factor: int = Field(
+        ge=1, le=100_000, description="one output frame for N source frames", examples=[1, 4]
+    )
+    fps: float | None = Field(
+        None,
+        ge=0.1,
+        le=240,
+        description="output frames per second; needed unless duration_seconds is given or timing is captured",
+        examples=[30],
+    )
     dataset_id: UUID | None = Field(None, description="needed when the experiment has several datasets")
     frames: FrameRange | None = Field(None, description="a part of the sequence; unset: all of it")
     width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
@@ -85,18 +113,35 @@ class VideoGenerationRequest(BaseModel):
     )
     container: Container | None = Field(
         None,
-        description="the file format; unset: mp4 for h264, hevc and av1, avi for mjpeg, mkv for ffv1. mov holds h264, "
-        "hevc and mjpeg; mkv holds all",
+        description="the file format; unset: mp4 for h264, hevc and av1, avi for mjpeg (mov with timing captured), mkv "
+        "for ffv1. mov holds h264, hevc and mjpeg; mkv holds all; avi cannot hold pictures of unequal length",
         examples=["mov"],
     )
-
-    def rate(self) -> Fraction:
-        """fps as an exact fraction: 29.97 and 23.976 become the NTSC rates."""
-        for nominal in (24, 30, 48, 60, 120):
-            ntsc = Fraction(nominal * 1000, 1001)
-            if abs(self.fps - float(ntsc)) < 0.002:
-                return ntsc
-        return Fraction(self.fps).limit_denominator(1000)
+    crop: CropModel | None = Field(None, description="show a part only", examples=[CROP_EXAMPLE])
+    rotate: Literal[0, 90, 180, 270] = Field(
+        0,
+        description="degrees clockwise, after the crop; width, height and scale come last",
+        examples=[90],
+    )
+    decimation_mode: DecimationMode = Field(
+        "drop",
+        description="of N neighbours, drop keeps the first and never reads the others, mean averages them, "
+        "max keeps the brightest of each pixel",
+        examples=["mean"],
+    )
+    duration_seconds: float | None = Field(
+        None, gt=0, le=86_400, description="how long the video is to last, instead of fps", examples=[12.5]
+    )
+    timing: Timing = Field(
+        "uniform",
+        description="uniform shows every picture for 1/fps seconds; captured spaces them as they were captured, "
+        "and fps is then only the nominal rate in the file",
+        examples=["captured"],
+    )
+    speed: float | None = Field(
+        None, gt=0, le=10_000_000, description="seconds of capture in a second of video, with timing captured; unset: 1"
+    )
+    overlay: OverlayModel | None = Field(None, description="text and a scale bar over the picture")
 
 
 class RenderChange(BaseModel):
@@ -120,12 +165,16 @@ def _shown(**example: Any) -> ConfigDict:
 
 
 class EstimateModel(BaseModel):
-    """The cost that was foretold."""
+    """The cost that was foretold, from what segments of the same codec took lately on the workers that live now."""
 
     model_config = _shown(**ESTIMATE)
     frames: int
-    seconds: float
+    seconds: float = Field(description="from its first task to its end; waiting for other renders is not in it")
     bytes: int
+    reused_frames: int = Field(0, description="frames whose segments are cached: they cost nothing")
+    stages: dict[str, float] = Field(
+        default_factory=dict, description="measured seconds of one frame in each stage; empty before any was measured"
+    )
 
 
 class JobAccepted(BaseModel):

@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
-from service.plan.estimate import Estimate, estimate
+from service.plan.elapsed import stamped
+from service.plan.estimate import Estimate, Load, estimate
+from service.plan.pacing import paced
 from service.plan.planner import Selection, cut
-from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.plan.stages import Stages, stage_plan
 from service.store import renders, segment_cache, worker_rows
 from service.store.selection import frame_refs
@@ -34,19 +36,30 @@ class NewRender:
 
 
 async def foretell(connection: AsyncConnection, new: NewRender) -> Estimate:
-    """The estimate from the measured rate of this codec and width, and the slots that are alive."""
-    rate = await segment_cache.seconds_per_frame(connection, new.options.codec, new.options.width)
-    slots = await worker_rows.live_slots(connection)
-    return estimate(new.options, new.chosen.count(), slots, rate)
+    """The estimate of a render that is not written: it is planned to the end, to see what the cache holds of it."""
+    fresh = segments = 0
+    async for batch in _batches(_plans(connection, new)):
+        held = await segment_cache.known(connection, [plan.content_key() for plan in batch])
+        missing = [plan for plan in batch if plan.content_key() not in held]
+        fresh, segments = fresh + sum(len(plan.outputs()) for plan in missing), segments + len(missing)
+    return await _estimate(connection, new, fresh, segments)
 
 
-async def write(connection: AsyncConnection, owner: Subject, new: NewRender, foretold: Estimate) -> RenderId:
-    """Insert the render, its segments and their tasks, and queue them; all or nothing."""
+async def _estimate(connection: AsyncConnection, new: NewRender, fresh: int, segments: int) -> Estimate:
+    """From what segments took lately, and the slots that are alive."""
+    load = Load(new.chosen.count(), fresh, segments, await worker_rows.live_slots(connection))
+    return estimate(new.options, load, await segment_cache.lately(connection, new.options))
+
+
+async def write(connection: AsyncConnection, owner: Subject, new: NewRender) -> RenderId:
+    """Insert the render, its segments and their tasks, its estimate, and queue them; all or nothing."""
     render = RenderId(new_uuid())
-    await renders.insert_render(connection, _row(render, owner, new) | {"estimate": foretold.to_json()})
-    frames = frame_refs(connection, new.dataset, new.chosen, new.options.missing)
-    await _write_segments(connection, render, cut(frames, new.dataset["bucket"], new.options, new.chosen.first))
+    await renders.insert_render(connection, _row(render, owner, new))
+    async for batch in _batches(_plans(connection, new)):
+        await renders.insert_segments(connection, render, batch)
     tasks = await renders.new_tasks(connection, render)
+    fresh = await renders.fresh_outputs(connection, render)
+    await renders.set_estimate(connection, render, (await _estimate(connection, new, fresh, len(tasks))).to_json())
     priority = int(new.request["priority"])
     if tasks:
         await queue.enqueue(connection, "segment", tasks, priority)
@@ -56,15 +69,32 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender, for
     return render
 
 
-async def _write_segments(connection: AsyncConnection, render: RenderId, plans: AsyncIterator[SegmentPlan]) -> None:
+def _plans(connection: AsyncConnection, new: NewRender) -> AsyncIterator[SegmentPlan]:
+    return cut(_frames(connection, new), new.dataset["bucket"], new.options, new.chosen.first)
+
+
+def _frames(connection: AsyncConnection, new: NewRender) -> AsyncIterator[FrameRef]:
+    """The source frames with what the options need to know of their times."""
+    options = new.options
+    overlay = options.overlay
+    timed = options.timing is not None or (overlay is not None and overlay.needs_times)
+    frames = frame_refs(connection, new.dataset, new.chosen, options.missing, timed=timed)
+    if options.timing:
+        frames = paced(frames, options.timing, options)
+    if overlay and overlay.elapsed:
+        frames = stamped(frames, options, new.dataset["captured_from"] is not None and new.dataset["kind"] != "video")
+    return frames
+
+
+async def _batches(plans: AsyncIterator[SegmentPlan]) -> AsyncIterator[list[SegmentPlan]]:
     waiting: list[SegmentPlan] = []
     async for plan in plans:
         waiting.append(plan)
         if len(waiting) == SEGMENTS_A_WRITE:
-            await renders.insert_segments(connection, render, waiting)
+            yield waiting
             waiting = []
     if waiting:
-        await renders.insert_segments(connection, render, waiting)
+        yield waiting
 
 
 def _row(render: RenderId, owner: Subject, new: NewRender) -> dict[str, Any]:

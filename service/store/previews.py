@@ -15,6 +15,7 @@ from service.ids import TaskId, new_uuid
 from service.jobs import queue
 from service.jobs.queue import INTERACTIVE
 from service.plan.render_plan import FrameRef, SourceKind
+from service.plan.tone import Tone
 from service.store.renders import lock_key
 
 VERSION = "1"
@@ -44,11 +45,12 @@ class Preview:
     frame: FrameRef
     width: int
     max_pixels: int
+    tone: Tone | None = None
 
     @property
     def digest(self) -> str:
         """sha256 (hex) over all that decides how it looks."""
-        facts = "\0".join((VERSION, self.kind, self.bucket, self.frame.digest(), str(self.width)))
+        facts = "\0".join((VERSION, self.kind, self.bucket, self.frame.digest(), str(self.width), repr(self.tone)))
         return hashlib.sha256(facts.encode()).hexdigest()
 
     @property
@@ -63,6 +65,7 @@ class Preview:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Preview":
         fields = {name: document[name] for name in ("kind", "bucket", "width", "max_pixels")}
+        fields["tone"] = Tone(**document["tone"]) if document["tone"] else None
         return cls(dataset=UUID(document["dataset"]), frame=FrameRef(*document["frame"]), **fields)
 
 

@@ -24,7 +24,8 @@ STATUS = text("""
             (array_agg(error ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
         FROM tasks WHERE render_id = r.id) t ON true
     LEFT JOIN LATERAL (
-        SELECT sum(jsonb_array_length(frames)) AS reused_frames
+        SELECT sum(ceil(jsonb_array_length(frames)::numeric / coalesce((r.options #>> '{bins,size}')::int, 1)))
+            AS reused_frames
         FROM segments WHERE render_id = r.id AND reused) s ON true
     WHERE r.id = ANY(:ids) ORDER BY r.created_at DESC, r.id DESC
 """)
@@ -38,6 +39,15 @@ NEW_SEGMENT_TASKS = text("""
     INSERT INTO tasks (id, kind, render_id, number)
     SELECT gen_random_uuid(), 'segment', render_id, number FROM segments WHERE render_id = :render AND NOT reused
     RETURNING id, number
+""")
+FRESH_OUTPUTS = text("""
+    SELECT coalesce(sum(outputs) FILTER (WHERE NOT reused), 0)::bigint FROM (
+        SELECT s.reused, lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
+        FROM segments s JOIN renders r ON r.id = s.render_id WHERE s.render_id = :render) planned
+""")
+ESTIMATE_ERROR = text("""
+    SELECT extract(epoch FROM finished_at - started_at)::float8 / (estimate ->> 'seconds')::float8 AS ratio
+    FROM renders WHERE id = :render AND status = 'succeeded' AND (estimate ->> 'seconds')::float8 > 0
 """)
 CANCEL_TASKS = text("""
     UPDATE tasks SET cancel_requested = true,
@@ -97,7 +107,10 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
 
 
 def _pack(frame: FrameRef) -> list[Any]:
-    return [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
+    """Positional arguments of FrameRef; most frames have no times."""
+    packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
+    times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
+    return packed if times == [None] * 4 else packed + times
 
 
 async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
@@ -106,6 +119,21 @@ async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskI
     await eviction.spare(connection, render)
     rows = (await connection.execute(NEW_SEGMENT_TASKS, {"render": render})).all()
     return [TaskId(row.id) for row in sorted(rows, key=lambda row: row.number)]
+
+
+async def fresh_outputs(connection: AsyncConnection, render: RenderId) -> int:
+    """Output frames of the segments that are not in the cache."""
+    return int(await connection.scalar(FRESH_OUTPUTS, {"render": render}) or 0)
+
+
+async def set_estimate(connection: AsyncConnection, render: RenderId, foretold: dict[str, Any]) -> None:
+    await connection.execute(update(renders).where(renders.c.id == render).values(estimate=foretold))
+
+
+async def estimate_error(connection: AsyncConnection, render: UUID) -> float | None:
+    """Seconds from its first task to its end, as a multiple of those that were foretold."""
+    ratio = await connection.scalar(ESTIMATE_ERROR, {"render": render})
+    return None if ratio is None else float(ratio)
 
 
 async def new_assembly(connection: AsyncConnection, render: RenderId) -> TaskId:

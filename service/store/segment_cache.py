@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import RowMapping, select, text, update
@@ -9,6 +10,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
+from service.plan.estimate import Sample
+from service.plan.render_plan import RenderOptions
 from service.store.tables import segment_cache, segments
 
 RENDER_AGAIN = text("""
@@ -20,14 +23,25 @@ RENDER_AGAIN = text("""
     INSERT INTO tasks (id, kind, render_id, number)
     SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
 """)
-RATE = text("""
-    SELECT sum((SELECT sum(value::float) FROM jsonb_each_text(seconds))) / nullif(sum(frames), 0)
-    FROM (SELECT c.seconds, c.frames FROM segment_cache c
-          JOIN segments s ON s.content_key = c.content_key JOIN renders r ON r.id = s.render_id
-          WHERE r.options ->> 'codec' = :codec AND (r.options ->> 'width')::int = :width
-          ORDER BY c.created_at DESC LIMIT 50) recent
+LATELY = text("""
+    SELECT c.frames, c.bytes, c.seconds, (r.options ->> 'width')::int AS width, (r.options ->> 'height')::int AS height,
+        (r.options ->> 'quality')::int AS quality
+    FROM (SELECT * FROM segment_cache WHERE frames > 0 ORDER BY used_at DESC LIMIT 300) c
+    CROSS JOIN LATERAL (
+        SELECT r.options FROM segments s JOIN renders r ON r.id = s.render_id
+        WHERE s.content_key = c.content_key LIMIT 1) r
+    WHERE r.options ->> 'codec' = :codec AND coalesce((r.options #>> '{bins,size}')::int, 1) = :bin_size
+    ORDER BY (r.options ->> 'width')::int = :width AND (r.options ->> 'height')::int = :height DESC, c.created_at DESC
+    LIMIT 50
 """)
-
+STAGE_SECONDS = text("""
+    SELECT stage, sum(value::float8) AS seconds
+    FROM segments s JOIN segment_cache c ON c.content_key = s.content_key, jsonb_each_text(c.seconds) AS t(stage, value)
+    WHERE s.render_id = :render GROUP BY stage ORDER BY stage
+""")
+REUSED = text(
+    "SELECT count(*) AS segments, count(*) FILTER (WHERE reused) AS reused FROM segments WHERE render_id = :render"
+)
 TOTALS = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
 
 
@@ -73,13 +87,31 @@ async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str
     return [(row.content_key, row.first_output) for row in await connection.execute(query.order_by(segments.c.number))]
 
 
-async def seconds_per_frame(connection: AsyncConnection, codec: str, width: int) -> float | None:
-    """One slot's measured seconds for a frame of this codec and width, from the newest segments."""
-    value = await connection.scalar(RATE, {"codec": codec, "width": width})
-    return float(value) if value else None
+async def lately(connection: AsyncConnection, options: RenderOptions) -> list[Sample]:
+    """Segments of this codec that were made lately, those of the same size first."""
+    size = options.bins.size if options.bins else 1
+    values = {"codec": options.codec, "width": options.width, "height": options.height, "bin_size": size}
+    return [Sample(**row) for row in (await connection.execute(LATELY, values)).mappings()]
+
+
+async def known(connection: AsyncConnection, content_keys: Sequence[str]) -> set[str]:
+    """Those of these keys that are in the cache."""
+    query = select(segment_cache.c.content_key).where(segment_cache.c.content_key.in_(content_keys))
+    return set(await connection.scalars(query))
 
 
 async def totals(connection: AsyncConnection) -> tuple[int, int]:
     """(segments, bytes) of the whole cache."""
     row = (await connection.execute(TOTALS)).one()
     return row.segments, row.bytes
+
+
+async def history(connection: AsyncConnection, render: UUID) -> dict[str, Any]:
+    """What it took to make the render's segments: seconds per stage over all of them, and how many were there."""
+    seconds = await connection.execute(STAGE_SECONDS, {"render": render})
+    counted = (await connection.execute(REUSED, {"render": render})).one()
+    return {
+        "stage_seconds": {row.stage: round(row.seconds, 6) for row in seconds},
+        "segments": counted.segments,
+        "segments_reused": counted.reused,
+    }

@@ -4,7 +4,8 @@ import sys
 import zlib
 from array import array
 from collections.abc import AsyncIterator
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,16 +14,38 @@ from service.plan.planner import Selection
 from service.plan.render_plan import FramePolicy, FrameRef
 from service.store.tables import sources
 
-BY_INDEX = text("""
-    SELECT index AS position, key, etag, size, page, page_offset FROM frames
-    WHERE dataset_id = :dataset AND index >= :start AND index < :stop AND (index - :start) % :step = 0 ORDER BY index
+CAPTURED = "CASE WHEN CAST(:timed AS boolean) THEN (extract(epoch FROM captured_at) * 1000000)::bigint END AS captured"
+WINDOW = text("""
+    SELECT min(index) AS first, max(index) AS last, min(number) AS first_number, max(number) AS last_number
+    FROM frames WHERE dataset_id = :dataset
+        AND captured_at >= coalesce(CAST(:since AS timestamptz), captured_at)
+        AND captured_at < coalesce(CAST(:until AS timestamptz), 'infinity')
 """)
-BY_NUMBER = text("""
-    SELECT position, key, etag, size, page, page_offset FROM (
-        SELECT (number - :first) / :stride AS position, key, etag, size, page, page_offset FROM frames
+BY_INDEX = text(
+    """
+    SELECT index AS position, key, etag, size, page, page_offset, """
+    + CAPTURED
+    + """ FROM frames
+    WHERE dataset_id = :dataset AND index >= :start AND index < :stop AND (index - :start) % :step = 0 ORDER BY index
+"""
+)
+BY_NUMBER = text(
+    """
+    SELECT position, key, etag, size, page, page_offset, captured FROM (
+        SELECT (number - :first) / :stride AS position, key, etag, size, page, page_offset, """
+    + CAPTURED
+    + """ FROM frames
         WHERE dataset_id = :dataset AND (number - :first) % :stride = 0) numbered
     WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
-""")
+"""
+)
+
+
+class Window(NamedTuple):
+    """Capture times, `since` included and `until` excluded; None: open."""
+
+    since: datetime | None
+    until: datetime | None
 
 
 def timeline(dataset: dict[str, Any], missing: FramePolicy) -> int:
@@ -34,43 +57,68 @@ def _holes_count(dataset: dict[str, Any], missing: FramePolicy) -> bool:
     return missing != "skip" and bool(dataset["gap_frames"]) and bool(dataset["number_stride"])
 
 
+async def captured_within(
+    connection: AsyncConnection, dataset: dict[str, Any], window: Window, missing: FramePolicy
+) -> tuple[int, int] | None:
+    """Positions (start, stop) from the first to the last frame captured within the window; None when there is none."""
+    row = (await connection.execute(WINDOW, {"dataset": dataset["id"], **window._asdict()})).one()
+    if row.first is None:
+        return None
+    if not _holes_count(dataset, missing):
+        return row.first, row.last + 1
+    first, stride = dataset["number_first"], dataset["number_stride"]
+    return (row.first_number - first) // stride, (row.last_number - first) // stride + 1
+
+
 def frame_refs(
-    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection, missing: FramePolicy
+    connection: AsyncConnection,
+    dataset: dict[str, Any],
+    chosen: Selection,
+    missing: FramePolicy,
+    *,
+    timed: bool = False,
 ) -> AsyncIterator[FrameRef]:
-    """One FrameRef per output frame; `key` is None where the numbering has a hole."""
+    """One FrameRef per source frame that is read; `key` is None where the numbering has a hole.
+
+    `timed` adds the capture times.
+    """
     if dataset["kind"] == "video":
         return _pictures(connection, dataset, chosen)
     if _holes_count(dataset, missing):
-        return _by_number(connection, dataset, chosen)
-    return _by_index(connection, dataset, chosen)
+        return _by_number(connection, dataset, chosen, timed)
+    return _by_index(connection, dataset, chosen, timed)
 
 
-def _values(dataset: dict[str, Any], chosen: Selection) -> dict[str, Any]:
-    return {"dataset": dataset["id"], "start": chosen.start, "stop": chosen.stop, "step": chosen.step}
+def _values(dataset: dict[str, Any], chosen: Selection, timed: bool) -> dict[str, Any]:
+    span = {"start": chosen.start, "stop": chosen.stop, "step": chosen.stride}
+    return {"dataset": dataset["id"], "timed": timed} | span
 
 
-async def _by_index(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
-    async for row in await connection.stream(BY_INDEX, _values(dataset, chosen)):
+async def _by_index(
+    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection, timed: bool
+) -> AsyncIterator[FrameRef]:
+    async for row in await connection.stream(BY_INDEX, _values(dataset, chosen, timed)):
         yield _image(row)
 
 
 async def _by_number(
-    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection
+    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection, timed: bool
 ) -> AsyncIterator[FrameRef]:
-    values = _values(dataset, chosen) | {"first": dataset["number_first"], "stride": dataset["number_stride"]}
+    values = _values(dataset, chosen, timed) | {"first": dataset["number_first"], "stride": dataset["number_stride"]}
     expected = chosen.start
     async for row in await connection.stream(BY_NUMBER, values):
         while expected < row.position:
             yield FrameRef(expected, None)
-            expected += chosen.step
+            expected += chosen.stride
         yield _image(row)
-        expected = row.position + chosen.step
-    for position in range(expected, chosen.stop, chosen.step):
+        expected = row.position + chosen.stride
+    for position in range(expected, chosen.stop, chosen.stride):
         yield FrameRef(position, None)
 
 
 def _image(row: Row[Any]) -> FrameRef:
-    return FrameRef(row.position, row.key, row.etag, row.size, page=row.page, page_offset=row.page_offset)
+    who = (row.position, row.key, row.etag, row.size)
+    return FrameRef(*who, page=row.page, page_offset=row.page_offset, captured=row.captured)
 
 
 async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
@@ -79,8 +127,8 @@ async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen
         times = unpacked(row["pts"])
         first, last = row["first_index"], min(row["first_index"] + len(times), chosen.stop)
         behind = max(first - chosen.start, 0)
-        begin = chosen.start + -(-behind // chosen.step) * chosen.step
-        for index in range(begin, last, chosen.step):
+        begin = chosen.start + -(-behind // chosen.stride) * chosen.stride
+        for index in range(begin, last, chosen.stride):
             yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first])
 
 

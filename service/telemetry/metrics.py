@@ -62,12 +62,26 @@ FALLBACKS = Counter(
     "reelmill_fallbacks_total", "Frames that did not go the planned way", ("stage", "reason"), registry=WORKER
 )
 
+ESTIMATE_ERROR = Histogram(
+    "reelmill_estimate_ratio",
+    "Seconds that renders took, as a multiple of those foretold",
+    buckets=(0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4),
+    registry=WORKER,
+)
+
 
 def worker_figures() -> list[dict[str, Any]]:
-    """The counters of this worker, as JSON."""
+    """The counters and histograms of this worker, as JSON."""
     return [
-        {"name": sample.name, "help": family.documentation, "labels": sample.labels, "value": sample.value}
+        {
+            "family": family.name,
+            "type": family.type,
+            "name": sample.name,
+            "help": family.documentation,
+            "labels": sample.labels,
+            "value": sample.value,
+        }
         for family in WORKER.collect()
         for sample in family.samples
-        if sample.name.endswith("_total")
+        if not sample.name.endswith("_created")
     ]

@@ -33,6 +33,7 @@ class Receipt:
     path: Path
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
+    clocks: Counter[str] = field(default_factory=Counter)
     notes: list[dict[str, Any]] = field(default_factory=list)
     clipped: Counter[str] = field(default_factory=Counter)
 
@@ -57,6 +58,8 @@ class Receipt:
 
     def _note(self, entry: dict[str, Any]) -> None:
         self.outcomes[entry["outcome"]] += 1
+        if entry.get("clock"):
+            self.clocks[entry["clock"]] += 1
         if entry["outcome"] != "ok" and len(self.notes) < NOTES:
             self.notes.append(
                 {
@@ -92,7 +95,7 @@ def assemble_render(
     assemble(segments(), command.options, video)
     if not first:
         return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
-    summary = _summary(command.options, receipt, video)
+    summary = command.facts | _summary(command.options, receipt, video)
     with receipt.path.open("ab") as file:
         file.write(json.dumps({"summary": summary}).encode() + b"\n")
     return runner.run(_publish(command, objects, (video, receipt.path, poster(first[0])), summary))
@@ -121,6 +124,7 @@ def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str,
         "outcomes": dict(receipt.outcomes),
         "notes": receipt.notes,
         "clipped": dict(receipt.clipped),
+        "clock": dict(receipt.clocks),
         "bytes": video.stat().st_size,
         "sha256": digest,
         "encoder": encoder_name(options.codec),

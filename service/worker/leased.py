@@ -19,6 +19,7 @@ from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.messages import (
     AssembleRender,
+    AssemblyDone,
     Command,
     MakePreview,
     Outcome,
@@ -142,6 +143,16 @@ class LeasedTask:
         else:
             await self._write(lambda connection: outcomes.record(connection, lease, outcome))
             _count(outcome)
+            await self._compare(lease, outcome)
+
+    async def _compare(self, lease: Lease, outcome: Outcome) -> None:
+        """How right the estimate was, for the metric; it is not worth a failure."""
+        if isinstance(outcome, AssemblyDone) and lease.render_id is not None:
+            with suppress(Exception):
+                async with self._database.service() as connection:
+                    ratio = await renders.estimate_error(connection, lease.render_id)
+                if ratio is not None:
+                    metrics.ESTIMATE_ERROR.observe(ratio)
 
     async def _retry(self, lease: Lease, failure: TaskFailed) -> None:
         """Back to the queue: an outage is forgiven, a death counts and is the end after the third."""
@@ -174,7 +185,11 @@ async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:
     row: RowMapping | None = await renders.get(connection, lease.render_id)
     assert row is not None
     parts = await segment_cache.of_render(connection, lease.render_id)
-    return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts))
+    facts = {name: row[name] for name in ("request", "stages")} | {
+        name: str(row[name]) for name in ("id", "experiment_id", "dataset_id")
+    }
+    facts |= await segment_cache.history(connection, lease.render_id)
+    return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts), facts)
 
 
 async def _segment(connection: AsyncConnection, lease: Lease) -> Command | None:

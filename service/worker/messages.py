@@ -1,6 +1,6 @@
 """The closed vocabulary that a supervisor and its slot processes speak."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from uuid import UUID
 
@@ -18,11 +18,15 @@ class RenderSegment:
 
 @dataclass(frozen=True, slots=True)
 class AssembleRender:
-    """Join these segments (content keys in order, first output frame of each) into the video of a render."""
+    """Join these segments (content keys in order, first output frame of each) into the video of a render.
+
+    `facts` are members of the receipt's summary that the rows know.
+    """
 
     render_id: UUID
     options: RenderOptions
     segments: tuple[tuple[str, int], ...]
+    facts: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

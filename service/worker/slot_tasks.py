@@ -140,12 +140,12 @@ class SlotTasks:
             await database.close()
 
     def _preview(self, wanted: Preview) -> Outcome:
+        sources = self._fetcher.sources(wanted.bucket)
         if wanted.kind == "video":
-            sources = self._fetcher.sources(wanted.bucket)
             data = video_preview(wanted.frame, sources, wanted.width, wanted.max_pixels)
         else:
             with self._fetcher.prefetch(wanted.bucket, [wanted.frame]) as reader:
-                data = image_preview(wanted.frame, reader, wanted.width, wanted.max_pixels)
+                data = image_preview(wanted.frame, (reader, sources), wanted.width, wanted.max_pixels, wanted.tone)
         ref = ObjectRef(self._objects.bucket, wanted.key)
         self._runner.run(self._objects.put(ref, data, "image/jpeg"))
         return PreviewDone(len(data))

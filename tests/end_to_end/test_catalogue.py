@@ -5,9 +5,10 @@ import time
 from typing import Any
 
 import httpx
+import numpy as np
 from PIL import Image
 
-from tests.support import api
+from tests.support import api, media
 from tests.support.footage import jpeg
 from tests.support.running_service import Running
 
@@ -78,3 +79,19 @@ def test_a_forced_deletion_ends_renders_and_removes_their_files(service: Running
     assert len(service.object_keys(dataset["prefix"])) == 400, "the frames are the user's"
     small = api.make_dataset(alice, {f"f{number}.jpg": jpeg(number) for number in range(5)})
     assert api.render(alice, small)["status"] == "succeeded", "the workers go on"
+
+
+def test_previews_of_deep_frames_and_of_pages(alice: httpx.Client) -> None:
+    """Through the window that a render would use; each page is a frame of its own."""
+    ramp = (np.tile(np.arange(64, dtype=np.uint16) * 60, (48, 1)) + 1000).astype(np.uint16)
+    stack = media.tiff(np.stack([ramp, ramp[:, ::-1], ramp]), photometric="minisblack")
+    dataset = api.make_dataset(alice, {"stack.tif": stack})
+    assert (dataset["frame_count"], dataset["state"]) == (3, "ready")
+    shown = []
+    for index in range(3):
+        answer = preview(alice, dataset["id"], index, 64)
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg"), answer.text
+        shown.append(np.asarray(Image.open(io.BytesIO(answer.content)).convert("L")).astype(int))
+    assert shown[0][24, 2] < 30 and shown[0][24, 61] > 220
+    assert shown[1][24, 2] > 220 and shown[1][24, 61] < 30
+    assert np.abs(shown[0] - shown[2]).max() == 0

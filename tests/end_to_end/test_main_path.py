@@ -102,10 +102,16 @@ def test_poster_and_av1_and_dry_run(alice: httpx.Client, footage: dict[str, Any]
     body = {"experiment_id": footage["experiment_id"], "decimation_factor": 1, "fps": 30, "codec": "av1"}
     dry = alice.post("/api/videos/generate", json=body | {"dry_run": True})
     assert (dry.status_code, dry.json()["estimate"]["frames"]) == (200, 160)
+    assert dry.json()["estimate"]["reused_frames"] == 0
     status = api.render(alice, footage, codec="av1")
     with av.open(io.BytesIO(alice.get(status["video_url"]).content)) as video:
         assert video.streams.video[0].codec_context.name in ("av1", "libdav1d")
         assert sum(1 for _ in video.decode(video=0)) == 160
+    longer = alice.post("/api/videos/generate", json=body | {"frames": {"stop": 150}, "dry_run": True}).json()[
+        "estimate"
+    ]
+    assert (longer["frames"], longer["reused_frames"]) == (150, 150), "its segments end where those of the other do"
+    assert set(longer["stages"]) == {"fetch", "decode", "transform", "encode"}
     poster = alice.get(status["poster_url"])
     assert poster.headers["content-type"] == "image/jpeg" and poster.content.startswith(b"\xff\xd8")
 

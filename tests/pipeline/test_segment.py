@@ -80,6 +80,11 @@ def test_reports_are_json_and_name_the_bytes() -> None:
         "reason": None,
         "substituted_from": None,
         "clipped": None,
+        "etag": None,
+        "pts": None,
+        "members": None,
+        "captured_at": None,
+        "clock": None,
     }
 
 

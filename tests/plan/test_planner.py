@@ -11,8 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Invalid
+from service.plan.bins import Bins
 from service.plan.geometry import output_size
-from service.plan.planner import LEAD_FRAMES, RAMP_FRAMES, cut, render_key, segment_ends, segment_length, select
+from service.plan.planner import (
+    LEAD_FRAMES,
+    RAMP_FRAMES,
+    SOURCE_FRAMES,
+    cut,
+    render_key,
+    segment_ends,
+    segment_length,
+    select,
+)
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 640, 480)
@@ -43,7 +53,7 @@ def test_every_frame_is_in_exactly_one_segment_in_order(count: int, fps: Fractio
 
 @given(st.integers(0, 100_000), st.fractions(Fraction(1, 10), 240))
 def test_segments_end_at_the_same_places_wherever_a_range_begins(first: int, fps: Fraction) -> None:
-    length, ends = segment_length(fps), list(islice(segment_ends(first, fps), 12))
+    length, ends = segment_length(fps), list(islice(segment_ends(first, segment_length(fps)), 12))
     assert ends == sorted(set(ends))
     assert all((first + end) % length == 0 for end in ends[len(RAMP_FRAMES) :])
     assert max(end - begin for begin, end in pairwise([0, *ends])) <= length
@@ -66,6 +76,33 @@ def test_a_segment_lasts_at_most_eight_seconds_unless_it_is_one_frame(fps: Fract
     length = segment_length(fps)
     assert length == 1 or length / fps <= 8
     assert length >= 1
+
+
+@given(st.integers(0, 3000), st.integers(2, 900))
+def test_bins_are_never_cut_and_segments_of_them_are_bounded(count: int, size: int) -> None:
+    options = replace(OPTIONS, bins=Bins("mean", size, 640, 480))
+    found = plans(refs(count), options)
+    outputs = [refs for plan in found for refs in plan.outputs()]
+    assert [[ref.index for ref in refs] for refs in outputs] == [
+        list(range(start, min(start + size, count))) for start in range(0, count, size)
+    ]
+    assert [plan.first_output for plan in found] == [plan.frames[0].index // size for plan in found]
+    assert all(len(plan.frames) <= max(SOURCE_FRAMES, size) for plan in found)
+    assert all([len(refs) for refs in plan.lead_outputs()] == [size] for plan in found[1:])
+
+
+def test_a_content_key_depends_on_every_member() -> None:
+    options = replace(OPTIONS, bins=Bins("mean", 3, 640, 480))
+    changed = [*refs(6)[:4], replace(refs(6)[4], etag="new"), refs(6)[5]]
+    assert plans(refs(6), options)[0].content_key() != plans(changed, options)[0].content_key()
+
+
+@given(st.integers(1, 10_000), st.integers(1, 1000), st.integers(0, 9_999))
+def test_bins_promise_as_many_outputs_as_dropping(timeline: int, step: int, start: int) -> None:
+    start = min(start, timeline - 1)
+    bins = select(timeline, step, start, None, whole=True)
+    assert bins.count() == select(timeline, step, start, None).count()
+    assert bins.read() == timeline - start
 
 
 def test_growing_a_sequence_changes_only_its_last_segments() -> None:

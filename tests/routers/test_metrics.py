@@ -64,6 +64,9 @@ async def test_a_render_shows(postgres_url: str, tmp_path: Path, token: Any) -> 
             done = await scraped(database, token("ops:read"))
         worker = ("worker", supervisor.name)
         assert done["reelmill_frames_rendered_total", frozenset({worker})] == before + 12
+        assert done["reelmill_estimate_ratio_count", frozenset({worker})] >= 1
+        assert done["reelmill_estimate_ratio_bucket", frozenset({worker, ("le", "+Inf")})] >= 1
+        assert done["reelmill_cache_segments", frozenset()] == 1
         assert done["reelmill_bytes_fetched_total", frozenset({worker})] > 0
         assert done["reelmill_bytes_encoded_total", frozenset({worker})] > 0
         assert any(name == "reelmill_stage_seconds_total" and worker in labels for name, labels in done)

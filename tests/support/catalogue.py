@@ -51,4 +51,4 @@ async def add_render(
     """A queued render of every `step`-th frame, with its segments and tasks."""
     chosen = select(dataset["frame_count"], step, None, None)
     new = NewRender(dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0})
-    return await new_render.write(connection, Subject("alice"), new, await new_render.foretell(connection, new))
+    return await new_render.write(connection, Subject("alice"), new)

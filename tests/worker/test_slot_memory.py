@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.plan.containers import Codec
+from service.plan.containers import HOLDERS, Codec
+from service.plan.pixel_form import PixelForm
 from service.plan.tone import Tone
 from service.store import datasets
 from service.store.database import Database
@@ -24,14 +25,15 @@ DEEP_LIMIT_MB = 375
 
 
 async def rendered(database: Database, home: Path, count: int, size: tuple[int, int], codec: Codec) -> None:
-    options = replace(OPTIONS, width=size[0], height=size[1], codec=codec)
+    form: PixelForm = {"mjpeg": "yuvj422p", "ffv1": "yuvj420p"}.get(codec, "yuv420p")
+    options = replace(OPTIONS, width=size[0], height=size[1], codec=codec, container=HOLDERS[codec][0], form=form)
     async with database.service() as connection:
         dataset = await add_footage(connection, home, count, size=size)
         render = await add_render(connection, dataset, options=options)
     assert (await ended(database, render, 120))["video_frames"] == count
 
 
-@pytest.mark.parametrize("codec", ["h264", "av1"])
+@pytest.mark.parametrize("codec", HOLDERS)
 async def test_a_slot_stays_small_at_1080p(postgres_url: str, tmp_path: Path, codec: Codec) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:

@@ -1,0 +1,24 @@
+"""Which part of a picture is shown and which way up: before scaling, so that no pixel is touched that is not shown."""
+
+from dataclasses import replace
+
+from service.pipeline.crop import cropped
+from service.pipeline.picture import Picture
+from service.pipeline.turn import ROTATED, followed_by, stored_box
+from service.plan.crop import Crop
+from service.plan.render_plan import RenderOptions
+
+
+class Framing:
+    """Crops in the stored picture and folds the rotation into the picture's own orientation: one turn does both."""
+
+    def __init__(self, options: RenderOptions) -> None:
+        self._crop: Crop | None = options.crop
+        self._turn = ROTATED[options.rotate]
+
+    def apply(self, picture: Picture) -> Picture:
+        frame = picture.frame
+        if self._crop:
+            box = stored_box(self._crop.within(*picture.size), picture.size, picture.orientation)
+            frame = cropped(frame, box)
+        return replace(picture, frame=frame, orientation=followed_by(picture.orientation, self._turn))

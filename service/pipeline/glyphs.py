@@ -1,0 +1,79 @@
+"""Glyphs of the overlay's font as coverage masks, drawn once each. uint8 arrays: 0 is nothing, 255 all."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+Mask = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Inked:
+    """`light` is where the text is, `dark` where it or its outline is; both (height, width)."""
+
+    light: Mask
+    dark: Mask
+
+
+class Glyphs:
+    """Text of one size, outlined. A character takes the same width wherever it stands, so numbers do not dance."""
+
+    def __init__(self, size: int) -> None:
+        self._font = ImageFont.load_default(size)
+        assert isinstance(self._font, ImageFont.FreeTypeFont)
+        self._ascent, self._descent = self._font.getmetrics()
+        self.outline = max(1, round(size / 12))
+        self.height = self._ascent + self._descent + 2 * self.outline
+        self._drawn: dict[str, Inked] = {}
+        self._advances: dict[str, int] = {}
+
+    def width(self, text: str) -> int:
+        return sum(self._advance(character) for character in text) + 2 * self.outline
+
+    def line(self, text: str) -> Inked:
+        """The text in a strip of `height` x `width(text)`."""
+        shape = (self.height, self.width(text))
+        strip, left = Inked(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)), 0
+        for character in text:
+            glyph = self._glyph(character)
+            for whole, part in ((strip.light, glyph.light), (strip.dark, glyph.dark)):
+                place = whole[:, left : left + part.shape[1]]
+                np.maximum(place, part[:, : place.shape[1]], out=place)
+            left += self._advance(character)
+        return strip
+
+    def _advance(self, character: str) -> int:
+        if character not in self._advances:
+            self._advances[character] = round(self._font.getlength("u" if character == "µ" else character))
+        return self._advances[character]
+
+    def _glyph(self, character: str) -> Inked:
+        if character not in self._drawn:
+            self._drawn[character] = self._mu() if character == "µ" else self._draw(character)
+        return self._drawn[character]
+
+    def _draw(self, character: str) -> Inked:
+        shape = (self._advance(character) + 2 * self.outline, self.height)
+        masks = []
+        for stroke in (0, self.outline):
+            image = Image.new("L", shape)
+            at = (self.outline, self.outline)
+            ImageDraw.Draw(image).text(at, character, fill=255, font=self._font, stroke_width=stroke)
+            masks.append(np.asarray(image, np.uint8))
+        return Inked(*masks)
+
+    def _mu(self) -> Inked:
+        """The font has no µ: its u, with the left stem drawn down."""
+        u = self._draw("u")
+        base = self._ascent + self.outline
+        row = u.light[base - self._ascent // 4]
+        left = int(np.argmax(row > 127))
+        right = left + int(np.argmin(row[left:] > 127))
+        foot = base + round(self._descent * 0.8)
+        light, dark = u.light.copy(), u.dark.copy()
+        light[base - self._ascent // 4 : foot, left:right] = 255
+        edge = self.outline
+        dark[base - self._ascent // 4 : foot + edge, max(left - edge, 0) : right + edge] = 255
+        return Inked(light, dark)
