@@ -15,9 +15,9 @@ from service.config import ClientSettings
 from service.http_client import Refused
 from service.plan.containers import HOLDERS, MEDIA_TYPES, Codec, Container
 from service.render_client import render_to_file
-from tests.end_to_end.conftest import Running
 from tests.support import api, media
 from tests.support.footage import jpeg
+from tests.support.running_service import Running
 
 JPEGS = {f"frame_{number:04d}.jpg": jpeg(number, (128, 96)) for number in range(100)}
 DEEP = [np.random.default_rng(number).integers(0, 4096, (63, 65), np.uint16) for number in range(5)]
