@@ -1,24 +1,28 @@
 """Open the shared state, and refuse to start when it cannot work: one line, the variable's name, no secret."""
 
 import asyncio
+import os
+import sys
+from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError
 
 from service.config import Settings
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.errors import StartupRefused
 from service.identity.local_secret import local_secret
-from service.jobs import queue
 from service.store.database import Database
-from service.store.migrate import migrate
+from service.store.migrate import is_current
 from service.store.object_settings import open_store
 from service.store.objects import ObjectStore, ObjectStoreError
 
 TIMEOUT_S = 12.0
+REFUSED = 78
 
 
 @dataclass(slots=True)
@@ -41,11 +45,16 @@ class SharedState:
 
 
 async def open_state(settings: Settings) -> SharedState:
-    """Start or reach PostgreSQL, migrate, reach the object store. Raises StartupRefused within 15 s."""
-    embedded, url = await open_database(settings)
+    """PostgreSQL (started or reached, then migrated) and the object store, at once: the first that refuses is told."""
+    opening = asyncio.create_task(open_database(settings)), asyncio.create_task(open_objects(settings))
+    done, others = await asyncio.wait(opening, return_when=asyncio.FIRST_EXCEPTION)
+    for task in others:
+        task.cancel()
+    for task in done:
+        task.result()
+    (embedded, url), objects = opening[0].result(), opening[1].result()
     database = Database(url, settings.database)
     secret = local_secret(settings.process.home) if embedded else None
-    objects = await open_objects(settings)
     return SharedState(database, objects, secret, embedded)
 
 
@@ -105,8 +114,24 @@ async def _reach(url: str) -> None:
 
 
 async def _migrated(url: str) -> None:
-    try:
-        await migrate(url, queue.install)
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", "")
-        raise StartupRefused(f"DATABASE_URL: the schema could not be migrated ({state})") from error
+    """At once when the schema is the newest. Raises StartupRefused."""
+    if await is_current(url):
+        return
+    code, said = await _run_migration(url)
+    if code:
+        reason = (said.strip().splitlines() or ["the schema could not be migrated"])[-1]
+        raise StartupRefused(reason if code == REFUSED else f"DATABASE_URL: {reason}")
+
+
+async def _run_migration(url: str) -> tuple[int, str]:
+    """The exit code of the migration's process, and what it said."""
+    command = [sys.executable, "-m", "service.migration"]
+    child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, env=own_modules())
+    _, said = await child.communicate(f"{url}\n".encode())
+    return child.returncode or 0, said.decode(errors="replace")
+
+
+def own_modules() -> dict[str, str]:
+    """The environment of a child that runs one of our modules, wherever it was started."""
+    root = Path(__file__).parents[1]
+    return os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from service import verify
 from tests.support.catalogue import add_render
@@ -18,6 +19,7 @@ from tests.support.workers import ended, working
 
 pytestmark = pytest.mark.anyio
 Lines = list[dict[str, Any]]
+CAPTURED = "UPDATE frames SET captured_at = timestamptz '2026-01-01 00:00Z' + index * interval '0.5 s'"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,7 @@ async def pair(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> t
         async with database.service() as connection:
             dataset = await add_footage(connection, home, 40)
             (home / "objects" / "reelmill" / dataset["prefix"] / "f00017.jpg").write_bytes(b"damaged")
+            await connection.execute(text(CAPTURED))
             render = await add_render(connection, dataset)
         async with working(database, home):
             row = await ended(database, render)
@@ -55,6 +58,7 @@ async def test_the_receipt_says_all(pair: tuple[Path, Path]) -> None:
     assert set(summary["stage_seconds"]) >= {"fetch", "decode", "transform", "encode"}
     assert (summary["segments"], summary["segments_reused"]) == (3, 0)
     assert {"options", "encoder", "versions", "sha256", "request", "stages", "dataset_id"} <= set(summary)
+    assert lines[3]["captured_at"] == "2026-01-01T00:00:01.500000Z"
     assert summary["outcomes"] == {"ok": 39, "held": 1}
 
 

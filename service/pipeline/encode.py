@@ -2,6 +2,7 @@
 
 import io
 from bisect import bisect_right
+from fractions import Fraction
 from typing import cast
 
 import av
@@ -32,6 +33,11 @@ class SegmentEncoder:
         self._starts: list[int] = []
         self._waiting: list[Packet[VideoStream]] = []
         self.frames = 0
+
+    @property
+    def clock(self) -> Fraction:
+        """When the next picture is shown: seconds from the segment's beginning."""
+        return (self._clock if self._starts else 0) / self._options.ticks
 
     def add(self, picture: Ready, shown_for: int = 1) -> None:
         """Encode a frame of the output's form and size, or put a JPEG as it is, as the next picture, shown for so many

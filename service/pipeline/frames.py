@@ -1,7 +1,7 @@
 """What goes into a segment and what comes out: the fetch ports, the faults a frame can have, and the reports."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, Protocol
 
 from service.plan.render_plan import FrameOutcome, FrameRef
@@ -73,7 +73,7 @@ class FrameReport:
     is how many of its samples lay below the tone's window, above it, or were not a number (of a bin, of its members);
     `etag` is the object's as the catalogue has it, `pts` the picture's time in a source video, in its own time base.
     Of a bin, `source` is the first member's index, and `members` tell the rest.
-    Where the render needs capture times, `captured_at` is one (RFC 3339, UTC) and `clock` says what is odd about it.
+    `captured_at` is the capture time (RFC 3339, UTC) where it is known; `clock` says what is odd about it for the pace.
     """
 
     output: int | None
@@ -98,7 +98,7 @@ class SegmentResult:
 
     `data` is a fragmented MP4 whose timestamps start at 0 (empty when every frame was skipped); `frames` counts its
     pictures; `reports` has one entry per planned frame; `seconds` is wall time per stage (fetch, decode, transform,
-    encode); `encoder` names the encoder and its version.
+    encode); `encoder` names the encoder and its version; `pieces` are parts of by-products, by file name.
     """
 
     data: bytes
@@ -106,3 +106,4 @@ class SegmentResult:
     reports: tuple[FrameReport, ...]
     seconds: Mapping[str, float]
     encoder: str
+    pieces: Mapping[str, bytes] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from av import VideoFrame
 
 from service.pipeline.bins import Binning, member_options
+from service.pipeline.by_products import ByProducts
 from service.pipeline.codecs import encoder_name
 from service.pipeline.colour import FULL, IMAGE_COLOUR, Colour
 from service.pipeline.encode import SegmentEncoder
@@ -37,20 +38,24 @@ def render_segment(
     with _stages(plan, reader, sources) as (stages, colour):
         made = _maker(plan, colour, lambda ref: prepare(ref, stages, watch), lambda: progress(len(reports)))
         policies = Policies(plan, made)
-        encoder = SegmentEncoder(plan.options, colour)
+        encoder, beside = SegmentEncoder(plan.options, colour), ByProducts(plan.options)
         write = _writer(plan.options, watch)
         for refs in plan.outputs():
             frame, report = policies.settle(made(refs))
             if frame is not None:
-                with write(frame, refs[0]), watch.time("encode"):
-                    encoder.add(frame, plan.shown_for(refs))
+                with write(frame, refs[0]):
+                    with watch.time("transform"):
+                        beside.see(frame, encoder.clock)
+                    with watch.time("encode"):
+                        encoder.add(frame, plan.shown_for(refs))
             elif plan.options.timing:
                 encoder.wait(plan.shown_for(refs))
             reports.append(report)
             progress(len(reports))
         with watch.time("encode"):
             data = encoder.finish()
-    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, encoder_name(plan.options.codec))
+    made_by = encoder_name(plan.options.codec)
+    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, made_by, beside.pieces())
 
 
 def _writer(options: RenderOptions, watch: Stopwatch) -> Callable[[Ready, FrameRef], AbstractContextManager[None]]:

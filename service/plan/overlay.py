@@ -41,10 +41,6 @@ class Overlay:
         bar = document["bar"]
         return cls(**document | {"bar": ScaleBar(**bar) if bar else None})
 
-    @property
-    def needs_times(self) -> bool:
-        return self.captured_at or self.elapsed
-
 
 def text_size(height: int) -> int:
     """A twenty-eighth of the picture's height, at least 12 pixels: read with ease in a window as at full size."""

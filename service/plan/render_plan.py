@@ -16,6 +16,7 @@ from service.plan.bins import Bins
 from service.plan.colours import BLACK
 from service.plan.containers import Codec, Container
 from service.plan.crop import Crop
+from service.plan.outputs import Output
 from service.plan.overlay import Overlay
 from service.plan.pixel_form import PixelForm
 from service.plan.timing import TICKS, CapturedTiming, ClockNote
@@ -45,9 +46,9 @@ class FrameRef:
     `index` is its position in the dataset. `key` names the image object, or the source video object when `pts`
     (in the video stream's own time base) says which picture of it; `key` is None for a hole in the numbering.
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
-    Where a render needs them, `captured` is the capture time in microseconds since 1970, `shown_for` its share of the
-    video in ticks of the render's time base, `clock` what is odd about the capture time, and `elapsed` the
-    microseconds that the overlay says have passed.
+    `captured` is the capture time in microseconds since 1970. Where the render needs them, `shown_for` is the frame's
+    share of the video in ticks of the render's time base, `clock` what is odd about the capture time, and `elapsed`
+    the microseconds that the overlay says have passed.
     """
 
     index: int
@@ -98,6 +99,7 @@ class RenderOptions:
     bins: Bins | None = None
     timing: CapturedTiming | None = None
     overlay: Overlay | None = None
+    outputs: tuple[Output, ...] = ()
 
     @property
     def ticks(self) -> Fraction:
@@ -120,6 +122,7 @@ class RenderOptions:
             "bins": Bins(**bins) if bins else None,
             "overlay": Overlay.from_json(overlay) if overlay else None,
             "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
+            "outputs": tuple(document.get("outputs", ())),
         }
         return cls(**(document | nested))
 

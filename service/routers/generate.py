@@ -16,6 +16,7 @@ from service.plan.crop import Crop, crop_of, shown_size
 from service.plan.geometry import native_size, output_size
 from service.plan.levels import Levels
 from service.plan.limits import RenderLimits
+from service.plan.outputs import canonical
 from service.plan.pixel_form import PixelForm, drawn_form, form_of, require_brightness, toned_kinds, turned_kinds
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
@@ -31,6 +32,7 @@ from service.store import datasets, experiments, new_render, renders, webhooks
 from service.store.database import Caller
 from service.store.new_render import NewRender
 from service.store.selection import timeline
+from service.stream.playlist import STREAMED
 from service.telemetry.metrics import RENDERS_ASKED
 
 KEPT = ("uint8", "uint16")
@@ -161,6 +163,7 @@ def _options(dataset: dict[str, Any], body: VideoGenerationRequest, limits: Rend
         rotate=body.rotate,
         bins=_bins(body, shown, (width, height)),
         timing=timing,
+        outputs=canonical(body.outputs),
     )
 
 
@@ -254,5 +257,5 @@ class Door:
             video_url=f"/api/videos/{render}/video" if done else None,
             estimate=None if done else EstimateModel(**row["estimate"]),
             plan=row["stages"],
-            stream_url=f"/api/videos/{render}/stream.m3u8",
+            stream_url=f"/api/videos/{render}/stream.m3u8" if row["options"]["codec"] in STREAMED else None,
         )

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 from service.plan.bins import DecimationMode
 from service.plan.colours import BLACK
 from service.plan.containers import Codec, Container
+from service.plan.outputs import PIECES, Output
 from service.plan.render_plan import FramePolicy, MismatchPolicy
 from service.plan.timing import Timing
 from service.routers.overlay_models import OverlayModel
@@ -142,6 +143,13 @@ class VideoGenerationRequest(BaseModel):
         None, gt=0, le=10_000_000, description="seconds of capture in a second of video, with timing captured; unset: 1"
     )
     overlay: OverlayModel | None = Field(None, description="text and a scale bar over the picture")
+    outputs: list[Output] = Field(
+        default_factory=list,
+        max_length=len(PIECES),
+        description="what to make besides the video: preview_strip is a sheet of small pictures with WebVTT for the "
+        "seek bar, keogram has the middle column of every frame side by side",
+        examples=[["preview_strip", "keogram"]],
+    )
 
 
 class RenderChange(BaseModel):
@@ -254,3 +262,5 @@ class VideoStatus(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     stream_url: str | None = Field(None, description="HLS, playable while it renders")
+    preview_url: str | None = Field(None, description="WebVTT over a sheet of small pictures, if it was asked for")
+    keogram_url: str | None = Field(None, description="a column for each frame, if it was asked for")

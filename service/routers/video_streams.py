@@ -17,10 +17,9 @@ from service.store.database import Caller, Database
 from service.store.objects import ObjectMissing, ObjectStore
 from service.store.segment_keys import segment_key
 from service.stream.fragments import init_section, media_section
-from service.stream.playlist import MEDIA_TYPE, Part, Placed, finished, playlist
+from service.stream.playlist import MEDIA_TYPE, STREAMED, Part, Placed, finished, playlist
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:read"))])
-STREAMED = ("h264", "hevc", "av1")
 FIRST_WAIT_S, FIRST_POLL_S = 10.0, 0.05
 """How long a playlist is held back until it has something to play: players give up on an empty one."""
 KEEP = {"Cache-Control": "private, max-age=3600"}

@@ -18,6 +18,7 @@ from service.routers.video_models import RenderChange, VideoQuery, VideoStatus
 from service.store import deletion, render_list, renders
 from service.store.database import Caller, Database
 from service.store.render_list import Wanted
+from service.stream.playlist import STREAMED
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
 READ = Depends(require("videos:read"))
@@ -161,7 +162,7 @@ async def current(database: Database, job: UUID) -> VideoStatus:
 def told(row: RowMapping) -> VideoStatus:
     """A render row with its progress, as the API tells it."""
     base = f"/api/videos/{row['id']}"
-    done = row["status"] == "succeeded"
+    done, asked = row["status"] == "succeeded", row["options"].get("outputs", ())
     rate = _rate(row)
     left = row["frames_total"] - row["frames_done"]
     running = row["status"] == "running" and rate
@@ -176,8 +177,14 @@ def told(row: RowMapping) -> VideoStatus:
         video_url=f"{base}/video" if done else None,
         poster_url=f"{base}/poster" if done else None,
         receipt_url=f"{base}/receipt" if done else None,
-        stream_url=None if row["status"] in ("failed", "cancelled") else f"{base}/stream.m3u8",
+        stream_url=f"{base}/stream.m3u8" if _watchable(row) else None,
+        preview_url=f"{base}/preview.vtt" if done and "preview_strip" in asked else None,
+        keogram_url=f"{base}/keogram.png" if done and "keogram" in asked else None,
     )
+
+
+def _watchable(row: RowMapping) -> bool:
+    return row["status"] not in ("failed", "cancelled") and row["options"]["codec"] in STREAMED
 
 
 def _rate(row: RowMapping) -> float | None:

@@ -5,9 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -18,6 +17,7 @@ LOCK = 0x5265656C
 """The advisory lock's number: "Reel" in ASCII."""
 
 LOCK_WAIT_S = 60.0
+FOLDER = Path(__file__).parent / "migrations"
 
 Step = Callable[[AsyncConnection], Awaitable[None]]
 
@@ -36,6 +36,23 @@ async def migrate(url: str, *more: Step) -> None:
                     await step(await connection.execution_options(isolation_level="AUTOCOMMIT"))
     finally:
         await engine.dispose()
+
+
+async def is_current(url: str) -> bool:
+    """Whether the database has the newest schema; a new PgQueuer needs a revision of ours, so that it is upgraded."""
+    engine = create_async_engine(async_url(url), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return str(await connection.scalar(text("SELECT version_num FROM alembic_version"))) == newest()
+    except ProgrammingError:  # there is no such table: the database is new
+        return False
+    finally:
+        await engine.dispose()
+
+
+def newest() -> str:
+    """The last revision's number, with which its file's name begins."""
+    return max(path.name.partition("_")[0] for path in (FOLDER / "versions").glob("[0-9]*.py"))
 
 
 @asynccontextmanager
@@ -57,7 +74,10 @@ async def _upgrade(engine: AsyncEngine) -> None:
 
 
 def _run_alembic(connection: Connection) -> None:
+    from alembic import command  # 8 MB that only a migration pays
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(FOLDER))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

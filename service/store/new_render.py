@@ -77,8 +77,7 @@ def _frames(connection: AsyncConnection, new: NewRender) -> AsyncIterator[FrameR
     """The source frames with what the options need to know of their times."""
     options = new.options
     overlay = options.overlay
-    timed = options.timing is not None or (overlay is not None and overlay.needs_times)
-    frames = frame_refs(connection, new.dataset, new.chosen, options.missing, timed=timed)
+    frames = frame_refs(connection, new.dataset, new.chosen, options.missing)
     if options.timing:
         frames = paced(frames, options.timing, options)
     if overlay and overlay.elapsed:

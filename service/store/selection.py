@@ -14,7 +14,7 @@ from service.plan.planner import Selection
 from service.plan.render_plan import FramePolicy, FrameRef
 from service.store.tables import sources
 
-CAPTURED = "CASE WHEN CAST(:timed AS boolean) THEN (extract(epoch FROM captured_at) * 1000000)::bigint END AS captured"
+CAPTURED = "(extract(epoch FROM captured_at) * 1000000)::bigint AS captured"
 WINDOW = text("""
     SELECT min(index) AS first, max(index) AS last, min(number) AS first_number, max(number) AS last_number
     FROM frames WHERE dataset_id = :dataset
@@ -75,36 +75,29 @@ def frame_refs(
     dataset: dict[str, Any],
     chosen: Selection,
     missing: FramePolicy,
-    *,
-    timed: bool = False,
 ) -> AsyncIterator[FrameRef]:
-    """One FrameRef per source frame that is read; `key` is None where the numbering has a hole.
-
-    `timed` adds the capture times.
-    """
+    """One FrameRef per source frame that is read; `key` is None where the numbering has a hole."""
     if dataset["kind"] == "video":
         return _pictures(connection, dataset, chosen)
     if _holes_count(dataset, missing):
-        return _by_number(connection, dataset, chosen, timed)
-    return _by_index(connection, dataset, chosen, timed)
+        return _by_number(connection, dataset, chosen)
+    return _by_index(connection, dataset, chosen)
 
 
-def _values(dataset: dict[str, Any], chosen: Selection, timed: bool) -> dict[str, Any]:
+def _values(dataset: dict[str, Any], chosen: Selection) -> dict[str, Any]:
     span = {"start": chosen.start, "stop": chosen.stop, "step": chosen.stride}
-    return {"dataset": dataset["id"], "timed": timed} | span
+    return {"dataset": dataset["id"]} | span
 
 
-async def _by_index(
-    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection, timed: bool
-) -> AsyncIterator[FrameRef]:
-    async for row in await connection.stream(BY_INDEX, _values(dataset, chosen, timed)):
+async def _by_index(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
+    async for row in await connection.stream(BY_INDEX, _values(dataset, chosen)):
         yield _image(row)
 
 
 async def _by_number(
-    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection, timed: bool
+    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection
 ) -> AsyncIterator[FrameRef]:
-    values = _values(dataset, chosen, timed) | {"first": dataset["number_first"], "stride": dataset["number_stride"]}
+    values = _values(dataset, chosen) | {"first": dataset["number_first"], "stride": dataset["number_stride"]}
     expected = chosen.start
     async for row in await connection.stream(BY_NUMBER, values):
         while expected < row.position:

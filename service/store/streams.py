@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.stream.playlist import Part
 
 PARTS = text("""
-    SELECT s.number, s.content_key, c.frames, c.duration, r.options ->> 'fps' AS fps,
-        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS planned
+    SELECT s.number, s.content_key, s.planned, c.frames, c.duration, r.options ->> 'fps' AS fps,
+        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
     FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c ON c.content_key = s.content_key
     WHERE s.render_id = :render ORDER BY s.number
 """)
@@ -24,7 +24,12 @@ WATCHED = text("""
 
 async def parts(connection: AsyncConnection, render: UUID) -> list[Part]:
     rows = await connection.execute(PARTS, {"render": render})
-    return [Part(row.number, row.planned / Fraction(row.fps), _lasts(row), row.content_key) for row in rows]
+    return [Part(row.number, _planned(row), _lasts(row), row.content_key) for row in rows]
+
+
+def _planned(row: Row[Any]) -> Fraction:
+    """Seconds; renders from before they were noted have a steady rate."""
+    return Fraction(row.planned) if row.planned else row.outputs / Fraction(row.fps)
 
 
 def _lasts(row: Row[Any]) -> Fraction | None:

@@ -6,6 +6,8 @@ from fractions import Fraction
 from math import floor
 
 MEDIA_TYPE = "application/vnd.apple.mpegurl"
+STREAMED = ("h264", "hevc", "av1")
+"""What players take in fragments."""
 _MICRO = 1_000_000
 
 

@@ -20,6 +20,7 @@ from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects import ObjectStore
 from service.store.segment_keys import receipt_key, render_object, segment_key
+from service.worker.by_products import Extra, Places, made
 from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
 
 NOTES = 100
@@ -79,16 +80,20 @@ def assemble_render(
 ) -> Outcome:
     """`to` is (a scratch folder, the progress call). Raises ObjectMissing when a cached segment is gone."""
     folder, report = to
-    receipt = Receipt(folder / "receipt.ndjson")
+    receipt, places = Receipt(folder / "receipt.ndjson"), Places()
     first: list[bytes] = []
+
+    def read(key: str) -> bytes:
+        return runner.run(objects.get(ObjectRef(objects.bucket, key)))
 
     def segments() -> Iterator[bytes]:
         for key, _ in command.segments:
-            receipt.add(runner.run(objects.get(ObjectRef(objects.bucket, receipt_key(key)))))
-            data = runner.run(objects.get(ObjectRef(objects.bucket, segment_key(key))))
+            receipt.add(read(receipt_key(key)))
+            data = read(segment_key(key))
             report(receipt.frames)
             if data:
                 first[:] = first or [data]
+                places.note(key, data)
                 yield data
 
     video = folder / f"video.{command.options.container}"
@@ -98,19 +103,25 @@ def assemble_render(
     summary = command.facts | _summary(command.options, receipt, video)
     with receipt.path.open("ab") as file:
         file.write(json.dumps({"summary": summary}).encode() + b"\n")
-    return runner.run(_publish(command, objects, (video, receipt.path, poster(first[0])), summary))
+    extras = [*made(command.options, places, receipt.frames, read), Extra("poster.jpg", poster(first[0]), "image/jpeg")]
+    return runner.run(_publish(command, objects, (video, receipt.path, extras), summary))
 
 
 async def _publish(
-    command: AssembleRender, objects: ObjectStore, made: tuple[Path, Path, bytes], summary: dict[str, Any]
+    command: AssembleRender, objects: ObjectStore, files: tuple[Path, Path, list[Extra]], summary: dict[str, Any]
 ) -> Outcome:
-    video, receipt, still = made
-    names = [render_object(command.render_id, name) for name in (video.name, "receipt.ndjson", "poster.jpg")]
-    await objects.put_file(ObjectRef(objects.bucket, names[1]), receipt, "application/x-ndjson")
-    await objects.put(ObjectRef(objects.bucket, names[2]), still, "image/jpeg")
-    await objects.put_file(ObjectRef(objects.bucket, names[0]), video, MEDIA_TYPES[command.options.container])
-    size = video.stat().st_size
-    return AssemblyDone(names[0], size, summary["sha256"], summary["frames"], names[2], names[1], summary)
+    """The video last: one that can be seen has all the rest."""
+    video, receipt, extras = files
+
+    def ref(name: str) -> ObjectRef:
+        return ObjectRef(objects.bucket, render_object(command.render_id, name))
+
+    await objects.put_file(ref("receipt.ndjson"), receipt, "application/x-ndjson")
+    for extra in extras:
+        await objects.put(ref(extra.name), extra.data, extra.media_type)
+    await objects.put_file(ref(video.name), video, MEDIA_TYPES[command.options.container])
+    size, keys = video.stat().st_size, [ref(name).key for name in (video.name, "poster.jpg", "receipt.ndjson")]
+    return AssemblyDone(keys[0], size, summary["sha256"], summary["frames"], keys[1], keys[2], summary)
 
 
 def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str, Any]:

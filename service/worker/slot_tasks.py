@@ -4,7 +4,7 @@ import asyncio
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -14,12 +14,13 @@ from service.ids import DatasetId
 from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
 from service.pipeline.preview import image_preview, video_preview
 from service.pipeline.segment import render_segment
-from service.plan.render_plan import ObjectRef
+from service.plan.outputs import PIECES
+from service.plan.render_plan import ObjectRef, RenderOptions
 from service.store.database import Database
 from service.store.object_settings import open_store
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
 from service.store.previews import Preview
-from service.store.segment_keys import receipt_key, segment_key
+from service.store.segment_keys import piece_key, receipt_key, segment_key
 from service.stream.boxes import BrokenFile
 from service.stream.fragments import duration
 from service.worker.assemble import assemble_render
@@ -41,6 +42,7 @@ from service.worker.scan import scan_dataset
 from service.worker.slot import SlotConfig
 
 Report = Callable[[int], None]
+TYPES = {".ndjson": "application/x-ndjson", ".jpg": "image/jpeg", ".png": "image/png"}
 
 
 def _duration(segment: bytes) -> Fraction | None:
@@ -90,7 +92,9 @@ class SlotTasks:
             result = render_segment(plan, reader, self._fetcher.sources(plan.bucket), report)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
         ref = ObjectRef(self._objects.bucket, segment_key(command.content_key))
-        self._runner.run(self._publish(ref, result.data, receipt_key(command.content_key), lines.encode()))
+        beside = {receipt_key(command.content_key): lines.encode()}
+        beside |= {piece_key(command.content_key, name): data for name, data in result.pieces.items()}
+        self._runner.run(self._publish(ref, result.data, beside))
         return SegmentDone(
             ref.key,
             len(result.data),
@@ -103,9 +107,10 @@ class SlotTasks:
             _duration(result.data),
         )
 
-    async def _publish(self, ref: ObjectRef, data: bytes, receipt: str, lines: bytes) -> None:
-        """The receipt first: a segment that can be seen has one."""
-        await self._objects.put(ObjectRef(ref.bucket, receipt), lines, "application/x-ndjson")
+    async def _publish(self, ref: ObjectRef, data: bytes, beside: Mapping[str, bytes]) -> None:
+        """Receipt and pieces first: a segment that can be seen has them."""
+        for key, content in beside.items():
+            await self._objects.put(ObjectRef(ref.bucket, key), content, TYPES[Path(key).suffix])
         await self._objects.put(ref, data, "video/mp4")
 
     def _assemble(self, command: AssembleRender, report: Report) -> Outcome:
@@ -119,14 +124,19 @@ class SlotTasks:
                 raise
 
     async def _missing(self, command: AssembleRender) -> tuple[str, ...]:
-        gone = []
-        for key, _ in command.segments:
-            for name in (segment_key(key), receipt_key(key)):
-                try:
-                    await self._objects.head(ObjectRef(self._objects.bucket, name))
-                except ObjectMissing:
-                    gone.append(key)
-        return tuple(dict.fromkeys(gone))
+        return tuple([key for key, _ in command.segments if not await self._whole(key, command.options)])
+
+    async def _whole(self, content_key: str, options: RenderOptions) -> bool:
+        """Whether a segment, its receipt and its pieces are all there; one without pictures has no pieces."""
+        bucket = self._objects.bucket
+        pieces = [piece_key(content_key, PIECES[output]) for output in options.outputs]
+        try:
+            size = (await self._objects.head(ObjectRef(bucket, segment_key(content_key)))).size
+            for name in (receipt_key(content_key), *(pieces if size else ())):
+                await self._objects.head(ObjectRef(bucket, name))
+        except ObjectMissing:
+            return False
+        return True
 
     def _scan(self, command: ScanDataset, report: Report) -> Outcome:
         return self._runner.run(self._scanned(command, report))

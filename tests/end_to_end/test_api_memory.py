@@ -6,7 +6,7 @@ import httpx
 
 from tests.support import api
 from tests.support.footage import jpeg
-from tests.support.processes import resident_megabytes
+from tests.support.processes import own_megabytes
 from tests.support.running_service import Running
 
 API_LIMIT_MB = 150
@@ -20,4 +20,4 @@ def test_the_api_stays_under_its_limit(alice: httpx.Client, service: Running) ->
     for _ in range(40):
         alice.get("/api/experiments", params={"limit": 500}).raise_for_status()
         alice.get(status["video_url"]).raise_for_status()
-    assert resident_megabytes(service.api_pid) < API_LIMIT_MB
+    assert own_megabytes(service.api_pid) < API_LIMIT_MB

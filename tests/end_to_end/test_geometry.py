@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.end_to_end.conftest import Running
 from tests.support import api
+from tests.support.running_service import Running
 
 
 def quartered(number: int) -> bytes:

@@ -9,11 +9,11 @@ import pytest
 
 from service.pipeline.caption import Caption
 from service.plan.overlay import Overlay
-from tests.end_to_end.conftest import Running
 from tests.end_to_end.test_timing import taken
 from tests.pipeline.test_overlay import read
 from tests.support import api
 from tests.support.footage import jpeg
+from tests.support.running_service import Running
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,9 @@
 """A render is watched over HTTP while it is made, and sought in when it is done."""
 
+import io
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,9 @@ from urllib.parse import urljoin
 
 import av
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support import api
 from tests.support.browser import chromium
@@ -77,6 +81,33 @@ def test_skipped_frames_leave_no_gap(alice: httpx.Client, tmp_path: Path) -> Non
         times = [float(frame.pts * frame.time_base) for frame in video.decode(video=0)]
     assert len(times) == 43
     assert times == pytest.approx([times[0] + index / 30 for index in range(43)], abs=1e-4)
+
+
+def test_pictures_paced_by_capture_times_keep_their_pace(alice: httpx.Client, tmp_path: Path) -> None:
+    dataset = api.make_dataset(alice, {f"t{n:03d}.jpg": taken(n, n + 30 * (n > 40)) for n in range(70)})
+    job = submit(alice, dataset, timing="captured", speed=5, codec="h264")
+    status = api.wait_ended(alice, job["job_id"])
+    path = fetch_all(alice, job["stream_url"], tmp_path)
+    with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
+        streamed = [float(frame.pts * frame.time_base) for frame in video.decode(video=0)]
+    with av.open(io.BytesIO(alice.get(status["video_url"]).content)) as video:
+        shown = [float(frame.pts * frame.time_base) for frame in video.decode(video=0)]
+        lasts = float(video.streams.video[0].duration * video.streams.video[0].time_base)
+    assert len(shown) == 70 and shown[41] - shown[40] == pytest.approx(31 / 5)
+    assert [at - streamed[0] for at in streamed] == pytest.approx(shown, abs=1e-4)
+    text = path.read_text()
+    told = [float(each) for each in re.findall(r"#EXTINF:([\d.]+),", text)]
+    assert sum(told) == pytest.approx(lasts, abs=1e-5)
+    assert max(told) <= int(re.findall(r"TARGETDURATION:(\d+)", text)[0]) + 0.5
+
+
+def taken(number: int, seconds: float) -> bytes:
+    exif = Image.Exif()
+    moment = datetime(2026, 5, 4, tzinfo=UTC) + timedelta(seconds=seconds)
+    exif.get_ifd(0x8769).update({0x9003: moment.strftime("%Y:%m:%d %H:%M:%S"), 0x9011: "+00:00"})
+    out = io.BytesIO()
+    Image.fromarray(np.full((48, 64, 3), 20 + number, np.uint8)).save(out, "JPEG", exif=exif)
+    return out.getvalue()
 
 
 def test_what_cannot_be_watched(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:

@@ -39,9 +39,9 @@ def peak_megabytes(pid: int) -> float:
     return _status_megabytes(pid, "VmHWM")
 
 
-def resident_megabytes(pid: int) -> float:
-    """What the process has resident now (VmRSS)."""
-    return _status_megabytes(pid, "VmRSS")
+def own_megabytes(pid: int) -> float:
+    """What the process holds in memory now (RssAnon): without the pages of libraries, which processes share."""
+    return _status_megabytes(pid, "RssAnon")
 
 
 def _status_megabytes(pid: int, field: str) -> float:
