@@ -45,11 +45,16 @@ class SharedState:
 
 
 async def open_state(settings: Settings) -> SharedState:
-    """Start or reach PostgreSQL, migrate, reach the object store. Raises StartupRefused within 15 s."""
-    embedded, url = await open_database(settings)
+    """PostgreSQL (started or reached, then migrated) and the object store, at once: the first that refuses is told."""
+    opening = asyncio.create_task(open_database(settings)), asyncio.create_task(open_objects(settings))
+    done, others = await asyncio.wait(opening, return_when=asyncio.FIRST_EXCEPTION)
+    for task in others:
+        task.cancel()
+    for task in done:
+        task.result()
+    (embedded, url), objects = opening[0].result(), opening[1].result()
     database = Database(url, settings.database)
     secret = local_secret(settings.process.home) if embedded else None
-    objects = await open_objects(settings)
     return SharedState(database, objects, secret, embedded)
 
 

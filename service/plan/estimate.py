@@ -22,9 +22,9 @@ DECODE_SECONDS_PER_MEGAPIXEL = 0.0026
 BITS_PER_PIXEL: dict[Codec, float] = {
     "h264": 0.041,
     "av1": 0.025,
-    "hevc": 0.03,
-    "mjpeg": 0.8,
-    "ffv1": 4.0,
+    "hevc": 0.036,
+    "mjpeg": 0.85,
+    "ffv1": 2.8,
 }
 """At quality 70, from the same table."""
 

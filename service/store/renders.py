@@ -97,6 +97,7 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
             "render_id": render,
             "number": plan.number,
             "first_output": plan.first_output,
+            "planned": str(plan.seconds()),
             "content_key": plan.content_key(),
             "frames": [_pack(frame) for frame in plan.frames],
             "lead": [_pack(frame) for frame in plan.lead],

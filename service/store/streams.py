@@ -7,14 +7,11 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.plan.timing import TICKS
 from service.stream.playlist import Part
 
 PARTS = text("""
-    SELECT s.number, s.content_key, c.frames, c.duration, r.options ->> 'fps' AS fps,
-        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS planned,
-        CASE WHEN jsonb_typeof(r.options -> 'timing') = 'object' THEN
-            (SELECT sum((frame ->> 8)::bigint) FROM jsonb_array_elements(s.frames) AS frame) END AS ticks
+    SELECT s.number, s.content_key, s.planned, c.frames, c.duration, r.options ->> 'fps' AS fps,
+        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
     FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c ON c.content_key = s.content_key
     WHERE s.render_id = :render ORDER BY s.number
 """)
@@ -31,8 +28,8 @@ async def parts(connection: AsyncConnection, render: UUID) -> list[Part]:
 
 
 def _planned(row: Row[Any]) -> Fraction:
-    """Seconds that its frames are to be shown: each for its own time where they are paced by capture times."""
-    return row.planned / Fraction(row.fps) if row.ticks is None else Fraction(int(row.ticks), TICKS)
+    """Seconds; renders from before they were noted have a steady rate."""
+    return Fraction(row.planned) if row.planned else row.outputs / Fraction(row.fps)
 
 
 def _lasts(row: Row[Any]) -> Fraction | None:

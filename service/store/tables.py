@@ -154,6 +154,7 @@ segments = Table(
     Column("frames", JSONB, nullable=False),
     Column("lead", JSONB, nullable=False),
     Column("reused", Boolean, nullable=False, server_default=text("false")),
+    Column("planned", Text, comment="seconds of video when no frame is skipped, as a fraction"),
 )
 
 segment_cache = Table(

@@ -36,7 +36,7 @@ class WorkerSettings(BaseSettings):
         description="seconds a stopping worker gives the tasks under way",
     )
     prefetch_mb: int = Field(
-        default=16,
+        default=8,
         ge=1,
         validation_alias="REELMILL_PREFETCH_MB",
         description="frames a slot fetches ahead of its decoder, MiB",

@@ -12,6 +12,7 @@ OTHER_READERS = {
     "service/embedded/postgres.py": "hands its own environment on to the guardian",
     "service/embedded/cluster.py": "hands its own environment on to psql",
     "service/up.py": "hands its own environment on to the API and the worker",
+    "service/startup.py": "hands its own environment on to the migration",
     "service/store/signed_reads.py": "AWS_CA_BUNDLE, as every AWS client",
     "service/pipeline/codecs.py": "sets SVT_LOG, which libSvtAv1Enc reads",
 }

@@ -66,6 +66,22 @@ def test_capture_times_set_the_pace(alice: httpx.Client, camera: dict[str, Any])
     assert status["summary"]["options"]["timing"] == {"speed": "20"}
 
 
+def test_a_stream_keeps_the_pace(alice: httpx.Client, camera: dict[str, Any]) -> None:
+    status = api.render(alice, camera, fps=None, timing="captured", speed=2)
+    lines = alice.get(status["stream_url"]).raise_for_status().text.splitlines()
+    lasts = [float(line.removeprefix("#EXTINF:").rstrip(",")) for line in lines if line.startswith("#EXTINF:")]
+    target = next(int(line.partition(":")[2]) for line in lines if line.startswith("#EXT-X-TARGETDURATION"))
+    assert sum(lasts) == pytest.approx(75, abs=1e-3)
+    assert target == round(max(lasts)) > 8, "no segment is longer than was said, and none can be cut within a picture"
+
+
+def test_jpegs_are_copied_at_the_pace(alice: httpx.Client, camera: dict[str, Any]) -> None:
+    status = api.render(alice, camera, fps=None, timing="captured", speed=20, codec="mjpeg")
+    expected = [0, 10, 20, 30, 60, 75, 90, 100, 110, 120, 130, 140, 150]
+    assert times(alice, status) == pytest.approx([at / 20 for at in expected], abs=2e-4)
+    assert {line["decoder"] for line in api.receipt(alice, status["job_id"])} == {"copied"}
+
+
 def test_bins_keep_the_pace(alice: httpx.Client, camera: dict[str, Any]) -> None:
     body = {"timing": "captured", "speed": 20, "decimation_factor": 5, "decimation_mode": "mean"}
     assert times(alice, api.render(alice, camera, **body)) == pytest.approx([0, 3.75, 6.5, 7.5], abs=2e-4)
@@ -106,6 +122,7 @@ def test_a_time_window_on_a_time_line_with_holes(alice: httpx.Client) -> None:
         ({"timing": "captured", "speed": 100_000}, "#/speed", "too_fast"),
         ({"timing": "captured", "speed": 0.0011}, "#/speed", "too_long"),
         ({"timing": "captured", "fps": None, "duration_seconds": 3}, "#/duration_seconds", "exclusive"),
+        ({"timing": "captured", "codec": "mjpeg", "container": "avi"}, "#/container", "container"),
         ({"frames": {"from": "2026-05-05T00:00:00Z"}}, "#/frames", "empty_range"),
         ({"frames": {"from": "2026-05-04T07:00:00Z", "to": "2026-05-04T06:00:00Z"}}, "#/frames/to", "empty_range"),
         ({"frames": {"from": "2026-05-04T06:00:00Z", "stop": 3}}, "#/frames/from", "exclusive"),

@@ -26,9 +26,9 @@ def jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 def deep_tiff(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
-    """16-bit noise around a level that tells its number."""
+    """16-bit samples around a level that tells its number, with a little noise."""
     random = np.random.default_rng(number)
-    return tiff(random.normal(2000 + number, 10, (size[1], size[0])).astype(np.uint16))
+    return tiff(random.normal(2000 + number, 3, (size[1], size[0])).astype(np.uint16))
 
 
 async def add_footage(

@@ -1,0 +1,21 @@
+"""The table of docs/quality.md, from the mapping itself: `python -m tests.documentation.quality` prints it."""
+
+from typing import get_args
+
+from service.pipeline.quality import rate
+from service.plan.containers import Codec
+
+CODECS = tuple(codec for codec in get_args(Codec) if codec != "ffv1")
+
+
+def table() -> str:
+    head = ["| quality | " + " | ".join(CODECS) + " |", "| ---: |" + " ---: |" * len(CODECS)]
+    rows = [
+        f"| {quality} | " + " | ".join(str(rate(codec, quality)) for codec in CODECS) + " |"
+        for quality in range(0, 101, 10)
+    ]
+    return "\n".join(head + rows)
+
+
+if __name__ == "__main__":
+    print(table())

@@ -1,0 +1,10 @@
+"""The page of the quality scale shows what the encoders are really told."""
+
+from pathlib import Path
+
+from tests.documentation.quality import table
+
+
+def test_the_table_is_the_mapping() -> None:
+    page = (Path(__file__).parents[2] / "docs/quality.md").read_text()
+    assert table() in page, "run python -m tests.documentation.quality and paste what it prints"
