@@ -43,15 +43,20 @@ class Fenced(Exception):
     """Another worker holds the task now (or it has ended): this one's writes no longer count."""
 
 
-LOCK_RENDER = text("SELECT 1 FROM renders WHERE id = (SELECT render_id FROM tasks WHERE id = :task) FOR UPDATE")
+BOUNDED = "(SELECT set_config('idle_in_transaction_session_timeout', '5000', true)) AS bounded"
+"""A worker that is frozen with a row locked loses its connection, and with it the lock, after five seconds."""
+LOCK_RENDER = text(f"""
+    SELECT 1 FROM renders, {BOUNDED}
+    WHERE renders.id = (SELECT render_id FROM tasks WHERE id = :task) FOR UPDATE OF renders
+""")
 START = text("""
     UPDATE tasks SET lease = lease + 1, starts = starts + 1, state = 'running', worker = :worker, progress = 0,
         started_at = now(), heartbeat_at = now()
     WHERE id = :task AND state IN ('queued', 'running')
     RETURNING id, kind, render_id, dataset_id, number, lease, starts, payload
 """)
-HEARTBEAT = text("""
-    UPDATE tasks SET heartbeat_at = now(), progress = :progress
+HEARTBEAT = text(f"""
+    UPDATE tasks SET heartbeat_at = now(), progress = :progress FROM {BOUNDED}
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING cancel_requested
 """)
 FINISH = text("""

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import structlog
 from sqlalchemy import RowMapping
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
@@ -63,6 +64,10 @@ class LeasedTask:
                 return lease, await self._command(connection, lease) if lease else None
         except (OSError, TimeoutError) as error:
             raise Retry(1.0, f"the database is away: {error}") from error
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            raise Retry(1.0, "the database closed the connection") from error
 
     async def _command(self, connection: AsyncConnection, lease: Lease) -> Command | None:
         """What to tell the slot; None when the task has just ended without work."""

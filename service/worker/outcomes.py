@@ -21,7 +21,7 @@ from service.worker.messages import (
     TaskFailed,
 )
 
-LOCK_RENDER = text("SELECT status, priority FROM renders WHERE id = :render FOR UPDATE")
+LOCK_RENDER = text(f"SELECT status, priority FROM renders, {leases.BOUNDED} WHERE id = :render FOR UPDATE OF renders")
 LEFT = text("SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'")
 
 

@@ -35,9 +35,9 @@ def test_strip_and_keogram(service: Running, alice: httpx.Client, footage: dict[
     assert np.abs(columns[-2, :, 0].astype(int) - (20 + np.arange(FRAMES))).max() <= 3
     cues = alice.get(status["preview_url"])
     assert cues.headers["content-type"].startswith("text/vtt")
-    assert cues.text.startswith("WEBVTT\n") and cues.text.count("preview.jpg#xywh=") == 5
+    assert cues.text.startswith("WEBVTT\n") and cues.text.count("preview.jpg#xywh=") == 4
     sheet = alice.get(status["preview_url"].replace(".vtt", ".jpg"))
-    assert sheet.headers["content-type"] == "image/jpeg" and picture(sheet.content).shape == (120, 5 * 160, 3)
+    assert sheet.headers["content-type"] == "image/jpeg" and picture(sheet.content).shape == (120, 4 * 160, 3)
     with service.client("bob") as bob:
         assert bob.get(status["keogram_url"]).status_code == 404
 
@@ -46,7 +46,7 @@ def test_a_longer_render_takes_the_pieces_from_the_cache(alice: httpx.Client, fo
     asked: dict[str, Any] = {"outputs": ["keogram"], "quality": 60}
     api.render(alice, footage, frames={"stop": 75}, **asked)
     status = api.render(alice, footage, **asked)
-    assert (status["summary"]["segments_reused"], status["summary"]["segments"]) == (3, 4)
+    assert (status["summary"]["segments_reused"], status["summary"]["segments"]) == (2, 3)
     assert picture(alice.get(status["keogram_url"]).content).shape == (120, FRAMES, 3)
 
 

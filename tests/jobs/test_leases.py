@@ -1,10 +1,12 @@
 """Leases: fencing, poison, forgiveness, join, and the queue that carries them."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from service.ids import TaskId
 from service.jobs import leases, reconcile
@@ -59,7 +61,7 @@ async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
 async def test_the_last_segment_queues_the_assembly_exactly_once(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
         render, tasks = await prepared(database)
-        assert [task["number"] for task in tasks] == [0, 1, 2, 3, 4, 5]
+        assert [task["number"] for task in tasks] == [0, 1, 2, 3, 4]
         held = [await start(database, task) for task in tasks]
 
         async def finish(lease: Any) -> None:
@@ -150,3 +152,18 @@ async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> N
         runner.stop()
         await asyncio.wait_for(running, 10)
         assert len(seen) == 2
+
+
+async def test_a_worker_frozen_with_a_render_locked_loses_the_lock(postgres_url: str) -> None:
+    """Its connection is closed for it: whoever waits for the row goes on."""
+    async with fresh_database(postgres_url) as database:
+        _, (task, other, *_) = await prepared(database)
+        frozen = database.service()
+        connection = await frozen.__aenter__()
+        assert await leases.start(connection, TaskId(task["id"]), "frozen")
+        async with asyncio.timeout(30):
+            assert await start(database, other)
+        with pytest.raises(SQLAlchemyError):
+            await connection.execute(text("SELECT 1"))
+        with suppress(SQLAlchemyError):
+            await frozen.__aexit__(None, None, None)

@@ -60,8 +60,8 @@ def test_segments_end_at_the_same_places_wherever_a_range_begins(first: int, fps
 
 
 def test_the_first_segments_are_short() -> None:
-    assert [len(plan.frames) for plan in plans(refs(200))] == [12, 24, 39, 75, 50]
-    assert [len(plan.frames) for plan in plans(refs(200), first=70)] == [12, 24, 44, 75, 45]
+    assert [len(plan.frames) for plan in plans(refs(200))] == [15, 60, 75, 50]
+    assert [len(plan.frames) for plan in plans(refs(200), first=70)] == [15, 65, 75, 45]
 
 
 def test_overlapping_ranges_share_segments() -> None:
@@ -109,7 +109,7 @@ def test_growing_a_sequence_changes_only_its_last_segments() -> None:
     before = [plan.content_key() for plan in plans(refs(300))]
     after = [plan.content_key() for plan in plans(refs(320))]
     assert after[: len(before)] == before
-    assert len(set(after)) == len(after) == 7
+    assert len(set(after)) == len(after) == 6
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_lead_frame_is_no_frame() -> None:
 
 def test_a_segment_knows_the_frames_before_it() -> None:
     second = plans(refs(100))[1]
-    assert [frame.index for frame in second.lead] == list(range(12 - LEAD_FRAMES, 12))
+    assert [frame.index for frame in second.lead] == list(range(15 - LEAD_FRAMES, 15))
 
 
 def test_options_survive_json() -> None:
