@@ -10,7 +10,7 @@ from service.guard import cursor
 from service.guard.audit import Outcome
 from service.guard.compile import Compiled
 from service.guard.document import Document
-from service.guard.execute import Rows
+from service.guard.execute import Rows, limits_told
 from service.guard.inquiry import Inquiry
 from service.guard.policy import Figure, Objected, told
 from service.guard.settings import GuardSettings
@@ -47,8 +47,9 @@ class Guard:
         """What may be asked about."""
         async with self._reflecting:
             if self._tables is None:
-                async with self._database.service() as connection:
-                    self._tables = await reflected(connection)
+                with limits_told():
+                    async with self._database.service() as connection:
+                        self._tables = await reflected(connection)
             return self._tables
 
     async def ask(self, caller: Caller, document: Document) -> Answer:

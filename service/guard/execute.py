@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,9 @@ class Explain(Executable, ClauseElement):
 
 @compiles(Explain)
 def _explained(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
-    return f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
+    explained = f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
+    compiler._result_columns = []  # the answer is one JSON, whatever types the statement's own columns have
+    return explained
 
 
 @dataclass(slots=True)
@@ -78,10 +80,17 @@ class Rows:
 async def confined(database: Database, caller: Caller, settings: GuardSettings) -> AsyncIterator[AsyncConnection]:
     """A transaction that sees what `caller` may see and changes nothing. Raises TooSlow, Unavailable."""
     milliseconds = {"statement": str(max(1, round(settings.timeout_s * 1000))), "lock": str(LOCK_WAIT_MS)}
-    try:
+    with limits_told():
         async with database.caller(caller) as connection:
             await connection.execute(CONFINE, milliseconds)
             yield connection
+
+
+@contextmanager
+def limits_told() -> Iterator[None]:
+    """PostgreSQL's timeouts as ours. Raises TooSlow, Unavailable for a table that somebody keeps locked."""
+    try:
+        yield
     except Exception as error:  # a server-side cursor lets the driver's own errors through, unwrapped
         state = getattr(getattr(error, "orig", error), "sqlstate", None)
         if state == CANCELLED:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Inspector, inspect
+from sqlalchemy import Connection, Inspector, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.guard.kinds import Kind, kind_of
@@ -37,7 +37,8 @@ Tables = Mapping[str, TableDescription]
 
 
 async def reflected(connection: AsyncConnection) -> Tables:
-    """The tables on the list, by name. As the service: a caller need not see the catalogue."""
+    """The tables on the list, by name. As the service: a caller need not see the catalogue. Waits for no lock."""
+    await connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
     return await connection.run_sync(_reflect)
 
 

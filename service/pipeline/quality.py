@@ -1,7 +1,7 @@
 """The one quality scale (0 to 100, 70 is the default) on each encoder's own: equal quality lands on equal SSIM.
 
 x264's crf falls by 0.4 a step, from 51 to 11; the others are fitted to it by
-`python -m benchmarks quality`: see docs/quality.md. av1 was then moved by what its smaller pyramid costs.
+`python -m benchmarks quality`: see docs/quality.md.
 """
 
 from service.plan.containers import Codec
@@ -10,7 +10,7 @@ _STEP = 10
 _RATES: dict[Codec, tuple[float, ...]] = {
     "h264": (51, 47, 43, 39, 35, 31, 27, 23, 19, 15, 11),
     "hevc": (47.7, 46.1, 42.0, 36.7, 32.3, 27.8, 23.6, 19.7, 15.4, 10.6, 6.4),
-    "av1": (63, 63, 63, 62, 58, 52.5, 45, 33.0, 22, 8, 3),
+    "av1": (63, 63, 63, 62.2, 59.6, 55.1, 46.6, 36.1, 23.6, 8.1, 3.5),
     "mjpeg": (1, 3.4, 6.1, 10.6, 19.7, 31.7, 54.9, 74.4, 85.9, 93.2, 96.4),
     "ffv1": (0,) * 11,
 }
