@@ -96,8 +96,9 @@ async def test_a_frozen_worker_is_fenced(postgres_url: str, tmp_path: Path) -> N
             assert frozen.poll() is None, "it goes on working, only its stale lease is void"
             async with database.service() as connection:
                 states = (await connection.execute(text("SELECT state, count(*) FROM tasks GROUP BY 1"))).all()
+                segments = await connection.scalar(text("SELECT count(*) FROM segments"))
         assert row["status"] == "succeeded"
-        assert [tuple(state) for state in states] == [("succeeded", 6)], "five segments and one assembly, once each"
+        assert [tuple(state) for state in states] == [("succeeded", segments + 1)], "and one assembly, once each"
 
 
 async def test_a_slot_that_hangs_is_given_up_with_a_reason(postgres_url: str, tmp_path: Path) -> None:
