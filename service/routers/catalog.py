@@ -1,11 +1,11 @@
 """What the catalogue's routes share: who may see and who may change a row, and the operator's limits."""
 
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -97,6 +97,16 @@ def storable(value: str) -> str:
     value.encode()
     return value
 
+
+def rfc3339(value: Any) -> Any:
+    """pydantic also takes seconds since 1970; the document says date-time. Raises ValueError."""
+    if isinstance(value, str) and "T" not in value.upper().strip() and " " not in value.strip():
+        raise ValueError("write date, time and offset, as in 2026-01-01T00:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(rfc3339)]
+"""A moment in a query: RFC 3339, with an offset."""
 
 Storable = AfterValidator(storable)
 """An annotation; write it behind constraints, which would not see the stripped text otherwise."""

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from service.routers.catalog import Storable
+from service.routers.catalog import Moment, Storable
 from service.routers.pages import PageQuery
 from service.store.experiments import Sort
 
@@ -71,8 +71,8 @@ class ListQuery(PageQuery):
         None, description="part of the name or description", examples=["zebrafish"]
     )
     mine: bool = Field(False, description="only those the caller owns")
-    created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
-    created_before: AwareDatetime | None = Field(None, description="not included")
+    created_after: Moment | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: Moment | None = Field(None, description="not included")
 
 
 class NewExperiment(BaseModel):

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.plan.bins import DecimationMode
 from service.plan.colours import BLACK
@@ -12,6 +12,7 @@ from service.plan.containers import Codec, Container
 from service.plan.outputs import PIECES, Output
 from service.plan.render_plan import FramePolicy, MismatchPolicy
 from service.plan.timing import Timing
+from service.routers.catalog import Moment
 from service.routers.overlay_models import OverlayModel
 from service.routers.pages import PageQuery
 from service.routers.tone_model import BackgroundColour, ToneRequest
@@ -28,8 +29,8 @@ class VideoQuery(PageQuery):
     experiment_id: UUID | None = Field(None, description="only those of this experiment")
     dataset_id: UUID | None = Field(None, description="only those of this dataset")
     mine: bool = Field(False, description="only those the caller asked for")
-    created_after: AwareDatetime | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
-    created_before: AwareDatetime | None = Field(None, description="not included")
+    created_after: Moment | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: Moment | None = Field(None, description="not included")
 
 
 class FrameRange(BaseModel):

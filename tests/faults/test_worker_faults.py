@@ -25,6 +25,8 @@ from tests.support.workers import ended, working
 pytestmark = pytest.mark.anyio
 SLOW = replace(OPTIONS, width=1280, height=960)
 """Large enough that a kill lands in the middle."""
+VERY_SLOW = replace(OPTIONS, width=2560, height=1920)
+"""A segment lasts longer than a heartbeat, so that one under way can be told from one that is done."""
 
 
 async def submit(database: Database, home: Path, count: int = 240, options: RenderOptions = SLOW) -> RenderId:
@@ -38,7 +40,7 @@ async def again(database: Database, render: RenderId) -> RenderId:
         query = text("SELECT d.*, 'x' AS x FROM datasets d JOIN renders r ON r.dataset_id = d.id WHERE r.id = :render")
         dataset = dict((await connection.execute(query, {"render": render})).mappings().one())
         await connection.execute(text("DELETE FROM segment_cache"))
-        return await add_render(connection, dataset, options=SLOW)
+        return await add_render(connection, dataset, options=VERY_SLOW)
 
 
 async def until(database: Database, render: RenderId, done: Callable[[Any], bool]) -> None:
@@ -58,7 +60,7 @@ def digest(home: Path, row: Any) -> str:
 
 async def test_kill_9_of_a_worker_leaves_an_identical_video(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path)
+        render = await submit(database, tmp_path, options=VERY_SLOW)
         with worker_process(database.url, tmp_path) as first:
             await until(database, render, lambda row: row["frames_done"] > 20)
             slots = slot_pids(first.pid)
