@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from service import clock
@@ -38,9 +38,21 @@ def sound_documents_fit(tables: Tables) -> None:
     @settings(max_examples=60, deadline=None)
     @given(sound_documents(tables))
     def fits(document: dict[str, Any]) -> None:
+        assume(not _nested(document))
         validator.validate(document)
 
     fits()
+
+
+def _nested(part: Any) -> bool:
+    """Whether a value holds lists or objects inside of a list: models are not asked to write such."""
+    if isinstance(part, list):
+        return any(map(_nested, part))
+    if not isinstance(part, dict):
+        return False
+    value = part.get("value")
+    inside = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
+    return any(isinstance(item, list | dict) for item in inside) or any(map(_nested, part.values()))
 
 
 @pytest.mark.anyio
