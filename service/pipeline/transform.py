@@ -9,6 +9,7 @@ from service.pipeline.form import FORMS
 from service.pipeline.framing import Framing
 from service.pipeline.geometry import Placement
 from service.pipeline.picture import Picture
+from service.pipeline.range_change import RangeChange
 from service.pipeline.tone import ToneMap
 from service.pipeline.window import Clipped
 from service.plan.render_plan import RenderOptions
@@ -31,7 +32,7 @@ class Transform:
         self._form = FORMS[options.form]
         self._tone = ToneMap(options.tone) if options.tone else None
         self._framing = Framing(options) if options.crop or options.rotate else None
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._range = VideoReformatter(), RangeChange()
 
     def clipped(self, picture: Picture) -> Clipped | None:
         """How much of it the tone cannot show; None for a picture that no tone is for."""
@@ -91,8 +92,8 @@ class Transform:
         if given == form.range or form.rgb or form.deep or frame.format.is_rgb:
             unchanged = fits and given == form.range
             return self._as_is(frame) if unchanged else self._scale(frame, (width, height), form.range)
-        change = planes.narrowed if given == FULL else planes.widened
-        return change(frame if fits else self._scale(frame, (width, height), given), form.pixel_format)
+        laid_out = frame if fits else self._scale(frame, (width, height), given)
+        return self._range.to(form.range, laid_out, form.pixel_format)
 
     def _is_laid_out(self, frame: VideoFrame) -> bool:
         """Whether its samples are the form's own but for their range."""

@@ -70,7 +70,7 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender) -> 
 
 
 def _plans(connection: AsyncConnection, new: NewRender) -> AsyncIterator[SegmentPlan]:
-    return cut(_frames(connection, new), new.dataset["bucket"], new.options, new.chosen.first)
+    return cut(_frames(connection, new), new.dataset["bucket"], new.options, new.chosen)
 
 
 def _frames(connection: AsyncConnection, new: NewRender) -> AsyncIterator[FrameRef]:
