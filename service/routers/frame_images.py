@@ -11,6 +11,7 @@ from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, NotFound, ReelmillError, Unavailable
 from service.plan.levels import Levels
+from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.tone import settled
 from service.routers.catalog import seen_dataset
@@ -20,7 +21,6 @@ from service.routers.problems import described
 from service.store import frames, previews
 from service.store.database import Caller, Database
 from service.store.objects import ObjectMissing, ObjectStore
-from service.store.previews import Preview
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 LARGEST = 2**63 - 1

@@ -13,9 +13,9 @@ from service.ids import TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
+from service.plan.preview import Preview
 from service.store import renders, segment_cache
 from service.store.database import Database
-from service.store.previews import Preview
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.messages import (

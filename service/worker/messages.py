@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from uuid import UUID
 
+from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions, SegmentPlan
-from service.store.previews import Preview
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.store.database import DatabaseSettings
+from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.worker.messages import (
     CancelTask,

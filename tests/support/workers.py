@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from service.store import renders
-from service.store.database import Database, DatabaseSettings
+from service.store.database import Database
+from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
