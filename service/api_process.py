@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
 
@@ -20,6 +21,7 @@ from service.startup import SharedState, open_state
 
 M_MMAP_THRESHOLD, LARGE = -3, 256 * 1024
 """mallopt(3): blocks of this many bytes go back to the kernel when freed; glibc's own limit grows up to 32 MiB."""
+TRIM_S = 10.0
 
 
 async def run_api(settings: Settings) -> None:
@@ -27,6 +29,7 @@ async def run_api(settings: Settings) -> None:
     _give_large_blocks_back()
     listener = _bind(settings)
     state = await open_state(settings)
+    trimming = asyncio.create_task(_give_the_rest_back())
     try:
         at = resources(settings, state)
         config = uvicorn.Config(
@@ -40,6 +43,7 @@ async def run_api(settings: Settings) -> None:
         )
         await GracefulServer(config, at.stopping).serve(sockets=[listener])
     finally:
+        trimming.cancel()
         with suppress(Exception):
             await asyncio.shield(state.close())
 
@@ -62,9 +66,19 @@ def resources(settings: Settings, state: SharedState) -> Resources:
 
 def _give_large_blocks_back() -> None:
     """An upload's buffers must not stay: the process is small whatever has passed through it."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
+    if mallopt := _of_glibc("mallopt"):
         mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+async def _give_the_rest_back() -> None:
+    """Heap that start-up and large answers left behind, some megabytes: a trim takes a millisecond."""
+    while trim := _of_glibc("malloc_trim"):
+        await asyncio.sleep(TRIM_S)
+        trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def _bind(settings: Settings) -> socket.socket:
