@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from service.config import Settings
+from service.embedded.cluster import free_port
 from service.errors import StartupRefused
 
 READY_S = 60.0
@@ -83,7 +83,7 @@ class ChildEnded(Exception):
 @contextmanager
 def machine(settings: Settings, extra: dict[str, str] | None = None) -> Iterator[Machine]:
     """Start both, wait until the API is ready, and stop both at the end."""
-    port = settings.process.port or _free_port()
+    port = settings.process.port or free_port()
     host = "127.0.0.1" if settings.process.host == "0.0.0.0" else settings.process.host  # noqa: S104 (compared)
     environment = os.environ | {"PORT": str(port)} | (extra or {})
     running = Machine(f"http://{host}:{port}", environment)
@@ -94,12 +94,6 @@ def machine(settings: Settings, extra: dict[str, str] | None = None) -> Iterator
         yield running
     finally:
         running.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _die_with_parent() -> None:
