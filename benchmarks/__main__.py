@@ -64,5 +64,17 @@ def incremental(
     raise typer.Exit(measure(frames, repetitions, results))
 
 
+@app.command()
+def planning(
+    frames: Annotated[list[int] | None, typer.Option(min=1, help="frames of the render (repeatable)")] = None,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Seconds and memory to plan a render of 1,000, 10,000 and 100,000 frames."""
+    from benchmarks.planning import measure
+
+    raise typer.Exit(measure(frames or (1_000, 10_000, 100_000), repetitions, results))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks")
