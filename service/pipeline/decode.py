@@ -101,7 +101,7 @@ def picture_of(samples: Samples, window: Window | None, decoder: str, orientatio
         )
     frame, positions = empty_frame(samples)
     window.place(samples, positions)
-    return Picture(frame, decoder, orientation, window.clipped(samples))
+    return Picture(frame, decoder, orientation, window.clipped(samples), samples)
 
 
 def _open(codec: str) -> VideoCodecContext:
