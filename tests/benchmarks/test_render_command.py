@@ -36,6 +36,18 @@ def test_all_contenders_once(frames: Path, tmp_path: Path) -> None:
     assert rows[0]["store"] == "folder"
 
 
+def test_deep_frames_against_the_script(frames: Path, tmp_path: Path) -> None:
+    done = command("--folder", str(frames), "--repetitions", "1", "--case", "deep", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = tmp_path.glob("render-*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["contender"], row["frames"], row["width"]) for row in rows] == [
+        ("reelmill", 15, 320),
+        ("script", 15, 320),
+    ]
+    assert all(row["ssim"] > 0.9 for row in rows)
+
+
 def test_a_folder_that_cannot_be_measured_ends_with_one_line(tmp_path: Path) -> None:
     done = command("--folder", str(tmp_path))
     assert done.returncode == 1

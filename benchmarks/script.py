@@ -1,0 +1,46 @@
+"""Contender: what a microscopist writes for 16-bit TIFFs. tifffile reads, NumPy maps the window, OpenCV writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+from benchmarks.cases import Case
+from benchmarks.stopwatch import Timing, of_this_process, timed
+
+PERCENTS = (0.35, 99.65)
+SAMPLED, EVERY = 64, 8
+"""Frames that the window is found from, and how many rows and columns of them are left out for each that counts."""
+
+
+class Script:
+    """Reads local files, uploads nothing, and runs in this process, whose imports are done: all in its favour."""
+
+    def __init__(self, frames: Sequence[Path]) -> None:
+        self._frames = frames
+
+    def render(self, case: Case, output: Path) -> Timing:
+        with timed(of_this_process) as timing:
+            self._write(window(self._frames), output)
+        return timing
+
+    def _write(self, limits: tuple[float, float], output: Path) -> None:
+        low, high = (np.float32(limit) for limit in limits)
+        writer: cv2.VideoWriter | None = None
+        for path in self._frames:
+            frame = tifffile.imread(path).astype(np.float32)
+            levels = (np.clip((frame - low) / (high - low), 0, 1) * 255 + 0.5).astype(np.uint8)
+            size = (levels.shape[1], levels.shape[0])
+            writer = writer or cv2.VideoWriter(str(output), cv2.VideoWriter.fourcc(*"mp4v"), 30, size)
+            writer.write(cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR))
+        if writer is not None:
+            writer.release()
+
+
+def window(frames: Sequence[Path]) -> tuple[float, float]:
+    """One for the sequence, from some samples of some frames."""
+    chosen = frames[:: max(1, -(-len(frames) // SAMPLED))]
+    low, high = np.percentile(np.stack([tifffile.imread(path)[::EVERY, ::EVERY] for path in chosen]), PERCENTS)
+    return float(low), float(high)
