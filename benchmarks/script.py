@@ -11,8 +11,6 @@ from benchmarks.cases import Case
 from benchmarks.stopwatch import Timing, of_this_process, timed
 
 PERCENTS = (0.35, 99.65)
-SAMPLED, EVERY = 64, 8
-"""Frames that the window is found from, and how many rows and columns of them are left out for each that counts."""
 
 
 class Script:
@@ -27,11 +25,11 @@ class Script:
         return timing
 
     def _write(self, limits: tuple[float, float], output: Path) -> None:
-        low, high = (np.float32(limit) for limit in limits)
+        low, high = limits
         writer: cv2.VideoWriter | None = None
         for path in self._frames:
-            frame = tifffile.imread(path).astype(np.float32)
-            levels = (np.clip((frame - low) / (high - low), 0, 1) * 255 + 0.5).astype(np.uint8)
+            frame = tifffile.imread(path)
+            levels = (np.clip((frame - low) / (high - low), 0, 1) * 255).astype(np.uint8)
             size = (levels.shape[1], levels.shape[0])
             writer = writer or cv2.VideoWriter(str(output), cv2.VideoWriter.fourcc(*"mp4v"), 30, size)
             writer.write(cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR))
@@ -40,7 +38,6 @@ class Script:
 
 
 def window(frames: Sequence[Path]) -> tuple[float, float]:
-    """One for the sequence, from some samples of some frames."""
-    chosen = frames[:: max(1, -(-len(frames) // SAMPLED))]
-    low, high = np.percentile(np.stack([tifffile.imread(path)[::EVERY, ::EVERY] for path in chosen]), PERCENTS)
+    """One for the sequence, from all of its samples."""
+    low, high = np.percentile(np.stack([tifffile.imread(path) for path in frames]), PERCENTS)
     return float(low), float(high)
