@@ -20,7 +20,9 @@ def render(
     folder: Annotated[Path | None, typer.Option(help="camera JPEGs of one size; unset: made and cached")] = None,
     frames: Annotated[int, typer.Option(min=2, help="how many 1080p frames to make")] = 300,
     repetitions: Annotated[int, typer.Option(min=1, help="how often each contender renders each case")] = 5,
-    case: Annotated[list[str] | None, typer.Option(help="only this case (repeatable): h264, half, av1")] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="only this one (repeatable): h264, half, av1, deep, deep av1")
+    ] = None,
     results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
 ) -> None:
     """Reelmill end to end, the ffmpeg command line and the old way, side by side on the same frames."""
@@ -62,6 +64,18 @@ def incremental(
     from benchmarks.incremental import measure
 
     raise typer.Exit(measure(frames, repetitions, results))
+
+
+@app.command()
+def planning(
+    frames: Annotated[list[int] | None, typer.Option(min=1, help="frames of the render (repeatable)")] = None,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Seconds and memory to plan a render of 1,000, 10,000 and 100,000 frames."""
+    from benchmarks.planning import measure
+
+    raise typer.Exit(measure(frames or (1_000, 10_000, 100_000), repetitions, results))
 
 
 if __name__ == "__main__":

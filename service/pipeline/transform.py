@@ -38,11 +38,18 @@ class Transform:
         """How much of it the tone cannot show; None for a picture that no tone is for."""
         return self._tone.clipped(picture) if self._tone else picture.clipped
 
+    def tones(self, picture: Picture) -> bool:
+        return self._tone is not None and self._tone.takes(picture)
+
+    def reshaped(self, picture: Picture) -> str | None:
+        """Why the picture would be reshaped, or None. Raises SizeRefused."""
+        return self._place(self._framing.size(picture) if self._framing else picture.size).reason
+
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was reshaped or None). Raises SizeRefused."""
         if self._framing:
             picture = self._framing.apply(picture)
-        place = self._place(picture)
+        place = self._place(picture.size)
         width, height = (place.width, place.height)
         if picture.orientation >= 5:
             width, height = height, width
@@ -68,8 +75,7 @@ class Transform:
             frame, format=pixel_format, src_color_range=given, dst_color_range=given, threads=1
         )
 
-    def _place(self, picture: Picture) -> Placement:
-        source = picture.size
+    def _place(self, source: tuple[int, int]) -> Placement:
         if source == self._canvas or _only_odd(source, self._canvas):
             return Placement(*source)
         if geometry.same_aspect(source, self._canvas):
@@ -79,10 +85,10 @@ class Transform:
         return (geometry.pad if self._mismatch == "pad" else geometry.stretch)(source, self._canvas)
 
     def _toned(self, picture: Picture, width: int, height: int) -> VideoFrame:
-        if self._tone is None or not self._tone.takes(picture):
+        if self._tone is None or not self.tones(picture):
             return self._convert(picture.frame, width, height)
         if picture.frame.format.is_rgb:
-            return self._convert(self._tone.rgb(picture), width, height)
+            return self._convert(self._tone.rgb(picture, width, height), width, height)
         return self._convert(self._tone.gray(picture, width, height), width, height)
 
     def _convert(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:

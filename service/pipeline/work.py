@@ -22,7 +22,7 @@ Ready = VideoFrame | bytes
 class Work:
     """Filled in stage by stage; `frame` is ready to encode, or `fault` and `reason` say why there is none.
 
-    `members` are the frames of a bin, whose `ref` is the first of them.
+    `members` are the frames of a bin, whose `ref` is the first of them; `measured` is a deep frame of one, as decoded.
     """
 
     ref: FrameRef
@@ -31,6 +31,7 @@ class Work:
     picture: Picture | None = None
     decoder: str | None = None
     frame: Ready | None = None
+    measured: Picture | None = None
     clipped: Clipped | None = None
     fault: Fault | None = None
     reason: str | None = None
@@ -51,7 +52,7 @@ def prepare(ref: FrameRef, stages: Sequence[Stage], watch: Stopwatch) -> Work:
     for stage in stages:
         with watch.time(stage.name):
             _run(stage, work)
-        if work.fault or work.frame is not None:
+        if work.fault or work.frame is not None or work.measured is not None:
             break
     work.data, work.picture = b"", None
     return work

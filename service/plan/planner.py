@@ -124,7 +124,7 @@ async def cut(
         batch.append(frame)
         ticks += frame.shown_for or 0
         outputs, rest = divmod(len(batch), size)
-        if not rest and (outputs >= length or _lasts(outputs, ticks)):
+        if not rest and (outputs >= length or (ticks and _lasts(outputs, ticks))):
             yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
             lead.extend(batch)
             batch, number, begin, ticks, length = [], number + 1, begin + outputs, 0, next(lengths)
@@ -146,7 +146,7 @@ def _timed_lengths(options: RenderOptions, chosen: Selection) -> Iterator[int]:
 def _lasts(outputs: int, ticks: int) -> bool:
     """Whether that is time enough for a segment: as long as `segment_length` makes them. `ticks` is 0 at a steady
     rate."""
-    return ticks >= 8 * TICKS or (ticks >= SEGMENT_SECONDS * TICKS and outputs >= 16)
+    return ticks >= 8 * TICKS or (outputs >= 16 and ticks >= SEGMENT_SECONDS * TICKS)
 
 
 def render_key(dataset: dict[str, Any], selection: Selection, options: RenderOptions) -> str:
