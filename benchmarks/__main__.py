@@ -64,5 +64,19 @@ def incremental(
     raise typer.Exit(measure(frames, repetitions, results))
 
 
+@app.command()
+def api(
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="requests a second")] = 50,
+    seconds: Annotated[int, typer.Option(min=1, help="of each measurement")] = 20,
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render beside it")] = 6000,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """p99 of the API with idle slots and with all slots at work, and what its middlewares cost. Needs h2load."""
+    from benchmarks.api import Request, measure
+
+    raise typer.Exit(measure(Request(rate, seconds, frames, repetitions, results)))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks")

@@ -7,15 +7,13 @@ import socket
 import sys
 from contextlib import suppress
 
-import uvicorn
-
 from service import __version__
 from service.app import create_app
 from service.config import Settings
 from service.errors import StartupRefused
 from service.identity.tokens import TokenVerifier
 from service.routers.resources import Resources
-from service.server import GracefulServer, ProblemProtocol
+from service.server import GracefulServer, configured
 from service.startup import SharedState, open_state
 
 M_MMAP_THRESHOLD, LARGE = -3, 256 * 1024
@@ -29,15 +27,7 @@ async def run_api(settings: Settings) -> None:
     state = await open_state(settings)
     try:
         at = resources(settings, state)
-        config = uvicorn.Config(
-            create_app(at),
-            http=ProblemProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-            server_header=False,
-        )
+        config = configured(create_app(at))
         await GracefulServer(config, at.stopping).serve(sockets=[listener])
     finally:
         with suppress(Exception):
@@ -70,7 +60,7 @@ def _give_large_blocks_back() -> None:
 def _bind(settings: Settings) -> socket.socket:
     host, port = settings.process.host, settings.process.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: no TCP_NODELAY without it
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

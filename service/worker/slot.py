@@ -27,6 +27,8 @@ from service.worker.messages import (
 if TYPE_CHECKING:
     from service.worker.slot_tasks import SlotTasks
 
+NICENESS = 10
+"""Encoders take all the time they can get; who waits for an answer of the API goes first."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal the kernel sends when the parent thread dies."""
 
@@ -50,6 +52,7 @@ class Cancelled(Exception):
 def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     """The process's entry: runs until told to stop or until the supervisor is gone."""
     _bind_to(parent)
+    os.nice(NICENESS)
     _limit_memory(config.memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
