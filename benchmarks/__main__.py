@@ -78,5 +78,17 @@ def api(
     raise typer.Exit(measure(Request(rate, seconds, frames, repetitions, results)))
 
 
+@app.command()
+def soak(
+    clients: Annotated[int, typer.Option(min=1, help="who use the service at the same time")] = 200,
+    seconds: Annotated[float, typer.Option(min=1)] = 60,
+    results: Annotated[Path, typer.Option(help="folder for the row")] = RESULTS,
+) -> None:
+    """Readers, queries, renders and event streams at once: no 5xx, nothing stuck, memory back to its level."""
+    from benchmarks.soak import measure
+
+    raise typer.Exit(measure(clients, seconds, results))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks")

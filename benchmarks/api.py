@@ -106,7 +106,7 @@ class _Asked:
         return self._told("busy", repetition, sample, [] if left >= self.reelmill.slots else [short])
 
     def _sample(self) -> Sample:
-        target = Target(f"{self.reelmill.client.base_url}".rstrip("/") + self.path, self.reelmill.token)
+        target = Target(self.reelmill.url + self.path, self.reelmill.token)
         return load.steady(target, self.request.rate, self.request.seconds, self.scratch)
 
     def _told(self, state: str, repetition: int, sample: Sample, faults: list[str]) -> tuple[dict[str, Any], list[str]]:

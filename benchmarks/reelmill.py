@@ -134,6 +134,10 @@ class Reelmill:
         self._runner.run(_ingested(self._known, frames))
 
     @property
+    def url(self) -> str:
+        return self._running.url
+
+    @property
     def slots(self) -> int:
         return self._known.worker.slots
 
@@ -150,6 +154,11 @@ class Reelmill:
 
     def unfinished_tasks(self) -> int:
         return self._tasks("running", "queued")
+
+    def busy_connections(self) -> int:
+        """To the service's database, besides this one."""
+        count = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
+        return int(self._runner.run(self._connection.fetchval(count)))
 
     def _tasks(self, *states: str) -> int:
         count = "SELECT count(*) FROM tasks WHERE state = ANY($1)"

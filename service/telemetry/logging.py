@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
 from pydantic import Field
@@ -53,7 +53,7 @@ class ReadyLine(logging.LogRecord):
     """A record whose message is the whole JSON object: what every request writes takes no detour."""
 
 
-def write_line(logger: logging.Logger, level: int, fields: EventDict) -> None:
+def write_line(logger: logging.Logger, level: int, fields: dict[str, Any]) -> None:
     """A line as any other, from values that hold no secret (see `redaction.clean`)."""
     if not logger.isEnabledFor(level):
         return
