@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,7 +108,7 @@ class Client:
         tally, status = self._crowd.tally, answer.status_code
         tally.statuses[str(status)] += 1
         if status not in GOOD:
-            tally.faults[f"{self._role}: {answer.request.method} was answered {status}"] += 1
+            tally.faults[f"{self._role}: {status} {reason(answer)}"] += 1
 
     async def _read(self) -> None:
         await self._told("GET", self._random.choice((*PATHS, FRAMES)).format(**self._known))
@@ -154,3 +155,16 @@ class Client:
                 self._crowd.tally.events += line.startswith("event: ")
                 if time.monotonic() > leave:
                     return
+
+
+def reason(answer: httpx.Response) -> str:
+    """What the service said, or at least what was asked."""
+    with suppress(ValueError, httpx.ResponseNotRead):
+        told = answer.json()
+        failed = [f"{name}: {check['detail']}" for name, check in told.get("checks", {}).items() if not_well(check)]
+        return "; ".join(failed) or str(told.get("detail", told))
+    return f"to {answer.request.method} {answer.url.path}"
+
+
+def not_well(check: dict[str, Any]) -> bool:
+    return check["status"] not in ("ok", "absent")

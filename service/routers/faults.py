@@ -34,6 +34,8 @@ class ContentTooLarge(ReelmillError):
 
 def named(exc: Exception, scope: Scope) -> ReelmillError:
     """The public form of `exc`; anything unforeseen is a plain 500 that tells nothing."""
+    if isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:  # what a stream raised among its tasks
+        return named(exc.exceptions[0], scope)
     if isinstance(exc, ReelmillError):
         return exc
     if isinstance(exc, RequestValidationError):
