@@ -17,15 +17,16 @@ from starlette.middleware import Middleware
 from service.app import layers
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, mint
-from service.routers.authentication import Authentication
-from service.routers.rate_limit import RateLimit
+from service.routers.body_limit import BodyLimit
+from service.routers.problems import ProblemBoundary
 from service.routers.resources import HttpSettings
 from service.server import GracefulServer, configured
 from service.telemetry import logging
+from service.telemetry.access import AccessLog
 
 NAMES = ("bare", "three", "all")
-PERSONAL: tuple[object, ...] = (Authentication, RateLimit)
-"""What a request goes through only because somebody sent it; the other three every request does."""
+THREE: tuple[object, ...] = (AccessLog, ProblemBoundary, BodyLimit)
+"""The log, the errors and the limit: what is there whoever asks."""
 RATE = "1000000/second"
 
 
@@ -43,7 +44,7 @@ def served(name: str, secret: SecretStr) -> FastAPI:
 def _wanted(name: str, secret: SecretStr) -> list[Middleware]:
     verifier = TokenVerifier(IdentitySettings.model_construct(), secret)
     known = layers(verifier, HttpSettings.model_construct(rate_limit=RATE))
-    chosen = {"bare": [], "three": [layer for layer in known if layer.cls not in PERSONAL], "all": known}
+    chosen = {"bare": [], "three": [layer for layer in known if layer.cls in THREE], "all": known}
     return chosen[name]
 
 

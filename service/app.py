@@ -33,6 +33,7 @@ from service.routers import (
 )
 from service.routers.authentication import PUBLIC, Authentication
 from service.routers.body_limit import BodyLimit
+from service.routers.head import HeadAsGet
 from service.routers.negotiation import json_acceptable
 from service.routers.openapi.native import completed
 from service.routers.rate_limit import RateLimit
@@ -108,6 +109,7 @@ def layers(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
     """What every request goes through, outermost first."""
     return [
         Middleware(AccessLog),
+        Middleware(HeadAsGet),
         Middleware(problems.ProblemBoundary),
         Middleware(Authentication, verifier=verifier, public=_public(http)),
         Middleware(RateLimit, rate=http.rate_limit),
