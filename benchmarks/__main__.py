@@ -78,5 +78,31 @@ def planning(
     raise typer.Exit(measure(frames or (1_000, 10_000, 100_000), repetitions, results))
 
 
+@app.command()
+def api(
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="requests a second")] = 50,
+    seconds: Annotated[int, typer.Option(min=1, help="of each measurement")] = 20,
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render beside it")] = 6000,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """p99 of the API with idle slots and with all slots at work, and what its middlewares cost. Needs h2load."""
+    from benchmarks.api import Request, measure
+
+    raise typer.Exit(measure(Request(rate, seconds, frames, repetitions, results)))
+
+
+@app.command()
+def soak(
+    clients: Annotated[int, typer.Option(min=1, help="who use the service at the same time")] = 200,
+    seconds: Annotated[float, typer.Option(min=1)] = 60,
+    results: Annotated[Path, typer.Option(help="folder for the row")] = RESULTS,
+) -> None:
+    """Readers, queries, renders and event streams at once: no 5xx, nothing stuck, memory back to its level."""
+    from benchmarks.soak import measure
+
+    raise typer.Exit(measure(clients, seconds, results))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks")

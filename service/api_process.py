@@ -8,15 +8,13 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-import uvicorn
-
 from service import __version__
 from service.app import create_app
 from service.config import Settings
 from service.errors import StartupRefused
 from service.identity.tokens import TokenVerifier
 from service.routers.resources import Resources
-from service.server import GracefulServer, ProblemProtocol
+from service.server import GracefulServer, configured
 from service.startup import SharedState, open_state
 
 M_MMAP_THRESHOLD, LARGE = -3, 256 * 1024
@@ -32,15 +30,7 @@ async def run_api(settings: Settings) -> None:
     trimming = asyncio.create_task(_give_the_rest_back())
     try:
         at = resources(settings, state)
-        config = uvicorn.Config(
-            create_app(at),
-            http=ProblemProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-            server_header=False,
-        )
+        config = configured(create_app(at))
         await GracefulServer(config, at.stopping).serve(sockets=[listener])
     finally:
         trimming.cancel()
@@ -84,7 +74,7 @@ def _of_glibc(name: str) -> Any:
 def _bind(settings: Settings) -> socket.socket:
     host, port = settings.process.host, settings.process.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: no TCP_NODELAY without it
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

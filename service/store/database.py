@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from service.ids import Subject
 from service.store.database_settings import DatabaseSettings
+from service.store.liveness import watch
 
 CALLER_ROLE = "reelmill_caller"
 """Owns nothing; every transaction on behalf of a caller runs as this role, under the policies."""
@@ -37,10 +38,10 @@ class Database:
             async_url(url),
             pool_size=settings.pool_size,
             max_overflow=5,
-            pool_pre_ping=True,
             hide_parameters=True,
             connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
         )
+        watch(self.engine)
 
     @asynccontextmanager
     async def service(self) -> AsyncIterator[AsyncConnection]:

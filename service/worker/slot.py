@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from service.worker.slot_tasks import SlotTasks
 
 EVERY_S = 0.05
+NICENESS = 10
+"""Encoders take all the time they can get; who waits for an answer of the API goes first."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal the kernel sends when the parent thread dies."""
 
@@ -52,6 +54,7 @@ class Cancelled(Exception):
 def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     """The process's entry: runs until told to stop or until the supervisor is gone."""
     _bind_to(parent)
+    os.nice(NICENESS)
     _limit_memory(config.memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
