@@ -178,7 +178,7 @@ class CudaDriver(Protocol):
 
 
 def load(device: str, module: str = REAL_DRIVER) -> CudaDriver:
-    """The driver of "cuda:0"…; `module` has an `open_driver(device)`. Raises CudaUnavailable for whatever is in the way:
+    """The driver of "cuda:0"…; `module` has an `open_driver(device)`. Raises CudaUnavailable, whatever is in the way:
     PyNvVideoCodec and torchvision raise RuntimeError and OSError when they are imported beside the wrong driver."""
     try:
         opened: CudaDriver = importlib.import_module(module).open_driver(device)
