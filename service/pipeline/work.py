@@ -7,9 +7,9 @@ from typing import Literal, Protocol
 from av import VideoFrame
 
 from service.pipeline.frames import FrameMissing, MemberReport, RenderFailed, Unreadable
+from service.pipeline.geometry import SizeRefused
 from service.pipeline.picture import Picture
 from service.pipeline.stopwatch import Stopwatch
-from service.pipeline.transform import SizeRefused
 from service.pipeline.window import Clipped
 from service.plan.render_plan import FrameRef
 
