@@ -10,7 +10,7 @@ PINNED_BYTES = 64 * 2**20
 def batch_size(candidate: Candidate, budget: int) -> int:
     """Pictures like this one within `budget` bytes of device memory, at least 1.
 
-    An image is there twice: while a batch is shaped, the one before it may not be freed yet.
+    An image is there three times: while a batch is stacked for one launch, the one before it may not be freed yet.
     """
     width, height = candidate.size
     each = 1 if candidate.samples is None else candidate.samples.dtype.itemsize
@@ -18,4 +18,4 @@ def batch_size(candidate: Candidate, budget: int) -> int:
     wide, high = candidate.shaped.shaping.canvas
     picture = wide * high * 3 // 2
     held = picture if candidate.samples is None else max(picture, image)
-    return max(1, min(MOST, budget // (2 * image + 3 * picture), PINNED_BYTES // held))
+    return max(1, min(MOST, budget // (3 * image + 3 * picture), PINNED_BYTES // held))
