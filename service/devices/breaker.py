@@ -25,6 +25,7 @@ class Rhythm:
 class Breaker:
     """Times are those of the caller's clock, which must not jump. `seen_at` is when its canary last told something.
 
+    What was there and is not any more has a fault; only what never was is absent.
     A quarantined capability whose pause is over is half open: its next canary alone decides, and a pass makes it ok.
     """
 
@@ -43,6 +44,8 @@ class Breaker:
                 passes = self.passes + 1
                 faults = 0 if passes >= STEADY else self.faults
                 return Breaker("ok", "", now, rate, faults, passes, now + rhythm.period_s)
+            case Absent(reason) if self.state in ("ok", "degraded", "quarantined"):
+                return self._faulty(reason, now, rhythm, grave=True)
             case Absent(reason):
                 return Breaker("absent", reason, now, due_at=now + rhythm.longest_pause_s)
             case Faulty(reason, grave):

@@ -12,7 +12,7 @@ Key = tuple[str, str, str]
 @dataclass(frozen=True, slots=True)
 class Canary:
     """`work` names a function, "package.module:name", that takes the device, does the work, checks its own output, and
-    returns megapixels a second. It raises NotHere, WrongOutput, or whatever the work raises."""
+    returns megapixels a second. It raises NotHere, Broken, WrongOutput, or whatever the work raises."""
 
     device: str
     stage: Stage
@@ -26,6 +26,10 @@ class Canary:
 
 class NotHere(Exception):
     """The device does not have this at all (no such engine, library or codec): the text says why. No fault."""
+
+
+class Broken(Exception):
+    """The device, or this process's hold on it, is of no more use."""
 
 
 class WrongOutput(Exception):

@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from service.devices.canary import NotHere, WrongOutput
+from service.devices.canary import Broken, NotHere, WrongOutput
 
 NICE = 10
 """Behind the slots, not so far that a busy machine makes every canary late."""
@@ -30,7 +30,8 @@ def main(parent: int) -> None:
 
 
 def answer(request: dict[str, str]) -> dict[str, Any]:
-    """What a request came to: {"passed": rate}, {"absent": reason}, {"wrong": reason} or {"failed": reason}."""
+    """What a request came to: {"passed": rate}, {"absent": reason}, {"wrong": reason}, {"broken": reason} or
+    {"failed": reason}."""
     try:
         if "prepare" in request:
             prepare = getattr(importlib.import_module(request["prepare"]), "prepare", None)
@@ -41,6 +42,8 @@ def answer(request: dict[str, str]) -> dict[str, Any]:
         return {"absent": str(reason)}
     except WrongOutput as reason:
         return {"wrong": str(reason)}
+    except Broken as reason:
+        return {"broken": str(reason)}
     except Exception as error:
         return {"failed": _first_line(error)}
 

@@ -104,5 +104,7 @@ def _verdict(told: dict[str, Any]) -> Verdict:
             return Absent(reason)
         case {"wrong": reason}:
             return Faulty(f"wrong output: {reason}")
+        case {"broken": reason}:
+            return Faulty(reason)
         case _:
             return Faulty(told["failed"], grave=False)

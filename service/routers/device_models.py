@@ -1,9 +1,9 @@
 """What /api/devices answers with."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import RowMapping
 
 from service.plan.capability import Stage, State
 
@@ -82,7 +82,7 @@ class DeviceModel(BaseModel):
     capabilities: list[CapabilityModel]
 
     @classmethod
-    def of(cls, row: RowMapping) -> Self:
+    def of(cls, row: Mapping[str, Any]) -> Self:
         facts, capabilities = row["facts"], [CapabilityModel.of(told) for told in row["capabilities"]]
         return cls(
             worker=row["worker"],

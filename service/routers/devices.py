@@ -29,4 +29,4 @@ async def list_devices(
         rows = await device_rows.answer(connection, device)
     if device is not None and not rows:
         raise NotFound("no live worker has a device of this name: the list without `device` has all")
-    return [DeviceModel.of(row) for row in rows]
+    return [DeviceModel.of(dict(row)) for row in rows]
