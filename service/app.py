@@ -15,6 +15,7 @@ from service.guard.ask import Guard
 from service.routers import (
     agent,
     datasets,
+    devices,
     docs,
     experiments,
     generate,
@@ -49,6 +50,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     video_streams.router,
     queries.router,
     agent.router,
+    devices.router,
 )
 """Everything under /api."""
 DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is

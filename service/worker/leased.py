@@ -13,11 +13,13 @@ from service.ids import TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
+from service.plan.capability import Capability
 from service.store import renders, segment_cache
 from service.store.database import Database
 from service.store.previews import Preview
 from service.telemetry import metrics
 from service.worker import outcomes
+from service.worker.device_watch import DeviceWatch
 from service.worker.messages import (
     AssembleRender,
     AssemblyDone,
@@ -36,13 +38,18 @@ from service.worker.slot_process import SlotDied, SlotProcess
 log = structlog.get_logger("worker")
 HEARTBEAT_S = 1.0
 WRITE_TRIES = 8
+SUSPICIOUS = ("hang", "slot_died", "out_of_memory")
+"""Failures that a broken device may be the cause of: its canaries are run at once."""
 
 
 class LeasedTask:
     """Runs one task on one slot; whatever happens, the task row says so or another worker takes over."""
 
-    def __init__(self, database: Database, slot: SlotProcess, settings: WorkerSettings, worker: str) -> None:
+    def __init__(
+        self, database: Database, slot: SlotProcess, settings: WorkerSettings, worker: str, devices: DeviceWatch
+    ) -> None:
         self._database, self._slot, self._settings, self._worker = database, slot, settings, worker
+        self._devices = devices
         self._hung = False
         self._cancelled = False
 
@@ -87,7 +94,7 @@ class LeasedTask:
         await renders.mark_running(connection, lease.render_id)
         if lease.kind == "assemble":
             return await _assembly(connection, lease)
-        return await _segment(connection, lease)
+        return await _segment(connection, lease, self._devices.capabilities())
 
     async def _work(self, lease: Lease, command: Command) -> Outcome:
         working = asyncio.create_task(self._slot.run(command))
@@ -141,6 +148,8 @@ class LeasedTask:
     async def _end(self, lease: Lease, outcome: Outcome) -> None:
         if isinstance(outcome, TaskFailed):
             metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
+            if outcome.code in SUSPICIOUS:
+                self._devices.suspect()
         if isinstance(outcome, TaskFailed) and outcome.retry:
             await self._retry(lease, outcome)
         elif isinstance(outcome, TaskCancelled) and not self._cancelled:
@@ -197,7 +206,7 @@ async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:
     return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts), facts)
 
 
-async def _segment(connection: AsyncConnection, lease: Lease) -> Command | None:
+async def _segment(connection: AsyncConnection, lease: Lease, capabilities: tuple[Capability, ...]) -> Command | None:
     assert lease.render_id is not None and lease.number is not None
     plan, key = await renders.load_segment(connection, lease.render_id, lease.number)
     made = await segment_cache.lookup(connection, key)
@@ -205,7 +214,7 @@ async def _segment(connection: AsyncConnection, lease: Lease) -> Command | None:
         metrics.SEGMENTS_REUSED.inc()
         await outcomes.segment_done_before(connection, lease, made["frames"])
         return None
-    return RenderSegment(plan, key)
+    return RenderSegment(plan, key, capabilities)
 
 
 def _count(outcome: Outcome) -> None:

@@ -4,16 +4,18 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from uuid import UUID
 
+from service.plan.capability import Capability
 from service.plan.render_plan import RenderOptions, SegmentPlan
 from service.store.previews import Preview
 
 
 @dataclass(frozen=True, slots=True)
 class RenderSegment:
-    """Render this segment and publish it under its content key."""
+    """Render this segment and publish it under its content key; `capabilities` is what the worker believes now."""
 
     plan: SegmentPlan
     content_key: str
+    capabilities: tuple[Capability, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,3 +53,24 @@ class WorkerSettings(BaseSettings):
         validation_alias="REELMILL_CACHE_DAYS",
         description="days after its last use that a segment is kept",
     )
+    canary_period_s: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        validation_alias="REELMILL_CANARY_PERIOD",
+        description="seconds between two proofs of a GPU; with the default a fault is noticed within 30 s",
+    )
+    cpu_canary_period_s: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        validation_alias="REELMILL_CPU_CANARY_PERIOD",
+        description="seconds between two proofs of the CPU; after a fault both are proven at once",
+    )
+    canary_timeout_s: float = Field(
+        default=8,
+        gt=0,
+        le=300,
+        validation_alias="REELMILL_CANARY_TIMEOUT",
+        description="seconds after which a canary hangs; time in which it waits for a core is not counted",
+    )

@@ -19,6 +19,8 @@ from service.store.database import Database
 from service.store.object_settings import open_store
 from service.telemetry import metrics
 from service.webhooks.settings import WebhookSettings
+from service.worker.device_source import DeviceSource, this_machine
+from service.worker.device_watch import DeviceWatch
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
@@ -42,11 +44,13 @@ class Supervisor:
         config: SlotConfig,
         settings: WorkerSettings,
         webhooks: WebhookSettings | None = None,
+        devices: DeviceSource | None = None,
     ) -> None:
         self._database, self._config, self._settings = database, config, settings
         self.id: UUID = new_uuid()
         self.name = f"{platform.node()}:{os.getpid()}"
         self._errands = WebhookErrands(database, webhooks or WebhookSettings(), self.name)
+        self.devices = DeviceWatch(database, self.id, settings, devices or this_machine())
         self._slots = [SlotProcess(config, number) for number in range(settings.slots)]
         self._free: asyncio.Queue[SlotProcess] = asyncio.Queue()
         self._stopping = asyncio.Event()
@@ -55,8 +59,8 @@ class Supervisor:
     async def run(self) -> None:
         """Work until `stop`; survives a database that goes away and comes back."""
         await self._start_slots()
-        beside = (self._presence(), self._reconcile(), self._sweep(), self._evict(), self._errands.run())
-        side = [asyncio.create_task(work) for work in beside]
+        own = (self._presence(), self._reconcile(), self._sweep(), self._evict())
+        side = [asyncio.create_task(work) for work in (*own, self._errands.run(), self.devices.run())]
         try:
             while not self._stopping.is_set():
                 await self._take_tasks()
@@ -93,7 +97,7 @@ class Supervisor:
 
     async def _handle(self, task: TaskId) -> None:
         async with self._slot() as slot:
-            await LeasedTask(self._database, slot, self._settings, self.name).run(task)
+            await LeasedTask(self._database, slot, self._settings, self.name, self.devices).run(task)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[SlotProcess]:

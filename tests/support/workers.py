@@ -11,9 +11,13 @@ from service.store import renders
 from service.store.database import Database, DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
+from service.worker.device_source import DeviceSource
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
 from service.worker.supervisor import Supervisor
+
+NO_DEVICES = DeviceSource((), lambda device: ())
+"""Most tests are about something else than canaries."""
 
 
 def slot_config(database: Database, home: Path) -> SlotConfig:
@@ -22,12 +26,17 @@ def slot_config(database: Database, home: Path) -> SlotConfig:
 
 @asynccontextmanager
 async def working(
-    database: Database, home: Path, slots: int = 1, webhooks: WebhookSettings | None = None, **settings: Any
+    database: Database,
+    home: Path,
+    slots: int = 1,
+    webhooks: WebhookSettings | None = None,
+    devices: DeviceSource = NO_DEVICES,
+    **settings: Any,
 ) -> AsyncIterator[Supervisor]:
     """Tasks are worked on while this is open."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    supervisor = Supervisor(database, slot_config(database, home), own, webhooks)
+    supervisor = Supervisor(database, slot_config(database, home), own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:
         yield supervisor
