@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import RowMapping
@@ -13,7 +14,8 @@ from service.ids import TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
-from service.plan.capability import Capability
+from service.plan.device_share import share, withheld
+from service.plan.family import CPU_ONLY
 from service.store import renders, segment_cache
 from service.store.database import Database
 from service.store.previews import Preview
@@ -38,7 +40,7 @@ from service.worker.slot_process import SlotDied, SlotProcess
 log = structlog.get_logger("worker")
 HEARTBEAT_S = 1.0
 WRITE_TRIES = 8
-SUSPICIOUS = ("hang", "slot_died", "out_of_memory")
+SUSPICIOUS = ("hang", "slot_died", "out_of_memory", "device_lost")
 """Failures that a broken device may be the cause of: its canaries are run at once."""
 
 
@@ -94,7 +96,16 @@ class LeasedTask:
         await renders.mark_running(connection, lease.render_id)
         if lease.kind == "assemble":
             return await _assembly(connection, lease)
-        return await _segment(connection, lease, self._devices.capabilities())
+        return await _segment(connection, lease, self._placed)
+
+    def _placed(self, command: RenderSegment, starts: int) -> RenderSegment:
+        """The command with the slot's share of a GPU, if it has one and the render wants one."""
+        known, options = self._devices.capabilities(), command.plan.options
+        own = share(known, self._slot.number, self._settings.slots, self._settings.gpu_slots)
+        if own is None or options.family == CPU_ONLY:
+            return replace(command, capabilities=known)
+        reason = withheld(known, own.device, options, starts)
+        return replace(command, capabilities=known, device=own, withheld=reason)
 
     async def _work(self, lease: Lease, command: Command) -> Outcome:
         working = asyncio.create_task(self._slot.run(command))
@@ -206,7 +217,9 @@ async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:
     return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts), facts)
 
 
-async def _segment(connection: AsyncConnection, lease: Lease, capabilities: tuple[Capability, ...]) -> Command | None:
+async def _segment(
+    connection: AsyncConnection, lease: Lease, placed: Callable[[RenderSegment, int], RenderSegment]
+) -> Command | None:
     assert lease.render_id is not None and lease.number is not None
     plan, key = await renders.load_segment(connection, lease.render_id, lease.number)
     made = await segment_cache.lookup(connection, key)
@@ -214,7 +227,7 @@ async def _segment(connection: AsyncConnection, lease: Lease, capabilities: tupl
         metrics.SEGMENTS_REUSED.inc()
         await outcomes.segment_done_before(connection, lease, made["frames"])
         return None
-    return RenderSegment(plan, key, capabilities)
+    return placed(RenderSegment(plan, key), lease.starts)
 
 
 def _count(outcome: Outcome) -> None:
@@ -225,5 +238,7 @@ def _count(outcome: Outcome) -> None:
         metrics.BYTES_ENCODED.inc(outcome.size)
         for reason, frames in outcome.fallbacks.items():
             metrics.FALLBACKS.labels("decode", reason).inc(frames)
+        for (stage, code), frames in outcome.device_fallbacks.items():
+            metrics.FALLBACKS.labels(stage, code).inc(frames)
         for stage, seconds in outcome.seconds.items():
             metrics.STAGE_SECONDS.labels(stage).inc(seconds)
