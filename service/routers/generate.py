@@ -118,9 +118,9 @@ def _source(dataset: dict[str, Any], options: RenderOptions) -> Source:
 
 async def _dataset(connection: AsyncConnection, body: VideoGenerationRequest) -> dict[str, Any]:
     """The dataset that is meant, ready to render. Raises NotFound, Conflict, Invalid."""
-    if await experiments.get(connection, body.experiment_id) is None:
-        raise NotFound("there is no such experiment")
     rows = [dict(row) for row in await datasets.of_experiment(connection, body.experiment_id)]
+    if await experiments.get(connection, body.experiment_id) is None:  # asked last: it may be deleted at this moment
+        raise NotFound("there is no such experiment")
     if body.dataset_id is not None:
         rows = [row for row in rows if row["id"] == body.dataset_id]
     if not rows:
