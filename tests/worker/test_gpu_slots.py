@@ -87,9 +87,8 @@ async def test_a_broken_context_ends_the_slot_and_the_third_start_is_by_the_cpu(
 
 async def test_a_device_that_hangs_is_left_after_two_starts(postgres_url: str, tmp_path: Path) -> None:
     before = failures("hang")
-    async with fresh_database(postgres_url) as database:
-        async with on_double(database, tmp_path, "hanging", frame_timeout_s=1.5):
-            row = await ended(database, await submit(database, tmp_path, CUDA, 10))
+    async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "hanging", frame_timeout_s=1.5):
+        row = await ended(database, await submit(database, tmp_path, CUDA, 10))
     assert (row["status"], row["video_frames"], row["attempts"]) == ("succeeded", 10, 3)
     assert failures("hang") - before == 2
     assert {line["decoder"] for line in receipt(tmp_path, row)[:-1]} == {"ffmpeg-mjpeg"}
