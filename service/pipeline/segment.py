@@ -11,7 +11,7 @@ from service.pipeline.bins import Binning, member_options
 from service.pipeline.by_products import ByProducts
 from service.pipeline.codecs import encoder_name
 from service.pipeline.colour import FULL, IMAGE_COLOUR, Colour
-from service.pipeline.cuda.on_device import counted, device_stages, made_by, segment_encoder
+from service.pipeline.cuda.on_device import counted, device_stages, device_video_stages, made_by, segment_encoder
 from service.pipeline.cuda.slot_device import SlotDevice
 from service.pipeline.fetch import FetchImage
 from service.pipeline.form import FORMS
@@ -115,12 +115,11 @@ def _stages(
         with closing(_decode_page(options, sources)) as pages, device_stages(shown, reader, device) as first:
             yield [*first, FetchImage(reader), *copy, pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
         return
-    decode = DecodeVideo(sources, options.max_pixels)
-    try:
+    with closing(DecodeVideo(sources, options.max_pixels)) as decode:
         colour = decode.colour((*plan.frames, *plan.lead))
-        yield [decode, FitPicture(Transform(options, colour))], colour
-    finally:
-        decode.close()
+        shown = replace(plan, options=options)
+        with device_video_stages(shown, sources, colour, device) as first:
+            yield [*first, decode, FitPicture(Transform(options, colour))], colour
 
 
 def _window(options: RenderOptions) -> Window | None:

@@ -109,8 +109,6 @@ class Ways:
         options, source = self._options, self._source
         if options.form != "yuv420p" or options.codec not in NVENC_CODECS:
             return f"{options.codec} of {options.form} is made by the CPU"
-        if options.source_kind == "video":
-            return "source videos are decoded by the CPU"
         if source.main is None:
             return f"{', '.join(source.formats)} is decoded by the CPU"
         across = options.rotate in (90, 270)

@@ -165,7 +165,6 @@ def test_tiff_needs_no_decoder_on_the_card() -> None:
         ({"codec": "ffv1"}, "ffv1 of yuv420p"),
         ({"form": "gray"}, "h264 of gray"),
         ({"width": 3840, "height": 2160}, "enlarged"),
-        ({"source_kind": "video"}, "source videos"),
     ],
 )
 def test_what_no_device_does_is_said(changes: dict[str, Any], why: str) -> None:
@@ -173,6 +172,13 @@ def test_what_no_device_does_is_said(changes: dict[str, Any], why: str) -> None:
     assert why in route(card(nvenc=True), options, JPEGS).decode.reason
     with pytest.raises(Invalid, match=why):
         route(card(nvenc=True), options, JPEGS, "cuda")
+
+
+def test_videos_need_their_codec_on_the_card() -> None:
+    video = replace(HD, source_kind="video")
+    assert route(card(), video, Source(("h264",), 1920, 1080)).decode.device == "cuda:0"
+    assert route(card(), video, Source(("av1",), 1920, 1080)).decode.reason == "cuda:0 decode av1: unknown"
+    assert "vp9 is decoded by the CPU" in route(card(), video, Source(("vp9",), 1920, 1080)).decode.reason
 
 
 def test_png_is_the_cpu_s() -> None:

@@ -5,7 +5,7 @@ for is a download, by who takes its pictures.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
@@ -21,6 +21,9 @@ from service.plan.render_plan import FrameRef
 _READERS = 2
 """Threads that decode what is not decoded on the device: 16-bit TIFF."""
 
+Frames = Generator[Made, None, None]
+"""Source frames in order; closed at the end."""
+
 _Batch = tuple[list[Made], Transfer | None]
 
 
@@ -28,7 +31,12 @@ class Ahead:
     """Batches are runs of frames that are alike; out of memory halves them, for the rest of the segment."""
 
     def __init__(
-        self, driver: CudaDriver, candidates: Candidates, frames: Iterator[Made], budget: int, download: bool
+        self,
+        driver: CudaDriver,
+        candidates: Candidates,
+        frames: Frames,
+        budget: int,
+        download: bool,
     ) -> None:
         self._driver, self._candidates, self._frames = driver, candidates, frames
         self._budget, self._download, self._most = budget, download, MOST
@@ -51,6 +59,7 @@ class Ahead:
     def close(self) -> None:
         self._begun.shutdown(cancel_futures=True)
         self._readers.shutdown(cancel_futures=True)
+        self._frames.close()
 
     def _produce(self) -> _Batch:
         batch = self._gathered()
@@ -95,7 +104,9 @@ class Ahead:
         return bool(self._waiting)
 
     def _recognised(self, made: Made) -> Made:
-        found = self._candidates.of(made.data) if made.data else None
+        if not made.data:  # not fetched, or a picture of a video
+            return made
+        found = self._candidates.of(made.data)
         if isinstance(found, Fallback):
             made.fallback = found
         else:
@@ -109,6 +120,8 @@ class Ahead:
         if not shown or shown[0].candidate is None:
             return None
         pictures = self._driver.shape(images, shown[0].candidate.shaped.shaping)
+        for made in chosen:
+            made.image = None
         if self._download:
             return self._driver.download(pictures)
         for made, picture in zip(shown, pictures, strict=True):
@@ -118,6 +131,9 @@ class Ahead:
 
     def _images(self, chosen: Sequence[Made]) -> list[DeviceImage]:
         """Each image's own status counts: one call for many has been seen to skip some of them and report success."""
+        ready = [made.image for made in chosen if made.image is not None]
+        if ready:
+            return ready
         samples = [made.candidate.samples for made in chosen if made.candidate and made.candidate.samples is not None]
         if samples:
             return list(self._driver.upload(samples))
@@ -133,7 +149,7 @@ class Ahead:
         return images
 
 
-def fetched_ahead(refs: Iterable[FrameRef], reader: FrameReader) -> Iterator[Made]:
+def fetched_ahead(refs: Iterable[FrameRef], reader: FrameReader) -> Frames:
     return (fetched(ref, reader) for ref in refs)
 
 

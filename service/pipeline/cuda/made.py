@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from service.pipeline.cuda.candidate import Candidate
-from service.pipeline.cuda.driver import Bytes2D, DevicePicture
+from service.pipeline.cuda.driver import Bytes2D, DeviceImage, DevicePicture
 from service.pipeline.frames import Fallback, FallbackCode, FallbackStage, FrameReader
 from service.pipeline.window import Clipped
 from service.plan.render_plan import FrameRef
@@ -23,6 +23,7 @@ class Made:
     sha256: str | None = None
     failure: Exception | None = None
     candidate: Candidate | None = None
+    image: DeviceImage | None = None
     fallback: Fallback | None = None
     planes: Bytes2D | None = None
     picture: DevicePicture | None = None
@@ -30,6 +31,7 @@ class Made:
 
     def give_up(self, stage: FallbackStage, code: FallbackCode, reason: str) -> None:
         """It is the CPU's."""
+        self.image = None
         self.candidate, self.fallback = None, Fallback(stage, code, reason)
 
 

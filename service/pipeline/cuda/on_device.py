@@ -5,14 +5,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from service.pipeline.colour import Colour
-from service.pipeline.cuda.ahead import Ahead, fetched_ahead
+from service.pipeline.cuda.ahead import Ahead, Frames, fetched_ahead
 from service.pipeline.cuda.candidate import Candidates
+from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.encode import DeviceEncoder
 from service.pipeline.cuda.faults import CudaFault, DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import SlotDevice
 from service.pipeline.cuda.stage import FromDevice
+from service.pipeline.cuda.video import VideoPictures
 from service.pipeline.encode import SegmentEncoder
-from service.pipeline.frames import Fallback, FrameReader
+from service.pipeline.frames import Fallback, FrameReader, SourceReader
 from service.pipeline.work import Stage, Work
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
@@ -34,6 +36,26 @@ class NoDevice:
 @contextmanager
 def device_stages(plan: SegmentPlan, reader: FrameReader, device: SlotDevice | None) -> Iterator[list[Stage]]:
     """What comes before the CPU's stages for image frames; nothing when the render is the CPU's."""
+    with _stages(plan, device, lambda _: fetched_ahead(plan.frames, reader)) as stages:
+        yield stages
+
+
+@contextmanager
+def device_video_stages(
+    plan: SegmentPlan, sources: SourceReader, colour: Colour, device: SlotDevice | None
+) -> Iterator[list[Stage]]:
+    """The same for pictures of source videos."""
+    options = plan.options
+    with _stages(
+        plan, device, lambda driver: VideoPictures(driver, sources, options, colour).of(plan.frames)
+    ) as stages:
+        yield stages
+
+
+@contextmanager
+def _stages(
+    plan: SegmentPlan, device: SlotDevice | None, frames: Callable[[CudaDriver], Frames]
+) -> Iterator[list[Stage]]:
     if plan.options.family.pixels == "cpu" or plan.options.form != "yuv420p":
         yield []
         return
@@ -49,8 +71,7 @@ def device_stages(plan: SegmentPlan, reader: FrameReader, device: SlotDevice | N
         return
     stays = _stays(plan.options)
     candidates = Candidates(plan.options, counts_itself=not stays)
-    ahead = Ahead(driver, candidates, fetched_ahead(plan.frames, reader), budget, download=not stays)
-    with closing(ahead):
+    with closing(Ahead(driver, candidates, frames(driver), budget, download=not stays)) as ahead:
         yield [FromDevice(iter(ahead), plan.frames)]
 
 

@@ -11,7 +11,7 @@ from av import VideoFrame
 
 from service.pipeline import planes
 from service.pipeline.colormaps import colormap
-from service.pipeline.colour import IMAGE_COLOUR
+from service.pipeline.colour import IMAGE_COLOUR, video_colour
 from service.pipeline.crop import cropped
 from service.pipeline.cuda.driver import EncodedPicture, EncoderSettings, Memory, Samples, Shaping, Tones
 from service.pipeline.cuda.faults import CudaFault, CudaOutOfMemory, CudaUnsupported
@@ -239,7 +239,7 @@ def _shaped(image: Image, shaping: Shaping) -> DevicePicture:
     width, height = (side + side % 2 for side in shaping.size)
     tone = _tone(shaping.tones) if shaping.tones else None
     own = RenderOptions("h264", 70, Fraction(30), width, height, mismatch="scale", tone=tone)
-    transform = Transform(own, IMAGE_COLOUR)
+    transform = Transform(own, video_colour(frame) if image.kind == "nv12" else IMAGE_COLOUR)
     picture = Picture(frame, "double", ROTATED[shaping.turn])
     shown, _ = transform.apply(picture)
     if (width, height) != shaping.canvas:
