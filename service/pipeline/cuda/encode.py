@@ -37,6 +37,10 @@ class DeviceEncoder(SegmentEncoder):
         self._tags = _tagging(options.codec, colour)
         self._shown: deque[int] = deque()
 
+    def finish(self) -> bytes:
+        """HEVC under the tag that QuickTime and Safari play."""
+        return super().finish().replace(b"hev1", b"hvc1", 1)
+
     def close(self) -> None:
         """Give the engine's session back; there are few."""
         if self._session is not None:

@@ -1,7 +1,9 @@
 """What goes through a device comes out as by the CPU: the double's own pixels are the CPU's, so the bytes are the same."""
 
+import io
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -126,6 +128,13 @@ def test_pictures_go_from_the_device_into_its_encoder(codec: str) -> None:
     assert numbers(result.data) == list(range(40))
     assert (result.frames, double.sessions) == (40, 0), "the session is given back"
     assert result.encoder == f"nvenc {codec} (device double)"
+    with av.open(io.BytesIO(result.data)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.codec_tag == {"h264": "avc1", "hevc": "hvc1", "av1": "av01"}[codec]
+        frame = next(container.decode(stream))
+        assert (frame.colorspace, frame.color_primaries, frame.color_trc, frame.color_range) == (6, 1, 13, 1)
+        keys = [packet.is_keyframe for packet in container.demux(stream) if packet.size]
+    assert sum(keys) <= 1
 
 
 def test_the_encoder_takes_what_the_cpu_made_too() -> None:

@@ -14,7 +14,7 @@ from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.cuda.rendering import CUDA, NVENC, Given
 from tests.pipeline.rendering import MemoryObjects, numbers, options
-from tests.pipeline.test_video_containers import by_pyav
+from tests.pipeline.test_video_containers import by_cli, by_pyav
 from tests.support import media
 from tests.support.cuda_doubles.driver import Double, Faults, Image, VideoFeed
 
@@ -124,6 +124,26 @@ def test_avi_keeps_no_times_and_is_the_cpu_s() -> None:
     result = render_pictures(Double(), by_pyav("libx264", "avi"), [0, 1, 2], name="v.avi")
     assert numbers(result.data) == [0, 1, 2]
     assert result.fallbacks == {("decode", "unsupported"): 3}
+
+
+MADE = {
+    "H.264 in Matroska": lambda: by_cli("h264", "mkv"),
+    "H.264 in a transport stream": lambda: by_cli("h264", "ts"),
+    "H.264 with open groups": lambda: by_cli("h264-open-gop", "mkv"),
+    "H.264 that recovers slowly": lambda: by_cli("h264-intra-refresh", "mkv"),
+    "HEVC with open groups": lambda: by_cli("hevc-open-gop", "mkv"),
+    "HEVC in Matroska": lambda: by_pyav("libx265", "mkv"),
+    "AV1": lambda: by_pyav("libsvtav1", "mp4"),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("wanted", [list(range(14, 30)), [13, 25], [0]], ids=str)
+def test_the_right_pictures_of_every_container(name: str, wanted: list[Any]) -> None:
+    source = MADE[name]()
+    result = render_pictures(Double(), source, wanted)
+    assert numbers(result.data) == wanted
+    assert result.data == render_pictures(None, source, wanted).data
 
 
 def test_runs_are_of_one_source_and_rising_times() -> None:

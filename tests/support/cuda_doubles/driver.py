@@ -161,7 +161,7 @@ class Transfer:
 
 class VideoFeed:
     def __init__(self, codec: str) -> None:
-        self._context: Any = av.CodecContext.create(codec, "r")
+        self._context: Any = av.CodecContext.create("libdav1d" if codec == "av1" else codec, "r")
         self._context.thread_count = 1
 
     def decode(self, packet: bytes, pts: int) -> list[tuple[int, Image]]:
