@@ -37,9 +37,11 @@ def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
 
 @asynccontextmanager
 async def watched(server: str, home: Path, **settings: Any) -> AsyncIterator[tuple[Database, Supervisor]]:
-    async with fresh_database(server) as database:
-        async with working(database, home, devices=source(), **(QUICK | settings)) as supervisor:
-            yield database, supervisor
+    async with (
+        fresh_database(server) as database,
+        working(database, home, devices=source(), **(QUICK | settings)) as supervisor,
+    ):
+        yield database, supervisor
 
 
 async def told(database: Database) -> dict[str, Any]:
