@@ -52,9 +52,10 @@ class DevicePicture(Protocol):
     def height(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Tones:
-    """Sample -> level: `low` and `high` become 0 and 1, then `** gamma`, then `table` (256, 3) of uint8 R'G'B'."""
+    """Sample -> level: `low` and `high` become 0 and 1, then `** gamma`, then `table` (256, 3) of uint8 R'G'B' for gray
+    samples (None for R'G'B'). One for a segment: it is itself only."""
 
     low: float
     high: float
@@ -83,8 +84,8 @@ class Transfer(Protocol):
     """Pictures on their way to host memory."""
 
     def wait(self) -> "tuple[Bytes2D, list[tuple[int, int, int]]]":
-        """(N, H*3/2, W) uint8 NV12, valid until the transfer after the next begins; and of each toned picture the
-        samples below the window, above it and not a number (empty without tones). Raises a CudaFault."""
+        """(N, H*3/2, W) uint8: planes of Y, Cb, Cr, valid until the transfer after the next begins; and of each toned
+        picture the samples below the window, above it and not a number (empty without tones). Raises a CudaFault."""
         ...
 
 
@@ -139,8 +140,8 @@ class EncoderSession(Protocol):
 
 
 class CudaDriver(Protocol):
-    """One device, owned by this process. Used by one thread at a time, but for `decode_jpegs` and `upload`, which a
-    second thread may run meanwhile."""
+    """One device, owned by this process. One thread decodes, shapes and begins downloads; another may meanwhile wait
+    for them, and encode what was shaped."""
 
     device: str
 
@@ -178,7 +179,7 @@ class CudaDriver(Protocol):
 
 
 def load(device: str, module: str = REAL_DRIVER) -> CudaDriver:
-    """The driver of "cuda:0"…; `module` has an `open_driver(device)`. Raises CudaUnavailable for whatever is in the way:
+    """The driver of "cuda:0"…; `module` has an `open_driver(device)`. Raises CudaUnavailable, whatever is in the way:
     PyNvVideoCodec and torchvision raise RuntimeError and OSError when they are imported beside the wrong driver."""
     try:
         opened: CudaDriver = importlib.import_module(module).open_driver(device)

@@ -27,3 +27,8 @@ class CudaFailed(CudaFault):
 
 class DeviceLost(CudaFault):
     """The CUDA context is of no more use: every later call of this process would fail, so the process has to end."""
+
+
+class EncoderLost(CudaFault):
+    """The render's encoder cannot be had, or stopped. Another one's pictures do not fit into the same file: the whole
+    render has to be planned on another."""

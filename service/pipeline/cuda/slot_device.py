@@ -1,0 +1,57 @@
+"""The device that a slot owns: opened when it is first wanted, and tried again when that failed."""
+
+import time
+from dataclasses import dataclass
+
+from service.pipeline.cuda.driver import REAL_DRIVER, CudaDriver, load
+from service.pipeline.cuda.faults import CudaFault, CudaUnavailable
+
+RETRY_S = 30.0
+_SPARE = 0.9
+"""Of the memory that is free at the moment: others may take some meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """Which device, by which driver module, and how much of its memory; travels to the slot by pickle."""
+
+    name: str
+    share: float = 1.0
+    module: str = REAL_DRIVER
+
+
+class SlotDevice:
+    """Nothing of CUDA is imported before `driver` is called."""
+
+    def __init__(self, choice: DeviceChoice) -> None:
+        self._choice = choice
+        self._driver: CudaDriver | None = None
+        self._refused: CudaUnavailable | None = None
+        self._try_at = 0.0
+
+    def driver(self) -> CudaDriver:
+        """Raises CudaUnavailable."""
+        if self._driver is None:
+            if self._refused is not None and time.monotonic() < self._try_at:
+                raise self._refused
+            self._driver = self._opened()
+        return self._driver
+
+    def budget(self) -> int:
+        """Bytes of device memory that a batch may take now. Raises a CudaFault."""
+        memory = self.driver().memory()
+        return int(min(memory.total * self._choice.share, memory.free * _SPARE))
+
+    def close(self) -> None:
+        if self._driver is not None:
+            self._driver.close()
+
+    def _opened(self) -> CudaDriver:
+        try:
+            return load(self._choice.name, self._choice.module)
+        except CudaUnavailable as refused:
+            self._refused, self._try_at = refused, time.monotonic() + RETRY_S
+            raise
+        except CudaFault as fault:
+            self._refused, self._try_at = CudaUnavailable(fault.reason), time.monotonic() + RETRY_S
+            raise self._refused from fault
