@@ -88,5 +88,5 @@ def test_without_libraries_the_device_is_not_here(monkeypatch: pytest.MonkeyPatc
         raise CudaUnavailable(f"{device}: libnvidia-encode.so.1 is missing")
 
     monkeypatch.setattr(cuda_canaries, "open_driver", refuse)
-    with pytest.raises(NotHere, match="cuda:0: libnvidia-encode.so.1 is missing"):
+    with pytest.raises(NotHere, match="libnvidia-encode"):
         cuda_canaries.prepare("cuda:0")
