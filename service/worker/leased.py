@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import RowMapping
@@ -13,7 +14,8 @@ from service.ids import TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
-from service.plan.capability import Capability
+from service.plan.device_share import share, withheld
+from service.plan.family import CPU_ONLY
 from service.store import renders, segment_cache
 from service.store.database import Database
 from service.store.previews import Preview
@@ -24,6 +26,7 @@ from service.worker.messages import (
     AssembleRender,
     AssemblyDone,
     Command,
+    EncoderGone,
     MakePreview,
     Outcome,
     RenderSegment,
@@ -38,8 +41,8 @@ from service.worker.slot_process import SlotDied, SlotProcess
 log = structlog.get_logger("worker")
 HEARTBEAT_S = 1.0
 WRITE_TRIES = 8
-SUSPICIOUS = ("hang", "slot_died", "out_of_memory")
-"""Failures that a broken device may be the cause of: its canaries are run at once."""
+SUSPICIOUS = ("hang", "slot_died", "out_of_memory", "device_lost", "device_failed")
+"""Failures of tasks and of frames that a broken device may be the cause of: all canaries are run at once."""
 
 
 class LeasedTask:
@@ -94,7 +97,16 @@ class LeasedTask:
         await renders.mark_running(connection, lease.render_id)
         if lease.kind == "assemble":
             return await _assembly(connection, lease)
-        return await _segment(connection, lease, self._devices.capabilities())
+        return await _segment(connection, lease, self._placed)
+
+    def _placed(self, command: RenderSegment, starts: int) -> RenderSegment:
+        """The command with the slot's share of a GPU, if it has one and the render wants one."""
+        known, options = self._devices.capabilities(), command.plan.options
+        own = share(known, self._slot.number, self._settings.slots, self._settings.gpu_slots)
+        if own is None or options.family == CPU_ONLY:
+            return replace(command, capabilities=known)
+        reason = withheld(known, own.device, options, starts)
+        return replace(command, capabilities=known, device=own, withheld=reason)
 
     async def _work(self, lease: Lease, command: Command) -> Outcome:
         working = asyncio.create_task(self._slot.run(command))
@@ -148,8 +160,8 @@ class LeasedTask:
     async def _end(self, lease: Lease, outcome: Outcome) -> None:
         if isinstance(outcome, TaskFailed):
             metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
-            if outcome.code in SUSPICIOUS:
-                self._devices.suspect()
+        if _suspicious(outcome):
+            self._devices.suspect()
         if isinstance(outcome, TaskFailed) and outcome.retry:
             await self._retry(lease, outcome)
         elif isinstance(outcome, TaskCancelled) and not self._cancelled:
@@ -206,7 +218,9 @@ async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:
     return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts), facts)
 
 
-async def _segment(connection: AsyncConnection, lease: Lease, capabilities: tuple[Capability, ...]) -> Command | None:
+async def _segment(
+    connection: AsyncConnection, lease: Lease, placed: Callable[[RenderSegment, int], RenderSegment]
+) -> Command | None:
     assert lease.render_id is not None and lease.number is not None
     plan, key = await renders.load_segment(connection, lease.render_id, lease.number)
     made = await segment_cache.lookup(connection, key)
@@ -214,7 +228,17 @@ async def _segment(connection: AsyncConnection, lease: Lease, capabilities: tupl
         metrics.SEGMENTS_REUSED.inc()
         await outcomes.segment_done_before(connection, lease, made["frames"])
         return None
-    return RenderSegment(plan, key, capabilities)
+    return placed(RenderSegment(plan, key), lease.starts)
+
+
+def _suspicious(outcome: Outcome) -> bool:
+    match outcome:
+        case TaskFailed(code=code):
+            return code in SUSPICIOUS
+        case SegmentDone(device_fallbacks=fallbacks):
+            return any(code in SUSPICIOUS for _, code in fallbacks)
+        case _:
+            return isinstance(outcome, EncoderGone)
 
 
 def _count(outcome: Outcome) -> None:
@@ -225,5 +249,7 @@ def _count(outcome: Outcome) -> None:
         metrics.BYTES_ENCODED.inc(outcome.size)
         for reason, frames in outcome.fallbacks.items():
             metrics.FALLBACKS.labels("decode", reason).inc(frames)
+        for (stage, code), frames in outcome.device_fallbacks.items():
+            metrics.FALLBACKS.labels(stage, code).inc(frames)
         for stage, seconds in outcome.seconds.items():
             metrics.STAGE_SECONDS.labels(stage).inc(seconds)

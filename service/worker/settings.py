@@ -74,3 +74,16 @@ class WorkerSettings(BaseSettings):
         validation_alias="REELMILL_CANARY_TIMEOUT",
         description="seconds after which a canary hangs; time in which it waits for a core is not counted",
     )
+    gpu_slots: int | None = Field(
+        default=None,
+        ge=0,
+        le=256,
+        validation_alias="REELMILL_GPU_SLOTS",
+        description="slots that share one GPU, the others use the CPU only; unset: all, dealt out over the GPUs",
+    )
+    gpu_slot_memory_mb: int = Field(
+        default=16384,
+        ge=1024,
+        validation_alias="REELMILL_GPU_SLOT_MEMORY_MB",
+        description="memory limit of a slot process that has opened a GPU, MiB",
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from service.plan.device_share import REAL_DRIVER
 from service.store import renders
 from service.store.database import Database, DatabaseSettings
 from service.store.object_settings import ObjectSettings
@@ -20,8 +21,8 @@ NO_DEVICES = DeviceSource((), lambda device: ())
 """Most tests are about something else than canaries."""
 
 
-def slot_config(database: Database, home: Path) -> SlotConfig:
-    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8)
+def slot_config(database: Database, home: Path, driver: str = REAL_DRIVER) -> SlotConfig:
+    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8, driver=driver)
 
 
 @asynccontextmanager
@@ -31,12 +32,13 @@ async def working(
     slots: int = 1,
     webhooks: WebhookSettings | None = None,
     devices: DeviceSource = NO_DEVICES,
+    driver: str = REAL_DRIVER,
     **settings: Any,
 ) -> AsyncIterator[Supervisor]:
     """Tasks are worked on while this is open."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    supervisor = Supervisor(database, slot_config(database, home), own, webhooks, devices)
+    supervisor = Supervisor(database, slot_config(database, home, driver), own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:
         yield supervisor

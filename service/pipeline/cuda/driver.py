@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from service.pipeline.cuda.faults import CudaUnavailable
+from service.plan.device_share import REAL_DRIVER
 
 Samples = np.ndarray[Any, Any]
 Bytes2D = np.ndarray[Any, np.dtype[np.uint8]]
 VideoCodec = Literal["h264", "hevc", "av1"]
-REAL_DRIVER = "service.pipeline.cuda.device"
 
 
 class Memory(NamedTuple):

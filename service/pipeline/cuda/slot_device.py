@@ -1,10 +1,12 @@
 """The device that a slot owns: opened when it is first wanted, and tried again when that failed."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from service.pipeline.cuda.driver import REAL_DRIVER, CudaDriver, load
+from service.pipeline.cuda.driver import CudaDriver, load
 from service.pipeline.cuda.faults import CudaFault, CudaUnavailable
+from service.plan.device_share import REAL_DRIVER
 
 RETRY_S = 30.0
 _SPARE = 0.9
@@ -21,16 +23,20 @@ class DeviceChoice:
 
 
 class SlotDevice:
-    """Nothing of CUDA is imported before `driver` is called."""
+    """Nothing of CUDA is imported before `driver` is called; `about_to_open` is, just before."""
 
-    def __init__(self, choice: DeviceChoice) -> None:
-        self._choice = choice
+    def __init__(
+        self, choice: DeviceChoice, about_to_open: Callable[[], None] | None = None, withheld: str | None = None
+    ) -> None:
+        self._choice, self._about_to_open, self._withheld = choice, about_to_open, withheld
         self._driver: CudaDriver | None = None
         self._refused: CudaUnavailable | None = None
         self._try_at = 0.0
 
     def driver(self) -> CudaDriver:
         """Raises CudaUnavailable."""
+        if self._withheld is not None:
+            raise CudaUnavailable(self._withheld)
         if self._driver is None:
             if self._refused is not None and time.monotonic() < self._try_at:
                 raise self._refused
@@ -47,6 +53,8 @@ class SlotDevice:
             self._driver.close()
 
     def _opened(self) -> CudaDriver:
+        if self._about_to_open is not None:
+            self._about_to_open()
         try:
             return load(self._choice.name, self._choice.module)
         except CudaUnavailable as refused:
