@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from service.devices.canary import Absent, Faulty, Passed, Verdict
 from service.plan.capability import State
 
+FIRST_PAUSE_S = 4.0
 STEADY = 3
 """Passes in a row after which earlier faults are forgotten."""
 
@@ -14,7 +15,7 @@ class Rhythm:
     """Seconds: between two looks at what works; the first pause after a fault, doubled by each further one."""
 
     period_s: float
-    pause_s: float = 4.0
+    pause_s: float = FIRST_PAUSE_S
     longest_pause_s: float = 240.0
 
     def pause(self, faults: int) -> float:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 
-from service.devices.breaker import Breaker, Rhythm
+from service.devices.breaker import FIRST_PAUSE_S, Breaker, Rhythm
 from service.devices.canary import Canary, Faulty, Key, Verdict
 from service.devices.device import Device
 from service.plan.capability import CPU, Capability
@@ -13,7 +13,7 @@ class Table:
     """Kept by one worker; `clock` counts seconds and does not jump."""
 
     def __init__(self, period_s: float, cpu_period_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rhythm, self._cpu_rhythm = Rhythm(period_s), Rhythm(cpu_period_s)
+        self._rhythm, self._cpu_rhythm = _rhythm(period_s), _rhythm(cpu_period_s)
         self._clock = clock
         self._canaries: dict[Key, Canary] = {}
         self._breakers: dict[Key, Breaker] = {}
@@ -100,3 +100,8 @@ class Table:
 
     def _alive(self, device: str) -> bool:
         return self._devices[device].absent is None
+
+
+def _rhythm(period_s: float) -> Rhythm:
+    """What is broken is looked at no later than what works, at first."""
+    return Rhythm(period_s, min(FIRST_PAUSE_S, period_s))

@@ -76,6 +76,8 @@ def transform_nv12(device: str) -> float:
         driver.shape(images, Shaping(HALF, HALF))  # compiles
         pictures, rate = _timed(driver, lambda: driver.shape(images, Shaping(HALF, HALF)), BATCH)
         found, _ = driver.download(pictures).wait()
+    if len(found) != BATCH:
+        raise WrongOutput(f"{len(found)} pictures where {BATCH} were due")
     for number, picture in enumerate(found):
         halved = known.luma(number % FRAMES).reshape(HALF[1], 2, HALF[0], 2).mean(axis=(1, 3))
         known.require_like(_levels(picture[: HALF[1]]), halved, 40)

@@ -26,6 +26,7 @@ from service.worker.messages import (
     AssembleRender,
     AssemblyDone,
     Command,
+    EncoderGone,
     MakePreview,
     Outcome,
     RenderSegment,
@@ -40,8 +41,8 @@ from service.worker.slot_process import SlotDied, SlotProcess
 log = structlog.get_logger("worker")
 HEARTBEAT_S = 1.0
 WRITE_TRIES = 8
-SUSPICIOUS = ("hang", "slot_died", "out_of_memory", "device_lost")
-"""Failures that a broken device may be the cause of: its canaries are run at once."""
+SUSPICIOUS = ("hang", "slot_died", "out_of_memory", "device_lost", "device_failed")
+"""Failures of tasks and of frames that a broken device may be the cause of: all canaries are run at once."""
 
 
 class LeasedTask:
@@ -159,8 +160,8 @@ class LeasedTask:
     async def _end(self, lease: Lease, outcome: Outcome) -> None:
         if isinstance(outcome, TaskFailed):
             metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
-            if outcome.code in SUSPICIOUS:
-                self._devices.suspect()
+        if _suspicious(outcome):
+            self._devices.suspect()
         if isinstance(outcome, TaskFailed) and outcome.retry:
             await self._retry(lease, outcome)
         elif isinstance(outcome, TaskCancelled) and not self._cancelled:
@@ -228,6 +229,16 @@ async def _segment(
         await outcomes.segment_done_before(connection, lease, made["frames"])
         return None
     return placed(RenderSegment(plan, key), lease.starts)
+
+
+def _suspicious(outcome: Outcome) -> bool:
+    match outcome:
+        case TaskFailed(code=code):
+            return code in SUSPICIOUS
+        case SegmentDone(device_fallbacks=fallbacks):
+            return any(code in SUSPICIOUS for _, code in fallbacks)
+        case _:
+            return isinstance(outcome, EncoderGone)
 
 
 def _count(outcome: Outcome) -> None:
