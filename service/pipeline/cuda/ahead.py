@@ -56,11 +56,6 @@ class Ahead:
             _arrive(batch, transfer)
             yield from batch
 
-    def close(self) -> None:
-        self._begun.shutdown(cancel_futures=True)
-        self._readers.shutdown(cancel_futures=True)
-        self._frames.close()
-
     def _produce(self) -> _Batch:
         batch = self._gathered()
         chosen = [made for made in batch if made.candidate]
@@ -131,15 +126,8 @@ class Ahead:
 
     def _images(self, chosen: Sequence[Made]) -> list[DeviceImage]:
         """Each image's own status counts: one call for many has been seen to skip some of them and report success."""
-        ready = [made.image for made in chosen if made.image is not None]
-        if ready:
-            return ready
-        samples = [made.candidate.samples for made in chosen if made.candidate and made.candidate.samples is not None]
-        if samples:
-            return list(self._driver.upload(samples))
         images: list[DeviceImage] = []
-        decoded = self._driver.decode_jpegs([made.data for made in chosen])
-        for made, image in zip(chosen, decoded, strict=True):
+        for made, image in zip(chosen, self._decoded(chosen), strict=True):
             if isinstance(image, str):
                 made.give_up("decode", "not_decoded", image)
             elif made.candidate and (image.width, image.height) != made.candidate.size:
@@ -147,6 +135,19 @@ class Ahead:
             else:
                 images.append(image)
         return images
+
+    def _decoded(self, chosen: Sequence[Made]) -> "Sequence[DeviceImage | str]":
+        """Alike as they are, all are pictures of a video, or samples to upload, or JPEGs."""
+        ready = [made.image for made in chosen if made.image is not None]
+        samples = [made.candidate.samples for made in chosen if made.candidate and made.candidate.samples is not None]
+        if ready:
+            return ready
+        return self._driver.upload(samples) if samples else self._driver.decode_jpegs([made.data for made in chosen])
+
+    def close(self) -> None:
+        self._begun.shutdown(cancel_futures=True)
+        self._readers.shutdown(cancel_futures=True)
+        self._frames.close()
 
 
 def fetched_ahead(refs: Iterable[FrameRef], reader: FrameReader) -> Frames:

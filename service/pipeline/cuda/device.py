@@ -82,6 +82,10 @@ class TorchDriver:
         with self._named():
             return Memory(*torch.cuda.mem_get_info(self._device))
 
+    def bound(self, share: float) -> None:
+        with self._named():
+            torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), self._device)
+
     def decode_jpegs(self, images: Sequence[bytes]) -> "Sequence[DeviceImage | str]":
         self._release()
         with self._on(self._work):

@@ -151,6 +151,10 @@ class CudaDriver(Protocol):
 
     def memory(self) -> Memory: ...
 
+    def bound(self, share: float) -> None:
+        """Of the device's memory, the part that this process may take; more is out of memory."""
+        ...
+
     def decode_jpegs(self, images: Sequence[bytes]) -> "Sequence[DeviceImage | str]":
         """Each image, or the reason it could not be decoded on the device; one bad image costs no other."""
         ...

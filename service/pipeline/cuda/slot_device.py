@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.pipeline.cuda.driver import CudaDriver, load
-from service.pipeline.cuda.faults import CudaFault, CudaUnavailable
+from service.pipeline.cuda.faults import CudaFault, CudaUnavailable, DeviceLost
 from service.plan.device_share import REAL_DRIVER
 
 RETRY_S = 30.0
+_BATCH = 0.6
+"""Of the slot's share: the allocator keeps what it has freed in pieces that do not fit everything."""
+
 _SPARE = 0.9
 """Of the memory that is free at the moment: others may take some meanwhile."""
 
@@ -46,7 +49,7 @@ class SlotDevice:
     def budget(self) -> int:
         """Bytes of device memory that a batch may take now. Raises a CudaFault."""
         memory = self.driver().memory()
-        return int(min(memory.total * self._choice.share, memory.free * _SPARE))
+        return int(min(memory.total * self._choice.share * _BATCH, memory.free * _SPARE))
 
     def close(self) -> None:
         if self._driver is not None:
@@ -56,7 +59,11 @@ class SlotDevice:
         if self._about_to_open is not None:
             self._about_to_open()
         try:
-            return load(self._choice.name, self._choice.module)
+            driver = load(self._choice.name, self._choice.module)
+            driver.bound(self._choice.share)
+            return driver
+        except DeviceLost:
+            raise
         except CudaUnavailable as refused:
             self._refused, self._try_at = refused, time.monotonic() + RETRY_S
             raise

@@ -92,6 +92,9 @@ class Double:
             raise self.faults.memory
         return Memory(1 << 30, 1 << 30)
 
+    def bound(self, share: float) -> None:
+        self.share = share
+
     def decode_jpegs(self, images: Sequence[bytes]) -> list[Image | str]:
         self._fits(len(images))
         return [self._decoded(image) for image in images]
