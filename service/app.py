@@ -16,6 +16,7 @@ from service.identity.tokens import TokenVerifier
 from service.routers import (
     agent,
     datasets,
+    devices,
     docs,
     experiments,
     generate,
@@ -51,6 +52,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     video_streams.router,
     queries.router,
     agent.router,
+    devices.router,
 )
 """Everything under /api."""
 DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is

@@ -197,6 +197,23 @@ def demo(output: Annotated[Path, typer.Option(help="folder for the MP4")] = Path
 
 
 @app.command()
+def devices(
+    here: Annotated[bool, typer.Option("--here", help="probe this machine, whatever service is running")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print what GET /api/devices answers")] = False,
+) -> None:
+    """What each device can do, proven, and its figures: of a service's workers or, where none runs, of this machine.
+
+    Without a service the canaries are run here, each once, in processes of their own; that takes some seconds. The exit
+    code is 1 when a device is degraded or quarantined.
+    """
+    from service.devices_command import show_devices
+
+    with exit_codes():
+        if not _run(show_devices(config.load(), here=here, as_json=as_json)):
+            raise typer.Exit(FAILED)
+
+
+@app.command()
 def doctor() -> None:
     """Check what this machine and environment can do, and say what to mend."""
     from service.doctor import examine

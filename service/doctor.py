@@ -11,6 +11,7 @@ from rich.console import Console
 
 from service import __version__, config
 from service.config import Settings
+from service.devices.nvml import Nvml
 from service.errors import StartupRefused
 from service.identity.local_secret import local_secret
 from service.identity.tokens import TokenVerifier
@@ -84,4 +85,7 @@ async def _encoders(_settings: Settings) -> str:
 
 
 async def _cuda(_settings: Settings) -> str:
-    return "not used by this version: every stage runs on the CPU"
+    """What the driver names; what of it works, only canaries tell."""
+    found = await asyncio.to_thread(Nvml().look)
+    there = [f"{device.name} is {device.model}" for device in found if device.absent is None]
+    return f"{', '.join(there) or found[0].absent}; `reelmill devices` proves what works"

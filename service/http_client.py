@@ -8,7 +8,7 @@ import httpx
 from service.config import Settings
 from service.local_token import local_token
 
-SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render")
+SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read")
 
 
 class Refused(Exception):

@@ -8,10 +8,11 @@ from av import VideoFrame
 from service.pipeline.colour import Colour
 from service.pipeline.form import FORMS
 from service.pipeline.frames import MemberReport, RenderFailed
+from service.pipeline.geometry import SizeRefused
 from service.pipeline.layers import Brightest, Layers, Mean
 from service.pipeline.measured import Measured
 from service.pipeline.picture import Picture
-from service.pipeline.transform import SizeRefused, Transform
+from service.pipeline.transform import Transform
 from service.pipeline.window import Clipped, Window
 from service.pipeline.work import Work
 from service.plan.bins import Bins

@@ -66,6 +66,7 @@ def _scaled(picture: Ready, width: int, height: int) -> Pixels:
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as still:
             return np.asarray(still.convert("RGB").resize((width, height), Image.Resampling.BOX))
+    assert isinstance(picture, VideoFrame), "pictures that are looked at do not stay on a GPU"
     pixels = picture.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
     return pixels.astype(np.uint8, copy=False)
 
@@ -77,6 +78,7 @@ def _column(picture: Ready, height: int) -> Pixels:
             middle = still.width // 2
             strip = still.convert("RGB").crop((middle, 0, middle + 1, still.height))
             return np.asarray(strip.resize((1, height), Image.Resampling.BOX))
+    assert isinstance(picture, VideoFrame), "pictures that are looked at do not stay on a GPU"
     narrow = picture.format.name == "yuv420p" and picture.width > NARROW
     frame = _middle(picture) if narrow else picture
     return _scaled(frame, frame.width, height)[:, frame.width // 2][:, None]

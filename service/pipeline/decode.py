@@ -56,7 +56,7 @@ class ImageDecoder:
             page = decode_tiff(data, self._max_pixels, self._background)
             return page.samples, "tifffile", page.orientation
         header = _HEADERS[kind](data)
-        self._require_decodable(data, header)
+        require_decodable(data, header, self._max_pixels)
         turn = exif.orientation(header.exif) if header.exif else 1
         if header.plain:
             return self._by_ffmpeg(data, header), f"ffmpeg-{_CODECS[kind]}", turn
@@ -67,16 +67,6 @@ class ImageDecoder:
                 turn,
             )
         return decode_webp(data, self._background), "libwebp", turn
-
-    def _require_decodable(self, data: bytes, header: ImageHeader) -> None:
-        require_pixels_within(header.width, header.height, self._max_pixels)
-        samples = header.width * header.height * max(header.channels, 1)
-        require_ratio(samples * (2 if header.bit_depth > 8 else 1), len(data))
-        _require_end(data, header)
-        if header.format == "jpeg" and header.channels == _CMYK:
-            raise Unreadable("a CMYK JPEG is for print, its colours have no meaning on a screen: save it as RGB")
-        if header.format == "jpeg" and header.bit_depth != 8:
-            raise Unreadable(f"a JPEG of {header.bit_depth}-bit samples is not supported")
 
     def _by_ffmpeg(self, data: bytes, header: ImageHeader) -> VideoFrame:
         codec = _CODECS[header.format]
@@ -90,6 +80,18 @@ class ImageDecoder:
             raise Unreadable(f"the {_named(header)} is damaged: {error.strerror}") from error
         self._contexts[codec] = context
         return _sound(frames, header)
+
+
+def require_decodable(data: bytes, header: ImageHeader, max_pixels: int) -> None:
+    """The limits and the markers, before anything is decoded. Raises Unreadable."""
+    require_pixels_within(header.width, header.height, max_pixels)
+    samples = header.width * header.height * max(header.channels, 1)
+    require_ratio(samples * (2 if header.bit_depth > 8 else 1), len(data))
+    _require_end(data, header)
+    if header.format == "jpeg" and header.channels == _CMYK:
+        raise Unreadable("a CMYK JPEG is for print, its colours have no meaning on a screen: save it as RGB")
+    if header.format == "jpeg" and header.bit_depth != 8:
+        raise Unreadable(f"a JPEG of {header.bit_depth}-bit samples is not supported")
 
 
 def picture_of(samples: Samples, window: Window | None, decoder: str, orientation: int) -> Picture:

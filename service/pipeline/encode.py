@@ -30,6 +30,7 @@ class SegmentEncoder:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._decode_index = self._clock = 0
+        self._reorder = reorder(options)
         self._starts: list[int] = []
         self._waiting: list[Packet[VideoStream]] = []
         self.frames = 0
@@ -46,12 +47,7 @@ class SegmentEncoder:
         start = self._begin(shown_for)
         if isinstance(picture, VideoFrame) and self._options.codec == "mjpeg":
             picture = encode_jpeg(picture, rate("mjpeg", self._options.quality))
-        if isinstance(picture, bytes):
-            self._mux([self._whole(picture, stream, start)])
-        else:
-            picture.pts, picture.time_base = start, 1 / self._options.ticks
-            picture.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
-            self._mux(stream.encode(picture))
+        self._mux(self._encoded(picture, stream, start))
         self.frames += 1
 
     def wait(self, ticks: int) -> None:
@@ -62,11 +58,13 @@ class SegmentEncoder:
         """The segment's bytes; empty when no frame was added."""
         if self._stream is None or self._container is None:
             return b""
-        if self._options.codec != "mjpeg":
-            self._mux(self._stream.encode(None))
+        self._mux(self._flushed(self._stream))
         self._write(self._waiting)
         self._container.close()
         return self._buffer.getvalue()
+
+    def close(self) -> None:
+        """Give back what is not only memory."""
 
     def _start(self) -> VideoStream:
         options = self._options
@@ -79,6 +77,17 @@ class SegmentEncoder:
         self._stream = stream
         return stream
 
+    def _encoded(self, picture: Ready, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
+        if isinstance(picture, bytes):
+            return [self._whole(picture, stream, start)]
+        assert isinstance(picture, VideoFrame), "pictures of a GPU are for its own encoder"
+        picture.pts, picture.time_base = start, 1 / self._options.ticks
+        picture.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
+        return stream.encode(picture)
+
+    def _flushed(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
+        return [] if self._options.codec == "mjpeg" else stream.encode(None)
+
     def _begin(self, shown_for: int) -> int:
         """When the next picture is shown, in ticks; the first one at 0, whatever was passed over."""
         start = self._clock if self._starts else 0
@@ -86,9 +95,9 @@ class SegmentEncoder:
         self._clock += shown_for
         return start
 
-    def _whole(self, jpeg: bytes, stream: VideoStream, start: int) -> "Packet[VideoStream]":
-        packet = Packet(jpeg)
-        packet.stream, packet.is_keyframe = stream, True
+    def _whole(self, data: bytes, stream: VideoStream, start: int, key: bool = True) -> "Packet[VideoStream]":
+        packet = Packet(data)
+        packet.stream, packet.is_keyframe = stream, key
         packet.pts, packet.time_base = start, 1 / self._options.ticks
         return cast("Packet[VideoStream]", packet)
 
@@ -103,7 +112,7 @@ class SegmentEncoder:
         assert self._container is not None
         for packet in packets:
             assert packet.pts is not None
-            place = self._decode_index - reorder(self._options)
+            place = self._decode_index - self._reorder
             packet.dts = self._starts[place] if place >= 0 else place
             packet.duration = self._shown_for(packet.pts)
             self._decode_index += 1

@@ -17,7 +17,7 @@ class FetchImage:
     def __call__(self, work: Work) -> None:
         if work.ref.key is None:
             raise FrameMissing("the numbering has a hole here")
-        if work.ref.page is not None:
+        if work.ref.page is not None or work.sha256 is not None:  # a page, or fetched for a device that gave it up
             return
         work.data = self._reader.read(work.ref)
         work.sha256 = hashlib.sha256(work.data).hexdigest()

@@ -6,6 +6,11 @@ from typing import BinaryIO, Literal, Protocol
 
 from service.plan.render_plan import FrameOutcome, FrameRef
 
+FallbackStage = Literal["decode", "transform", "encode"]
+FallbackCode = Literal[
+    "no_device", "device_failed", "out_of_memory", "not_decoded", "enlarged", "mirrored", "unsupported"
+]
+
 
 class Unreadable(Exception):
     """These bytes are not a picture this pipeline can show; `reason` says why, for the receipt."""
@@ -53,6 +58,15 @@ class SourceReader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Fallback:
+    """A stage of one frame that was to run on a GPU and was done by the CPU: `code` for counts, `reason` for people."""
+
+    stage: FallbackStage
+    code: FallbackCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class MemberReport:
     """One source frame of a bin; those that are `missing` or `corrupt` were left out of it."""
 
@@ -74,6 +88,7 @@ class FrameReport:
     number; `etag` is the object's as the catalogue has it, `pts` a picture's time in its video's time base.
     Of a bin, `source` is the first member's index, and `members` tell the rest.
     `captured_at` is the capture time (RFC 3339, UTC) where it is known; `clock` says what is odd about it for the pace.
+    `fallback` says which stage a GPU was to do and why the CPU did it.
     """
 
     output: int | None
@@ -90,6 +105,7 @@ class FrameReport:
     members: tuple[MemberReport, ...] | None = None
     captured_at: str | None = None
     clock: str | None = None
+    fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,8 @@ class SegmentResult:
 
     `data` is a fragmented MP4 whose timestamps start at 0 (empty when every frame was skipped); `frames` counts its
     pictures; `reports` has one entry per planned frame; `seconds` is wall time per stage (fetch, decode, transform,
-    encode); `encoder` names the encoder and its version; `pieces` are parts of by-products, by file name.
+    encode); `encoder` names the encoder and its version; `pieces` are parts of by-products, by file name; `fallbacks`
+    counts the source frames that fell back from a GPU to the CPU, by (stage, code).
     """
 
     data: bytes
@@ -107,3 +124,4 @@ class SegmentResult:
     seconds: Mapping[str, float]
     encoder: str
     pieces: Mapping[str, bytes] = field(default_factory=dict)
+    fallbacks: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from service.plan.render_plan import MismatchPolicy
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -12,6 +14,21 @@ class Placement:
     left: int = 0
     top: int = 0
     reason: str | None = None
+
+
+class SizeRefused(Exception):
+    """The picture's shape differs from the output's and the policy is `fail`."""
+
+
+def placement(source: tuple[int, int], canvas: tuple[int, int], mismatch: MismatchPolicy) -> Placement:
+    """Where an upright picture of this (width, height) goes. Raises SizeRefused."""
+    if source == canvas or _only_odd(source, canvas):
+        return Placement(*source)
+    if same_aspect(source, canvas):
+        return Placement(*canvas)
+    if mismatch == "fail":
+        raise SizeRefused(mismatch_reason(source, canvas))
+    return (pad if mismatch == "pad" else stretch)(source, canvas)
 
 
 def same_aspect(source: tuple[int, int], canvas: tuple[int, int]) -> bool:
@@ -35,6 +52,11 @@ def stretch(source: tuple[int, int], canvas: tuple[int, int]) -> Placement:
 
 def mismatch_reason(source: tuple[int, int], canvas: tuple[int, int]) -> str:
     return _reason(source, "does not match", canvas)
+
+
+def _only_odd(source: tuple[int, int], canvas: tuple[int, int]) -> bool:
+    """Whether the canvas is the source at its own size, made even by at most one column and one row."""
+    return source != canvas and all(side + side % 2 == even for side, even in zip(source, canvas, strict=True))
 
 
 def _even(length: float) -> int:

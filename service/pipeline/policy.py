@@ -91,7 +91,8 @@ def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: in
     clock = CLOCK_NOTES[ref.clock] if ref.clock else None
     what = (outcome, work.reason, held_from, work.clipped)
     source = (ref.etag or None, ref.pts)
-    return FrameReport(*who, *what, *source, work.members, _moment(ref.captured), clock)
+    fallback = f"{work.fallback.stage}: {work.fallback.reason}" if work.fallback else None
+    return FrameReport(*who, *what, *source, work.members, _moment(ref.captured), clock, fallback)
 
 
 def _moment(captured: int | None) -> str | None:

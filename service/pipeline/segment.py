@@ -1,7 +1,9 @@
 """One segment, start to finish: fetch -> decode -> transform -> (policy) -> encode, a frame at a time."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
 
 from av import VideoFrame
 
@@ -9,7 +11,8 @@ from service.pipeline.bins import Binning, member_options
 from service.pipeline.by_products import ByProducts
 from service.pipeline.codecs import encoder_name
 from service.pipeline.colour import FULL, IMAGE_COLOUR, Colour
-from service.pipeline.encode import SegmentEncoder
+from service.pipeline.cuda.on_device import counted, device_stages, device_video_stages, made_by, segment_encoder
+from service.pipeline.cuda.slot_device import SlotDevice
 from service.pipeline.fetch import FetchImage
 from service.pipeline.form import FORMS
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
@@ -25,20 +28,28 @@ from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 
 def render_segment(
-    plan: SegmentPlan, reader: FrameReader, sources: SourceReader, progress: Callable[[int], None]
+    plan: SegmentPlan,
+    reader: FrameReader,
+    sources: SourceReader,
+    progress: Callable[[int], None],
+    device: SlotDevice | None = None,
 ) -> SegmentResult:
     """Render one closed GOP on the calling thread, holding a bounded number of frames.
 
     `reader` serves image segments, `sources` video segments; `progress` hears how many planned output frames are done.
     The same plan and the same source bytes give the same result bytes. Raises RenderFailed under a `fail` policy, and
-    whatever `reader` or `sources` raise beyond FrameMissing and FrameUnreadable.
+    whatever `reader` or `sources` raise beyond FrameMissing and FrameUnreadable; on a `device` also DeviceLost and
+    EncoderLost, everything else that a device does wrong being a frame's fallback to the CPU.
     """
     watch = Stopwatch("fetch", "decode", "transform", "encode")
     reports: list[FrameReport] = []
-    with _stages(plan, reader, sources) as (stages, colour):
-        made = _maker(plan, colour, lambda ref: prepare(ref, stages, watch), lambda: progress(len(reports)))
+    fallbacks: Counter[tuple[str, str]] = Counter()
+    with _stages(plan, (reader, sources), device) as (stages, colour), ExitStack() as closed:
+        one = counted(lambda ref: prepare(ref, stages, watch), fallbacks)
+        made = _maker(plan, colour, one, lambda: progress(len(reports)))
         policies = Policies(plan, made)
-        encoder, beside = SegmentEncoder(plan.options, colour), ByProducts(plan.options)
+        encoder, beside = segment_encoder(plan.options, colour, device), ByProducts(plan.options)
+        closed.callback(encoder.close)
         write = _writer(plan.options, watch)
         for refs in plan.outputs():
             frame, report = policies.settle(made(refs))
@@ -54,8 +65,8 @@ def render_segment(
             progress(len(reports))
         with watch.time("encode"):
             data = encoder.finish()
-    made_by = encoder_name(plan.options.codec)
-    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, made_by, beside.pieces())
+    maker = made_by(plan.options, device) or encoder_name(plan.options.codec)
+    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, maker, beside.pieces(), fallbacks)
 
 
 def _writer(options: RenderOptions, watch: Stopwatch) -> Callable[[Ready, FrameRef], AbstractContextManager[None]]:
@@ -94,19 +105,21 @@ def _maker(
 
 
 @contextmanager
-def _stages(plan: SegmentPlan, reader: FrameReader, sources: SourceReader) -> Iterator[tuple[list[Stage], Colour]]:
-    options = member_options(plan.options)
+def _stages(
+    plan: SegmentPlan, readers: tuple[FrameReader, SourceReader], device: SlotDevice | None
+) -> Iterator[tuple[list[Stage], Colour]]:
+    options, (reader, sources) = member_options(plan.options), readers
     if options.source_kind == "frames":
         copy: list[Stage] = [CopyJpeg(options)] if may_copy(options) else []
-        with closing(_decode_page(options, sources)) as pages:
-            yield [FetchImage(reader), *copy, pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
+        shown = replace(plan, options=options)
+        with closing(_decode_page(options, sources)) as pages, device_stages(shown, reader, device) as first:
+            yield [*first, FetchImage(reader), *copy, pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
         return
-    decode = DecodeVideo(sources, options.max_pixels)
-    try:
+    with closing(DecodeVideo(sources, options.max_pixels)) as decode:
         colour = decode.colour((*plan.frames, *plan.lead))
-        yield [decode, FitPicture(Transform(options, colour))], colour
-    finally:
-        decode.close()
+        shown = replace(plan, options=options)
+        with device_video_stages(shown, sources, colour, device) as first:
+            yield [*first, decode, FitPicture(Transform(options, colour))], colour
 
 
 def _window(options: RenderOptions) -> Window | None:

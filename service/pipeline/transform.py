@@ -3,11 +3,11 @@
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from service.pipeline import geometry, planes
+from service.pipeline import planes
 from service.pipeline.colour import FULL, LIMITED, UNSPECIFIED, Colour, swscale_matrix
 from service.pipeline.form import FORMS
 from service.pipeline.framing import Framing
-from service.pipeline.geometry import Placement
+from service.pipeline.geometry import Placement, placement
 from service.pipeline.picture import Picture
 from service.pipeline.range_change import RangeChange
 from service.pipeline.tone import ToneMap
@@ -16,10 +16,6 @@ from service.plan.render_plan import RenderOptions
 
 _RGB_SOURCE = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 _RGB_TARGET = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
-class SizeRefused(Exception):
-    """The picture's shape differs from the output's and the policy is `fail`."""
 
 
 class Transform:
@@ -43,13 +39,14 @@ class Transform:
 
     def reshaped(self, picture: Picture) -> str | None:
         """Why the picture would be reshaped, or None. Raises SizeRefused."""
-        return self._place(self._framing.size(picture) if self._framing else picture.size).reason
+        size = self._framing.size(picture) if self._framing else picture.size
+        return placement(size, self._canvas, self._mismatch).reason
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was reshaped or None). Raises SizeRefused."""
         if self._framing:
             picture = self._framing.apply(picture)
-        place = self._place(picture.size)
+        place = placement(picture.size, self._canvas, self._mismatch)
         width, height = (place.width, place.height)
         if picture.orientation >= 5:
             width, height = height, width
@@ -74,15 +71,6 @@ class Transform:
         return self._reformatter.reformat(
             frame, format=pixel_format, src_color_range=given, dst_color_range=given, threads=1
         )
-
-    def _place(self, source: tuple[int, int]) -> Placement:
-        if source == self._canvas or _only_odd(source, self._canvas):
-            return Placement(*source)
-        if geometry.same_aspect(source, self._canvas):
-            return Placement(*self._canvas)
-        if self._mismatch == "fail":
-            raise SizeRefused(geometry.mismatch_reason(source, self._canvas))
-        return (geometry.pad if self._mismatch == "pad" else geometry.stretch)(source, self._canvas)
 
     def _toned(self, picture: Picture, width: int, height: int) -> VideoFrame:
         if self._tone is None or not self.tones(picture):
@@ -138,11 +126,6 @@ class Transform:
         if place.reason is None:
             return planes.grown_to(frame, *self._canvas)
         return planes.placed(frame, planes.black(*self._canvas, self._form), place.left, place.top)
-
-
-def _only_odd(source: tuple[int, int], canvas: tuple[int, int]) -> bool:
-    """Whether the canvas is the source at its own size, made even by at most one column and one row."""
-    return source != canvas and all(side + side % 2 == even for side, even in zip(source, canvas, strict=True))
 
 
 def _matrix_of(frame: VideoFrame, assumed: int) -> int:

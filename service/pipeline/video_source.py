@@ -86,7 +86,7 @@ class VideoSource:
         """Once more from a key picture earlier: after the one begun with, H.264 may name pictures from before it."""
         begun = self._forward.first if self._forward else None
         if begun is not None and begun > (self.stream.start_time or 0):
-            self._seek(max(begun - self._second(), self.stream.start_time or 0), may_skip=False)
+            self._seek(max(begun - self.second, self.stream.start_time or 0), may_skip=False)
             self._last = self._forward.upto(pts) if self._forward else None
         return self._last
 
@@ -97,7 +97,7 @@ class VideoSource:
     def _from_before(self, pts: int) -> Shown | None:
         """Begin earlier: an open GOP shows pictures before its key, and some streams recover slowly after one."""
         start = self.stream.start_time or 0
-        target, step = pts, self._second()
+        target, step = pts, self.second
         while not self._begun_by(pts) and target > start:
             target, step = max(start, target - step), step * 2
             self._seek(target, may_skip=False)
@@ -125,7 +125,9 @@ class VideoSource:
         self.container, self.stream = _opened(self._file)
         self._forward = ForwardDecoder(self.container, self.stream, may_skip=False)
 
-    def _second(self) -> int:
+    @property
+    def second(self) -> int:
+        """Ticks of the stream's time base."""
         return max(1, round(1 / self.stream.time_base)) if self.stream.time_base else 1
 
 

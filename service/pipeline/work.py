@@ -6,16 +6,18 @@ from typing import Literal, Protocol
 
 from av import VideoFrame
 
-from service.pipeline.frames import FrameMissing, MemberReport, RenderFailed, Unreadable
+from service.pipeline.cuda.driver import DevicePicture
+from service.pipeline.frames import Fallback, FrameMissing, MemberReport, RenderFailed, Unreadable
+from service.pipeline.geometry import SizeRefused
 from service.pipeline.picture import Picture
 from service.pipeline.stopwatch import Stopwatch
-from service.pipeline.transform import SizeRefused
 from service.pipeline.window import Clipped
 from service.plan.render_plan import FrameRef
 
 Fault = Literal["missing", "corrupt"]
-Ready = VideoFrame | bytes
-"""Ready to encode: a frame of the output's form and size, or a JPEG that is copied as it is."""
+Ready = VideoFrame | bytes | DevicePicture
+"""Ready to encode: a frame of the output's form and size, one that stays on a GPU for an encoder there, or a JPEG that
+is copied as it is."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Work:
     fault: Fault | None = None
     reason: str | None = None
     members: tuple[MemberReport, ...] | None = None
+    fallback: Fallback | None = None
 
 
 class Stage(Protocol):

@@ -16,6 +16,7 @@ from service.plan.bins import Bins
 from service.plan.colours import BLACK
 from service.plan.containers import Codec, Container
 from service.plan.crop import Crop
+from service.plan.family import CPU_ONLY, PathFamily
 from service.plan.outputs import Output
 from service.plan.overlay import Overlay
 from service.plan.pixel_form import PixelForm
@@ -77,7 +78,8 @@ class RenderOptions:
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) is what shows through transparent pixels. `form` is what the encoder is given.
-    Of an upright source frame the `crop` is taken, then turned by `rotate` degrees clockwise, then scaled.
+    Of an upright source frame the `crop` is taken, then turned by `rotate` degrees clockwise, then scaled. `family` is
+    by what: the CPU unless a GPU was proven when the render was planned.
     """
 
     codec: Codec
@@ -100,6 +102,7 @@ class RenderOptions:
     timing: CapturedTiming | None = None
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
+    family: PathFamily = CPU_ONLY
 
     @property
     def ticks(self) -> Fraction:
@@ -108,12 +111,15 @@ class RenderOptions:
 
     def to_json(self) -> dict[str, Any]:
         timing = {"speed": str(self.timing.speed)} if self.timing else None
-        return dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
+        document = dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
+        if self.family == CPU_ONLY:  # so that the CPU's keys are those of before there were families
+            del document["family"]
+        return document
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        tone, crop, bins, timing, overlay = (
-            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay")
+        tone, crop, bins, timing, overlay, family = (
+            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay", "family")
         )
         nested = {
             "fps": Fraction(document["fps"]),
@@ -123,6 +129,7 @@ class RenderOptions:
             "overlay": Overlay.from_json(overlay) if overlay else None,
             "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
             "outputs": tuple(document.get("outputs", ())),
+            "family": PathFamily(**family) if family else CPU_ONLY,
         }
         return cls(**(document | nested))
 

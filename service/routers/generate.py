@@ -20,8 +20,11 @@ from service.plan.outputs import canonical
 from service.plan.pixel_form import PixelForm, drawn_form, form_of, require_brightness, toned_kinds, turned_kinds
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
+from service.plan.route import route
+from service.plan.stages import stage_plan
 from service.plan.timing import rate_lasting
 from service.plan.tone import Tone, settled
+from service.plan.ways import Source
 from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
 from service.routers.overlay import overlay_of
 from service.routers.problems import described
@@ -30,6 +33,7 @@ from service.routers.video_models import DryRun, EstimateModel, JobAccepted, Vid
 from service.routers.webhook_check import require_deliverable
 from service.store import datasets, experiments, new_render, renders, webhooks
 from service.store.database import Caller
+from service.store.fleet import Fleet, fleet
 from service.store.new_render import NewRender
 from service.store.selection import timeline
 from service.stream.playlist import STREAMED
@@ -64,8 +68,10 @@ async def generate(
     """Plans the render from catalogue facts and queues it. The answer is 200 when the same pictures with the same
     options were rendered before; the same `Idempotency-Key` and body give the same job for 24 hours."""
     await require_deliverable(body.webhook_url, at.webhooks)
+    async with database.service() as connection:
+        devices = await fleet(connection)
     async with database.caller(who) as connection:
-        new = await _plan(connection, body, at.limits)
+        new = await _plan(connection, body, at.limits, devices)
     async with database.service() as connection:
         if body.dry_run:
             response.status_code = 200
@@ -78,10 +84,10 @@ async def generate(
     return job
 
 
-async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limits: RenderLimits) -> NewRender:
+async def _plan(
+    connection: AsyncConnection, body: VideoGenerationRequest, limits: RenderLimits, devices: Fleet
+) -> NewRender:
     dataset = await _dataset(connection, body)
-    if body.device == "cuda":
-        raise invalid_field("#/device", "no live worker has a proven CUDA device: use auto or cpu", "no_device")
     options = _options(dataset, body, limits)
     if body.overlay:
         shown = shown_size((dataset["width"], dataset["height"]), options.crop, options.rotate)
@@ -97,16 +103,24 @@ async def _plan(connection: AsyncConnection, body: VideoGenerationRequest, limit
         more = "choose fewer with frames" if chosen.whole else "raise decimation_factor"
         detail = f"{chosen.read()} frames are more than the {limits.max_frames} of one render: {more}"
         raise invalid_field("#/decimation_factor", detail, "too_many_frames")
+    way = route(devices.capabilities, options, _source(dataset, options), body.device, devices.sharing)
+    options = replace(options, family=way.family)
     key = render_key(dataset, chosen, options)
     asked = body.model_dump(mode="json", by_alias=True, exclude={"webhook_url"})
-    return NewRender(dataset, options, chosen, key, asked)
+    return NewRender(dataset, options, chosen, key, asked, stage_plan(options, way))
+
+
+def _source(dataset: dict[str, Any], options: RenderOptions) -> Source:
+    """What is decoded, and the size of what is shown of it, before any rotation."""
+    width, height = (options.crop.width, options.crop.height) if options.crop else (dataset["width"], dataset["height"])
+    return Source(tuple(dataset.get("formats") or ()), width, height)
 
 
 async def _dataset(connection: AsyncConnection, body: VideoGenerationRequest) -> dict[str, Any]:
     """The dataset that is meant, ready to render. Raises NotFound, Conflict, Invalid."""
-    if await experiments.get(connection, body.experiment_id) is None:
-        raise NotFound("there is no such experiment")
     rows = [dict(row) for row in await datasets.of_experiment(connection, body.experiment_id)]
+    if await experiments.get(connection, body.experiment_id) is None:  # asked last: it may be deleted at this moment
+        raise NotFound("there is no such experiment")
     if body.dataset_id is not None:
         rows = [row for row in rows if row["id"] == body.dataset_id]
     if not rows:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 import structlog
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 
 from service.agent.presence import look
 from service.routers.deps import ResourcesDep
 from service.routers.resources import Resources
+from service.store.device_rows import counted
 from service.store.worker_rows import live_slots
 
 log = structlog.get_logger("service.health")
@@ -150,8 +151,22 @@ async def _workers(at: Resources) -> Answer:
     return ("ok", f"{slots} slots") if slots else ("degraded", "none alive: renders wait in the queue")
 
 
-async def _devices(_at: Resources) -> Answer:
-    return "ok", "cpu"
+async def _devices(at: Resources) -> Answer:
+    """Of all live workers. What no canary has told of yet is named, and no fault."""
+    async with at.database.service() as connection:
+        rows = await counted(connection)
+    if not rows:
+        return "absent", "no live worker has told of its devices"
+    faulty = any(row["faulty"] for row in rows)
+    return "degraded" if faulty else "ok", "; ".join(map(_device, rows))
+
+
+def _device(row: RowMapping) -> str:
+    if row["absent"]:
+        return f"{row['device']}: absent"
+    proven = row["capabilities"] - row["unknown"]
+    told = f"{row['device']}: {proven} of {row['capabilities']} capabilities proven"
+    return f"{told}, {', '.join(row['faulty'])} degraded or quarantined" if row["faulty"] else told
 
 
 _CHECKS: dict[str, Callable[[Resources], Awaitable[Answer]]] = {

@@ -13,7 +13,7 @@ from service.plan.estimate import Estimate, Load, estimate
 from service.plan.pacing import paced
 from service.plan.planner import Selection, cut
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan, content_keys
-from service.plan.stages import Stages, stage_plan
+from service.plan.stages import Stages
 from service.store import renders, segment_cache, worker_rows
 from service.store.selection import frame_refs
 
@@ -30,10 +30,7 @@ class NewRender:
     chosen: Selection
     key: str
     request: dict[str, Any]
-
-    @property
-    def stages(self) -> Stages:
-        return stage_plan(self.options)
+    stages: Stages
 
 
 async def foretell(connection: AsyncConnection, new: NewRender) -> Estimate:

@@ -138,7 +138,7 @@ def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str,
         "clock": dict(receipt.clocks),
         "bytes": video.stat().st_size,
         "sha256": digest,
-        "encoder": encoder_name(options.codec),
+        "encoder": f"nvenc {options.codec}" if options.family.encoder == "nvenc" else encoder_name(options.codec),
         "options": options.to_json(),
         "versions": {
             "reelmill": __version__,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import RowMapping
@@ -13,15 +14,20 @@ from service.ids import TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
+from service.plan.device_share import DeviceShare, share, withheld
+from service.plan.family import CPU_ONLY
 from service.plan.preview import Preview
-from service.store import renders, segment_cache
+from service.plan.proven import Proven
+from service.store import device_rows, renders, segment_cache
 from service.store.database import Database
 from service.telemetry import metrics
 from service.worker import outcomes
+from service.worker.device_watch import DeviceWatch
 from service.worker.messages import (
     AssembleRender,
     AssemblyDone,
     Command,
+    EncoderGone,
     MakePreview,
     Outcome,
     RenderSegment,
@@ -36,13 +42,22 @@ from service.worker.slot_process import SlotDied, SlotProcess
 log = structlog.get_logger("worker")
 HEARTBEAT_S = 1.0
 WRITE_TRIES = 8
+SUSPICIOUS = ("hang", "slot_died", "out_of_memory", "device_lost", "device_failed")
+"""Failures of tasks and of frames that a broken device may be the cause of: all canaries are run at once."""
+
+
+FORGIVEN = ("store_unavailable", "encoder_elsewhere")
+"""Failures that say nothing against the task: another start will do."""
 
 
 class LeasedTask:
     """Runs one task on one slot; whatever happens, the task row says so or another worker takes over."""
 
-    def __init__(self, database: Database, slot: SlotProcess, settings: WorkerSettings, worker: str) -> None:
+    def __init__(
+        self, database: Database, slot: SlotProcess, settings: WorkerSettings, worker: str, devices: DeviceWatch
+    ) -> None:
         self._database, self._slot, self._settings, self._worker = database, slot, settings, worker
+        self._devices = devices
         self._hung = False
         self._cancelled = False
 
@@ -87,7 +102,19 @@ class LeasedTask:
         await renders.mark_running(connection, lease.render_id)
         if lease.kind == "assemble":
             return await _assembly(connection, lease)
-        return await _segment(connection, lease)
+        return await _segment(connection, lease, self._placed)
+
+    def _placed(self, command: RenderSegment, starts: int) -> RenderSegment:
+        """The command with the slot's share of a GPU, if it has one and the render wants one."""
+        known, options, own = self._devices.capabilities(), command.plan.options, self._share()
+        if own is None or options.family == CPU_ONLY:
+            return replace(command, capabilities=known)
+        reason = withheld(known, own.device, options, starts)
+        return replace(command, capabilities=known, device=own, withheld=reason)
+
+    def _share(self) -> DeviceShare | None:
+        known, settings = self._devices.capabilities(), self._settings
+        return share(known, self._slot.number, settings.slots, settings.gpu_slots)
 
     async def _work(self, lease: Lease, command: Command) -> Outcome:
         working = asyncio.create_task(self._slot.run(command))
@@ -138,9 +165,24 @@ class LeasedTask:
             if self._cancelled:
                 return
 
+    async def _elsewhere(self, lease: Lease) -> bool:
+        """Whether a live worker has the render's encoder, which this slot has not for want of a GPU."""
+        if lease.render_id is None or self._share() is not None:
+            return False
+        async with self._database.service() as connection:
+            row = await renders.get(connection, lease.render_id)
+            known = Proven(await device_rows.best(connection))
+        return row is not None and any(
+            known.usable(device, "encode", renders.options_of(row).codec) for device in known.devices
+        )
+
     async def _end(self, lease: Lease, outcome: Outcome) -> None:
+        if isinstance(outcome, EncoderGone) and await self._elsewhere(lease):
+            outcome = TaskFailed("encoder_elsewhere", outcome.reason, retry=True)
         if isinstance(outcome, TaskFailed):
             metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
+        if _suspicious(outcome):
+            self._devices.suspect()
         if isinstance(outcome, TaskFailed) and outcome.retry:
             await self._retry(lease, outcome)
         elif isinstance(outcome, TaskCancelled) and not self._cancelled:
@@ -161,7 +203,7 @@ class LeasedTask:
 
     async def _retry(self, lease: Lease, failure: TaskFailed) -> None:
         """Back to the queue: an outage is forgiven, a death counts and is the end after the third."""
-        forgiven = failure.code == "store_unavailable"
+        forgiven = failure.code in FORGIVEN
         if not forgiven and lease.starts >= MAX_STARTS:
             reason = f"its worker died {lease.starts} times; the last time: {failure.reason}"
             await self._write(lambda connection: outcomes.fail(connection, lease, "poison", reason))
@@ -197,7 +239,9 @@ async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:
     return AssembleRender(lease.render_id, renders.options_of(row), tuple(parts), facts)
 
 
-async def _segment(connection: AsyncConnection, lease: Lease) -> Command | None:
+async def _segment(
+    connection: AsyncConnection, lease: Lease, placed: Callable[[RenderSegment, int], RenderSegment]
+) -> Command | None:
     assert lease.render_id is not None and lease.number is not None
     plan, key = await renders.load_segment(connection, lease.render_id, lease.number)
     made = await segment_cache.lookup(connection, key)
@@ -205,7 +249,17 @@ async def _segment(connection: AsyncConnection, lease: Lease) -> Command | None:
         metrics.SEGMENTS_REUSED.inc()
         await outcomes.segment_done_before(connection, lease, made["frames"])
         return None
-    return RenderSegment(plan, key)
+    return placed(RenderSegment(plan, key), lease.starts)
+
+
+def _suspicious(outcome: Outcome) -> bool:
+    match outcome:
+        case TaskFailed(code=code):
+            return code in SUSPICIOUS
+        case SegmentDone(device_fallbacks=fallbacks):
+            return any(code in SUSPICIOUS for _, code in fallbacks)
+        case _:
+            return isinstance(outcome, EncoderGone)
 
 
 def _count(outcome: Outcome) -> None:
@@ -216,5 +270,7 @@ def _count(outcome: Outcome) -> None:
         metrics.BYTES_ENCODED.inc(outcome.size)
         for reason, frames in outcome.fallbacks.items():
             metrics.FALLBACKS.labels("decode", reason).inc(frames)
+        for (stage, code), frames in outcome.device_fallbacks.items():
+            metrics.FALLBACKS.labels(stage, code).inc(frames)
         for stage, seconds in outcome.seconds.items():
             metrics.STAGE_SECONDS.labels(stage).inc(seconds)

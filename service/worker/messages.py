@@ -4,16 +4,24 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from uuid import UUID
 
+from service.plan.capability import Capability
+from service.plan.device_share import DeviceShare
 from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions, SegmentPlan
 
 
 @dataclass(frozen=True, slots=True)
 class RenderSegment:
-    """Render this segment and publish it under its content key."""
+    """Render this segment and publish it under its content key; `capabilities` is what the worker believes now.
+
+    `device` is the slot's share of a GPU, and `withheld` says why it is not to be used this time.
+    """
 
     plan: SegmentPlan
     content_key: str
+    capabilities: tuple[Capability, ...] = ()
+    device: DeviceShare | None = None
+    withheld: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,15 @@ class SegmentDone:
     """Frames that are not plain `ok`, by what became of them."""
     duration: Fraction | None = None
     """Seconds of video in it, where the container tells."""
+    device_fallbacks: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Source frames that a GPU was to make and the CPU made, by (stage, code)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderGone:
+    """The encoder that the render was planned on cannot be had: it has to be planned on another."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +140,13 @@ class SegmentsMissing:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """It cannot be done; `retry` says that another try may succeed (a store that is away)."""
+    """It cannot be done; `retry` says that another try may succeed (a store that is away), `slot_ends` that this slot
+    process is of no more use and leaves."""
 
     code: str
     reason: str
     retry: bool = False
+    slot_ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,5 +154,7 @@ class TaskCancelled:
     """The slot gave up as told and is free again."""
 
 
-Outcome = SegmentDone | AssemblyDone | ScanDone | PreviewDone | SegmentsMissing | TaskFailed | TaskCancelled
+Outcome = (
+    SegmentDone | EncoderGone | AssemblyDone | ScanDone | PreviewDone | SegmentsMissing | TaskFailed | TaskCancelled
+)
 Event = Ready | Progress | Outcome

@@ -8,10 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId, TaskId
 from service.jobs import leases, queue
 from service.jobs.leases import Lease
-from service.store import renders, segment_cache
+from service.store import renders, replan, segment_cache
 from service.store.segment_cache import Entry
 from service.worker.messages import (
     AssemblyDone,
+    EncoderGone,
     Outcome,
     PreviewDone,
     ScanDone,
@@ -38,6 +39,8 @@ async def record(connection: AsyncConnection, lease: Lease, outcome: Outcome) ->
             await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
         case PreviewDone():
             await leases.finish(connection, lease, "succeeded", progress=1)
+        case EncoderGone():
+            await _planned_anew(connection, lease, outcome.reason)
         case SegmentsMissing():
             await _segments_missing(connection, lease, outcome)
         case TaskFailed():
@@ -102,6 +105,18 @@ async def _assembly_done(connection: AsyncConnection, lease: Lease, done: Assemb
             "summary": done.summary,
         },
     )
+
+
+async def _planned_anew(connection: AsyncConnection, lease: Lease, reason: str) -> None:
+    """On the CPU's encoder, every segment: whatever its other segments are doing is fenced by that."""
+    assert lease.render_id is not None
+    error = {"code": "encoder_gone", "reason": reason}
+    await leases.finish(connection, lease, "cancelled", error=error)
+    render = RenderId(lease.render_id)
+    tasks = await replan.by_cpu_encoder(connection, render, reason)
+    priority = (await connection.execute(LOCK_RENDER, {"render": render})).one().priority
+    await queue.enqueue(connection, "segment", tasks, priority)
+    await join(connection, render)
 
 
 async def _segments_missing(connection: AsyncConnection, lease: Lease, missing: SegmentsMissing) -> None:

@@ -53,3 +53,37 @@ class WorkerSettings(BaseSettings):
         validation_alias="REELMILL_CACHE_DAYS",
         description="days that a segment is kept after its last use, and a preview after it was made",
     )
+    canary_period_s: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        validation_alias="REELMILL_CANARY_PERIOD",
+        description="seconds between two proofs of a GPU; with the default a fault is noticed within 30 s",
+    )
+    cpu_canary_period_s: float = Field(
+        default=60,
+        gt=0,
+        le=3600,
+        validation_alias="REELMILL_CPU_CANARY_PERIOD",
+        description="seconds between two proofs of the CPU; after a fault both are proven at once",
+    )
+    canary_timeout_s: float = Field(
+        default=8,
+        gt=0,
+        le=300,
+        validation_alias="REELMILL_CANARY_TIMEOUT",
+        description="seconds after which a canary hangs; time in which it waits for a core is not counted",
+    )
+    gpu_slots: int | None = Field(
+        default=None,
+        ge=0,
+        le=256,
+        validation_alias="REELMILL_GPU_SLOTS",
+        description="slots that share one GPU, the others use the CPU only; unset: all, dealt out over the GPUs",
+    )
+    gpu_slot_memory_mb: int = Field(
+        default=16384,
+        ge=1024,
+        validation_alias="REELMILL_GPU_SLOT_MEMORY_MB",
+        description="memory limit of a slot process that has opened a GPU, MiB",
+    )

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.plan.device_share import REAL_DRIVER
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.worker.messages import (
@@ -37,7 +38,8 @@ PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class SlotConfig:
-    """What a slot needs to reach the shared state, and its bounds; travels to the child by pickle."""
+    """What a slot needs to reach the shared state, and its bounds; travels to the child by pickle. `driver` is the
+    module that opens a GPU, and `gpu_memory_mb` the bound of a slot that has opened one."""
 
     database_url: str
     database: DatabaseSettings
@@ -45,6 +47,8 @@ class SlotConfig:
     home: Path
     memory_mb: int
     prefetch_mb: int
+    gpu_memory_mb: int = 16384
+    driver: str = REAL_DRIVER
 
 
 class Cancelled(Exception):
@@ -55,7 +59,7 @@ def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     """The process's entry: runs until told to stop or until the supervisor is gone."""
     _bind_to(parent)
     os.nice(NICENESS)
-    _limit_memory(config.memory_mb)
+    _limit_memory(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     from service.worker.slot_tasks import SlotTasks
@@ -76,7 +80,10 @@ def _serve(tasks: "SlotTasks", pipe: Connection) -> None:
             if isinstance(message, Stop):
                 return
             if not isinstance(message, CancelTask):
-                pipe.send(_do(tasks, message, pipe))
+                outcome = _do(tasks, message, pipe)
+                pipe.send(outcome)
+                if isinstance(outcome, TaskFailed) and outcome.slot_ends:
+                    os._exit(1)  # a broken CUDA context may hang whoever tidies up
         except (EOFError, BrokenPipeError):
             return
 
@@ -117,6 +124,13 @@ def _bind_to(parent: int) -> None:
             os._exit(1)
 
 
-def _limit_memory(megabytes: int) -> None:
-    limit = megabytes * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+def _limit_memory(megabytes: int, most: int) -> None:
+    """`most` can be allowed later on, see `allow_memory`."""
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, max(megabytes, most) << 20))
+
+
+def allow_memory(megabytes: int) -> None:
+    """Raise the limit for a process that opens a GPU: its libraries and page-locked memory take more."""
+    now, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if now != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_DATA, (min(max(now, megabytes << 20), most), most))

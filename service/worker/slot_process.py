@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from service.worker.messages import CancelTask, Command, Event, Outcome, Progress, Ready, Stop
+from service.worker.messages import CancelTask, Command, Event, Outcome, Progress, Ready, Stop, TaskFailed
 from service.worker.slot import SlotConfig, main
 
 CONTEXT = multiprocessing.get_context("spawn")
@@ -63,6 +63,8 @@ class SlotProcess:
             if isinstance(event, Progress):
                 self.progress = event.done
             elif not isinstance(event, Ready):
+                if isinstance(event, TaskFailed) and event.slot_ends:
+                    await self._gone()
                 return event
         raise SlotDied(await self._last_words())
 
@@ -83,6 +85,10 @@ class SlotProcess:
         """Let the process leave by itself; kill it when it does not."""
         with suppress(SlotDied):
             self._send(Stop())
+        await self._gone()
+
+    async def _gone(self) -> None:
+        """Wait for a process that said it leaves, so that the next command finds a fresh one."""
         if self._process is not None:
             await asyncio.to_thread(self._process.join, CANCEL_GRACE_S)
             self.kill()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import assert_never
 
 from service.ids import DatasetId
+from service.pipeline.cuda.faults import DeviceLost, EncoderLost
 from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
 from service.pipeline.preview import image_preview, video_preview
 from service.pipeline.segment import render_segment
@@ -27,6 +28,7 @@ from service.worker.frame_fetch import FrameFetcher
 from service.worker.messages import (
     AssembleRender,
     Command,
+    EncoderGone,
     MakePreview,
     Outcome,
     PreviewDone,
@@ -37,7 +39,8 @@ from service.worker.messages import (
     SegmentsMissing,
     TaskFailed,
 )
-from service.worker.slot import SlotConfig
+from service.worker.slot import SlotConfig, allow_memory
+from service.worker.slot_gpus import SlotGpus
 
 Report = Callable[[int], None]
 TYPES = {".ndjson": "application/x-ndjson", ".jpg": "image/jpeg", ".png": "image/png"}
@@ -59,6 +62,7 @@ class SlotTasks:
         self._objects: ObjectStore = open_store(config.objects, config.home)
         self._fetcher = FrameFetcher(config.objects, config.home)
         self._scratch = Path(tempfile.gettempdir())
+        self._gpus = SlotGpus(config.driver, lambda: allow_memory(config.gpu_memory_mb))
 
     def do(self, command: Command, report: Report) -> Outcome:
         """One command to its end; a store that is away is an outcome, not an exception."""
@@ -82,12 +86,17 @@ class SlotTasks:
             return TaskFailed("unreadable", damage.reason)
         except ObjectStoreError as error:
             return TaskFailed("store_unavailable", str(error), retry=True)
+        except EncoderLost as lost:
+            return EncoderGone(lost.reason)
+        except DeviceLost as lost:
+            return TaskFailed("device_lost", lost.reason, retry=True, slot_ends=True)
 
     def _segment(self, command: RenderSegment, report: Report) -> Outcome:
         plan = command.plan
         before = (self._fetcher.objects, self._fetcher.bytes)
         with self._fetcher.prefetch(plan.bucket, plan.frames, self._config.prefetch_mb << 20) as reader:
-            result = render_segment(plan, reader, self._fetcher.sources(plan.bucket), report)
+            device = self._gpus.of(command.device, command.withheld)
+            result = render_segment(plan, reader, self._fetcher.sources(plan.bucket), report, device)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
         ref = ObjectRef(self._objects.bucket, segment_key(command.content_key))
         beside = {receipt_key(command.content_key): lines.encode()}
@@ -103,6 +112,7 @@ class SlotTasks:
             self._fetcher.bytes - before[1],
             dict(Counter(entry.outcome for entry in result.reports if entry.outcome != "ok")),
             _duration(result.data),
+            dict(result.fallbacks),
         )
 
     async def _publish(self, ref: ObjectRef, data: bytes, beside: Mapping[str, bytes]) -> None:
@@ -162,5 +172,6 @@ class SlotTasks:
         return PreviewDone(len(data))
 
     def close(self) -> None:
+        self._gpus.close()
         self._fetcher.close()
         self._runner.run(self._objects.close())

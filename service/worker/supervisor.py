@@ -20,6 +20,8 @@ from service.store.object_settings import open_store
 from service.store.preview_eviction import PART
 from service.telemetry import metrics
 from service.webhooks.settings import WebhookSettings
+from service.worker.device_source import DeviceSource, this_machine
+from service.worker.device_watch import DeviceWatch
 from service.worker.leased import LeasedTask
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
@@ -44,11 +46,13 @@ class Supervisor:
         config: SlotConfig,
         settings: WorkerSettings,
         webhooks: WebhookSettings | None = None,
+        devices: DeviceSource | None = None,
     ) -> None:
         self._database, self._config, self._settings = database, config, settings
         self.id: UUID = new_uuid()
         self.name = f"{platform.node()}:{os.getpid()}"
         self._errands = WebhookErrands(database, webhooks or WebhookSettings(), self.name)
+        self.devices = DeviceWatch(database, self.id, settings, devices or this_machine())
         self._slots = [SlotProcess(config, number) for number in range(settings.slots)]
         self._free: asyncio.Queue[SlotProcess] = asyncio.Queue()
         self._stopping = asyncio.Event()
@@ -58,7 +62,7 @@ class Supervisor:
         """Work until `stop`; survives a database that goes away and comes back."""
         await self._start_slots()
         keeping = (self._sweep(), self._evict(), self._thin_previews())
-        beside = (self._presence(), self._reconcile(), *keeping, self._errands.run())
+        beside = (self._presence(), self._reconcile(), *keeping, self._errands.run(), self.devices.run())
         side = [asyncio.create_task(work) for work in beside]
         try:
             while not self._stopping.is_set():
@@ -96,7 +100,7 @@ class Supervisor:
 
     async def _handle(self, task: TaskId) -> None:
         async with self._slot() as slot:
-            await LeasedTask(self._database, slot, self._settings, self.name).run(task)
+            await LeasedTask(self._database, slot, self._settings, self.name, self.devices).run(task)
 
     @asynccontextmanager
     async def _slot(self) -> AsyncIterator[SlotProcess]:

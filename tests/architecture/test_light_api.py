@@ -37,6 +37,13 @@ def test_the_probe_would_see_one() -> None:
     assert "av" in loaded("service.worker.slot_tasks", THIRD_PARTY_CODE)
 
 
+def test_a_slot_brings_no_torch_until_it_opens_a_gpu() -> None:
+    """Importing it takes longer, and more memory, than many a render."""
+    heavy = ("torch", "torchvision", "triton", "PyNvVideoCodec", "kernels")
+    assert loaded("service.worker.slot_tasks", heavy) == []
+    assert "torch" in loaded("service.pipeline.cuda.device", heavy)
+
+
 def test_the_contract_forbids_the_same() -> None:
     forbidden = set(contract("api-stays-light")["forbidden_modules"].split())
     assert {"service.pipeline", "service.worker", "kernels", "torch", "triton", "av", "PIL"} <= forbidden

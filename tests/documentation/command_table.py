@@ -34,7 +34,7 @@ def _usage(name: str, command: Any) -> str:
 def _parameter(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         return str(parameter.name).upper()
-    text = f"{max(parameter.opts, key=len)} {str(parameter.name).upper()}"
+    text = max(parameter.opts, key=len) + ("" if parameter.is_flag else f" {str(parameter.name).upper()}")
     return text if parameter.required else f"[{text}]"
 
 

@@ -85,6 +85,7 @@ def test_reports_are_json_and_name_the_bytes() -> None:
         "members": None,
         "captured_at": None,
         "clock": None,
+        "fallback": None,
     }
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId, Subject, new_uuid
 from service.plan.planner import render_key, select
 from service.plan.render_plan import RenderOptions
+from service.plan.stages import stage_plan
 from service.store import new_render
 from service.store.new_render import NewRender
 from service.store.tables import datasets, experiments, frames
@@ -50,5 +51,7 @@ async def add_render(
 ) -> RenderId:
     """A queued render of every `step`-th frame, with its segments and tasks."""
     chosen = select(dataset["frame_count"], step, None, None, whole=options.bins is not None)
-    new = NewRender(dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0})
+    new = NewRender(
+        dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0}, stage_plan(options)
+    )
     return await new_render.write(connection, Subject("alice"), new)

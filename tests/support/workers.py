@@ -7,28 +7,39 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from service.plan.device_share import REAL_DRIVER
 from service.store import renders
 from service.store.database import Database
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
+from service.worker.device_source import DeviceSource
 from service.worker.settings import WorkerSettings
 from service.worker.slot import SlotConfig
 from service.worker.supervisor import Supervisor
 
+NO_DEVICES = DeviceSource((), lambda device: ())
+"""Most tests are about something else than canaries."""
 
-def slot_config(database: Database, home: Path) -> SlotConfig:
-    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8)
+
+def slot_config(database: Database, home: Path, driver: str = REAL_DRIVER) -> SlotConfig:
+    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8, driver=driver)
 
 
 @asynccontextmanager
 async def working(
-    database: Database, home: Path, slots: int = 1, webhooks: WebhookSettings | None = None, **settings: Any
+    database: Database,
+    home: Path,
+    slots: int = 1,
+    webhooks: WebhookSettings | None = None,
+    devices: DeviceSource = NO_DEVICES,
+    driver: str = REAL_DRIVER,
+    **settings: Any,
 ) -> AsyncIterator[Supervisor]:
     """Tasks are worked on while this is open."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    supervisor = Supervisor(database, slot_config(database, home), own, webhooks)
+    supervisor = Supervisor(database, slot_config(database, home, driver), own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:
         yield supervisor

@@ -1,0 +1,65 @@
+"""A canary: a small piece of real work on one device whose output is known, and what its run may tell."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from service.plan.capability import Stage
+
+Key = tuple[str, str, str]
+"""Device, stage, what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """`work` names a function, "package.module:name", that takes the device, does the work, checks its own output, and
+    returns megapixels a second. It raises NotHere, Broken, WrongOutput, or whatever the work raises."""
+
+    device: str
+    stage: Stage
+    what: str
+    work: str
+
+    @property
+    def key(self) -> Key:
+        return (self.device, self.stage, self.what)
+
+
+class NotHere(Exception):
+    """The device does not have this at all (no such engine, library or codec): the text says why. No fault."""
+
+
+class Broken(Exception):
+    """The device, or this process's hold on it, is of no more use."""
+
+
+class WrongOutput(Exception):
+    """It worked, without an error, and what came out is not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The output was right."""
+
+    outcome: ClassVar[str] = "passed"
+    rate: float | None = None
+    """Megapixels a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """There is no such thing here."""
+
+    outcome: ClassVar[str] = "absent"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Faulty:
+    """It is here and does not work. `grave`: wrong output, a hang or a death, of which one is enough."""
+
+    outcome: ClassVar[str] = "faulty"
+    reason: str
+    grave: bool = True
+
+
+Verdict = Passed | Absent | Faulty

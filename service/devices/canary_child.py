@@ -1,0 +1,73 @@
+"""A canary's own process: `python -m service.devices.canary_child PARENT`. One JSON object a line in, one a line out.
+
+Requests are {"prepare": module, "device": …}, which imports the module and calls its `prepare(device)` if it has one,
+and {"work": "module:function", "device": …}. It ends with its input, and with its parent.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import sys
+from typing import Any, TextIO
+
+from service.devices.canary import Broken, NotHere, WrongOutput
+
+NICE = 10
+"""Behind the slots, not so far that a busy machine makes every canary late."""
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal the kernel sends when the parent thread dies."""
+
+
+def main(parent: int) -> None:
+    _bind_to(parent)
+    os.nice(NICE)
+    answers = _own_output()
+    for line in sys.stdin:
+        answers.write(json.dumps(answer(json.loads(line))) + "\n")
+        answers.flush()
+
+
+def answer(request: dict[str, str]) -> dict[str, Any]:
+    """What a request came to: {"passed": rate}, {"absent": reason}, {"wrong": reason}, {"broken": reason} or
+    {"failed": reason}."""
+    try:
+        if "prepare" in request:
+            prepare = getattr(importlib.import_module(request["prepare"]), "prepare", None)
+            return {"passed": prepare(request["device"]) if prepare else None}
+        module, _, name = request["work"].partition(":")
+        return {"passed": getattr(importlib.import_module(module), name)(request["device"])}
+    except NotHere as reason:
+        return {"absent": str(reason)}
+    except WrongOutput as reason:
+        return {"wrong": str(reason)}
+    except Broken as reason:
+        return {"broken": str(reason)}
+    except Exception as error:
+        return {"failed": _first_line(error)}
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _bind_to(parent: int) -> None:
+    """End with the supervisor, even when that is killed with SIGKILL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _own_output() -> TextIO:
+    """The pipe to the parent; what libraries print goes to stderr instead."""
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return own
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

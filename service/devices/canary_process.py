@@ -1,0 +1,110 @@
+"""The parent's side of a canary process: asks, waits for as long as is fair, and kills."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from service.devices.canary import Absent, Canary, Faulty, Passed, Verdict
+
+CHILD = "service.devices.canary_child"
+KILL_S = 2.0
+PATIENCE = 3
+"""How many times its time limit a process may take in which it waits for a core."""
+
+
+class CanaryProcess:
+    """Canaries of one device, one after the other; the first fault ends it. The process is spawned, never forked."""
+
+    def __init__(self, device: str, limit_s: float, start_limit_s: float) -> None:
+        self._device, self._limit, self._start_limit = device, limit_s, start_limit_s
+        self._process: Process | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def run(self, canary: Canary) -> Verdict:
+        """Do it, in a new process if there is none. Never raises for what a canary does."""
+        verdict = None if self._process else await self._start(canary)
+        verdict = verdict or await self._ask({"work": canary.work}, self._limit)
+        if isinstance(verdict, Faulty):
+            await self.close()
+        return verdict
+
+    async def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            with suppress(TimeoutError):  # one that hangs inside of the driver dies when that lets it go
+                await asyncio.wait_for(process.wait(), KILL_S)
+
+    async def _start(self, canary: Canary) -> Verdict | None:
+        """Libraries and contexts are loaded under a limit of their own; None when all is well."""
+        command = [sys.executable, "-m", CHILD, str(os.getpid())]
+        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+        told = await self._ask({"prepare": canary.work.partition(":")[0]}, self._start_limit)
+        return None if isinstance(told, Passed) else told
+
+    async def _ask(self, request: dict[str, str], limit_s: float) -> Verdict:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request | {"device": self._device}).encode() + b"\n")
+        with suppress(ConnectionError):
+            await self._process.stdin.drain()
+        try:
+            line = await self._line(limit_s)
+        except TimeoutError:
+            return Faulty(f"a hang: no answer within {limit_s:g} s")
+        return _verdict(json.loads(line)) if line.endswith(b"\n") else Faulty(await self._last_words())
+
+    async def _line(self, limit_s: float) -> bytes:
+        """Raises TimeoutError. Time in which the process waited for a core is not held against it."""
+        assert self._process is not None and self._process.stdout is not None
+        loop = asyncio.get_running_loop()
+        began, queued = loop.time(), self._queued_s()
+        reading = asyncio.ensure_future(self._process.stdout.readline())
+        try:
+            while not reading.done():
+                allowed = min(limit_s + self._queued_s() - queued, PATIENCE * limit_s)
+                if (left := began + allowed - loop.time()) <= 0:
+                    raise TimeoutError
+                await asyncio.wait((reading,), timeout=left)
+            return reading.result()
+        finally:
+            reading.cancel()
+
+    def _queued_s(self) -> float:
+        """How long its main thread has been ready to run and did not."""
+        try:
+            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+        except (OSError, IndexError, ValueError):
+            return 0.0
+
+    async def _last_words(self) -> str:
+        assert self._process is not None
+        try:
+            code = await asyncio.wait_for(self._process.wait(), KILL_S)
+        except TimeoutError:
+            return "its process closed its output"
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return f"its process ended {how}"
+
+
+def _verdict(told: dict[str, Any]) -> Verdict:
+    match told:
+        case {"passed": rate}:
+            return Passed(rate)
+        case {"absent": reason}:
+            return Absent(reason)
+        case {"wrong": reason}:
+            return Faulty(f"wrong output: {reason}")
+        case {"broken": reason}:
+            return Faulty(reason)
+        case _:
+            return Faulty(told["failed"], grave=False)

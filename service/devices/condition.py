@@ -1,0 +1,44 @@
+"""What a device's figures mean for its use: a warning for as long as they say so, or a fault."""
+
+from collections.abc import Mapping, Sequence
+
+from service.devices.device import Figures, Value
+
+BROKEN = {
+    48: "an ECC error that cannot be corrected",
+    62: "its internal processor stopped",
+    64: "a memory row could not be remapped",
+    74: "NVLink failed",
+    79: "it fell off the bus",
+    94: "a contained ECC error",
+    95: "an uncontained ECC error",
+    119: "its firmware does not answer",
+    120: "its firmware failed",
+}
+"""XIDs of which the device itself is the cause (NVIDIA's "XID Errors"); others may be a program's."""
+SLOWED = ("hardware slowdown", "thermal slowdown (software)", "thermal slowdown (hardware)", "power brake")
+LOST = "GPU is lost"
+
+
+def warning_of(values: Mapping[str, Value]) -> str | None:
+    """Why the device is degraded: it works, slower than it should or with a repair that waits."""
+    if values.get("row_remap_failed"):
+        return "a memory row could not be remapped: replace the card"
+    if values.get("row_remap_pending"):
+        return "a memory row waits to be remapped: reset the device"
+    errors = values.get("ecc_uncorrected_errors")
+    if isinstance(errors, int) and errors > 0:
+        return f"{errors} ECC errors that cannot be corrected since the driver was loaded"
+    reasons = values.get("throttle_reasons")
+    slowed = [reason for reason in reasons if reason in SLOWED] if isinstance(reasons, list) else []
+    return f"throttled: {', '.join(map(str, slowed))}" if slowed else None
+
+
+def fault_of(xids: Sequence[int], figures: Figures) -> str | None:
+    """What has just happened that makes the device unfit until a canary passes."""
+    for xid in xids:
+        if xid in BROKEN:
+            return f"XID {xid}: {BROKEN[xid]}"
+    if any(LOST in reason for reason in figures.unknown.values()):
+        return "the driver has lost the device"
+    return None

@@ -1,0 +1,21 @@
+"""How many pictures go through the device at once: as many as its memory and the pinned memory of the host allow."""
+
+from service.pipeline.cuda.candidate import Candidate
+
+MOST = 32
+PINNED_BYTES = 64 * 2**20
+"""Of each of the two blocks that pictures are downloaded into, and of the two that samples are uploaded from."""
+
+
+def batch_size(candidate: Candidate, budget: int) -> int:
+    """Pictures like this one within `budget` bytes of device memory, at least 1.
+
+    An image is there three times: while a batch is stacked for one launch, the one before it may not be freed yet.
+    """
+    width, height = candidate.size
+    each = 1 if candidate.samples is None else candidate.samples.dtype.itemsize
+    image = width * height * max(candidate.colours, 1) * each
+    wide, high = candidate.shaped.shaping.canvas
+    picture = wide * high * 3 // 2
+    held = picture if candidate.samples is None else max(picture, image)
+    return max(1, min(MOST, budget // (3 * image + 3 * picture), PINNED_BYTES // held))

@@ -1,0 +1,104 @@
+"""The segment encoder on a GPU: its packets are put into the same container as the CPU's, with the same clock."""
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import av
+from av import VideoFrame
+from av.bitstream import BitStreamFilterContext
+from av.video.stream import VideoStream
+
+from service.pipeline.colour import Colour
+from service.pipeline.cuda.driver import CudaDriver, EncodedPicture, EncoderSession, EncoderSettings, VideoCodec
+from service.pipeline.cuda.faults import CudaFault, DeviceLost, EncoderLost
+from service.pipeline.cuda.stage import nv12_of_frame
+from service.pipeline.encode import SegmentEncoder
+from service.pipeline.mux import segment_options
+from service.pipeline.work import Ready
+from service.plan.render_plan import RenderOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av import Packet
+
+_CODECS: dict[str, VideoCodec] = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
+
+
+class DeviceEncoder(SegmentEncoder):
+    """NVENC without B-frames: pictures come out in the order they went in. Raises EncoderLost whatever fails."""
+
+    def __init__(self, options: RenderOptions, colour: Colour, driver: CudaDriver) -> None:
+        super().__init__(options, colour)
+        self._driver, self._reorder = driver, 0
+        self._session: EncoderSession | None = None
+        self._tags = _tagging(options.codec, colour)
+        self._shown: deque[int] = deque()
+
+    def finish(self) -> bytes:
+        """HEVC under the tag that QuickTime and Safari play."""
+        return super().finish().replace(b"hev1", b"hvc1", 1)
+
+    def close(self) -> None:
+        """Give the engine's session back; there are few."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _start(self) -> VideoStream:
+        options, colour = self._options, self._colour
+        tags = (colour.matrix, colour.primaries, colour.transfer)
+        settings = EncoderSettings(
+            _CODECS[options.codec], options.width, options.height, options.fps, options.quality, tags
+        )
+        with _lost():
+            self._session = self._driver.open_encoder(settings)
+        self._container = av.open(self._buffer, "w", format="mp4", options=segment_options(options.ticks))
+        size = {"width": options.width, "height": options.height}
+        stream: Any = self._container.add_mux_stream(options.codec, options.fps, **size)
+        self._stream = stream
+        return self._stream
+
+    def _encoded(self, picture: Ready, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
+        assert self._session is not None and not isinstance(picture, bytes)
+        self._shown.append(start)
+        with _lost():
+            made = self._session.encode(nv12_of_frame(picture) if isinstance(picture, VideoFrame) else picture)
+        return self._packets(made, stream)
+
+    def _flushed(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
+        assert self._session is not None
+        with _lost():
+            packets = self._packets(self._session.finish(), stream)
+        if self._shown:
+            raise EncoderLost(f"{len(self._shown)} of {self.frames} pictures did not come out of the encoder")
+        return packets
+
+    def _packets(self, made: Sequence[EncodedPicture], stream: VideoStream) -> "list[Packet[VideoStream]]":
+        if len(made) > len(self._shown):
+            raise EncoderLost("more pictures came out of the encoder than went in")
+        return [self._whole(self._tagged(one.data), stream, self._shown.popleft(), one.key) for one in made]
+
+    def _tagged(self, data: bytes) -> bytes:
+        """With the colours in its parameter sets: the encoder leaves them out, and the container reads them there."""
+        return b"".join(bytes(packet) for packet in self._tags.filter(av.Packet(data)))
+
+
+def _tagging(codec: str, colour: Colour) -> BitStreamFilterContext:
+    primaries = "color_primaries" if codec == "av1" else "colour_primaries"
+    limited = "color_range=tv" if codec == "av1" else "video_full_range_flag=0"
+    values = f"{primaries}={colour.primaries}:transfer_characteristics={colour.transfer}"
+    return BitStreamFilterContext(f"{codec}_metadata={values}:matrix_coefficients={colour.matrix}:{limited}", codec)
+
+
+@contextmanager
+def _lost() -> "Iterator[None]":
+    """Whatever fails here costs the encoder: a file has one, so the render is planned anew."""
+    try:
+        yield
+    except (DeviceLost, EncoderLost):
+        raise
+    except CudaFault as fault:
+        raise EncoderLost(fault.reason) from fault

@@ -1,0 +1,140 @@
+"""H.264, HEVC and AV1 by NVENC through PyNvVideoCodec: constant quality, one key frame, no reordering."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from service.pipeline.cuda.batch import batch_picture
+from service.pipeline.cuda.driver import Bytes2D, DevicePicture, EncodedPicture, EncoderSettings
+from service.pipeline.cuda.faults import CudaFailed, CudaUnsupported
+from service.pipeline.quality import rate
+
+_ENDLESS = "1000000"
+"""Pictures between key frames: the segment ends the GOP."""
+
+_KEYS = (2, 3)
+"""NV_ENC_PIC_TYPE_I and _IDR; of a GOP without end only the first picture is one."""
+
+_HELD = 16
+"""Pictures kept alive after they were handed over: more than the encoder has under way."""
+
+_AV1_STEPS = 4
+"""NVENC's AV1 quantiser has 256 steps, where our scale for AV1 has 64."""
+
+
+class Plane:
+    """A plane as PyNvVideoCodec takes it: (H, W, samples) of uint8 in device memory."""
+
+    def __init__(self, plane: Tensor) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": tuple(plane.shape),
+            "strides": tuple(plane.stride()),
+            "typestr": "|u1",
+            "data": (plane.data_ptr(), False),
+            "version": 3,
+        }
+
+
+class Surface:
+    """(H*3/2, W) NV12 as PyNvVideoCodec takes it; keeps the memory alive."""
+
+    def __init__(self, packed: Tensor) -> None:
+        height, width = packed.shape[0] // 3 * 2, packed.shape[1]
+        self._packed = packed
+        self._planes = [
+            Plane(packed[:height].view(height, width, 1)),
+            Plane(packed[height:].view(height // 2, width // 2, 2)),
+        ]
+
+    def cuda(self) -> list[Plane]:
+        return self._planes
+
+
+class Nvenc:
+    """One session. Raises CudaUnsupported where the card has no such encoder: a name proves nothing."""
+
+    def __init__(
+        self, library: Any, settings: EncoderSettings, stream: Any, named: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        self._library, self._stream, self._named = library, stream, named
+        self._held: deque[Surface] = deque(maxlen=_HELD)
+        self._in = self._out = 0
+        try:
+            with named():
+                self._encoder: Any = _without_reordering(library, settings, _options(settings, stream))
+        except CudaFailed as fault:
+            raise CudaUnsupported(f"no NVENC session for {settings.codec}: {fault.reason}") from fault
+
+    def parameters(self) -> bytes:
+        with self._named():
+            return bytes(self._encoder.GetSequenceParams())
+
+    def encode(self, picture: "DevicePicture | Bytes2D") -> Sequence[EncodedPicture]:
+        with self._named(), torch.cuda.stream(self._stream):
+            surface = Surface(self._on_device(picture))
+            self._held.append(surface)
+            pic = self._library.NV_ENC_PIC_PARAMS()
+            pic.inputTimeStamp = self._in
+            self._in += 1
+            return self._in_order(self._encoder.Encode(surface, pic))
+
+    def finish(self) -> Sequence[EncodedPicture]:
+        with self._named(), torch.cuda.stream(self._stream):
+            return self._in_order(self._encoder.EndEncode())
+
+    def close(self) -> None:
+        self._encoder = None
+        self._held.clear()
+
+    def _on_device(self, picture: "DevicePicture | Bytes2D") -> Tensor:
+        if isinstance(picture, np.ndarray):
+            return torch.from_numpy(picture).to(self._stream.device)
+        ours = batch_picture(picture)
+        self._stream.wait_event(ours.batch.ready)
+        ours.batch.packed.record_stream(self._stream)
+        return ours.packed
+
+    def _in_order(self, packets: Iterable[Any]) -> list[EncodedPicture]:
+        """Raises CudaFailed when the encoder reorders after all: the timestamps would be wrong."""
+        found = []
+        for packet in packets:
+            if int(packet["timestamp"]) != self._out:
+                raise CudaFailed(f"picture {packet['timestamp']} came out of NVENC in the place of {self._out}")
+            self._out += 1
+            found.append(EncodedPicture(bytes(packet["data"]), int(packet["picture_type"]) in _KEYS))
+        return found
+
+
+def _without_reordering(library: Any, settings: EncoderSettings, options: dict[str, Any]) -> Any:
+    """`bf` counts B pictures in the library's sources, and the distance between P pictures in some descriptions of it:
+    the session itself is asked how many it uses."""
+    for pictures in ("0", "1"):
+        size = (settings.width, settings.height)
+        encoder = library.CreateEncoder(*size, "NV12", False, **options, bf=pictures)
+        if int(encoder.GetNumBFrames()) == 0:
+            return encoder
+    raise CudaUnsupported(f"NVENC reorders {settings.codec} whatever it is told")
+
+
+def _options(settings: EncoderSettings, stream: Any) -> dict[str, Any]:
+    """AV1 comes as plain units, not in IVF."""
+    quantiser = rate(settings.codec, settings.quality) * (_AV1_STEPS if settings.codec == "av1" else 1)
+    return {
+        "codec": settings.codec,
+        "gpu_id": stream.device.index or 0,
+        "cudastream": stream.cuda_stream,
+        "preset": "P4",
+        "tuning_info": "high_quality",
+        "rc": "constqp",
+        "constqp": str(quantiser),
+        "fps": f"{max(float(settings.fps), 0.01):.2f}",
+        "gop": _ENDLESS,
+        "idrperiod": _ENDLESS,
+        "repeatspspps": "1",
+        "use_ivf_container": "0",
+    }

@@ -1,0 +1,39 @@
+"""What torch, nvJPEG and PyNvVideoCodec raise, as one of our faults."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from service.pipeline.cuda.driver import first_line
+from service.pipeline.cuda.faults import CudaFailed, CudaFault, CudaOutOfMemory, DeviceLost
+
+_FULL = re.compile(r"out of memory|memory allocation|Failed to [a-z ]+: 5\b", re.IGNORECASE)
+"""nvJPEG's statuses are numbers in torchvision's text; 5 is NVJPEG_STATUS_ALLOCATOR_FAILURE."""
+
+
+@contextmanager
+def named(alive: Callable[[], object]) -> Iterator[None]:
+    """Raises a CudaFault for whatever is raised inside. `alive` does something small on the device: an error of the
+    context itself, such as an illegal memory access, fails every later call, and this one first."""
+    try:
+        yield
+    except CudaFault:
+        raise
+    except Exception as error:
+        raise _fault(error, alive) from error
+
+
+def _fault(error: Exception, alive: Callable[[], object]) -> CudaFault:
+    reason = first_line(error)
+    try:
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+        alive()
+    except torch.OutOfMemoryError:
+        return CudaOutOfMemory(reason)
+    except Exception:
+        return DeviceLost(reason)
+    full = isinstance(error, torch.OutOfMemoryError) or _FULL.search(str(error))
+    return CudaOutOfMemory(reason) if full else CudaFailed(reason)

@@ -1,0 +1,32 @@
+"""GET /api/devices: what the live workers can do, proven."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from service.errors import NotFound
+from service.routers.deps import DatabaseDep, require
+from service.routers.device_models import DeviceModel
+from service.routers.problems import described
+from service.store import device_rows
+
+router = APIRouter(prefix="/api/devices", tags=["operations"], dependencies=[Depends(require("ops:read"))])
+
+NAME = r"^(cpu|cuda:[0-9]{1,3})$"
+
+
+@router.get("", summary="What the machines can do, proven", responses=described(404))
+async def list_devices(
+    database: DatabaseDep,
+    device: Annotated[
+        str | None, Query(description="only those of this name", examples=["cuda:0"], pattern=NAME)
+    ] = None,
+) -> list[DeviceModel]:
+    """Every device of every worker heard of within 15 seconds: its capabilities, each proven by a canary in a process
+    of its own whose output was checked, the age of each proof, the reason for each that is missing or broken, and the
+    figures that the kernel and the driver tell. Without a live worker the list is empty."""
+    async with database.service() as connection:
+        rows = await device_rows.answer(connection, device)
+    if device is not None and not rows:
+        raise NotFound("no live worker has a device of this name: the list without `device` has all")
+    return [DeviceModel.of(dict(row)) for row in rows]

@@ -1,0 +1,87 @@
+"""The devices of the live workers. Ages are measured by the worker and put on the database's clock."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.plan.capability import Capability
+
+_ROWS = bindparam("rows", type_=JSONB)
+_LIVE = "heartbeat_at > now() - interval '15 seconds'"
+
+FORGET = text("""
+    DELETE FROM devices WHERE worker_id = :worker
+        AND device NOT IN (SELECT value ->> 'device' FROM jsonb_array_elements(:rows))
+""").bindparams(_ROWS)
+WRITE_DEVICES = text("""
+    INSERT INTO devices (worker_id, device, facts, looked_at)
+    SELECT :worker, value ->> 'device', value - 'age', now() - make_interval(secs => (value ->> 'age')::float)
+    FROM jsonb_array_elements(:rows)
+    ON CONFLICT (worker_id, device) DO UPDATE SET facts = excluded.facts, looked_at = excluded.looked_at
+""").bindparams(_ROWS)
+WRITE_CAPABILITIES = text("""
+    INSERT INTO capabilities (worker_id, device, stage, what, state, reason, proven_at, rate, faults, next_at)
+    SELECT :worker, device, stage, what, state, reason, now() - make_interval(secs => age), rate, faults,
+        now() + make_interval(secs => next)
+    FROM jsonb_to_recordset(:rows) AS told(device text, stage text, what text, state text, reason text, age float,
+        rate float, faults int, next float)
+    ON CONFLICT (worker_id, device, stage, what) DO UPDATE SET state = excluded.state, reason = excluded.reason,
+        proven_at = excluded.proven_at, rate = excluded.rate, faults = excluded.faults, next_at = excluded.next_at
+""").bindparams(_ROWS)
+ANSWER = text(f"""
+    SELECT w.name AS worker, d.device, d.facts, extract(epoch FROM now() - d.looked_at)::float AS age, (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('stage', c.stage, 'what', c.what, 'state', c.state,
+            'reason', nullif(c.reason, ''), 'rate', c.rate, 'faults', c.faults,
+            'age', extract(epoch FROM now() - c.proven_at), 'next', greatest(extract(epoch FROM c.next_at - now()), 0))
+            ORDER BY c.stage, c.what), '[]')
+        FROM capabilities c WHERE (c.worker_id, c.device) = (d.worker_id, d.device)) AS capabilities
+    FROM devices d JOIN workers w ON w.id = d.worker_id
+    WHERE {_LIVE} AND (CAST(:device AS text) IS NULL OR d.device = :device) ORDER BY w.name, d.device
+""")
+BEST = text(f"""
+    SELECT DISTINCT ON (c.device, c.stage, c.what) c.device, c.stage, c.what, c.state, c.reason,
+        extract(epoch FROM c.proven_at)::float AS proven_at, c.rate
+    FROM capabilities c JOIN workers w ON w.id = c.worker_id WHERE {_LIVE}
+    ORDER BY c.device, c.stage, c.what,
+        array_position(ARRAY['ok', 'degraded', 'unknown', 'quarantined', 'absent'], c.state), c.proven_at DESC
+""")
+COUNTED = text(f"""
+    SELECT d.device, bool_and((d.facts ->> 'absent') IS NOT NULL) AS absent, count(DISTINCT d.worker_id) AS workers,
+        count(c.what) AS capabilities, count(c.what) FILTER (WHERE c.state = 'unknown') AS unknown,
+        array_agg(DISTINCT c.stage || ' ' || c.what ORDER BY c.stage || ' ' || c.what)
+            FILTER (WHERE c.state IN ('degraded', 'quarantined')) AS faulty
+    FROM devices d JOIN workers w ON w.id = d.worker_id
+    LEFT JOIN capabilities c ON (c.worker_id, c.device) = (d.worker_id, d.device)
+    WHERE {_LIVE} GROUP BY d.device ORDER BY d.device
+""")
+
+
+async def write(
+    connection: AsyncConnection,
+    worker: UUID,
+    devices: Sequence[Mapping[str, Any]],
+    capabilities: Sequence[Mapping[str, Any]],
+) -> None:
+    """Everything that the worker knows now; what it does not name any more goes. The worker's own row must be there."""
+    await connection.execute(FORGET, {"worker": worker, "rows": list(devices)})
+    await connection.execute(WRITE_DEVICES, {"worker": worker, "rows": list(devices)})
+    await connection.execute(WRITE_CAPABILITIES, {"worker": worker, "rows": list(capabilities)})
+
+
+async def answer(connection: AsyncConnection, device: str | None = None) -> Sequence[RowMapping]:
+    """Each device of each live worker, with its capabilities."""
+    return (await connection.execute(ANSWER, {"device": device})).mappings().all()
+
+
+async def best(connection: AsyncConnection) -> list[Capability]:
+    """What some live worker can do: of those with a device of one name the one that is best off."""
+    return [Capability(**row) for row in (await connection.execute(BEST)).mappings()]
+
+
+async def counted(connection: AsyncConnection) -> Sequence[RowMapping]:
+    """Each device over all live workers: how many capabilities, how many unproven, and the names of faulty ones."""
+    return (await connection.execute(COUNTED)).mappings().all()

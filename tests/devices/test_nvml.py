@@ -1,0 +1,157 @@
+"""What NVML tells becomes figures; what it does not tell is unknown with its reason, never 0 or ""."""
+
+import pynvml
+import pytest
+
+from service.devices.nvml import Nvml
+from tests.support.nvml_double import FIGURES, Card, NvmlDouble
+
+EVERYTHING = {
+    "uuid": "GPU-a",
+    "driver": "580.82.07",
+    "cuda": "13.1",
+    "compute_capability": "9.0",
+    "utilisation_percent": 37,
+    "memory_utilisation_percent": 12,
+    "encoder_utilisation_percent": 0,
+    "decoder_utilisation_percent": 81,
+    "jpeg_utilisation_percent": 64,
+    "sm_clock_mhz": 1755,
+    "sm_clock_limit_mhz": 1980,
+    "memory_clock_mhz": 3201,
+    "video_clock_mhz": 1545,
+    "power_watts": 412.5,
+    "power_limit_watts": 700,
+    "energy_joules": 9876.543,
+    "temperature_celsius": 61,
+    "throttle_reasons": [],
+    "ecc_enabled": True,
+    "ecc_corrected_errors": 0,
+    "ecc_uncorrected_errors": 0,
+    "memory_total_bytes": 141 << 30,
+    "memory_used_bytes": 3 << 30,
+    "memory_free_bytes": 138 << 30,
+    "remapped_rows_corrected": 0,
+    "remapped_rows_uncorrected": 0,
+    "row_remap_pending": False,
+    "row_remap_failed": False,
+    "xids": [],
+}
+
+
+@pytest.fixture(autouse=True)
+def _all_visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_every_figure() -> None:
+    (device,) = Nvml(NvmlDouble(Card("GPU-a"))).look()
+    assert (device.name, device.kind, device.model) == ("cuda:0", "gpu", "NVIDIA H200")
+    assert device.figures.values == EVERYTHING
+    assert device.figures.unknown == {}
+    assert (device.absent, device.warning, device.fault) == (None, None, None)
+
+
+@pytest.mark.parametrize("function", [*FIGURES, "nvmlDeviceRegisterEvents"])
+def test_a_figure_that_a_card_lacks_is_unknown(function: str) -> None:
+    (device,) = Nvml(NvmlDouble(Card("GPU-a", lacks={function}))).look()
+    lost = {name for name, value in device.figures.values.items() if value is None}
+    if function == "nvmlDeviceGetName":
+        assert device.model is None
+    else:
+        assert lost and set(device.figures.unknown) == lost
+    assert set(device.figures.unknown.values()) <= {"Not Supported"}
+    rest = {name: value for name, value in device.figures.values.items() if name not in lost}
+    assert rest == {name: EVERYTHING[name] for name in rest}, "the others are told"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, "NVIDIA's driver is not installed: libnvidia-ml.so.1 was not found"),
+        (pynvml.NVML_ERROR_DRIVER_NOT_LOADED, "NVIDIA's driver is installed and not loaded"),
+        (
+            pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH,
+            "NVML does not start: RM has detected an NVML/RM version mismatch.",
+        ),
+    ],
+)
+def test_without_a_driver_there_is_one_absent_device(code: int, reason: str) -> None:
+    (device,) = Nvml(NvmlDouble(start=code)).look()
+    assert (device.name, device.absent, device.figures.values) == ("cuda:0", reason, {})
+
+
+def test_a_driver_without_devices() -> None:
+    (device,) = Nvml(NvmlDouble()).look()
+    assert device.absent == "NVIDIA's driver is loaded and finds no device"
+
+
+def test_a_driver_that_comes_later_is_found() -> None:
+    double = NvmlDouble(Card("GPU-a"), start=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
+    nvml = Nvml(double)
+    assert nvml.look()[0].absent
+    double.start = None
+    assert nvml.look()[0].absent is None
+
+
+def test_here_the_real_library_says_why_or_tells() -> None:
+    """On a machine without a driver: the reason. With one: figures."""
+    for device in Nvml().look():
+        assert device.absent or device.figures.values["memory_total_bytes"]
+        assert device.absent != ""
+
+
+def test_only_what_cuda_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-a")
+    devices = Nvml(NvmlDouble(Card("GPU-a"), Card("GPU-b"), Card("GPU-c"))).look()
+    assert [(device.name, device.figures.values["uuid"]) for device in devices] == [
+        ("cuda:0", "GPU-c"),
+        ("cuda:1", "GPU-a"),
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    (hidden,) = Nvml(NvmlDouble(Card("GPU-a"))).look()
+    assert hidden.absent == "CUDA_VISIBLE_DEVICES hides every device"
+
+
+def test_xids_are_faults_or_suspicions_once_and_stay_to_be_read() -> None:
+    card = Card("GPU-a")
+    double = NvmlDouble(card)
+    nvml = Nvml(double)
+    nvml.look()
+    card.xids += [31]
+    (program,) = nvml.look()
+    assert (program.fault, program.suspect, program.figures.values["xids"]) == (None, True, [31])
+    card.xids += [13, 79]
+    (broken,) = nvml.look()
+    assert (broken.fault, broken.figures.values["xids"]) == ("XID 79: it fell off the bus", [31, 13, 79])
+    (after,) = nvml.look()
+    assert (after.fault, after.suspect, after.figures.values["xids"]) == (None, False, [31, 13, 79])
+    assert double.registered == ["GPU-a"], "once: a second set would hear nothing of what the first one took"
+
+
+@pytest.mark.parametrize(
+    ("card", "warning"),
+    [
+        (Card("a", throttle=pynvml.nvmlClocksThrottleReasonGpuIdle), None),
+        (Card("a", throttle=pynvml.nvmlClocksThrottleReasonSwPowerCap), None),
+        (Card("a", throttle=pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown), "throttled: power brake"),
+        (
+            Card("a", throttle=pynvml.nvmlClocksThrottleReasonHwThermalSlowdown | 1),
+            "throttled: thermal slowdown (hardware)",
+        ),
+        (Card("a", ecc=2), "2 ECC errors that cannot be corrected since the driver was loaded"),
+        (Card("a", rows=(1, 0, 0, 0)), None),
+        (Card("a", rows=(0, 1, 1, 0)), "a memory row waits to be remapped: reset the device"),
+        (Card("a", rows=(0, 1, 1, 1)), "a memory row could not be remapped: replace the card"),
+    ],
+)
+def test_warnings(card: Card, warning: str | None) -> None:
+    (device,) = Nvml(NvmlDouble(card)).look()
+    assert (device.warning, device.fault) == (warning, None)
+
+
+def test_a_lost_device_is_a_fault_and_tells_nothing_wrong() -> None:
+    (device,) = Nvml(NvmlDouble(Card("GPU-a", lost=True))).look()
+    assert device.fault == "the driver has lost the device"
+    assert device.figures.values["temperature_celsius"] is None
+    assert device.figures.unknown["temperature_celsius"] == "GPU is lost"

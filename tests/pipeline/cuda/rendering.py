@@ -1,0 +1,32 @@
+"""A segment rendered through a double of a GPU, and the same by the CPU."""
+
+from typing import Any
+
+from service.pipeline.cuda.slot_device import DeviceChoice, SlotDevice
+from service.pipeline.frames import SegmentResult
+from service.pipeline.segment import render_segment
+from service.plan.family import PathFamily
+from service.plan.render_plan import FrameRef, SegmentPlan
+from tests.pipeline.rendering import MemoryObjects, options
+from tests.support.cuda_doubles.driver import Double
+
+CUDA = PathFamily("cuda", "cpu")
+NVENC = PathFamily("cuda", "nvenc")
+
+
+class Given(SlotDevice):
+    """A slot whose driver is this one."""
+
+    def __init__(self, driver: Double) -> None:
+        super().__init__(DeviceChoice("cuda:0"))
+        self._driver = driver
+
+
+def render_on(double: Double | None, objects: list[bytes | None], lead: int = 0, **changes: Any) -> SegmentResult:
+    """As `tests.pipeline.rendering.render`, on the device (None: the slot has none)."""
+    store = {f"{index}.jpg": data for index, data in enumerate(objects) if data is not None}
+    refs = tuple(FrameRef(i, None if data is None else f"{i}.jpg") for i, data in enumerate(objects))
+    settings = options(**({"family": CUDA} | changes))
+    plan = SegmentPlan(0, 0, "bucket", settings, refs[lead:], refs[:lead])
+    reader = MemoryObjects(store)
+    return render_segment(plan, reader, reader, lambda done: None, Given(double) if double else None)

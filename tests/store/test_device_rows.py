@@ -1,0 +1,83 @@
+"""Rows of devices: what a worker does not name any more goes, what a worker leaves is not told."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.store import device_rows, worker_rows
+from tests.support.databases import fresh_database
+from tests.support.device_rows import capability, device
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def worker(server: str) -> AsyncIterator[tuple[AsyncConnection, UUID]]:
+    async with fresh_database(server) as database, database.service() as connection:
+        await worker_rows.beat(connection, number := uuid4(), "bench:1", 2, "0")
+        yield connection, number
+
+
+async def test_written_and_answered(postgres_url: str) -> None:
+    async with worker(postgres_url) as (connection, number):
+        await device_rows.write(connection, number, [device("cpu", age=3)], [capability("cpu", age=7, rate=4.5)])
+        (row,) = await device_rows.answer(connection)
+        assert (row["worker"], row["device"], row["facts"]["model"]) == ("bench:1", "cpu", "model of cpu")
+        assert row["age"] == pytest.approx(3, abs=1)
+        (told,) = row["capabilities"]
+        assert told["age"] == pytest.approx(7, abs=1) and told["next"] == pytest.approx(10, abs=1)
+        assert {name: told[name] for name in ("stage", "what", "state", "reason", "rate", "faults")} == {
+            "stage": "decode",
+            "what": "jpeg",
+            "state": "ok",
+            "reason": None,
+            "rate": 4.5,
+            "faults": 0,
+        }
+
+
+async def test_written_again(postgres_url: str) -> None:
+    async with worker(postgres_url) as (connection, number):
+        both = [device("cpu"), device("cuda:0")]
+        await device_rows.write(connection, number, both, [capability("cpu"), capability("cuda:0")])
+        worse = capability("cpu", state="quarantined", reason="bad", age=None)
+        await device_rows.write(connection, number, both[:1], [worse])
+        (row,) = await device_rows.answer(connection)
+        (told,) = row["capabilities"]
+        assert (told["state"], told["reason"], told["age"]) == ("quarantined", "bad", None)
+        assert await device_rows.answer(connection, "cuda:0") == []
+
+
+async def test_a_silent_worker_is_not_told_of(postgres_url: str) -> None:
+    async with worker(postgres_url) as (connection, number):
+        await device_rows.write(connection, number, [device("cpu")], [capability("cpu")])
+        await connection.execute(text("UPDATE workers SET heartbeat_at = now() - interval '16 seconds'"))
+        assert await device_rows.answer(connection) == []
+        assert await device_rows.best(connection) == []
+        assert await device_rows.counted(connection) == []
+
+
+async def test_the_best_worker_counts_for_the_plan(postgres_url: str) -> None:
+    async with worker(postgres_url) as (connection, number):
+        await worker_rows.beat(connection, other := uuid4(), "bench:2", 2, "0")
+        for which, state in ((number, "quarantined"), (other, "degraded")):
+            told: dict[str, Any] = {"state": state, "reason": f"it is {state}", "rate": 2.0}
+            await device_rows.write(connection, which, [device("cuda:0")], [capability("cuda:0", **told)])
+        (one,) = await device_rows.best(connection)
+        assert (one.state, one.reason, one.rate) == ("degraded", "it is degraded", 2.0)
+        assert isinstance(one.proven_at, float)
+        (count,) = await device_rows.counted(connection)
+        assert (count["workers"], count["capabilities"], count["faulty"]) == (2, 2, ["decode jpeg"])
+
+
+async def test_without_the_workers_own_row_nothing_is_written(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        with pytest.raises(IntegrityError):
+            async with database.service() as connection:
+                await device_rows.write(connection, uuid4(), [device("cpu")], [])

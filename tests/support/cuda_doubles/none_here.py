@@ -1,0 +1,8 @@
+"""A machine with the libraries and no device."""
+
+from service.pipeline.cuda.driver import CudaDriver
+from service.pipeline.cuda.faults import CudaUnavailable
+
+
+def open_driver(device: str) -> CudaDriver:
+    raise CudaUnavailable(f"{device}: no CUDA device is visible")

@@ -1,0 +1,21 @@
+"""The devices that a worker believes in: one GPU whose canaries pass."""
+
+from service.devices.canary import Canary
+from service.devices.device import Device
+from service.worker.device_source import DeviceSource
+
+GPU = "cuda:0"
+HERE = "tests.support.cuda_doubles.seen:sound"
+WORK = (("decode", "jpeg"), ("decode", "h264"), ("transform", "nv12"), ("encode", "h264"))
+
+
+def source() -> DeviceSource:
+    return DeviceSource((lambda: [Device(GPU, "gpu", "double")],), canaries)
+
+
+def canaries(device: str) -> tuple[Canary, ...]:
+    return tuple(Canary(device, stage, what, HERE) for stage, what in WORK)  # type: ignore[arg-type]
+
+
+def sound(_device: str) -> float:
+    return 5000.0

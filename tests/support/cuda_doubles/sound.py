@@ -1,0 +1,8 @@
+"""A device that does everything right."""
+
+from service.pipeline.cuda.driver import CudaDriver
+from tests.support.cuda_doubles.driver import Double
+
+
+def open_driver(device: str) -> CudaDriver:
+    return Double(device)

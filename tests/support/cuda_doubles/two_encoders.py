@@ -1,0 +1,19 @@
+"""A device whose encoder can be opened twice, and then no more."""
+
+from service.pipeline.cuda.driver import CudaDriver, EncoderSettings
+from service.pipeline.cuda.faults import CudaUnsupported
+from tests.support.cuda_doubles.driver import Double, Encoder
+
+
+class TwoEncoders(Double):
+    opened = 0
+
+    def open_encoder(self, settings: EncoderSettings) -> Encoder:
+        self.opened += 1
+        if self.opened > 2:
+            raise CudaUnsupported("no NVENC session for h264")
+        return super().open_encoder(settings)
+
+
+def open_driver(device: str) -> CudaDriver:
+    return TwoEncoders(device)

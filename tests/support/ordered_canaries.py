@@ -1,0 +1,60 @@
+"""Canaries that do as a file says, in real processes: `CANARY_ORDERS` names it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from service.devices.canary import Broken, Canary, NotHere
+from service.devices.device import Device
+from service.worker.device_source import DeviceSource
+
+ORDERS = "CANARY_ORDERS"
+HERE = "tests.support.ordered_canaries"
+GPU = "cuda:0"
+
+
+def source() -> DeviceSource:
+    """One GPU that is there as far as its driver tells, and two things that it may do."""
+    return DeviceSource((lambda: [Device(GPU, "gpu", "ordered")],), canaries)
+
+
+def canaries(device: str) -> tuple[Canary, ...]:
+    return Canary(device, "decode", "jpeg", f"{HERE}:ordered"), Canary(device, "transform", "nv12", f"{HERE}:sound")
+
+
+def ordered(_device: str) -> float:
+    orders = Path(os.environ[ORDERS]).read_text()
+    if orders == "hang":
+        time.sleep(600)
+    if orders == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if orders == "exit":
+        os._exit(3)
+    if orders == "noise":
+        os.write(1, b"a library talks\n")
+        print("and a program")
+    faults = {
+        "absent": NotHere("no such engine"),
+        "broken": Broken("context lost"),
+        "memory": MemoryError("too little"),
+    }
+    if orders in faults:
+        raise faults[orders]
+    return _checked(wrong=orders == "wrong")
+
+
+def sound(_device: str) -> float:
+    return 5.0
+
+
+def _checked(*, wrong: bool) -> float:
+    """Decode a real JPEG, one of another picture when told so, and compare."""
+    from service.pipeline.decode import ImageDecoder
+    from service.worker import canary_pictures as known
+
+    frame = ImageDecoder(1 << 24).decode(known.jpeg(known.picture(3 if wrong else 0))).frame
+    known.require_like(np.asarray(frame.to_ndarray(format="gray")), known.luma(0), 30)
+    return 100.0

@@ -1,0 +1,92 @@
+"""The canaries of a CUDA device, over a double of its driver: right pixels pass, and each fault is told as what it is."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.devices.canary import Broken, Canary, NotHere, WrongOutput
+from service.pipeline.cuda.faults import CudaOutOfMemory, CudaUnavailable, DeviceLost
+from service.worker import cuda_canaries
+from service.worker.canaries import canaries_of
+from tests.support.cuda_doubles.driver import Double, Faults
+
+CANARIES = {f"{canary.stage} {canary.what}": canary for canary in canaries_of("cuda:0")}
+DECODE_JPEG, TRANSFORM, ENCODE = CANARIES["decode jpeg"], CANARIES["transform nv12"], CANARIES["encode h264"]
+
+
+def run(canary: Canary) -> float:
+    module, _, name = canary.work.partition(":")
+    rate: float = getattr(importlib.import_module(module), name)(canary.device)
+    return rate
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> Double:
+    double = Double()
+    monkeypatch.setattr(cuda_canaries, "open_driver", lambda device: double)
+    return double
+
+
+@pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
+def test_right_pixels_pass(driver: Double, canary: Canary) -> None:
+    assert run(canary) > 0
+    assert driver.sessions == 0, "encoders are closed"
+
+
+@pytest.mark.parametrize("canary", CANARIES.values(), ids=CANARIES)
+def test_other_pixels_do_not(driver: Double, canary: Canary, monkeypatch: pytest.MonkeyPatch) -> None:
+    luma = cuda_canaries.known.luma
+    monkeypatch.setattr(cuda_canaries.known, "luma", lambda number: luma(number + 1))
+    with pytest.raises(WrongOutput):
+        run(canary)
+
+
+def test_a_batch_with_one_image_refused_is_wrong(driver: Double) -> None:
+    driver.faults = Faults(undecodable=frozenset({5}))
+    with pytest.raises(WrongOutput, match="1 of 24 images refused: the double was told"):
+        run(DECODE_JPEG)
+
+
+def test_no_nvenc_is_absence_with_its_reason(driver: Double) -> None:
+    driver.faults = Faults(nvenc=False)
+    with pytest.raises(NotHere, match="this card has no NVENC"):
+        run(ENCODE)
+
+
+def test_out_of_memory_is_light_and_a_lost_device_is_not(driver: Double) -> None:
+    driver.faults = Faults(most=3)
+    with pytest.raises(CudaOutOfMemory):
+        run(TRANSFORM)
+    driver.faults = Faults(shaping={0: DeviceLost("an illegal address")}, encoding={2: DeviceLost("Xid 79")})
+    with pytest.raises(Broken, match="an illegal address"):
+        run(TRANSFORM)
+    with pytest.raises(Broken, match="Xid 79"):
+        run(ENCODE)
+
+
+def test_pictures_that_are_lost_on_the_way_are_missed(driver: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = driver.download
+
+    class Short:
+        def __init__(self, pictures: Any) -> None:
+            self._transfer = whole(pictures)
+
+        def wait(self) -> tuple[np.ndarray[Any, Any], list[Any]]:
+            found, counts = self._transfer.wait()
+            return found[:-1], counts
+
+    monkeypatch.setattr(driver, "download", Short)
+    for canary in (DECODE_JPEG, TRANSFORM):
+        with pytest.raises(WrongOutput, match="23 pictures where 24 were due"):
+            run(canary)
+
+
+def test_without_libraries_the_device_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(device: str) -> Double:
+        raise CudaUnavailable(f"{device}: libnvidia-encode.so.1 is missing")
+
+    monkeypatch.setattr(cuda_canaries, "open_driver", refuse)
+    with pytest.raises(NotHere, match="libnvidia-encode"):
+        cuda_canaries.prepare("cuda:0")
