@@ -59,8 +59,8 @@ def test_a_machine_without_ollama_is_a_machine_that_can(tmp_path: Path) -> None:
 def test_a_missing_model_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
     models = {"DEFAULT_MODEL": "big:8b", "CODE_MODEL": "coder:7b", "FAST_MODEL": "small:3b"}
     with ollama("big:8b", "small:3b") as double:
-        code, said = doctor(tmp_path, OLLAMA_HOST=double.url, **models)
+        code, said = doctor(tmp_path, OLLAMA_HOST=double.host, **models)
         assert (code, said["ollama"]) == (78, "FAIL missing models: ollama pull coder:7b")
     with ollama(*models.values()) as double:
-        code, said = doctor(tmp_path, OLLAMA_HOST=double.url, **models)
+        code, said = doctor(tmp_path, OLLAMA_HOST=double.host, **models)
         assert code == 0 and said["ollama"].startswith("ok version") and "coder:7b" in said["ollama"]
