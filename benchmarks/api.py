@@ -141,7 +141,8 @@ def conclude(console: Console, findings: Findings, request: Request) -> int:
             console.print(f"not measured: {fault}", style="red", markup=False)
         return 1
     facts = machine.facts() | {"load_generator": load.version()}
-    path = record.write_figures(request.results, machine.label(facts["machine"]), findings.rows, facts)
+    rows = sorted(findings.rows, key=lambda row: row["benchmark"])  # the first one names the file
+    path = record.write_figures(request.results, machine.label(facts["machine"]), rows, facts)
     told = [*ratios.beside_renders(findings.rows), *ratios.of_layers(findings.rows)]
     for ratio in told:
         console.print(str(ratio), markup=False)

@@ -72,7 +72,7 @@ def measure(clients: int, seconds: float, results: Path) -> int:
         said = _errors(scratch / "service.log")
     faults = [f"{what} ({count} times)" for what, count in tally.faults.items()] + after.above(before) + said
     figure = {"benchmark": "soak", "clients": clients, "seconds": seconds} | _told(tally, before, after)
-    return _conclude(figure, faults + _idle(tally), results)
+    return _conclude(figure, faults + unproven(tally), results)
 
 
 def _tokens(settings: Settings, reelmill: Reelmill) -> list[str]:
@@ -111,7 +111,7 @@ def _errors(log: Path) -> list[str]:
     return sorted({f"the service logged: {line['logger']}: {line['event']}"[:200] for line in wrong})
 
 
-def _idle(tally: Tally) -> list[str]:
+def unproven(tally: Tally) -> list[str]:
     """What the crowd should have done and did not: then nothing is proven."""
     done = {"events": tally.events, "renders": tally.renders["succeeded"]} | {
         role: len(tally.seconds.get(role, ())) for role in ("reader", "asker", "renderer")

@@ -34,6 +34,7 @@ from service.routers import (
 )
 from service.routers.authentication import PUBLIC, Authentication
 from service.routers.body_limit import BodyLimit
+from service.routers.followed import Followed
 from service.routers.head import HeadAsGet
 from service.routers.negotiation import json_acceptable
 from service.routers.openapi.native import completed
@@ -97,6 +98,7 @@ def create_app(resources: Resources) -> FastAPI:
     )
     app.state.resources = resources
     app.state.checks = health.Checks()
+    app.state.followed = Followed()
     app.state.guard = Guard(resources.database, resources.queries)
     app.state.agent = Agent(app.state.guard, Models(resources.ollama_host, resources.agent), resources.agent)
     problems.install(app)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from rich.console import Console
 
 from service import __version__, config
+from service.agent.presence import look
 from service.config import Settings
 from service.devices.nvml import Nvml
 from service.errors import StartupRefused
@@ -24,7 +25,7 @@ NEEDED = ("libx264", "libx265", "libsvtav1", "ffv1")
 
 
 async def examine() -> int:
-    """Print one line a check; the exit code is 78 when the service could not start here, else 0."""
+    """Print one line a check; the exit code is 78 when something that was asked for cannot work here, else 0."""
     console.print(f"reelmill {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", markup=False)
     try:
         settings = config.load()
@@ -34,6 +35,7 @@ async def examine() -> int:
         ("database", _database),
         ("object store", _objects),
         ("tokens", _tokens),
+        ("ollama", _ollama),
         ("encoders", _encoders),
         ("cuda", _cuda),
     ]
@@ -72,6 +74,22 @@ async def _tokens(settings: Settings) -> str:
     if settings.identity.jwks_url:
         return "of the issuer in JWT_JWKS_URL"
     return "of JWT_SECRET" if settings.identity.secret else f"of the secret in {settings.process.home}"
+
+
+async def _ollama(settings: Settings) -> str:
+    """The service starts without it; what was asked for and is not there is a failure all the same."""
+    host = settings.process.ollama_host
+    if host is None:
+        return "OLLAMA_HOST is not set: the agent answers common questions only"
+    try:
+        found = await look(host, settings.agent)
+    except Exception as error:
+        raise StartupRefused(f"OLLAMA_HOST: no Ollama answers there ({type(error).__name__})") from error
+    if found.missing:
+        raise StartupRefused(found.hint())
+    known = settings.agent
+    models = dict.fromkeys((known.default_model, known.code_model, known.fast_model))
+    return f"version {found.version} with {', '.join(models)}"
 
 
 async def _encoders(_settings: Settings) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clean_environment import clean_environment
+from tests.support.ollama_double import ollama
 
 
 def doctor(home: Path, **settings: str) -> tuple[int, dict[str, str]]:
@@ -22,7 +23,7 @@ def doctor(home: Path, **settings: str) -> tuple[int, dict[str, str]]:
 def test_a_machine_that_can(tmp_path: Path) -> None:
     code, said = doctor(tmp_path)
     assert code == 0
-    assert set(said) == {"database", "object store", "tokens", "encoders", "cuda"}
+    assert set(said) == {"database", "object store", "tokens", "ollama", "encoders", "cuda"}
     assert all(text.startswith("ok ") for text in said.values())
 
 
@@ -38,6 +39,7 @@ def test_an_outside_database_needs_a_secret(postgres_url: str, tmp_path: Path) -
         ({"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x", "JWT_SECRET": "s" * 40}, "database"),
         ({"MINIO_ENDPOINT": "127.0.0.1:1"}, "object store"),
         ({"JWT_SECRET": "short"}, "tokens"),
+        ({"OLLAMA_HOST": "http://127.0.0.1:1"}, "ollama"),
         ({"REELMILL_SLOTS": "none"}, "settings"),
     ],
 )
@@ -47,3 +49,18 @@ def test_what_to_mend_is_named(settings: dict[str, str], check: str, tmp_path: P
     assert [name for name, text in said.items() if text.startswith("FAIL")] == [check]
     assert any(variable in said[check] for variable in (*settings, "MINIO_ACCESS_KEY"))
     assert "hunter2" not in str(said)
+
+
+def test_a_machine_without_ollama_is_a_machine_that_can(tmp_path: Path) -> None:
+    code, said = doctor(tmp_path)
+    assert code == 0 and "OLLAMA_HOST is not set" in said["ollama"]
+
+
+def test_a_missing_model_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
+    models = {"DEFAULT_MODEL": "big:8b", "CODE_MODEL": "coder:7b", "FAST_MODEL": "small:3b"}
+    with ollama("big:8b", "small:3b") as double:
+        code, said = doctor(tmp_path, OLLAMA_HOST=double.host, **models)
+        assert (code, said["ollama"]) == (78, "FAIL missing models: ollama pull coder:7b")
+    with ollama(*models.values()) as double:
+        code, said = doctor(tmp_path, OLLAMA_HOST=double.host, **models)
+        assert code == 0 and said["ollama"].startswith("ok version") and "coder:7b" in said["ollama"]

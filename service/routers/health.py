@@ -128,7 +128,7 @@ def _elapsed_ms(started: float) -> float:
 
 
 async def _database(at: Resources) -> Answer:
-    async with at.database.service() as connection:
+    async with at.database.apart() as connection:
         await connection.execute(text("SELECT 1"))
     return "ok", "answered"
 
@@ -146,7 +146,7 @@ async def _ollama(at: Resources) -> Answer:
 
 
 async def _workers(at: Resources) -> Answer:
-    async with at.database.service() as connection:
+    async with at.database.apart() as connection:
         slots = await live_slots(connection)
     return ("ok", f"{slots} slots") if slots else ("degraded", "none alive: renders wait in the queue")
 

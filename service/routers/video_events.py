@@ -6,19 +6,19 @@ from contextlib import suppress
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.errors import NotFound
 from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
 from service.routers.faults import database_away
+from service.routers.followed import BEAT_S, Followed
 from service.routers.resources import Resources
 from service.routers.video_models import VideoStatus
-from service.routers.videos import current, visible
+from service.routers.videos import visible
 from service.store.database import Database
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
-POLL_S = 0.4
 EXAMPLE = 'id: running-render-120-1\nevent: status\ndata: {"status": "running", "frames_done": 120}\n\n'
 GOODBYE = ServerSentEvent(data={"reason": "the service is stopping: connect again"}, event="stopping", retry=2000)
 ENDED = ("succeeded", "failed", "cancelled")
@@ -38,12 +38,13 @@ async def seen(job_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
 )
 async def follow(
     job_id: UUID,
+    request: Request,
     at: ResourcesDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """One `status` event at each change; the stream ends after `succeeded`, `failed` or `cancelled`. When the service
     stops before that, a `stopping` event is the last one: connect again, with the `Last-Event-ID`."""
-    async for status in changes(at, job_id, last_event_id):
+    async for status in changes(at, request.app.state.followed, job_id, last_event_id):
         yield ServerSentEvent(data=status, event="status", id=fingerprint(status))
         if status.status in ENDED:
             return
@@ -56,22 +57,22 @@ def fingerprint(status: VideoStatus) -> str:
     return f"{status.status}-{status.phase}-{status.frames_done}-{status.attempts}"
 
 
-async def _reached(database: Database, job: UUID) -> VideoStatus | None:
+async def _reached(database: Database, followed: Followed, job: UUID) -> VideoStatus | None:
     """None while the database is away: who follows a render need not know."""
     try:
-        return await current(database, job)
+        return await followed.status(database, job)
     except Exception as error:
         if not database_away(error):
             raise
         return None
 
 
-async def changes(at: Resources, job: UUID, known: str | None) -> AsyncIterator[VideoStatus]:
+async def changes(at: Resources, followed: Followed, job: UUID, known: str | None) -> AsyncIterator[VideoStatus]:
     """The status whenever it differs from the one told last, until the render has ended, is deleted, or the process
     stops."""
     while not at.stopping.is_set():
         try:
-            status = await _reached(at.database, job)
+            status = await _reached(at.database, followed, job)
         except NotFound:
             return
         if status is not None and fingerprint(status) != known:
@@ -80,4 +81,4 @@ async def changes(at: Resources, job: UUID, known: str | None) -> AsyncIterator[
         if status is not None and status.status in ENDED:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(at.stopping.wait(), POLL_S)
+            await asyncio.wait_for(at.stopping.wait(), BEAT_S)

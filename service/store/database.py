@@ -34,19 +34,20 @@ class Database:
 
     def __init__(self, url: str, settings: DatabaseSettings) -> None:
         self.url = url
-        self.engine: AsyncEngine = create_async_engine(
-            async_url(url),
-            pool_size=settings.pool_size,
-            max_overflow=5,
-            hide_parameters=True,
-            connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
-        )
-        watch(self.engine)
+        self.engine = _engine(url, settings, settings.pool_size, 5)
+        self._apart = _engine(url, settings, 2, 0)
 
     @asynccontextmanager
     async def service(self) -> AsyncIterator[AsyncConnection]:
         """A transaction as the service itself: sees every row."""
         async with self.engine.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[AsyncConnection]:
+        """As `service`, on a connection that no request takes: whether the database is well does not depend on how
+        many wait for it."""
+        async with self._apart.begin() as connection:
             yield connection
 
     @asynccontextmanager
@@ -58,6 +59,19 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        await self._apart.dispose()
+
+
+def _engine(url: str, settings: DatabaseSettings, size: int, overflow: int) -> AsyncEngine:
+    engine = create_async_engine(
+        async_url(url),
+        pool_size=size,
+        max_overflow=overflow,
+        hide_parameters=True,
+        connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
+    )
+    watch(engine)
+    return engine
 
 
 async def assume(connection: AsyncConnection, caller: Caller) -> None:

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from tests.support.api import make_dataset, wait_ended
 from tests.support.api_process import ApiProcess, api_process
 from tests.support.footage import jpeg
-from tests.support.outages import Ask, LocalServer, Postgres, Told, needs_s3_restarts, under_load
+from tests.support.outages import Ask, Load, LocalServer, Postgres, Told, needs_s3_restarts, under_load
 from tests.support.processes import worker_process
 from tests.support.s3_server import needs_s3, s3_server
 
@@ -88,38 +88,42 @@ class Follower(threading.Thread):
                 time.sleep(0.1)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
-def test_postgresql_goes_away_and_comes_back(how: signal.Signals, postgres: Postgres, tmp_path: Path) -> None:
-    settings = {"REELMILL_RATE_LIMIT": "none"}
+def go_away(postgres: Postgres, how: signal.Signals, load: Load, names: Iterable[str]) -> list[Told]:
+    """What was answered while it was away; returns when everything is answered again."""
+    load.wait_for("change", 200)
+    postgres.stop(how)
+    away = time.monotonic()
+    load.wait_for("list", 503)
+    time.sleep(AWAY_S)
+    back = time.monotonic()
+    postgres.start()
+    for name in names:
+        load.wait_for(name, 200)
+    return load.during(away, back)
+
+
+def test_postgresql_goes_away_and_comes_back(postgres: Postgres, tmp_path: Path) -> None:
     with (
-        api_process(postgres.url, tmp_path, **settings) as api,
+        api_process(postgres.url, tmp_path, REELMILL_RATE_LIMIT="none") as api,
         worker_process(postgres.url, tmp_path) as worker,
         api.client() as client,
     ):
         dataset = make_dataset(client, FRAMES)
         job = submit(client, dataset, **LARGE)
         wait_begun(client, job)
-        follower = Follower(api.client(), job)
+        follower, asks = Follower(api.client(), job), questions(dataset, job)
         follower.start()
-        with under_load(api.client, questions(dataset, job)) as load:
-            load.wait_for("change", 200)
-            postgres.stop(how)
-            away = time.monotonic()
-            load.wait_for("list", 503)
-            time.sleep(AWAY_S)
-            back = time.monotonic()
-            postgres.start()
-            for name in questions(dataset, job):
-                load.wait_for(name, 200)
+        with under_load(api.client, asks) as load:
+            told = go_away(postgres, signal.SIGINT, load, asks)
             later = submit(client, dataset, decimation_factor=20)
-        statuses = {wait_ended(client, each)["status"] for each in (job, later)}
+            told += go_away(postgres, signal.SIGKILL, load, asks)
+        assert {wait_ended(client, each)["status"] for each in (job, later)} == {"succeeded"}
         follower.join(60)
-        assert statuses == {"succeeded"}
+        assert not follower.is_alive(), "who follows the render is told its end"
         assert (api.process.poll(), worker.poll()) == (None, None), "nobody was restarted"
-        assert not follower.is_alive()
         assert load.broken == []
         assert set.union(*load.statuses().values()) == {200, 503}
-        assert_told(load.during(away, back))
+        assert_told(told)
         assert_logged_no_crash(api)
 
 
@@ -133,11 +137,21 @@ def object_questions(dataset: str, job: str) -> dict[str, Ask]:
     }
 
 
+@pytest.fixture
+def local_s3() -> Iterator[tuple[LocalServer, dict[str, str]]]:
+    """The server, and the settings that lead to it; it runs when the test is over."""
+    store = s3_server()
+    server = LocalServer(store.endpoint)
+    yield server, store.environment()
+    server.start()
+
+
 @needs_s3
 @needs_s3_restarts
-def test_the_object_store_goes_away_and_comes_back(postgres: Postgres, tmp_path: Path) -> None:
-    store = s3_server()
-    server, settings = LocalServer(store.endpoint), store.environment()
+def test_the_object_store_goes_away_and_comes_back(
+    postgres: Postgres, local_s3: tuple[LocalServer, dict[str, str]], tmp_path: Path
+) -> None:
+    server, settings = local_s3
     with (
         api_process(postgres.url, tmp_path, REELMILL_RATE_LIMIT="none", **settings) as api,
         worker_process(postgres.url, tmp_path, **settings) as worker,

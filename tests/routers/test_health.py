@@ -77,3 +77,15 @@ async def test_a_configured_ollama_that_hangs_is_given_up() -> None:
         assert check["status"] == "failed" and check["detail"] == "no answer within 0.3 s"
         assert time.monotonic() - started < 2
     server.close()
+
+
+async def test_a_database_that_many_wait_for_is_well(postgres_url: str) -> None:
+    await migrate(postgres_url)
+    at = resources(postgres_url)
+    async with contextlib.AsyncExitStack() as taken:
+        for _ in range(at.database.engine.pool.size() + 5):  # type: ignore[attr-defined]
+            await taken.enter_async_context(at.database.service())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(at)), base_url="http://test") as client:
+            response = await client.get("/health/ready")
+    await at.database.close()
+    assert (response.status_code, response.json()["checks"]["database"]["status"]) == (200, "ok")

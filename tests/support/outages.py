@@ -74,6 +74,9 @@ class LocalServer:
             time.sleep(0.05)
 
     def start(self) -> None:
+        """Unless it runs."""
+        if _answers(self._port):
+            return
         subprocess.Popen(
             self._command,
             env=self._environment,
