@@ -12,8 +12,9 @@ demo: $(RUN_STAMP)
 run: $(RUN_STAMP)
 	$(BIN)/python -m service up
 
+# two files of tests at a time: most wait for real processes more than they compute
 test: $(DEV_STAMP) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

@@ -20,7 +20,9 @@ def render(
     folder: Annotated[Path | None, typer.Option(help="camera JPEGs of one size; unset: made and cached")] = None,
     frames: Annotated[int, typer.Option(min=2, help="how many 1080p frames to make")] = 300,
     repetitions: Annotated[int, typer.Option(min=1, help="how often each contender renders each case")] = 5,
-    case: Annotated[list[str] | None, typer.Option(help="only this case (repeatable): h264, half, av1")] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(help="only this one (repeatable): h264, half, av1, deep, deep av1")
+    ] = None,
     results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
 ) -> None:
     """Reelmill end to end, the ffmpeg command line and the old way, side by side on the same frames."""
@@ -62,6 +64,44 @@ def incremental(
     from benchmarks.incremental import measure
 
     raise typer.Exit(measure(frames, repetitions, results))
+
+
+@app.command()
+def planning(
+    frames: Annotated[list[int] | None, typer.Option(min=1, help="frames of the render (repeatable)")] = None,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Seconds and memory to plan a render of 1,000, 10,000 and 100,000 frames."""
+    from benchmarks.planning import measure
+
+    raise typer.Exit(measure(frames or (1_000, 10_000, 100_000), repetitions, results))
+
+
+@app.command()
+def api(
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="requests a second")] = 50,
+    seconds: Annotated[int, typer.Option(min=1, help="of each measurement")] = 20,
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render beside it")] = 6000,
+    repetitions: Annotated[int, typer.Option(min=1)] = 5,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """p99 of the API with idle slots and with all slots at work, and what its middlewares cost. Needs h2load."""
+    from benchmarks.api import Request, measure
+
+    raise typer.Exit(measure(Request(rate, seconds, frames, repetitions, results)))
+
+
+@app.command()
+def soak(
+    clients: Annotated[int, typer.Option(min=1, help="who use the service at the same time")] = 200,
+    seconds: Annotated[float, typer.Option(min=1)] = 60,
+    results: Annotated[Path, typer.Option(help="folder for the row")] = RESULTS,
+) -> None:
+    """Readers, queries, renders and event streams at once: no 5xx, nothing stuck, memory back to its level."""
+    from benchmarks.soak import measure
+
+    raise typer.Exit(measure(clients, seconds, results))
 
 
 if __name__ == "__main__":

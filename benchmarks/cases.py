@@ -5,7 +5,8 @@ from typing import Literal
 
 from service.plan.containers import Codec
 
-Contender = Literal["reelmill", "ffmpeg", "old way"]
+Contender = Literal["reelmill", "ffmpeg", "old way", "script"]
+Source = Literal["jpeg", "tiff"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Case:
     scale: float
     targets: dict[Contender, float]
     strict: bool = False
+    source: Source = "jpeg"
 
     @property
     def contenders(self) -> tuple[Contender, ...]:
@@ -35,5 +37,8 @@ CASES = (
     Case("h264", "h264", 1, {"ffmpeg": 1.05, "old way": 2}),
     Case("half", "h264", 0.5, {"ffmpeg": 1.2, "old way": 2}),
     Case("av1", "av1", 1, {"ffmpeg": 1.8, "old way": 2}, strict=True),
+    Case("deep", "h264", 1, {"script": 3}, source="tiff"),
+    Case("deep av1", "av1", 1, {"script": 3}, source="tiff"),
 )
-"""ffmpeg always encodes x264 veryfast crf 23, the old way MPEG-4 as OpenCV does by default."""
+"""ffmpeg always encodes x264 veryfast crf 23, the old way and the script MPEG-4 as OpenCV does by default. The
+deep cases are 16-bit TIFFs under one percentile window."""

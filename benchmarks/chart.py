@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.report import Ratio
 
-COLOURS = {"ffmpeg": "#2a78b8", "old way": "#d98b2b"}
+COLOURS = {"ffmpeg": "#2a78b8", "old way": "#d98b2b", "script": "#6a9a58"}
 
 
 def draw(path: Path, found: Sequence[Ratio], title: str) -> None:

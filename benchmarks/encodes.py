@@ -9,10 +9,10 @@ from av import Packet, VideoFrame
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import PictureType
 
-from service.pipeline import planes
 from service.pipeline.codecs import ENCODERS, configure, encoder_options
-from service.pipeline.colour import IMAGE_COLOUR
+from service.pipeline.colour import FULL, IMAGE_COLOUR, LIMITED
 from service.pipeline.jpeg_encode import encode_jpeg
+from service.pipeline.range_change import RangeChange
 from service.plan.containers import Codec
 from service.plan.render_plan import RenderOptions
 
@@ -35,13 +35,17 @@ class Encode:
 def encode(name: str, clip: Sequence[VideoFrame], codec: Codec, rate: int) -> Encode:
     """`clip` is limited-range yuv420p."""
     if codec == "mjpeg":
-        packets, extradata = [encode_jpeg(planes.widened(frame, "yuv420p"), rate) for frame in clip], None
+        packets, extradata = [encode_jpeg(_in_range(FULL, frame), rate) for frame in clip], None
     else:
         packets, extradata = _packets(clip, codec, rate)
     shown = _decoded(codec, packets, extradata)
     if codec == "mjpeg":
-        shown = [planes.narrowed(frame) for frame in shown]
+        shown = [_in_range(LIMITED, frame) for frame in shown]
     return Encode(name, codec, rate, len(clip), sum(map(len, packets)), _ssim(shown, clip))
+
+
+def _in_range(wanted: int, frame: VideoFrame) -> VideoFrame:
+    return RangeChange().to(wanted, frame, "yuv420p")
 
 
 def _packets(clip: Sequence[VideoFrame], codec: Codec, rate: int) -> tuple[list[bytes], bytes | None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -30,7 +31,7 @@ class UnusableFolder(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """JPEGs in order, all of one size."""
+    """JPEGs or 16-bit gray TIFFs in order, all of one size."""
 
     frames: tuple[Path, ...]
     width: int
@@ -60,6 +61,20 @@ def made(count: int, size: tuple[int, int], cache: Path) -> Footage:
         write(draft, count, size)
         draft.rename(folder)
     return taken(folder)
+
+
+def deep(source: Footage, folder: Path) -> Footage:
+    """The same scene as a 12-bit monochrome camera sees it: uncompressed 16-bit TIFFs, with noise of its own."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(SEED)
+    noise = random.normal(0, 12, (source.height + 64, source.width + 64)).astype(np.float32)
+    for number, path in enumerate(source.frames):
+        gray = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert gray is not None
+        left, top = random.integers(0, 64, 2)
+        exposed = gray * np.float32(12) + 400 + noise[top : top + source.height, left : left + source.width]
+        tifffile.imwrite(folder / f"{number:05d}.tif", exposed.clip(0, 4095).astype(np.uint16))
+    return Footage(tuple(sorted(folder.iterdir())), source.width, source.height)
 
 
 def repeated(source: Footage, count: int, folder: Path) -> Footage:

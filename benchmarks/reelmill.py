@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import asyncpg
 import httpx
@@ -40,14 +40,15 @@ class RenderFailed(Exception):
 
 
 @contextmanager
-def own_environment(home: Path) -> Iterator[Settings]:
-    """A home, a database and a bucket of the benchmark's own: nothing of the user's is touched, and it is removed."""
+def own_environment(home: Path, **more: str) -> Iterator[Settings]:
+    """A home, a database and a bucket of the benchmark's own: nothing of the user's is touched, and it is removed.
+    `more` are further variables."""
     before = dict(os.environ)
     for name in [name for name in before if name.startswith(OTHERS) and name not in KEPT]:
         del os.environ[name]
     bucket = f"reelmill-bench-{secrets.token_hex(4)}"
     own = {"REELMILL_HOME": str(home), "MINIO_BUCKET": bucket, "REELMILL_LOG_LEVEL": "WARNING"}
-    os.environ |= own | {"HOST": "127.0.0.1", "PORT": "0"}
+    os.environ |= own | {"HOST": "127.0.0.1", "PORT": "0"} | more
     try:
         yield config.load()
     finally:
@@ -56,10 +57,10 @@ def own_environment(home: Path) -> Iterator[Settings]:
 
 
 @contextmanager
-def started(settings: Settings, frames: Path) -> Iterator["Reelmill"]:
-    """The service on this machine with these frames ingested, until the end of the block."""
+def started(settings: Settings, frames: Path, log: IO[bytes] | None = None) -> Iterator["Reelmill"]:
+    """The service on this machine with these frames ingested, until the end of the block; `log`: where it logs."""
     database = EmbeddedPostgres(settings.process.home)
-    with machine(settings) as running, asyncio.Runner() as runner:
+    with machine(settings, output=log) as running, asyncio.Runner() as runner:
         try:
             token = local_token(settings, "benchmark", SCOPES, timedelta(hours=12))
             known = replace(settings, client=ClientSettings(url=running.url, token=token))
@@ -132,9 +133,36 @@ class Reelmill:
         """Upload what is new in the folder, and scan."""
         self._runner.run(_ingested(self._known, frames))
 
+    @property
+    def url(self) -> str:
+        return self._running.url
+
+    @property
+    def slots(self) -> int:
+        return self._known.worker.slots
+
+    @property
+    def token(self) -> str:
+        return str(self._known.client.token)
+
+    def pid(self, name: str) -> int:
+        """Of the process `api` or `worker`."""
+        return self._running.children[name].pid
+
     def running_tasks(self) -> int:
-        count = "SELECT count(*) FROM tasks WHERE state = 'running'"
+        return self._tasks("running")
+
+    def unfinished_tasks(self) -> int:
+        return self._tasks("running", "queued")
+
+    def busy_connections(self) -> int:
+        """To the service's database, besides this one."""
+        count = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
         return int(self._runner.run(self._connection.fetchval(count)))
+
+    def _tasks(self, *states: str) -> int:
+        count = "SELECT count(*) FROM tasks WHERE state = ANY($1)"
+        return int(self._runner.run(self._connection.fetchval(count, states)))
 
     def wait(self, job: str) -> None:
         """Until the row says it has ended. Asking the API as often would cost a tenth of the machine."""

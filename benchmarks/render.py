@@ -1,8 +1,10 @@
 """`python -m benchmarks render`: measure, check, and only then compare."""
 
+import functools
 import os
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import chart, footage, machine, parity, record, report
-from benchmarks.cases import CASES, Case
+from benchmarks.cases import CASES, Case, Source
 from benchmarks.ffmpeg import FfmpegFailed
 from benchmarks.footage import Footage, UnusableFolder
 from benchmarks.record import Run
@@ -23,6 +25,8 @@ from service.up import ChildEnded
 
 FAILED = (UnusableFolder, FfmpegFailed, RenderFailed, StartupRefused, Refused, ChildEnded, httpx.HTTPError)
 SIZE = (1920, 1080)
+DEEP_FRAMES = 120
+"""A 16-bit frame of that size takes 4 MB."""
 WIDTH = 110
 """Columns of output; a pipe has 80, too few for the tables."""
 
@@ -45,11 +49,28 @@ def compare(request: Request) -> int:
     try:
         taken = _footage(request, console)
         facts = machine.facts() | _inputs(taken, request)
-        runs = Measurement(taken, cases, request.repetitions, lambda line: console.print(line, markup=False)).runs()
+        shapes, runs = _measured(taken, cases, request, console)
     except FAILED as error:
         console.print(f"benchmarks: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    return conclude(console, Measured(cases, runs, facts), taken.shape, request.results)
+    return conclude(console, Measured(cases, runs, facts, shapes), request.results)
+
+
+def _measured(
+    taken: Footage, cases: Sequence[Case], request: Request, console: Console
+) -> "tuple[dict[Source, Shape], list[Run]]":
+    """The shape of each kind of footage, and all runs. Deep footage is made of the other for the while."""
+    shapes: dict[Source, Shape] = {}
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as scratch:
+        for source in dict.fromkeys(case.source for case in cases):
+            of = replace(taken, frames=taken.frames[:DEEP_FRAMES])
+            used = footage.deep(of, Path(scratch) / "deep") if source == "tiff" else taken
+            shapes[source] = used.shape
+            own = [case for case in cases if case.source == source]
+            told = functools.partial(console.print, markup=False)
+            runs += Measurement(used, own, request.repetitions, told).runs()
+    return shapes, runs
 
 
 def _wanted(names: Sequence[str]) -> list[Case]:
@@ -86,14 +107,13 @@ class Measured:
     cases: Sequence[Case]
     runs: Sequence[Run]
     facts: dict[str, Any]
+    shapes: dict[Source, Shape]
 
-    def faults(self, shape: Shape) -> list[str]:
+    def faults(self) -> list[str]:
         """Why there is nothing to compare; empty when there is."""
-        return [
-            fault
-            for case in self.cases
-            for fault in parity.faults(case, shape, [run for run in self.runs if run.case == case.name])
-        ]
+        of = {case.name: [run for run in self.runs if run.case == case.name] for case in self.cases}
+        each = (parity.faults(case, self.shapes[case.source], of[case.name]) for case in self.cases)
+        return [fault for faults in each for fault in faults]
 
     @property
     def title(self) -> str:
@@ -101,10 +121,10 @@ class Measured:
         return f"{self.runs[0].frames} frames, Reelmill end to end: rival seconds / Reelmill seconds\n{where}"
 
 
-def conclude(console: Console, measured: Measured, shape: Shape, results: Path) -> int:
+def conclude(console: Console, measured: Measured, results: Path) -> int:
     """The gate; past it rows, ratios and chart. The exit code."""
     cases, runs, facts = measured.cases, measured.runs, measured.facts
-    faults = measured.faults(shape)
+    faults = measured.faults()
     if faults:
         for fault in faults:
             console.print(f"not comparable: {fault}", style="red", markup=False, soft_wrap=True)

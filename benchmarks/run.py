@@ -14,6 +14,7 @@ from benchmarks.footage import Footage
 from benchmarks.old_way import OldWay
 from benchmarks.parity import Examiner
 from benchmarks.record import Run
+from benchmarks.script import Script
 from benchmarks.stopwatch import Timing
 
 Told = Callable[[str], None]
@@ -52,7 +53,7 @@ class Measurement:
                     seen = asdict(examiner.look(output))
                     told = (timing.wall, timing.cpu)
                     run = Run(case.name, name, repetition, *told, **seen, stages=timing.stages)
-                    self.told(f"{repetition}/{self.repetitions} {case.name:5} {name:9} {run.seconds:6.2f} s")
+                    self.told(f"{repetition}/{self.repetitions} {case.name:8} {name:9} {run.seconds:6.2f} s")
                     yield run
                     output.unlink(missing_ok=True)
 
@@ -61,15 +62,18 @@ def numbered(footage: Footage, folder: Path) -> Path:
     """A folder where the frames are called 00000.jpg, 00001.jpg, …, as ffmpeg wants them."""
     folder.mkdir()
     for number, path in enumerate(footage.frames):
-        (folder / f"{number:05d}.jpg").symlink_to(path.resolve())
+        (folder / f"{number:05d}{path.suffix.lower()}").symlink_to(path.resolve())
     return folder
 
 
 @contextmanager
 def contenders(footage: Footage, frames: Path, home: Path) -> Iterator[Mapping[Contender, Renderer]]:
-    """All three, ready to render these frames."""
+    """All that know what to do with such frames, ready to render them."""
     size = (footage.width, footage.height)
     with reelmill.own_environment(home) as settings, reelmill.started(settings, frames) as ours:
+        if footage.frames[0].suffix == ".tif":
+            yield {"reelmill": ours, "script": Script(footage.frames)}
+            return
         keys = ours.keys([path.name for path in sorted(frames.iterdir())])
         yield {
             "reelmill": ours,

@@ -6,8 +6,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
-
-import uvicorn
+from typing import Any
 
 from service import __version__
 from service.app import create_app
@@ -15,11 +14,12 @@ from service.config import Settings
 from service.errors import StartupRefused
 from service.identity.tokens import TokenVerifier
 from service.routers.resources import Resources
-from service.server import GracefulServer, ProblemProtocol
+from service.server import GracefulServer, configured
 from service.startup import SharedState, open_state
 
 M_MMAP_THRESHOLD, LARGE = -3, 256 * 1024
 """mallopt(3): blocks of this many bytes go back to the kernel when freed; glibc's own limit grows up to 32 MiB."""
+TRIM_S = 10.0
 
 
 async def run_api(settings: Settings) -> None:
@@ -27,19 +27,13 @@ async def run_api(settings: Settings) -> None:
     _give_large_blocks_back()
     listener = _bind(settings)
     state = await open_state(settings)
+    trimming = asyncio.create_task(_give_the_rest_back())
     try:
         at = resources(settings, state)
-        config = uvicorn.Config(
-            create_app(at),
-            http=ProblemProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=10,
-            server_header=False,
-        )
+        config = configured(create_app(at))
         await GracefulServer(config, at.stopping).serve(sockets=[listener])
     finally:
+        trimming.cancel()
         with suppress(Exception):
             await asyncio.shield(state.close())
 
@@ -62,15 +56,25 @@ def resources(settings: Settings, state: SharedState) -> Resources:
 
 def _give_large_blocks_back() -> None:
     """An upload's buffers must not stay: the process is small whatever has passed through it."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
+    if mallopt := _of_glibc("mallopt"):
         mallopt(M_MMAP_THRESHOLD, LARGE)
+
+
+async def _give_the_rest_back() -> None:
+    """Heap that start-up and large answers left behind, some megabytes: a trim takes a millisecond."""
+    while trim := _of_glibc("malloc_trim"):
+        await asyncio.sleep(TRIM_S)
+        trim(0)
+
+
+def _of_glibc(name: str) -> Any:
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def _bind(settings: Settings) -> socket.socket:
     host, port = settings.process.host, settings.process.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: no TCP_NODELAY without it
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

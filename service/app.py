@@ -12,6 +12,7 @@ from service.agent.agent import Agent
 from service.agent.models import Models
 from service.agent.presence import announce
 from service.guard.ask import Guard
+from service.identity.tokens import TokenVerifier
 from service.routers import (
     agent,
     datasets,
@@ -33,6 +34,7 @@ from service.routers import (
 )
 from service.routers.authentication import PUBLIC, Authentication
 from service.routers.body_limit import BodyLimit
+from service.routers.head import HeadAsGet
 from service.routers.negotiation import json_acceptable
 from service.routers.openapi.native import completed
 from service.routers.rate_limit import RateLimit
@@ -89,7 +91,7 @@ def create_app(resources: Resources) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         version=resources.version,
-        middleware=_middleware(resources),
+        middleware=layers(resources.verifier, resources.http),
         lifespan=lifespan,
         redirect_slashes=False,
     )
@@ -105,14 +107,15 @@ def create_app(resources: Resources) -> FastAPI:
     return app
 
 
-def _middleware(resources: Resources) -> list[Middleware]:
-    """Outermost first."""
+def layers(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
+    """What every request goes through, outermost first."""
     return [
         Middleware(AccessLog),
+        Middleware(HeadAsGet),
         Middleware(problems.ProblemBoundary),
-        Middleware(Authentication, verifier=resources.verifier, public=_public(resources.http)),
-        Middleware(RateLimit, rate=resources.http.rate_limit),
-        Middleware(BodyLimit, limit=resources.http.max_body_bytes, exempt=uploads.OWN_LIMIT),
+        Middleware(Authentication, verifier=verifier, public=_public(http)),
+        Middleware(RateLimit, rate=http.rate_limit),
+        Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.OWN_LIMIT),
     ]
 
 

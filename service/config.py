@@ -15,7 +15,7 @@ from service.identity.settings import IdentitySettings
 from service.plan.limits import RenderLimits
 from service.routers.catalog import CatalogSettings
 from service.routers.resources import HttpSettings
-from service.store.database import DatabaseSettings
+from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.telemetry.logging import LoggingSettings
 from service.webhooks.settings import WebhookSettings

@@ -10,6 +10,7 @@ from types import FrameType
 import h11
 import structlog
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 log = structlog.get_logger("service.server")
@@ -47,6 +48,19 @@ class ProblemProtocol(H11Protocol):
         ):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    """How the API is served; the log is ours, and the server does not name itself."""
+    return uvicorn.Config(
+        app,
+        http=ProblemProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
 
 
 def _problem(error_id: str) -> bytes:

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -11,10 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO
 
 import httpx
 
 from service.config import Settings
+from service.embedded.cluster import free_port
 from service.errors import StartupRefused
 
 READY_S = 60.0
@@ -31,10 +32,17 @@ class Machine:
     environment: dict[str, str]
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
+    output: IO[bytes] | None = None
+    """Where the children log; None: where this process does."""
 
     def start(self, name: str) -> None:
         command = [sys.executable, "-m", "service", name]
-        self.children[name] = subprocess.Popen(command, env=self.environment, preexec_fn=_die_with_parent)  # noqa: PLW1509 (no threads)
+        self.children[name] = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=self.output,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 (no threads)
+        )
 
     def wait_ready(self) -> None:
         """Until the API is ready. Raises StartupRefused when a child gives up first (it has said why)."""
@@ -81,12 +89,14 @@ class ChildEnded(Exception):
 
 
 @contextmanager
-def machine(settings: Settings, extra: dict[str, str] | None = None) -> Iterator[Machine]:
+def machine(
+    settings: Settings, extra: dict[str, str] | None = None, output: IO[bytes] | None = None
+) -> Iterator[Machine]:
     """Start both, wait until the API is ready, and stop both at the end."""
-    port = settings.process.port or _free_port()
+    port = settings.process.port or free_port()
     host = "127.0.0.1" if settings.process.host == "0.0.0.0" else settings.process.host  # noqa: S104 (compared)
     environment = os.environ | {"PORT": str(port)} | (extra or {})
-    running = Machine(f"http://{host}:{port}", environment)
+    running = Machine(f"http://{host}:{port}", environment, output=output)
     try:
         running.start("api")
         running.start("worker")
@@ -94,12 +104,6 @@ def machine(settings: Settings, extra: dict[str, str] | None = None) -> Iterator
         yield running
     finally:
         running.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _die_with_parent() -> None:

@@ -8,12 +8,17 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 import structlog
 
 from service.embedded.postgres import EmbeddedPostgres
 from service.telemetry.logging import configure
 from tests.support.databases import drop_template
+
+hypothesis.settings.register_profile("reelmill", deadline=None)
+hypothesis.settings.load_profile("reelmill")
+"""A test says what is right, never how long it may take: how fast it is depends on what else the machine does."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

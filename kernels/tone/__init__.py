@@ -1,4 +1,5 @@
-"""Deep frames -> crop, turn, window, gamma, colormap, area average -> NV12 in one pass that counts what it clips."""
+"""Deep frames -> crop, turn, mean or maximum of neighbours, window, area average, gamma, colormap -> NV12 in one pass
+that counts what it clips."""
 
 import math
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from kernels import contract
 from kernels.colour import Colour
 from kernels.geometry import Geometry
 from kernels.nv12 import Nv12, allocate
+from kernels.temporal import NO_BINS, Bins
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +21,8 @@ _LUT_SIZES = (256, 1024)
 
 
 class Toned(NamedTuple):
-    """The picture, and `clipped`, int32 (N, 3): samples read that were below the window, above it, not a number."""
+    """The pictures, and `clipped`, int32 (pictures, 3): samples below the window, above it, not a number; of a bin, the
+    samples of its mean or maximum."""
 
     picture: Nv12
     clipped: "Tensor"
@@ -29,6 +32,7 @@ class Toned(NamedTuple):
 class Curve:
     """Sample -> level. `low` and `high`, in the samples' own unit, become 0 and 1; then `** gamma` as in matplotlib's
     PowerNorm (below 1 brightens); then `lut`, uint8 (256 or 1024, 3) of R'G'B' at equal steps, or gray without it.
+    `colour` says how R'G'B' becomes NV12.
 
     Samples outside become 0 or 1, infinities too; what is not a number becomes 0. Raises ValueError.
     """
@@ -37,6 +41,7 @@ class Curve:
     high: float
     gamma: float = 1.0
     lut: "Tensor | None" = None
+    colour: Colour = _BT601_LIMITED
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
@@ -54,29 +59,32 @@ def tone(
     geometry: Geometry,
     curve: Curve,
     *,
-    colour: Colour = _BT601_LIMITED,
+    bins: Bins = NO_BINS,
     out: Toned | None = None,
 ) -> Toned:
     """Gray (N, H, W) or R'G'B' (N, 3, H, W) of uint8, uint16 or float32, any strides, as NV12 of the geometry's size.
 
-    Every sample goes through the curve in float32, R'G'B' channel by channel and without `lut`; the results are
-    averaged by area, converted and rounded once, halves to even, as in `rgb_to_nv12`. `out` is filled in place on the
-    frames' device. Runs on the current stream and does not wait for it.
+    What was measured is averaged, and then shown: the mean (or maximum) of each sample over the frames of a bin is cut
+    off at the window; of that, in float32, the area average goes through gamma and `lut` (R'G'B': channel by channel,
+    without `lut`) and is converted and rounded once, halves to even, as in `rgb_to_nv12`. What is not a number makes
+    its bin's sample none, too. `out` holds ceil(N / bins.frames) pictures and is filled in place on the frames'
+    device. Runs on the current stream and does not wait for it.
     Raises ValueError, naming the argument, for a shape, type, device or size that does not fit.
     """
     contract.frames("frames", frames, "N3HW" if frames.ndim == 4 else "NHW", _DTYPES)
     size = geometry.result(int(frames.shape[-2]), int(frames.shape[-1]))
     if curve.lut is not None:
         _check_lut(curve.lut, frames)
+    count = bins.count(frames.shape[0])
     if out is None:
-        out = _allocate(frames.shape[0], size, frames.device)
-    contract.target("out.picture", out.picture, frames.shape[0], size, frames.device)
-    _check_clipped(out.clipped, frames)
+        out = _allocate(count, size, frames.device)
+    contract.target("out.picture", out.picture, count, size, frames.device)
+    _check_clipped(out.clipped, count, frames.device)
     if frames.is_cuda:
         from kernels.tone import gpu as implementation
     else:
         from kernels.tone import reference as implementation  # type: ignore[no-redef]
-    implementation.run(frames, out, geometry, curve, colour)
+    implementation.run(frames, out, geometry, curve, bins)
     return out
 
 
@@ -95,8 +103,8 @@ def _check_lut(lut: "Tensor", frames: "Tensor") -> None:
         raise ValueError(f"curve.lut must be a contiguous (256, 3) or (1024, 3), not {tuple(lut.shape)}")
 
 
-def _check_clipped(clipped: "Tensor", frames: "Tensor") -> None:
+def _check_clipped(clipped: "Tensor", count: int, device: "torch.device") -> None:
     contract.require_dtype("out.clipped", clipped, ("int32",))
-    contract.same_device("out.clipped", clipped, frames.device)
-    if tuple(clipped.shape) != (frames.shape[0], 3) or not clipped.is_contiguous():
-        raise ValueError(f"out.clipped must be a contiguous ({frames.shape[0]}, 3), not {tuple(clipped.shape)}")
+    contract.same_device("out.clipped", clipped, device)
+    if tuple(clipped.shape) != (count, 3) or not clipped.is_contiguous():
+        raise ValueError(f"out.clipped must be a contiguous ({count}, 3), not {tuple(clipped.shape)}")

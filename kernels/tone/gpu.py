@@ -1,4 +1,4 @@
-"""Tone in Triton: the curve is applied as samples are read, and clipped ones are counted once each."""
+"""Tone in Triton: samples are windowed as they are read and clipped ones counted once each; means get the curve."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from torch import Tensor
 
 from kernels.area import tiling
 from kernels.area.gpu import from_sample, overlap, pixel_share, source_columns, sum_columns
-from kernels.colour import Colour
 from kernels.geometry import Geometry
 from kernels.rgb_to_nv12.gpu import store
+from kernels.temporal import Bins
 from kernels.tone import Curve, Toned
 
 _FIELD = 1023
@@ -19,42 +19,71 @@ _FIELD = 1023
 
 
 @triton.jit
-def level(sample, curve, GAMMA: tl.constexpr):
-    """float32 0..1; `curve` is (low, high, slope, gamma). What is not a number fails each comparison and becomes 0."""
+def measured(samples, offsets, mask, bin, REDUCE: tl.constexpr):
+    """float32 samples of one frame (REDUCE "one"), or their mean or maximum over `bin` = (count, frame step); not a
+    number where one of them is none."""
+    value = tl.load(samples + offsets, mask=mask, other=0).to(tl.float32)
+    if REDUCE == "one":
+        return value
+    for frame in tl.range(1, bin[0], loop_unroll_factor=2):
+        step = tl.cast(frame, tl.int64) * bin[1]
+        sample = tl.load(samples + step + offsets, mask=mask, other=0).to(tl.float32)
+        if REDUCE == "max":
+            value = tl.maximum(value, sample, propagate_nan=tl.PropagateNan.ALL)
+        else:
+            value += sample
+    if REDUCE == "mean":
+        value = tl.div_rn(value, tl.zeros(mask.shape, tl.float32) + bin[0].to(tl.float32))
+    return value
+
+
+@triton.jit
+def windowed(sample, curve):
+    """float32 0..1; `curve` is (low, high, slope, gamma). What is not a number fails the comparison and becomes 0."""
     value = (sample - curve[0]) * curve[2]
-    value = tl.where(value > 0.0, tl.minimum(value, 1.0), 0.0)
+    return tl.where(value > 0.0, tl.minimum(value, 1.0), 0.0)
+
+
+@triton.jit
+def level(value, curve, GAMMA: tl.constexpr):
+    """0..1 of the means of windowed samples, which rounding may have left just above 1."""
+    value = tl.minimum(value, 1.0)
     if GAMMA:
         value = tl.where(value > 0.0, tl.exp2(curve[3] * tl.log2(tl.maximum(value, 1e-30))), 0.0)
     return value
 
 
 @triton.jit
-def colours(value, table, mask, ENTRIES: tl.constexpr):
+def colours(value, table, ENTRIES: tl.constexpr):
     """Three channels of 0..255: from the table of ENTRIES rows, or gray when that is 0."""
     if ENTRIES == 0:
         gray = 255.0 * value
         return gray, gray, gray
     entry = table + 3 * (value * (ENTRIES - 1) + 0.5).to(tl.int32)
-    red = tl.load(entry, mask=mask, other=0).to(tl.float32)
-    green = tl.load(entry + 1, mask=mask, other=0).to(tl.float32)
-    blue = tl.load(entry + 2, mask=mask, other=0).to(tl.float32)
-    return red, green, blue
+    return tl.load(entry).to(tl.float32), tl.load(entry + 1).to(tl.float32), tl.load(entry + 2).to(tl.float32)
 
 
 @triton.jit
-def tone_rows(samples, table, rows, across, vertical, curve, KIND: tl.constexpr, FAST: tl.constexpr):
-    """(red, green, blue, clipped): weighted sums over the source rows under each of `rows`, and how many were clipped.
+def tone_rows(
+    samples,
+    rows,
+    across,
+    vertical,
+    curve,
+    bin,
+    TALL: tl.constexpr,
+    FAST: tl.constexpr,
+    REDUCE: tl.constexpr,
+):
+    """(windowed, clipped): weighted sums over the source rows under each of `rows`, and how many were clipped.
 
     `across` is (column offsets, which are inside, which belong to this tile), `vertical` (source height, output
-    height, most source rows under an output row, row step, which rows are no replicated edge). KIND is (table
-    entries, gamma is not 1, tall). `clipped` is three counts, or, unless tall, the first holds all in a tile.
+    height, most source rows under an output row, row step, which rows are no replicated edge). `clipped` is three
+    counts, or, unless TALL, the first holds all in a tile.
     """
     offsets, inside, mine = across
     height, out_height, taps, step_y, real = vertical
-    TALL: tl.constexpr = KIND[2]
-    red = tl.zeros([rows.shape[0], offsets.shape[0]], tl.float32)
-    green = tl.zeros([rows.shape[0], offsets.shape[0]], tl.float32)
-    blue = tl.zeros([rows.shape[0], offsets.shape[0]], tl.float32)
+    total = tl.zeros([rows.shape[0], offsets.shape[0]], tl.float32)
     below = tl.zeros([rows.shape[0], offsets.shape[0]], tl.int32)
     above = 0
     neither = 0
@@ -65,12 +94,9 @@ def tone_rows(samples, table, rows, across, vertical, curve, KIND: tl.constexpr,
         row = first + tap
         weight = overlap(row, rows, height, out_height, 1)
         mask = (weight > 0)[:, None] & inside[None, :]
-        sample = tl.load(samples + (row * step_y)[:, None] + offsets[None, :], mask=mask, other=0).to(tl.float32)
+        sample = measured(samples, (row * step_y)[:, None] + offsets[None, :], mask, bin, REDUCE)
         share = weight.to(tl.float32)[:, None] if FAST == 0 else 1.0
-        r, g, b = colours(level(sample, curve, KIND[1]), table, mask, KIND[0])
-        red += share * r
-        green += share * g
-        blue += share * b
+        total += share * windowed(sample, curve)
         counted = mask & mine[None, :] & (real & (row * out_height >= rows * height))[:, None]
         low = (counted & (sample < curve[0])).to(tl.int32)
         high = (counted & (sample > curve[1])).to(tl.int32)
@@ -81,7 +107,7 @@ def tone_rows(samples, table, rows, across, vertical, curve, KIND: tl.constexpr,
             neither += tl.sum(broken)
         else:
             below += low + (high << 10) + (broken << 20)
-    return red, green, blue, (below, above, neither)
+    return total, (below, above, neither)
 
 
 @triton.jit
@@ -110,18 +136,20 @@ def kernel(
     size,
     plane,
     steps,
+    bins,
     taps,
     curve,
     COLOUR: tl.constexpr,
     KIND: tl.constexpr,
     RGB: tl.constexpr,
+    REDUCE: tl.constexpr,
     FAST: tl.constexpr,
     TILE: tl.constexpr,
 ):
     """Grid: (columns, rows, pictures). As `kernels.rgb_to_nv12.gpu.kernel`, and:
 
-    `table` is the colormap or any pointer, `counters` int32 (pictures, 3), zeroed; `curve` and KIND as in `level` and
-    `tone_rows`; RGB says whether frames have three channels.
+    `table` is the colormap or any pointer, `counters` int32 (pictures, 3), zeroed; `curve` as in `windowed`; KIND is
+    (table entries, gamma is not 1, tall as in `tone_rows`); RGB says whether frames have three channels.
     """
     ROWS: tl.constexpr = TILE[0]
     picture = tl.program_id(2)
@@ -139,42 +167,46 @@ def kernel(
         outs = tl.minimum(columns, size[1] - 1)
     vertical = (source[0], size[0], taps[0], read_steps[0], real)
     horizontal = (source[1], size[1], taps[1])
-    frames += picture.to(tl.int64) * frame_steps[0]
-    counters += 3 * picture
-    red, green, blue, clipped = tone_rows(frames, table, rows, across, vertical, curve, KIND, FAST[0])
-    count(counters, clipped, KIND[2])
-    if RGB:
-        frames += frame_steps[1]
-        green, _g, _b, clipped = tone_rows(frames, table, rows, across, vertical, curve, KIND, FAST[0])
-        count(counters, clipped, KIND[2])
-        frames += frame_steps[1]
-        blue, _r, _g, clipped = tone_rows(frames, table, rows, across, vertical, curve, KIND, FAST[0])
-        count(counters, clipped, KIND[2])
-    red = sum_columns(red, begin, outs, horizontal, 1, FAST[1])
-    green = sum_columns(green, begin, outs, horizontal, 1, FAST[1])
-    blue = sum_columns(blue, begin, outs, horizontal, 1, FAST[1])
-    place = (tl.program_id(1) * ROWS, columns, columns < plane[1], plane[0])
     scale = pixel_share(source, FAST[0], FAST[1])
-    store((luma, chroma), (red, green, blue), scale, place, steps, COLOUR, ROWS)
+    bin = (tl.minimum(bins[1], bins[0] - picture * bins[1]), frame_steps[0])
+    frames += picture.to(tl.int64) * bins[1] * frame_steps[0]
+    counters += 3 * picture
+    total, clipped = tone_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
+    count(counters, clipped, KIND[2])
+    value = level(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
+    if RGB:
+        red = 255.0 * value
+        frames += frame_steps[1]
+        total, clipped = tone_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
+        count(counters, clipped, KIND[2])
+        green = 255.0 * level(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
+        frames += frame_steps[1]
+        total, clipped = tone_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
+        count(counters, clipped, KIND[2])
+        blue = 255.0 * level(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
+    else:
+        red, green, blue = colours(value, table, KIND[0])
+    place = (tl.program_id(1) * ROWS, columns, columns < plane[1], plane[0])
+    store((luma, chroma), (red, green, blue), 1.0, place, steps, COLOUR, ROWS)
 
 
-def run(frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, colour: Colour) -> None:
+def run(frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, bins: Bins) -> None:
     """Launches on the current stream of the frames' device; the arguments are those that `tone` has checked."""
     with torch.cuda.device_of(frames):
         out.clipped.zero_()
-        grid, arguments = launch(frames, out, geometry, curve, colour)
+        grid, arguments = launch(frames, out, geometry, curve, bins)
         kernel[grid](**arguments)
 
 
 def launch(
-    frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, colour: Colour
+    frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, bins: Bins
 ) -> tuple[tuple[int, int, int], dict[str, Any]]:
     """(grid, keyword arguments) of the kernel."""
     rgb = frames.ndim == 4
     height, width = int(frames.shape[-2]), int(frames.shape[-1])
     reading = geometry.reading((height, width), (frames.stride(-2), frames.stride(-1)))
     size = geometry.result(height, width)
-    cut = tiling(reading, size, samples=16 if curve.lut is None else 8)
+    cut = tiling(reading, size, samples=16)
     luma, chroma = out.picture
     arguments = {
         "frames": from_sample(frames, reading.start),
@@ -188,13 +220,15 @@ def launch(
         "size": size,
         "plane": out.picture.size,
         "steps": (luma.stride(0), luma.stride(1), chroma.stride(0), chroma.stride(1)),
+        "bins": (frames.shape[0], bins.frames),
         "taps": (cut.taps_y, cut.taps_x),
         "curve": (curve.low, curve.high, curve.slope, curve.gamma),
-        "COLOUR": sum(colour.rows(), ()),
+        "COLOUR": sum(curve.colour.rows(), ()),
         "KIND": (0 if curve.lut is None else len(curve.lut), curve.gamma != 1, cut.taps_y > _FIELD),
         "RGB": rgb,
+        "REDUCE": bins.reduction,
         "FAST": (cut.fast_y, cut.fast_x),
         "TILE": (cut.rows, cut.columns, cut.outputs, cut.alignment),
         "num_warps": cut.warps,
     }
-    return cut.grid(out.picture.size, frames.shape[0]), arguments
+    return cut.grid(out.picture.size, out.clipped.shape[0]), arguments

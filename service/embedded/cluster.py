@@ -67,7 +67,7 @@ class Cluster:
         The port may be taken meanwhile, and the orphans of a killed server keep its memory for a moment: try again.
         """
         for attempt in range(START_TRIES):
-            self.port = _free_port()
+            self.port = free_port()
             if self._started():
                 self._make_database()
                 return
@@ -126,7 +126,8 @@ class Cluster:
         return lines[-1] if lines else "its log is empty"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,6 +1,7 @@
 """Image bytes -> Picture, with every limit checked on the header first and no damage concealed."""
 
 import av
+import numpy as np
 from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
 
@@ -16,7 +17,7 @@ from service.pipeline.image_header import (
 )
 from service.pipeline.picture import Picture
 from service.pipeline.png import decode_png
-from service.pipeline.samples import FORMATS, Samples, empty_frame, frame_of, samples_of
+from service.pipeline.samples import FORMATS, Samples, empty_frame, frame_of, samples_of, seen_through
 from service.pipeline.tiff import decode_tiff
 from service.pipeline.webp import decode_webp, require_whole_webp, webp_header
 from service.pipeline.window import Window
@@ -96,14 +97,15 @@ def require_decodable(data: bytes, header: ImageHeader, max_pixels: int) -> None
 def picture_of(samples: Samples, window: Window | None, decoder: str, orientation: int) -> Picture:
     """Unsigned 8 and 16-bit samples as they are, others by their place in the window. Raises Unreadable without one."""
     if (samples.ndim, samples.dtype.type) in FORMATS:
-        return Picture(frame_of(samples), decoder, orientation)
+        in_place = window is not None and samples.ndim == 2 and samples.dtype == np.uint16
+        return Picture((seen_through if in_place else frame_of)(samples), decoder, orientation)
     if window is None:
         raise Unreadable(
             f"{samples.dtype} samples need a tone window, which a scan of the dataset finds: scan it again"
         )
     frame, positions = empty_frame(samples)
     window.place(samples, positions)
-    return Picture(frame, decoder, orientation, window.clipped(samples))
+    return Picture(frame, decoder, orientation, window.clipped(samples), samples)
 
 
 def _open(codec: str) -> VideoCodecContext:

@@ -84,8 +84,8 @@ class FrameReport:
 
     `output` counts frames within the segment (None when skipped); `source` is the dataset index; `sha256` (hex) is
     of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture; `clipped`
-    is how many of its samples lay below the tone's window, above it, or were not a number (of a bin, of its members);
-    `etag` is the object's as the catalogue has it, `pts` the picture's time in a source video, in its own time base.
+    is how many of its samples (of a bin: of its mean or maximum) lay below the tone's window, above it, or were not a
+    number; `etag` is the object's as the catalogue has it, `pts` a picture's time in its video's time base.
     Of a bin, `source` is the first member's index, and `members` tell the rest.
     `captured_at` is the capture time (RFC 3339, UTC) where it is known; `clock` says what is odd about it for the pace.
     `fallback` says which stage a GPU was to do and why the CPU did it.

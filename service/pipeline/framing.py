@@ -16,6 +16,14 @@ class Framing:
         self._crop: Crop | None = options.crop
         self._turn = ROTATED[options.rotate]
 
+    def size(self, picture: Picture) -> tuple[int, int]:
+        """(width, height) of what `apply` would give, as shown."""
+        width, height = picture.size
+        if self._crop:
+            left, top, right, bottom = self._crop.within(width, height)
+            width, height = right - left, bottom - top
+        return (height, width) if self._turn >= 5 else (width, height)
+
     def apply(self, picture: Picture) -> Picture:
         frame = picture.frame
         if self._crop:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from av import VideoFrame
 
-from service.pipeline.window import Clipped
+from service.pipeline.window import Clipped, Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,13 +12,15 @@ class Picture:
     """`frame` as the decoder gave it (its own format, range and matrix), still to be turned by `orientation` (EXIF).
 
     Frames deeper than 8 bits are gray16le or rgb48le: the samples themselves or, with `clipped`, positions in the
-    tone's window (what signed, 32-bit and float samples become) and what lay outside of it.
+    tone's window (what signed, 32-bit and float samples become) and what lay outside of it. Of such, `measured` are the
+    samples themselves.
     """
 
     frame: VideoFrame
     decoder: str
     orientation: int = 1
     clipped: Clipped | None = None
+    measured: Samples | None = None
 
     @property
     def size(self) -> tuple[int, int]:

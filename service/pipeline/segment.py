@@ -18,7 +18,7 @@ from service.pipeline.form import FORMS
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
 from service.pipeline.jpeg_copy import CopyJpeg, may_copy
 from service.pipeline.policy import Policies
-from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture
+from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture, MeasurePicture
 from service.pipeline.stack import DecodePage
 from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import Transform
@@ -134,5 +134,5 @@ def _decode_image(options: RenderOptions) -> DecodeImage:
     return DecodeImage(options.max_pixels, options.background, _window(options))
 
 
-def _fit(options: RenderOptions) -> FitPicture:
-    return FitPicture(Transform(options, IMAGE_COLOUR))
+def _fit(options: RenderOptions) -> Stage:
+    return (MeasurePicture if options.bins else FitPicture)(Transform(options, IMAGE_COLOUR))

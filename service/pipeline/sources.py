@@ -71,6 +71,23 @@ class DecodeVideo:
         return self._source
 
 
+class MeasurePicture:
+    """In the place of FitPicture for members of a bin: what a tone is for is left as it was measured."""
+
+    name = "transform"
+
+    def __init__(self, transform: Transform) -> None:
+        self._transform, self._fit = transform, FitPicture(transform)
+
+    def __call__(self, work: Work) -> None:
+        assert work.picture is not None
+        if not self._transform.tones(work.picture):
+            self._fit(work)
+            return
+        work.reason = self._transform.reshaped(work.picture)
+        work.measured = work.picture
+
+
 class FitPicture:
     """The transform as a stage."""
 

@@ -10,7 +10,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from service.pipeline.curve import ColourTable, Curve, GrayTable
 from service.pipeline.picture import Picture
-from service.pipeline.samples import empty_frame, frame_of, samples_of
+from service.pipeline.samples import Samples, empty_frame, frame_of, samples_of
 from service.pipeline.window import Clipped, Stretch, Window
 from service.plan.tone import Tone
 
@@ -28,6 +28,7 @@ class ToneMap:
         self._of_positions = self._curve.through(_PLACES)
         self._stretch = Stretch(self._window)
         self._of_stretched = self._curve.through(self._stretch.table())
+        self._levels_of_stretched = self._curve.levels[self._stretch.table()]
         self._scaler = VideoReformatter()
 
     def takes(self, picture: Picture) -> bool:
@@ -53,12 +54,23 @@ class ToneMap:
         self._stretch.place(samples, stretched)
         return self._averaged(frame, self._of_stretched, width, height)
 
-    def rgb(self, picture: Picture) -> VideoFrame:
-        """rgb24 of the same size, each channel through window and gamma."""
+    def rgb(self, picture: Picture, width: int, height: int) -> VideoFrame:
+        """rgb24 of this size, each channel through window, area average and gamma."""
         samples = samples_of(picture.frame)
         assert samples is not None
-        levels = self._curve.levels if picture.clipped else self._curve.levels[self._positions]
-        return frame_of(np.take(levels, samples, mode="clip"))
+        if (picture.frame.width, picture.frame.height) == (width, height):
+            levels = self._curve.levels if picture.clipped else self._curve.levels[self._positions]
+            return frame_of(np.take(levels, samples, mode="clip"))
+        if picture.clipped:
+            return frame_of(np.take(self._curve.levels, self._channels(samples, width, height)))
+        _, stretched = empty_frame(samples)
+        self._stretch.place(samples, stretched)
+        return frame_of(np.take(self._levels_of_stretched, self._channels(stretched, width, height)))
+
+    def _channels(self, samples: Samples, width: int, height: int) -> Samples:
+        """Scaled one by one: swscale would take RGB through YCbCr."""
+        scaled = (samples_of(self._scaled(frame_of(samples[..., each]), width, height)) for each in range(3))
+        return np.stack([channel for channel in scaled if channel is not None], axis=-1)
 
     def _averaged(self, frame: VideoFrame, table: GrayTable | ColourTable, width: int, height: int) -> VideoFrame:
         samples = samples_of(self._scaled(frame, width, height))

@@ -9,6 +9,7 @@ from service.pipeline.form import FORMS
 from service.pipeline.framing import Framing
 from service.pipeline.geometry import Placement, placement
 from service.pipeline.picture import Picture
+from service.pipeline.range_change import RangeChange
 from service.pipeline.tone import ToneMap
 from service.pipeline.window import Clipped
 from service.plan.render_plan import RenderOptions
@@ -27,11 +28,19 @@ class Transform:
         self._form = FORMS[options.form]
         self._tone = ToneMap(options.tone) if options.tone else None
         self._framing = Framing(options) if options.crop or options.rotate else None
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._range = VideoReformatter(), RangeChange()
 
     def clipped(self, picture: Picture) -> Clipped | None:
         """How much of it the tone cannot show; None for a picture that no tone is for."""
         return self._tone.clipped(picture) if self._tone else picture.clipped
+
+    def tones(self, picture: Picture) -> bool:
+        return self._tone is not None and self._tone.takes(picture)
+
+    def reshaped(self, picture: Picture) -> str | None:
+        """Why the picture would be reshaped, or None. Raises SizeRefused."""
+        size = self._framing.size(picture) if self._framing else picture.size
+        return placement(size, self._canvas, self._mismatch).reason
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was reshaped or None). Raises SizeRefused."""
@@ -64,10 +73,10 @@ class Transform:
         )
 
     def _toned(self, picture: Picture, width: int, height: int) -> VideoFrame:
-        if self._tone is None or not self._tone.takes(picture):
+        if self._tone is None or not self.tones(picture):
             return self._convert(picture.frame, width, height)
         if picture.frame.format.is_rgb:
-            return self._convert(self._tone.rgb(picture), width, height)
+            return self._convert(self._tone.rgb(picture, width, height), width, height)
         return self._convert(self._tone.gray(picture, width, height), width, height)
 
     def _convert(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
@@ -77,8 +86,8 @@ class Transform:
         if given == form.range or form.rgb or form.deep or frame.format.is_rgb:
             unchanged = fits and given == form.range
             return self._as_is(frame) if unchanged else self._scale(frame, (width, height), form.range)
-        change = planes.narrowed if given == FULL else planes.widened
-        return change(frame if fits else self._scale(frame, (width, height), given), form.pixel_format)
+        laid_out = frame if fits else self._scale(frame, (width, height), given)
+        return self._range.to(form.range, laid_out, form.pixel_format)
 
     def _is_laid_out(self, frame: VideoFrame) -> bool:
         """Whether its samples are the form's own but for their range."""

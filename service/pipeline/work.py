@@ -24,7 +24,7 @@ is copied as it is."""
 class Work:
     """Filled in stage by stage; `frame` is ready to encode, or `fault` and `reason` say why there is none.
 
-    `members` are the frames of a bin, whose `ref` is the first of them.
+    `members` are the frames of a bin, whose `ref` is the first of them; `measured` is a deep frame of one, as decoded.
     """
 
     ref: FrameRef
@@ -33,6 +33,7 @@ class Work:
     picture: Picture | None = None
     decoder: str | None = None
     frame: Ready | None = None
+    measured: Picture | None = None
     clipped: Clipped | None = None
     fault: Fault | None = None
     reason: str | None = None
@@ -54,7 +55,7 @@ def prepare(ref: FrameRef, stages: Sequence[Stage], watch: Stopwatch) -> Work:
     for stage in stages:
         with watch.time(stage.name):
             _run(stage, work)
-        if work.fault or work.frame is not None:
+        if work.fault or work.frame is not None or work.measured is not None:
             break
     work.data, work.picture = b"", None
     return work

@@ -17,8 +17,11 @@ SEGMENT_SECONDS = Fraction(5, 2)
 """Output seconds of a segment: short enough to share a 10 s render over cores, long enough for the encoder."""
 
 RAMP_FRAMES = (15,)
-"""Frames of the first segments, where longer ones would follow: at 1080p a core makes 15 in about half a second. Each
-costs a key frame: one more is 4 % of the bytes of a ten-second video."""
+"""Frames of the first segments of a long render: at 1080p a core makes 15 in about half a second."""
+
+RAMP_FROM = 8
+"""Segments that make a render long. A shorter one is soon done, and would pay for the ramp: a key frame is 4 % of the
+bytes of a ten-second video, and an odd segment out leaves slots idle at the end."""
 
 SOURCE_FRAMES = 4096
 """Source frames of a segment, unless one bin has more."""
@@ -86,38 +89,42 @@ def segment_length(fps: Fraction) -> int:
     return max(round(SEGMENT_SECONDS * fps), min(16, int(8 * fps)), 1)
 
 
-def segment_ends(first: int, length: int) -> Iterator[int]:
+def _ramp(outputs: int, length: int) -> Iterator[int]:
+    """Frames of the short segments at the beginning, so that there is something to watch at once."""
+    return (frames for frames in RAMP_FRAMES if frames < length and outputs >= RAMP_FROM * length)
+
+
+def segment_ends(first: int, outputs: int, length: int) -> Iterator[int]:
     """Where segments end, without end: counts of output frames, ascending, all > 0.
 
-    `first` is the first frame's place among all that this decimation could choose. Segments end where that place is a
-    multiple of the segment's usual `length`, so that renders of overlapping ranges share them; only the first
-    depend on where the range begins: they are short, so that there is something to watch at once.
+    `first` is the first frame's place among all that this decimation could choose, `outputs` how many there are.
+    Segments end where that place is a multiple of the segment's usual `length`, so that renders of overlapping ranges
+    share them; only the first depend on where the range begins.
     """
     end = 0
-    for frames in RAMP_FRAMES:
-        if frames < length:
-            end += frames
-            yield end
+    for frames in _ramp(outputs, length):
+        end += frames
+        yield end
     while True:
         end += length - (first + end) % length
         yield end
 
 
 async def cut(
-    frames: AsyncIterator[FrameRef], bucket: str, options: RenderOptions, first: int = 0
+    frames: AsyncIterator[FrameRef], bucket: str, options: RenderOptions, chosen: Selection
 ) -> AsyncIterator[SegmentPlan]:
-    """Group frames, in output order, into segments: at a steady rate their boundaries depend only on the position (see
-    segment_ends), paced by capture times they come sooner where that much time has passed."""
+    """Group the chosen frames, in output order, into segments: at a steady rate their boundaries depend only on the
+    position (see segment_ends), paced by capture times they come sooner where that much time has passed."""
     size = options.bins.size if options.bins else 1
     lead: deque[FrameRef] = deque(maxlen=size if options.bins else LEAD_FRAMES)
     batch: list[FrameRef] = []
-    lengths = _timed_lengths(options) if options.timing else _steady_lengths(options, first)
+    lengths = (_timed_lengths if options.timing else _steady_lengths)(options, chosen)
     number, begin, ticks, length = 0, 0, 0, next(lengths)
     async for frame in frames:
         batch.append(frame)
         ticks += frame.shown_for or 0
         outputs, rest = divmod(len(batch), size)
-        if not rest and (outputs >= length or _lasts(outputs, ticks)):
+        if not rest and (outputs >= length or (ticks and _lasts(outputs, ticks))):
             yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
             lead.extend(batch)
             batch, number, begin, ticks, length = [], number + 1, begin + outputs, 0, next(lengths)
@@ -125,22 +132,21 @@ async def cut(
         yield SegmentPlan(number, begin, bucket, options, tuple(batch), tuple(lead))
 
 
-def _steady_lengths(options: RenderOptions, first: int) -> Iterator[int]:
+def _steady_lengths(options: RenderOptions, chosen: Selection) -> Iterator[int]:
     """Output frames of each segment."""
-    ends = segment_ends(first, outputs_of_segment(options))
+    ends = segment_ends(chosen.first, chosen.count(), outputs_of_segment(options))
     return (end - begin for begin, end in pairwise(chain((0,), ends)))
 
 
-def _timed_lengths(options: RenderOptions) -> Iterator[int]:
+def _timed_lengths(options: RenderOptions, chosen: Selection) -> Iterator[int]:
     """The most output frames of each segment."""
-    most = min(_most_outputs(options), TIMED_FRAMES)
-    return chain((frames for frames in RAMP_FRAMES if frames < most), repeat(most))
+    return chain(_ramp(chosen.count(), outputs_of_segment(options)), repeat(min(_most_outputs(options), TIMED_FRAMES)))
 
 
 def _lasts(outputs: int, ticks: int) -> bool:
     """Whether that is time enough for a segment: as long as `segment_length` makes them. `ticks` is 0 at a steady
     rate."""
-    return ticks >= 8 * TICKS or (ticks >= SEGMENT_SECONDS * TICKS and outputs >= 16)
+    return ticks >= 8 * TICKS or (outputs >= 16 and ticks >= SEGMENT_SECONDS * TICKS)
 
 
 def render_key(dataset: dict[str, Any], selection: Selection, options: RenderOptions) -> str:

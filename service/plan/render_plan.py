@@ -23,7 +23,7 @@ from service.plan.pixel_form import PixelForm
 from service.plan.timing import TICKS, CapturedTiming, ClockNote
 from service.plan.tone import Tone
 
-PIPELINE_VERSION = "3"
+PIPELINE_VERSION = "4"
 """Part of every content key: raise it when the same input may give other bytes."""
 
 FramePolicy = Literal["skip", "hold", "black", "fail"]
@@ -161,7 +161,8 @@ class SegmentPlan:
 
     def seconds(self) -> Fraction:
         """How long the segment lasts when no frame is skipped."""
-        return sum((self.shown_for(refs) for refs in self.outputs()), Fraction(0)) / self.options.ticks
+        lasts = sum(map(self.shown_for, self.outputs())) if self.options.timing else len(self.outputs())
+        return lasts / self.options.ticks
 
     def _binned(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
         size = self.options.bins.size if self.options.bins else 1
@@ -172,11 +173,20 @@ class SegmentPlan:
 
         The container is not part of it: segments are put into any.
         """
-        digest = hashlib.sha256(PIPELINE_VERSION.encode())
-        options = self.options.to_json() | {"container": None}
-        digest.update(json.dumps(options, sort_keys=True).encode())
+        return content_keys([self])[0]
+
+    def _key(self, head: bytes) -> str:
+        digest = hashlib.sha256(head)
         digest.update(self.bucket.encode())
-        for frame in (*self.lead, *self.frames):
-            digest.update(frame.digest().encode() + b"\n")
+        digest.update("".join(f"{frame.digest()}\n" for frame in (*self.lead, *self.frames)).encode())
         digest.update(str(len(self.lead)).encode())
         return digest.hexdigest()
+
+
+def content_keys(plans: Sequence[SegmentPlan]) -> list[str]:
+    """The content key of each segment of one render, whose options are put into words once."""
+    if not plans:
+        return []
+    options = plans[0].options.to_json() | {"container": None}
+    head = PIPELINE_VERSION.encode() + json.dumps(options, sort_keys=True).encode()
+    return [plan._key(head) for plan in plans]

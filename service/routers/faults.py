@@ -34,6 +34,8 @@ class ContentTooLarge(ReelmillError):
 
 def named(exc: Exception, scope: Scope) -> ReelmillError:
     """The public form of `exc`; anything unforeseen is a plain 500 that tells nothing."""
+    if isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:  # what a stream raised among its tasks
+        return named(exc.exceptions[0], scope)
     if isinstance(exc, ReelmillError):
         return exc
     if isinstance(exc, RequestValidationError):
@@ -97,8 +99,9 @@ def allowed_methods(scope: Scope) -> list[str]:
     """The methods of all routes that match the path (Starlette tells those of the first one only)."""
     asked = {"type": "http", "path": scope["path"], "root_path": scope.get("root_path", ""), "headers": []}
     routes = scope["app"].router.routes
-    return [
+    known = {
         method
         for method in _METHODS
         if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
-    ]
+    }
+    return [method for method in _METHODS if method in known or (method == "HEAD" and "GET" in known)]

@@ -11,16 +11,17 @@ from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, NotFound, ReelmillError, Unavailable
 from service.plan.levels import Levels
+from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.tone import settled
 from service.routers.catalog import seen_dataset
 from service.routers.deps import CallerDep, LimitsDep, ResourcesDep, require
+from service.routers.object_body import begun
 from service.routers.preconditions import TAGGED, IfNoneMatch, unchanged
 from service.routers.problems import described
 from service.store import frames, previews
 from service.store.database import Caller, Database
 from service.store.objects import ObjectMissing, ObjectStore
-from service.store.previews import Preview
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 LARGEST = 2**63 - 1
@@ -118,8 +119,9 @@ async def _original(objects: ObjectStore, shown: Shown, if_none_match: str | Non
     tag = f'"{info.etag}"'
     headers = _headers(tag) | {"Content-Length": str(info.size)}
     kind = TYPES.get(shown.row["format"] or "", UNKNOWN)
-    body = objects.stream(shown.ref, 0, info.size)
-    return unchanged(if_none_match, tag) or StreamingResponse(body, 200, headers, kind)
+    if same := unchanged(if_none_match, tag):
+        return same
+    return StreamingResponse(await begun(objects, shown.ref, 0, info.size), 200, headers, kind)
 
 
 def _headers(tag: str) -> dict[str, str]:

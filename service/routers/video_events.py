@@ -11,9 +11,11 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.errors import NotFound
 from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
+from service.routers.faults import database_away
 from service.routers.resources import Resources
 from service.routers.video_models import VideoStatus
 from service.routers.videos import current, visible
+from service.store.database import Database
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
 POLL_S = 0.4
@@ -54,18 +56,28 @@ def fingerprint(status: VideoStatus) -> str:
     return f"{status.status}-{status.phase}-{status.frames_done}-{status.attempts}"
 
 
+async def _reached(database: Database, job: UUID) -> VideoStatus | None:
+    """None while the database is away: who follows a render need not know."""
+    try:
+        return await current(database, job)
+    except Exception as error:
+        if not database_away(error):
+            raise
+        return None
+
+
 async def changes(at: Resources, job: UUID, known: str | None) -> AsyncIterator[VideoStatus]:
     """The status whenever it differs from the one told last, until the render has ended, is deleted, or the process
     stops."""
     while not at.stopping.is_set():
         try:
-            status = await current(at.database, job)
+            status = await _reached(at.database, job)
         except NotFound:
             return
-        if fingerprint(status) != known:
+        if status is not None and fingerprint(status) != known:
             known = fingerprint(status)
             yield status
-        if status.status in ENDED:
+        if status is not None and status.status in ENDED:
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(at.stopping.wait(), POLL_S)

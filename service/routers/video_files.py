@@ -1,4 +1,4 @@
-"""The finished video with Range, ETag and HEAD; its poster; its receipt."""
+"""The finished video with Range and ETag; its poster; its receipt."""
 
 import re
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from service.errors import Conflict, RangeNotSatisfiable
 from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import ObjectRef
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
+from service.routers.object_body import begun
 from service.routers.problems import described
 from service.routers.videos import visible
 from service.store.objects import ObjectStore
@@ -63,7 +64,6 @@ def parse_range(header: str | None, size: int) -> ByteRange:
         **described(409, 416),
     },
 )
-@router.head("/{job_id:uuid}/video", summary="The video's headers", include_in_schema=False)
 async def video(
     job_id: UUID,
     who: CallerDep,
@@ -85,7 +85,7 @@ async def video(
     if if_none_match and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
     part = parse_range(range_ if if_range in (None, etag) else None, row["video_bytes"])
-    return _stream(objects, ref, part, _headers(job_id, row, etag))
+    return await _stream(objects, ref, part, _headers(job_id, row, etag))
 
 
 def _headers(job_id: UUID, row: RowMapping, etag: str) -> dict[str, str]:
@@ -94,11 +94,11 @@ def _headers(job_id: UUID, row: RowMapping, etag: str) -> dict[str, str]:
     return {"ETag": etag, "Content-Disposition": name, "Content-Type": MEDIA_TYPES[container]}
 
 
-def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict[str, str]) -> Response:
+async def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict[str, str]) -> Response:
     headers |= {"Accept-Ranges": "bytes", "Content-Length": str(part.stop - part.start), "Cache-Control": "private"}
     if part.partial:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.size}"
-    body = objects.stream(ref, part.start, part.stop)
+    body = await begun(objects, ref, part.start, part.stop)
     return StreamingResponse(body, 206 if part.partial else 200, headers)
 
 
@@ -128,4 +128,4 @@ async def receipt(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: 
     if row["receipt_key"] is None:
         raise Conflict(f"the receipt is not there: the render is {row['status']}")
     ref = ObjectRef(objects.bucket, row["receipt_key"])
-    return StreamingResponse(objects.stream(ref), media_type="application/x-ndjson")
+    return StreamingResponse(await begun(objects, ref), media_type="application/x-ndjson")

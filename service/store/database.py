@@ -4,31 +4,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from service.ids import Subject
+from service.store.database_settings import DatabaseSettings
+from service.store.liveness import watch
 
 CALLER_ROLE = "reelmill_caller"
 """Owns nothing; every transaction on behalf of a caller runs as this role, under the policies."""
-
-
-class DatabaseSettings(BaseSettings):
-    """Where PostgreSQL is; without `DATABASE_URL` an embedded one is started in `REELMILL_HOME`."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
-    url: str | None = Field(
-        default=None,
-        validation_alias="DATABASE_URL",
-        description="PostgreSQL URL (`postgresql://…`); unset: an embedded PostgreSQL in `REELMILL_HOME`",
-    )
-    pool_size: int = Field(
-        default=10, ge=1, le=200, validation_alias="REELMILL_DB_POOL", description="connections a process"
-    )
-    timeout_s: float = Field(default=10, gt=0, validation_alias="REELMILL_DB_TIMEOUT", description="seconds to connect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +38,10 @@ class Database:
             async_url(url),
             pool_size=settings.pool_size,
             max_overflow=5,
-            pool_pre_ping=True,
             hide_parameters=True,
             connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
         )
+        watch(self.engine)
 
     @asynccontextmanager
     async def service(self) -> AsyncIterator[AsyncConnection]:

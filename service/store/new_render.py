@@ -12,12 +12,13 @@ from service.plan.elapsed import stamped
 from service.plan.estimate import Estimate, Load, estimate
 from service.plan.pacing import paced
 from service.plan.planner import Selection, cut
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan, content_keys
 from service.plan.stages import Stages
 from service.store import renders, segment_cache, worker_rows
 from service.store.selection import frame_refs
 
-SEGMENTS_A_WRITE = 200
+SEGMENTS_A_WRITE, FRAMES_A_WRITE = 200, 5_000
+"""A batch is written when it has so many of either: a segment of bins may have thousands of frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,9 @@ async def foretell(connection: AsyncConnection, new: NewRender) -> Estimate:
     """The estimate of a render that is not written: it is planned to the end, to see what the cache holds of it."""
     fresh = segments = 0
     async for batch in _batches(_plans(connection, new)):
-        held = await segment_cache.known(connection, [plan.content_key() for plan in batch])
-        missing = [plan for plan in batch if plan.content_key() not in held]
+        keys = content_keys(batch)
+        held = await segment_cache.known(connection, keys)
+        missing = [plan for plan, key in zip(batch, keys, strict=True) if key not in held]
         fresh, segments = fresh + sum(len(plan.outputs()) for plan in missing), segments + len(missing)
     return await _estimate(connection, new, fresh, segments)
 
@@ -67,7 +69,7 @@ async def write(connection: AsyncConnection, owner: Subject, new: NewRender) -> 
 
 
 def _plans(connection: AsyncConnection, new: NewRender) -> AsyncIterator[SegmentPlan]:
-    return cut(_frames(connection, new), new.dataset["bucket"], new.options, new.chosen.first)
+    return cut(_frames(connection, new), new.dataset["bucket"], new.options, new.chosen)
 
 
 def _frames(connection: AsyncConnection, new: NewRender) -> AsyncIterator[FrameRef]:
@@ -84,11 +86,13 @@ def _frames(connection: AsyncConnection, new: NewRender) -> AsyncIterator[FrameR
 
 async def _batches(plans: AsyncIterator[SegmentPlan]) -> AsyncIterator[list[SegmentPlan]]:
     waiting: list[SegmentPlan] = []
+    frames = 0
     async for plan in plans:
         waiting.append(plan)
-        if len(waiting) == SEGMENTS_A_WRITE:
+        frames += len(plan.frames)
+        if len(waiting) >= SEGMENTS_A_WRITE or frames >= FRAMES_A_WRITE:
             yield waiting
-            waiting = []
+            waiting, frames = [], 0
     if waiting:
         yield waiting
 

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan, content_keys
 from service.store import eviction, webhooks
 from service.store.experiments import distinct_names
 from service.store.tables import datasets, idempotency_keys, renders, segments, tasks
@@ -24,9 +24,9 @@ STATUS = text("""
             (array_agg(error ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
         FROM tasks WHERE render_id = r.id) t ON true
     LEFT JOIN LATERAL (
-        SELECT sum(ceil(jsonb_array_length(frames)::numeric / coalesce((r.options #>> '{bins,size}')::int, 1)))
-            AS reused_frames
-        FROM segments WHERE render_id = r.id AND reused) s ON true
+        SELECT sum(outputs) FILTER (WHERE reused) AS reused_frames FROM (
+            SELECT reused, lead(first_output, 1, r.frames_total) OVER (ORDER BY number) - first_output AS outputs
+            FROM segments WHERE render_id = r.id) planned) s ON true
     WHERE r.id = ANY(:ids) ORDER BY r.created_at DESC, r.id DESC
 """)
 MARK_REUSED = text("""
@@ -98,11 +98,11 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
             "number": plan.number,
             "first_output": plan.first_output,
             "planned": str(plan.seconds()),
-            "content_key": plan.content_key(),
+            "content_key": key,
             "frames": [_pack(frame) for frame in plan.frames],
             "lead": [_pack(frame) for frame in plan.lead],
         }
-        for plan in plans
+        for plan, key in zip(plans, content_keys(plans), strict=True)
     ]
     await connection.execute(insert(segments), rows)
 

@@ -1,18 +1,22 @@
 """The outermost middleware: one JSON line, one request id and one measurement for every request."""
 
+import logging
 import os
 import re
 import time
-import uuid
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.telemetry.logging import write_line
 from service.telemetry.metrics import HTTP_REQUESTS, HTTP_SECONDS
+from service.telemetry.redaction import clean
 
-log = structlog.get_logger("service.access")
+log = logging.getLogger("service.access")
 CLIENT_WENT_AWAY = 499
 """Logged when no response was started; nginx's number for it."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -31,49 +35,61 @@ class AccessLog:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        ids = request_ids(Headers(scope=scope))
+        ids = request_ids(scope["headers"])
         scope.setdefault("state", {}).update(ids)
-        status = CLIENT_WENT_AWAY
+        status, told = CLIENT_WENT_AWAY, (b"x-request-id", ids["request_id"].encode())
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = ids["request_id"]
+                message["headers"] = [*message.get("headers", ()), told]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(**ids):
-            try:
-                await self.app(scope, receive, answer)
-            finally:
-                _record(scope, status, time.perf_counter() - started)
+        bound = structlog.contextvars.bind_contextvars(**ids)
+        try:
+            await self.app(scope, receive, answer)
+        finally:
+            structlog.contextvars.reset_contextvars(**bound)
+            _record(scope, ids, status, time.perf_counter() - started)
 
 
-def request_ids(headers: Headers) -> dict[str, str]:
+def request_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """`request_id` from `X-Request-ID` when it is a plain word, `trace_id` from `traceparent`; new ones otherwise."""
-    wanted = headers.get("x-request-id", "")
-    traced = _TRACEPARENT.fullmatch(headers.get("traceparent", ""))
+    wanted, traced = None, None
+    for name, value in headers:
+        if name == b"x-request-id":
+            wanted = _REQUEST_ID.fullmatch(value.decode("latin-1"))
+        elif name == b"traceparent":
+            traced = _TRACEPARENT.fullmatch(value.decode("latin-1"))
     return {
-        "request_id": wanted if _REQUEST_ID.fullmatch(wanted) else uuid.uuid4().hex,
+        "request_id": wanted[0] if wanted else os.urandom(16).hex(),
         "trace_id": traced[1] if traced else os.urandom(16).hex(),
     }
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
+def _record(scope: Scope, ids: dict[str, str], status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path_format", None)
-    line = _line(scope, status, seconds) | {"route": route}
-    (log.error if status >= 500 else log.info)("request", **line)
+    line = _line(scope, status, seconds) | {name: clean(value) for name, value in ids.items()} | {"route": route}
+    write_line(log, logging.ERROR if status >= 500 else logging.INFO, line)
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    HTTP_REQUESTS.labels(method, route or "unmatched", str(status)).inc()
-    HTTP_SECONDS.labels(method, route or "unmatched").observe(seconds)
+    requests, latencies = _figures(method, route or "unmatched", status)
+    requests.inc()
+    latencies.observe(seconds)
+
+
+@lru_cache(maxsize=4096)
+def _figures(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    return HTTP_REQUESTS.labels(method, route, str(status)), HTTP_SECONDS.labels(method, route)
 
 
 def _line(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
     state, client = scope["state"], scope.get("client")
     return {
-        "method": scope["method"],
-        "path": scope["path"],
-        "user": getattr(state.get("identity"), "subject", None),
+        "event": "request",
+        "method": clean(scope["method"]),
+        "path": clean(scope["path"]),
+        "user": clean(getattr(state.get("identity"), "subject", None)),
         "status": status,
         "latency_ms": round(seconds * 1000, 2),
         "client": client[0] if client else None,

@@ -17,14 +17,15 @@ _VALUE = re.compile(
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """A structlog processor; walks nested dicts, lists and strings."""
-    return {key: HIDDEN if _KEY.search(key) else _clean(value) for key, value in event.items()}
+    return {key: HIDDEN if _KEY.search(key) else clean(value) for key, value in event.items()}
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
+    """The value without what looks like a secret."""
     if isinstance(value, str):
         return _VALUE.sub(HIDDEN, value)
     if isinstance(value, dict):
-        return {key: HIDDEN if _KEY.search(str(key)) else _clean(item) for key, item in value.items()}
+        return {key: HIDDEN if _KEY.search(str(key)) else clean(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     return value

@@ -5,7 +5,8 @@ import platform
 import sys
 
 from service.store import worker_rows
-from service.store.database import Database, DatabaseSettings
+from service.store.database import Database
+from service.store.database_settings import DatabaseSettings
 
 WAIT_S = 10.0
 

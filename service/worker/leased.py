@@ -14,11 +14,12 @@ from service.ids import TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
-from service.plan.device_share import share, withheld
+from service.plan.device_share import DeviceShare, share, withheld
 from service.plan.family import CPU_ONLY
-from service.store import renders, segment_cache
+from service.plan.preview import Preview
+from service.plan.proven import Proven
+from service.store import device_rows, renders, segment_cache
 from service.store.database import Database
-from service.store.previews import Preview
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.device_watch import DeviceWatch
@@ -43,6 +44,10 @@ HEARTBEAT_S = 1.0
 WRITE_TRIES = 8
 SUSPICIOUS = ("hang", "slot_died", "out_of_memory", "device_lost", "device_failed")
 """Failures of tasks and of frames that a broken device may be the cause of: all canaries are run at once."""
+
+
+FORGIVEN = ("store_unavailable", "encoder_elsewhere")
+"""Failures that say nothing against the task: another start will do."""
 
 
 class LeasedTask:
@@ -101,12 +106,15 @@ class LeasedTask:
 
     def _placed(self, command: RenderSegment, starts: int) -> RenderSegment:
         """The command with the slot's share of a GPU, if it has one and the render wants one."""
-        known, options = self._devices.capabilities(), command.plan.options
-        own = share(known, self._slot.number, self._settings.slots, self._settings.gpu_slots)
+        known, options, own = self._devices.capabilities(), command.plan.options, self._share()
         if own is None or options.family == CPU_ONLY:
             return replace(command, capabilities=known)
         reason = withheld(known, own.device, options, starts)
         return replace(command, capabilities=known, device=own, withheld=reason)
+
+    def _share(self) -> DeviceShare | None:
+        known, settings = self._devices.capabilities(), self._settings
+        return share(known, self._slot.number, settings.slots, settings.gpu_slots)
 
     async def _work(self, lease: Lease, command: Command) -> Outcome:
         working = asyncio.create_task(self._slot.run(command))
@@ -157,7 +165,20 @@ class LeasedTask:
             if self._cancelled:
                 return
 
+    async def _elsewhere(self, lease: Lease) -> bool:
+        """Whether a live worker has the render's encoder, which this slot has not for want of a GPU."""
+        if lease.render_id is None or self._share() is not None:
+            return False
+        async with self._database.service() as connection:
+            row = await renders.get(connection, lease.render_id)
+            known = Proven(await device_rows.best(connection))
+        return row is not None and any(
+            known.usable(device, "encode", renders.options_of(row).codec) for device in known.devices
+        )
+
     async def _end(self, lease: Lease, outcome: Outcome) -> None:
+        if isinstance(outcome, EncoderGone) and await self._elsewhere(lease):
+            outcome = TaskFailed("encoder_elsewhere", outcome.reason, retry=True)
         if isinstance(outcome, TaskFailed):
             metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
         if _suspicious(outcome):
@@ -182,7 +203,7 @@ class LeasedTask:
 
     async def _retry(self, lease: Lease, failure: TaskFailed) -> None:
         """Back to the queue: an outage is forgiven, a death counts and is the end after the third."""
-        forgiven = failure.code == "store_unavailable"
+        forgiven = failure.code in FORGIVEN
         if not forgiven and lease.starts >= MAX_STARTS:
             reason = f"its worker died {lease.starts} times; the last time: {failure.reason}"
             await self._write(lambda connection: outcomes.fail(connection, lease, "poison", reason))

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from service.plan.capability import Capability
 from service.plan.device_share import DeviceShare
+from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions, SegmentPlan
-from service.store.previews import Preview
 
 
 @dataclass(frozen=True, slots=True)

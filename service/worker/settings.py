@@ -45,13 +45,13 @@ class WorkerSettings(BaseSettings):
         default=20 * 2**30,
         ge=0,
         validation_alias="REELMILL_CACHE_BYTES",
-        description="segments kept for reuse, bytes; what is in use may exceed it",
+        description="segments kept for reuse, bytes (previews: a tenth more); what is in use may exceed it",
     )
     cache_days: float = Field(
         default=30,
         ge=0,
         validation_alias="REELMILL_CACHE_DAYS",
-        description="days after its last use that a segment is kept",
+        description="days that a segment is kept after its last use, and a preview after it was made",
     )
     canary_period_s: float = Field(
         default=10,

@@ -6,13 +6,14 @@ import os
 import resource
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.plan.device_share import REAL_DRIVER
-from service.store.database import DatabaseSettings
+from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.worker.messages import (
     CancelTask,
@@ -28,6 +29,9 @@ from service.worker.messages import (
 if TYPE_CHECKING:
     from service.worker.slot_tasks import SlotTasks
 
+EVERY_S = 0.05
+NICENESS = 10
+"""Encoders take all the time they can get; who waits for an answer of the API goes first."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal the kernel sends when the parent thread dies."""
 
@@ -54,6 +58,7 @@ class Cancelled(Exception):
 def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     """The process's entry: runs until told to stop or until the supervisor is gone."""
     _bind_to(parent)
+    os.nice(NICENESS)
     _limit_memory(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -83,15 +88,28 @@ def _serve(tasks: "SlotTasks", pipe: Connection) -> None:
             return
 
 
-def _do(tasks: "SlotTasks", command: Command, pipe: Connection) -> Outcome:
-    def progress(done: int) -> None:
-        pipe.send(Progress(done))
-        while pipe.poll():
-            if isinstance(pipe.recv(), CancelTask | Stop):
+class Talk:
+    """The progress call of a command: tells the supervisor and hears whether to stop, `EVERY_S` at most.
+
+    A message costs both sides 0.1 ms each, more than a small frame takes to encode.
+    """
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._due = pipe, 0.0
+
+    def __call__(self, done: int) -> None:
+        if (now := time.monotonic()) < self._due:
+            return
+        self._due = now + EVERY_S
+        self._pipe.send(Progress(done))
+        while self._pipe.poll():
+            if isinstance(self._pipe.recv(), CancelTask | Stop):
                 raise Cancelled
 
+
+def _do(tasks: "SlotTasks", command: Command, pipe: Connection) -> Outcome:
     try:
-        return tasks.do(command, progress)
+        return tasks.do(command, Talk(pipe))
     except Cancelled:
         return TaskCancelled()
     except MemoryError:

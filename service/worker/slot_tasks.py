@@ -16,11 +16,10 @@ from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
 from service.pipeline.preview import image_preview, video_preview
 from service.pipeline.segment import render_segment
 from service.plan.outputs import PIECES
+from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef, RenderOptions
-from service.store.database import Database
 from service.store.object_settings import open_store
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
-from service.store.previews import Preview
 from service.store.segment_keys import piece_key, receipt_key, segment_key
 from service.stream.boxes import BrokenFile
 from service.stream.fragments import duration
@@ -40,7 +39,6 @@ from service.worker.messages import (
     SegmentsMissing,
     TaskFailed,
 )
-from service.worker.scan import scan_dataset
 from service.worker.slot import SlotConfig, allow_memory
 from service.worker.slot_gpus import SlotGpus
 
@@ -152,6 +150,9 @@ class SlotTasks:
         return self._runner.run(self._scanned(command, report))
 
     async def _scanned(self, command: ScanDataset, report: Report) -> Outcome:
+        from service.store.database import Database  # 28 MB that a slot which only renders does not carry
+        from service.worker.scan import scan_dataset
+
         database = Database(self._config.database_url, self._config.database)
         try:
             summary = await scan_dataset(database, self._objects, DatasetId(command.dataset_id), report)

@@ -14,9 +14,10 @@ from service import __version__
 from service.ids import TaskId, new_uuid
 from service.jobs import reconcile
 from service.jobs.queue import QueueRunner, Retry
-from service.store import eviction, removals, worker_rows
+from service.store import eviction, preview_eviction, removals, worker_rows
 from service.store.database import Database
 from service.store.object_settings import open_store
+from service.store.preview_eviction import PART
 from service.telemetry import metrics
 from service.webhooks.settings import WebhookSettings
 from service.worker.device_source import DeviceSource, this_machine
@@ -30,6 +31,7 @@ from service.worker.webhook_errands import WebhookErrands
 log = structlog.get_logger("worker")
 RECONCILE_S = 10.0
 SWEEP_S = 2.0
+THIN_S = 3600.0
 EVICT_S = 30.0
 PRESENCE_S = 3.0
 RESTART_S = 1.0
@@ -59,8 +61,9 @@ class Supervisor:
     async def run(self) -> None:
         """Work until `stop`; survives a database that goes away and comes back."""
         await self._start_slots()
-        own = (self._presence(), self._reconcile(), self._sweep(), self._evict())
-        side = [asyncio.create_task(work) for work in (*own, self._errands.run(), self.devices.run())]
+        keeping = (self._sweep(), self._evict(), self._thin_previews())
+        beside = (self._presence(), self._reconcile(), *keeping, self._errands.run(), self.devices.run())
+        side = [asyncio.create_task(work) for work in beside]
         try:
             while not self._stopping.is_set():
                 await self._take_tasks()
@@ -166,6 +169,21 @@ class Supervisor:
                     metrics.BYTES_EVICTED.inc(gone.bytes)
             except Exception as error:
                 log.warning("eviction failed", reason=f"{type(error).__name__}: {error}")
+
+    async def _thin_previews(self) -> None:
+        """Keep previews within their part of the cache."""
+        own, objects = self._settings, open_store(self._config.objects, self._config.home)
+        try:
+            while True:
+                await asyncio.sleep(THIN_S)
+                try:
+                    gone = await preview_eviction.evict(objects, own.cache_bytes // PART, own.cache_days)
+                    if gone:
+                        log.info("previews evicted", count=gone)
+                except Exception as error:
+                    log.warning("eviction of previews failed", reason=f"{type(error).__name__}: {error}")
+        finally:
+            await objects.close()
 
     async def _reconcile(self) -> None:
         while True:

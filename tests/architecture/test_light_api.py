@@ -28,6 +28,11 @@ def test_the_process_around_it_brings_none_either(module: str) -> None:
     assert loaded(module, (*THIRD_PARTY_CODE, *SLOT_SIDE)) == []
 
 
+def test_a_slot_brings_no_database() -> None:
+    """28 MB of each slot: only a scan needs it, and imports it then."""
+    assert loaded("service.worker.slot_tasks", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []
+
+
 def test_the_probe_would_see_one() -> None:
     assert "av" in loaded("service.worker.slot_tasks", THIRD_PARTY_CODE)
 

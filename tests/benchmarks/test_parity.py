@@ -14,7 +14,7 @@ from benchmarks.record import Run
 from benchmarks.render import Measured, conclude
 from tests.benchmarks.runs import FACTS, SHAPE, run
 
-H264, HALF, AV1 = CASES
+H264, HALF, AV1, DEEP, _ = CASES
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_the_old_way_must_not_have_the_better_quality_per_byte() -> None:
 
 def concluded(tmp_path: Path, runs: list[Run]) -> tuple[int, str]:
     text = io.StringIO()
-    code = conclude(Console(file=text, width=110), Measured([H264], runs, FACTS), SHAPE, tmp_path / "results")
+    code = conclude(Console(file=text, width=110), Measured([H264], runs, FACTS, {"jpeg": SHAPE}), tmp_path / "results")
     return code, text.getvalue()
 
 

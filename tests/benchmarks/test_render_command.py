@@ -1,4 +1,4 @@
-"""`python -m benchmarks render` for real: the service, ffmpeg and OpenCV on a few small frames."""
+"""`python -m benchmarks` for real: the service, ffmpeg and OpenCV on a few small frames, and planning of few rows."""
 
 import json
 import subprocess
@@ -34,6 +34,28 @@ def test_all_contenders_once(frames: Path, tmp_path: Path) -> None:
     assert all(row["seconds"] > 0 and row["bytes"] > 0 and row["ssim"] > 0.9 for row in rows)
     assert {"fetch", "decode", "encode"} <= rows[0]["stages"].keys()
     assert rows[0]["store"] == "folder"
+
+
+def test_deep_frames_against_the_script(frames: Path, tmp_path: Path) -> None:
+    done = command("--folder", str(frames), "--repetitions", "1", "--case", "deep", "--results", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = tmp_path.glob("render-*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["contender"], row["frames"], row["width"]) for row in rows] == [
+        ("reelmill", 15, 320),
+        ("script", 15, 320),
+    ]
+    assert all(row["ssim"] > 0.9 for row in rows)
+
+
+def test_planning_is_measured_by_the_number_of_frames(tmp_path: Path) -> None:
+    words = ("planning", "--frames", "100", "--frames", "300", "--repetitions", "1", "--results", str(tmp_path))
+    done = subprocess.run([sys.executable, "-m", "benchmarks", *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = tmp_path.glob("planning-*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [row["frames"] for row in rows] == [100, 300]
+    assert all(row["dry_run_s"] > 0 and row["generate_s"] > 0 for row in rows)
 
 
 def test_a_folder_that_cannot_be_measured_ends_with_one_line(tmp_path: Path) -> None:

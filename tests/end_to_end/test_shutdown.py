@@ -15,10 +15,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from service.embedded.cluster import free_port
 from service.identity.tokens import mint
 from service.store.database import Database
 from service.store.datasets import upload_area
-from service.up import Machine, _free_port
+from service.up import Machine
 from tests.support.catalogue import add_dataset, add_render
 from tests.support.clean_environment import clean_environment
 from tests.support.databases import fresh_database
@@ -48,7 +49,7 @@ class Api:
 @contextlib.asynccontextmanager
 async def running(postgres_url: str, home: Path) -> AsyncIterator[Api]:
     async with fresh_database(postgres_url) as database:
-        port = str(_free_port())
+        port = str(free_port())
         with clean_environment(DATABASE_URL=database.url, REELMILL_HOME=str(home), PORT=port, JWT_SECRET=SECRET):
             process = subprocess.Popen(
                 [sys.executable, "-m", "service", "api"], env=dict(os.environ), stdout=subprocess.DEVNULL

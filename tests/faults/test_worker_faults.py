@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tests.support.catalogue import OPTIONS, add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage
 from tests.support.processes import slot_pids, worker_process
-from tests.support.workers import ended, working
+from tests.support.workers import ended, until, working
 
 pytestmark = pytest.mark.anyio
 SLOW = replace(OPTIONS, width=1280, height=960)
@@ -41,15 +40,6 @@ async def again(database: Database, render: RenderId) -> RenderId:
         dataset = dict((await connection.execute(query, {"render": render})).mappings().one())
         await connection.execute(text("DELETE FROM segment_cache"))
         return await add_render(connection, dataset, options=VERY_SLOW)
-
-
-async def until(database: Database, render: RenderId, done: Callable[[Any], bool]) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            async with database.service() as connection:
-                if done((await renders.statuses(connection, [render]))[0]):
-                    return
-            await asyncio.sleep(0.02)
 
 
 def digest(home: Path, row: Any) -> str:

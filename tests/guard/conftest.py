@@ -10,7 +10,8 @@ from service.guard.ask import Guard
 from service.guard.settings import GuardSettings
 from service.guard.tables import Tables
 from service.ids import new_uuid
-from service.store.database import Database, DatabaseSettings
+from service.store.database import Database
+from service.store.database_settings import DatabaseSettings
 from service.store.tables import datasets, query_audit, sources
 from tests.support.catalogue import add_dataset, add_render
 from tests.support.databases import fresh_database

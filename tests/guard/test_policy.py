@@ -18,7 +18,8 @@ from service.guard.policy import Allow, Objected, Refuse, judge, told
 from service.guard.settings import GuardSettings
 from service.guard.tables import Tables
 from service.ids import Subject
-from service.store.database import Caller, Database, DatabaseSettings
+from service.store.database import Caller, Database
+from service.store.database_settings import DatabaseSettings
 from tests.support.documents import odd_documents, sound_documents
 
 LIMITS = GuardSettings.model_construct()

@@ -67,14 +67,16 @@ def nv12(name: str, frame: tuple[int, int], size: tuple[int, int] | None, turn: 
     return f"nv12_scale {name}", nv12_scale.kernel, arguments
 
 
-def toned(name: str, shape: tuple[int, ...], dtype: torch.dtype, size: tuple[int, int] | None, **curve: Any) -> Case:
-    geometry = Geometry(size)
-    picture: Nv12 = allocate(4, geometry.result(*shape[-2:]), CPU)
-    out = Toned(picture, torch.empty((4, 3), dtype=torch.int32))
-    arguments = tone.launch(
-        torch.empty((4, *shape), dtype=dtype), out, geometry, Curve(0.0, 4095.0, **curve), Colour()
-    )[1]
+def toned(name: str, frames: torch.Tensor, size: tuple[int, int] | None, bins: Bins = NO_BINS, **curve: Any) -> Case:
+    geometry, count = Geometry(size), bins.count(4)
+    picture: Nv12 = allocate(count, geometry.result(*frames.shape[-2:]), CPU)
+    out = Toned(picture, torch.empty((count, 3), dtype=torch.int32))
+    arguments = tone.launch(frames, out, geometry, Curve(0.0, 4095.0, **curve), bins)[1]
     return f"tone {name}", tone.kernel, arguments
+
+
+def deep(*shape: int, dtype: torch.dtype = torch.uint16) -> torch.Tensor:
+    return torch.empty((4, *shape), dtype=dtype)
 
 
 def cases() -> Iterator[Case]:
@@ -91,8 +93,8 @@ def cases() -> Iterator[Case]:
     yield rgb("row any", (1, 9), (1, 5), bins=Bins(2))
     yield nv12("pixel", (2, 2), (1, 1))
     yield nv12("row any", (2, 10), (1, 5), bins=Bins(2, "max"))
-    yield toned("pixel", (1, 1), torch.float32, None)
-    yield toned("R'G'B' row any", (3, 1, 9), torch.uint16, (1, 5))
+    yield toned("pixel", deep(1, 1, dtype=torch.float32), None)
+    yield toned("R'G'B' row any", deep(3, 1, 9), (1, 5))
     yield nv12("whole", HD, None)
     yield nv12("half", HD, (540, 960))
     yield nv12("quarter", UHD, (540, 960))
@@ -100,11 +102,15 @@ def cases() -> Iterator[Case]:
     yield nv12("turned 270 any", HD, (1280, 720), 270)
     yield nv12("mean half", HD, (540, 960), bins=Bins(4))
     yield nv12("max any", HD, (720, 1280), bins=Bins(4, "max"))
-    yield toned("uint16 whole", HD, torch.uint16, None)
-    yield toned("uint16 colormap half", HD, torch.uint16, (540, 960), gamma=0.5, lut=lut)
-    yield toned("float32 any", HD, torch.float32, (720, 1280), gamma=0.5)
-    yield toned("uint16 R'G'B' any", (3, *HD), torch.uint16, (720, 1280))
-    yield toned("float32 tall", (8192, 512), torch.float32, (4, 256))
+    yield toned("uint16 whole", deep(*HD), None)
+    yield toned("uint16 colormap whole", deep(*HD), None, lut=lut)
+    yield toned("uint16 colormap half", deep(*HD), (540, 960), gamma=0.5, lut=lut)
+    yield toned("float32 any", deep(*HD, dtype=torch.float32), (720, 1280), gamma=0.5)
+    yield toned("uint16 R'G'B' any", deep(3, *HD), (720, 1280))
+    yield toned("uint16 mean whole", deep(*HD), None, Bins(4))
+    yield toned("uint16 mean colormap half", deep(*HD), (540, 960), Bins(4), lut=lut)
+    yield toned("float32 max any", deep(*HD, dtype=torch.float32), (720, 1280), Bins(4, "max"))
+    yield toned("float32 tall", deep(8192, 512, dtype=torch.float32), (4, 256))
 
 
 def figures(cubin: bytes) -> dict[str, int]:

@@ -80,12 +80,19 @@ def brightest(luma: Array, chroma: Array, count: int) -> Array:
     return np.stack(chosen)
 
 
-def curve(samples: Array, low: float, high: float, gamma: float) -> Array:
-    """float32 0..1; float32 so that a table's entry is the same one."""
+def windowed(samples: Array, low: float, high: float) -> Array:
+    """float32 0..1, linear in the samples."""
     with np.errstate(invalid="ignore", over="ignore"):
         value = (samples.astype(np.float32) - np.float32(low)) * np.float32(1 / (high - low))
-    value = np.clip(np.where(np.isnan(value), np.float32(0), value), np.float32(0), np.float32(1))
-    return value if gamma == 1 else value.astype(np.float64) ** gamma
+    return np.clip(np.where(np.isnan(value), np.float32(0), value), np.float32(0), np.float32(1))
+
+
+def clear_of_steps(level: Array, table: Array | None) -> tuple[Array, Array]:
+    """Which luma and chroma samples do not depend on how a level between two entries of the table is rounded."""
+    place = level * (0 if table is None else len(table) - 1) + 0.5
+    clear = evened(np.abs(place - np.rint(place)) > 1e-3)
+    clear = clear if level.ndim == 3 else clear.all(1)
+    return clear, np.repeat((pairs(clear.astype(float)) == 1)[..., None], 2, -1)
 
 
 def coloured(level: Array, table: Array | None) -> Array:

@@ -67,11 +67,12 @@ def test_nv12_scale(geometry: str, bins: Bins) -> None:
 @pytest.mark.cuda
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("gamma", [1.0, 0.45])
-def test_tone(geometry: str, gamma: float) -> None:
-    frames = random(2, *HD, below=4096).to(torch.uint16)
+@pytest.mark.parametrize("bins", [Bins(), Bins(2, "mean"), Bins(2, "max")], ids=str)
+def test_tone(geometry: str, gamma: float, bins: Bins) -> None:
+    frames = random(3, *HD, below=4096).to(torch.uint16)
     table = torch.arange(256, dtype=torch.uint8)[:, None].expand(256, 3).contiguous()
-    seen = tone(frames.to(CUDA), GEOMETRIES[geometry], Curve(200, 3000, gamma, table.to(CUDA)))
-    meant = tone(frames, GEOMETRIES[geometry], Curve(200, 3000, gamma, table))
+    seen = tone(frames.to(CUDA), GEOMETRIES[geometry], Curve(200, 3000, gamma, table.to(CUDA)), bins=bins)
+    meant = tone(frames, GEOMETRIES[geometry], Curve(200, 3000, gamma, table), bins=bins)
     assert_alike(seen.picture, meant.picture)
     assert seen.clipped.tolist() == meant.clipped.tolist()
 

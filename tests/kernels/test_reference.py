@@ -74,7 +74,7 @@ def test_tone_maps_a_ramp_by_hand() -> None:
     """A window of 100..300 of 16 bits, each sample in its own 2 x 2 pixels."""
     samples = torch.tensor([0, 100, 150, 200, 300, 65535], dtype=torch.int32).to(torch.uint16)
     frames = samples.repeat_interleave(2).expand(1, 2, 12)
-    made = tone(frames, Geometry(), Curve(100, 300), colour=Colour(full_range=True))
+    made = tone(frames, Geometry(), Curve(100, 300, colour=Colour(full_range=True)))
     assert made.picture.luma[0, 0, ::2].tolist() == [0, 0, 64, 128, 255, 255]
     assert made.picture.chroma.unique().tolist() == [128]
     assert made.clipped.tolist() == [[4, 4, 0]]
@@ -82,15 +82,33 @@ def test_tone_maps_a_ramp_by_hand() -> None:
 
 def test_tone_names_what_is_no_number() -> None:
     frames = torch.tensor([[[torch.nan, torch.inf], [-torch.inf, 0.5]]])
-    made = tone(frames, Geometry(), Curve(0, 1), colour=Colour(full_range=True))
+    made = tone(frames, Geometry(), Curve(0, 1, colour=Colour(full_range=True)))
     assert made.picture.luma.tolist() == [[[0, 255], [0, 128]]]
     assert made.clipped.tolist() == [[1, 1, 1]]
 
 
 def test_gamma_is_the_exponent() -> None:
     frames = torch.full((1, 2, 2), 0.25)
-    made = tone(frames, Geometry(), Curve(0, 1, gamma=0.5), colour=Colour(full_range=True))
+    made = tone(frames, Geometry(), Curve(0, 1, gamma=0.5, colour=Colour(full_range=True)))
     assert made.picture.luma.unique().tolist() == [128]
+
+
+def test_samples_are_averaged_before_the_curve_over_area_and_frames() -> None:
+    """Black and white in turn have the mean of one half: 180 of 255 with gamma 0.5, not the mean of the levels."""
+    board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 1000.0
+    curve = Curve(0, 1000, gamma=0.5, colour=Colour(full_range=True))
+    halved = tone(board[None], Geometry((4, 4)), curve)
+    blinking = tone(torch.stack([board, 1000 - board]), Geometry(), curve, bins=Bins(2))
+    assert halved.picture.luma.unique().tolist() == blinking.picture.luma.unique().tolist() == [180]
+    assert tone(torch.stack([board, 1000 - board]), Geometry(), curve, bins=Bins(2, "max")).picture.luma.min() == 255
+
+
+def test_the_mean_of_a_bin_is_taken_before_the_window() -> None:
+    """Noise around the window's end is not folded inwards; what the mean of the samples is, is counted."""
+    frames = torch.tensor([0.0, 200.0, 100.0])[:, None, None].expand(3, 2, 2)
+    made = tone(frames, Geometry(), Curve(100, 300, colour=Colour(full_range=True)), bins=Bins(2))
+    assert made.picture.luma.unique().tolist() == [0]
+    assert made.clipped.tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_a_table_colours_gray() -> None:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.pipeline.bins import Brightest, Layers, Mean, member_options
+from service.pipeline.bins import member_options
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.decode import ImageDecoder
 from service.pipeline.frames import RenderFailed, SegmentResult
+from service.pipeline.layers import Brightest, Layers, Mean
 from service.pipeline.planes import view
 from service.pipeline.segment import render_segment
 from service.pipeline.transform import Transform

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.errors import Invalid
 from service.plan.bins import Bins
 from service.plan.pacing import paced
-from service.plan.planner import cut
+from service.plan.planner import Selection, cut
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.plan.timing import TICKS, CapturedTiming, exact_rate, rate_lasting
 
@@ -123,7 +123,7 @@ def test_the_fastest_speed_counts_bins_not_their_members() -> None:
 
 def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS) -> list[SegmentPlan]:
     async def collect() -> list[SegmentPlan]:
-        return [plan async for plan in cut(stream(frames), "b", options)]
+        return [plan async for plan in cut(stream(frames), "b", options, Selection(0, len(frames), 1))]
 
     return anyio.run(collect)
 

@@ -16,7 +16,9 @@ from service.plan.geometry import output_size
 from service.plan.planner import (
     LEAD_FRAMES,
     RAMP_FRAMES,
+    RAMP_FROM,
     SOURCE_FRAMES,
+    Selection,
     cut,
     render_key,
     segment_ends,
@@ -34,7 +36,7 @@ def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS, first: int =
             yield frame
 
     async def collect() -> list[SegmentPlan]:
-        return [plan async for plan in cut(stream(), "bucket", options, first)]
+        return [plan async for plan in cut(stream(), "bucket", options, Selection(first, first + len(frames), 1))]
 
     return anyio.run(collect)
 
@@ -51,17 +53,20 @@ def test_every_frame_is_in_exactly_one_segment_in_order(count: int, fps: Fractio
     assert all(0 < len(plan.frames) <= segment_length(fps) for plan in found)
 
 
-@given(st.integers(0, 100_000), st.fractions(Fraction(1, 10), 240))
-def test_segments_end_at_the_same_places_wherever_a_range_begins(first: int, fps: Fraction) -> None:
-    length, ends = segment_length(fps), list(islice(segment_ends(first, segment_length(fps)), 12))
+@given(st.integers(0, 100_000), st.integers(1, 100_000), st.fractions(Fraction(1, 10), 240))
+def test_segments_end_at_the_same_places_wherever_a_range_begins(first: int, outputs: int, fps: Fraction) -> None:
+    length = segment_length(fps)
+    ends = list(islice(segment_ends(first, outputs, length), 12))
     assert ends == sorted(set(ends))
     assert all((first + end) % length == 0 for end in ends[len(RAMP_FRAMES) :])
     assert max(end - begin for begin, end in pairwise([0, *ends])) <= length
 
 
-def test_the_first_segments_are_short() -> None:
-    assert [len(plan.frames) for plan in plans(refs(200))] == [15, 60, 75, 50]
-    assert [len(plan.frames) for plan in plans(refs(200), first=70)] == [15, 65, 75, 45]
+def test_the_first_segment_of_a_long_render_is_short() -> None:
+    long = RAMP_FROM * 75
+    assert [len(plan.frames) for plan in plans(refs(long))] == [15, 60] + [75] * (RAMP_FROM - 1)
+    assert [len(plan.frames) for plan in plans(refs(long), first=70)][:3] == [15, 65, 75]
+    assert [len(plan.frames) for plan in plans(refs(long - 1))] == [75] * (RAMP_FROM - 1) + [74]
 
 
 def test_overlapping_ranges_share_segments() -> None:
@@ -109,7 +114,7 @@ def test_growing_a_sequence_changes_only_its_last_segments() -> None:
     before = [plan.content_key() for plan in plans(refs(300))]
     after = [plan.content_key() for plan in plans(refs(320))]
     assert after[: len(before)] == before
-    assert len(set(after)) == len(after) == 6
+    assert len(set(after)) == len(after) == 5
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def test_a_lead_frame_is_no_frame() -> None:
 
 def test_a_segment_knows_the_frames_before_it() -> None:
     second = plans(refs(100))[1]
-    assert [frame.index for frame in second.lead] == list(range(15 - LEAD_FRAMES, 15))
+    assert [frame.index for frame in second.lead] == list(range(75 - LEAD_FRAMES, 75))
 
 
 def test_options_survive_json() -> None:

@@ -19,7 +19,8 @@ from service.identity.tokens import TokenVerifier, mint
 from service.routers.deps import CallerDep, DatabaseDep, require
 from service.routers.negotiation import json_acceptable
 from service.routers.resources import HttpSettings, Resources
-from service.store.database import Caller, Database, DatabaseSettings
+from service.store.database import Caller, Database
+from service.store.database_settings import DatabaseSettings
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
 
 SECRET = SecretStr("a secret of at least thirty-two bytes")

@@ -40,7 +40,7 @@ async def test_an_id_that_cannot_be(client: httpx.AsyncClient, token: Callable[.
 async def test_wrong_method_names_all_methods_of_the_path(known: httpx.AsyncClient) -> None:
     response = await known.put(f"{API}/drawings")
     assert_problem(response, 405, "method-not-allowed")
-    assert response.headers["allow"] == "GET, POST"
+    assert response.headers["allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from service.embedded.cluster import free_port
 from service.identity.tokens import mint
-from service.up import Machine, _free_port
+from service.up import Machine
 from tests.support.clean_environment import clean_environment
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
@@ -45,7 +46,7 @@ class ApiProcess:
 
 @contextmanager
 def api_process(database_url: str, home: Path, **settings: str) -> Iterator[ApiProcess]:
-    port, log = str(_free_port()), home / "api.log"
+    port, log = str(free_port()), home / "api.log"
     with (
         clean_environment(DATABASE_URL=database_url, REELMILL_HOME=str(home), PORT=port, JWT_SECRET=SECRET, **settings),
         log.open("wb") as out,

@@ -50,7 +50,7 @@ async def add_render(
     connection: AsyncConnection, dataset: dict[str, Any], step: int = 1, options: RenderOptions = OPTIONS
 ) -> RenderId:
     """A queued render of every `step`-th frame, with its segments and tasks."""
-    chosen = select(dataset["frame_count"], step, None, None)
+    chosen = select(dataset["frame_count"], step, None, None, whole=options.bins is not None)
     new = NewRender(
         dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0}, stage_plan(options)
     )

@@ -8,7 +8,8 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from service.jobs import queue
-from service.store.database import Database, DatabaseSettings
+from service.store.database import Database
+from service.store.database_settings import DatabaseSettings
 from service.store.migrate import migrate
 
 _templates: dict[str, str] = {}

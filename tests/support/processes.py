@@ -39,9 +39,9 @@ def peak_megabytes(pid: int) -> float:
     return _status_megabytes(pid, "VmHWM")
 
 
-def own_megabytes(pid: int) -> float:
-    """What the process holds in memory now (RssAnon): without the pages of libraries, which processes share."""
-    return _status_megabytes(pid, "RssAnon")
+def resident_mebibytes(pid: int) -> float:
+    """What the process holds in memory now (VmRSS), the pages of its libraries too, as `ps` and `top` tell it."""
+    return _status_megabytes(pid, "VmRSS") * 1e6 / 2**20
 
 
 def _status_megabytes(pid: int, field: str) -> float:

@@ -1,7 +1,7 @@
 """A real supervisor with real slot processes, in this process's event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,8 @@ from uuid import UUID
 
 from service.plan.device_share import REAL_DRIVER
 from service.store import renders
-from service.store.database import Database, DatabaseSettings
+from service.store.database import Database
+from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.device_source import DeviceSource
@@ -56,3 +57,13 @@ async def ended(database: Database, render: UUID, seconds: float = 60) -> Any:
             if row["status"] in ("succeeded", "failed", "cancelled"):
                 return row
             await asyncio.sleep(0.05)
+
+
+async def until(database: Database, render: UUID, done: Callable[[Any], bool]) -> None:
+    """Wait for a moment in the life of a render, told from its status row."""
+    async with asyncio.timeout(30):
+        while True:
+            async with database.service() as connection:
+                if done((await renders.statuses(connection, [render]))[0]):
+                    return
+            await asyncio.sleep(0.02)

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.ids import RenderId
+from service.ids import RenderId, new_uuid
 from service.plan.family import PathFamily
 from service.plan.render_plan import RenderOptions
-from service.store import device_rows, renders
+from service.store import device_rows, renders, worker_rows
 from service.store.database import Database
 from service.telemetry import metrics
 from service.worker.supervisor import Supervisor
 from tests.support.catalogue import OPTIONS, add_render
 from tests.support.cuda_doubles import seen
 from tests.support.databases import fresh_database
+from tests.support.device_rows import capability, device
 from tests.support.footage import add_footage
 from tests.support.workers import ended, working
 
@@ -142,6 +143,28 @@ async def test_an_encoder_lost_midway_plans_the_render_anew(postgres_url: str, t
     assert row["stages"]["encode"] == {"device": "cpu", "reason": "planned anew: no NVENC session for h264"}
     assert made == 2, "what was made stays under its own keys"
     assert row["video_sha256"] == same["video_sha256"]
+
+
+async def test_a_slot_without_a_gpu_leaves_nvenc_to_who_has_it(postgres_url: str, tmp_path: Path) -> None:
+    """Until that worker is gone: then the render is planned anew."""
+    other = new_uuid()
+    async with fresh_database(postgres_url) as database:
+        async with database.service() as connection:
+            await worker_rows.beat(connection, other, "other", 1, "1")
+            rows = [capability("cuda:0", stage="encode", what="h264")]
+            await device_rows.write(connection, other, [device("cuda:0")], rows)
+        render = await submit(database, tmp_path, NVENC, 10)
+        async with working(database, tmp_path):
+            async with asyncio.timeout(30):
+                while not failures("encoder_elsewhere"):
+                    await asyncio.sleep(0.05)
+            async with database.service() as connection:
+                row = await renders.get(connection, render)
+                assert row is not None and renders.options_of(row).family == NVENC.family
+                await worker_rows.leave(connection, other)
+            row = await ended(database, render)
+        assert all(name.startswith("libx264") for name in await encoders(database, render))
+    assert (row["status"], row["video_frames"]) == ("succeeded", 10)
 
 
 async def test_a_quarantined_device_is_not_used(postgres_url: str, tmp_path: Path) -> None:

@@ -64,10 +64,9 @@ class Nvenc:
         self._library, self._stream, self._named = library, stream, named
         self._held: deque[Surface] = deque(maxlen=_HELD)
         self._in = self._out = 0
-        size = (settings.width, settings.height)
         try:
             with named():
-                self._encoder: Any = library.CreateEncoder(*size, "NV12", False, **_options(settings, stream))
+                self._encoder: Any = _without_reordering(library, settings, _options(settings, stream))
         except CudaFailed as fault:
             raise CudaUnsupported(f"no NVENC session for {settings.codec}: {fault.reason}") from fault
 
@@ -111,8 +110,19 @@ class Nvenc:
         return found
 
 
+def _without_reordering(library: Any, settings: EncoderSettings, options: dict[str, Any]) -> Any:
+    """`bf` counts B pictures in the library's sources, and the distance between P pictures in some descriptions of it:
+    the session itself is asked how many it uses."""
+    for pictures in ("0", "1"):
+        size = (settings.width, settings.height)
+        encoder = library.CreateEncoder(*size, "NV12", False, **options, bf=pictures)
+        if int(encoder.GetNumBFrames()) == 0:
+            return encoder
+    raise CudaUnsupported(f"NVENC reorders {settings.codec} whatever it is told")
+
+
 def _options(settings: EncoderSettings, stream: Any) -> dict[str, Any]:
-    """`bf` is the distance between P pictures: 1 means no B. AV1 comes as plain units, not in IVF."""
+    """AV1 comes as plain units, not in IVF."""
     quantiser = rate(settings.codec, settings.quality) * (_AV1_STEPS if settings.codec == "av1" else 1)
     return {
         "codec": settings.codec,
@@ -122,10 +132,9 @@ def _options(settings: EncoderSettings, stream: Any) -> dict[str, Any]:
         "tuning_info": "high_quality",
         "rc": "constqp",
         "constqp": str(quantiser),
-        "fps": str(max(1, round(settings.fps))),
+        "fps": f"{max(float(settings.fps), 0.01):.2f}",
         "gop": _ENDLESS,
         "idrperiod": _ENDLESS,
-        "bf": "1",
         "repeatspspps": "1",
         "use_ivf_container": "0",
     }

@@ -49,7 +49,7 @@ class VideoPictures:
                 yield from (_given_up(left.popleft(), place.code, place.reason) for _ in range(len(left)))
                 return
             candidate = Candidate(stream.facts.size, 3, place, f"cuda-nvdec-{stream.facts.codec}")
-            for pts, image in stream.pictures(self._driver, left[0].pts):
+            for pts, image in stream.pictures(self._driver, lambda: _next(left)):
                 while left and (left[0].pts or 0) < pts:
                     yield _given_up(left.popleft(), "not_decoded", "no such picture came out of the device")
                 while left and left[0].pts == pts:
@@ -62,6 +62,11 @@ class VideoPictures:
             )
         finally:
             stream.close()
+
+
+def _next(left: deque[FrameRef]) -> int:
+    """When the next wanted picture is shown."""
+    return left[0].pts or 0 if left else 2**62
 
 
 def runs(refs: Iterable[FrameRef]) -> list[list[FrameRef]]:

@@ -3,7 +3,7 @@
 The demuxer of PyNvVideoCodec is not used: this one reads ranges, seeks like the CPU path, and knows each packet's time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO
@@ -14,6 +14,7 @@ from av.bitstream import BitStreamFilterContext
 from service.pipeline.colour import FULL, Colour, swscale_matrix, video_colour
 from service.pipeline.cuda.driver import CudaDriver, DeviceImage, VideoCodec
 from service.pipeline.cuda.faults import CudaUnsupported
+from service.pipeline.video_decode import BACKLOG_BYTES
 from service.pipeline.video_source import ORIENTATION_OF_ROTATION, VideoSource
 
 _CODECS: dict[str, VideoCodec] = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
@@ -46,17 +47,35 @@ class VideoStream:
     def close(self) -> None:
         self._source.close()
 
-    def pictures(self, driver: CudaDriver, first: int) -> Iterator[tuple[int, DeviceImage]]:
-        """(pts, image) in order of presentation, from a key picture at or before `first` on."""
+    def pictures(self, driver: CudaDriver, wanted: Callable[[], int]) -> Iterator[tuple[int, DeviceImage]]:
+        """(pts, image) in order of presentation, from a key picture at or before the first wanted one on.
+
+        `wanted` tells the time of the next one that is: groups of pictures before it are not decoded.
+        """
         feed = driver.open_decoder(self.facts.codec, *self.facts.size)
         try:
-            for pts, data in self._annex_b(first):
+            for pts, data in self._needed(wanted):
                 yield from feed.decode(data, pts)
             yield from feed.finish()
         finally:
             feed.close()
 
-    def _annex_b(self, first: int) -> Iterator[tuple[int, bytes]]:
+    def _needed(self, wanted: Callable[[], int]) -> Iterator[tuple[int, bytes]]:
+        """Packets wait until it is known whether a key picture at or before the wanted time follows them."""
+        backlog: list[tuple[int, bytes]] = []
+        held = 0
+        for pts, data, begins in self._annex_b(wanted()):
+            if begins and pts <= wanted():
+                backlog, held = [], 0
+            backlog.append((pts, data))
+            held += len(data)
+            if pts >= wanted() or held > BACKLOG_BYTES:
+                yield from backlog
+                backlog, held = [], 0
+        yield from backlog
+
+    def _annex_b(self, first: int) -> Iterator[tuple[int, bytes, bool]]:
+        """(pts, bytes, whether decoding can begin with it) of each packet."""
         convert = _converter(self.facts.codec, self._source)
         begun = False
         for packet in self._packets(first):
@@ -64,12 +83,13 @@ class VideoStream:
                 data = bytes(part)
                 if not data:
                     continue
-                if not begun:
-                    _require_beginning(part, data, self.facts.codec, first)
-                    begun = True
                 if part.pts is None:
                     raise CudaUnsupported("a packet without a time is for the CPU")
-                yield part.pts, data
+                begins = bool(part.is_keyframe) and _complete(data, self.facts.codec)
+                if not begun and (not begins or part.pts > first):
+                    raise CudaUnsupported("no complete key picture lies at or before the first wanted one")
+                begun = True
+                yield part.pts, data, begins
 
     def _packets(self, first: int) -> "Iterator[Packet[Any]]":
         """From a key picture that is shown at or before `first`: an index by decoding times may find a later one."""
@@ -106,13 +126,12 @@ def _converter(codec: VideoCodec, source: VideoSource) -> BitStreamFilterContext
     return None if codec == "av1" else BitStreamFilterContext(f"{codec}_mp4toannexb", source.stream)
 
 
-def _require_beginning(packet: "Packet[Any]", data: bytes, codec: VideoCodec, first: int) -> None:
-    """A hardware decoder shows what it cannot know as if it did: it has to begin where nothing is missing."""
-    if not packet.is_keyframe or packet.pts is None or packet.pts > first:
-        raise CudaUnsupported("no key picture lies at or before the first wanted one")
+def _complete(data: bytes, codec: VideoCodec) -> bool:
+    """Whether a key picture needs nothing from before it: a hardware decoder shows what it cannot know as if it did."""
     types = {kind for kind, _ in nal_units(data, codec)}
-    if (codec == "h264" and _IDR not in types) or (codec == "hevc" and not types.intersection(_IRAP)):
-        raise CudaUnsupported("its key pictures recover slowly: they are decoded by the CPU")
+    if codec == "h264":
+        return _IDR in types
+    return codec == "av1" or bool(types.intersection(_IRAP))
 
 
 def nal_units(data: bytes, codec: VideoCodec) -> Iterator[tuple[int, int]]:

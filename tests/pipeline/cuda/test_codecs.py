@@ -68,8 +68,8 @@ class Library:
     class NV_ENC_PIC_PARAMS:
         inputTimeStamp = -1
 
-    def __init__(self, delay: int = 0, reorder: bool = False) -> None:
-        self.delay, self.reorder = delay, reorder
+    def __init__(self, delay: int = 0, reorder: bool = False, counts_from: int = 0) -> None:
+        self.delay, self.reorder, self.counts_from = delay, reorder, counts_from
         self.asked: dict[str, Any] = {}
         self.seen: list[Any] = []
 
@@ -77,6 +77,9 @@ class Library:
         self.asked = {"size": (width, height), "fmt": fmt, "host": host} | options
         self.waiting: list[dict[str, Any]] = []
         return self
+
+    def GetNumBFrames(self) -> int:
+        return int(self.asked["bf"]) - self.counts_from
 
     def Encode(self, surface: Any, parameters: Any) -> list[dict[str, Any]]:
         luma, chroma = surface.cuda()
@@ -123,8 +126,16 @@ def test_an_encoder_is_asked_for_one_group_without_reordering() -> None:
     Nvenc(library, SETTINGS, Stream(), quiet)
     asked = library.asked
     assert (asked["size"], asked["fmt"], asked["host"], asked["codec"]) == ((64, 48), "NV12", False, "h264")
-    assert (asked["bf"], asked["rc"], asked["cudastream"]) == ("1", "constqp", 77)
+    assert (asked["bf"], asked["rc"], asked["cudastream"], asked["fps"]) == ("0", "constqp", 77, "29.97")
     assert int(asked["gop"]) == int(asked["idrperiod"]) >= 100_000
+
+
+def test_whatever_the_option_counts_there_are_no_b_pictures() -> None:
+    library = Library(counts_from=1)
+    Nvenc(library, SETTINGS, Stream(), quiet)
+    assert library.asked["bf"] == "1"
+    with pytest.raises(CudaUnsupported, match="reorders"):
+        Nvenc(Library(counts_from=-1), SETTINGS, Stream(), quiet)
 
 
 @pytest.mark.parametrize("delay", [0, 1, 4])

@@ -104,6 +104,27 @@ def test_a_decoder_that_stops_midway_leaves_the_rest_to_the_cpu() -> None:
     assert 0 < result.fallbacks["decode", "device_failed"] < 40
 
 
+def test_groups_of_pictures_that_nobody_wants_are_not_decoded() -> None:
+    class Device(Double):
+        fed = 0
+
+        def open_decoder(self, codec: str, width: int, height: int) -> VideoFeed:
+            device = self
+
+            class Counting(VideoFeed):
+                def decode(self, packet: bytes, pts: int) -> list[tuple[int, Image]]:
+                    device.fed += 1
+                    return super().decode(packet, pts)
+
+            return Counting(codec)
+
+    device = Device()
+    result = render_pictures(device, SOURCES["libx264"], [1, 26, 49])
+    assert numbers(result.data) == [1, 26, 49]
+    assert result.fallbacks == {}
+    assert device.fed < 40, "of 60, in groups of 12"
+
+
 def test_a_sticky_error_while_decoding_is_told_to_the_slot() -> None:
     class Lost(Double):
         def open_decoder(self, codec: str, width: int, height: int) -> VideoFeed:

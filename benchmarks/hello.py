@@ -1,0 +1,61 @@
+"""`python -m benchmarks.hello LAYERS`: a bare hello under our server, within none, some or all of our middlewares.
+
+Prints one line, its address and a token, when it serves; logs to stderr; ends with SIGTERM.
+"""
+
+import asyncio
+import secrets
+import socket
+import sys
+from datetime import timedelta
+
+import uvloop
+from fastapi import FastAPI
+from pydantic import SecretStr
+from starlette.middleware import Middleware
+
+from service.app import layers
+from service.identity.settings import IdentitySettings
+from service.identity.tokens import TokenVerifier, mint
+from service.routers.body_limit import BodyLimit
+from service.routers.problems import ProblemBoundary
+from service.routers.resources import HttpSettings
+from service.server import GracefulServer, configured
+from service.telemetry import logging
+from service.telemetry.access import AccessLog
+
+NAMES = ("bare", "three", "all")
+THREE: tuple[object, ...] = (AccessLog, ProblemBoundary, BodyLimit)
+"""The log, the errors and the limit: what is there whoever asks."""
+RATE = "1000000/second"
+
+
+def served(name: str, secret: SecretStr) -> FastAPI:
+    """The application with the middlewares that the name means."""
+    app = FastAPI(openapi_url=None, middleware=_wanted(name, secret))
+
+    @app.get("/hello")
+    async def hello() -> dict[str, str]:
+        return {"hello": "world"}
+
+    return app
+
+
+def _wanted(name: str, secret: SecretStr) -> list[Middleware]:
+    verifier = TokenVerifier(IdentitySettings.model_construct(), secret)
+    known = layers(verifier, HttpSettings.model_construct(rate_limit=RATE))
+    chosen = {"bare": [], "three": [layer for layer in known if layer.cls in THREE], "all": known}
+    return chosen[name]
+
+
+def main(name: str) -> None:
+    logging.configure(stream=sys.stderr)
+    secret = SecretStr(secrets.token_hex(32))
+    listener = socket.create_server(("127.0.0.1", 0))
+    token = mint(secret, "benchmark", ("catalog:read",), timedelta(hours=12))
+    print(f"http://127.0.0.1:{listener.getsockname()[1]}/hello {token}", flush=True)
+    uvloop.run(GracefulServer(configured(served(name, secret)), asyncio.Event()).serve(sockets=[listener]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

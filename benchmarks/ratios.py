@@ -1,0 +1,50 @@
+"""What the rows of `python -m benchmarks api` say about the goals."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+RENDER_LIMIT, LAYERS_LIMIT = 2.0, 0.30
+"""From the issue: p99 beside renders as a multiple of the idle one; the part of a bare hello that three layers cost."""
+
+Rows = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One value for each repetition; without a limit it is only told."""
+
+    what: str
+    values: tuple[float, ...]
+    limit: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        return self.limit is not None and median(self.values) > self.limit
+
+    def __str__(self) -> str:
+        least, most = min(self.values), max(self.values)
+        goal = "" if self.limit is None else f", {'MISSES' if self.missed else 'within'} {self.limit:g}"
+        return f"{self.what}: {median(self.values):.2f} ({least:.2f} to {most:.2f}{goal})"
+
+
+def beside_renders(rows: Rows) -> Iterator[Ratio]:
+    """p99 with all slots at work / p99 with idle slots, of each path."""
+    for path in dict.fromkeys(row["path"] for row in rows if row["benchmark"] == "api"):
+        idle, busy = (_values(rows, "p99_ms", path=path, state=state) for state in ("idle", "busy"))
+        told = f"p99 of {path}, {median(idle):.1f} ms idle and {median(busy):.1f} ms beside a render"
+        yield Ratio(told, tuple(b / a for a, b in zip(idle, busy, strict=True)), RENDER_LIMIT)
+
+
+def of_layers(rows: Rows) -> Iterator[Ratio]:
+    """The part of a bare hello's requests a second that is lost within middlewares."""
+    bare = _values(rows, "requests_per_s", layers="bare")
+    for name, limit in (("three", LAYERS_LIMIT), ("all", None)):
+        rates = _values(rows, "requests_per_s", layers=name)
+        told = f"cost of {name} middlewares, {median(bare):.0f} requests/s bare and {median(rates):.0f} within"
+        yield Ratio(told, tuple(1 - b / a for a, b in zip(bare, rates, strict=True)), limit)
+
+
+def _values(rows: Rows, name: str, **wanted: str) -> list[float]:
+    return [row[name] for row in rows if wanted.items() <= row.items()]

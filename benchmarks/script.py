@@ -1,0 +1,43 @@
+"""Contender: what a microscopist writes for 16-bit TIFFs. tifffile reads, NumPy maps the window, OpenCV writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tifffile
+
+from benchmarks.cases import Case
+from benchmarks.stopwatch import Timing, of_this_process, timed
+
+PERCENTS = (0.35, 99.65)
+
+
+class Script:
+    """Reads local files, uploads nothing, and runs in this process, whose imports are done: all in its favour."""
+
+    def __init__(self, frames: Sequence[Path]) -> None:
+        self._frames = frames
+
+    def render(self, case: Case, output: Path) -> Timing:
+        with timed(of_this_process) as timing:
+            self._write(window(self._frames), output)
+        return timing
+
+    def _write(self, limits: tuple[float, float], output: Path) -> None:
+        low, high = limits
+        writer: cv2.VideoWriter | None = None
+        for path in self._frames:
+            frame = tifffile.imread(path)
+            levels = (np.clip((frame - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+            size = (levels.shape[1], levels.shape[0])
+            writer = writer or cv2.VideoWriter(str(output), cv2.VideoWriter.fourcc(*"mp4v"), 30, size)
+            writer.write(cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR))
+        if writer is not None:
+            writer.release()
+
+
+def window(frames: Sequence[Path]) -> tuple[float, float]:
+    """One for the sequence, from all of its samples."""
+    low, high = np.percentile(np.stack([tifffile.imread(path) for path in frames]), PERCENTS)
+    return float(low), float(high)

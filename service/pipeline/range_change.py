@@ -1,0 +1,64 @@
+"""From full range to limited and back: each 8-bit sample of gray or YCbCr by FFmpeg's table filter, in one pass."""
+
+from fractions import Fraction
+
+from av import VideoFormat, VideoFrame
+from av.filter import Graph
+from av.filter.context import FilterContext
+
+from service.pipeline import planes
+from service.pipeline.colour import FULL, LIMITED
+
+_NARROW_LUMA = "floor((val*219+127)/255)+16"
+_NARROW_CHROMA = "floor(((val-128)*224+127)/255)+128"
+_WIDE_LUMA = "clip(floor(((val-16)*255+109)/219),0,255)"
+_WIDE_CHROMA = "clip(floor(((val-128)*255+112)/224)+128,0,255)"
+_ANY = Fraction(1, 1)
+_TABLES = {LIMITED: (_NARROW_LUMA, _NARROW_CHROMA), FULL: (_WIDE_LUMA, _WIDE_CHROMA)}
+"""Range -> how a sample of luma, and of chroma, gets there: rounded to the nearest (Rec. ITU-T H.273, 8.3)."""
+
+
+class RangeChange:
+    """A copy of each frame in the other range, on the calling thread; set up anew only when size or format change.
+
+    By table: swscale's own range conversion puts chroma 0.44 levels too high, which shows as 3 levels of RGB.
+    """
+
+    def __init__(self) -> None:
+        self._made_for: tuple[int, int, str, int] | None = None
+        self._graph: tuple[Graph, FilterContext, FilterContext] | None = None
+
+    def to(self, wanted: int, frame: VideoFrame, pixel_format: str) -> VideoFrame:
+        """The frame, of the other range, with samples of `wanted` range under the name `pixel_format`: yuv420p,
+        yuv422p or yuv444p, which is the frame's own layout (it may be called yuvj420p), or gray to be widened."""
+        if pixel_format == "gray":
+            return planes.widened_gray(frame)
+        _, source, sink = self._set_up((frame.width, frame.height, pixel_format, wanted))
+        pts, frame.pts = frame.pts, 0
+        source.push(frame)
+        changed = sink.pull()
+        frame.pts = pts
+        assert isinstance(changed, VideoFrame)
+        changed.color_range = wanted
+        return changed
+
+    def _set_up(self, key: tuple[int, int, str, int]) -> tuple[Graph, FilterContext, FilterContext]:
+        if self._graph is None or self._made_for != key:
+            self._made_for, self._graph = key, _built(*key)
+        return self._graph
+
+
+def _built(width: int, height: int, pixel_format: str, wanted: int) -> tuple[Graph, FilterContext, FilterContext]:
+    """The filter is told the new name already: it copies what it is given, and only the label is another. A JPEG's
+    density is dropped: FFV1 would write it down as the shape of pixels."""
+    graph = Graph()
+    graph.threads = 1
+    source = graph.add_buffer(width=width, height=height, format=VideoFormat(pixel_format), time_base=_ANY)
+    luma, chroma = _TABLES[wanted]
+    table = graph.add("lutyuv", f"y='{luma}':u='{chroma}':v='{chroma}'")
+    square, sink = graph.add("setsar", "0"), graph.add("buffersink")
+    source.link_to(table)
+    table.link_to(square)
+    square.link_to(sink)
+    graph.configure()
+    return graph, source, sink  # the ends do not keep the graph alive

@@ -1,0 +1,19 @@
+"""Where PostgreSQL is, from the environment; apart from the connection: a slot carries it without the driver."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class DatabaseSettings(BaseSettings):
+    """Where PostgreSQL is; without `DATABASE_URL` an embedded one is started in `REELMILL_HOME`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+    url: str | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL URL (`postgresql://…`); unset: an embedded PostgreSQL in `REELMILL_HOME`",
+    )
+    pool_size: int = Field(
+        default=10, ge=1, le=200, validation_alias="REELMILL_DB_POOL", description="connections a process"
+    )
+    timeout_s: float = Field(default=10, gt=0, validation_alias="REELMILL_DB_TIMEOUT", description="seconds to connect")

@@ -1,0 +1,168 @@
+"""PostgreSQL and the object store go away under load and come back: 503 meanwhile, then everything goes on by itself."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.api import make_dataset, wait_ended
+from tests.support.api_process import ApiProcess, api_process
+from tests.support.footage import jpeg
+from tests.support.outages import Ask, LocalServer, Postgres, Told, needs_s3_restarts, under_load
+from tests.support.processes import worker_process
+from tests.support.s3_server import needs_s3, s3_server
+
+FRAMES = {f"f{number:03d}.jpg": jpeg(number) for number in range(90)}
+LARGE = {"width": 1280, "height": 960}
+"""Slow enough that the outage falls into the render."""
+AWAY_S = 3.0
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    server = Postgres(tmp_path / "cluster")
+    yield server
+    server.close()
+
+
+def submit(client: httpx.Client, dataset: dict[str, Any], **more: Any) -> str:
+    body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30} | more
+    return str(client.post("/api/videos/generate", json=body).raise_for_status().json()["job_id"])
+
+
+def wait_begun(client: httpx.Client, job: str) -> None:
+    deadline = time.monotonic() + 60
+    while client.get(f"/api/videos/{job}").json()["frames_done"] < 5:
+        assert time.monotonic() < deadline, "the render does not begin"
+        time.sleep(0.05)
+
+
+def questions(dataset: dict[str, Any], job: str) -> dict[str, Ask]:
+    """Of everything that needs the database."""
+    counted = {"table": "frames", "filters": [], "aggregates": [{"function": "count"}]}
+    path = f"/api/experiments/{dataset['experiment_id']}"
+    return {
+        "list": lambda client: client.get("/api/experiments"),
+        "status": lambda client: client.get(f"/api/videos/{job}"),
+        "query": lambda client: client.post("/api/database/query", json=counted),
+        "change": lambda client: client.patch(
+            path, json={"description": str(time.monotonic())}, headers={"If-Match": "*"}
+        ),
+        "health": lambda client: client.get("/health"),
+    }
+
+
+def assert_told(answers: list[Told]) -> None:
+    """All of them 503, and but for the health report problems that say when to come back."""
+    assert answers
+    for told in answers:
+        assert told.status == 503, told
+        if told.name != "health":
+            assert told.kind == "application/problem+json" and told.retry_after, told
+
+
+def assert_logged_no_crash(api: ApiProcess) -> None:
+    assert [line for line in api.lines() if line.get("status") == 500] == []
+
+
+class Follower(threading.Thread):
+    """Follows a render's events, and comes back as often as the stream breaks."""
+
+    def __init__(self, client: httpx.Client, job: str) -> None:
+        super().__init__(daemon=True)
+        self._client, self._path, self.lines = client, f"/api/videos/{job}/events", []
+
+    def run(self) -> None:
+        with self._client:
+            while not any('"succeeded"' in line for line in self.lines):
+                try:
+                    with self._client.stream("GET", self._path) as stream:
+                        self.lines += list(stream.iter_lines())
+                except httpx.HTTPError as error:
+                    self.lines.append(f"broken: {type(error).__name__}")
+                time.sleep(0.1)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
+def test_postgresql_goes_away_and_comes_back(how: signal.Signals, postgres: Postgres, tmp_path: Path) -> None:
+    settings = {"REELMILL_RATE_LIMIT": "none"}
+    with (
+        api_process(postgres.url, tmp_path, **settings) as api,
+        worker_process(postgres.url, tmp_path) as worker,
+        api.client() as client,
+    ):
+        dataset = make_dataset(client, FRAMES)
+        job = submit(client, dataset, **LARGE)
+        wait_begun(client, job)
+        follower = Follower(api.client(), job)
+        follower.start()
+        with under_load(api.client, questions(dataset, job)) as load:
+            load.wait_for("change", 200)
+            postgres.stop(how)
+            away = time.monotonic()
+            load.wait_for("list", 503)
+            time.sleep(AWAY_S)
+            back = time.monotonic()
+            postgres.start()
+            for name in questions(dataset, job):
+                load.wait_for(name, 200)
+            later = submit(client, dataset, decimation_factor=20)
+        statuses = {wait_ended(client, each)["status"] for each in (job, later)}
+        follower.join(60)
+        assert statuses == {"succeeded"}
+        assert (api.process.poll(), worker.poll()) == (None, None), "nobody was restarted"
+        assert not follower.is_alive()
+        assert load.broken == []
+        assert set.union(*load.statuses().values()) == {200, 503}
+        assert_told(load.during(away, back))
+        assert_logged_no_crash(api)
+
+
+def object_questions(dataset: str, job: str) -> dict[str, Ask]:
+    """Of what needs the object store, and one that does not."""
+    return {
+        "upload": lambda client: client.put(f"/api/datasets/{dataset}/objects/new.jpg", content=jpeg(1)),
+        "video": lambda client: client.get(f"/api/videos/{job}/video"),
+        "health": lambda client: client.get("/health"),
+        "list": lambda client: client.get("/api/experiments"),
+    }
+
+
+@needs_s3
+@needs_s3_restarts
+def test_the_object_store_goes_away_and_comes_back(postgres: Postgres, tmp_path: Path) -> None:
+    store = s3_server()
+    server, settings = LocalServer(store.endpoint), store.environment()
+    with (
+        api_process(postgres.url, tmp_path, REELMILL_RATE_LIMIT="none", **settings) as api,
+        worker_process(postgres.url, tmp_path, **settings) as worker,
+        api.client() as client,
+    ):
+        dataset, other = make_dataset(client, FRAMES), make_dataset(client, {"a.jpg": jpeg(1)})
+        ready = submit(client, dataset, decimation_factor=20)
+        assert wait_ended(client, ready)["status"] == "succeeded"
+        job = submit(client, dataset, **LARGE)
+        wait_begun(client, job)
+        with under_load(api.client, object_questions(other["id"], ready)) as load:
+            load.wait_for("video", 200)
+            server.stop()
+            away = time.monotonic()
+            load.wait_for("upload", 503)
+            load.wait_for("video", 503)
+            later = submit(client, dataset, decimation_factor=15)
+            time.sleep(AWAY_S)
+            back = time.monotonic()
+            server.start()
+            for name in object_questions("", ""):
+                load.wait_for(name, 200)
+        assert {wait_ended(client, each)["status"] for each in (job, later)} == {"succeeded"}
+        assert (api.process.poll(), worker.poll()) == (None, None), "nobody was restarted"
+        assert load.broken == []
+        assert load.statuses()["list"] == {200}, "what needs no objects goes on"
+        assert_told([told for told in load.during(away, back) if told.name != "list"])
+        assert_logged_no_crash(api)

@@ -1,0 +1,111 @@
+"""Planning holds one batch of segments, asks once a batch, and does the same work for each frame: told without a clock."""
+
+import cProfile
+import pstats
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import Subject
+from service.plan.bins import Bins
+from service.plan.planner import cut, render_key, select
+from service.plan.render_plan import FrameRef, content_keys
+from service.store import new_render
+from service.store.new_render import FRAMES_A_WRITE, NewRender
+from tests.support.catalogue import OPTIONS, add_dataset
+from tests.support.databases import fresh_database
+
+pytestmark = pytest.mark.anyio
+FEW, MANY = 6_000, 30_000
+FRAMES = text("""
+    INSERT INTO frames (dataset_id, index, number, key, size, etag)
+    SELECT :dataset, n, n, 'frames/f' || n, 900, md5(n::text) FROM generate_series(0, :count - 1) n
+""")
+
+
+async def planned(connection: AsyncConnection, count: int, bins: Bins | None = None) -> NewRender:
+    dataset = await add_dataset(connection, 0) | {"frame_count": count}
+    await connection.execute(FRAMES, {"dataset": dataset["id"], "count": count})
+    options = replace(OPTIONS, bins=bins)
+    chosen = select(count, bins.size if bins else 1, None, None, whole=bins is not None)
+    return NewRender(dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0})
+
+
+async def peak_megabytes(connection: AsyncConnection, new: NewRender) -> float:
+    """The most that Python held at once while the render was foretold and written."""
+    tracemalloc.start()
+    try:
+        await new_render.foretell(connection, new)
+        await new_render.write(connection, Subject("alice"), new)
+        return tracemalloc.get_traced_memory()[1] / 1e6
+    finally:
+        tracemalloc.stop()
+
+
+@contextmanager
+def statements(connection: AsyncConnection) -> Iterator[list[str]]:
+    seen: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        seen.append(statement)
+
+    event.listen(connection.sync_connection, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(connection.sync_connection, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("bins", [None, Bins("mean", 64, 64, 48)])
+async def test_five_times_the_frames_need_no_more_memory(postgres_url: str, bins: Bins | None) -> None:
+    async with fresh_database(postgres_url) as database, database.service() as connection:
+        few, many = await planned(connection, FEW, bins), await planned(connection, MANY, bins)
+        await peak_megabytes(connection, few)  # what is imported and cached once
+        assert await peak_megabytes(connection, many) < 2 * await peak_megabytes(connection, few)
+
+
+async def test_the_database_is_asked_once_a_batch_of_segments(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service() as connection:
+        counted = []
+        for count in (FEW, MANY):
+            new = await planned(connection, count)
+            with statements(connection) as seen:
+                await new_render.write(connection, Subject("alice"), new)
+            counted.append(len(seen))
+    assert counted[1] - counted[0] <= (MANY - FEW) / FRAMES_A_WRITE + 1
+
+
+async def frames(count: int) -> AsyncIterator[FrameRef]:
+    for index in range(count):
+        yield FrameRef(index, f"frames/{index}.jpg", f"{index:x}", 900)
+
+
+async def calls(count: int) -> int:
+    """Function calls that cutting and keying so many frames take."""
+    profile = cProfile.Profile()
+    profile.enable()
+    plans = [plan async for plan in cut(frames(count), "reelmill", OPTIONS)]
+    content_keys(plans)
+    [plan.seconds() for plan in plans]
+    profile.disable()
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+
+
+async def test_each_frame_takes_the_same_work() -> None:
+    few, many = await calls(FEW), await calls(MANY)
+    assert many < 5.1 * few
+    assert many < 25 * MANY
+
+
+async def test_keys_of_many_are_those_of_each() -> None:
+    plans = [plan async for plan in cut(frames(300), "reelmill", OPTIONS)]
+    assert content_keys(plans) == [plan.content_key() for plan in plans]
+    other = [replace(plan, options=replace(OPTIONS, quality=3)) for plan in plans]
+    assert not {*content_keys(plans)} & {*content_keys(other)}
+    assert content_keys([]) == []

@@ -1,0 +1,185 @@
+"""Servers that are stopped and started again for real, and callers who go on asking meanwhile."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from service.embedded.cluster import Cluster
+
+RESTARTS = os.environ.get("REELMILL_TEST_S3_RESTARTS") == "1"
+needs_s3_restarts = pytest.mark.skipif(
+    not RESTARTS, reason="REELMILL_TEST_S3_RESTARTS is not 1: the S3 server, if any, is not ours to stop"
+)
+
+
+class Postgres:
+    """A cluster of the test's own, always on the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        sockets = Path("/tmp") / f"rm-{secrets.token_hex(4)}"
+        sockets.mkdir(mode=0o700)
+        self._cluster = Cluster(folder, sockets)
+        self._cluster.prepare()
+        self._cluster.start()
+        self.url = self._cluster.url
+
+    def stop(self, number: int) -> None:
+        """SIGINT is PostgreSQL's fast shutdown, SIGKILL the end without a word."""
+        process = self._cluster.process
+        assert process is not None
+        process.send_signal(number)
+        process.wait(30)
+
+    def start(self) -> None:
+        """Where it was; after a kill it recovers first, and its orphans have to be gone."""
+        deadline = time.monotonic() + 60
+        while not self._cluster._started():
+            assert time.monotonic() < deadline, "PostgreSQL does not come back"
+            time.sleep(0.2)
+
+    def close(self) -> None:
+        self._cluster.stop()
+        for path in self._cluster.sockets.iterdir():
+            path.unlink()
+        self._cluster.sockets.rmdir()
+
+
+class LocalServer:
+    """Whoever listens at this address on this machine: killed, and started with the same command and environment."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._port = urlsplit(endpoint).port or 80
+        self._pid = _listener(self._port)
+        folder = Path(f"/proc/{self._pid}")
+        self._command = [word.decode() for word in (folder / "cmdline").read_bytes().split(b"\0") if word]
+        pairs = (pair.decode().partition("=") for pair in (folder / "environ").read_bytes().split(b"\0") if pair)
+        self._environment = {name: value for name, _, value in pairs}
+
+    def stop(self) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        while _answers(self._port):
+            time.sleep(0.05)
+
+    def start(self) -> None:
+        subprocess.Popen(
+            self._command,
+            env=self._environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 60
+        while not _answers(self._port):
+            assert time.monotonic() < deadline, "the server does not come back"
+            time.sleep(0.05)
+
+
+def _listener(port: int) -> int:
+    """The process that listens on this TCP port."""
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and int(words[1].rpartition(":")[2], 16) == port:
+                inodes.add(f"socket:[{words[9]}]")
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if os.readlink(descriptor) in inodes:  # noqa: PTH115 (a socket is no path)
+                return int(descriptor.parts[2])
+        except OSError:
+            continue
+    raise LookupError(f"nobody listens on port {port}")
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@dataclass(frozen=True)
+class Told:
+    """One answer."""
+
+    began: float
+    ended: float
+    name: str
+    status: int
+    kind: str
+    retry_after: str | None
+
+
+Ask = Callable[[httpx.Client], httpx.Response]
+
+
+@dataclass
+class Load:
+    """Callers, one thread each, that ask the same again and again."""
+
+    told: list[Told] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def ask(self, client: httpx.Client, name: str, ask: Ask) -> None:
+        with client:
+            while not self.over.is_set():
+                began = time.monotonic()
+                try:
+                    answer = ask(client)
+                except httpx.HTTPError as error:
+                    self.broken.append(f"{name}: {type(error).__name__}")
+                else:
+                    headers = answer.headers
+                    fact = (answer.status_code, headers.get("content-type", ""), headers.get("retry-after"))
+                    self.told.append(Told(began, time.monotonic(), name, *fact))
+                self.over.wait(0.05)
+
+    def during(self, since: float, until: float) -> list[Told]:
+        """Asked and answered in this time."""
+        return [told for told in self.told if told.began >= since and told.ended <= until]
+
+    def wait_for(self, name: str, status: int) -> None:
+        """Until somebody who began to ask from now on was told this."""
+        since, deadline = time.monotonic(), time.monotonic() + 60
+        while not any(told.status == status for told in self.told if told.name == name and told.began >= since):
+            assert time.monotonic() < deadline, f"{name} is not answered {status}"
+            time.sleep(0.05)
+
+    def statuses(self) -> dict[str, set[int]]:
+        found: dict[str, set[int]] = {}
+        for told in self.told:
+            found.setdefault(told.name, set()).add(told.status)
+        return found
+
+
+@contextmanager
+def under_load(client: Callable[[], httpx.Client], asks: dict[str, Ask]) -> Iterator[Load]:
+    """Until the end of the block; each kind of question is asked by two callers."""
+    load: Any = Load()
+    threads = [
+        threading.Thread(target=load.ask, args=(client(), name, ask), daemon=True)
+        for name, ask in asks.items()
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield load
+    finally:
+        load.over.set()
+        for thread in threads:
+            thread.join(30)
+        stuck = [thread for thread in threads if thread.is_alive()]
+        assert not stuck, f"{len(stuck)} callers never got an answer"
