@@ -30,9 +30,12 @@ class CanaryProcess:
         return self._process.pid if self._process else None
 
     async def run(self, canary: Canary) -> Verdict:
-        """Do it, in a new process if there is none. Never raises for what a canary does."""
-        verdict = None if self._process else await self._start(canary)
-        verdict = verdict or await self._ask({"work": canary.work}, self._limit)
+        """Do it, in a new process if there is none. Never raises: a process that cannot be had is a light fault."""
+        try:
+            verdict = None if self._process else await self._start(canary)
+            verdict = verdict or await self._ask({"work": canary.work}, self._limit)
+        except (OSError, ValueError, KeyError) as error:
+            verdict = Faulty(f"its process is of no use: {type(error).__name__}: {error}", grave=False)
         if isinstance(verdict, Faulty):
             await self.close()
         return verdict
@@ -71,7 +74,7 @@ class CanaryProcess:
         reading = asyncio.ensure_future(self._process.stdout.readline())
         try:
             while not reading.done():
-                allowed = min(limit_s + self._queued_s() - queued, PATIENCE * limit_s)
+                allowed = min(limit_s + max(self._queued_s() - queued, 0), PATIENCE * limit_s)
                 if (left := began + allowed - loop.time()) <= 0:
                     raise TimeoutError
                 await asyncio.wait((reading,), timeout=left)
@@ -80,10 +83,11 @@ class CanaryProcess:
             reading.cancel()
 
     def _queued_s(self) -> float:
-        """How long its main thread has been ready to run and did not."""
+        """How long its threads have been ready to run and did not, together."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         try:
-            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
-        except (OSError, IndexError, ValueError):
+            return sum(int(thread.read_text().split()[1]) for thread in threads) / 1e9
+        except (OSError, IndexError, ValueError):  # gone meanwhile, or a kernel that does not count
             return 0.0
 
     async def _last_words(self) -> str:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterable
 from service.devices.breaker import FIRST_PAUSE_S, Breaker, Rhythm
 from service.devices.canary import Canary, Faulty, Key, Verdict
 from service.devices.device import Device
-from service.plan.capability import CPU, Capability
+from service.plan.capability import CPU, Capability, State
+
+STALE_PERIODS, STALE_S = 5, 60.0
+"""A proof is believed for so many periods and so many seconds more."""
 
 
 class Table:
@@ -53,8 +56,7 @@ class Table:
         """What is believed now; None when the device is gone meanwhile."""
         if key not in self._breakers:
             return None
-        rhythm = self._cpu_rhythm if key[0] == CPU else self._rhythm
-        self._breakers[key] = self._breakers[key].after(verdict, self._clock(), rhythm)
+        self._breakers[key] = self._breakers[key].after(verdict, self._clock(), self._of(key))
         return self._breakers[key]
 
     def suspect(self, device: str | None = None) -> None:
@@ -88,15 +90,24 @@ class Table:
         ]
 
     def _capability(self, key: Key, breaker: Breaker) -> Capability:
-        device = self._devices[key[0]]
-        canary, state, reason = self._canaries[key], breaker.state, breaker.reason
-        if device.absent:
-            state, reason = "absent", device.absent
-        elif device.warning and state == "ok":
-            state, reason = "degraded", device.warning
-        ago = None if breaker.seen_at is None else self._clock() - breaker.seen_at
+        canary, ago = self._canaries[key], None if breaker.seen_at is None else self._clock() - breaker.seen_at
+        state, reason = self._believed(key, breaker, ago)
         proven = None if ago is None else time.time() - ago
         return Capability(canary.device, canary.stage, canary.what, state, reason, proven, breaker.rate)
+
+    def _believed(self, key: Key, breaker: Breaker, ago: float | None) -> tuple[State, str]:
+        """What the breaker believes, if the device is there, in good order, and the proof not too old."""
+        device = self._devices[key[0]]
+        if device.absent:
+            return "absent", device.absent
+        if ago is not None and breaker.state == "ok" and ago > STALE_PERIODS * self._of(key).period_s + STALE_S:
+            return "unknown", "its last proof is too old"
+        if device.warning and breaker.state == "ok":
+            return "degraded", device.warning
+        return breaker.state, breaker.reason
+
+    def _of(self, key: Key) -> Rhythm:
+        return self._cpu_rhythm if key[0] == CPU else self._rhythm
 
     def _alive(self, device: str) -> bool:
         return self._devices[device].absent is None

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -40,8 +40,8 @@ class DeviceWatch:
     async def run(self) -> None:
         """Until cancelled; the canary under way is killed then."""
         async with asyncio.TaskGroup() as both:
-            both.create_task(self._tell())
-            both.create_task(self._prove())
+            both.create_task(_kept_up(self._tell))
+            both.create_task(_kept_up(self._prove))
 
     def capabilities(self) -> tuple[Capability, ...]:
         """What is believed at this moment."""
@@ -53,11 +53,10 @@ class DeviceWatch:
         self._wanted.set()
 
     async def _prove(self) -> None:
-        while True:
-            if due := self._table.due():
-                await self._round(due)
-            else:
-                await _wait(self._wanted, min(self._table.wait_s(), LOOK_S))
+        if due := self._table.due():
+            await self._round(due)
+        else:
+            await _wait(self._wanted, min(self._table.wait_s(), LOOK_S))
 
     async def _round(self, due: Sequence[Canary]) -> None:
         """The canaries of one device share a process for as long as they pass: its libraries are loaded once."""
@@ -83,14 +82,13 @@ class DeviceWatch:
         tell("capability", **told, before=before.state, reason=now.reason or None)
 
     async def _tell(self) -> None:
-        """Every three seconds, and when something has changed."""
-        while True:
-            for device in await self._looks.refresh():
-                self.suspect(device)
-            self._table.found(self._looks.devices(), self._source.canaries)
-            self._wanted.set()
-            device_metrics.told(self._table.devices(), self.capabilities())
-            await _wait(self._news, LOOK_S if await self._written() else RETRY_S)
+        """Look and write, then wait for three seconds or until something changes."""
+        for device in await self._looks.refresh():
+            self.suspect(device)
+        self._table.found(self._looks.devices(), self._source.canaries)
+        self._wanted.set()
+        device_metrics.told(self._table.devices(), self.capabilities())
+        await _wait(self._news, LOOK_S if await self._written() else RETRY_S)
 
     async def _written(self) -> bool:
         devices = [{**device.to_json(), "age": self._looks.age_s(device.name)} for device in self._table.devices()]
@@ -101,6 +99,16 @@ class DeviceWatch:
             log.debug("devices not told", reason=type(error).__name__)
             return False
         return True
+
+
+async def _kept_up(step: Callable[[], Awaitable[None]]) -> None:
+    """Again and again, whatever happens in it: a watch that has ended would let old proofs stand."""
+    while True:
+        try:
+            await step()
+        except Exception:
+            log.exception("device watch failed")
+            await asyncio.sleep(RETRY_S)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

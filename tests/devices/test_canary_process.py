@@ -1,6 +1,7 @@
 """Canaries in real processes: whatever they do, the parent gets a verdict and no process stays."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -97,3 +98,11 @@ async def test_work_that_is_not_there_is_light() -> None:
     async with process() as canary:
         verdict = await canary.run(Canary(GPU, "decode", "png", f"{HERE}:forgotten"))
     assert isinstance(verdict, Faulty) and not verdict.grave
+
+
+async def test_a_process_that_cannot_be_had_is_a_light_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    async with process() as canary:
+        verdict = await canary.run(SOUND)
+    assert isinstance(verdict, Faulty) and not verdict.grave
+    assert verdict.reason.startswith("its process is of no use: FileNotFoundError")

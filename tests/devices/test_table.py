@@ -120,3 +120,14 @@ def test_ages_and_moments(table: Table, clock: Clock) -> None:
     assert (row["age"], row["next"], row["faults"], row["rate"]) == (7, 3, 0, 2.0)
     (one,) = [one for one in table.capabilities() if (one.device, one.what) == ("cuda:0", "jpeg")]
     assert one.proven_at == pytest.approx(time.time() - 7, abs=2)
+
+
+def test_an_old_proof_is_no_proof(table: Table, clock: Clock) -> None:
+    pass_all(table)
+    clock.now += 5 * 10 + 60
+    assert state(table)[0] == "ok"
+    clock.now += 1
+    assert state(table) == ("unknown", "its last proof is too old")
+    assert state(table, ("cpu", "decode", "jpeg"))[0] == "ok"
+    pass_all(table)
+    assert state(table) == ("ok", "")
