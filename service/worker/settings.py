@@ -61,7 +61,7 @@ class WorkerSettings(BaseSettings):
         description="seconds between two proofs of a GPU; with the default a fault is noticed within 30 s",
     )
     cpu_canary_period_s: float = Field(
-        default=60,
+        default=300,
         gt=0,
         le=3600,
         validation_alias="REELMILL_CPU_CANARY_PERIOD",
