@@ -111,6 +111,8 @@ class Ways:
             return f"{options.codec} of {options.form} is made by the CPU"
         if source.main is None:
             return f"{', '.join(source.formats)} is decoded by the CPU"
+        if source.main == UPLOADED and options.bins:
+            return "bins of TIFF frames are averaged as measured, by the CPU"
         across = options.rotate in (90, 270)
         wide, high = (source.height, source.width) if across else (source.width, source.height)
         shown = options.bins or options

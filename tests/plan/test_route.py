@@ -174,6 +174,12 @@ def test_what_no_device_does_is_said(changes: dict[str, Any], why: str) -> None:
         route(card(nvenc=True), options, JPEGS, "cuda")
 
 
+def test_bins_of_measured_samples_are_the_cpu_s() -> None:
+    binned = replace(HD, bins=Bins("mean", 4, 1920, 1080))
+    assert "as measured" in route(card(), binned, Source(("tiff",), 1920, 1080)).decode.reason
+    assert route(card(), binned, JPEGS).family.pixels == "cuda"
+
+
 def test_videos_need_their_codec_on_the_card() -> None:
     video = replace(HD, source_kind="video")
     assert route(card(), video, Source(("h264",), 1920, 1080)).decode.device == "cuda:0"

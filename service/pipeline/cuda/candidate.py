@@ -67,7 +67,7 @@ class Candidates:
         require_decodable(data, header, self._options.max_pixels)
         form = jpeg_shape(data).form
         toned = form == "gray" and self._tone is not None and self._tone.shallow
-        if form == "bgr0" or (toned and not self._counts_itself):
+        if form == "bgr0" or (toned and (self._options.bins or not self._counts_itself)):
             return None
         orientation = exif.orientation(header.exif) if header.exif else 1
         place = shaped(self._options, (header.width, header.height), orientation, self._gray if toned else None)
@@ -79,8 +79,8 @@ class Candidates:
         page = decode_tiff(data, self._options.max_pixels, self._options.background)
         samples = page.samples
         tones = self._tones_of(samples)
-        if samples.dtype.type not in _UPLOADED or tones == "no":
-            return None
+        if samples.dtype.type not in _UPLOADED or tones == "no" or (tones and self._options.bins):
+            return None  # a bin averages samples as they were measured, before any tone
         assert not isinstance(tones, str)
         size = (samples.shape[1], samples.shape[0])
         place = shaped(self._options, size, page.orientation, tones)

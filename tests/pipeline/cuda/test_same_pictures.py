@@ -100,6 +100,16 @@ def test_deep_frames_are_uploaded_toned_and_counted(tone: Tone) -> None:
     assert double.calls
 
 
+@pytest.mark.parametrize("mode", ["mean", "max"])
+def test_bins_of_deep_frames_are_measured_by_the_cpu(mode: Any) -> None:
+    changes = {"tone": Tone(500, 3500), "bins": Bins(mode, 3, 128, 96)}
+    double = Double()
+    result, cpu = render_on(double, deep(6), **changes), render(deep(6), **changes)
+    assert result.data == cpu.data
+    assert [report.clipped for report in result.reports] == [report.clipped for report in cpu.reports]
+    assert double.calls == []
+
+
 def test_what_a_crop_leaves_out_is_counted_all_the_same() -> None:
     changes = {"tone": Tone(500, 3500), "crop": Crop(0, 0, 64, 48, 128, 96), "width": 64, "height": 48}
     result, cpu = render_on(Double(), deep(3), **changes), render(deep(3), **changes)

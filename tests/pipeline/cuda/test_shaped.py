@@ -131,6 +131,16 @@ def test_deep_frames_at_their_own_size(dtype: str, colormap: Any, inverse: bool)
     assert [tuple(map(int, row)) for row in clipped] == [tuple(counts)] * 2
 
 
+@pytest.mark.parametrize("size", [(96, 64), (122, 82)])
+def test_deep_frames_made_smaller(size: tuple[int, int]) -> None:
+    """Averaged in their own unit, before gamma and colormap, as by the CPU."""
+    samples = (scene(192, 128)[..., 0].astype(np.uint16) * 13).clip(300, 2900)
+    settings = options(width=size[0], height=size[1], tone=Tone(300, 2900, 0.5, "viridis"))
+    data = media.tiff(samples)
+    frame, _ = by_device(data, settings)
+    assert psnr(planes.views(frame)[0], planes.views(by_cpu(data, settings))[0]) >= 45
+
+
 def test_deep_colours() -> None:
     samples = scene(192, 128).astype(np.uint16) * 13
     settings = options(width=192, height=128, tone=Tone(300, 2900, 0.8))
