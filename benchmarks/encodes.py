@@ -13,6 +13,7 @@ from service.pipeline.codecs import ENCODERS, configure, encoder_options
 from service.pipeline.colour import FULL, IMAGE_COLOUR, LIMITED
 from service.pipeline.jpeg_encode import encode_jpeg
 from service.pipeline.range_change import RangeChange
+from service.pipeline.scheduling import stay_ordinary
 from service.plan.containers import Codec
 from service.plan.render_plan import RenderOptions
 
@@ -54,6 +55,8 @@ def _packets(clip: Sequence[VideoFrame], codec: Codec, rate: int) -> tuple[list[
     assert isinstance(context, VideoCodecContext)
     configure(context, options, IMAGE_COLOUR)
     context.options = encoder_options(options, IMAGE_COLOUR) | {"crf": str(rate)}
+    context.open()
+    stay_ordinary()
     packets = []
     for number, frame in enumerate(clip):
         frame.pts, frame.time_base, frame.pict_type = number, 1 / FPS, PictureType.NONE

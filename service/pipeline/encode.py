@@ -16,6 +16,7 @@ from service.pipeline.colour import Colour
 from service.pipeline.jpeg_encode import encode_jpeg
 from service.pipeline.mux import segment_options
 from service.pipeline.quality import rate
+from service.pipeline.scheduling import stay_ordinary
 from service.pipeline.work import Ready
 from service.plan.render_plan import RenderOptions
 
@@ -74,6 +75,9 @@ class SegmentEncoder:
         assert isinstance(stream, VideoStream)
         configure(stream.codec_context, options, self._colour)
         stream.width, stream.height = options.width, options.height
+        if options.codec == "av1":
+            stream.codec_context.open()
+            stay_ordinary()
         self._stream = stream
         return stream
 

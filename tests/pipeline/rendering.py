@@ -38,13 +38,15 @@ def options(**changes: Any) -> RenderOptions:
     return RenderOptions(**(base | changes))
 
 
-def render(objects: list[bytes | None], lead: int = 0, **changes: Any) -> SegmentResult:
+def render(
+    objects: list[bytes | None], lead: int = 0, progress: Callable[[int], None] = lambda _: None, **changes: Any
+) -> SegmentResult:
     """Render a list of images (None = a hole); the first `lead` of them come before the segment."""
     store = {f"{index}.jpg": data for index, data in enumerate(objects) if data is not None}
     refs = tuple(FrameRef(i, None if data is None else f"{i}.jpg") for i, data in enumerate(objects))
     plan = SegmentPlan(0, 0, "bucket", options(**changes), refs[lead:], refs[:lead])
     reader = MemoryObjects(store)
-    return render_segment(plan, reader, reader, lambda done: None)
+    return render_segment(plan, reader, reader, progress)
 
 
 def pictures(data: bytes) -> list[media.Pixels]:
