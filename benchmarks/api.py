@@ -14,7 +14,7 @@ from rich.console import Console
 from benchmarks import footage, layers, load, machine, ratios, record
 from benchmarks.cases import CASES
 from benchmarks.load import LoadFailed, Sample, Target
-from benchmarks.reelmill import Reelmill, RenderFailed, own_environment, started
+from benchmarks.reelmill import FAILED, Reelmill, RenderFailed, own_environment, started
 from service.http_client import answered
 
 PATHS = ("/api/experiments", "/health")
@@ -55,7 +55,7 @@ def measure(request: Request) -> int:
             load.generator()
             _layers(request, Path(name), findings)
             _latencies(request, Path(name), findings)
-    except (LoadFailed, RenderFailed) as error:
+    except (LoadFailed, *FAILED) as error:
         findings.faults.append(str(error))
     return conclude(console, findings, request)
 

@@ -20,10 +20,11 @@ from benchmarks.stopwatch import Timing, of_tree, timed
 from service import config
 from service.config import ClientSettings, Settings
 from service.embedded.postgres import EmbeddedPostgres
-from service.http_client import SCOPES, answered, open_client
+from service.errors import StartupRefused
+from service.http_client import SCOPES, Refused, answered, open_client
 from service.ingest import ingest
 from service.local_token import local_token
-from service.up import Machine, machine
+from service.up import ChildEnded, Machine, machine
 
 KEPT = ("REELMILL_SLOTS", "REELMILL_PREFETCH_MB", "REELMILL_S3_POOL", "REELMILL_S3_TIMEOUT")
 OTHERS = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS")
@@ -37,6 +38,10 @@ STAGES = """
 
 class RenderFailed(Exception):
     """Reelmill did not make the video; the text is the status's reason."""
+
+
+FAILED = (RenderFailed, StartupRefused, Refused, ChildEnded, httpx.HTTPError)
+"""What a service that cannot be measured raises; each is told in one line."""
 
 
 @contextmanager

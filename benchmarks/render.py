@@ -8,22 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import typer
 from rich.console import Console
 
-from benchmarks import chart, footage, machine, parity, record, report
+from benchmarks import chart, footage, machine, parity, record, reelmill, report
 from benchmarks.cases import CASES, Case, Source
 from benchmarks.ffmpeg import FfmpegFailed
 from benchmarks.footage import Footage, UnusableFolder
 from benchmarks.record import Run
-from benchmarks.reelmill import RenderFailed
 from benchmarks.run import Measurement
-from service.errors import StartupRefused
-from service.http_client import Refused
-from service.up import ChildEnded
 
-FAILED = (UnusableFolder, FfmpegFailed, RenderFailed, StartupRefused, Refused, ChildEnded, httpx.HTTPError)
+FAILED = (UnusableFolder, FfmpegFailed, *reelmill.FAILED)
 SIZE = (1920, 1080)
 DEEP_FRAMES = 120
 """A 16-bit frame of that size takes 4 MB."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks import footage, machine, record
 from benchmarks.crowd import Crowd, Tally
 from benchmarks.processes import own_mb, sockets
-from benchmarks.reelmill import Reelmill, own_environment, started
+from benchmarks.reelmill import FAILED, Reelmill, own_environment, started
 from service.config import Settings
 from service.http_client import answered
 from service.local_token import local_token
@@ -59,20 +59,28 @@ class Held:
 
 def measure(clients: int, seconds: float, results: Path) -> int:
     """The whole command; 1 when something broke or stayed."""
-    with tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir=footage.cache_folder().parent) as name:
-        scratch = Path(name)
-        frames = footage.made(FRAMES, SIZE, footage.cache_folder()).frames[0].parent
-        own = own_environment(scratch / "home", REELMILL_LOG_LEVEL="INFO", REELMILL_RATE_LIMIT="none")
-        with own as settings, (scratch / "service.log").open("wb") as log, started(settings, frames, log) as reelmill:
-            tokens = _tokens(settings, reelmill)
-            _visited(reelmill, tokens, clients, max(seconds / 4, 2))
-            before = _at_rest(reelmill, lambda held: held.busy_connections == 0)
-            tally = _visited(reelmill, tokens, clients, seconds)
-            after = _at_rest(reelmill, lambda held: not held.above(before))
-        said = _errors(scratch / "service.log")
-    faults = [f"{what} ({count} times)" for what, count in tally.faults.items()] + after.above(before) + said
-    figure = {"benchmark": "soak", "clients": clients, "seconds": seconds} | _told(tally, before, after)
-    return _conclude(figure, faults + unproven(tally), results)
+    console = Console(soft_wrap=True)
+    try:
+        with tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir=footage.cache_folder().parent) as name:
+            figure, faults = _soaked(clients, seconds, Path(name))
+    except FAILED as error:
+        console.print(f"benchmarks: {error}", style="red", markup=False)
+        return 1
+    return _conclude(console, figure, faults, results)
+
+
+def _soaked(clients: int, seconds: float, scratch: Path) -> tuple[dict[str, Any], list[str]]:
+    frames = footage.made(FRAMES, SIZE, footage.cache_folder()).frames[0].parent
+    own = own_environment(scratch / "home", REELMILL_LOG_LEVEL="INFO", REELMILL_RATE_LIMIT="none")
+    with own as settings, (scratch / "service.log").open("wb") as log, started(settings, frames, log) as reelmill:
+        tokens = _tokens(settings, reelmill)
+        _visited(reelmill, tokens, clients, max(seconds / 4, 2))
+        before = _at_rest(reelmill, lambda held: held.busy_connections == 0)
+        tally = _visited(reelmill, tokens, clients, seconds)
+        after = _at_rest(reelmill, lambda held: not held.above(before))
+    faults = [f"{what} ({count} times)" for what, count in tally.faults.items()]
+    faults += after.above(before) + _errors(scratch / "service.log") + unproven(tally)
+    return {"benchmark": "soak", "clients": clients, "seconds": seconds} | _told(tally, before, after), faults
 
 
 def _tokens(settings: Settings, reelmill: Reelmill) -> list[str]:
@@ -133,8 +141,7 @@ def _ms(ordered: list[float], part: float) -> float:
     return round(ordered[min(int(part * len(ordered)), len(ordered) - 1)] * 1000, 1)
 
 
-def _conclude(figure: dict[str, Any], faults: list[str], results: Path) -> int:
-    console = Console(soft_wrap=True)
+def _conclude(console: Console, figure: dict[str, Any], faults: list[str], results: Path) -> int:
     for fault in faults:
         console.print(f"broken: {fault}", style="red", markup=False)
     console.print(f"{sum(figure['answers'].values())} answers {dict(figure['answers'])}, {figure['events']} events")
