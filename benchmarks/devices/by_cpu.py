@@ -61,8 +61,9 @@ def transform(bench: Bench, operation: Operation, frames: int) -> None:
         make(number)
 
 
-def encode(bench: Bench, case: Case, frames: int) -> None:
-    encoded(bench, case, frames, QUALITY)
+def encode(bench: Bench, case: Case, frames: int) -> int:
+    """Bytes of a segment."""
+    return len(encoded(bench, case, frames, QUALITY))
 
 
 def encoded(bench: Bench, case: Case, frames: int, quality: int = PLAIN_QUALITY) -> bytes:

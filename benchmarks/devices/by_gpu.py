@@ -1,6 +1,7 @@
 """The device's stages through its driver, a batch at a time, from one process. Bytes begin and end in host memory, but
 for decode alone, whose pictures stay on the device."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -33,9 +34,8 @@ def opened(bench: Bench) -> dict[str, str | None]:
 
 
 def _uuid(device: str) -> str | None:
-    import torch
-
-    if not torch.cuda.is_available():
+    torch: Any = sys.modules.get("torch")  # loaded by the driver, if it is the real one
+    if torch is None or not torch.cuda.is_available():
         return None
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
     return f"GPU-{uuid}" if uuid else None
@@ -67,9 +67,9 @@ def mixed_lumas(bench: Bench, case: Case, count: int) -> list[Luma]:
         return _lumas(bench, case, next(_uploads(bench, case, count, pool)))
 
 
-def encode(bench: Bench, case: Case, on_device: bool, frames: int) -> None:
-    """Pictures from the device's memory, or from the host's."""
-    encoded(bench, case, on_device, frames, QUALITY)
+def encode(bench: Bench, case: Case, on_device: bool, frames: int) -> int:
+    """Bytes of a segment of pictures from the device's memory, or from the host's."""
+    return len(encoded(bench, case, on_device, frames, QUALITY))
 
 
 def encoded(bench: Bench, case: Case, on_device: bool, frames: int, quality: int = PLAIN_QUALITY) -> bytes:

@@ -1,5 +1,6 @@
 """The kernels themselves on batches that lie in the device's memory, and its copy bandwidth."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +33,10 @@ class Launch:
 
 
 def copy(bench: Bench, blocks: int) -> None:
+    device = _device(bench)
     import torch
 
     if "copied" not in bench.kept:
-        device = _device(bench)
         bench.kept["copied"] = tuple(torch.ones(COPIED, dtype=torch.uint8, device=device) for _ in range(2))
     source, target = bench.kept["copied"]
     for _ in range(blocks):
@@ -78,11 +79,9 @@ def _kept(bench: Bench, operation: Operation) -> Launch:
 
 
 def _device(bench: Bench) -> str:
-    import torch
-
-    driver = bench.driver()
-    if not torch.cuda.is_available():
-        raise CudaUnavailable(f"{driver.device}: torch {torch.__version__} sees no CUDA device")
+    driver, torch = bench.driver(), sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        raise CudaUnavailable(f"{driver.device}: its driver is not torch's, which the kernels need")
     return driver.device
 
 

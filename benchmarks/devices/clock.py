@@ -49,11 +49,13 @@ class Clock:
 
     def _timed(self, crew: Crew, figure: Figure, work: Work) -> Figure:
         first = work.warm or work.step
-        cold = self._seconds(crew, work, first)
-        frames = work.warm or self._fitting(self._seconds(crew, work, first), first)
+        cold, made = self._called(crew, work, first)
+        frames = work.warm or self._fitting(self._called(crew, work, first)[0], first)
         before, all_frames = self.energy.read(), frames * len(crew)
-        rates = tuple(all_frames / self._seconds(crew, work, frames) for _ in range(self.repetitions))
+        rates = tuple(all_frames / self._called(crew, work, frames)[0] for _ in range(self.repetitions))
         joules = spent(self.energy.read, before, all_frames * self.repetitions)
+        if made is not None:
+            figure = replace(figure, bytes_out=made // first)
         figure = replace(figure, workers=len(crew), cold_s=cold, first_frames=first * len(crew))
         return replace(figure, rates=rates, joules=joules)
 
@@ -61,8 +63,9 @@ class Clock:
         """A multiple of the frames that took so many seconds."""
         return min(max(round(self.each / seconds), 1), MOST_FRAMES // frames or 1) * frames
 
-    def _seconds(self, crew: Crew, work: Work, frames: int) -> float:
+    def _called(self, crew: Crew, work: Work, frames: int) -> tuple[float, int | None]:
+        """(seconds, bytes of what the first member made, where the task counts them)."""
         patience = self.budget.claim() + PATIENCE_S
         begin = time.perf_counter()
-        crew.all(work.task, *work.given, frames, seconds=patience)
-        return time.perf_counter() - begin
+        made = crew.all(work.task, *work.given, frames, seconds=patience)
+        return time.perf_counter() - begin, made[0]

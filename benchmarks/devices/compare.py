@@ -14,7 +14,7 @@ from benchmarks.devices.clock import Clock, Work
 from benchmarks.devices.crew import Crew, CrewFault
 from benchmarks.devices.energy import Energy
 from benchmarks.devices.figure import Figure
-from benchmarks.devices.gate import Parity, parity
+from benchmarks.devices.gate import Parity, encoder_parity, parity
 from benchmarks.devices.request import Case, Cases, Request
 from benchmarks.devices.tell import told, write
 from benchmarks.devices.versions import versions
@@ -103,25 +103,16 @@ class Comparison:
         with self._fresh() as crew:
             gate = None if family == CPU_ONLY else lambda: self._parity((crew, cpu), case, family)
             work = Work(renders.render, (case, family), warm=self.request.frames)
-            return self._sized(crew, self.clock.measured(crew, figure, work, gate), work)
-
-    def _sized(self, crew: Crew, figure: Figure, work: Work) -> Figure:
-        """With the bytes of the video, if it was made."""
-        if figure.absent:
-            return figure
-        try:
-            size: int = self.clock.ask(crew, work.task, *work.given, self.request.frames)
-        except (Spent, CrewFault):
-            return figure
-        return replace(figure, bytes_out=size // self.request.frames)
+            return self.clock.measured(crew, figure, work, gate)
 
     def _parity(self, crews: tuple[Crew, Crew], case: Case, family: PathFamily) -> Parity:
-        videos = [
-            self.clock.ask(crew, renders.rendered, case, one, COMPARED)
-            for crew, one in zip(crews, (family, CPU_ONLY), strict=True)
-        ]
-        seen, meant = map(renders.lumas, videos)
-        return parity(seen, meant)
+        crew, cpu = crews
+        seen = renders.lumas(self.clock.ask(crew, renders.rendered, case, family, COMPARED))
+        meant = renders.lumas(self.clock.ask(cpu, renders.rendered, case, CPU_ONLY, COMPARED))
+        if family.encoder == "cpu":
+            return parity(seen, meant)
+        rival = renders.lumas(self.clock.ask(cpu, renders.encoded, case, COMPARED))
+        return encoder_parity(seen, rival, meant)
 
     @contextmanager
     def _fresh(self) -> "Iterator[Crew]":

@@ -94,6 +94,7 @@ def row(figure: Figure, figures: Sequence[Figure]) -> dict[str, Any]:
         "share_of_copy": None if share is None else round(share, 4),
         "joules_per_frame": {"gpu": figure.joules.gpu, "cpu": figure.joules.cpu},
         "psnr_db": gate.psnr if gate else None,
+        "least_db": gate.least if gate else None,
         "ssim": gate.ssim if gate else None,
         "gate": None if figure.by_cpu or figure.absent else "held" if figure.sound else "failed",
         "speed_up": None if faster is None else round(faster, 3),

@@ -1,19 +1,20 @@
 """Whole renders through `render_segment`, a segment per process, from JPEGs in memory."""
 
 import io
+from dataclasses import replace
 from typing import BinaryIO
 
 import av
 
 from benchmarks.devices.bench import Bench
 from benchmarks.devices.gate import Luma
-from benchmarks.devices.request import PLAIN_QUALITY, QUALITY, Case
+from benchmarks.devices.request import PLAIN_QUALITY, Case
 from service.pipeline.cuda.faults import CudaFailed
 from service.pipeline.frames import FrameMissing, SegmentResult
 from service.pipeline.planes import views
 from service.pipeline.segment import render_segment
 from service.plan.family import CPU_ONLY, PathFamily
-from service.plan.render_plan import FrameRef, SegmentPlan
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 PATHS = {
     "cpu > cpu > cpu": CPU_ONLY,
@@ -41,19 +42,25 @@ class Memory:
 
 def render(bench: Bench, case: Case, family: PathFamily, frames: int) -> int:
     """The segment's bytes. Raises CudaFailed when a frame went another way than it was to."""
-    return len(_rendered(bench, case, family, frames).data) if frames else 0
+    return len(_rendered(bench, case, case.options(family), frames).data) if frames else 0
 
 
 def rendered(bench: Bench, case: Case, family: PathFamily, frames: int) -> bytes:
-    """At the quality that the gate looks at."""
-    return _rendered(bench, case, family, frames, PLAIN_QUALITY).data
+    """For the gate: without loss where the CPU encodes, else with as little as possible."""
+    options = case.options(family, PLAIN_QUALITY)
+    return _rendered(bench, case, replace(options, codec="ffv1") if family.encoder == "cpu" else options, frames).data
 
 
-def _rendered(bench: Bench, case: Case, family: PathFamily, frames: int, quality: int = QUALITY) -> SegmentResult:
+def encoded(bench: Bench, case: Case, frames: int) -> bytes:
+    """By the CPU, as little as possible being lost."""
+    return _rendered(bench, case, case.options(quality=PLAIN_QUALITY), frames).data
+
+
+def _rendered(bench: Bench, case: Case, options: RenderOptions, frames: int) -> SegmentResult:
     memory = Memory(bench.jpegs(case.source, frames))
     refs = tuple(FrameRef(index, f"{index}.jpg") for index in range(frames))
-    plan = SegmentPlan(0, 0, "benchmark", case.options(family, quality), refs)
-    device = None if family == CPU_ONLY else bench.slot
+    plan = SegmentPlan(0, 0, "benchmark", options, refs)
+    device = None if options.family == CPU_ONLY else bench.slot
     result = render_segment(plan, memory, memory, lambda _: None, device)
     others = [
         report.fallback or report.reason for report in result.reports if report.fallback or report.outcome != "ok"

@@ -8,7 +8,7 @@ from benchmarks.devices.budget import Spent
 from benchmarks.devices.clock import Clock, Work
 from benchmarks.devices.crew import Crew, CrewFault, Task
 from benchmarks.devices.figure import Figure
-from benchmarks.devices.gate import Parity, parity
+from benchmarks.devices.gate import Parity, encoder_parity, parity
 from benchmarks.devices.operations import Operation, cpu_bytes, operations
 from benchmarks.devices.renders import lumas
 from benchmarks.devices.request import Case, Cases, Size
@@ -105,7 +105,9 @@ class Stages:
     def _encoded(self, case: Case, on_device: bool) -> Callable[[Crew], Parity]:
         def gate(gpu: Crew) -> Parity:
             seen = self.clock.ask(gpu, by_gpu.encoded, case, on_device, COMPARED)
-            return parity(lumas(seen), lumas(self.clock.ask(self.cpu, by_cpu.encoded, case, COMPARED)))
+            rival = self.clock.ask(self.cpu, by_cpu.encoded, case, COMPARED)
+            given = self.clock.ask(self.cpu, by_cpu.chained, case, COMPARED)
+            return encoder_parity(lumas(seen), lumas(rival), given)
 
         return gate
 

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import machine, record
 from benchmarks.devices.chart import draw
 from benchmarks.devices.figure import Figure, copy_share, row, speed_up
-from benchmarks.devices.gate import LEAST_DB
+from benchmarks.devices.gate import ENCODER_DB, LEAST_DB
 
 HEAD = "| case | path | frames/s: median (least to most) | cold | bytes in > out | GB/s | of copy | J/frame GPU, CPU | \
 dB, SSIM | times the CPU |"
@@ -40,7 +40,8 @@ def markdown(figures: Sequence[Figure], facts: dict[str, Any]) -> str:
         f"# Devices, {datetime.fromisoformat(facts['at']).date()}",
         "",
         f"{where['cores']} cores of {where['cpu']}; GPU: {gpu}. Commit {facts['commit']}. {versions}.",
-        f"No speed-up is told where a GPU's luma is below {LEAST_DB:g} dB of the CPU's. Stages of the CPU and renders: "
+        f"No speed-up is told where a GPU's luma is below {LEAST_DB:g} dB of the CPU's; NVENC may instead be "
+        f"{ENCODER_DB:g} dB below what the CPU's encoder keeps of the same pictures. Stages of the CPU and renders: "
         f"{facts['workers']} processes; stages of the GPU: one. Cold is the first call, in seconds, and its frames.",
     ]
     for stage in dict.fromkeys(figure.stage for figure in figures):
