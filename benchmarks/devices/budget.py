@@ -2,6 +2,8 @@
 
 import time
 
+GRACE_S, LONGEST_S = 45.0, 120.0
+
 
 class Spent(Exception):
     """Nothing more is begun; the text says why."""
@@ -13,12 +15,10 @@ class Budget:
     def __init__(self, seconds: float) -> None:
         self._seconds, self._end = seconds, time.monotonic() + seconds
 
-    def left(self) -> float:
-        return self._end - time.monotonic()
-
     def claim(self) -> float:
-        """Seconds that are left. Raises Spent."""
-        left = self.left()
+        """Seconds that a call begun now may take: it ends soon after the whole, and does not use it all up by hanging.
+        Raises Spent."""
+        left = self._end - time.monotonic()
         if left <= 0:
             raise Spent(f"not measured: the {self._seconds:g} s of --seconds were spent")
-        return left
+        return min(left + GRACE_S, LONGEST_S)

@@ -71,7 +71,8 @@ def compared(bench: Bench, operation: Operation) -> tuple[list[Luma], list[Luma]
 
 def _kept(bench: Bench, operation: Operation) -> Launch:
     if bench.kept.get("launched") != operation:  # one batch at a time: they are large
-        bench.kept.pop("launch", None)
+        for large in ("launch", "copied"):
+            bench.kept.pop(large, None)
         bench.kept["launched"] = operation
         bench.kept["launch"] = prepared(bench, operation, _device(bench), None)
     launch: Launch = bench.kept["launch"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.devices.budget import Budget, Spent
-from benchmarks.devices.crew import PATIENCE_S, Crew, CrewFault, Task
+from benchmarks.devices.crew import Crew, CrewFault, Task
 from benchmarks.devices.energy import Energy, spent
 from benchmarks.devices.figure import Figure
 from benchmarks.devices.gate import Parity
@@ -37,7 +37,7 @@ class Clock:
     def measured(self, crew: Crew, figure: Figure, work: Work, gate: Callable[[], Parity] | None = None) -> Figure:
         """The figure with its times, or why there are none. The gate comes last: it would warm up what is cold."""
         try:
-            crew.all(work.task, *work.given, 0, seconds=self.budget.claim() + PATIENCE_S)  # makes the inputs
+            crew.all(work.task, *work.given, 0, seconds=self.budget.claim())  # makes the inputs
             timed = self._timed(crew, figure, work)
             return replace(timed, parity=gate() if gate else None)
         except (Spent, CrewFault) as reason:
@@ -45,7 +45,7 @@ class Clock:
 
     def ask(self, crew: Crew, task: Task, *given: Any) -> Any:
         """What the first member answers. Raises Spent and CrewFault."""
-        return crew.one(task, *given, seconds=self.budget.claim() + PATIENCE_S)
+        return crew.one(task, *given, seconds=self.budget.claim())
 
     def _timed(self, crew: Crew, figure: Figure, work: Work) -> Figure:
         first = work.warm or work.step
@@ -65,7 +65,7 @@ class Clock:
 
     def _called(self, crew: Crew, work: Work, frames: int) -> tuple[float, int | None]:
         """(seconds, bytes of what the first member made, where the task counts them)."""
-        patience = self.budget.claim() + PATIENCE_S
+        patience = self.budget.claim()
         begin = time.perf_counter()
         made = crew.all(work.task, *work.given, frames, seconds=patience)
         return time.perf_counter() - begin, made[0]

@@ -58,7 +58,7 @@ def _device(setup: Setup, budget: Budget) -> tuple[dict[str, str | None], str | 
     """Its facts, and why there is none."""
     try:
         with Crew(1, setup) as crew:
-            facts: dict[str, str | None] = crew.one(by_gpu.opened, seconds=min(budget.claim(), 120))
+            facts: dict[str, str | None] = crew.one(by_gpu.opened, seconds=budget.claim())
             return facts, None
     except (CrewFault, Spent) as reason:
         return {}, str(reason)

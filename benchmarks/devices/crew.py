@@ -13,8 +13,6 @@ from service.pipeline.cuda.faults import CudaFault
 
 Task = Callable[..., Any]
 """Its first argument is the member's bench; it travels by its name."""
-PATIENCE_S = 60.0
-"""Beyond the budget for what has begun; a hang is ended by it."""
 
 
 class CrewFault(Exception):
@@ -51,11 +49,11 @@ class Crew:
     def __len__(self) -> int:
         return len(self._processes)
 
-    def all(self, task: Task, *given: Any, seconds: float = PATIENCE_S) -> list[Any]:
+    def all(self, task: Task, *given: Any, seconds: float) -> list[Any]:
         """What each member answers. Raises CrewFault."""
         return self._asked(self._ends, (task, given), seconds)
 
-    def one(self, task: Task, *given: Any, seconds: float = PATIENCE_S) -> Any:
+    def one(self, task: Task, *given: Any, seconds: float) -> Any:
         """What the first member answers. Raises CrewFault."""
         return self._asked(self._ends[:1], (task, given), seconds)[0]
 
