@@ -26,7 +26,7 @@ def draw(path: Path, figures: Sequence[Figure], title: str) -> str | None:
     for place, one in enumerate(shown):
         spread = [[one.fps - min(one.rates)], [max(one.rates) - one.fps]]
         axes.barh(place, one.fps, color=COLOURS[stages.index(one.stage) % len(COLOURS)], xerr=spread, capsize=3)
-        axes.text(one.fps, place, f" {one.fps:,.0f}", va="center", fontsize=8)
+        axes.text(max(one.rates), place, f" {one.fps:,.0f}", va="center", fontsize=8)
     axes.set_xscale("log")
     axes.set_yticks(range(len(shown)), [f"{one.stage}: {one.case}: {one.path}" for one in shown], fontsize=8)
     axes.invert_yaxis()

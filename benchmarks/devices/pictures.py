@@ -24,7 +24,7 @@ def pictures(size: Size, count: int) -> Sequence[Pixels]:
     """(H, W, 3) of R'G'B'."""
     random = np.random.default_rng(SEED)
     scene = _scene(random, (size[0] + STEP * count, size[1]))
-    noise = random.normal(0, 3, (size[1], size[0] + 64, 1)).astype(np.float32)
+    noise = random.normal(0, 1.6, (size[1], size[0] + 64, 1)).astype(np.float32)
     made = []
     for number in range(count):
         shift = int(random.integers(64))

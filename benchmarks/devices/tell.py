@@ -46,8 +46,8 @@ def markdown(figures: Sequence[Figure], facts: dict[str, Any]) -> str:
     ]
     for stage in dict.fromkeys(figure.stage for figure in figures):
         of_stage = [figure for figure in figures if figure.stage == stage]
-        lines += ["", f"## {stage}", "", HEAD, "| --- " * 10 + "|"]
-        lines += [_line(figure, figures) for figure in of_stage if not figure.absent]
+        made = [_line(figure, figures) for figure in of_stage if not figure.absent]
+        lines += ["", f"## {stage}"] + (["", HEAD, "| --- " * 10 + "|", *made] if made else [])
         lines += [""] + [f"- {figure.case}, {figure.path}: {figure.absent}" for figure in of_stage if figure.absent]
     return "\n".join(lines).rstrip() + "\n"
 
