@@ -40,10 +40,10 @@ def deep(size: Size, count: int) -> "list[np.ndarray[Any, np.dtype[np.uint16]]]"
 
 def _scene(random: np.random.Generator, size: Size) -> "np.ndarray[Any, np.dtype[np.float32]]":
     total = np.full((size[1], size[0], 3), 110, np.float32)
-    for octave in range(1, 8):
+    for octave in range(2, 8):
         step = 2**octave
         grid = random.normal(0, 1, (-(-size[1] // step) + 1, -(-size[0] // step) + 1, 3))
-        grid = (grid + 3 * grid[..., :1]) * step**0.6
+        grid = (grid + 3 * grid[..., :1]) * step**0.3
         total += np.kron(grid, np.ones((step, step, 1), np.float32))[: size[1], : size[0]].astype(np.float32)
     for _ in range(24):
         left, top = random.integers(0, size[0]), random.integers(0, size[1])
