@@ -104,5 +104,13 @@ def soak(
     raise typer.Exit(measure(clients, seconds, results))
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def devices(words: Annotated[list[str] | None, typer.Argument(help="options: --help lists them")] = None) -> None:
+    """CPU, GPU and mixed paths on this machine: each stage and whole renders. Also `python -m benchmarks.devices`."""
+    from benchmarks.devices.__main__ import main
+
+    raise typer.Exit(main(words or []))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m benchmarks")

@@ -9,10 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import av
-import cv2
-
-from benchmarks import ffmpeg
 from service import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +62,11 @@ def _git(*words: str) -> str:
 
 
 def versions() -> dict[str, str]:
+    import av  # here, for a machine that compares devices has no OpenCV
+    import cv2
+
+    from benchmarks import ffmpeg
+
     return {
         "reelmill": __version__,
         "python": platform.python_version(),

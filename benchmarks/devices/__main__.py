@@ -1,0 +1,48 @@
+"""`python -m benchmarks.devices`: as `python -m benchmarks devices`, where only av, numpy, Pillow and torch are."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.devices.request import Request, Size
+from service.pipeline.cuda.slot_device import DeviceChoice
+from service.plan.device_share import REAL_DRIVER
+
+RESULTS = Path(__file__).parents[1] / "results"
+EPILOG = "Exit codes: 0 measured, 1 a GPU shows something else than the CPU, 2 usage."
+
+
+def main(words: list[str] | None = None) -> int:
+    known = argparse.ArgumentParser("python -m benchmarks.devices", description=__doc__, epilog=EPILOG)
+    known.add_argument("--seconds", type=float, default=420, help="for everything; what is left then is skipped")
+    known.add_argument("--repetitions", type=int, default=5, help="warm ones of each figure")
+    known.add_argument("--each", type=float, default=0.4, help="seconds of a repetition of a stage")
+    known.add_argument("--workers", type=int, default=0, help="processes of the CPU and of renders; 0: one per core")
+    known.add_argument("--frames", type=int, default=60, help="of each process's segment in renders")
+    known.add_argument("--size", type=size, default=(1920, 1080), help="WIDTHxHEIGHT, multiples of 8")
+    known.add_argument("--device", default="cuda:0")
+    known.add_argument("--driver", default=REAL_DRIVER, help="the module that opens the device")
+    known.add_argument("--commit", help="what is measured, where there is no checkout")
+    known.add_argument("--results", type=Path, default=RESULTS, help="folder for rows, table and chart")
+    return run(known.parse_args(words))
+
+
+def run(given: argparse.Namespace) -> int:
+    from benchmarks.devices.compare import measure
+
+    limits = {"seconds": given.seconds, "repetitions": given.repetitions, "each": given.each}
+    device = DeviceChoice(given.device, module=given.driver)
+    shown = {"workers": given.workers, "frames": given.frames, "base": given.size, "commit": given.commit}
+    return measure(Request(given.results, device=device, **limits, **shown))
+
+
+def size(text: str) -> Size:
+    """Raises ValueError, which is a usage error."""
+    width, height = map(int, text.split("x"))
+    if min(width, height) < 64 or width % 8 or height % 8:
+        raise ValueError
+    return width, height
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Joules used so far, by the counters of the GPU's driver (NVML) and of the processor (RAPL)."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.devices.figure import Joules
+
+RAPL = Path("/sys/class/powercap")
+
+
+class Energy:
+    """NVML through its C library, for a bare machine has no binding of it. `uuid` is that of CUDA's device."""
+
+    def __init__(self, uuid: str | None, rapl: Path = RAPL) -> None:
+        self._packages = sorted(rapl.glob("intel-rapl:[0-9]/energy_uj")) if rapl.is_dir() else []
+        opened: tuple[Any, Any] = _opened(uuid) if uuid else (None, None)
+        self._library, self._handle = opened
+
+    def read(self) -> Joules:
+        return Joules(self._of_gpu(), self._of_cpu())
+
+    def driver(self) -> str | None:
+        """The version of NVIDIA's driver."""
+        text = ctypes.create_string_buffer(96)
+        if self._library is None or self._library.nvmlSystemGetDriverVersion(text, 96):
+            return None
+        return text.value.decode()
+
+    def _of_gpu(self) -> float | None:
+        value = ctypes.c_ulonglong()
+        if self._library is None:
+            return None
+        failed = self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle, ctypes.byref(value))
+        return None if failed else value.value / 1e3
+
+    def _of_cpu(self) -> float | None:
+        try:
+            values = [int(path.read_text()) for path in self._packages]
+        except (OSError, ValueError):
+            return None
+        return sum(values) / 1e6 if values else None
+
+
+def _opened(uuid: str) -> tuple[Any, Any]:
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return None, None
+    handle = ctypes.c_void_p()
+    if library.nvmlInit_v2() or library.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)):
+        return None, None
+    return library, handle
+
+
+def spent(read: Callable[[], Joules], before: Joules, frames: int) -> Joules:
+    """Per frame since `before`; a counter that went round tells nothing."""
+    after = read()
+    return Joules(_each(before.gpu, after.gpu, frames), _each(before.cpu, after.cpu, frames))
+
+
+def _each(before: float | None, after: float | None, frames: int) -> float | None:
+    if before is None or after is None or after < before:
+        return None
+    return round((after - before) / frames, 6)

@@ -1,0 +1,76 @@
+"""Whole renders through `render_segment`, a segment per process, from JPEGs in memory."""
+
+import io
+from dataclasses import replace
+from typing import BinaryIO
+
+import av
+
+from benchmarks.devices.bench import Bench
+from benchmarks.devices.gate import Luma
+from benchmarks.devices.request import PLAIN_QUALITY, Case
+from service.pipeline.cuda.faults import CudaFailed
+from service.pipeline.frames import FrameMissing, SegmentResult
+from service.pipeline.planes import views
+from service.pipeline.segment import render_segment
+from service.plan.family import CPU_ONLY, PathFamily
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+
+PATHS = {
+    "cpu > cpu > cpu": CPU_ONLY,
+    "gpu > gpu > cpu": PathFamily("cuda", "cpu"),
+    "cpu > cpu > gpu": PathFamily("cpu", "nvenc"),
+    "gpu > gpu > gpu": PathFamily("cuda", "nvenc"),
+}
+"""Where decode, transform and encode run."""
+NO_PATHS = ("cpu > gpu > cpu", "cpu > gpu > gpu", "gpu > cpu > cpu", "gpu > cpu > gpu")
+WHY_NOT = "renders of JPEGs have no such path: decode and transform stay together (docs/gpu.md)"
+
+
+class Memory:
+    """Both ports over JPEGs in order."""
+
+    def __init__(self, images: list[bytes]) -> None:
+        self._images = images
+
+    def read(self, ref: FrameRef) -> bytes:
+        return self._images[ref.index]
+
+    def open(self, ref: FrameRef) -> BinaryIO:
+        raise FrameMissing
+
+
+def render(bench: Bench, case: Case, family: PathFamily, frames: int) -> int:
+    """The segment's bytes. Raises CudaFailed when a frame went another way than it was to."""
+    return len(_rendered(bench, case, case.options(family), frames).data) if frames else 0
+
+
+def rendered(bench: Bench, case: Case, family: PathFamily, frames: int) -> bytes:
+    """For the gate: without loss where the CPU encodes, else with as little as possible."""
+    options = case.options(family, PLAIN_QUALITY)
+    return _rendered(bench, case, replace(options, codec="ffv1") if family.encoder == "cpu" else options, frames).data
+
+
+def encoded(bench: Bench, case: Case, frames: int) -> bytes:
+    """By the CPU, as little as possible being lost."""
+    return _rendered(bench, case, case.options(quality=PLAIN_QUALITY), frames).data
+
+
+def _rendered(bench: Bench, case: Case, options: RenderOptions, frames: int) -> SegmentResult:
+    memory = Memory(bench.jpegs(case.source, frames))
+    refs = tuple(FrameRef(index, f"{index}.jpg") for index in range(frames))
+    plan = SegmentPlan(0, 0, "benchmark", options, refs)
+    device = None if options.family == CPU_ONLY else bench.slot
+    result = render_segment(plan, memory, memory, lambda _: None, device)
+    others = [
+        report.fallback or report.reason for report in result.reports if report.fallback or report.outcome != "ok"
+    ]
+    if others:
+        raise CudaFailed(f"{len(others)} of {frames} frames went another way: {others[0]}")
+    return result
+
+
+def lumas(video: bytes) -> list[Luma]:
+    """Of every picture."""
+    with av.open(io.BytesIO(video), "r") as container:
+        return [views(frame)[0].copy() for frame in container.decode(video=0)]
