@@ -31,12 +31,13 @@ class Hello:
         self._target = Target(*process.stdout.readline().split())
 
     def figure(self, name: str, seconds: int, scratch: Path) -> tuple[dict[str, Any], list[str]]:
-        """Requests a second of a server that is never idle, and why they do not count."""
+        """Requests a second of a server that is never idle, CPU time of each, and why they do not count."""
         before = of_tree([self._pid])
         sample = load.flat_out(self._target, CLIENTS, seconds, scratch)
         used = of_tree([self._pid]) - before
         whole = seconds + load.WARM_UP_S
-        told = {"layers": name, "requests_per_s": round(sample.sent / seconds, 1), "busy": round(used / whole, 3)}
+        rate = sample.sent / seconds
+        told = {"layers": name, "requests_per_s": round(rate, 1), "cpu_us": round(used / whole / rate * 1e6, 1)}
         return told | sample.figure(), [f"hello within {name}: {fault}" for fault in sample.faults()]
 
 

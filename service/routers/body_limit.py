@@ -21,7 +21,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         free = self.exempt.fullmatch(scope["path"]) is not None
-        self._check(0 if free else announced_length(Headers(scope=scope)))
+        self._check(0 if free else announced_length(Headers(raw=scope["headers"])))
         record = scope.setdefault("state", {})["body"] = BodyRecord()
 
         async def counted() -> Message:

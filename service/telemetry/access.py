@@ -62,16 +62,13 @@ def request_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
             wanted = _REQUEST_ID.fullmatch(value.decode("latin-1"))
         elif name == b"traceparent":
             traced = _TRACEPARENT.fullmatch(value.decode("latin-1"))
-    return {
-        "request_id": wanted[0] if wanted else os.urandom(16).hex(),
-        "trace_id": traced[1] if traced else os.urandom(16).hex(),
-    }
+    new = os.urandom(32).hex()
+    return {"request_id": wanted[0] if wanted else new[:32], "trace_id": traced[1] if traced else new[32:]}
 
 
 def _record(scope: Scope, ids: dict[str, str], status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path_format", None)
-    line = _line(scope, status, seconds) | {name: clean(value) for name, value in ids.items()} | {"route": route}
-    write_line(log, logging.ERROR if status >= 500 else logging.INFO, line)
+    write_line(log, logging.ERROR if status >= 500 else logging.INFO, _line(scope, ids, status, seconds, route))
     method = scope["method"] if scope["method"] in _METHODS else "other"
     requests, latencies = _figures(method, route or "unmatched", status)
     requests.inc()
@@ -83,15 +80,18 @@ def _figures(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return HTTP_REQUESTS.labels(method, route, str(status)), HTTP_SECONDS.labels(method, route)
 
 
-def _line(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
+def _line(scope: Scope, ids: dict[str, str], status: int, seconds: float, route: str | None) -> dict[str, Any]:
     state, client = scope["state"], scope.get("client")
     return {
         "event": "request",
         "method": clean(scope["method"]),
         "path": clean(scope["path"]),
+        "route": route,
         "user": clean(getattr(state.get("identity"), "subject", None)),
         "status": status,
         "latency_ms": round(seconds * 1000, 2),
         "client": client[0] if client else None,
         "error_id": state.get("error_id"),
+        "request_id": clean(ids["request_id"]),
+        "trace_id": ids["trace_id"],
     }

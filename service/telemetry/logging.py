@@ -3,7 +3,8 @@
 import json
 import logging
 import sys
-from datetime import UTC, datetime
+import time
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -52,14 +53,31 @@ def configure(level: Level = "INFO", stream: TextIO | None = None) -> None:
 class ReadyLine(logging.LogRecord):
     """A record whose message is the whole JSON object: what every request writes takes no detour."""
 
+    def __init__(self, logger: logging.Logger, level: int, text: str) -> None:
+        """Without asking for thread, process and caller, which nothing here tells."""
+        self.__dict__ |= _NOTHING
+        self.name, self.levelno, self.levelname, self.msg = logger.name, level, LEVELS[level].upper(), text
+
+
+_NOTHING = dict(logging.makeLogRecord({}).__dict__)
+LEVELS = {logging.INFO: "info", logging.ERROR: "error"}
+
 
 def write_line(logger: logging.Logger, level: int, fields: dict[str, Any]) -> None:
-    """A line as any other, from values that hold no secret (see `redaction.clean`)."""
-    if not logger.isEnabledFor(level):
-        return
-    now = datetime.now(UTC).replace(tzinfo=None).isoformat() + "Z"
-    told = fields | {"level": logging.getLevelName(level).lower(), "logger": logger.name, "timestamp": now}
-    logger.handle(ReadyLine(logger.name, level, "", 0, json.dumps(told), None, None))
+    """A line as any other, from values that hold no secret (see `redaction.clean`). `level`: one of LEVELS."""
+    if logger.isEnabledFor(level):
+        fields["level"], fields["logger"], fields["timestamp"] = LEVELS[level], logger.name, _now()
+        logger.handle(ReadyLine(logger, level, json.dumps(fields)))
+
+
+def _now() -> str:
+    seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(seconds)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

@@ -83,7 +83,12 @@ def test_the_median_of_the_repetitions_decides(busy: list[float], missed: bool) 
 
 
 def test_the_cost_of_layers_is_the_part_of_a_bare_hello_that_is_lost() -> None:
-    rates = [{"benchmark": "layers", "layers": name, "requests_per_s": rate} for name, rate in (("bare", 100.0), ("three", 80.0), ("all", 50.0))]  # fmt: skip
-    three, every = ratios.of_layers(rates)
-    assert three.values == (pytest.approx(0.2),) and not three.missed
-    assert every.values == (0.5,) and not every.missed, "all of them have no limit"
+    known = {"bare": (100.0, 10.0), "three": (80.0, 12.5), "all": (50.0, 40.0)}
+    told = [
+        {"benchmark": "layers", "layers": name, "requests_per_s": rate, "cpu_us": cpu}
+        for name, (rate, cpu) in known.items()
+    ]
+    three, three_cpu, every, every_cpu = ratios.of_layers(told)
+    assert three.values == three_cpu.values == (pytest.approx(0.2),) and not three.missed
+    assert (every.values, every_cpu.values) == ((0.5,), (0.75,))
+    assert not every.missed, "all of them have no limit"
