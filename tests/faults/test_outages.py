@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import pytest
 from tests.support.api import make_dataset, wait_ended
 from tests.support.api_process import ApiProcess, api_process
 from tests.support.footage import jpeg
-from tests.support.outages import Ask, Load, LocalServer, Postgres, Told, needs_s3_restarts, under_load
+from tests.support.outages import RESTARTED_S3, Ask, Load, LocalServer, Postgres, Told, needs_restarted_s3, under_load
 from tests.support.processes import worker_process
-from tests.support.s3_server import needs_s3, s3_server
+from tests.support.s3_server import s3_server
 
 FRAMES = {f"f{number:03d}.jpg": jpeg(number) for number in range(90)}
 LARGE = {"width": 1280, "height": 960}
@@ -140,14 +141,13 @@ def object_questions(dataset: str, job: str) -> dict[str, Ask]:
 @pytest.fixture
 def local_s3() -> Iterator[tuple[LocalServer, dict[str, str]]]:
     """The server, and the settings that lead to it; it runs when the test is over."""
-    store = s3_server()
+    store = replace(s3_server(), endpoint=RESTARTED_S3)
     server = LocalServer(store.endpoint)
     yield server, store.environment()
     server.start()
 
 
-@needs_s3
-@needs_s3_restarts
+@needs_restarted_s3
 def test_the_object_store_goes_away_and_comes_back(
     postgres: Postgres, local_s3: tuple[LocalServer, dict[str, str]], tmp_path: Path
 ) -> None:

@@ -19,9 +19,10 @@ import pytest
 
 from service.embedded.cluster import Cluster
 
-RESTARTS = os.environ.get("REELMILL_TEST_S3_RESTARTS") == "1"
-needs_s3_restarts = pytest.mark.skipif(
-    not RESTARTS, reason="REELMILL_TEST_S3_RESTARTS is not 1: the S3 server, if any, is not ours to stop"
+RESTARTED_S3 = os.environ.get("REELMILL_TEST_S3_RESTARTED", "")
+needs_restarted_s3 = pytest.mark.skipif(
+    not RESTARTED_S3,
+    reason="REELMILL_TEST_S3_RESTARTED is not set: no S3 server that nobody else uses, to stop and start",
 )
 
 
