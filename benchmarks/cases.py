@@ -22,6 +22,7 @@ class Case:
     targets: dict[Contender, float]
     strict: bool = False
     source: Source = "jpeg"
+    quality: int = 70
 
     @property
     def contenders(self) -> tuple[Contender, ...]:
@@ -36,9 +37,9 @@ class Case:
 CASES = (
     Case("h264", "h264", 1, {"ffmpeg": 1.05, "old way": 2}),
     Case("half", "h264", 0.5, {"ffmpeg": 1.2, "old way": 2}),
-    Case("av1", "av1", 1, {"ffmpeg": 1.8, "old way": 2}, strict=True),
+    Case("av1", "av1", 1, {"ffmpeg": 1.8, "old way": 2}, strict=True, quality=72),
     Case("deep", "h264", 1, {"script": 3}, source="tiff"),
     Case("deep av1", "av1", 1, {"script": 3}, source="tiff"),
 )
-"""ffmpeg always encodes x264 veryfast crf 23, the old way and the script MPEG-4 as OpenCV does by default. The
-deep cases are 16-bit TIFFs under one percentile window."""
+"""ffmpeg always encodes x264 veryfast crf 23, the old way and the script MPEG-4 as OpenCV does by default.
+Quality 72 is where av1 reaches ffmpeg's SSIM on this footage: 70 is x264's over a mixed corpus. The deep cases are 16-bit TIFFs under one percentile window."""

@@ -132,7 +132,9 @@ class Reelmill:
     def body(self, case: Case) -> dict[str, Any]:
         """The request of this case."""
         body = {"experiment_id": self.dataset["experiment_id"], "decimation_factor": 1, "fps": 30}
-        return body | {"codec": case.codec} | ({} if case.scale == 1 else {"scale": case.scale})
+        return (
+            body | {"codec": case.codec, "quality": case.quality} | ({} if case.scale == 1 else {"scale": case.scale})
+        )
 
     def ingest_again(self, frames: Path) -> None:
         """Upload what is new in the folder, and scan."""
