@@ -41,6 +41,6 @@ CASES = (
     Case("deep", "h264", 1, {"script": 3}, source="tiff"),
     Case("deep av1", "av1", 1, {"script": 3}, source="tiff"),
 )
-"""ffmpeg always encodes x264 veryfast crf 23, the old way and the script MPEG-4 as OpenCV does by default. Quality 72 is
-where av1 reaches ffmpeg's SSIM on this footage: 70 is x264's over a mixed corpus. The deep cases are 16-bit TIFFs under
-one percentile window."""
+"""ffmpeg always encodes x264 veryfast crf 23, the old way and the script MPEG-4 as OpenCV does by default. The deep
+cases are 16-bit TIFFs under one percentile window. Quality 72 is where av1 reaches ffmpeg's SSIM on this footage: 70 is
+x264's over a mixed corpus."""
