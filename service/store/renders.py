@@ -58,8 +58,10 @@ CANCEL_TASKS = text("""
 REVIVE_TASKS = text("""
     UPDATE tasks SET state = 'queued', starts = 0, progress = 0, cancel_requested = false, error = NULL,
         finished_at = NULL, lease = lease + 1
-    WHERE render_id = :render AND state IN ('failed', 'cancelled') RETURNING id, kind, number
+    WHERE render_id = :render AND (state IN ('failed', 'cancelled') OR (state = 'running' AND cancel_requested))
+    RETURNING id, kind, number
 """)
+"""Also those whose slots have not yet heard that they are cancelled: the new lease fences them."""
 
 
 async def find_same(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:

@@ -1,6 +1,7 @@
 """`python -m benchmarks devices`: for real by the CPU, over a double of a GPU, and on a machine with little installed."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +45,12 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 def run(*words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
+    here = os.environ | {"PYTHONPATH": str(ROOT)}  # a script outside of it is run, too
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300, env=here)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ def render(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict
     return wait_ended(client, job["job_id"])
 
 
-def wait_ended(client: httpx.Client, job: str, seconds: float = 90) -> dict[str, Any]:
+def wait_ended(client: httpx.Client, job: str, seconds: float = 180) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         status: dict[str, Any] = client.get(f"/api/videos/{job}").raise_for_status().json()
