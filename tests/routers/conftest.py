@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from service.routers.resources import HttpSettings, Resources
 from service.store.database import Caller, Database
 from service.store.database_settings import DatabaseSettings
 from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
+from tests.support.catalogue_api import SCOPES, CatalogueApi, catalogue_api
 
 SECRET = SecretStr("a secret of at least thirty-two bytes")
 NOWHERE = "postgresql://nobody:nothing@127.0.0.1:1/none"
@@ -160,3 +162,16 @@ async def known(client: httpx.AsyncClient, token: Callable[..., dict[str, str]])
     """With a token that has no scope."""
     client.headers.update(token())
     return client
+
+
+@pytest.fixture
+async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
+    """The other one: over a real database and a folder of objects."""
+    async with catalogue_api(postgres_url, tmp_path) as api:
+        yield api
+
+
+@pytest.fixture
+async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
+    async with api.client("alice", *SCOPES, "videos:read", "videos:render") as client:
+        yield client

@@ -1,8 +1,6 @@
 """What goes with an experiment, a dataset or a render, over a real database and a folder of objects."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -13,22 +11,10 @@ from sqlalchemy import text, update
 from service.store import removals, tables
 from service.store.objects import ObjectStoreError
 from tests.support.catalogue import add_dataset, add_render
-from tests.support.catalogue_api import SCOPES, CatalogueApi, catalogue_api
+from tests.support.catalogue_api import CatalogueApi
 
 pytestmark = pytest.mark.anyio
 FILES = ("video.mp4", "poster.jpg", "receipt.ndjson")
-
-
-@pytest.fixture
-async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path) as api:
-        yield api
-
-
-@pytest.fixture
-async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("alice", *SCOPES, "videos:read", "videos:render") as client:
-        yield client
 
 
 async def _made(api: CatalogueApi, *states: str) -> tuple[dict[str, Any], list[UUID]]:

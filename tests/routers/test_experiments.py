@@ -2,30 +2,16 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from tests.support.catalogue_api import CatalogueApi, catalogue_api
+from tests.support.catalogue_api import CatalogueApi
 
 pytestmark = pytest.mark.anyio
 PATH = "/api/experiments"
-
-
-@pytest.fixture
-async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path) as api:
-        yield api
-
-
-@pytest.fixture
-async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("alice") as client:
-        yield client
 
 
 async def _made(client: httpx.AsyncClient, name: str, **fields: Any) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -16,23 +15,11 @@ from hypothesis import strategies as st
 
 from service.routers.signing import Signer
 from tests.support.catalogue import add_dataset, add_render
-from tests.support.catalogue_api import SCOPES, CatalogueApi, catalogue_api
+from tests.support.catalogue_api import CatalogueApi
 
 pytestmark = pytest.mark.anyio
 SIGNER = Signer(b"k" * 32)
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=8)
-
-
-@pytest.fixture
-async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path) as api:
-        yield api
-
-
-@pytest.fixture
-async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("alice", *SCOPES, "videos:read") as client:
-        yield client
 
 
 class Listing:

@@ -1,8 +1,6 @@
 """ETag, If-Match and If-None-Match over a real database: no update is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,22 +10,10 @@ from hypothesis import strategies as st
 
 from service.errors import PreconditionFailed
 from service.routers.preconditions import require_match, unchanged
-from tests.support.catalogue_api import CatalogueApi, catalogue_api
+from tests.support.catalogue_api import CatalogueApi
 
 pytestmark = pytest.mark.anyio
 CURRENT = '"abc"'
-
-
-@pytest.fixture
-async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path) as api:
-        yield api
-
-
-@pytest.fixture
-async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("alice") as client:
-        yield client
 
 
 async def _experiment(client: httpx.AsyncClient) -> httpx.Response:

@@ -1,7 +1,5 @@
 """Where a render runs, as it is told and as it is kept: by what live workers have proven, in a real database."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,23 +9,11 @@ from service.ids import new_uuid
 from service.plan.family import CPU_ONLY, PathFamily
 from service.store import device_rows, renders, worker_rows
 from tests.support.catalogue import add_dataset
-from tests.support.catalogue_api import SCOPES, CatalogueApi, catalogue_api
+from tests.support.catalogue_api import CatalogueApi
 from tests.support.device_rows import capability, device
 
 pytestmark = pytest.mark.anyio
 CARD = [("decode", "jpeg"), ("transform", "nv12")]
-
-
-@pytest.fixture
-async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path) as api:
-        yield api
-
-
-@pytest.fixture
-async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("alice", *SCOPES, "videos:read", "videos:render") as client:
-        yield client
 
 
 async def card(api: CatalogueApi, state: str = "ok", nvenc: dict[str, Any] | None = None) -> None:

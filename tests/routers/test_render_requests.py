@@ -11,7 +11,7 @@ from sqlalchemy import text, update
 from service.store import tables
 from service.webhooks.settings import WebhookSettings
 from tests.support.catalogue import add_dataset
-from tests.support.catalogue_api import SCOPES, CatalogueApi, catalogue_api
+from tests.support.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.footage import add_footage
 from tests.support.workers import ended, working
 from tests.webhooks.test_delivery import SECRET
@@ -25,12 +25,6 @@ WEBHOOKS = WebhookSettings.model_construct(secret=SECRET, allow_private=False)
 async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
     async with catalogue_api(postgres_url, tmp_path, webhooks=WEBHOOKS) as api:
         yield api
-
-
-@pytest.fixture
-async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("alice", *SCOPES, "videos:read", "videos:render") as client:
-        yield client
 
 
 async def _body(api: CatalogueApi, **fields: Any) -> dict[str, Any]:

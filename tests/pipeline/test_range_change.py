@@ -1,0 +1,60 @@
+"""Every level of every plane against the definition, rounded to the nearest."""
+
+from fractions import Fraction
+from math import floor
+
+import numpy as np
+import pytest
+from av import VideoFrame
+
+from service.pipeline.colour import FULL, LIMITED
+from service.pipeline.planes import views
+from service.pipeline.range_change import RangeChange
+
+LAYOUTS = ("yuv420p", "yuv422p", "yuv444p")
+
+
+def narrow(level: int, *, chroma: bool) -> int:
+    """Rec. ITU-T H.273, 8.3."""
+    exact = Fraction(level - 128, 255) * 224 + 128 if chroma else Fraction(level, 255) * 219 + 16
+    return floor(exact + Fraction(1, 2))
+
+
+def wide(level: int, *, chroma: bool) -> int:
+    exact = Fraction(level - 128, 224) * 255 + 128 if chroma else Fraction(level - 16, 219) * 255
+    return min(max(floor(exact + Fraction(1, 2)), 0), 255)
+
+
+def every_level(layout: str, width: int, height: int) -> VideoFrame:
+    frame = VideoFrame(width, height, layout)
+    for plane in views(frame):
+        plane[:] = np.resize(np.arange(256, dtype=np.uint8), plane.shape)
+    return frame
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("wanted", [LIMITED, FULL])
+def test_levels(layout: str, wanted: int) -> None:
+    given = every_level(layout.replace("yuv", "yuvj") if wanted == LIMITED else layout, 66, 50)
+    before = [plane.copy() for plane in views(given)]
+    changed = RangeChange().to(wanted, given, layout)
+    assert (changed.format.name, changed.color_range) == (layout, wanted)
+    for number, (old, new, kept) in enumerate(zip(before, views(changed), views(given), strict=True)):
+        table = [(narrow if wanted == LIMITED else wide)(level, chroma=number > 0) for level in range(256)]
+        assert set(np.unique(old)) == set(range(256))
+        assert np.array_equal(new, np.array(table, np.uint8)[old])
+        assert np.array_equal(kept, old), "the frame that was given is another's"
+
+
+def test_gray_is_widened() -> None:
+    given = every_level("gray", 66, 50)
+    changed = RangeChange().to(FULL, given, "gray")
+    table = np.array([wide(level, chroma=False) for level in range(256)], np.uint8)
+    assert np.array_equal(views(changed)[0], table[views(given)[0]])
+
+
+def test_it_follows_a_change_of_size() -> None:
+    change = RangeChange()
+    sizes = [(66, 50), (34, 20), (66, 50)]
+    shown = [change.to(LIMITED, every_level("yuvj420p", *size), "yuv420p") for size in sizes]
+    assert [(frame.width, frame.height) for frame in shown] == sizes
