@@ -36,7 +36,7 @@ def test_without_a_service_this_machine_is_probed(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists(), "looking leaves nothing behind"
 
 
-def test_the_table_and_what_a_port_that_answers_nothing_means(tmp_path: Path) -> None:
+def test_here_prints_a_table(tmp_path: Path) -> None:
     done = devices("--here", REELMILL_HOME=str(tmp_path))
     assert done.returncode == 0 and done.stderr == ""
     assert "encode h264" in done.stdout and "memory_total_bytes" in done.stdout and "\x1b" not in done.stdout

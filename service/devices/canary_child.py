@@ -14,7 +14,7 @@ from typing import Any, TextIO
 
 from service.devices.canary import Broken, NotHere, WrongOutput
 
-NICE = 10
+NICE = 12
 """Behind the slots, not so far that a busy machine makes every canary late."""
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal the kernel sends when the parent thread dies."""

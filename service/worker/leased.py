@@ -108,9 +108,9 @@ class LeasedTask:
         """The command with the slot's share of a GPU, if it has one and the render wants one."""
         known, options, own = self._devices.capabilities(), command.plan.options, self._share()
         if own is None or options.family == CPU_ONLY:
-            return replace(command, capabilities=known)
+            return command
         reason = withheld(known, own.device, options, starts)
-        return replace(command, capabilities=known, device=own, withheld=reason)
+        return replace(command, device=own, withheld=reason)
 
     def _share(self) -> DeviceShare | None:
         known, settings = self._devices.capabilities(), self._settings

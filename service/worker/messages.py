@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from uuid import UUID
 
-from service.plan.capability import Capability
 from service.plan.device_share import DeviceShare
 from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions, SegmentPlan
@@ -12,14 +11,13 @@ from service.plan.render_plan import RenderOptions, SegmentPlan
 
 @dataclass(frozen=True, slots=True)
 class RenderSegment:
-    """Render this segment and publish it under its content key; `capabilities` is what the worker believes now.
+    """Render this segment and publish it under its content key.
 
     `device` is the slot's share of a GPU, and `withheld` says why it is not to be used this time.
     """
 
     plan: SegmentPlan
     content_key: str
-    capabilities: tuple[Capability, ...] = ()
     device: DeviceShare | None = None
     withheld: str | None = None
 

@@ -16,7 +16,9 @@ from benchmarks.load import LoadFailed, Sample, Target
 from tests.support.api_process import api_process
 from tests.support.databases import fresh_database
 
-needs_h2load = pytest.mark.skipif(shutil.which("h2load") is None, reason="h2load (nghttp2-client) is not on PATH")
+needs_h2load = pytest.mark.skipif(
+    shutil.which("h2load") is None, reason="h2load is not installed (Debian: apt-get install nghttp2-client)"
+)
 
 
 @needs_h2load

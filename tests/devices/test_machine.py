@@ -76,9 +76,10 @@ def test_utilisation_is_that_since_the_last_look(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", sorted(FILES))
 def test_what_the_kernel_does_not_tell_is_unknown(tmp_path: Path, missing: str) -> None:
     device = Machine(laid_out(tmp_path, {name: text for name, text in FILES.items() if name != missing})).look()
-    known = Machine(laid_out(tmp_path, FILES)).look()
-    lost = set(device.figures.unknown) - set(known.figures.unknown)
-    assert lost or (missing == "proc/stat") or device.model is None
+    known = Machine(laid_out(tmp_path, FILES)).look().figures.unknown
+    lost = {name for name, why in device.figures.unknown.items() if why != known.get(name)}
+    assert lost
+    assert (device.model is None) == (missing == "proc/cpuinfo")
     for name in lost:
         assert device.figures.values[name] is None
         assert device.figures.unknown[name].startswith(f"/{missing}: No such file")

@@ -79,7 +79,8 @@ def test_the_maximum_is_of_what_was_measured() -> None:
 @pytest.mark.parametrize("mode", ["mean", "max"])
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_the_kernels_reference_shows_the_same(mode: Any, colour: Colormap, dtype: Any) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     from kernels.geometry import Geometry
     from kernels.temporal import Bins as KernelBins
     from kernels.tone import Curve, tone

@@ -9,14 +9,9 @@ import pytest
 from service.devices.canary import Canary, NotHere, WrongOutput
 from service.worker import canary_pictures as known
 from service.worker.canaries import CUDA_WORK, canaries_of
+from tests.support.canary_runs import run
 
 CPU_CANARIES = canaries_of("cpu")
-
-
-def run(canary: Canary) -> float:
-    module, _, name = canary.work.partition(":")
-    rate: float = getattr(importlib.import_module(module), name)(canary.device)
-    return rate
 
 
 @pytest.mark.parametrize("canary", CPU_CANARIES, ids=lambda canary: f"{canary.stage}-{canary.what}")

@@ -1,6 +1,5 @@
 """The canaries of a CUDA device, over a double of its driver: right pixels pass, and each fault is told as what it is."""
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,11 @@ from service.devices.canary import Broken, Canary, NotHere, WrongOutput
 from service.pipeline.cuda.faults import CudaOutOfMemory, CudaUnavailable, DeviceLost
 from service.worker import cuda_canaries
 from service.worker.canaries import canaries_of
+from tests.support.canary_runs import run
 from tests.support.cuda_doubles.driver import Double, Faults
 
 CANARIES = {f"{canary.stage} {canary.what}": canary for canary in canaries_of("cuda:0")}
 DECODE_JPEG, TRANSFORM, ENCODE = CANARIES["decode jpeg"], CANARIES["transform nv12"], CANARIES["encode h264"]
-
-
-def run(canary: Canary) -> float:
-    module, _, name = canary.work.partition(":")
-    rate: float = getattr(importlib.import_module(module), name)(canary.device)
-    return rate
 
 
 @pytest.fixture

@@ -76,11 +76,13 @@ class Candidates:
         return Candidate((header.width, header.height), header.channels, place, "cuda-nvjpeg")
 
     def _tiff(self, data: bytes) -> Candidate | Fallback | None:
+        if self._options.bins and self._options.tone:
+            return None  # a bin averages samples as they were measured, before any tone
         page = decode_tiff(data, self._options.max_pixels, self._options.background)
         samples = page.samples
         tones = self._tones_of(samples)
-        if samples.dtype.type not in _UPLOADED or tones == "no" or (tones and self._options.bins):
-            return None  # a bin averages samples as they were measured, before any tone
+        if samples.dtype.type not in _UPLOADED or tones == "no":
+            return None
         assert not isinstance(tones, str)
         size = (samples.shape[1], samples.shape[0])
         place = shaped(self._options, size, page.orientation, tones)

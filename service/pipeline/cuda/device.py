@@ -87,7 +87,7 @@ class TorchDriver:
             torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), self._device)
 
     def decode_jpegs(self, images: Sequence[bytes]) -> "Sequence[DeviceImage | str]":
-        self._release()
+        self._release()  # here too: else it decodes beside a batch that is done with
         with self._on(self._work):
             if self._jpegs is None:
                 self._jpegs = _imported(lambda: Jpegs(self._device, self._named))
@@ -111,6 +111,7 @@ class TorchDriver:
         return [TensorImage(one, size, kind, block, place) for place, one in enumerate(block)]  # type: ignore[arg-type]
 
     def shape(self, images: Sequence[DeviceImage], shaping: Shaping) -> Sequence[DevicePicture]:
+        self._release()
         with self._on(self._work):
             kind = tensor_image(images[0]).kind
             packed, clipped = self._shaper.shape(stacked(images), kind, shaping)

@@ -38,8 +38,9 @@ class DeviceEncoder(SegmentEncoder):
         self._shown: deque[int] = deque()
 
     def finish(self) -> bytes:
-        """HEVC under the tag that QuickTime and Safari play."""
-        return super().finish().replace(b"hev1", b"hvc1", 1)
+        """HEVC under the tag that QuickTime and Safari play. Others are left alone: they have these bytes by chance."""
+        data = super().finish()
+        return data.replace(b"hev1", b"hvc1", 1) if self._options.codec == "hevc" else data
 
     def close(self) -> None:
         """Give the engine's session back; there are few."""

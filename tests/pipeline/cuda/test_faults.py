@@ -113,14 +113,14 @@ def test_a_slot_without_a_device_renders_by_the_cpu_and_says_so() -> None:
     [
         ("tests.support.cuda_doubles.not_importable", "RuntimeError: libnvidia-encode.so.1"),
         ("tests.support.cuda_doubles.none_here", "no CUDA device"),
-        ("service.pipeline.cuda.device", "cuda:0"),
+        ("service.pipeline.cuda.device", "cuda:99"),
     ],
 )
 def test_a_stack_that_cannot_be_imported_is_a_reason(module: str, said: str) -> None:
-    """The last one is the real driver, on a machine that has no GPU."""
+    """The last one is the real driver, of a device that no machine has."""
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(3)))
     store = MemoryObjects({str(i): data for i, data in enumerate(numbered_jpegs(3)) if data})
-    device = SlotDevice(DeviceChoice("cuda:0", module=module))
+    device = SlotDevice(DeviceChoice("cuda:99", module=module))
     result = render_segment(plan, store, store, lambda done: None, device)
     assert result.data == render(numbered_jpegs(3)).data
     assert said in (result.reports[0].fallback or "")
