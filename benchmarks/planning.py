@@ -1,7 +1,7 @@
 """`python -m benchmarks planning`: what it takes to plan a render, by the number of its frames. Nothing is rendered."""
 
 import asyncio
-import socket
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks import machine, record
 from benchmarks.reelmill import own_environment
 from service.config import Settings
+from service.embedded.cluster import free_port
 from service.embedded.postgres import EmbeddedPostgres
 from service.http_client import SCOPES, answered
 from service.local_token import local_token
@@ -60,11 +61,7 @@ def tell(console: Console, figures: Sequence[dict[str, Any]]) -> None:
 @contextmanager
 def planner(settings: Settings, url: str) -> Iterator["Planner"]:
     """An API without a worker: what is queued stays there."""
-    import os
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     running = Machine(f"http://127.0.0.1:{port}", os.environ | {"PORT": str(port)})
     headers = {"Authorization": f"Bearer {local_token(settings, OWNER, SCOPES, timedelta(hours=2))}"}
     try:

@@ -61,8 +61,9 @@ def _give_large_blocks_back() -> None:
 
 
 async def _give_the_rest_back() -> None:
-    """Heap that start-up and large answers left behind, some megabytes: a trim takes a millisecond."""
-    while trim := _of_glibc("malloc_trim"):
+    """Heap that start-up and large answers left behind."""
+    trim = _of_glibc("malloc_trim")
+    while trim:
         await asyncio.sleep(TRIM_S)
         trim(0)
 

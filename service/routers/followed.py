@@ -21,7 +21,7 @@ class Followed:
         """At most a beat old. Raises NotFound, and what a lost database raises."""
         now = asyncio.get_running_loop().time()
         began, look = self._looks.get(job, (0.0, None))
-        if look is None or now - began > BEAT_S * 0.9:
+        if look is None or (look.done() and now - began > BEAT_S * 0.9):
             look = self._look(database, job, now)
         return await asyncio.shield(look)
 

@@ -153,7 +153,7 @@ async def _workers(at: Resources) -> Answer:
 
 async def _devices(at: Resources) -> Answer:
     """Of all live workers. What no canary has told of yet is named, and no fault."""
-    async with at.database.service() as connection:
+    async with at.database.apart() as connection:
         rows = await counted(connection)
     if not rows:
         return "absent", "no live worker has told of its devices"

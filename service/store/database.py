@@ -35,7 +35,7 @@ class Database:
     def __init__(self, url: str, settings: DatabaseSettings) -> None:
         self.url = url
         self.engine = _engine(url, settings, settings.pool_size, 5)
-        self._apart = _engine(url, settings, 2, 0)
+        self._apart = _engine(url, settings, 3, 0)
 
     @asynccontextmanager
     async def service(self) -> AsyncIterator[AsyncConnection]:

@@ -1,4 +1,4 @@
-"""Bring the database to the newest schema: Alembic in-process, one process of the fleet at a time."""
+"""Bring the database to the newest schema by Alembic, one process of the fleet at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,17 +23,18 @@ Step = Callable[[AsyncConnection], Awaitable[None]]
 
 
 async def migrate(url: str, *more: Step) -> None:
-    """Upgrade to head, then run `more` (other schemas' own upgrades) under the same lock.
+    """Run `more` (other schemas' own upgrades), then upgrade to head, under one lock: the version is written last, and
+    who reads it (`is_current`) finds everything there.
 
     The lock is polled on its own autocommit connection: a blocking lock deadlocks with CREATE INDEX CONCURRENTLY.
     """
     engine = create_async_engine(async_url(url), poolclass=NullPool)
     try:
         async with engine.connect() as holder, _lock(await holder.execution_options(isolation_level="AUTOCOMMIT")):
-            await _upgrade(engine)
             for step in more:
                 async with engine.connect() as connection:
                     await step(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+            await _upgrade(engine)
     finally:
         await engine.dispose()
 

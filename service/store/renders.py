@@ -110,7 +110,7 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
 
 
 def _pack(frame: FrameRef) -> list[Any]:
-    """Positional arguments of FrameRef; most frames have no times."""
+    """Positional arguments of FrameRef; those without a capture time are packed without times."""
     packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
     times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
     return packed if times == [None] * 4 else packed + times

@@ -111,7 +111,7 @@ async def _by_number(
 
 
 async def _rows(connection: AsyncConnection, query: TextClause, values: dict[str, Any]) -> AsyncIterator[Row[Any]]:
-    """By a server-side cursor, some at a time: one by one, SQLAlchemy takes ten times as long for each."""
+    """By a server-side cursor, some at a time: one by one, SQLAlchemy takes much longer for each."""
     async with connection.stream(query, values) as found:
         async for rows in found.partitions(ROWS_A_READ):
             for row in rows:

@@ -32,5 +32,5 @@ def clean(value: Any) -> Any:
 
 
 def _suspect(text: str) -> bool:
-    """Whether any of the shapes may be in it: a search for what they all need is a tenth of the cost of theirs."""
+    """Whether any of the shapes may be in it: a search for what they all need costs far less than theirs."""
     return "eyJ" in text or "://" in text or "X-Amz-Signature" in text or "bearer" in text.lower()

@@ -32,6 +32,19 @@ async def fresh_database(server: str) -> AsyncIterator[Database]:
         await admin.close()
 
 
+@asynccontextmanager
+async def empty_database(server: str) -> AsyncIterator[str]:
+    """The URL of a database without any schema, dropped at the end."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(f"CREATE DATABASE {name}")
+    try:
+        yield _url(server, name)
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
 async def drop_template(server: str) -> None:
     """At the end of the session: the server may not be ours alone."""
     if name := _templates.pop(server, None):
