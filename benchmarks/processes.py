@@ -10,9 +10,22 @@ def own_mb(pid: int) -> float:
     return round(int(status.split("RssAnon:")[1].split()[0]) * 1024 / 1e6, 1)
 
 
-def sockets(pid: int) -> int:
-    """Open ones, listening and connected, to whomever."""
-    return sum(_points_to(path).startswith("socket:") for path in Path(f"/proc/{pid}/fd").iterdir())
+def sockets(pid: int, pooled: int) -> int:
+    """Open ones, listening and connected, but for those to the port `pooled`: a pool keeps what it has opened."""
+    kept = _connected_to(pid, pooled)
+    names = [_points_to(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(name.startswith("socket:") and name not in kept for name in names)
+
+
+def _connected_to(pid: int, port: int) -> set[str]:
+    """As the file descriptors name them."""
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if int(words[2].rpartition(":")[2], 16) == port:
+                found.add(f"socket:[{words[9]}]")
+    return found
 
 
 def _points_to(path: Path) -> str:

@@ -162,6 +162,9 @@ class Reelmill:
     def unfinished_tasks(self) -> int:
         return self._tasks("running", "queued")
 
+    def database_port(self) -> int:
+        return int(self._runner.run(self._connection.fetchval("SELECT inet_server_port()")) or 0)
+
     def busy_connections(self) -> int:
         """To the service's database, besides this one."""
         count = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"

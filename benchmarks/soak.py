@@ -37,6 +37,7 @@ class Held:
     api_mb: float
     worker_mb: float
     sockets: int
+    """Of the API, without its pools of database connections: they grow to their size and stay."""
     busy_connections: int
     """Database connections that are not idle, or idle within a transaction."""
 
@@ -109,7 +110,7 @@ def _at_rest(reelmill: Reelmill, good: Callable[[Held], bool]) -> Held:
 
 def _held(reelmill: Reelmill) -> Held:
     api, worker = reelmill.pid("api"), reelmill.pid("worker")
-    return Held(own_mb(api), own_mb(worker), sockets(api), reelmill.busy_connections())
+    return Held(own_mb(api), own_mb(worker), sockets(api, reelmill.database_port()), reelmill.busy_connections())
 
 
 def _errors(log: Path) -> list[str]:

@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
 from service.plan.bins import Bins
-from service.plan.planner import cut, render_key, select
+from service.plan.planner import Selection, cut, render_key, select
 from service.plan.render_plan import FrameRef, content_keys
+from service.plan.stages import stage_plan
 from service.store import new_render
 from service.store.new_render import FRAMES_A_WRITE, NewRender
 from tests.support.catalogue import OPTIONS, add_dataset
@@ -34,7 +35,9 @@ async def planned(connection: AsyncConnection, count: int, bins: Bins | None = N
     await connection.execute(FRAMES, {"dataset": dataset["id"], "count": count})
     options = replace(OPTIONS, bins=bins)
     chosen = select(count, bins.size if bins else 1, None, None, whole=bins is not None)
-    return NewRender(dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0})
+    return NewRender(
+        dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0}, stage_plan(options)
+    )
 
 
 async def peak_megabytes(connection: AsyncConnection, new: NewRender) -> float:
@@ -90,7 +93,7 @@ async def calls(count: int) -> int:
     """Function calls that cutting and keying so many frames take."""
     profile = cProfile.Profile()
     profile.enable()
-    plans = [plan async for plan in cut(frames(count), "reelmill", OPTIONS)]
+    plans = [plan async for plan in cut(frames(count), "reelmill", OPTIONS, Selection(0, count, 1))]
     content_keys(plans)
     [plan.seconds() for plan in plans]
     profile.disable()
@@ -104,7 +107,7 @@ async def test_each_frame_takes_the_same_work() -> None:
 
 
 async def test_keys_of_many_are_those_of_each() -> None:
-    plans = [plan async for plan in cut(frames(300), "reelmill", OPTIONS)]
+    plans = [plan async for plan in cut(frames(300), "reelmill", OPTIONS, Selection(0, 300, 1))]
     assert content_keys(plans) == [plan.content_key() for plan in plans]
     other = [replace(plan, options=replace(OPTIONS, quality=3)) for plan in plans]
     assert not {*content_keys(plans)} & {*content_keys(other)}
