@@ -56,7 +56,7 @@ def playable(
 
 @app.command()
 def incremental(
-    frames: Annotated[int, typer.Option(min=100, help="1080p frames before the experiment grows")] = 1200,
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames before the experiment grows")] = 3000,
     repetitions: Annotated[int, typer.Option(min=1, help="how often the finished render is asked for again")] = 20,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:

@@ -37,19 +37,22 @@ class Request:
 
 @dataclass(slots=True)
 class Findings:
-    """Rows, and why they may not be kept."""
+    """Rows, and why they may not be kept; each is told as it comes."""
 
+    console: Console
     rows: list[dict[str, Any]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def add(self, benchmark: str, row: dict[str, Any], faults: list[str]) -> None:
         self.rows.append({"benchmark": benchmark} | row)
         self.faults += faults
+        self.console.print(_line(row), markup=False, highlight=False, style="dim")
 
 
 def measure(request: Request) -> int:
     """The whole command; 1 when a gate or a limit is missed."""
-    console, findings = Console(soft_wrap=True), Findings()
+    console = Console(soft_wrap=True)
+    findings = Findings(console)
     try:
         with tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir=footage.cache_folder().parent) as name:
             load.generator()
@@ -58,6 +61,12 @@ def measure(request: Request) -> int:
     except (LoadFailed, *FAILED) as error:
         findings.faults.append(str(error))
     return conclude(console, findings, request)
+
+
+def _line(row: dict[str, Any]) -> str:
+    what = f"hello within {row['layers']}" if "layers" in row else f"{row['path']} {row['state']}"
+    rate = f", {row['requests_per_s']:.0f} requests/s" if "layers" in row else ""
+    return f"{row['repetition'] + 1}: {what}: p50 {row['p50_ms']} ms, p99 {row['p99_ms']} ms{rate}"
 
 
 def _layers(request: Request, scratch: Path, findings: Findings) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine, record
-from benchmarks.reelmill import own_environment
+from benchmarks.reelmill import FAILED, own_environment
 from service.config import Settings
 from service.embedded.cluster import free_port
 from service.embedded.postgres import EmbeddedPostgres
@@ -34,19 +35,27 @@ COLUMNS = ("dataset_id", "index", "number", "key", "size", "etag", "format", "wi
 
 
 def measure(counts: Sequence[int], repetitions: int, results: Path) -> int:
-    """The whole command; 1 when the limit is missed."""
-    with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as scratch, own_environment(Path(scratch)) as settings:
-        database = EmbeddedPostgres(settings.process.home)
-        try:
-            with planner(settings, database.start()) as api:
-                figures = [api.figures(count, repetitions) for count in counts]
-        finally:
-            database.stop()
+    """The whole command; 1 when the limit is missed or nothing could be measured."""
+    try:
+        figures = measured(counts, repetitions)
+    except FAILED as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return 1
     facts = machine.facts()
     path = record.write_figures(results, machine.label(facts["machine"]), figures, facts)
     tell(Console(), figures)
     print(f"rows: {path}")
     return int(any(figure["generate_s"] >= LIMIT_S for figure in figures if figure["frames"] <= LIMIT_AT))
+
+
+def measured(counts: Sequence[int], repetitions: int) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as scratch, own_environment(Path(scratch)) as settings:
+        database = EmbeddedPostgres(settings.process.home)
+        try:
+            with planner(settings, database.start()) as api:
+                return [api.figures(count, repetitions) for count in counts]
+        finally:
+            database.stop()
 
 
 def tell(console: Console, figures: Sequence[dict[str, Any]]) -> None:

@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 errors = Console(stderr=True)
 
-FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, 78
+FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, StartupRefused.exit_code
 REFUSALS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
 """What an answer of the service means to a script: a refusal, a bad time, or (any other) a failure."""
 

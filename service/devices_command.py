@@ -29,7 +29,7 @@ async def show_devices(settings: Settings, *, here: bool, as_json: bool) -> bool
     """Print them; whether none is degraded or quarantined."""
     devices = None if here else await _of_service(settings)
     if devices is None:
-        devices = await probe(settings, this_machine())
+        devices = await probe(settings, this_machine(settings.worker.gpu_slots != 0))
     if as_json:
         print(json.dumps([device.model_dump() for device in devices], indent=2))
     else:

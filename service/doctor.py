@@ -51,7 +51,7 @@ async def _run(name: str, check: Check, settings: Settings) -> int:
 
 def _told(name: str, text: str, *, good: bool) -> int:
     console.print(f"{'ok  ' if good else 'FAIL'} {name:13} {text}", style=None if good else "red", markup=False)
-    return 0 if good else 78
+    return 0 if good else StartupRefused.exit_code
 
 
 async def _database(settings: Settings) -> str:

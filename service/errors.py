@@ -79,9 +79,17 @@ class TimedOut(ReelmillError):
 
 
 class StartupRefused(Exception):
-    """Configuration that cannot work: a one-line reason that names the variable, never its secret. Exit code 78."""
+    """Configuration that cannot work: a one-line reason that names the variable, never its secret."""
+
+    exit_code = 78
 
 
 def invalid_field(pointer: str, detail: str, code: str) -> Invalid:
     """A 422 about one place in the request body, `pointer` as `#/a/b`."""
     return Invalid(detail, errors=(FieldProblem(detail, code, pointer=pointer),))
+
+
+def first_line(error: BaseException) -> str:
+    """The type and the first line: libraries add pages of advice."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -9,8 +9,6 @@ from service.errors import StartupRefused
 from service.jobs import queue
 from service.store.migrate import migrate
 
-REFUSED = 78
-
 
 def main() -> None:
     """The URL comes on standard input, where nobody else can read it; a reason goes to standard error."""
@@ -26,7 +24,7 @@ def main() -> None:
 
 def _told(reason: str) -> int:
     print(reason, file=sys.stderr)
-    return REFUSED
+    return StartupRefused.exit_code
 
 
 if __name__ == "__main__":

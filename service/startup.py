@@ -1,17 +1,16 @@
 """Open the shared state, and refuse to start when it cannot work: one line, the variable's name, no secret."""
 
 import asyncio
-import os
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from service.child_process import own_modules
 from service.config import Settings
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.errors import StartupRefused
@@ -22,7 +21,6 @@ from service.store.object_settings import open_store
 from service.store.objects import ObjectStore, ObjectStoreError
 
 TIMEOUT_S = 12.0
-REFUSED = 78
 
 
 @dataclass(slots=True)
@@ -47,15 +45,27 @@ class SharedState:
 async def open_state(settings: Settings) -> SharedState:
     """PostgreSQL (started or reached, then migrated) and the object store, at once: the first that refuses is told."""
     opening = asyncio.create_task(open_database(settings)), asyncio.create_task(open_objects(settings))
-    done, others = await asyncio.wait(opening, return_when=asyncio.FIRST_EXCEPTION)
-    for task in others:
-        task.cancel()
-    for task in done:
-        task.result()
-    (embedded, url), objects = opening[0].result(), opening[1].result()
+    try:
+        (embedded, url), objects = await asyncio.gather(*opening)
+    except BaseException:
+        await _let_go(*opening)
+        raise
     database = Database(url, settings.database)
     secret = local_secret(settings.process.home) if embedded else None
     return SharedState(database, objects, secret, embedded)
+
+
+async def _let_go(
+    database: "asyncio.Task[tuple[EmbeddedPostgres | None, str]]", store: "asyncio.Task[ObjectStore]"
+) -> None:
+    """One of them refused: what the other has opened, or was opening, is closed."""
+    database.cancel()
+    store.cancel()
+    reached, stored = await asyncio.gather(database, store, return_exceptions=True)
+    if not isinstance(stored, BaseException):
+        await stored.close()
+    if not isinstance(reached, BaseException) and reached[0] is not None:
+        reached[0].stop()
 
 
 async def open_database(settings: Settings) -> tuple[EmbeddedPostgres | None, str]:
@@ -68,24 +78,34 @@ async def open_database(settings: Settings) -> tuple[EmbeddedPostgres | None, st
     server = EmbeddedPostgres(settings.process.home)
     try:
         url = await asyncio.to_thread(server.start)
+        await _migrated(url)
     except (EmbeddedPostgresError, OSError) as error:
         raise StartupRefused(f"embedded PostgreSQL (REELMILL_HOME): {error}") from error
-    await _migrated(url)
+    except BaseException:
+        server.stop()
+        raise
     return server, url
 
 
 async def open_objects(settings: Settings) -> ObjectStore:
+    """A store that has shown that it can be used."""
     objects = open_store(settings.objects, settings.process.home)
+    try:
+        await _used(objects)
+    except BaseException:
+        await objects.close()
+        raise
+    return objects
+
+
+async def _used(objects: ObjectStore) -> None:
     try:
         async with asyncio.timeout(TIMEOUT_S):
             await objects.check()
     except ObjectStoreError as error:
-        await objects.close()
         raise StartupRefused(str(error)) from error
     except TimeoutError as error:
-        await objects.close()
         raise StartupRefused(f"MINIO_ENDPOINT: no answer within {TIMEOUT_S:.0f} s") from error
-    return objects
 
 
 def _checked_url(url: str) -> str:
@@ -120,7 +140,7 @@ async def _migrated(url: str) -> None:
     code, said = await _run_migration(url)
     if code:
         reason = (said.strip().splitlines() or ["the schema could not be migrated"])[-1]
-        raise StartupRefused(reason if code == REFUSED else f"DATABASE_URL: {reason}")
+        raise StartupRefused(reason if code == StartupRefused.exit_code else f"DATABASE_URL: {reason}")
 
 
 async def _run_migration(url: str) -> tuple[int, str]:
@@ -129,9 +149,3 @@ async def _run_migration(url: str) -> tuple[int, str]:
     child = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, env=own_modules())
     _, said = await child.communicate(f"{url}\n".encode())
     return child.returncode or 0, said.decode(errors="replace")
-
-
-def own_modules() -> dict[str, str]:
-    """The environment of a child that runs one of our modules, wherever it was started."""
-    root = Path(__file__).parents[1]
-    return os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}

@@ -1,6 +1,5 @@
 """Everything on one machine: the API and a worker as child processes that end with this one."""
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,14 +13,13 @@ from typing import IO
 
 import httpx
 
+from service.child_process import apart
 from service.config import Settings
 from service.embedded.cluster import free_port
 from service.errors import StartupRefused
 
 READY_S = 60.0
 STOP_S = 30.0
-PR_SET_PDEATHSIG = 1
-CONFIGURATION_EXIT = 78
 
 
 @dataclass
@@ -41,7 +39,7 @@ class Machine:
             command,
             env=self.environment,
             stdout=self.output,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 (no threads)
+            preexec_fn=lambda: apart(signal.SIGTERM),  # noqa: PLW1509 (no threads)
         )
 
     def wait_ready(self) -> None:
@@ -104,10 +102,3 @@ def machine(
         yield running
     finally:
         running.stop()
-
-
-def _die_with_parent() -> None:
-    """In the child: no Ctrl-C of the terminal (the parent tells it), and no life after the parent's."""
-    os.setpgrp()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

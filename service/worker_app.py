@@ -31,4 +31,5 @@ def slot_config(settings: Settings, state: SharedState) -> SlotConfig:
         memory_mb=settings.worker.slot_memory_mb,
         prefetch_mb=settings.worker.prefetch_mb,
         gpu_memory_mb=settings.worker.gpu_slot_memory_mb,
+        log_level=settings.logging.level,
     )

@@ -8,7 +8,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from benchmarks.devices.bench import Bench, Setup
-from service.pipeline.cuda.driver import first_line
+from service.errors import first_line
 from service.pipeline.cuda.faults import CudaFault
 
 Task = Callable[..., Any]

@@ -4,7 +4,6 @@ Requests are {"prepare": module, "device": …}, which imports the module and ca
 and {"work": "module:function", "device": …}. It ends with its input, and with its parent.
 """
 
-import ctypes
 import importlib
 import json
 import os
@@ -12,16 +11,17 @@ import signal
 import sys
 from typing import Any, TextIO
 
+from service.child_process import end_with_parent
 from service.devices.canary import Broken, NotHere, WrongOutput
+from service.errors import first_line
 
 NICE = 12
 """Behind the slots, not so far that a busy machine makes every canary late."""
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal the kernel sends when the parent thread dies."""
 
 
 def main(parent: int) -> None:
-    _bind_to(parent)
+    end_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
     answers = _own_output()
     for line in sys.stdin:
@@ -45,21 +45,7 @@ def answer(request: dict[str, str]) -> dict[str, Any]:
     except Broken as reason:
         return {"broken": str(reason)}
     except Exception as error:
-        return {"failed": _first_line(error)}
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def _bind_to(parent: int) -> None:
-    """End with the supervisor, even when that is killed with SIGKILL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return {"failed": first_line(error)}
 
 
 def _own_output() -> TextIO:

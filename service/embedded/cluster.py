@@ -1,22 +1,20 @@
 """One database cluster on disk: made whole or not at all, started, stopped."""
 
-import ctypes
 import os
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+from service.child_process import apart
 from service.embedded.binaries import EmbeddedPostgresError, as_ordinary_user, find
 
 USER = DATABASE = "reelmill"
 START_S, STOP_S = 30.0, 15.0
 START_TRIES = 8
-PR_SET_PDEATHSIG = 1
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "shared_buffers": "64MB",
@@ -79,7 +77,7 @@ class Cluster:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [*self._prefix, str(self._bin / "postgres"), "-D", str(self.data), *options]
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)  # noqa: PLW1509 (no threads)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=lambda: apart(signal.SIGINT))  # noqa: PLW1509 (no threads)
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self.process.poll() is None:
             if self._answers():
@@ -131,10 +129,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    """In the child: a Ctrl-C of the terminal is not for it; a killed parent shuts it down (SIGINT: fast)."""
-    os.setpgrp()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from service.child_process import own_modules
 from service.embedded.binaries import EmbeddedPostgresError
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
@@ -60,10 +61,8 @@ class EmbeddedPostgres:
     def _spawn(self, sockets: Path) -> None:
         """A guardian of its own session; when another is first, this one leaves and we join that."""
         command = [sys.executable, "-m", "service.embedded.guardian", str(self._folder), str(sockets)]
-        root = Path(__file__).parents[2]
-        environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
         guardian = subprocess.Popen(
-            command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment
+            command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=own_modules()
         )
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline and not (sockets / "guardian.sock").exists() and guardian.poll() is None:

@@ -14,10 +14,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from service.errors import Unavailable
 from service.guard.compile import Compiled
-from service.guard.settings import GuardSettings
+from service.guard.settings import LOCK_WAIT_MS, GuardSettings
 from service.store.database import Caller, Database
 
-LOCK_WAIT_MS = 500
 ROWS_AHEAD = 100
 CANCELLED, LOCKED = "57014", "55P03"
 CONFINE = text("""

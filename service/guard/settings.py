@@ -3,6 +3,9 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LOCK_WAIT_MS = 500
+"""What a query, or the reading of the catalogue, may wait for a table that somebody keeps locked."""
+
 
 class GuardSettings(BaseSettings):
     """What one query, and one caller, may cost."""

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Inspector, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.guard.kinds import Kind, kind_of
+from service.guard.settings import LOCK_WAIT_MS
 
 SCHEMA = "ask"
 ASKABLE = ("datasets", "experiments", "frames", "query_audit", "renders", "sources")
@@ -38,7 +39,7 @@ Tables = Mapping[str, TableDescription]
 
 async def reflected(connection: AsyncConnection) -> Tables:
     """The tables on the list, by name. As the service: a caller need not see the catalogue. Waits for no lock."""
-    await connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
+    await connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
     return await connection.run_sync(_reflect)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -35,7 +36,7 @@ class Database:
     def __init__(self, url: str, settings: DatabaseSettings) -> None:
         self.url = url
         self.engine = _engine(url, settings, settings.pool_size, 5)
-        self._apart = _engine(url, settings, 3, 0)
+        self._apart = _engine(url, settings, 3, 0, isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def service(self) -> AsyncIterator[AsyncConnection]:
@@ -45,9 +46,9 @@ class Database:
 
     @asynccontextmanager
     async def apart(self) -> AsyncIterator[AsyncConnection]:
-        """As `service`, on a connection that no request takes: whether the database is well does not depend on how
-        many wait for it."""
-        async with self._apart.begin() as connection:
+        """As the service itself, each statement for itself, on a connection that no request takes: whether the database
+        is well does not depend on how many wait for it."""
+        async with self._apart.connect() as connection:
             yield connection
 
     @asynccontextmanager
@@ -62,12 +63,13 @@ class Database:
         await self._apart.dispose()
 
 
-def _engine(url: str, settings: DatabaseSettings, size: int, overflow: int) -> AsyncEngine:
+def _engine(url: str, settings: DatabaseSettings, size: int, overflow: int, **options: Any) -> AsyncEngine:
     engine = create_async_engine(
         async_url(url),
         pool_size=size,
         max_overflow=overflow,
         hide_parameters=True,
+        **options,
         connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
     )
     watch(engine)

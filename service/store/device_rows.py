@@ -50,7 +50,8 @@ BEST = text(f"""
         array_position(ARRAY['ok', 'degraded', 'unknown', 'quarantined', 'absent'], c.state), c.proven_at DESC
 """)
 COUNTED = text(f"""
-    SELECT d.device, bool_and((d.facts ->> 'absent') IS NOT NULL) AS absent, count(DISTINCT d.worker_id) AS workers,
+    SELECT d.device, bool_and((d.facts ->> 'absent') IS NOT NULL) AS absent,
+        count(DISTINCT d.worker_id) FILTER (WHERE (d.facts ->> 'absent') IS NULL) AS present,
         count(c.what) AS capabilities, count(c.what) FILTER (WHERE c.state = 'unknown') AS unknown,
         array_agg(DISTINCT c.stage || ' ' || c.what ORDER BY c.stage || ' ' || c.what)
             FILTER (WHERE c.state IN ('degraded', 'quarantined')) AS faulty

@@ -19,6 +19,6 @@ class Fleet:
 async def fleet(connection: AsyncConnection) -> Fleet:
     """Read as the service: devices are nobody's own."""
     known = await device_rows.best(connection)
-    gpus = sum(row["workers"] for row in await device_rows.counted(connection) if row["device"] != CPU)
+    gpus = sum(row["present"] for row in await device_rows.counted(connection) if row["device"] != CPU)
     slots = await worker_rows.live_slots(connection)
     return Fleet(tuple(known), max(slots / gpus, 1.0) if gpus else 1.0)

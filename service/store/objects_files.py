@@ -55,7 +55,7 @@ class FileObjectStore:
             _make_folder(folder)
             _make_folder(self._drafts)
             _sweep(self._drafts)
-            _write_whole(self._drafts / secrets.token_hex(12), lambda _: None).unlink()
+            _try_out(self._drafts / secrets.token_hex(12))
         except OSError as error:
             raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
 
@@ -206,6 +206,13 @@ def _write_whole(draft: Path, fill: Callable[[BinaryIO], None]) -> Path:
         os.utime(file.fileno(), ns=(now, now))
         os.fsync(file.fileno())
     return draft
+
+
+def _try_out(draft: Path) -> None:
+    """A full disk and a read-only one refuse this already; the disk itself is not waited for."""
+    with draft.open("xb") as file:
+        file.write(b"\0")
+    draft.unlink()
 
 
 def _write(file: BinaryIO, data: bytes) -> None:

@@ -19,8 +19,9 @@ class DeviceSource:
     canaries: Callable[[str], Sequence[Canary]]
 
 
-def this_machine() -> DeviceSource:
-    """The CPU, and NVIDIA's devices or why there are none."""
+def this_machine(gpus: bool) -> DeviceSource:
+    """The CPU and, where they are wanted, NVIDIA's devices or why there are none."""
     order_as_the_driver()
     machine = Machine()
-    return DeviceSource((lambda: [machine.look()], Nvml().look), canaries_of)
+    looks: list[Look] = [lambda: [machine.look()]]
+    return DeviceSource((*looks, Nvml().look) if gpus else looks, canaries_of)

@@ -15,7 +15,7 @@ from service.plan.capability import Capability
 from service.store import device_rows
 from service.store.database import Database
 from service.worker import device_metrics
-from service.worker.device_looks import DeviceLooks
+from service.worker.device_looks import LIMIT_S, DeviceLooks
 from service.worker.device_source import DeviceSource
 from service.worker.settings import WorkerSettings
 
@@ -35,7 +35,7 @@ class DeviceWatch:
         self._table = Table(settings.canary_period_s, settings.cpu_canary_period_s)
         self._looks = DeviceLooks(source.looks)
         self._started: set[str] = set()
-        self._news, self._wanted = asyncio.Event(), asyncio.Event()
+        self._news, self._wanted, self._looked = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
         """Until cancelled; the canary under way is killed then."""
@@ -46,6 +46,11 @@ class DeviceWatch:
     def capabilities(self) -> tuple[Capability, ...]:
         """What is believed at this moment."""
         return self._table.capabilities()
+
+    async def first_look(self) -> None:
+        """Returns when it is known which devices there are, or when that takes longer than a look may."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), LIMIT_S + 1)
 
     def suspect(self, device: str | None = None) -> None:
         """Something went wrong on the device, or nobody knows where: prove it anew, now."""
@@ -86,6 +91,7 @@ class DeviceWatch:
         for device in await self._looks.refresh():
             self.suspect(device)
         self._table.found(self._looks.devices(), self._source.canaries)
+        self._looked.set()
         self._wanted.set()
         device_metrics.told(self._table.devices(), self.capabilities())
         await _wait(self._news, LOOK_S if await self._written() else RETRY_S)

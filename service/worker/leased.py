@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import RowMapping
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import TaskId
+from service.ids import RenderId, TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
@@ -39,6 +40,7 @@ from service.worker.messages import (
 from service.worker.settings import WorkerSettings
 from service.worker.slot_process import SlotDied, SlotProcess
 
+T = TypeVar("T")
 log = structlog.get_logger("worker")
 HEARTBEAT_S = 1.0
 WRITE_TRIES = 8
@@ -169,12 +171,8 @@ class LeasedTask:
         """Whether a live worker has the render's encoder, which this slot has not for want of a GPU."""
         if lease.render_id is None or self._share() is not None:
             return False
-        async with self._database.service() as connection:
-            row = await renders.get(connection, lease.render_id)
-            known = Proven(await device_rows.best(connection))
-        return row is not None and any(
-            known.usable(device, "encode", renders.options_of(row).codec) for device in known.devices
-        )
+        render = RenderId(lease.render_id)
+        return await self._patiently(lambda connection: _encoder_lives(connection, render))
 
     async def _end(self, lease: Lease, outcome: Outcome) -> None:
         if isinstance(outcome, EncoderGone) and await self._elsewhere(lease):
@@ -188,7 +186,7 @@ class LeasedTask:
         elif isinstance(outcome, TaskCancelled) and not self._cancelled:
             await self._retry(lease, TaskFailed("slot_died", "the worker was stopped", retry=True))
         else:
-            await self._write(lambda connection: outcomes.record(connection, lease, outcome))
+            await self._patiently(lambda connection: outcomes.record(connection, lease, outcome))
             _count(outcome)
             await self._compare(lease, outcome)
 
@@ -206,25 +204,32 @@ class LeasedTask:
         forgiven = failure.code in FORGIVEN
         if not forgiven and lease.starts >= MAX_STARTS:
             reason = f"its worker died {lease.starts} times; the last time: {failure.reason}"
-            await self._write(lambda connection: outcomes.fail(connection, lease, "poison", reason))
+            await self._patiently(lambda connection: outcomes.fail(connection, lease, "poison", reason))
             return
         error = {"code": failure.code, "reason": failure.reason}
-        await self._write(lambda connection: leases.release(connection, lease, error, forgiven=forgiven))
+        await self._patiently(lambda connection: leases.release(connection, lease, error, forgiven=forgiven))
         raise Retry(min(0.2 * 2 ** min(lease.lease, 6), 10.0), failure.reason)
 
-    async def _write(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
-        """A final write outlives a short absence of the database; past that, another worker does the task."""
+    async def _patiently(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """What ends a task outlives a short absence of the database; past that, another worker does the task."""
         for attempt in range(WRITE_TRIES):
             try:
                 async with self._database.service() as connection:
-                    await write(connection)
-                return
+                    return await work(connection)
             except Fenced:
                 raise
             except Exception as error:
-                log.warning("final write failed", attempt=attempt, reason=f"{type(error).__name__}: {error}")
+                log.warning("task cannot be ended", attempt=attempt, reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(min(0.25 * 2**attempt, 5.0))
         raise Retry(1.0, "the database did not take the result")
+
+
+async def _encoder_lives(connection: AsyncConnection, render: RenderId) -> bool:
+    row = await renders.get(connection, render)
+    known = Proven(await device_rows.best(connection))
+    return row is not None and any(
+        known.usable(device, "encode", renders.options_of(row).codec) for device in known.devices
+    )
 
 
 async def _assembly(connection: AsyncConnection, lease: Lease) -> Command:

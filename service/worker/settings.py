@@ -79,7 +79,8 @@ class WorkerSettings(BaseSettings):
         ge=0,
         le=256,
         validation_alias="REELMILL_GPU_SLOTS",
-        description="slots that share one GPU, the others use the CPU only; unset: all, dealt out over the GPUs",
+        description="slots that share one GPU, the others use the CPU only; 0: no GPU is looked at; unset: all, dealt "
+        "out over them",
     )
     gpu_slot_memory_mb: int = Field(
         default=16384,

@@ -1,20 +1,20 @@
 """The slot process: waits for a command, does it, says how it went. Untrusted media is decoded only here."""
 
 import asyncio
-import ctypes
 import os
 import resource
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from service.child_process import end_with_parent
 from service.plan.device_share import REAL_DRIVER
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
+from service.telemetry import logging
 from service.worker.messages import (
     CancelTask,
     Command,
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 EVERY_S = 0.05
 NICENESS = 10
 """Encoders take all the time they can get; who waits for an answer of the API goes first."""
-PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal the kernel sends when the parent thread dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,7 @@ class SlotConfig:
     prefetch_mb: int
     gpu_memory_mb: int = 16384
     driver: str = REAL_DRIVER
+    log_level: logging.Level = "INFO"
 
 
 class Cancelled(Exception):
@@ -57,8 +56,9 @@ class Cancelled(Exception):
 
 def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     """The process's entry: runs until told to stop or until the supervisor is gone."""
-    _bind_to(parent)
+    end_with_parent(parent)
     os.nice(NICENESS)
+    logging.configure(config.log_level)
     _limit_memory(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -114,14 +114,6 @@ def _do(tasks: "SlotTasks", command: Command, pipe: Connection) -> Outcome:
         return TaskCancelled()
     except MemoryError:
         return TaskFailed("out_of_memory", "the slot ran out of its memory limit (REELMILL_SLOT_MEMORY_MB)")
-
-
-def _bind_to(parent: int) -> None:
-    """Die with the supervisor, even when that is killed with SIGKILL."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 def _limit_memory(megabytes: int, most: int) -> None:

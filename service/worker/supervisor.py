@@ -52,7 +52,7 @@ class Supervisor:
         self.id: UUID = new_uuid()
         self.name = f"{platform.node()}:{os.getpid()}"
         self._errands = WebhookErrands(database, webhooks or WebhookSettings(), self.name)
-        self.devices = DeviceWatch(database, self.id, settings, devices or this_machine())
+        self.devices = DeviceWatch(database, self.id, settings, devices or this_machine(settings.gpu_slots != 0))
         self._slots = [SlotProcess(config, number) for number in range(settings.slots)]
         self._free: asyncio.Queue[SlotProcess] = asyncio.Queue()
         self._stopping = asyncio.Event()
@@ -65,6 +65,7 @@ class Supervisor:
         beside = (self._presence(), self._reconcile(), *keeping, self._errands.run(), self.devices.run())
         side = [asyncio.create_task(work) for work in beside]
         try:
+            await self.devices.first_look()
             while not self._stopping.is_set():
                 await self._take_tasks()
         finally:

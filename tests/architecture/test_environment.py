@@ -8,12 +8,11 @@ from tests.documentation.settings_table import settings_classes, variables
 from tests.support.source_code import files, name_of
 
 OTHER_READERS = {
+    "service/child_process.py": "hands its own environment on to the guardian and the migration",
     "service/config.py": "XDG_DATA_HOME, where the per-user data folder lies",
     "service/devices/visible.py": "CUDA_VISIBLE_DEVICES, as CUDA; sets CUDA_DEVICE_ORDER, so that NVML and CUDA count alike",
-    "service/embedded/postgres.py": "hands its own environment on to the guardian",
     "service/embedded/cluster.py": "hands its own environment on to psql",
     "service/up.py": "hands its own environment on to the API and the worker",
-    "service/startup.py": "hands its own environment on to the migration",
     "service/store/signed_reads.py": "AWS_CA_BUNDLE, as every AWS client",
     "service/pipeline/codecs.py": "sets SVT_LOG, which libSvtAv1Enc reads",
 }

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -64,18 +63,17 @@ async def test_with_a_database(postgres_url: str) -> None:
 
 
 async def test_a_configured_ollama_that_hangs_is_given_up() -> None:
-    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(5)
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.read()  # no answer: who waits for one goes first
         writer.close()
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     host = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     settings = HttpSettings.model_construct(health_timeout_s=0.3)
     async with served(ollama_host=host, http=settings) as client:
-        started = time.monotonic()
         check = (await client.get("/health")).json()["checks"]["ollama"]
         assert check["status"] == "failed" and check["detail"] == "no answer within 0.3 s"
-        assert time.monotonic() - started < 2
     server.close()
 
 

@@ -73,7 +73,10 @@ async def test_the_best_worker_counts_for_the_plan(postgres_url: str) -> None:
         assert (one.state, one.reason, one.rate) == ("degraded", "it is degraded", 2.0)
         assert isinstance(one.proven_at, float)
         (count,) = await device_rows.counted(connection)
-        assert (count["workers"], count["capabilities"], count["faulty"]) == (2, 2, ["decode jpeg"])
+        assert (count["present"], count["capabilities"], count["faulty"]) == (2, 2, ["decode jpeg"])
+        await device_rows.write(connection, other, [device("cuda:0", absent="not installed")], [])
+        (count,) = await device_rows.counted(connection)
+        assert (count["present"], count["absent"]) == (1, False), "who has none does not share it"
 
 
 async def test_without_the_workers_own_row_nothing_is_written(postgres_url: str) -> None:

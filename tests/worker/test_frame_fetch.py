@@ -255,11 +255,9 @@ def test_what_is_ahead_is_bounded(shelf: Shelf, size: int, window: int, concurre
 def test_concurrency_is_kept_and_used(server: Server, fetcher: FrameFetcher) -> None:
     frames = Shelf(fetcher, server.objects.__setitem__).frames(60, 100)
     server.pause_s = 0.03
-    began = time.monotonic()
     with fetcher.prefetch(BUCKET, [ref for ref, _ in frames], concurrency=10) as reader:
         assert all(reader.read(ref) == data for ref, data in frames)
     assert server.most_running == 10
-    assert time.monotonic() - began < 60 * 0.03 / 3
     assert set(server.asked.values()) == {1}
 
 

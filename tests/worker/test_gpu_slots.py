@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from service.devices.device import Device
 from service.ids import RenderId, new_uuid
 from service.plan.family import PathFamily
 from service.plan.render_plan import RenderOptions
@@ -177,6 +179,20 @@ async def test_a_quarantined_device_is_not_used(postgres_url: str, tmp_path: Pat
         row = await ended(database, await submit(database, tmp_path, CUDA, 10))
     assert row["status"] == "succeeded"
     assert receipt(tmp_path, row)[0]["fallback"] == "decode: cuda:0 transform nv12 is quarantined: wrong pixels"
+
+
+def _slow_look() -> list[Device]:
+    time.sleep(2)
+    return [Device(seen.GPU, "gpu", "double")]
+
+
+async def test_no_task_is_taken_before_the_devices_are_known(postgres_url: str, tmp_path: Path) -> None:
+    slow = replace(seen.source(), looks=(_slow_look,))
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path, CUDA, 10)
+        async with working(database, tmp_path, devices=slow, driver="tests.support.cuda_doubles.sound"):
+            row = await ended(database, render)
+    assert {line["decoder"] for line in receipt(tmp_path, row)[:-1]} == {"cuda-nvjpeg"}
 
 
 async def test_the_api_plans_by_what_live_workers_have_proven(postgres_url: str, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Renders through the real queue, real slot processes and the folder store."""
 
+import json
 from pathlib import Path
 
 import av
@@ -26,3 +27,19 @@ async def test_frames_become_a_video(postgres_url: str, tmp_path: Path) -> None:
         levels = [frame.to_ndarray(format="gray")[-1, -1] for frame in video.decode(video=0)]
     assert len(levels) == 200
     assert levels[10] < levels[100] < levels[180], "the frames are in order"
+
+
+async def test_what_a_slot_says_is_in_the_log_stream(
+    postgres_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with fresh_database(postgres_url) as database:
+        async with database.service() as connection:
+            dataset = await add_footage(connection, tmp_path, 5)
+            render = await add_render(connection, dataset)
+        longer = tmp_path / "objects" / "reelmill" / dataset["prefix"] / "f00003.jpg"
+        longer.write_bytes(longer.read_bytes() + bytes(10))
+        async with working(database, tmp_path):
+            await ended(database, render)
+    lines = [line for line in capfd.readouterr().out.splitlines() if "frame changed since the scan" in line]
+    told = [json.loads(line) for line in lines]
+    assert [(line["level"], line["index"], line["logger"]) for line in told] == [("warning", 3, "worker")]

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
-from service.pipeline.cuda.batch_size import MOST, batch_size
+from service.pipeline.cuda.batch_size import MOST, PINNED_BYTES, batch_size
 from service.pipeline.cuda.candidate import Candidate, Candidates
 from service.pipeline.cuda.driver import CudaDriver, DeviceImage, Transfer
 from service.pipeline.cuda.faults import CudaFault, CudaOutOfMemory, CudaUnsupported, DeviceLost
@@ -77,17 +77,20 @@ class Ahead:
         return self._produce()
 
     def _gathered(self) -> list[Made]:
-        """The next frames up to the first that is not like those before it; frames of the CPU are like any."""
+        """The next frames up to the first that is not like those before it; frames of the CPU are like any. What was
+        fetched waits here beyond the prefetch's own bound, so that it has one."""
         batch: list[Made] = []
         first: Candidate | None = None
         room = 1
-        while len(batch) < MOST and self._ready():
+        held = 0
+        while len(batch) < MOST and held < PINNED_BYTES and self._ready():
             candidate = self._waiting[0].candidate
             if candidate and first is None:
                 first, room = candidate, min(self._most, batch_size(candidate, self._budget))
             elif candidate and first and (candidate.alike != first.alike or not room):
                 break
             room -= candidate is not None
+            held += len(self._waiting[0].data)
             batch.append(self._waiting.popleft())
         return batch
 

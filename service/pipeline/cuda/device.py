@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from service.errors import first_line
 from service.pipeline.cuda.batch import BatchPicture, PictureBatch, TensorImage, batch_picture, stacked, tensor_image
 from service.pipeline.cuda.driver import (
     CudaDriver,
@@ -25,7 +26,6 @@ from service.pipeline.cuda.driver import (
     Transfer,
     VideoCodec,
     VideoFeed,
-    first_line,
 )
 from service.pipeline.cuda.faults import CudaUnavailable, CudaUnsupported
 from service.pipeline.cuda.jpegs import Jpegs

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from service.errors import first_line
 from service.pipeline.cuda.faults import CudaUnavailable
 from service.plan.device_share import REAL_DRIVER
 
@@ -192,9 +193,3 @@ def load(device: str, module: str = REAL_DRIVER) -> CudaDriver:
     except Exception as error:
         raise CudaUnavailable(f"{device}: {first_line(error)}") from error
     return opened
-
-
-def first_line(error: BaseException) -> str:
-    """The type and the first line: libraries add pages of advice."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

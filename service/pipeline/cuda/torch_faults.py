@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
-from service.pipeline.cuda.driver import first_line
+from service.errors import first_line
 from service.pipeline.cuda.faults import CudaFailed, CudaFault, CudaOutOfMemory, DeviceLost
 
 _FULL = re.compile(r"out of memory|memory allocation|Failed to [a-z ]+: 5\b", re.IGNORECASE)

@@ -1,0 +1,28 @@
+"""How far ahead of the encoder frames are fetched."""
+
+from fractions import Fraction
+
+import pytest
+
+from service.pipeline.cuda import ahead
+from service.pipeline.cuda.ahead import Ahead, fetched_ahead
+from service.pipeline.cuda.candidate import Candidates
+from service.plan.render_plan import FrameRef, RenderOptions
+from tests.pipeline.rendering import MemoryObjects
+from tests.support import media
+from tests.support.cuda_doubles.driver import Double
+
+OPTIONS = RenderOptions("h264", 70, Fraction(30), 128, 96)
+
+
+def test_what_is_not_the_devices_waits_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such frames take no device memory, so no batch of pictures bounds them."""
+    png = media.png(media.numbered(1))
+    monkeypatch.setattr(ahead, "PINNED_BYTES", 3 * len(png))
+    reader = MemoryObjects({f"{index}.png": png for index in range(40)})
+    refs = [FrameRef(index, f"{index}.png") for index in range(40)]
+    frames = Ahead(Double(), Candidates(OPTIONS, False), fetched_ahead(refs, reader), 1 << 30, True)
+    order = iter(frames)
+    assert next(order).data == png
+    frames.close()
+    assert len(reader.read_keys) <= 8, "two batches of three, and the pairs that they are read in"

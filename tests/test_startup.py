@@ -1,0 +1,45 @@
+"""A start that is refused leaves nothing open."""
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+
+import pytest
+
+from service import config
+from service.errors import StartupRefused
+from service.startup import open_state
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_store_that_answered_is_let_go_when_the_database_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered, left = asyncio.Event(), asyncio.Event()
+
+    async def store(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        answered.set()
+        await reader.read()
+        left.set()
+        writer.close()
+
+    async def database(_reader: StreamReader, writer: StreamWriter) -> None:
+        await answered.wait()
+        writer.close()
+
+    here = "127.0.0.1"
+    async with (
+        await asyncio.start_server(store, here, 0) as objects,
+        await asyncio.start_server(database, here, 0) as sql,
+    ):
+        ports = [server.sockets[0].getsockname()[1] for server in (objects, sql)]
+        monkeypatch.setenv("MINIO_ENDPOINT", f"http://{here}:{ports[0]}")
+        monkeypatch.setenv("MINIO_ACCESS_KEY", "key")
+        monkeypatch.setenv("MINIO_SECRET_KEY", "secret")
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://user:word@{here}:{ports[1]}/name")
+        monkeypatch.setenv("JWT_SECRET", "x" * 48)
+        with pytest.raises(StartupRefused, match="DATABASE_URL"):
+            await open_state(config.load())
+        async with asyncio.timeout(5):
+            await left.wait()
