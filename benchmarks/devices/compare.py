@@ -18,6 +18,7 @@ from benchmarks.devices.gate import Parity, encoder_parity, parity
 from benchmarks.devices.request import Case, Cases, Request
 from benchmarks.devices.tell import told, write
 from benchmarks.devices.versions import versions
+from benchmarks.devices.videos import Videos
 from service.pipeline.cuda.slot_device import DeviceChoice
 from service.plan.family import CPU_ONLY, PathFamily
 
@@ -43,7 +44,7 @@ def measure(request: Request) -> int:
         "machine": machine.machine() | {"gpu": device.get("device"), "gpu_absent": absent},
         "commit": request.commit or machine.commit(),
         "versions": versions(clock.energy.driver()),
-        "workers": comparison.workers,
+        "cpu_workers": comparison.workers,
     }
     write(request.results, figures, facts)
     return int(any(figure.parity is not None and not figure.sound and not figure.absent for figure in figures))
@@ -90,6 +91,7 @@ class Comparison:
                     yield self._render(case, path, cpu)
             for path in renders.NO_PATHS:
                 yield Figure("render", "any", path, absent=renders.WHY_NOT)
+            yield from Videos(self.clock, cpu, self._fresh, self.absent).figures(cases.whole)
             yield from of_stages.all(cases)
 
     def _render(self, case: Case, path: str, cpu: Crew) -> Figure:
@@ -100,7 +102,7 @@ class Comparison:
         missing = missing or (self.no_nvenc if family.encoder == "nvenc" else None)
         if missing:
             return replace(figure, absent=missing)
-        with self._fresh() as crew:
+        with self._fresh(self.workers) as crew:
             gate = None if family == CPU_ONLY else lambda: self._parity((crew, cpu), case, family)
             work = Work(renders.render, (case, family), warm=self.request.frames)
             return self.clock.measured(crew, figure, work, gate)
@@ -115,9 +117,9 @@ class Comparison:
         return encoder_parity(seen, rival, meant)
 
     @contextmanager
-    def _fresh(self) -> "Iterator[Crew]":
+    def _fresh(self, count: int) -> "Iterator[Crew]":
         """Processes that have loaded nothing yet, each with its part of the device."""
         choice = self.request.device
-        share = DeviceChoice(choice.name, BETWEEN_THEM / self.workers, choice.module)
-        with Crew(self.workers, replace(self.setup, device=share)) as crew:
+        share = DeviceChoice(choice.name, BETWEEN_THEM / count, choice.module)
+        with Crew(count, replace(self.setup, device=share)) as crew:
             yield crew

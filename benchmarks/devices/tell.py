@@ -42,7 +42,7 @@ def markdown(figures: Sequence[Figure], facts: dict[str, Any]) -> str:
         f"{where['cores']} cores of {where['cpu']}; GPU: {gpu}. Commit {facts['commit']}. {versions}.",
         f"No speed-up is told where a GPU's luma is below {LEAST_DB:g} dB of the CPU's; NVENC may instead be "
         f"{ENCODER_DB:g} dB below what the CPU's encoder keeps of the same pictures. Stages of the CPU and renders: "
-        f"{facts['workers']} processes; stages of the GPU: one. Cold is the first call, in seconds, and its frames.",
+        f"{facts['cpu_workers']} processes; of the GPU: one. Cold is the first call, in seconds, and its frames.",
     ]
     for stage in dict.fromkeys(figure.stage for figure in figures):
         of_stage = [figure for figure in figures if figure.stage == stage]
@@ -64,9 +64,16 @@ def _line(figure: Figure, figures: Sequence[Figure]) -> str:
         "" if share is None else f"{share:.0%}",
         f"{_joules(figure.joules.gpu)}, {_joules(figure.joules.cpu)}",
         f"{figure.parity.psnr:.1f}, {figure.parity.ssim:.4f}" if figure.parity else "",
-        f"{faster:.2f}" if faster is not None else "" if figure.sound else "gate failed",
+        _times(figure, faster),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _times(figure: Figure, faster: float | None) -> str:
+    if faster is None:
+        return "" if figure.sound else "gate failed"
+    one = figure.notes.get("times_one_session")
+    return f"{faster:.2f}" + (f" ({one:.2f} times one session)" if one else "")
 
 
 def _rates(figure: Figure) -> str:

@@ -97,7 +97,7 @@ def _crf(options: RenderOptions, preset: str) -> dict[str, str]:
 
 def configure(context: VideoCodecContext, options: RenderOptions, colour: Colour) -> None:
     """Size, rate, threads and colour tags; the context must not be open yet."""
-    os.environ.setdefault("SVT_LOG", "1")  # libSvtAv1Enc reads it at start-up; errors only
+    quieten_svt()
     form = FORMS[options.form]
     context.width, context.height, context.pix_fmt = options.width, options.height, form.pixel_format
     context.framerate, context.time_base = options.fps, 1 / options.ticks
@@ -108,6 +108,11 @@ def configure(context: VideoCodecContext, options: RenderOptions, colour: Colour
         context.pix_fmt = "yuvj420p"  # it has no gray; each JPEG says what it is
     if tag := ENCODERS[options.codec].tag:
         context.codec_tag = tag
+
+
+def quieten_svt() -> None:
+    """Before an encoder of AV1 is opened: libSvtAv1Enc reads at start-up how much it tells; errors only."""
+    os.environ.setdefault("SVT_LOG", "1")
 
 
 @functools.cache

@@ -15,7 +15,7 @@ _USED = 0.8
 Work = tuple[Stage, str]
 _DECODES: dict[SourceKind, tuple[Work, ...]] = {
     "frames": (("decode", "jpeg"),),
-    "video": (("decode", "h264"), ("decode", "hevc")),
+    "video": (("decode", "h264"), ("decode", "hevc"), ("decode", "av1")),
 }
 """Withheld when one decodes wrongly: which of them a segment needs is known only when its sources are read."""
 

@@ -41,6 +41,7 @@ CUDA_WORK: tuple[tuple[Stage, str], ...] = (
     ("decode", "jpeg"),
     ("decode", "h264"),
     ("decode", "hevc"),
+    ("decode", "av1"),
     ("transform", "nv12"),
     ("encode", "h264"),
     ("encode", "hevc"),

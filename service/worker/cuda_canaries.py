@@ -12,6 +12,7 @@ from av import CodecContext, Packet, VideoFrame
 from av.video.codeccontext import VideoCodecContext
 
 from service.devices.canary import Broken, NotHere, WrongOutput
+from service.pipeline.codecs import quieten_svt
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.cuda.driver import (
     CudaDriver,
@@ -23,13 +24,19 @@ from service.pipeline.cuda.driver import (
     load,
 )
 from service.pipeline.cuda.faults import CudaUnavailable, CudaUnsupported, DeviceLost
+from service.pipeline.scheduling import stay_ordinary
 from service.worker import canary_pictures as known
 from service.worker.canaries import FRAMES, MEGAPIXELS
 
 BATCH, CODED = 24, 18
 WHOLE = (known.WIDTH, known.HEIGHT)
 HALF = (known.WIDTH // 2, known.HEIGHT // 2)
-ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    "h264": ("libx264", {"preset": "ultrafast", "bf": "0"}),
+    "hevc": ("libx265", {"preset": "ultrafast", "bf": "0", "x265-params": "log-level=none:pools=none:frame-threads=1"}),
+    "av1": ("libsvtav1", {"preset": "10", "svtav1-params": "lp=1:pred-struct=1"}),
+}
+"""Without reordering: a packet is a picture."""
 DECODERS = {"h264": "h264", "hevc": "hevc", "av1": "libdav1d"}
 open_driver = functools.cache(load)
 
@@ -90,6 +97,10 @@ def decode_h264(device: str) -> float:
 
 def decode_hevc(device: str) -> float:
     return _decode(device, "hevc")
+
+
+def decode_av1(device: str) -> float:
+    return _decode(device, "av1")
 
 
 def encode_h264(device: str) -> float:
@@ -159,13 +170,16 @@ def _require_pictures(found: "Sequence[np.ndarray[Any, Any]]", due: int, decibel
 
 
 def _elementary(codec: VideoCodec) -> list[bytes]:
-    """Annex B packets of the known pictures, one a picture, in order of presentation."""
-    context = CodecContext.create(ENCODERS[codec], "w")
+    """Packets of the known pictures (Annex B, AV1: temporal units), one a picture, in order of presentation."""
+    encoder, options = ENCODERS[codec]
+    context = CodecContext.create(encoder, "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height, context.pix_fmt = *WHOLE, "yuv420p"
     context.time_base, context.framerate, context.thread_count = Fraction(1, 30), Fraction(30), 1
-    quiet = {"x265-params": "log-level=none:pools=none:frame-threads=1"} if codec == "hevc" else {}
-    context.options = {"crf": "16", "preset": "ultrafast", "bf": "0", **quiet}
+    context.options = {"crf": "16", **options}
+    quieten_svt()
+    context.open()
+    stay_ordinary()
     packets = []
     for number in range(CODED):
         frame = known.yuv(number % FRAMES)

@@ -77,6 +77,17 @@ def test_every_path_is_compared(doubled: Path) -> None:
         assert one["gate"] == (None if "gpu" not in one["path"] else "held")
 
 
+def test_sessions_of_the_video_decoder_are_compared(doubled: Path) -> None:
+    of_videos = {(row["case"], row["path"]): row for row in rows_of(doubled) if "video" in row["case"]}
+    assert {path for _, path in of_videos} == {"cpu", "gpu", "gpu, 7 sessions"}
+    for codec in ("h264", "hevc"):
+        many = of_videos[f"{codec} video, 128x96", "gpu, 7 sessions"]
+        one = of_videos[f"{codec} video, 128x96", "gpu"]
+        assert (many["workers"], many["gate"], one["gate"], one["psnr_db"]) == (7, "held", "held", 99)
+        ratio = many["median_frames_per_second"] / one["median_frames_per_second"]
+        assert many["times_one_session"] == pytest.approx(ratio, rel=0.01)
+
+
 def test_what_is_not_measured_says_why(doubled: Path) -> None:
     absent = {(row["stage"], row["path"]): row["absent"] for row in rows_of(doubled) if row["absent"]}
     assert "docs/gpu.md" in absent["render", "gpu > cpu > cpu"]
@@ -154,7 +165,7 @@ FACTS: dict[str, Any] = {
     "machine": {"cpu": "Test CPU 9", "cores": 2, "gpu": "Card", "gpu_absent": None},
     "commit": "abc",
     "versions": {"reelmill": "0.1.0", "torch": None},
-    "workers": 2,
+    "cpu_workers": 2,
 }
 
 
