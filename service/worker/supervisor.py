@@ -65,7 +65,6 @@ class Supervisor:
         beside = (self._presence(), self._reconcile(), *keeping, self._errands.run(), self.devices.run())
         side = [asyncio.create_task(work) for work in beside]
         try:
-            await self.devices.first_look()
             while not self._stopping.is_set():
                 await self._take_tasks()
         finally:
@@ -89,6 +88,9 @@ class Supervisor:
         log.info("worker ready", worker=self.name, slots=len(self._slots))
 
     async def _take_tasks(self) -> None:
+        await self.devices.first_look()
+        if self._stopping.is_set():
+            return
         ahead = min(self._settings.slots, 4)
         handlers = dict.fromkeys(("segment", "assemble", "scan", "preview"), self._handle)
         self._runner = QueueRunner(self._database.url, handlers, self._settings.slots + ahead)

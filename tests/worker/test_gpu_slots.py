@@ -195,6 +195,19 @@ async def test_no_task_is_taken_before_the_devices_are_known(postgres_url: str, 
     assert {line["decoder"] for line in receipt(tmp_path, row)[:-1]} == {"cuda-nvjpeg"}
 
 
+async def test_a_worker_stops_while_it_looks_at_its_devices(postgres_url: str, tmp_path: Path) -> None:
+    looking = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def look() -> list[Device]:
+        loop.call_soon_threadsafe(looking.set)
+        return _slow_look()
+
+    slow = replace(seen.source(), looks=(look,))
+    async with fresh_database(postgres_url) as database, working(database, tmp_path, devices=slow):
+        await looking.wait()
+
+
 async def test_the_api_plans_by_what_live_workers_have_proven(postgres_url: str, tmp_path: Path) -> None:
     from service.store.fleet import fleet
 

@@ -43,3 +43,11 @@ async def test_what_a_slot_says_is_in_the_log_stream(
     lines = [line for line in capfd.readouterr().out.splitlines() if "frame changed since the scan" in line]
     told = [json.loads(line) for line in lines]
     assert [(line["level"], line["index"], line["logger"]) for line in told] == [("warning", 3, "worker")]
+
+
+async def test_a_worker_that_is_stopped_while_it_starts_breaks_no_connection(postgres_url: str, tmp_path: Path) -> None:
+    """Whatever is raised in a callback of the loop fails this test."""
+    async with fresh_database(postgres_url) as database:
+        for _ in range(5):
+            async with working(database, tmp_path):
+                pass

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 import torch
 
 from service.errors import first_line
-from service.pipeline.cuda.faults import CudaFailed, CudaFault, CudaOutOfMemory, DeviceLost
+from service.pipeline.cuda.faults import CudaFailed, CudaFault, CudaOutOfMemory, CudaUnsupported, DeviceLost
 
 _FULL = re.compile(r"out of memory|memory allocation|Failed to [a-z ]+: 5\b", re.IGNORECASE)
 """nvJPEG's statuses are numbers in torchvision's text; 5 is NVJPEG_STATUS_ALLOCATOR_FAILURE."""
+
+_UNSUPPORTED = "not supported on this GPU"
+"""How NVIDIA's decoder class refuses a codec or a size that the card's NVDEC has not: no fault, and for good."""
 
 
 @contextmanager
@@ -35,5 +38,7 @@ def _fault(error: Exception, alive: Callable[[], object]) -> CudaFault:
         return CudaOutOfMemory(reason)
     except Exception:
         return DeviceLost(reason)
+    if _UNSUPPORTED in str(error):
+        return CudaUnsupported(reason)
     full = isinstance(error, torch.OutOfMemoryError) or _FULL.search(str(error))
     return CudaOutOfMemory(reason) if full else CudaFailed(reason)

@@ -171,6 +171,7 @@ def test_a_library_that_is_not_there_costs_only_what_it_is_for(
         (torch.OutOfMemoryError("CUDA out of memory"), True, CudaOutOfMemory),
         (torch.AcceleratorError("CUDA error: out of memory"), True, CudaOutOfMemory),
         (torch.AcceleratorError("CUDA error: invalid configuration argument"), True, CudaFailed),
+        (RuntimeError("Codec not supported on this GPU"), True, CudaUnsupported),
         (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False, DeviceLost),
     ],
     ids=str,
