@@ -214,7 +214,8 @@ async def test_the_api_plans_by_what_live_workers_have_proven(postgres_url: str,
     async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "sound"):
         async with asyncio.timeout(20):
             while True:
-                async with database.service() as connection:
+                async with database.service() as connection:  # the worker writes between two looks
+                    await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
                     found = await fleet(connection)
                     rows = await device_rows.best(connection)
                 if len(rows) == len(seen.WORK) and all(one.usable for one in rows):
