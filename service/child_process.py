@@ -4,7 +4,13 @@ import ctypes
 import os
 import signal
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
+
+AUTOGROUP = Path("/proc/self/autogroup")
+RETRY_S, RETRIES = 0.1, 50
+"""The kernel lets one process in 100 ms of the whole machine change its group's niceness (kernel/sched/autogroup.c)."""
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that the kernel sends when the thread that started the process dies."""
@@ -30,6 +36,26 @@ def apart(end: signal.Signals) -> None:
     os.setpgrp()
     if sys.platform == "linux":
         _ordered(end)
+
+
+def stand_back(niceness: int) -> None:
+    """In the child: leave the cores to whoever is asked something.
+
+    Linux's autogroup counts niceness within a session only, and gives the session of one busy slot as much of a core as
+    that of a backend of PostgreSQL. So the child leads a session of its own, whose niceness says the same (sched(7)).
+    """
+    os.nice(niceness)
+    with suppress(OSError):  # not for the leader of a process group; and there are kernels without autogroup
+        os.setsid()
+        _group_niceness(niceness)
+
+
+def _group_niceness(niceness: int) -> None:
+    for _ in range(RETRIES):
+        with suppress(BlockingIOError):
+            AUTOGROUP.write_text(str(niceness))
+            return
+        time.sleep(RETRY_S)
 
 
 def _ordered(end: signal.Signals) -> None:

@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from service.child_process import end_with_parent
+from service.child_process import end_with_parent, stand_back
 from service.devices.canary import Broken, NotHere, WrongOutput
 from service.errors import first_line
 
@@ -22,7 +22,7 @@ NICE = 12
 def main(parent: int) -> None:
     end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(NICE)
+    stand_back(NICE)
     answers = _own_output()
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")

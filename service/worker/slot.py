@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.child_process import end_with_parent
+from service.child_process import end_with_parent, stand_back
 from service.plan.device_share import REAL_DRIVER
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
@@ -57,7 +57,7 @@ class Cancelled(Exception):
 def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     """The process's entry: runs until told to stop or until the supervisor is gone."""
     end_with_parent(parent)
-    os.nice(NICENESS)
+    stand_back(NICENESS)
     logging.configure(config.log_level)
     _limit_memory(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

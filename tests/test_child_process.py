@@ -1,0 +1,68 @@
+"""Children of ours stand back: from the processes of their session, and as a session from other sessions."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.child_process import AUTOGROUP, own_modules
+from service.worker.slot import NICENESS
+from tests.support.databases import fresh_database
+from tests.support.processes import slot_pids, worker_process
+
+CHILD = """
+import sys
+from service.child_process import stand_back
+stand_back(7)
+print("here", flush=True)
+sys.stdin.read()
+"""
+
+
+def niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", CHILD]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own_modules()
+    ) as process:
+        assert process.stdout.readline() == "here\n"
+        yield process
+        process.stdin.close()
+
+
+def test_a_child_that_stands_back_is_nice_in_a_session_of_its_own(child: subprocess.Popen[str]) -> None:
+    assert niceness(child.pid) == min(niceness(0) + 7, 19)
+    assert os.getsid(child.pid) == child.pid
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel has no autogroup")
+def test_its_session_is_as_nice_as_it_is_and_ours_is_another(child: subprocess.Popen[str]) -> None:
+    name, _, told = Path(f"/proc/{child.pid}/autogroup").read_text().split()
+    assert told == "7"
+    assert name != AUTOGROUP.read_text().split()[0]
+
+
+def test_a_leader_of_a_process_group_stays_in_its_session() -> None:
+    asked = "import os; os.setpgrp(); from service.child_process import stand_back; stand_back(3); print(os.getsid(0))"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=own_modules(), check=True)
+    assert int(said.stdout) == os.getsid(0)
+
+
+@pytest.mark.anyio
+async def test_slots_stand_back_and_their_worker_does_not(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        with worker_process(database.url, tmp_path) as worker:
+            async with asyncio.timeout(60):
+                while not (pids := slot_pids(worker.pid)) or os.getsid(pids[0]) != pids[0]:
+                    await asyncio.sleep(0.05)
+            assert niceness(pids[0]) == min(niceness(0) + NICENESS, 19)
+            assert niceness(worker.pid) == niceness(0)
+            assert os.getsid(worker.pid) == os.getsid(0)
