@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import signal
 import time
 from dataclasses import dataclass
@@ -25,11 +24,14 @@ from service.worker.messages import (
     TaskCancelled,
     TaskFailed,
 )
+from service.worker.slot_memory import give_back_memory, keep_memory, limit_memory
 
 if TYPE_CHECKING:
     from service.worker.slot_tasks import SlotTasks
 
 EVERY_S = 0.05
+IDLE_S = 1.0
+"""Without a command for so long, a slot keeps no memory for the next one."""
 NICENESS = 10
 """Encoders take all the time they can get; who waits for an answer of the API goes first."""
 
@@ -59,7 +61,8 @@ def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     end_with_parent(parent)
     stand_back(NICENESS)
     logging.configure(config.log_level)
-    _limit_memory(config.memory_mb, config.gpu_memory_mb)
+    keep_memory()
+    limit_memory(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     from service.worker.slot_tasks import SlotTasks
@@ -76,6 +79,8 @@ def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
 def _serve(tasks: "SlotTasks", pipe: Connection) -> None:
     while True:
         try:
+            if not pipe.poll(IDLE_S):
+                give_back_memory()
             message = pipe.recv()
             if isinstance(message, Stop):
                 return
@@ -114,15 +119,3 @@ def _do(tasks: "SlotTasks", command: Command, pipe: Connection) -> Outcome:
         return TaskCancelled()
     except MemoryError:
         return TaskFailed("out_of_memory", "the slot ran out of its memory limit (REELMILL_SLOT_MEMORY_MB)")
-
-
-def _limit_memory(megabytes: int, most: int) -> None:
-    """`most` can be allowed later on, see `allow_memory`."""
-    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, max(megabytes, most) << 20))
-
-
-def allow_memory(megabytes: int) -> None:
-    """Raise the limit for a process that opens a GPU: its libraries and page-locked memory take more."""
-    now, most = resource.getrlimit(resource.RLIMIT_DATA)
-    if now != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_DATA, (min(max(now, megabytes << 20), most), most))

@@ -39,8 +39,9 @@ from service.worker.messages import (
     SegmentsMissing,
     TaskFailed,
 )
-from service.worker.slot import SlotConfig, allow_memory
+from service.worker.slot import SlotConfig
 from service.worker.slot_gpus import SlotGpus
+from service.worker.slot_memory import allow_memory
 
 Report = Callable[[int], None]
 TYPES = {".ndjson": "application/x-ndjson", ".jpg": "image/jpeg", ".png": "image/png"}

@@ -14,14 +14,12 @@ from service.store.database import Database
 from tests.support.catalogue import OPTIONS, add_dataset, add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage, deep_tiff, jpeg
-from tests.support.processes import peak_megabytes, slot_pids, worker_process
+from tests.support.processes import peak_megabytes, resident_mebibytes, slot_pids, worker_process
 from tests.support.workers import ended
 
 pytestmark = pytest.mark.anyio
 HD = (1920, 1080)
 HD_LIMIT_MB = 350
-DEEP_LIMIT_MB = 375
-"""Some of their 4 MB blocks, freed by another thread than the one that read them, stay with the allocator."""
 
 
 async def rendered(database: Database, home: Path, count: int, size: tuple[int, int], codec: Codec) -> None:
@@ -51,7 +49,18 @@ async def test_a_slot_stays_small_with_deep_frames(postgres_url: str, tmp_path: 
                 render = await add_render(connection, dataset, options=options)
             assert (await ended(database, render, 120))["video_frames"] == 60
             peak = peak_megabytes(slot_pids(worker.pid)[0])
-    assert peak < DEEP_LIMIT_MB
+    assert peak < HD_LIMIT_MB
+
+
+async def test_an_idle_slot_gives_back_what_a_render_took(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        with worker_process(database.url, tmp_path) as worker:
+            await rendered(database, tmp_path, 60, HD, "av1")
+            (slot,) = slot_pids(worker.pid)
+            assert peak_megabytes(slot) > 250
+            async with asyncio.timeout(20):
+                while resident_mebibytes(slot) > 160:
+                    await asyncio.sleep(0.1)
 
 
 async def test_ten_times_the_frames_take_no_more_memory(postgres_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""How much memory a slot process may take, and what of it its allocator keeps."""
+
+import ctypes
+import resource
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+"""mallopt(3), from glibc's malloc.h."""
+KEPT_BYTES = 64 << 20
+PICTURE_BYTES = 32 << 20
+"""The highest that glibc allows. A block above it is given back as soon as it is freed."""
+C = ctypes.CDLL(None)
+
+
+def limit_memory(megabytes: int, most: int) -> None:
+    """`most` can be allowed later on, see `allow_memory`."""
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, max(megabytes, most) << 20))
+
+
+def allow_memory(megabytes: int) -> None:
+    """Raise the limit for a process that opens a GPU: its libraries and page-locked memory take more."""
+    now, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if now != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_DATA, (min(max(now, megabytes << 20), most), most))
+
+
+def keep_memory() -> None:
+    """Before the first thread: pictures are freed into one heap, from which the next ones come.
+
+    As glibc has it, each thread of an encoder frees into a heap of its own, which after some renders kept 50 MB more of
+    a slot than it needed, and a picture's pages went back to the kernel, to be cleared and mapped again for the next.
+    """
+    if hasattr(C, "mallopt"):
+        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, PICTURE_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES)):
+            C.mallopt(option, value)
+
+
+def give_back_memory() -> None:
+    """All that is free, to the kernel: 200 MB after a render of 1080p frames. The next one is to be mapped anew."""
+    if hasattr(C, "malloc_trim"):
+        C.malloc_trim(0)
