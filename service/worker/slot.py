@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from service.worker.slot_tasks import SlotTasks
 
 EVERY_S = 0.05
-IDLE_S = 1.0
-"""Without a command for so long, a slot keeps no memory for the next one."""
 NICENESS = 10
 """Encoders take all the time they can get; who waits for an answer of the API goes first."""
 
@@ -39,7 +37,8 @@ NICENESS = 10
 @dataclass(frozen=True, slots=True)
 class SlotConfig:
     """What a slot needs to reach the shared state, and its bounds; travels to the child by pickle. `driver` is the
-    module that opens a GPU, and `gpu_memory_mb` the bound of a slot that has opened one."""
+    module that opens a GPU, and `gpu_memory_mb` the bound of a slot that has opened one. Without a command for `idle_s`
+    seconds it keeps no memory for the next one."""
 
     database_url: str
     database: DatabaseSettings
@@ -50,6 +49,7 @@ class SlotConfig:
     gpu_memory_mb: int = 16384
     driver: str = REAL_DRIVER
     log_level: logging.Level = "INFO"
+    idle_s: float = 30.0
 
 
 class Cancelled(Exception):
@@ -71,15 +71,15 @@ def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
         tasks = SlotTasks(config, runner)
         pipe.send(Ready(os.getpid()))
         try:
-            _serve(tasks, pipe)
+            _serve(tasks, pipe, config.idle_s)
         finally:
             tasks.close()
 
 
-def _serve(tasks: "SlotTasks", pipe: Connection) -> None:
+def _serve(tasks: "SlotTasks", pipe: Connection, idle_s: float) -> None:
     while True:
         try:
-            if not pipe.poll(IDLE_S):
+            if not pipe.poll(idle_s):
                 give_back_memory()
             message = pipe.recv()
             if isinstance(message, Stop):

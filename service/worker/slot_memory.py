@@ -5,7 +5,7 @@ import resource
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """mallopt(3), from glibc's malloc.h."""
-KEPT_BYTES = 64 << 20
+KEPT_BYTES = 512 << 20
 PICTURE_BYTES = 32 << 20
 """The highest that glibc allows. A block above it is given back as soon as it is freed."""
 C = ctypes.CDLL(None)

@@ -22,8 +22,8 @@ NO_DEVICES = DeviceSource((), lambda device: ())
 """Most tests are about something else than canaries."""
 
 
-def slot_config(database: Database, home: Path, driver: str = REAL_DRIVER) -> SlotConfig:
-    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8, driver=driver)
+def slot_config(database: Database, home: Path, **more: Any) -> SlotConfig:
+    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8, **more)
 
 
 @asynccontextmanager
@@ -34,12 +34,13 @@ async def working(
     webhooks: WebhookSettings | None = None,
     devices: DeviceSource = NO_DEVICES,
     driver: str = REAL_DRIVER,
+    idle_s: float = 30,
     **settings: Any,
 ) -> AsyncIterator[Supervisor]:
     """Tasks are worked on while this is open."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    supervisor = Supervisor(database, slot_config(database, home, driver), own, webhooks, devices)
+    supervisor = Supervisor(database, slot_config(database, home, driver=driver, idle_s=idle_s), own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:
         yield supervisor

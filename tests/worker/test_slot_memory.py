@@ -1,6 +1,7 @@
 """A slot's memory follows the picture size, never the number of frames: real slot processes, read from /proc."""
 
 import asyncio
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.support.catalogue import OPTIONS, add_dataset, add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage, deep_tiff, jpeg
 from tests.support.processes import peak_megabytes, resident_mebibytes, slot_pids, worker_process
-from tests.support.workers import ended
+from tests.support.workers import ended, working
 
 pytestmark = pytest.mark.anyio
 HD = (1920, 1080)
@@ -53,14 +54,13 @@ async def test_a_slot_stays_small_with_deep_frames(postgres_url: str, tmp_path: 
 
 
 async def test_an_idle_slot_gives_back_what_a_render_took(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database:
-        with worker_process(database.url, tmp_path) as worker:
-            await rendered(database, tmp_path, 60, HD, "av1")
-            (slot,) = slot_pids(worker.pid)
-            assert peak_megabytes(slot) > 250
-            async with asyncio.timeout(20):
-                while resident_mebibytes(slot) > 160:
-                    await asyncio.sleep(0.1)
+    async with fresh_database(postgres_url) as database, working(database, tmp_path, idle_s=0.5):
+        await rendered(database, tmp_path, 60, HD, "av1")
+        (slot,) = slot_pids(os.getpid())
+        assert peak_megabytes(slot) > 250
+        async with asyncio.timeout(20):
+            while resident_mebibytes(slot) > 160:
+                await asyncio.sleep(0.1)
 
 
 async def test_ten_times_the_frames_take_no_more_memory(postgres_url: str, tmp_path: Path) -> None:
