@@ -94,15 +94,20 @@ def _ramp(outputs: int, length: int) -> Iterator[int]:
     return (frames for frames in RAMP_FRAMES if frames < length and outputs >= RAMP_FROM * length)
 
 
+def _halves(outputs: int) -> Iterator[int]:
+    yield from (outputs - outputs // 2, outputs // 2)
+
+
 def segment_ends(first: int, outputs: int, length: int) -> Iterator[int]:
     """Where segments end, without end: counts of output frames, ascending, all > 0.
 
     `first` is the first frame's place among all that this decimation could choose, `outputs` how many there are.
     Segments end where that place is a multiple of the segment's usual `length`, so that renders of overlapping ranges
-    share them; only the first depend on where the range begins.
+    share them; only the first depend on where the range begins. What is more than one and at most two is halved, so
+    that two slots end at the same time: sharing so little would save less.
     """
     end = 0
-    for frames in _ramp(outputs, length):
+    for frames in _halves(outputs) if length < outputs <= 2 * length else _ramp(outputs, length):
         end += frames
         yield end
     while True:
