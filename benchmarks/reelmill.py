@@ -3,7 +3,6 @@
 import asyncio
 import os
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +14,7 @@ import asyncpg
 import httpx
 
 from benchmarks.cases import Case
+from benchmarks.endings import listening, until_ended
 from benchmarks.objects import remove_bucket
 from benchmarks.stopwatch import Timing, of_tree, timed
 from service import config
@@ -28,7 +28,6 @@ from service.up import ChildEnded, Machine, machine
 
 KEPT = ("REELMILL_SLOTS", "REELMILL_PREFETCH_MB", "REELMILL_S3_POOL", "REELMILL_S3_TIMEOUT")
 OTHERS = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS")
-LOOK_S = 0.01
 LONGEST_S = 300.0
 STAGES = """
     SELECT stage, sum(value::float8) AS seconds FROM segment_cache, jsonb_each_text(seconds) AS s(stage, value)
@@ -70,7 +69,7 @@ def started(settings: Settings, frames: Path, log: IO[bytes] | None = None) -> I
             token = local_token(settings, "benchmark", SCOPES, timedelta(hours=12))
             known = replace(settings, client=ClientSettings(url=running.url, token=token))
             dataset = runner.run(_ingested(known, frames))
-            connection = runner.run(_connected(database.start()))
+            connection = runner.run(listening(database.start()))
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=running.url, headers=headers, timeout=60, trust_env=False) as client:
                 yield Reelmill(client, dataset, (runner, connection), (running, known))
@@ -85,10 +84,6 @@ async def _ingested(settings: Settings, frames: Path) -> dict[str, Any]:
     async with open_client(settings) as client:
         result = await ingest(client, frames, ("benchmark", "frames", "frames"), lambda *_: None)
     return result.dataset
-
-
-async def _connected(url: str) -> "asyncpg.Connection[asyncpg.Record]":
-    return await asyncpg.connect(url)
 
 
 class Reelmill:
@@ -175,12 +170,9 @@ class Reelmill:
         return int(self._runner.run(self._connection.fetchval(count, states)))
 
     def wait(self, job: str) -> None:
-        """Until the row says it has ended. Asking the API as often would cost a tenth of the machine."""
-        query, deadline = "SELECT status FROM renders WHERE id = $1::uuid", time.monotonic() + LONGEST_S
-        while self._runner.run(self._connection.fetchval(query, job)) in ("queued", "running"):
-            if time.monotonic() > deadline:
-                raise RenderFailed(f"the render did not end within {LONGEST_S:.0f} s")
-            time.sleep(LOOK_S)
+        """Until it has ended. Asking the API again and again would cost a tenth of the machine."""
+        if not self._runner.run(until_ended(self._connection, job, LONGEST_S)):
+            raise RenderFailed(f"the render did not end within {LONGEST_S:.0f} s")
 
     def forget(self) -> None:
         """No render and no segment is known any more: nothing can be reused."""
