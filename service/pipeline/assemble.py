@@ -10,7 +10,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.codecs import ENCODERS, reorder
-from service.pipeline.mux import MUXERS, file_options
+from service.pipeline.mux import MUXERS, UNSEEN, file_options
 from service.plan.render_plan import RenderOptions
 
 
@@ -50,7 +50,7 @@ class Track:
         self.frames = self.ticks = 0
 
     def append(self, segment: bytes) -> None:
-        with av.open(io.BytesIO(segment), "r") as source:
+        with av.open(io.BytesIO(segment), "r", stream_options=UNSEEN if self._stream else None) as source:
             stream = source.streams.video[0]
             self._accept(stream)
             packets = [packet for packet in source.demux(stream) if packet.size]

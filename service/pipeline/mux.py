@@ -1,12 +1,17 @@
 """Options of the file formats: exact timescales, colour tags, nothing that differs from run to run."""
 
 from fractions import Fraction
+from typing import Any
 
 from service.plan.containers import Container
 
 MUXERS: dict[Container, str] = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "avi": "avi"}
 _SEGMENT = "+frag_keyframe+default_base_moof+delay_moov+write_colr"
 """delay_moov, not empty_moov: only then does the edit list say that the first picture is shown at 0."""
+
+UNSEEN: Any = [{"skip_frame": "all"}]
+"""Options of the streams of a file that is opened for its packets, or whose pictures are decoded later on: else FFmpeg
+decodes one of H.264 to know the stream, 11 ms at 1080p. (PyAV's stub has another type.)"""
 
 
 def timescale(rate: Fraction) -> int:

@@ -5,12 +5,14 @@ import io
 import av
 from PIL import Image
 
+from service.pipeline.mux import UNSEEN
+
 
 def poster(segment: bytes, max_width: int = 1280) -> bytes:
     """A JPEG of the first picture, at most `max_width` pixels wide. Raises ValueError for an empty segment."""
     if not segment:
         raise ValueError("an empty segment has no picture")
-    with av.open(io.BytesIO(segment), "r") as source:
+    with av.open(io.BytesIO(segment), "r", stream_options=UNSEEN) as source:
         frame = next(source.decode(video=0))
         width = min(max_width, frame.width)
         height = max(1, round(frame.height * width / frame.width))
