@@ -6,6 +6,7 @@ import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import av
 
 from service import __version__
-from service.pipeline.assemble import assemble
+from service.pipeline.assemble import NothingToAssemble, assemble
 from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
 from service.plan.containers import MEDIA_TYPES
@@ -81,7 +82,7 @@ def assemble_render(
     """`to` is (a scratch folder, the progress call). Raises ObjectMissing when a cached segment is gone."""
     folder, report = to
     receipt, places = Receipt(folder / "receipt.ndjson"), Places()
-    first: list[bytes] = []
+    still: list[Future[bytes]] = []
 
     def read(key: str) -> bytes:
         return runner.run(objects.get(ObjectRef(objects.bucket, key)))
@@ -92,18 +93,23 @@ def assemble_render(
             data = read(segment_key(key))
             report(receipt.frames)
             if data:
-                first[:] = first or [data]
+                still[:] = still or [beside.submit(poster, data)]
                 places.note(key, data)
                 yield data
 
     video = folder / f"video.{command.options.container}"
-    assemble(segments(), command.options, video)
-    if not first:
+    try:
+        with ThreadPoolExecutor(1) as beside:  # at the end of a render the other cores have nothing to do
+            assemble(segments(), command.options, video)
+    except NothingToAssemble:
         return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
     summary = command.facts | _summary(command.options, receipt, video)
     with receipt.path.open("ab") as file:
         file.write(json.dumps({"summary": summary}).encode() + b"\n")
-    extras = [*made(command.options, places, receipt.frames, read), Extra("poster.jpg", poster(first[0]), "image/jpeg")]
+    extras = [
+        *made(command.options, places, receipt.frames, read),
+        Extra("poster.jpg", still[0].result(), "image/jpeg"),
+    ]
     return runner.run(_publish(command, objects, (video, receipt.path, extras), summary))
 
 

@@ -1,12 +1,13 @@
 """Renders through the real queue, real slot processes and the folder store."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import pytest
 
-from tests.support.catalogue import add_render
+from tests.support.catalogue import OPTIONS, add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage
 from tests.support.workers import ended, working
@@ -27,6 +28,16 @@ async def test_frames_become_a_video(postgres_url: str, tmp_path: Path) -> None:
         levels = [frame.to_ndarray(format="gray")[-1, -1] for frame in video.decode(video=0)]
     assert len(levels) == 200
     assert levels[10] < levels[100] < levels[180], "the frames are in order"
+
+
+async def test_a_render_of_which_nothing_is_left_says_so(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database:
+        async with database.service() as connection:
+            dataset = await add_footage(connection, tmp_path, 100, make=lambda *_: b"no picture")
+            render = await add_render(connection, dataset, options=replace(OPTIONS, corrupt="skip"))
+        async with working(database, tmp_path, slots=2):
+            row = await ended(database, render)
+    assert (row["status"], row["error"]["code"]) == ("failed", "no_frames"), row["error"]
 
 
 async def test_what_a_slot_says_is_in_the_log_stream(
