@@ -14,7 +14,7 @@ from typing import Any
 import av
 
 from service import __version__
-from service.pipeline.assemble import NothingToAssemble, assemble
+from service.pipeline.assemble import NothingToAssemble, SegmentsDiffer, assemble
 from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
 from service.plan.containers import MEDIA_TYPES
@@ -103,6 +103,8 @@ def assemble_render(
             assemble(segments(), command.options, video)
     except NothingToAssemble:
         return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
+    except SegmentsDiffer as differ:
+        return TaskFailed("segments_differ", f"{differ}: was it made by another version of the encoder?")
     summary = command.facts | _summary(command.options, receipt, video)
     with receipt.path.open("ab") as file:
         file.write(json.dumps({"summary": summary}).encode() + b"\n")

@@ -25,6 +25,8 @@ from service.worker.messages import (
 LOCK_RENDER = text(f"SELECT status, priority FROM renders, {leases.BOUNDED} WHERE id = :render FOR UPDATE OF renders")
 LEFT = text("SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'")
 
+DIFFERED = text("SELECT 1 FROM tasks WHERE render_id = :render AND error ->> 'code' = 'segments_differ'")
+
 
 async def record(connection: AsyncConnection, lease: Lease, outcome: Outcome) -> None:
     """Write how the task ended and what follows from it. Raises leases.Fenced: then nothing is written."""
@@ -43,6 +45,8 @@ async def record(connection: AsyncConnection, lease: Lease, outcome: Outcome) ->
             await _planned_anew(connection, lease, outcome.reason)
         case SegmentsMissing():
             await _segments_missing(connection, lease, outcome)
+        case TaskFailed(code="segments_differ") if not await connection.scalar(DIFFERED, {"render": lease.render_id}):
+            await _all_anew(connection, lease, outcome)
         case TaskFailed():
             await fail(connection, lease, outcome.code, outcome.reason)
         case TaskCancelled():
@@ -117,6 +121,14 @@ async def _planned_anew(connection: AsyncConnection, lease: Lease, reason: str) 
     priority = (await connection.execute(LOCK_RENDER, {"render": render})).one().priority
     await queue.enqueue(connection, "segment", tasks, priority)
     await join(connection, render)
+
+
+async def _all_anew(connection: AsyncConnection, lease: Lease, differ: TaskFailed) -> None:
+    """Once: some came from the cache, of an encoder that is no longer here; those of today's fit together."""
+    assert lease.render_id is not None
+    await leases.finish(connection, lease, "cancelled", error={"code": differ.code, "reason": differ.reason})
+    keys = [key for key, _ in await segment_cache.of_render(connection, lease.render_id)]
+    await queue.enqueue(connection, "segment", await segment_cache.forget(connection, lease.render_id, keys))
 
 
 async def _segments_missing(connection: AsyncConnection, lease: Lease, missing: SegmentsMissing) -> None:

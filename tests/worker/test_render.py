@@ -1,11 +1,13 @@
 """Renders through the real queue, real slot processes and the folder store."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import av
 import pytest
+from sqlalchemy import text
 
 from tests.support.catalogue import OPTIONS, add_render
 from tests.support.databases import fresh_database
@@ -38,6 +40,29 @@ async def test_a_render_of_which_nothing_is_left_says_so(postgres_url: str, tmp_
         async with working(database, tmp_path, slots=2):
             row = await ended(database, render)
     assert (row["status"], row["error"]["code"]) == ("failed", "no_frames"), row["error"]
+
+
+async def test_segments_that_do_not_fit_together_are_made_again(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database, working(database, tmp_path):
+        async with database.service() as connection:
+            dataset = await add_footage(connection, tmp_path, 100)
+            small = await add_render(connection, dataset, options=replace(OPTIONS, width=32, height=24))
+        await ended(database, small)
+        async with database.service() as connection:
+            odd = (await connection.execute(text("SELECT key FROM segment_cache LIMIT 1"))).scalar_one()
+            render = await add_render(connection, dataset)
+        await ended(database, render)
+        async with database.service() as connection:
+            keys = (await connection.execute(text("SELECT key FROM segment_cache ORDER BY created_at"))).scalars().all()
+            bucket = tmp_path / "objects" / "reelmill"
+            shutil.copyfile(bucket / odd, bucket / keys[-1])
+            await connection.execute(text("DELETE FROM renders"))
+            again = await add_render(connection, dataset)
+        row = await ended(database, again)
+        async with database.service() as connection:
+            told = text("SELECT error ->> 'code' FROM tasks WHERE kind = 'assemble' AND state = 'cancelled'")
+            reasons = (await connection.execute(told)).scalars().all()
+    assert (row["status"], row["video_frames"], reasons) == ("succeeded", 100, ["segments_differ"]), row["error"]
 
 
 async def test_what_a_slot_says_is_in_the_log_stream(
