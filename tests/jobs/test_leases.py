@@ -116,6 +116,23 @@ async def test_lost_segments_are_made_again(postgres_url: str) -> None:
         assert sorted(states) == [("assemble", "cancelled"), ("segment", "queued")]
 
 
+async def test_segments_that_differ_are_made_again_once(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        render, _ = await prepared(database, 12)
+        differ = TaskFailed("segments_differ", "frame 6")
+        for again in (False, True):
+            waiting = [task for task in await tasks_of(database, render) if task["state"] == "queued"]
+            assert [task["kind"] for task in waiting] == ["segment"]
+            async with database.service() as connection:
+                await outcomes.record(connection, await leases.start(connection, TaskId(waiting[0]["id"]), "w"), DONE)
+            waiting = [task for task in await tasks_of(database, render) if task["state"] == "queued"]
+            assert [task["kind"] for task in waiting] == ["assemble"]
+            async with database.service() as connection:
+                await outcomes.record(connection, await leases.start(connection, TaskId(waiting[0]["id"]), "w"), differ)
+                status = await connection.scalar(text("SELECT status FROM renders WHERE id = :id"), {"id": render})
+            assert status == ("failed" if again else "queued")
+
+
 async def test_a_task_that_fell_out_of_the_queue_comes_back(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
         _, tasks = await prepared(database)
