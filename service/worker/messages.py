@@ -117,9 +117,11 @@ class AssemblyDone:
 
 @dataclass(frozen=True, slots=True)
 class ScanDone:
-    """The dataset row tells what was found."""
+    """The dataset row tells what was found. `slot_ends`: the process leaves, for what only a scan needs, the database's
+    libraries above all, would stay 25 MB of it."""
 
     frames: int
+    slot_ends: bool = True
 
 
 @dataclass(frozen=True, slots=True)

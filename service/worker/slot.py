@@ -20,6 +20,7 @@ from service.worker.messages import (
     Outcome,
     Progress,
     Ready,
+    ScanDone,
     Stop,
     TaskCancelled,
     TaskFailed,
@@ -89,6 +90,8 @@ def _serve(tasks: "SlotTasks", pipe: Connection, idle_s: float) -> None:
                 pipe.send(outcome)
                 if isinstance(outcome, TaskFailed) and outcome.slot_ends:
                     os._exit(1)  # a broken CUDA context may hang whoever tidies up
+                if isinstance(outcome, ScanDone) and outcome.slot_ends:
+                    return
         except (EOFError, BrokenPipeError):
             return
 

@@ -13,6 +13,10 @@ class SlotGpus:
         self._module, self._about_to_open = module, about_to_open
         self._devices: dict[DeviceShare, SlotDevice] = {}
 
+    @property
+    def opened(self) -> bool:
+        return bool(self._devices)
+
     def of(self, share: DeviceShare | None, withheld: str | None) -> SlotDevice | None:
         """None for a slot without a GPU; a withheld device says why when it is asked for."""
         if share is None:

@@ -7,7 +7,7 @@ import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from service.worker.messages import CancelTask, Command, Event, Outcome, Progress, Ready, Stop, TaskFailed
+from service.worker.messages import CancelTask, Command, Event, Outcome, Progress, Ready, ScanDone, Stop, TaskFailed
 from service.worker.slot import SlotConfig, main
 
 CONTEXT = multiprocessing.get_context("spawn")
@@ -63,7 +63,7 @@ class SlotProcess:
             if isinstance(event, Progress):
                 self.progress = event.done
             elif not isinstance(event, Ready):
-                if isinstance(event, TaskFailed) and event.slot_ends:
+                if isinstance(event, TaskFailed | ScanDone) and event.slot_ends:
                     await self._gone()
                 return event
         raise SlotDied(await self._last_words())

@@ -157,7 +157,7 @@ class SlotTasks:
         database = Database(self._config.database_url, self._config.database)
         try:
             summary = await scan_dataset(database, self._objects, DatasetId(command.dataset_id), report)
-            return ScanDone(summary.frame_count)
+            return ScanDone(summary.frame_count, slot_ends=not self._gpus.opened)  # a context takes longer
         finally:
             await database.close()
 

@@ -115,7 +115,14 @@ class Supervisor:
         except SlotDied as error:
             raise Retry(1.0, str(error)) from error
         finally:
-            self._free.put_nowait(slot)
+            await self._put_back(slot)
+
+    async def _put_back(self, slot: SlotProcess) -> None:
+        """With a fresh process, before the next task wants one, if this one has left."""
+        if not slot.alive and not self._stopping.is_set():
+            with suppress(SlotDied, TimeoutError):
+                await slot.start()
+        self._free.put_nowait(slot)
 
     async def _next_slot(self) -> SlotProcess:
         """Wait for a free slot; a worker that is stopping gives the task back instead."""

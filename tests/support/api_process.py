@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from service.identity.tokens import mint
 from service.up import Machine
 from tests.support.clean_environment import clean_environment
 
+WAIT_S = 10.0
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 
 
@@ -40,8 +42,12 @@ class ApiProcess:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def line(self, **wanted: Any) -> dict[str, Any]:
-        """The last line with these values."""
-        return [line for line in self.lines() if wanted.items() <= line.items()][-1]
+        """The last line with these values; one of a request is written when its answer is already out."""
+        deadline = time.monotonic() + WAIT_S
+        while not (found := [line for line in self.lines() if wanted.items() <= line.items()]):
+            assert time.monotonic() < deadline, f"no line of the log has {wanted}"
+            time.sleep(0.02)
+        return found[-1]
 
 
 @contextmanager

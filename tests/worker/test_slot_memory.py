@@ -74,8 +74,9 @@ async def test_ten_times_the_frames_take_no_more_memory(postgres_url: str, tmp_p
             assert peak_megabytes(slot) - few < 8
 
 
-async def scanned(database: Database, home: Path, count: int) -> None:
-    """A dataset of `count` files in folders of a thousand; only the first is a picture."""
+async def scanned(database: Database, home: Path, count: int, worker: int) -> float:
+    """A dataset of `count` files in folders of a thousand; only the first is a picture. The slot's peak meanwhile."""
+    peak = 0.0
     async with database.service() as connection:
         dataset = await add_dataset(connection, 0)
         await datasets.queue_scan(connection, dataset["id"])
@@ -88,18 +89,29 @@ async def scanned(database: Database, home: Path, count: int) -> None:
         while True:
             async with database.service() as connection:
                 row = await datasets.get(connection, dataset["id"])
+            peak = max([peak, *(peak_megabytes(slot) for slot in slot_pids(worker))])
             if row is not None and row["state"] == "ready":
                 break
             await asyncio.sleep(0.1)
     assert (row["frame_count"], row["unreadable_frames"]) == (count, count - 1)
+    return peak
 
 
 async def test_a_scan_of_ten_times_the_frames_takes_no_more_memory(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
-            await scanned(database, tmp_path, 2_000)
-            (slot,) = slot_pids(worker.pid)
-            few = peak_megabytes(slot)
-            await scanned(database, tmp_path, 20_000)
-            assert slot_pids(worker.pid) == [slot], "still the same process"
-            assert peak_megabytes(slot) - few < 8
+            few = await scanned(database, tmp_path, 2_000, worker.pid)
+            many = await scanned(database, tmp_path, 20_000, worker.pid)
+    assert few > 90, "it was looked at while it scanned"
+    assert many - few < 8
+
+
+async def test_after_a_scan_a_slot_starts_anew_and_renders(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database, working(database, tmp_path) as supervisor:
+        (before,) = (slot.pid for slot in supervisor._slots)
+        await scanned(database, tmp_path, 50, os.getpid())
+        async with database.service() as connection:
+            render = await add_render(connection, await add_footage(connection, tmp_path, 20))
+        assert (await ended(database, render))["video_frames"] == 20
+        (after,) = (slot.pid for slot in supervisor._slots)
+        assert after != before
