@@ -1,5 +1,6 @@
 """The final writes of tasks: each one transaction, fenced by the lease, the render row locked before the task row."""
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from sqlalchemy import text
@@ -24,7 +25,6 @@ from service.worker.messages import (
 
 LOCK_RENDER = text(f"SELECT status, priority FROM renders, {leases.BOUNDED} WHERE id = :render FOR UPDATE OF renders")
 LEFT = text("SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'")
-
 DIFFERED = text("SELECT 1 FROM tasks WHERE render_id = :render AND error ->> 'code' = 'segments_differ'")
 
 
@@ -126,15 +126,18 @@ async def _planned_anew(connection: AsyncConnection, lease: Lease, reason: str) 
 async def _all_anew(connection: AsyncConnection, lease: Lease, differ: TaskFailed) -> None:
     """Once: some came from the cache, of an encoder that is no longer here; those of today's fit together."""
     assert lease.render_id is not None
-    await leases.finish(connection, lease, "cancelled", error={"code": differ.code, "reason": differ.reason})
     keys = [key for key, _ in await segment_cache.of_render(connection, lease.render_id)]
-    await queue.enqueue(connection, "segment", await segment_cache.forget(connection, lease.render_id, keys))
+    await _made_again(connection, lease, {"code": differ.code, "reason": differ.reason}, keys)
 
 
 async def _segments_missing(connection: AsyncConnection, lease: Lease, missing: SegmentsMissing) -> None:
+    error = {"code": "segments_missing", "reason": "cache entry lost"}
+    await _made_again(connection, lease, error, missing.content_keys)
+
+
+async def _made_again(connection: AsyncConnection, lease: Lease, error: dict[str, str], keys: Sequence[str]) -> None:
+    """The assembly is called off; the last of these segments will queue another."""
     assert lease.render_id is not None
-    await leases.finish(
-        connection, lease, "cancelled", error={"code": "segments_missing", "reason": "cache entry lost"}
-    )
-    tasks: list[TaskId] = await segment_cache.forget(connection, lease.render_id, missing.content_keys)
+    await leases.finish(connection, lease, "cancelled", error=error)
+    tasks: list[TaskId] = await segment_cache.forget(connection, lease.render_id, keys)
     await queue.enqueue(connection, "segment", tasks)

@@ -6,6 +6,7 @@ import resource
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """mallopt(3), from glibc's malloc.h."""
 KEPT_BYTES = 512 << 20
+"""More than any render frees at its end: `give_back_memory` says when, not the allocator."""
 PICTURE_BYTES = 32 << 20
 """The highest that glibc allows. A block above it is given back as soon as it is freed."""
 C = ctypes.CDLL(None)
