@@ -26,16 +26,18 @@ def wide(level: int, *, chroma: bool) -> int:
 
 
 def every_level(layout: str, width: int, height: int) -> VideoFrame:
-    frame = VideoFrame(width, height, layout)
+    """Each plane has them in an order of its own: no sample depends on those of other planes."""
+    frame, chance = VideoFrame(width, height, layout), np.random.default_rng(7)
     for plane in views(frame):
-        plane[:] = np.resize(np.arange(256, dtype=np.uint8), plane.shape)
+        plane[:] = np.resize(chance.permutation(np.arange(256, dtype=np.uint8)), plane.shape)
     return frame
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("wanted", [LIMITED, FULL])
-def test_levels(layout: str, wanted: int) -> None:
-    given = every_level(layout.replace("yuv", "yuvj") if wanted == LIMITED else layout, 66, 50)
+@pytest.mark.parametrize("size", [(66, 50), (65, 50), (66, 49), (65, 49), (34, 128), (1024, 64)])
+def test_levels(layout: str, wanted: int, size: tuple[int, int]) -> None:
+    given = every_level(layout.replace("yuv", "yuvj") if wanted == LIMITED else layout, *size)
     before = [plane.copy() for plane in views(given)]
     changed = RangeChange().to(wanted, given, layout)
     assert (changed.format.name, changed.color_range) == (layout, wanted)
@@ -44,6 +46,14 @@ def test_levels(layout: str, wanted: int) -> None:
         assert set(np.unique(old)) == set(range(256))
         assert np.array_equal(new, np.array(table, np.uint8)[old])
         assert np.array_equal(kept, old), "the frame that was given is another's"
+
+
+@pytest.mark.parametrize("size", [(66, 50), (65, 49)])
+def test_the_colours_are_named_as_before(size: tuple[int, int]) -> None:
+    given = every_level("yuv420p", *size)
+    given.colorspace, given.color_primaries, given.color_trc = 1, 9, 16
+    changed = RangeChange().to(FULL, given, "yuv420p")
+    assert (changed.colorspace, changed.color_primaries, changed.color_trc) == (1, 9, 16)
 
 
 def test_gray_is_widened() -> None:
