@@ -1,8 +1,10 @@
 """Segments -> one file by stream copy: timestamps counted from 0 for the whole file, nothing re-encoded."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av import Packet
@@ -46,45 +48,62 @@ class Track:
         self._container = container
         self._options = options
         self._stream: VideoStream | None = None
+        self._tick, self._reorder = 1 / options.ticks, reorder(options)
         self._identity: tuple[object, ...] = ()
         self.frames = self.ticks = 0
 
     def append(self, segment: bytes) -> None:
-        with av.open(io.BytesIO(segment), "r", stream_options=UNSEEN if self._stream else None) as source:
+        with av.open(io.BytesIO(segment), "r", stream_options=self._looks()) as source:
             stream = source.streams.video[0]
             self._accept(stream)
+            assert stream.time_base is not None
+            in_ticks = _whole(stream.time_base * self._options.ticks)
             packets = [packet for packet in source.demux(stream) if packet.size]
-            lasts = self._lasts(packets)
+            lasts = self._lasts(packets, in_ticks)
             for position, packet in enumerate(packets):
-                self._write(packet, position)
+                self._write(packet, position, in_ticks)
             self.frames, self.ticks = self.frames + len(packets), self.ticks + lasts
 
-    def _lasts(self, packets: "list[Packet[VideoStream]]") -> int:
+    def _looks(self) -> Any:
+        """What must be known of the segment's pictures. Matroska says of a stream that it is not interlaced, which only
+        a decoder knows."""
+        return None if self._stream is None and self._options.container == "mkv" else UNSEEN
+
+    def _lasts(self, packets: "list[Packet[VideoStream]]", in_ticks: "Scale") -> int:
         if self._options.timing is None:
             return len(packets)
-        return max(self._in_ticks(packet.pts, packet) + self._in_ticks(packet.duration, packet) for packet in packets)
-
-    def _in_ticks(self, time: int | None, packet: "Packet[VideoStream]") -> int:
-        assert time is not None
-        return round(time * packet.time_base * self._options.ticks)
+        return max(in_ticks(packet.pts) + in_ticks(packet.duration) for packet in packets)
 
     def _accept(self, source: VideoStream) -> None:
         identity = (source.codec_context.extradata, source.width, source.height, source.codec_context.codec.id)
         if self._stream is None:
             self._stream = self._container.add_stream_from_template(source, opaque=True)
-            self._stream.time_base = 1 / self._options.ticks
+            self._stream.time_base = self._tick
             if (tag := ENCODERS[self._options.codec].tag) and self._options.container in ("mp4", "mov"):
                 self._stream.codec_context.codec_tag = tag
             self._identity = identity
         if identity != self._identity:
             raise SegmentsDiffer(f"the segment from frame {self.frames} on has other encoder parameters than the first")
 
-    def _write(self, packet: "Packet[VideoStream]", position: int) -> None:
+    def _write(self, packet: "Packet[VideoStream]", position: int, in_ticks: "Scale") -> None:
         assert self._stream is not None
         timed = self._options.timing is not None
-        start, lasts = self._in_ticks(packet.pts, packet), self._in_ticks(packet.duration, packet)
+        start, lasts = in_ticks(packet.pts), in_ticks(packet.duration)
         packet.pts = self.ticks + start
-        packet.dts = packet.pts if timed else self.frames + position - reorder(self._options)
-        packet.duration, packet.time_base = lasts if timed else 1, 1 / self._options.ticks
+        packet.dts = packet.pts if timed else self.frames + position - self._reorder
+        packet.duration, packet.time_base = lasts if timed else 1, self._tick
         packet.stream = self._stream
         self._container.mux(packet)
+
+
+Scale = Callable[[int | None], int]
+
+
+def _whole(unit: Fraction) -> Scale:
+    """How many ticks a time of this unit (in ticks) is, to the nearest; in integers, for it is done for each packet."""
+
+    def in_ticks(time: int | None) -> int:
+        assert time is not None
+        return (2 * time * unit.numerator + unit.denominator) // (2 * unit.denominator)
+
+    return in_ticks

@@ -24,6 +24,7 @@ from service.store.segment_keys import receipt_key, render_object, segment_key
 from service.worker.by_products import Extra, Places, made
 from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
 
+POSTER, RECEIPT = "poster.jpg", "receipt.ndjson"
 NOTES = 100
 """How many of the frames that are not plain `ok` the summary itself names; the receipt names all."""
 
@@ -81,7 +82,7 @@ def assemble_render(
 ) -> Outcome:
     """`to` is (a scratch folder, the progress call). Raises ObjectMissing when a cached segment is gone."""
     folder, report = to
-    receipt, places = Receipt(folder / "receipt.ndjson"), Places()
+    receipt, places = Receipt(folder / RECEIPT), Places()
     still: list[Future[bytes]] = []
 
     def read(key: str) -> bytes:
@@ -98,38 +99,47 @@ def assemble_render(
                 yield data
 
     video = folder / f"video.{command.options.container}"
-    try:
-        with ThreadPoolExecutor(1) as beside:  # at the end of a render the other cores have nothing to do
+    with ThreadPoolExecutor(1) as beside:  # at the end of a render the other cores have nothing to do
+        try:
             assemble(segments(), command.options, video)
-    except NothingToAssemble:
-        return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
-    except SegmentsDiffer as differ:
-        return TaskFailed("segments_differ", f"{differ}: was it made by another version of the encoder?")
-    summary = command.facts | _summary(command.options, receipt, video)
-    with receipt.path.open("ab") as file:
-        file.write(json.dumps({"summary": summary}).encode() + b"\n")
-    extras = [
-        *made(command.options, places, receipt.frames, read),
-        Extra("poster.jpg", still[0].result(), "image/jpeg"),
-    ]
-    return runner.run(_publish(command, objects, (video, receipt.path, extras), summary))
+        except NothingToAssemble:
+            return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
+        except SegmentsDiffer as differ:
+            return TaskFailed("segments_differ", f"{differ}: was it made by another version of the encoder?")
+        summary = command.facts | _summary(command.options, receipt, video)
+        with receipt.path.open("ab") as file:
+            file.write(json.dumps({"summary": summary}).encode() + b"\n")
+        extras = [*made(command.options, places, receipt.frames, read)]
+        runner.run(_publish(command, objects, (video, receipt.path), extras, still[0]))
+    return _done(command, video, summary)
 
 
 async def _publish(
-    command: AssembleRender, objects: ObjectStore, files: tuple[Path, Path, list[Extra]], summary: dict[str, Any]
-) -> Outcome:
-    """The video last: one that can be seen has all the rest."""
-    video, receipt, extras = files
+    command: AssembleRender, objects: ObjectStore, files: tuple[Path, Path], extras: list[Extra], still: Future[bytes]
+) -> None:
+    """All at once: nobody is told of any before all are there. The poster takes longest and comes when it is made."""
+    video, receipt = files
 
     def ref(name: str) -> ObjectRef:
         return ObjectRef(objects.bucket, render_object(command.render_id, name))
 
-    await objects.put_file(ref("receipt.ndjson"), receipt, "application/x-ndjson")
-    for extra in extras:
-        await objects.put(ref(extra.name), extra.data, extra.media_type)
-    await objects.put_file(ref(video.name), video, MEDIA_TYPES[command.options.container])
-    size, keys = video.stat().st_size, [ref(name).key for name in (video.name, "poster.jpg", "receipt.ndjson")]
-    return AssemblyDone(keys[0], size, summary["sha256"], summary["frames"], keys[1], keys[2], summary)
+    async def poster_too() -> None:
+        await objects.put(ref(POSTER), await asyncio.wrap_future(still), "image/jpeg")
+
+    puts = [
+        objects.put_file(ref(RECEIPT), receipt, "application/x-ndjson"),
+        objects.put_file(ref(video.name), video, MEDIA_TYPES[command.options.container]),
+        *(objects.put(ref(extra.name), extra.data, extra.media_type) for extra in extras),
+        poster_too(),
+    ]
+    for ended in await asyncio.gather(*puts, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
+
+
+def _done(command: AssembleRender, video: Path, summary: dict[str, Any]) -> AssemblyDone:
+    keys = [render_object(command.render_id, name) for name in (video.name, POSTER, RECEIPT)]
+    return AssemblyDone(keys[0], video.stat().st_size, summary["sha256"], summary["frames"], keys[1], keys[2], summary)
 
 
 def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str, Any]:

@@ -66,8 +66,10 @@ def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     limit_memory(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    from service.pipeline.gathers import avoid_gathers
     from service.worker.slot_tasks import SlotTasks
 
+    avoid_gathers()
     with asyncio.Runner() as runner:
         tasks = SlotTasks(config, runner)
         pipe.send(Ready(os.getpid()))

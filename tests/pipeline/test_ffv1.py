@@ -31,6 +31,7 @@ def kept(data: bytes, form: str, **changes: Any) -> VideoFrame:
 
 def by_ffmpeg(jpeg: bytes) -> VideoFrame:
     decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.options = {"idct": "xvid"}
     return decoder.decode(av.Packet(jpeg))[0]
 
 

@@ -1,0 +1,45 @@
+"""FFmpeg scales without gather instructions, to the same samples."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from service.child_process import own_modules
+
+pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 has them")
+
+CHILD = """
+import ctypes
+import numpy as np
+from av import VideoFrame
+from av.video.reformatter import Interpolation, VideoReformatter
+from service.pipeline import gathers, planes
+
+frame = VideoFrame(1922, 1082, "yuv420p")
+for plane in planes.views(frame):
+    plane[:] = np.random.default_rng(5).integers(0, 256, plane.shape, np.uint8)
+
+
+def scaled():
+    kinds, sizes = (Interpolation.AREA, Interpolation.BICUBIC), ((960, 540), (640, 362), (2400, 1300))
+    made = [
+        VideoReformatter().reformat(frame, *size, "yuv420p", interpolation=kind, threads=1)
+        for kind in kinds for size in sizes
+    ]
+    return [plane.copy() for one in made for plane in planes.views(one)]
+
+
+library = ctypes.CDLL(gathers._loaded("/libavutil"))
+before, first = scaled(), library.av_get_cpu_flags()
+gathers.avoid_gathers()
+assert library.av_get_cpu_flags() == first | gathers.SLOW_GATHER
+assert all(np.array_equal(old, new) for old, new in zip(before, scaled(), strict=True))
+print("the same")
+"""
+
+
+def test_the_same_samples() -> None:
+    said = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, env=own_modules(), check=False)
+    assert said.stdout == "the same\n", said.stderr
