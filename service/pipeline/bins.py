@@ -51,6 +51,9 @@ class Binning:
         bin_ = Work(replace(members[0], key=None, clock=clock))
         bin_.members = tuple(_report(work) for work in works)
         bin_.reason = next((work.reason for work in works if work.reason), None)
+        if works[0].laid:
+            bin_.frame, bin_.clipped = works[0].frame, works[0].clipped
+            return bin_
         if self._over.count or (self._measured and self._measured.count):
             bin_.frame, reason = self._shaped(members[0])
             bin_.reason = _left_out(works) or bin_.reason or reason
@@ -61,6 +64,8 @@ class Binning:
 
     def _laid(self, ref: FrameRef) -> Work:
         work = self._prepare(ref)
+        if work.laid:
+            return work
         if work.measured is not None:
             assert self._measured is not None
             if not self._measured.takes(work.measured):

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import replace
 
 from av import VideoFrame
 
@@ -111,14 +110,12 @@ def _stages(
     options, (reader, sources) = member_options(plan.options), readers
     if options.source_kind == "frames":
         copy: list[Stage] = [CopyJpeg(options)] if may_copy(options) else []
-        shown = replace(plan, options=options)
-        with closing(_decode_page(options, sources)) as pages, device_stages(shown, reader, device) as first:
+        with closing(_decode_page(options, sources)) as pages, device_stages(plan, reader, device) as first:
             yield [*first, FetchImage(reader), *copy, pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
         return
     with closing(DecodeVideo(sources, options.max_pixels)) as decode:
         colour = decode.colour((*plan.frames, *plan.lead))
-        shown = replace(plan, options=options)
-        with device_video_stages(shown, sources, colour, device) as first:
+        with device_video_stages(plan, sources, colour, device) as first:
             yield [*first, decode, FitPicture(Transform(options, colour))], colour
 
 

@@ -25,6 +25,7 @@ class Work:
     """Filled in stage by stage; `frame` is ready to encode, or `fault` and `reason` say why there is none.
 
     `members` are the frames of a bin, whose `ref` is the first of them; `measured` is a deep frame of one, as decoded.
+    One that is `laid` is part of a bin which a device has made: the bin's picture is the `frame` of its first member.
     """
 
     ref: FrameRef
@@ -34,6 +35,7 @@ class Work:
     decoder: str | None = None
     frame: Ready | None = None
     measured: Picture | None = None
+    laid: bool = False
     clipped: Clipped | None = None
     fault: Fault | None = None
     reason: str | None = None
@@ -55,7 +57,7 @@ def prepare(ref: FrameRef, stages: Sequence[Stage], watch: Stopwatch) -> Work:
     for stage in stages:
         with watch.time(stage.name):
             _run(stage, work)
-        if work.fault or work.frame is not None or work.measured is not None:
+        if work.fault or work.laid or work.frame is not None or work.measured is not None:
             break
     work.data, work.picture = b"", None
     return work

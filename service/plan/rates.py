@@ -24,3 +24,6 @@ COPY_BYTES = 5e9
 
 UPLOADED_BYTES = 2
 """Of a deep sample."""
+
+DEVICE_BATCH, PINNED_BYTES = 32, 64 * 2**20
+"""The most pictures, and bytes of page-locked memory in each direction, that go through a device at once."""

@@ -7,7 +7,7 @@ from service.plan.capability import CPU, Stage
 from service.plan.containers import Codec
 from service.plan.family import CPU_ONLY, Encoder, PathFamily
 from service.plan.proven import Proven
-from service.plan.rates import COPY_BYTES, TRANSFER_BYTES, UPLOADED_BYTES
+from service.plan.rates import COPY_BYTES, DEVICE_BATCH, PINNED_BYTES, TRANSFER_BYTES, UPLOADED_BYTES
 from service.plan.render_plan import RenderOptions
 
 NOT_PROVEN = "no CUDA device is proven on a live worker"
@@ -111,14 +111,24 @@ class Ways:
             return f"{options.codec} of {options.form} is made by the CPU"
         if source.main is None:
             return f"{', '.join(source.formats)} is decoded by the CPU"
-        if source.main == UPLOADED and options.bins:
-            return "bins of TIFF frames are averaged as measured, by the CPU"
+        if source.main == UPLOADED and options.bins and options.tone and not self._whole_bins():
+            return "such bins of TIFF frames are made by the CPU"
         across = options.rotate in (90, 270)
         wide, high = (source.height, source.width) if across else (source.width, source.height)
         shown = options.bins or options
         if shown.width > wide + wide % 2 or shown.height > high + high % 2:
             return "pictures are enlarged by the CPU"
         return None
+
+    def _whole_bins(self) -> bool:
+        """Whether a device makes one picture of a bin: it fits into a batch; samples are counted where none is cut off,
+        and the brightest of colours are the CPU's, which has their luma."""
+        bins, deep = self._options.bins, self._source.main == UPLOADED
+        if bins is None or bins.size > DEVICE_BATCH:
+            return False
+        if deep:
+            return self._in * 1e6 * UPLOADED_BYTES <= PINNED_BYTES and self._options.crop is None
+        return bins.mode == "mean" or self._options.source_kind == "video"
 
     def _lacks(self, device: str) -> str | None:
         what = self._source.main or ""
@@ -140,7 +150,7 @@ class Ways:
 
     def _route(self, device: str, encoder: Encoder) -> Route:
         pixels = self._decode(device) + self._in / self._proven.rate(device, "transform", "nv12")
-        down = self._out * 1e6 * 1.5 * (self._members if self._options.bins else 1)
+        down = self._out * 1e6 * 1.5 * (1 if self._whole_bins() else self._members)
         if encoder == "nvenc":
             busy = pixels + self._out / self._proven.rate(device, "encode", self._options.codec)
             seconds = busy * self._sharing

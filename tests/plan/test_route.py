@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from service.errors import Invalid
 from service.plan.bins import Bins
 from service.plan.capability import Capability, State
+from service.plan.crop import Crop
 from service.plan.family import CPU_ONLY, PathFamily
 from service.plan.render_plan import RenderOptions
 from service.plan.route import route
 from service.plan.stages import stage_plan
+from service.plan.tone import Tone
 from service.plan.ways import NOT_PROVEN, Route, Source
 
 HD = RenderOptions("h264", 70, Fraction(30), 1920, 1080)
@@ -174,10 +176,23 @@ def test_what_no_device_does_is_said(changes: dict[str, Any], why: str) -> None:
         route(card(nvenc=True), options, JPEGS, "cuda")
 
 
-def test_bins_of_measured_samples_are_the_cpu_s() -> None:
-    binned = replace(HD, bins=Bins("mean", 4, 1920, 1080))
-    assert "as measured" in route(card(), binned, Source(("tiff",), 1920, 1080)).decode.reason
-    assert route(card(), binned, JPEGS).family.pixels == "cuda"
+DEEP = Source(("tiff",), 1920, 1080)
+
+
+@pytest.mark.parametrize("crop", [None, Crop(0, 0, 960, 540, 1920, 1080)])
+@pytest.mark.parametrize("size", [4, 16, 17, 33])
+def test_bins_of_measured_samples_go_through_a_device_as_a_whole_or_not_at_all(size: int, crop: Crop | None) -> None:
+    binned = replace(HD, bins=Bins("mean", size, 1920, 1080), tone=Tone(0, 4000), crop=crop)
+    whole = size <= 16 and crop is None
+    way = route(card(), binned, DEEP)
+    assert whole != ("such bins of TIFF" in way.decode.reason)
+    assert route(card(), replace(binned, tone=None), JPEGS).family.pixels == "cuda"
+
+
+def test_a_bin_that_a_device_makes_comes_back_as_one_picture() -> None:
+    means, brightest = (replace(HD, bins=Bins(mode, 8, 1920, 1080)) for mode in ("mean", "max"))
+    seconds = [route(card(), options, JPEGS, "cuda").seconds for options in (means, brightest)]
+    assert seconds[0] < seconds[1], "the brightest of colours are chosen by the CPU, which wants all eight"
 
 
 def test_videos_need_their_codec_on_the_card() -> None:

@@ -1,14 +1,12 @@
 """How many pictures go through the device at once: as many as its memory and the pinned memory of the host allow."""
 
 from service.pipeline.cuda.candidate import Candidate
-
-MOST = 32
-PINNED_BYTES = 64 * 2**20
-"""Of each of the two blocks that pictures are downloaded into, and of the two that samples are uploaded from."""
+from service.plan.rates import DEVICE_BATCH, PINNED_BYTES
 
 
 def batch_size(candidate: Candidate, budget: int) -> int:
-    """Pictures like this one within `budget` bytes of device memory, at least 1.
+    """Pictures like this one within `budget` bytes of device memory, at least 1. Of page-locked memory there are two
+    blocks that pictures are downloaded into, and two that samples are uploaded from.
 
     An image is there three times: while a batch is stacked for one launch, the one before it may not be freed yet.
     """
@@ -18,4 +16,4 @@ def batch_size(candidate: Candidate, budget: int) -> int:
     wide, high = candidate.shaped.shaping.canvas
     picture = wide * high * 3 // 2
     held = picture if candidate.samples is None else max(picture, image)
-    return max(1, min(MOST, budget // (3 * image + 3 * picture), PINNED_BYTES // held))
+    return max(1, min(DEVICE_BATCH, budget // (3 * image + 3 * picture), PINNED_BYTES // held))

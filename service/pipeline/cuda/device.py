@@ -117,7 +117,7 @@ class TorchDriver:
             packed, clipped = self._shaper.shape(stacked(images), kind, shaping)
             batch = PictureBatch(packed, clipped, self._event(self._work))
         self._used.append((batch.ready, images))
-        return [BatchPicture(batch, place) for place in range(len(images))]
+        return [BatchPicture(batch, place) for place in range(len(packed))]
 
     def download(self, pictures: Sequence[DevicePicture]) -> Transfer:
         batch = batch_picture(pictures[0]).batch

@@ -70,6 +70,7 @@ class Shaping:
 
     `size` (width, height) is put at `place` (left, top; both even) on a black `canvas` (width, height; both even). An
     odd `size` gains a replicated edge. `full_range` says that an nv12 image is; pictures are always limited range.
+    `members` images in a row become one picture, their mean or, `over` them, the brightest; the last may have fewer.
     """
 
     size: tuple[int, int]
@@ -79,6 +80,8 @@ class Shaping:
     turn: Literal[0, 90, 180, 270] = 0
     full_range: bool = False
     tones: Tones | None = None
+    members: int = 1
+    over: Literal["mean", "max"] = "mean"
 
 
 class Transfer(Protocol):
@@ -165,7 +168,7 @@ class CudaDriver(Protocol):
         ...
 
     def shape(self, images: Sequence[DeviceImage], shaping: Shaping) -> Sequence[DevicePicture]:
-        """Images of one size and kind -> pictures, in one launch."""
+        """Images of one size and kind -> pictures, in one launch: one of each `shaping.members` of them."""
         ...
 
     def download(self, pictures: Sequence[DevicePicture]) -> Transfer:

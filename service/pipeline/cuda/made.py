@@ -15,7 +15,7 @@ class Made:
     """What became of it: `planes` (H*3/2, W) of Y, Cb, Cr, or a `picture` that stays on the device, or neither.
 
     `failure` is what fetching it raised; `fallback` says why a candidate is the CPU's after all; without one and
-    without a candidate it always was.
+    without a candidate it always was. A frame that is `laid` is part of its bin's picture, which is with the first.
     """
 
     ref: FrameRef
@@ -28,10 +28,11 @@ class Made:
     planes: Bytes2D | None = None
     picture: DevicePicture | None = None
     clipped: Clipped | None = None
+    laid: bool = False
 
     def give_up(self, stage: FallbackStage, code: FallbackCode, reason: str) -> None:
         """It is the CPU's."""
-        self.image = None
+        self.image, self.laid = None, False
         self.candidate, self.fallback = None, Fallback(stage, code, reason)
 
 

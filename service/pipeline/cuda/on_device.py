@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
 from service.pipeline.colour import Colour
-from service.pipeline.cuda.ahead import Ahead, Frames, fetched_ahead
+from service.pipeline.cuda.ahead import Ahead, fetched_ahead
 from service.pipeline.cuda.candidate import Candidates
 from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.encode import DeviceEncoder
 from service.pipeline.cuda.faults import CudaFault, DeviceLost, EncoderLost
+from service.pipeline.cuda.gather import Frames, Gatherer
 from service.pipeline.cuda.slot_device import SlotDevice
 from service.pipeline.cuda.stage import FromDevice
 from service.pipeline.cuda.video import VideoPictures
@@ -71,7 +72,8 @@ def _stages(
         return
     stays = _stays(plan.options)
     candidates = Candidates(plan.options, counts_itself=not stays)
-    with closing(Ahead(driver, candidates, frames(driver), budget, download=not stays)) as ahead:
+    gatherer = Gatherer(candidates, frames(driver), budget)
+    with closing(Ahead(driver, gatherer, download=not stays)) as ahead:
         yield [FromDevice(iter(ahead), plan.frames)]
 
 

@@ -1,7 +1,7 @@
 """What a device has to do to one picture: the CPU's framing and placing, said as a Shaping. Pure arithmetic."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 
 from service.pipeline.cuda.driver import Shaping, Tones
 from service.pipeline.frames import Fallback
@@ -19,6 +19,23 @@ class Shaped:
 
     shaping: Shaping
     reason: str | None
+
+
+class Stored(NamedTuple):
+    """A picture as it is stored: (width, height), EXIF orientation, and what its samples mean."""
+
+    size: tuple[int, int]
+    orientation: int
+    tones: Tones | None = None
+
+
+def shaped_bin(options: RenderOptions, stored: Stored) -> Shaped | None:
+    """For bins of such pictures, of which each becomes one of the output; None for what is the CPU's. The brightest of
+    colours is for luma's (NV12) only. Raises SizeRefused."""
+    place = shaped(options, *stored)
+    if isinstance(place, Fallback) or options.bins is None:
+        return None
+    return replace(place, shaping=replace(place.shaping, members=options.bins.size, over=options.bins.mode))
 
 
 def shaped(

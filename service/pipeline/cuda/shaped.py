@@ -7,6 +7,7 @@ from kernels.geometry import Geometry
 from kernels.nv12 import Nv12, even
 from kernels.nv12_scale import nv12_scale
 from kernels.rgb_to_nv12 import rgb_to_nv12
+from kernels.temporal import Bins
 from kernels.tone import Curve, Toned, tone
 from service.pipeline.cuda.driver import Shaping, Tones
 from service.pipeline.cuda.faults import CudaUnsupported
@@ -21,19 +22,21 @@ class Shaper:
         self._table: tuple[Tones, Tensor] | None = None
 
     def shape(self, images: Tensor, kind: str, shaping: Shaping) -> tuple[Tensor, Tensor | None]:
-        """(N, 3, H, W), (N, H, W) or packed NV12 images of one kind -> (N, H*3/2, W) NV12 of the canvas and, with
-        tones, the counts of clipped samples, int32 (N, 3). On the current stream. Raises CudaUnsupported."""
-        geometry = _geometry(shaping)
-        packed, inside = _canvas(images, shaping)
+        """(N, 3, H, W), (N, H, W) or packed NV12 images of one kind -> (P, H*3/2, W) NV12 of the canvas and, with
+        tones, the counts of clipped samples, int32 (P, 3); P is N, or how many bins they make. On the current stream.
+        Raises CudaUnsupported."""
+        geometry, bins = _geometry(shaping), Bins(shaping.members, shaping.over)
+        packed, inside = _canvas(bins.count(len(images)), images.device, shaping)
         if kind == "nv12":
             _nv12(images, geometry, shaping, inside)
             return packed, None
         if shaping.tones:
-            clipped = torch.empty((len(images), 3), dtype=torch.int32, device=images.device)
-            tone(images, geometry, self._curve(shaping.tones, images.device), out=Toned(inside, clipped))
+            clipped = torch.empty((len(packed), 3), dtype=torch.int32, device=images.device)
+            curve = self._curve(shaping.tones, images.device)
+            tone(images, geometry, curve, bins=bins, out=Toned(inside, clipped))
             return packed, clipped
         rgb = images[:, None].expand(-1, 3, -1, -1) if images.ndim == 3 else images
-        rgb_to_nv12(rgb, geometry, out=inside)
+        rgb_to_nv12(rgb, geometry, bins=bins, out=inside)
         return packed, None
 
     def _curve(self, tones: Tones, device: torch.device) -> Curve:
@@ -52,10 +55,10 @@ def _geometry(shaping: Shaping) -> Geometry:
     return Geometry((shaping.size[1], shaping.size[0]), crop, shaping.turn)
 
 
-def _canvas(images: Tensor, shaping: Shaping) -> tuple[Tensor, Nv12]:
+def _canvas(pictures: int, device: torch.device, shaping: Shaping) -> tuple[Tensor, Nv12]:
     """(packed, the part of it that the pictures go to); black around them."""
     wide, high = shaping.canvas
-    packed = torch.empty((len(images), high // 2 * 3, wide), dtype=torch.uint8, device=images.device)
+    packed = torch.empty((pictures, high // 2 * 3, wide), dtype=torch.uint8, device=device)
     whole = Nv12.of(packed)
     height, width = even((shaping.size[1], shaping.size[0]))
     if (width, height) != shaping.canvas:
@@ -70,7 +73,8 @@ def _canvas(images: Tensor, shaping: Shaping) -> tuple[Tensor, Nv12]:
 def _nv12(images: Tensor, geometry: Geometry, shaping: Shaping, inside: Nv12) -> None:
     if any(side % 2 for side in geometry.crop or ()):
         raise CudaUnsupported("an odd crop of 4:2:0 pictures is made by the CPU")
-    nv12_scale(Nv12.of(images), geometry, narrow=shaping.full_range, out=inside)
+    bins = Bins(shaping.members, shaping.over)
+    nv12_scale(Nv12.of(images), geometry, narrow=shaping.full_range, bins=bins, out=inside)
 
 
 def to_planes(packed: Tensor) -> None:

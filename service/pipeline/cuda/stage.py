@@ -32,8 +32,10 @@ class FromDevice:
         if made.candidate is None:
             work.data = made.data
             return
-        work.decoder, work.reason, work.clipped = made.candidate.decoder, made.candidate.shaped.reason, made.clipped
-        work.frame = made.picture or _frame(made)
+        work.decoder, work.clipped, work.laid = made.candidate.decoder, made.clipped, made.laid
+        work.reason = made.candidate.shape_of(2 if made.laid else 1).reason
+        if not made.laid or made.planes is not None:
+            work.frame = made.picture or _frame(made)
 
 
 def _frame(made: Made) -> VideoFrame:

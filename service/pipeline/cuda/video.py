@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import av
 
+from service.pipeline.bins import member_options
 from service.pipeline.colour import Colour
 from service.pipeline.cuda.candidate import Candidate
 from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.faults import CudaFault, CudaOutOfMemory, CudaUnsupported, DeviceLost
 from service.pipeline.cuda.made import Made
-from service.pipeline.cuda.placing import Shaped, shaped
+from service.pipeline.cuda.placing import Shaped, Stored, shaped, shaped_bin
 from service.pipeline.cuda.video_stream import VideoFacts, VideoStream
 from service.pipeline.frames import Fallback, FallbackCode, FrameMissing, SourceReader, Unreadable
 from service.pipeline.geometry import SizeRefused
@@ -44,11 +45,10 @@ class VideoPictures:
             raise FrameMissing
         stream = VideoStream(self._sources.open(left[0]), self._colour)
         try:
-            place = _placed(self._options, stream.facts)
-            if isinstance(place, Fallback):
-                yield from (_given_up(left.popleft(), place.code, place.reason) for _ in range(len(left)))
+            candidate = self._candidate(stream.facts)
+            if isinstance(candidate, Fallback):
+                yield from (_given_up(left.popleft(), candidate.code, candidate.reason) for _ in range(len(left)))
                 return
-            candidate = Candidate(stream.facts.size, 3, place, f"cuda-nvdec-{stream.facts.codec}")
             for pts, image in stream.pictures(self._driver, lambda: _next(left)):
                 while left and (left[0].pts or 0) < pts:
                     yield _given_up(left.popleft(), "not_decoded", "no such picture came out of the device")
@@ -62,6 +62,16 @@ class VideoPictures:
             )
         finally:
             stream.close()
+
+    def _candidate(self, facts: VideoFacts) -> Candidate | Fallback:
+        """Raises SizeRefused and CudaUnsupported."""
+        place = _placed(member_options(self._options), facts)
+        if isinstance(place, Fallback):
+            return place
+        whole = shaped_bin(self._options, Stored(facts.size, facts.orientation)) if self._options.bins else None
+        if whole is not None:
+            whole = _ranged(whole, facts)
+        return Candidate(facts.size, 3, place, f"cuda-nvdec-{facts.codec}", bin=whole)
 
 
 def _next(left: deque[FrameRef]) -> int:
@@ -90,6 +100,10 @@ def _placed(options: RenderOptions, facts: VideoFacts) -> Shaped | Fallback:
         return place
     if any(side % 2 for side in (width, height, *(place.shaping.crop or ()))):
         raise CudaUnsupported("odd sizes of 4:2:0 pictures are cut by the CPU")
+    return _ranged(place, facts)
+
+
+def _ranged(place: Shaped, facts: VideoFacts) -> Shaped:
     return replace(place, shaping=replace(place.shaping, full_range=facts.full_range))
 
 

@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from service.pipeline.cuda import ahead
+from service.pipeline.cuda import gather
 from service.pipeline.cuda.ahead import Ahead, fetched_ahead
 from service.pipeline.cuda.candidate import Candidates
 from service.plan.render_plan import FrameRef, RenderOptions
@@ -18,10 +18,11 @@ OPTIONS = RenderOptions("h264", 70, Fraction(30), 128, 96)
 def test_what_is_not_the_devices_waits_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such frames take no device memory, so no batch of pictures bounds them."""
     png = media.png(media.numbered(1))
-    monkeypatch.setattr(ahead, "PINNED_BYTES", 3 * len(png))
+    monkeypatch.setattr(gather, "PINNED_BYTES", 3 * len(png))
     reader = MemoryObjects({f"{index}.png": png for index in range(40)})
     refs = [FrameRef(index, f"{index}.png") for index in range(40)]
-    frames = Ahead(Double(), Candidates(OPTIONS, False), fetched_ahead(refs, reader), 1 << 30, True)
+    gatherer = gather.Gatherer(Candidates(OPTIONS, False), fetched_ahead(refs, reader), 1 << 30)
+    frames = Ahead(Double(), gatherer, download=True)
     order = iter(frames)
     assert next(order).data == png
     frames.close()

@@ -109,6 +109,19 @@ def test_deep_frames(device: SlotDevice, dtype: str, colormap: Any) -> None:
     assert_alike(result, cpu, 45)
 
 
+@pytest.mark.parametrize("mode", ["mean", "max"])
+@pytest.mark.parametrize("size", [HD, (960, 540)])
+def test_bins_of_deep_frames(device: SlotDevice, mode: Any, size: tuple[int, int]) -> None:
+    samples = [(scene(*HD)[..., 0].astype(np.uint16) * 11 + 300 + 5 * number) for number in range(18)]
+    bins = Bins(mode, 4, *(size if mode == "mean" else HD))
+    changes = {"width": size[0], "height": size[1], "quality": 100, "tone": Tone(300, 3200), "bins": bins}
+    frames = [media.tiff(one) for one in samples]
+    result, cpu = on_device(device, frames, **changes), render([*frames], **changes)
+    assert result.fallbacks == {}
+    assert [report.clipped for report in result.reports] == [report.clipped for report in cpu.reports]
+    assert_alike(result, cpu, 45)
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libx265"])
 def test_videos(device: SlotDevice, codec: str) -> None:
     source = media.video([media.numbered(number, 640, 480) for number in range(60)], codec=codec)

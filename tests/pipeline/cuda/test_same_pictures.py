@@ -101,8 +101,23 @@ def test_deep_frames_are_uploaded_toned_and_counted(tone: Tone) -> None:
 
 
 @pytest.mark.parametrize("mode", ["mean", "max"])
-def test_bins_of_deep_frames_are_measured_by_the_cpu(mode: Any) -> None:
-    changes = {"tone": Tone(500, 3500), "bins": Bins(mode, 3, 128, 96)}
+@pytest.mark.parametrize("shape", [{}, {"width": 64, "height": 48}, {"width": 96, "height": 128, "rotate": 90}])
+def test_bins_of_deep_frames_are_made_whole(mode: Any, shape: dict[str, Any]) -> None:
+    size = (shape.get("width", 128), shape.get("height", 96)) if mode == "mean" else (128, 96)
+    size = (96, 128) if "rotate" in shape else size
+    changes = {"tone": Tone(500, 3500), "bins": Bins(mode, 3, *size)} | shape
+    double = Double()
+    result, cpu = render_on(double, deep(8), **changes), render(deep(8), **changes)
+    assert result.data == cpu.data
+    assert [report.clipped for report in result.reports] == [report.clipped for report in cpu.reports]
+    assert [report.members and len(report.members) for report in result.reports] == [3, 3, 2]
+    assert double.calls == [8], "one launch for three pictures"
+    assert result.fallbacks == {}
+
+
+def test_a_crop_of_binned_deep_frames_is_the_cpu_s_which_counts_what_it_cuts_off() -> None:
+    crop = {"crop": Crop(0, 0, 64, 48, 128, 96), "width": 64, "height": 48}
+    changes = {"tone": Tone(500, 3500), "bins": Bins("mean", 3, 64, 48)} | crop
     double = Double()
     result, cpu = render_on(double, deep(6), **changes), render(deep(6), **changes)
     assert result.data == cpu.data

@@ -1,7 +1,7 @@
 """The double itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -11,17 +11,20 @@ from av import VideoFrame
 
 from service.pipeline import planes
 from service.pipeline.colormaps import colormap
-from service.pipeline.colour import IMAGE_COLOUR, video_colour
+from service.pipeline.colour import IMAGE_COLOUR, LIMITED, Colour, video_colour
 from service.pipeline.crop import cropped
 from service.pipeline.cuda.driver import EncodedPicture, EncoderSettings, Memory, Samples, Shaping, Tones
 from service.pipeline.cuda.faults import CudaFault, CudaOutOfMemory, CudaUnsupported
 from service.pipeline.decode import ImageDecoder, picture_of
 from service.pipeline.frames import Unreadable
+from service.pipeline.layers import Brightest, Mean
+from service.pipeline.measured import Measured
 from service.pipeline.picture import Picture
 from service.pipeline.quality import rate
 from service.pipeline.transform import Transform
 from service.pipeline.turn import ROTATED
 from service.pipeline.window import Window
+from service.plan.bins import Bins
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import COLORMAPS, Tone
 
@@ -74,12 +77,12 @@ class DevicePicture:
 
 
 class Double:
-    """`calls` tells how many images each batch had."""
+    """`calls` tells how many images each batch had, `downloaded` how many pictures came back."""
 
     def __init__(self, device: str = "cuda:0", faults: Faults | None = None) -> None:
         self.device, self.faults = device, faults or Faults()
         self.calls: list[int] = []
-        self.decoded = self.shaped = self.waited = self.encoded = 0
+        self.decoded = self.shaped = self.waited = self.encoded = self.downloaded = 0
         self.sessions = 0
         self._decoder = ImageDecoder(100_000_000)
         self._blocks: list[np.ndarray[Any, Any]] = []
@@ -122,9 +125,11 @@ class Double:
         number, self.shaped = self.shaped, self.shaped + 1
         if number in self.faults.shaping:
             raise self.faults.shaping[number]
-        return [_shaped(image, shaping) for image in images]
+        starts = range(0, len(images), shaping.members)
+        return [_binned(images[start : start + shaping.members], shaping) for start in starts]
 
     def download(self, pictures: Sequence[DevicePicture]) -> "Transfer":
+        self.downloaded += len(pictures)
         block = np.stack([_planes(picture.frame) for picture in pictures])
         self._blocks.append(block)
         if len(self._blocks) > 2:
@@ -236,14 +241,50 @@ def _planes(frame: VideoFrame) -> np.ndarray[Any, Any]:
     return flat.reshape(frame.height // 2 * 3, frame.width)
 
 
+def _binned(images: Sequence[Image], shaping: Shaping) -> DevicePicture:
+    """By the CPU's own layers: measured samples before the tone, means of what is shown, the brightest at full size."""
+    if shaping.members == 1:
+        return _shaped(images[0], shaping)
+    if shaping.tones:
+        bins = Bins(shaping.over, shaping.members, *shaping.canvas)
+        run = Measured(bins, Window(shaping.tones.low, shaping.tones.high))
+        for image in images:
+            run.add(image.picture)
+        return _fitted(replace(run.take(), orientation=ROTATED[shaping.turn]), IMAGE_COLOUR, shaping)
+    if shaping.over == "mean":
+        return DevicePicture(_laid(Mean(shaping.members), [_shaped(image, shaping).frame for image in images]))
+    full = _at_full_size(images[0], shaping)
+    brightest = _laid(Brightest(), [_shaped(image, full).frame for image in images])
+    return _fitted(Picture(brightest, "double"), IMAGE_COLOUR, replace(shaping, crop=None, turn=0))
+
+
+def _at_full_size(image: Image, shaping: Shaping) -> Shaping:
+    left, top, right, bottom = shaping.crop or (0, 0, image.width, image.height)
+    size = (right - left, bottom - top) if shaping.turn in (0, 180) else (bottom - top, right - left)
+    even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    return replace(shaping, size=size, canvas=even, place=(0, 0), members=1)
+
+
+def _laid(over: Mean | Brightest, frames: Sequence[VideoFrame]) -> VideoFrame:
+    for frame in frames:
+        over.add(frame)
+    whole = over.take()
+    whole.color_range = LIMITED
+    return whole
+
+
 def _shaped(image: Image, shaping: Shaping) -> DevicePicture:
-    """By the CPU's own Transform, told to do what the shaping says."""
     frame = cropped(image.picture.frame, shaping.crop) if shaping.crop else image.picture.frame
+    colour = video_colour(frame) if image.kind == "nv12" else IMAGE_COLOUR
+    return _fitted(Picture(frame, "double", ROTATED[shaping.turn]), colour, shaping)
+
+
+def _fitted(picture: Picture, colour: Colour, shaping: Shaping) -> DevicePicture:
+    """By the CPU's own Transform, told to do what the shaping says."""
     width, height = (side + side % 2 for side in shaping.size)
     tone = _tone(shaping.tones) if shaping.tones else None
     own = RenderOptions("h264", 70, Fraction(30), width, height, mismatch="scale", tone=tone)
-    transform = Transform(own, video_colour(frame) if image.kind == "nv12" else IMAGE_COLOUR)
-    picture = Picture(frame, "double", ROTATED[shaping.turn])
+    transform = Transform(own, colour)
     shown, _ = transform.apply(picture)
     if (width, height) != shaping.canvas:
         shown = planes.placed(shown, planes.black(*shaping.canvas), *shaping.place)
