@@ -1,14 +1,16 @@
 """FFmpeg scales without gather instructions, to the same samples."""
 
-import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from service.child_process import own_modules
 
-pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86 has them")
+CPUS = Path("/proc/cpuinfo").read_text() if sys.platform.startswith("linux") else ""
+
+pytestmark = pytest.mark.skipif("AuthenticAMD" not in CPUS, reason="only AMD's are told so")
 
 CHILD = """
 import ctypes
