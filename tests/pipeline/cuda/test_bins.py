@@ -67,6 +67,14 @@ def test_the_brightest_of_gray_is_made_whole_and_that_of_colours_by_the_cpu() ->
     assert (gray.downloaded, colours.downloaded) == (2, 6)
 
 
+@pytest.mark.parametrize("bins", [MEAN, MAX], ids=["mean", "max"])
+def test_gray_jpegs_with_a_window_are_binned_before_it(bins: Bins) -> None:
+    double = Double()
+    tone = Tone(60, 200, 0.8, "viridis", shallow=True)
+    result = same_as_by_the_cpu(double, gray_jpegs(7), bins=bins, tone=tone)
+    assert (double.downloaded, result.fallbacks) == (3, {})
+
+
 @pytest.mark.parametrize("mode", ["mean", "max"])
 @pytest.mark.parametrize("size", [(128, 96), (64, 48)])
 def test_bins_of_pictures_of_a_video(mode: Any, size: tuple[int, int]) -> None:
