@@ -1,6 +1,7 @@
 """NVIDIA's devices as the driver tells of them through NVML; without a driver, one absent device with the reason."""
 
 import importlib
+from dataclasses import dataclass
 from typing import Any
 
 from service.devices.condition import fault_of, warning_of
@@ -22,6 +23,13 @@ def load_library() -> Any:
         return importlib.import_module("pynvml")
     except ImportError as error:
         raise NotUsable("nvidia-ml-py is not installed: it comes with the extra `cuda`") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """In the place of a handle that the driver refuses."""
+
+    reason: str
 
 
 class Nvml:
@@ -59,21 +67,32 @@ class Nvml:
         self._library = library
         self._xids = Xids(library)
 
-    def _handles(self) -> list[Any]:
+    def _handles(self) -> "list[Any | Unreachable]":
         library = self._library
         try:
-            found = [library.nvmlDeviceGetHandleByIndex(index) for index in range(library.nvmlDeviceGetCount())]
-            shown = visible([str(library.nvmlDeviceGetUUID(handle)) for handle in found])
+            found = [self._handle(index) for index in range(library.nvmlDeviceGetCount())]
         except library.NVMLError as error:
             self._library = None
             raise NotUsable(f"NVML lists no devices: {error}") from error
         if not found:
             raise NotUsable("NVIDIA's driver is loaded and finds no device")
+        shown = visible([uuid for _, uuid in found])
         if not shown:
             raise NotUsable("CUDA_VISIBLE_DEVICES hides every device")
-        return [found[place] for place in shown]
+        return [found[place][0] for place in shown]
 
-    def _device(self, name: str, handle: Any) -> Device:
+    def _handle(self, index: int) -> "tuple[Any | Unreachable, str]":
+        """(handle, UUID). One device that is lost does not hide the others."""
+        library = self._library
+        try:
+            handle = library.nvmlDeviceGetHandleByIndex(index)
+            return handle, str(library.nvmlDeviceGetUUID(handle))
+        except library.NVMLError as error:
+            return Unreachable(str(error)), ""
+
+    def _device(self, name: str, handle: "Any | Unreachable") -> Device:
+        if isinstance(handle, Unreachable):
+            return Device(name, "gpu", fault=f"the driver does not give the device out: {handle.reason}")
         figures: Figures = gpu_figures(self._library, handle)
         assert self._xids is not None
         fresh = self._xids.read(figures, handle)

@@ -14,6 +14,10 @@ class DatabaseSettings(BaseSettings):
         description="PostgreSQL URL (`postgresql://…`); unset: an embedded PostgreSQL in `REELMILL_HOME`",
     )
     pool_size: int = Field(
-        default=10, ge=1, le=200, validation_alias="REELMILL_DB_POOL", description="connections a process"
+        default=10,
+        ge=1,
+        le=200,
+        validation_alias="REELMILL_DB_POOL",
+        description="connections that a process keeps; it takes 5 more when busy, and 3 to look after itself",
     )
     timeout_s: float = Field(default=10, gt=0, validation_alias="REELMILL_DB_TIMEOUT", description="seconds to connect")

@@ -155,3 +155,17 @@ def test_a_lost_device_is_a_fault_and_tells_nothing_wrong() -> None:
     assert device.fault == "the driver has lost the device"
     assert device.figures.values["temperature_celsius"] is None
     assert device.figures.unknown["temperature_celsius"] == "GPU is lost"
+
+
+@pytest.mark.parametrize("told", [None, "0,1,2", "2,1,0"])
+def test_a_device_that_is_not_given_out_hides_no_other(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if told:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
+    devices = Nvml(NvmlDouble(Card("GPU-a"), Card("GPU-b", unreachable=True), Card("GPU-c"))).look()
+    assert [device.name for device in devices] == ["cuda:0", "cuda:1", "cuda:2"]
+    assert [device.fault for device in devices] == [None, "the driver does not give the device out: GPU is lost", None]
+    assert [device.figures.values.get("uuid") for device in devices][:: -1 if told == "2,1,0" else 1] == [
+        "GPU-a",
+        None,
+        "GPU-c",
+    ]

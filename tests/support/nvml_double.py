@@ -18,6 +18,8 @@ class Card:
     ecc: int = 0
     rows: tuple[int, int, int, int] = (0, 0, 0, 0)
     lost: bool = False
+    unreachable: bool = False
+    """The driver counts it and does not give it out any more."""
 
 
 class NvmlDouble:
@@ -41,6 +43,8 @@ class NvmlDouble:
         return len(self.cards)
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> Card:
+        if self.cards[index].unreachable:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_GPU_IS_LOST)
         return self.cards[index]
 
     def nvmlDeviceGetUUID(self, card: Card) -> str:
