@@ -1,4 +1,4 @@
-"""The GPUs that a slot process has opened: one, unless it was given another share meanwhile."""
+"""The GPU of a slot process: one at a time, the share that it was given last."""
 
 from collections.abc import Callable
 
@@ -11,11 +11,12 @@ class SlotGpus:
 
     def __init__(self, module: str, about_to_open: Callable[[], None]) -> None:
         self._module, self._about_to_open = module, about_to_open
-        self._devices: dict[DeviceShare, SlotDevice] = {}
+        self._share: DeviceShare | None = None
+        self._device: SlotDevice | None = None
 
     @property
     def opened(self) -> bool:
-        return bool(self._devices)
+        return self._device is not None
 
     def of(self, share: DeviceShare | None, withheld: str | None) -> SlotDevice | None:
         """None for a slot without a GPU; a withheld device says why when it is asked for."""
@@ -23,11 +24,13 @@ class SlotGpus:
             return None
         if withheld is not None:
             return SlotDevice(DeviceChoice(share.device), withheld=withheld)
-        if share not in self._devices:
+        if self._device is None or share != self._share:
+            self.close()
             choice = DeviceChoice(share.device, share.memory, self._module)
-            self._devices[share] = SlotDevice(choice, self._about_to_open)
-        return self._devices[share]
+            self._share, self._device = share, SlotDevice(choice, self._about_to_open)
+        return self._device
 
     def close(self) -> None:
-        for device in self._devices.values():
-            device.close()
+        if self._device is not None:
+            self._device.close()
+        self._share = self._device = None

@@ -83,7 +83,7 @@ class Double:
         self.device, self.faults = device, faults or Faults()
         self.calls: list[int] = []
         self.decoded = self.shaped = self.waited = self.encoded = self.downloaded = 0
-        self.sessions = 0
+        self.sessions, self.closed = 0, False
         self._decoder = ImageDecoder(100_000_000)
         self._blocks: list[np.ndarray[Any, Any]] = []
 
@@ -147,7 +147,8 @@ class Double:
 
     def synchronise(self) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed = True
 
     def _fits(self, count: int) -> None:
         if count > self.faults.most:

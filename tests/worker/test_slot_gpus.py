@@ -1,0 +1,62 @@
+"""The GPU of a slot: opened when it is wanted, and given back when the slot gets another share."""
+
+import pytest
+
+from service.pipeline.cuda.faults import CudaUnavailable
+from service.plan.device_share import DeviceShare
+from service.worker.slot_gpus import SlotGpus
+from tests.support.cuda_doubles import sound
+from tests.support.cuda_doubles.driver import Double
+
+FIRST, LESS, OTHER = DeviceShare("cuda:0", 0.8), DeviceShare("cuda:0", 0.4), DeviceShare("cuda:1", 0.8)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Double]:
+    """Every driver that was opened."""
+    found: list[Double] = []
+
+    def open_driver(device: str) -> Double:
+        found.append(Double(device))
+        return found[-1]
+
+    monkeypatch.setattr(sound, "open_driver", open_driver)
+    return found
+
+
+def test_a_share_is_opened_once_and_only_when_it_is_wanted(opened: list[Double]) -> None:
+    about: list[str] = []
+    gpus = SlotGpus(sound.__name__, lambda: about.append("now"))
+    assert gpus.of(None, None) is None
+    first = gpus.of(FIRST, None)
+    assert first is not None and first is gpus.of(FIRST, None)
+    assert (opened, about) == ([], [])
+    assert first.driver() is first.driver() is opened[0]
+    assert (len(opened), about, opened[0].share) == (1, ["now"], 0.8)
+
+
+@pytest.mark.parametrize("other", [LESS, OTHER], ids=["less memory", "another device"])
+def test_another_share_gives_the_one_before_back(opened: list[Double], other: DeviceShare) -> None:
+    gpus = SlotGpus(sound.__name__, lambda: None)
+    for share in (FIRST, other):
+        device = gpus.of(share, None)
+        assert device is not None
+        device.driver()
+    assert [(double.device, double.share, double.closed) for double in opened] == [
+        ("cuda:0", 0.8, True),
+        (other.device, other.memory, False),
+    ]
+    gpus.close()
+    assert opened[1].closed
+
+
+def test_a_withheld_device_says_why_and_stays_open(opened: list[Double]) -> None:
+    gpus = SlotGpus(sound.__name__, lambda: None)
+    device = gpus.of(FIRST, None)
+    assert device is not None
+    device.driver()
+    withheld = gpus.of(FIRST, "it is quarantined")
+    assert withheld is not None
+    with pytest.raises(CudaUnavailable, match="quarantined"):
+        withheld.driver()
+    assert gpus.opened and not opened[0].closed
