@@ -59,6 +59,13 @@ COUNTED = text(f"""
     LEFT JOIN capabilities c ON (c.worker_id, c.device) = (d.worker_id, d.device)
     WHERE {_LIVE} GROUP BY d.device ORDER BY d.device
 """)
+SHARING = text(f"""
+    SELECT sum(least(w.slots, coalesce((w.facts ->> 'gpu_slots')::int * own.gpus, w.slots)))::float / sum(own.gpus)
+    FROM workers w JOIN LATERAL (
+        SELECT count(*) AS gpus FROM devices
+        WHERE worker_id = w.id AND device <> 'cpu' AND (facts ->> 'absent') IS NULL) own ON own.gpus > 0
+    WHERE {_LIVE}
+""")
 
 
 async def write(
@@ -86,3 +93,8 @@ async def best(connection: AsyncConnection) -> list[Capability]:
 async def counted(connection: AsyncConnection) -> Sequence[RowMapping]:
     """Each device over all live workers: how many capabilities, how many unproven, and the names of faulty ones."""
     return (await connection.execute(COUNTED)).mappings().all()
+
+
+async def sharing(connection: AsyncConnection) -> float:
+    """How many slots use one GPU at a time, over the live workers that have any; 1 when none has."""
+    return max(float(await connection.scalar(SHARING) or 1.0), 1.0)

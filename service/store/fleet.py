@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.plan.capability import CPU, Capability
-from service.store import device_rows, worker_rows
+from service.plan.capability import Capability
+from service.store import device_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,4 @@ class Fleet:
 
 async def fleet(connection: AsyncConnection) -> Fleet:
     """Read as the service: devices are nobody's own."""
-    known = await device_rows.best(connection)
-    gpus = sum(row["present"] for row in await device_rows.counted(connection) if row["device"] != CPU)
-    slots = await worker_rows.live_slots(connection)
-    return Fleet(tuple(known), max(slots / gpus, 1.0) if gpus else 1.0)
+    return Fleet(tuple(await device_rows.best(connection)), await device_rows.sharing(connection))

@@ -146,7 +146,8 @@ class Supervisor:
             with suppress(Exception):
                 async with self._database.service() as connection:
                     await worker_rows.beat(connection, self.id, self.name, self._settings.slots, __version__)
-                    await worker_rows.tell(connection, self.id, {"figures": metrics.worker_figures()})
+                    facts = {"figures": metrics.worker_figures(), "gpu_slots": self._settings.gpu_slots}
+                    await worker_rows.tell(connection, self.id, facts)
             await asyncio.sleep(PRESENCE_S)
 
     async def _leave(self) -> None:

@@ -84,3 +84,28 @@ async def test_without_the_workers_own_row_nothing_is_written(postgres_url: str)
         with pytest.raises(IntegrityError):
             async with database.service() as connection:
                 await device_rows.write(connection, uuid4(), [device("cpu")], [])
+
+
+GPUS = [device("cuda:0"), device("cuda:1")]
+
+
+@pytest.mark.parametrize(
+    ("slots", "devices", "most", "sharing"),
+    [
+        (8, GPUS, None, 4.0),
+        (8, GPUS, 2, 2.0),
+        (8, GPUS, 9, 4.0),
+        (1, GPUS, None, 1.0),
+        (8, [device("cuda:0"), device("cuda:1", absent="it is gone")], None, 8.0),
+        (8, [device("cpu")], None, 1.0),
+        (8, [], None, 1.0),
+    ],
+)
+async def test_slots_that_share_a_gpu(
+    postgres_url: str, slots: int, devices: list[Any], most: int | None, sharing: float
+) -> None:
+    async with worker(postgres_url) as (connection, _):
+        await worker_rows.beat(connection, number := uuid4(), "gpu:1", slots, "0")
+        await worker_rows.tell(connection, number, {"gpu_slots": most})
+        await device_rows.write(connection, number, devices, [])
+        assert await device_rows.sharing(connection) == sharing, "the worker without GPUs does not count"
