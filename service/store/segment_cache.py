@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, text, update
+from sqlalchemy import RowMapping, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -82,9 +82,11 @@ async def forget(connection: AsyncConnection, render: UUID, content_keys: Sequen
 
 
 async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
-    """(content key, first output frame) of every segment, in order."""
-    query = select(segments.c.content_key, segments.c.first_output).where(segments.c.render_id == render)
-    return [(row.content_key, row.first_output) for row in await connection.execute(query.order_by(segments.c.number))]
+    """(content key, bytes) of every segment, in order; 0 bytes of one that is not in the cache."""
+    query = select(segments.c.content_key, func.coalesce(segment_cache.c.bytes, 0).label("size"))
+    query = query.outerjoin(segment_cache, segment_cache.c.content_key == segments.c.content_key)
+    query = query.where(segments.c.render_id == render).order_by(segments.c.number)
+    return [(row.content_key, row.size) for row in await connection.execute(query)]
 
 
 async def lately(connection: AsyncConnection, options: RenderOptions) -> list[Sample]:

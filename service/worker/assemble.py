@@ -23,6 +23,7 @@ from service.store.objects import ObjectStore
 from service.store.segment_keys import receipt_key, render_object, segment_key
 from service.worker.by_products import Extra, Places, made
 from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
+from service.worker.stored_reads import StoredReads, windows
 
 POSTER, RECEIPT = "poster.jpg", "receipt.ndjson"
 NOTES = 100
@@ -82,16 +83,12 @@ def assemble_render(
 ) -> Outcome:
     """`to` is (a scratch folder, the progress call). Raises ObjectMissing when a cached segment is gone."""
     folder, report = to
-    receipt, places = Receipt(folder / RECEIPT), Places()
+    receipt, places, reads = Receipt(folder / RECEIPT), Places(), StoredReads(objects, runner)
     still: list[Future[bytes]] = []
 
-    def read(key: str) -> bytes:
-        return runner.run(objects.get(ObjectRef(objects.bucket, key)))
-
     def segments() -> Iterator[bytes]:
-        for key, _ in command.segments:
-            receipt.add(read(receipt_key(key)))
-            data = read(segment_key(key))
+        for key, lines, data in _stored(command, reads):
+            receipt.add(lines)
             report(receipt.frames)
             if data:
                 still[:] = still or [beside.submit(poster, data)]
@@ -109,9 +106,16 @@ def assemble_render(
         summary = command.facts | _summary(command.options, receipt, video)
         with receipt.path.open("ab") as file:
             file.write(json.dumps({"summary": summary}).encode() + b"\n")
-        extras = [*made(command.options, places, receipt.frames, read)]
+        extras = [*made(command.options, places, receipt.frames, reads.each)]
         runner.run(_publish(command, objects, (video, receipt.path), extras, still[0]))
     return _done(command, video, summary)
+
+
+def _stored(command: AssembleRender, reads: StoredReads) -> Iterator[tuple[str, bytes, bytes]]:
+    """(content key, receipt, video) of each segment."""
+    for keys in windows(command.segments):
+        found = reads.all_of([name(key) for name in (receipt_key, segment_key) for key in keys])
+        yield from zip(keys, found[: len(keys)], found[len(keys) :], strict=True)
 
 
 async def _publish(

@@ -1,6 +1,6 @@
 """The preview strip and the keogram of a render, put together from the pieces beside its segments."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -13,6 +13,8 @@ from service.store.segment_keys import piece_key
 from service.stream.fragments import duration
 
 VTT = "preview.vtt"
+Each = Callable[[Sequence[str]], Iterator[bytes]]
+"""The bytes of these objects of the service's bucket, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,12 @@ class Places:
         self.end += duration(segment)
 
 
-def made(options: RenderOptions, places: Places, frames: int, read: Callable[[str], bytes]) -> Iterator[Extra]:
-    """What was asked for; `read` gives the bytes of an object of the service's bucket. Raises what it raises."""
+def made(options: RenderOptions, places: Places, frames: int, each: Each) -> Iterator[Extra]:
+    """What was asked for. Raises what `each` raises."""
 
     def pieces(output: Output) -> Iterator[tuple[bytes, Fraction]]:
-        for key, start in places.starts:
-            yield read(piece_key(key, PIECES[output])), start
+        found = each([piece_key(key, PIECES[output]) for key, _ in places.starts])
+        return zip(found, (start for _, start in places.starts), strict=True)
 
     if "preview_strip" in options.outputs:
         strip = PreviewStrip(tile_size(options.width, options.height))

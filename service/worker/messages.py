@@ -24,7 +24,7 @@ class RenderSegment:
 
 @dataclass(frozen=True, slots=True)
 class AssembleRender:
-    """Join these segments (content keys in order, first output frame of each) into the video of a render.
+    """Join these segments (content keys in order, bytes of each) into the video of a render.
 
     `facts` are members of the receipt's summary that the rows know.
     """

@@ -1,0 +1,49 @@
+"""What an assembly reads of the object store: several objects at a time, for a server answers each after a while."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+
+from service.plan.render_plan import ObjectRef
+from service.store.objects import ObjectStore
+
+WINDOW_BYTES, MOST = 16 * 2**20, 16
+"""Of what is read at once: a larger object comes alone."""
+
+
+class StoredReads:
+    """Objects of the service's own bucket."""
+
+    def __init__(self, objects: ObjectStore, runner: asyncio.Runner) -> None:
+        self._objects, self._runner = objects, runner
+
+    def all_of(self, keys: Sequence[str]) -> list[bytes]:
+        """At once, in order. Raises ObjectMissing, ObjectStoreError."""
+        return self._runner.run(self._all_of(keys))
+
+    async def _all_of(self, keys: Sequence[str]) -> list[bytes]:
+        reads = (self._objects.get(ObjectRef(self._objects.bucket, key)) for key in keys)
+        found: list[bytes] = []
+        for read in await asyncio.gather(*reads, return_exceptions=True):
+            if isinstance(read, BaseException):
+                raise read
+            found.append(read)
+        return found
+
+    def each(self, keys: Sequence[str]) -> Iterator[bytes]:
+        """In order, for small ones. Raises the same."""
+        for start in range(0, len(keys), MOST):
+            yield from self.all_of(keys[start : start + MOST])
+
+
+def windows(sized: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    """Runs of names whose sizes (bytes) fit together."""
+    run: list[str] = []
+    held = 0
+    for name, size in sized:
+        if run and (held + size > WINDOW_BYTES or len(run) == MOST):
+            yield run
+            run, held = [], 0
+        run.append(name)
+        held += size
+    if run:
+        yield run
