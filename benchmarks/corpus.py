@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.footage import cache_folder, made
 from service.pipeline.colour import LIMITED
 from service.pipeline.decode import ImageDecoder
-from service.pipeline.range_change import RangeChange
+from service.pipeline.range_change import to_range
 
 FRAMES, SIZE = 48, (960, 540)
 Clip = list[VideoFrame]
@@ -31,8 +31,7 @@ def _street() -> Clip:
     """JPEGs of twice the size, reduced: at their own size, libjpeg would find the levels it had quantised before."""
     decoder, reformatter = ImageDecoder(10_000_000), VideoReformatter()
     footage = made(FRAMES, (2 * SIZE[0], 2 * SIZE[1]), cache_folder())
-    change = RangeChange()
-    large = (change.to(LIMITED, decoder.decode(path.read_bytes()).frame, "yuv420p") for path in footage.frames)
+    large = (to_range(LIMITED, decoder.decode(path.read_bytes()).frame, "yuv420p") for path in footage.frames)
     return [reformatter.reformat(frame, *SIZE, interpolation=Interpolation.AREA) for frame in large]
 
 

@@ -12,7 +12,7 @@ from av.video.frame import PictureType
 from service.pipeline.codecs import ENCODERS, configure, encoder_options
 from service.pipeline.colour import FULL, IMAGE_COLOUR, LIMITED
 from service.pipeline.jpeg_encode import encode_jpeg
-from service.pipeline.range_change import RangeChange
+from service.pipeline.range_change import to_range
 from service.pipeline.scheduling import stay_ordinary
 from service.plan.containers import Codec
 from service.plan.render_plan import RenderOptions
@@ -46,7 +46,7 @@ def encode(name: str, clip: Sequence[VideoFrame], codec: Codec, rate: int) -> En
 
 
 def _in_range(wanted: int, frame: VideoFrame) -> VideoFrame:
-    return RangeChange().to(wanted, frame, "yuv420p")
+    return to_range(wanted, frame, "yuv420p")
 
 
 def _packets(clip: Sequence[VideoFrame], codec: Codec, rate: int) -> tuple[list[bytes], bytes | None]:

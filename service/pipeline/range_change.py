@@ -1,5 +1,6 @@
 """From full range to limited and back: each 8-bit sample of gray or YCbCr rounded to the nearest, in one pass."""
 
+import functools
 from fractions import Fraction
 
 from av import VideoFormat, VideoFrame
@@ -18,42 +19,41 @@ _TABLES = {LIMITED: (_NARROW_LUMA, _NARROW_CHROMA), FULL: (_WIDE_LUMA, _WIDE_CHR
 """Range -> how a sample of luma, and of chroma, gets there: rounded to the nearest (Rec. ITU-T H.273, 8.3)."""
 
 
-class RangeChange:
-    """A copy of each frame in the other range, on the calling thread; set up anew only when size or format change.
+def to_range(wanted: int, frame: VideoFrame, pixel_format: str) -> VideoFrame:
+    """A copy of the frame, which is of the other range, with samples of `wanted` range under the name `pixel_format`:
+    yuv420p, yuv422p or yuv444p, which is the frame's own layout (it may be called yuvj420p), or gray to be widened.
 
     Not by swscale: its own range conversion puts chroma 0.44 levels too high, which shows as 3 levels of RGB. FFmpeg's
-    colour space filter rounds as the definition says, but knows no odd sizes; those go by table.
+    colour space filter rounds as the definition says, but knows no odd sizes; those go by table. One thread of a
+    process at a time.
     """
-
-    def __init__(self) -> None:
-        self._made_for: tuple[int, int, str, int] | None = None
-        self._graph: tuple[Graph, FilterContext, FilterContext] | None = None
-
-    def to(self, wanted: int, frame: VideoFrame, pixel_format: str) -> VideoFrame:
-        """The frame, of the other range, with samples of `wanted` range under the name `pixel_format`: yuv420p,
-        yuv422p or yuv444p, which is the frame's own layout (it may be called yuvj420p), or gray to be widened."""
-        if pixel_format == "gray":
-            return planes.widened_gray(frame)
-        _, source, sink = self._set_up((frame.width, frame.height, pixel_format, wanted))
-        pts, frame.pts = frame.pts, 0
+    if pixel_format == "gray":
+        return planes.widened_gray(frame)
+    _, source, sink = _built(frame.width, frame.height, pixel_format, wanted)
+    pts, frame.pts = frame.pts, 0
+    try:
         source.push(frame)
         changed = sink.pull()
+    except BaseException:
+        _built.cache_clear()  # or the next picture would be this one
+        raise
+    finally:
         frame.pts = pts
-        assert isinstance(changed, VideoFrame)
-        changed.color_range = wanted
-        changed.colorspace, changed.color_primaries = frame.colorspace, frame.color_primaries
-        changed.color_trc = frame.color_trc
-        return changed
-
-    def _set_up(self, key: tuple[int, int, str, int]) -> tuple[Graph, FilterContext, FilterContext]:
-        if self._graph is None or self._made_for != key:
-            self._made_for, self._graph = key, _built(*key)
-        return self._graph
+    assert isinstance(changed, VideoFrame)
+    changed.color_range = wanted
+    changed.colorspace, changed.color_primaries = frame.colorspace, frame.color_primaries
+    changed.color_trc = frame.color_trc
+    return changed
 
 
+@functools.lru_cache(maxsize=4)
 def _built(width: int, height: int, pixel_format: str, wanted: int) -> tuple[Graph, FilterContext, FilterContext]:
     """The filter is told the new name already: it copies what it is given, and only the label is another. A JPEG's
-    density is dropped: FFV1 would write it down as the shape of pixels."""
+    density is dropped: FFV1 would write it down as the shape of pixels.
+
+    Kept for the next segments: the colour space filter sets 12 MB aside at 1080p that it does not touch here. Taken
+    once, of memory that nobody has touched either, they cost nothing; taken anew, of what pictures have left, they do.
+    """
     graph = Graph()
     graph.threads = 1
     source = graph.add_buffer(width=width, height=height, format=VideoFormat(pixel_format), time_base=_ANY)

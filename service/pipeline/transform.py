@@ -9,7 +9,7 @@ from service.pipeline.form import FORMS
 from service.pipeline.framing import Framing
 from service.pipeline.geometry import Placement, placement
 from service.pipeline.picture import Picture
-from service.pipeline.range_change import RangeChange
+from service.pipeline.range_change import to_range
 from service.pipeline.tone import ToneMap
 from service.pipeline.window import Clipped
 from service.plan.render_plan import RenderOptions
@@ -28,7 +28,7 @@ class Transform:
         self._form = FORMS[options.form]
         self._tone = ToneMap(options.tone) if options.tone else None
         self._framing = Framing(options) if options.crop or options.rotate else None
-        self._reformatter, self._range = VideoReformatter(), RangeChange()
+        self._reformatter = VideoReformatter()
 
     def clipped(self, picture: Picture) -> Clipped | None:
         """How much of it the tone cannot show; None for a picture that no tone is for."""
@@ -87,7 +87,7 @@ class Transform:
             unchanged = fits and given == form.range
             return self._as_is(frame) if unchanged else self._scale(frame, (width, height), form.range)
         laid_out = frame if fits else self._scale(frame, (width, height), given)
-        return self._range.to(form.range, laid_out, form.pixel_format)
+        return to_range(form.range, laid_out, form.pixel_format)
 
     def _is_laid_out(self, frame: VideoFrame) -> bool:
         """Whether its samples are the form's own but for their range."""

@@ -9,7 +9,7 @@ from av import VideoFrame
 
 from service.pipeline.colour import FULL, LIMITED
 from service.pipeline.planes import views
-from service.pipeline.range_change import RangeChange
+from service.pipeline.range_change import to_range
 
 LAYOUTS = ("yuv420p", "yuv422p", "yuv444p")
 
@@ -39,7 +39,7 @@ def every_level(layout: str, width: int, height: int) -> VideoFrame:
 def test_levels(layout: str, wanted: int, size: tuple[int, int]) -> None:
     given = every_level(layout.replace("yuv", "yuvj") if wanted == LIMITED else layout, *size)
     before = [plane.copy() for plane in views(given)]
-    changed = RangeChange().to(wanted, given, layout)
+    changed = to_range(wanted, given, layout)
     assert (changed.format.name, changed.color_range) == (layout, wanted)
     for number, (old, new, kept) in enumerate(zip(before, views(changed), views(given), strict=True)):
         table = [(narrow if wanted == LIMITED else wide)(level, chroma=number > 0) for level in range(256)]
@@ -52,19 +52,18 @@ def test_levels(layout: str, wanted: int, size: tuple[int, int]) -> None:
 def test_the_colours_are_named_as_before(size: tuple[int, int]) -> None:
     given = every_level("yuv420p", *size)
     given.colorspace, given.color_primaries, given.color_trc = 1, 9, 16
-    changed = RangeChange().to(FULL, given, "yuv420p")
+    changed = to_range(FULL, given, "yuv420p")
     assert (changed.colorspace, changed.color_primaries, changed.color_trc) == (1, 9, 16)
 
 
 def test_gray_is_widened() -> None:
     given = every_level("gray", 66, 50)
-    changed = RangeChange().to(FULL, given, "gray")
+    changed = to_range(FULL, given, "gray")
     table = np.array([wide(level, chroma=False) for level in range(256)], np.uint8)
     assert np.array_equal(views(changed)[0], table[views(given)[0]])
 
 
 def test_it_follows_a_change_of_size() -> None:
-    change = RangeChange()
     sizes = [(66, 50), (34, 20), (66, 50)]
-    shown = [change.to(LIMITED, every_level("yuvj420p", *size), "yuv420p") for size in sizes]
+    shown = [to_range(LIMITED, every_level("yuvj420p", *size), "yuv420p") for size in sizes]
     assert [(frame.width, frame.height) for frame in shown] == sizes
