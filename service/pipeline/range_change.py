@@ -1,6 +1,7 @@
 """From full range to limited and back: each 8-bit sample of gray or YCbCr rounded to the nearest, in one pass."""
 
 import functools
+import threading
 from fractions import Fraction
 
 from av import VideoFormat, VideoFrame
@@ -17,6 +18,8 @@ _WIDE_CHROMA = "clip(floor(((val-128)*255+112)/224)+128,0,255)"
 _ANY = Fraction(1, 1)
 _TABLES = {LIMITED: (_NARROW_LUMA, _NARROW_CHROMA), FULL: (_WIDE_LUMA, _WIDE_CHROMA)}
 """Range -> how a sample of luma, and of chroma, gets there: rounded to the nearest (Rec. ITU-T H.273, 8.3)."""
+_ONE_AT_A_TIME = threading.Lock()
+"""What one thread pushes into a graph no other may pull."""
 
 
 def to_range(wanted: int, frame: VideoFrame, pixel_format: str) -> VideoFrame:
@@ -24,19 +27,14 @@ def to_range(wanted: int, frame: VideoFrame, pixel_format: str) -> VideoFrame:
     yuv420p, yuv422p or yuv444p, which is the frame's own layout (it may be called yuvj420p), or gray to be widened.
 
     Not by swscale: its own range conversion puts chroma 0.44 levels too high, which shows as 3 levels of RGB. FFmpeg's
-    colour space filter rounds as the definition says, but knows no odd sizes; those go by table. One thread of a
-    process at a time.
+    colour space filter rounds as the definition says, but knows no odd sizes; those go by table.
     """
     if pixel_format == "gray":
         return planes.widened_gray(frame)
-    _, source, sink = _built(frame.width, frame.height, pixel_format, wanted)
     pts, frame.pts = frame.pts, 0
     try:
-        source.push(frame)
-        changed = sink.pull()
-    except BaseException:
-        _built.cache_clear()  # or the next picture would be this one
-        raise
+        with _ONE_AT_A_TIME:
+            changed = _through(_built(frame.width, frame.height, pixel_format, wanted), frame)
     finally:
         frame.pts = pts
     assert isinstance(changed, VideoFrame)
@@ -44,6 +42,16 @@ def to_range(wanted: int, frame: VideoFrame, pixel_format: str) -> VideoFrame:
     changed.colorspace, changed.color_primaries = frame.colorspace, frame.color_primaries
     changed.color_trc = frame.color_trc
     return changed
+
+
+def _through(graph: tuple[Graph, FilterContext, FilterContext], frame: VideoFrame) -> object:
+    _, source, sink = graph
+    try:
+        source.push(frame)
+        return sink.pull()
+    except BaseException:
+        _built.cache_clear()  # or the next picture would be this one
+        raise
 
 
 @functools.lru_cache(maxsize=4)

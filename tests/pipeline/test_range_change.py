@@ -1,5 +1,6 @@
 """Every level of every plane against the definition, rounded to the nearest."""
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from math import floor
 
@@ -67,3 +68,15 @@ def test_it_follows_a_change_of_size() -> None:
     sizes = [(66, 50), (34, 20), (66, 50)]
     shown = [to_range(LIMITED, every_level("yuvj420p", *size), "yuv420p") for size in sizes]
     assert [(frame.width, frame.height) for frame in shown] == sizes
+
+
+def test_threads_do_not_get_each_other_s_pictures() -> None:
+    def flat(level: int) -> set[int]:
+        frame = VideoFrame(640, 360, "yuvj420p")
+        for plane in views(frame):
+            plane[:] = level
+        return {int(views(to_range(LIMITED, frame, "yuv420p"))[0][place, place]) for place in (0, 359)}
+
+    levels = [number % 256 for number in range(2000)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(flat, levels)) == [{narrow(level, chroma=False)} for level in levels]

@@ -17,6 +17,7 @@ from service.pipeline.image_header import JPEG_MAGIC, TIFF_MAGICS, jpeg_header
 from service.pipeline.jpeg_shape import jpeg_shape
 from service.pipeline.tiff import decode_tiff
 from service.pipeline.window import Clipped, Window
+from service.plan.rates import DEVICE_BATCH
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
 
@@ -53,13 +54,13 @@ class Candidate:
 
 class Candidates:
     """For the options of one segment. `counts_itself` says that the device's counts of clipped samples come back;
-    `members` is how many frames make an output frame."""
+    `members` is how many frames may go through the device as one bin."""
 
     def __init__(self, options: RenderOptions, counts_itself: bool) -> None:
         self._output, self._options, self._tone = options, member_options(options), options.tone
         self._counts_itself = counts_itself and options.crop is None
         self._gray, self._rgb = _tones(options.tone)
-        self.members = options.bins.size if options.bins else 1
+        self.members = options.bins.size if options.bins and options.bins.size <= DEVICE_BATCH else 1
 
     def of(self, data: bytes) -> Candidate | Fallback | None:
         """None for what was never the device's: other formats, and what the CPU finds fault with."""
@@ -101,13 +102,13 @@ class Candidates:
         found = Candidate(stored.size, 1 if samples.ndim == 2 else 3, place, "cuda-tifffile", samples, clipped)
         return self._offered(found, stored)
 
-    def _offered(self, found: Candidate, stored: "Stored") -> Candidate | None:
+    def _offered(self, found: Candidate, stored: Stored) -> Candidate | None:
         """With its bin, if any. A bin averages samples as they were measured, before any tone: alone they are the
         CPU's. That counts what lies outside of the mean of whole pictures, so crops are its own, too."""
         if self._output.bins is None:
             return found
         mixes = self._output.bins.mode == "max" and found.colours > 1 and stored.tones is None
-        whole = None if mixes else shaped_bin(self._output, stored)
+        whole = None if mixes or self.members == 1 else shaped_bin(self._output, stored)
         toned = stored.tones is not None
         if toned and (whole is None or not self._counts_itself):
             return None

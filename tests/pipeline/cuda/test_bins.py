@@ -146,3 +146,13 @@ def test_the_gpu_s_encoder_takes_bins_too() -> None:
     double = Double()
     result = render_on(double, numbered_jpegs(12), bins=MEAN, family=NVENC)
     assert (result.frames, double.downloaded, double.sessions) == (4, 4, 0)
+
+
+@pytest.mark.parametrize("frames", [numbered_jpegs(80), deep(80)], ids=["jpeg", "deep"])
+def test_a_bin_larger_than_a_batch_is_never_gathered(frames: Objects) -> None:
+    """It may have thousands of frames: they go through one by one, or by the CPU where only a whole bin makes sense."""
+    toned = frames[0] is not None and frames[0][:2] == b"II"
+    double, bins = Double(), Bins("mean", 40, 128, 96)
+    result = same_as_by_the_cpu(double, frames, bins=bins, **({"tone": Tone(500, 3500)} if toned else {}))
+    assert double.calls == ([] if toned else [32, 32, 16])
+    assert result.fallbacks == {}
