@@ -76,6 +76,8 @@ class Nvml:
             raise NotUsable(f"NVML lists no devices: {error}") from error
         if not found:
             raise NotUsable("NVIDIA's driver is loaded and finds no device")
+        if all(isinstance(handle, Unreachable) for handle, _ in found):
+            self._library = None  # opened anew at the next look
         shown = visible([uuid for _, uuid in found])
         if not shown:
             raise NotUsable("CUDA_VISIBLE_DEVICES hides every device")

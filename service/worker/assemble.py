@@ -19,11 +19,11 @@ from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
 from service.plan.containers import MEDIA_TYPES
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
-from service.store.objects import ObjectStore
+from service.store.objects import ObjectInfo, ObjectStore
 from service.store.segment_keys import receipt_key, render_object, segment_key
 from service.worker.by_products import Extra, Places, made
 from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
-from service.worker.stored_reads import StoredReads, windows
+from service.worker.stored_reads import StoredReads, together, windows
 
 POSTER, RECEIPT = "poster.jpg", "receipt.ndjson"
 NOTES = 100
@@ -127,8 +127,8 @@ async def _publish(
     def ref(name: str) -> ObjectRef:
         return ObjectRef(objects.bucket, render_object(command.render_id, name))
 
-    async def poster_too() -> None:
-        await objects.put(ref(POSTER), await asyncio.wrap_future(still), "image/jpeg")
+    async def poster_too() -> ObjectInfo:
+        return await objects.put(ref(POSTER), await asyncio.wrap_future(still), "image/jpeg")
 
     puts = [
         objects.put_file(ref(RECEIPT), receipt, "application/x-ndjson"),
@@ -136,9 +136,7 @@ async def _publish(
         *(objects.put(ref(extra.name), extra.data, extra.media_type) for extra in extras),
         poster_too(),
     ]
-    for ended in await asyncio.gather(*puts, return_exceptions=True):
-        if isinstance(ended, BaseException):
-            raise ended
+    await together(puts)
 
 
 def _done(command: AssembleRender, video: Path, summary: dict[str, Any]) -> AssemblyDone:

@@ -66,7 +66,7 @@ def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
     limit_memory(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    from service.pipeline.gathers import avoid_gathers
+    from service.pipeline.cpu_flags import avoid_gathers
     from service.worker.slot_tasks import SlotTasks
 
     avoid_gathers()

@@ -1,11 +1,13 @@
 """What an assembly reads of the object store: several objects at a time, for a server answers each after a while."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from service.plan.render_plan import ObjectRef
 from service.store.objects import ObjectStore
 
+T = TypeVar("T")
 WINDOW_BYTES, MOST = 16 * 2**20, 16
 """Of what is read at once: a larger object comes alone."""
 
@@ -21,18 +23,22 @@ class StoredReads:
         return self._runner.run(self._all_of(keys))
 
     async def _all_of(self, keys: Sequence[str]) -> list[bytes]:
-        reads = (self._objects.get(ObjectRef(self._objects.bucket, key)) for key in keys)
-        found: list[bytes] = []
-        for read in await asyncio.gather(*reads, return_exceptions=True):
-            if isinstance(read, BaseException):
-                raise read
-            found.append(read)
-        return found
+        return await together([self._objects.get(ObjectRef(self._objects.bucket, key)) for key in keys])
 
     def each(self, keys: Sequence[str]) -> Iterator[bytes]:
         """In order, for small ones. Raises the same."""
         for start in range(0, len(keys), MOST):
             yield from self.all_of(keys[start : start + MOST])
+
+
+async def together(works: Sequence[Awaitable[T]]) -> list[T]:
+    """All at once, each to its end; then raises the first exception, if there was any."""
+    found: list[T] = []
+    for ended in await asyncio.gather(*works, return_exceptions=True):
+        if isinstance(ended, BaseException):
+            raise ended
+        found.append(ended)
+    return found
 
 
 def windows(sized: Iterable[tuple[str, int]]) -> Iterator[list[str]]:

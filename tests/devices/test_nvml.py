@@ -169,3 +169,15 @@ def test_a_device_that_is_not_given_out_hides_no_other(told: str | None, monkeyp
         None,
         "GPU-c",
     ]
+
+
+def test_a_driver_that_gives_nothing_out_is_opened_anew() -> None:
+    library = NvmlDouble(Card("GPU-a", unreachable=True), Card("GPU-b"))
+    nvml = Nvml(library)
+    nvml.look()
+    nvml.look()
+    assert library.opened == 1, "XIDs that were read of the other one stay"
+    library.cards[1].unreachable = True
+    nvml.look()
+    nvml.look()
+    assert library.opened == 2

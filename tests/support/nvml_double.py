@@ -28,6 +28,7 @@ class NvmlDouble:
     def __init__(self, *cards: Card, start: int | None = None) -> None:
         self.cards, self.start = list(cards), start
         self.registered: list[str] = []
+        self.opened = 0
 
     def __getattr__(self, name: str) -> Any:
         """Constants and error classes are the real ones."""
@@ -38,6 +39,7 @@ class NvmlDouble:
     def nvmlInit(self) -> None:
         if self.start is not None:
             raise pynvml.NVMLError(self.start)
+        self.opened += 1
 
     def nvmlDeviceGetCount(self) -> int:
         return len(self.cards)

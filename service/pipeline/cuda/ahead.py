@@ -62,7 +62,7 @@ class Ahead:
         shown = batch.shown()
         if not shown or shown[0].candidate is None:
             return None
-        pictures = self._driver.shape(images, shown[0].candidate.shape_of(batch.members).shaping)
+        pictures = self._driver.shape(images, shown[0].candidate.placed(batch.members > 1).shaping)
         for made in chosen:
             made.image = None
             made.laid = batch.members > 1 and made.candidate is not None

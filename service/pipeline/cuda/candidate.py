@@ -47,9 +47,9 @@ class Candidate:
         kind = None if self.samples is None else self.samples.dtype
         return self.size, self.colours, kind, self.shaped.shaping, self.bin
 
-    def shape_of(self, members: int) -> Shaped:
-        """Of so many such images that become one picture."""
-        return self.bin if members > 1 and self.bin else self.shaped
+    def placed(self, in_bin: bool) -> Shaped:
+        """By itself, or with the rest of its bin."""
+        return self.bin if in_bin and self.bin else self.shaped
 
 
 class Candidates:

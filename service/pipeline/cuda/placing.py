@@ -30,8 +30,8 @@ class Stored(NamedTuple):
 
 
 def shaped_bin(options: RenderOptions, stored: Stored) -> Shaped | None:
-    """For bins of such pictures, of which each becomes one of the output; None for what is the CPU's. The brightest of
-    colours is for luma's (NV12) only. Raises SizeRefused."""
+    """For bins of such pictures, of which each becomes one of the output; None for what is the CPU's, and where there
+    are no bins. Raises SizeRefused."""
     place = shaped(options, *stored)
     if isinstance(place, Fallback) or options.bins is None:
         return None

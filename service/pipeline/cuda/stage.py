@@ -33,7 +33,7 @@ class FromDevice:
             work.data = made.data
             return
         work.decoder, work.clipped, work.laid = made.candidate.decoder, made.clipped, made.laid
-        work.reason = made.candidate.shape_of(2 if made.laid else 1).reason
+        work.reason = made.candidate.placed(made.laid).reason
         if not made.laid or made.planes is not None:
             work.frame = made.picture or _frame(made)
 

@@ -68,7 +68,7 @@ class VideoPictures:
         place = _placed(member_options(self._options), facts)
         if isinstance(place, Fallback):
             return place
-        whole = shaped_bin(self._options, Stored(facts.size, facts.orientation)) if self._options.bins else None
+        whole = shaped_bin(self._options, Stored(facts.size, facts.orientation))
         if whole is not None:
             whole = _ranged(whole, facts)
         return Candidate(facts.size, 3, place, f"cuda-nvdec-{facts.codec}", bin=whole)

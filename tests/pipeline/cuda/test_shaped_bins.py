@@ -60,7 +60,7 @@ def both(data: list[bytes], settings: RenderOptions) -> tuple[Any, Any, Work]:
     images = [image_of(one, found) for one, found in zip(data, candidates, strict=True) if isinstance(found, Candidate)]
     assert len(images) == COUNT
     assert isinstance(candidates[0], Candidate)
-    shaping = candidates[0].shape_of(COUNT).shaping
+    shaping = candidates[0].placed(in_bin=True).shaping
     packed, clipped = Shaper().shape(stacked(images), images[0].kind, shaping)
     assert len(packed) == 1
     to_planes(packed)

@@ -17,7 +17,7 @@ import ctypes
 import numpy as np
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from service.pipeline import gathers, planes
+from service.pipeline import cpu_flags, planes
 
 frame = VideoFrame(1922, 1082, "yuv420p")
 for plane in planes.views(frame):
@@ -33,10 +33,10 @@ def scaled():
     return [plane.copy() for one in made for plane in planes.views(one)]
 
 
-library = ctypes.CDLL(gathers._loaded("/libavutil"))
+library = ctypes.CDLL(cpu_flags._loaded("/libavutil"))
 before, first = scaled(), library.av_get_cpu_flags()
-gathers.avoid_gathers()
-assert library.av_get_cpu_flags() == first | gathers.SLOW_GATHER
+cpu_flags.avoid_gathers()
+assert library.av_get_cpu_flags() == first | cpu_flags.SLOW_GATHER
 assert all(np.array_equal(old, new) for old, new in zip(before, scaled(), strict=True))
 print("the same")
 """
