@@ -120,8 +120,9 @@ def _open(codec: str) -> VideoCodecContext:
 
 
 def _require_end(data: bytes, header: ImageHeader) -> None:
-    """FFmpeg paints over what a truncated file lacks; inside a scan FF D9 can only be the end-of-image marker."""
-    if header.format == "jpeg" and data.find(b"\xff\xd9", header.body) < 0:
+    """FFmpeg paints over what a truncated file lacks; inside a scan FF D9 can only be the end-of-image marker.
+    It is looked for from the end: a JPEG of a camera has it there."""
+    if header.format == "jpeg" and data.rfind(b"\xff\xd9", header.body) < 0:
         raise Unreadable("the JPEG is truncated: it has no end-of-image marker")
     if header.format == "png" and data.rfind(b"IEND") < 0:
         raise Unreadable("the PNG is truncated: it has no end chunk")

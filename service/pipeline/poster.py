@@ -13,6 +13,7 @@ def poster(segment: bytes, max_width: int = 1280) -> bytes:
     if not segment:
         raise ValueError("an empty segment has no picture")
     with av.open(io.BytesIO(segment), "r", stream_options=UNSEEN) as source:
+        source.streams.video[0].codec_context.thread_count = 1  # dav1d's others begin on pictures nobody will look at
         frame = next(source.decode(video=0))
         width = min(max_width, frame.width)
         height = max(1, round(frame.height * width / frame.width))

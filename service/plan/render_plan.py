@@ -23,7 +23,7 @@ from service.plan.pixel_form import PixelForm
 from service.plan.timing import TICKS, CapturedTiming, ClockNote
 from service.plan.tone import Tone
 
-PIPELINE_VERSION = "5"
+PIPELINE_VERSION = "6"
 """Part of every content key: raise it when the same input may give other bytes."""
 
 FramePolicy = Literal["skip", "hold", "black", "fail"]

@@ -30,7 +30,7 @@ from service.worker.slot_memory import give_back_memory, keep_memory, limit_memo
 if TYPE_CHECKING:
     from service.worker.slot_tasks import SlotTasks
 
-EVERY_S = 0.05
+EVERY_S = 0.2
 NICENESS = 10
 """Encoders take all the time they can get; who waits for an answer of the API goes first."""
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice, pairwise
+from typing import get_args
 
 import anyio
 import pytest
@@ -12,14 +13,18 @@ from hypothesis import strategies as st
 
 from service.errors import Invalid
 from service.plan.bins import Bins
+from service.plan.containers import Codec
 from service.plan.geometry import output_size
 from service.plan.planner import (
+    AV1_SECONDS,
     LEAD_FRAMES,
     RAMP_FRAMES,
     RAMP_FROM,
+    SEGMENT_SECONDS,
     SOURCE_FRAMES,
     Selection,
     cut,
+    outputs_of_segment,
     render_key,
     segment_ends,
     segment_length,
@@ -28,6 +33,8 @@ from service.plan.planner import (
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 640, 480)
+CODECS = st.sampled_from(get_args(Codec))
+SECONDS = st.sampled_from([SEGMENT_SECONDS, AV1_SECONDS])
 
 
 def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS, first: int = 0) -> list[SegmentPlan]:
@@ -45,19 +52,22 @@ def refs(count: int) -> list[FrameRef]:
     return [FrameRef(index, f"f{index}.jpg", f"etag{index}", 100) for index in range(count)]
 
 
-@given(st.integers(0, 400), st.fractions(Fraction(1, 10), 240))
-def test_every_frame_is_in_exactly_one_segment_in_order(count: int, fps: Fraction) -> None:
-    found = plans(refs(count), replace(OPTIONS, fps=fps))
+@given(st.integers(0, 400), st.fractions(Fraction(1, 10), 240), CODECS)
+def test_every_frame_is_in_exactly_one_segment_in_order(count: int, fps: Fraction, codec: Codec) -> None:
+    options = replace(OPTIONS, fps=fps, codec=codec)
+    found = plans(refs(count), options)
     assert [frame.index for plan in found for frame in plan.frames] == list(range(count))
     assert [plan.first_output for plan in found] == [plan.frames[0].index for plan in found]
-    assert all(0 < len(plan.frames) <= segment_length(fps) for plan in found)
+    assert all(0 < len(plan.frames) <= outputs_of_segment(options) for plan in found)
 
 
-@given(st.integers(0, 100_000), st.integers(1, 100_000), st.fractions(Fraction(1, 10), 240))
-def test_segments_end_at_the_same_places_wherever_a_range_begins(first: int, outputs: int, fps: Fraction) -> None:
-    length = segment_length(fps)
-    assume(not length < outputs <= 2 * length)
-    ends = list(islice(segment_ends(first, outputs, length), 12))
+@given(st.integers(0, 100_000), st.integers(1, 100_000), st.fractions(Fraction(1, 10), 240), SECONDS)
+def test_segments_end_at_the_same_places_wherever_a_range_begins(
+    first: int, outputs: int, fps: Fraction, seconds: Fraction
+) -> None:
+    length, alone = segment_length(fps, seconds), segment_length(fps)
+    assume(not alone < outputs <= 2 * length)
+    ends = list(islice(segment_ends(first, outputs, length, alone), 12))
     assert ends == sorted(set(ends))
     assert all((first + end) % length == 0 for end in ends[len(RAMP_FRAMES) :])
     assert max(end - begin for begin, end in pairwise([0, *ends])) <= length
@@ -68,11 +78,21 @@ def test_the_first_segment_of_a_long_render_is_short() -> None:
     assert [len(plan.frames) for plan in plans(refs(long))] == [15, 60] + [75] * (RAMP_FROM - 1)
     assert [len(plan.frames) for plan in plans(refs(long), first=70)][:3] == [15, 65, 75]
     assert [len(plan.frames) for plan in plans(refs(long - 1))] == [75] * (RAMP_FROM - 1) + [74]
+    av1, fast = replace(OPTIONS, codec="av1"), replace(OPTIONS, fps=Fraction(60))
+    assert [len(plan.frames) for plan in plans(refs(long), av1)] == [15, 60, 75, 150, 150, 150]
+    assert [len(plan.frames) for plan in plans(refs(long - 1), av1)] == [150, 150, 150, 149]
+    assert [len(plan.frames) for plan in plans(refs(2 * long), fast)][:4] == [15, 60, 75, 150]
 
 
 def test_what_is_more_than_one_segment_and_at_most_two_is_halved() -> None:
     lengths = {count: [len(plan.frames) for plan in plans(refs(count), first=70)] for count in (75, 76, 121, 150, 151)}
     assert lengths == {75: [5, 70], 76: [38, 38], 121: [61, 60], 150: [75, 75], 151: [5, 75, 71]}
+
+
+def test_a_segment_of_av1_is_twice_as_long_and_still_shared_by_two_slots() -> None:
+    av1 = replace(OPTIONS, codec="av1")
+    lengths = {count: [len(plan.frames) for plan in plans(refs(count), av1)] for count in (75, 76, 120, 300, 301)}
+    assert lengths == {75: [75], 76: [38, 38], 120: [60, 60], 300: [150, 150], 301: [150, 150, 1]}
 
 
 def test_overlapping_ranges_share_segments() -> None:
@@ -82,9 +102,9 @@ def test_overlapping_ranges_share_segments() -> None:
     assert sum(key in whole for key in later) == 6
 
 
-@given(st.fractions(Fraction(1, 10), 240))
-def test_a_segment_lasts_at_most_eight_seconds_unless_it_is_one_frame(fps: Fraction) -> None:
-    length = segment_length(fps)
+@given(st.fractions(Fraction(1, 10), 240), SECONDS)
+def test_a_segment_lasts_at_most_eight_seconds_unless_it_is_one_frame(fps: Fraction, seconds: Fraction) -> None:
+    length = segment_length(fps, seconds)
     assert length == 1 or length / fps <= 8
     assert length >= 1
 
