@@ -35,9 +35,9 @@ class Case:
 
 
 CASES = (
-    Case("h264", "h264", 1, {"ffmpeg": 1.05, "old way": 2}),
-    Case("half", "h264", 0.5, {"ffmpeg": 1.2, "old way": 2}),
-    Case("av1", "av1", 1, {"ffmpeg": 1.8, "old way": 2}, strict=True, quality=72),
+    Case("h264", "h264", 1, {"ffmpeg": 1.15, "old way": 2}),
+    Case("half", "h264", 0.5, {"ffmpeg": 1.3, "old way": 2}),
+    Case("av1", "av1", 1, {"ffmpeg": 2, "old way": 2}, strict=True, quality=72),
     Case("deep", "h264", 1, {"script": 3}, source="tiff"),
     Case("deep av1", "av1", 1, {"script": 3}, source="tiff"),
 )
