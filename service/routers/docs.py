@@ -1,25 +1,47 @@
-"""The documents and the pages that show them, from our own assets: they work without the internet."""
+"""The OpenAPI documents, and Swagger UI and ReDoc to read them. The pages work without the internet."""
 
-from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from service.errors import NotFound
 from service.routers.openapi.document_30 import document_30
 
 router = APIRouter(include_in_schema=False)
-ASSETS = Path(__file__).with_name("assets")
+# The viewers' files come from the fastapi-offline package. Its own pages start Swagger UI with an inline script, which
+# the Content-Security-Policy below refuses, so the pages are ours.
+VIEWERS = Path(str(files("fastapi_offline"))) / "static"
 MEDIA_TYPES = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
-    "swagger-start.js": "text/javascript",
     "redoc.standalone.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
 }
-"""All that is served."""
+OWN_ASSETS = {
+    "swagger-start.js": (
+        "text/javascript",
+        """window.addEventListener("load", () => {
+  window.ui = SwaggerUIBundle({
+    url: "openapi.json",
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    persistAuthorization: false,
+    tryItOutEnabled: true,
+    displayRequestDuration: true,
+    validatorUrl: null,
+  });
+});
+""",
+    ),
+    "icon.svg": (
+        "image/svg+xml",
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
+        '<circle cx="8" cy="8" r="7" fill="#234"/><path d="M6 5l5 3-5 3z" fill="#fff"/></svg>\n',
+    ),
+}
+# Both viewers write style attributes. Scripts come from this service alone. img-src stops ReDoc's remote logo.
 SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
@@ -27,7 +49,6 @@ SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""Both viewers write style attributes; scripts come from us alone. Redoc's remote logo is stopped by img-src."""
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -87,16 +108,11 @@ async def redoc() -> HTMLResponse:
 
 @router.get("/docs/assets/{name}")
 async def asset(name: str) -> Response:
-    """One of our own files. Raises NotFound for any other name."""
-    if name not in MEDIA_TYPES:
-        raise NotFound("there is nothing at this path")
-    return Response(
-        _read(name),
-        media_type=MEDIA_TYPES[name],
-        headers=SECURITY | {"Cache-Control": "public, max-age=3600"},
-    )
-
-
-@cache
-def _read(name: str) -> bytes:
-    return (ASSETS / name).read_bytes()
+    """One file of the pages. Raises NotFound for any other name."""
+    headers = SECURITY | {"Cache-Control": "public, max-age=3600"}
+    if name in OWN_ASSETS:
+        media_type, text = OWN_ASSETS[name]
+        return Response(text, media_type=media_type, headers=headers)
+    if name in MEDIA_TYPES:
+        return FileResponse(VIEWERS / name, media_type=MEDIA_TYPES[name], headers=headers)
+    raise NotFound("there is nothing at this path")
