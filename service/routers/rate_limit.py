@@ -12,35 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.errors import TooManyRequests
 
 UNLIMITED = "none"
-SWEEP_S = 60
 
 
 def parsed_rate(value: str) -> RateLimitItem | None:
     """`600/minute` and the like; None for `none`. Raises ValueError."""
     return None if value.strip().lower() == UNLIMITED else parse(value)
-
-
-class Counts(MemoryStorage):
-    """The library's own starts a task at each count that walks all subjects; this one sweeps once a minute."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._swept = time.time()
-
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        now = time.time()
-        if now - self._swept > SWEEP_S:
-            self._sweep(now)
-        if self.expirations.get(key, 0) <= now:
-            self.storage[key], self.expirations[key] = 0, now + expiry
-        self.storage[key] += amount
-        return self.storage[key]
-
-    def _sweep(self, now: float) -> None:
-        self._swept = now
-        for key in [key for key, end in self.expirations.items() if end <= now]:
-            del self.expirations[key]
-            self.storage.pop(key, None)
 
 
 class RateLimit:
@@ -49,7 +25,7 @@ class RateLimit:
 
     def __init__(self, app: ASGIApp, rate: str) -> None:
         self.app, self.rate = app, parsed_rate(rate)
-        self._window = FixedWindowRateLimiter(Counts())
+        self._window = FixedWindowRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         identity = scope.get("state", {}).get("identity")
