@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.agent.settings import AgentSettings, address
+from service.environment import EnvironmentSettings
 from service.errors import StartupRefused
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
@@ -26,10 +26,9 @@ def _data_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "reelmill"
 
 
-class ProcessSettings(BaseSettings):
+class ProcessSettings(EnvironmentSettings):
     """Where this process listens and keeps its state."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     host: str = Field(default="127.0.0.1", validation_alias="HOST", description="bind address")
     port: int = Field(
         default=5003, ge=0, le=65535, validation_alias="PORT", description="bind port; 0 takes a free one"
@@ -44,10 +43,9 @@ class ProcessSettings(BaseSettings):
     )
 
 
-class ClientSettings(BaseSettings):
+class ClientSettings(EnvironmentSettings):
     """How the commands that talk to a running service find it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     url: str | None = Field(
         default=None, validation_alias="REELMILL_URL", description="service to talk to; unset: the local one"
     )

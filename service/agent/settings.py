@@ -4,17 +4,17 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.environment import EnvironmentSettings
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$")]
 PORTS = {"": 11434, "http": 80, "https": 443}
 """Of an OLLAMA_HOST that names none, by scheme: as Ollama's own programs read it."""
 
 
-class AgentSettings(BaseSettings):
+class AgentSettings(EnvironmentSettings):
     """The three models of the agent, and its bounds."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     default_model: ModelName = Field(
         default="llama3.1:8b", validation_alias="DEFAULT_MODEL", description="model that words the agent's answers"
     )

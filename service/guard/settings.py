@@ -1,16 +1,16 @@
 """The limits of guarded queries, from the environment."""
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.environment import EnvironmentSettings
 
 LOCK_WAIT_MS = 500
 """What a query, or the reading of the catalogue, may wait for a table that somebody keeps locked."""
 
 
-class GuardSettings(BaseSettings):
+class GuardSettings(EnvironmentSettings):
     """What one query, and one caller, may cost."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     max_rows: int = Field(
         default=1000, ge=1, le=100_000, validation_alias="REELMILL_QUERY_MAX_ROWS", description="rows of one answer"
     )

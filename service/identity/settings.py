@@ -1,15 +1,14 @@
 """Which tokens are accepted, from the environment."""
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from service.environment import EnvironmentSettings
 from service.errors import StartupRefused
 
 
-class IdentitySettings(BaseSettings):
+class IdentitySettings(EnvironmentSettings):
     """One of `JWT_SECRET` and `JWT_JWKS_URL`; with embedded services a secret made on this machine replaces both."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     secret: SecretStr | None = Field(
         default=None,
         validation_alias="JWT_SECRET",

@@ -1,13 +1,13 @@
 """The limits that hold before any work is done."""
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.environment import EnvironmentSettings
 
 
-class RenderLimits(BaseSettings):
+class RenderLimits(EnvironmentSettings):
     """Bounds on one render and on one caller."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     max_frames: int = Field(
         default=1_000_000, ge=1, validation_alias="REELMILL_MAX_FRAMES", description="output frames of one render"
     )

@@ -6,20 +6,19 @@ from uuid import UUID
 
 from fastapi import Depends
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.environment import EnvironmentSettings
 from service.errors import Forbidden, NotFound
 from service.routers.deps import ResourcesDep
 from service.store import datasets, experiments
 from service.store.database import Caller
 
 
-class CatalogSettings(BaseSettings):
+class CatalogSettings(EnvironmentSettings):
     """What datasets may be made of."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     max_upload_bytes: int = Field(
         default=512 * 1024 * 1024,
         ge=1,

@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass, field
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.agent.settings import AgentSettings
+from service.environment import EnvironmentSettings
 from service.guard.settings import GuardSettings
 from service.identity.tokens import TokenVerifier
 from service.plan.limits import RenderLimits
@@ -16,10 +16,9 @@ from service.store.objects import ObjectStore
 from service.webhooks.settings import WebhookSettings
 
 
-class HttpSettings(BaseSettings):
+class HttpSettings(EnvironmentSettings):
     """Limits and manners of the HTTP face."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     max_body_bytes: int = Field(
         default=1024 * 1024, ge=1024, validation_alias="REELMILL_MAX_BODY_BYTES", description="longest request body"
     )

@@ -1,13 +1,13 @@
 """Where PostgreSQL is, from the environment; apart from the connection: a slot carries it without the driver."""
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.environment import EnvironmentSettings
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(EnvironmentSettings):
     """Where PostgreSQL is; without `DATABASE_URL` an embedded one is started in `REELMILL_HOME`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     url: str | None = Field(
         default=None,
         validation_alias="DATABASE_URL",

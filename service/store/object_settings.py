@@ -5,16 +5,16 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
+from service.environment import EnvironmentSettings
 from service.errors import StartupRefused
 from service.store.objects import ObjectStore
 
 
-class ObjectSettings(BaseSettings):
+class ObjectSettings(EnvironmentSettings):
     """S3/MinIO; without `MINIO_ENDPOINT` objects are files in `REELMILL_HOME`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     endpoint: str | None = Field(
         default=None, validation_alias="MINIO_ENDPOINT", description="S3/MinIO address; unset: files in `REELMILL_HOME`"
     )

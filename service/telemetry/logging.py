@@ -9,19 +9,18 @@ from typing import Any, Literal, TextIO
 
 import structlog
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from service.environment import EnvironmentSettings
 from service.telemetry.redaction import redact
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 _TALKATIVE = ("httpx", "httpcore", "botocore", "aiobotocore", "aioboto3", "urllib3", "asyncio", "PIL", "tifffile")
 
 
-class LoggingSettings(BaseSettings):
+class LoggingSettings(EnvironmentSettings):
     """How much is said."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     level: Level = Field(
         default="INFO", validation_alias="REELMILL_LOG_LEVEL", description="least severe level that is logged"
     )

@@ -4,17 +4,17 @@ import base64
 import binascii
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.environment import EnvironmentSettings
 
 SHORTEST = 24
 """Bytes; Standard Webhooks asks for 24 to 64."""
 PREFIX = "whsec_"
 
 
-class WebhookSettings(BaseSettings):
+class WebhookSettings(EnvironmentSettings):
     """Without a secret no webhook can be signed, so none is taken."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     secret: SecretStr | None = Field(
         default=None,
         validation_alias="REELMILL_WEBHOOK_SECRET",

@@ -3,13 +3,13 @@
 import os
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.environment import EnvironmentSettings
 
 
-class WorkerSettings(BaseSettings):
+class WorkerSettings(EnvironmentSettings):
     """Slots and their bounds."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
     slots: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,

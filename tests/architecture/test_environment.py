@@ -62,7 +62,8 @@ def test_every_settings_class_is_composed() -> None:
         node.name
         for path in files("service")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "BaseSettings" for base in node.bases)
+        if isinstance(node, ast.ClassDef)
+        and any(getattr(base, "id", "") == "EnvironmentSettings" for base in node.bases)
     }
     assert defined == {settings.__name__ for settings in settings_classes()}
 
