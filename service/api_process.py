@@ -47,6 +47,7 @@ def resources(settings: Settings, state: SharedState) -> Resources:
         version=__version__,
         ollama_host=settings.process.ollama_host,
         http=settings.http,
+        catalog=settings.catalog,
         limits=settings.limits,
         queries=settings.queries,
         webhooks=settings.webhooks,

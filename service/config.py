@@ -13,8 +13,7 @@ from service.errors import StartupRefused
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.limits import RenderLimits
-from service.routers.catalog import CatalogSettings
-from service.routers.resources import HttpSettings
+from service.routers.resources import CatalogSettings, HttpSettings
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.telemetry.logging import LoggingSettings

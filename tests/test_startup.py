@@ -1,13 +1,17 @@
-"""A start that is refused leaves nothing open."""
+"""A start that is refused leaves nothing open, and one that is not hands every setting on."""
 
 import asyncio
+import dataclasses
 from asyncio import StreamReader, StreamWriter
 
 import pytest
+from pydantic import SecretStr
 
 from service import config
+from service.api_process import resources
 from service.errors import StartupRefused
-from service.startup import open_state
+from service.routers.resources import Resources
+from service.startup import SharedState, open_state
 
 pytestmark = pytest.mark.anyio
 
@@ -43,3 +47,18 @@ async def test_a_store_that_answered_is_let_go_when_the_database_refuses(monkeyp
             await open_state(config.load())
         async with asyncio.timeout(5):
             await left.wait()
+
+
+def test_the_routers_get_the_settings_that_were_read_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes in the environment later is not seen."""
+    monkeypatch.setenv("MINIO_SOURCE_BUCKETS", " scope, camera,,")
+    settings = config.load()
+    monkeypatch.setenv("MINIO_SOURCE_BUCKETS", "secrets")
+    state = SharedState(None, None, SecretStr("x" * 48), None)  # type: ignore[arg-type]
+    given = resources(settings, state)
+    areas = {field.name for field in dataclasses.fields(config.Settings)} & {
+        field.name for field in dataclasses.fields(Resources)
+    } - {"database", "objects"}
+    assert areas >= {"http", "catalog", "limits", "queries", "agent", "webhooks"}
+    assert [name for name in areas if getattr(given, name) is not getattr(settings, name)] == []
+    assert [name for name in ("camera", "scope", "secrets", "") if given.catalog.may_read(name)] == ["camera", "scope"]

@@ -1,49 +1,22 @@
-"""What the catalogue's routes share: who may see and who may change a row, and the operator's limits."""
+"""What the catalogue's routes share: who may see and who may change a row."""
 
-from functools import cache
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.environment import EnvironmentSettings
 from service.errors import Forbidden, NotFound
 from service.routers.deps import ResourcesDep
+from service.routers.resources import CatalogSettings
 from service.store import datasets, experiments
 from service.store.database import Caller
 
 
-class CatalogSettings(EnvironmentSettings):
-    """What datasets may be made of."""
-
-    max_upload_bytes: int = Field(
-        default=512 * 1024 * 1024,
-        ge=1,
-        validation_alias="REELMILL_MAX_UPLOAD_BYTES",
-        description="longest uploaded frame",
-    )
-    source_buckets: str = Field(
-        default="",
-        validation_alias="MINIO_SOURCE_BUCKETS",
-        description="other buckets datasets may be read from, by commas",
-    )
-
-    def may_read(self, bucket: str) -> bool:
-        return bucket in {name.strip() for name in self.source_buckets.split(",") if name.strip()}
-
-
-@cache
-def _from_environment() -> CatalogSettings:
-    return CatalogSettings()
-
-
 async def catalog_settings(at: ResourcesDep) -> CatalogSettings:
-    """Those of the composition root, when it has any."""
-    found: CatalogSettings | None = getattr(at, "catalog", None)
-    return found or _from_environment()
+    return at.catalog
 
 
 CatalogDep = Annotated[CatalogSettings, Depends(catalog_settings)]

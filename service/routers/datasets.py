@@ -11,7 +11,6 @@ from service.errors import invalid_field
 from service.plan.levels import Levels
 from service.routers.catalog import (
     CatalogDep,
-    CatalogSettings,
     held_dataset,
     require_owner,
     seen_dataset,
@@ -35,6 +34,7 @@ from service.routers.frame_images import router as frame_images
 from service.routers.pages import HEADERS, Pager
 from service.routers.preconditions import TAGGED, IfMatch, IfNoneMatch, etag, require_match, unchanged
 from service.routers.problems import described
+from service.routers.resources import CatalogSettings
 from service.routers.signed_uploads import router as signed_uploads
 from service.routers.signing import SignerDep
 from service.routers.uploads import router as uploads

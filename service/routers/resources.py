@@ -55,6 +55,25 @@ class HttpSettings(EnvironmentSettings):
         return value
 
 
+class CatalogSettings(EnvironmentSettings):
+    """What datasets may be made of."""
+
+    max_upload_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        ge=1,
+        validation_alias="REELMILL_MAX_UPLOAD_BYTES",
+        description="longest uploaded frame",
+    )
+    source_buckets: str = Field(
+        default="",
+        validation_alias="MINIO_SOURCE_BUCKETS",
+        description="other buckets datasets may be read from, by commas",
+    )
+
+    def may_read(self, bucket: str) -> bool:
+        return bucket in {name.strip() for name in self.source_buckets.split(",") if name.strip()}
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """Open connections and settings, for the life of the process; `create_app` closes them."""
@@ -65,6 +84,7 @@ class Resources:
     version: str
     ollama_host: str | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
+    catalog: CatalogSettings = field(default_factory=CatalogSettings)
     limits: RenderLimits = field(default_factory=RenderLimits)
     queries: GuardSettings = field(default_factory=GuardSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)

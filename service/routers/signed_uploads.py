@@ -13,10 +13,11 @@ from sqlalchemy import RowMapping
 from service.clock import now
 from service.errors import Forbidden, invalid_field
 from service.plan.render_plan import ObjectRef
-from service.routers.catalog import CatalogDep, CatalogSettings, require_owner, seen_dataset
+from service.routers.catalog import CatalogDep, require_owner, seen_dataset
 from service.routers.dataset_models import Uploaded
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.problems import described
+from service.routers.resources import CatalogSettings
 from service.routers.signing import Signer, SignerDep
 from service.routers.upload_models import NewUploads, UploadAddress, Uploads, WantedUpload
 from service.routers.uploads import BODY, Upload, require_upload_area

@@ -1,11 +1,9 @@
 """Where objects are, from the environment, and the driver that fits."""
 
 from pathlib import Path
-from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, SecretStr
 
 from service.environment import EnvironmentSettings
 from service.errors import StartupRefused
@@ -26,11 +24,6 @@ class ObjectSettings(EnvironmentSettings):
         validation_alias="MINIO_PUBLIC_ENDPOINT",
         description="address presigned URLs are made for; unset: `MINIO_ENDPOINT`",
     )
-    source_buckets: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        validation_alias="MINIO_SOURCE_BUCKETS",
-        description="other buckets datasets may be read from, by commas",
-    )
     region: str = Field(default="us-east-1", validation_alias="MINIO_REGION", description="S3 region")
     pool: int = Field(
         default=32, ge=1, le=512, validation_alias="REELMILL_S3_POOL", description="S3 connections a process"
@@ -38,13 +31,6 @@ class ObjectSettings(EnvironmentSettings):
     timeout_s: float = Field(
         default=20, gt=0, validation_alias="REELMILL_S3_TIMEOUT", description="seconds an S3 read may take"
     )
-
-    @field_validator("source_buckets", mode="before")
-    @classmethod
-    def _by_commas(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return tuple(name.strip() for name in value.split(",") if name.strip())
 
     @property
     def endpoint_url(self) -> str:
@@ -57,11 +43,6 @@ class ObjectSettings(EnvironmentSettings):
 
 def _with_scheme(address: str) -> str:
     return (address if "://" in address else f"http://{address}").rstrip("/")
-
-
-def allowed_buckets(settings: ObjectSettings) -> frozenset[str]:
-    """The buckets that datasets may lie in."""
-    return frozenset({settings.bucket, *settings.source_buckets})
 
 
 def open_store(settings: ObjectSettings, home: Path) -> ObjectStore:

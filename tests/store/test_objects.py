@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from service.errors import StartupRefused
 from service.plan.render_plan import ObjectRef
 from service.store.multipart import MULTIPART
-from service.store.object_settings import ObjectSettings, allowed_buckets, open_store
+from service.store.object_settings import ObjectSettings, open_store
 from service.store.objects import ObjectInfo, ObjectMissing, ObjectStore, ObjectStoreError
 from service.store.objects_files import FileObjectStore
 from service.store.objects_s3 import S3ObjectStore
@@ -425,17 +425,16 @@ async def test_a_closed_store_opens_again(s3: S3ObjectStore) -> None:
 
 
 def test_the_environment_chooses_the_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("MINIO_ENDPOINT", "MINIO_PUBLIC_ENDPOINT", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS"):
+    for name in ("MINIO_ENDPOINT", "MINIO_PUBLIC_ENDPOINT", "MINIO_BUCKET"):
         monkeypatch.delenv(name, raising=False)
     assert isinstance(open_store(ObjectSettings(), tmp_path), FileObjectStore)
     monkeypatch.setenv("MINIO_ENDPOINT", "minio:9000")
     monkeypatch.setenv("MINIO_ACCESS_KEY", "k")
     monkeypatch.setenv("MINIO_SECRET_KEY", "tell-nobody")
-    monkeypatch.setenv("MINIO_SOURCE_BUCKETS", " a, b,,")
     read = ObjectSettings()
     assert isinstance(open_store(read, tmp_path), S3ObjectStore)
     assert read.endpoint_url == "http://minio:9000"
-    assert allowed_buckets(read) == {"reelmill", "a", "b"}
+    assert read.bucket == "reelmill"
     assert "tell-nobody" not in repr(read)
 
 

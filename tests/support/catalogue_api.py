@@ -15,8 +15,7 @@ from service.app import create_app
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, mint
 from service.plan.render_plan import ObjectRef
-from service.routers.catalog import CatalogSettings, catalog_settings
-from service.routers.resources import HttpSettings, Resources
+from service.routers.resources import CatalogSettings, HttpSettings, Resources
 from service.store.database import Database
 from service.store.objects import ObjectStore
 from service.store.objects_files import FileObjectStore
@@ -58,10 +57,14 @@ async def catalogue_api(
     async with fresh_database(server) as database:
         verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
         http = HttpSettings.model_construct(max_body_bytes=16 * 1024 * 1024)
-        app = create_app(
-            Resources(
-                database, objects, verifier, "0.0.0", http=http, webhooks=webhooks or WebhookSettings.model_construct()
-            )
+        resources = Resources(
+            database,
+            objects,
+            verifier,
+            "0.0.0",
+            http=http,
+            catalog=CatalogSettings.model_construct(**settings),
+            webhooks=webhooks or WebhookSettings.model_construct(),
         )
-        app.dependency_overrides[catalog_settings] = lambda: CatalogSettings.model_construct(**settings)
+        app = create_app(resources)
         yield CatalogueApi(app, database, objects)
