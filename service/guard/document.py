@@ -50,9 +50,9 @@ EXAMPLES: list[Any] = [
 
 
 def storable(value: str) -> str:
-    """What PostgreSQL can hold: any text but NUL and lone surrogates. Raises ValueError."""
+    """Text that PostgreSQL can store: without NUL and lone surrogates. Raises ValueError."""
     if "\0" in value:
-        raise ValueError("NUL characters cannot occur")
+        raise ValueError("NUL characters cannot be stored")
     value.encode()
     return value
 

@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Forbidden, NotFound
+from service.guard.document import storable
 from service.routers.deps import ResourcesDep
 from service.routers.resources import CatalogSettings
 from service.store import datasets, experiments
@@ -60,14 +61,6 @@ def require_owner(row: RowMapping, who: Caller) -> None:
     """Raises Forbidden when the caller may see the experiment of this row, but not change it."""
     if row["owner"] != who.subject and not who.admin:
         raise Forbidden("only the owner of the experiment may change it")
-
-
-def storable(value: str) -> str:
-    """What PostgreSQL keeps: any text but NUL and lone surrogates. Raises ValueError."""
-    if "\0" in value:
-        raise ValueError("NUL characters cannot be stored")
-    value.encode()
-    return value
 
 
 def rfc3339(value: Any) -> Any:
