@@ -143,11 +143,13 @@ class Supervisor:
 
     async def _presence(self) -> None:
         while True:
-            with suppress(Exception):
+            try:
                 async with self._database.service() as connection:
                     await worker_rows.beat(connection, self.id, self.name, self._settings.slots, __version__)
                     facts = {"figures": metrics.worker_figures(), "gpu_slots": self._settings.gpu_slots}
                     await worker_rows.tell(connection, self.id, facts)
+            except Exception as error:
+                log.warning("heartbeat failed", reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(PRESENCE_S)
 
     async def _leave(self) -> None:
