@@ -7,13 +7,16 @@ import fcntl
 import json
 import os
 import selectors
+import shutil
 import signal
 import socket
+import stat
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
+from service.embedded.binaries import EmbeddedPostgresError
 from service.embedded.cluster import Cluster
 
 GRACE_S = 1.0
@@ -29,6 +32,7 @@ def main(folder: Path, sockets: Path) -> None:
     except OSError:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    make_private(sockets)
     door = _listen(sockets / "guardian.sock")
     cluster = Cluster.__new__(Cluster)
     try:
@@ -42,6 +46,15 @@ def main(folder: Path, sockets: Path) -> None:
         (sockets / "guardian.sock").unlink(missing_ok=True)
         with suppress(AttributeError):
             cluster.stop()
+        shutil.rmtree(sockets, ignore_errors=True)  # still under the lock: the next guardian makes it again
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder when it is missing. Raises EmbeddedPostgresError when it is not ours."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+        raise EmbeddedPostgresError(f"{folder} belongs to somebody else: remove it or set DATABASE_URL")
 
 
 def _listen(path: Path) -> socket.socket:

@@ -14,6 +14,7 @@ from types import TracebackType
 
 from service.child_process import own_modules
 from service.embedded.binaries import EmbeddedPostgresError
+from service.embedded.guardian import make_private
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 READY_S = 60.0
@@ -28,9 +29,10 @@ class EmbeddedPostgres:
 
     def start(self) -> str:
         """The URL of a running server. Raises EmbeddedPostgresError with the reason and the way out."""
-        sockets = _socket_folder(self._folder)
+        sockets = socket_folder(self._folder)
         deadline = time.monotonic() + READY_S
         while time.monotonic() < deadline:
+            make_private(sockets)
             if (answer := self._join(sockets / "guardian.sock")) is not None:
                 if "url" in answer:
                     return answer["url"]
@@ -79,11 +81,7 @@ class EmbeddedPostgres:
         self.stop()
 
 
-def _socket_folder(folder: Path) -> Path:
-    """A short, private folder for sockets, whose paths may have 107 bytes at most."""
+def socket_folder(folder: Path) -> Path:
+    """A short path for the folder of the sockets, whose own paths may have 107 bytes at most."""
     name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-    sockets = Path(tempfile.gettempdir()) / f"reelmill-{os.geteuid()}-{name}"
-    sockets.mkdir(mode=0o700, exist_ok=True)
-    if sockets.stat().st_uid != os.geteuid():
-        raise EmbeddedPostgresError(f"{sockets} belongs to somebody else: remove it or set DATABASE_URL")
-    return sockets
+    return Path(tempfile.gettempdir()) / f"reelmill-{os.geteuid()}-{name}"
