@@ -1,9 +1,27 @@
 """The base of every settings class: how variables of the environment become fields."""
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class DocumentedVariables(EnvSettingsSource):
+    """Reads the variables that `validation_alias` names. pydantic-settings would read a field by its own name, too:
+    `HOME` for `home`, `TOKEN` for `token`."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value, key, is_complex = super().get_field_value(field, field_name)
+        return (None if key == field_name else value), key, is_complex
 
 
 class EnvironmentSettings(BaseSettings):
     """Frozen. An empty variable counts as unset; tests may name a field by its own name."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, DocumentedVariables(settings_cls)
