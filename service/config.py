@@ -12,7 +12,7 @@ from service.agent.settings import AgentSettings, address
 from service.errors import StartupRefused
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
-from service.plan.limits import RenderLimits
+from service.plan.facts import RenderLimits
 from service.routers.catalog import CatalogSettings
 from service.routers.resources import HttpSettings
 from service.store.database_settings import DatabaseSettings
