@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 
 Contender = Literal["reelmill", "ffmpeg", "old way", "script"]
 Source = Literal["jpeg", "tiff"]

@@ -14,7 +14,7 @@ from service.pipeline.colour import FULL, IMAGE_COLOUR, LIMITED
 from service.pipeline.jpeg_encode import encode_jpeg
 from service.pipeline.range_change import to_range
 from service.pipeline.scheduling import stay_ordinary
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 from service.plan.render_plan import RenderOptions
 
 FPS = Fraction(30)

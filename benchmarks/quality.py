@@ -19,7 +19,7 @@ from benchmarks import machine
 from benchmarks.corpus import Clip, clips
 from benchmarks.encodes import Encode, encode
 from service.pipeline.quality import rate
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 
 QUALITIES = tuple(range(0, 101, 10))
 RATES: dict[Codec, tuple[int, ...]] = {

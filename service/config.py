@@ -12,7 +12,7 @@ from service.environment import EnvironmentSettings
 from service.errors import StartupRefused
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
-from service.plan.limits import RenderLimits
+from service.plan.facts import RenderLimits
 from service.routers.resources import CatalogSettings, HttpSettings
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.devices.request import Request, Size
 from service.pipeline.cuda.slot_device import DeviceChoice
-from service.plan.device_share import REAL_DRIVER
+from service.plan.placement import REAL_DRIVER
 
 RESULTS = Path(__file__).parents[1] / "results"
 EPILOG = "Exit codes: 0 measured, 1 a GPU shows something else than the CPU, 2 usage."

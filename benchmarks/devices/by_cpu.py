@@ -18,7 +18,7 @@ from service.pipeline.encode import SegmentEncoder
 from service.pipeline.picture import Picture
 from service.pipeline.transform import Transform
 from service.pipeline.work import Work
-from service.plan.bins import Bins
+from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions
 
 COPIED = 64 << 20
@@ -95,7 +95,7 @@ def _each(transform: Transform, sources: list[Picture]) -> Make:
 
 
 def _laid(operation: Operation) -> tuple[int, int]:
-    """The size at which frames of a bin are laid over one another: see `service.plan.bins`."""
+    """The size at which frames of a bin are laid over one another: see `service.plan.geometry`."""
     return operation.case.size if operation.kernel == "mean" else operation.case.source
 
 

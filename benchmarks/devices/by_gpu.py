@@ -13,10 +13,10 @@ from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.cuda.driver import DeviceImage, DevicePicture, EncoderSettings, Shaping, Transfer
 from service.pipeline.cuda.encode import DeviceEncoder
 from service.pipeline.cuda.faults import CudaFailed, CudaFault
-from service.plan.family import PathFamily
+from service.plan.render_plan import Backend
 
 BATCH = 32
-NVENC = PathFamily("cuda", "nvenc")
+NVENC = Backend("cuda", "nvenc")
 
 
 def opened(bench: Bench) -> dict[str, str | None]:

@@ -20,7 +20,7 @@ from benchmarks.devices.tell import told, write
 from benchmarks.devices.versions import versions
 from benchmarks.devices.videos import Videos
 from service.pipeline.cuda.slot_device import DeviceChoice
-from service.plan.family import CPU_ONLY, PathFamily
+from service.plan.render_plan import CPU_ONLY, Backend
 
 COMPARED = 8
 """Pictures of a case that the gate looks at."""
@@ -107,7 +107,7 @@ class Comparison:
             work = Work(renders.render, (case, family), warm=self.request.frames)
             return self.clock.measured(crew, figure, work, gate)
 
-    def _parity(self, crews: tuple[Crew, Crew], case: Case, family: PathFamily) -> Parity:
+    def _parity(self, crews: tuple[Crew, Crew], case: Case, family: Backend) -> Parity:
         crew, cpu = crews
         seen = renders.lumas(self.clock.ask(crew, renders.rendered, case, family, COMPARED))
         meant = renders.lumas(self.clock.ask(cpu, renders.rendered, case, CPU_ONLY, COMPARED))

@@ -13,14 +13,13 @@ from service.pipeline.cuda.faults import CudaFailed
 from service.pipeline.frames import FrameMissing, SegmentResult
 from service.pipeline.planes import views
 from service.pipeline.segment import render_segment
-from service.plan.family import CPU_ONLY, PathFamily
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.render_plan import CPU_ONLY, Backend, FrameRef, RenderOptions, SegmentPlan
 
 PATHS = {
     "cpu > cpu > cpu": CPU_ONLY,
-    "gpu > gpu > cpu": PathFamily("cuda", "cpu"),
-    "cpu > cpu > gpu": PathFamily("cpu", "nvenc"),
-    "gpu > gpu > gpu": PathFamily("cuda", "nvenc"),
+    "gpu > gpu > cpu": Backend("cuda", "cpu"),
+    "cpu > cpu > gpu": Backend("cpu", "nvenc"),
+    "gpu > gpu > gpu": Backend("cuda", "nvenc"),
 }
 """Where decode, transform and encode run."""
 NO_PATHS = ("cpu > gpu > cpu", "cpu > gpu > gpu", "gpu > cpu > cpu", "gpu > cpu > gpu")
@@ -40,12 +39,12 @@ class Memory:
         raise FrameMissing
 
 
-def render(bench: Bench, case: Case, family: PathFamily, frames: int) -> int:
+def render(bench: Bench, case: Case, family: Backend, frames: int) -> int:
     """The segment's bytes. Raises CudaFailed when a frame went another way than it was to."""
     return len(_rendered(bench, case, case.options(family), frames).data) if frames else 0
 
 
-def rendered(bench: Bench, case: Case, family: PathFamily, frames: int) -> bytes:
+def rendered(bench: Bench, case: Case, family: Backend, frames: int) -> bytes:
     """For the gate: without loss where the CPU encodes, else with as little as possible."""
     options = case.options(family, PLAIN_QUALITY)
     return _rendered(bench, case, replace(options, codec="ffv1") if family.encoder == "cpu" else options, frames).data

@@ -5,8 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from service.pipeline.cuda.slot_device import DeviceChoice
-from service.plan.family import CPU_ONLY, PathFamily
-from service.plan.render_plan import RenderOptions
+from service.plan.render_plan import CPU_ONLY, Backend, RenderOptions
 
 QUALITY = 70
 PLAIN_QUALITY = 100
@@ -46,7 +45,7 @@ class Case:
         """Of the encoder: odd sides gain a replicated edge."""
         return self.size[0] + self.size[0] % 2, self.size[1] + self.size[1] % 2
 
-    def options(self, family: PathFamily = CPU_ONLY, quality: int = QUALITY) -> RenderOptions:
+    def options(self, family: Backend = CPU_ONLY, quality: int = QUALITY) -> RenderOptions:
         width, height = self.canvas
         return RenderOptions("h264", quality, Fraction(30), width, height, family=family)
 

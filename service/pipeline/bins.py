@@ -15,7 +15,7 @@ from service.pipeline.picture import Picture
 from service.pipeline.transform import Transform
 from service.pipeline.window import Clipped, Window
 from service.pipeline.work import Work
-from service.plan.bins import Bins
+from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions
 
 

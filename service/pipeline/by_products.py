@@ -11,7 +11,7 @@ from PIL import Image
 
 from service.pipeline import planes
 from service.pipeline.work import Ready
-from service.plan.outputs import PIECES
+from service.plan.formats import ARTIFACT_FILES
 from service.plan.render_plan import RenderOptions
 
 Pixels = NDArray[np.uint8]
@@ -45,9 +45,9 @@ class ByProducts:
         found: dict[str, bytes] = {}
         if self._tiles:
             times = ",".join(map(str, self._times)).encode()
-            found[PIECES["preview_strip"]] = _saved(np.hstack(self._tiles), "JPEG", quality=92, comment=times)
+            found[ARTIFACT_FILES["preview_strip"]] = _saved(np.hstack(self._tiles), "JPEG", quality=92, comment=times)
         if self._columns:
-            found[PIECES["keogram"]] = _saved(np.hstack(self._columns), "PNG", compress_level=6)
+            found[ARTIFACT_FILES["keogram"]] = _saved(np.hstack(self._columns), "PNG", compress_level=6)
         return found
 
 

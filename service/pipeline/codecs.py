@@ -14,7 +14,7 @@ from service.pipeline import planes
 from service.pipeline.colour import IMAGE_COLOUR, RGB, Colour
 from service.pipeline.form import FORMS
 from service.pipeline.quality import rate
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 from service.plan.render_plan import RenderOptions
 
 _X264 = "keyint=infinite:scenecut=0:open-gop=0:threads=1:lookahead-threads=1:cpu-independent=1"

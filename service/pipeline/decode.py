@@ -21,7 +21,7 @@ from service.pipeline.samples import FORMATS, Samples, empty_frame, frame_of, sa
 from service.pipeline.tiff import decode_tiff
 from service.pipeline.webp import decode_webp, require_whole_webp, webp_header
 from service.pipeline.window import Window
-from service.plan.colours import BLACK
+from service.plan.formats import BLACK
 
 _CODECS = {"jpeg": "mjpeg", "png": "png", "webp": "webp"}
 _HEADERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from service.pipeline.colour import FULL, LIMITED
-from service.plan.pixel_form import PixelForm
+from service.plan.formats import PixelFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Form:
 
 _LIMITED, _FULL = (16, 128, 128), (0, 128, 128)
 
-FORMS: dict[PixelForm, Form] = {
+FORMS: dict[PixelFormat, Form] = {
     "yuv420p": Form("yuv420p", LIMITED, _LIMITED),
     "yuv422p": Form("yuv422p", LIMITED, _LIMITED),
     "yuv444p": Form("yuv444p", LIMITED, _LIMITED),

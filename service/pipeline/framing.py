@@ -5,7 +5,7 @@ from dataclasses import replace
 from service.pipeline.crop import cropped
 from service.pipeline.picture import Picture
 from service.pipeline.turn import ROTATED, followed_by, stored_box
-from service.plan.crop import Crop
+from service.plan.geometry import Crop
 from service.plan.render_plan import RenderOptions
 
 

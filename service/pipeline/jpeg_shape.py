@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from service.pipeline.frames import Unreadable
 from service.pipeline.image_header import jpeg_segment
-from service.plan.pixel_form import PixelForm
+from service.plan.formats import PixelFormat
 
 _BASELINE, _EOI, _SOS, _APP14 = 0xC0, 0xD9, 0xDA, 0xEE
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_FORMS: dict[bytes, PixelForm] = {
+_FORMS: dict[bytes, PixelFormat] = {
     b"\x22\x11\x11": "yuvj420p",
     b"\x21\x11\x11": "yuvj422p",
     b"\x11\x11\x11": "yuvj444p",
@@ -25,7 +25,7 @@ class JpegShape:
     `scan` is the offset of the compressed data of the first scan.
     """
 
-    form: PixelForm
+    form: PixelFormat
     plain: bool
     scan: int
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from service.pipeline.samples import Samples
-from service.plan.levels import PERCENTS, Levels
+from service.plan.tone import PERCENTS, Levels
 
 _POOLED = 65_536
 """Samples kept of a frame whose values do not fit a histogram of 65,536 bins."""

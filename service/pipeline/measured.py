@@ -9,7 +9,7 @@ from service.pipeline.layers import Sums
 from service.pipeline.picture import Picture
 from service.pipeline.samples import Samples, samples_of
 from service.pipeline.window import Window
-from service.plan.bins import Bins
+from service.plan.geometry import Bins
 
 Kind = tuple[np.dtype[Any], tuple[int, ...], int]
 """Type, shape and orientation of samples that can be laid over one another."""

@@ -3,7 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
-from service.plan.containers import Container
+from service.plan.formats import Container
 
 MUXERS: dict[Container, str] = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "avi": "avi"}
 _SEGMENT = "+frag_keyframe+default_base_moof+delay_moov+write_colr"

@@ -5,7 +5,7 @@ from av import VideoFrame
 from service.pipeline.colour import FULL
 from service.pipeline.image_header import ImageHeader
 from service.pipeline.jpeg_shape import jpeg_shape
-from service.plan.pixel_form import PixelForm, turned_form
+from service.plan.formats import PixelFormat, format_after_rotation
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
@@ -30,8 +30,8 @@ def sampled_form(bits: int, channels: int) -> str:
     return "bgr0" if bits <= 8 else "gbrp16le"
 
 
-def _turned(form: PixelForm, header: ImageHeader, turn: int) -> str:
-    return turned_form(form, (header.width, header.height), quarter=turn >= 5) if turn > 1 else form
+def _turned(form: PixelFormat, header: ImageHeader, turn: int) -> str:
+    return format_after_rotation(form, (header.width, header.height), quarter=turn >= 5) if turn > 1 else form
 
 
 def video_form(frame: VideoFrame) -> str:

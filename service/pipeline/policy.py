@@ -8,8 +8,7 @@ from service.pipeline import planes
 from service.pipeline.form import FORMS
 from service.pipeline.frames import FrameReport, RenderFailed
 from service.pipeline.work import Ready, Work
-from service.plan.render_plan import FrameOutcome, FramePolicy, FrameRef, SegmentPlan
-from service.plan.timing import CLOCK_NOTES
+from service.plan.render_plan import CLOCK_ANOMALIES, FrameOutcome, FramePolicy, FrameRef, SegmentPlan
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -88,7 +87,7 @@ class Policies:
 def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
     ref = work.ref
     who = (output, ref.index, ref.key, work.sha256, work.decoder)
-    clock = CLOCK_NOTES[ref.clock] if ref.clock else None
+    clock = CLOCK_ANOMALIES[ref.clock] if ref.clock else None
     what = (outcome, work.reason, held_from, work.clipped)
     source = (ref.etag or None, ref.pts)
     fallback = f"{work.fallback.stage}: {work.fallback.reason}" if work.fallback else None

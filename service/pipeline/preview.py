@@ -17,7 +17,7 @@ from service.pipeline.stopwatch import Stopwatch
 from service.pipeline.transform import Transform
 from service.pipeline.window import Window
 from service.pipeline.work import Stage, Work, prepare
-from service.plan.colours import BLACK
+from service.plan.formats import BLACK
 from service.plan.render_plan import FrameRef, RenderOptions
 from service.plan.tone import Tone
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from PIL import Image
 
-from service.plan.outputs import PIECES
+from service.plan.formats import ARTIFACT_FILES
 
 COLUMNS, MOST_TILES = 10, 200
 
@@ -56,7 +56,7 @@ class PreviewStrip:
         for number, (tile, until) in enumerate(zip(used, ends, strict=True)):
             left, top = self._corner(number)
             area = f"{left},{top},{self._size[0]},{self._size[1]}"
-            lines += ["", f"{_clock(tile.start)} --> {_clock(until)}", f"{PIECES['preview_strip']}#xywh={area}"]
+            lines += ["", f"{_clock(tile.start)} --> {_clock(until)}", f"{ARTIFACT_FILES['preview_strip']}#xywh={area}"]
         return ("\n".join(lines) + "\n").encode()
 
 

@@ -4,7 +4,7 @@ x264's crf falls by 0.4 a step, from 51 to 11; the others are fitted to it by
 `python -m benchmarks quality`: see docs/quality.md.
 """
 
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 
 _STEP = 10
 _RATES: dict[Codec, tuple[float, ...]] = {

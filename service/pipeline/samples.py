@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
-from service.plan.colours import rgb
+from service.plan.formats import rgb
 
 Samples = np.ndarray[Any, Any]
 FORMATS = {(2, np.uint8): "gray", (3, np.uint8): "rgb24", (2, np.uint16): "gray16le", (3, np.uint16): "rgb48le"}

@@ -11,7 +11,7 @@ from service.pipeline.transform import Transform
 from service.pipeline.video_source import VideoSource
 from service.pipeline.window import Window
 from service.pipeline.work import Work
-from service.plan.colours import BLACK
+from service.plan.formats import BLACK
 from service.plan.render_plan import FrameRef
 
 

@@ -1,1 +1,1 @@
-"""Request plus catalogue facts -> a frozen RenderPlan. Pure functions, standard library only."""
+"""Planning: request + facts -> a frozen RenderPlan. Pure functions; standard library and settings only."""

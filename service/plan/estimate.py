@@ -1,12 +1,13 @@
-"""What a render will cost, said before it starts."""
+"""What a render will cost: frames, seconds and bytes, estimated before it starts."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 from service.plan.render_plan import RenderOptions
 
+# One core, decode included, from the table in docs/rendering.md; used until a worker has measured its own.
 DEFAULT_SECONDS_PER_MEGAPIXEL: dict[Codec, float] = {
     "h264": 0.0125,
     "av1": 0.0073,
@@ -14,11 +15,11 @@ DEFAULT_SECONDS_PER_MEGAPIXEL: dict[Codec, float] = {
     "mjpeg": 0.002,
     "ffv1": 0.02,
 }
-"""One core, decode included, from the measured table in docs/rendering.md; used until a worker has measured its own."""
 
+# A camera JPEG, from the same table.
 DECODE_SECONDS_PER_MEGAPIXEL = 0.0026
-"""A camera JPEG, from the same table."""
 
+# At quality 70, from the same table.
 BITS_PER_PIXEL: dict[Codec, float] = {
     "h264": 0.041,
     "av1": 0.025,
@@ -26,17 +27,16 @@ BITS_PER_PIXEL: dict[Codec, float] = {
     "mjpeg": 0.85,
     "ffv1": 2.8,
 }
-"""At quality 70, from the same table."""
-
 
 STAGES = ("fetch", "decode", "transform", "encode")
+
+# From the queue to the first slot, and the assembly of a small video.
 OVERHEAD_S = 0.3
-"""From the queue to the first slot, and the assembly of a small video."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """A segment that was made lately with the same codec: its frames, bytes, seconds per stage, and output options."""
+class SegmentStats:
+    """A recent segment of the same codec: its frames, bytes, seconds per stage, and output options."""
 
     frames: int
     bytes: int
@@ -47,28 +47,28 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """What one slot takes for one frame: seconds per stage, and the bytes it becomes."""
+class FrameCost:
+    """What one frame costs one slot: seconds per stage, and bytes of the video."""
 
     seconds: dict[str, float]
     bytes: float
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What there is to do: `fresh` of the `frames` are in no cached segment; they make up `segments`; `slots` live."""
+class Workload:
+    """What there is to do: `uncached` of the `frames` are not cached, and make up `segments`; `slots` are live."""
 
     frames: int
-    fresh: int
+    uncached: int
     segments: int
     slots: int
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Output frames, wall seconds on the workers that are alive now, bytes of the video.
+    """Output frames, wall seconds on the workers that are live now, bytes of the video.
 
-    `reused_frames` come from the cache; `stages` are the measured seconds of a frame, empty before anything was made.
+    `reused_frames` come from the cache; `stages` are the measured seconds of a frame, empty before any was measured.
     """
 
     frames: int
@@ -81,21 +81,25 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(options: RenderOptions, load: Load, samples: Sequence[Sample] = ()) -> Estimate:
-    """`samples` of the same codec, best of the same size; without any, the table above is used."""
-    rates = measured(options, samples)
-    used = rates or _tabled(options)
-    each = sum(used.seconds.values())
-    waves = -(-load.segments // max(load.slots, 1))
-    busy = waves * load.fresh / load.segments * each if load.segments else 0.0
-    stages = {stage: round(spent, 6) for stage, spent in rates.seconds.items()} if rates else {}
+def estimate(options: RenderOptions, workload: Workload, samples: Sequence[SegmentStats] = ()) -> Estimate:
+    """The estimate from `samples` of the same codec, best of the same size; without any, from the tables above."""
+    measured = measured_cost(options, samples)
+    cost = measured or _default_cost(options)
+    each = sum(cost.seconds.values())
+    waves = -(-workload.segments // max(workload.slots, 1))
+    busy = waves * workload.uncached / workload.segments * each if workload.segments else 0.0
+    stages = {stage: round(spent, 6) for stage, spent in measured.seconds.items()} if measured else {}
     return Estimate(
-        load.frames, round(busy + OVERHEAD_S, 2), int(load.frames * used.bytes), load.frames - load.fresh, stages
+        workload.frames,
+        round(busy + OVERHEAD_S, 2),
+        int(workload.frames * cost.bytes),
+        workload.frames - workload.uncached,
+        stages,
     )
 
 
-def measured(options: RenderOptions, samples: Sequence[Sample]) -> Rates | None:
-    """Rates of the samples: of those of the same size, else of all, scaled by their pixels. None without samples.
+def measured_cost(options: RenderOptions, samples: Sequence[SegmentStats]) -> FrameCost | None:
+    """The mean cost of the samples of the same size, else of all, scaled by their pixels; None without samples.
 
     Fetching and decoding depend on the source, so they are not scaled.
     """
@@ -107,23 +111,23 @@ def measured(options: RenderOptions, samples: Sequence[Sample]) -> Rates | None:
     spent = {stage: sum(sample.seconds.get(stage, 0.0) for sample in used) / frames for stage in STAGES}
     scale = options.width * options.height * frames / sum(each.width * each.height * each.frames for each in used)
     scaled = {stage: each * (1 if stage in ("fetch", "decode") else scale) for stage, each in spent.items()}
-    size = sum(sample.bytes * _quality(options.quality - sample.quality) for sample in used) / frames
-    return Rates(scaled, size * scale)
+    size = sum(sample.bytes * _size_factor(options.quality - sample.quality) for sample in used) / frames
+    return FrameCost(scaled, size * scale)
 
 
-def _tabled(options: RenderOptions) -> Rates:
+def _default_cost(options: RenderOptions) -> FrameCost:
     pixels = options.width * options.height
-    size = pixels * BITS_PER_PIXEL[options.codec] * _quality(options.quality - 70) / 8
+    size = pixels * BITS_PER_PIXEL[options.codec] * _size_factor(options.quality - 70) / 8
     seconds = DEFAULT_SECONDS_PER_MEGAPIXEL[options.codec] * pixels / 1e6
-    return Rates({"decode": _more_members(options), "encode": seconds}, size)
+    return FrameCost({"decode": _bin_decode_seconds(options), "encode": seconds}, size)
 
 
-def _more_members(options: RenderOptions) -> float:
+def _bin_decode_seconds(options: RenderOptions) -> float:
     """Seconds to decode what a bin has beyond its first frame; source sizes are not known here, so at the bin's."""
     bins = options.bins
     return (bins.size - 1) * DECODE_SECONDS_PER_MEGAPIXEL * bins.width * bins.height / 1e6 if bins else 0.0
 
 
-def _quality(steps: int) -> float:
-    """How many times larger so many steps of quality make a video."""
-    return float(2 ** (steps / 15))
+def _size_factor(quality_steps: int) -> float:
+    """How many times larger a video becomes by so many steps of quality."""
+    return float(2 ** (quality_steps / 15))

@@ -1,46 +1,157 @@
-"""The output size: source size and the request's width, height or scale -> pixels that the codec can take."""
+"""How large pictures are: the crop, the rotation, the output size, and bins of several frames.
 
+Sizes are (width, height) in pixels.
+"""
+
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from service.errors import Invalid, invalid_field
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 
+DecimationMode = Literal["drop", "mean", "max"]
+Size = tuple[int, int]
+
+# The limit of x264 and SVT-AV1 on a side, in pixels.
 MAX_SIDE = 16384
-"""x264's and SVT-AV1's own limit on a side, in pixels."""
 
-_SMALLEST: dict[Codec, int] = {"hevc": 64, "av1": 4}
-"""x265 4.1 writes beyond its own memory when a picture is narrower than 50 pixels."""
+# x265 4.1 writes beyond its own memory when a picture is narrower than 50 pixels.
+_SMALLEST_SIDE: dict[Codec, int] = {"hevc": 64, "av1": 4}
 
+# These keep odd sides: a JPEG is copied as it is, and lossless means without an added column.
 _ANY_SIZE: frozenset[Codec] = frozenset(("mjpeg", "ffv1"))
-"""They keep odd sides: a JPEG is copied as it is, and lossless is without an added column."""
+
+
+@dataclass(frozen=True, slots=True)
+class CropSpec:
+    """The crop of a request: the upper left corner and the size of the part to show, in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """`x`, `y` is the upper left corner of the part, in pixels of an upright frame of `of_width` x `of_height`.
+
+    A frame of another size is cropped to the same share of its sides, so that the part shows the same scene.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    of_width: int
+    of_height: int
+
+    def within(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) in pixels of an upright frame of this size; never empty, never outside."""
+        left, right = _scaled_span(self.x, self.width, self.of_width, width)
+        top, bottom = _scaled_span(self.y, self.height, self.of_height, height)
+        return left, top, right, bottom
+
+
+def _scaled_span(start: int, length: int, of: int, side: int) -> tuple[int, int]:
+    low = min((2 * start * side + of) // (2 * of), side - 1)
+    high = (2 * (start + length) * side + of) // (2 * of)
+    return low, max(low + 1, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """`size` source frames make one output frame; the last bin of a render may hold fewer.
+
+    `mean` averages scaled frames: both operations are linear, so the order does not matter, and small frames are
+    faster. `max` keeps the brightest at full size and scales afterwards, because a scaled point of light is dimmer.
+    `width` x `height` is the size at which frames are merged.
+    """
+
+    mode: Literal["mean", "max"]
+    size: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What happens to the size of a frame: `source`, cropped, rotated by `rotate` degrees clockwise, then scaled."""
+
+    source: Size
+    crop: Crop | None
+    rotate: int
+    output: Size
+
+    @property
+    def cropped(self) -> Size:
+        """The size after the crop, before the rotation."""
+        return (self.crop.width, self.crop.height) if self.crop else self.source
+
+    @property
+    def unscaled(self) -> Size:
+        """The size after crop and rotation, before scaling."""
+        return unscaled_size(self.source, self.crop, self.rotate)
+
+
+def crop_of(source: Size, part: CropSpec) -> Crop | None:
+    """The crop for frames of this size; None for the whole picture.
+
+    Raises Invalid, pointing at the side (`#/crop/width` or `#/crop/height`) that reaches outside.
+    """
+    for name, end, side in zip(("width", "height"), (part.x + part.width, part.y + part.height), source, strict=True):
+        if end > side:
+            detail = f"the crop reaches to pixel {end}, but the frames are {source[0]}x{source[1]}"
+            raise invalid_field(f"#/crop/{name}", detail, "outside")
+    if (part.width, part.height) == source:
+        return None
+    return Crop(part.x, part.y, part.width, part.height, *source)
+
+
+def unscaled_size(source: Size, crop: Crop | None, rotate: int) -> Size:
+    """What is left of a source frame after the crop and then the rotation (degrees)."""
+    width, height = (crop.width, crop.height) if crop else source
+    return (height, width) if rotate in (90, 270) else (width, height)
+
+
+def bins_of(mode: DecimationMode, size: int, native: Size, output: Size) -> Bins | None:
+    """The bins of a render; None where frames are dropped, or where one frame makes a bin.
+
+    `native` is the size before scaling, as the codec can take it.
+    """
+    if mode == "drop" or size == 1:
+        return None
+    return Bins(mode, size, *(output if mode == "mean" else native))
 
 
 def output_size(
-    source: tuple[int, int], width: int | None, height: int | None, scale: float | None, codec: Codec = "h264"
-) -> tuple[int, int]:
-    """Width and height in pixels, both even but for mjpeg and ffv1; raises Invalid with a pointer to the field."""
+    source: Size, width: int | None, height: int | None, scale: float | None, codec: Codec = "h264"
+) -> Size:
+    """The size of the video for this request; both sides are even except for mjpeg and ffv1.
+
+    Raises Invalid, pointing at `#/scale`, `#/width` or `#/codec`.
+    """
     if scale is not None and (width or height):
         raise invalid_field("#/scale", "give either scale or width/height, not both", "exclusive")
-    wanted = _wanted(source, width, height, scale)
+    exact_width, exact_height = _exact_size(source, width, height, scale)
     rounded = _whole if codec in _ANY_SIZE else _even
-    size = (rounded(wanted[0]), rounded(wanted[1]))
+    size = (rounded(exact_width), rounded(exact_height))
     if max(size) > MAX_SIDE:
         raise _too_large(size)
-    if min(size) < (least := _SMALLEST.get(codec, 1)):
+    if min(size) < (least := _SMALLEST_SIDE.get(codec, 1)):
         detail = f"the output would be {size[0]}x{size[1]} pixels; {codec} needs {least}x{least}: use another codec"
         raise invalid_field("#/codec", detail, "too_small")
     return size
 
 
-def native_size(source: tuple[int, int], codec: Codec) -> tuple[int, int]:
+def native_size(source: Size, codec: Codec) -> Size:
     """The size at which nothing is scaled, made even where the codec needs that."""
     rounded = _whole if codec in _ANY_SIZE else _even
     return rounded(Fraction(source[0])), rounded(Fraction(source[1]))
 
 
-def _wanted(
-    source: tuple[int, int], width: int | None, height: int | None, scale: float | None
-) -> tuple[Fraction, Fraction]:
+def _exact_size(source: Size, width: int | None, height: int | None, scale: float | None) -> tuple[Fraction, Fraction]:
     source_width, source_height = source
     if scale is not None:
         factor = Fraction(scale).limit_denominator(10_000)
@@ -63,7 +174,7 @@ def _whole(side: Fraction) -> int:
     return max(1, round(side))
 
 
-def _too_large(size: tuple[int, int]) -> Invalid:
+def _too_large(size: Size) -> Invalid:
     detail = (
         f"the output would be {size[0]}x{size[1]} pixels; a side may have at most {MAX_SIDE}: ask for a smaller width"
     )

@@ -1,4 +1,4 @@
-"""What identifies a preview of a frame."""
+"""The preview of a frame: what identifies it, and its object key."""
 
 import dataclasses
 import hashlib
@@ -9,13 +9,13 @@ from uuid import UUID
 from service.plan.render_plan import FrameRef, SourceKind
 from service.plan.tone import Tone
 
+# Part of every key: raise it when the same frame would look different.
 VERSION = "1"
-"""Part of every key: raise it when the same frame would look otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A frame (its `etag` and `size` as the store tells them) at a width in pixels."""
+    """A frame (`etag` and `size` as the object store has them now) at a width in pixels."""
 
     dataset: UUID
     kind: SourceKind
@@ -27,13 +27,13 @@ class Preview:
 
     @property
     def digest(self) -> str:
-        """sha256 (hex) over all that decides how it looks."""
+        """sha256 (hex) over everything that its picture depends on."""
         facts = "\0".join((VERSION, self.kind, self.bucket, self.frame.digest(), str(self.width), repr(self.tone)))
         return hashlib.sha256(facts.encode()).hexdigest()
 
     @property
     def key(self) -> str:
-        """Under its dataset, so that it goes with it."""
+        """The object key, under its dataset: deleting the dataset deletes it."""
         return f"previews/{self.dataset}/{self.digest}.jpg"
 
     def to_json(self) -> dict[str, Any]:

@@ -12,24 +12,54 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from service.plan.bins import Bins
-from service.plan.colours import BLACK
-from service.plan.containers import Codec, Container
-from service.plan.crop import Crop
-from service.plan.family import CPU_ONLY, PathFamily
-from service.plan.outputs import Output
+from service.plan.formats import BLACK, Codec, Container, Output, PixelFormat
+from service.plan.geometry import Bins, Crop
 from service.plan.overlay import Overlay
-from service.plan.pixel_form import PixelForm
-from service.plan.timing import TICKS, CapturedTiming, ClockNote
 from service.plan.tone import Tone
 
+# Part of every content key: raise it when the same input may give other bytes.
 PIPELINE_VERSION = "6"
-"""Part of every content key: raise it when the same input may give other bytes."""
+
+# Ticks per second of a render paced by capture times: fine enough for any camera; a day of them fits 31 bits.
+TICKS = 10_000
 
 FramePolicy = Literal["skip", "hold", "black", "fail"]
 MismatchPolicy = Literal["pad", "scale", "fail"]
 SourceKind = Literal["frames", "video"]
 FrameOutcome = Literal["ok", "held", "black", "skipped", "resized", "partial"]
+PixelBackend = Literal["cpu", "cuda"]
+Encoder = Literal["cpu", "nvenc"]
+ClockAnomaly = Literal["same", "unknown", "back", "jump"]
+
+CLOCK_ANOMALIES: dict[ClockAnomaly, str] = {
+    "same": "captured at the same time as the frame before it: they share the time up to the next",
+    "unknown": "no capture time: placed evenly between the frames around it",
+    "back": "the camera's clock went back here: the frame before it is shown for the usual time",
+    "jump": "the camera's clock leapt ahead here: the frame before it is shown for the usual time",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """Which implementations make the pictures and the bytes of a render: `pixels` decodes and transforms.
+
+    A CPU and a GPU may differ in the result, so a segment's content key names the backend, and their segments are never
+    mixed in a cache or in a file. A frame that falls back to the CPU keeps the backend of its render; an encoder never
+    falls back: see `service.store.replan`.
+    """
+
+    pixels: PixelBackend = "cpu"
+    encoder: Encoder = "cpu"
+
+
+CPU_ONLY = Backend()
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedTiming:
+    """`speed` seconds of capture time pass in a second of video."""
+
+    speed: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +75,11 @@ class FrameRef:
     """One source frame of an output frame.
 
     `index` is its position in the dataset. `key` names the image object, or the source video object when `pts`
-    (in the video stream's own time base) says which picture of it; `key` is None for a hole in the numbering.
+    (in the video stream's own time base) says which picture of it; `key` is None for a gap in the numbering.
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
     `captured` is the capture time in microseconds since 1970. Where the render needs them, `shown_for` is the frame's
-    share of the video in ticks of the render's time base, `clock` what is odd about the capture time, and `elapsed`
-    the microseconds that the overlay says have passed.
+    share of the video in ticks of the render's time base, `clock` an anomaly of the capture time, and `elapsed` the
+    microseconds that the overlay shows.
     """
 
     index: int
@@ -61,7 +91,7 @@ class FrameRef:
     page_offset: int = 0
     captured: int | None = None
     shown_for: int | None = None
-    clock: ClockNote | None = None
+    clock: ClockAnomaly | None = None
     elapsed: int | None = None
 
     def digest(self) -> str:
@@ -77,9 +107,9 @@ class RenderOptions:
     """Canonical options: two requests that mean the same picture compare equal.
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
-    (#rrggbb) is what shows through transparent pixels. `form` is what the encoder is given.
-    Of an upright source frame the `crop` is taken, then turned by `rotate` degrees clockwise, then scaled. `family` is
-    by what: the CPU unless a GPU was proven when the render was planned.
+    (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
+    An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
+    backend: the CPU unless a GPU had passed its self-test when the render was planned.
     """
 
     codec: Codec
@@ -95,14 +125,14 @@ class RenderOptions:
     tone: Tone | None = None
     background: str = BLACK
     container: Container = "mp4"
-    form: PixelForm = "yuv420p"
+    form: PixelFormat = "yuv420p"
     crop: Crop | None = None
     rotate: int = 0
     bins: Bins | None = None
     timing: CapturedTiming | None = None
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
-    family: PathFamily = CPU_ONLY
+    family: Backend = CPU_ONLY
 
     @property
     def ticks(self) -> Fraction:
@@ -112,7 +142,7 @@ class RenderOptions:
     def to_json(self) -> dict[str, Any]:
         timing = {"speed": str(self.timing.speed)} if self.timing else None
         document = dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
-        if self.family == CPU_ONLY:  # so that the CPU's keys are those of before there were families
+        if self.family == CPU_ONLY:  # the CPU's keys are older than backends, and stay as they were
             del document["family"]
         return document
 
@@ -129,7 +159,7 @@ class RenderOptions:
             "overlay": Overlay.from_json(overlay) if overlay else None,
             "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
             "outputs": tuple(document.get("outputs", ())),
-            "family": PathFamily(**family) if family else CPU_ONLY,
+            "family": Backend(**family) if family else CPU_ONLY,
         }
         return cls(**(document | nested))
 
@@ -184,7 +214,7 @@ class SegmentPlan:
 
 
 def content_keys(plans: Sequence[SegmentPlan]) -> list[str]:
-    """The content key of each segment of one render, whose options are put into words once."""
+    """The content key of each segment of one render, whose options are serialised once."""
     if not plans:
         return []
     options = plans[0].options.to_json() | {"container": None}

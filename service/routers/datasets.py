@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
-from service.plan.levels import Levels
+from service.plan.tone import Levels
 from service.routers.catalog import (
     CatalogDep,
     held_dataset,

@@ -10,7 +10,7 @@ from service.errors import Forbidden, Unauthenticated
 from service.guard.ask import Guard
 from service.identity.scopes import ADMIN, Scope, allows
 from service.identity.tokens import REALM, Identity
-from service.plan.limits import RenderLimits
+from service.plan.facts import RenderLimits
 from service.routers.resources import Resources
 from service.store.database import Caller, Database
 from service.store.objects import ObjectStore

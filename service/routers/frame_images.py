@@ -10,10 +10,9 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, NotFound, ReelmillError, Unavailable
-from service.plan.levels import Levels
 from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
-from service.plan.tone import settled
+from service.plan.tone import Levels, resolve_tone
 from service.routers.catalog import seen_dataset
 from service.routers.deps import CallerDep, LimitsDep, ResourcesDep, require
 from service.routers.object_body import begun
@@ -139,7 +138,7 @@ async def _preview(objects: ObjectStore, shown: Shown, width: int, max_pixels: i
     info, frame = await objects.head(shown.ref), shown.frame
     now = replace(frame, etag=info.etag, size=info.size)
     dataset = shown.dataset
-    tone = settled(None, Levels.from_json(dataset["levels"]) if dataset["levels"] else None)
+    tone = resolve_tone(None, Levels.from_json(dataset["levels"]) if dataset["levels"] else None)
     return Preview(dataset["id"], dataset["kind"], dataset["bucket"], now, width, max_pixels, tone)
 
 

@@ -2,8 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from service.plan.overlay import Corner
-from service.plan.scale_bar import Unit
+from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
 
 EXAMPLE: dict[str, JsonValue] = {
     "frame_index": True,
@@ -36,3 +35,15 @@ class OverlayModel(BaseModel):
     size: int | None = Field(
         None, ge=8, le=1000, description="height of a line in pixels; unset: a 28th of the output's height"
     )
+
+    def to_spec(self) -> OverlaySpec:
+        bar = self.scale_bar
+        return OverlaySpec(
+            self.frame_index,
+            self.captured_at,
+            self.elapsed,
+            self.text,
+            ScaleBarSpec(bar.length, bar.unit) if bar else None,
+            self.position,
+            self.size,
+        )

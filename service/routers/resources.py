@@ -9,7 +9,7 @@ from service.agent.settings import AgentSettings
 from service.environment import EnvironmentSettings
 from service.guard.settings import GuardSettings
 from service.identity.tokens import TokenVerifier
-from service.plan.limits import RenderLimits
+from service.plan.facts import RenderLimits
 from service.routers.rate_limit import parsed_rate
 from service.store.database import Database
 from service.store.objects import ObjectStore

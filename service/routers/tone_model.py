@@ -1,13 +1,13 @@
-"""What a request says about tone and background."""
+"""Tone and background of a render request."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from service.plan.colours import canonical
-from service.plan.tone import Colormap, ToneMode, ToneWish
+from service.plan.formats import canonical_colour
+from service.plan.tone import Colormap, ToneMode, ToneSpec
 
-BackgroundColour = Annotated[str, AfterValidator(canonical), Field(max_length=20)]
+BackgroundColour = Annotated[str, AfterValidator(canonical_colour), Field(max_length=20)]
 
 
 class ToneRequest(BaseModel):
@@ -44,5 +44,5 @@ class ToneRequest(BaseModel):
     colormap: Colormap = Field("gray", description="for gray frames", examples=["viridis"])
     inverse: bool = Field(False, description="dark becomes bright")
 
-    def wish(self) -> ToneWish:
-        return ToneWish(self.mode, self.low, self.high, self.gamma, self.colormap, self.inverse)
+    def to_spec(self) -> ToneSpec:
+        return ToneSpec(self.mode, self.low, self.high, self.gamma, self.colormap, self.inverse)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from sqlalchemy import RowMapping
 
 from service.errors import Conflict
-from service.plan.outputs import PIECES, Output
+from service.plan.formats import ARTIFACT_FILES, Output
 from service.plan.render_plan import ObjectRef
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.problems import described
@@ -50,7 +50,7 @@ async def preview(
 async def keogram(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """The middle column of every frame, side by side; asked for with `outputs: ["keogram"]`."""
     _check(await visible(database, who, job_id), "keogram")
-    data = await objects.get(ObjectRef(objects.bucket, render_object(job_id, PIECES["keogram"])))
+    data = await objects.get(ObjectRef(objects.bucket, render_object(job_id, ARTIFACT_FILES["keogram"])))
     return Response(data, media_type="image/png", headers=KEEP)
 
 

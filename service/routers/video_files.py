@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, StreamingResponse
 from sqlalchemy import RowMapping
 
 from service.errors import Conflict, RangeNotSatisfiable
-from service.plan.containers import MEDIA_TYPES
+from service.plan.formats import MEDIA_TYPES
 from service.plan.render_plan import ObjectRef
 from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
 from service.routers.object_body import begun

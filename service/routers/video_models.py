@@ -1,4 +1,4 @@
-"""What the video routes take and give."""
+"""Bodies of the video routes: the render request, and what is answered about renders."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -6,11 +6,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from service.plan.bins import DecimationMode
-from service.plan.colours import BLACK
-from service.plan.containers import Codec, Container
-from service.plan.outputs import PIECES, Output
+from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output
+from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.plan.request import RenderRequest
+from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
 from service.routers.catalog import Moment
 from service.routers.overlay_models import OverlayModel
@@ -146,11 +146,47 @@ class VideoGenerationRequest(BaseModel):
     overlay: OverlayModel | None = Field(None, description="text and a scale bar over the picture")
     outputs: list[Output] = Field(
         default_factory=list,
-        max_length=len(PIECES),
+        max_length=len(ARTIFACT_FILES),
         description="what to make besides the video: preview_strip is a sheet of small pictures with WebVTT for the "
         "seek bar, keogram has the middle column of every frame side by side",
         examples=[["preview_strip", "keogram"]],
     )
+
+    def to_request(self) -> RenderRequest:
+        """The request as planning takes it; neither `dry_run` nor `webhook_url` is part of it."""
+        frames, crop = self.frames, self.crop
+        return RenderRequest(
+            experiment_id=self.experiment_id,
+            decimation_factor=self.decimation_factor,
+            fps=self.fps,
+            dataset_id=self.dataset_id,
+            frames=FrameRangeSpec(frames.start, frames.stop, frames.since, frames.until) if frames else None,
+            width=self.width,
+            height=self.height,
+            scale=self.scale,
+            codec=self.codec,
+            quality=self.quality,
+            missing=self.missing,
+            corrupt=self.corrupt,
+            mismatch=self.mismatch,
+            device=self.device,
+            priority=self.priority,
+            tone=self.tone.to_spec() if self.tone else None,
+            background=self.background,
+            container=self.container,
+            crop=CropSpec(crop.x, crop.y, crop.width, crop.height) if crop else None,
+            rotate=self.rotate,
+            decimation_mode=self.decimation_mode,
+            duration_seconds=self.duration_seconds,
+            timing=self.timing,
+            speed=self.speed,
+            overlay=self.overlay.to_spec() if self.overlay else None,
+            outputs=tuple(self.outputs),
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """The request as it is stored with the render, which others may read: without the webhook's address."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"webhook_url"})
 
 
 class RenderChange(BaseModel):
@@ -169,14 +205,14 @@ STAGES = {
 ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
 
 
-def _shown(**example: Any) -> ConfigDict:
+def _with_example(**example: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [example]})
 
 
 class EstimateModel(BaseModel):
     """The cost that was foretold, from what segments of the same codec took lately on the workers that live now."""
 
-    model_config = _shown(**ESTIMATE)
+    model_config = _with_example(**ESTIMATE)
     frames: int
     seconds: float = Field(description="from its first task to its end; waiting for other renders is not in it")
     bytes: int
@@ -189,7 +225,7 @@ class EstimateModel(BaseModel):
 class JobAccepted(BaseModel):
     """Where to look for the render, or for the video when it existed already."""
 
-    model_config = _shown(
+    model_config = _with_example(
         job_id=JOB, status="queued", status_url=f"/api/videos/{JOB}", video_url=None, estimate=ESTIMATE, plan=STAGES
     )
     job_id: UUID
@@ -204,7 +240,7 @@ class JobAccepted(BaseModel):
 class DryRun(BaseModel):
     """What the render would cost; nothing was made."""
 
-    model_config = _shown(estimate=ESTIMATE, plan=STAGES)
+    model_config = _with_example(estimate=ESTIMATE, plan=STAGES)
     estimate: EstimateModel
     plan: dict[str, Any]
 
@@ -212,7 +248,7 @@ class DryRun(BaseModel):
 class VideoStatus(BaseModel):
     """A render, told for people and for scripts."""
 
-    model_config = _shown(
+    model_config = _with_example(
         job_id=JOB,
         experiment_id=EXPERIMENT,
         dataset_id="0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4",

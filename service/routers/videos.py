@@ -17,7 +17,7 @@ from service.routers.signing import SignerDep
 from service.routers.video_models import RenderChange, VideoQuery, VideoStatus
 from service.store import deletion, render_list, renders
 from service.store.database import Caller, Database
-from service.store.render_list import Wanted
+from service.store.render_list import RenderFilter
 from service.stream.playlist import STREAMED
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
@@ -61,7 +61,7 @@ async def list_videos(
     pager = Pager(signer, "videos", query.sort)
     part, filters = pager.slice(query), _filters(query, who)
     async with database.caller(who) as connection:
-        rows = await render_list.places(connection, filters, part)
+        rows = await render_list.page(connection, filters, part)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await render_list.count(connection, filters))
     ids = [row["id"] for row in pager.page(rows, query.limit, (request, response))]
@@ -70,9 +70,9 @@ async def list_videos(
     return [found[id_] for id_ in ids if id_ in found]
 
 
-def _filters(query: VideoQuery, who: Caller) -> Wanted:
+def _filters(query: VideoQuery, who: Caller) -> RenderFilter:
     names = ("status", "experiment_id", "dataset_id", "created_after", "created_before")
-    return Wanted(**{name: getattr(query, name) for name in names}, owner=who.subject if query.mine else None)
+    return RenderFilter(**{name: getattr(query, name) for name in names}, owner=who.subject if query.mine else None)
 
 
 @router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])

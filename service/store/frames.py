@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.render_plan import FrameRef
-from service.store.selection import unpacked
+from service.store.selection import unpack_timestamps
 from service.store.tables import frames, sources
 
 
@@ -34,7 +34,7 @@ async def picture_at(connection: AsyncConnection, dataset: UUID, index: int) -> 
     row = (await connection.execute(query)).mappings().first()
     if row is None:
         return None
-    pts = unpacked(row["pts"])[index - row["first_index"]]
+    pts = unpack_timestamps(row["pts"])[index - row["first_index"]]
     return FrameRef(index, row["key"], row["etag"], row["size"], pts)
 
 

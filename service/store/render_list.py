@@ -1,4 +1,4 @@
-"""Which renders a list shows, under the caller's row-level security."""
+"""Pages of the list of renders, under the caller's row-level security."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +14,8 @@ from service.store.tables import renders
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The filters; None leaves one out."""
+class RenderFilter:
+    """Conditions on the renders of a list; None leaves one out."""
 
     status: str | None = None
     experiment_id: UUID | None = None
@@ -25,24 +25,24 @@ class Wanted:
     created_before: datetime | None = None
 
 
-async def places(connection: AsyncConnection, wanted: Wanted, part: Slice) -> list[RowMapping]:
+async def page(connection: AsyncConnection, conditions: RenderFilter, part: Slice) -> list[RowMapping]:
     """`id` and `created_at` of one page, in order."""
-    query = part.of(_filtered(select(renders.c.id, renders.c.created_at), wanted), renders)
+    query = part.of(_apply_filter(select(renders.c.id, renders.c.created_at), conditions), renders)
     return list((await connection.execute(query)).mappings().all())
 
 
-async def count(connection: AsyncConnection, wanted: Wanted) -> int:
+async def count(connection: AsyncConnection, conditions: RenderFilter) -> int:
     """All that match, whatever the page."""
-    return int(await connection.scalar(_filtered(select(func.count()).select_from(renders), wanted)) or 0)
+    return int(await connection.scalar(_apply_filter(select(func.count()).select_from(renders), conditions)) or 0)
 
 
-def _filtered(query: Select[Any], wanted: Wanted) -> Select[Any]:
+def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
     for name in ("status", "experiment_id", "dataset_id", "owner"):
-        value = getattr(wanted, name)
+        value = getattr(conditions, name)
         if value is not None:
             query = query.where(renders.c[name] == value)
-    if wanted.created_after is not None:
-        query = query.where(renders.c.created_at > wanted.created_after)
-    if wanted.created_before is not None:
-        query = query.where(renders.c.created_at < wanted.created_before)
+    if conditions.created_after is not None:
+        query = query.where(renders.c.created_at > conditions.created_after)
+    if conditions.created_before is not None:
+        query = query.where(renders.c.created_at < conditions.created_before)
     return query

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
-from service.plan.estimate import Sample
+from service.plan.estimate import SegmentStats
 from service.plan.render_plan import RenderOptions
 from service.store.tables import segment_cache, segments
 
@@ -89,11 +89,11 @@ async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str
     return [(row.content_key, row.size) for row in await connection.execute(query)]
 
 
-async def lately(connection: AsyncConnection, options: RenderOptions) -> list[Sample]:
+async def lately(connection: AsyncConnection, options: RenderOptions) -> list[SegmentStats]:
     """Segments of this codec that were made lately, those of the same size first."""
     size = options.bins.size if options.bins else 1
     values = {"codec": options.codec, "width": options.width, "height": options.height, "bin_size": size}
-    return [Sample(**row) for row in (await connection.execute(LATELY, values)).mappings()]
+    return [SegmentStats(**row) for row in (await connection.execute(LATELY, values)).mappings()]
 
 
 async def known(connection: AsyncConnection, content_keys: Sequence[str]) -> set[str]:

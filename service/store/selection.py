@@ -1,27 +1,21 @@
-"""The chosen source frames of a render, streamed in output order; frames that are not chosen are never read."""
+"""The selected source frames of a render, streamed in output order; other frames are never read."""
 
 import sys
 import zlib
 from array import array
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Row, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.plan.planner import Selection
+from service.plan.facts import DatasetFacts
 from service.plan.render_plan import FramePolicy, FrameRef
+from service.plan.segments import Selection
 from service.store.tables import sources
 
 ROWS_A_READ = 1000
 CAPTURED = "(extract(epoch FROM captured_at) * 1000000)::bigint AS captured"
-WINDOW = text("""
-    SELECT min(index) AS first, max(index) AS last, min(number) AS first_number, max(number) AS last_number
-    FROM frames WHERE dataset_id = :dataset
-        AND captured_at >= coalesce(CAST(:since AS timestamptz), captured_at)
-        AND captured_at < coalesce(CAST(:until AS timestamptz), 'infinity')
-""")
 BY_INDEX = text(
     """
     SELECT index AS position, key, etag, size, page, page_offset, """
@@ -42,100 +36,75 @@ BY_NUMBER = text(
 )
 
 
-class Window(NamedTuple):
-    """Capture times, `since` included and `until` excluded; None: open."""
-
-    since: datetime | None
-    until: datetime | None
-
-
-def timeline(dataset: dict[str, Any], missing: FramePolicy) -> int:
-    """Positions of the dataset: its frames, and its numbering's holes too unless they are skipped."""
-    return int(dataset["frame_count"]) + (int(dataset["gap_frames"]) if _holes_count(dataset, missing) else 0)
-
-
-def _holes_count(dataset: dict[str, Any], missing: FramePolicy) -> bool:
-    return missing != "skip" and bool(dataset["gap_frames"]) and bool(dataset["number_stride"])
-
-
-async def captured_within(
-    connection: AsyncConnection, dataset: dict[str, Any], window: Window, missing: FramePolicy
-) -> tuple[int, int] | None:
-    """Positions (start, stop) from the first to the last frame captured within the window; None when there is none."""
-    row = (await connection.execute(WINDOW, {"dataset": dataset["id"], **window._asdict()})).one()
-    if row.first is None:
-        return None
-    if not _holes_count(dataset, missing):
-        return row.first, row.last + 1
-    first, stride = dataset["number_first"], dataset["number_stride"]
-    return (row.first_number - first) // stride, (row.last_number - first) // stride + 1
-
-
 def frame_refs(
     connection: AsyncConnection,
-    dataset: dict[str, Any],
-    chosen: Selection,
+    dataset: DatasetFacts,
+    selection: Selection,
     missing: FramePolicy,
 ) -> AsyncIterator[FrameRef]:
-    """One FrameRef per source frame that is read; `key` is None where the numbering has a hole."""
-    if dataset["kind"] == "video":
-        return _pictures(connection, dataset, chosen)
-    if _holes_count(dataset, missing):
-        return _by_number(connection, dataset, chosen)
-    return _by_index(connection, dataset, chosen)
+    """One FrameRef per source frame that is read; `key` is None for a gap in the numbering."""
+    if dataset.kind == "video":
+        return _video_frames(connection, dataset, selection)
+    if dataset.counts_gaps(missing):
+        return _by_number(connection, dataset, selection)
+    return _by_index(connection, dataset, selection)
 
 
-def _values(dataset: dict[str, Any], chosen: Selection) -> dict[str, Any]:
-    span = {"start": chosen.start, "stop": chosen.stop, "step": chosen.stride}
-    return {"dataset": dataset["id"]} | span
+def _values(dataset: DatasetFacts, selection: Selection) -> dict[str, Any]:
+    span = {"start": selection.start, "stop": selection.stop, "step": selection.stride}
+    return {"dataset": dataset.id} | span
 
 
-async def _by_index(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
-    async for row in _rows(connection, BY_INDEX, _values(dataset, chosen)):
-        yield _image(row)
+async def _by_index(
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+) -> AsyncIterator[FrameRef]:
+    async for row in _rows(connection, BY_INDEX, _values(dataset, selection)):
+        yield _image_frame(row)
 
 
 async def _by_number(
-    connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
 ) -> AsyncIterator[FrameRef]:
-    values = _values(dataset, chosen) | {"first": dataset["number_first"], "stride": dataset["number_stride"]}
-    expected = chosen.start
+    values = _values(dataset, selection) | {"first": dataset.number_first, "stride": dataset.number_stride}
+    expected = selection.start
     async for row in _rows(connection, BY_NUMBER, values):
         while expected < row.position:
             yield FrameRef(expected, None)
-            expected += chosen.stride
-        yield _image(row)
-        expected = row.position + chosen.stride
-    for position in range(expected, chosen.stop, chosen.stride):
+            expected += selection.stride
+        yield _image_frame(row)
+        expected = row.position + selection.stride
+    for position in range(expected, selection.stop, selection.stride):
         yield FrameRef(position, None)
 
 
 async def _rows(connection: AsyncConnection, query: TextClause, values: dict[str, Any]) -> AsyncIterator[Row[Any]]:
-    """By a server-side cursor, some at a time: one by one, SQLAlchemy takes much longer for each."""
+    """Rows of a server-side cursor, read in batches: one by one, each takes SQLAlchemy much longer."""
     async with connection.stream(query, values) as found:
         async for rows in found.partitions(ROWS_A_READ):
             for row in rows:
                 yield row
 
 
-def _image(row: Sequence[Any]) -> FrameRef:
+def _image_frame(row: Sequence[Any]) -> FrameRef:
     position, key, etag, size, page, offset, captured = row
     return FrameRef(position, key, etag, size, None, page, offset, captured)
 
 
-async def _pictures(connection: AsyncConnection, dataset: dict[str, Any], chosen: Selection) -> AsyncIterator[FrameRef]:
-    query = select(sources).where(sources.c.dataset_id == dataset["id"]).order_by(sources.c.number)
+async def _video_frames(
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+) -> AsyncIterator[FrameRef]:
+    query = select(sources).where(sources.c.dataset_id == dataset.id).order_by(sources.c.number)
     for row in (await connection.execute(query)).mappings().all():
-        times = unpacked(row["pts"])
-        first, last = row["first_index"], min(row["first_index"] + len(times), chosen.stop)
-        behind = max(first - chosen.start, 0)
-        begin = chosen.start + -(-behind // chosen.stride) * chosen.stride
-        for index in range(begin, last, chosen.stride):
+        times = unpack_timestamps(row["pts"])
+        first, last = row["first_index"], min(row["first_index"] + len(times), selection.stop)
+        behind = max(first - selection.start, 0)
+        begin = selection.start + -(-behind // selection.stride) * selection.stride
+        for index in range(begin, last, selection.stride):
             yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first])
 
 
-def unpacked(packed: bytes) -> "array[int]":
-    """Presentation timestamps, one a picture, out of `sources.pts`."""
+def unpack_timestamps(packed: bytes) -> "array[int]":
+    """Presentation timestamps, one for each picture, from `sources.pts`."""
     times = array("q")
     times.frombytes(zlib.decompress(packed))
     if sys.byteorder == "big":

@@ -17,7 +17,7 @@ from service import __version__
 from service.pipeline.assemble import NothingToAssemble, SegmentsDiffer, assemble
 from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
-from service.plan.containers import MEDIA_TYPES
+from service.plan.formats import MEDIA_TYPES
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects import ObjectInfo, ObjectStore
 from service.store.segment_keys import receipt_key, render_object, segment_key

@@ -7,7 +7,7 @@ from fractions import Fraction
 from service.pipeline.by_products import column_height, tile_size
 from service.pipeline.keogram import Keogram
 from service.pipeline.preview_strip import PreviewStrip
-from service.plan.outputs import PIECES, Output
+from service.plan.formats import ARTIFACT_FILES, Output
 from service.plan.render_plan import RenderOptions
 from service.store.segment_keys import piece_key
 from service.stream.fragments import duration
@@ -42,7 +42,7 @@ def made(options: RenderOptions, places: Places, frames: int, each: Each) -> Ite
     """What was asked for. Raises what `each` raises."""
 
     def pieces(output: Output) -> Iterator[tuple[bytes, Fraction]]:
-        found = each([piece_key(key, PIECES[output]) for key, _ in places.starts])
+        found = each([piece_key(key, ARTIFACT_FILES[output]) for key, _ in places.starts])
         return zip(found, (start for _, start in places.starts), strict=True)
 
     if "preview_strip" in options.outputs:
@@ -50,10 +50,10 @@ def made(options: RenderOptions, places: Places, frames: int, each: Each) -> Ite
         for piece, start in pieces("preview_strip"):
             strip.add(piece, start)
         sprite, cues = strip.finish(places.end)
-        yield Extra(PIECES["preview_strip"], sprite, "image/jpeg")
+        yield Extra(ARTIFACT_FILES["preview_strip"], sprite, "image/jpeg")
         yield Extra(VTT, cues, "text/vtt")
     if "keogram" in options.outputs:
         keogram = Keogram(frames, column_height(options.height))
         for piece, _ in pieces("keogram"):
             keogram.add(piece)
-        yield Extra(PIECES["keogram"], keogram.finish(), "image/png")
+        yield Extra(ARTIFACT_FILES["keogram"], keogram.finish(), "image/png")

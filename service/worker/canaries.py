@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from service.devices.canary import Canary, NotHere, WrongOutput
 from service.plan.capability import CPU, Stage
-from service.plan.containers import Codec
-from service.plan.pixel_form import PixelForm
+from service.plan.formats import Codec, PixelFormat
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,7 +172,7 @@ def _segment(codec: Codec, frames: "Sequence[VideoFrame]") -> bytes:
     from service.plan.render_plan import RenderOptions
     from service.worker import canary_pictures as known
 
-    form: PixelForm = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    form: PixelFormat = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     options = RenderOptions(codec, 70, Fraction(30), known.WIDTH, known.HEIGHT, form=form)
     encoder = SegmentEncoder(options, IMAGE_COLOUR)
     try:

@@ -15,10 +15,10 @@ from service.ids import RenderId, TaskId
 from service.jobs import leases
 from service.jobs.leases import MAX_STARTS, Fenced, Lease
 from service.jobs.queue import Retry
-from service.plan.device_share import DeviceShare, share, withheld
-from service.plan.family import CPU_ONLY
+from service.plan.capability import CapabilityIndex
+from service.plan.placement import GpuAllocation, allocate_gpu, gpu_disabled_reason
 from service.plan.preview import Preview
-from service.plan.proven import Proven
+from service.plan.render_plan import CPU_ONLY
 from service.store import device_rows, renders, segment_cache
 from service.store.database import Database
 from service.telemetry import metrics
@@ -111,12 +111,12 @@ class LeasedTask:
         known, options, own = self._devices.capabilities(), command.plan.options, self._share()
         if own is None or options.family == CPU_ONLY:
             return command
-        reason = withheld(known, own.device, options, starts)
+        reason = gpu_disabled_reason(known, own.device, options, starts)
         return replace(command, device=own, withheld=reason)
 
-    def _share(self) -> DeviceShare | None:
+    def _share(self) -> GpuAllocation | None:
         known, settings = self._devices.capabilities(), self._settings
-        return share(known, self._slot.number, settings.slots, settings.gpu_slots)
+        return allocate_gpu(known, self._slot.number, settings.slots, settings.gpu_slots)
 
     async def _work(self, lease: Lease, command: Command) -> Outcome:
         working = asyncio.create_task(self._slot.run(command))
@@ -226,7 +226,7 @@ class LeasedTask:
 
 async def _encoder_lives(connection: AsyncConnection, render: RenderId) -> bool:
     row = await renders.get(connection, render)
-    known = Proven(await device_rows.best(connection))
+    known = CapabilityIndex(await device_rows.best(connection))
     return row is not None and any(
         known.usable(device, "encode", renders.options_of(row).codec) for device in known.devices
     )

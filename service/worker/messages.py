@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from uuid import UUID
 
-from service.plan.device_share import DeviceShare
+from service.plan.placement import GpuAllocation
 from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions, SegmentPlan
 
@@ -18,7 +18,7 @@ class RenderSegment:
 
     plan: SegmentPlan
     content_key: str
-    device: DeviceShare | None = None
+    device: GpuAllocation | None = None
     withheld: str | None = None
 
 

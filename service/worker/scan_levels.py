@@ -11,7 +11,7 @@ from service.pipeline.frames import Unreadable
 from service.pipeline.levels import LevelSampler
 from service.pipeline.samples import Samples
 from service.pipeline.stack import Stack
-from service.plan.colours import BLACK
+from service.plan.formats import BLACK
 from service.plan.render_plan import ObjectRef
 from service.store.objects import ObjectMissing, ObjectStore
 from service.worker.ranged_file import RangedFile

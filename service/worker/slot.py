@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from service.child_process import end_with_parent, stand_back
-from service.plan.device_share import REAL_DRIVER
+from service.plan.placement import REAL_DRIVER
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
 from service.telemetry import logging

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from service.pipeline.cuda.slot_device import DeviceChoice, SlotDevice
-from service.plan.device_share import DeviceShare
+from service.plan.placement import GpuAllocation
 
 
 class SlotGpus:
@@ -11,14 +11,14 @@ class SlotGpus:
 
     def __init__(self, module: str, about_to_open: Callable[[], None]) -> None:
         self._module, self._about_to_open = module, about_to_open
-        self._share: DeviceShare | None = None
+        self._share: GpuAllocation | None = None
         self._device: SlotDevice | None = None
 
     @property
     def opened(self) -> bool:
         return self._device is not None
 
-    def of(self, share: DeviceShare | None, withheld: str | None) -> SlotDevice | None:
+    def of(self, share: GpuAllocation | None, withheld: str | None) -> SlotDevice | None:
         """None for a slot without a GPU; a withheld device says why when it is asked for."""
         if share is None:
             return None

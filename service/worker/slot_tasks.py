@@ -15,7 +15,7 @@ from service.pipeline.cuda.faults import DeviceLost, EncoderLost
 from service.pipeline.frames import FrameMissing, RenderFailed, Unreadable
 from service.pipeline.preview import image_preview, video_preview
 from service.pipeline.segment import render_segment
-from service.plan.outputs import PIECES
+from service.plan.formats import ARTIFACT_FILES
 from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef, RenderOptions
 from service.store.object_settings import open_store
@@ -138,7 +138,7 @@ class SlotTasks:
     async def _whole(self, content_key: str, options: RenderOptions) -> bool:
         """Whether a segment, its receipt and its pieces are all there; one without pictures has no pieces."""
         bucket = self._objects.bucket
-        pieces = [piece_key(content_key, PIECES[output]) for output in options.outputs]
+        pieces = [piece_key(content_key, ARTIFACT_FILES[output]) for output in options.outputs]
         try:
             size = (await self._objects.head(ObjectRef(bucket, segment_key(content_key)))).size
             for name in (receipt_key(content_key), *(pieces if size else ())):

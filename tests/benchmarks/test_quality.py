@@ -12,7 +12,7 @@ from benchmarks.corpus import clips
 from benchmarks.encodes import Encode, encode
 from benchmarks.quality import QUALITIES, RATES, decibels, fitted
 from service.pipeline.quality import rate
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 

@@ -3,7 +3,7 @@
 from typing import get_args
 
 from service.pipeline.quality import rate
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 
 CODECS = tuple(codec for codec in get_args(Codec) if codec != "ffv1")
 

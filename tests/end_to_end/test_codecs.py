@@ -13,7 +13,7 @@ import pytest
 
 from service.config import ClientSettings
 from service.http_client import Refused
-from service.plan.containers import HOLDERS, MEDIA_TYPES, Codec, Container
+from service.plan.formats import CONTAINERS, MEDIA_TYPES, Codec, Container
 from service.render_client import render_to_file
 from tests.support import api, media
 from tests.support.footage import jpeg
@@ -34,7 +34,7 @@ def fetched(client: httpx.Client, status: dict[str, Any]) -> httpx.Response:
 
 
 @pytest.mark.parametrize(
-    ("codec", "container"), [(codec, container) for codec, held in HOLDERS.items() for container in held]
+    ("codec", "container"), [(codec, container) for codec, held in CONTAINERS.items() for container in held]
 )
 def test_every_pair(alice: httpx.Client, footage: dict[str, Any], codec: Codec, container: Container) -> None:
     status = api.render(alice, footage, decimation_factor=2, fps=20, codec=codec, container=container)
@@ -71,7 +71,7 @@ def test_an_impossible_pair_is_refused(
     answer = alice.post("/api/videos/generate", json=body)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "#/container"
-    assert HOLDERS[codec][0] in answer.json()["detail"]  # type: ignore[index]
+    assert CONTAINERS[codec][0] in answer.json()["detail"]  # type: ignore[index]
 
 
 def test_mjpeg_holds_the_cameras_own_bytes(alice: httpx.Client, footage: dict[str, Any]) -> None:

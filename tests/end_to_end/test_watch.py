@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.plan.planner import RAMP_FROM
+from service.plan.segments import LONG_RENDER_SEGMENTS
 from tests.support import api
 from tests.support.browser import chromium
 from tests.support.footage import jpeg
@@ -23,7 +23,7 @@ from tests.support.front import front
 from tests.support.running_service import Running
 
 FRAMES = 190
-MANY = RAMP_FROM * 75
+MANY = LONG_RENDER_SEGMENTS * 75
 """So many, and enlarged, that the render is long and takes some seconds: somebody must be able to watch it meanwhile."""
 PLAYER = Path(__file__).with_name("player.html")
 

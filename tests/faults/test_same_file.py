@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from service.plan.bins import Bins
+from service.plan.geometry import Bins
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
 from service.store import renders

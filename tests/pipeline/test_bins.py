@@ -16,7 +16,7 @@ from service.pipeline.layers import Brightest, Layers, Mean
 from service.pipeline.planes import view
 from service.pipeline.segment import render_segment
 from service.pipeline.transform import Transform
-from service.plan.bins import Bins, bins_of
+from service.plan.geometry import Bins, bins_of
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, options, pictures, render
 from tests.pipeline.test_video_sources import SOURCES

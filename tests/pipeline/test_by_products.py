@@ -13,7 +13,7 @@ from PIL import Image
 from service.pipeline.by_products import ByProducts, column_height, tile_size
 from service.pipeline.keogram import MOST_COLUMNS, Keogram
 from service.pipeline.preview_strip import COLUMNS, MOST_TILES, PreviewStrip
-from service.plan.outputs import PIECES, canonical
+from service.plan.formats import ARTIFACT_FILES, canonical_outputs
 from tests.pipeline.rendering import numbered_jpegs, options, render
 from tests.support import media
 
@@ -41,7 +41,7 @@ def picture(data: bytes) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 @pytest.mark.parametrize("codec", ["h264", "mjpeg", "ffv1"])
 def test_every_cue_shows_the_picture_of_its_time(codec: str) -> None:
     strip = PreviewStrip(tile_size(128, 96))
-    for piece, start in pieces(numbered_jpegs(sum(LENGTHS)), PIECES["preview_strip"], codec=codec):
+    for piece, start in pieces(numbered_jpegs(sum(LENGTHS)), ARTIFACT_FILES["preview_strip"], codec=codec):
         strip.add(piece, start)
     sprite, cues = strip.finish(Fraction(sum(LENGTHS), 30))
     sheet = picture(sprite)
@@ -63,7 +63,7 @@ def seconds(clock: str) -> float:
 @pytest.mark.parametrize("codec", ["h264", "mjpeg"])
 def test_the_keogram_has_a_column_for_each_frame(codec: str) -> None:
     keogram = Keogram(sum(LENGTHS), column_height(96))
-    for piece, _ in pieces(grays(LEVELS), PIECES["keogram"], codec=codec):
+    for piece, _ in pieces(grays(LEVELS), ARTIFACT_FILES["keogram"], codec=codec):
         keogram.add(piece)
     shown = picture(keogram.finish())
     assert shown.shape == (96, sum(LENGTHS), 3)
@@ -73,7 +73,7 @@ def test_the_keogram_has_a_column_for_each_frame(codec: str) -> None:
 def test_the_column_is_the_middle_one() -> None:
     pixels = np.full((96, 128, 3), 200, np.uint8)
     pixels[:, 60:68] = (200, 30, 30)
-    shown = picture(render([media.jpeg(pixels, subsampling="4:4:4")], outputs=BOTH).pieces[PIECES["keogram"]])
+    shown = picture(render([media.jpeg(pixels, subsampling="4:4:4")], outputs=BOTH).pieces[ARTIFACT_FILES["keogram"]])
     assert np.abs(shown[:, 0].astype(int) - (200, 30, 30)).max() <= 4
 
 
@@ -117,4 +117,4 @@ def test_sizes_are_bounded() -> None:
     assert tile_size(1920, 1080) == (160, 90) and tile_size(100, 16384) == (1, 160) and tile_size(2, 2) == (2, 2)
     assert column_height(16384) == 480
     assert ByProducts(options()).pieces() == {}
-    assert canonical(["keogram", "preview_strip", "keogram"]) == BOTH
+    assert canonical_outputs(["keogram", "preview_strip", "keogram"]) == BOTH

@@ -14,9 +14,8 @@ import pytest
 from service.pipeline.assemble import assemble
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
-from service.plan.bins import Bins
-from service.plan.render_plan import FrameRef, SegmentPlan
-from service.plan.timing import TICKS, CapturedTiming
+from service.plan.geometry import Bins
+from service.plan.render_plan import TICKS, CapturedTiming, FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, numbers, options
 from tests.support import media
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.pipeline.assemble import assemble
-from service.plan.containers import HOLDERS, Codec, Container
+from service.plan.formats import CONTAINERS, Codec, Container
 from tests.pipeline.rendering import options, render
 from tests.pipeline.test_colour import PATCH, PATCHES, chart
 from tests.support import media
@@ -80,7 +80,9 @@ TAGS: dict[Codec, tuple[int, int]] = {"h264": (1, 6), "av1": (1, 6), "hevc": (1,
 """Range and matrix (H.273) of a decoded picture. JPEG has none of its own: JFIF's are full range and BT.601 (5 or 6)."""
 
 
-@pytest.mark.parametrize(("codec", "container"), [(codec, kind) for codec, kinds in HOLDERS.items() for kind in kinds])
+@pytest.mark.parametrize(
+    ("codec", "container"), [(codec, kind) for codec, kinds in CONTAINERS.items() for kind in kinds]
+)
 def test_every_file_says_which_range_and_matrix_it_has(codec: Codec, container: Container, tmp_path: Path) -> None:
     import av
 

@@ -13,13 +13,13 @@ import imageio_ffmpeg
 import pytest
 
 from service.pipeline.assemble import assemble
-from service.plan.containers import HOLDERS, Codec, Container
+from service.plan.formats import CONTAINERS, Codec, Container
 from tests.pipeline.rendering import numbered_jpegs, options, render
 from tests.pipeline.test_colour import chart, patch_error
 from tests.pipeline.test_mjpeg import QUIRK
 from tests.support import media
 
-PAIRS = [(codec, container) for codec, containers in HOLDERS.items() for container in containers]
+PAIRS = [(codec, container) for codec, containers in CONTAINERS.items() for container in containers]
 FORMS = {"mjpeg": "yuvj420p", "ffv1": "yuvj420p"}
 LENGTHS = (13, 1, 6)
 INTRA = ("mjpeg", "ffv1")

@@ -7,8 +7,7 @@ import pytest
 
 from service.pipeline.colormaps import colormap
 from service.pipeline.frames import SegmentResult
-from service.plan.bins import Bins
-from service.plan.crop import Crop
+from service.plan.geometry import Bins, Crop
 from service.plan.tone import Colormap, Tone
 from tests.pipeline.rendering import pictures, render
 from tests.support import media

@@ -12,20 +12,25 @@ from service.errors import Invalid
 from service.pipeline.assemble import assemble
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
-from service.plan.bins import Bins
-from service.plan.containers import Codec, Container, container_of
-from service.plan.crop import Crop
+from service.plan.formats import (
+    Codec,
+    Container,
+    PixelFormat,
+    choose_container,
+    format_with_overlay,
+    formats_after_rotation,
+    require_brightness,
+)
+from service.plan.geometry import Bins, Crop
 from service.plan.overlay import Overlay, ScaleBar
-from service.plan.pixel_form import PixelForm, drawn_form, require_brightness, turned_kinds
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from service.plan.timing import TICKS, CapturedTiming
+from service.plan.render_plan import TICKS, CapturedTiming, FrameRef, RenderOptions, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, options
 from tests.support import media
 
 LENGTHS = [100, 200, 300, 400, 500, 600]
 WIDTH, HEIGHT = 101, 75
-JPEG_FORMS: list[PixelForm] = ["yuvj420p", "yuvj422p", "yuvj444p", "gray"]
-DEEP_FORMS: list[PixelForm] = ["yuv422p", "yuv420p10le", "gray16le", "bgr0", "gbrp16le"]
+JPEG_FORMS: list[PixelFormat] = ["yuvj420p", "yuvj422p", "yuvj444p", "gray"]
+DEEP_FORMS: list[PixelFormat] = ["yuv422p", "yuv420p10le", "gray16le", "bgr0", "gbrp16le"]
 FORMS = [("mjpeg", form) for form in JPEG_FORMS] + [("ffv1", form) for form in (*JPEG_FORMS, *DEEP_FORMS)]
 LAID = Overlay(True, False, True, "µ", ScaleBar(40, "5 um"), "bottom_left", 12)
 
@@ -111,19 +116,19 @@ def test_pictures_of_their_own_length_keep_it(codec: str, container: str, tmp_pa
     ("codec", "wanted", "found"), [("mjpeg", None, "mov"), ("h264", None, "mp4"), ("mjpeg", "mkv", "mkv")]
 )
 def test_a_container_for_pictures_of_unequal_length(codec: Codec, wanted: Container | None, found: str) -> None:
-    assert container_of(codec, wanted, timed=True) == found
+    assert choose_container(codec, wanted, timed=True) == found
 
 
 def test_avi_is_refused_for_pictures_of_unequal_length() -> None:
     with pytest.raises(Invalid) as caught:
-        container_of("mjpeg", "avi", timed=True)
+        choose_container("mjpeg", "avi", timed=True)
     assert caught.value.errors[0].pointer == "#/container"
 
 
 def test_what_has_no_place_for_it_is_refused() -> None:
-    assert (drawn_form("mjpeg", "yuvj422p"), drawn_form("mjpeg", "gray")) == ("yuvj420p", "gray")
+    assert (format_with_overlay("mjpeg", "yuvj422p"), format_with_overlay("mjpeg", "gray")) == ("yuvj420p", "gray")
     with pytest.raises(Invalid) as caught:
-        drawn_form("ffv1", "gray16le")
+        format_with_overlay("ffv1", "gray16le")
     assert caught.value.errors[0].pointer == "#/overlay"
     with pytest.raises(Invalid) as caught:
         require_brightness("bgr0")
@@ -131,6 +136,6 @@ def test_what_has_no_place_for_it_is_refused() -> None:
 
 
 def test_chroma_that_cannot_be_turned_is_made_full() -> None:
-    assert turned_kinds({"yuvj422p": 2, "yuvj420p": 1}, (64, 48), 90) == {"yuvj444p": 2, "yuvj420p": 1}
-    assert turned_kinds({"yuvj422p": 2, "yuvj420p": 1}, (63, 48), 180) == {"yuvj422p": 2, "yuvj444p": 1}
-    assert turned_kinds({"yuvj422p": 2}, (64, 48), 0) == {"yuvj422p": 2}
+    assert formats_after_rotation({"yuvj422p": 2, "yuvj420p": 1}, (64, 48), 90) == {"yuvj444p": 2, "yuvj420p": 1}
+    assert formats_after_rotation({"yuvj422p": 2, "yuvj420p": 1}, (63, 48), 180) == {"yuvj422p": 2, "yuvj444p": 1}
+    assert formats_after_rotation({"yuvj422p": 2}, (64, 48), 0) == {"yuvj422p": 2}

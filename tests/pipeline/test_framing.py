@@ -16,8 +16,7 @@ from service.pipeline.picture import Picture
 from service.pipeline.planes import TURNS, view
 from service.pipeline.transform import Transform
 from service.pipeline.turn import followed_by, stored_box
-from service.plan.crop import Crop, crop_of, shown_size
-from service.plan.geometry import output_size
+from service.plan.geometry import Crop, CropSpec, crop_of, output_size, unscaled_size
 from service.plan.render_plan import RenderOptions
 from tests.pipeline.rendering import options, pictures, render
 from tests.support import media
@@ -47,7 +46,7 @@ def _quartered(plane: Levels) -> Levels:
 
 def framed(data: bytes, crop: Crop | None, rotate: int) -> list[Levels]:
     """The planes that the encoder would get."""
-    shown = shown_size((WIDTH, HEIGHT), crop, rotate)
+    shown = unscaled_size((WIDTH, HEIGHT), crop, rotate)
     width, height = output_size(shown, None, None, None)
     chosen = options(width=width, height=height, crop=crop, rotate=rotate)
     frame, reason = Transform(chosen, IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(data))
@@ -226,7 +225,7 @@ def test_a_crop_lies_inside_frames_of_every_size(w: int, h: int, width: int, hei
 
 
 def test_the_whole_picture_is_no_crop() -> None:
-    assert crop_of((640, 480), (0, 0), (640, 480)) is None
+    assert crop_of((640, 480), CropSpec(0, 0, 640, 480)) is None
 
 
 def test_crop_and_rotation_survive_json() -> None:

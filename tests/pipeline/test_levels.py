@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from service.pipeline.levels import LevelSampler
-from service.plan.levels import PERCENTS, Levels
+from service.plan.tone import PERCENTS, Levels
 
 
 def levels_of(*frames: np.ndarray, bits: int = 16) -> Levels:

@@ -21,11 +21,20 @@ from service.pipeline.planes import black, view
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
 from service.pipeline.video_source import VideoSource
-from service.plan.bins import Bins
-from service.plan.elapsed import stamped
-from service.plan.overlay import CHARACTERS, Corner, Overlay, ScaleBar, require_drawable, text_size
+from service.plan.geometry import Bins
+from service.plan.overlay import (
+    CHARACTERS,
+    Corner,
+    Overlay,
+    ScaleBar,
+    ScaleBarSpec,
+    Unit,
+    drawable_text,
+    scale_bar,
+    text_size,
+)
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from service.plan.scale_bar import scale_bar
+from service.plan.timing import with_elapsed_time
 from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, numbers, options, render
 from tests.pipeline.test_video_sources import SOURCES
 from tests.support import media
@@ -157,8 +166,8 @@ def test_blending_is_that_of_the_formula_and_can_be_undone(seed: int) -> None:
 def test_it_fits_into_pictures_of_any_size(w: int, h: int, corner: Corner, wordy: bool, bar: int) -> None:
     width, height = 2 * w, 2 * h
     text = "A long line of words about a plate that does not fit into a small picture" if wordy else ""
-    bar_of = ScaleBar(max(4, min(bar, width * 9 // 10)), "100 µm")
-    mark = Overlay(True, True, True, text, bar_of, corner, min(text_size(height), height))
+    scale = ScaleBar(max(4, min(bar, width * 9 // 10)), "100 µm")
+    mark = Overlay(True, True, True, text, scale, corner, min(text_size(height), height))
     frame = black(width, height)
     restore = Caption(mark, width, height).laid_on(frame, FrameRef(10**6, "a", captured=MOMENT, elapsed=1))
     assert view(frame.planes[0]).max() > 100
@@ -223,19 +232,21 @@ def test_the_same_overlay_gives_the_same_bytes(codec: str) -> None:
     [((640, 480), "pad", 40), ((320, 240), "pad", 20), ((1280, 480), "pad", 40), ((1280, 480), "scale", 80)],
 )
 def test_the_length_of_a_scale_bar(size: tuple[int, int], mismatch: Any, pixels: int) -> None:
-    chosen = RenderOptions("h264", 70, Fraction(30), *size, mismatch=mismatch)
-    assert scale_bar(100, "um", 2.5, chosen, (640, 480)) == ScaleBar(pixels, "100 µm")
-    assert scale_bar(0.1, "mm", 2.5, chosen, (640, 480)) == ScaleBar(pixels, "0.1 mm")
+    def bar_of(length: float, unit: Unit) -> ScaleBar:
+        return scale_bar(ScaleBarSpec(length, unit), 2.5, (640, 480), size, stretched=mismatch == "scale")
+
+    assert bar_of(100, "um") == ScaleBar(pixels, "100 µm")
+    assert bar_of(0.1, "mm") == ScaleBar(pixels, "0.1 mm")
     for length in (1, 10_000):
         with pytest.raises(Invalid) as caught:
-            scale_bar(length, "um", 2.5, chosen, (640, 480))
+            bar_of(length, "um")
         assert caught.value.errors[0].pointer == "#/overlay/scale_bar/length"
 
 
 def test_text_that_cannot_be_drawn_is_refused_by_place_not_by_quoting_it() -> None:
-    require_drawable("22 °C, 5 µm")
+    drawable_text("22 °C, 5 µm")
     with pytest.raises(Invalid) as caught:
-        require_drawable("ab\u4e16")
+        drawable_text("ab\u4e16")
     assert caught.value.detail.startswith("character 3 ") and "\u4e16" not in caught.value.detail
 
 
@@ -247,7 +258,7 @@ def test_elapsed_is_capture_time_or_else_time_in_the_video() -> None:
             for number, time in enumerate(times):
                 yield FrameRef(number, "a", captured=time)
 
-        return [frame.elapsed async for frame in stamped(stream(), options, timed)]
+        return [frame.elapsed async for frame in with_elapsed_time(stream(), options, timed)]
 
     assert anyio.run(collect, [None, 5, 9, None, 3], chosen, True) == [None, 0, 4, None, -2]
     assert anyio.run(collect, [None] * 3, chosen, False) == [0, 40_000, 80_000]

@@ -10,7 +10,7 @@ from service.pipeline.codecs import encoder_name
 from service.pipeline.geometry import pad, same_aspect
 from service.pipeline.mux import timescale
 from service.pipeline.quality import rate
-from service.plan.containers import Codec
+from service.plan.formats import Codec
 
 codecs = st.sampled_from(["h264", "hevc", "av1"])
 qualities = st.integers(0, 100)

@@ -10,42 +10,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.plan.colours import NAMED, canonical, rgb
-from service.plan.levels import PERCENTS, Levels
+from service.plan.formats import COLOUR_NAMES, canonical_colour, rgb
 from service.plan.render_plan import FrameRef, RenderOptions
-from service.plan.tone import COLORMAPS, Tone, ToneWish, settled
+from service.plan.tone import COLORMAPS, PERCENTS, Levels, Tone, ToneSpec, resolve_tone
 from tests.pipeline.rendering import options
 
 RAMP = Levels("uint16", 16, 1, 64, 100, 60_100, 0, 0, tuple(100 + 600 * percent for percent in PERCENTS))
 
 
-def pointer(wish: ToneWish, levels: Levels | None = RAMP) -> str:
+def pointer(wish: ToneSpec, levels: Levels | None = RAMP) -> str:
     with pytest.raises(Invalid) as refusal:
-        settled(wish, levels)
+        resolve_tone(wish, levels)
     return str(refusal.value.errors[0].pointer)
 
 
 def test_modes() -> None:
-    assert settled(ToneWish("full"), RAMP) == Tone(0, 65535)
-    assert settled(ToneWish("minmax"), RAMP) == Tone(100, 60_100)
-    assert settled(ToneWish("fixed", 400, 500.5, 0.7, "viridis", True), RAMP) == Tone(400, 500.5, 0.7, "viridis", True)
-    tone = settled(ToneWish("percentile", 10, 90), RAMP)
+    assert resolve_tone(ToneSpec("full"), RAMP) == Tone(0, 65535)
+    assert resolve_tone(ToneSpec("minmax"), RAMP) == Tone(100, 60_100)
+    assert resolve_tone(ToneSpec("fixed", 400, 500.5, 0.7, "viridis", True), RAMP) == Tone(
+        400, 500.5, 0.7, "viridis", True
+    )
+    tone = resolve_tone(ToneSpec("percentile", 10, 90), RAMP)
     assert tone is not None
     assert 6100 - 188 <= tone.low <= 6100 and 54_100 <= tone.high <= 54_100 + 188, "moved outwards by under 1/256"
 
 
 def test_equal_windows_are_equal_as_text_too() -> None:
     """Content keys are made of JSON: 1 and 1.0, or 0.0 and -0.0, must not differ."""
-    asked = settled(ToneWish("fixed", -0.0, 65535, 1), RAMP)
-    full = settled(ToneWish("full"), RAMP)
+    asked = resolve_tone(ToneSpec("fixed", -0.0, 65535, 1), RAMP)
+    full = resolve_tone(ToneSpec("full"), RAMP)
     assert asked and full and json.dumps(asked.to_json()) == json.dumps(full.to_json())
 
 
 def test_without_a_wish_deep_frames_get_percentiles_and_others_nothing() -> None:
-    assert settled(None, RAMP) == settled(ToneWish(), RAMP) == settled(ToneWish("percentile", 0.35, 99.65), RAMP)
-    assert settled(None, replace(RAMP, dtype="uint8", bits=8)) is None
-    assert settled(None, None) is None
-    shallow = settled(ToneWish("full"), replace(RAMP, dtype="uint8", bits=8))
+    assert (
+        resolve_tone(None, RAMP)
+        == resolve_tone(ToneSpec(), RAMP)
+        == resolve_tone(ToneSpec("percentile", 0.35, 99.65), RAMP)
+    )
+    assert resolve_tone(None, replace(RAMP, dtype="uint8", bits=8)) is None
+    assert resolve_tone(None, None) is None
+    shallow = resolve_tone(ToneSpec("full"), replace(RAMP, dtype="uint8", bits=8))
     assert shallow == Tone(0, 255, shallow=True)
 
 
@@ -59,30 +64,30 @@ def test_without_a_wish_deep_frames_get_percentiles_and_others_nothing() -> None
     ],
 )
 def test_full_is_what_the_samples_can_hold(dtype: str, bits: int, full: tuple[float, float]) -> None:
-    tone = settled(ToneWish("full"), replace(RAMP, dtype=dtype, bits=bits))
+    tone = resolve_tone(ToneSpec("full"), replace(RAMP, dtype=dtype, bits=bits))
     assert tone and (tone.low, tone.high) == full
 
 
 @pytest.mark.parametrize(
     ("wish", "place"),
     [
-        (ToneWish("full", low=3), "#/tone/low"),
-        (ToneWish("minmax", high=3), "#/tone/high"),
-        (ToneWish("fixed", high=3), "#/tone/low"),
-        (ToneWish("fixed", low=3), "#/tone/high"),
-        (ToneWish("fixed", low=3, high=3), "#/tone/high"),
-        (ToneWish("percentile", low=99.9), "#/tone/high"),
-        (ToneWish("percentile", high=101), "#/tone/high"),
-        (ToneWish("percentile", low=-1), "#/tone/low"),
+        (ToneSpec("full", low=3), "#/tone/low"),
+        (ToneSpec("minmax", high=3), "#/tone/high"),
+        (ToneSpec("fixed", high=3), "#/tone/low"),
+        (ToneSpec("fixed", low=3), "#/tone/high"),
+        (ToneSpec("fixed", low=3, high=3), "#/tone/high"),
+        (ToneSpec("percentile", low=99.9), "#/tone/high"),
+        (ToneSpec("percentile", high=101), "#/tone/high"),
+        (ToneSpec("percentile", low=-1), "#/tone/low"),
     ],
 )
-def test_impossible_wishes_are_refused_at_their_field(wish: ToneWish, place: str) -> None:
+def test_impossible_wishes_are_refused_at_their_field(wish: ToneSpec, place: str) -> None:
     assert pointer(wish) == place
 
 
 def test_what_cannot_be_toned() -> None:
-    assert pointer(ToneWish(), None) == "#/tone"
-    assert pointer(ToneWish(colormap="viridis"), replace(RAMP, channels=3)) == "#/tone/colormap"
+    assert pointer(ToneSpec(), None) == "#/tone"
+    assert pointer(ToneSpec(colormap="viridis"), replace(RAMP, channels=3)) == "#/tone/colormap"
 
 
 @given(
@@ -94,7 +99,7 @@ def test_every_window_is_finite_and_ascending(values: list[float], mode: Any, dt
     values = sorted(values)
     table = tuple(values[round(percent / 100 * (len(values) - 1))] for percent in PERCENTS)
     bits = {"uint8": 8, "uint16": 16}.get(dtype, 32)
-    tone = settled(ToneWish(mode), Levels(dtype, bits, 1, 9, values[0], values[-1], 0, 0, table))
+    tone = resolve_tone(ToneSpec(mode), Levels(dtype, bits, 1, 9, values[0], values[-1], 0, 0, table))
     assert tone is not None
     assert math.isfinite(tone.low) and math.isfinite(tone.high) and tone.low < tone.high
     if mode == "percentile" and values[0] < values[-1]:
@@ -103,7 +108,7 @@ def test_every_window_is_finite_and_ascending(values: list[float], mode: Any, dt
 
 def test_a_sequence_that_grows_a_little_keeps_its_window() -> None:
     grown = replace(RAMP, values=tuple(value + 0.2 for value in RAMP.values), high=RAMP.high + 300)
-    assert settled(ToneWish(), grown) == settled(ToneWish(), RAMP)
+    assert resolve_tone(ToneSpec(), grown) == resolve_tone(ToneSpec(), RAMP)
 
 
 def test_percentiles_between_the_kept_ones() -> None:
@@ -126,10 +131,10 @@ def test_a_page_is_part_of_the_frame_and_its_place_is_not() -> None:
 
 
 def test_colours() -> None:
-    assert canonical("White") == canonical("#FFFFFF") == "#ffffff"
-    assert rgb(canonical("orange")) == (255, 165, 0)
-    assert {canonical(name) for name in NAMED} == set(NAMED.values())
+    assert canonical_colour("White") == canonical_colour("#FFFFFF") == "#ffffff"
+    assert rgb(canonical_colour("orange")) == (255, 165, 0)
+    assert {canonical_colour(name) for name in COLOUR_NAMES} == set(COLOUR_NAMES.values())
     for wrong in ("", "whitish", "#fff", "#12345g", "rgb(1,2,3)"):
         with pytest.raises(ValueError, match="#rrggbb"):
-            canonical(wrong)
+            canonical_colour(wrong)
     assert len(set(COLORMAPS)) == len(COLORMAPS)

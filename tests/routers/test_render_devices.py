@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from service.ids import new_uuid
-from service.plan.family import CPU_ONLY, PathFamily
+from service.plan.render_plan import CPU_ONLY, Backend
 from service.store import device_rows, renders, worker_rows
 from tests.support.catalogue import add_dataset
 from tests.support.catalogue_api import CatalogueApi
@@ -34,7 +34,7 @@ async def ask(api: CatalogueApi, alice: httpx.AsyncClient, **fields: Any) -> htt
     return await alice.post("/api/videos/generate", json=body | fields)
 
 
-async def family(api: CatalogueApi, answer: httpx.Response) -> PathFamily:
+async def family(api: CatalogueApi, answer: httpx.Response) -> Backend:
     async with api.database.service() as connection:
         row = await renders.get(connection, answer.json()["job_id"])
     assert row is not None
@@ -63,7 +63,7 @@ async def test_a_proven_gpu_is_in_the_plan_of_the_job(api: CatalogueApi, alice: 
         "cpu",
     ]
     assert "cuda:0 encode h264: none" in plan["encode"]["reason"]
-    assert await family(api, answer) == PathFamily("cuda", "cpu")
+    assert await family(api, answer) == Backend("cuda", "cpu")
 
 
 async def test_the_cpu_s_render_and_the_gpu_s_are_two(api: CatalogueApi, alice: httpx.AsyncClient) -> None:

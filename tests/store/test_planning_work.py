@@ -13,13 +13,12 @@ from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
-from service.plan.bins import Bins
-from service.plan.planner import Selection, cut, render_key, select
+from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, content_keys
-from service.plan.stages import stage_plan
-from service.store import new_render
-from service.store.new_render import FRAMES_A_WRITE, NewRender
-from tests.support.catalogue import OPTIONS, add_dataset
+from service.plan.request import RenderPlan
+from service.plan.segments import Selection, split_into_segments
+from service.store.submit import FRAMES_A_WRITE, estimate_render, write_render
+from tests.support.catalogue import OPTIONS, add_dataset, render_plan
 from tests.support.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
@@ -30,22 +29,19 @@ FRAMES = text("""
 """)
 
 
-async def planned(connection: AsyncConnection, count: int, bins: Bins | None = None) -> NewRender:
+async def planned(connection: AsyncConnection, count: int, bins: Bins | None = None) -> RenderPlan:
     dataset = await add_dataset(connection, 0) | {"frame_count": count}
     await connection.execute(FRAMES, {"dataset": dataset["id"], "count": count})
     options = replace(OPTIONS, bins=bins)
-    chosen = select(count, bins.size if bins else 1, None, None, whole=bins is not None)
-    return NewRender(
-        dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0}, stage_plan(options)
-    )
+    return render_plan(dataset, bins.size if bins else 1, options)
 
 
-async def peak_megabytes(connection: AsyncConnection, new: NewRender) -> float:
+async def peak_megabytes(connection: AsyncConnection, new: RenderPlan) -> float:
     """The most that Python held at once while the render was foretold and written."""
     tracemalloc.start()
     try:
-        await new_render.foretell(connection, new)
-        await new_render.write(connection, Subject("alice"), new)
+        await estimate_render(connection, new)
+        await write_render(connection, Subject("alice"), new, {"priority": 0})
         return tracemalloc.get_traced_memory()[1] / 1e6
     finally:
         tracemalloc.stop()
@@ -79,7 +75,7 @@ async def test_the_database_is_asked_once_a_batch_of_segments(postgres_url: str)
         for count in (FEW, MANY):
             new = await planned(connection, count)
             with statements(connection) as seen:
-                await new_render.write(connection, Subject("alice"), new)
+                await write_render(connection, Subject("alice"), new, {"priority": 0})
             counted.append(len(seen))
     assert counted[1] - counted[0] <= (MANY - FEW) / FRAMES_A_WRITE + 1
 
@@ -93,7 +89,7 @@ async def calls(count: int) -> int:
     """Function calls that cutting and keying so many frames take."""
     profile = cProfile.Profile()
     profile.enable()
-    plans = [plan async for plan in cut(frames(count), "reelmill", OPTIONS, Selection(0, count, 1))]
+    plans = [plan async for plan in split_into_segments(frames(count), "reelmill", OPTIONS, Selection(0, count, 1))]
     content_keys(plans)
     [plan.seconds() for plan in plans]
     profile.disable()
@@ -107,7 +103,7 @@ async def test_each_frame_takes_the_same_work() -> None:
 
 
 async def test_keys_of_many_are_those_of_each() -> None:
-    plans = [plan async for plan in cut(frames(300), "reelmill", OPTIONS, Selection(0, 300, 1))]
+    plans = [plan async for plan in split_into_segments(frames(300), "reelmill", OPTIONS, Selection(0, 300, 1))]
     assert content_keys(plans) == [plan.content_key() for plan in plans]
     other = [replace(plan, options=replace(OPTIONS, quality=3)) for plan in plans]
     assert not {*content_keys(plans)} & {*content_keys(other)}

@@ -8,11 +8,12 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, new_uuid
-from service.plan.planner import render_key, select
+from service.plan.placement import describe_stages
 from service.plan.render_plan import RenderOptions
-from service.plan.stages import stage_plan
-from service.store import new_render
-from service.store.new_render import NewRender
+from service.plan.request import RenderPlan
+from service.plan.segments import render_key, select_frames
+from service.store.render_facts import dataset_facts
+from service.store.submit import write_render
 from service.store.tables import datasets, experiments, frames
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 64, 48)
@@ -38,7 +39,8 @@ async def add_dataset(connection: AsyncConnection, count: int, owner: str = "ali
     await connection.execute(insert(datasets).values(**row))
     if count:
         await connection.execute(insert(frames), [_frame(dataset, row["prefix"], index) for index in range(count)])
-    return row | {"gap_frames": 0, "number_stride": 1, "number_first": 0, "gaps": [], "error": None}
+    unset = {"captured_from": None, "captured_to": None, "levels": None, "forms": {}, "formats": []}
+    return row | unset | {"gap_frames": 0, "number_stride": 1, "number_first": 0, "gaps": [], "error": None}
 
 
 def _frame(dataset: UUID, prefix: Any, index: int) -> dict[str, Any]:
@@ -50,8 +52,11 @@ async def add_render(
     connection: AsyncConnection, dataset: dict[str, Any], step: int = 1, options: RenderOptions = OPTIONS
 ) -> RenderId:
     """A queued render of every `step`-th frame, with its segments and tasks."""
-    chosen = select(dataset["frame_count"], step, None, None, whole=options.bins is not None)
-    new = NewRender(
-        dataset, options, chosen, render_key(dataset, chosen, options), {"priority": 0}, stage_plan(options)
-    )
-    return await new_render.write(connection, Subject("alice"), new)
+    return await write_render(connection, Subject("alice"), render_plan(dataset, step, options), {"priority": 0})
+
+
+def render_plan(dataset: dict[str, Any], step: int, options: RenderOptions) -> RenderPlan:
+    """The plan of every `step`-th frame, whatever planning would say about the options."""
+    facts = dataset_facts(dataset)
+    selection = select_frames(facts.frame_count, step, None, None, binned=options.bins is not None)
+    return RenderPlan(facts, options, selection, render_key(facts, selection, options), describe_stages(options))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from service.plan.device_share import REAL_DRIVER
+from service.plan.placement import REAL_DRIVER
 from service.store import renders
 from service.store.database import Database
 from service.store.database_settings import DatabaseSettings

@@ -14,8 +14,7 @@ from sqlalchemy import text
 
 from service.devices.device import Device
 from service.ids import RenderId, new_uuid
-from service.plan.family import PathFamily
-from service.plan.render_plan import RenderOptions
+from service.plan.render_plan import Backend, RenderOptions
 from service.store import device_rows, renders, worker_rows
 from service.store.database import Database
 from service.telemetry import metrics
@@ -28,9 +27,9 @@ from tests.support.footage import add_footage
 from tests.support.workers import ended, working
 
 pytestmark = pytest.mark.anyio
-CUDA = replace(OPTIONS, width=320, height=240, family=PathFamily("cuda", "cpu"))
-NVENC = replace(CUDA, family=PathFamily("cuda", "nvenc"))
-BY_CPU = replace(CUDA, family=PathFamily())
+CUDA = replace(OPTIONS, width=320, height=240, family=Backend("cuda", "cpu"))
+NVENC = replace(CUDA, family=Backend("cuda", "nvenc"))
+BY_CPU = replace(CUDA, family=Backend())
 
 
 @asynccontextmanager
@@ -141,7 +140,7 @@ async def test_an_encoder_lost_midway_plans_the_render_anew(postgres_url: str, t
             states = await connection.execute(text("SELECT state FROM tasks WHERE render_id = :id"), {"id": render})
             assert {state for (state,) in states} == {"succeeded"}
     assert (row["status"], row["video_frames"]) == ("succeeded", 240)
-    assert options.family == PathFamily("cuda", "cpu")
+    assert options.family == Backend("cuda", "cpu")
     assert row["stages"]["encode"] == {"device": "cpu", "reason": "planned anew: no NVENC session for h264"}
     assert made == 2, "what was made stays under its own keys"
     assert row["video_sha256"] == same["video_sha256"]
@@ -209,17 +208,17 @@ async def test_a_worker_stops_while_it_looks_at_its_devices(postgres_url: str, t
 
 
 async def test_the_api_plans_by_what_live_workers_have_proven(postgres_url: str, tmp_path: Path) -> None:
-    from service.store.fleet import fleet
+    from service.store.render_facts import read_cluster_capabilities
 
     async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "sound"):
         async with asyncio.timeout(20):
             while True:
                 async with database.service() as connection:  # the worker writes between two looks
                     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
-                    found = await fleet(connection)
+                    found = await read_cluster_capabilities(connection)
                     rows = await device_rows.best(connection)
                 if len(rows) == len(seen.WORK) and all(one.usable for one in rows):
                     break
                 await asyncio.sleep(0.1)
     assert set(found.capabilities) == set(rows)
-    assert found.sharing == 1.0
+    assert found.slots_per_device == 1.0

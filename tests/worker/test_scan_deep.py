@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from service.plan.levels import Levels
-from service.plan.planner import Selection
 from service.plan.render_plan import FrameRef, ObjectRef
+from service.plan.segments import Selection
+from service.plan.tone import Levels
 from service.store.objects import ObjectStoreError
 from service.store.objects_files import FileObjectStore
+from service.store.render_facts import dataset_facts
 from service.store.selection import frame_refs
 from service.worker.scan_levels import FRAMES
 from tests.support import media
@@ -47,7 +48,7 @@ async def levels(lab: Lab) -> Levels | None:
 async def refs(lab: Lab) -> list[FrameRef]:
     row = await lab.row()
     async with lab.database.service() as connection:
-        chosen = frame_refs(connection, row, Selection(0, row["frame_count"], 1), "skip")
+        chosen = frame_refs(connection, dataset_facts(row), Selection(0, row["frame_count"], 1), "skip")
         return [ref async for ref in chosen]
 
 

@@ -3,12 +3,12 @@
 import pytest
 
 from service.pipeline.cuda.faults import CudaUnavailable
-from service.plan.device_share import DeviceShare
+from service.plan.placement import GpuAllocation
 from service.worker.slot_gpus import SlotGpus
 from tests.support.cuda_doubles import sound
 from tests.support.cuda_doubles.driver import Double
 
-FIRST, LESS, OTHER = DeviceShare("cuda:0", 0.8), DeviceShare("cuda:0", 0.4), DeviceShare("cuda:1", 0.8)
+FIRST, LESS, OTHER = GpuAllocation("cuda:0", 0.8), GpuAllocation("cuda:0", 0.4), GpuAllocation("cuda:1", 0.8)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_share_is_opened_once_and_only_when_it_is_wanted(opened: list[Double])
 
 
 @pytest.mark.parametrize("other", [LESS, OTHER], ids=["less memory", "another device"])
-def test_another_share_gives_the_one_before_back(opened: list[Double], other: DeviceShare) -> None:
+def test_another_share_gives_the_one_before_back(opened: list[Double], other: GpuAllocation) -> None:
     gpus = SlotGpus(sound.__name__, lambda: None)
     for share in (FIRST, other):
         device = gpus.of(share, None)

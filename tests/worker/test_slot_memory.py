@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.plan.containers import HOLDERS, Codec
-from service.plan.pixel_form import PixelForm
+from service.plan.formats import CONTAINERS, Codec, PixelFormat
 from service.plan.tone import Tone
 from service.store import datasets
 from service.store.database import Database
@@ -24,15 +23,15 @@ HD_LIMIT_MB = 350
 
 
 async def rendered(database: Database, home: Path, count: int, size: tuple[int, int], codec: Codec) -> None:
-    form: PixelForm = {"mjpeg": "yuvj422p", "ffv1": "yuvj420p"}.get(codec, "yuv420p")
-    options = replace(OPTIONS, width=size[0], height=size[1], codec=codec, container=HOLDERS[codec][0], form=form)
+    form: PixelFormat = {"mjpeg": "yuvj422p", "ffv1": "yuvj420p"}.get(codec, "yuv420p")
+    options = replace(OPTIONS, width=size[0], height=size[1], codec=codec, container=CONTAINERS[codec][0], form=form)
     async with database.service() as connection:
         dataset = await add_footage(connection, home, count, size=size)
         render = await add_render(connection, dataset, options=options)
     assert (await ended(database, render, 120))["video_frames"] == count
 
 
-@pytest.mark.parametrize("codec", HOLDERS)
+@pytest.mark.parametrize("codec", CONTAINERS)
 async def test_a_slot_stays_small_at_1080p(postgres_url: str, tmp_path: Path, codec: Codec) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:

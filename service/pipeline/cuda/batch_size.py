@@ -1,7 +1,7 @@
 """How many pictures go through the device at once: as many as its memory and the pinned memory of the host allow."""
 
 from service.pipeline.cuda.candidate import Candidate
-from service.plan.rates import DEVICE_BATCH, PINNED_BYTES
+from service.plan.capability import DEVICE_BATCH, PINNED_BYTES
 
 
 def batch_size(candidate: Candidate, budget: int) -> int:

@@ -17,7 +17,7 @@ from service.pipeline.image_header import JPEG_MAGIC, TIFF_MAGICS, jpeg_header
 from service.pipeline.jpeg_shape import jpeg_shape
 from service.pipeline.tiff import decode_tiff
 from service.pipeline.window import Clipped, Window
-from service.plan.rates import DEVICE_BATCH
+from service.plan.capability import DEVICE_BATCH
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
 

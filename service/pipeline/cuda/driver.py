@@ -14,7 +14,7 @@ import numpy as np
 
 from service.errors import first_line
 from service.pipeline.cuda.faults import CudaUnavailable
-from service.plan.device_share import REAL_DRIVER
+from service.plan.placement import REAL_DRIVER
 
 Samples = np.ndarray[Any, Any]
 Bytes2D = np.ndarray[Any, np.dtype[np.uint8]]

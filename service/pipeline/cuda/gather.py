@@ -10,7 +10,7 @@ from service.pipeline.cuda.batch_size import batch_size
 from service.pipeline.cuda.candidate import Candidate, Candidates
 from service.pipeline.cuda.made import Made
 from service.pipeline.frames import Fallback
-from service.plan.rates import DEVICE_BATCH, PINNED_BYTES
+from service.plan.capability import DEVICE_BATCH, PINNED_BYTES
 
 _READERS = 2
 """Threads that decode what is not decoded on the device: 16-bit TIFF."""

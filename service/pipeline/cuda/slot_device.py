@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.pipeline.cuda.driver import CudaDriver, load
 from service.pipeline.cuda.faults import CudaFault, CudaUnavailable, DeviceLost
-from service.plan.device_share import REAL_DRIVER
+from service.plan.placement import REAL_DRIVER
 
 RETRY_S = 30.0
 _BATCH = 0.6

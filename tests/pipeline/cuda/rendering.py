@@ -5,13 +5,12 @@ from typing import Any
 from service.pipeline.cuda.slot_device import DeviceChoice, SlotDevice
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
-from service.plan.family import PathFamily
-from service.plan.render_plan import FrameRef, SegmentPlan
+from service.plan.render_plan import Backend, FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, options
 from tests.support.cuda_doubles.driver import Double
 
-CUDA = PathFamily("cuda", "cpu")
-NVENC = PathFamily("cuda", "nvenc")
+CUDA = Backend("cuda", "cpu")
+NVENC = Backend("cuda", "nvenc")
 
 
 class Given(SlotDevice):

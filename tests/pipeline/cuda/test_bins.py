@@ -7,7 +7,7 @@ import pytest
 
 from service.pipeline.cuda.faults import CudaFailed, DeviceLost
 from service.pipeline.frames import SegmentResult
-from service.plan.bins import Bins
+from service.plan.geometry import Bins
 from service.plan.tone import Tone
 from tests.pipeline.cuda.rendering import NVENC, render_on
 from tests.pipeline.cuda.test_videos import SOURCES, render_pictures

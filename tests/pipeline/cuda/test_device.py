@@ -20,7 +20,7 @@ from service.pipeline.cuda.pinned import PinnedBlocks
 from service.pipeline.cuda.slot_device import DeviceChoice, SlotDevice
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
-from service.plan.crop import Crop
+from service.plan.geometry import Crop
 from service.plan.render_plan import FrameRef, SegmentPlan
 from service.plan.tone import Tone
 from tests.pipeline.cuda.rendering import CUDA

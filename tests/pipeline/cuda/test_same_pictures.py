@@ -7,8 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from service.plan.bins import Bins
-from service.plan.crop import Crop
+from service.plan.geometry import Bins, Crop
 from service.plan.tone import Tone
 from tests.pipeline.cuda.rendering import NVENC, render_on
 from tests.pipeline.rendering import numbered_jpegs, numbers, pictures, render

@@ -17,7 +17,7 @@ from service.pipeline.cuda.stage import frame_of_planes, nv12_of_frame
 from service.pipeline.decode import ImageDecoder
 from service.pipeline.transform import Transform
 from service.pipeline.window import Window
-from service.plan.crop import Crop
+from service.plan.geometry import Crop
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
 from tests.pipeline.rendering import options

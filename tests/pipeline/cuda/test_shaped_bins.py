@@ -20,7 +20,7 @@ from service.pipeline.sources import MeasurePicture
 from service.pipeline.transform import Transform
 from service.pipeline.window import Window
 from service.pipeline.work import Work
-from service.plan.bins import Bins
+from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions
 from service.plan.tone import Tone
 from tests.pipeline.cuda.test_shaped import by_cpu, image_of, psnr, scene

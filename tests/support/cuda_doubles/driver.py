@@ -24,7 +24,7 @@ from service.pipeline.quality import rate
 from service.pipeline.transform import Transform
 from service.pipeline.turn import ROTATED
 from service.pipeline.window import Window
-from service.plan.bins import Bins
+from service.plan.geometry import Bins
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import COLORMAPS, Tone
 

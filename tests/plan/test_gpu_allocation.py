@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.plan.capability import Capability
-from service.plan.device_share import share, withheld
-from service.plan.family import PathFamily
-from service.plan.render_plan import RenderOptions
+from service.plan.placement import allocate_gpu, gpu_disabled_reason
+from service.plan.render_plan import Backend, RenderOptions
 
-OPTIONS = RenderOptions("h264", 70, Fraction(30), 64, 48, family=PathFamily("cuda", "cpu"))
+OPTIONS = RenderOptions("h264", 70, Fraction(30), 64, 48, family=Backend("cuda", "cpu"))
 
 
 def known(devices: int, state: str = "ok") -> list[Capability]:
@@ -21,7 +20,7 @@ def known(devices: int, state: str = "ok") -> list[Capability]:
 
 @given(st.integers(0, 8), st.integers(1, 64), st.none() | st.integers(0, 16))
 def test_no_device_has_more_than_its_slots_or_its_memory(devices: int, slots: int, most: int | None) -> None:
-    shares = [share(known(devices), slot, slots, most) for slot in range(slots)]
+    shares = [allocate_gpu(known(devices), slot, slots, most) for slot in range(slots)]
     for number in range(devices):
         on = [one for one in shares if one and one.device == f"cuda:{number}"]
         assert sum(one.memory for one in on) <= 0.8 + 1e-9
@@ -31,23 +30,27 @@ def test_no_device_has_more_than_its_slots_or_its_memory(devices: int, slots: in
 
 
 def test_without_a_gpu_no_slot_has_one() -> None:
-    assert share(known(0), 0, 4, None) is None
-    assert share((), 0, 4, 2) is None
+    assert allocate_gpu(known(0), 0, 4, None) is None
+    assert allocate_gpu((), 0, 4, 2) is None
 
 
 def test_the_third_start_is_by_the_cpu() -> None:
-    assert withheld(known(1), "cuda:0", OPTIONS, 1) is withheld(known(1), "cuda:0", OPTIONS, 2) is None
-    assert withheld(known(1), "cuda:0", OPTIONS, 3) == "two attempts on a GPU ended their slot"
+    assert (
+        gpu_disabled_reason(known(1), "cuda:0", OPTIONS, 1)
+        is gpu_disabled_reason(known(1), "cuda:0", OPTIONS, 2)
+        is None
+    )
+    assert gpu_disabled_reason(known(1), "cuda:0", OPTIONS, 3) == "two attempts on a GPU ended their slot"
 
 
 def test_a_faulty_device_is_withheld_and_an_unproven_one_is_tried() -> None:
-    reason = withheld(known(2, "quarantined"), "cuda:1", OPTIONS, 1)
+    reason = gpu_disabled_reason(known(2, "quarantined"), "cuda:1", OPTIONS, 1)
     assert reason == "cuda:1 transform nv12 is quarantined: hang"
-    assert withheld(known(1, "unknown"), "cuda:0", OPTIONS, 1) is None
+    assert gpu_disabled_reason(known(1, "unknown"), "cuda:0", OPTIONS, 1) is None
 
 
 def test_an_encoder_that_is_gone_withholds_only_who_needs_it() -> None:
     gone = [*known(1), Capability("cuda:0", "encode", "h264", "absent", "no NVENC")]
-    assert withheld(gone, "cuda:0", OPTIONS, 1) is None
-    needs = replace(OPTIONS, family=PathFamily("cuda", "nvenc"))
-    assert withheld(gone, "cuda:0", needs, 1) == "cuda:0 encode h264 is absent: no NVENC"
+    assert gpu_disabled_reason(gone, "cuda:0", OPTIONS, 1) is None
+    needs = replace(OPTIONS, family=Backend("cuda", "nvenc"))
+    assert gpu_disabled_reason(gone, "cuda:0", needs, 1) == "cuda:0 encode h264 is absent: no NVENC"

@@ -1,10 +1,11 @@
-"""The planner: what is chosen, how it is cut, and what a content key depends on."""
+"""Segments: which frames are selected, where segments end, and what a content key depends on."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate, islice, pairwise
 from typing import get_args
+from uuid import UUID
 
 import anyio
 import pytest
@@ -12,25 +13,25 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.plan.bins import Bins
-from service.plan.containers import Codec
-from service.plan.geometry import output_size
-from service.plan.planner import (
+from service.plan.facts import DatasetFacts
+from service.plan.formats import Codec
+from service.plan.geometry import Bins
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.segments import (
     AV1_SECONDS,
     LEAD_FRAMES,
-    RAMP_FRAMES,
-    RAMP_FROM,
+    LONG_RENDER_SEGMENTS,
+    MAX_SOURCE_FRAMES,
     SEGMENT_SECONDS,
-    SOURCE_FRAMES,
+    STARTUP_FRAMES,
     Selection,
-    cut,
-    outputs_of_segment,
+    frames_per_segment,
     render_key,
     segment_ends,
     segment_length,
-    select,
+    select_frames,
+    split_into_segments,
 )
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 640, 480)
 CODECS = st.sampled_from(get_args(Codec))
@@ -43,7 +44,10 @@ def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS, first: int =
             yield frame
 
     async def collect() -> list[SegmentPlan]:
-        return [plan async for plan in cut(stream(), "bucket", options, Selection(first, first + len(frames), 1))]
+        return [
+            plan
+            async for plan in split_into_segments(stream(), "bucket", options, Selection(first, first + len(frames), 1))
+        ]
 
     return anyio.run(collect)
 
@@ -58,7 +62,7 @@ def test_every_frame_is_in_exactly_one_segment_in_order(count: int, fps: Fractio
     found = plans(refs(count), options)
     assert [frame.index for plan in found for frame in plan.frames] == list(range(count))
     assert [plan.first_output for plan in found] == [plan.frames[0].index for plan in found]
-    assert all(0 < len(plan.frames) <= outputs_of_segment(options) for plan in found)
+    assert all(0 < len(plan.frames) <= frames_per_segment(options) for plan in found)
 
 
 @given(st.integers(0, 100_000), st.integers(1, 100_000), st.fractions(Fraction(1, 10), 240), SECONDS)
@@ -69,16 +73,16 @@ def test_segments_end_at_the_same_places_wherever_a_range_begins(
     assume(not alone < outputs <= 2 * length)
     ends = list(islice(segment_ends(first, outputs, length, alone), 12))
     assert ends == sorted(set(ends))
-    ramp = [end for end in accumulate(RAMP_FRAMES) if end < length]
+    ramp = [end for end in accumulate(STARTUP_FRAMES) if end < length]
     assert all((first + end) % length == 0 for end in ends[len(ramp) :])
     assert max(end - begin for begin, end in pairwise([0, *ends])) <= length
 
 
 def test_the_first_segment_of_a_long_render_is_short() -> None:
-    long = RAMP_FROM * 75
-    assert [len(plan.frames) for plan in plans(refs(long))] == [15, 60] + [75] * (RAMP_FROM - 1)
+    long = LONG_RENDER_SEGMENTS * 75
+    assert [len(plan.frames) for plan in plans(refs(long))] == [15, 60] + [75] * (LONG_RENDER_SEGMENTS - 1)
     assert [len(plan.frames) for plan in plans(refs(long), first=70)][:3] == [15, 65, 75]
-    assert [len(plan.frames) for plan in plans(refs(long - 1))] == [75] * (RAMP_FROM - 1) + [74]
+    assert [len(plan.frames) for plan in plans(refs(long - 1))] == [75] * (LONG_RENDER_SEGMENTS - 1) + [74]
     av1, fast = replace(OPTIONS, codec="av1"), replace(OPTIONS, fps=Fraction(60))
     assert [len(plan.frames) for plan in plans(refs(long), av1)] == [15, 60, 75, 150, 150, 150]
     assert [len(plan.frames) for plan in plans(refs(long - 1), av1)] == [150, 150, 150, 149]
@@ -119,7 +123,7 @@ def test_bins_are_never_cut_and_segments_of_them_are_bounded(count: int, size: i
         list(range(start, min(start + size, count))) for start in range(0, count, size)
     ]
     assert [plan.first_output for plan in found] == [plan.frames[0].index // size for plan in found]
-    assert all(len(plan.frames) <= max(SOURCE_FRAMES, size) for plan in found)
+    assert all(len(plan.frames) <= max(MAX_SOURCE_FRAMES, size) for plan in found)
     assert all([len(refs) for refs in plan.lead_outputs()] == [size] for plan in found[1:])
 
 
@@ -132,9 +136,9 @@ def test_a_content_key_depends_on_every_member() -> None:
 @given(st.integers(1, 10_000), st.integers(1, 1000), st.integers(0, 9_999))
 def test_bins_promise_as_many_outputs_as_dropping(timeline: int, step: int, start: int) -> None:
     start = min(start, timeline - 1)
-    bins = select(timeline, step, start, None, whole=True)
-    assert bins.count() == select(timeline, step, start, None).count()
-    assert bins.read() == timeline - start
+    bins = select_frames(timeline, step, start, None, binned=True)
+    assert bins.output_count() == select_frames(timeline, step, start, None).output_count()
+    assert bins.source_count() == timeline - start
 
 
 def test_growing_a_sequence_changes_only_its_last_segments() -> None:
@@ -185,50 +189,25 @@ def test_options_survive_json() -> None:
 def test_the_chosen_count_is_that_of_the_range(timeline: int, step: int, start: int) -> None:
     if start >= timeline:
         with pytest.raises(Invalid):
-            select(timeline, step, start, None)
+            select_frames(timeline, step, start, None)
         return
-    assert select(timeline, step, start, None).count() == len(list(range(start, timeline, step)))
+    assert select_frames(timeline, step, start, None).output_count() == len(list(range(start, timeline, step)))
 
 
 @pytest.mark.parametrize(("step", "count"), [(1, 795), (2, 398), (7, 114), (1000, 1)])
 def test_the_street_camera_counts(step: int, count: int) -> None:
-    assert select(795, step, None, None).count() == count
+    assert select_frames(795, step, None, None).output_count() == count
 
 
 def test_an_empty_dataset_is_named() -> None:
     with pytest.raises(Invalid) as caught:
-        select(0, 1, None, None)
+        select_frames(0, 1, None, None)
     assert caught.value.errors[0].pointer == "#/dataset_id"
 
 
 def test_render_keys_tell_datasets_apart() -> None:
-    chosen = select(10, 1, None, None)
-    one, two = ({"id": "a", "digest": digest} for digest in ("x", "y"))
+    chosen = select_frames(10, 1, None, None)
+    one = DatasetFacts(UUID(int=1), UUID(int=2), "frames", "frames", "bucket", digest="x")
+    two = replace(one, digest="y")
     assert render_key(one, chosen, OPTIONS) != render_key(two, chosen, OPTIONS)
-    assert render_key(one, chosen, OPTIONS) == render_key(dict(one), chosen, OPTIONS)
-
-
-@given(st.integers(1, 16383), st.integers(1, 16383))
-def test_native_sizes_are_padded_to_even_never_cropped(width: int, height: int) -> None:
-    out = output_size((width, height), None, None, None)
-    assert all(
-        side % 2 == 0 and 0 <= side - source <= 1 + (source == 1)
-        for side, source in zip(out, (width, height), strict=True)
-    )
-
-
-def test_one_side_keeps_the_shape() -> None:
-    assert output_size((1920, 1080), 960, None, None) == (960, 540)
-    assert output_size((1920, 1080), None, 270, None) == (480, 270)
-    assert output_size((1920, 1080), None, None, 0.5) == (960, 540)
-
-
-def test_scale_and_width_exclude_each_other() -> None:
-    with pytest.raises(Invalid) as caught:
-        output_size((10, 10), 4, None, 0.5)
-    assert caught.value.errors[0].pointer == "#/scale"
-
-
-def test_an_output_too_large_is_refused() -> None:
-    with pytest.raises(Invalid):
-        output_size((16000, 16000), None, None, 2)
+    assert render_key(one, chosen, OPTIONS) == render_key(replace(one), chosen, OPTIONS)

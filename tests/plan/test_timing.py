@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.plan.bins import Bins
-from service.plan.pacing import paced
-from service.plan.planner import Selection, cut
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from service.plan.timing import TICKS, CapturedTiming, exact_rate, rate_lasting
+from service.plan.geometry import Bins
+from service.plan.render_plan import TICKS, CapturedTiming, FrameRef, RenderOptions, SegmentPlan
+from service.plan.segments import Selection, split_into_segments
+from service.plan.timing import exact_rate, rate_lasting, retime
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 64, 48, timing=CapturedTiming(Fraction(1)))
 START = 1_700_000_000_000_000
@@ -32,7 +31,7 @@ def pace(times: list[int | None], speed: Fraction = Fraction(1), options: Render
     frames = [FrameRef(k, f"{k}", captured=None if t is None else START + t) for k, t in enumerate(times)]
 
     async def collect() -> list[FrameRef]:
-        return [frame async for frame in paced(stream(frames), CapturedTiming(speed), options)]
+        return [frame async for frame in retime(stream(frames), CapturedTiming(speed), options)]
 
     return anyio.run(collect)
 
@@ -123,7 +122,7 @@ def test_the_fastest_speed_counts_bins_not_their_members() -> None:
 
 def plans(frames: list[FrameRef], options: RenderOptions = OPTIONS) -> list[SegmentPlan]:
     async def collect() -> list[SegmentPlan]:
-        return [plan async for plan in cut(stream(frames), "b", options, Selection(0, len(frames), 1))]
+        return [plan async for plan in split_into_segments(stream(frames), "b", options, Selection(0, len(frames), 1))]
 
     return anyio.run(collect)
 

@@ -9,18 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import Invalid
-from service.plan.bins import Bins
 from service.plan.capability import Capability, State
-from service.plan.crop import Crop
-from service.plan.family import CPU_ONLY, PathFamily
-from service.plan.render_plan import RenderOptions
-from service.plan.route import route
-from service.plan.stages import stage_plan
+from service.plan.geometry import Bins, Crop
+from service.plan.placement import NOT_PROVEN, Placement, SourceMedia, choose_placement, describe_stages
+from service.plan.render_plan import CPU_ONLY, Backend, RenderOptions
 from service.plan.tone import Tone
-from service.plan.ways import NOT_PROVEN, Route, Source
 
 HD = RenderOptions("h264", 70, Fraction(30), 1920, 1080)
-JPEGS = Source(("jpeg",), 1920, 1080)
+JPEGS = SourceMedia(("jpeg",), 1920, 1080)
 
 
 def capability(device: str, stage: Any, what: str, state: Any = "ok", rate: float | None = None) -> Capability:
@@ -63,101 +59,101 @@ renders = st.builds(
     bins=st.none() | st.just(Bins("mean", 4, 640, 480)),
 )
 sources = st.builds(
-    Source,
+    SourceMedia,
     st.lists(st.sampled_from(["jpeg", "png", "tiff", "webp", "h264", "vp9"]), max_size=3).map(tuple),
     st.integers(1, 9000),
     st.integers(1, 9000),
 )
 
 
-def choices(way: Route) -> dict[Any, str]:
+def choices(way: Placement) -> dict[Any, str]:
     return {"decode": way.decode.device, "transform": way.transform.device, "encode": way.encode.device}
 
 
 @given(capabilities, renders, sources, st.floats(0, 64))
 def test_auto_never_fails_and_never_costs_more_than_the_cpu(
-    known: list[Capability], options: RenderOptions, source: Source, sharing: float
+    known: list[Capability], options: RenderOptions, source: SourceMedia, sharing: float
 ) -> None:
-    way = route(known, options, source, "auto", sharing)
-    assert way.seconds <= route(known, options, source, "cpu").seconds
+    way = choose_placement(known, options, source, "auto", sharing)
+    assert way.seconds <= choose_placement(known, options, source, "cpu").seconds
     assert all(choice.reason for choice in (way.decode, way.transform, way.encode))
 
 
 @given(capabilities, renders, sources)
 def test_what_runs_on_a_device_was_proven_there(
-    known: list[Capability], options: RenderOptions, source: Source
+    known: list[Capability], options: RenderOptions, source: SourceMedia
 ) -> None:
     try:
-        way = route(known, options, source, "cuda")
+        way = choose_placement(known, options, source, "cuda")
     except Invalid as refused:
         assert refused.errors[0].pointer == "#/device"
-        assert route(known, options, source).family == CPU_ONLY
+        assert choose_placement(known, options, source).backend == CPU_ONLY
         return
-    assert way.family.pixels == "cuda"
+    assert way.backend.pixels == "cuda"
     usable = {(one.device, one.stage) for one in known if one.usable}
     assert all((device, stage) in usable for stage, device in choices(way).items() if device != "cpu")
-    assert (way.encode.device != "cpu") == (way.family.encoder == "nvenc")
+    assert (way.encode.device != "cpu") == (way.backend.encoder == "nvenc")
 
 
 @given(st.data(), capabilities, renders, sources)
 def test_the_order_of_the_rows_says_nothing(
-    data: st.DataObject, known: list[Capability], options: RenderOptions, source: Source
+    data: st.DataObject, known: list[Capability], options: RenderOptions, source: SourceMedia
 ) -> None:
     other = data.draw(st.permutations(known))
-    assert route(known, options, source) == route(other, options, source)
+    assert choose_placement(known, options, source) == choose_placement(other, options, source)
 
 
 @given(capabilities, renders, sources)
-def test_the_cpu_is_what_was_asked_for(known: list[Capability], options: RenderOptions, source: Source) -> None:
-    way = route(known, options, source, "cpu")
-    assert way.family == CPU_ONLY
+def test_the_cpu_is_what_was_asked_for(known: list[Capability], options: RenderOptions, source: SourceMedia) -> None:
+    way = choose_placement(known, options, source, "cpu")
+    assert way.backend == CPU_ONLY
     assert set(choices(way).values()) == {"cpu"}
 
 
 def test_without_a_card_the_reason_is_the_one_there_always_was() -> None:
-    stages = stage_plan(HD)
+    stages = describe_stages(HD)
     assert stages["decode"] == {"device": "cpu", "reason": NOT_PROVEN}
     assert stages["encode"]["reason"] == f"libx264 veryfast, one thread a slot; {NOT_PROVEN}"
     with pytest.raises(Invalid, match="no CUDA device"):
-        route([], HD, JPEGS, "cuda")
+        choose_placement([], HD, JPEGS, "cuda")
 
 
 def test_a_card_without_nvenc_decodes_and_the_cpu_encodes() -> None:
-    way = route(card(), HD, JPEGS)
+    way = choose_placement(card(), HD, JPEGS)
     assert choices(way) == {"decode": "cuda:0", "transform": "cuda:0", "encode": "cpu"}
-    assert way.family == PathFamily("cuda", "cpu")
+    assert way.backend == Backend("cuda", "cpu")
     assert "encode h264: it is absent" in way.encode.reason
 
 
 def test_a_card_with_nvenc_does_everything() -> None:
-    assert route(card(nvenc=True), HD, JPEGS).family == PathFamily("cuda", "nvenc")
+    assert choose_placement(card(nvenc=True), HD, JPEGS).backend == Backend("cuda", "nvenc")
 
 
 def test_a_quarantined_stage_is_passed_over_and_named() -> None:
     broken = [capability("cuda:0", "transform", "nv12", "quarantined"), *card("cuda:1")]
-    assert route(broken, HD, JPEGS).transform.device == "cuda:1"
+    assert choose_placement(broken, HD, JPEGS).transform.device == "cuda:1"
     broken = [one if one.stage != "decode" else replace(one, state="quarantined", reason="hang") for one in card()]
-    way = route(broken, HD, JPEGS)
-    assert way.family == CPU_ONLY
+    way = choose_placement(broken, HD, JPEGS)
+    assert way.backend == CPU_ONLY
     assert way.decode.reason == "cuda:0 decode jpeg: hang"
     with pytest.raises(Invalid, match="cuda:0 decode jpeg: hang"):
-        route(broken, HD, JPEGS, "cuda")
+        choose_placement(broken, HD, JPEGS, "cuda")
 
 
 def test_a_slow_card_is_left_alone_unless_it_is_asked_for() -> None:
     slow = card(jpeg=5, nv12=5)
-    assert route(slow, HD, JPEGS).family == CPU_ONLY
-    assert route(slow, HD, JPEGS, "cuda").family.pixels == "cuda"
+    assert choose_placement(slow, HD, JPEGS).backend == CPU_ONLY
+    assert choose_placement(slow, HD, JPEGS, "cuda").backend.pixels == "cuda"
 
 
 def test_many_slots_on_one_card_are_counted() -> None:
     slow = card(jpeg=200, nv12=50_000)
-    assert route(slow, HD, JPEGS, sharing=1).family.pixels == "cuda"
-    assert route(slow, HD, JPEGS, sharing=16).family == CPU_ONLY
+    assert choose_placement(slow, HD, JPEGS, slots_per_device=1).backend.pixels == "cuda"
+    assert choose_placement(slow, HD, JPEGS, slots_per_device=16).backend == CPU_ONLY
 
 
 def test_tiff_needs_no_decoder_on_the_card() -> None:
-    way = route(card()[2:], HD, Source(("tiff",), 3840, 2160))
+    way = choose_placement(card()[2:], HD, SourceMedia(("tiff",), 3840, 2160))
     assert (way.decode.device, way.transform.device) == ("cpu", "cuda:0")
 
 
@@ -171,12 +167,12 @@ def test_tiff_needs_no_decoder_on_the_card() -> None:
 )
 def test_what_no_device_does_is_said(changes: dict[str, Any], why: str) -> None:
     options = replace(HD, **changes)
-    assert why in route(card(nvenc=True), options, JPEGS).decode.reason
+    assert why in choose_placement(card(nvenc=True), options, JPEGS).decode.reason
     with pytest.raises(Invalid, match=why):
-        route(card(nvenc=True), options, JPEGS, "cuda")
+        choose_placement(card(nvenc=True), options, JPEGS, "cuda")
 
 
-DEEP = Source(("tiff",), 1920, 1080)
+DEEP = SourceMedia(("tiff",), 1920, 1080)
 
 
 @pytest.mark.parametrize("crop", [None, Crop(0, 0, 960, 540, 1920, 1080)])
@@ -184,31 +180,35 @@ DEEP = Source(("tiff",), 1920, 1080)
 def test_bins_of_measured_samples_go_through_a_device_as_a_whole_or_not_at_all(size: int, crop: Crop | None) -> None:
     binned = replace(HD, bins=Bins("mean", size, 1920, 1080), tone=Tone(0, 4000), crop=crop)
     whole = size <= 16 and crop is None
-    way = route(card(), binned, DEEP)
+    way = choose_placement(card(), binned, DEEP)
     assert whole != ("such bins of TIFF" in way.decode.reason)
-    assert route(card(), replace(binned, tone=None), JPEGS).family.pixels == "cuda"
+    assert choose_placement(card(), replace(binned, tone=None), JPEGS).backend.pixels == "cuda"
 
 
 def test_a_bin_that_a_device_makes_comes_back_as_one_picture() -> None:
     means, brightest = (replace(HD, bins=Bins(mode, 8, 1920, 1080)) for mode in ("mean", "max"))
-    seconds = [route(card(), options, JPEGS, "cuda").seconds for options in (means, brightest)]
+    seconds = [choose_placement(card(), options, JPEGS, "cuda").seconds for options in (means, brightest)]
     assert seconds[0] < seconds[1], "the brightest of colours are chosen by the CPU, which wants all eight"
 
 
 def test_videos_need_their_codec_on_the_card() -> None:
     video = replace(HD, source_kind="video")
-    assert route(card(), video, Source(("h264",), 1920, 1080)).decode.device == "cuda:0"
-    assert route(card(), video, Source(("av1",), 1920, 1080)).decode.reason == "cuda:0 decode av1: unknown"
-    assert "vp9 is decoded by the CPU" in route(card(), video, Source(("vp9",), 1920, 1080)).decode.reason
+    assert choose_placement(card(), video, SourceMedia(("h264",), 1920, 1080)).decode.device == "cuda:0"
+    assert (
+        choose_placement(card(), video, SourceMedia(("av1",), 1920, 1080)).decode.reason == "cuda:0 decode av1: unknown"
+    )
+    assert (
+        "vp9 is decoded by the CPU" in choose_placement(card(), video, SourceMedia(("vp9",), 1920, 1080)).decode.reason
+    )
 
 
 def test_png_is_the_cpu_s() -> None:
-    assert "png is decoded by the CPU" in route(card(), HD, Source(("png",), 1920, 1080)).decode.reason
+    assert "png is decoded by the CPU" in choose_placement(card(), HD, SourceMedia(("png",), 1920, 1080)).decode.reason
 
 
 def test_a_family_is_part_of_the_key_only_where_it_is_not_the_cpu_s() -> None:
     document = HD.to_json()
     assert "family" not in document
-    other = replace(HD, family=PathFamily("cuda", "nvenc"))
+    other = replace(HD, family=Backend("cuda", "nvenc"))
     assert RenderOptions.from_json(other.to_json()) == other
     assert RenderOptions.from_json(document) == HD

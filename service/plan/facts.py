@@ -1,0 +1,117 @@
+"""What planning needs to know beside the request: the dataset, its capture times, the devices, the limits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import Field
+
+from service.environment import EnvironmentSettings
+from service.errors import Invalid, invalid_field
+from service.plan.capability import Capability
+from service.plan.render_plan import FramePolicy, SourceKind
+from service.plan.tone import Levels
+
+
+class RenderLimits(EnvironmentSettings):
+    """Bounds on one render and on one caller."""
+
+    max_frames: int = Field(
+        default=1_000_000, ge=1, validation_alias="REELMILL_MAX_FRAMES", description="output frames of one render"
+    )
+    max_pixels: int = Field(
+        default=100_000_000, ge=1, validation_alias="REELMILL_MAX_PIXELS", description="pixels of one source frame"
+    )
+    max_queued: int = Field(
+        default=20, ge=1, validation_alias="REELMILL_MAX_QUEUED", description="unfinished renders one caller may have"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterCapabilities:
+    """What the live workers can do together; `slots_per_device` is how many slots use one GPU at a time."""
+
+    capabilities: tuple[Capability, ...] = ()
+    slots_per_device: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """A dataset as its last scan left it.
+
+    `width` x `height` is the usual size of a frame in pixels, None when no frame can be read. `pixel_formats` says how
+    many frames have each format. `captured` holds the first and the last capture time. Frame numbers are `number_first`
+    + k * `number_stride`; `first_gap` is the first number without a frame, `gap_frames` how many there are.
+    `digest` changes with the content.
+    """
+
+    id: UUID
+    experiment_id: UUID
+    name: str
+    kind: SourceKind
+    bucket: str
+    state: str = "ready"
+    error: str | None = None
+    frame_count: int = 0
+    width: int | None = None
+    height: int | None = None
+    formats: tuple[str, ...] = ()
+    pixel_formats: Mapping[str, int] = field(default_factory=dict)
+    levels: Levels | None = None
+    captured: tuple[datetime, datetime] | None = None
+    first_gap: int | None = None
+    gap_frames: int = 0
+    number_first: int | None = None
+    number_stride: int | None = None
+    digest: str = ""
+
+    @property
+    def has_capture_times(self) -> bool:
+        """Whether frames have capture times; pictures of a source video have none in the catalogue."""
+        return self.kind != "video" and self.captured is not None
+
+    def counts_gaps(self, missing: FramePolicy) -> bool:
+        """Whether a number without a frame has a position of its own under this policy."""
+        return missing != "skip" and bool(self.gap_frames) and bool(self.number_stride)
+
+    def position_count(self, missing: FramePolicy) -> int:
+        """Positions of the dataset: its frames, and the gaps in their numbering unless those are skipped."""
+        return self.frame_count + (self.gap_frames if self.counts_gaps(missing) else 0)
+
+    def capture_times_error(self, pointer: str, instead: str) -> Invalid | None:
+        """Why the field at `pointer`, which needs capture times, cannot be used; None when it can."""
+        if self.kind == "video":
+            detail = f"the catalogue has no capture times of a source video's pictures: {instead}"
+        elif self.captured is None:
+            detail = f"no frame of the dataset says when it was captured: {instead}"
+        else:
+            return None
+        return invalid_field(pointer, detail, "no_capture_times")
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedFrames:
+    """The frames captured within a time window: their first and last index, lowest and highest number."""
+
+    first_index: int
+    last_index: int
+    first_number: int | None
+    last_number: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RenderFacts:
+    """Everything that one request is planned from.
+
+    `datasets` are those that the request can mean: of its experiment and, when it names a dataset, of that id.
+    `pixel_size_um` is the side of a source pixel in micrometres (see `overlay.pixel_size_of`), `captured` the frames in
+    the request's time window; None when there are none, or no window.
+    """
+
+    limits: RenderLimits
+    experiment_exists: bool = True
+    datasets: tuple[DatasetFacts, ...] = ()
+    pixel_size_um: float | None = None
+    captured: CapturedFrames | None = None
+    cluster: ClusterCapabilities = ClusterCapabilities()
