@@ -1,0 +1,61 @@
+"""A submitted render is deduplicated, limited, or written with its segments and tasks."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.errors import Invalid, TooManyRequests
+from service.ids import Subject
+from service.plan.request import RenderPlan
+from service.store.submit import RenderSubmission, estimate_render, submit_render
+from service.store.tables import renders, segments, tasks
+from tests.support.catalogue import OPTIONS, add_dataset, render_plan
+from tests.support.databases import fresh_database
+
+pytestmark = pytest.mark.anyio
+
+
+def submission(plan: RenderPlan, **others: Any) -> RenderSubmission:
+    return RenderSubmission(plan, {"priority": plan.priority}, Subject("alice"), max_queued=2, **others)
+
+
+async def count(connection: AsyncConnection, table: Any) -> int:
+    return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
+
+
+async def test_the_same_video_is_rendered_once(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service() as connection:
+        plan = render_plan(await add_dataset(connection, 200), 1, OPTIONS)
+        estimate = await estimate_render(connection, plan)
+        assert await count(connection, renders) == 0, "an estimate writes nothing"
+        row = await submit_render(connection, submission(plan))
+        assert (row["render_key"], row["status"], row["frames_total"]) == (plan.key, "queued", 200)
+        assert row["estimate"] == estimate.to_json()
+        assert await count(connection, segments) == await count(connection, tasks) == 3
+        again = await submit_render(connection, submission(replace(plan, priority=9)))
+        assert (again["id"], await count(connection, renders)) == (row["id"], 1)
+
+
+async def test_an_idempotency_key_goes_with_one_body(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service() as connection:
+        plan = render_plan(await add_dataset(connection, 4), 1, OPTIONS)
+        first = submission(plan, idempotency_key="k")
+        row = await submit_render(connection, first)
+        assert (await submit_render(connection, first))["id"] == row["id"]
+        with pytest.raises(Invalid) as caught:
+            await submit_render(connection, replace(first, document={"priority": 1}))
+        assert caught.value.errors[0].header == "Idempotency-Key"
+
+
+async def test_the_queue_of_one_owner_is_limited(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service() as connection:
+        dataset = await add_dataset(connection, 8)
+        for step in (1, 2):
+            await submit_render(connection, submission(render_plan(dataset, step, OPTIONS)))
+        third = submission(render_plan(dataset, 3, OPTIONS))
+        with pytest.raises(TooManyRequests):
+            await submit_render(connection, third)
+        await submit_render(connection, replace(third, owner=Subject("bob")))
