@@ -26,7 +26,7 @@ from service.ingest import ingest
 from service.local_token import local_token
 from service.up import ChildEnded, Machine, machine
 
-KEPT = ("REELMILL_SLOTS", "REELMILL_PREFETCH_MB", "REELMILL_S3_POOL", "REELMILL_S3_TIMEOUT")
+KEPT = ("REELMILL_SLOTS",)
 OTHERS = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS")
 LONGEST_S = 300.0
 STAGES = """

@@ -92,6 +92,7 @@ def api() -> None:
     with exit_codes():
         settings = config.load()
         logging.configure(settings.logging.level)
+        config.warn_of_outdated_variables()
         _run(run_api(settings))
 
 
@@ -104,6 +105,7 @@ def worker() -> None:
     with exit_codes():
         settings = config.load()
         logging.configure(settings.logging.level)
+        config.warn_of_outdated_variables()
         _run(run_worker(settings))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 from pydantic import AfterValidator, Field, ValidationError
 
 from service.agent.settings import AgentSettings, address
@@ -19,6 +20,39 @@ from service.store.object_settings import ObjectSettings
 from service.telemetry.logging import LoggingSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
+
+# Set, they have no effect any more: each is a constant now (see the CHANGELOG).
+REMOVED = (
+    "REELMILL_AGENT_MAX_ROWS",
+    "REELMILL_AGENT_STEP_TIMEOUT",
+    "REELMILL_CACHE_DAYS",
+    "REELMILL_CANARY_PERIOD",
+    "REELMILL_CANARY_TIMEOUT",
+    "REELMILL_CPU_CANARY_PERIOD",
+    "REELMILL_DB_TIMEOUT",
+    "REELMILL_GPU_SLOT_MEMORY_MB",
+    "REELMILL_HEALTH_TIMEOUT",
+    "REELMILL_MAX_BODY_BYTES",
+    "REELMILL_MAX_FRAMES",
+    "REELMILL_PREFETCH_MB",
+    "REELMILL_PREVIEW_WAIT",
+    "REELMILL_QUERY_CONCURRENCY",
+    "REELMILL_QUERY_MAX_BYTES",
+    "REELMILL_QUERY_MAX_CONDITIONS",
+    "REELMILL_QUERY_MAX_COST",
+    "REELMILL_QUERY_MAX_DEPTH",
+    "REELMILL_QUERY_MAX_NAMES",
+    "REELMILL_QUERY_MAX_PATTERN",
+    "REELMILL_QUERY_MAX_ROWS",
+    "REELMILL_QUERY_MAX_VALUES",
+    "REELMILL_QUERY_MAX_VALUE_BYTES",
+    "REELMILL_QUERY_MAX_WILDCARDS",
+    "REELMILL_S3_POOL",
+    "REELMILL_S3_TIMEOUT",
+    "REELMILL_WEBHOOK_TIMEOUT",
+)
+# Old name -> new name; the old one is read for one more version.
+RENAMED = {"REELMILL_DRAIN": "REELMILL_SHUTDOWN_TIMEOUT"}
 
 
 def _data_home() -> Path:
@@ -95,3 +129,14 @@ def load() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise StartupRefused(f"{first['loc'][0]}: {first['msg']}") from error
+
+
+def warn_of_outdated_variables() -> None:
+    """Log each variable of the environment that was removed or renamed."""
+    log = structlog.get_logger("config")
+    for name in REMOVED:
+        if name in os.environ:
+            log.warning("this variable has no effect any more", variable=name)
+    for old, new in RENAMED.items():
+        if old in os.environ:
+            log.warning("this variable has a new name", variable=old, instead=new)

@@ -16,7 +16,8 @@ class DocumentedVariables(EnvSettingsSource):
 
 
 class EnvironmentSettings(BaseSettings):
-    """Frozen. An empty variable counts as unset; tests may name a field by its own name."""
+    """Frozen. An empty variable counts as unset. A field without a `validation_alias` is a constant: no variable sets
+    it, only a caller, such as a test, that makes the settings itself."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
 

@@ -1,10 +1,13 @@
 """The environment is read by the documented names and by no others."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service import config
+from service.errors import StartupRefused
 from tests.documentation.settings_table import settings_classes, variables
 from tests.support.clean_environment import clean_environment
 
@@ -25,3 +28,32 @@ def test_the_state_is_kept_in_a_folder_of_its_own(data_home: str | None, monkeyp
         monkeypatch.setenv("XDG_DATA_HOME", data_home)
     with clean_environment():
         assert config.load().process.home == Path(data_home or "/home/lab/.local/share") / "reelmill"
+
+
+def test_a_variable_that_was_removed_is_named_at_the_start(log_lines: Callable[[], list[dict[str, Any]]]) -> None:
+    with clean_environment(REELMILL_S3_POOL="8", REELMILL_DRAIN="5"):
+        config.warn_of_outdated_variables()
+    told = [(line["level"], line["variable"], line.get("instead")) for line in log_lines()]
+    assert told == [
+        ("warning", "REELMILL_S3_POOL", None),
+        ("warning", "REELMILL_DRAIN", "REELMILL_SHUTDOWN_TIMEOUT"),
+    ]
+
+
+def test_what_was_removed_or_renamed_is_no_setting() -> None:
+    assert not {*config.REMOVED, *config.RENAMED} & set(variables())
+    assert set(config.RENAMED.values()) <= set(variables())
+
+
+def test_a_renamed_variable_is_still_read_and_the_new_name_wins() -> None:
+    with clean_environment(REELMILL_DRAIN="5"):
+        assert config.load().worker.drain_s == 5
+    with clean_environment(REELMILL_DRAIN="5", REELMILL_SHUTDOWN_TIMEOUT="7"):
+        assert config.load().worker.drain_s == 7
+    with clean_environment(REELMILL_SHUTDOWN_TIMEOUT="soon"), pytest.raises(StartupRefused, match="SHUTDOWN_TIMEOUT"):
+        config.load()
+
+
+def test_there_are_few_settings() -> None:
+    """What no operator would turn is a constant."""
+    assert len(variables()) <= 40

@@ -31,20 +31,8 @@ class AgentSettings(EnvironmentSettings):
     timeout_s: float = Field(
         default=60, gt=0, le=600, validation_alias="REELMILL_AGENT_TIMEOUT", description="seconds to answer a question"
     )
-    step_timeout_s: float = Field(
-        default=30,
-        gt=0,
-        le=600,
-        validation_alias="REELMILL_AGENT_STEP_TIMEOUT",
-        description="seconds a model may take for one step of an answer",
-    )
-    max_rows: int = Field(
-        default=100,
-        ge=1,
-        le=1000,
-        validation_alias="REELMILL_AGENT_MAX_ROWS",
-        description="rows of one answer of the agent",
-    )
+    step_timeout_s: float = Field(default_factory=lambda data: data["timeout_s"] / 2)  # leaves time for the next step
+    max_rows: int = 100  # of one answer: more are for a query, not for a conversation
 
 
 def address(host: str) -> str:

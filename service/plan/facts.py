@@ -17,9 +17,7 @@ from service.plan.tone import Levels
 class RenderLimits(EnvironmentSettings):
     """Bounds on one render and on one caller."""
 
-    max_frames: int = Field(
-        default=1_000_000, ge=1, validation_alias="REELMILL_MAX_FRAMES", description="output frames of one render"
-    )
+    max_frames: int = 1_000_000  # 9 h of video at 30 fps
     max_pixels: int = Field(
         default=100_000_000, ge=1, validation_alias="REELMILL_MAX_PIXELS", description="pixels of one source frame"
     )

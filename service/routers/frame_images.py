@@ -79,7 +79,7 @@ async def frame_image(
 ) -> Response:
     """The stored bytes; with `width`, and always for pictures of source videos, a JPEG that a worker makes and that is
     kept for the next who asks. 422 says why a damaged frame cannot be shown; 503 with `Retry-After` that it takes
-    longer than `REELMILL_PREVIEW_WAIT`: ask again."""
+    longer than 5 s: ask again."""
     shown = await _seen(at.database, who, dataset_id, index)
     if width is None and shown.row is not None:
         return await _original(at.objects, shown, if_none_match)

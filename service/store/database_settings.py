@@ -20,4 +20,4 @@ class DatabaseSettings(EnvironmentSettings):
         validation_alias="REELMILL_DB_POOL",
         description="connections that a process keeps; it takes 5 more when busy, and 3 to look after itself",
     )
-    timeout_s: float = Field(default=10, gt=0, validation_alias="REELMILL_DB_TIMEOUT", description="seconds to connect")
+    timeout_s: float = 10  # to connect: a database that is up answers in milliseconds

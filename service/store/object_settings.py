@@ -25,12 +25,8 @@ class ObjectSettings(EnvironmentSettings):
         description="address presigned URLs are made for; unset: `MINIO_ENDPOINT`",
     )
     region: str = Field(default="us-east-1", validation_alias="MINIO_REGION", description="S3 region")
-    pool: int = Field(
-        default=32, ge=1, le=512, validation_alias="REELMILL_S3_POOL", description="S3 connections a process"
-    )
-    timeout_s: float = Field(
-        default=20, gt=0, validation_alias="REELMILL_S3_TIMEOUT", description="seconds an S3 read may take"
-    )
+    pool: int = 32  # connections of a process, more than it reads at once
+    timeout_s: float = 20  # without a byte, before a read is tried again
 
     @property
     def endpoint_url(self) -> str:

@@ -25,9 +25,7 @@ class WebhookSettings(EnvironmentSettings):
         validation_alias="REELMILL_WEBHOOK_ALLOW_PRIVATE",
         description="let webhooks go to loopback, link-local and private addresses",
     )
-    timeout_s: float = Field(
-        default=10, gt=0, le=60, validation_alias="REELMILL_WEBHOOK_TIMEOUT", description="seconds a webhook may take"
-    )
+    timeout_s: float = 10  # a receiver should answer first and work afterwards; what fails is sent again
 
     @field_validator("secret")
     @classmethod

@@ -30,6 +30,7 @@ def test_the_environment() -> None:
         settings = config.load()
     assert settings.process.ollama_host == "http://ollama:11434"
     assert (settings.agent.code_model, settings.agent.timeout_s) == ("hf.co/lab/coder:Q4_K_M", 9)
+    assert settings.agent.step_timeout_s == 4.5
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_the_environment() -> None:
         ("OLLAMA_HOST", "ftp://secret"),
         ("CODE_MODEL", "secret; rm -rf /"),
         ("REELMILL_AGENT_TIMEOUT", "0"),
-        ("REELMILL_AGENT_MAX_ROWS", "secret"),
+        ("REELMILL_QUERY_AUDIT_DAYS", "secret"),
     ],
 )
 def test_what_cannot_be(variable: str, value: str) -> None:

@@ -9,7 +9,7 @@ from tests.support.source_code import files, name_of
 
 OTHER_READERS = {
     "service/child_process.py": "hands its own environment on to the guardian and the migration",
-    "service/config.py": "XDG_DATA_HOME, where the per-user data folder lies",
+    "service/config.py": "XDG_DATA_HOME, where the per-user data folder lies; variables that were removed or renamed",
     "service/devices/visible.py": "CUDA_VISIBLE_DEVICES, as CUDA; sets CUDA_DEVICE_ORDER, so that NVML and CUDA count alike",
     "service/embedded/cluster.py": "hands its own environment on to psql",
     "service/up.py": "hands its own environment on to the API and the worker",

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import get_type_hints
 
+from pydantic import AliasChoices
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
@@ -34,9 +35,15 @@ def variables() -> list[str]:
 def _all_fields() -> Iterator[tuple[str, FieldInfo]]:
     for settings in settings_classes():
         for name, field in settings.model_fields.items():
-            assert isinstance(field.validation_alias, str), f"{settings.__name__}.{name} names no variable"
-            assert field.description, f"{field.validation_alias} has no description"
-            yield field.validation_alias, field
+            if (variable := variable_of(field)) is not None:
+                assert field.description, f"{settings.__name__}.{name}: {variable} has no description"
+                yield variable, field
+
+
+def variable_of(field: FieldInfo) -> str | None:
+    """The variable that sets it, by its present name; None for a constant."""
+    alias = field.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else alias  # type: ignore[return-value]
 
 
 def settings_table() -> str:
