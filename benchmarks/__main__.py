@@ -26,9 +26,9 @@ def render(
     results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
 ) -> None:
     """Reelmill end to end, the ffmpeg command line and the old way, side by side on the same frames."""
-    from benchmarks.render import Request, compare
+    from benchmarks.render import ComparisonRequest, compare
 
-    raise typer.Exit(compare(Request(folder, frames, repetitions, tuple(case or ()), results)))
+    raise typer.Exit(compare(ComparisonRequest(folder, frames, repetitions, tuple(case or ()), results)))
 
 
 @app.command()
@@ -87,9 +87,9 @@ def api(
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """p99 of the API with idle slots and with all slots at work, and what its middlewares cost. Needs h2load."""
-    from benchmarks.api import Request, measure
+    from benchmarks.api import LatencyRequest, measure
 
-    raise typer.Exit(measure(Request(rate, seconds, frames, repetitions, results)))
+    raise typer.Exit(measure(LatencyRequest(rate, seconds, frames, repetitions, results)))
 
 
 @app.command()

@@ -10,37 +10,39 @@ from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from benchmarks.footage import cache_folder, made
-from service.pipeline.colour import LIMITED
+from benchmarks.footage import cache_folder, load_or_create
+from service.pipeline.colour import LIMITED_RANGE
 from service.pipeline.decode import ImageDecoder
-from service.pipeline.range_change import to_range
+from service.pipeline.range_change import convert_range
 
 FRAMES, SIZE = 48, (960, 540)
 Clip = list[VideoFrame]
 Pixels = NDArray[np.uint8]
-Light = NDArray[np.float32]
+FloatImage = NDArray[np.float32]
 
 
-def clips(hall: Path) -> dict[str, Clip]:
+def clips(hall_video: Path) -> dict[str, Clip]:
     """Name -> frames. `hall` is vtest.avi of Debian's package opencv-doc, left out where it is not installed."""
-    found = {"street": _street(), "graphics": _drawn(_graphics), "cells": _drawn(_cells)}
-    return found | ({"hall": _hall(hall)} if hall.is_file() else {})
+    found = {"street": _street_clip(), "graphics": _clip_of(_draw_graphics), "cells": _clip_of(_draw_cells)}
+    return found | ({"hall": _hall_clip(hall_video)} if hall_video.is_file() else {})
 
 
-def _street() -> Clip:
+def _street_clip() -> Clip:
     """JPEGs of twice the size, reduced: at their own size, libjpeg would find the levels it had quantised before."""
     decoder, reformatter = ImageDecoder(10_000_000), VideoReformatter()
-    footage = made(FRAMES, (2 * SIZE[0], 2 * SIZE[1]), cache_folder())
-    large = (to_range(LIMITED, decoder.decode(path.read_bytes()).frame, "yuv420p") for path in footage.frames)
+    footage = load_or_create(FRAMES, (2 * SIZE[0], 2 * SIZE[1]), cache_folder())
+    large = (
+        convert_range(LIMITED_RANGE, decoder.decode(path.read_bytes()).frame, "yuv420p") for path in footage.frames
+    )
     return [reformatter.reformat(frame, *SIZE, interpolation=Interpolation.AREA) for frame in large]
 
 
-def _hall(path: Path) -> Clip:
+def _hall_clip(path: Path) -> Clip:
     with av.open(str(path)) as container:
         return [frame for _, frame in zip(range(FRAMES), container.decode(video=0), strict=False)]
 
 
-def _drawn(pictures: Callable[[], Iterator[Pixels]]) -> Clip:
+def _clip_of(pictures: Callable[[], Iterator[Pixels]]) -> Clip:
     """RGB pictures as frames."""
     reformatter = VideoReformatter()
     return [
@@ -51,7 +53,7 @@ def _drawn(pictures: Callable[[], Iterator[Pixels]]) -> Clip:
     ]
 
 
-def _graphics() -> Iterator[Pixels]:
+def _draw_graphics() -> Iterator[Pixels]:
     """A chart that grows, text, and flat shapes that move: sharp edges and no noise."""
     random = np.random.default_rng(4)
     curve = np.cumsum(random.normal(0, 6, SIZE[0])) + SIZE[1] / 2
@@ -70,13 +72,13 @@ def _graphics() -> Iterator[Pixels]:
         yield picture
 
 
-def _cells() -> Iterator[Pixels]:
+def _draw_cells() -> Iterator[Pixels]:
     """Dim spots that drift and breathe on a black ground, with shot and read noise, in gray."""
     random = np.random.default_rng(9)
     places, drifts = random.uniform(0, 1, (60, 2)) * SIZE, random.normal(0, 1.2, (60, 2))
     radii, lights = random.uniform(4, 22, 60), random.uniform(15, 110, 60)
     for number in range(FRAMES):
-        light: Light = np.full((SIZE[1], SIZE[0]), 6, np.float32)
+        light: FloatImage = np.full((SIZE[1], SIZE[0]), 6, np.float32)
         for place, radius, level in zip(places + drifts * number, radii, lights, strict=True):
             spot = np.zeros_like(light)
             cv2.circle(spot, (int(place[0]), int(place[1])), int(radius), float(level), -1)

@@ -8,21 +8,23 @@ from pathlib import Path
 import imageio_ffmpeg
 
 from benchmarks.cases import Case
-from benchmarks.stopwatch import Timing, of_ended_children, timed
+from benchmarks.stopwatch import Timing, children_cpu_seconds, measure_time
 
 
-class FfmpegFailed(Exception):
+class FfmpegError(Exception):
     """ffmpeg ended with an error; the text is its last line."""
 
 
 @functools.cache
-def binary() -> str:
+def ffmpeg_path() -> str:
     """The system's ffmpeg, else the one of imageio-ffmpeg."""
     return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
-def version() -> str:
-    first = subprocess.run([binary(), "-version"], check=True, capture_output=True, text=True).stdout.splitlines()[0]
+def ffmpeg_version() -> str:
+    first = subprocess.run([ffmpeg_path(), "-version"], check=True, capture_output=True, text=True).stdout.splitlines()[
+        0
+    ]
     return first.removeprefix("ffmpeg version ").split(" Copyright")[0]
 
 
@@ -37,12 +39,12 @@ class Ffmpeg:
         scale = [] if case.scale == 1 else ["-vf", f"scale={width}:{height}:flags=area"]
         source = ["-framerate", "30", "-i", str(self._folder / "%05d.jpg")]
         encode = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "23", "-pix_fmt", "yuv420p"]
-        return [binary(), "-hide_banner", "-loglevel", "error", "-y", *source, *scale, *encode, str(output)]
+        return [ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-y", *source, *scale, *encode, str(output)]
 
     def render(self, case: Case, output: Path) -> Timing:
         """Raises FfmpegFailed."""
-        with timed(of_ended_children) as timing:
+        with measure_time(children_cpu_seconds) as timing:
             done = subprocess.run(self.command(case, output), check=False, capture_output=True, text=True)
         if done.returncode:
-            raise FfmpegFailed(f"ffmpeg: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
+            raise FfmpegError(f"ffmpeg: {(done.stderr.strip() or 'no reason given').splitlines()[-1]}")
         return timing

@@ -16,7 +16,7 @@ from PIL import Image
 
 from service.plan.natural_sort import natural_key
 
-SEED, VERSION = 20, 1
+SEED, CACHE_VERSION = 20, 1
 MARGIN = 96
 """Pixels of scene beyond each side of the picture, for the pan."""
 JPEG_QUALITY = 80
@@ -51,19 +51,19 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelmill-benchmarks"
 
 
-def made(count: int, size: tuple[int, int], cache: Path) -> Footage:
+def load_or_create(count: int, size: tuple[int, int], cache: Path) -> Footage:
     """The frames of this length and size, made when the cache lacks them."""
-    folder = cache / f"street-v{VERSION}-{size[0]}x{size[1]}-{count}"
+    folder = cache / f"street-v{CACHE_VERSION}-{size[0]}x{size[1]}-{count}"
     if not folder.is_dir():
         draft = folder.with_name(f".{folder.name}-{os.getpid()}")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        write(draft, count, size)
+        write_frames(draft, count, size)
         draft.rename(folder)
-    return taken(folder)
+    return load_folder(folder)
 
 
-def deep(source: Footage, folder: Path) -> Footage:
+def convert_to_deep_tiffs(source: Footage, folder: Path) -> Footage:
     """The same scene as a 12-bit monochrome camera sees it: uncompressed 16-bit TIFFs, with noise of its own."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(SEED)
@@ -77,20 +77,20 @@ def deep(source: Footage, folder: Path) -> Footage:
     return Footage(tuple(sorted(folder.iterdir())), source.width, source.height)
 
 
-def repeated(source: Footage, count: int, folder: Path) -> Footage:
+def repeat_frames(source: Footage, count: int, folder: Path) -> Footage:
     """A folder of `count` frames that shows these again and again, as links: long footage that takes no room."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         path = folder / f"{number:06d}.jpg"
         if not path.exists():
             path.hardlink_to(source.frames[number % len(source.frames)])
-    return taken(folder)
+    return load_folder(folder)
 
 
-def taken(folder: Path) -> Footage:
+def load_folder(folder: Path) -> Footage:
     """The JPEGs of a folder in natural order. Raises UnusableFolder unless all are of one size that halves evenly."""
     paths = [path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")] if folder.is_dir() else []
-    sizes = {_size(path) for path in paths}
+    sizes = {_image_size(path) for path in paths}
     if len(sizes) != 1:
         raise UnusableFolder(f"{folder} holds no JPEGs" if not paths else f"{folder}: {len(sizes)} sizes of frames")
     width, height = sizes.pop()
@@ -99,7 +99,7 @@ def taken(folder: Path) -> Footage:
     return Footage(tuple(sorted(paths, key=lambda path: natural_key(path.name))), width, height)
 
 
-def _size(path: Path) -> tuple[int, int]:
+def _image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             return picture.size
@@ -107,13 +107,13 @@ def _size(path: Path) -> tuple[int, int]:
         raise UnusableFolder(f"{path} cannot be read: {error}") from error
 
 
-def write(folder: Path, count: int, size: tuple[int, int]) -> None:
+def write_frames(folder: Path, count: int, size: tuple[int, int]) -> None:
     """`count` numbered JPEGs of (width, height) pixels."""
     random = np.random.default_rng(SEED)
     scene = _Scene(random, size)
     noise = [random.normal(0, 1, (size[1] + 64, size[0] + 64, 3)).astype(np.float32) for _ in range(NOISE_FIELDS)]
     for number in range(count):
-        picture = scene.at(number)
+        picture = scene.frame(number)
         left, top = random.integers(0, 64, 2)
         field = noise[int(random.integers(NOISE_FIELDS))][top : top + size[1], left : left + size[0]]
         exposed = picture + field * (0.5 + 0.04 * np.sqrt(np.clip(picture, 0, 255)))
@@ -128,10 +128,10 @@ class _Scene:
     def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
         self._size = size
         width, height = size[0] + 2 * MARGIN, size[1] + 2 * MARGIN
-        self._backdrop = _facades(random, _texture(random, width, height) * 34 + 105)
+        self._backdrop = _draw_facades(random, _make_texture(random, width, height) * 34 + 105)
         self._walkers = [_Walker(random, size) for _ in range(14)]
 
-    def at(self, number: int) -> Pixels:
+    def frame(self, number: int) -> Pixels:
         """The picture at a frame number, before noise."""
         shift = (MARGIN * (1 + 0.8 * np.sin(number * 0.011)), MARGIN * (1 + 0.3 * np.sin(number * 0.017)))
         move = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float32)
@@ -150,7 +150,7 @@ class _Walker:
         tall = int(size[1] * random.uniform(0.08, 0.26))
         wide = max(tall // 3, 4)
         colour = random.uniform(40, 210, 3).astype(np.float32)
-        self._cloth = _texture(random, wide, tall) * 40 + colour
+        self._cloth = _make_texture(random, wide, tall) * 40 + colour
         rows, columns = np.mgrid[0:tall, 0:wide]
         round_ = ((columns / wide - 0.5) / 0.5) ** 2 + ((rows / tall - 0.5) / 0.5) ** 2
         self._alpha = cv2.GaussianBlur((round_ < 0.9).astype(np.float32), (5, 5), 0)[..., None]
@@ -169,7 +169,7 @@ class _Walker:
         place += (self._cloth[:, begin - left : end - left] - place) * alpha
 
 
-def _texture(random: np.random.Generator, width: int, height: int) -> Pixels:
+def _make_texture(random: np.random.Generator, width: int, height: int) -> Pixels:
     """Noise whose octaves fall off as in photographs; about -1 to 1, with little colour."""
     total = np.zeros((height, width, 3), np.float32)
     for octave in range(8):
@@ -180,7 +180,7 @@ def _texture(random: np.random.Generator, width: int, height: int) -> Pixels:
     return total
 
 
-def _facades(random: np.random.Generator, picture: Pixels) -> Pixels:
+def _draw_facades(random: np.random.Generator, picture: Pixels) -> Pixels:
     """Houses with windows, sharp edges and all, over the upper two thirds of the picture; a road is below."""
     height, width = picture.shape[:2]
     unit = max(height // 90, 2)

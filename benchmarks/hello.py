@@ -14,25 +14,25 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from starlette.middleware import Middleware
 
-from service.app import layers
+from service.app import middleware_stack
 from service.identity.settings import IdentitySettings
-from service.identity.tokens import TokenVerifier, mint
+from service.identity.tokens import TokenVerifier, issue_token
 from service.routers.body_limit import BodyLimit
 from service.routers.problems import ProblemBoundary
 from service.routers.resources import HttpSettings
-from service.server import GracefulServer, configured
+from service.server import GracefulServer, uvicorn_config
 from service.telemetry import logging
-from service.telemetry.access import AccessLog
+from service.telemetry.access import AccessLogMiddleware
 
-NAMES = ("bare", "three", "all")
-THREE: tuple[object, ...] = (AccessLog, ProblemBoundary, BodyLimit)
+VARIANTS = ("bare", "three", "all")
+CORE_MIDDLEWARE: tuple[object, ...] = (AccessLogMiddleware, ProblemBoundary, BodyLimit)
 """The log, the errors and the limit: what is there whoever asks."""
-RATE = "1000000/second"
+UNLIMITED_RATE = "1000000/second"
 
 
-def served(name: str, secret: SecretStr) -> FastAPI:
+def create_baseline_app(variant: str, secret: SecretStr) -> FastAPI:
     """The application with the middlewares that the name means."""
-    app = FastAPI(openapi_url=None, middleware=_wanted(name, secret))
+    app = FastAPI(openapi_url=None, middleware=_middleware_of(variant, secret))
 
     @app.get("/hello")
     async def hello() -> dict[str, str]:
@@ -41,20 +41,22 @@ def served(name: str, secret: SecretStr) -> FastAPI:
     return app
 
 
-def _wanted(name: str, secret: SecretStr) -> list[Middleware]:
+def _middleware_of(variant: str, secret: SecretStr) -> list[Middleware]:
     verifier = TokenVerifier(IdentitySettings.model_construct(), secret)
-    known = layers(verifier, HttpSettings.model_construct(rate_limit=RATE))
-    chosen = {"bare": [], "three": [layer for layer in known if layer.cls in THREE], "all": known}
-    return chosen[name]
+    known = middleware_stack(verifier, HttpSettings.model_construct(rate_limit=UNLIMITED_RATE))
+    chosen = {"bare": [], "three": [layer for layer in known if layer.cls in CORE_MIDDLEWARE], "all": known}
+    return chosen[variant]
 
 
-def main(name: str) -> None:
+def main(variant: str) -> None:
     logging.configure(stream=sys.stderr)
     secret = SecretStr(secrets.token_hex(32))
     listener = socket.create_server(("127.0.0.1", 0))
-    token = mint(secret, "benchmark", ("catalog:read",), timedelta(hours=12))
+    token = issue_token(secret, "benchmark", ("catalog:read",), timedelta(hours=12))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/hello {token}", flush=True)
-    uvloop.run(GracefulServer(configured(served(name, secret)), asyncio.Event()).serve(sockets=[listener]))
+    uvloop.run(
+        GracefulServer(uvicorn_config(create_baseline_app(variant, secret)), asyncio.Event()).serve(sockets=[listener])
+    )
 
 
 if __name__ == "__main__":

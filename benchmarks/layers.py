@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import load
-from benchmarks.hello import NAMES
+from benchmarks.hello import VARIANTS
 from benchmarks.load import Target
-from benchmarks.stopwatch import of_tree
+from benchmarks.stopwatch import tree_cpu_seconds
 
-CLIENTS = 8
+CLIENT_COUNT = 8
 
 
 @contextmanager
-def hellos(scratch: Path) -> Iterator[Mapping[str, "Hello"]]:
+def baseline_servers(scratch: Path) -> Iterator[Mapping[str, "BaselineServer"]]:
     """All of them at once: who is not asked takes no time."""
     with ExitStack() as stack:
-        yield {name: stack.enter_context(_served(name, scratch)) for name in NAMES}
+        yield {name: stack.enter_context(_baseline_server(name, scratch)) for name in VARIANTS}
 
 
-class Hello:
+class BaselineServer:
     """One server process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -30,24 +30,24 @@ class Hello:
         self._pid = process.pid
         self._target = Target(*process.stdout.readline().split())
 
-    def figure(self, name: str, seconds: int, scratch: Path) -> tuple[dict[str, Any], list[str]]:
+    def measure(self, variant: str, seconds: int, scratch: Path) -> tuple[dict[str, Any], list[str]]:
         """Requests a second of a server that is never idle, CPU time of each, and why they do not count."""
-        before = of_tree([self._pid])
-        sample = load.flat_out(self._target, CLIENTS, seconds, scratch)
-        used = of_tree([self._pid]) - before
+        before = tree_cpu_seconds([self._pid])
+        sample = load.run_at_full_speed(self._target, CLIENT_COUNT, seconds, scratch)
+        used = tree_cpu_seconds([self._pid]) - before
         whole = seconds + load.WARM_UP_S
         rate = sample.sent / seconds
-        told = {"layers": name, "requests_per_s": round(rate, 1), "cpu_us": round(used / whole / rate * 1e6, 1)}
-        return told | sample.figure(), [f"hello within {name}: {fault}" for fault in sample.faults()]
+        told = {"layers": variant, "requests_per_s": round(rate, 1), "cpu_us": round(used / whole / rate * 1e6, 1)}
+        return told | sample.to_row(), [f"hello within {variant}: {fault}" for fault in sample.faults()]
 
 
 @contextmanager
-def _served(name: str, scratch: Path) -> Iterator[Hello]:
-    command = [sys.executable, "-m", "benchmarks.hello", name]
-    with (scratch / f"hello-{name}.log").open("wb") as log:
+def _baseline_server(variant: str, scratch: Path) -> Iterator[BaselineServer]:
+    command = [sys.executable, "-m", "benchmarks.hello", variant]
+    with (scratch / f"hello-{variant}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
-            yield Hello(process)
+            yield BaselineServer(process)
         finally:
             process.terminate()
             process.wait(30)

@@ -18,13 +18,13 @@ def facts() -> dict[str, Any]:
     """Shared by all rows of one measurement; no host name, no user."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
+        "machine": describe_machine(),
         "commit": commit(),
         "versions": versions(),
     }
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -33,9 +33,9 @@ def machine() -> dict[str, Any]:
     }
 
 
-def label(described: dict[str, Any]) -> str:
+def label(description: dict[str, Any]) -> str:
     """A file-name part that says what kind of machine it was: `2-cores-amd-epyc`."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{described['cores']} cores {described['cpu']}".lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{description['cores']} cores {description['cpu']}".lower()).strip("-")
 
 
 def _cpu_model() -> str:
@@ -72,7 +72,7 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "av": av.__version__,
         "av_ffmpeg": av.ffmpeg_version_info,
-        "ffmpeg": ffmpeg.version(),
+        "ffmpeg": ffmpeg.ffmpeg_version(),
         "opencv": cv2.__version__,
         "boto3": version("boto3"),
     }

@@ -6,13 +6,13 @@ from typing import Any
 from service.config import Settings
 
 
-def reader(settings: Settings) -> Callable[[str], bytes]:
+def object_reader(settings: Settings) -> Callable[[str], bytes]:
     """Get an object by key: boto3's get_object, or the plain file where objects are files."""
     bucket = settings.objects.bucket
     if settings.objects.endpoint is None:
         folder = settings.process.home / "objects" / bucket
         return lambda key: (folder / key).read_bytes()
-    client = _client(settings)
+    client = _s3_client(settings)
     return lambda key: bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
@@ -20,14 +20,14 @@ def remove_bucket(settings: Settings) -> None:
     """Delete the benchmark's own bucket and all in it; of files nothing is left to delete."""
     if settings.objects.endpoint is None:
         return
-    client, bucket = _client(settings), settings.objects.bucket
+    client, bucket = _s3_client(settings), settings.objects.bucket
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         if found := [{"Key": entry["Key"]} for entry in page.get("Contents", ())]:
             client.delete_objects(Bucket=bucket, Delete={"Objects": found})
     client.delete_bucket(Bucket=bucket)
 
 
-def _client(settings: Settings) -> Any:
+def _s3_client(settings: Settings) -> Any:
     import boto3
     from botocore.config import Config
 

@@ -7,19 +7,19 @@ import cv2
 import numpy as np
 
 from benchmarks.cases import Case
-from benchmarks.stopwatch import Timing, of_this_process, timed
+from benchmarks.stopwatch import Timing, measure_time, own_cpu_seconds
 
-Read = Callable[[str], bytes]
+ReadObject = Callable[[str], bytes]
 
 
-class OldWay:
+class OpenCvBaseline:
     """`read` gets an object by its key. It runs in this process, whose imports are done: that is in its favour."""
 
-    def __init__(self, read: Read, keys: Sequence[str], size: tuple[int, int]) -> None:
+    def __init__(self, read: ReadObject, keys: Sequence[str], size: tuple[int, int]) -> None:
         self._read, self._keys, self._size = read, keys, size
 
     def render(self, case: Case, output: Path) -> Timing:
-        with timed(of_this_process) as timing:
+        with measure_time(own_cpu_seconds) as timing:
             self._write(case.size(*self._size), output)
         return timing
 

@@ -13,21 +13,21 @@ import tifffile
 from av import VideoFrame
 
 from benchmarks.cases import Case
-from benchmarks.record import Run
-from benchmarks.script import window
+from benchmarks.record import RenderRun
+from benchmarks.script import percentile_window
 from benchmarks.ssim import Plane, ssim
-from service.pipeline.planes import view
+from service.pipeline.planes import plane_view
 
-SAMPLES = 20
-LOWEST_SSIM = 0.85
+SAMPLE_COUNT = 20
+MIN_SSIM = 0.85
 """Under this the pictures are other ones, or in another order."""
-GOP_SSIM, GOP_BYTES = 0.003, 1.10
+GOP_SSIM_LOSS, GOP_BYTES_RATIO = 0.003, 1.10
 """With the same encoder settings Reelmill may lose this much SSIM, or take this many times the bytes."""
 LUMA, CHROMA = (219 / 255, 16.0), (224 / 255, 128 - 128 * 224 / 255)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VideoFacts:
     """What a video holds: every frame is decoded and counted, some are compared with their source."""
 
     frames: int
@@ -38,43 +38,43 @@ class Seen:
     sha256: str
 
 
-NOTHING = Seen(0, 0, 0, 0.0, 0, "")
+NO_VIDEO = VideoFacts(0, 0, 0, 0.0, 0, "")
 
 
-class Examiner:
+class VideoInspector:
     """Compares videos with the source frames at fixed positions, the same for every contender."""
 
     def __init__(self, frames: Sequence[Path]) -> None:
-        positions = np.linspace(0, len(frames) - 1, min(SAMPLES, len(frames))).round().astype(int)
-        limits = window(frames) if frames[0].suffix == ".tif" else None
-        self._sources = {int(position): _source(frames[position], limits) for position in positions}
-        self._known: dict[str, Seen] = {}
+        positions = np.linspace(0, len(frames) - 1, min(SAMPLE_COUNT, len(frames))).round().astype(int)
+        limits = percentile_window(frames) if frames[0].suffix == ".tif" else None
+        self._sources = {int(position): _read_source(frames[position], limits) for position in positions}
+        self._known: dict[str, VideoFacts] = {}
 
-    def look(self, video: Path) -> Seen:
+    def inspect(self, video: Path) -> VideoFacts:
         """A file with the same bytes as an earlier one is not decoded again; what is no video has 0 frames."""
         if not video.exists():
-            return NOTHING
+            return NO_VIDEO
         digest = hashlib.sha256(video.read_bytes()).hexdigest()
         if digest not in self._known:
             try:
-                self._known[digest] = self._examined(video, digest)
+                self._known[digest] = self._decode(video, digest)
             except (av.FFmpegError, IndexError):
-                self._known[digest] = NOTHING
+                self._known[digest] = NO_VIDEO
         return self._known[digest]
 
-    def _examined(self, video: Path, digest: str) -> Seen:
+    def _decode(self, video: Path, digest: str) -> VideoFacts:
         values, count, size = [], 0, (0, 0)
         with av.open(video) as container:
             container.streams.video[0].thread_type = "AUTO"
             for count, frame in enumerate(container.decode(video=0), 1):
                 size = (frame.width, frame.height)
                 if (source := self._sources.get(count - 1)) is not None:
-                    values.append(ssim(_planes(frame), expected(source, size)))
+                    values.append(ssim(_planes(frame), expected_planes(source, size)))
         mean = float(np.mean(values)) if values else 0.0
-        return Seen(count, *size, round(mean, 5), video.stat().st_size, digest)
+        return VideoFacts(count, *size, round(mean, 5), video.stat().st_size, digest)
 
 
-def _source(path: Path, limits: tuple[float, float] | None = None) -> list[np.ndarray[Any, Any]]:
+def _read_source(path: Path, limits: tuple[float, float] | None = None) -> list[np.ndarray[Any, Any]]:
     """The JPEG's own YCbCr samples, full range, 4:2:0; of a 16-bit TIFF, its place within `limits`, not rounded."""
     if limits is not None:
         share = (tifffile.imread(path).astype(np.float32) - limits[0]) / (limits[1] - limits[0])
@@ -84,10 +84,10 @@ def _source(path: Path, limits: tuple[float, float] | None = None) -> list[np.nd
         frame = next(container.decode(video=0))
     if frame.format.name != "yuvj420p":
         frame = frame.reformat(format="yuvj420p")
-    return [view(plane).copy() for plane in frame.planes]
+    return [plane_view(plane).copy() for plane in frame.planes]
 
 
-def expected(source: Sequence[np.ndarray[Any, Any]], size: tuple[int, int]) -> list[Plane]:
+def expected_planes(source: Sequence[np.ndarray[Any, Any]], size: tuple[int, int]) -> list[Plane]:
     """The source at (width, height) by area average, limited range, not rounded."""
     planes = []
     for number, plane in enumerate(source):
@@ -99,37 +99,37 @@ def expected(source: Sequence[np.ndarray[Any, Any]], size: tuple[int, int]) -> l
 
 
 def _planes(frame: VideoFrame) -> list[Plane]:
-    return [view(plane).astype(np.float32) for plane in frame.planes]
+    return [plane_view(plane).astype(np.float32) for plane in frame.planes]
 
 
-def faults(case: Case, footage: tuple[int, int, int], runs: Sequence[Run]) -> list[str]:
+def find_faults(case: Case, shape: tuple[int, int, int], runs: Sequence[RenderRun]) -> list[str]:
     """Why the runs of a case must not be compared; empty when they may. `footage` is (frames, width, height)."""
-    found = [fault for run in runs if (fault := _own_fault(case, footage, run))]
+    found = [fault for run in runs if (fault := _find_run_fault(case, shape, run))]
     if found:
         return found
-    by_repetition: dict[int, dict[str, Run]] = {}
+    by_repetition: dict[int, dict[str, RenderRun]] = {}
     for run in runs:
         by_repetition.setdefault(run.repetition, {})[run.contender] = run
-    return [fault for together in by_repetition.values() for fault in _quality_faults(case, together)]
+    return [fault for together in by_repetition.values() for fault in _find_quality_faults(case, together)]
 
 
-def _own_fault(case: Case, footage: tuple[int, int, int], run: Run) -> str | None:
+def _find_run_fault(case: Case, shape: tuple[int, int, int], run: RenderRun) -> str | None:
     who = f"{case.name}: {run.contender}, repetition {run.repetition}"
-    size = case.size(*footage[1:])
-    if run.frames != footage[0]:
-        return f"{who}: {run.frames} frames instead of {footage[0]}"
+    size = case.size(*shape[1:])
+    if run.frames != shape[0]:
+        return f"{who}: {run.frames} frames instead of {shape[0]}"
     if (run.width, run.height) != size:
         return f"{who}: {run.width}x{run.height} instead of {size[0]}x{size[1]}"
-    if run.ssim < LOWEST_SSIM:
-        return f"{who}: SSIM {run.ssim:.4f}, below {LOWEST_SSIM}: these are not the source's pictures"
+    if run.ssim < MIN_SSIM:
+        return f"{who}: SSIM {run.ssim:.4f}, below {MIN_SSIM}: these are not the source's pictures"
     return None
 
 
-def _quality_faults(case: Case, by_name: dict[str, Run]) -> list[str]:
+def _find_quality_faults(case: Case, by_name: dict[str, RenderRun]) -> list[str]:
     """Of the runs of one repetition."""
     ours, found = by_name["reelmill"], []
     if (ffmpeg := by_name.get("ffmpeg")) is not None:
-        lowest, most = (ffmpeg.ssim, ffmpeg.bytes) if case.strict else _allowed(ffmpeg)
+        lowest, most = (ffmpeg.ssim, ffmpeg.bytes) if case.strict else _same_encoder_limits(ffmpeg)
         if ours.ssim < lowest:
             found.append(f"{case.name}: SSIM {ours.ssim:.4f} against ffmpeg's {ffmpeg.ssim:.4f}")
         if ours.bytes > most:
@@ -139,10 +139,10 @@ def _quality_faults(case: Case, by_name: dict[str, Run]) -> list[str]:
     return found + [f"{case.name}: no better quality per byte than the {rival.contender}" for rival in worse]
 
 
-def _allowed(ffmpeg: Run) -> tuple[float, float]:
-    return ffmpeg.ssim - GOP_SSIM, ffmpeg.bytes * GOP_BYTES
+def _same_encoder_limits(ffmpeg: RenderRun) -> tuple[float, float]:
+    return ffmpeg.ssim - GOP_SSIM_LOSS, ffmpeg.bytes * GOP_BYTES_RATIO
 
 
-def quality_per_megabyte(run: Run) -> float:
+def quality_per_megabyte(run: RenderRun) -> float:
     """SSIM in decibels, -10 log10(1 - SSIM), per million bytes: plain SSIM would hardly look at quality."""
     return float(-10 * np.log10(max(1 - run.ssim, 1e-9)) / (run.bytes / 1e6))

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from benchmarks import footage, machine, record
 from benchmarks.cases import CASES
-from benchmarks.reelmill import Reelmill, own_environment, started
-from service.http_client import answered
+from benchmarks.reelmill import Reelmill, isolated_environment, running_service
+from service.http_client import json_or_raise
 
-SIZE, DISTINCT = (1920, 1080), 60
+FRAME_SIZE, DISTINCT_FRAMES = (1920, 1080), 60
 LIMIT_S = 1.5
 """From the issue: a 3,000-frame 1080p render on two cores."""
 
@@ -22,22 +22,22 @@ def measure(frames: int, repetitions: int, results: Path) -> int:
     """The whole command; 1 when the median is above the limit."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir=footage.cache_folder().parent) as scratch:
-        source = footage.made(DISTINCT, SIZE, footage.cache_folder())
-        taken = footage.repeated(source, frames, Path(scratch) / "frames")
+        source = footage.load_or_create(DISTINCT_FRAMES, FRAME_SIZE, footage.cache_folder())
+        taken = footage.repeat_frames(source, frames, Path(scratch) / "frames")
         with (
-            own_environment(Path(scratch) / "home") as settings,
-            started(settings, Path(scratch) / "frames") as reelmill,
+            isolated_environment(Path(scratch) / "home") as settings,
+            running_service(settings, Path(scratch) / "frames") as reelmill,
         ):
-            figures = [_figure(reelmill, taken.shape, number) for number in range(repetitions)]
+            figures = [_measure_once(reelmill, taken.shape, number) for number in range(repetitions)]
     facts = machine.facts()
-    path = record.write_figures(results, machine.label(facts["machine"]), figures, facts)
+    path = record.write_rows(results, machine.label(facts["machine"]), figures, facts)
     middle = median(figure["seconds"] for figure in figures)
     console.print(f"playable after {middle:.2f} s (median of {repetitions}, at most {LIMIT_S} s); rows: {path}")
     return int(middle > LIMIT_S)
 
 
-def _figure(reelmill: Reelmill, shape: tuple[int, int, int], repetition: int) -> dict[str, Any]:
-    seconds = first_segment(reelmill)
+def _measure_once(reelmill: Reelmill, shape: tuple[int, int, int], repetition: int) -> dict[str, Any]:
+    seconds = time_first_segment(reelmill)
     frames, width, height = shape
     return {
         "benchmark": "playable",
@@ -49,24 +49,24 @@ def _figure(reelmill: Reelmill, shape: tuple[int, int, int], repetition: int) ->
     }
 
 
-def first_segment(reelmill: Reelmill) -> float:
+def time_first_segment(reelmill: Reelmill) -> float:
     """Seconds from the submit until playlist, init section and first segment have arrived; then the render is ended."""
-    reelmill.forget()
+    reelmill.delete_renders()
     start = time.perf_counter()
-    job = reelmill.submitted(CASES[0])
+    job = reelmill.submit(CASES[0])
     base = f"/api/videos/{job}"
     playlist = reelmill.client.get(f"{base}/stream.m3u8").raise_for_status().text
     first = next(line for line in playlist.splitlines() if line.endswith(".m4s"))
     for name in ("stream/init.mp4", first):
         reelmill.client.get(f"{base}/{name}").raise_for_status()
     seconds = time.perf_counter() - start
-    answered(reelmill.client.post(f"{base}/cancel"))
-    _wait_for_rest(reelmill)
+    json_or_raise(reelmill.client.post(f"{base}/cancel"))
+    _wait_until_idle(reelmill)
     return seconds
 
 
-def _wait_for_rest(reelmill: Reelmill) -> None:
+def _wait_until_idle(reelmill: Reelmill) -> None:
     """Until the slots have given up the cancelled segments: the next measurement finds them free."""
     deadline = time.monotonic() + 30
-    while reelmill.running_tasks() and time.monotonic() < deadline:
+    while reelmill.count_running_tasks() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -4,20 +4,20 @@ import os
 from pathlib import Path
 
 
-def own_mb(pid: int) -> float:
+def private_memory_mb(pid: int) -> float:
     """Memory of its own (RssAnon): without the pages of libraries, which processes share."""
     status = Path(f"/proc/{pid}/status").read_text()
     return round(int(status.split("RssAnon:")[1].split()[0]) * 1024 / 1e6, 1)
 
 
-def sockets(pid: int, pooled: int) -> int:
+def count_open_sockets(pid: int, excluded_port: int) -> int:
     """Open ones, listening and connected, but for those to the port `pooled`: a pool keeps what it has opened."""
-    kept = _connected_to(pid, pooled)
-    names = [_points_to(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    kept = _sockets_to_port(pid, excluded_port)
+    names = [_link_target(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
     return sum(name.startswith("socket:") and name not in kept for name in names)
 
 
-def _connected_to(pid: int, port: int) -> set[str]:
+def _sockets_to_port(pid: int, port: int) -> set[str]:
     """As the file descriptors name them."""
     found = set()
     for table in ("tcp", "tcp6"):
@@ -28,7 +28,7 @@ def _connected_to(pid: int, port: int) -> set[str]:
     return found
 
 
-def _points_to(path: Path) -> str:
+def _link_target(path: Path) -> str:
     try:
         return os.readlink(path)  # noqa: PTH115 (what it names is no path)
     except OSError:

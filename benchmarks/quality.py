@@ -17,8 +17,8 @@ from rich.console import Console
 
 from benchmarks import machine
 from benchmarks.corpus import Clip, clips
-from benchmarks.encodes import Encode, encode
-from service.pipeline.quality import rate
+from benchmarks.encodes import EncodeResult, encode_clip
+from service.pipeline.quality import encoder_quality
 from service.plan.formats import Codec
 
 QUALITIES = tuple(range(0, 101, 10))
@@ -30,77 +30,83 @@ RATES: dict[Codec, tuple[int, ...]] = {
 console = Console(soft_wrap=True, highlight=False)
 
 
-def calibrate(hall: Path, results: Path) -> int:
+def calibrate(hall_video: Path, results: Path) -> int:
     """Measure, print the markdown table and the fit, append the rows. 1 when a clip is missing."""
-    corpus = clips(hall)
+    corpus = clips(hall_video)
     if len(corpus) < 4:
-        console.print(f"{hall} is not there: install Debian's opencv-doc, or name the file with --hall")
+        console.print(f"{hall_video} is not there: install Debian's opencv-doc, or name the file with --hall")
         return 1
-    reference = _curve(corpus, "h264", [rate("h264", quality) for quality in QUALITIES])
+    reference = _encode_curve(corpus, "h264", [encoder_quality("h264", quality) for quality in QUALITIES])
     runs = list(reference)
-    targets = {quality: decibels(_at(reference, rate("h264", quality))) for quality in QUALITIES}
+    targets = {
+        quality: mean_decibels(_runs_at_rate(reference, encoder_quality("h264", quality))) for quality in QUALITIES
+    }
     for codec, rates in RATES.items():
-        curve = _curve(corpus, codec, rates)
+        curve = _encode_curve(corpus, codec, rates)
         runs += curve
-        fit = [fitted(curve, codec, targets[quality]) for quality in QUALITIES]
+        fit = [fit_rate(curve, codec, targets[quality]) for quality in QUALITIES]
         console.print(f"{codec}: {', '.join(f'{value:.1f}' for value in fit)}")
-    runs += [run for codec in RATES for run in _curve(corpus, codec, sorted({rate(codec, q) for q in QUALITIES}))]
-    console.print(table(runs), markup=False)
-    console.print(f"rows: {_write(results, runs)}", markup=False)
+    runs += [
+        run
+        for codec in RATES
+        for run in _encode_curve(corpus, codec, sorted({encoder_quality(codec, q) for q in QUALITIES}))
+    ]
+    console.print(quality_table(runs), markup=False)
+    console.print(f"rows: {_write_rows(results, runs)}", markup=False)
     return 0
 
 
-def decibels(runs: Sequence[Encode]) -> float:
+def mean_decibels(runs: Sequence[EncodeResult]) -> float:
     return mean(-10 * math.log10(1 - min(run.ssim, 0.999999)) for run in runs)
 
 
-def fitted(curve: Sequence[Encode], codec: Codec, target: float) -> float:
+def fit_rate(curve: Sequence[EncodeResult], codec: Codec, target: float) -> float:
     """The rate at which the corpus has `target` dB, between the measured ones; the nearest of them beyond."""
     rates = sorted({run.rate for run in curve})
-    heights = [decibels(_at(curve, value)) for value in rates]
+    heights = [mean_decibels(_runs_at_rate(curve, value)) for value in rates]
     if codec != "mjpeg":  # a crf: more is worse
         rates, heights = rates[::-1], heights[::-1]
     return float(np.interp(target, np.maximum.accumulate(heights), rates))
 
 
-def table(runs: Sequence[Encode]) -> str:
+def quality_table(runs: Sequence[EncodeResult]) -> str:
     """Markdown: what the mapping in use gives at each quality: rate, SSIM of the corpus, bytes against x264."""
     codecs: tuple[Codec, ...] = ("h264", *RATES)
     lines = ["| quality | " + " | ".join(f"{codec}: rate, SSIM, bytes" for codec in codecs) + " |"]
     lines.append("| --- " * (len(codecs) + 1) + "|")
     for quality in QUALITIES:
-        base = sum(run.bytes for run in _of(runs, "h264", quality))
-        cells = [_cell(_of(runs, codec, quality), base) for codec in codecs]
+        base = sum(run.bytes for run in _runs_at_quality(runs, "h264", quality))
+        cells = [_format_cell(_runs_at_quality(runs, codec, quality), base) for codec in codecs]
         lines.append(f"| {quality} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _cell(found: Sequence[Encode], base: int) -> str:
-    similarity = 1 - 10 ** (-decibels(found) / 10)
-    return f"{found[0].rate}, {similarity:.4f}, {sum(run.bytes for run in found) / base:.2f}"
+def _format_cell(runs: Sequence[EncodeResult], base: int) -> str:
+    similarity = 1 - 10 ** (-mean_decibels(runs) / 10)
+    return f"{runs[0].rate}, {similarity:.4f}, {sum(run.bytes for run in runs) / base:.2f}"
 
 
-def _of(runs: Sequence[Encode], codec: Codec, quality: int) -> list[Encode]:
-    return _at([run for run in runs if run.codec == codec], rate(codec, quality))
+def _runs_at_quality(runs: Sequence[EncodeResult], codec: Codec, quality: int) -> list[EncodeResult]:
+    return _runs_at_rate([run for run in runs if run.codec == codec], encoder_quality(codec, quality))
 
 
-def _at(runs: Sequence[Encode], value: int) -> list[Encode]:
+def _runs_at_rate(runs: Sequence[EncodeResult], value: int) -> list[EncodeResult]:
     return list({run.clip: run for run in runs if run.rate == value}.values())
 
 
-def _curve(corpus: dict[str, Clip], codec: Codec, rates: Sequence[int]) -> list[Encode]:
-    return [encode(name, clip, codec, value) for value in rates for name, clip in corpus.items()]
+def _encode_curve(corpus: dict[str, Clip], codec: Codec, rates: Sequence[int]) -> list[EncodeResult]:
+    return [encode_clip(name, clip, codec, value) for value in rates for name, clip in corpus.items()]
 
 
-def _write(folder: Path, runs: Sequence[Encode]) -> Path:
+def _write_rows(folder: Path, runs: Sequence[EncodeResult]) -> Path:
     facts = machine.facts()
     folder.mkdir(parents=True, exist_ok=True)
     day = datetime.fromisoformat(facts["at"]).date().isoformat()
     path = folder / f"quality-{day}-{machine.label(facts['machine'])}.jsonl"
     with path.open("a") as file:
-        file.writelines(json.dumps(_row(run, facts)) + "\n" for run in runs)
+        file.writelines(json.dumps(_to_row(run, facts)) + "\n" for run in runs)
     return path
 
 
-def _row(run: Encode, facts: dict[str, Any]) -> dict[str, Any]:
+def _to_row(run: EncodeResult, facts: dict[str, Any]) -> dict[str, Any]:
     return {"benchmark": "quality"} | asdict(replace(run, ssim=round(run.ssim, 6))) | facts

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RenderRun:
     """One contender making one video once. Seconds are wall clock; `cpu_seconds` cover all its processes."""
 
     case: str
@@ -31,24 +31,24 @@ class Run:
         return self.frames / self.seconds
 
 
-def row(run: Run, facts: dict[str, Any]) -> dict[str, Any]:
+def run_to_row(run: RenderRun, facts: dict[str, Any]) -> dict[str, Any]:
     """The run, and the facts all runs of this measurement share."""
     rounded = {"seconds": round(run.seconds, 4), "cpu_seconds": round(run.cpu_seconds, 2)}
     return {"benchmark": "render"} | asdict(run) | rounded | {"fps": round(run.frames_per_second, 2)} | facts
 
 
-def write(folder: Path, label: str, runs: Iterable[Run], facts: dict[str, Any]) -> Path:
+def write_runs(folder: Path, label: str, runs: Iterable[RenderRun], facts: dict[str, Any]) -> Path:
     """Append to `render-<date>-<label>.jsonl`; the path."""
-    return append(folder, f"render-{_day(facts)}-{label}", [row(run, facts) for run in runs])
+    return append_rows(folder, f"render-{_date(facts)}-{label}", [run_to_row(run, facts) for run in runs])
 
 
-def write_figures(folder: Path, label: str, figures: Iterable[dict[str, Any]], facts: dict[str, Any]) -> Path:
+def write_rows(folder: Path, label: str, measurements: Iterable[dict[str, Any]], facts: dict[str, Any]) -> Path:
     """The same for another benchmark, whose name is in its rows."""
-    rows = [figure | facts for figure in figures]
-    return append(folder, f"{rows[0]['benchmark']}-{_day(facts)}-{label}", rows)
+    rows = [figure | facts for figure in measurements]
+    return append_rows(folder, f"{rows[0]['benchmark']}-{_date(facts)}-{label}", rows)
 
 
-def append(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> Path:
+def append_rows(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.jsonl"
     with path.open("a") as file:
@@ -56,5 +56,5 @@ def append(folder: Path, name: str, rows: Iterable[dict[str, Any]]) -> Path:
     return path
 
 
-def _day(facts: dict[str, Any]) -> str:
+def _date(facts: dict[str, Any]) -> str:
     return datetime.fromisoformat(facts["at"]).date().isoformat()

@@ -14,45 +14,45 @@ import asyncpg
 import httpx
 
 from benchmarks.cases import Case
-from benchmarks.endings import listening, until_ended
+from benchmarks.endings import connect_listener, wait_until_ended
 from benchmarks.objects import remove_bucket
-from benchmarks.stopwatch import Timing, of_tree, timed
+from benchmarks.stopwatch import Timing, measure_time, tree_cpu_seconds
 from service import config
 from service.config import ClientSettings, Settings
 from service.embedded.postgres import EmbeddedPostgres
-from service.errors import StartupRefused
-from service.http_client import SCOPES, Refused, answered, open_client
+from service.errors import StartupError
+from service.http_client import CLIENT_SCOPES, ApiError, json_or_raise, open_client
 from service.ingest import ingest
-from service.local_token import local_token
-from service.up import ChildEnded, Machine, machine
+from service.local_token import mint_local_token
+from service.up import ChildExitError, LocalService, run_local_service
 
-KEPT = ("REELMILL_SLOTS",)
-OTHERS = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS")
-LONGEST_S = 300.0
-STAGES = """
+INHERITED_VARIABLES = ("REELMILL_SLOTS",)
+CLEARED_PREFIXES = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS")
+RENDER_TIMEOUT_S = 300.0
+SELECT_STAGE_SECONDS = """
     SELECT stage, sum(value::float8) AS seconds FROM segment_cache, jsonb_each_text(seconds) AS s(stage, value)
     GROUP BY stage ORDER BY stage
 """
 
 
-class RenderFailed(Exception):
+class RenderError(Exception):
     """Reelmill did not make the video; the text is the status's reason."""
 
 
-FAILED = (RenderFailed, StartupRefused, Refused, ChildEnded, httpx.HTTPError)
+SERVICE_ERRORS = (RenderError, StartupError, ApiError, ChildExitError, httpx.HTTPError)
 """What a service that cannot be measured raises; each is told in one line."""
 
 
 @contextmanager
-def own_environment(home: Path, **more: str) -> Iterator[Settings]:
+def isolated_environment(home: Path, **variables: str) -> Iterator[Settings]:
     """A home, a database and a bucket of the benchmark's own: nothing of the user's is touched, and it is removed.
     `more` are further variables."""
     before = dict(os.environ)
-    for name in [name for name in before if name.startswith(OTHERS) and name not in KEPT]:
+    for name in [name for name in before if name.startswith(CLEARED_PREFIXES) and name not in INHERITED_VARIABLES]:
         del os.environ[name]
     bucket = f"reelmill-bench-{secrets.token_hex(4)}"
     own = {"REELMILL_HOME": str(home), "MINIO_BUCKET": bucket, "REELMILL_LOG_LEVEL": "WARNING"}
-    os.environ |= own | {"HOST": "127.0.0.1", "PORT": "0"} | more
+    os.environ |= own | {"HOST": "127.0.0.1", "PORT": "0"} | variables
     try:
         yield config.load()
     finally:
@@ -61,15 +61,15 @@ def own_environment(home: Path, **more: str) -> Iterator[Settings]:
 
 
 @contextmanager
-def started(settings: Settings, frames: Path, log: IO[bytes] | None = None) -> Iterator["Reelmill"]:
+def running_service(settings: Settings, frames_folder: Path, log_file: IO[bytes] | None = None) -> Iterator["Reelmill"]:
     """The service on this machine with these frames ingested, until the end of the block; `log`: where it logs."""
     database = EmbeddedPostgres(settings.process.home)
-    with machine(settings, output=log) as running, asyncio.Runner() as runner:
+    with run_local_service(settings, output=log_file) as running, asyncio.Runner() as runner:
         try:
-            token = local_token(settings, "benchmark", SCOPES, timedelta(hours=12))
+            token = mint_local_token(settings, "benchmark", CLIENT_SCOPES, timedelta(hours=12))
             known = replace(settings, client=ClientSettings(url=running.url, token=token))
-            dataset = runner.run(_ingested(known, frames))
-            connection = runner.run(listening(database.start()))
+            dataset = runner.run(_ingest(known, frames_folder))
+            connection = runner.run(connect_listener(database.start()))
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=running.url, headers=headers, timeout=60, trust_env=False) as client:
                 yield Reelmill(client, dataset, (runner, connection), (running, known))
@@ -80,7 +80,7 @@ def started(settings: Settings, frames: Path, log: IO[bytes] | None = None) -> I
             remove_bucket(settings)
 
 
-async def _ingested(settings: Settings, frames: Path) -> dict[str, Any]:
+async def _ingest(settings: Settings, frames: Path) -> dict[str, Any]:
     async with open_client(settings) as client:
         result = await ingest(client, frames, ("benchmark", "frames", "frames"), lambda *_: None)
     return result.dataset
@@ -94,37 +94,37 @@ class Reelmill:
         client: httpx.Client,
         dataset: dict[str, Any],
         database: "tuple[asyncio.Runner, asyncpg.Connection[asyncpg.Record]]",
-        started: tuple[Machine, Settings],
+        started: tuple[LocalService, Settings],
     ) -> None:
         self.client, self.dataset = client, dataset
         self._running, self._known = started
         self._runner, self._connection = database
 
-    def keys(self, names: list[str]) -> list[str]:
+    def object_keys(self, names: list[str]) -> list[str]:
         """Object keys of the frames with these names."""
         return [f"{self.dataset['prefix']}{name}" for name in names]
 
     def render(self, case: Case, output: Path) -> Timing:
         """Submit, wait until the API says `succeeded`; the download comes after the clock has stopped."""
-        self.forget()
-        with timed(self._cpu_seconds) as timing:
-            job = self.submitted(case)
-            self.wait(job)
-            status = answered(self.client.get(f"/api/videos/{job}"))
+        self.delete_renders()
+        with measure_time(self._cpu_seconds) as timing:
+            job = self.submit(case)
+            self.wait_for_end(job)
+            status = json_or_raise(self.client.get(f"/api/videos/{job}"))
         if status["status"] != "succeeded":
-            raise RenderFailed(f"the render {status['status']}: {(status['error'] or {}).get('reason', '')}")
+            raise RenderError(f"the render {status['status']}: {(status['error'] or {}).get('reason', '')}")
         output.write_bytes(self.client.get(status["video_url"]).raise_for_status().content)
         timing.stages = self._stage_seconds()
         return timing
 
-    def submitted(self, case: Case) -> str:
-        answer = self.client.post("/api/videos/generate", json=self.body(case))
-        job = answered(answer)["job_id"]
+    def submit(self, case: Case) -> str:
+        answer = self.client.post("/api/videos/generate", json=self.request_body(case))
+        job = json_or_raise(answer)["job_id"]
         if answer.status_code != 202:
-            raise RenderFailed("the video was there before: nothing would be measured")
+            raise RenderError("the video was there before: nothing would be measured")
         return str(job)
 
-    def body(self, case: Case) -> dict[str, Any]:
+    def request_body(self, case: Case) -> dict[str, Any]:
         """The request of this case."""
         body = {"experiment_id": self.dataset["experiment_id"], "decimation_factor": 1, "fps": 30}
         return (
@@ -133,7 +133,7 @@ class Reelmill:
 
     def ingest_again(self, frames: Path) -> None:
         """Upload what is new in the folder, and scan."""
-        self._runner.run(_ingested(self._known, frames))
+        self._runner.run(_ingest(self._known, frames))
 
     @property
     def url(self) -> str:
@@ -151,38 +151,38 @@ class Reelmill:
         """Of the process `api` or `worker`."""
         return self._running.children[name].pid
 
-    def running_tasks(self) -> int:
-        return self._tasks("running")
+    def count_running_tasks(self) -> int:
+        return self._count_tasks("running")
 
-    def unfinished_tasks(self) -> int:
-        return self._tasks("running", "queued")
+    def count_unfinished_tasks(self) -> int:
+        return self._count_tasks("running", "queued")
 
     def database_port(self) -> int:
         return int(self._runner.run(self._connection.fetchval("SELECT inet_server_port()")) or 0)
 
-    def busy_connections(self) -> int:
+    def count_busy_connections(self) -> int:
         """To the service's database, besides this one."""
         count = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
         return int(self._runner.run(self._connection.fetchval(count)))
 
-    def _tasks(self, *states: str) -> int:
+    def _count_tasks(self, *states: str) -> int:
         count = "SELECT count(*) FROM tasks WHERE state = ANY($1)"
         return int(self._runner.run(self._connection.fetchval(count, states)))
 
-    def wait(self, job: str) -> None:
+    def wait_for_end(self, job: str) -> None:
         """Until it has ended. Asking the API again and again would cost a tenth of the machine."""
-        if not self._runner.run(until_ended(self._connection, job, LONGEST_S)):
-            raise RenderFailed(f"the render did not end within {LONGEST_S:.0f} s")
+        if not self._runner.run(wait_until_ended(self._connection, job, RENDER_TIMEOUT_S)):
+            raise RenderError(f"the render did not end within {RENDER_TIMEOUT_S:.0f} s")
 
-    def forget(self) -> None:
+    def delete_renders(self) -> None:
         """No render and no segment is known any more: nothing can be reused."""
         for table in ("renders", "segment_cache"):
             self._runner.run(self._connection.execute(f"DELETE FROM {table}"))
 
     def _stage_seconds(self) -> dict[str, float]:
         """Seconds per pipeline stage of the last render, over all slots."""
-        rows = self._runner.run(self._connection.fetch(STAGES))
+        rows = self._runner.run(self._connection.fetch(SELECT_STAGE_SECONDS))
         return {row["stage"]: round(row["seconds"], 3) for row in rows}
 
     def _cpu_seconds(self) -> float:
-        return of_tree([child.pid for child in self._running.children.values()])
+        return tree_cpu_seconds([child.pid for child in self._running.children.values()])

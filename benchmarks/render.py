@@ -13,21 +13,21 @@ from rich.console import Console
 
 from benchmarks import chart, footage, machine, parity, record, reelmill, report
 from benchmarks.cases import CASES, Case, Source
-from benchmarks.ffmpeg import FfmpegFailed
+from benchmarks.ffmpeg import FfmpegError
 from benchmarks.footage import Footage, UnusableFolder
-from benchmarks.record import Run
+from benchmarks.record import RenderRun
 from benchmarks.run import Measurement
 
-FAILED = (UnusableFolder, FfmpegFailed, *reelmill.FAILED)
-SIZE = (1920, 1080)
-DEEP_FRAMES = 300
+MEASUREMENT_ERRORS = (UnusableFolder, FfmpegError, *reelmill.SERVICE_ERRORS)
+FRAME_SIZE = (1920, 1080)
+MAX_DEEP_FRAMES = 300
 """At most: a 16-bit frame of that size takes 4 MB, and the script holds all of them twice."""
-WIDTH = 110
+CONSOLE_WIDTH = 110
 """Columns of output; a pipe has 80, too few for the tables."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ComparisonRequest:
     """What the user asked for; `cases` empty means all."""
 
     folder: Path | None
@@ -37,30 +37,30 @@ class Request:
     results: Path
 
 
-def compare(request: Request) -> int:
+def compare(request: ComparisonRequest) -> int:
     """The whole command; its exit code."""
-    console, cases = Console(), _wanted(request.cases)
-    console.width = max(console.width, WIDTH)
+    console, cases = Console(), _select_cases(request.cases)
+    console.width = max(console.width, CONSOLE_WIDTH)
     try:
-        taken = _footage(request, console)
-        facts = machine.facts() | _inputs(taken, request)
-        shapes, runs = _measured(taken, cases, request, console)
-    except FAILED as error:
+        taken = _load_footage(request, console)
+        facts = machine.facts() | _input_facts(taken, request)
+        shapes, runs = _measure(taken, cases, request, console)
+    except MEASUREMENT_ERRORS as error:
         console.print(f"benchmarks: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    return conclude(console, Measured(cases, runs, facts, shapes), request.results)
+    return report_result(console, ComparisonResult(cases, runs, facts, shapes), request.results)
 
 
-def _measured(
-    taken: Footage, cases: Sequence[Case], request: Request, console: Console
-) -> "tuple[dict[Source, Shape], list[Run]]":
+def _measure(
+    original: Footage, cases: Sequence[Case], request: ComparisonRequest, console: Console
+) -> "tuple[dict[Source, Shape], list[RenderRun]]":
     """The shape of each kind of footage, and all runs. Deep footage is made of the other for the while."""
     shapes: dict[Source, Shape] = {}
-    runs: list[Run] = []
+    runs: list[RenderRun] = []
     with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as scratch:
         for source in dict.fromkeys(case.source for case in cases):
-            of = replace(taken, frames=taken.frames[:DEEP_FRAMES])
-            used = footage.deep(of, Path(scratch) / "deep") if source == "tiff" else taken
+            of = replace(original, frames=original.frames[:MAX_DEEP_FRAMES])
+            used = footage.convert_to_deep_tiffs(of, Path(scratch) / "deep") if source == "tiff" else original
             shapes[source] = used.shape
             own = [case for case in cases if case.source == source]
             told = functools.partial(console.print, markup=False)
@@ -68,7 +68,7 @@ def _measured(
     return shapes, runs
 
 
-def _wanted(names: Sequence[str]) -> list[Case]:
+def _select_cases(names: Sequence[str]) -> list[Case]:
     known = {case.name: case for case in CASES}
     for name in names:
         if name not in known:
@@ -76,18 +76,18 @@ def _wanted(names: Sequence[str]) -> list[Case]:
     return [known[name] for name in names] or list(CASES)
 
 
-def _footage(request: Request, console: Console) -> Footage:
+def _load_footage(request: ComparisonRequest, console: Console) -> Footage:
     if request.folder is not None:
-        return footage.taken(request.folder)
+        return footage.load_folder(request.folder)
     console.print(f"making {request.frames} frames, unless they are there from before", markup=False)
-    return footage.made(request.frames, SIZE, footage.cache_folder())
+    return footage.load_or_create(request.frames, FRAME_SIZE, footage.cache_folder())
 
 
-def _inputs(taken: Footage, request: Request) -> dict[str, Any]:
+def _input_facts(source: Footage, request: ComparisonRequest) -> dict[str, Any]:
     return {
         "store": "s3" if os.environ.get("MINIO_ENDPOINT") else "folder",
         "footage": "folder" if request.folder else "made",
-        "source_bytes": taken.bytes,
+        "source_bytes": source.bytes,
     }
 
 
@@ -96,18 +96,18 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class ComparisonResult:
     """Runs of these cases, and the facts they share."""
 
     cases: Sequence[Case]
-    runs: Sequence[Run]
+    runs: Sequence[RenderRun]
     facts: dict[str, Any]
     shapes: dict[Source, Shape]
 
-    def faults(self) -> list[str]:
+    def find_faults(self) -> list[str]:
         """Why there is nothing to compare; empty when there is."""
         of = {case.name: [run for run in self.runs if run.case == case.name] for case in self.cases}
-        each = (parity.faults(case, self.shapes[case.source], of[case.name]) for case in self.cases)
+        each = (parity.find_faults(case, self.shapes[case.source], of[case.name]) for case in self.cases)
         return [fault for faults in each for fault in faults]
 
     @property
@@ -116,17 +116,17 @@ class Measured:
         return f"{self.runs[0].frames} frames, Reelmill end to end: rival seconds / Reelmill seconds\n{where}"
 
 
-def conclude(console: Console, measured: Measured, results: Path) -> int:
+def report_result(console: Console, result: ComparisonResult, results: Path) -> int:
     """The gate; past it rows, ratios and chart. The exit code."""
-    cases, runs, facts = measured.cases, measured.runs, measured.facts
-    faults = measured.faults()
+    cases, runs, facts = result.cases, result.runs, result.facts
+    faults = result.find_faults()
     if faults:
         for fault in faults:
             console.print(f"not comparable: {fault}", style="red", markup=False, soft_wrap=True)
         return 1
-    found = [ratio for case in cases for ratio in report.ratios(case, runs)]
-    rows = record.write(results, machine.label(facts["machine"]), runs, facts)
-    report.tell(console, runs, found)
-    chart.draw(rows.with_suffix(".png"), found, measured.title)
+    found = [ratio for case in cases for ratio in report.speed_ratios(case, runs)]
+    rows = record.write_runs(results, machine.label(facts["machine"]), runs, facts)
+    report.print_report(console, runs, found)
+    chart.draw_chart(rows.with_suffix(".png"), found, result.title)
     console.print(f"rows and chart: {rows} and .png", markup=False, soft_wrap=True)
     return 0

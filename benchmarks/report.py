@@ -9,11 +9,11 @@ from rich.table import Table
 
 from benchmarks.cases import Case, Contender
 from benchmarks.parity import quality_per_megabyte
-from benchmarks.record import Run
+from benchmarks.record import RenderRun
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
+class SpeedRatio:
     """How many times faster than a rival: rival seconds : Reelmill seconds, one value per repetition."""
 
     case: str
@@ -26,27 +26,27 @@ class Ratio:
         return median(self.values)
 
     @property
-    def reached(self) -> bool:
+    def is_reached(self) -> bool:
         return self.median >= self.target
 
     def __str__(self) -> str:
         return f"{self.median:.2f}x ({min(self.values):.2f} to {max(self.values):.2f})"
 
 
-def ratios(case: Case, runs: Sequence[Run]) -> list[Ratio]:
+def speed_ratios(case: Case, runs: Sequence[RenderRun]) -> list[SpeedRatio]:
     """Neighbours in time are compared: each repetition's rival with the same repetition's Reelmill."""
     seconds = {(run.contender, run.repetition): run.seconds for run in runs if run.case == case.name}
     repetitions = sorted({run.repetition for run in runs if run.case == case.name})
     return [
-        Ratio(case.name, rival, target, tuple(seconds[rival, n] / seconds["reelmill", n] for n in repetitions))
+        SpeedRatio(case.name, rival, target, tuple(seconds[rival, n] / seconds["reelmill", n] for n in repetitions))
         for rival, target in case.targets.items()
     ]
 
 
-def tell(console: Console, runs: Sequence[Run], found: Sequence[Ratio]) -> None:
+def print_report(console: Console, runs: Sequence[RenderRun], ratios: Sequence[SpeedRatio]) -> None:
     """The two tables, and the stages of Reelmill's median runs."""
-    console.print(_contenders(runs))
-    console.print(_comparisons(found))
+    console.print(_contender_table(runs))
+    console.print(_ratio_table(ratios))
     for case in dict.fromkeys(run.case for run in runs):
         ours = [run for run in runs if (run.case, run.contender) == (case, "reelmill")]
         middle = sorted(ours, key=lambda run: run.seconds)[len(ours) // 2]
@@ -54,19 +54,19 @@ def tell(console: Console, runs: Sequence[Run], found: Sequence[Ratio]) -> None:
         console.print(f"{case}: slot seconds of the median run: {stages}", highlight=False)
 
 
-def _contenders(runs: Sequence[Run]) -> Table:
+def _contender_table(runs: Sequence[RenderRun]) -> Table:
     table = Table("case", "contender", title="Medians over the repetitions")
     for column in ("seconds", "frames/s", "CPU s", "MB", "SSIM", "SSIM dB/MB"):
         table.add_column(column, justify="right")
-    groups: dict[tuple[str, str], list[Run]] = {}
+    groups: dict[tuple[str, str], list[RenderRun]] = {}
     for run in runs:
         groups.setdefault((run.case, run.contender), []).append(run)
     for (case, contender), group in groups.items():
-        table.add_row(case, contender, *_figures(group))
+        table.add_row(case, contender, *_median_cells(group))
     return table
 
 
-def _figures(group: Sequence[Run]) -> list[str]:
+def _median_cells(group: Sequence[RenderRun]) -> list[str]:
     seconds, last = [run.seconds for run in group], group[-1]
     return [
         f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
@@ -78,11 +78,11 @@ def _figures(group: Sequence[Run]) -> list[str]:
     ]
 
 
-def _comparisons(found: Sequence[Ratio]) -> Table:
+def _ratio_table(ratios: Sequence[SpeedRatio]) -> Table:
     table = Table("case", "rival", title="How many times faster Reelmill is")
     for column in ("ratio", "target", ""):
         table.add_column(column, justify="right")
-    for ratio in found:
-        verdict = "[green]reached[/]" if ratio.reached else "[yellow]missed[/]"
+    for ratio in ratios:
+        verdict = "[green]reached[/]" if ratio.is_reached else "[yellow]missed[/]"
         table.add_row(ratio.case, ratio.rival, str(ratio), f"{ratio.target:.2f}x", verdict)
     return table

@@ -11,13 +11,13 @@ from benchmarks import objects, reelmill
 from benchmarks.cases import Case, Contender
 from benchmarks.ffmpeg import Ffmpeg
 from benchmarks.footage import Footage
-from benchmarks.old_way import OldWay
-from benchmarks.parity import Examiner
-from benchmarks.record import Run
-from benchmarks.script import Script
+from benchmarks.old_way import OpenCvBaseline
+from benchmarks.parity import VideoInspector
+from benchmarks.record import RenderRun
+from benchmarks.script import TiffScript
 from benchmarks.stopwatch import Timing
 
-Told = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 
 class Renderer(Protocol):
@@ -33,32 +33,34 @@ class Measurement:
     footage: Footage
     cases: Sequence[Case]
     repetitions: int
-    told: Told
+    on_progress: ProgressCallback
 
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[RenderRun]:
         """All runs, each output examined, in the order they were made."""
         with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as name:
             folder = Path(name)
-            frames = numbered(self.footage, folder / "frames")
-            self.told("reading sample frames; starting the service; ingesting")
-            examiner = Examiner(self.footage.frames)
+            frames = link_numbered(self.footage, folder / "frames")
+            self.on_progress("reading sample frames; starting the service; ingesting")
+            examiner = VideoInspector(self.footage.frames)
             with contenders(self.footage, frames, folder / "home") as known:
-                return list(self._all(known, examiner, folder / "out.mp4"))
+                return list(self._run_all(known, examiner, folder / "out.mp4"))
 
-    def _all(self, known: Mapping[Contender, Renderer], examiner: Examiner, output: Path) -> Iterator[Run]:
+    def _run_all(
+        self, known: Mapping[Contender, Renderer], examiner: VideoInspector, output: Path
+    ) -> Iterator[RenderRun]:
         for repetition in range(1, self.repetitions + 1):
             for case in self.cases:
                 for name in case.contenders:
                     timing = known[name].render(case, output)
-                    seen = asdict(examiner.look(output))
+                    seen = asdict(examiner.inspect(output))
                     told = (timing.wall, timing.cpu)
-                    run = Run(case.name, name, repetition, *told, **seen, stages=timing.stages)
-                    self.told(f"{repetition}/{self.repetitions} {case.name:8} {name:9} {run.seconds:6.2f} s")
+                    run = RenderRun(case.name, name, repetition, *told, **seen, stages=timing.stages)
+                    self.on_progress(f"{repetition}/{self.repetitions} {case.name:8} {name:9} {run.seconds:6.2f} s")
                     yield run
                     output.unlink(missing_ok=True)
 
 
-def numbered(footage: Footage, folder: Path) -> Path:
+def link_numbered(footage: Footage, folder: Path) -> Path:
     """A folder where the frames are called 00000.jpg, 00001.jpg, …, as ffmpeg wants them."""
     folder.mkdir()
     for number, path in enumerate(footage.frames):
@@ -70,13 +72,13 @@ def numbered(footage: Footage, folder: Path) -> Path:
 def contenders(footage: Footage, frames: Path, home: Path) -> Iterator[Mapping[Contender, Renderer]]:
     """All that know what to do with such frames, ready to render them."""
     size = (footage.width, footage.height)
-    with reelmill.own_environment(home) as settings, reelmill.started(settings, frames) as ours:
+    with reelmill.isolated_environment(home) as settings, reelmill.running_service(settings, frames) as ours:
         if footage.frames[0].suffix == ".tif":
-            yield {"reelmill": ours, "script": Script(footage.frames)}
+            yield {"reelmill": ours, "script": TiffScript(footage.frames)}
             return
-        keys = ours.keys([path.name for path in sorted(frames.iterdir())])
+        keys = ours.object_keys([path.name for path in sorted(frames.iterdir())])
         yield {
             "reelmill": ours,
             "ffmpeg": Ffmpeg(frames, size),
-            "old way": OldWay(objects.reader(settings), keys, size),
+            "old way": OpenCvBaseline(objects.object_reader(settings), keys, size),
         }

@@ -8,20 +8,20 @@ import numpy as np
 import tifffile
 
 from benchmarks.cases import Case
-from benchmarks.stopwatch import Timing, of_this_process, timed
+from benchmarks.stopwatch import Timing, measure_time, own_cpu_seconds
 
-PERCENTS = (0.35, 99.65)
+PERCENTILES = (0.35, 99.65)
 
 
-class Script:
+class TiffScript:
     """Reads local files, uploads nothing, and runs in this process, whose imports are done: all in its favour."""
 
     def __init__(self, frames: Sequence[Path]) -> None:
         self._frames = frames
 
     def render(self, case: Case, output: Path) -> Timing:
-        with timed(of_this_process) as timing:
-            self._write(window(self._frames), output)
+        with measure_time(own_cpu_seconds) as timing:
+            self._write(percentile_window(self._frames), output)
         return timing
 
     def _write(self, limits: tuple[float, float], output: Path) -> None:
@@ -37,7 +37,7 @@ class Script:
             writer.release()
 
 
-def window(frames: Sequence[Path]) -> tuple[float, float]:
+def percentile_window(frames: Sequence[Path]) -> tuple[float, float]:
     """One for the sequence, from all of its samples."""
-    low, high = np.percentile(np.stack([tifffile.imread(path) for path in frames]), PERCENTS)
+    low, high = np.percentile(np.stack([tifffile.imread(path) for path in frames]), PERCENTILES)
     return float(low), float(high)

@@ -22,15 +22,15 @@ def ssim(picture: Sequence[Plane], reference: Sequence[Plane]) -> float:
 
 def plane_ssim(one: Plane, other: Plane) -> float:
     """Two (height, width) planes of levels 0 to 255, at least 8x8; a remainder of less than 4 samples is left out."""
-    s1, s2 = _windows(one), _windows(other)
-    squares, product = _windows(one * one + other * other), _windows(one * other)
+    s1, s2 = _window_sums(one), _window_sums(other)
+    squares, product = _window_sums(one * one + other * other), _window_sums(one * other)
     variances = squares * 64 - s1 * s1 - s2 * s2
     covariance = product * 64 - s1 * s2
     values = (2 * s1 * s2 + C1) * (2 * covariance + C2) / ((s1 * s1 + s2 * s2 + C1) * (variances + C2))
     return float(values.mean())
 
 
-def _windows(plane: Plane) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _window_sums(plane: Plane) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Sums over 8x8 windows, 4 samples apart."""
     height, width = plane.shape[0] // 4, plane.shape[1] // 4
     blocks = plane[: height * 4, : width * 4].reshape(height, 4, width, 4).sum(axis=(1, 3), dtype=np.float64)

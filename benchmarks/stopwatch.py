@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(slots=True)
@@ -21,32 +21,32 @@ class Timing:
 
 
 @contextmanager
-def timed(cpu: Callable[[], float]) -> Iterator[Timing]:
+def measure_time(cpu_seconds: Callable[[], float]) -> Iterator[Timing]:
     """Fills the timing at the end of the block; `cpu` tells CPU seconds used so far."""
     timing = Timing()
-    cpu_before, before = cpu(), time.perf_counter()
+    cpu_before, before = cpu_seconds(), time.perf_counter()
     yield timing
     timing.wall = time.perf_counter() - before
-    timing.cpu = cpu() - cpu_before
+    timing.cpu = cpu_seconds() - cpu_before
 
 
-def of_this_process() -> float:
-    return _used(resource.RUSAGE_SELF)
+def own_cpu_seconds() -> float:
+    return _rusage_seconds(resource.RUSAGE_SELF)
 
 
-def of_ended_children() -> float:
-    return _used(resource.RUSAGE_CHILDREN)
+def children_cpu_seconds() -> float:
+    return _rusage_seconds(resource.RUSAGE_CHILDREN)
 
 
-def _used(who: int) -> float:
-    usage = resource.getrusage(who)
+def _rusage_seconds(scope: int) -> float:
+    usage = resource.getrusage(scope)
     return usage.ru_utime + usage.ru_stime
 
 
-def of_tree(roots: list[int]) -> float:
+def tree_cpu_seconds(root_pids: list[int]) -> float:
     """CPU seconds of these processes, of all below them, and of what those have waited for. Linux; else 0."""
-    facts = dict(_processes())
-    wanted, grown = set(roots), True
+    facts = dict(_process_times())
+    wanted, grown = set(root_pids), True
     while grown:
         below = {pid for pid, (parent, _) in facts.items() if parent in wanted} - wanted
         wanted |= below
@@ -54,11 +54,11 @@ def of_tree(roots: list[int]) -> float:
     return sum(facts[pid][1] for pid in wanted if pid in facts)
 
 
-def _processes() -> Iterator[tuple[int, tuple[int, float]]]:
+def _process_times() -> Iterator[tuple[int, tuple[int, float]]]:
     """(pid, (parent, CPU seconds)) of every process, from /proc/<pid>/stat: fields 4 and 14 to 17 of proc(5)."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        yield int(path.parent.name), (int(fields[1]), sum(map(int, fields[11:15])) / TICKS)
+        yield int(path.parent.name), (int(fields[1]), sum(map(int, fields[11:15])) / TICKS_PER_SECOND)

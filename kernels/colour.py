@@ -12,8 +12,8 @@ _LUMA_OF: dict[str, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0
 LIMITED_LUMA, LIMITED_CHROMA, LUMA_FLOOR, CHROMA_ZERO = 219.0, 224.0, 16.0, 128.0
 """8-bit quantisation, the same in BT.601-7 and BT.709-6. Full range spans 255 for both (H.273, MatrixCoefficients)."""
 
-NARROW_LUMA = (LUMA_FLOOR, LIMITED_LUMA / 255)
-NARROW_CHROMA = (CHROMA_ZERO * (1 - LIMITED_CHROMA / 255), LIMITED_CHROMA / 255)
+LIMITED_RANGE_LUMA = (LUMA_FLOOR, LIMITED_LUMA / 255)
+LIMITED_RANGE_CHROMA = (CHROMA_ZERO * (1 - LIMITED_CHROMA / 255), LIMITED_CHROMA / 255)
 """(offset, scale) that take full-range samples to limited range."""
 
 
@@ -28,7 +28,7 @@ class Colour:
         if self.matrix not in _LUMA_OF:
             raise ValueError(f"matrix must be one of {', '.join(_LUMA_OF)}, not {self.matrix!r}")
 
-    def rows(self) -> tuple[Coefficients, Coefficients, Coefficients]:
+    def coefficients(self) -> tuple[Coefficients, Coefficients, Coefficients]:
         """(offset, of red, of green, of blue) for Y', Cb and Cr, all in 8-bit levels.
 
         E'y = Kr R + (1-Kr-Kb) G + Kb B, E'cb = (B - E'y) / (2 (1-Kb)), E'cr = (R - E'y) / (2 (1-Kr)).

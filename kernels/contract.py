@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING
 
-from kernels.nv12 import Nv12, even
+from kernels.nv12 import Nv12, even_size
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_MOST_FRAMES = 65535
+_MAX_FRAMES = 65535
 """The third side of a CUDA grid."""
 
-_LONGEST_SPAN = 2**31 - 1
+_MAX_FRAME_SPAN = 2**31 - 1
 """Offsets inside one frame are 32-bit."""
 
 
-def frames(name: str, tensor: "Tensor", shape: str, dtypes: tuple[str, ...]) -> None:
+def require_frames(name: str, tensor: "Tensor", shape: str, dtypes: tuple[str, ...]) -> None:
     """A batch whose first axis is N, on a device that has an implementation; `shape` is like "N3HW"."""
     require_dtype(name, tensor, dtypes)
     if tensor.ndim != len(shape) or 0 in tensor.shape:
@@ -23,30 +23,30 @@ def frames(name: str, tensor: "Tensor", shape: str, dtypes: tuple[str, ...]) -> 
     for axis, letter in enumerate(shape):
         if letter.isdigit() and tensor.shape[axis] != int(letter):
             raise ValueError(f"{name} must be ({', '.join(shape)}), not {tuple(tensor.shape)}")
-    if tensor.shape[0] > _MOST_FRAMES or _span(tensor) > _LONGEST_SPAN:
-        raise ValueError(f"{name} holds more than {_MOST_FRAMES} frames, or a frame over {_LONGEST_SPAN} samples")
+    if tensor.shape[0] > _MAX_FRAMES or _frame_span(tensor) > _MAX_FRAME_SPAN:
+        raise ValueError(f"{name} holds more than {_MAX_FRAMES} frames, or a frame over {_MAX_FRAME_SPAN} samples")
     if tensor.device.type not in ("cpu", "cuda"):
         raise ValueError(f"{name} is on {tensor.device}, and only cpu and cuda have an implementation")
 
 
-def nv12(name: str, picture: Nv12) -> None:
+def require_nv12(name: str, picture: Nv12) -> None:
     """Two planes that belong together."""
-    frames(f"{name}.luma", picture.luma, "NHW", ("uint8",))
-    frames(f"{name}.chroma", picture.chroma, "NHW2", ("uint8",))
+    require_frames(f"{name}.luma", picture.luma, "NHW", ("uint8",))
+    require_frames(f"{name}.chroma", picture.chroma, "NHW2", ("uint8",))
     count, height, width = picture.luma.shape
     if height % 2 or width % 2 or tuple(picture.chroma.shape) != (count, height // 2, width // 2, 2):
         raise ValueError(
             f"{name}.chroma must be (N, H/2, W/2, 2) for an even luma (N, H, W), "
             f"not {tuple(picture.chroma.shape)} for {tuple(picture.luma.shape)}"
         )
-    same_device(f"{name}.chroma", picture.chroma, picture.luma.device)
+    require_same_device(f"{name}.chroma", picture.chroma, picture.luma.device)
 
 
-def target(name: str, picture: Nv12, count: int, size: tuple[int, int], device: "torch.device") -> None:
+def require_target(name: str, picture: Nv12, count: int, size: tuple[int, int], device: "torch.device") -> None:
     """An `out` that can take `count` pictures of this (height, width), its rows made of neighbouring samples."""
-    nv12(name, picture)
-    same_device(f"{name}.luma", picture.luma, device)
-    wanted = (count, *even(size))
+    require_nv12(name, picture)
+    require_same_device(f"{name}.luma", picture.luma, device)
+    wanted = (count, *even_size(size))
     if tuple(picture.luma.shape) != wanted:
         raise ValueError(f"{name}.luma must be {wanted}, not {tuple(picture.luma.shape)}")
     if picture.luma.stride(2) != 1 or picture.chroma.stride()[2:] != (2, 1):
@@ -58,13 +58,13 @@ def require_dtype(name: str, tensor: "Tensor", dtypes: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be of {' or '.join(dtypes)}, not {tensor.dtype}")
 
 
-def same_device(name: str, tensor: "Tensor", device: "torch.device") -> None:
+def require_same_device(name: str, tensor: "Tensor", device: "torch.device") -> None:
     """No hidden copies: what is on another device is refused."""
     if tensor.device != device:
         raise ValueError(f"{name} is on {tensor.device}, but the frames are on {device}")
 
 
-def _span(tensor: "Tensor") -> int:
+def _frame_span(tensor: "Tensor") -> int:
     """Samples from a frame's first to its last."""
     axes = zip(tensor.shape[1:], tensor.stride()[1:], strict=True)
     return sum((length - 1) * step for length, step in axes)

@@ -19,7 +19,7 @@ class Nv12(NamedTuple):
         return int(self.luma.shape[1]), int(self.luma.shape[2])
 
     @classmethod
-    def of(cls, packed: "Tensor") -> "Nv12":
+    def from_packed(cls, packed: "Tensor") -> "Nv12":
         """The two planes of a (N, H*3/2, W) uint8 tensor, the form that codecs exchange. Raises ValueError."""
         if packed.ndim != 3 or packed.shape[1] % 3 or packed.shape[2] % 2:
             raise ValueError(f"packed must be (N, H*3/2, W) with even H and W, not {tuple(packed.shape)}")
@@ -28,7 +28,7 @@ class Nv12(NamedTuple):
         return cls(packed[:, :height], packed[:, height:].view(samples))
 
 
-def even(size: tuple[int, int]) -> tuple[int, int]:
+def even_size(size: tuple[int, int]) -> tuple[int, int]:
     """The size of the planes that hold a picture of this size: an odd side gains a replicated edge."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
 
@@ -37,5 +37,5 @@ def allocate(count: int, size: tuple[int, int], device: "torch.device") -> Nv12:
     """Uninitialised planes, in one packed block, for `count` pictures of this (height, width)."""
     import torch
 
-    height, width = even(size)
-    return Nv12.of(torch.empty((count, height // 2 * 3, width), dtype=torch.uint8, device=device))
+    height, width = even_size(size)
+    return Nv12.from_packed(torch.empty((count, height // 2 * 3, width), dtype=torch.uint8, device=device))

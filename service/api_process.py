@@ -11,26 +11,26 @@ from typing import Any
 from service import __version__
 from service.app import create_app
 from service.config import Settings
-from service.errors import StartupRefused
+from service.errors import StartupError
 from service.identity.tokens import TokenVerifier
 from service.routers.resources import Resources
-from service.server import GracefulServer, configured
-from service.startup import SharedState, open_state
+from service.server import GracefulServer, uvicorn_config
+from service.startup import SharedState, open_shared_state
 
-M_MMAP_THRESHOLD, LARGE = -3, 256 * 1024
+M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 256 * 1024
 """mallopt(3): blocks of this many bytes go back to the kernel when freed; glibc's own limit grows up to 32 MiB."""
-TRIM_S = 10.0
+TRIM_INTERVAL_S = 10.0
 
 
 async def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupRefused."""
-    _give_large_blocks_back()
-    listener = _bind(settings)
-    state = await open_state(settings)
-    trimming = asyncio.create_task(_give_the_rest_back())
+    _set_mmap_threshold()
+    listener = _bind_listener(settings)
+    state = await open_shared_state(settings)
+    trimming = asyncio.create_task(_trim_heap_periodically())
     try:
-        at = resources(settings, state)
-        config = configured(create_app(at))
+        at = build_resources(settings, state)
+        config = uvicorn_config(create_app(at))
         await GracefulServer(config, at.stopping).serve(sockets=[listener])
     finally:
         trimming.cancel()
@@ -38,7 +38,7 @@ async def run_api(settings: Settings) -> None:
             await asyncio.shield(state.close())
 
 
-def resources(settings: Settings, state: SharedState) -> Resources:
+def build_resources(settings: Settings, state: SharedState) -> Resources:
     """What the routers get."""
     return Resources(
         database=state.database,
@@ -55,25 +55,25 @@ def resources(settings: Settings, state: SharedState) -> Resources:
     )
 
 
-def _give_large_blocks_back() -> None:
+def _set_mmap_threshold() -> None:
     """An upload's buffers must not stay: the process is small whatever has passed through it."""
-    if mallopt := _of_glibc("mallopt"):
-        mallopt(M_MMAP_THRESHOLD, LARGE)
+    if mallopt := _glibc_function("mallopt"):
+        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
 
 
-async def _give_the_rest_back() -> None:
+async def _trim_heap_periodically() -> None:
     """Heap that start-up and large answers left behind."""
-    trim = _of_glibc("malloc_trim")
+    trim = _glibc_function("malloc_trim")
     while trim:
-        await asyncio.sleep(TRIM_S)
+        await asyncio.sleep(TRIM_INTERVAL_S)
         trim(0)
 
 
-def _of_glibc(name: str) -> Any:
+def _glibc_function(name: str) -> Any:
     return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
-def _bind(settings: Settings) -> socket.socket:
+def _bind_listener(settings: Settings) -> socket.socket:
     host, port = settings.process.host, settings.process.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio: no TCP_NODELAY without it
@@ -82,6 +82,6 @@ def _bind(settings: Settings) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise StartupRefused(f"PORT: {host}:{port} cannot be bound ({os.strerror(error.errno or 0)})") from error
+        raise StartupError(f"PORT: {host}:{port} cannot be bound ({os.strerror(error.errno or 0)})") from error
     listener.set_inheritable(False)
     return listener

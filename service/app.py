@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 
 from service.agent.agent import Agent
-from service.agent.models import Models
-from service.agent.presence import announce
+from service.agent.models import LanguageModels
+from service.agent.presence import log_availability
 from service.guard.ask import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import (
@@ -32,15 +32,15 @@ from service.routers import (
     video_streams,
     videos,
 )
-from service.routers.authentication import PUBLIC, Authentication
+from service.routers.authentication import PUBLIC_PATHS, Authentication
 from service.routers.body_limit import BodyLimit
-from service.routers.followed import Followed
+from service.routers.followed import StatusPoller
 from service.routers.head import HeadAsGet
-from service.routers.negotiation import json_acceptable
-from service.routers.openapi.native import completed
+from service.routers.negotiation import require_json_acceptable
+from service.routers.openapi.native import complete_document
 from service.routers.rate_limit import RateLimit
 from service.routers.resources import HttpSettings, Resources
-from service.telemetry.access import AccessLog
+from service.telemetry.access import AccessLogMiddleware
 
 API_ROUTERS: tuple[APIRouter, ...] = (
     experiments.router,
@@ -49,7 +49,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     videos.router,
     video_events.router,
     video_files.router,
-    video_extras.router,
+    video_extras.artifact_router,
     video_streams.router,
     queries.router,
     agent.router,
@@ -66,7 +66,7 @@ class ReelmillApi(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            completed(super().openapi())
+            complete_document(super().openapi())
         return super().openapi()
 
 
@@ -75,7 +75,7 @@ def create_app(resources: Resources) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await announce(resources.ollama_host, resources.agent)
+        await log_availability(resources.ollama_host, resources.agent)
         try:
             yield
         finally:
@@ -92,34 +92,34 @@ def create_app(resources: Resources) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         version=resources.version,
-        middleware=layers(resources.verifier, resources.http),
+        middleware=middleware_stack(resources.verifier, resources.http),
         lifespan=lifespan,
         redirect_slashes=False,
     )
     app.state.resources = resources
-    app.state.checks = health.Checks()
-    app.state.followed = Followed()
+    app.state.checks = health.HealthChecks()
+    app.state.followed = StatusPoller()
     app.state.guard = Guard(resources.database, resources.queries)
-    app.state.agent = Agent(app.state.guard, Models(resources.ollama_host, resources.agent), resources.agent)
-    problems.install(app)
+    app.state.agent = Agent(app.state.guard, LanguageModels(resources.ollama_host, resources.agent), resources.agent)
+    problems.install_error_handlers(app)
     for router in (health.router, metrics.router, docs.router, problem_pages.router):
         app.include_router(router)
     for router in API_ROUTERS:
-        app.include_router(router, dependencies=[Depends(json_acceptable)])
+        app.include_router(router, dependencies=[Depends(require_json_acceptable)])
     return app
 
 
-def layers(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
+def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
     """What every request goes through, outermost first."""
     return [
-        Middleware(AccessLog),
+        Middleware(AccessLogMiddleware),
         Middleware(HeadAsGet),
         Middleware(problems.ProblemBoundary),
-        Middleware(Authentication, verifier=verifier, public=_public(http)),
+        Middleware(Authentication, verifier=verifier, public=_public_paths(http)),
         Middleware(RateLimit, rate=http.rate_limit),
-        Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.OWN_LIMIT),
+        Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.UPLOAD_PATHS),
     ]
 
 
-def _public(settings: HttpSettings) -> re.Pattern[str]:
-    return re.compile(f"{PUBLIC.pattern}|/metrics") if settings.metrics_public else PUBLIC
+def _public_paths(settings: HttpSettings) -> re.Pattern[str]:
+    return re.compile(f"{PUBLIC_PATHS.pattern}|/metrics") if settings.metrics_public else PUBLIC_PATHS

@@ -9,36 +9,36 @@ from contextlib import suppress
 from pathlib import Path
 
 AUTOGROUP = Path("/proc/self/autogroup")
-RETRY_S, RETRIES = 0.1, 50
+RETRY_DELAY_S, MAX_RETRIES = 0.1, 50
 """The kernel lets one process in 100 ms of the whole machine change its group's niceness (kernel/sched/autogroup.c)."""
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that the kernel sends when the thread that started the process dies."""
 
 
-def own_modules() -> dict[str, str]:
+def child_environment() -> dict[str, str]:
     """The environment of a child that runs one of our modules, wherever it was started."""
     root = Path(__file__).parents[1]
     return os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 
 
-def end_with_parent(parent: int) -> None:
+def die_with_parent(parent_pid: int) -> None:
     """In the child: die when the parent does, even when that is killed with SIGKILL, and when it has died already."""
     if sys.platform == "linux":
-        _ordered(signal.SIGKILL)
-        if os.getppid() != parent:
+        _set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != parent_pid:
             os._exit(1)
 
 
-def apart(end: signal.Signals) -> None:
+def detach_from_terminal(death_signal: signal.Signals) -> None:
     """In the child, before its program: a Ctrl-C of the terminal is not for it (its parent tells it), and a parent that
     dies sends this signal."""
     os.setpgrp()
     if sys.platform == "linux":
-        _ordered(end)
+        _set_parent_death_signal(death_signal)
 
 
-def stand_back(niceness: int) -> None:
+def lower_priority(niceness: int) -> None:
     """In the child: leave the cores to whoever is asked something.
 
     Linux's autogroup counts niceness within a session only, and gives the session of one busy slot as much of a core as
@@ -47,16 +47,16 @@ def stand_back(niceness: int) -> None:
     os.nice(niceness)
     with suppress(OSError):  # not for the leader of a process group; and there are kernels without autogroup
         os.setsid()
-        _group_niceness(niceness)
+        _set_autogroup_niceness(niceness)
 
 
-def _group_niceness(niceness: int) -> None:
-    for _ in range(RETRIES):
+def _set_autogroup_niceness(niceness: int) -> None:
+    for _ in range(MAX_RETRIES):
         with suppress(BlockingIOError):
             AUTOGROUP.write_text(str(niceness))
             return
-        time.sleep(RETRY_S)
+        time.sleep(RETRY_DELAY_S)
 
 
-def _ordered(end: signal.Signals) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, end)
+def _set_parent_death_signal(death_signal: signal.Signals) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, death_signal)

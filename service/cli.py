@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from service import __version__, config
-from service.errors import StartupRefused
+from service.errors import StartupError
 
 app = typer.Typer(
     name="reelmill",
@@ -24,39 +24,39 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-errors = Console(stderr=True)
+error_console = Console(stderr=True)
 
-FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, StartupRefused.exit_code
-REFUSALS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
+FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, StartupError.exit_code
+EXIT_CODE_BY_STATUS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
 """What an answer of the service means to a script: a refusal, a bad time, or (any other) a failure."""
 
 
 @contextmanager
-def exit_codes() -> Iterator[None]:
+def errors_to_exit_codes() -> Iterator[None]:
     """Errors that a user can mend end as one line on stderr and a documented exit code."""
-    from service.http_client import Refused
-    from service.render_client import RenderEnded
-    from service.up import ChildEnded
+    from service.http_client import ApiError
+    from service.render_client import RenderError
+    from service.up import ChildExitError
 
     try:
         yield
-    except StartupRefused as refusal:
-        _leave(str(refusal), CONFIGURATION)
-    except Refused as refusal:
-        _leave(str(refusal), REFUSALS.get(refusal.status, FAILED))
-    except RenderEnded as ended:
-        _leave(str(ended), FAILED)
-    except ChildEnded as ended:
-        _leave(str(ended), ended.code)
+    except StartupError as refusal:
+        _exit_with(str(refusal), CONFIGURATION)
+    except ApiError as refusal:
+        _exit_with(str(refusal), EXIT_CODE_BY_STATUS.get(refusal.status, FAILED))
+    except RenderError as ended:
+        _exit_with(str(ended), FAILED)
+    except ChildExitError as ended:
+        _exit_with(str(ended), ended.code)
     except httpx.TransportError as error:
-        _leave(
+        _exit_with(
             f"the service cannot be reached ({type(error).__name__}): is it running, is REELMILL_URL right?",
             UNAVAILABLE,
         )
 
 
-def _leave(reason: str, code: int) -> None:
-    errors.print(f"reelmill: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+def _exit_with(message: str, code: int) -> None:
+    error_console.print(f"reelmill: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
@@ -70,17 +70,17 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command()
 def up() -> None:
     """Everything on one machine: API and worker, with whatever the environment does not name embedded."""
-    from service.local_token import local_token
-    from service.up import machine
+    from service.local_token import mint_local_token
+    from service.up import run_local_service
 
-    with exit_codes():
+    with errors_to_exit_codes():
         settings = config.load()
-        with machine(settings) as running:
+        with run_local_service(settings) as running:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: running.stopping.set())
             print(f"API     {running.url}\ndocs    {running.url}/docs", flush=True)
-            print(f"token   {local_token(settings, 'operator', ('admin',), timedelta(days=1))}", flush=True)
-            running.watch()
+            print(f"token   {mint_local_token(settings, 'operator', ('admin',), timedelta(days=1))}", flush=True)
+            running.supervise()
 
 
 @app.command()
@@ -89,11 +89,11 @@ def api() -> None:
     from service.api_process import run_api
     from service.telemetry import logging
 
-    with exit_codes():
+    with errors_to_exit_codes():
         settings = config.load()
         logging.configure(settings.logging.level)
         config.warn_of_outdated_variables()
-        _run(run_api(settings))
+        _run_async(run_api(settings))
 
 
 @app.command()
@@ -102,11 +102,11 @@ def worker() -> None:
     from service.telemetry import logging
     from service.worker_app import run_worker
 
-    with exit_codes():
+    with errors_to_exit_codes():
         settings = config.load()
         logging.configure(settings.logging.level)
         config.warn_of_outdated_variables()
-        _run(run_worker(settings))
+        _run_async(run_worker(settings))
 
 
 @app.command()
@@ -114,8 +114,8 @@ def migrate() -> None:
     """Bring the database to the newest schema."""
     from service.startup import open_database
 
-    with exit_codes():
-        embedded, _ = _run(open_database(config.load()))
+    with errors_to_exit_codes():
+        embedded, _ = _run_async(open_database(config.load()))
         if embedded is not None:
             embedded.stop()
         print("the database has the newest schema")
@@ -128,10 +128,10 @@ def token(
     ttl: Annotated[str, typer.Option(help="life time: 30m, 12h, 7d")] = "1h",
 ) -> None:
     """Mint a token with JWT_SECRET or the local secret; it is printed alone on the last line."""
-    from service.local_token import duration, local_token
+    from service.local_token import mint_local_token, parse_duration
 
-    with exit_codes():
-        print(local_token(config.load(), sub, tuple(scope.split()), duration(ttl)))
+    with errors_to_exit_codes():
+        print(mint_local_token(config.load(), sub, tuple(scope.split()), parse_duration(ttl)))
 
 
 @app.command()
@@ -144,10 +144,10 @@ def ingest(
     kind: Annotated[str, typer.Option(help="frames or video")] = "frames",
 ) -> None:
     """Upload a folder and register it; run again after an interruption, it goes on where it stopped."""
-    from service.ingest_command import ingest_folder
+    from service.ingest_command import ingest_with_progress
 
-    with exit_codes():
-        _run(ingest_folder(config.load(), folder, (experiment, dataset), kind))
+    with errors_to_exit_codes():
+        _run_async(ingest_with_progress(config.load(), folder, (experiment, dataset), kind))
 
 
 @app.command()
@@ -164,13 +164,13 @@ def render(
     ] = None,
 ) -> None:
     """Render an experiment with live progress, fetch the video and its receipt, print its summary."""
-    from service.render_client import render_to_file, request_fields
+    from service.render_client import parse_request_fields, render_to_file
 
-    with exit_codes():
-        fields: dict[str, Any] = {"decimation_factor": decimation} | request_fields(option or [])
+    with errors_to_exit_codes():
+        fields: dict[str, Any] = {"decimation_factor": decimation} | parse_request_fields(option or [])
         if fps is not None or not fields.keys() & {"fps", "duration_seconds"}:
             fields["fps"] = fps or 30
-        _run(render_to_file(config.load(), experiment, fields, output))
+        _run_async(render_to_file(config.load(), experiment, fields, output))
 
 
 @app.command()
@@ -179,12 +179,12 @@ def verify(
     receipt: Annotated[Path, typer.Argument(help="its receipt, NDJSON", exists=True, dir_okay=False)],
 ) -> None:
     """Check a video against its receipt: digest, frames by decoding, every line. Exit code 1 when they differ."""
-    from service.verify import verdict
+    from service.verify import verify_video
 
-    fits, lines = verdict(video, receipt)
+    fits, lines = verify_video(video, receipt)
     if not fits:
         for line in lines:
-            errors.print(f"reelmill: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+            error_console.print(f"reelmill: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(FAILED)
     print(*lines, sep="\n")
 
@@ -194,7 +194,7 @@ def demo(output: Annotated[Path, typer.Option(help="folder for the MP4")] = Path
     """A small camera sequence through the whole service, on free ports, in a home of its own."""
     from service.demo import run_demo
 
-    with exit_codes():
+    with errors_to_exit_codes():
         run_demo(output)
 
 
@@ -210,26 +210,26 @@ def devices(
     """
     from service.devices_command import show_devices
 
-    with exit_codes():
-        if not _run(show_devices(config.load(), here=here, as_json=as_json)):
+    with errors_to_exit_codes():
+        if not _run_async(show_devices(config.load(), here=here, as_json=as_json)):
             raise typer.Exit(FAILED)
 
 
 @app.command()
 def doctor() -> None:
     """Check what this machine and environment can do, and say what to mend."""
-    from service.doctor import examine
+    from service.doctor import run_checks
 
-    raise typer.Exit(_run(examine()))
+    raise typer.Exit(_run_async(run_checks()))
 
 
-def _run(work: Any) -> Any:
+def _run_async(coroutine: Any) -> Any:
     """asyncio.run on uvloop where there is one."""
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(work)
-    return uvloop.run(work)
+        return asyncio.run(coroutine)
+    return uvloop.run(coroutine)
 
 
 def main() -> None:

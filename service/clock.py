@@ -3,5 +3,5 @@
 from datetime import UTC, datetime
 
 
-def now() -> datetime:
+def utc_now() -> datetime:
     return datetime.now(UTC)

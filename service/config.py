@@ -8,9 +8,9 @@ from typing import Annotated
 import structlog
 from pydantic import AfterValidator, Field, ValidationError
 
-from service.agent.settings import AgentSettings, address
+from service.agent.settings import AgentSettings, ollama_url
 from service.environment import EnvironmentSettings
-from service.errors import StartupRefused
+from service.errors import StartupError
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.facts import RenderLimits
@@ -55,7 +55,7 @@ REMOVED = (
 RENAMED = {"REELMILL_DRAIN": "REELMILL_SHUTDOWN_TIMEOUT"}
 
 
-def _data_home() -> Path:
+def _default_home() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "reelmill"
 
 
@@ -67,11 +67,11 @@ class ProcessSettings(EnvironmentSettings):
         default=5003, ge=0, le=65535, validation_alias="PORT", description="bind port; 0 takes a free one"
     )
     home: Path = Field(
-        default_factory=_data_home,
+        default_factory=_default_home,
         validation_alias="REELMILL_HOME",
         description="state of the embedded services; unset: a per-user data folder",
     )
-    ollama_host: Annotated[str, AfterValidator(address)] | None = Field(
+    ollama_host: Annotated[str, AfterValidator(ollama_url)] | None = Field(
         default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent; unset: none"
     )
 
@@ -128,7 +128,7 @@ def load() -> Settings:
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise StartupRefused(f"{first['loc'][0]}: {first['msg']}") from error
+        raise StartupError(f"{first['loc'][0]}: {first['msg']}") from error
 
 
 def warn_of_outdated_variables() -> None:

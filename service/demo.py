@@ -15,45 +15,45 @@ from rich.console import Console
 
 from service import config
 from service.config import ClientSettings, Settings
-from service.ingest_command import ingest_folder
-from service.local_token import local_token
+from service.ingest_command import ingest_with_progress
+from service.local_token import mint_local_token
 from service.render_client import render_to_file
-from service.up import machine
+from service.up import run_local_service
 
-FRAMES, WIDTH, HEIGHT = 240, 960, 540
-GAP, TRUNCATED = 100, 150
+FRAME_COUNT, WIDTH, HEIGHT = 240, 960, 540
+MISSING_FRAME, TRUNCATED_FRAME = 100, 150
 console = Console(soft_wrap=True, highlight=False)
 
 
 def run_demo(folder: Path) -> None:
     """Everything is made anew in a temporary home; only the MP4 stays, at the path that is printed."""
     with tempfile.TemporaryDirectory(prefix="reelmill-demo-") as scratch:
-        settings = _settings(Path(scratch) / "home")
+        settings = _demo_settings(Path(scratch) / "home")
         frames = Path(scratch) / "frames"
-        console.print(f"1. writing {FRAMES} camera frames, one missing and one truncated", markup=False)
+        console.print(f"1. writing {FRAME_COUNT} camera frames, one missing and one truncated", markup=False)
         write_sequence(frames)
         console.print("2. starting PostgreSQL, the API and a worker", markup=False)
-        with machine(
+        with run_local_service(
             settings, {"REELMILL_HOME": str(settings.process.home), "REELMILL_LOG_LEVEL": "WARNING"}
         ) as running:
-            token = local_token(
-                settings, "demo", ("catalog:read", "catalog:write", "videos:read", "videos:render"), _HOUR
+            token = mint_local_token(
+                settings, "demo", ("catalog:read", "catalog:write", "videos:read", "videos:render"), _TOKEN_LIFETIME
             )
             client = ClientSettings(url=running.url, token=token)
-            asyncio.run(_through(replace(settings, client=client), frames, folder / "reelmill-demo.mp4"))
+            asyncio.run(_ingest_and_render(replace(settings, client=client), frames, folder / "reelmill-demo.mp4"))
 
 
-_HOUR = timedelta(hours=1)
+_TOKEN_LIFETIME = timedelta(hours=1)
 
 
-def _settings(home: Path) -> Settings:
+def _demo_settings(home: Path) -> Settings:
     settings = config.load()
     return replace(settings, process=settings.process.model_copy(update={"home": home, "port": 0, "host": "127.0.0.1"}))
 
 
-async def _through(settings: Settings, frames: Path, output: Path) -> None:
+async def _ingest_and_render(settings: Settings, frames: Path, output: Path) -> None:
     console.print(f"3. ingesting into {settings.client.url}", markup=False)
-    await ingest_folder(settings, frames, ("demo", "camera"), "frames")
+    await ingest_with_progress(settings, frames, ("demo", "camera"), "frames")
     console.print("4. rendering every second frame at 30 fps", markup=False)
     await render_to_file(settings, "demo", {"decimation_factor": 2, "fps": 30, "missing": "hold"}, output)
 
@@ -62,15 +62,15 @@ def write_sequence(folder: Path) -> None:
     """A plate with two moving discs and sensor noise, numbered as a camera would."""
     folder.mkdir(parents=True)
     noise = np.random.default_rng(7).integers(-6, 7, (HEIGHT, WIDTH, 1), dtype=np.int16)
-    for number in range(FRAMES):
-        if number == GAP:
+    for number in range(FRAME_COUNT):
+        if number == MISSING_FRAME:
             continue
-        data = _jpeg(_picture(number) + np.roll(noise, number * 37, axis=1))
+        data = _encode_jpeg(_draw_frame(number) + np.roll(noise, number * 37, axis=1))
         path = folder / f"frame_{number:05d}.jpg"
-        path.write_bytes(data[: len(data) // 2] if number == TRUNCATED else data)
+        path.write_bytes(data[: len(data) // 2] if number == TRUNCATED_FRAME else data)
 
 
-def _picture(number: int) -> NDArray[np.int16]:
+def _draw_frame(number: int) -> NDArray[np.int16]:
     rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
     picture = np.stack((columns * 160 // WIDTH + 40, rows * 120 // HEIGHT + 60, (rows + columns) % 97 + 60), axis=-1)
     for radius, speed, colour in ((60, 0.02, (230, 90, 40)), (35, -0.045, (60, 200, 230))):
@@ -80,7 +80,7 @@ def _picture(number: int) -> NDArray[np.int16]:
     return picture.astype(np.int16)
 
 
-def _jpeg(picture: NDArray[np.int16]) -> bytes:
+def _encode_jpeg(picture: NDArray[np.int16]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=88)
     return file.getvalue()

@@ -34,11 +34,11 @@ class ReelmillError(Exception):
         return self.detail
 
 
-class Invalid(ReelmillError):
+class InvalidRequest(ReelmillError):
     status, slug, title = 422, "validation-error", "The request is not valid"
 
 
-class Refused(ReelmillError):
+class QueryRefusal(ReelmillError):
     status, slug, title = 422, "query-refused", "A guardrail refused the query"
 
 
@@ -70,23 +70,23 @@ class TooManyRequests(ReelmillError):
     status, slug, title = 429, "too-many-requests", "Too many requests"
 
 
-class Unavailable(ReelmillError):
+class ServiceUnavailable(ReelmillError):
     status, slug, title = 503, "unavailable", "A service this request needs is unavailable"
 
 
-class TimedOut(ReelmillError):
+class GatewayTimeout(ReelmillError):
     status, slug, title = 504, "timed-out", "The answer took too long"
 
 
-class StartupRefused(Exception):
+class StartupError(Exception):
     """Configuration that cannot work: a one-line reason that names the variable, never its secret."""
 
     exit_code = 78
 
 
-def invalid_field(pointer: str, detail: str, code: str) -> Invalid:
+def invalid_field(pointer: str, detail: str, code: str) -> InvalidRequest:
     """A 422 about one place in the request body, `pointer` as `#/a/b`."""
-    return Invalid(detail, errors=(FieldProblem(detail, code, pointer=pointer),))
+    return InvalidRequest(detail, errors=(FieldProblem(detail, code, pointer=pointer),))
 
 
 def first_line(error: BaseException) -> str:

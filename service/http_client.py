@@ -6,12 +6,12 @@ from typing import Any
 import httpx
 
 from service.config import Settings
-from service.local_token import local_token
+from service.local_token import mint_local_token
 
-SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read")
+CLIENT_SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read")
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """The service answered with a problem; the text is its detail and the fields it names."""
 
     def __init__(self, status: int, detail: str) -> None:
@@ -22,21 +22,21 @@ class Refused(Exception):
 def open_client(settings: Settings) -> httpx.AsyncClient:
     """A client with REELMILL_URL and REELMILL_TOKEN, or the local service and a token minted here."""
     url = settings.client.url or f"http://127.0.0.1:{settings.process.port}"
-    token = settings.client.token or local_token(settings, "local-user", SCOPES, timedelta(hours=12))
+    token = settings.client.token or mint_local_token(settings, "local-user", CLIENT_SCOPES, timedelta(hours=12))
     timeout = httpx.Timeout(60, connect=5)
     return httpx.AsyncClient(
         base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, trust_env=False
     )
 
 
-def answered(response: httpx.Response) -> Any:
+def json_or_raise(response: httpx.Response) -> Any:
     """The JSON of a good answer. Raises Refused."""
     if response.is_success:
         return response.json()
-    raise Refused(response.status_code, problem_text(response))
+    raise ApiError(response.status_code, problem_message(response))
 
 
-def problem_text(response: httpx.Response) -> str:
+def problem_message(response: httpx.Response) -> str:
     """The detail of a problem document, with the places it names."""
     try:
         problem = response.json()

@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 import httpx
 
-from service.http_client import Refused, answered
+from service.http_client import ApiError, json_or_raise
 
-UPLOADS, TRIES = 8, 7
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
-POLL_S = 0.3
-CHUNK = 1024 * 1024
+CONCURRENT_UPLOADS, MAX_ATTEMPTS = 8, 7
+INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.25, 10.0
+POLL_INTERVAL_S = 0.3
+CHUNK_BYTES = 1024 * 1024
 
-Report = Callable[[str, int, int | None], None]
+ProgressCallback = Callable[[str, int, int | None], None]
 """Hears the phase (`upload`, `scan`), how much of it is done, and of how much when that is known."""
 
 
@@ -30,7 +30,7 @@ class IngestResult:
 
 
 async def ingest(
-    client: httpx.AsyncClient, folder: Path, names: tuple[str, str, str], on_progress: Report
+    client: httpx.AsyncClient, folder: Path, names: tuple[str, str, str], on_progress: ProgressCallback
 ) -> IngestResult:
     """Send the files of `folder` (hidden ones not) into a dataset; `names` are (experiment, dataset, kind).
 
@@ -38,65 +38,67 @@ async def ingest(
     problem's detail, an unusable folder, a failed scan) and httpx.TransportError when the service stays away.
     """
     files = await asyncio.to_thread(local_files, folder)
-    dataset = await _dataset(client, await _experiment(client, names[0]), names[1], names[2])
-    there = await _sent_before(client, dataset["id"])
+    dataset = await _get_or_create_dataset(
+        client, await _get_or_create_experiment(client, names[0]), names[1], names[2]
+    )
+    there = await _list_uploaded_files(client, dataset["id"])
     missing = [name for name, size in files.items() if there.get(name) != size]
     total, before = len(files), len(files) - len(missing)
     on_progress("upload", before, total)
-    upload = _Upload(client, folder, dataset["id"], lambda sent: on_progress("upload", before + sent, total))
-    await upload.all(missing)
-    return IngestResult(await _scanned(client, dataset["id"], total, on_progress), len(missing), before)
+    upload = _Uploader(client, folder, dataset["id"], lambda sent: on_progress("upload", before + sent, total))
+    await upload.upload_all(missing)
+    return IngestResult(await _scan_and_wait(client, dataset["id"], total, on_progress), len(missing), before)
 
 
 def local_files(folder: Path) -> dict[str, int]:
     """Relative names and sizes of what is in the folder and below. Raises Refused."""
     if not folder.is_dir():
-        raise Refused(0, f"{folder} is no folder")
+        raise ApiError(0, f"{folder} is no folder")
     found = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
     if not found:
-        raise Refused(0, f"{folder} has no files in it")
+        raise ApiError(0, f"{folder} has no files in it")
     return found
 
 
-async def _experiment(client: httpx.AsyncClient, name: str) -> str:
+async def _get_or_create_experiment(client: httpx.AsyncClient, name: str) -> str:
     """The id of the caller's experiment of that name, made when missing."""
-    found = await _own_experiment(client, name)
+    found = await _find_own_experiment(client, name)
     if found is not None:
         return found
-    made = await _persistent(lambda: client.post("/api/experiments", json={"name": name}))
+    made = await _send_with_retries(lambda: client.post("/api/experiments", json={"name": name}))
     if made.status_code == 409:  # a lost answer, or somebody else was faster
-        found = await _own_experiment(client, name)
-    return found or str(answered(made)["id"])
+        found = await _find_own_experiment(client, name)
+    return found or str(json_or_raise(made)["id"])
 
 
-async def _own_experiment(client: httpx.AsyncClient, name: str) -> str | None:
+async def _find_own_experiment(client: httpx.AsyncClient, name: str) -> str | None:
     query = httpx.URL("/api/experiments", params={"q": name, "mine": "true", "limit": 500})
-    found = await _named(client, query, name)
+    found = await _find_by_name(client, query, name)
     return None if found is None else str(found["id"])
 
 
-async def _dataset(client: httpx.AsyncClient, experiment: str, name: str, kind: str) -> dict[str, Any]:
+async def _get_or_create_dataset(client: httpx.AsyncClient, experiment: str, name: str, kind: str) -> dict[str, Any]:
     """The dataset of that name, made when missing. Raises Refused for one of another kind."""
     path = f"/api/experiments/{experiment}/datasets"
     query = httpx.URL(path, params={"q": name, "limit": 500})
-    found = await _named(client, query, name)
+    found = await _find_by_name(client, query, name)
     if found is None:
-        made = await _persistent(lambda: client.post(path, json={"name": name, "kind": kind}))
-        found = await _named(client, query, name) if made.status_code == 409 else None
-        return _of_kind(found or answered(made)["dataset"], kind)
-    return _of_kind(found, kind)
+        made = await _send_with_retries(lambda: client.post(path, json={"name": name, "kind": kind}))
+        found = await _find_by_name(client, query, name) if made.status_code == 409 else None
+        return _require_kind(found or json_or_raise(made)["dataset"], kind)
+    return _require_kind(found, kind)
 
 
-async def _named(client: httpx.AsyncClient, query: httpx.URL, name: str) -> dict[str, Any] | None:
+async def _find_by_name(client: httpx.AsyncClient, query: httpx.URL, name: str) -> dict[str, Any] | None:
     """The row of exactly this name on any page of the list."""
     page: str | None = str(query)
     while page is not None:
-        found = await _got(client, page)
-        rows: list[dict[str, Any]] = answered(found)
+        found = await _get_with_retries(client, page)
+        rows: list[dict[str, Any]] = json_or_raise(found)
         for row in rows:
             if row["name"] == name:
                 return row
@@ -104,65 +106,69 @@ async def _named(client: httpx.AsyncClient, query: httpx.URL, name: str) -> dict
     return None
 
 
-def _of_kind(row: dict[str, Any], kind: str) -> dict[str, Any]:
+def _require_kind(row: dict[str, Any], kind: str) -> dict[str, Any]:
     if row["kind"] != kind:
-        raise Refused(409, f"the dataset {row['name']} holds {row['kind']}, not {kind}: name another one")
+        raise ApiError(409, f"the dataset {row['name']} holds {row['kind']}, not {kind}: name another one")
     return row
 
 
-async def _sent_before(client: httpx.AsyncClient, dataset: str) -> dict[str, int]:
-    answer = await _got(client, f"/api/datasets/{dataset}/objects")
-    return {stored["name"]: stored["size"] for stored in answered(answer)}
+async def _list_uploaded_files(client: httpx.AsyncClient, dataset: str) -> dict[str, int]:
+    answer = await _get_with_retries(client, f"/api/datasets/{dataset}/objects")
+    return {stored["name"]: stored["size"] for stored in json_or_raise(answer)}
 
 
-async def _scanned(client: httpx.AsyncClient, dataset: str, total: int, on_progress: Report) -> dict[str, Any]:
+async def _scan_and_wait(
+    client: httpx.AsyncClient, dataset: str, file_count: int, on_progress: ProgressCallback
+) -> dict[str, Any]:
     """Scan once everything is there, and wait. Raises Refused when the scan ends as failed."""
-    await _settled(client, dataset, lambda _: None)  # a scan that began before the last file would miss it
-    answered(await _persistent(lambda: client.post(f"/api/datasets/{dataset}/scan")))
-    row = await _settled(client, dataset, lambda scanned: on_progress("scan", scanned, total))
+    await _wait_until_scanned(client, dataset, lambda _: None)  # a scan that began before the last file would miss it
+    json_or_raise(await _send_with_retries(lambda: client.post(f"/api/datasets/{dataset}/scan")))
+    row = await _wait_until_scanned(client, dataset, lambda scanned: on_progress("scan", scanned, file_count))
     if row["state"] != "ready":
-        raise Refused(422, f"the scan failed: {row['error']}")
-    on_progress("scan", total, total)
+        raise ApiError(422, f"the scan failed: {row['error']}")
+    on_progress("scan", file_count, file_count)
     return row
 
 
-async def _settled(client: httpx.AsyncClient, dataset: str, on_scanned: Callable[[int], None]) -> dict[str, Any]:
+async def _wait_until_scanned(
+    client: httpx.AsyncClient, dataset: str, on_scanned: Callable[[int], None]
+) -> dict[str, Any]:
     """The dataset once no scan is under way."""
     while True:
-        row: dict[str, Any] = answered(await _got(client, f"/api/datasets/{dataset}"))
+        row: dict[str, Any] = json_or_raise(await _get_with_retries(client, f"/api/datasets/{dataset}"))
         if row["state"] != "scanning":
             return row
         on_scanned(row["scanned"])
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
-class _Upload:
+class _Uploader:
     """Files on their way, eight at a time."""
 
     def __init__(self, client: httpx.AsyncClient, folder: Path, dataset: str, on_sent: Callable[[int], None]) -> None:
         self._client, self._folder, self._dataset, self._on_sent = client, folder, dataset, on_sent
         self._sent = 0
 
-    async def all(self, names: Iterable[str]) -> None:
+    async def upload_all(self, names: Iterable[str]) -> None:
         """Raises the first failure, and lets the others go."""
         waiting = iter(names)
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(UPLOADS):
-                    group.create_task(self._some(waiting))
+                for _ in range(CONCURRENT_UPLOADS):
+                    group.create_task(self._upload_from(waiting))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
 
-    async def _some(self, waiting: Iterable[str]) -> None:
-        for name in waiting:
-            answered(await _persistent(lambda name=name: self._put(name)))  # type: ignore[misc]
+    async def _upload_from(self, names: Iterable[str]) -> None:
+        for name in names:
+            json_or_raise(await _send_with_retries(lambda name=name: self._upload_file(name)))  # type: ignore[misc]
             self._sent += 1
             self._on_sent(self._sent)
 
-    async def _put(self, name: str) -> httpx.Response:
+    async def _upload_file(self, name: str) -> httpx.Response:
         path = self._folder / name
         size = path.stat().st_size
-        content = path.read_bytes() if size <= CHUNK else _chunks(path)
+        content = path.read_bytes() if size <= CHUNK_BYTES else _read_chunks(path)
         return await self._client.put(
             f"/api/datasets/{self._dataset}/objects/{quote(name)}",
             content=content,
@@ -170,21 +176,21 @@ class _Upload:
         )
 
 
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
+async def _read_chunks(path: Path) -> AsyncIterator[bytes]:
     with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, CHUNK):
+        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
             yield chunk
 
 
-async def _got(client: httpx.AsyncClient, address: str) -> httpx.Response:
-    return await _persistent(lambda: client.get(address))
+async def _get_with_retries(client: httpx.AsyncClient, url: str) -> httpx.Response:
+    return await _send_with_retries(lambda: client.get(url))
 
 
-async def _persistent(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+async def _send_with_retries(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
     """The answer to a request that may be repeated; a service that is away or busy is asked again, ever later."""
-    for attempt in range(TRIES):
-        last = attempt == TRIES - 1
-        pause = min(FIRST_PAUSE_S * 2**attempt, LONGEST_PAUSE_S)
+    for attempt in range(MAX_ATTEMPTS):
+        last = attempt == MAX_ATTEMPTS - 1
+        pause = min(INITIAL_RETRY_DELAY_S * 2**attempt, MAX_RETRY_DELAY_S)
         try:
             response = await send()
         except httpx.TransportError:
@@ -193,11 +199,11 @@ async def _persistent(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Re
         else:
             if response.status_code not in (429, 503) or last:
                 return response
-            pause = max(pause, _wished_pause(response))
+            pause = max(pause, _retry_after_s(response))
         await asyncio.sleep(pause)
     raise AssertionError("the last try returns or raises")
 
 
-def _wished_pause(response: httpx.Response) -> float:
+def _retry_after_s(response: httpx.Response) -> float:
     value = response.headers.get("Retry-After", "")
-    return min(float(value), LONGEST_PAUSE_S) if value.isdigit() else 0.0
+    return min(float(value), MAX_RETRY_DELAY_S) if value.isdigit() else 0.0

@@ -12,7 +12,7 @@ from service.ingest import ingest
 console = Console(soft_wrap=True, highlight=False)
 
 
-async def ingest_folder(settings: Settings, folder: Path, names: tuple[str, str], kind: str) -> None:
+async def ingest_with_progress(settings: Settings, folder: Path, names: tuple[str, str], kind: str) -> None:
     """`names` are (experiment, dataset). Raises Refused, httpx.TransportError."""
     columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with open_client(settings) as client:

@@ -5,7 +5,7 @@ import sys
 
 from sqlalchemy.exc import DBAPIError
 
-from service.errors import StartupRefused
+from service.errors import StartupError
 from service.jobs import queue
 from service.store.migrate import migrate
 
@@ -15,16 +15,16 @@ def main() -> None:
     url = sys.stdin.readline().strip()
     try:
         asyncio.run(migrate(url, queue.install))
-    except StartupRefused as refusal:
-        sys.exit(_told(str(refusal)))
+    except StartupError as refusal:
+        sys.exit(_print_error(str(refusal)))
     except DBAPIError as error:
         state = getattr(error.orig, "sqlstate", "")
-        sys.exit(_told(f"DATABASE_URL: the schema could not be migrated ({state})"))
+        sys.exit(_print_error(f"DATABASE_URL: the schema could not be migrated ({state})"))
 
 
-def _told(reason: str) -> int:
-    print(reason, file=sys.stderr)
-    return StartupRefused.exit_code
+def _print_error(message: str) -> int:
+    print(message, file=sys.stderr)
+    return StartupError.exit_code
 
 
 if __name__ == "__main__":

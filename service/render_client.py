@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from service.config import Settings
-from service.http_client import Refused, answered, open_client
+from service.http_client import ApiError, json_or_raise, open_client
 
 console = Console(soft_wrap=True, highlight=False)
-RECONNECTS = 30
+MAX_RECONNECTS = 30
 
 
-class RenderEnded(Exception):
+class RenderError(Exception):
     """The render did not succeed."""
 
 
@@ -30,41 +30,41 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
     Raises Refused, RenderEnded, httpx.TransportError.
     """
     async with open_client(settings) as client:
-        body = {"experiment_id": await experiment_id(client, experiment)} | fields
-        job = answered(await client.post("/api/videos/generate", json=body))
+        body = {"experiment_id": await find_experiment_id(client, experiment)} | fields
+        job = json_or_raise(await client.post("/api/videos/generate", json=body))
         if "job_id" not in job:
             console.print_json(json.dumps(job))
             return
-        status = await follow(client, job["job_id"])
+        status = await follow_render(client, job["job_id"])
         if status["status"] != "succeeded":
-            raise RenderEnded(_why(status))
+            raise RenderError(_failure_reason(status))
         place = output or Path(f"out.{status['options']['container']}")
-        await download(client, status, place)
+        await download_video(client, status, place)
         receipt_path(place).write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
-        _tell(place, status)
+        _print_summary(place, status)
 
 
-def _tell(output: Path, status: dict[str, Any]) -> None:
+def _print_summary(output: Path, status: dict[str, Any]) -> None:
     console.print(f"video   {output.resolve()}", markup=False)
     console.print(f"receipt {receipt_path(output).resolve()}", markup=False)
-    for line in receipt_lines(status):
+    for line in summary_lines(status):
         console.print(line, markup=False)
 
 
-async def experiment_id(client: httpx.AsyncClient, name: str) -> str:
+async def find_experiment_id(client: httpx.AsyncClient, name: str) -> str:
     """The id of an experiment given by name or id. Raises Refused."""
     try:
         return str(UUID(name))
     except ValueError:
         pass
-    found = answered(await client.get("/api/experiments", params={"q": name, "limit": 500}))
+    found = json_or_raise(await client.get("/api/experiments", params={"q": name, "limit": 500}))
     ids = [row["id"] for row in found if row["name"] == name]
     if not ids:
-        raise Refused(404, f"there is no experiment named {name}")
+        raise ApiError(404, f"there is no experiment named {name}")
     return str(ids[0])
 
 
-async def follow(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
+async def follow_render(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
     """The last status; a bar moves meanwhile on a terminal."""
     columns = (
         TextColumn("{task.description:10}"),
@@ -75,7 +75,7 @@ async def follow(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
     last: dict[str, Any] = {}
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         line = bar.add_task("queued", total=None, rate="")
-        async for last in events(client, job):
+        async for last in stream_statuses(client, job_id):
             rate = f"{last['fps']:.1f} frames/s" if last["fps"] else ""
             bar.update(
                 line, description=last["phase"], total=last["frames_total"], completed=last["frames_done"], rate=rate
@@ -83,16 +83,16 @@ async def follow(client: httpx.AsyncClient, job: str) -> dict[str, Any]:
     return last
 
 
-async def events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str, Any]]:
+async def stream_statuses(client: httpx.AsyncClient, job_id: str) -> AsyncIterator[dict[str, Any]]:
     """Statuses from the event stream; a stream that breaks is taken up again where it stopped."""
     known: dict[str, str] = {}
     event = ""
-    for _ in range(RECONNECTS):
+    for _ in range(MAX_RECONNECTS):
         try:
-            async with client.stream("GET", f"/api/videos/{job}/events", headers=known) as stream:
+            async with client.stream("GET", f"/api/videos/{job_id}/events", headers=known) as stream:
                 if not stream.is_success:
                     await stream.aread()
-                    answered(stream)
+                    json_or_raise(stream)
                 async for line in stream.aiter_lines():
                     if line.startswith("id:"):
                         known = {"Last-Event-ID": line[3:].strip()}
@@ -105,10 +105,10 @@ async def events(client: httpx.AsyncClient, job: str) -> AsyncIterator[dict[str,
                             return
         except httpx.TransportError:
             await asyncio.sleep(1)
-    raise RenderEnded("the event stream broke too often; the render goes on, look at its status")
+    raise RenderError("the event stream broke too often; the render goes on, look at its status")
 
 
-async def download(client: httpx.AsyncClient, status: dict[str, Any], output: Path) -> None:
+async def download_video(client: httpx.AsyncClient, status: dict[str, Any], output: Path) -> None:
     """Write the video beside its place, check its sha256, then move it there. Raises RenderEnded."""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.part")
@@ -116,14 +116,14 @@ async def download(client: httpx.AsyncClient, status: dict[str, Any], output: Pa
     async with client.stream("GET", status["video_url"]) as stream:
         if not stream.is_success:
             await stream.aread()
-            answered(stream)
+            json_or_raise(stream)
         with partial.open("wb") as file:
             async for chunk in stream.aiter_bytes():
                 digest.update(chunk)
                 file.write(chunk)
     if digest.hexdigest() != status["video_sha256"]:
         partial.unlink()
-        raise RenderEnded("the downloaded file is not the one the receipt names: try again")
+        raise RenderError("the downloaded file is not the one the receipt names: try again")
     partial.replace(output)
 
 
@@ -132,7 +132,7 @@ def receipt_path(video: Path) -> Path:
     return video.with_suffix(".receipt.ndjson")
 
 
-def receipt_lines(status: dict[str, Any]) -> list[str]:
+def summary_lines(status: dict[str, Any]) -> list[str]:
     """The receipt's summary for people."""
     summary = status["summary"]
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))
@@ -146,12 +146,12 @@ def receipt_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _why(status: dict[str, Any]) -> str:
+def _failure_reason(status: dict[str, Any]) -> str:
     error = status.get("error") or {}
     return f"the render {status['status']}: {error.get('reason', 'no reason was given')}"
 
 
-def request_fields(options: list[str]) -> dict[str, Any]:
+def parse_request_fields(options: list[str]) -> dict[str, Any]:
     """`name=value` options as request fields; values are JSON where they parse as JSON."""
     fields: dict[str, Any] = {}
     for option in options:

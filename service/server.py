@@ -43,14 +43,14 @@ class ProblemProtocol(H11Protocol):
         headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
         for event in (
             h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=_problem(error_id)),
+            h11.Data(data=_bad_request_body(error_id)),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
 
-def configured(app: FastAPI) -> uvicorn.Config:
+def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     """How the API is served; the log is ours, and the server does not name itself."""
     return uvicorn.Config(
         app,
@@ -63,7 +63,7 @@ def configured(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _problem(error_id: str) -> bytes:
+def _bad_request_body(error_id: str) -> bytes:
     body = {
         "type": "/problems/bad-request",
         "title": "The request cannot be read",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SHA256 = re.compile(r"[0-9a-f]{64}")
-MOST_FAULTS = 20
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+MAX_FAULTS_SHOWN = 20
 """Further ones are counted only."""
 
 
@@ -21,7 +21,7 @@ class Receipt:
     summary: dict[str, Any]
 
 
-class NoReceipt(Exception):
+class ReceiptError(Exception):
     """The file is not a render receipt; the text says why."""
 
 
@@ -32,25 +32,25 @@ def read_receipt(path: Path) -> Receipt:
         try:
             entry = json.loads(text)
         except ValueError as error:
-            raise NoReceipt(f"line {number} is not JSON") from error
+            raise ReceiptError(f"line {number} is not JSON") from error
         if not isinstance(entry, dict):
-            raise NoReceipt(f"line {number} is not a JSON object")
+            raise ReceiptError(f"line {number} is not a JSON object")
         lines.append(entry)
     if not lines or not isinstance(lines[-1].get("summary"), dict):
-        raise NoReceipt("it does not end with a summary: it was cut off, or it is another file")
+        raise ReceiptError("it does not end with a summary: it was cut off, or it is another file")
     return Receipt(lines[:-1], lines[-1]["summary"])
 
 
-def faults(video: Path, receipt: Path) -> list[str]:
+def find_faults(video: Path, receipt: Path) -> list[str]:
     """Everything that does not fit, in words; empty when all is well."""
     try:
         read = read_receipt(receipt)
-    except NoReceipt as error:
+    except ReceiptError as error:
         return [f"receipt: {error}"]
-    return [*line_faults(read), *summary_faults(read), *file_faults(video, read.summary)]
+    return [*find_line_faults(read), *find_summary_faults(read), *find_file_faults(video, read.summary)]
 
 
-def line_faults(receipt: Receipt) -> list[str]:
+def find_line_faults(receipt: Receipt) -> list[str]:
     """What is wrong with single lines: gaps in the numbering, order of the sources, outcomes without their facts."""
     found, expected, last = [], 0, -1
     for number, entry in enumerate(receipt.lines, 1):
@@ -59,13 +59,13 @@ def line_faults(receipt: Receipt) -> list[str]:
             found.append(f"line {number}: output frame {output} where {expected} comes next")
         if not isinstance(source, int) or source <= last:
             found.append(f"line {number}: source frame {source} does not come after {last}")
-        found += [f"line {number}: {fault}" for fault in _entry_faults(entry)]
+        found += [f"line {number}: {fault}" for fault in _find_entry_faults(entry)]
         expected += output is not None
         last = source if isinstance(source, int) else last
     return found
 
 
-def _entry_faults(entry: dict[str, Any]) -> list[str]:
+def _find_entry_faults(entry: dict[str, Any]) -> list[str]:
     outcome, found = entry.get("outcome"), []
     if not isinstance(outcome, str):
         return ["it names no outcome"]
@@ -76,14 +76,14 @@ def _entry_faults(entry: dict[str, Any]) -> list[str]:
     if (outcome == "held") != (entry.get("substituted_from") is not None):
         found.append(f"{outcome}, and substituted_from is {entry.get('substituted_from')}")
     digest = entry.get("sha256")
-    if digest is not None and not SHA256.fullmatch(str(digest)):
+    if digest is not None and not SHA256_PATTERN.fullmatch(str(digest)):
         found.append("sha256 is no digest")
     if outcome == "ok" and entry.get("key") is None:
         found.append("ok without a source object")
     return found
 
 
-def summary_faults(receipt: Receipt) -> list[str]:
+def find_summary_faults(receipt: Receipt) -> list[str]:
     """Whether the summary adds up to the lines."""
     summary, found = receipt.summary, []
     shown = sum(entry.get("output") is not None for entry in receipt.lines)
@@ -95,7 +95,7 @@ def summary_faults(receipt: Receipt) -> list[str]:
     return found
 
 
-def file_faults(video: Path, summary: dict[str, Any]) -> list[str]:
+def find_file_faults(video: Path, summary: dict[str, Any]) -> list[str]:
     """Whether the file is the one that the summary describes: its bytes, and the pictures that a decoder finds."""
     found, size = [], video.stat().st_size
     if summary.get("bytes") != size:
@@ -104,10 +104,10 @@ def file_faults(video: Path, summary: dict[str, Any]) -> list[str]:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if summary.get("sha256") != digest:
         found.append(f"video: sha256 is {digest}, the receipt says {summary.get('sha256')}")
-    return found + _picture_faults(video, summary)
+    return found + _find_picture_faults(video, summary)
 
 
-def _picture_faults(video: Path, summary: dict[str, Any]) -> list[str]:
+def _find_picture_faults(video: Path, summary: dict[str, Any]) -> list[str]:
     import av
 
     count, sizes = 0, set()
@@ -127,12 +127,12 @@ def _picture_faults(video: Path, summary: dict[str, Any]) -> list[str]:
     return found
 
 
-def verdict(video: Path, receipt: Path) -> tuple[bool, list[str]]:
+def verify_video(video: Path, receipt: Path) -> tuple[bool, list[str]]:
     """Whether all fits, and what to print."""
-    found = faults(video, receipt)
+    found = find_faults(video, receipt)
     if found:
-        rest = [f"and {len(found) - MOST_FAULTS} more"] if len(found) > MOST_FAULTS else []
-        return False, found[:MOST_FAULTS] + rest
+        rest = [f"and {len(found) - MAX_FAULTS_SHOWN} more"] if len(found) > MAX_FAULTS_SHOWN else []
+        return False, found[:MAX_FAULTS_SHOWN] + rest
     read = read_receipt(receipt)
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(read.summary["outcomes"].items()))
     return True, [f"{video} is the video of this receipt: {read.summary['frames']} frames ({outcomes})"]

@@ -4,16 +4,16 @@ import asyncio
 import signal
 
 from service.config import Settings
-from service.startup import SharedState, open_state
+from service.startup import SharedState, open_shared_state
 from service.worker.slot import SlotConfig
 from service.worker.supervisor import Supervisor
 
 
 async def run_worker(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT, then drain. Raises StartupRefused."""
-    state = await open_state(settings)
+    state = await open_shared_state(settings)
     try:
-        supervisor = Supervisor(state.database, slot_config(settings, state), settings.worker, settings.webhooks)
+        supervisor = Supervisor(state.database, build_slot_config(settings, state), settings.worker, settings.webhooks)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)
@@ -22,7 +22,7 @@ async def run_worker(settings: Settings) -> None:
         await state.close()
 
 
-def slot_config(settings: Settings, state: SharedState) -> SlotConfig:
+def build_slot_config(settings: Settings, state: SharedState) -> SlotConfig:
     return SlotConfig(
         database_url=state.database.url,
         database=settings.database,

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from service.embedded.postgres import EmbeddedPostgres
-from service.pipeline.scheduling import stay_ordinary
+from service.pipeline.scheduling import reset_scheduler
 from service.telemetry.logging import configure
 from tests.support.databases import drop_template
 
@@ -24,16 +24,16 @@ hypothesis.settings.load_profile("reelmill")
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Tests marked `cuda` need a device; REELMILL_FAIL_WITHOUT_CUDA=1 is for machines that must have one."""
-    if item.get_closest_marker("cuda") and (reason := _why_no_cuda()):
+    if item.get_closest_marker("cuda") and (reason := _cuda_missing_reason()):
         (pytest.fail if os.environ.get("REELMILL_FAIL_WITHOUT_CUDA") == "1" else pytest.skip)(reason)
 
 
 def pytest_runtest_teardown() -> None:
     """Tests that encode with SVT-AV1 themselves: what is started next must not inherit its real-time priority."""
-    stay_ordinary()
+    reset_scheduler()
 
 
-def _why_no_cuda() -> str | None:
+def _cuda_missing_reason() -> str | None:
     try:
         import torch
     except ImportError:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from service.child_process import AUTOGROUP, own_modules
-from service.worker.slot import NICENESS
+from service.child_process import AUTOGROUP, child_environment
+from service.worker.slot import SLOT_NICENESS
 from tests.support.databases import fresh_database
 from tests.support.processes import slot_pids, worker_process
 
 CHILD = """
 import sys
-from service.child_process import stand_back
-stand_back(7)
+from service.child_process import lower_priority
+lower_priority(7)
 print("here", flush=True)
 sys.stdin.read()
 """
@@ -31,7 +31,7 @@ def niceness(pid: int) -> int:
 def child() -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", CHILD]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own_modules()
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=child_environment()
     ) as process:
         assert process.stdout.readline() == "here\n"
         yield process
@@ -52,8 +52,10 @@ def test_its_session_is_as_nice_as_it_is_and_ours_is_another(child: subprocess.P
 
 def test_a_leader_of_a_process_group_stays_in_its_session() -> None:
     group = AUTOGROUP.read_text() if AUTOGROUP.exists() else ""
-    asked = "import os; os.setpgrp(); from service.child_process import stand_back; stand_back(3); print(os.getsid(0))"
-    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, env=own_modules(), check=True)
+    asked = "import os; os.setpgrp(); from service.child_process import lower_priority; lower_priority(3); print(os.getsid(0))"
+    said = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, env=child_environment(), check=True
+    )
     assert int(said.stdout) == os.getsid(0)
     assert not group or AUTOGROUP.read_text() == group, "the others of the session are as nice as before"
 
@@ -65,6 +67,6 @@ async def test_slots_stand_back_and_their_worker_does_not(postgres_url: str, tmp
             async with asyncio.timeout(60):
                 while not (pids := slot_pids(worker.pid)) or os.getsid(pids[0]) != pids[0]:
                     await asyncio.sleep(0.05)
-            assert niceness(pids[0]) == min(niceness(0) + NICENESS, 19)
+            assert niceness(pids[0]) == min(niceness(0) + SLOT_NICENESS, 19)
             assert niceness(worker.pid) == niceness(0)
             assert os.getsid(worker.pid) == os.getsid(0)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service import config
-from service.errors import StartupRefused
+from service.errors import StartupError
 from tests.documentation.settings_table import settings_classes, variables
 from tests.support.clean_environment import clean_environment
 
@@ -50,7 +50,7 @@ def test_a_renamed_variable_is_still_read_and_the_new_name_wins() -> None:
         assert config.load().worker.drain_s == 5
     with clean_environment(REELMILL_DRAIN="5", REELMILL_SHUTDOWN_TIMEOUT="7"):
         assert config.load().worker.drain_s == 7
-    with clean_environment(REELMILL_SHUTDOWN_TIMEOUT="soon"), pytest.raises(StartupRefused, match="SHUTDOWN_TIMEOUT"):
+    with clean_environment(REELMILL_SHUTDOWN_TIMEOUT="soon"), pytest.raises(StartupError, match="SHUTDOWN_TIMEOUT"):
         config.load()
 
 

@@ -11,7 +11,7 @@ from tests.support.clean_environment import clean_environment
 from tests.support.ollama_double import ollama
 
 
-def doctor(home: Path, **settings: str) -> tuple[int, dict[str, str]]:
+def run_doctor(home: Path, **settings: str) -> tuple[int, dict[str, str]]:
     """Exit code, and check -> "ok" or "FAIL" with what is said about it."""
     with clean_environment(REELMILL_HOME=str(home), **settings):
         command = [sys.executable, "-m", "service", "doctor"]
@@ -21,7 +21,7 @@ def doctor(home: Path, **settings: str) -> tuple[int, dict[str, str]]:
 
 
 def test_a_machine_that_can(tmp_path: Path) -> None:
-    code, said = doctor(tmp_path)
+    code, said = run_doctor(tmp_path)
     assert code == 0
     assert set(said) == {"database", "object store", "tokens", "ollama", "encoders", "cuda"}
     assert all(text.startswith("ok ") for text in said.values())
@@ -29,7 +29,7 @@ def test_a_machine_that_can(tmp_path: Path) -> None:
 
 
 def test_an_outside_database_needs_a_secret(postgres_url: str, tmp_path: Path) -> None:
-    code, said = doctor(tmp_path, DATABASE_URL=postgres_url)
+    code, said = run_doctor(tmp_path, DATABASE_URL=postgres_url)
     assert (code, said["tokens"].startswith("FAIL"), "JWT_SECRET" in said["tokens"]) == (78, True, True)
     assert said["database"].startswith("ok")
 
@@ -45,7 +45,7 @@ def test_an_outside_database_needs_a_secret(postgres_url: str, tmp_path: Path) -
     ],
 )
 def test_what_to_mend_is_named(settings: dict[str, str], check: str, tmp_path: Path) -> None:
-    code, said = doctor(tmp_path, **settings)
+    code, said = run_doctor(tmp_path, **settings)
     assert code == 78
     assert [name for name, text in said.items() if text.startswith("FAIL")] == [check]
     assert any(variable in said[check] for variable in (*settings, "MINIO_ACCESS_KEY"))
@@ -55,8 +55,8 @@ def test_what_to_mend_is_named(settings: dict[str, str], check: str, tmp_path: P
 def test_a_missing_model_is_named_with_the_command_that_brings_it(tmp_path: Path) -> None:
     models = {"DEFAULT_MODEL": "big:8b", "CODE_MODEL": "coder:7b", "FAST_MODEL": "small:3b"}
     with ollama("big:8b", "small:3b") as double:
-        code, said = doctor(tmp_path, OLLAMA_HOST=double.host, **models)
+        code, said = run_doctor(tmp_path, OLLAMA_HOST=double.host, **models)
         assert (code, said["ollama"]) == (78, "FAIL missing models: ollama pull coder:7b")
     with ollama(*models.values()) as double:
-        code, said = doctor(tmp_path, OLLAMA_HOST=double.host, **models)
+        code, said = run_doctor(tmp_path, OLLAMA_HOST=double.host, **models)
         assert code == 0 and said["ollama"].startswith("ok version") and "coder:7b" in said["ollama"]

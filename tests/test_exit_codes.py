@@ -17,7 +17,7 @@ from tests.support.clean_environment import clean_environment
 RENDER = ("render", "--experiment", "00000000-0000-0000-0000-000000000000")
 
 
-class Refusing(BaseHTTPRequestHandler):
+class RefusingHandler(BaseHTTPRequestHandler):
     """Answers every POST to /<status>/… with that status and a problem document."""
 
     def do_POST(self) -> None:
@@ -33,13 +33,13 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def refusing() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), RefusingHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 
 
-def run(home: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+def run_command(home: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
     with clean_environment(REELMILL_HOME=str(home), **settings):
         command = [sys.executable, "-m", "service", *words]
         return subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=60)
@@ -47,12 +47,12 @@ def run(home: Path, *words: str, **settings: str) -> "subprocess.CompletedProces
 
 @pytest.mark.parametrize(("status", "code"), [(401, 77), (403, 77), (404, 1), (422, 1), (429, 75), (500, 1), (503, 75)])
 def test_a_refusal_of_the_service(status: int, code: int, refusing: str, tmp_path: Path) -> None:
-    done = run(tmp_path, *RENDER, REELMILL_URL=f"{refusing}/{status}")
+    done = run_command(tmp_path, *RENDER, REELMILL_URL=f"{refusing}/{status}")
     assert (done.returncode, done.stderr.strip()) == (code, f"reelmill: not now ({status})")
 
 
 def test_nobody_answers(tmp_path: Path) -> None:
-    done = run(tmp_path, *RENDER, REELMILL_URL="http://127.0.0.1:1")
+    done = run_command(tmp_path, *RENDER, REELMILL_URL="http://127.0.0.1:1")
     assert (done.returncode, "cannot be reached" in done.stderr) == (75, True)
 
 
@@ -67,16 +67,16 @@ def test_nobody_answers(tmp_path: Path) -> None:
     ],
 )
 def test_usage(words: tuple[str, ...], tmp_path: Path) -> None:
-    assert run(tmp_path, *words).returncode == 2
+    assert run_command(tmp_path, *words).returncode == 2
 
 
 def test_configuration(tmp_path: Path) -> None:
-    done = run(tmp_path, *RENDER, PORT="many")
+    done = run_command(tmp_path, *RENDER, PORT="many")
     assert (done.returncode, done.stderr.startswith("reelmill: PORT: ")) == (78, True)
 
 
 def test_done(tmp_path: Path) -> None:
-    done = run(tmp_path, "--version")
+    done = run_command(tmp_path, "--version")
     assert (done.returncode, done.stdout.strip()) == (0, __version__)
-    done = run(tmp_path, "token", "--sub", "me")
+    done = run_command(tmp_path, "token", "--sub", "me")
     assert (done.returncode, done.stdout.count(".")) == (0, 2)

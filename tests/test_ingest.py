@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 from service import ingest as ingesting
-from service.http_client import Refused
+from service.http_client import ApiError
 from service.ingest import ingest
 from tests.support.catalogue_api import CatalogueApi, catalogue_api
-from tests.support.media import jpeg, numbered, video
-from tests.support.workers import working
+from tests.support.media import jpeg, numbered_picture, video
+from tests.support.workers import running_supervisor
 
 pytestmark = pytest.mark.anyio
 NAMES = ("run", "camera", "frames")
@@ -21,7 +21,10 @@ NAMES = ("run", "camera", "frames")
 
 @pytest.fixture
 async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path / "home") as api, working(api.database, tmp_path / "home"):
+    async with (
+        catalogue_api(postgres_url, tmp_path / "home") as api,
+        running_supervisor(api.database, tmp_path / "home"),
+    ):
         yield api
 
 
@@ -31,12 +34,12 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "frames"
     (folder / "late").mkdir(parents=True)
     for number in (*range(8), *range(9, 13)):
-        (folder / f"{'late/' if number > 9 else ''}f{number}.jpg").write_bytes(jpeg(numbered(number)))
+        (folder / f"{'late/' if number > 9 else ''}f{number}.jpg").write_bytes(jpeg(numbered_picture(number)))
     (folder / ".DS_Store").write_bytes(b"x")
     return folder
 
 
-class Unreliable(httpx.AsyncBaseTransport):
+class UnreliableTransport(httpx.AsyncBaseTransport):
     """The API behind a connection that fails as it is told: a status or an exception for each PUT, None to let pass."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, faults: list[int | Exception | None]) -> None:
@@ -53,8 +56,10 @@ class Unreliable(httpx.AsyncBaseTransport):
         return await self.inner.handle_async_request(request)
 
 
-def _client(api: CatalogueApi, *faults: int | Exception | None) -> tuple[httpx.AsyncClient, Unreliable]:
-    transport = Unreliable(httpx.ASGITransport(api.app), list(faults))
+def _unreliable_client(
+    api: CatalogueApi, *faults: int | Exception | None
+) -> tuple[httpx.AsyncClient, UnreliableTransport]:
+    transport = UnreliableTransport(httpx.ASGITransport(api.app), list(faults))
     headers = api.client("alice").headers
     return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers), transport
 
@@ -74,15 +79,15 @@ async def test_a_folder_becomes_a_dataset(api: CatalogueApi, folder: Path) -> No
 
 
 async def test_only_what_is_missing_is_sent(api: CatalogueApi, folder: Path) -> None:
-    broken, first = _client(api, *[None] * 8, *[422] * 20)
+    broken, first = _unreliable_client(api, *[None] * 8, *[422] * 20)
     async with broken:
-        with pytest.raises(Refused, match="no room left"):
+        with pytest.raises(ApiError, match="no room left"):
             await ingest(broken, folder, NAMES, lambda *_: None)
-    whole, second = _client(api)
+    whole, second = _unreliable_client(api)
     async with whole:
-        stored = len((await _objects(whole))["objects"])
+        stored = len((await _stored_objects(whole))["objects"])
         assert 0 < stored < 12 and first.puts >= stored
-        (folder / "f3.jpg").write_bytes(jpeg(numbered(3), quality=50))
+        (folder / "f3.jpg").write_bytes(jpeg(numbered_picture(3), quality=50))
         result = await ingest(whole, folder, NAMES, lambda *_: None)
         assert second.puts == result.uploaded and result.uploaded + result.present == 12
         assert 1 <= result.uploaded <= 13 - stored, "the changed file and the missing ones"
@@ -90,24 +95,24 @@ async def test_only_what_is_missing_is_sent(api: CatalogueApi, folder: Path) -> 
         assert (again.uploaded, again.present, again.dataset["id"]) == (0, 12, result.dataset["id"])
 
 
-async def _objects(client: httpx.AsyncClient) -> dict[str, Any]:
+async def _stored_objects(client: httpx.AsyncClient) -> dict[str, Any]:
     experiment = (await client.get("/api/experiments")).json()[0]["id"]
     dataset = (await client.get(f"/api/experiments/{experiment}/datasets")).json()[0]["id"]
     return {"id": dataset, "objects": (await client.get(f"/api/datasets/{dataset}/objects")).json()}
 
 
 async def test_short_outages_are_waited_out(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingesting, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(ingesting, "INITIAL_RETRY_DELAY_S", 0.01)
     faults = [httpx.ConnectError("refused"), 503, None, httpx.ReadError("cut"), 429, 503]
-    client, transport = _client(api, *faults)
+    client, transport = _unreliable_client(api, *faults)
     async with client:
         result = await ingest(client, folder, NAMES, lambda *_: None)
     assert result.dataset["frame_count"] == 12 and transport.puts == 17
 
 
 async def test_a_service_that_stays_away(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingesting, "FIRST_PAUSE_S", 0.001)
-    client, _ = _client(api, *[httpx.ConnectError("refused")] * 100)
+    monkeypatch.setattr(ingesting, "INITIAL_RETRY_DELAY_S", 0.001)
+    client, _ = _unreliable_client(api, *[httpx.ConnectError("refused")] * 100)
     async with client:
         with pytest.raises(httpx.ConnectError):
             await ingest(client, folder, NAMES, lambda *_: None)
@@ -117,7 +122,7 @@ async def test_folders_that_cannot_be_used(api: CatalogueApi, tmp_path: Path) ->
     (tmp_path / "empty").mkdir()
     async with api.client("alice") as client:
         for name, reason in (("nowhere", "is no folder"), ("empty", "has no files in it")):
-            with pytest.raises(Refused, match=reason):
+            with pytest.raises(ApiError, match=reason):
                 await ingest(client, tmp_path / name, NAMES, lambda *_: None)
 
 
@@ -125,17 +130,17 @@ async def test_nothing_readable(api: CatalogueApi, tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("text")
     async with api.client("alice") as client:
-        with pytest.raises(Refused, match="the scan failed: no frames under frames/"):
+        with pytest.raises(ApiError, match="the scan failed: no frames under frames/"):
             await ingest(client, tmp_path / "texts", NAMES, lambda *_: None)
 
 
 async def test_refusals_are_told(api: CatalogueApi, folder: Path) -> None:
     async with api.client("alice", "catalog:read") as client:
-        with pytest.raises(Refused, match="the token lacks the scope catalog:write"):
+        with pytest.raises(ApiError, match="the token lacks the scope catalog:write"):
             await ingest(client, folder, NAMES, lambda *_: None)
     async with api.client("alice") as client:
         await ingest(client, folder, NAMES, lambda *_: None)
-        with pytest.raises(Refused, match="holds frames, not video"):
+        with pytest.raises(ApiError, match="holds frames, not video"):
             await ingest(client, folder, ("run", "camera", "video"), lambda *_: None)
 
 
@@ -157,7 +162,7 @@ async def test_two_at_once(api: CatalogueApi, folder: Path) -> None:
 async def test_source_videos(api: CatalogueApi, tmp_path: Path) -> None:
     """Larger than a chunk, so that the body is streamed."""
     (tmp_path / "videos").mkdir()
-    data = video(numbered(number) for number in range(30))
+    data = video(numbered_picture(number) for number in range(30))
     free = (2 * 1024 * 1024).to_bytes(4, "big") + b"free" + bytes(2 * 1024 * 1024 - 8)
     (tmp_path / "videos" / "a.mp4").write_bytes(data + free)
     async with api.client("alice") as client:

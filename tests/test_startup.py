@@ -8,10 +8,10 @@ import pytest
 from pydantic import SecretStr
 
 from service import config
-from service.api_process import resources
-from service.errors import StartupRefused
+from service.api_process import build_resources
+from service.errors import StartupError
 from service.routers.resources import Resources
-from service.startup import SharedState, open_state
+from service.startup import SharedState, open_shared_state
 
 pytestmark = pytest.mark.anyio
 
@@ -43,8 +43,8 @@ async def test_a_store_that_answered_is_let_go_when_the_database_refuses(monkeyp
         monkeypatch.setenv("MINIO_SECRET_KEY", "secret")
         monkeypatch.setenv("DATABASE_URL", f"postgresql://user:word@{here}:{ports[1]}/name")
         monkeypatch.setenv("JWT_SECRET", "x" * 48)
-        with pytest.raises(StartupRefused, match="DATABASE_URL"):
-            await open_state(config.load())
+        with pytest.raises(StartupError, match="DATABASE_URL"):
+            await open_shared_state(config.load())
         async with asyncio.timeout(5):
             await left.wait()
 
@@ -55,7 +55,7 @@ def test_the_routers_get_the_settings_that_were_read_at_start(monkeypatch: pytes
     settings = config.load()
     monkeypatch.setenv("MINIO_SOURCE_BUCKETS", "secrets")
     state = SharedState(None, None, SecretStr("x" * 48), None)  # type: ignore[arg-type]
-    given = resources(settings, state)
+    given = build_resources(settings, state)
     areas = {field.name for field in dataclasses.fields(config.Settings)} & {
         field.name for field in dataclasses.fields(Resources)
     } - {"database", "objects"}

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.devices.request import Request, Size
-from service.pipeline.cuda.slot_device import DeviceChoice
+from service.pipeline.cuda.slot_device import DeviceConfig
 from service.plan.placement import REAL_DRIVER
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -19,7 +19,7 @@ def main(words: list[str] | None = None) -> int:
     known.add_argument("--each", type=float, default=0.4, help="seconds of a repetition of a stage")
     known.add_argument("--workers", type=int, default=0, help="processes of the CPU and of renders; 0: one per core")
     known.add_argument("--frames", type=int, default=60, help="of each process's segment in renders")
-    known.add_argument("--size", type=size, default=(1920, 1080), help="WIDTHxHEIGHT, multiples of 8")
+    known.add_argument("--size", type=parse_size, default=(1920, 1080), help="WIDTHxHEIGHT, multiples of 8")
     known.add_argument("--device", default="cuda:0")
     known.add_argument("--driver", default=REAL_DRIVER, help="the module that opens the device")
     known.add_argument("--commit", help="what is measured, where there is no checkout")
@@ -27,16 +27,21 @@ def main(words: list[str] | None = None) -> int:
     return run(known.parse_args(words))
 
 
-def run(given: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     from benchmarks.devices.compare import measure
 
-    limits = {"seconds": given.seconds, "repetitions": given.repetitions, "each": given.each}
-    device = DeviceChoice(given.device, module=given.driver)
-    shown = {"workers": given.workers, "frames": given.frames, "base": given.size, "commit": given.commit}
-    return measure(Request(given.results, device=device, **limits, **shown))
+    limits = {"seconds": arguments.seconds, "repetitions": arguments.repetitions, "each": arguments.each}
+    device = DeviceConfig(arguments.device, driver_module=arguments.driver)
+    shown = {
+        "workers": arguments.workers,
+        "frames": arguments.frames,
+        "base": arguments.size,
+        "commit": arguments.commit,
+    }
+    return measure(Request(arguments.results, device=device, **limits, **shown))
 
 
-def size(text: str) -> Size:
+def parse_size(text: str) -> Size:
     """Raises ValueError, which is a usage error."""
     width, height = map(int, text.split("x"))
     if min(width, height) < 64 or width % 8 or height % 8:

@@ -11,32 +11,32 @@ from benchmarks.devices import pictures
 from benchmarks.devices.request import Case, Size
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.cuda.driver import CudaDriver
-from service.pipeline.cuda.slot_device import DeviceChoice, SlotDevice
-from service.pipeline.decode import ImageDecoder, picture_of
+from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
+from service.pipeline.decode import ImageDecoder, to_picture
 from service.pipeline.picture import Picture
-from service.pipeline.transform import Transform
+from service.pipeline.transform import FrameTransform
 
 MAX_PIXELS = 100_000_000
-KEPT = 8
+CACHED_PICTURES = 8
 """Decoded pictures that are gone through again and again: more than a cache holds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class WorkerSetup:
     """`sources` are JPEGs by size; travels to the process by pickle."""
 
     sources: Mapping[Size, tuple[bytes, ...]]
-    device: DeviceChoice
+    device: DeviceConfig
 
 
-class Bench:
+class Workbench:
     """Nothing of it is made before it is asked for; CUDA least of all."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
         self.decoder = ImageDecoder(MAX_PIXELS)
         self.slot = SlotDevice(setup.device)
-        self.kept: dict[Any, Any] = {}
+        self.cache: dict[Any, Any] = {}
 
     def driver(self) -> CudaDriver:
         """Raises CudaUnavailable."""
@@ -47,24 +47,26 @@ class Bench:
         return [sources[number % len(sources)] for number in range(count)]
 
     @functools.cached_property
-    def _decoded(self) -> dict[Size, list[Picture]]:
+    def _pictures_by_size(self) -> dict[Size, list[Picture]]:
         return {}
 
-    def decoded(self, size: Size) -> list[Picture]:
+    def decoded_pictures(self, size: Size) -> list[Picture]:
         """As the CPU's decoder gives them."""
-        if size not in self._decoded:
-            self._decoded[size] = [self.decoder.decode(data) for data in self.jpegs(size, KEPT)]
-        return self._decoded[size]
+        if size not in self._pictures_by_size:
+            self._pictures_by_size[size] = [self.decoder.decode(data) for data in self.jpegs(size, CACHED_PICTURES)]
+        return self._pictures_by_size[size]
 
-    def shown(self, case: Case, count: int = KEPT) -> list[VideoFrame]:
+    def output_frames(self, case: Case, count: int = CACHED_PICTURES) -> list[VideoFrame]:
         """yuv420p of the case's size, by the CPU."""
-        transform = Transform(case.options(), IMAGE_COLOUR)
-        return [transform.apply(picture)[0] for picture in self.decoded(case.source)[:count]]
+        transform = FrameTransform(case.options(), IMAGE_COLOUR)
+        return [transform.apply(picture)[0] for picture in self.decoded_pictures(case.source)[:count]]
 
-    def deep(self, size: Size) -> list[Picture]:
+    def deep_pictures(self, size: Size) -> list[Picture]:
         """16-bit gray."""
         key = ("deep", size)
-        if key not in self.kept:
-            self.kept[key] = [picture_of(one, None, "numpy", 1) for one in pictures.deep(size, KEPT)]
-        found: list[Picture] = self.kept[key]
+        if key not in self.cache:
+            self.cache[key] = [
+                to_picture(one, None, "numpy", 1) for one in pictures.make_deep_pictures(size, CACHED_PICTURES)
+            ]
+        found: list[Picture] = self.cache[key]
         return found

@@ -7,104 +7,108 @@ from typing import Any
 import numpy as np
 from av import VideoFrame
 
-from benchmarks.devices.bench import KEPT, Bench
+from benchmarks.devices.bench import CACHED_PICTURES, Workbench
 from benchmarks.devices.gate import Luma
-from benchmarks.devices.operations import BIN, TONE, Operation
-from benchmarks.devices.request import PLAIN_QUALITY, QUALITY, Case
+from benchmarks.devices.operations import BIN_FRAMES, CAMERA_TONE, Operation
+from benchmarks.devices.request import PARITY_QUALITY, QUALITY, Case
 from service.pipeline import planes
 from service.pipeline.bins import Binning, member_options
-from service.pipeline.colour import IMAGE_COLOUR, VIDEO_COLOUR
+from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, IMAGE_COLOUR
 from service.pipeline.encode import SegmentEncoder
 from service.pipeline.picture import Picture
-from service.pipeline.transform import Transform
-from service.pipeline.work import Work
+from service.pipeline.transform import FrameTransform
+from service.pipeline.work import FrameContext
 from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions
 
-COPIED = 64 << 20
+COPY_BYTES = 64 << 20
 """Bytes of a block: more than a cache holds."""
-Make = Callable[[int], VideoFrame | None]
+MakeFrame = Callable[[int], VideoFrame | None]
 
 
-def copy(bench: Bench, blocks: int) -> None:
-    if "copy" not in bench.kept:
-        bench.kept["copy"] = (np.ones(COPIED, np.uint8), np.ones(COPIED, np.uint8))
-    source, target = bench.kept["copy"]
+def copy_blocks(bench: Workbench, blocks: int) -> None:
+    if "copy" not in bench.cache:
+        bench.cache["copy"] = (np.ones(COPY_BYTES, np.uint8), np.ones(COPY_BYTES, np.uint8))
+    source, target = bench.cache["copy"]
     for _ in range(blocks):
         np.copyto(target, source)
 
 
-def decode(bench: Bench, case: Case, frames: int) -> None:
+def decode_jpegs(bench: Workbench, case: Case, frames: int) -> None:
     for data in bench.jpegs(case.source, frames):
         bench.decoder.decode(data)
 
 
-def chain(bench: Bench, case: Case, frames: int) -> None:
+def decode_and_transform(bench: Workbench, case: Case, frames: int) -> None:
     """Decode and transform."""
     key = ("chain", case)
-    transform = bench.kept.setdefault(key, Transform(case.options(), IMAGE_COLOUR))
+    transform = bench.cache.setdefault(key, FrameTransform(case.options(), IMAGE_COLOUR))
     for data in bench.jpegs(case.source, frames):
         transform.apply(bench.decoder.decode(data))
 
 
-def chained(bench: Bench, case: Case, count: int) -> list[Luma]:
+def transformed_lumas(bench: Workbench, case: Case, count: int) -> list[Luma]:
     """The luma that they come to."""
-    return [planes.views(frame)[0].copy() for frame in bench.shown(case, count)]
+    return [planes.plane_views(frame)[0].copy() for frame in bench.output_frames(case, count)]
 
 
-def transform(bench: Bench, operation: Operation, frames: int) -> None:
+def run_transform(bench: Workbench, operation: Operation, frames: int) -> None:
     key = ("transform", operation)
-    if key not in bench.kept:
-        bench.kept[key] = _maker(bench, operation)
-    make: Make = bench.kept[key]
+    if key not in bench.cache:
+        bench.cache[key] = _frame_maker(bench, operation)
+    make: MakeFrame = bench.cache[key]
     for number in range(frames):
         make(number)
 
 
-def encode(bench: Bench, case: Case, frames: int) -> int:
+def encoded_size(bench: Workbench, case: Case, frames: int) -> int:
     """Bytes of a segment."""
-    return len(encoded(bench, case, frames, QUALITY))
+    return len(encode_segment(bench, case, frames, QUALITY))
 
 
-def encoded(bench: Bench, case: Case, frames: int, quality: int = PLAIN_QUALITY) -> bytes:
+def encode_segment(bench: Workbench, case: Case, frames: int, quality: int = PARITY_QUALITY) -> bytes:
     key = ("shown", case)
-    shown = bench.kept.get(key) or bench.kept.setdefault(key, bench.shown(case))
+    shown = bench.cache.get(key) or bench.cache.setdefault(key, bench.output_frames(case))
     encoder = SegmentEncoder(case.options(quality=quality), IMAGE_COLOUR)
     for number in range(frames):
-        encoder.add(shown[number % KEPT])
+        encoder.add(shown[number % CACHED_PICTURES])
     return encoder.finish()
 
 
-def _maker(bench: Bench, operation: Operation) -> Make:
+def _frame_maker(bench: Workbench, operation: Operation) -> MakeFrame:
     case, options = operation.case, operation.case.options()
     match operation.kernel:
         case "nv12_scale":
             whole = Case(case.source, case.source)
-            sources = [Picture(frame, "made") for frame in bench.shown(whole)]
-            return _each(Transform(options, VIDEO_COLOUR), sources)
+            sources = [Picture(frame, "made") for frame in bench.output_frames(whole)]
+            return _single_frame_maker(FrameTransform(options, DEFAULT_VIDEO_COLOUR), sources)
         case "tone":
-            return _each(Transform(replace(options, tone=TONE), IMAGE_COLOUR), bench.deep(case.source))
+            return _single_frame_maker(
+                FrameTransform(replace(options, tone=CAMERA_TONE), IMAGE_COLOUR), bench.deep_pictures(case.source)
+            )
         case "mean" | "max":
-            return _binned(replace(options, bins=Bins(operation.kernel, BIN, *_laid(operation))), bench, case)
+            return _bin_maker(
+                replace(options, bins=Bins(operation.kernel, BIN_FRAMES, *_bin_size(operation))), bench, case
+            )
         case _:
-            return _each(Transform(options, IMAGE_COLOUR), bench.decoded(case.source))
+            return _single_frame_maker(FrameTransform(options, IMAGE_COLOUR), bench.decoded_pictures(case.source))
 
 
-def _each(transform: Transform, sources: list[Picture]) -> Make:
+def _single_frame_maker(transform: FrameTransform, sources: list[Picture]) -> MakeFrame:
     return lambda number: transform.apply(sources[number % len(sources)])[0]
 
 
-def _laid(operation: Operation) -> tuple[int, int]:
+def _bin_size(operation: Operation) -> tuple[int, int]:
     """The size at which frames of a bin are laid over one another: see `service.plan.geometry`."""
     return operation.case.size if operation.kernel == "mean" else operation.case.source
 
 
-def _binned(options: RenderOptions, bench: Bench, case: Case) -> Make:
+def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFrame:
     """Every fourth frame makes the picture of a whole bin."""
-    sources, fit = bench.decoded(case.source), Transform(member_options(options), IMAGE_COLOUR)
+    sources, fit = bench.decoded_pictures(case.source), FrameTransform(member_options(options), IMAGE_COLOUR)
 
-    def member(ref: FrameRef) -> Work:
-        work = Work(ref)
+    def member(ref: FrameRef) -> FrameContext:
+        work = FrameContext(ref)
         work.frame, work.reason = fit.apply(sources[ref.index % len(sources)])
         return work
 
@@ -112,9 +116,9 @@ def _binned(options: RenderOptions, bench: Bench, case: Case) -> Make:
     binning: Any = Binning(options, options.bins, IMAGE_COLOUR, member)
 
     def make(number: int) -> VideoFrame | None:
-        if number % BIN:
+        if number % BIN_FRAMES:
             return None
-        frame: VideoFrame = binning.prepare([FrameRef(number + place, "") for place in range(BIN)]).frame
+        frame: VideoFrame = binning.prepare([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
         return frame
 
     return make

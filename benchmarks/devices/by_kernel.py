@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.devices.bench import Bench
+from benchmarks.devices.bench import Workbench
 from benchmarks.devices.gate import Luma
-from benchmarks.devices.operations import BIN, TONE, Operation
+from benchmarks.devices.operations import BIN_FRAMES, CAMERA_TONE, Operation
 from benchmarks.devices.request import Case
 from service.pipeline.colormaps import colormap
 from service.pipeline.cuda.faults import CudaUnavailable
-from service.pipeline.cuda.stage import nv12_of_frame
-from service.pipeline.planes import views
+from service.pipeline.cuda.stage import frame_to_nv12
+from service.pipeline.planes import plane_views
 
-COPIED = 1 << 30
+COPY_BYTES = 1 << 30
 BATCH_BYTES = 512 << 20
 """Of sources: far more than a cache holds."""
 
@@ -32,85 +32,87 @@ class Launch:
     luma: Callable[[], list[Luma]]
 
 
-def copy(bench: Bench, blocks: int) -> None:
-    device = _device(bench)
+def copy_blocks(bench: Workbench, blocks: int) -> None:
+    device = _cuda_device(bench)
     import torch
 
-    if "copied" not in bench.kept:
-        bench.kept["copied"] = tuple(torch.ones(COPIED, dtype=torch.uint8, device=device) for _ in range(2))
-    source, target = bench.kept["copied"]
+    if "copied" not in bench.cache:
+        bench.cache["copied"] = tuple(torch.ones(COPY_BYTES, dtype=torch.uint8, device=device) for _ in range(2))
+    source, target = bench.cache["copied"]
     for _ in range(blocks):
         target.copy_(source)
     torch.cuda.synchronize()
 
 
-def facts(bench: Bench, operation: Operation) -> tuple[int, int, int]:
+def launch_facts(bench: Workbench, operation: Operation) -> tuple[int, int, int]:
     """(frames of a batch, bytes in and out of one frame)."""
-    launch = _kept(bench, operation)
+    launch = _cached_launch(bench, operation)
     return launch.frames, launch.bytes_in // launch.frames, launch.bytes_out // launch.frames
 
 
-def transform(bench: Bench, operation: Operation, frames: int) -> None:
+def run_kernel(bench: Workbench, operation: Operation, frames: int) -> None:
     """Whole batches; `frames` is a multiple of one."""
     import torch
 
-    launch = _kept(bench, operation)
+    launch = _cached_launch(bench, operation)
     for _ in range(frames // launch.frames):
         launch.run()
     torch.cuda.synchronize()
 
 
-def compared(bench: Bench, operation: Operation) -> tuple[list[Luma], list[Luma]]:
+def kernel_and_reference_lumas(bench: Workbench, operation: Operation) -> tuple[list[Luma], list[Luma]]:
     """What the kernel makes, and what its reference makes on the CPU."""
-    both = _kept(bench, operation), prepared(bench, operation, "cpu", operation.bin)
+    both = _cached_launch(bench, operation), prepare_launch(bench, operation, "cpu", operation.bin)
     for launch in both:
         launch.run()
     seen, meant = (launch.luma()[:1] for launch in both)
     return seen, meant
 
 
-def _kept(bench: Bench, operation: Operation) -> Launch:
-    if bench.kept.get("launched") != operation:  # one batch at a time: they are large
+def _cached_launch(bench: Workbench, operation: Operation) -> Launch:
+    if bench.cache.get("launched") != operation:  # one batch at a time: they are large
         for large in ("launch", "copied"):
-            bench.kept.pop(large, None)
-        bench.kept["launched"] = operation
-        bench.kept["launch"] = prepared(bench, operation, _device(bench), None)
-    launch: Launch = bench.kept["launch"]
+            bench.cache.pop(large, None)
+        bench.cache["launched"] = operation
+        bench.cache["launch"] = prepare_launch(bench, operation, _cuda_device(bench), None)
+    launch: Launch = bench.cache["launch"]
     return launch
 
 
-def _device(bench: Bench) -> str:
+def _cuda_device(bench: Workbench) -> str:
     driver, torch = bench.driver(), sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         raise CudaUnavailable(f"{driver.device}: its driver is not torch's, which the kernels need")
     return driver.device
 
 
-def prepared(bench: Bench, operation: Operation, device: str, count: int | None) -> Launch:
+def prepare_launch(bench: Workbench, operation: Operation, device: str, count: int | None) -> Launch:
     """On "cpu" the reference runs. Of `count` source frames, or as many as are a good batch."""
     import torch
 
-    sources = _sources(bench, operation)
-    wanted = count or max(BATCH_BYTES // sources[0].nbytes // BIN * BIN, BIN)
+    sources = _source_arrays(bench, operation)
+    wanted = count or max(BATCH_BYTES // sources[0].nbytes // BIN_FRAMES * BIN_FRAMES, BIN_FRAMES)
     batch = torch.from_numpy(np.stack([sources[place % len(sources)] for place in range(wanted)])).to(device)
     wide, high = operation.case.canvas
     packed = torch.empty((wanted // operation.bin, high * 3 // 2, wide), dtype=torch.uint8, device=device)
-    run = _launched(operation, batch, packed)
+    run = _kernel_call(operation, batch, packed)
     into, out = batch.numel() * batch.element_size(), packed.numel()
     return Launch(run, wanted, into, out, lambda: list(packed[:, :high].cpu().numpy()))
 
 
-def _sources(bench: Bench, operation: Operation) -> list[Any]:
+def _source_arrays(bench: Workbench, operation: Operation) -> list[Any]:
     """(H, W) of uint16, (H*3/2, W) of NV12, or (H, W, 3) of R'G'B'."""
     size = operation.case.source
     if operation.kernel == "tone":
-        return [np.ascontiguousarray(views(picture.frame)[0].view(np.uint16)) for picture in bench.deep(size)]
+        return [
+            np.ascontiguousarray(plane_views(picture.frame)[0].view(np.uint16)) for picture in bench.deep_pictures(size)
+        ]
     if operation.kernel == "nv12_scale":
-        return [nv12_of_frame(frame) for frame in bench.shown(Case(size, size))]
-    return [picture.frame.to_ndarray(format="rgb24") for picture in bench.decoded(size)]
+        return [frame_to_nv12(frame) for frame in bench.output_frames(Case(size, size))]
+    return [picture.frame.to_ndarray(format="rgb24") for picture in bench.decoded_pictures(size)]
 
 
-def _launched(operation: Operation, batch: Any, packed: Any) -> Callable[[], None]:
+def _kernel_call(operation: Operation, batch: Any, packed: Any) -> Callable[[], None]:
     import torch
 
     from kernels.geometry import Geometry
@@ -118,20 +120,20 @@ def _launched(operation: Operation, batch: Any, packed: Any) -> Callable[[], Non
     from kernels.nv12_scale import nv12_scale
     from kernels.rgb_to_nv12 import rgb_to_nv12
     from kernels.temporal import NO_BINS, Bins
-    from kernels.tone import Curve, Toned, tone
+    from kernels.tone import Curve, ToneResult, tone
 
-    geometry, out = Geometry((operation.case.size[1], operation.case.size[0])), Nv12.of(packed)
+    geometry, out = Geometry((operation.case.size[1], operation.case.size[0])), Nv12.from_packed(packed)
     if operation.kernel == "nv12_scale":
-        frames = Nv12.of(batch)
-        return lambda: _none(nv12_scale(frames, geometry, out=out))
+        frames = Nv12.from_packed(batch)
+        return lambda: _discard(nv12_scale(frames, geometry, out=out))
     if operation.kernel == "tone":
-        table = torch.tensor(colormap(TONE.colormap), device=batch.device)
-        curve = Curve(TONE.low, TONE.high, TONE.gamma, table)
-        toned = Toned(out, torch.empty((len(packed), 3), dtype=torch.int32, device=batch.device))
-        return lambda: _none(tone(batch, geometry, curve, out=toned))
+        table = torch.tensor(colormap(CAMERA_TONE.colormap), device=batch.device)
+        curve = Curve(CAMERA_TONE.low, CAMERA_TONE.high, CAMERA_TONE.gamma, table)
+        toned = ToneResult(out, torch.empty((len(packed), 3), dtype=torch.int32, device=batch.device))
+        return lambda: _discard(tone(batch, geometry, curve, out=toned))
     planes = batch.permute(0, 3, 1, 2).contiguous()
-    bins = NO_BINS if operation.kernel == "rgb_to_nv12" else Bins(BIN, operation.kernel)
-    return lambda: _none(rgb_to_nv12(planes, geometry, bins=bins, out=out))
+    bins = NO_BINS if operation.kernel == "rgb_to_nv12" else Bins(BIN_FRAMES, operation.kernel)
+    return lambda: _discard(rgb_to_nv12(planes, geometry, bins=bins, out=out))
 
 
-def _none(_: object) -> None: ...
+def _discard(_: object) -> None: ...

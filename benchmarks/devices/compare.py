@@ -8,60 +8,60 @@ from datetime import UTC, datetime
 
 from benchmarks import machine
 from benchmarks.devices import by_gpu, pictures, renders, stages
-from benchmarks.devices.bench import Setup
-from benchmarks.devices.budget import Budget, Spent
-from benchmarks.devices.clock import Clock, Work
-from benchmarks.devices.crew import Crew, CrewFault
-from benchmarks.devices.energy import Energy
-from benchmarks.devices.figure import Figure
+from benchmarks.devices.bench import WorkerSetup
+from benchmarks.devices.budget import BudgetExceededError, TimeBudget
+from benchmarks.devices.clock import BenchmarkTimer, TimedTask
+from benchmarks.devices.crew import WorkerPool, WorkerPoolError
+from benchmarks.devices.energy import EnergyMeter
+from benchmarks.devices.figure import Measurement
 from benchmarks.devices.gate import Parity, encoder_parity, parity
 from benchmarks.devices.request import Case, Cases, Request
-from benchmarks.devices.tell import told, write
-from benchmarks.devices.versions import versions
-from benchmarks.devices.videos import Videos
-from service.pipeline.cuda.slot_device import DeviceChoice
+from benchmarks.devices.tell import format_line, write_report
+from benchmarks.devices.versions import package_versions
+from benchmarks.devices.videos import VideoBenchmarks
+from service.pipeline.cuda.slot_device import DeviceConfig
 from service.plan.render_plan import CPU_ONLY, Backend
 
-COMPARED = 8
+COMPARED_FRAMES = 8
 """Pictures of a case that the gate looks at."""
-BETWEEN_THEM = 0.8
+SHARED_MEMORY_FRACTION = 0.8
 """Of the device's memory, by all processes of a render together."""
 
 
 def measure(request: Request) -> int:
     """The whole command; 1 when a path of the GPU shows something else than the CPU."""
-    budget = Budget(request.seconds)
-    setup = Setup(_sources(request), request.device)
-    device, absent = _device(setup, budget)
-    clock = Clock(request.repetitions, request.each, budget, Energy(device.get("uuid")))
+    budget = TimeBudget(request.seconds)
+    setup = WorkerSetup(_source_jpegs(request), request.device)
+    device, absent = _probe_device(setup, budget)
+    clock = BenchmarkTimer(request.repetitions, request.each, budget, EnergyMeter(device.get("uuid")))
     comparison = Comparison(request, setup, clock, absent, device.get("no_nvenc"))
     figures = []
-    for figure in comparison.figures():
-        print(told(figure), flush=True)
+    for figure in comparison.run():
+        print(format_line(figure), flush=True)
         figures.append(figure)
     facts = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.machine() | {"gpu": device.get("device"), "gpu_absent": absent},
+        "machine": machine.describe_machine() | {"gpu": device.get("device"), "gpu_absent": absent},
         "commit": request.commit or machine.commit(),
-        "versions": versions(clock.energy.driver()),
+        "versions": package_versions(clock.energy.driver_version()),
         "cpu_workers": comparison.workers,
     }
-    write(request.results, figures, facts)
-    return int(any(figure.parity is not None and not figure.sound and not figure.absent for figure in figures))
+    write_report(request.results, figures, facts)
+    return int(any(figure.parity is not None and not figure.is_valid and not figure.absent for figure in figures))
 
 
-def _sources(request: Request) -> "dict[tuple[int, int], tuple[bytes, ...]]":
+def _source_jpegs(request: Request) -> "dict[tuple[int, int], tuple[bytes, ...]]":
     sizes = dict.fromkeys(case.source for case in Cases(request.base).all())
-    return {size: pictures.jpegs(size, 8) for size in sizes}
+    return {size: pictures.make_jpegs(size, 8) for size in sizes}
 
 
-def _device(setup: Setup, budget: Budget) -> tuple[dict[str, str | None], str | None]:
+def _probe_device(setup: WorkerSetup, budget: TimeBudget) -> tuple[dict[str, str | None], str | None]:
     """Its facts, and why there is none."""
     try:
-        with Crew(1, setup) as crew:
-            facts: dict[str, str | None] = crew.one(by_gpu.opened, seconds=budget.claim())
+        with WorkerPool(1, setup) as crew:
+            facts: dict[str, str | None] = crew.call_first(by_gpu.open_device, seconds=budget.next_timeout())
             return facts, None
-    except (CrewFault, Spent) as reason:
+    except (WorkerPoolError, BudgetExceededError) as reason:
         return {}, str(reason)
 
 
@@ -70,8 +70,8 @@ class Comparison:
     """`absent` says why there is no GPU, `no_nvenc` why it does not encode."""
 
     request: Request
-    setup: Setup
-    clock: Clock
+    setup: WorkerSetup
+    clock: BenchmarkTimer
     absent: str | None
     no_nvenc: str | None
 
@@ -79,47 +79,51 @@ class Comparison:
     def workers(self) -> int:
         return self.request.workers or len(os.sched_getaffinity(0))
 
-    def figures(self) -> Iterator[Figure]:
+    def run(self) -> Iterator[Measurement]:
         with ExitStack() as open_:
-            cpu = open_.enter_context(Crew(self.workers, self.setup))
-            gpu = open_.enter_context(Crew(1, self.setup)) if not self.absent else None
-            of_stages = stages.Stages(self.setup.sources, self.clock, cpu, gpu, self.absent, self.no_nvenc)
+            cpu = open_.enter_context(WorkerPool(self.workers, self.setup))
+            gpu = open_.enter_context(WorkerPool(1, self.setup)) if not self.absent else None
+            of_stages = stages.StageBenchmarks(self.setup.sources, self.clock, cpu, gpu, self.absent, self.no_nvenc)
             cases = Cases(self.request.base)
-            yield from of_stages.copies()
+            yield from of_stages.measure_copies()
             for case in (cases.half, cases.whole, cases.quarter):
                 for path in renders.PATHS:
-                    yield self._render(case, path, cpu)
-            for path in renders.NO_PATHS:
-                yield Figure("render", "any", path, absent=renders.WHY_NOT)
-            yield from Videos(self.clock, cpu, self._fresh, self.absent).figures(cases.whole)
-            yield from of_stages.all(cases)
+                    yield self._measure_render(case, path, cpu)
+            for path in renders.UNSUPPORTED_PATHS:
+                yield Measurement("render", "any", path, absent=renders.UNSUPPORTED_REASON)
+            yield from VideoBenchmarks(self.clock, cpu, self._fresh_pool, self.absent).run(cases.whole)
+            yield from of_stages.measure_all(cases)
 
-    def _render(self, case: Case, path: str, cpu: Crew) -> Figure:
+    def _measure_render(self, case: Case, path: str, cpu_pool: WorkerPool) -> Measurement:
         family = renders.PATHS[path]
         sizes = [len(one) for one in self.setup.sources[case.source]]
-        figure = Figure("render", case.name, path, bytes_in=sum(sizes) // len(sizes))
+        figure = Measurement("render", case.name, path, bytes_in=sum(sizes) // len(sizes))
         missing = self.absent if family != CPU_ONLY else None
         missing = missing or (self.no_nvenc if family.encoder == "nvenc" else None)
         if missing:
             return replace(figure, absent=missing)
-        with self._fresh(self.workers) as crew:
-            gate = None if family == CPU_ONLY else lambda: self._parity((crew, cpu), case, family)
-            work = Work(renders.render, (case, family), warm=self.request.frames)
-            return self.clock.measured(crew, figure, work, gate)
+        with self._fresh_pool(self.workers) as crew:
+            gate = None if family == CPU_ONLY else lambda: self._render_parity((crew, cpu_pool), case, family)
+            work = TimedTask(renders.render, (case, family), warm=self.request.frames)
+            return self.clock.measure(crew, figure, work, gate)
 
-    def _parity(self, crews: tuple[Crew, Crew], case: Case, family: Backend) -> Parity:
+    def _render_parity(self, crews: tuple[WorkerPool, WorkerPool], case: Case, family: Backend) -> Parity:
         crew, cpu = crews
-        seen = renders.lumas(self.clock.ask(crew, renders.rendered, case, family, COMPARED))
-        meant = renders.lumas(self.clock.ask(cpu, renders.rendered, case, CPU_ONLY, COMPARED))
+        seen = renders.decode_lumas(
+            self.clock.call_first(crew, renders.render_for_parity, case, family, COMPARED_FRAMES)
+        )
+        meant = renders.decode_lumas(
+            self.clock.call_first(cpu, renders.render_for_parity, case, CPU_ONLY, COMPARED_FRAMES)
+        )
         if family.encoder == "cpu":
             return parity(seen, meant)
-        rival = renders.lumas(self.clock.ask(cpu, renders.encoded, case, COMPARED))
+        rival = renders.decode_lumas(self.clock.call_first(cpu, renders.encode_for_parity, case, COMPARED_FRAMES))
         return encoder_parity(seen, rival, meant)
 
     @contextmanager
-    def _fresh(self, count: int) -> "Iterator[Crew]":
+    def _fresh_pool(self, count: int) -> "Iterator[WorkerPool]":
         """Processes that have loaded nothing yet, each with its part of the device."""
         choice = self.request.device
-        share = DeviceChoice(choice.name, BETWEEN_THEM / count, choice.module)
-        with Crew(count, replace(self.setup, device=share)) as crew:
+        share = DeviceConfig(choice.name, SHARED_MEMORY_FRACTION / count, choice.driver_module)
+        with WorkerPool(count, replace(self.setup, device=share)) as crew:
             yield crew

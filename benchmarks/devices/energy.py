@@ -7,35 +7,35 @@ from typing import Any
 
 from benchmarks.devices.figure import Joules
 
-RAPL = Path("/sys/class/powercap")
+RAPL_FOLDER = Path("/sys/class/powercap")
 
 
-class Energy:
+class EnergyMeter:
     """NVML through its C library, for a bare machine has no binding of it. `uuid` is that of CUDA's device."""
 
-    def __init__(self, uuid: str | None, rapl: Path = RAPL) -> None:
+    def __init__(self, uuid: str | None, rapl: Path = RAPL_FOLDER) -> None:
         self._packages = sorted(rapl.glob("intel-rapl:[0-9]/energy_uj")) if rapl.is_dir() else []
-        opened: tuple[Any, Any] = _opened(uuid) if uuid else (None, None)
+        opened: tuple[Any, Any] = _open_nvml(uuid) if uuid else (None, None)
         self._library, self._handle = opened
 
     def read(self) -> Joules:
-        return Joules(self._of_gpu(), self._of_cpu())
+        return Joules(self._gpu_joules(), self._cpu_joules())
 
-    def driver(self) -> str | None:
+    def driver_version(self) -> str | None:
         """The version of NVIDIA's driver."""
         text = ctypes.create_string_buffer(96)
         if self._library is None or self._library.nvmlSystemGetDriverVersion(text, 96):
             return None
         return text.value.decode()
 
-    def _of_gpu(self) -> float | None:
+    def _gpu_joules(self) -> float | None:
         value = ctypes.c_ulonglong()
         if self._library is None:
             return None
         failed = self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle, ctypes.byref(value))
         return None if failed else value.value / 1e3
 
-    def _of_cpu(self) -> float | None:
+    def _cpu_joules(self) -> float | None:
         try:
             values = [int(path.read_text()) for path in self._packages]
         except (OSError, ValueError):
@@ -43,7 +43,7 @@ class Energy:
         return sum(values) / 1e6 if values else None
 
 
-def _opened(uuid: str) -> tuple[Any, Any]:
+def _open_nvml(uuid: str) -> tuple[Any, Any]:
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
     except OSError:
@@ -54,13 +54,15 @@ def _opened(uuid: str) -> tuple[Any, Any]:
     return library, handle
 
 
-def spent(read: Callable[[], Joules], before: Joules, frames: int) -> Joules:
+def joules_per_frame(read: Callable[[], Joules], before: Joules, frames: int) -> Joules:
     """Per frame since `before`; a counter that went round tells nothing."""
     after = read()
-    return Joules(_each(before.gpu, after.gpu, frames), _each(before.cpu, after.cpu, frames))
+    return Joules(
+        _difference_per_frame(before.gpu, after.gpu, frames), _difference_per_frame(before.cpu, after.cpu, frames)
+    )
 
 
-def _each(before: float | None, after: float | None, frames: int) -> float | None:
+def _difference_per_frame(before: float | None, after: float | None, frames: int) -> float | None:
     if before is None or after is None or after < before:
         return None
     return round((after - before) / frames, 6)

@@ -17,11 +17,11 @@ class Joules(NamedTuple):
     cpu: float | None
 
 
-UNKNOWN = Joules(None, None)
+UNKNOWN_ENERGY = Joules(None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class Measurement:
     """`path` says where each stage ran ("cpu > cpu > cpu"); `rates` are frames per second, one per warm repetition.
 
     `cold_s` is the first call, with everything that is loaded and opened by it; `first_frames` is what it made.
@@ -37,7 +37,7 @@ class Figure:
     first_frames: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    joules: Joules = UNKNOWN
+    joules: Joules = UNKNOWN_ENERGY
     parity: Parity | None = None
     absent: str | None = None
     notes: dict[str, Any] = field(default_factory=dict)
@@ -52,50 +52,56 @@ class Figure:
         return (self.bytes_in + self.bytes_out) * self.fps / 1e9
 
     @property
-    def by_cpu(self) -> bool:
+    def is_cpu_only(self) -> bool:
         return "gpu" not in self.path
 
     @property
-    def sound(self) -> bool:
+    def is_valid(self) -> bool:
         """Measured, and of a GPU proven to show what the CPU shows."""
-        return not self.absent and (self.by_cpu or bool(self.parity and self.parity.holds))
+        return not self.absent and (self.is_cpu_only or bool(self.parity and self.parity.holds))
 
 
-def speed_up(figure: Figure, figures: Sequence[Figure]) -> float | None:
+def speed_up(measurement: Measurement, measurements: Sequence[Measurement]) -> float | None:
     """Times the CPU path of the same stage and case; None for the CPU itself and where the gate does not hold."""
-    rivals = [one for one in figures if one.by_cpu and (one.stage, one.case) == (figure.stage, figure.case)]
-    if figure.by_cpu or not figure.sound or not rivals or not rivals[0].fps:
+    rivals = [
+        one
+        for one in measurements
+        if one.is_cpu_only and (one.stage, one.case) == (measurement.stage, measurement.case)
+    ]
+    if measurement.is_cpu_only or not measurement.is_valid or not rivals or not rivals[0].fps:
         return None
-    return figure.fps / rivals[0].fps
+    return measurement.fps / rivals[0].fps
 
 
-def copy_share(figure: Figure, figures: Sequence[Figure]) -> float | None:
+def copy_share(measurement: Measurement, measurements: Sequence[Measurement]) -> float | None:
     """Of the copy bandwidth of where it ran; None for what moves between the two, and without a measured bandwidth."""
-    copies = [one.gb_s for one in figures if one.stage == "copy" and one.path == figure.path and not one.absent]
-    return figure.gb_s / copies[0] if copies and not figure.absent and figure.stage != "copy" else None
+    copies = [
+        one.gb_s for one in measurements if one.stage == "copy" and one.path == measurement.path and not one.absent
+    ]
+    return measurement.gb_s / copies[0] if copies and not measurement.absent and measurement.stage != "copy" else None
 
 
-def row(figure: Figure, figures: Sequence[Figure]) -> dict[str, Any]:
-    gate, faster, share = figure.parity, speed_up(figure, figures), copy_share(figure, figures)
+def to_row(measurement: Measurement, measurements: Sequence[Measurement]) -> dict[str, Any]:
+    gate, faster, share = measurement.parity, speed_up(measurement, measurements), copy_share(measurement, measurements)
     return {
         "benchmark": "devices",
-        "stage": figure.stage,
-        "case": figure.case,
-        "path": figure.path,
-        "absent": figure.absent,
-        "workers": figure.workers,
-        "frames_per_second": [round(rate, 2) for rate in figure.rates],
-        "median_frames_per_second": round(figure.fps, 2),
-        "cold_s": round(figure.cold_s, 4),
-        "cold_frames": figure.first_frames,
-        "bytes_in": figure.bytes_in,
-        "bytes_out": figure.bytes_out,
-        "gb_per_second": round(figure.gb_s, 3),
+        "stage": measurement.stage,
+        "case": measurement.case,
+        "path": measurement.path,
+        "absent": measurement.absent,
+        "workers": measurement.workers,
+        "frames_per_second": [round(rate, 2) for rate in measurement.rates],
+        "median_frames_per_second": round(measurement.fps, 2),
+        "cold_s": round(measurement.cold_s, 4),
+        "cold_frames": measurement.first_frames,
+        "bytes_in": measurement.bytes_in,
+        "bytes_out": measurement.bytes_out,
+        "gb_per_second": round(measurement.gb_s, 3),
         "share_of_copy": None if share is None else round(share, 4),
-        "joules_per_frame": {"gpu": figure.joules.gpu, "cpu": figure.joules.cpu},
+        "joules_per_frame": {"gpu": measurement.joules.gpu, "cpu": measurement.joules.cpu},
         "psnr_db": gate.psnr if gate else None,
         "least_db": gate.least if gate else None,
         "ssim": gate.ssim if gate else None,
-        "gate": None if figure.by_cpu or figure.absent else "held" if figure.sound else "failed",
+        "gate": None if measurement.is_cpu_only or measurement.absent else "held" if measurement.is_valid else "failed",
         "speed_up": None if faster is None else round(faster, 3),
-    } | figure.notes
+    } | measurement.notes

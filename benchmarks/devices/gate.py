@@ -8,9 +8,9 @@ import numpy as np
 
 from benchmarks.ssim import plane_ssim
 
-LEAST_DB = 45.0
-IDENTICAL_DB = 99.0
-ENCODER_DB = 1.0
+MIN_PSNR_DB = 45.0
+MAX_PSNR_DB = 99.0
+ENCODER_TOLERANCE_DB = 1.0
 Luma = np.ndarray[Any, np.dtype[np.uint8]]
 
 
@@ -20,31 +20,33 @@ class Parity:
 
     psnr: float
     ssim: float
-    least: float = LEAST_DB
+    least: float = MIN_PSNR_DB
 
     @property
     def holds(self) -> bool:
         return self.psnr >= self.least
 
 
-NOTHING_ALIKE = Parity(0.0, 0.0)
+NO_PARITY = Parity(0.0, 0.0)
 
 
-def parity(seen: Sequence[Luma], meant: Sequence[Luma]) -> Parity:
+def parity(actual: Sequence[Luma], expected: Sequence[Luma]) -> Parity:
     """Pictures in order, each (H, W); another count or size is no parity at all."""
-    if not meant or [one.shape for one in seen] != [one.shape for one in meant]:
-        return NOTHING_ALIKE
-    pairs = list(zip(seen, meant, strict=True))
+    if not expected or [one.shape for one in actual] != [one.shape for one in expected]:
+        return NO_PARITY
+    pairs = list(zip(actual, expected, strict=True))
     alike = min(plane_ssim(one.astype(np.float32), other.astype(np.float32)) for one, other in pairs)
     return Parity(round(min(_psnr(*pair) for pair in pairs), 2), round(alike, 5))
 
 
-def encoder_parity(seen: Sequence[Luma], rival: Sequence[Luma], given: Sequence[Luma]) -> Parity:
+def encoder_parity(actual: Sequence[Luma], cpu_encoded: Sequence[Luma], source: Sequence[Luma]) -> Parity:
     """Two encoders err in ways of their own: each is compared with the pictures that the CPU gives to it, and the GPU's
     may keep a decibel less of them than the CPU's (`rival`) does."""
-    return replace(parity(seen, given), least=min(LEAST_DB, parity(rival, given).psnr - ENCODER_DB))
+    return replace(
+        parity(actual, source), least=min(MIN_PSNR_DB, parity(cpu_encoded, source).psnr - ENCODER_TOLERANCE_DB)
+    )
 
 
 def _psnr(one: Luma, other: Luma) -> float:
     error = float(np.square(one.astype(np.float32) - other).mean(dtype=np.float64))
-    return min(10 * float(np.log10(255**2 / error)), IDENTICAL_DB) if error else IDENTICAL_DB
+    return min(10 * float(np.log10(255**2 / error)), MAX_PSNR_DB) if error else MAX_PSNR_DB

@@ -6,8 +6,8 @@ from typing import Literal
 from benchmarks.devices.request import Case, Cases
 from service.plan.tone import Tone
 
-BIN = 4
-TONE = Tone(300, 3300, 0.8, "viridis")
+BIN_FRAMES = 4
+CAMERA_TONE = Tone(300, 3300, 0.8, "viridis")
 """Of a 12-bit camera's samples."""
 Kernel = Literal["rgb_to_nv12", "nv12_scale", "tone", "mean", "max"]
 
@@ -25,10 +25,10 @@ class Operation:
 
     @property
     def bin(self) -> int:
-        return BIN if self.kernel in ("mean", "max") else 1
+        return BIN_FRAMES if self.kernel in ("mean", "max") else 1
 
 
-def operations(cases: Cases) -> tuple[Operation, ...]:
+def all_operations(cases: Cases) -> tuple[Operation, ...]:
     whole, half, quarter, uneven = cases.whole, cases.half, cases.quarter, cases.uneven
     return (
         *(Operation("rgb_to_nv12", case) for case in (whole, half, quarter, uneven)),
@@ -39,7 +39,7 @@ def operations(cases: Cases) -> tuple[Operation, ...]:
     )
 
 
-def cpu_bytes(operation: Operation) -> tuple[int, int]:
+def cpu_bytes_per_frame(operation: Operation) -> tuple[int, int]:
     """In and out of the CPU's transform, per frame: 4:2:0, or 16-bit gray."""
     wide, high = operation.case.source
     out = operation.case.canvas[0] * operation.case.canvas[1] * 3 // 2

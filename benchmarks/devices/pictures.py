@@ -10,35 +10,35 @@ from PIL import Image
 from benchmarks.devices.request import Size
 
 SEED, JPEG_QUALITY = 5, 80
-STEP = 6
+PAN_STEP = 6
 """Pixels of pan from one picture to the next."""
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def jpegs(size: Size, count: int) -> tuple[bytes, ...]:
+def make_jpegs(size: Size, count: int) -> tuple[bytes, ...]:
     """4:2:0 JPEGs of this (width, height); the same for the same arguments, numpy and Pillow."""
-    return tuple(_jpeg(picture) for picture in pictures(size, count))
+    return tuple(_encode_jpeg(picture) for picture in make_pictures(size, count))
 
 
-def pictures(size: Size, count: int) -> Sequence[Pixels]:
+def make_pictures(size: Size, count: int) -> Sequence[Pixels]:
     """(H, W, 3) of R'G'B'."""
     random = np.random.default_rng(SEED)
-    scene = _scene(random, (size[0] + STEP * count, size[1]))
+    scene = _draw_scene(random, (size[0] + PAN_STEP * count, size[1]))
     noise = random.normal(0, 1.6, (size[1], size[0] + 64, 1)).astype(np.float32)
     made = []
     for number in range(count):
         shift = int(random.integers(64))
-        shown = scene[:, number * STEP : number * STEP + size[0]] + noise[:, shift : shift + size[0]]
+        shown = scene[:, number * PAN_STEP : number * PAN_STEP + size[0]] + noise[:, shift : shift + size[0]]
         made.append(shown.clip(0, 255).astype(np.uint8))
     return made
 
 
-def deep(size: Size, count: int) -> "list[np.ndarray[Any, np.dtype[np.uint16]]]":
+def make_deep_pictures(size: Size, count: int) -> "list[np.ndarray[Any, np.dtype[np.uint16]]]":
     """(H, W) as a 12-bit camera sees it."""
-    return [picture[..., 1].astype(np.uint16) * 15 + 90 for picture in pictures(size, count)]
+    return [picture[..., 1].astype(np.uint16) * 15 + 90 for picture in make_pictures(size, count)]
 
 
-def _scene(random: np.random.Generator, size: Size) -> "np.ndarray[Any, np.dtype[np.float32]]":
+def _draw_scene(random: np.random.Generator, size: Size) -> "np.ndarray[Any, np.dtype[np.float32]]":
     total = np.full((size[1], size[0], 3), 110, np.float32)
     for octave in range(2, 8):
         step = 2**octave
@@ -51,7 +51,7 @@ def _scene(random: np.random.Generator, size: Size) -> "np.ndarray[Any, np.dtype
     return total
 
 
-def _jpeg(picture: Pixels) -> bytes:
+def _encode_jpeg(picture: Pixels) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "jpeg", quality=JPEG_QUALITY, subsampling="4:2:0")
     return buffer.getvalue()

@@ -6,12 +6,12 @@ from typing import BinaryIO
 
 import av
 
-from benchmarks.devices.bench import Bench
+from benchmarks.devices.bench import Workbench
 from benchmarks.devices.gate import Luma
-from benchmarks.devices.request import PLAIN_QUALITY, Case
-from service.pipeline.cuda.faults import CudaFailed
+from benchmarks.devices.request import PARITY_QUALITY, Case
+from service.pipeline.cuda.faults import CudaCallFailed
 from service.pipeline.frames import FrameMissing, SegmentResult
-from service.pipeline.planes import views
+from service.pipeline.planes import plane_views
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import CPU_ONLY, Backend, FrameRef, RenderOptions, SegmentPlan
 
@@ -22,11 +22,11 @@ PATHS = {
     "gpu > gpu > gpu": Backend("cuda", "nvenc"),
 }
 """Where decode, transform and encode run."""
-NO_PATHS = ("cpu > gpu > cpu", "cpu > gpu > gpu", "gpu > cpu > cpu", "gpu > cpu > gpu")
-WHY_NOT = "renders of JPEGs have no such path: decode and transform stay together (docs/gpu.md)"
+UNSUPPORTED_PATHS = ("cpu > gpu > cpu", "cpu > gpu > gpu", "gpu > cpu > cpu", "gpu > cpu > gpu")
+UNSUPPORTED_REASON = "renders of JPEGs have no such path: decode and transform stay together (docs/gpu.md)"
 
 
-class Memory:
+class MemoryFrames:
     """Both ports over JPEGs in order."""
 
     def __init__(self, images: list[bytes]) -> None:
@@ -39,24 +39,26 @@ class Memory:
         raise FrameMissing
 
 
-def render(bench: Bench, case: Case, family: Backend, frames: int) -> int:
+def render(bench: Workbench, case: Case, family: Backend, frames: int) -> int:
     """The segment's bytes. Raises CudaFailed when a frame went another way than it was to."""
-    return len(_rendered(bench, case, case.options(family), frames).data) if frames else 0
+    return len(_render_frames(bench, case, case.options(family), frames).data) if frames else 0
 
 
-def rendered(bench: Bench, case: Case, family: Backend, frames: int) -> bytes:
+def render_for_parity(bench: Workbench, case: Case, family: Backend, frames: int) -> bytes:
     """For the gate: without loss where the CPU encodes, else with as little as possible."""
-    options = case.options(family, PLAIN_QUALITY)
-    return _rendered(bench, case, replace(options, codec="ffv1") if family.encoder == "cpu" else options, frames).data
+    options = case.options(family, PARITY_QUALITY)
+    return _render_frames(
+        bench, case, replace(options, codec="ffv1") if family.encoder == "cpu" else options, frames
+    ).data
 
 
-def encoded(bench: Bench, case: Case, frames: int) -> bytes:
+def encode_for_parity(bench: Workbench, case: Case, frames: int) -> bytes:
     """By the CPU, as little as possible being lost."""
-    return _rendered(bench, case, case.options(quality=PLAIN_QUALITY), frames).data
+    return _render_frames(bench, case, case.options(quality=PARITY_QUALITY), frames).data
 
 
-def _rendered(bench: Bench, case: Case, options: RenderOptions, frames: int) -> SegmentResult:
-    memory = Memory(bench.jpegs(case.source, frames))
+def _render_frames(bench: Workbench, case: Case, options: RenderOptions, frames: int) -> SegmentResult:
+    memory = MemoryFrames(bench.jpegs(case.source, frames))
     refs = tuple(FrameRef(index, f"{index}.jpg") for index in range(frames))
     plan = SegmentPlan(0, 0, "benchmark", options, refs)
     device = None if options.family == CPU_ONLY else bench.slot
@@ -65,11 +67,11 @@ def _rendered(bench: Bench, case: Case, options: RenderOptions, frames: int) -> 
         report.fallback or report.reason for report in result.reports if report.fallback or report.outcome != "ok"
     ]
     if others:
-        raise CudaFailed(f"{len(others)} of {frames} frames went another way: {others[0]}")
+        raise CudaCallFailed(f"{len(others)} of {frames} frames went another way: {others[0]}")
     return result
 
 
-def lumas(video: bytes) -> list[Luma]:
+def decode_lumas(video: bytes) -> list[Luma]:
     """Of every picture."""
     with av.open(io.BytesIO(video), "r") as container:
-        return [views(frame)[0].copy() for frame in container.decode(video=0)]
+        return [plane_views(frame)[0].copy() for frame in container.decode(video=0)]

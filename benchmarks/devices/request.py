@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from service.pipeline.cuda.slot_device import DeviceChoice
+from service.pipeline.cuda.slot_device import DeviceConfig
 from service.plan.render_plan import CPU_ONLY, Backend, RenderOptions
 
 QUALITY = 70
-PLAIN_QUALITY = 100
+PARITY_QUALITY = 100
 """At which an encoder hides least of what went into it: for the gate."""
 Size = tuple[int, int]
-FIRST_GPU = DeviceChoice("cuda:0")
+DEFAULT_DEVICE = DeviceConfig("cuda:0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Request:
     workers: int = 0
     frames: int = 60
     base: Size = (1920, 1080)
-    device: DeviceChoice = FIRST_GPU
+    device: DeviceConfig = DEFAULT_DEVICE
     commit: str | None = None
 
 

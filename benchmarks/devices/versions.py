@@ -10,13 +10,13 @@ from service import __version__
 PACKAGES = ("av", "numpy", "pillow", "torch", "torchvision", "triton", "PyNvVideoCodec")
 
 
-def versions(driver: str | None) -> dict[str, str | None]:
+def package_versions(nvidia_driver: str | None) -> dict[str, str | None]:
     """`driver` is NVIDIA's."""
     ours = {"reelmill": __version__, "python": platform.python_version(), "av_ffmpeg": av.ffmpeg_version_info}
-    return ours | {name: _version(name) for name in PACKAGES} | {"nvidia_driver": driver}
+    return ours | {name: _installed_version(name) for name in PACKAGES} | {"nvidia_driver": nvidia_driver}
 
 
-def _version(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:

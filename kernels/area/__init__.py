@@ -8,14 +8,14 @@ the end of an odd side).
 import math
 from dataclasses import dataclass
 
-from kernels.geometry import Reading
+from kernels.geometry import StridedView
 
-_FAST_FACTORS = (1, 2, 4)
-_WIDEST = 1024
-_TURNED = (32, 64)
+_UNWEIGHTED_FACTORS = (1, 2, 4)
+_MAX_COLUMNS = 1024
+_ROTATED_TILE = (32, 64)
 _ALIGNMENT = 16
-_WARP = 32
-_MOST_WARPS = 32
+_WARP_SIZE = 32
+_MAX_WARPS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +38,28 @@ class Tiling:
 
     def grid(self, size: tuple[int, int], count: int) -> tuple[int, int, int]:
         """Programs along x, along y, and over `count` pictures of planes of this even (height, width)."""
-        return _parts(size[1], self.outputs), _parts(size[0], self.rows), count
+        return _ceil_div(size[1], self.outputs), _ceil_div(size[0], self.rows), count
 
 
-def tiling(reading: Reading, size: tuple[int, int], samples: int = 32) -> Tiling:
+def tiling(view: StridedView, size: tuple[int, int], samples_per_thread: int = 32) -> Tiling:
     """The cut for a picture of this (height, width) from what is read.
 
     Upright, a tile is two long rows, so that a thread of the fast path holds 16 columns of both and needs no other
     thread. On its side, rows of memory run down the tile, so it is tall. `samples` is the most that fall to a
     thread: fewer where each costs registers beyond its own.
     """
-    fast_y, fast_x = _fast(reading.height, size[0]), _fast(reading.width, size[1])
-    taps_y, taps_x = taps(reading.height, size[0]), taps(reading.width, size[1])
-    turned = abs(reading.step_x) > abs(reading.step_y)
+    fast_y, fast_x = _unweighted_factor(view.height, size[0]), _unweighted_factor(view.width, size[1])
+    taps_y, taps_x = taps(view.height, size[0]), taps(view.width, size[1])
+    turned = abs(view.stride_x) > abs(view.stride_y)
     alignment = 1 if turned else _ALIGNMENT
     margin = 0 if fast_x else 2 * (alignment + 1)
-    widest = _TURNED[1] if turned else _WIDEST
-    columns = max(min(widest, _power(reading.width + margin)), _power(2 * taps_x + margin), 32)
-    rows = max(2, _TURNED[0] * _TURNED[1] // max(columns, _TURNED[1])) if turned else 2
-    outputs = columns // fast_x if fast_x else _outputs(columns - margin, reading.width, size[1])
-    straight = fast_x and reading.step_x == 1
-    per_warp = _WARP * min(samples, 32 if straight else 16)
-    warps = min(_MOST_WARPS, max(1, rows * columns // per_warp))
+    widest = _ROTATED_TILE[1] if turned else _MAX_COLUMNS
+    columns = max(min(widest, _next_power_of_two(view.width + margin)), _next_power_of_two(2 * taps_x + margin), 32)
+    rows = max(2, _ROTATED_TILE[0] * _ROTATED_TILE[1] // max(columns, _ROTATED_TILE[1])) if turned else 2
+    outputs = columns // fast_x if fast_x else _outputs_per_tile(columns - margin, view.width, size[1])
+    straight = fast_x and view.stride_x == 1
+    per_warp = _WARP_SIZE * min(samples_per_thread, 32 if straight else 16)
+    warps = min(_MAX_WARPS, max(1, rows * columns // per_warp))
     return Tiling(fast_y, fast_x, taps_y, taps_x, rows, columns, outputs, alignment, warps)
 
 
@@ -72,22 +72,22 @@ def taps(size: int, out: int) -> int:
     return (size // common - 2) // (out // common) + 2
 
 
-def _fast(size: int, out: int) -> int:
+def _unweighted_factor(size: int, out: int) -> int:
     """Odd sides end in a replicated edge, which the weighted path knows."""
     whole = size // out
-    return whole if whole * out == size and out % 2 == 0 and whole in _FAST_FACTORS else 0
+    return whole if whole * out == size and out % 2 == 0 and whole in _UNWEIGHTED_FACTORS else 0
 
 
-def _outputs(columns: int, size: int, out: int) -> int:
+def _outputs_per_tile(columns: int, size: int, out: int) -> int:
     """The largest power of two of outputs, at least a pair, that this many source columns feed."""
-    fed = min(columns * out // size, _power(out + out % 2))
+    fed = min(columns * out // size, _next_power_of_two(out + out % 2))
     return 1 << max(1, fed.bit_length() - 1)
 
 
-def _power(value: int) -> int:
+def _next_power_of_two(value: int) -> int:
     """The next power of two."""
     return 1 << (value - 1).bit_length()
 
 
-def _parts(whole: int, part: int) -> int:
+def _ceil_div(whole: int, part: int) -> int:
     return -(-whole // part)

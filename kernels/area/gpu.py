@@ -24,7 +24,7 @@ def overlap(source, out, size, out_size, UNIT: tl.constexpr):
 
 
 @triton.jit
-def extent(out, size, out_size, UNIT: tl.constexpr):
+def total_weight(out, size, out_size, UNIT: tl.constexpr):
     """The whole length of output sample `out` in the same unit: what its overlaps add up to."""
     return (tl.minimum((out + 1) * UNIT, out_size) - out * UNIT) * size
 
@@ -57,7 +57,7 @@ def source_columns(
 
 
 @triton.jit
-def read(samples, offsets, mask, bin, REDUCE: tl.constexpr):
+def load_samples(samples, offsets, mask, bin, REDUCE: tl.constexpr):
     """float32 samples of one frame (REDUCE "one"), or their sum or maximum over `bin` = (count, frame step)."""
     if REDUCE == "one":
         return tl.load(samples + offsets, mask=mask, other=0).to(tl.float32)
@@ -83,14 +83,14 @@ def sum_rows(samples, rows, across, vertical, bin, UNIT: tl.constexpr, FAST: tl.
         for tap in tl.static_range(FAST):
             row = rows * FAST + tap
             inside = (row * UNIT < height)[:, None] & columns_inside[None, :]
-            total += read(samples, (row * step_y)[:, None] + column_offsets[None, :], inside, bin, REDUCE)
+            total += load_samples(samples, (row * step_y)[:, None] + column_offsets[None, :], inside, bin, REDUCE)
     else:
         first = rows * height // out_height
         for tap in tl.range(0, taps, loop_unroll_factor=2):
             row = first + tap
             weight = overlap(row, rows, height, out_height, UNIT)
             inside = (weight > 0)[:, None] & columns_inside[None, :]
-            sample = read(samples, (row * step_y)[:, None] + column_offsets[None, :], inside, bin, REDUCE)
+            sample = load_samples(samples, (row * step_y)[:, None] + column_offsets[None, :], inside, bin, REDUCE)
             total += weight.to(tl.float32)[:, None] * sample
     return total
 
@@ -123,15 +123,15 @@ def sum_columns(tile, begin, outs, horizontal, UNIT: tl.constexpr, FAST: tl.cons
 
 
 @triton.jit
-def share(outs, size, out_size, UNIT: tl.constexpr, FAST: tl.constexpr):
+def mean_weight(outs, size, out_size, UNIT: tl.constexpr, FAST: tl.constexpr):
     """float32 [outs]: what turns a sum of weights into a mean."""
     if FAST > 0:
         return tl.full([outs.shape[0]], 1.0 / FAST, tl.float32)
-    return 1.0 / extent(outs, size, out_size, UNIT).to(tl.float32)
+    return 1.0 / total_weight(outs, size, out_size, UNIT).to(tl.float32)
 
 
 @triton.jit
-def pixel_share(source, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
+def pixel_mean_weight(source, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
     """What turns the sum of weights under one output pixel into a mean; the same for all of them.
 
     A side of 1 is a compile-time constant to Triton, which has no `.to`; a product takes either.
@@ -141,7 +141,7 @@ def pixel_share(source, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
 
 
 @triton.jit
-def rounded(levels):
+def round_to_uint8(levels):
     """0 <= levels < 255.5 to the nearest uint8, halves to even.
 
     Adding 2**23 leaves the rounded number in the low bits of the float: two instructions, where a rounding and a
@@ -151,7 +151,7 @@ def rounded(levels):
 
 
 @triton.jit
-def sum_of_pairs(tile):
+def sum_2x2(tile):
     """[rows, columns] -> [rows/2, columns/2]: what lies under a chroma sample."""
     ROWS: tl.constexpr = tile.shape[0] // 2
     COLUMNS: tl.constexpr = tile.shape[1] // 2

@@ -23,18 +23,18 @@ def shrink(planes: Tensor, size: tuple[int, int], out: tuple[int, int], unit: in
     return down @ planes.to(torch.float64) @ across.T
 
 
-def cut(planes: Tensor, box: tuple[int, int, int, int], turn: int) -> Tensor:
+def crop_and_rotate(planes: Tensor, box: tuple[int, int, int, int], rotation: int) -> Tensor:
     """(..., H, W) cropped to (top, left, height, width) and turned clockwise."""
     top, left, height, width = box
-    return torch.rot90(planes[..., top : top + height, left : left + width], -turn // 90, (-2, -1))
+    return torch.rot90(planes[..., top : top + height, left : left + width], -rotation // 90, (-2, -1))
 
 
-def rounded(levels: Tensor) -> Tensor:
+def round_to_uint8(levels: Tensor) -> Tensor:
     """To the nearest uint8, halves to even."""
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 
-def grown(planes: Tensor) -> Tensor:
+def pad_to_even(planes: Tensor) -> Tensor:
     """(..., H, W) with odd sides made even by a replicated edge."""
     height, width = planes.shape[-2:]
     if height % 2:

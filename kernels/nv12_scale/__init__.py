@@ -7,7 +7,7 @@ from kernels.temporal import NO_BINS, Bins
 
 
 def nv12_scale(
-    frames: Nv12, geometry: Geometry, *, narrow: bool = False, bins: Bins = NO_BINS, out: Nv12 | None = None
+    frames: Nv12, geometry: Geometry, *, to_limited_range: bool = False, bins: Bins = NO_BINS, out: Nv12 | None = None
 ) -> Nv12:
     """NV12 pictures at the geometry's size, which odd sides exceed by a replicated edge; crops must be even.
 
@@ -18,19 +18,19 @@ def nv12_scale(
     Runs on the current stream and does not wait for it.
     Raises ValueError, naming the argument, for a shape, type, device, crop or size that does not fit.
     """
-    contract.nv12("frames", frames)
+    contract.require_nv12("frames", frames)
     if frames.chroma.stride(3) != 1:
         raise ValueError("frames.chroma must have Cb and Cr next to each other")
     if any(side % 2 for side in geometry.crop or ()):
         raise ValueError(f"crop {geometry.crop} must be even, since NV12 has one chroma sample for 2 x 2 pixels")
-    size = geometry.result(*frames.size)
+    size = geometry.output_size(*frames.size)
     count = bins.count(frames.luma.shape[0])
     if out is None:
         out = allocate(count, size, frames.luma.device)
-    contract.target("out", out, count, size, frames.luma.device)
+    contract.require_target("out", out, count, size, frames.luma.device)
     if frames.luma.is_cuda:
         from kernels.nv12_scale import gpu as implementation
     else:
         from kernels.nv12_scale import reference as implementation  # type: ignore[no-redef]
-    implementation.run(frames, out, geometry, narrow, bins)
+    implementation.run(frames, out, geometry, to_limited_range, bins)
     return out

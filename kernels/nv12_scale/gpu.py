@@ -7,15 +7,23 @@ import triton
 import triton.language as tl
 
 from kernels.area import tiling
-from kernels.area.gpu import from_sample, pixel_share, rounded, share, source_columns, sum_columns, sum_rows
-from kernels.colour import NARROW_CHROMA, NARROW_LUMA
+from kernels.area.gpu import (
+    from_sample,
+    mean_weight,
+    pixel_mean_weight,
+    round_to_uint8,
+    source_columns,
+    sum_columns,
+    sum_rows,
+)
+from kernels.colour import LIMITED_RANGE_CHROMA, LIMITED_RANGE_LUMA
 from kernels.geometry import Geometry
 from kernels.nv12 import Nv12
 from kernels.temporal import Bins
-from kernels.temporal.gpu import sum_rows_of_brightest
+from kernels.temporal.gpu import sum_rows_of_brightest_chroma
 
-_SAME_LEVELS = (0.0, 1.0, 0.0, 1.0)
-_SAMPLES = {"one": 32, "mean": 16, "max": 8}
+_UNCHANGED_LEVELS = (0.0, 1.0, 0.0, 1.0)
+_SAMPLES_PER_THREAD = {"one": 32, "mean": 16, "max": 8}
 """Of a thread: what keeps every variant free of spills."""
 
 
@@ -47,11 +55,11 @@ def write_luma(
     vertical = (source[0], size[0], taps[0], steps[0])
     tile = sum_rows(luma, row_outs, across, vertical, bin, 1, FAST[0], REDUCE)
     tile = sum_columns(tile, begin, outs, (source[1], size[1], taps[1]), 1, FAST[1])
-    scale = pixel_share(source, FAST[0], FAST[1]) * LEVELS[1]
+    scale = pixel_mean_weight(source, FAST[0], FAST[1]) * LEVELS[1]
     if REDUCE == "mean":
         scale = scale / bin[0].to(tl.float32)
     mask = (rows < plane[0])[:, None] & (columns < plane[1])[None, :]
-    tl.store(out + (rows * steps[2])[:, None] + columns[None, :], rounded(LEVELS[0] + scale * tile), mask=mask)
+    tl.store(out + (rows * steps[2])[:, None] + columns[None, :], round_to_uint8(LEVELS[0] + scale * tile), mask=mask)
 
 
 @triton.jit
@@ -78,7 +86,9 @@ def write_chroma(
     outs = tl.minimum(place[1] // 2 + tl.arange(0, TILE[2] // 2), (size[1] - 1) // 2)
     if REDUCE == "max":
         heights = (source[0], size[0], taps[0])
-        blue, red = sum_rows_of_brightest(planes, row_outs, columns, inside, heights, luma_steps, steps, bin, FAST[0])
+        blue, red = sum_rows_of_brightest_chroma(
+            planes, row_outs, columns, inside, heights, luma_steps, steps, bin, FAST[0]
+        )
     else:
         across = (columns * steps[1], inside)
         vertical = (source[0], size[0], taps[0], steps[0])
@@ -87,12 +97,12 @@ def write_chroma(
     horizontal = (source[1], size[1], taps[1])
     blue = sum_columns(blue, begin, outs, horizontal, 2, FAST[1])
     red = sum_columns(red, begin, outs, horizontal, 2, FAST[1])
-    row_share = share(row_outs, source[0], size[0], 2, FAST[0])
-    column_share = share(outs, source[1], size[1], 2, FAST[1])
+    row_share = mean_weight(row_outs, source[0], size[0], 2, FAST[0])
+    column_share = mean_weight(outs, source[1], size[1], 2, FAST[1])
     scale = LEVELS[3] * row_share[:, None] * column_share[None, :]
     if REDUCE == "mean":
         scale = scale / bin[0].to(tl.float32)
-    pairs = tl.interleave(rounded(LEVELS[2] + scale * blue), rounded(LEVELS[2] + scale * red))
+    pairs = tl.interleave(round_to_uint8(LEVELS[2] + scale * blue), round_to_uint8(LEVELS[2] + scale * red))
     columns = place[1] + tl.arange(0, TILE[2])
     mask = (rows < plane[0] // 2)[:, None] & (columns < plane[1])[None, :]
     tl.store(out + (rows * steps[2])[:, None] + columns[None, :], pairs, mask=mask)
@@ -139,21 +149,21 @@ def kernel(
     write_chroma((luma, chroma), chroma_out, place, shape, luma_steps, chroma_steps, bin, LEVELS, REDUCE, FAST, TILE)
 
 
-def run(frames: Nv12, out: Nv12, geometry: Geometry, narrow: bool, bins: Bins) -> None:
+def run(frames: Nv12, out: Nv12, geometry: Geometry, to_limited_range: bool, bins: Bins) -> None:
     """Launches on the current stream of the frames' device; the arguments are those that `nv12_scale` has checked."""
-    grid, arguments = launch(frames, out, geometry, narrow, bins)
+    grid, arguments = launch(frames, out, geometry, to_limited_range, bins)
     with torch.cuda.device_of(frames.luma):
         kernel[grid](**arguments)
 
 
 def launch(
-    frames: Nv12, out: Nv12, geometry: Geometry, narrow: bool, bins: Bins
+    frames: Nv12, out: Nv12, geometry: Geometry, to_limited_range: bool, bins: Bins
 ) -> tuple[tuple[int, int, int], dict[str, Any]]:
     """(grid, keyword arguments) of the kernel."""
-    reading = geometry.reading(frames.size, (frames.luma.stride(1), frames.luma.stride(2)))
-    chroma = geometry.reading(frames.size, (frames.chroma.stride(1), frames.chroma.stride(2)), sample=2)
-    size = geometry.result(*frames.size)
-    cut = tiling(reading, size, samples=_SAMPLES[bins.reduction])
+    reading = geometry.strided_view(frames.size, (frames.luma.stride(1), frames.luma.stride(2)))
+    chroma = geometry.strided_view(frames.size, (frames.chroma.stride(1), frames.chroma.stride(2)), subsampling=2)
+    size = geometry.output_size(*frames.size)
+    cut = tiling(reading, size, samples_per_thread=_SAMPLES_PER_THREAD[bins.reduction])
     planes = (frames.luma, frames.chroma, out.luma, out.chroma)
     arguments = {
         "luma": from_sample(frames.luma, reading.start),
@@ -161,14 +171,14 @@ def launch(
         "luma_out": out.luma,
         "chroma_out": out.chroma,
         "frame_steps": tuple(plane.stride(0) for plane in planes),
-        "luma_steps": (reading.step_y, reading.step_x, out.luma.stride(1)),
-        "chroma_steps": (chroma.step_y, chroma.step_x, out.chroma.stride(1)),
+        "luma_steps": (reading.stride_y, reading.stride_x, out.luma.stride(1)),
+        "chroma_steps": (chroma.stride_y, chroma.stride_x, out.chroma.stride(1)),
         "source": (reading.height, reading.width),
         "size": size,
         "plane": out.size,
         "bins": (frames.luma.shape[0], bins.frames),
         "taps": (cut.taps_y, cut.taps_x),
-        "LEVELS": (*NARROW_LUMA, *NARROW_CHROMA) if narrow else _SAME_LEVELS,
+        "LEVELS": (*LIMITED_RANGE_LUMA, *LIMITED_RANGE_CHROMA) if to_limited_range else _UNCHANGED_LEVELS,
         "REDUCE": bins.reduction,
         "FAST": (cut.fast_y, cut.fast_x),
         "TILE": (cut.rows, cut.columns, cut.outputs, cut.alignment),

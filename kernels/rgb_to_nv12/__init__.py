@@ -30,12 +30,12 @@ def rgb_to_nv12(
     pixels (centred), each rounded once, halves to even. Runs on the current stream and does not wait for it.
     Raises ValueError, naming the argument, for a shape, type, device or size that does not fit.
     """
-    contract.frames("frames", frames, "N3HW", ("uint8",))
-    size = geometry.result(frames.shape[2], frames.shape[3])
+    contract.require_frames("frames", frames, "N3HW", ("uint8",))
+    size = geometry.output_size(frames.shape[2], frames.shape[3])
     count = bins.count(frames.shape[0])
     if out is None:
         out = allocate(count, size, frames.device)
-    contract.target("out", out, count, size, frames.device)
+    contract.require_target("out", out, count, size, frames.device)
     if frames.is_cuda:
         from kernels.rgb_to_nv12 import gpu as implementation
     else:

@@ -8,7 +8,15 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.area import tiling
-from kernels.area.gpu import from_sample, pixel_share, rounded, source_columns, sum_columns, sum_of_pairs, sum_rows
+from kernels.area.gpu import (
+    from_sample,
+    pixel_mean_weight,
+    round_to_uint8,
+    source_columns,
+    sum_2x2,
+    sum_columns,
+    sum_rows,
+)
 from kernels.colour import Colour
 from kernels.geometry import Geometry
 from kernels.nv12 import Nv12
@@ -16,7 +24,7 @@ from kernels.temporal import Bins
 
 
 @triton.jit
-def weigh(channels, scale, COLOUR: tl.constexpr, ROW: tl.constexpr):
+def apply_coefficients(channels, scale, COLOUR: tl.constexpr, ROW: tl.constexpr):
     """Levels of Y' (ROW 0), Cb (1) or Cr (2) from sums that `scale` turns into means."""
     of_red: tl.constexpr = COLOUR[4 * ROW + 1]
     of_green: tl.constexpr = COLOUR[4 * ROW + 2]
@@ -27,7 +35,7 @@ def weigh(channels, scale, COLOUR: tl.constexpr, ROW: tl.constexpr):
 
 
 @triton.jit
-def store(planes, channels, scale, place, steps, COLOUR: tl.constexpr, ROWS: tl.constexpr):
+def store_nv12(planes, channels, scale, place, steps, COLOUR: tl.constexpr, ROWS: tl.constexpr):
     """Convert a tile of sums and write it to both planes.
 
     `place` is (first row, columns, which columns are inside, plane height); `steps` is (frame, row) of luma, then of
@@ -38,15 +46,15 @@ def store(planes, channels, scale, place, steps, COLOUR: tl.constexpr, ROWS: tl.
     rows = first + tl.arange(0, ROWS)
     luma += tl.program_id(2).to(tl.int64) * steps[0]
     mask = (rows < height)[:, None] & inside[None, :]
-    levels = weigh(channels, scale, COLOUR, 0)
-    tl.store(luma + (rows * steps[1])[:, None] + columns[None, :], rounded(levels), mask=mask)
-    sums = (sum_of_pairs(channels[0]), sum_of_pairs(channels[1]), sum_of_pairs(channels[2]))
-    blue = tl.minimum(weigh(sums, scale * 0.25, COLOUR, 1), 255.0)
-    red = tl.minimum(weigh(sums, scale * 0.25, COLOUR, 2), 255.0)
+    levels = apply_coefficients(channels, scale, COLOUR, 0)
+    tl.store(luma + (rows * steps[1])[:, None] + columns[None, :], round_to_uint8(levels), mask=mask)
+    sums = (sum_2x2(channels[0]), sum_2x2(channels[1]), sum_2x2(channels[2]))
+    blue = tl.minimum(apply_coefficients(sums, scale * 0.25, COLOUR, 1), 255.0)
+    red = tl.minimum(apply_coefficients(sums, scale * 0.25, COLOUR, 2), 255.0)
     rows = first // 2 + tl.arange(0, ROWS // 2)
     chroma += tl.program_id(2).to(tl.int64) * steps[2]
     mask = (rows < height // 2)[:, None] & inside[None, :]
-    pairs = tl.interleave(rounded(blue), rounded(red))
+    pairs = tl.interleave(round_to_uint8(blue), round_to_uint8(red))
     tl.store(chroma + (rows * steps[3])[:, None] + columns[None, :], pairs, mask=mask)
 
 
@@ -100,11 +108,11 @@ def kernel(
     red = sum_columns(red, begin, outs, horizontal, 1, FAST[1])
     green = sum_columns(green, begin, outs, horizontal, 1, FAST[1])
     blue = sum_columns(blue, begin, outs, horizontal, 1, FAST[1])
-    scale = pixel_share(source, FAST[0], FAST[1])
+    scale = pixel_mean_weight(source, FAST[0], FAST[1])
     if REDUCE == "mean":
         scale = scale / count.to(tl.float32)
     place = (first_row, columns, columns < plane[1], plane[0])
-    store((luma, chroma), (red, green, blue), scale, place, steps, COLOUR, ROWS)
+    store_nv12((luma, chroma), (red, green, blue), scale, place, steps, COLOUR, ROWS)
 
 
 def run(frames: Tensor, out: Nv12, geometry: Geometry, colour: Colour, bins: Bins) -> None:
@@ -119,22 +127,22 @@ def launch(
 ) -> tuple[tuple[int, int, int], dict[str, Any]]:
     """(grid, keyword arguments) of the kernel."""
     height, width = int(frames.shape[2]), int(frames.shape[3])
-    reading = geometry.reading((height, width), (frames.stride(2), frames.stride(3)))
-    size = geometry.result(height, width)
-    cut = tiling(reading, size, samples=32 if bins.frames == 1 else 16)
+    reading = geometry.strided_view((height, width), (frames.stride(2), frames.stride(3)))
+    size = geometry.output_size(height, width)
+    cut = tiling(reading, size, samples_per_thread=32 if bins.frames == 1 else 16)
     arguments = {
         "frames": from_sample(frames, reading.start),
         "luma": out.luma,
         "chroma": out.chroma,
         "frame_steps": (frames.stride(0), frames.stride(1)),
-        "read_steps": (reading.step_y, reading.step_x),
+        "read_steps": (reading.stride_y, reading.stride_x),
         "source": (reading.height, reading.width),
         "size": size,
         "plane": out.size,
         "steps": (out.luma.stride(0), out.luma.stride(1), out.chroma.stride(0), out.chroma.stride(1)),
         "bins": (frames.shape[0], bins.frames),
         "taps": (cut.taps_y, cut.taps_x),
-        "COLOUR": sum(colour.rows(), ()),
+        "COLOUR": sum(colour.coefficients(), ()),
         "REDUCE": bins.reduction,
         "FAST": (cut.fast_y, cut.fast_x),
         "TILE": (cut.rows, cut.columns, cut.outputs, cut.alignment),

@@ -3,34 +3,34 @@
 import torch
 from torch import Tensor
 
-from kernels.area.reference import cut, grown, rounded, shrink
+from kernels.area.reference import crop_and_rotate, pad_to_even, round_to_uint8, shrink
 from kernels.colour import Colour
 from kernels.geometry import Geometry
 from kernels.nv12 import Nv12
 from kernels.temporal import Bins
-from kernels.temporal.reference import binned
+from kernels.temporal.reference import reduce_bins
 
 
 def run(frames: Tensor, out: Nv12, geometry: Geometry, colour: Colour, bins: Bins) -> None:
     """Fills `out`; the arguments are those that `rgb_to_nv12` has checked."""
     height, width = int(frames.shape[2]), int(frames.shape[3])
-    picture = cut(binned(frames, bins), geometry.box(height, width), geometry.turn)
-    size = geometry.result(height, width)
-    write(shrink(picture, geometry.upright(height, width), size), out, colour)
+    picture = crop_and_rotate(reduce_bins(frames, bins), geometry.crop_box(height, width), geometry.rotation)
+    size = geometry.output_size(height, width)
+    write_nv12(shrink(picture, geometry.rotated_size(height, width), size), out, colour)
 
 
-def write(rgb: Tensor, out: Nv12, colour: Colour) -> None:
+def write_nv12(rgb: Tensor, out: Nv12, colour: Colour) -> None:
     """(N, 3, H, W) levels of 0..255, not rounded yet -> NV12."""
-    luma, blue, red = (_row(grown(rgb), row) for row in colour.rows())
-    out.luma.copy_(rounded(luma))
-    out.chroma.copy_(rounded(torch.stack([_of_pairs(blue), _of_pairs(red)], -1)))
+    luma, blue, red = (_apply_coefficients(pad_to_even(rgb), row) for row in colour.coefficients())
+    out.luma.copy_(round_to_uint8(luma))
+    out.chroma.copy_(round_to_uint8(torch.stack([_average_2x2(blue), _average_2x2(red)], -1)))
 
 
-def _row(rgb: Tensor, row: tuple[float, float, float, float]) -> Tensor:
+def _apply_coefficients(rgb: Tensor, row: tuple[float, float, float, float]) -> Tensor:
     offset, *of = row
     return torch.einsum("nchw,c->nhw", rgb, torch.tensor(of, dtype=rgb.dtype, device=rgb.device)) + offset
 
 
-def _of_pairs(plane: Tensor) -> Tensor:
+def _average_2x2(plane: Tensor) -> Tensor:
     count, height, width = plane.shape
     return plane.reshape(count, height // 2, 2, width // 2, 2).mean((2, 4))

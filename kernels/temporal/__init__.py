@@ -18,18 +18,18 @@ class Bins:
     """`frames` neighbours to a bin; the last bin holds what is left. Raises ValueError."""
 
     frames: int = 1
-    how: Reduction = "mean"
+    mode: Reduction = "mean"
 
     def __post_init__(self) -> None:
         if self.frames < 1:
             raise ValueError(f"bins.frames must be at least 1, not {self.frames}")
-        if self.how not in ("mean", "max"):
-            raise ValueError(f"bins.how must be mean or max, not {self.how!r}")
+        if self.mode not in ("mean", "max"):
+            raise ValueError(f"bins.mode must be mean or max, not {self.mode!r}")
 
     @property
     def reduction(self) -> Literal["one", "mean", "max"]:
         """How the kernels read a bin; one frame needs no loop."""
-        return "one" if self.frames == 1 else self.how
+        return "one" if self.frames == 1 else self.mode
 
     def count(self, frames: int) -> int:
         """How many bins this many frames make."""

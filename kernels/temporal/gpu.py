@@ -7,7 +7,7 @@ from kernels.area.gpu import overlap
 
 
 @triton.jit
-def brightest(planes, offsets, mask, luma_steps, bin):
+def load_brightest_chroma(planes, offsets, mask, luma_steps, bin):
     """float32 (Cb, Cr) from the frame of the bin whose 2 x 2 luma sum is largest.
 
     `planes` is (luma, chroma) at the bin's first frame, `offsets` the same for a tile of chroma samples, in elements;
@@ -32,7 +32,9 @@ def brightest(planes, offsets, mask, luma_steps, bin):
 
 
 @triton.jit
-def sum_rows_of_brightest(planes, rows, columns, inside, vertical, luma_steps, chroma_steps, bin, FAST: tl.constexpr):
+def sum_rows_of_brightest_chroma(
+    planes, rows, columns, inside, vertical, luma_steps, chroma_steps, bin, FAST: tl.constexpr
+):
     """`kernels.area.gpu.sum_rows` for chroma whose maximum over a bin is the brightest frame's: (Cb, Cr) sums."""
     height, out_height, taps = vertical
     blue = tl.zeros([rows.shape[0], columns.shape[0]], tl.float32)
@@ -44,7 +46,7 @@ def sum_rows_of_brightest(planes, rows, columns, inside, vertical, luma_steps, c
         mask = (weight > 0)[:, None] & inside[None, :]
         luma_offsets = (2 * row * luma_steps[0])[:, None] + (2 * columns * luma_steps[1])[None, :]
         chroma_offsets = (row * chroma_steps[0])[:, None] + (columns * chroma_steps[1])[None, :]
-        cb, cr = brightest(planes, (luma_offsets, chroma_offsets), mask, luma_steps, bin)
+        cb, cr = load_brightest_chroma(planes, (luma_offsets, chroma_offsets), mask, luma_steps, bin)
         share = weight.to(tl.float32) if FAST == 0 else tl.full([rows.shape[0]], 1.0, tl.float32)
         blue += share[:, None] * cb
         red += share[:, None] * cr

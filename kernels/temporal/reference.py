@@ -7,28 +7,28 @@ from kernels.nv12 import Nv12
 from kernels.temporal import Bins
 
 
-def binned(frames: Tensor, bins: Bins) -> Tensor:
+def reduce_bins(frames: Tensor, bins: Bins) -> Tensor:
     """(N, ...) -> (bins, ...): float64 means, or maxima of each sample."""
-    groups = _groups(frames, bins)
-    if bins.how == "max":
+    groups = _split_into_bins(frames, bins)
+    if bins.mode == "max":
         return torch.stack([group.amax(0) for group in groups])
     return torch.stack([group.to(torch.float64).mean(0) for group in groups])
 
 
-def binned_nv12(frames: Nv12, bins: Bins) -> tuple[Tensor, Tensor]:
+def reduce_nv12_bins(frames: Nv12, bins: Bins) -> tuple[Tensor, Tensor]:
     """(luma, chroma) of the bins, as `kernels.temporal` defines them."""
-    luma = binned(frames.luma, bins)
-    if bins.how == "mean":
-        return luma, binned(frames.chroma, bins)
-    pairs = zip(_groups(frames.luma, bins), _groups(frames.chroma, bins), strict=True)
-    return luma, torch.stack([_of_brightest(*pair) for pair in pairs])
+    luma = reduce_bins(frames.luma, bins)
+    if bins.mode == "mean":
+        return luma, reduce_bins(frames.chroma, bins)
+    pairs = zip(_split_into_bins(frames.luma, bins), _split_into_bins(frames.chroma, bins), strict=True)
+    return luma, torch.stack([_brightest_chroma(*pair) for pair in pairs])
 
 
-def _groups(frames: Tensor, bins: Bins) -> tuple[Tensor, ...]:
+def _split_into_bins(frames: Tensor, bins: Bins) -> tuple[Tensor, ...]:
     return torch.split(frames, bins.frames)
 
 
-def _of_brightest(luma: Tensor, chroma: Tensor) -> Tensor:
+def _brightest_chroma(luma: Tensor, chroma: Tensor) -> Tensor:
     """(n, H, W) and (n, H/2, W/2, 2) -> (H/2, W/2, 2)."""
     count, height, width = luma.shape
     bright = luma.to(torch.int32).reshape(count, height // 2, 2, width // 2, 2).sum((2, 4))

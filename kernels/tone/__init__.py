@@ -20,7 +20,7 @@ _DTYPES = ("uint8", "uint16", "float32")
 _LUT_SIZES = (256, 1024)
 
 
-class Toned(NamedTuple):
+class ToneResult(NamedTuple):
     """The pictures, and `clipped`, int32 (pictures, 3): samples below the window, above it, not a number; of a bin, the
     samples of its mean or maximum."""
 
@@ -60,8 +60,8 @@ def tone(
     curve: Curve,
     *,
     bins: Bins = NO_BINS,
-    out: Toned | None = None,
-) -> Toned:
+    out: ToneResult | None = None,
+) -> ToneResult:
     """Gray (N, H, W) or R'G'B' (N, 3, H, W) of uint8, uint16 or float32, any strides, as NV12 of the geometry's size.
 
     What was measured is averaged, and then shown: the mean (or maximum) of each sample over the frames of a bin is cut
@@ -71,14 +71,14 @@ def tone(
     device. Runs on the current stream and does not wait for it.
     Raises ValueError, naming the argument, for a shape, type, device or size that does not fit.
     """
-    contract.frames("frames", frames, "N3HW" if frames.ndim == 4 else "NHW", _DTYPES)
-    size = geometry.result(int(frames.shape[-2]), int(frames.shape[-1]))
+    contract.require_frames("frames", frames, "N3HW" if frames.ndim == 4 else "NHW", _DTYPES)
+    size = geometry.output_size(int(frames.shape[-2]), int(frames.shape[-1]))
     if curve.lut is not None:
         _check_lut(curve.lut, frames)
     count = bins.count(frames.shape[0])
     if out is None:
         out = _allocate(count, size, frames.device)
-    contract.target("out.picture", out.picture, count, size, frames.device)
+    contract.require_target("out.picture", out.picture, count, size, frames.device)
     _check_clipped(out.clipped, count, frames.device)
     if frames.is_cuda:
         from kernels.tone import gpu as implementation
@@ -88,15 +88,15 @@ def tone(
     return out
 
 
-def _allocate(count: int, size: tuple[int, int], device: "torch.device") -> Toned:
+def _allocate(count: int, size: tuple[int, int], device: "torch.device") -> ToneResult:
     import torch
 
-    return Toned(allocate(count, size, device), torch.empty((count, 3), dtype=torch.int32, device=device))
+    return ToneResult(allocate(count, size, device), torch.empty((count, 3), dtype=torch.int32, device=device))
 
 
 def _check_lut(lut: "Tensor", frames: "Tensor") -> None:
     contract.require_dtype("curve.lut", lut, ("uint8",))
-    contract.same_device("curve.lut", lut, frames.device)
+    contract.require_same_device("curve.lut", lut, frames.device)
     if frames.ndim == 4:
         raise ValueError("curve.lut colours gray frames (N, H, W), and frames is R'G'B'")
     if lut.ndim != 2 or lut.shape[0] not in _LUT_SIZES or lut.shape[1] != 3 or not lut.is_contiguous():
@@ -105,6 +105,6 @@ def _check_lut(lut: "Tensor", frames: "Tensor") -> None:
 
 def _check_clipped(clipped: "Tensor", count: int, device: "torch.device") -> None:
     contract.require_dtype("out.clipped", clipped, ("int32",))
-    contract.same_device("out.clipped", clipped, device)
+    contract.require_same_device("out.clipped", clipped, device)
     if tuple(clipped.shape) != (count, 3) or not clipped.is_contiguous():
         raise ValueError(f"out.clipped must be a contiguous ({count}, 3), not {tuple(clipped.shape)}")

@@ -8,18 +8,18 @@ import triton.language as tl
 from torch import Tensor
 
 from kernels.area import tiling
-from kernels.area.gpu import from_sample, overlap, pixel_share, source_columns, sum_columns
+from kernels.area.gpu import from_sample, overlap, pixel_mean_weight, source_columns, sum_columns
 from kernels.geometry import Geometry
-from kernels.rgb_to_nv12.gpu import store
+from kernels.rgb_to_nv12.gpu import store_nv12
 from kernels.temporal import Bins
-from kernels.tone import Curve, Toned
+from kernels.tone import Curve, ToneResult
 
-_FIELD = 1023
+_MAX_PACKED_COUNT = 1023
 """A column's clipped samples of each kind are counted in 10 bits of one integer."""
 
 
 @triton.jit
-def measured(samples, offsets, mask, bin, REDUCE: tl.constexpr):
+def load_bin(samples, offsets, mask, bin, REDUCE: tl.constexpr):
     """float32 samples of one frame (REDUCE "one"), or their mean or maximum over `bin` = (count, frame step); not a
     number where one of them is none."""
     value = tl.load(samples + offsets, mask=mask, other=0).to(tl.float32)
@@ -38,14 +38,14 @@ def measured(samples, offsets, mask, bin, REDUCE: tl.constexpr):
 
 
 @triton.jit
-def windowed(sample, curve):
+def apply_window(sample, curve):
     """float32 0..1; `curve` is (low, high, slope, gamma). What is not a number fails the comparison and becomes 0."""
     value = (sample - curve[0]) * curve[2]
     return tl.where(value > 0.0, tl.minimum(value, 1.0), 0.0)
 
 
 @triton.jit
-def level(value, curve, GAMMA: tl.constexpr):
+def apply_gamma(value, curve, GAMMA: tl.constexpr):
     """0..1 of the means of windowed samples, which rounding may have left just above 1."""
     value = tl.minimum(value, 1.0)
     if GAMMA:
@@ -54,7 +54,7 @@ def level(value, curve, GAMMA: tl.constexpr):
 
 
 @triton.jit
-def colours(value, table, ENTRIES: tl.constexpr):
+def look_up_colours(value, table, ENTRIES: tl.constexpr):
     """Three channels of 0..255: from the table of ENTRIES rows, or gray when that is 0."""
     if ENTRIES == 0:
         gray = 255.0 * value
@@ -64,7 +64,7 @@ def colours(value, table, ENTRIES: tl.constexpr):
 
 
 @triton.jit
-def tone_rows(
+def sum_toned_rows(
     samples,
     rows,
     across,
@@ -94,9 +94,9 @@ def tone_rows(
         row = first + tap
         weight = overlap(row, rows, height, out_height, 1)
         mask = (weight > 0)[:, None] & inside[None, :]
-        sample = measured(samples, (row * step_y)[:, None] + offsets[None, :], mask, bin, REDUCE)
+        sample = load_bin(samples, (row * step_y)[:, None] + offsets[None, :], mask, bin, REDUCE)
         share = weight.to(tl.float32)[:, None] if FAST == 0 else 1.0
-        total += share * windowed(sample, curve)
+        total += share * apply_window(sample, curve)
         counted = mask & mine[None, :] & (real & (row * out_height >= rows * height))[:, None]
         low = (counted & (sample < curve[0])).to(tl.int32)
         high = (counted & (sample > curve[1])).to(tl.int32)
@@ -111,7 +111,7 @@ def tone_rows(
 
 
 @triton.jit
-def count(counters, clipped, TALL: tl.constexpr):
+def add_clipped_counts(counters, clipped, TALL: tl.constexpr):
     """Add a program's clipped samples to its picture's three counters; most programs have none."""
     below, above, neither = clipped
     if not TALL:
@@ -167,30 +167,30 @@ def kernel(
         outs = tl.minimum(columns, size[1] - 1)
     vertical = (source[0], size[0], taps[0], read_steps[0], real)
     horizontal = (source[1], size[1], taps[1])
-    scale = pixel_share(source, FAST[0], FAST[1])
+    scale = pixel_mean_weight(source, FAST[0], FAST[1])
     bin = (tl.minimum(bins[1], bins[0] - picture * bins[1]), frame_steps[0])
     frames += picture.to(tl.int64) * bins[1] * frame_steps[0]
     counters += 3 * picture
-    total, clipped = tone_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
-    count(counters, clipped, KIND[2])
-    value = level(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
+    total, clipped = sum_toned_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
+    add_clipped_counts(counters, clipped, KIND[2])
+    value = apply_gamma(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
     if RGB:
         red = 255.0 * value
         frames += frame_steps[1]
-        total, clipped = tone_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
-        count(counters, clipped, KIND[2])
-        green = 255.0 * level(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
+        total, clipped = sum_toned_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
+        add_clipped_counts(counters, clipped, KIND[2])
+        green = 255.0 * apply_gamma(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
         frames += frame_steps[1]
-        total, clipped = tone_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
-        count(counters, clipped, KIND[2])
-        blue = 255.0 * level(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
+        total, clipped = sum_toned_rows(frames, rows, across, vertical, curve, bin, KIND[2], FAST[0], REDUCE)
+        add_clipped_counts(counters, clipped, KIND[2])
+        blue = 255.0 * apply_gamma(sum_columns(total, begin, outs, horizontal, 1, FAST[1]) * scale, curve, KIND[1])
     else:
-        red, green, blue = colours(value, table, KIND[0])
+        red, green, blue = look_up_colours(value, table, KIND[0])
     place = (tl.program_id(1) * ROWS, columns, columns < plane[1], plane[0])
-    store((luma, chroma), (red, green, blue), 1.0, place, steps, COLOUR, ROWS)
+    store_nv12((luma, chroma), (red, green, blue), 1.0, place, steps, COLOUR, ROWS)
 
 
-def run(frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, bins: Bins) -> None:
+def run(frames: Tensor, out: ToneResult, geometry: Geometry, curve: Curve, bins: Bins) -> None:
     """Launches on the current stream of the frames' device; the arguments are those that `tone` has checked."""
     with torch.cuda.device_of(frames):
         out.clipped.zero_()
@@ -199,14 +199,14 @@ def run(frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, bins: Bins
 
 
 def launch(
-    frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, bins: Bins
+    frames: Tensor, out: ToneResult, geometry: Geometry, curve: Curve, bins: Bins
 ) -> tuple[tuple[int, int, int], dict[str, Any]]:
     """(grid, keyword arguments) of the kernel."""
     rgb = frames.ndim == 4
     height, width = int(frames.shape[-2]), int(frames.shape[-1])
-    reading = geometry.reading((height, width), (frames.stride(-2), frames.stride(-1)))
-    size = geometry.result(height, width)
-    cut = tiling(reading, size, samples=16)
+    reading = geometry.strided_view((height, width), (frames.stride(-2), frames.stride(-1)))
+    size = geometry.output_size(height, width)
+    cut = tiling(reading, size, samples_per_thread=16)
     luma, chroma = out.picture
     arguments = {
         "frames": from_sample(frames, reading.start),
@@ -215,7 +215,7 @@ def launch(
         "chroma": chroma,
         "counters": out.clipped,
         "frame_steps": (frames.stride(0), frames.stride(1) if rgb else 0),
-        "read_steps": (reading.step_y, reading.step_x),
+        "read_steps": (reading.stride_y, reading.stride_x),
         "source": (reading.height, reading.width),
         "size": size,
         "plane": out.picture.size,
@@ -223,8 +223,8 @@ def launch(
         "bins": (frames.shape[0], bins.frames),
         "taps": (cut.taps_y, cut.taps_x),
         "curve": (curve.low, curve.high, curve.slope, curve.gamma),
-        "COLOUR": sum(curve.colour.rows(), ()),
-        "KIND": (0 if curve.lut is None else len(curve.lut), curve.gamma != 1, cut.taps_y > _FIELD),
+        "COLOUR": sum(curve.colour.coefficients(), ()),
+        "KIND": (0 if curve.lut is None else len(curve.lut), curve.gamma != 1, cut.taps_y > _MAX_PACKED_COUNT),
         "RGB": rgb,
         "REDUCE": bins.reduction,
         "FAST": (cut.fast_y, cut.fast_x),

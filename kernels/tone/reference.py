@@ -3,35 +3,37 @@
 import torch
 from torch import Tensor
 
-from kernels.area.reference import cut, shrink
+from kernels.area.reference import crop_and_rotate, shrink
 from kernels.geometry import Geometry
-from kernels.rgb_to_nv12.reference import write
+from kernels.rgb_to_nv12.reference import write_nv12
 from kernels.temporal import Bins
-from kernels.temporal.reference import binned
-from kernels.tone import Curve, Toned
+from kernels.temporal.reference import reduce_bins
+from kernels.tone import Curve, ToneResult
 
 
-def run(frames: Tensor, out: Toned, geometry: Geometry, curve: Curve, bins: Bins) -> None:
+def run(frames: Tensor, out: ToneResult, geometry: Geometry, curve: Curve, bins: Bins) -> None:
     """Fills `out`; the arguments are those that `tone` has checked."""
     height, width = int(frames.shape[-2]), int(frames.shape[-1])
-    measured = binned(frames.to(torch.float32), bins).to(torch.float32)
-    samples = cut(measured, geometry.box(height, width), geometry.turn)
-    out.clipped.copy_(_clipped(samples.flatten(1), curve))
-    level = shrink(windowed(samples, curve), geometry.upright(height, width), geometry.result(height, width))
-    write(_rgb(level.clamp(0, 1) ** curve.gamma, curve), out.picture, curve.colour)
+    measured = reduce_bins(frames.to(torch.float32), bins).to(torch.float32)
+    samples = crop_and_rotate(measured, geometry.crop_box(height, width), geometry.rotation)
+    out.clipped.copy_(_count_clipped(samples.flatten(1), curve))
+    level = shrink(
+        apply_window(samples, curve), geometry.rotated_size(height, width), geometry.output_size(height, width)
+    )
+    write_nv12(_apply_lut(level.clamp(0, 1) ** curve.gamma, curve), out.picture, curve.colour)
 
 
-def windowed(samples: Tensor, curve: Curve) -> Tensor:
+def apply_window(samples: Tensor, curve: Curve) -> Tensor:
     """float32 in 0..1, linear in the samples."""
     return ((samples - curve.low) * curve.slope).nan_to_num(0.0, torch.inf, -torch.inf).clamp(0, 1)
 
 
-def _clipped(samples: Tensor, curve: Curve) -> Tensor:
+def _count_clipped(samples: Tensor, curve: Curve) -> Tensor:
     outside = (samples < curve.low, samples > curve.high, samples.isnan())
     return torch.stack([which.sum(1) for which in outside], 1)
 
 
-def _rgb(level: Tensor, curve: Curve) -> Tensor:
+def _apply_lut(level: Tensor, curve: Curve) -> Tensor:
     """(N, 3, H, W) of 0..255."""
     if curve.lut is None:
         return 255 * (level if level.ndim == 4 else level[:, None].expand(-1, 3, -1, -1))

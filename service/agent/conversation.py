@@ -8,119 +8,123 @@ from typing import Generic, TypeVar
 
 from service import clock
 from service.agent import documents, prompts, wording
-from service.agent.desk import Desk, Told
+from service.agent.desk import QuerySession, TextAnswer
 from service.agent.journal import StepName
-from service.agent.lookup import Named
-from service.agent.models import Models, Prompt, Role, Unusable
-from service.agent.renders import RenderWish, prepared
-from service.agent.shortcuts import matching
-from service.errors import ReelmillError, Refused, TimedOut
-from service.guard.ask import Answer
+from service.agent.lookup import NameReference
+from service.agent.models import LanguageModels, ModelRole, Prompt, UnusableOutput
+from service.agent.renders import RenderIntent, prepare_render
+from service.agent.shortcuts import match_intent
+from service.errors import GatewayTimeout, QueryRefusal, ReelmillError
+from service.guard.ask import QueryResult
 from service.guard.document import Document
 
 Draft = TypeVar("Draft")
 Result = TypeVar("Result")
-ATTEMPTS = 2
+MAX_ATTEMPTS = 2
 
 
 @dataclass(slots=True)
-class Reading(Generic[Draft]):
+class OutputParser(Generic[Draft]):
     """Reads a model's text, and keeps it: whoever repairs it must see it."""
 
-    read: Callable[[str], Draft]
+    parser: Callable[[str], Draft]
     text: str = ""
 
-    def of(self, text: str) -> Draft:
+    def parse(self, text: str) -> Draft:
         self.text = text
-        return self.read(text)
+        return self.parser(text)
 
 
 @dataclass(slots=True)
-class Conversation:
+class QuestionProcessor:
     """`deadline` is the event loop's time. `used`: the models that were asked, by role."""
 
     question: str
-    models: Models
-    desk: Desk
+    models: LanguageModels
+    session: QuerySession
     deadline: float
     kind: str = "unknown"
-    used: dict[Role, str] = field(default_factory=dict)
+    used_models: dict[ModelRole, str] = field(default_factory=dict)
 
-    async def findings(self) -> Told | Answer | None:
+    async def retrieve(self) -> TextAnswer | QueryResult | None:
         """A finished answer; or rows to be put into words; or None when nothing is to be looked up."""
-        told = await self._common()
-        if told is not None and (told.settled or self.models.host is None):
+        told = await self._answer_common_question()
+        if told is not None and (told.is_final or self.models.host is None):
             return told
-        self.desk.document = self.desk.answer = None
-        self.kind = await self._kind()
+        self.session.document = self.session.result = None
+        self.kind = await self._classify()
         match self.kind:
             case "data":
-                return await self._data() or Told(wording.NOT_UNDERSTOOD)
+                return await self._query_data() or TextAnswer(wording.NOT_UNDERSTOOD_TEXT)
             case "render":
-                return await self._render() or Told(wording.NOT_UNDERSTOOD)
+                return await self._draft_render_request() or TextAnswer(wording.NOT_UNDERSTOOD_TEXT)
             case _:
                 return None
 
-    async def words(self, found: Told | Answer | None) -> str:
+    async def phrase_answer(self, finding: TextAnswer | QueryResult | None) -> str:
         """The answer's text. With rows there is always one, whatever becomes of the model."""
-        if isinstance(found, Told):
-            return found.text
-        if found is None:
-            return await self._chat()
+        if isinstance(finding, TextAnswer):
+            return finding.text
+        if finding is None:
+            return await self._chat_reply()
         try:
-            return await self._say("default", "words", prompts.words_prompt(self.question, found), wording.tidied)
-        except (ReelmillError, Unusable):
-            return wording.plainly(found)
+            return await self._ask_model(
+                "default", "words", prompts.answer_prompt(self.question, finding), wording.require_text
+            )
+        except (ReelmillError, UnusableOutput):
+            return wording.format_rows(finding)
 
-    async def _common(self) -> Told | None:
-        question = matching(self.question)
+    async def _answer_common_question(self) -> TextAnswer | None:
+        question = match_intent(self.question)
         if question is None:
             return None
         self.kind = "common"
         try:
-            with self.desk.journal.step("common") as step:
-                told = await question(self.desk)
-                step.outcome = "done" if told.settled else "not_found"
-        except Refused:
+            with self.session.trace.record_step("common") as step:
+                told = await question(self.session)
+                step.outcome = "done" if told.is_final else "not_found"
+        except QueryRefusal:
             return None
         return told
 
-    async def _kind(self) -> str:
+    async def _classify(self) -> str:
         """Taken for a question about data when the model does not tell."""
-        read = partial(documents.read, prompts.Verdict)
+        read = partial(documents.parse_output, prompts.Classification)
         try:
-            kind = (await self._say("fast", "classify", prompts.kind_prompt(self.question), read)).kind
-        except Unusable:
+            kind = (await self._ask_model("fast", "classify", prompts.classification_prompt(self.question), read)).kind
+        except UnusableOutput:
             return "data"
-        self.desk.journal.steps[-1].detail = kind
+        self.session.trace.steps[-1].detail = kind
         return kind
 
-    async def _data(self) -> Answer | None:
-        desk = self.desk
+    async def _query_data(self) -> QueryResult | None:
+        desk = self.session
         tables = await desk.guard.tables()
-        prompt = prompts.document_prompt(self.question, tables, desk.max_rows, desk.caller.subject, clock.now())
-        return await self._drafted("document", prompt, partial(documents.read, Document), self._run)
+        prompt = prompts.document_prompt(self.question, tables, desk.max_rows, desk.caller.subject, clock.utc_now())
+        return await self._draft_with_retry(
+            "document", prompt, partial(documents.parse_output, Document), self._run_document
+        )
 
-    async def _run(self, document: Document) -> Answer:
+    async def _run_document(self, document: Document) -> QueryResult:
         try:
-            return await self.desk.ask(document)
-        except (Refused, TimedOut) as refused:
-            raise Unusable(documents.reason(refused)) from refused
+            return await self.session.run_query(document)
+        except (QueryRefusal, GatewayTimeout) as refused:
+            raise UnusableOutput(documents.describe_refusal(refused)) from refused
 
-    async def _render(self) -> Told | None:
-        prompt, read = prompts.wish_prompt(self.question), partial(documents.read, RenderWish)
-        return await self._drafted("render", prompt, read, self._prepare)
+    async def _draft_render_request(self) -> TextAnswer | None:
+        prompt, read = prompts.render_intent_prompt(self.question), partial(documents.parse_output, RenderIntent)
+        return await self._draft_with_retry("render", prompt, read, self._prepare_render)
 
-    async def _prepare(self, wish: RenderWish) -> Told:
-        return await prepared(self.desk, Named(wish.experiment), wish)
+    async def _prepare_render(self, intent: RenderIntent) -> TextAnswer:
+        return await prepare_render(self.session, NameReference(intent.experiment), intent)
 
-    async def _chat(self) -> str:
+    async def _chat_reply(self) -> str:
         try:
-            return await self._say("default", "words", prompts.chat_prompt(self.question), wording.tidied)
-        except Unusable:
-            return wording.HELP
+            return await self._ask_model("default", "words", prompts.chat_prompt(self.question), wording.require_text)
+        except UnusableOutput:
+            return wording.HELP_TEXT
 
-    async def _drafted(
+    async def _draft_with_retry(
         self,
         step: StepName,
         prompt: Prompt,
@@ -128,16 +132,16 @@ class Conversation:
         use: Callable[[Draft], Awaitable[Result]],
     ) -> Result | None:
         """What becomes of the model's draft, or of a second one that knows what was wrong with the first."""
-        for _attempt in range(ATTEMPTS):
-            draft = Reading(read)
+        for _attempt in range(MAX_ATTEMPTS):
+            draft = OutputParser(read)
             try:
-                return await use(await self._say("code", step, prompt, draft.of))
-            except Unusable as unusable:
-                prompt = prompt.repaired(draft.text, str(unusable))
+                return await use(await self._ask_model("code", step, prompt, draft.parse))
+            except UnusableOutput as unusable:
+                prompt = prompt.with_correction(draft.text, str(unusable))
         return None
 
-    async def _say(self, role: Role, step: StepName, prompt: Prompt, read: Callable[[str], Draft]) -> Draft:
+    async def _ask_model(self, role: ModelRole, step: StepName, prompt: Prompt, parse: Callable[[str], Draft]) -> Draft:
         """A model's output, read. Raises Unusable when it cannot be; Unavailable, TimedOut."""
-        self.used[role] = self.models.name(role)
-        with self.desk.journal.step(step, self.used[role]):
-            return read(await self.models.say(role, prompt, self.deadline - asyncio.get_running_loop().time()))
+        self.used_models[role] = self.models.model_name(role)
+        with self.session.trace.record_step(step, self.used_models[role]):
+            return parse(await self.models.generate(role, prompt, self.deadline - asyncio.get_running_loop().time()))

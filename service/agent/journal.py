@@ -7,45 +7,45 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from service.agent.models import Unusable
-from service.errors import Refused, TimedOut, Unavailable
+from service.agent.models import UnusableOutput
+from service.errors import GatewayTimeout, QueryRefusal, ServiceUnavailable
 
 StepName = Literal["common", "classify", "document", "query", "render", "words"]
-Outcome = Literal["done", "not_found", "refused", "unusable", "timed_out", "unavailable", "failed"]
-FAILURES: tuple[tuple[type[BaseException], Outcome], ...] = (
+StepOutcome = Literal["done", "not_found", "refused", "unusable", "timed_out", "unavailable", "failed"]
+OUTCOME_BY_ERROR: tuple[tuple[type[BaseException], StepOutcome], ...] = (
     (asyncio.CancelledError, "timed_out"),
-    (Unusable, "unusable"),
-    (Refused, "refused"),
-    (TimedOut, "timed_out"),
-    (Unavailable, "unavailable"),
+    (UnusableOutput, "unusable"),
+    (QueryRefusal, "refused"),
+    (GatewayTimeout, "timed_out"),
+    (ServiceUnavailable, "unavailable"),
 )
 
 
 @dataclass(slots=True)
-class Step:
+class TraceStep:
     """One step; `outcome` and `detail` are written while it runs."""
 
     name: StepName
     model: str | None = None
     ms: float = 0
-    outcome: Outcome = "done"
+    outcome: StepOutcome = "done"
     detail: str = ""
 
 
 @dataclass(slots=True)
-class Journal:
+class Trace:
     """The steps in order; one that fails is kept."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[TraceStep] = field(default_factory=list)
 
     @contextmanager
-    def step(self, name: StepName, model: str | None = None) -> Iterator[Step]:
-        started, step = time.perf_counter(), Step(name, model)
+    def record_step(self, name: StepName, model: str | None = None) -> Iterator[TraceStep]:
+        started, step = time.perf_counter(), TraceStep(name, model)
         self.steps.append(step)
         try:
             yield step
         except BaseException as error:
-            step.outcome = next((outcome for kind, outcome in FAILURES if isinstance(error, kind)), "failed")
+            step.outcome = next((outcome for kind, outcome in OUTCOME_BY_ERROR if isinstance(error, kind)), "failed")
             step.detail = str(error) if step.outcome != "failed" else ""
             raise
         finally:

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from service.environment import EnvironmentSettings
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$")]
-PORTS = {"": 11434, "http": 80, "https": 443}
+DEFAULT_PORTS = {"": 11434, "http": 80, "https": 443}
 """Of an OLLAMA_HOST that names none, by scheme: as Ollama's own programs read it."""
 
 
@@ -35,12 +35,12 @@ class AgentSettings(EnvironmentSettings):
     max_rows: int = 100  # of one answer: more are for a query, not for a conversation
 
 
-def address(host: str) -> str:
+def ollama_url(host: str) -> str:
     """OLLAMA_HOST as a URL with scheme and port. Raises ValueError, without the value, for what cannot be one."""
     scheme, _, rest = host.rpartition("://")
     try:
         parts = urlsplit(f"{scheme or 'http'}://{rest}")
-        name, port = parts.hostname, parts.port or PORTS[scheme]
+        name, port = parts.hostname, parts.port or DEFAULT_PORTS[scheme]
     except (ValueError, KeyError):
         raise ValueError("must be host:port or an http or https URL") from None
     name = name or "127.0.0.1"

@@ -2,24 +2,24 @@
 
 from dataclasses import dataclass, replace
 
-from service.devices.canary import Absent, Faulty, Passed, Verdict
+from service.devices.canary import AbsentResult, CanaryResult, FaultResult, PassResult
 from service.plan.capability import State
 
-FIRST_PAUSE_S = 4.0
-STEADY = 3
+INITIAL_BACKOFF_S = 4.0
+PASSES_TO_RESET = 3
 """Passes in a row after which earlier faults are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rhythm:
+class BackoffPolicy:
     """Seconds: between two looks at what works; the first pause after a fault, doubled by each further one."""
 
     period_s: float
-    pause_s: float = FIRST_PAUSE_S
-    longest_pause_s: float = 240.0
+    initial_backoff_s: float = INITIAL_BACKOFF_S
+    max_backoff_s: float = 240.0
 
-    def pause(self, faults: int) -> float:
-        return min(self.pause_s * 2.0 ** min(faults - 1, 30), self.longest_pause_s)
+    def backoff_s(self, faults: int) -> float:
+        return min(self.initial_backoff_s * 2.0 ** min(faults - 1, 30), self.max_backoff_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,33 +32,33 @@ class Breaker:
 
     state: State = "unknown"
     reason: str = "not looked at yet"
-    seen_at: float | None = None
+    tested_at: float | None = None
     rate: float | None = None
     faults: int = 0
     passes: int = 0
     due_at: float = 0.0
 
-    def after(self, verdict: Verdict, now: float, rhythm: Rhythm) -> "Breaker":
+    def next_state(self, result: CanaryResult, now: float, policy: BackoffPolicy) -> "Breaker":
         """What is believed when its canary has told this."""
-        match verdict:
-            case Passed(rate):
+        match result:
+            case PassResult(rate):
                 passes = self.passes + 1
-                faults = 0 if passes >= STEADY else self.faults
-                return Breaker("ok", "", now, rate, faults, passes, now + rhythm.period_s)
-            case Absent(reason) if self.state in ("ok", "degraded", "quarantined"):
-                return self._faulty(reason, now, rhythm, grave=True)
-            case Absent(reason):
-                return Breaker("absent", reason, now, due_at=now + rhythm.longest_pause_s)
-            case Faulty(reason, grave):
-                return self._faulty(reason, now, rhythm, grave=grave)
+                faults = 0 if passes >= PASSES_TO_RESET else self.faults
+                return Breaker("ok", "", now, rate, faults, passes, now + policy.period_s)
+            case AbsentResult(reason) if self.state in ("ok", "degraded", "quarantined"):
+                return self._after_fault(reason, now, policy, fatal=True)
+            case AbsentResult(reason):
+                return Breaker("absent", reason, now, due_at=now + policy.max_backoff_s)
+            case FaultResult(reason, grave):
+                return self._after_fault(reason, now, policy, fatal=grave)
 
-    def suspected(self, now: float) -> "Breaker":
+    def recheck_now(self, now: float) -> "Breaker":
         """Something went wrong nearby: look now. What is quarantined keeps its pause."""
         return self if self.state == "quarantined" else replace(self, due_at=min(self.due_at, now))
 
-    def _faulty(self, reason: str, now: float, rhythm: Rhythm, *, grave: bool) -> "Breaker":
+    def _after_fault(self, reason: str, now: float, policy: BackoffPolicy, *, fatal: bool) -> "Breaker":
         """One light fault (out of memory) only makes it degraded; the next one in a row is as grave as any."""
         faults = self.faults + 1
         again = self.state in ("degraded", "quarantined")
-        state: State = "quarantined" if grave or again else "degraded"
-        return Breaker(state, reason, now, None, faults, 0, now + rhythm.pause(faults))
+        state: State = "quarantined" if fatal or again else "degraded"
+        return Breaker(state, reason, now, None, faults, 0, now + policy.backoff_s(faults))

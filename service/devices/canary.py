@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from service.plan.capability import Stage
 
-Key = tuple[str, str, str]
+CapabilityKey = tuple[str, str, str]
 """Device, stage, what."""
 
 
@@ -17,18 +17,18 @@ class Canary:
     device: str
     stage: Stage
     what: str
-    work: str
+    entry_point: str
 
     @property
-    def key(self) -> Key:
+    def key(self) -> CapabilityKey:
         return (self.device, self.stage, self.what)
 
 
-class NotHere(Exception):
+class Unsupported(Exception):
     """The device does not have this at all (no such engine, library or codec): the text says why. No fault."""
 
 
-class Broken(Exception):
+class DeviceUnusable(Exception):
     """The device, or this process's hold on it, is of no more use."""
 
 
@@ -37,7 +37,7 @@ class WrongOutput(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class PassResult:
     """The output was right."""
 
     outcome: ClassVar[str] = "passed"
@@ -46,7 +46,7 @@ class Passed:
 
 
 @dataclass(frozen=True, slots=True)
-class Absent:
+class AbsentResult:
     """There is no such thing here."""
 
     outcome: ClassVar[str] = "absent"
@@ -54,12 +54,12 @@ class Absent:
 
 
 @dataclass(frozen=True, slots=True)
-class Faulty:
+class FaultResult:
     """It is here and does not work. `grave`: wrong output, a hang or a death, of which one is enough."""
 
     outcome: ClassVar[str] = "faulty"
     reason: str
-    grave: bool = True
+    fatal: bool = True
 
 
-Verdict = Passed | Absent | Faulty
+CanaryResult = PassResult | AbsentResult | FaultResult

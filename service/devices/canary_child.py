@@ -11,25 +11,25 @@ import signal
 import sys
 from typing import Any, TextIO
 
-from service.child_process import end_with_parent, stand_back
-from service.devices.canary import Broken, NotHere, WrongOutput
+from service.child_process import die_with_parent, lower_priority
+from service.devices.canary import DeviceUnusable, Unsupported, WrongOutput
 from service.errors import first_line
 
-NICE = 12
+NICENESS = 12
 """Behind the slots, not so far that a busy machine makes every canary late."""
 
 
 def main(parent: int) -> None:
-    end_with_parent(parent)
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stand_back(NICE)
-    answers = _own_output()
+    lower_priority(NICENESS)
+    answers = _redirect_stdout()
     for line in sys.stdin:
-        answers.write(json.dumps(answer(json.loads(line))) + "\n")
+        answers.write(json.dumps(handle_request(json.loads(line))) + "\n")
         answers.flush()
 
 
-def answer(request: dict[str, str]) -> dict[str, Any]:
+def handle_request(request: dict[str, str]) -> dict[str, Any]:
     """What a request came to: {"passed": rate}, {"absent": reason}, {"wrong": reason}, {"broken": reason} or
     {"failed": reason}."""
     try:
@@ -38,17 +38,17 @@ def answer(request: dict[str, str]) -> dict[str, Any]:
             return {"passed": prepare(request["device"]) if prepare else None}
         module, _, name = request["work"].partition(":")
         return {"passed": getattr(importlib.import_module(module), name)(request["device"])}
-    except NotHere as reason:
+    except Unsupported as reason:
         return {"absent": str(reason)}
     except WrongOutput as reason:
         return {"wrong": str(reason)}
-    except Broken as reason:
+    except DeviceUnusable as reason:
         return {"broken": str(reason)}
     except Exception as error:
         return {"failed": first_line(error)}
 
 
-def _own_output() -> TextIO:
+def _redirect_stdout() -> TextIO:
     """The pipe to the parent; what libraries print goes to stderr instead."""
     own = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

@@ -4,31 +4,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Value = float | int | str | bool | list[str] | list[int] | None
+ReadingValue = float | int | str | bool | list[str] | list[int] | None
 
 
 @dataclass(slots=True)
-class Figures:
+class Readings:
     """`values` have the unit in their names; a value that cannot be read is None, and `unknown` says why."""
 
-    values: dict[str, Value] = field(default_factory=dict)
+    values: dict[str, ReadingValue] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
 
-    def read(self, name: str, reading: Callable[[], Value]) -> Value:
+    def read(self, name: str, reading: Callable[[], ReadingValue]) -> ReadingValue:
         """Whatever a reading raises, the others go on."""
         try:
             self.values[name] = reading()
         except Exception as error:
-            self.missing(name, str(error).strip() or type(error).__name__)
+            self.mark_unknown(name, str(error).strip() or type(error).__name__)
         return self.values[name]
 
-    def take(self, name: str) -> str | None:
+    def pop_text(self, name: str) -> str | None:
         """A text, which is then told elsewhere."""
         self.unknown.pop(name, None)
         value = self.values.pop(name)
         return None if value is None else str(value)
 
-    def missing(self, name: str, reason: str) -> None:
+    def mark_unknown(self, name: str, reason: str) -> None:
         self.values[name], self.unknown[name] = None, reason
 
 
@@ -40,23 +40,23 @@ class Device:
     name: str
     kind: Literal["cpu", "gpu"]
     model: str | None = None
-    figures: Figures = field(default_factory=Figures)
-    absent: str | None = None
+    readings: Readings = field(default_factory=Readings)
+    absent_reason: str | None = None
     warning: str | None = None
     fault: str | None = None
-    suspect: bool = False
+    needs_recheck: bool = False
 
-    def numbers(self) -> dict[str, float]:
+    def numeric_readings(self) -> dict[str, float]:
         """The figures that are numbers, or yes and no."""
-        return {name: float(value) for name, value in self.figures.values.items() if isinstance(value, int | float)}
+        return {name: float(value) for name, value in self.readings.values.items() if isinstance(value, int | float)}
 
     def to_json(self) -> Mapping[str, object]:
         return {
             "device": self.name,
             "kind": self.kind,
             "model": self.model,
-            "absent": self.absent,
+            "absent": self.absent_reason,
             "warning": self.warning,
-            "figures": self.figures.values,
-            "unknown": self.figures.unknown,
+            "figures": self.readings.values,
+            "unknown": self.readings.unknown,
         }

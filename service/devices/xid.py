@@ -2,44 +2,44 @@
 
 from typing import Any
 
-from service.devices.device import Figures
+from service.devices.device import Readings
 
-KEPT = 16
+MAX_XIDS = 16
 
 
-class Xids:
+class XidListener:
     """Listens from its making on; what happened before is in the kernel's log only."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
-        self._sets: dict[str, Any] = {}
-        self._seen: dict[str, list[int]] = {}
-        self._refused: dict[str, str] = {}
+        self._event_sets: dict[str, Any] = {}
+        self._recent: dict[str, list[int]] = {}
+        self._refusals: dict[str, str] = {}
 
-    def read(self, figures: Figures, handle: Any) -> list[int]:
+    def read(self, readings: Readings, handle: Any) -> list[int]:
         """Fill in `xids`, the last ones since this process listens; returns those that are new."""
-        name = str(figures.values.get("uuid") or handle)
-        if name not in self._sets and name not in self._refused:
-            self._listen(name, handle)
-        if name in self._refused:
-            figures.missing("xids", self._refused[name])
+        name = str(readings.values.get("uuid") or handle)
+        if name not in self._event_sets and name not in self._refusals:
+            self._register(name, handle)
+        if name in self._refusals:
+            readings.mark_unknown("xids", self._refusals[name])
             return []
-        fresh = self._fresh(self._sets[name])
-        self._seen[name] = [*self._seen.get(name, []), *fresh][-KEPT:]
-        figures.values["xids"] = list(self._seen[name])
+        fresh = self._drain_events(self._event_sets[name])
+        self._recent[name] = [*self._recent.get(name, []), *fresh][-MAX_XIDS:]
+        readings.values["xids"] = list(self._recent[name])
         return fresh
 
-    def _listen(self, name: str, handle: Any) -> None:
+    def _register(self, name: str, handle: Any) -> None:
         try:
             events = self._library.nvmlEventSetCreate()
             self._library.nvmlDeviceRegisterEvents(handle, self._library.nvmlEventTypeXidCriticalError, events)
-            self._sets[name] = events
+            self._event_sets[name] = events
         except self._library.NVMLError as error:
-            self._refused[name] = str(error)
+            self._refusals[name] = str(error)
 
-    def _fresh(self, events: Any) -> list[int]:
+    def _drain_events(self, events: Any) -> list[int]:
         found: list[int] = []
-        while len(found) < KEPT:
+        while len(found) < MAX_XIDS:
             try:
                 found.append(int(self._library.nvmlEventSetWait_v2(events, 0).eventData))
             except self._library.NVMLError:  # nothing more is there, or the device is gone: other figures tell

@@ -9,13 +9,13 @@ import subprocess
 import time
 from pathlib import Path
 
-from service.child_process import apart
-from service.embedded.binaries import EmbeddedPostgresError, as_ordinary_user, find
+from service.child_process import detach_from_terminal
+from service.embedded.binaries import EmbeddedPostgresError, find_binaries, unprivileged_prefix
 
 USER = DATABASE = "reelmill"
-START_S, STOP_S = 30.0, 15.0
-START_TRIES = 8
-SETTINGS = {
+START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 15.0
+START_ATTEMPTS = 8
+SERVER_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "shared_buffers": "64MB",
     "max_connections": "100",
@@ -30,10 +30,10 @@ SETTINGS = {
 class Cluster:
     """The cluster in `folder`; sockets go to `sockets`, whose path must be short."""
 
-    def __init__(self, folder: Path, sockets: Path) -> None:
-        self.folder, self.sockets = folder, sockets
+    def __init__(self, folder: Path, socket_folder: Path) -> None:
+        self.folder, self.socket_folder = folder, socket_folder
         self.data, self.password_file = folder / "data", folder / "password"
-        self._bin, self._prefix = find(), as_ordinary_user()
+        self._bin_folder, self._command_prefix = find_binaries(), unprivileged_prefix()
         self.process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -51,7 +51,7 @@ class Cluster:
         draft = self.folder / f"making-{secrets.token_hex(4)}"
         self._write_password()
         options = ["-U", USER, "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={self.password_file}"]
-        self._call("initdb", "-D", str(draft), *options, "--no-instructions")
+        self._run("initdb", "-D", str(draft), *options, "--no-instructions")
         draft.rename(self.data)
 
     def _write_password(self) -> None:
@@ -64,33 +64,38 @@ class Cluster:
 
         The port may be taken meanwhile, and the orphans of a killed server keep its memory for a moment: try again.
         """
-        for attempt in range(START_TRIES):
-            self.port = free_port()
-            if self._started():
-                self._make_database()
+        for attempt in range(START_ATTEMPTS):
+            self.port = find_free_port()
+            if self._try_start():
+                self._create_database()
                 return
             time.sleep(0.2 * attempt)
         raise EmbeddedPostgresError(f"PostgreSQL does not start: {self._last_log_line()} (or set DATABASE_URL)")
 
-    def _started(self) -> bool:
-        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.sockets)}
+    def _try_start(self) -> bool:
+        settings = SERVER_SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.socket_folder)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        command = [*self._prefix, str(self._bin / "postgres"), "-D", str(self.data), *options]
+        command = [*self._command_prefix, str(self._bin_folder / "postgres"), "-D", str(self.data), *options]
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=lambda: apart(signal.SIGINT))  # noqa: PLW1509 (no threads)
-        deadline = time.monotonic() + START_S
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: detach_from_terminal(signal.SIGINT),  # noqa: PLW1509 (no threads)
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self.process.poll() is None:
-            if self._answers():
+            if self._is_ready():
                 return True
             time.sleep(0.02)
         self.stop()
         return False
 
-    def _answers(self) -> bool:
-        command = [str(self._bin / "pg_isready"), "-q", "-h", str(self.sockets), "-p", str(self.port)]
+    def _is_ready(self) -> bool:
+        command = [str(self._bin_folder / "pg_isready"), "-q", "-h", str(self.socket_folder), "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
-    def _make_database(self) -> None:
+    def _create_database(self) -> None:
         query = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"
         if "1" not in self._psql(query):
             self._psql(f"CREATE DATABASE {DATABASE}")
@@ -98,10 +103,10 @@ class Cluster:
     def _psql(self, query: str) -> str:
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres", "-Atc", query]
         environment = os.environ | {"PGPASSWORD": self.password_file.read_text().strip()}
-        return self._call("psql", "-X", *where, environment=environment)
+        return self._run("psql", "-X", *where, environment=environment)
 
-    def _call(self, program: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
-        command = [*self._prefix, str(self._bin / program), *arguments]
+    def _run(self, program: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
+        command = [*self._command_prefix, str(self._bin_folder / program), *arguments]
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
         if done.returncode:
             reason = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
@@ -114,7 +119,7 @@ class Cluster:
             return
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(STOP_S)
+            self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
@@ -124,7 +129,7 @@ class Cluster:
         return lines[-1] if lines else "its log is empty"
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """One that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -19,11 +19,11 @@ from pathlib import Path
 from service.embedded.binaries import EmbeddedPostgresError
 from service.embedded.cluster import Cluster
 
-GRACE_S = 1.0
-FIRST_CLIENT_S = 20.0
+IDLE_TIMEOUT_S = 1.0
+FIRST_CLIENT_TIMEOUT_S = 20.0
 
 
-def main(folder: Path, sockets: Path) -> None:
+def main(folder: Path, socket_folder: Path) -> None:
     """Take the lock (or leave: another guardian has it), start, serve, stop."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "guardian.lock").open("w")
@@ -32,21 +32,21 @@ def main(folder: Path, sockets: Path) -> None:
     except OSError:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    make_private(sockets)
-    door = _listen(sockets / "guardian.sock")
+    make_private(socket_folder)
+    door = _listen(socket_folder / "guardian.sock")
     cluster = Cluster.__new__(Cluster)
     try:
-        cluster = Cluster(folder, sockets)
+        cluster = Cluster(folder, socket_folder)
         cluster.prepare()
         cluster.start()
-        _serve(door, cluster, {"url": cluster.url})
+        _serve_clients(door, cluster, {"url": cluster.url})
     except Exception as error:
-        _serve(door, None, {"error": str(error)})
+        _serve_clients(door, None, {"error": str(error)})
     finally:
-        (sockets / "guardian.sock").unlink(missing_ok=True)
+        (socket_folder / "guardian.sock").unlink(missing_ok=True)
         with suppress(AttributeError):
             cluster.stop()
-        shutil.rmtree(sockets, ignore_errors=True)  # still under the lock: the next guardian makes it again
+        shutil.rmtree(socket_folder, ignore_errors=True)  # still under the lock: the next guardian makes it again
 
 
 def make_private(folder: Path) -> None:
@@ -66,27 +66,27 @@ def _listen(path: Path) -> socket.socket:
     return door
 
 
-def _serve(door: socket.socket, cluster: Cluster | None, answer: dict[str, str]) -> None:
+def _serve_clients(listener: socket.socket, cluster: Cluster | None, reply: dict[str, str]) -> None:
     """Until the last client has been gone for a second, or the server has died."""
     clients = selectors.DefaultSelector()
-    clients.register(door, selectors.EVENT_READ)
-    until = time.monotonic() + FIRST_CLIENT_S
+    clients.register(listener, selectors.EVENT_READ)
+    until = time.monotonic() + FIRST_CLIENT_TIMEOUT_S
     while len(clients.get_map()) > 1 or time.monotonic() < until:
         for key, _ in clients.select(0.2):
-            if key.fileobj is door:
-                client = door.accept()[0]
-                client.sendall(json.dumps(answer).encode() + b"\n")
+            if key.fileobj is listener:
+                client = listener.accept()[0]
+                client.sendall(json.dumps(reply).encode() + b"\n")
                 clients.register(client, selectors.EVENT_READ)
-            elif _gone(key.fileobj):  # type: ignore[arg-type]
+            elif _is_closed(key.fileobj):  # type: ignore[arg-type]
                 clients.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr]
         if cluster is not None and cluster.process is not None and cluster.process.poll() is not None:
             return
         if len(clients.get_map()) > 1:
-            until = time.monotonic() + GRACE_S
+            until = time.monotonic() + IDLE_TIMEOUT_S
 
 
-def _gone(client: socket.socket) -> bool:
+def _is_closed(client: socket.socket) -> bool:
     try:
         return client.recv(64) == b""
     except OSError:

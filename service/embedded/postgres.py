@@ -12,12 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-from service.child_process import own_modules
+from service.child_process import child_environment
 from service.embedded.binaries import EmbeddedPostgresError
 from service.embedded.guardian import make_private
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
-READY_S = 60.0
+READY_TIMEOUT_S = 60.0
 
 
 class EmbeddedPostgres:
@@ -25,31 +25,31 @@ class EmbeddedPostgres:
 
     def __init__(self, home: Path) -> None:
         self._folder = home.expanduser().absolute() / "postgres"
-        self._lease: socket.socket | None = None
+        self._connection: socket.socket | None = None
 
     def start(self) -> str:
         """The URL of a running server. Raises EmbeddedPostgresError with the reason and the way out."""
         sockets = socket_folder(self._folder)
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             make_private(sockets)
-            if (answer := self._join(sockets / "guardian.sock")) is not None:
+            if (answer := self._connect(sockets / "guardian.sock")) is not None:
                 if "url" in answer:
                     return answer["url"]
                 self.stop()
                 raise EmbeddedPostgresError(answer["error"])
-            self._spawn(sockets)
-        raise EmbeddedPostgresError(f"PostgreSQL did not start within {READY_S:.0f} s: set DATABASE_URL")
+            self._spawn_launcher(sockets)
+        raise EmbeddedPostgresError(f"PostgreSQL did not start within {READY_TIMEOUT_S:.0f} s: set DATABASE_URL")
 
     def stop(self) -> None:
         """Leave; the last client's leaving stops the server."""
-        if self._lease is not None:
-            self._lease.close()
-            self._lease = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
-    def _join(self, path: Path) -> dict[str, str] | None:
+    def _connect(self, path: Path) -> dict[str, str] | None:
         lease = socket.socket(socket.AF_UNIX)
-        lease.settimeout(READY_S)
+        lease.settimeout(READY_TIMEOUT_S)
         try:
             lease.connect(str(path))
             line = lease.makefile().readline()
@@ -57,17 +57,23 @@ class EmbeddedPostgres:
         except (OSError, ValueError):
             lease.close()
             return None
-        self._lease = lease
+        self._connection = lease
         return answer
 
-    def _spawn(self, sockets: Path) -> None:
+    def _spawn_launcher(self, socket_folder: Path) -> None:
         """A guardian of its own session; when another is first, this one leaves and we join that."""
-        command = [sys.executable, "-m", "service.embedded.guardian", str(self._folder), str(sockets)]
+        command = [sys.executable, "-m", "service.embedded.guardian", str(self._folder), str(socket_folder)]
         guardian = subprocess.Popen(
-            command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=own_modules()
+            command,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            env=child_environment(),
         )
-        deadline = time.monotonic() + READY_S
-        while time.monotonic() < deadline and not (sockets / "guardian.sock").exists() and guardian.poll() is None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while (
+            time.monotonic() < deadline and not (socket_folder / "guardian.sock").exists() and guardian.poll() is None
+        ):
             time.sleep(0.02)
         with suppress(subprocess.TimeoutExpired):
             guardian.wait(0.05)

@@ -5,22 +5,22 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from service.errors import ReelmillError, TimedOut, TooManyRequests
+from service.errors import GatewayTimeout, ReelmillError, TooManyRequests
 from service.guard import cursor
-from service.guard.audit import Outcome
-from service.guard.compile import Compiled
+from service.guard.audit import QueryOutcome
+from service.guard.compile import CompiledQuery
 from service.guard.document import Document
-from service.guard.execute import Rows, limits_told
-from service.guard.inquiry import Inquiry
-from service.guard.policy import Figure, Objected, told
+from service.guard.execute import ResultRows, translate_pg_errors
+from service.guard.inquiry import QueryExecution
+from service.guard.policy import LimitUsage, QueryRejected, to_problem_error
 from service.guard.settings import GuardSettings
-from service.guard.tables import Tables, reflected
-from service.guard.turnstile import Turnstile
+from service.guard.tables import Tables, reflect_tables
+from service.guard.turnstile import ConcurrencyCounter
 from service.store.database import Caller, Database
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class QueryResult:
     """Rows of JSON values. `figures`: every rule with its limit and what it measured."""
 
     table: str
@@ -29,7 +29,7 @@ class Answer:
     truncated: bool
     next_cursor: str | None
     elapsed_ms: float
-    figures: tuple[Figure, ...]
+    limit_usage: tuple[LimitUsage, ...]
     server_timing: str
 
 
@@ -39,59 +39,59 @@ class Guard:
     def __init__(self, database: Database, settings: GuardSettings) -> None:
         self.settings = settings
         self._database = database
-        self._turnstile = Turnstile()
+        self._concurrency = ConcurrencyCounter()
         self._tables: Tables | None = None
-        self._reflecting = asyncio.Lock()
+        self._reflection_lock = asyncio.Lock()
 
     async def tables(self) -> Tables:
         """What may be asked about."""
-        async with self._reflecting:
+        async with self._reflection_lock:
             if self._tables is None:
-                with limits_told():
-                    async with self._database.service() as connection:
-                        self._tables = await reflected(connection)
+                with translate_pg_errors():
+                    async with self._database.service_transaction() as connection:
+                        self._tables = await reflect_tables(connection)
             return self._tables
 
-    async def ask(self, caller: Caller, document: Document) -> Answer:
+    async def run_query(self, caller: Caller, document: Document) -> QueryResult:
         """Judge, run as `caller`, record. An answer that cannot be recorded is not given.
 
         Raises Refused (422), TimedOut (504), TooManyRequests (429), all of them with the rule and its figures as the
         extension `guardrails`; Unavailable (503) while a table is locked; and what a lost database raises.
         """
-        inquiry = Inquiry(self._database, self.settings, caller, document)
-        with self._turnstile.passed(caller.subject) as running_now:
+        inquiry = QueryExecution(self._database, self.settings, caller, document)
+        with self._concurrency.track(caller.subject) as running_now:
             try:
                 query, rows = await inquiry.run(await self.tables(), running_now)
-            except Objected as objected:
-                raise await _refused(inquiry, objected) from objected
+            except QueryRejected as objected:
+                raise await _record_rejection(inquiry, objected) from objected
             except Exception:
                 with suppress(Exception):  # most likely the database is away; the first error tells more
                     await inquiry.record("failed")
                 raise
-            return await _answer(inquiry, query, rows)
+            return await _record_result(inquiry, query, rows)
 
 
-async def _refused(inquiry: Inquiry, objected: Objected) -> ReelmillError:
+async def _record_rejection(execution: QueryExecution, rejected: QueryRejected) -> ReelmillError:
     """The error to raise, once the refusal is on record."""
-    error = told(objected)
-    outcome: Outcome = "timed_out" if isinstance(error, TimedOut) else "refused"
-    await inquiry.record(outcome, rule=objected.refused.objections[0].figure.rule)
-    error.headers["Server-Timing"] = inquiry.watch.server_timing()
+    error = to_problem_error(rejected)
+    outcome: QueryOutcome = "timed_out" if isinstance(error, GatewayTimeout) else "refused"
+    await execution.record(outcome, rule=rejected.rejection.violations[0].usage.rule)
+    error.headers["Server-Timing"] = execution.stopwatch.server_timing()
     if isinstance(error, TooManyRequests):
         error.headers["Retry-After"] = "1"
     return error
 
 
-async def _answer(inquiry: Inquiry, query: Compiled, rows: Rows) -> Answer:
-    document, elapsed_ms = inquiry.document, inquiry.watch.seconds * 1000
-    await inquiry.record("answered", row_count=len(rows.rows))
-    return Answer(
+async def _record_result(execution: QueryExecution, compiled: CompiledQuery, rows: ResultRows) -> QueryResult:
+    document, elapsed_ms = execution.document, execution.stopwatch.seconds * 1000
+    await execution.record("answered", row_count=len(rows.rows))
+    return QueryResult(
         table=document.table,
-        columns=tuple((name, kind.name) for name, kind in query.columns),
+        columns=tuple((name, kind.name) for name, kind in compiled.columns),
         rows=rows.rows,
         truncated=rows.truncated,
-        next_cursor=cursor.encoded(document, query.keys, rows.last) if rows.truncated else None,
+        next_cursor=cursor.encode_cursor(document, compiled.keys, rows.last_keys) if rows.truncated else None,
         elapsed_ms=elapsed_ms,
-        figures=inquiry.figures,
-        server_timing=inquiry.watch.server_timing(),
+        limit_usage=execution.limit_usage,
+        server_timing=execution.stopwatch.server_timing(),
     )

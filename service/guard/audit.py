@@ -7,17 +7,17 @@ from typing import Any, Literal
 from sqlalchemy import insert, text
 
 from service.guard.document import Document
-from service.guard.policy import Figure
+from service.guard.policy import LimitUsage
 from service.ids import Subject, new_uuid
 from service.store.database import Database
 from service.store.tables import query_audit
 from service.telemetry.metrics import QUERIES, QUERY_REFUSALS, QUERY_SECONDS
 
-Outcome = Literal["answered", "refused", "timed_out", "failed"]
-DOCUMENT_BYTES = 16 * 1024
-PRUNED_EACH_TIME = 10
+QueryOutcome = Literal["answered", "refused", "timed_out", "failed"]
+MAX_DOCUMENT_BYTES = 16 * 1024
+PRUNE_BATCH = 10
 """More than are written, so that a table that was let grow becomes small again."""
-PRUNE = text("""
+PRUNE_SQL = text("""
     DELETE FROM query_audit WHERE id IN (
         SELECT id FROM query_audit WHERE created_at < now() - make_interval(days => :days)
         ORDER BY created_at LIMIT :most FOR UPDATE SKIP LOCKED)
@@ -25,44 +25,44 @@ PRUNE = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class AuditRecord:
     """One query. `rule` is the first that was broken."""
 
     subject: Subject
     document: Document
-    outcome: Outcome
+    outcome: QueryOutcome
     elapsed_s: float
-    figures: tuple[Figure, ...] = ()
+    limit_usage: tuple[LimitUsage, ...] = ()
     rule: str | None = None
     row_count: int = 0
 
 
-async def write(database: Database, record: Record, days: int) -> None:
+async def write_record(database: Database, record: AuditRecord, retention_days: int) -> None:
     """Count it, record it, and let go of a few records that are older than `days`."""
     QUERIES.labels(record.outcome).inc()
     QUERY_SECONDS.observe(record.elapsed_s)
     if record.rule is not None:
         QUERY_REFUSALS.labels(record.rule).inc()
-    async with database.service() as connection:
-        await connection.execute(insert(query_audit).values(**_row(record)))
-        await connection.execute(PRUNE, {"days": days, "most": PRUNED_EACH_TIME})
+    async with database.service_transaction() as connection:
+        await connection.execute(insert(query_audit).values(**_to_row(record)))
+        await connection.execute(PRUNE_SQL, {"days": retention_days, "most": PRUNE_BATCH})
 
 
-def _row(record: Record) -> dict[str, Any]:
+def _to_row(record: AuditRecord) -> dict[str, Any]:
     return {
         "id": new_uuid(),
         "subject": record.subject,
-        "document": _kept(record.document),
+        "document": _bounded_document(record.document),
         "outcome": record.outcome,
         "rule": record.rule,
-        "figures": [asdict(figure) for figure in record.figures],
+        "figures": [asdict(figure) for figure in record.limit_usage],
         "row_count": record.row_count,
         "elapsed_ms": record.elapsed_s * 1000,
     }
 
 
-def _kept(document: Document) -> dict[str, Any]:
+def _bounded_document(document: Document) -> dict[str, Any]:
     """The document; of a very long one, only the table and how long it was."""
     kept = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
     length = len(json.dumps(kept).encode())
-    return kept if length <= DOCUMENT_BYTES else {"table": document.table, "left_out_bytes": length}
+    return kept if length <= MAX_DOCUMENT_BYTES else {"table": document.table, "left_out_bytes": length}

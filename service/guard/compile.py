@@ -24,17 +24,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from service.guard.cursor import decoded
-from service.guard.document import Aggregate, Op
+from service.guard.cursor import decode_cursor
+from service.guard.document import Aggregate, Operator
 from service.guard.filters import Leaf, Node
-from service.guard.keyset import after, ordered
-from service.guard.kinds import Kind
-from service.guard.order import OrderKey, aggregate_kind, order_keys
-from service.guard.rules.rule import Case
-from service.guard.rules.types import bound_kind
-from service.guard.tables import SCHEMA, TableDescription
+from service.guard.keyset import order_by_keys, seek_after
+from service.guard.kinds import ColumnType
+from service.guard.order import OrderKey, aggregate_type, order_keys
+from service.guard.rules.rule import ResolvedQuery
+from service.guard.rules.types import operand_type
+from service.guard.tables import QUERY_SCHEMA, TableDescription
 
-COMPARISONS: Mapping[Op, Callable[[Any, Any], Any]] = {
+BINARY_OPERATORS: Mapping[Operator, Callable[[Any, Any], Any]] = {
     "eq": operator.eq,
     "ne": operator.ne,
     "lt": operator.lt,
@@ -45,62 +45,62 @@ COMPARISONS: Mapping[Op, Callable[[Any, Any], Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class CompiledQuery:
     """`statement` gives `columns`, then `keys`, and one row more than the limit when there is one."""
 
     statement: Select[Any]
-    columns: tuple[tuple[str, Kind], ...]
+    columns: tuple[tuple[str, ColumnType], ...]
     keys: tuple[OrderKey, ...]
 
 
-def compiled(case: Case) -> Compiled:
+def compile_query(query: ResolvedQuery) -> CompiledQuery:
     """For documents that the policy allows; others may raise KeyError."""
-    document, keys = case.document, order_keys(case.document, case.table)
-    source = _source(case.table)
-    where = _node(case.root, source, case.table)
-    rows = _figures(case, source, where) if document.grouped else source
-    told = _told(case)
+    document, keys = query.document, order_keys(query.document, query.table)
+    source = _from_clause(query.table)
+    where = _filter_expression(query.filters, source, query.table)
+    rows = _grouped_subquery(query, source, where) if document.is_grouped else source
+    told = _result_columns(query)
     chosen = [rows.c[name] for name, _ in told]
     places = [rows.c[key.name].label(f"key_{number}") for number, key in enumerate(keys)]
     statement = select(*chosen, *places).limit(document.limit + 1)
-    if not document.grouped:
+    if not document.is_grouped:
         statement = statement.where(where)
-    statement = after(statement, rows, keys, decoded(document, keys))
-    return Compiled(ordered(statement, rows, keys), told, keys)
+    statement = seek_after(statement, rows, keys, decode_cursor(document, keys))
+    return CompiledQuery(order_by_keys(statement, rows, keys), told, keys)
 
 
-def _source(description: TableDescription) -> FromClause:
-    columns = (column(item.name, item.kind.type) for item in description.columns.values())
-    return table(description.name, *columns, schema=SCHEMA)
+def _from_clause(description: TableDescription) -> FromClause:
+    columns = (column(item.name, item.type.sql_type) for item in description.columns.values())
+    return table(description.name, *columns, schema=QUERY_SCHEMA)
 
 
-def _told(case: Case) -> tuple[tuple[str, Kind], ...]:
-    document, columns = case.document, case.table.columns
-    if not document.grouped:
-        return tuple((name, columns[name].kind) for name in document.columns or columns)
+def _result_columns(query: ResolvedQuery) -> tuple[tuple[str, ColumnType], ...]:
+    document, columns = query.document, query.table.columns
+    if not document.is_grouped:
+        return tuple((name, columns[name].type) for name in document.columns or columns)
     groups = document.group_by if document.columns is None else document.columns
-    figures = ((item.name, aggregate_kind(item, case.table)) for item in document.aggregates)
-    return (*((name, columns[name].kind) for name in groups), *figures)
+    figures = ((item.name, aggregate_type(item, query.table)) for item in document.aggregates)
+    return (*((name, columns[name].type) for name in groups), *figures)
 
 
-def _figures(case: Case, source: FromClause, where: ColumnElement[bool]) -> FromClause:
+def _grouped_subquery(query: ResolvedQuery, source: FromClause, where: ColumnElement[bool]) -> FromClause:
     """The groups as a table of their own, so that order and cursor work on figures as on columns."""
-    groups = [source.c[name] for name in case.document.group_by]
-    figures = [_figure(item, source).label(item.name) for item in case.document.aggregates]
+    groups = [source.c[name] for name in query.document.group_by]
+    figures = [_aggregate_expression(item, source).label(item.name) for item in query.document.aggregates]
     return select(*groups, *figures).select_from(source).where(where).group_by(*groups).subquery("figures")
 
 
-def _figure(aggregate: Aggregate, source: FromClause) -> ColumnElement[Any]:
+def _aggregate_expression(aggregate: Aggregate, source: FromClause) -> ColumnElement[Any]:
     if aggregate.column is None:
         return func.count()
     figure: ColumnElement[Any] = getattr(func, aggregate.function)(source.c[aggregate.column])
     return figure
 
 
-def _node(node: Node, source: FromClause, described: TableDescription) -> ColumnElement[bool]:
+def _filter_expression(node: Node, source: FromClause, table: TableDescription) -> ColumnElement[bool]:
     if isinstance(node, Leaf):
-        return _condition(node, source.c[node.column], described.columns[node.column].kind)
-    parts = [_node(child, source, described) for child in node.children]
+        return _condition_expression(node, source.c[node.column], table.columns[node.column].type)
+    parts = [_filter_expression(child, source, table) for child in node.children]
     match node.kind:
         case "all":
             return and_(true(), *parts)
@@ -110,32 +110,32 @@ def _node(node: Node, source: FromClause, described: TableDescription) -> Column
             return not_(func.coalesce(parts[0], false()))
 
 
-def _condition(leaf: Leaf, subject: ColumnElement[Any], kind: Kind) -> ColumnElement[bool]:
+def _condition_expression(leaf: Leaf, operand: ColumnElement[Any], column_type: ColumnType) -> ColumnElement[bool]:
     if leaf.op == "is_null":
-        return subject.is_(None) if leaf.value else subject.is_not(None)
-    takes = bound_kind(leaf, kind).takes
+        return operand.is_(None) if leaf.value else operand.is_not(None)
+    takes = operand_type(leaf, column_type).to_sql
     if leaf.op in ("in", "not_in"):
-        values = bindparam(None, [takes(value) for value in leaf.value], ARRAY(kind.type))
-        listed: ColumnElement[bool] = subject == any_(values) if leaf.op == "in" else subject != all_(values)
+        values = bindparam(None, [takes(value) for value in leaf.value], ARRAY(column_type.sql_type))
+        listed: ColumnElement[bool] = operand == any_(values) if leaf.op == "in" else operand != all_(values)
         return listed
     if leaf.op == "between":
         low, high = (takes(value) for value in leaf.value)
-        return subject.between(low, high)
-    compared: ColumnElement[bool] = _comparison(leaf, subject, takes(leaf.value), kind)
+        return operand.between(low, high)
+    compared: ColumnElement[bool] = _comparison_expression(leaf, operand, takes(leaf.value), column_type)
     return compared
 
 
-def _comparison(leaf: Leaf, subject: Any, value: Any, kind: Kind) -> Any:
-    if leaf.op in COMPARISONS:
-        return COMPARISONS[leaf.op](subject, value)
+def _comparison_expression(leaf: Leaf, operand: Any, value: Any, column_type: ColumnType) -> Any:
+    if leaf.op in BINARY_OPERATORS:
+        return BINARY_OPERATORS[leaf.op](operand, value)
     match leaf.op:
         case "like":
-            return subject.like(value)
+            return operand.like(value)
         case "ilike":
-            return subject.ilike(value)
+            return operand.ilike(value)
         case "starts_with":
-            return subject.startswith(value, autoescape=True)
-        case _ if kind.name == "text":
-            return subject.contains(value, autoescape=True)
+            return operand.startswith(value, autoescape=True)
+        case _ if column_type.name == "text":
+            return operand.contains(value, autoescape=True)
         case _:
-            return subject.contains([value] if kind.name == "text[]" else value)
+            return operand.contains([value] if column_type.name == "text[]" else value)

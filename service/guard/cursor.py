@@ -11,21 +11,24 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from service.errors import FieldProblem
-from service.guard.document import Document, storable
-from service.guard.kinds import Kind
+from service.guard.document import Document, storable_text
+from service.guard.kinds import ColumnType
 from service.guard.order import OrderKey, order_keys
-from service.guard.rules.rule import Case, Measure, Rule, none
+from service.guard.rules.rule import Measurement, ResolvedQuery, Rule, zero
 
-DIGITS = 64
+MAX_DIGITS = 64
 
 
-def encoded(document: Document, keys: Sequence[OrderKey], values: Sequence[Any]) -> str:
+def encode_cursor(document: Document, keys: Sequence[OrderKey], values: Sequence[Any]) -> str:
     """Opaque to callers. `values` as PostgreSQL gave them."""
-    place = [_digest(document), *(_out(key.kind, value) for key, value in zip(keys, values, strict=True))]
+    place = [
+        _query_digest(document),
+        *(_to_cursor_value(key.type, value) for key, value in zip(keys, values, strict=True)),
+    ]
     return base64.urlsafe_b64encode(json.dumps(place, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def decoded(document: Document, keys: Sequence[OrderKey]) -> tuple[Any, ...]:
+def decode_cursor(document: Document, keys: Sequence[OrderKey]) -> tuple[Any, ...]:
     """The values to bind, () without a cursor. Raises ValueError for anything that was not made for this query."""
     if document.cursor is None:
         return ()
@@ -34,35 +37,35 @@ def decoded(document: Document, keys: Sequence[OrderKey]) -> tuple[Any, ...]:
         place = json.loads(base64.b64decode(padded.encode("ascii"), b"-_", validate=True))
     except RecursionError as error:
         raise ValueError from error
-    if not keys or not isinstance(place, list) or len(place) != len(keys) + 1 or place[0] != _digest(document):
+    if not keys or not isinstance(place, list) or len(place) != len(keys) + 1 or place[0] != _query_digest(document):
         raise ValueError
-    return tuple(_in(key, value) for key, value in zip(keys, place[1:], strict=True))
+    return tuple(_from_cursor_value(key, value) for key, value in zip(keys, place[1:], strict=True))
 
 
-def _digest(document: Document) -> str:
+def _query_digest(document: Document) -> str:
     asked = document.model_dump_json(by_alias=True, exclude={"cursor", "limit"})
     return hashlib.sha256(asked.encode()).hexdigest()[:16]
 
 
-def _out(kind: Kind, value: Any) -> Any:
+def _to_cursor_value(column_type: ColumnType, value: Any) -> Any:
     if value is None:
         return None
-    return str(value) if kind.name == "number" else kind.gives(value)
+    return str(value) if column_type.name == "number" else column_type.to_json(value)
 
 
-def _in(key: OrderKey, value: Any) -> Any:
+def _from_cursor_value(key: OrderKey, value: Any) -> Any:
     if value is None:
         if key.required:
             raise ValueError
         return None
-    if key.kind.name == "number":
-        return _exact(value)
-    return storable(value) if key.kind.name == "text" and isinstance(value, str) else key.kind.takes(value)
+    if key.type.name == "number":
+        return _parse_decimal(value)
+    return storable_text(value) if key.type.name == "text" and isinstance(value, str) else key.type.to_sql(value)
 
 
-def _exact(value: Any) -> Decimal:
+def _parse_decimal(value: Any) -> Decimal:
     try:
-        number = Decimal(value) if isinstance(value, str) and len(value) <= DIGITS else None
+        number = Decimal(value) if isinstance(value, str) and len(value) <= MAX_DIGITS else None
     except InvalidOperation as error:
         raise ValueError from error
     if number is None or not number.is_finite() or not abs(number.adjusted()) < 300:
@@ -70,14 +73,14 @@ def _exact(value: Any) -> Decimal:
     return number
 
 
-def _cursor(case: Case) -> Measure:
+def _check_cursor(query: ResolvedQuery) -> Measurement:
     """Only for documents that are good in all else: its keys must be there."""
     try:
-        decoded(case.document, order_keys(case.document, case.table))
+        decode_cursor(query.document, order_keys(query.document, query.table))
     except ValueError:
         text = "not a cursor of this query: take it from the answer before, and change nothing but `limit`"
-        return Measure(1, (FieldProblem(text, "cursor", pointer="#/cursor"),))
-    return Measure(0)
+        return Measurement(1, (FieldProblem(text, "cursor", pointer="#/cursor"),))
+    return Measurement(0)
 
 
-CURSOR = Rule("cursor", "cursors that are not of this query", "leave `cursor` out to start again", none, _cursor)
+CURSOR = Rule("cursor", "cursors that are not of this query", "leave `cursor` out to start again", zero, _check_cursor)

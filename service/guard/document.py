@@ -15,15 +15,15 @@ from pydantic import (
     Tag,
 )
 
-Op = Literal[
+Operator = Literal[
     "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "like", "ilike", "starts_with", "contains", "between", "is_null"
 ]
-Function = Literal["count", "min", "max", "avg", "sum"]
+AggregateFunction = Literal["count", "min", "max", "avg", "sum"]
 Direction = Literal["asc", "desc"]
 DEFAULT_LIMIT = 100
-VALUE_DEPTH = 16
-NAME_LENGTH = 63
-GROUPS = ("all", "any", "not")
+MAX_VALUE_DEPTH = 16
+MAX_NAME_LENGTH = 63
+GROUP_KEYS = ("all", "any", "not")
 EXAMPLES: list[Any] = [
     {
         "table": "frames",
@@ -49,7 +49,7 @@ EXAMPLES: list[Any] = [
 ]
 
 
-def storable(value: str) -> str:
+def storable_text(value: str) -> str:
     """Text that PostgreSQL can store: without NUL and lone surrogates. Raises ValueError."""
     if "\0" in value:
         raise ValueError("NUL characters cannot be stored")
@@ -57,44 +57,44 @@ def storable(value: str) -> str:
     return value
 
 
-def plain(value: JsonValue) -> JsonValue:
+def storable_json(value: JsonValue) -> JsonValue:
     """JSON that PostgreSQL can hold: finite numbers, storable text, at most 16 levels. Raises ValueError."""
     waiting: list[tuple[int, Any]] = [(0, value)]
     while waiting:
         depth, item = waiting.pop()
-        if depth > VALUE_DEPTH:
-            raise ValueError(f"a value may nest {VALUE_DEPTH} levels")
+        if depth > MAX_VALUE_DEPTH:
+            raise ValueError(f"a value may nest {MAX_VALUE_DEPTH} levels")
         if isinstance(item, dict):
             waiting += [(depth + 1, inner) for inner in (*item.keys(), *item.values())]
         elif isinstance(item, list):
             waiting += [(depth + 1, inner) for inner in item]
         elif isinstance(item, str):
-            storable(item)
+            storable_text(item)
         elif isinstance(item, float):
             json.dumps(item, allow_nan=False)
     return value
 
 
-def named(value: str) -> str:
+def storable_name(value: str) -> str:
     """A storable text of a length that names have. Raises ValueError."""
-    if not 0 < len(value) <= NAME_LENGTH:
-        raise ValueError(f"must have 1 to {NAME_LENGTH} characters")
-    return storable(value)
+    if not 0 < len(value) <= MAX_NAME_LENGTH:
+        raise ValueError(f"must have 1 to {MAX_NAME_LENGTH} characters")
+    return storable_text(value)
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH), AfterValidator(storable)]
-Value = Annotated[JsonValue, AfterValidator(plain)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(storable_text)]
+Value = Annotated[JsonValue, AfterValidator(storable_json)]
 
 
-class _Part(BaseModel):
+class _DocumentModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
 
 
-class Condition(_Part):
+class Condition(_DocumentModel):
     """One comparison of a column with a value."""
 
     column: Name = Field(description="a column of the table", examples=["name"])
-    op: Op = Field(description="which ones a column has: `GET /api/database/tables`")
+    op: Operator = Field(description="which ones a column has: `GET /api/database/tables`")
     value: Value = Field(
         None,
         description="`in` and `not_in` take a list, `between` a list of two, `is_null` true (the default) or false",
@@ -102,19 +102,19 @@ class Condition(_Part):
     )
 
 
-class AllOf(_Part):
+class AllOf(_DocumentModel):
     """True where every one of `all` is."""
 
     all: tuple["Filter", ...]
 
 
-class AnyOf(_Part):
+class AnyOf(_DocumentModel):
     """True where at least one of `any` is."""
 
     any: tuple["Filter", ...]
 
 
-class Not(_Part):
+class Not(_DocumentModel):
     """True where `not` is false or unknown."""
 
     negated: "Filter" = Field(alias="not")
@@ -142,21 +142,21 @@ def _filters_tag(value: Any) -> str:
         return "list"
     if not isinstance(value, dict) or {"column", "op"} <= value.keys():
         return "single"
-    return "single" if any(key in value for key in GROUPS) else "shorthand"
+    return "single" if any(key in value for key in GROUP_KEYS) else "shorthand"
 
 
 Filters = Annotated[
     Annotated[tuple[Filter, ...], Tag("list")]
-    | Annotated[dict[Annotated[str, AfterValidator(named)], Value], Tag("shorthand")]
+    | Annotated[dict[Annotated[str, AfterValidator(storable_name)], Value], Tag("shorthand")]
     | Annotated[Filter, Tag("single")],
     Discriminator(_filters_tag),
 ]
 
 
-class Aggregate(_Part):
+class Aggregate(_DocumentModel):
     """A figure over the rows, or over those of each group. Its name in the answer is `count` or `function_column`."""
 
-    function: Function
+    function: AggregateFunction
     column: Name | None = Field(None, description="`count` without a column counts rows")
 
     @property
@@ -165,39 +165,39 @@ class Aggregate(_Part):
         return self.function if self.column is None else f"{self.function}_{self.column}"
 
 
-class Order(_Part):
+class Order(_DocumentModel):
     """One key of the order."""
 
-    column: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(storable)] = Field(
+    column: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(storable_text)] = Field(
         description="a column; with aggregates, one of `group_by` or the name of an aggregate"
     )
     direction: Direction = "asc"
 
 
-def _spelled_out(value: Any) -> Any:
+def _parse_order(value: Any) -> Any:
     """`-name` as the order it stands for."""
     if not isinstance(value, str):
         return value
     return {"column": value.removeprefix("-"), "direction": "desc" if value.startswith("-") else "asc"}
 
 
-def _any_of(schema: dict[str, Any]) -> None:
+def _use_any_of(schema: dict[str, Any]) -> None:
     """pydantic says oneOf, but the shorthand can look like a filter."""
     schema["anyOf"] = schema.pop("oneOf")
 
 
-class Document(_Part):
+class Document(_DocumentModel):
     """A guarded query."""
 
     model_config = ConfigDict(json_schema_extra={"examples": EXAMPLES})
     table: Name = Field(description="one of `GET /api/database/tables`", examples=["frames"])
     columns: tuple[Name, ...] | None = Field(None, min_length=1, description="unset: all of them")
     filters: Filters = Field(
-        (), description="all must hold; `{column: value}` is short for a list of `eq`", json_schema_extra=_any_of
+        (), description="all must hold; `{column: value}` is short for a list of `eq`", json_schema_extra=_use_any_of
     )
     aggregates: tuple[Aggregate, ...] = Field((), description="figures instead of rows")
     group_by: tuple[Name, ...] = Field((), description="one row for each combination of these")
-    order_by: tuple[Annotated[Order, BeforeValidator(_spelled_out, json_schema_input_type=Order | str)], ...] = Field(
+    order_by: tuple[Annotated[Order, BeforeValidator(_parse_order, json_schema_input_type=Order | str)], ...] = Field(
         (), description="objects, or names with `-` for descending; unset: the table's key", examples=[["-created_at"]]
     )
     limit: int = Field(DEFAULT_LIMIT, ge=1, strict=True, description="most rows of one answer")
@@ -206,6 +206,6 @@ class Document(_Part):
     )
 
     @property
-    def grouped(self) -> bool:
+    def is_grouped(self) -> bool:
         """Whether it asks for figures or groups instead of rows."""
         return bool(self.aggregates or self.group_by)

@@ -12,14 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from service.errors import Unavailable
-from service.guard.compile import Compiled
+from service.errors import ServiceUnavailable
+from service.guard.compile import CompiledQuery
 from service.guard.settings import LOCK_WAIT_MS, GuardSettings
 from service.store.database import Caller, Database
 
-ROWS_AHEAD = 100
-CANCELLED, LOCKED = "57014", "55P03"
-CONFINE = text("""
+FETCH_BATCH_ROWS = 100
+QUERY_CANCELED, LOCK_NOT_AVAILABLE = "57014", "55P03"
+SESSION_LIMITS_SQL = text("""
     SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :statement, true),
         set_config('lock_timeout', :lock, true), set_config('plan_cache_mode', 'force_custom_plan', true),
         set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true)
@@ -27,11 +27,11 @@ CONFINE = text("""
 """Until the end of the transaction. The plan that runs is the one whose cost was judged."""
 
 
-class TooSlow(Exception):
+class StatementTimeout(Exception):
     """The statement was stopped at its timeout."""
 
 
-class TooLarge(Exception):
+class RowTooLarge(Exception):
     """One row alone is longer than an answer may be."""
 
     def __init__(self, size: int) -> None:
@@ -48,59 +48,61 @@ class Explain(Executable, ClauseElement):
 
 
 @compiles(Explain)
-def _explained(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
+def _compile_explain(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
     explained = f"EXPLAIN (FORMAT JSON) {compiler.process(element.statement, **options)}"
     compiler._result_columns = []  # the answer is one JSON, whatever types the statement's own columns have
     return explained
 
 
 @dataclass(slots=True)
-class Rows:
+class ResultRows:
     """JSON values by column. `last`: the key values of the last row, as PostgreSQL gave them."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     size: int = 0
     truncated: bool = False
-    last: tuple[Any, ...] = ()
+    last_keys: tuple[Any, ...] = ()
 
-    def take(self, told: dict[str, Any], limit: int, max_bytes: int) -> bool:
+    def append(self, row: dict[str, Any], limit: int, max_bytes: int) -> bool:
         """Whether there was room for one more. Raises TooLarge when not even for this one alone."""
-        length = len(json.dumps(told, ensure_ascii=False).encode())
+        length = len(json.dumps(row, ensure_ascii=False).encode())
         if length > max_bytes:
-            raise TooLarge(length)
+            raise RowTooLarge(length)
         self.truncated = len(self.rows) == limit or self.size + length > max_bytes
         if not self.truncated:
-            self.rows.append(told)
+            self.rows.append(row)
             self.size += length
         return not self.truncated
 
 
 @asynccontextmanager
-async def confined(database: Database, caller: Caller, settings: GuardSettings) -> AsyncIterator[AsyncConnection]:
+async def read_only_session(
+    database: Database, caller: Caller, settings: GuardSettings
+) -> AsyncIterator[AsyncConnection]:
     """A transaction that sees what `caller` may see and changes nothing. Raises TooSlow, Unavailable."""
     milliseconds = {"statement": str(max(1, round(settings.timeout_s * 1000))), "lock": str(LOCK_WAIT_MS)}
-    with limits_told():
-        async with database.caller(caller) as connection:
-            await connection.execute(CONFINE, milliseconds)
+    with translate_pg_errors():
+        async with database.caller_transaction(caller) as connection:
+            await connection.execute(SESSION_LIMITS_SQL, milliseconds)
             yield connection
 
 
 @contextmanager
-def limits_told() -> Iterator[None]:
+def translate_pg_errors() -> Iterator[None]:
     """PostgreSQL's timeouts as ours. Raises TooSlow, Unavailable for a table that somebody keeps locked."""
     try:
         yield
     except Exception as error:  # a server-side cursor lets the driver's own errors through, unwrapped
         state = getattr(getattr(error, "orig", error), "sqlstate", None)
-        if state == CANCELLED:
-            raise TooSlow from error
-        if state == LOCKED:
+        if state == QUERY_CANCELED:
+            raise StatementTimeout from error
+        if state == LOCK_NOT_AVAILABLE:
             detail = "the table is being changed by an operator; try again in a moment"
-            raise Unavailable(detail, headers={"Retry-After": "5"}) from error
+            raise ServiceUnavailable(detail, headers={"Retry-After": "5"}) from error
         raise
 
 
-async def plan_cost(connection: AsyncConnection, compiled: Compiled) -> float:
+async def plan_cost(connection: AsyncConnection, compiled: CompiledQuery) -> float:
     """The estimated cost of the costliest step. Not of the top one: a LIMIT makes that cheap whatever is below."""
     plan = await connection.scalar(Explain(compiled.statement))
     waiting: list[Mapping[str, Any]] = [(json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]]
@@ -112,23 +114,25 @@ async def plan_cost(connection: AsyncConnection, compiled: Compiled) -> float:
     return highest
 
 
-async def fetch(connection: AsyncConnection, compiled: Compiled, limit: int, settings: GuardSettings) -> Rows:
+async def fetch_rows(
+    connection: AsyncConnection, compiled: CompiledQuery, limit: int, settings: GuardSettings
+) -> ResultRows:
     """At most `limit` rows and `max_bytes` of JSON. Raises TooSlow, TooLarge.
 
     The server's timeout is for each batch, so that the whole is timed here.
     """
     deadline = time.monotonic() + settings.timeout_s
-    rows = Rows()
-    result = await connection.stream(compiled.statement, execution_options={"max_row_buffer": ROWS_AHEAD})
+    rows = ResultRows()
+    result = await connection.stream(compiled.statement, execution_options={"max_row_buffer": FETCH_BATCH_ROWS})
     async for row in result.mappings():
         if time.monotonic() > deadline:
-            raise TooSlow
-        if not rows.take(_told(row, compiled), limit, settings.max_bytes):
+            raise StatementTimeout
+        if not rows.append(_to_json_row(row, compiled), limit, settings.max_bytes):
             await result.close()
             break
-        rows.last = tuple(row[f"key_{number}"] for number in range(len(compiled.keys)))
+        rows.last_keys = tuple(row[f"key_{number}"] for number in range(len(compiled.keys)))
     return rows
 
 
-def _told(row: RowMapping, compiled: Compiled) -> dict[str, Any]:
-    return {name: None if row[name] is None else kind.gives(row[name]) for name, kind in compiled.columns}
+def _to_json_row(row: RowMapping, compiled: CompiledQuery) -> dict[str, Any]:
+    return {name: None if row[name] is None else kind.to_json(row[name]) for name, kind in compiled.columns}

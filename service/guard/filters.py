@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
-from service.guard.document import AllOf, AnyOf, Condition, Document, Filter, Not, Op
+from service.guard.document import AllOf, AnyOf, Condition, Document, Filter, Not, Operator
 
 POINTER_SAFE = "!$&'()*+,;=:@"
 """What a URI fragment (RFC 3986) may hold besides letters, digits, `-._~` and slashes."""
@@ -16,14 +16,14 @@ class Leaf:
     """One condition. The pointers of its parts are RFC 6901 fragments (`#/filters/0/value`)."""
 
     column: str
-    op: Op
+    op: Operator
     value: Any
-    at: str
+    location: str
     shorthand: bool = False
 
     def pointer(self, part: Literal["column", "op", "value"]) -> str:
         """In the shorthand all parts are in one place."""
-        return self.at if self.shorthand else f"{self.at}/{part}"
+        return self.location if self.shorthand else f"{self.location}/{part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +32,20 @@ class Branch:
 
     kind: Literal["all", "any", "not"]
     children: tuple["Node", ...]
-    at: str
+    location: str
 
 
 Node = Leaf | Branch
 
 
-def tree(document: Document) -> Branch:
+def filter_tree(document: Document) -> Branch:
     """All filters under one `all`, which is there even when there are none."""
     filters, at = document.filters, "#/filters"
     if isinstance(filters, dict):
-        return Branch("all", tuple(_short(column, value, at) for column, value in filters.items()), at)
+        return Branch("all", tuple(_shorthand_condition(column, value, at) for column, value in filters.items()), at)
     if isinstance(filters, tuple):
-        return Branch("all", _children(filters, at), at)
-    return Branch("all", (_node(filters, at),), at)
+        return Branch("all", _child_nodes(filters, at), at)
+    return Branch("all", (_to_node(filters, at),), at)
 
 
 def leaves(root: Node, depth: int = 0) -> Iterator[tuple[int, Node]]:
@@ -57,22 +57,22 @@ def leaves(root: Node, depth: int = 0) -> Iterator[tuple[int, Node]]:
         yield from leaves(child, depth + 1)
 
 
-def _short(column: str, value: Any, at: str) -> Leaf:
-    place = f"{at}/{quote(column.replace('~', '~0').replace('/', '~1'), safe=POINTER_SAFE)}"
+def _shorthand_condition(column: str, value: Any, location: str) -> Leaf:
+    place = f"{location}/{quote(column.replace('~', '~0').replace('/', '~1'), safe=POINTER_SAFE)}"
     return Leaf(column, "is_null" if value is None else "eq", True if value is None else value, place, shorthand=True)
 
 
-def _children(filters: tuple[Filter, ...], at: str) -> tuple[Node, ...]:
-    return tuple(_node(item, f"{at}/{number}") for number, item in enumerate(filters))
+def _child_nodes(filters: tuple[Filter, ...], location: str) -> tuple[Node, ...]:
+    return tuple(_to_node(item, f"{location}/{number}") for number, item in enumerate(filters))
 
 
-def _node(item: Filter, at: str) -> Node:
+def _to_node(item: Filter, location: str) -> Node:
     match item:
         case Condition(column=column, op=op, value=value):
-            return Leaf(column, op, True if op == "is_null" and value is None else value, at)
+            return Leaf(column, op, True if op == "is_null" and value is None else value, location)
         case AllOf(all=children):
-            return Branch("all", _children(children, f"{at}/all"), f"{at}/all")
+            return Branch("all", _child_nodes(children, f"{location}/all"), f"{location}/all")
         case AnyOf(any=children):
-            return Branch("any", _children(children, f"{at}/any"), f"{at}/any")
+            return Branch("any", _child_nodes(children, f"{location}/any"), f"{location}/any")
         case Not(negated=child):
-            return Branch("not", (_node(child, f"{at}/not"),), f"{at}/not")
+            return Branch("not", (_to_node(child, f"{location}/not"),), f"{location}/not")

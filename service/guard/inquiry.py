@@ -3,15 +3,15 @@
 import math
 from dataclasses import dataclass, field
 
-from service.errors import ReelmillError, Refused, TimedOut, TooManyRequests
+from service.errors import GatewayTimeout, QueryRefusal, ReelmillError, TooManyRequests
 from service.guard import audit
-from service.guard.audit import Outcome, Record
-from service.guard.compile import Compiled, compiled
+from service.guard.audit import AuditRecord, QueryOutcome
+from service.guard.compile import CompiledQuery, compile_query
 from service.guard.document import Document
-from service.guard.execute import Rows, TooLarge, TooSlow, confined, fetch, plan_cost
-from service.guard.policy import Figure, Objected, Refuse, judge, over, refuse
+from service.guard.execute import ResultRows, RowTooLarge, StatementTimeout, fetch_rows, plan_cost, read_only_session
+from service.guard.policy import LimitUsage, QueryRejected, Rejection, reject, to_violation, validate
 from service.guard.rules import running
-from service.guard.rules.rule import Case, Limit
+from service.guard.rules.rule import Limit, ResolvedQuery
 from service.guard.settings import GuardSettings
 from service.guard.stopwatch import Stopwatch
 from service.guard.tables import Tables
@@ -19,72 +19,72 @@ from service.store.database import Caller, Database
 
 
 @dataclass(slots=True)
-class Inquiry:
+class QueryExecution:
     """Raises Objected from whichever stage finds a rule broken."""
 
     database: Database
     settings: GuardSettings
     caller: Caller
     document: Document
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    figures: tuple[Figure, ...] = ()
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+    limit_usage: tuple[LimitUsage, ...] = ()
 
-    async def run(self, tables: Tables, running_now: int) -> tuple[Compiled, Rows]:
+    async def run(self, tables: Tables, running_now: int) -> tuple[CompiledQuery, ResultRows]:
         """Through all rules and the database."""
-        self._measured(running.CONCURRENCY, running_now, TooManyRequests)
-        with self.watch.stage("policy"):
-            query = compiled(self._allowed(tables))
+        self._check_limit(running.CONCURRENCY, running_now, TooManyRequests)
+        with self.stopwatch.stage("policy"):
+            query = compile_query(self._validate(tables))
         try:
-            rows = await self._read(query)
-        except TooSlow as error:
-            raise self._objected(running.TIME, self._milliseconds(), TimedOut) from error
-        except TooLarge as error:
-            raise self._objected(running.BYTES, error.size) from error
-        self._measured(running.BYTES, rows.size)
+            rows = await self._fetch(query)
+        except StatementTimeout as error:
+            raise self._rejection(running.STATEMENT_TIME, self._elapsed_ms(), GatewayTimeout) from error
+        except RowTooLarge as error:
+            raise self._rejection(running.RESULT_BYTES, error.size) from error
+        self._check_limit(running.RESULT_BYTES, rows.size)
         return query, rows
 
-    async def record(self, outcome: Outcome, *, rule: str | None = None, row_count: int = 0) -> None:
+    async def record(self, outcome: QueryOutcome, *, rule: str | None = None, row_count: int = 0) -> None:
         """What became of it."""
-        with self.watch.stage("audit"):
-            kept = Record(
-                self.caller.subject, self.document, outcome, self.watch.seconds, self.figures, rule, row_count
+        with self.stopwatch.stage("audit"):
+            kept = AuditRecord(
+                self.caller.subject, self.document, outcome, self.stopwatch.seconds, self.limit_usage, rule, row_count
             )
-            await audit.write(self.database, kept, self.settings.audit_days)
+            await audit.write_record(self.database, kept, self.settings.audit_days)
 
-    def _allowed(self, tables: Tables) -> Case:
-        verdict = judge(self.document, tables, self.settings)
-        self.figures += verdict.figures
-        if isinstance(verdict, Refuse):
-            raise Objected(verdict)
-        return verdict.case
+    def _validate(self, tables: Tables) -> ResolvedQuery:
+        verdict = validate(self.document, tables, self.settings)
+        self.limit_usage += verdict.limit_usage
+        if isinstance(verdict, Rejection):
+            raise QueryRejected(verdict)
+        return verdict.query
 
-    async def _read(self, query: Compiled) -> Rows:
-        async with confined(self.database, self.caller, self.settings) as connection:
-            with self.watch.stage("plan"):
-                cost = coarse(await plan_cost(connection, query))
-            self._measured(running.COST, cost)
-            with self.watch.stage("read"):
-                rows = await fetch(connection, query, self.document.limit, self.settings)
-        self._measured(running.TIME, self._milliseconds())
+    async def _fetch(self, compiled: CompiledQuery) -> ResultRows:
+        async with read_only_session(self.database, self.caller, self.settings) as connection:
+            with self.stopwatch.stage("plan"):
+                cost = round_up_to_one_digit(await plan_cost(connection, compiled))
+            self._check_limit(running.PLAN_COST, cost)
+            with self.stopwatch.stage("read"):
+                rows = await fetch_rows(connection, compiled, self.document.limit, self.settings)
+        self._check_limit(running.STATEMENT_TIME, self._elapsed_ms())
         return rows
 
-    def _milliseconds(self) -> int:
-        return math.ceil(self.watch.seconds * 1000)
+    def _elapsed_ms(self) -> int:
+        return math.ceil(self.stopwatch.seconds * 1000)
 
-    def _measured(self, limit: Limit, actual: int, error: type[ReelmillError] = Refused) -> None:
+    def _check_limit(self, limit: Limit, actual: int, error: type[ReelmillError] = QueryRefusal) -> None:
         """The figure is kept; above the limit it is an objection."""
-        bound = limit.of(self.settings)
+        bound = limit.bound(self.settings)
         if actual > bound:
-            raise self._objected(limit, actual, error)
-        self.figures += (Figure(limit.name, bound, actual),)
+            raise self._rejection(limit, actual, error)
+        self.limit_usage += (LimitUsage(limit.name, bound, actual),)
 
-    def _objected(self, limit: Limit, actual: int, error: type[ReelmillError] = Refused) -> Objected:
-        refused = refuse(self.figures, over(limit, self.settings, actual))
-        self.figures = refused.figures
-        return Objected(refused, error)
+    def _rejection(self, limit: Limit, actual: int, error: type[ReelmillError] = QueryRefusal) -> QueryRejected:
+        refused = reject(self.limit_usage, to_violation(limit, self.settings, actual))
+        self.limit_usage = refused.limit_usage
+        return QueryRejected(refused, error)
 
 
-def coarse(cost: float) -> int:
+def round_up_to_one_digit(cost: float) -> int:
     """Rounded up to one significant digit: the planner's estimate knows of rows that the caller may not see."""
     step: int = 10 ** math.floor(math.log10(max(cost, 1)))
     return math.ceil(cost / step) * step

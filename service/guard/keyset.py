@@ -8,34 +8,36 @@ from sqlalchemy import ColumnElement, FromClause, Select, and_, false, or_, tupl
 from service.guard.order import OrderKey
 
 
-def ordered(statement: Select[Any], rows: FromClause, keys: Sequence[OrderKey]) -> Select[Any]:
+def order_by_keys(statement: Select[Any], rows: FromClause, keys: Sequence[OrderKey]) -> Select[Any]:
     """With PostgreSQL's own places for nulls, so that indexes can be read in order."""
     return statement.order_by(*(rows.c[key.name].desc() if key.descending else rows.c[key.name].asc() for key in keys))
 
 
-def after(statement: Select[Any], rows: FromClause, keys: Sequence[OrderKey], place: Sequence[Any]) -> Select[Any]:
+def seek_after(
+    statement: Select[Any], rows: FromClause, keys: Sequence[OrderKey], position: Sequence[Any]
+) -> Select[Any]:
     """Only rows behind `place`, the values of `keys` in the last row; () is the beginning."""
-    if not place:
+    if not position:
         return statement
     columns = [rows.c[key.name] for key in keys]
     if all(key.required for key in keys) and len({key.descending for key in keys}) == 1:
-        here, there = tuple_(*columns), tuple_(*place, types=[key.kind.type for key in keys])
+        here, there = tuple_(*columns), tuple_(*position, types=[key.type.sql_type for key in keys])
         return statement.where(here < there if keys[0].descending else here > there)
-    return statement.where(or_(*_steps(columns, keys, place)))
+    return statement.where(or_(*_seek_conditions(columns, keys, position)))
 
 
-def _steps(
-    columns: Sequence[ColumnElement[Any]], keys: Sequence[OrderKey], place: Sequence[Any]
+def _seek_conditions(
+    columns: Sequence[ColumnElement[Any]], keys: Sequence[OrderKey], position: Sequence[Any]
 ) -> list[ColumnElement[bool]]:
     """Behind by the first key; or level with it and behind by the second; and so on."""
     steps, level = [], list[ColumnElement[bool]]()
-    for column, key, value in zip(columns, keys, place, strict=True):
-        steps.append(and_(*level, _behind(column, key, value)))
+    for column, key, value in zip(columns, keys, position, strict=True):
+        steps.append(and_(*level, _key_follows(column, key, value)))
         level.append(column.is_(None) if value is None else column == value)
     return steps
 
 
-def _behind(column: ColumnElement[Any], key: OrderKey, value: Any) -> ColumnElement[bool]:
+def _key_follows(column: ColumnElement[Any], key: OrderKey, value: Any) -> ColumnElement[bool]:
     """Nulls are the greatest: last when ascending, first when descending."""
     if value is None:
         return column.is_not(None) if key.descending else false()

@@ -12,50 +12,50 @@ from sqlalchemy import BigInteger, Boolean, DateTime, Double, Integer, Numeric, 
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
-from service.guard.document import Function, Op
+from service.guard.document import AggregateFunction, Operator
 
-KindName = Literal["uuid", "text", "integer", "number", "boolean", "timestamp", "json", "text[]"]
-SAME: tuple[Op, ...] = ("eq", "ne", "in", "not_in", "is_null")
-ORDERED: tuple[Op, ...] = ("eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "between", "is_null")
-PATTERN: tuple[Op, ...] = ("like", "ilike", "starts_with", "contains")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-JSON_DEPTH = 64
-_BIGINT = range(-(2**63), 2**63)
+ColumnTypeName = Literal["uuid", "text", "integer", "number", "boolean", "timestamp", "json", "text[]"]
+EQUALITY_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "in", "not_in", "is_null")
+COMPARISON_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "between", "is_null")
+PATTERN_OPERATORS: tuple[Operator, ...] = ("like", "ilike", "starts_with", "contains")
+_UUID_PATTERN = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+MAX_JSON_DEPTH = 64
+_INT64_RANGE = range(-(2**63), 2**63)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ColumnType:
     """`takes` turns a JSON value into one to bind (raises ValueError with a public text); `gives` does the reverse."""
 
-    name: KindName
-    says: str
-    operators: tuple[Op, ...]
-    aggregates: tuple[Function, ...]
+    name: ColumnTypeName
+    description: str
+    operators: tuple[Operator, ...]
+    aggregates: tuple[AggregateFunction, ...]
     sortable: bool
-    type: TypeEngine[Any]
-    takes: Callable[[Any], Any]
-    gives: Callable[[Any], Any]
+    sql_type: TypeEngine[Any]
+    to_sql: Callable[[Any], Any]
+    to_json: Callable[[Any], Any]
 
 
-def _uuid(value: Any) -> UUID:
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+def _parse_uuid(value: Any) -> UUID:
+    if not isinstance(value, str) or not _UUID_PATTERN.fullmatch(value):
         raise ValueError("must be a UUID as 8-4-4-4-12 hexadecimal digits")
     return UUID(value)
 
 
-def _text(value: Any) -> str:
+def _parse_text(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be a string")
     return value
 
 
-def _integer(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value not in _BIGINT:
+def _parse_integer(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _INT64_RANGE:
         raise ValueError("must be an integer of 64 bits")
     return value
 
 
-def _number(value: Any) -> Decimal:
+def _parse_number(value: Any) -> Decimal:
     try:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(float(value)) < float("inf"):
             raise ValueError
@@ -64,13 +64,13 @@ def _number(value: Any) -> Decimal:
     return Decimal(repr(value))
 
 
-def _boolean(value: Any) -> bool:
+def _parse_boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")
     return value
 
 
-def _timestamp(value: Any) -> datetime:
+def _parse_timestamp(value: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is None or moment.tzinfo is None:
@@ -80,72 +80,110 @@ def _timestamp(value: Any) -> datetime:
         raise ValueError("must be an ISO 8601 time with its offset, as 2026-03-01T10:00:00Z") from error
 
 
-def _json(value: Any) -> Any:
+def _parse_json(value: Any) -> Any:
     if not isinstance(value, dict | list):
         raise ValueError("must be an object or a list")
     return value
 
 
-def _moment_out(value: datetime) -> str:
+def _format_timestamp(value: datetime) -> str:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _number_out(value: Any) -> float | int:
+def _format_number(value: Any) -> float | int:
     return int(value) if value == int(value) and isinstance(value, Decimal) else float(value)
 
 
-def _json_out(value: Any) -> Any:
+def _limit_json_depth(value: Any) -> Any:
     """As it is, unless it nests deeper than our JSON writer goes: then a text that says so."""
     waiting = [(1, value)]
     while waiting:
         depth, item = waiting.pop()
-        if depth > JSON_DEPTH:
-            return f"(nested deeper than {JSON_DEPTH} levels)"
+        if depth > MAX_JSON_DEPTH:
+            return f"(nested deeper than {MAX_JSON_DEPTH} levels)"
         if isinstance(item, dict | list):
             waiting += [(depth + 1, inner) for inner in (item.values() if isinstance(item, dict) else item)]
     return value
 
 
-def _same(value: Any) -> Any:
+def _identity(value: Any) -> Any:
     return value
 
 
-UUID_ = Kind("uuid", "a string", SAME, ("count",), True, Uuid(), _uuid, str)
-TEXT = Kind("text", "a string", (*ORDERED, *PATTERN), ("count", "min", "max"), True, Text(), _text, str)
-INTEGER = Kind(
-    "integer", "an integer", ORDERED, ("count", "min", "max", "avg", "sum"), True, BigInteger(), _integer, int
+UUID_TYPE = ColumnType("uuid", "a string", EQUALITY_OPERATORS, ("count",), True, Uuid(), _parse_uuid, str)
+TEXT_TYPE = ColumnType(
+    "text",
+    "a string",
+    (*COMPARISON_OPERATORS, *PATTERN_OPERATORS),
+    ("count", "min", "max"),
+    True,
+    Text(),
+    _parse_text,
+    str,
 )
-NUMBER = Kind(
-    "number", "a number", ORDERED, ("count", "min", "max", "avg", "sum"), True, Numeric(), _number, _number_out
+INTEGER_TYPE = ColumnType(
+    "integer",
+    "an integer",
+    COMPARISON_OPERATORS,
+    ("count", "min", "max", "avg", "sum"),
+    True,
+    BigInteger(),
+    _parse_integer,
+    int,
 )
-BOOLEAN = Kind("boolean", "true or false", ("eq", "ne", "is_null"), ("count",), True, Boolean(), _boolean, bool)
-TIMESTAMP = Kind(
+NUMBER_TYPE = ColumnType(
+    "number",
+    "a number",
+    COMPARISON_OPERATORS,
+    ("count", "min", "max", "avg", "sum"),
+    True,
+    Numeric(),
+    _parse_number,
+    _format_number,
+)
+BOOLEAN_TYPE = ColumnType(
+    "boolean", "true or false", ("eq", "ne", "is_null"), ("count",), True, Boolean(), _parse_boolean, bool
+)
+TIMESTAMP_TYPE = ColumnType(
     "timestamp",
     "a string: ISO 8601 with an offset; answers are in UTC",
-    ORDERED,
+    COMPARISON_OPERATORS,
     ("count", "min", "max"),
     True,
     DateTime(timezone=True),
-    _timestamp,
-    _moment_out,
+    _parse_timestamp,
+    _format_timestamp,
 )
-JSON = Kind("json", "any JSON", ("contains", "is_null"), ("count",), False, JSONB(), _json, _json_out)
-TEXTS = Kind("text[]", "a list of strings", ("contains", "is_null"), ("count",), False, ARRAY(Text()), _text, _same)
-KINDS = (UUID_, TEXT, INTEGER, NUMBER, BOOLEAN, TIMESTAMP, JSON, TEXTS)
+JSON_TYPE = ColumnType(
+    "json", "any JSON", ("contains", "is_null"), ("count",), False, JSONB(), _parse_json, _limit_json_depth
+)
+TEXT_ARRAY_TYPE = ColumnType(
+    "text[]", "a list of strings", ("contains", "is_null"), ("count",), False, ARRAY(Text()), _parse_text, _identity
+)
+COLUMN_TYPES = (
+    UUID_TYPE,
+    TEXT_TYPE,
+    INTEGER_TYPE,
+    NUMBER_TYPE,
+    BOOLEAN_TYPE,
+    TIMESTAMP_TYPE,
+    JSON_TYPE,
+    TEXT_ARRAY_TYPE,
+)
 
 
-def kind_of(reflected: TypeEngine[Any]) -> Kind | None:
+def to_column_type(reflected: TypeEngine[Any]) -> ColumnType | None:
     """The kind of a reflected column; None for what cannot be asked (bytes, and whatever we do not know)."""
     if isinstance(reflected, ARRAY):
-        return TEXTS if isinstance(reflected.item_type, Text) else None
+        return TEXT_ARRAY_TYPE if isinstance(reflected.item_type, Text) else None
     if isinstance(reflected, DateTime):
-        return TIMESTAMP if reflected.timezone else None
-    known: tuple[tuple[type[Any], Kind], ...] = (
-        (Uuid, UUID_),
-        (Boolean, BOOLEAN),
-        (Integer, INTEGER),
-        (Double, NUMBER),
-        (JSONB, JSON),
-        (Text, TEXT),
+        return TIMESTAMP_TYPE if reflected.timezone else None
+    known: tuple[tuple[type[Any], ColumnType], ...] = (
+        (Uuid, UUID_TYPE),
+        (Boolean, BOOLEAN_TYPE),
+        (Integer, INTEGER_TYPE),
+        (Double, NUMBER_TYPE),
+        (JSONB, JSON_TYPE),
+        (Text, TEXT_TYPE),
     )
     return next((kind for type_, kind in known if isinstance(reflected, type_)), None)

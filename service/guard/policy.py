@@ -3,35 +3,35 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.errors import FieldProblem, ReelmillError, Refused
+from service.errors import FieldProblem, QueryRefusal, ReelmillError
 from service.guard.cursor import CURSOR
 from service.guard.document import Document
-from service.guard.filters import tree
+from service.guard.filters import filter_tree
 from service.guard.rules import names, patterns, shape, sizes, types
-from service.guard.rules.rule import Case, Limit, Rule
+from service.guard.rules.rule import Limit, ResolvedQuery, Rule
 from service.guard.settings import GuardSettings
 from service.guard.tables import Tables
 
-STAGES: tuple[tuple[Rule, ...], ...] = (
-    (sizes.DEPTH, sizes.CONDITIONS, sizes.LISTED, sizes.VALUE_BYTES, sizes.NAMES, sizes.ROWS),
+RULE_STAGES: tuple[tuple[Rule, ...], ...] = (
+    (sizes.DEPTH, sizes.CONDITIONS, sizes.LIST_VALUES, sizes.VALUE_BYTES, sizes.NAMES, sizes.ROWS),
     (
         names.COLUMNS,
         types.OPERATORS,
         types.VALUES,
         shape.SHAPE,
-        patterns.LENGTH,
-        patterns.WILDCARDS,
-        patterns.ESCAPES,
+        patterns.PATTERN_LENGTH,
+        patterns.PATTERN_WILDCARDS,
+        patterns.PATTERN_ESCAPES,
     ),
     (CURSOR,),
 )
 """A stage is measured when nothing was wrong in those before: sizes first, so that no rule has much to look at."""
 
-MAX_PLACES = 50
+MAX_PROBLEMS = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class LimitUsage:
     """What a rule measured."""
 
     rule: str
@@ -40,96 +40,98 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
+class Violation:
     """A figure above its limit: where, and what to ask instead."""
 
-    figure: Figure
+    usage: LimitUsage
     suggestion: str
-    places: tuple[FieldProblem, ...]
+    problems: tuple[FieldProblem, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Allow:
+class ValidatedQuery:
     """May be compiled and run."""
 
-    case: Case
-    figures: tuple[Figure, ...]
+    query: ResolvedQuery
+    limit_usage: tuple[LimitUsage, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Refuse:
+class Rejection:
     """At least one objection."""
 
-    figures: tuple[Figure, ...]
-    objections: tuple[Objection, ...]
+    limit_usage: tuple[LimitUsage, ...]
+    violations: tuple[Violation, ...]
 
 
-class Objected(Exception):
+class QueryRejected(Exception):
     """A refusal on its way out, with the error it becomes."""
 
-    def __init__(self, refused: Refuse, error: type[ReelmillError] = Refused) -> None:
-        super().__init__(", ".join(objection.figure.rule for objection in refused.objections))
-        self.refused, self.error = refused, error
+    def __init__(self, rejection: Rejection, error: type[ReelmillError] = QueryRefusal) -> None:
+        super().__init__(", ".join(objection.usage.rule for objection in rejection.violations))
+        self.rejection, self.error = rejection, error
 
 
-def judge(document: Document, tables: Tables, settings: GuardSettings) -> Allow | Refuse:
+def validate(document: Document, tables: Tables, settings: GuardSettings) -> ValidatedQuery | Rejection:
     """All rules of a stage are measured, so that a refusal tells all that is wrong."""
     table = tables.get(document.table)
     if table is None:
-        place = names.unknown_table(document, tables)
-        return refuse((), over(names.TABLE, settings, 1, (place,)))
-    case = Case(document, table, tree(document), settings)
-    figures: tuple[Figure, ...] = ()
-    for stage in STAGES:
-        measured, objections = _measured(case, stage)
+        place = names.unknown_table_problem(document, tables)
+        return reject((), to_violation(names.TABLE, settings, 1, (place,)))
+    case = ResolvedQuery(document, table, filter_tree(document), settings)
+    figures: tuple[LimitUsage, ...] = ()
+    for stage in RULE_STAGES:
+        measured, objections = _check_rules(case, stage)
         figures = (*figures, *measured)
         if objections:
-            return Refuse(figures, objections)
-    return Allow(case, figures)
+            return Rejection(figures, objections)
+    return ValidatedQuery(case, figures)
 
 
-def over(limit: Limit, settings: GuardSettings, actual: int, places: tuple[FieldProblem, ...] = ()) -> Objection:
+def to_violation(
+    limit: Limit, settings: GuardSettings, actual: int, problems: tuple[FieldProblem, ...] = ()
+) -> Violation:
     """The objection to a figure above its limit; the whole document is the place unless others are given."""
-    where = places or (FieldProblem(limit.suggestion, limit.name, pointer="#"),)
-    return Objection(Figure(limit.name, limit.of(settings), actual), limit.suggestion, where)
+    where = problems or (FieldProblem(limit.suggestion, limit.name, pointer="#"),)
+    return Violation(LimitUsage(limit.name, limit.bound(settings), actual), limit.suggestion, where)
 
 
-def refuse(figures: tuple[Figure, ...], objection: Objection) -> Refuse:
+def reject(limit_usage: tuple[LimitUsage, ...], violation: Violation) -> Rejection:
     """A refusal for one reason, behind figures that were good."""
-    return Refuse((*figures, objection.figure), (objection,))
+    return Rejection((*limit_usage, violation.usage), (violation,))
 
 
-def told(objected: Objected) -> ReelmillError:
+def to_problem_error(rejected: QueryRejected) -> ReelmillError:
     """The error that a caller reads: each rule with limit, actual figure and suggestion, and each place."""
-    refused = objected.refused
-    first = refused.objections[0]
-    guardrails = [_guardrail(objection) for objection in refused.objections]
-    places = tuple(place for objection in refused.objections for place in objection.places)
-    return objected.error(_summary(first), places[:MAX_PLACES], extensions={"guardrails": guardrails})
+    refused = rejected.rejection
+    first = refused.violations[0]
+    guardrails = [_to_guardrail(objection) for objection in refused.violations]
+    places = tuple(place for objection in refused.violations for place in objection.problems)
+    return rejected.error(_summarize(first), places[:MAX_PROBLEMS], extensions={"guardrails": guardrails})
 
 
-def _summary(objection: Objection) -> str:
-    figure = objection.figure
+def _summarize(violation: Violation) -> str:
+    figure = violation.usage
     if figure.limit == 0:
-        return f"{figure.rule}: {objection.places[0].detail}"
-    return f"{figure.rule}: {figure.actual} is over the limit of {figure.limit}; {objection.suggestion}"
+        return f"{figure.rule}: {violation.problems[0].detail}"
+    return f"{figure.rule}: {figure.actual} is over the limit of {figure.limit}; {violation.suggestion}"
 
 
-def _guardrail(objection: Objection) -> dict[str, object]:
-    figure = objection.figure
+def _to_guardrail(violation: Violation) -> dict[str, object]:
+    figure = violation.usage
     return {
         "rule": figure.rule,
         "limit": figure.limit,
         "actual": figure.actual,
-        "suggestion": objection.suggestion,
+        "suggestion": violation.suggestion,
     }
 
 
-def _measured(case: Case, rules: Sequence[Rule]) -> tuple[tuple[Figure, ...], tuple[Objection, ...]]:
+def _check_rules(query: ResolvedQuery, rules: Sequence[Rule]) -> tuple[tuple[LimitUsage, ...], tuple[Violation, ...]]:
     figures, objections = [], []
     for rule in rules:
-        measure, limit = rule.measure(case), rule.of(case.settings)
-        figures.append(Figure(rule.name, limit, measure.actual))
+        measure, limit = rule.measure(query), rule.bound(query.settings)
+        figures.append(LimitUsage(rule.name, limit, measure.actual))
         if measure.actual > limit:
-            objections.append(over(rule, case.settings, measure.actual, measure.places))
+            objections.append(to_violation(rule, query.settings, measure.actual, measure.problems))
     return tuple(figures), tuple(objections)

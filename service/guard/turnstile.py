@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from service.ids import Subject
 
 
-class Turnstile:
+class ConcurrencyCounter:
     """Counts; holds nobody up. Callers without running queries take no memory."""
 
     def __init__(self) -> None:
         self._running: Counter[Subject] = Counter()
 
     @contextmanager
-    def passed(self, subject: Subject) -> Iterator[int]:
+    def track(self, subject: Subject) -> Iterator[int]:
         """How many run now, this one included."""
         self._running[subject] += 1
         try:

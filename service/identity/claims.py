@@ -10,99 +10,99 @@ from service.identity.settings import IdentitySettings
 
 MAX_TOKEN_BYTES = 8 * 1024
 LEEWAY_S = 30
-_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
-class BadToken(Exception):
+class InvalidToken(Exception):
     """Why a token is refused; for the log, never for the caller."""
 
 
-class ExpiredToken(BadToken):
+class ExpiredToken(InvalidToken):
     """A token that was good until its `exp`."""
 
 
 def parse_header(token: str) -> dict[str, Any]:
     """The JOSE header of a token of bounded size and proper shape, read before anything else touches the token."""
     if len(token) > MAX_TOKEN_BYTES:
-        raise BadToken("longer than 8 KiB")
-    if not _SHAPE.fullmatch(token):
-        raise BadToken("not three base64url parts")
-    header = parse_object(_decode(token.partition(".")[0]))
+        raise InvalidToken("longer than 8 KiB")
+    if not _TOKEN_PATTERN.fullmatch(token):
+        raise InvalidToken("not three base64url parts")
+    header = parse_json_object(_decode_base64url(token.partition(".")[0]))
     if "crit" in header or "b64" in header:
-        raise BadToken("critical extensions are not understood")
+        raise InvalidToken("critical extensions are not understood")
     if not isinstance(header.get("alg"), str) or not isinstance(header.get("kid", ""), str):
-        raise BadToken("alg or kid is not a string")
+        raise InvalidToken("alg or kid is not a string")
     return header
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def parse_json_object(data: bytes) -> dict[str, Any]:
     """A JSON object, without duplicate keys."""
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_reject_duplicates)
     except (ValueError, RecursionError) as error:
-        raise BadToken("not JSON") from error
+        raise InvalidToken("not JSON") from error
     if not isinstance(value, dict):
-        raise BadToken("not a JSON object")
+        raise InvalidToken("not a JSON object")
     return value
 
 
 def check_times(claims: dict[str, Any], now: float) -> None:
     """`exp` required, `nbf` honoured, both numbers, with 30 s of leeway."""
     if "exp" not in claims:
-        raise BadToken("no exp")
-    if _moment(claims, "nbf", -math.inf) > now + LEEWAY_S:
-        raise BadToken("not valid yet")
-    _moment(claims, "iat", now)
-    if now >= _moment(claims, "exp", now) + LEEWAY_S:
+        raise InvalidToken("no exp")
+    if _numeric_date(claims, "nbf", -math.inf) > now + LEEWAY_S:
+        raise InvalidToken("not valid yet")
+    _numeric_date(claims, "iat", now)
+    if now >= _numeric_date(claims, "exp", now) + LEEWAY_S:
         raise ExpiredToken("expired")
 
 
-def check_parties(claims: dict[str, Any], settings: IdentitySettings) -> None:
+def check_issuer_and_audience(claims: dict[str, Any], settings: IdentitySettings) -> None:
     """`iss` as configured; `aud` as configured, and by RFC 7519 absent when no audience is configured."""
     if settings.issuer is not None and claims.get("iss") != settings.issuer:
-        raise BadToken("iss is not JWT_ISSUER")
+        raise InvalidToken("iss is not JWT_ISSUER")
     audience = claims.get("aud")
     if audience is None and settings.audience is None:
         return
     audiences = audience if isinstance(audience, list) else [audience]
     if settings.audience is None or settings.audience not in audiences:
-        raise BadToken("aud is not JWT_AUDIENCE")
+        raise InvalidToken("aud is not JWT_AUDIENCE")
 
 
-def subject_of(claims: dict[str, Any]) -> str:
+def get_subject(claims: dict[str, Any]) -> str:
     """`sub`: a short printable string."""
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject.strip()) <= 255 or not subject.isprintable():
-        raise BadToken("sub is not a printable string of 1 to 255 characters")
+        raise InvalidToken("sub is not a printable string of 1 to 255 characters")
     return subject
 
 
-def scopes_of(claims: dict[str, Any]) -> frozenset[str]:
+def get_scopes(claims: dict[str, Any]) -> frozenset[str]:
     """`scope`: names separated by spaces; absent means none."""
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
-        raise BadToken("scope is not a string")
+        raise InvalidToken("scope is not a string")
     return frozenset(scope.split())
 
 
-def _moment(claims: dict[str, Any], name: str, default: float) -> float:
+def _numeric_date(claims: dict[str, Any], name: str, default: float) -> float:
     value = claims.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadToken(f"{name} is not a number")
+        raise InvalidToken(f"{name} is not a number")
     if name in claims and not -(2**53) < value < 2**53:
-        raise BadToken(f"{name} is out of range")
+        raise InvalidToken(f"{name} is out of range")
     return value
 
 
-def _decode(part: str) -> bytes:
+def _decode_base64url(part: str) -> bytes:
     try:
         return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
     except ValueError as error:
-        raise BadToken("not base64url") from error
+        raise InvalidToken("not base64url") from error
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise BadToken("duplicate key")
+        raise InvalidToken("duplicate key")
     return value

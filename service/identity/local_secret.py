@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from service.errors import StartupRefused
+from service.errors import StartupError
 
 FILE_NAME = "jwt-secret"
-MINIMUM_LENGTH = 32
+MIN_LENGTH = 32
 
 
 def local_secret(home: Path) -> SecretStr:
@@ -17,16 +17,16 @@ def local_secret(home: Path) -> SecretStr:
     path = home / FILE_NAME
     try:
         if not path.exists():
-            _make(path)
+            _create_secret_file(path)
         value = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise StartupRefused(f"REELMILL_HOME: the secret {path} can neither be read nor made") from error
-    if len(value) < MINIMUM_LENGTH:
-        raise StartupRefused(f"REELMILL_HOME: the secret {path} is damaged; delete it and a new one will be made")
+        raise StartupError(f"REELMILL_HOME: the secret {path} can neither be read nor made") from error
+    if len(value) < MIN_LENGTH:
+        raise StartupError(f"REELMILL_HOME: the secret {path} is damaged; delete it and a new one will be made")
     return SecretStr(value)
 
 
-def _make(path: Path) -> None:
+def _create_secret_file(path: Path) -> None:
     """Write the whole file under another name, then link it into place: the first one wins."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")

@@ -17,6 +17,6 @@ ADMIN: Scope = "admin"
 ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
-def allows(granted: frozenset[str], wanted: Scope) -> bool:
+def allows(granted: frozenset[str], required: Scope) -> bool:
     """Whether the scopes of a token include `wanted`; `admin` implies all."""
-    return wanted in granted or ADMIN in granted
+    return required in granted or ADMIN in granted

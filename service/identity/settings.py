@@ -3,7 +3,7 @@
 from pydantic import Field, SecretStr
 
 from service.environment import EnvironmentSettings
-from service.errors import StartupRefused
+from service.errors import StartupError
 
 
 class IdentitySettings(EnvironmentSettings):
@@ -27,10 +27,10 @@ class IdentitySettings(EnvironmentSettings):
     issuer: str | None = Field(default=None, validation_alias="JWT_ISSUER", description="required `iss` claim")
     audience: str | None = Field(default=None, validation_alias="JWT_AUDIENCE", description="required `aud` claim")
 
-    def accepted(self, default: str, supported: frozenset[str]) -> tuple[str, ...]:
+    def accepted_algorithms(self, default: str, supported: frozenset[str]) -> tuple[str, ...]:
         """The algorithms to accept, each of them `supported` by the kind of key in use."""
         names = tuple(name.strip() for name in (self.algorithms or default).split(",") if name.strip())
         if not names or not supported.issuperset(names):
             choices = ", ".join(sorted(supported))
-            raise StartupRefused(f"JWT_ALGORITHMS must name some of {choices} with this kind of key")
+            raise StartupError(f"JWT_ALGORITHMS must name some of {choices} with this kind of key")
         return names

@@ -15,7 +15,7 @@ from sqlalchemy.sql.expression import bindparam
 
 from service.ids import TaskId
 
-MAX_STARTS = 3
+MAX_ATTEMPTS = 3
 """A task that was started this often and never ended is poison."""
 
 TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]
@@ -39,14 +39,14 @@ class Lease:
 FIELDS = tuple(name for name in Lease.__dataclass_fields__ if name != "task")
 
 
-class Fenced(Exception):
+class LeaseLost(Exception):
     """Another worker holds the task now (or it has ended): this one's writes no longer count."""
 
 
-BOUNDED = "(SELECT set_config('idle_in_transaction_session_timeout', '5000', true)) AS bounded"
+IDLE_IN_TRANSACTION_TIMEOUT = "(SELECT set_config('idle_in_transaction_session_timeout', '5000', true)) AS bounded"
 """A worker that is frozen with a row locked loses its connection, and with it the lock, after five seconds."""
 LOCK_RENDER = text(f"""
-    SELECT 1 FROM renders, {BOUNDED}
+    SELECT 1 FROM renders, {IDLE_IN_TRANSACTION_TIMEOUT}
     WHERE renders.id = (SELECT render_id FROM tasks WHERE id = :task) FOR UPDATE OF renders
 """)
 START = text("""
@@ -56,7 +56,7 @@ START = text("""
     RETURNING id, kind, render_id, dataset_id, number, lease, starts, payload
 """)
 HEARTBEAT = text(f"""
-    UPDATE tasks SET heartbeat_at = now(), progress = :progress FROM {BOUNDED}
+    UPDATE tasks SET heartbeat_at = now(), progress = :progress FROM {IDLE_IN_TRANSACTION_TIMEOUT}
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING cancel_requested
 """)
 FINISH = text("""
@@ -69,13 +69,13 @@ RELEASE = text("""
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 
 
-async def start(connection: AsyncConnection, task: TaskId, worker: str) -> Lease | None:
+async def acquire(connection: AsyncConnection, task: TaskId, worker_name: str) -> Lease | None:
     """Take the task: None when it has ended or was cancelled meanwhile.
 
     The render row is locked first, as in every write that touches both, so that none deadlocks with another.
     """
     await connection.execute(LOCK_RENDER, {"task": task})
-    row: RowMapping | None = (await connection.execute(START, {"task": task, "worker": worker})).mappings().first()
+    row: RowMapping | None = (await connection.execute(START, {"task": task, "worker": worker_name})).mappings().first()
     if row is None:
         return None
     return Lease(TaskId(row["id"]), **{name: row[name] for name in FIELDS})
@@ -92,7 +92,7 @@ async def heartbeat(connection: AsyncConnection, lease: Lease, progress: int) ->
     values = {"task": lease.task, "lease": lease.lease, "progress": progress}
     row = (await connection.execute(HEARTBEAT, values)).first()
     if row is None:
-        raise Fenced
+        raise LeaseLost
     return bool(row.cancel_requested)
 
 
@@ -107,11 +107,11 @@ async def finish(
     """The final write. Raises Fenced."""
     values = {"task": lease.task, "lease": lease.lease, "state": state, "progress": progress, "error": error}
     if (await connection.execute(FINISH, values)).first() is None:
-        raise Fenced
+        raise LeaseLost
 
 
 async def release(connection: AsyncConnection, lease: Lease, error: dict[str, Any], *, forgiven: bool) -> None:
     """Put the task back for another try; `forgiven` starts (a store outage) do not count as deaths. Raises Fenced."""
     values = {"task": lease.task, "lease": lease.lease, "error": error, "forgiven": int(forgiven)}
     if (await connection.execute(RELEASE, values)).first() is None:
-        raise Fenced
+        raise LeaseLost

@@ -27,10 +27,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 
-SETTINGS = DBSettings.model_construct(db_schema="queue", channel=Channel("reelmill_queue"))
+PGQUEUER_SETTINGS = DBSettings.model_construct(db_schema="queue", channel=Channel("reelmill_queue"))
 """Constructed, so that no variable of the environment (PGQUEUER_PREFIX, or a bare FUNCTION) renames the tables."""
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
-INTERACTIVE = 10
+INTERACTIVE_PRIORITY = 10
 """The priority of what a person waits for, above that of every render (0 to 9)."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 
@@ -43,15 +43,15 @@ class Retry(Exception):
         self.delay_s, self.reason = delay_s, reason
 
 
-Handler = Callable[[TaskId], Awaitable[None]]
+TaskHandler = Callable[[TaskId], Awaitable[None]]
 
 
-def _queries(connection: Any) -> Queries:
+def _open_queries(connection: Any) -> Queries:
     return Queries(
         AsyncpgDriver(connection),
-        qbe=QueryBuilderEnvironment(SETTINGS),
-        qbq=QueryQueueBuilder(SETTINGS),
-        qbs=QuerySchedulerBuilder(SETTINGS),
+        qbe=QueryBuilderEnvironment(PGQUEUER_SETTINGS),
+        qbq=QueryQueueBuilder(PGQUEUER_SETTINGS),
+        qbs=QuerySchedulerBuilder(PGQUEUER_SETTINGS),
     )
 
 
@@ -61,7 +61,7 @@ async def _driver_connection(connection: AsyncConnection) -> Any:
 
 async def install(connection: AsyncConnection) -> None:
     """Create or upgrade the queue's own schema; called under the migration lock."""
-    queries = _queries(await _driver_connection(connection))
+    queries = _open_queries(await _driver_connection(connection))
     if await queries.schema_is_installed():
         await queries.upgrade()
     else:
@@ -71,21 +71,21 @@ async def install(connection: AsyncConnection) -> None:
 async def enqueue(connection: AsyncConnection, kind: str, tasks: Sequence[TaskId], priority: int = 0) -> None:
     """Queue tasks inside the caller's open transaction: they exist if and only if it commits."""
     if tasks:
-        queries = _queries(await _driver_connection(connection))
+        queries = _open_queries(await _driver_connection(connection))
         payloads: list[bytes | None] = [task.bytes for task in tasks]
         await queries.enqueue([kind] * len(tasks), payloads, [priority] * len(tasks))
 
 
-async def reprioritise(connection: AsyncConnection, tasks: Sequence[TaskId], priority: int) -> None:
+async def change_priority(connection: AsyncConnection, tasks: Sequence[TaskId], priority: int) -> None:
     """Those of the tasks that still wait go to another place in the queue."""
     query = text("UPDATE queue.pgqueuer SET priority = :priority WHERE status = 'queued' AND payload = ANY(:payloads)")
     await connection.execute(query, {"priority": priority, "payloads": [task.bytes for task in tasks]})
 
 
-class QueueRunner:
+class QueueConsumer:
     """Takes tasks off the queue and hands them to handlers, until `stop`; survives a cut connection by raising."""
 
-    def __init__(self, url: str, handlers: Mapping[str, Handler], concurrency: int) -> None:
+    def __init__(self, url: str, handlers: Mapping[str, TaskHandler], concurrency: int) -> None:
         self._url, self._handlers, self._concurrency = url, handlers, max(2, concurrency)
         self._engine: PgQueuer | None = None
 
@@ -93,7 +93,7 @@ class QueueRunner:
         """Run until `stop` or until the connection fails (then raises: the caller restarts it)."""
         connection = await asyncpg.connect(self._url, timeout=10)
         try:
-            self._engine = self._build(connection)
+            self._engine = self._build_engine(connection)
             await self._engine.qm.run(
                 batch_size=1,
                 dequeue_timeout=DEQUEUE_TIMEOUT,
@@ -111,14 +111,16 @@ class QueueRunner:
         if self._engine is not None:
             self._engine.shutdown.set()
 
-    def _build(self, connection: Any) -> PgQueuer:
-        engine = PgQueuer(connection=AsyncpgDriver(connection), channel=SETTINGS.channel, queries=_queries(connection))
+    def _build_engine(self, connection: Any) -> PgQueuer:
+        engine = PgQueuer(
+            connection=AsyncpgDriver(connection), channel=PGQUEUER_SETTINGS.channel, queries=_open_queries(connection)
+        )
         for kind, handler in self._handlers.items():
-            engine.entrypoint(kind)(_entrypoint(handler))
+            engine.entrypoint(kind)(_to_entrypoint(handler))
         return engine
 
 
-def _entrypoint(handler: Handler) -> Callable[[Job], Awaitable[None]]:
+def _to_entrypoint(handler: TaskHandler) -> Callable[[Job], Awaitable[None]]:
     async def run(job: Job) -> None:
         try:
             await handler(TaskId(UUID(bytes=job.payload or b"")))

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 from av import VideoFrame
 
-from service.pipeline.colour import Colour
-from service.pipeline.form import FORMS
-from service.pipeline.frames import MemberReport, RenderFailed
-from service.pipeline.geometry import SizeRefused
-from service.pipeline.layers import Brightest, Layers, Mean
-from service.pipeline.measured import Measured
+from service.pipeline.colour import ColourTags
+from service.pipeline.form import PIXEL_FORMATS
+from service.pipeline.frames import BinMemberReport, RenderFailed
+from service.pipeline.geometry import SizeMismatch
+from service.pipeline.layers import BinAccumulator, MaxAccumulator, MeanAccumulator
+from service.pipeline.measured import RawBinAccumulator
 from service.pipeline.picture import Picture
-from service.pipeline.transform import Transform
-from service.pipeline.window import Clipped, Window
-from service.pipeline.work import Work
+from service.pipeline.transform import FrameTransform
+from service.pipeline.window import ClipCounts, Window
+from service.pipeline.work import FrameContext
 from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions
 
@@ -32,80 +32,86 @@ class Binning:
     several kinds or sizes, each run of one kind becomes a picture, and the pictures are laid over one another.
     """
 
-    def __init__(self, options: RenderOptions, bins: Bins, colour: Colour, prepare: Callable[[FrameRef], Work]) -> None:
-        self._prepare = prepare
-        self._over: Layers = Mean(bins.size) if bins.mode == "mean" else Brightest()
-        self._range = FORMS[options.form].range
+    def __init__(
+        self, options: RenderOptions, bins: Bins, colour: ColourTags, prepare_frame: Callable[[FrameRef], FrameContext]
+    ) -> None:
+        self._prepare_frame = prepare_frame
+        self._accumulator: BinAccumulator = MeanAccumulator(bins.size) if bins.mode == "mean" else MaxAccumulator()
+        self._range = PIXEL_FORMATS[options.form].range
         last = replace(options, crop=None, rotate=0, tone=None)
-        self._fit = None if member_options(options) == options else Transform(last, colour)
-        self._measured = Measured(bins, Window(options.tone.low, options.tone.high)) if options.tone else None
-        self._whole = Transform(options, colour)
-        self._member = self._whole if self._fit is None else Transform(member_options(options), colour)
-        self._clips: list[Clipped] = []
+        self._final_transform = None if member_options(options) == options else FrameTransform(last, colour)
+        self._raw_accumulator = (
+            RawBinAccumulator(bins, Window(options.tone.low, options.tone.high)) if options.tone else None
+        )
+        self._output_transform = FrameTransform(options, colour)
+        self._member_transform = (
+            self._output_transform if self._final_transform is None else FrameTransform(member_options(options), colour)
+        )
+        self._clip_counts: list[ClipCounts] = []
 
-    def prepare(self, members: Sequence[FrameRef]) -> Work:
+    def render_bin(self, members: Sequence[FrameRef]) -> FrameContext:
         """Raises RenderFailed on a refused size, and what `prepare` raises."""
-        self._clips = []
-        works = [self._laid(ref) for ref in members]
+        self._clip_counts = []
+        works = [self._add_member(ref) for ref in members]
         clock = next((member.clock for member in members if member.clock), None)
-        bin_ = Work(replace(members[0], key=None, clock=clock))
-        bin_.members = tuple(_report(work) for work in works)
+        bin_ = FrameContext(replace(members[0], key=None, clock=clock))
+        bin_.members = tuple(_member_report(work) for work in works)
         bin_.reason = next((work.reason for work in works if work.reason), None)
-        if works[0].laid:
-            bin_.frame, bin_.clipped = works[0].frame, works[0].clipped
+        if works[0].merged_into_bin:
+            bin_.frame, bin_.clip_counts = works[0].frame, works[0].clip_counts
             return bin_
-        if self._over.count or (self._measured and self._measured.count):
-            bin_.frame, reason = self._shaped(members[0])
-            bin_.reason = _left_out(works) or bin_.reason or reason
+        if self._accumulator.count or (self._raw_accumulator and self._raw_accumulator.count):
+            bin_.frame, reason = self._finish_picture(members[0])
+            bin_.reason = _left_out_reason(works) or bin_.reason or reason
         else:
             bin_.fault = "missing" if all(work.fault == "missing" for work in works) else "corrupt"
-        bin_.clipped = Clipped(*map(sum, zip(*self._clips, strict=True))) if self._clips else None
+        bin_.clip_counts = ClipCounts(*map(sum, zip(*self._clip_counts, strict=True))) if self._clip_counts else None
         return bin_
 
-    def _laid(self, ref: FrameRef) -> Work:
-        work = self._prepare(ref)
-        if work.laid:
+    def _add_member(self, ref: FrameRef) -> FrameContext:
+        work = self._prepare_frame(ref)
+        if work.merged_into_bin:
             return work
-        if work.measured is not None:
-            assert self._measured is not None
-            if not self._measured.takes(work.measured):
-                self._end_run(self._measured)
-            self._measured.add(work.measured)
+        if work.raw_picture is not None:
+            assert self._raw_accumulator is not None
+            if not self._raw_accumulator.accepts(work.raw_picture):
+                self._flush_run(self._raw_accumulator)
+            self._raw_accumulator.add(work.raw_picture)
         elif work.frame is not None:
             assert isinstance(work.frame, VideoFrame), "JPEGs are not copied into a bin"
-            self._over.add(work.frame)
-        work.frame = work.measured = None
+            self._accumulator.add(work.frame)
+        work.frame = work.raw_picture = None
         return work
 
-    def _end_run(self, run: Measured) -> None:
+    def _flush_run(self, run: RawBinAccumulator) -> None:
         """What was measured so far becomes a picture that stands for as many frames."""
         weight = run.count
-        self._over.add(self._shown(run, self._member)[0], weight)
+        self._accumulator.add(self._transform_run(run, self._member_transform)[0], weight)
 
-    def _shown(self, run: Measured, through: Transform) -> tuple[VideoFrame, str | None]:
-        picture = run.take()
-        if clipped := through.clipped(picture):
-            self._clips.append(clipped)
-        return through.apply(picture)
+    def _transform_run(self, run: RawBinAccumulator, transform: FrameTransform) -> tuple[VideoFrame, str | None]:
+        picture = run.finish()
+        if clipped := transform.count_clipped(picture):
+            self._clip_counts.append(clipped)
+        return transform.apply(picture)
 
-    def _shaped(self, ref: FrameRef) -> tuple[VideoFrame, str | None]:
+    def _finish_picture(self, ref: FrameRef) -> tuple[VideoFrame, str | None]:
         try:
-            if self._measured and self._measured.count:
-                if not self._over.count:
-                    return self._shown(self._measured, self._whole)
-                self._end_run(self._measured)
-            frame = self._over.take()
+            if self._raw_accumulator and self._raw_accumulator.count:
+                if not self._accumulator.count:
+                    return self._transform_run(self._raw_accumulator, self._output_transform)
+                self._flush_run(self._raw_accumulator)
+            frame = self._accumulator.finish()
             frame.color_range = self._range
-            return self._fit.apply(Picture(frame, "bin")) if self._fit else (frame, None)
-        except SizeRefused as error:
+            return self._final_transform.apply(Picture(frame, "bin")) if self._final_transform else (frame, None)
+        except SizeMismatch as error:
             raise RenderFailed(str(error), ref.index) from error
 
 
-def _left_out(works: Sequence[Work]) -> str | None:
-    out = [work for work in works if work.fault]
-    return f"{len(out)} of {len(works)} frames left out; frame {out[0].ref.index}: {out[0].reason}" if out else None
+def _left_out_reason(contexts: Sequence[FrameContext]) -> str | None:
+    out = [work for work in contexts if work.fault]
+    return f"{len(out)} of {len(contexts)} frames left out; frame {out[0].ref.index}: {out[0].reason}" if out else None
 
 
-def _report(work: Work) -> MemberReport:
-    outcome = work.fault or ("resized" if work.reason else "ok")
-    return MemberReport(work.ref.index, work.ref.key, work.sha256, work.decoder, outcome, work.reason)
+def _member_report(context: FrameContext) -> BinMemberReport:
+    outcome = context.fault or ("resized" if context.reason else "ok")
+    return BinMemberReport(context.ref.index, context.ref.key, context.sha256, context.decoder, outcome, context.reason)

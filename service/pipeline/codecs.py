@@ -11,9 +11,9 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 from service.pipeline import planes
-from service.pipeline.colour import IMAGE_COLOUR, RGB, Colour
-from service.pipeline.form import FORMS
-from service.pipeline.quality import rate
+from service.pipeline.colour import IMAGE_COLOUR, RGB_MATRIX, ColourTags
+from service.pipeline.form import PIXEL_FORMATS
+from service.pipeline.quality import encoder_quality
 from service.plan.formats import Codec
 from service.plan.render_plan import RenderOptions
 
@@ -46,44 +46,44 @@ thread or many, and a fixed one does not fit some odd sizes of subsampled frames
 
 
 @dataclass(frozen=True, slots=True)
-class Encoder:
+class EncoderSpec:
     """`reorder` is how many frames decoding runs behind showing: dts = decoding index - reorder, for every segment.
 
     `tag` is the four-character code in MP4 and MOV where FFmpeg's own choice is not the one that plays.
     """
 
     name: str
-    reorder: int = 0
-    tag: str | None = None
+    reorder_depth: int = 0
+    codec_tag: str | None = None
 
 
-ENCODERS: dict[Codec, Encoder] = {
-    "h264": Encoder("libx264", 2),
-    "hevc": Encoder("libx265", 1, "hvc1"),
-    "av1": Encoder("libsvtav1"),
-    "mjpeg": Encoder("mjpeg"),
-    "ffv1": Encoder("ffv1"),
+ENCODERS: dict[Codec, EncoderSpec] = {
+    "h264": EncoderSpec("libx264", 2),
+    "hevc": EncoderSpec("libx265", 1, "hvc1"),
+    "av1": EncoderSpec("libsvtav1"),
+    "mjpeg": EncoderSpec("mjpeg"),
+    "ffv1": EncoderSpec("ffv1"),
 }
 """libx264: 3 B-frames in a pyramid, reorder depth 2; libx265: none in a pyramid, 1. libsvtav1 packs hidden frames with
 the shown one. QuickTime and Safari play HEVC as hvc1 only. FFmpeg's mjpeg encoder only stands for the stream, what
 encodes is in jpeg_encode."""
 
 
-def reorder(options: RenderOptions) -> int:
+def reorder_depth(options: RenderOptions) -> int:
     """0 for pictures of their own length each: decoded as they are shown, a sample's length is its picture's."""
-    return 0 if options.timing else ENCODERS[options.codec].reorder
+    return 0 if options.timing else ENCODERS[options.codec].reorder_depth
 
 
-def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
+def encoder_options(options: RenderOptions, colour: ColourTags) -> dict[str, str]:
     """FFmpeg options of the encoder for these render options."""
     location = f"chromaloc={int(colour.chroma_centred)}" + (":bframes=0" if options.timing else "")
     match options.codec:
         case "h264":
-            return _crf(options, "veryfast") | {"profile": "high", "x264-params": f"{_X264}:{location}"}
+            return _crf_options(options, "veryfast") | {"profile": "high", "x264-params": f"{_X264}:{location}"}
         case "hevc":
-            return _crf(options, _X265_PRESET) | {"x265-params": f"{_X265}:{location}"}
+            return _crf_options(options, _X265_PRESET) | {"x265-params": f"{_X265}:{location}"}
         case "av1":
-            return _crf(options, _SVT_PRESET) | {"svtav1-params": _SVT_AV1}
+            return _crf_options(options, _SVT_PRESET) | {"svtav1-params": _SVT_AV1}
         case "ffv1":
             small = options.width <= 352 and options.height <= 288
             return _FFV1 | ({"slices": "1"} if small else {})
@@ -91,26 +91,26 @@ def encoder_options(options: RenderOptions, colour: Colour) -> dict[str, str]:
             return {}
 
 
-def _crf(options: RenderOptions, preset: str) -> dict[str, str]:
-    return {"preset": preset, "crf": str(rate(options.codec, options.quality))}
+def _crf_options(options: RenderOptions, preset: str) -> dict[str, str]:
+    return {"preset": preset, "crf": str(encoder_quality(options.codec, options.quality))}
 
 
-def configure(context: VideoCodecContext, options: RenderOptions, colour: Colour) -> None:
+def configure_context(context: VideoCodecContext, options: RenderOptions, colour: ColourTags) -> None:
     """Size, rate, threads and colour tags; the context must not be open yet."""
-    quieten_svt()
-    form = FORMS[options.form]
+    silence_svt_log()
+    form = PIXEL_FORMATS[options.form]
     context.width, context.height, context.pix_fmt = options.width, options.height, form.pixel_format
     context.framerate, context.time_base = options.fps, 1 / options.ticks
     context.thread_count = 1
-    context.color_range, context.colorspace = form.range, RGB if form.rgb else colour.matrix
+    context.color_range, context.colorspace = form.range, RGB_MATRIX if form.rgb else colour.matrix
     context.color_primaries, context.color_trc = colour.primaries, colour.transfer
     if options.codec == "mjpeg":
         context.pix_fmt = "yuvj420p"  # it has no gray; each JPEG says what it is
-    if tag := ENCODERS[options.codec].tag:
+    if tag := ENCODERS[options.codec].codec_tag:
         context.codec_tag = tag
 
 
-def quieten_svt() -> None:
+def silence_svt_log() -> None:
     """Before an encoder of AV1 is opened: libSvtAv1Enc reads at start-up how much it tells; errors only."""
     os.environ.setdefault("SVT_LOG", "1")
 
@@ -121,17 +121,17 @@ def encoder_name(codec: Codec) -> str:
     name = ENCODERS[codec].name
     if codec == "mjpeg":
         return f"libjpeg-turbo (imagecodecs {version('imagecodecs')})"
-    if codec == "h264" and (banner := re.search(rb"x264 - (core \d+ r?\d*)", _one_packet(codec))):
+    if codec == "h264" and (banner := re.search(rb"x264 - (core \d+ r?\d*)", _encode_black_frame(codec))):
         return f"{name} {banner[1].decode().strip()}"
     return f"{name} (FFmpeg {av.ffmpeg_version_info}, PyAV {av.__version__})"
 
 
-def _one_packet(codec: Codec) -> bytes:
+def _encode_black_frame(codec: Codec) -> bytes:
     """Encode one black frame: libx264 signs its first picture."""
     options = RenderOptions(codec, 70, Fraction(30), 64, 64)
     context = av.CodecContext.create(ENCODERS[codec].name, "w")
     assert isinstance(context, VideoCodecContext)
-    configure(context, options, IMAGE_COLOUR)
+    configure_context(context, options, IMAGE_COLOUR)
     context.options = encoder_options(options, IMAGE_COLOUR)
-    packets = [*context.encode(planes.black(64, 64)), *context.encode(None)]
+    packets = [*context.encode(planes.black_frame(64, 64)), *context.encode(None)]
     return b"".join(bytes(packet) for packet in packets)

@@ -3,7 +3,7 @@
 Their authors gave viridis, plasma, inferno, magma (CC0), cividis, turbo and coolwarm away for any use.
 """
 
-TABLES = {
+COLORMAP_TABLES = {
     "viridis": (
         "RAFURAJVRANXRQVYRQZaRQhbRglcRgteRgxfRg5hRw9iRxFjRxJlRxRmRxVnRxZpRxhqSBlrSBpsSBxuSB1vSB5wSCBxSCFySCJzSCN0RyV1"
         "RyZ2Ryd3Ryh4Ryp5Ryt6Ryx7Ri18Ri98RjB9RjF+RTJ/RTR/RTWARTaBRDeBRDmCQzqDQzuDQzyEQj2EQj6FQkCFQUGGQUKGQEOHQESHP0WH"

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from service.pipeline.colormap_tables import TABLES
+from service.pipeline.colormap_tables import COLORMAP_TABLES
 from service.plan.tone import Colormap
 
-Table = np.ndarray[Any, np.dtype[np.uint8]]
+LookupTable = np.ndarray[Any, np.dtype[np.uint8]]
 _RAMPS: dict[str, tuple[int, int, int]] = {
     "gray": (1, 1, 1),
     "red": (1, 0, 0),
@@ -21,9 +21,9 @@ _RAMPS: dict[str, tuple[int, int, int]] = {
 """Black to one full colour, as microscopists show fluorescence channels."""
 
 
-def colormap(name: Colormap) -> Table:
+def colormap(name: Colormap) -> LookupTable:
     """(256, 3) of R'G'B'."""
     if name in _RAMPS:
-        ramp: Table = np.arange(256, dtype=np.uint8)[:, None] * np.array(_RAMPS[name], np.uint8)
+        ramp: LookupTable = np.arange(256, dtype=np.uint8)[:, None] * np.array(_RAMPS[name], np.uint8)
         return ramp
-    return np.frombuffer(base64.b64decode(TABLES[name]), np.uint8).reshape(256, 3)
+    return np.frombuffer(base64.b64decode(COLORMAP_TABLES[name]), np.uint8).reshape(256, 3)

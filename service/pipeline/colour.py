@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from av import VideoFrame
 
 UNSPECIFIED = 2
-LIMITED, FULL = 1, 2
-RGB, BT709, BT470BG, SMPTE170M, BT2020, BT2020_CONSTANT = 0, 1, 5, 6, 9, 10
+LIMITED_RANGE, FULL_RANGE = 1, 2
+RGB_MATRIX, BT709, BT470BG, SMPTE170M, BT2020, BT2020_CONSTANT = 0, 1, 5, 6, 9, 10
 SRGB_TRANSFER = 13
 
 
 @dataclass(frozen=True, slots=True)
-class Colour:
+class ColourTags:
     """H.273 code points of a limited-range YCbCr output."""
 
     matrix: int
@@ -23,27 +23,27 @@ class Colour:
     chroma_centred: bool = False
 
 
-IMAGE_COLOUR = Colour(SMPTE170M, BT709, SRGB_TRANSFER, chroma_centred=True)
+IMAGE_COLOUR = ColourTags(SMPTE170M, BT709, SRGB_TRANSFER, chroma_centred=True)
 """For image frames: a JPEG is BT.601 YCbCr of sRGB with centred chroma, so only the range has to change."""
 
-VIDEO_COLOUR = Colour(BT709, BT709, BT709)
+DEFAULT_VIDEO_COLOUR = ColourTags(BT709, BT709, BT709)
 """For a source video that says nothing and whose source cannot be opened."""
 
 
-def video_colour(frame: VideoFrame) -> Colour:
+def video_colour(frame: VideoFrame) -> ColourTags:
     """The source's own tags; for what it leaves open, what players assume from its height."""
     assumed = BT709 if frame.height >= 720 else SMPTE170M
     matrix = frame.colorspace if frame.colorspace not in (0, UNSPECIFIED) else assumed
-    primaries = frame.color_primaries if frame.color_primaries != UNSPECIFIED else _primaries_of(matrix)
-    transfer = frame.color_trc if frame.color_trc != UNSPECIFIED else _transfer_of(matrix)
-    return Colour(matrix, primaries, transfer)
+    primaries = frame.color_primaries if frame.color_primaries != UNSPECIFIED else _default_primaries(matrix)
+    transfer = frame.color_trc if frame.color_trc != UNSPECIFIED else _default_transfer(matrix)
+    return ColourTags(matrix, primaries, transfer)
 
 
-def _primaries_of(matrix: int) -> int:
+def _default_primaries(matrix: int) -> int:
     return matrix if matrix in (BT709, BT470BG, SMPTE170M, BT2020) else BT709
 
 
-def _transfer_of(matrix: int) -> int:
+def _default_transfer(matrix: int) -> int:
     return SMPTE170M if matrix in (BT470BG, SMPTE170M) else BT709
 
 

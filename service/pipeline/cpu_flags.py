@@ -8,7 +8,7 @@ SLOW_GATHER = 0x2000000
 """AV_CPU_FLAG_SLOW_GATHER of libavutil/cpu.h, on x86."""
 
 
-def avoid_gathers() -> None:
+def disable_avx_gather() -> None:
     """Before pictures are scaled. The same samples come out.
 
     swscale's AVX2 code collects the samples of a row with gather instructions, which are slow on AMD's CPUs: halving
@@ -18,11 +18,11 @@ def avoid_gathers() -> None:
     with suppress(OSError, AttributeError):  # without it all is as before
         if "AuthenticAMD" not in Path("/proc/cpuinfo").read_text():
             return
-        library = ctypes.CDLL(_loaded("/libavutil"))
+        library = ctypes.CDLL(_loaded_library("/libavutil"))
         library.av_force_cpu_flags(library.av_get_cpu_flags() | SLOW_GATHER)
 
 
-def _loaded(name: str) -> str:
+def _loaded_library(name: str) -> str:
     """The file of the library that this process has loaded already. Raises OSError."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         path = line[line.find("/") :]

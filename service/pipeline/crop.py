@@ -12,48 +12,48 @@ from service.pipeline.turn import Box
 Samples = np.ndarray[Any, np.dtype[Any]]
 
 
-def cropped(frame: VideoFrame, box: Box) -> VideoFrame:
+def crop_frame(frame: VideoFrame, box: Box) -> VideoFrame:
     """A copy of (left, top, right, bottom), in pixels as stored.
 
     Where chroma is subsampled and an edge lies between two luma pixels that share a chroma sample, the new grid of
     chroma lies between the old samples: each new one is the mean of its neighbours, weighted by distance.
     """
-    frame = _separable(frame)
+    frame = _to_addressable(frame)
     part = VideoFrame(box[2] - box[0], box[3] - box[1], frame.format.name)
     part.color_range, part.colorspace = frame.color_range, frame.colorspace
     for number, (into, plane) in enumerate(zip(part.planes, frame.planes, strict=True)):
-        samples, out = _samples(plane, frame), _samples(into, part)
-        across, down = _sampling(frame, number)
-        rows = _resited(samples, 0, (box[1], down), out.shape[0])
-        out[:] = _resited(rows, 1, (box[0], across), out.shape[1])
+        samples, out = _plane_samples(plane, frame), _plane_samples(into, part)
+        across, down = _subsampling(frame, number)
+        rows = _resample_axis(samples, 0, (box[1], down), out.shape[0])
+        out[:] = _resample_axis(rows, 1, (box[0], across), out.shape[1])
     return part
 
 
-def _resited(samples: Samples, axis: int, start: tuple[int, int], count: int) -> Samples:
+def _resample_axis(samples: Samples, axis: int, start: tuple[int, int], count: int) -> Samples:
     """`count` samples along an axis from pixel start[0] on, each of which covers start[1] pixels."""
     pixel, step = start
     first, beside = divmod(pixel, step)
     if not beside:
         return samples[first : first + count] if axis == 0 else samples[:, first : first + count]
-    here, beyond = (_taken(samples, axis, range(first + k, first + k + count)) for k in (0, 1))
+    here, beyond = (_take_clamped(samples, axis, range(first + k, first + k + count)) for k in (0, 1))
     mixed: Samples = (here * (step - beside) + beyond * beside + step // 2) // step
     return mixed.astype(samples.dtype)
 
 
-def _taken(samples: Samples, axis: int, places: range) -> Samples:
+def _take_clamped(samples: Samples, axis: int, places: range) -> Samples:
     """Samples at these places, the last one repeated past the edge; wide enough to be multiplied."""
     taken: Samples = samples.take(np.minimum(places, samples.shape[axis] - 1), axis).astype(np.uint32)
     return taken
 
 
-def _sampling(frame: VideoFrame, plane: int) -> tuple[int, int]:
+def _subsampling(frame: VideoFrame, plane: int) -> tuple[int, int]:
     """Pixels that a sample of this plane covers, (across, down)."""
     if plane not in (1, 2) or frame.format.is_rgb:
         return 1, 1
     return 8 // frame.format.chroma_width(8), 8 // frame.format.chroma_height(8)
 
 
-def _samples(plane: VideoPlane, frame: VideoFrame) -> Samples:
+def _plane_samples(plane: VideoPlane, frame: VideoFrame) -> Samples:
     """(height, width) view of a planar plane, or (height, width, bytes of a pixel) of a packed one."""
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     if len(frame.planes) < len(frame.format.components):
@@ -64,7 +64,7 @@ def _samples(plane: VideoPlane, frame: VideoFrame) -> Samples:
     return rows.view(">u2" if frame.format.is_big_endian else "<u2")[:, : plane.width]
 
 
-def _separable(frame: VideoFrame) -> VideoFrame:
+def _to_addressable(frame: VideoFrame) -> VideoFrame:
     """The frame in a format whose pixels can be told apart by address: palettes, bits and NV12 are none."""
     shape = frame.format
     whole = not (shape.has_palette or shape.is_bit_stream or shape.name.startswith("mono"))

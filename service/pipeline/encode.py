@@ -11,47 +11,47 @@ from av.container import OutputContainer
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
-from service.pipeline.codecs import ENCODERS, configure, encoder_options, reorder
-from service.pipeline.colour import Colour
+from service.pipeline.codecs import ENCODERS, configure_context, encoder_options, reorder_depth
+from service.pipeline.colour import ColourTags
 from service.pipeline.jpeg_encode import encode_jpeg
-from service.pipeline.mux import segment_options
-from service.pipeline.quality import rate
-from service.pipeline.scheduling import stay_ordinary
-from service.pipeline.work import Ready
+from service.pipeline.mux import segment_mux_options
+from service.pipeline.quality import encoder_quality
+from service.pipeline.scheduling import reset_scheduler
+from service.pipeline.work import EncoderInput
 from service.plan.render_plan import RenderOptions
 
 
 class SegmentEncoder:
     """Encodes the frames of one segment, in order, on the calling thread. `frames` counts them."""
 
-    def __init__(self, options: RenderOptions, colour: Colour) -> None:
+    def __init__(self, options: RenderOptions, colour: ColourTags) -> None:
         self._options = options
         self._colour = colour
         self._buffer = io.BytesIO()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._decode_index = self._clock = 0
-        self._reorder = reorder(options)
+        self._reorder = reorder_depth(options)
         self._starts: list[int] = []
-        self._waiting: list[Packet[VideoStream]] = []
+        self._pending: list[Packet[VideoStream]] = []
         self.frames = 0
 
     @property
-    def clock(self) -> Fraction:
+    def next_start_seconds(self) -> Fraction:
         """When the next picture is shown: seconds from the segment's beginning."""
         return (self._clock if self._starts else 0) / self._options.ticks
 
-    def add(self, picture: Ready, shown_for: int = 1) -> None:
+    def add(self, picture: EncoderInput, shown_for: int = 1) -> None:
         """Encode a frame of the output's form and size, or put a JPEG as it is, as the next picture, shown for so many
         ticks."""
-        stream = self._stream or self._start()
-        start = self._begin(shown_for)
+        stream = self._stream or self._open_stream()
+        start = self._advance_clock(shown_for)
         if isinstance(picture, VideoFrame) and self._options.codec == "mjpeg":
-            picture = encode_jpeg(picture, rate("mjpeg", self._options.quality))
-        self._mux(self._encoded(picture, stream, start))
+            picture = encode_jpeg(picture, encoder_quality("mjpeg", self._options.quality))
+        self._queue(self._encode(picture, stream, start))
         self.frames += 1
 
-    def wait(self, ticks: int) -> None:
+    def skip(self, ticks: int) -> None:
         """Pass over a picture: its time goes to the one before it or, at the start, to the one after."""
         self._clock += ticks
 
@@ -59,56 +59,56 @@ class SegmentEncoder:
         """The segment's bytes; empty when no frame was added."""
         if self._stream is None or self._container is None:
             return b""
-        self._mux(self._flushed(self._stream))
-        self._write(self._waiting)
+        self._queue(self._flush(self._stream))
+        self._write(self._pending)
         self._container.close()
         return self._buffer.getvalue()
 
     def close(self) -> None:
         """Give back what is not only memory."""
 
-    def _start(self) -> VideoStream:
+    def _open_stream(self) -> VideoStream:
         options = self._options
-        self._container = av.open(self._buffer, "w", format="mp4", options=segment_options(options.ticks))
+        self._container = av.open(self._buffer, "w", format="mp4", options=segment_mux_options(options.ticks))
         encoder = ENCODERS[options.codec].name
         stream = self._container.add_stream(encoder, options.fps, encoder_options(options, self._colour))
         assert isinstance(stream, VideoStream)
-        configure(stream.codec_context, options, self._colour)
+        configure_context(stream.codec_context, options, self._colour)
         stream.width, stream.height = options.width, options.height
         if options.codec == "av1":
             stream.codec_context.open()
-            stay_ordinary()
+            reset_scheduler()
         self._stream = stream
         return stream
 
-    def _encoded(self, picture: Ready, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
+    def _encode(self, picture: EncoderInput, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
         if isinstance(picture, bytes):
-            return [self._whole(picture, stream, start)]
+            return [self._packet(picture, stream, start)]
         assert isinstance(picture, VideoFrame), "pictures of a GPU are for its own encoder"
         picture.pts, picture.time_base = start, 1 / self._options.ticks
         picture.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
         return stream.encode(picture)
 
-    def _flushed(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
+    def _flush(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
         return [] if self._options.codec == "mjpeg" else stream.encode(None)
 
-    def _begin(self, shown_for: int) -> int:
+    def _advance_clock(self, shown_for: int) -> int:
         """When the next picture is shown, in ticks; the first one at 0, whatever was passed over."""
         start = self._clock if self._starts else 0
         self._starts.append(start)
         self._clock += shown_for
         return start
 
-    def _whole(self, data: bytes, stream: VideoStream, start: int, key: bool = True) -> "Packet[VideoStream]":
+    def _packet(self, data: bytes, stream: VideoStream, start: int, key: bool = True) -> "Packet[VideoStream]":
         packet = Packet(data)
         packet.stream, packet.is_keyframe = stream, key
         packet.pts, packet.time_base = start, 1 / self._options.ticks
         return cast("Packet[VideoStream]", packet)
 
-    def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
+    def _queue(self, packets: "list[Packet[VideoStream]]") -> None:
         """One packet waits: how long the last picture is shown is known when the next one comes."""
-        ready = [*self._waiting, *packets]
-        self._waiting = ready[-1:]
+        ready = [*self._pending, *packets]
+        self._pending = ready[-1:]
         self._write(ready[:-1])
 
     def _write(self, packets: "list[Packet[VideoStream]]") -> None:
@@ -118,10 +118,10 @@ class SegmentEncoder:
             assert packet.pts is not None
             place = self._decode_index - self._reorder
             packet.dts = self._starts[place] if place >= 0 else place
-            packet.duration = self._shown_for(packet.pts)
+            packet.duration = self._duration_ticks(packet.pts)
             self._decode_index += 1
             self._container.mux(packet)
 
-    def _shown_for(self, start: int) -> int:
+    def _duration_ticks(self, start: int) -> int:
         after = bisect_right(self._starts, start)
         return (self._starts[after] if after < len(self._starts) else self._clock) - start

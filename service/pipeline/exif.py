@@ -6,25 +6,25 @@ from datetime import datetime
 from PIL import Image
 
 _ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
-_ORIGINAL, _DIGITIZED, _CHANGED = 0x9003, 0x9004, 0x0132
+_DATETIME_ORIGINAL, _DATETIME_DIGITIZED, _DATETIME = 0x9003, 0x9004, 0x0132
 _SUBSECONDS, _OFFSET = 0x9291, 0x9011
 
 
 def orientation(payload: bytes) -> int:
     """1 to 8; 1 when the payload is absent, damaged, or says something else."""
-    value = _fields(payload).get(_ORIENTATION)
+    value = _read_fields(payload).get(_ORIENTATION)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def captured_at(payload: bytes) -> datetime | None:
+def capture_time(payload: bytes) -> datetime | None:
     """DateTimeOriginal with its fraction and offset where given; naive without an offset; None when absent."""
-    fields = _fields(payload)
-    taken = fields.get(_ORIGINAL) or fields.get(_DIGITIZED) or fields.get(_CHANGED)
+    fields = _read_fields(payload)
+    taken = fields.get(_DATETIME_ORIGINAL) or fields.get(_DATETIME_DIGITIZED) or fields.get(_DATETIME)
     fraction, offset = fields.get(_SUBSECONDS), fields.get(_OFFSET)
-    return _moment(_plain(taken), _plain(fraction), _plain(offset))
+    return _parse_time(_clean_text(taken), _clean_text(fraction), _clean_text(offset))
 
 
-def _fields(payload: bytes) -> dict[int, object]:
+def _read_fields(payload: bytes) -> dict[int, object]:
     exif = Image.Exif()
     if not payload:
         return {}
@@ -36,15 +36,15 @@ def _fields(payload: bytes) -> dict[int, object]:
         return {}
 
 
-def _moment(taken: str, fraction: str, offset: str) -> datetime | None:
+def _parse_time(taken: str, fraction: str, offset: str) -> datetime | None:
     text = f"{taken}.{(fraction or '0')[:6]}{offset}"
     for layout in ("%Y:%m:%d %H:%M:%S.%f%z", "%Y:%m:%d %H:%M:%S.%f"):
         try:
             return datetime.strptime(text, layout)
         except ValueError:
             continue
-    return _moment(taken, "", "") if fraction or offset else None
+    return _parse_time(taken, "", "") if fraction or offset else None
 
 
-def _plain(value: object) -> str:
+def _clean_text(value: object) -> str:
     return value.strip("\0 ") if isinstance(value, str) else ""

@@ -3,10 +3,10 @@
 import hashlib
 
 from service.pipeline.frames import FrameMissing, FrameReader
-from service.pipeline.work import Work
+from service.pipeline.work import FrameContext
 
 
-class FetchImage:
+class FetchStage:
     """Pages of a stack are not fetched here: they are read by ranges as they are decoded."""
 
     name = "fetch"
@@ -14,10 +14,12 @@ class FetchImage:
     def __init__(self, reader: FrameReader) -> None:
         self._reader = reader
 
-    def __call__(self, work: Work) -> None:
-        if work.ref.key is None:
+    def __call__(self, context: FrameContext) -> None:
+        if context.ref.key is None:
             raise FrameMissing("the numbering has a hole here")
-        if work.ref.page is not None or work.sha256 is not None:  # a page, or fetched for a device that gave it up
+        if (
+            context.ref.page is not None or context.sha256 is not None
+        ):  # a page, or fetched for a device that gave it up
             return
-        work.data = self._reader.read(work.ref)
-        work.sha256 = hashlib.sha256(work.data).hexdigest()
+        context.data = self._reader.read(context.ref)
+        context.sha256 = hashlib.sha256(context.data).hexdigest()

@@ -12,7 +12,7 @@ FallbackCode = Literal[
 ]
 
 
-class Unreadable(Exception):
+class MediaUnreadable(Exception):
     """These bytes are not a picture this pipeline can show; `reason` says why, for the receipt."""
 
     def __init__(self, reason: str) -> None:
@@ -20,7 +20,7 @@ class Unreadable(Exception):
         self.reason = reason
 
 
-class FrameUnreadable(Unreadable):
+class FrameUnreadable(MediaUnreadable):
     """A frame's object is there but cannot be used. Settled by the `corrupt` policy."""
 
 
@@ -67,7 +67,7 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberReport:
+class BinMemberReport:
     """One source frame of a bin; those that are `missing` or `corrupt` were left out of it."""
 
     source: int
@@ -102,7 +102,7 @@ class FrameReport:
     clipped: tuple[int, int, int] | None = None
     etag: str | None = None
     pts: int | None = None
-    members: tuple[MemberReport, ...] | None = None
+    members: tuple[BinMemberReport, ...] | None = None
     captured_at: str | None = None
     clock: str | None = None
     fallback: str | None = None
@@ -123,5 +123,5 @@ class SegmentResult:
     reports: tuple[FrameReport, ...]
     seconds: Mapping[str, float]
     encoder: str
-    pieces: Mapping[str, bytes] = field(default_factory=dict)
+    artifacts: Mapping[str, bytes] = field(default_factory=dict)
     fallbacks: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -10,14 +10,14 @@ Mask = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True, slots=True)
-class Inked:
+class TextMask:
     """`light` is where the text is, `dark` where it or its outline is; both (height, width)."""
 
-    light: Mask
-    dark: Mask
+    text: Mask
+    text_and_outline: Mask
 
 
-class Glyphs:
+class GlyphCache:
     """Text of one size, outlined. A character takes the same width wherever it stands, so numbers do not dance."""
 
     def __init__(self, size: int) -> None:
@@ -26,19 +26,19 @@ class Glyphs:
         self._ascent, self._descent = self._font.getmetrics()
         self.outline = max(1, round(size / 12))
         self.height = self._ascent + self._descent + 2 * self.outline
-        self._drawn: dict[str, Inked] = {}
+        self._glyphs: dict[str, TextMask] = {}
         self._advances: dict[str, int] = {}
 
     def width(self, text: str) -> int:
         return sum(self._advance(character) for character in text) + 2 * self.outline
 
-    def line(self, text: str) -> Inked:
+    def render_line(self, text: str) -> TextMask:
         """The text in a strip of `height` x `width(text)`."""
         shape = (self.height, self.width(text))
-        strip, left = Inked(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)), 0
+        strip, left = TextMask(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)), 0
         for character in text:
             glyph = self._glyph(character)
-            for whole, part in ((strip.light, glyph.light), (strip.dark, glyph.dark)):
+            for whole, part in ((strip.text, glyph.text), (strip.text_and_outline, glyph.text_and_outline)):
                 place = whole[:, left : left + part.shape[1]]
                 np.maximum(place, part[:, : place.shape[1]], out=place)
             left += self._advance(character)
@@ -49,12 +49,12 @@ class Glyphs:
             self._advances[character] = round(self._font.getlength("u" if character == "µ" else character))
         return self._advances[character]
 
-    def _glyph(self, character: str) -> Inked:
-        if character not in self._drawn:
-            self._drawn[character] = self._mu() if character == "µ" else self._draw(character)
-        return self._drawn[character]
+    def _glyph(self, character: str) -> TextMask:
+        if character not in self._glyphs:
+            self._glyphs[character] = self._draw_mu() if character == "µ" else self._draw(character)
+        return self._glyphs[character]
 
-    def _draw(self, character: str) -> Inked:
+    def _draw(self, character: str) -> TextMask:
         shape = (self._advance(character) + 2 * self.outline, self.height)
         masks = []
         for stroke in (0, self.outline):
@@ -62,18 +62,18 @@ class Glyphs:
             at = (self.outline, self.outline)
             ImageDraw.Draw(image).text(at, character, fill=255, font=self._font, stroke_width=stroke)
             masks.append(np.asarray(image, np.uint8))
-        return Inked(*masks)
+        return TextMask(*masks)
 
-    def _mu(self) -> Inked:
+    def _draw_mu(self) -> TextMask:
         """The font has no µ: its u, with the left stem drawn down."""
         u = self._draw("u")
         base = self._ascent + self.outline
-        row = u.light[base - self._ascent // 4]
+        row = u.text[base - self._ascent // 4]
         left = int(np.argmax(row > 127))
         right = left + int(np.argmin(row[left:] > 127))
         foot = base + round(self._descent * 0.8)
-        light, dark = u.light.copy(), u.dark.copy()
+        light, dark = u.text.copy(), u.text_and_outline.copy()
         light[base - self._ascent // 4 : foot, left:right] = 255
         edge = self.outline
         dark[base - self._ascent // 4 : foot + edge, max(left - edge, 0) : right + edge] = 255
-        return Inked(light, dark)
+        return TextMask(light, dark)

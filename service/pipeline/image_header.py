@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from service.pipeline.frames import Unreadable
+from service.pipeline.frames import MediaUnreadable
 
 ImageFormat = Literal["jpeg", "png", "tiff", "webp"]
 
@@ -12,14 +12,14 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 EXIF_PREFIX = b"Exif\0\0"
-_NOT_A_FRAME_HEADER = {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC: the three of C0..CF that are no SOF
-_STANDALONE = {0x01, *range(0xD0, 0xD9)}
+_NOT_FRAME_HEADERS = {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC: the three of C0..CF that are no SOF
+_STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
-_FREE_BYTES, _MOST_RATIO = 64 << 20, 2000
+_RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO = 64 << 20, 2000
 """Deflate, the strongest that cameras use, reaches 1032 on a blank picture."""
 
 
-class NeedMore(Unreadable):
+class HeaderIncomplete(MediaUnreadable):
     """The header goes on past the bytes given: pass more of the file, or treat it as cut short."""
 
 
@@ -37,14 +37,14 @@ class ImageHeader:
     bit_depth: int
     channels: int
     exif: bytes = b""
-    body: int = 0
+    data_offset: int = 0
     plain: bool = True
 
 
-def image_format(head: bytes) -> ImageFormat:
+def detect_format(head: bytes) -> ImageFormat:
     """The type by magic number, never by name. Raises Unreadable."""
     if not head:
-        raise Unreadable("the file is empty")
+        raise MediaUnreadable("the file is empty")
     if head.startswith(JPEG_MAGIC):
         return "jpeg"
     if head.startswith(PNG_MAGIC):
@@ -53,7 +53,7 @@ def image_format(head: bytes) -> ImageFormat:
         return "tiff"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
-    raise Unreadable("not a JPEG, PNG, TIFF or WebP image")
+    raise MediaUnreadable("not a JPEG, PNG, TIFF or WebP image")
 
 
 def jpeg_header(data: bytes) -> ImageHeader:
@@ -61,14 +61,14 @@ def jpeg_header(data: bytes) -> ImageHeader:
     position, exif, shape = 2, b"", None
     while True:
         marker, start, position = jpeg_segment(data, position)
-        if 0xC0 <= marker <= 0xCF and marker not in _NOT_A_FRAME_HEADER:
+        if 0xC0 <= marker <= 0xCF and marker not in _NOT_FRAME_HEADERS:
             shape = struct.unpack_from(">BHHB", data, start)
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
             exif = data[start + len(EXIF_PREFIX) : position]
         elif marker == _SOS:
-            return _jpeg_facts(shape, exif, start)
+            return _to_image_header(shape, exif, start)
         elif marker == _EOI:
-            raise Unreadable("the JPEG has no picture in it")
+            raise MediaUnreadable("the JPEG has no picture in it")
 
 
 def jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
@@ -76,34 +76,34 @@ def jpeg_segment(data: bytes, position: int) -> tuple[int, int, int]:
     while data[position : position + 2] == b"\xff\xff":
         position += 1
     if len(data) < position + 4:
-        raise NeedMore("the JPEG header is cut short")
+        raise HeaderIncomplete("the JPEG header is cut short")
     if data[position] != 0xFF:
-        raise Unreadable("the JPEG header is damaged")
+        raise MediaUnreadable("the JPEG header is damaged")
     marker = data[position + 1]
-    if marker in _STANDALONE or marker == _EOI:
+    if marker in _STANDALONE_MARKERS or marker == _EOI:
         return marker, position + 2, position + 2
     end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
     if end > len(data) or end < position + 4:
-        raise NeedMore("the JPEG header is cut short")
+        raise HeaderIncomplete("the JPEG header is cut short")
     return marker, position + 4, end
 
 
-def _jpeg_facts(shape: tuple[int, ...] | None, exif: bytes, body: int) -> ImageHeader:
-    if shape is None or not shape[1] or not shape[2]:
-        raise Unreadable("the JPEG does not give its size")
-    depth, height, width, channels = shape
-    return ImageHeader("jpeg", width, height, depth, channels, exif, body)
+def _to_image_header(frame_header: tuple[int, ...] | None, exif: bytes, data_offset: int) -> ImageHeader:
+    if frame_header is None or not frame_header[1] or not frame_header[2]:
+        raise MediaUnreadable("the JPEG does not give its size")
+    depth, height, width, channels = frame_header
+    return ImageHeader("jpeg", width, height, depth, channels, exif, data_offset)
 
 
 def png_header(data: bytes) -> ImageHeader:
     """Read IHDR, and eXIf when it precedes the picture. Raises NeedMore or Unreadable."""
     if len(data) < 33:
-        raise NeedMore("the PNG header is cut short")
+        raise HeaderIncomplete("the PNG header is cut short")
     if data[12:16] != b"IHDR":
-        raise Unreadable("the PNG does not begin with its header")
+        raise MediaUnreadable("the PNG does not begin with its header")
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     if not width or not height:
-        raise Unreadable("the PNG does not give its size")
+        raise MediaUnreadable("the PNG does not give its size")
     channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
     chunks = _png_chunks(data)
     exif = next((data[start:stop] for kind, start, stop in chunks if kind == b"eXIf"), b"")
@@ -121,13 +121,13 @@ def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     return chunks
 
 
-def require_pixels_within(width: int, height: int, limit: int) -> None:
+def require_pixel_limit(width: int, height: int, limit: int) -> None:
     """Refuse a pixel bomb before anything is decoded. Raises Unreadable."""
     if width * height > limit:
-        raise Unreadable(f"{width}x{height} is more than the limit of {limit} pixels")
+        raise MediaUnreadable(f"{width}x{height} is more than the limit of {limit} pixels")
 
 
-def require_ratio(decoded_bytes: int, stored_bytes: int) -> None:
+def require_compression_ratio(decoded_bytes: int, stored_bytes: int) -> None:
     """Refuse a decompression bomb: a large picture out of next to nothing. Raises Unreadable."""
-    if decoded_bytes > max(_FREE_BYTES, _MOST_RATIO * stored_bytes):
-        raise Unreadable(f"{stored_bytes} bytes that claim to be {decoded_bytes >> 20} MiB of picture")
+    if decoded_bytes > max(_RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO * stored_bytes):
+        raise MediaUnreadable(f"{stored_bytes} bytes that claim to be {decoded_bytes >> 20} MiB of picture")

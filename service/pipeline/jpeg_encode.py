@@ -17,11 +17,11 @@ def encode_jpeg(frame: VideoFrame, quality: int) -> bytes:
 
     name = frame.format.name.replace("yuvj", "yuv")
     if name == "gray":
-        return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(planes.views(frame)[0]), level=quality))
+        return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(planes.plane_views(frame)[0]), level=quality))
     rows, columns, subsampling = _SUBSAMPLING[name]
     return bytes(
         imagecodecs.jpeg8_encode(
-            _interleaved(frame, rows, columns),
+            _interleave(frame, rows, columns),
             level=quality,
             colorspace="YCBCR",
             outcolorspace="YCBCR",
@@ -30,10 +30,10 @@ def encode_jpeg(frame: VideoFrame, quality: int) -> bytes:
     )
 
 
-def _interleaved(frame: VideoFrame, rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+def _interleave(frame: VideoFrame, rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     """(height, width, 3); each chroma sample is repeated, so that libjpeg's averaging gives it back."""
     pixels = np.empty((frame.height, frame.width, 3), np.uint8)
-    luma, *chroma = planes.views(frame)
+    luma, *chroma = planes.plane_views(frame)
     pixels[..., 0] = luma
     for channel, samples in enumerate(chroma, 1):
         full = samples.repeat(rows, axis=0).repeat(columns, axis=1)

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
-MOST_COLUMNS = 16_384
+MAX_KEOGRAM_COLUMNS = 16_384
 """Beyond, neighbouring columns are averaged into one: browsers refuse wider pictures."""
 
 
@@ -13,7 +13,7 @@ class Keogram:
     """One column for each of `frames` pictures; memory is bounded by MOST_COLUMNS, not by the frames."""
 
     def __init__(self, frames: int, height: int) -> None:
-        self._frames, self._width = frames, min(frames, MOST_COLUMNS)
+        self._frames, self._width = frames, min(frames, MAX_KEOGRAM_COLUMNS)
         self._sums = np.zeros((self._width, height, 3), np.uint32)
         self._counts = np.zeros(self._width, np.uint32)
         self._next = 0

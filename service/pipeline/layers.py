@@ -5,12 +5,12 @@ from typing import Any, Protocol
 import numpy as np
 from av import VideoFrame
 
-from service.pipeline.planes import Plane, relabelled, views
+from service.pipeline.planes import Plane, plane_views, relabel
 
-Sums = np.ndarray[Any, np.dtype[Any]]
+SumArray = np.ndarray[Any, np.dtype[Any]]
 
 
-class Layers(Protocol):
+class BinAccumulator(Protocol):
     """Frames of one size and format, laid over one another; `take` gives the picture and begins anew."""
 
     count: int
@@ -19,20 +19,20 @@ class Layers(Protocol):
         """A frame that stands for `weight` of them."""
         ...
 
-    def take(self) -> VideoFrame: ...
+    def finish(self) -> VideoFrame: ...
 
 
-class Mean:
+class MeanAccumulator:
     """The mean of each sample, rounded to the nearest. Sums are uint16 for up to 256 frames of 8 bits."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._sums: list[Sums] = []
+        self._sums: list[SumArray] = []
         self._shape = (0, 0, "")
         self.count = 0
 
     def add(self, frame: VideoFrame, weight: int = 1) -> None:
-        samples = _samples(frame)
+        samples = _addable_planes(frame)
         if not self._sums:
             self._shape = (frame.width, frame.height, frame.format.name)
             wide = np.min_scalar_type(self._size * int(np.iinfo(samples[0].dtype).max) + self._size // 2)
@@ -41,9 +41,9 @@ class Mean:
             np.add(total, plane if weight == 1 else plane * total.dtype.type(weight), out=total)
         self.count += weight
 
-    def take(self) -> VideoFrame:
+    def finish(self) -> VideoFrame:
         frame = VideoFrame(*self._shape)
-        for plane, total in zip(_samples(frame), self._sums, strict=True):
+        for plane, total in zip(_addable_planes(frame), self._sums, strict=True):
             np.add(total, self.count // 2, out=total)
             plane[:] = total // self.count
             total[:] = 0
@@ -51,45 +51,45 @@ class Mean:
         return frame
 
 
-class Brightest:
+class MaxAccumulator:
     """The greatest luma (or gray) of each pixel; chroma is that of the frame whose pixels at the chroma sample are
     brightest, the first of equals: the greatest Cb and Cr of several frames would be a colour that none of them has."""
 
     def __init__(self) -> None:
-        self._kept: VideoFrame | None = None
-        self._sums: Sums = np.zeros((0, 0), np.uint16)
+        self._maximum: VideoFrame | None = None
+        self._luma_sums: SumArray = np.zeros((0, 0), np.uint16)
         self.count = 0
 
     def add(self, frame: VideoFrame, weight: int = 1) -> None:
-        luma, *chroma = views(frame)
-        sums = _summed(luma, chroma[0].shape) if chroma else luma
-        if self._kept is None:
-            self._kept, self._sums = relabelled(frame, frame.format.name), sums.copy()
+        luma, *chroma = plane_views(frame)
+        sums = _chroma_block_sums(luma, chroma[0].shape) if chroma else luma
+        if self._maximum is None:
+            self._maximum, self._luma_sums = relabel(frame, frame.format.name), sums.copy()
         else:
-            brighter = sums > self._sums
-            kept = views(self._kept)
+            brighter = sums > self._luma_sums
+            kept = plane_views(self._maximum)
             np.maximum(kept[0], luma, out=kept[0])
             for into, plane in zip(kept[1:], chroma, strict=True):
                 np.copyto(into, plane, where=brighter)
-            np.maximum(self._sums, sums, out=self._sums)
+            np.maximum(self._luma_sums, sums, out=self._luma_sums)
         self.count += weight
 
-    def take(self) -> VideoFrame:
-        assert self._kept is not None
-        frame, self._kept, self.count = self._kept, None, 0
+    def finish(self) -> VideoFrame:
+        assert self._maximum is not None
+        frame, self._maximum, self.count = self._maximum, None, 0
         return frame
 
 
-def _samples(frame: VideoFrame) -> list[Plane]:
+def _addable_planes(frame: VideoFrame) -> list[Plane]:
     """Planes of samples that can be added up: a pixel of bgr0 is four of them."""
-    return [plane.view(np.uint8) if plane.dtype == np.uint32 else plane for plane in views(frame)]
+    return [plane.view(np.uint8) if plane.dtype == np.uint32 else plane for plane in plane_views(frame)]
 
 
-def _summed(luma: Plane, shape: tuple[int, ...]) -> Sums:
+def _chroma_block_sums(luma: Plane, shape: tuple[int, ...]) -> SumArray:
     """Luma added up over the pixels of each chroma sample; past an odd side the last one counts twice."""
     down, across = -(-luma.shape[0] // shape[0]), -(-luma.shape[1] // shape[1])
     missing = shape[0] * down - luma.shape[0], shape[1] * across - luma.shape[1]
     whole = np.pad(luma, ((0, missing[0]), (0, missing[1])), mode="edge") if any(missing) else luma
-    rows: Sums = whole[::down].astype(np.uint16 if luma.itemsize == 1 else np.uint32)
+    rows: SumArray = whole[::down].astype(np.uint16 if luma.itemsize == 1 else np.uint32)
     rows = rows + whole[1::2] if down == 2 else rows
     return rows[:, ::2] + rows[:, 1::2] if across == 2 else rows

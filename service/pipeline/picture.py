@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from av import VideoFrame
 
-from service.pipeline.window import Clipped, Samples
+from service.pipeline.window import ClipCounts, SampleArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Picture:
     frame: VideoFrame
     decoder: str
     orientation: int = 1
-    clipped: Clipped | None = None
-    measured: Samples | None = None
+    clip_counts: ClipCounts | None = None
+    raw_samples: SampleArray | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -6,9 +6,9 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from service.pipeline.frames import Unreadable
+from service.pipeline.frames import MediaUnreadable
 from service.pipeline.image_header import ImageHeader
-from service.pipeline.samples import Samples, over
+from service.pipeline.samples import Samples, composite_over
 
 Image.MAX_IMAGE_PIXELS = None  # the limit is held before, on the header
 
@@ -16,21 +16,21 @@ Image.MAX_IMAGE_PIXELS = None  # the limit is held before, on the header
 def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
     """Gray or RGB of uint8 or uint16; transparent pixels show `background`. Raises Unreadable."""
     try:
-        samples = _deep(data) if header.bit_depth == 16 else _shallow(data)
+        samples = _decode_16_bit(data) if header.bit_depth == 16 else _decode_8_bit(data)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
-        raise Unreadable(f"the PNG is damaged: {error}") from error
+        raise MediaUnreadable(f"the PNG is damaged: {error}") from error
     if samples.shape[:2] != (header.height, header.width):
-        raise Unreadable("the PNG is not the size its header says")
-    return over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
+        raise MediaUnreadable("the PNG is not the size its header says")
+    return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
 
 
-def _deep(data: bytes) -> Samples:
+def _decode_16_bit(data: bytes) -> Samples:
     import imagecodecs
 
     return np.asarray(imagecodecs.png_decode(data))
 
 
-def _shallow(data: bytes) -> Samples:
+def _decode_8_bit(data: bytes) -> Samples:
     """Palettes, 1 to 4-bit gray, alpha and transparent colours."""
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         if "transparency" in image.info or image.mode in ("LA", "RGBA"):

@@ -5,96 +5,98 @@ from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 from service.pipeline import planes
-from service.pipeline.form import FORMS
+from service.pipeline.form import PIXEL_FORMATS
 from service.pipeline.frames import FrameReport, RenderFailed
-from service.pipeline.work import Ready, Work
+from service.pipeline.work import EncoderInput, FrameContext
 from service.plan.render_plan import CLOCK_ANOMALIES, FrameOutcome, FramePolicy, FrameRef, SegmentPlan
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Policies:
+class FaultPolicy:
     """Settles frames in plan order, remembering the last good one for `hold`."""
 
-    def __init__(self, plan: SegmentPlan, prepare: Callable[[Sequence[FrameRef]], Work]) -> None:
+    def __init__(self, plan: SegmentPlan, prepare_frame: Callable[[Sequence[FrameRef]], FrameContext]) -> None:
         self._plan = plan
-        self._prepare = prepare
-        self._good: tuple[Ready, int] | None = None
-        self._lead_searched = False
-        self._output = 0
+        self._prepare_frame = prepare_frame
+        self._last_good: tuple[EncoderInput, int] | None = None
+        self._searched_lead = False
+        self._output_count = 0
 
-    def settle(self, work: Work) -> tuple[Ready | None, FrameReport]:
+    def apply(self, context: FrameContext) -> tuple[EncoderInput | None, FrameReport]:
         """(frame to encode or None when skipped, its report). Raises RenderFailed under `fail`."""
-        left_out = self._left_out(work)
-        if work.fault is None:
-            assert work.frame is not None
-            self._good = (work.frame, work.ref.index)
-            outcome: FrameOutcome = "partial" if left_out else "resized" if work.reason else "ok"
-            return self._placed(work, work.frame, outcome, None)
-        return self._substitute(work, self._policy(work.fault))
+        left_out = self._has_faulty_members(context)
+        if context.fault is None:
+            assert context.frame is not None
+            self._last_good = (context.frame, context.ref.index)
+            outcome: FrameOutcome = "partial" if left_out else "resized" if context.reason else "ok"
+            return self._emit(context, context.frame, outcome, None)
+        return self._substitute(context, self._policy_for(context.fault))
 
-    def _left_out(self, work: Work) -> bool:
+    def _has_faulty_members(self, context: FrameContext) -> bool:
         """Whether a bin lacks members. Raises RenderFailed when one of them was to be there."""
-        faulty = [member for member in work.members or () if member.outcome in ("missing", "corrupt")]
+        faulty = [member for member in context.members or () if member.outcome in ("missing", "corrupt")]
         for member in faulty:
-            if self._policy(member.outcome) == "fail":
+            if self._policy_for(member.outcome) == "fail":
                 raise RenderFailed(member.reason or "unusable", member.source)
         return bool(faulty)
 
-    def _policy(self, fault: str) -> FramePolicy:
+    def _policy_for(self, fault: str) -> FramePolicy:
         return self._plan.options.missing if fault == "missing" else self._plan.options.corrupt
 
-    def _substitute(self, work: Work, policy: FramePolicy) -> tuple[Ready | None, FrameReport]:
+    def _substitute(self, context: FrameContext, policy: FramePolicy) -> tuple[EncoderInput | None, FrameReport]:
         match policy:
             case "skip":
-                return None, _report(work, None, "skipped", None)
+                return None, _frame_report(context, None, "skipped", None)
             case "hold":
-                return self._held(work)
+                return self._hold_last_good(context)
             case "black":
-                return self._placed(work, self._black(), "black", None)
+                return self._emit(context, self._black_frame(), "black", None)
             case "fail":
-                raise RenderFailed(work.reason or "unusable", work.ref.index)
+                raise RenderFailed(context.reason or "unusable", context.ref.index)
             case _:
                 assert_never(policy)
 
-    def _held(self, work: Work) -> tuple[Ready, FrameReport]:
-        if self._good is None and not self._lead_searched:
-            self._good = self._nearest_lead()
-            self._lead_searched = True
-        if self._good is None:
-            return self._placed(work, self._black(), "black", None)
-        frame, index = self._good
-        return self._placed(work, frame, "held", index)
+    def _hold_last_good(self, context: FrameContext) -> tuple[EncoderInput, FrameReport]:
+        if self._last_good is None and not self._searched_lead:
+            self._last_good = self._nearest_good_before()
+            self._searched_lead = True
+        if self._last_good is None:
+            return self._emit(context, self._black_frame(), "black", None)
+        frame, index = self._last_good
+        return self._emit(context, frame, "held", index)
 
-    def _nearest_lead(self) -> tuple[Ready, int] | None:
+    def _nearest_good_before(self) -> tuple[EncoderInput, int] | None:
         """Walk the frames before this segment backwards until one can be shown."""
         for refs in reversed(self._plan.lead_outputs()):
-            if frame := self._prepare(refs).frame:
+            if frame := self._prepare_frame(refs).frame:
                 return frame, refs[0].index
         return None
 
-    def _black(self) -> Ready:
+    def _black_frame(self) -> EncoderInput:
         options = self._plan.options
-        return planes.black(options.width, options.height, FORMS[options.form])
+        return planes.black_frame(options.width, options.height, PIXEL_FORMATS[options.form])
 
-    def _placed(
-        self, work: Work, frame: Ready, outcome: FrameOutcome, held_from: int | None
-    ) -> tuple[Ready, FrameReport]:
-        self._output += 1
-        return frame, _report(work, self._output - 1, outcome, held_from)
+    def _emit(
+        self, context: FrameContext, frame: EncoderInput, outcome: FrameOutcome, substituted_from: int | None
+    ) -> tuple[EncoderInput, FrameReport]:
+        self._output_count += 1
+        return frame, _frame_report(context, self._output_count - 1, outcome, substituted_from)
 
 
-def _report(work: Work, output: int | None, outcome: FrameOutcome, held_from: int | None) -> FrameReport:
-    ref = work.ref
-    who = (output, ref.index, ref.key, work.sha256, work.decoder)
+def _frame_report(
+    context: FrameContext, output: int | None, outcome: FrameOutcome, substituted_from: int | None
+) -> FrameReport:
+    ref = context.ref
+    who = (output, ref.index, ref.key, context.sha256, context.decoder)
     clock = CLOCK_ANOMALIES[ref.clock] if ref.clock else None
-    what = (outcome, work.reason, held_from, work.clipped)
+    what = (outcome, context.reason, substituted_from, context.clip_counts)
     source = (ref.etag or None, ref.pts)
-    fallback = f"{work.fallback.stage}: {work.fallback.reason}" if work.fallback else None
-    return FrameReport(*who, *what, *source, work.members, _moment(ref.captured), clock, fallback)
+    fallback = f"{context.fallback.stage}: {context.fallback.reason}" if context.fallback else None
+    return FrameReport(*who, *what, *source, context.members, _format_time(ref.captured), clock, fallback)
 
 
-def _moment(captured: int | None) -> str | None:
+def _format_time(captured: int | None) -> str | None:
     if captured is None:
         return None
     return (EPOCH + timedelta(microseconds=captured)).isoformat().replace("+00:00", "Z")

@@ -8,39 +8,39 @@ from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from PIL import Image
 
-from service.pipeline.colour import FULL, IMAGE_COLOUR, LIMITED, Colour, swscale_matrix
-from service.pipeline.fetch import FetchImage
-from service.pipeline.frames import FrameMissing, FrameReader, SourceReader, Unreadable
-from service.pipeline.sources import DecodeImage, DecodeVideo
-from service.pipeline.stack import DecodePage
+from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, LIMITED_RANGE, ColourTags, swscale_matrix
+from service.pipeline.fetch import FetchStage
+from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
+from service.pipeline.sources import ImageDecodeStage, VideoDecodeStage
+from service.pipeline.stack import TiffPageDecodeStage
 from service.pipeline.stopwatch import Stopwatch
-from service.pipeline.transform import Transform
+from service.pipeline.transform import FrameTransform
 from service.pipeline.window import Window
-from service.pipeline.work import Stage, Work, prepare
+from service.pipeline.work import FrameContext, Stage, run_stages
 from service.plan.formats import BLACK
 from service.plan.render_plan import FrameRef, RenderOptions
 from service.plan.tone import Tone
 
-QUALITY = 85
+JPEG_QUALITY = 85
 
 
-class FitWidth:
+class PreviewTransformStage:
     """Scales down to `width` pixels, never up, keeping the shape; `size` is what came of it, (width, height)."""
 
     name = "transform"
 
-    def __init__(self, width: int, colour: Colour, tone: Tone | None = None) -> None:
+    def __init__(self, width: int, colour: ColourTags, tone: Tone | None = None) -> None:
         self._width, self._colour, self._tone = width, colour, tone
         self.size = (0, 0)
 
-    def __call__(self, work: Work) -> None:
-        assert work.picture is not None
-        width, height = work.picture.size
+    def __call__(self, context: FrameContext) -> None:
+        assert context.picture is not None
+        width, height = context.picture.size
         wanted = min(self._width, width)
         self.size = wanted, max(1, round(height * wanted / width))
         even = [side + side % 2 for side in self.size]
         options = RenderOptions("h264", 70, Fraction(1), even[0], even[1], mismatch="scale", tone=self._tone)
-        work.frame, _ = Transform(options, self._colour).apply(work.picture)
+        context.frame, _ = FrameTransform(options, self._colour).apply(context.picture)
 
 
 def image_preview(
@@ -51,37 +51,39 @@ def image_preview(
     Raises FrameMissing, Unreadable, and what the readers raise beyond them.
     """
     window = Window(tone.low, tone.high) if tone else None
-    with closing(DecodePage(readers[1], (max_pixels, BLACK), window)) as pages:
-        stages: list[Stage] = [FetchImage(readers[0]), pages, DecodeImage(max_pixels, window=window)]
-        return _drawn(ref, stages, FitWidth(width, IMAGE_COLOUR, tone), IMAGE_COLOUR)
+    with closing(TiffPageDecodeStage(readers[1], (max_pixels, BLACK), window)) as pages:
+        stages: list[Stage] = [FetchStage(readers[0]), pages, ImageDecodeStage(max_pixels, window=window)]
+        return _render_jpeg(ref, stages, PreviewTransformStage(width, IMAGE_COLOUR, tone), IMAGE_COLOUR)
 
 
 def video_preview(ref: FrameRef, sources: SourceReader, width: int, max_pixels: int) -> bytes:
     """JPEG of a source video's picture. Raises FrameMissing, Unreadable, and what `sources` raises beyond them."""
-    decode = DecodeVideo(sources, max_pixels)
+    decode = VideoDecodeStage(sources, max_pixels)
     try:
-        colour = decode.colour([ref])
-        return _drawn(ref, [decode], FitWidth(width, colour), colour)
+        colour = decode.source_colour([ref])
+        return _render_jpeg(ref, [decode], PreviewTransformStage(width, colour), colour)
     finally:
         decode.close()
 
 
-def _drawn(ref: FrameRef, decode: list[Stage], fit: FitWidth, colour: Colour) -> bytes:
-    work = prepare(ref, [*decode, fit], Stopwatch("fetch", "decode", "transform"))
+def _render_jpeg(
+    ref: FrameRef, decode_stages: list[Stage], transform: PreviewTransformStage, colour: ColourTags
+) -> bytes:
+    work = run_stages(ref, [*decode_stages, transform], Stopwatch("fetch", "decode", "transform"))
     if work.fault == "missing":
         raise FrameMissing(work.reason or "it is missing")
     if not isinstance(work.frame, VideoFrame):
-        raise Unreadable(work.reason or "it cannot be decoded")
+        raise MediaUnreadable(work.reason or "it cannot be decoded")
     pixels = VideoReformatter().reformat(
         work.frame,
-        *fit.size,
+        *transform.size,
         "rgb24",
         src_colorspace=swscale_matrix(colour.matrix),
         interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
-        src_color_range=LIMITED,
-        dst_color_range=FULL,
+        src_color_range=LIMITED_RANGE,
+        dst_color_range=FULL_RANGE,
         threads=1,
     )
     out = io.BytesIO()
-    Image.fromarray(pixels.to_ndarray()).save(out, "JPEG", quality=QUALITY)
+    Image.fromarray(pixels.to_ndarray()).save(out, "JPEG", quality=JPEG_QUALITY)
     return out.getvalue()

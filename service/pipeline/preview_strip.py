@@ -8,13 +8,13 @@ from PIL import Image
 
 from service.plan.formats import ARTIFACT_FILES
 
-COLUMNS, MOST_TILES = 10, 200
+SPRITE_COLUMNS, MAX_TILES = 10, 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
     piece: bytes
-    place: int
+    position: int
     start: Fraction
 
 
@@ -33,34 +33,38 @@ class PreviewStrip:
 
     def finish(self, end: Fraction) -> tuple[bytes, bytes]:
         """(JPEG of at most MOST_TILES tiles, WebVTT over the whole length)."""
-        used = self._tiles[:: -(-len(self._tiles) // MOST_TILES)]
+        used = self._tiles[:: -(-len(self._tiles) // MAX_TILES)]
         return self._sprite(used), self._cues(used, end)
 
     def _sprite(self, used: list[_Tile]) -> bytes:
         width, height = self._size
-        sheet = Image.new("RGB", (width * min(COLUMNS, len(used)), height * -(-len(used) // COLUMNS)))
+        sheet = Image.new("RGB", (width * min(SPRITE_COLUMNS, len(used)), height * -(-len(used) // SPRITE_COLUMNS)))
         for number, tile in enumerate(used):
             with Image.open(io.BytesIO(tile.piece)) as strip:
-                cut = strip.crop((tile.place * width, 0, (tile.place + 1) * width, height))
-                sheet.paste(cut, self._corner(number))
+                cut = strip.crop((tile.position * width, 0, (tile.position + 1) * width, height))
+                sheet.paste(cut, self._tile_corner(number))
         out = io.BytesIO()
         sheet.save(out, "JPEG", quality=85)
         return out.getvalue()
 
-    def _corner(self, number: int) -> tuple[int, int]:
-        return number % COLUMNS * self._size[0], number // COLUMNS * self._size[1]
+    def _tile_corner(self, number: int) -> tuple[int, int]:
+        return number % SPRITE_COLUMNS * self._size[0], number // SPRITE_COLUMNS * self._size[1]
 
     def _cues(self, used: list[_Tile], end: Fraction) -> bytes:
         ends = [tile.start for tile in used[1:]] + [end]
         lines = ["WEBVTT"]
         for number, (tile, until) in enumerate(zip(used, ends, strict=True)):
-            left, top = self._corner(number)
+            left, top = self._tile_corner(number)
             area = f"{left},{top},{self._size[0]},{self._size[1]}"
-            lines += ["", f"{_clock(tile.start)} --> {_clock(until)}", f"{ARTIFACT_FILES['preview_strip']}#xywh={area}"]
+            lines += [
+                "",
+                f"{_webvtt_time(tile.start)} --> {_webvtt_time(until)}",
+                f"{ARTIFACT_FILES['preview_strip']}#xywh={area}",
+            ]
         return ("\n".join(lines) + "\n").encode()
 
 
-def _clock(seconds: Fraction) -> str:
+def _webvtt_time(seconds: Fraction) -> str:
     """WebVTT's hh:mm:ss.ttt"""
     millis = round(seconds * 1000)
     return f"{millis // 3_600_000:02d}:{millis // 60_000 % 60:02d}:{millis // 1000 % 60:02d}.{millis % 1000:03d}"

@@ -11,19 +11,19 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline import exif
-from service.pipeline.frames import Unreadable
+from service.pipeline.frames import MediaUnreadable
 from service.pipeline.image_header import (
+    HeaderIncomplete,
     ImageFormat,
     ImageHeader,
-    NeedMore,
-    image_format,
+    detect_format,
     jpeg_header,
     png_header,
 )
 from service.pipeline.picture import Picture
-from service.pipeline.picture_form import image_form, sampled_form, video_form
-from service.pipeline.tiff_directory import Directory
-from service.pipeline.video_source import ORIENTATION_OF_ROTATION, VideoSource
+from service.pipeline.picture_form import image_pixel_format, sample_pixel_format, video_pixel_format
+from service.pipeline.tiff_directory import TiffDirectory
+from service.pipeline.video_source import ORIENTATION_BY_DISPLAY_ROTATION, VideoSource
 from service.pipeline.webp import webp_header
 
 
@@ -38,7 +38,7 @@ class ImageFacts:
     captured_at: datetime | None
     orientation: int
     gray: bool = False
-    form: str | None = None
+    pixel_format: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class VideoFacts:
     pts: tuple[int, ...]
     key_pts: tuple[int, ...]
     captured_at: datetime | None
-    form: str
+    pixel_format: str
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
@@ -63,35 +63,45 @@ def probe_image(head: bytes, size: int) -> ImageFacts:
     Raises NeedMore when the header goes on past `head` (pass the whole object then), Unreadable for anything that is
     no JPEG, PNG or WebP. For a TIFF, whose directories lie anywhere, use `page_facts`.
     """
-    header = _header(head, size)
+    header = _read_header(head, size)
     turn = exif.orientation(header.exif)
-    shown = _upright(header.width, header.height, turn)
-    taken = exif.captured_at(header.exif)
-    form = image_form(header, head, turn)
-    return ImageFacts(header.format, *shown, header.bit_depth, taken, turn, gray=header.channels <= 2, form=form)
+    shown = _oriented_size(header.width, header.height, turn)
+    taken = exif.capture_time(header.exif)
+    form = image_pixel_format(header, head, turn)
+    return ImageFacts(
+        header.format, *shown, header.bit_depth, taken, turn, gray=header.channels <= 2, pixel_format=form
+    )
 
 
-def page_facts(page: Directory) -> ImageFacts:
+def probe_tiff_page(directory: TiffDirectory) -> ImageFacts:
     """Of one page of a TIFF, from its directory."""
-    shown = _upright(page.width, page.height, page.orientation)
-    form = sampled_form(page.bits, page.samples)
-    return ImageFacts("tiff", *shown, page.bits, page.taken, page.orientation, gray=page.samples <= 2, form=form)
+    shown = _oriented_size(directory.width, directory.height, directory.orientation)
+    form = sample_pixel_format(directory.bits_per_sample, directory.samples_per_pixel)
+    return ImageFacts(
+        "tiff",
+        *shown,
+        directory.bits_per_sample,
+        directory.captured_at,
+        directory.orientation,
+        gray=directory.samples_per_pixel <= 2,
+        pixel_format=form,
+    )
 
 
-def _upright(width: int, height: int, turn: int) -> tuple[int, int]:
-    return (height, width) if turn >= 5 else (width, height)
+def _oriented_size(width: int, height: int, orientation: int) -> tuple[int, int]:
+    return (height, width) if orientation >= 5 else (width, height)
 
 
-def _header(head: bytes, size: int) -> ImageHeader:
-    read = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}.get(image_format(head))
+def _read_header(head: bytes, size: int) -> ImageHeader:
+    read = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}.get(detect_format(head))
     if read is None:
-        raise Unreadable("a TIFF is probed by its directories")
+        raise MediaUnreadable("a TIFF is probed by its directories")
     try:
         return read(head)
-    except NeedMore as error:
+    except HeaderIncomplete as error:
         if len(head) < size:
             raise
-        raise Unreadable(error.reason) from error
+        raise MediaUnreadable(error.reason) from error
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:
@@ -99,8 +109,8 @@ def probe_video(file: BinaryIO) -> VideoFacts:
     with VideoSource(file) as source:
         stream = source.stream
         pts, key_pts = _timestamps(source.container, stream)
-        first = source.first()
-        width, height = _shown_size(first)
+        first = source.first_frame()
+        width, height = _display_size(first)
         return VideoFacts(
             codec=stream.codec_context.codec.canonical_name,
             width=width,
@@ -111,7 +121,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             pts=tuple(pts),
             key_pts=tuple(key_pts),
             captured_at=_creation_time(source.container, stream),
-            form=video_form(first),
+            pixel_format=video_pixel_format(first),
         )
 
 
@@ -124,14 +134,14 @@ def _timestamps(container: InputContainer, stream: VideoStream) -> tuple[list[in
                 if packet.is_keyframe:
                     keys.append(packet.pts)
     except av.FFmpegError as error:
-        raise Unreadable(f"the source video is damaged: {error.strerror}") from error
+        raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
     if not shown:
-        raise Unreadable("the source video has no pictures")
+        raise MediaUnreadable("the source video has no pictures")
     return sorted(set(shown)), sorted(keys)
 
 
-def _shown_size(frame: VideoFrame) -> tuple[int, int]:
-    return Picture(frame, "", ORIENTATION_OF_ROTATION.get(frame.rotation, 1)).size
+def _display_size(frame: VideoFrame) -> tuple[int, int]:
+    return Picture(frame, "", ORIENTATION_BY_DISPLAY_ROTATION.get(frame.rotation, 1)).size
 
 
 def _duration(stream: VideoStream, pts: list[int]) -> Fraction:

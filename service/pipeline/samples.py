@@ -11,15 +11,17 @@ from av import VideoFrame
 from service.plan.formats import rgb
 
 Samples = np.ndarray[Any, Any]
-FORMATS = {(2, np.uint8): "gray", (3, np.uint8): "rgb24", (2, np.uint16): "gray16le", (3, np.uint16): "rgb48le"}
+ARRAY_FORMATS = {(2, np.uint8): "gray", (3, np.uint8): "rgb24", (2, np.uint16): "gray16le", (3, np.uint16): "rgb48le"}
 
 
-def frame_of(samples: Samples) -> VideoFrame:
+def to_frame(samples: Samples) -> VideoFrame:
     """A copy as gray, rgb24, gray16le or rgb48le. Raises KeyError for samples that are not unsigned 8 or 16 bits."""
-    return VideoFrame.from_ndarray(np.ascontiguousarray(samples), format=FORMATS[samples.ndim, samples.dtype.type])
+    return VideoFrame.from_ndarray(
+        np.ascontiguousarray(samples), format=ARRAY_FORMATS[samples.ndim, samples.dtype.type]
+    )
 
 
-def seen_through(samples: Samples) -> VideoFrame:
+def as_frame_view(samples: Samples) -> VideoFrame:
     """16-bit gray samples as a frame, not copied: 1 ms less at 1080p.
 
     For what a tone reads through tables. swscale must not have it: it may read beyond the last row.
@@ -29,15 +31,15 @@ def seen_through(samples: Samples) -> VideoFrame:
 
 def empty_frame(like: Samples) -> tuple[VideoFrame, Samples]:
     """An unfilled 16-bit frame of the size and channels of an array, and the view to fill it through."""
-    frame = VideoFrame(like.shape[1], like.shape[0], FORMATS[like.ndim, np.uint16])
-    view = samples_of(frame)
+    frame = VideoFrame(like.shape[1], like.shape[0], ARRAY_FORMATS[like.ndim, np.uint16])
+    view = samples_view(frame)
     assert view is not None
     return frame, view
 
 
-def samples_of(frame: VideoFrame) -> Samples | None:
+def samples_view(frame: VideoFrame) -> Samples | None:
     """A view of a frame in one of FORMATS, None for others."""
-    for (dimensions, kind), name in FORMATS.items():
+    for (dimensions, kind), name in ARRAY_FORMATS.items():
         if frame.format.name == name:
             dtype = np.dtype(kind).newbyteorder("<")
             channels = 1 if dimensions == 2 else 3
@@ -48,7 +50,7 @@ def samples_of(frame: VideoFrame) -> Samples | None:
     return None
 
 
-def over(samples: Samples, background: str, *, associated: bool = False) -> Samples:
+def composite_over(samples: Samples, background: str, *, premultiplied: bool = False) -> Samples:
     """(height, width, 2 or 4) with alpha last -> without: alpha times colour, and the rest background, rounded.
 
     `associated` colours are multiplied by alpha already. Gray stays gray over a gray background only. Floats are 0..1.
@@ -61,7 +63,7 @@ def over(samples: Samples, background: str, *, associated: bool = False) -> Samp
     if samples.shape[2] == 2 and len(set(behind)) == 1:
         behind = behind[:1]
     colour = samples[..., :-1].astype(np.float64)
-    mixed = (colour if associated else colour * alpha) + (1 - alpha) * behind
+    mixed = (colour if premultiplied else colour * alpha) + (1 - alpha) * behind
     if samples.dtype.kind == "u":
         mixed = np.rint(mixed).clip(0, top)
     found: Samples = mixed.astype(samples.dtype)

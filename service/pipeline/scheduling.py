@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def stay_ordinary() -> None:
+def reset_scheduler() -> None:
     """Put every thread of this process back under the ordinary scheduler.
 
     SVT-AV1, run by root, gives its threads and its caller's real-time priority 99 (SCHED_FIFO): they, and every process

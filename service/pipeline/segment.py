@@ -7,22 +7,28 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from av import VideoFrame
 
 from service.pipeline.bins import Binning, member_options
-from service.pipeline.by_products import ByProducts
+from service.pipeline.by_products import SegmentArtifacts
 from service.pipeline.codecs import encoder_name
-from service.pipeline.colour import FULL, IMAGE_COLOUR, Colour
-from service.pipeline.cuda.on_device import counted, device_stages, device_video_stages, made_by, segment_encoder
+from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, ColourTags
+from service.pipeline.cuda.on_device import (
+    count_fallbacks,
+    device_stages,
+    device_video_stages,
+    encoder_label,
+    segment_encoder,
+)
 from service.pipeline.cuda.slot_device import SlotDevice
-from service.pipeline.fetch import FetchImage
-from service.pipeline.form import FORMS
+from service.pipeline.fetch import FetchStage
+from service.pipeline.form import PIXEL_FORMATS
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
-from service.pipeline.jpeg_copy import CopyJpeg, may_copy
-from service.pipeline.policy import Policies
-from service.pipeline.sources import DecodeImage, DecodeVideo, FitPicture, MeasurePicture
-from service.pipeline.stack import DecodePage
+from service.pipeline.jpeg_copy import JpegCopyStage, can_copy_jpegs
+from service.pipeline.policy import FaultPolicy
+from service.pipeline.sources import ImageDecodeStage, RawSampleStage, TransformStage, VideoDecodeStage
+from service.pipeline.stack import TiffPageDecodeStage
 from service.pipeline.stopwatch import Stopwatch
-from service.pipeline.transform import Transform
+from service.pipeline.transform import FrameTransform
 from service.pipeline.window import Window
-from service.pipeline.work import Ready, Stage, Work, prepare
+from service.pipeline.work import EncoderInput, FrameContext, Stage, run_stages
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 
@@ -30,7 +36,7 @@ def render_segment(
     plan: SegmentPlan,
     reader: FrameReader,
     sources: SourceReader,
-    progress: Callable[[int], None],
+    report_progress: Callable[[int], None],
     device: SlotDevice | None = None,
 ) -> SegmentResult:
     """Render one closed GOP on the calling thread, holding a bounded number of frames.
@@ -43,93 +49,103 @@ def render_segment(
     watch = Stopwatch("fetch", "decode", "transform", "encode")
     reports: list[FrameReport] = []
     fallbacks: Counter[tuple[str, str]] = Counter()
-    with _stages(plan, (reader, sources), device) as (stages, colour), ExitStack() as closed:
-        one = counted(lambda ref: prepare(ref, stages, watch), fallbacks)
-        made = _maker(plan, colour, one, lambda: progress(len(reports)))
-        policies = Policies(plan, made)
-        encoder, beside = segment_encoder(plan.options, colour, device), ByProducts(plan.options)
+    with _open_stages(plan, (reader, sources), device) as (stages, colour), ExitStack() as closed:
+        one = count_fallbacks(lambda ref: run_stages(ref, stages, watch), fallbacks)
+        made = _frame_source(plan, colour, one, lambda: report_progress(len(reports)))
+        policies = FaultPolicy(plan, made)
+        encoder, beside = segment_encoder(plan.options, colour, device), SegmentArtifacts(plan.options)
         closed.callback(encoder.close)
-        write = _writer(plan.options, watch)
+        write = _overlay_writer(plan.options, watch)
         for refs in plan.outputs():
-            frame, report = policies.settle(made(refs))
+            frame, report = policies.apply(made(refs))
             if frame is not None:
                 with write(frame, refs[0]):
-                    with watch.time("transform"):
-                        beside.see(frame, encoder.clock)
-                    with watch.time("encode"):
+                    with watch.measure("transform"):
+                        beside.observe(frame, encoder.next_start_seconds)
+                    with watch.measure("encode"):
                         encoder.add(frame, plan.shown_for(refs))
             elif plan.options.timing:
-                encoder.wait(plan.shown_for(refs))
+                encoder.skip(plan.shown_for(refs))
             reports.append(report)
-            progress(len(reports))
-        with watch.time("encode"):
+            report_progress(len(reports))
+        with watch.measure("encode"):
             data = encoder.finish()
-    maker = made_by(plan.options, device) or encoder_name(plan.options.codec)
-    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, maker, beside.pieces(), fallbacks)
+    maker = encoder_label(plan.options, device) or encoder_name(plan.options.codec)
+    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, maker, beside.finish(), fallbacks)
 
 
-def _writer(options: RenderOptions, watch: Stopwatch) -> Callable[[Ready, FrameRef], AbstractContextManager[None]]:
+def _overlay_writer(
+    options: RenderOptions, stopwatch: Stopwatch
+) -> Callable[[EncoderInput, FrameRef], AbstractContextManager[None]]:
     """What lays the overlay onto a picture while it is encoded: a picture that is held is written on again."""
     overlay = options.overlay
     if overlay is None:
         return lambda *_: nullcontext()
-    from service.pipeline.caption import Caption  # Pillow's font, for renders that need it
+    from service.pipeline.caption import OverlayRenderer  # Pillow's font, for renders that need it
 
-    caption = Caption(overlay, options.width, options.height, full_range=FORMS[options.form].range == FULL)
+    caption = OverlayRenderer(
+        overlay, options.width, options.height, full_range=PIXEL_FORMATS[options.form].range == FULL_RANGE
+    )
 
     @contextmanager
-    def written(frame: Ready, ref: FrameRef) -> Iterator[None]:
+    def written(frame: EncoderInput, ref: FrameRef) -> Iterator[None]:
         assert isinstance(frame, VideoFrame), "a JPEG that is written on is not copied"
-        with watch.time("transform"):
-            restore = caption.laid_on(frame, ref)
+        with stopwatch.measure("transform"):
+            restore = caption.draw(frame, ref)
         yield
         restore()
 
     return written
 
 
-def _maker(
-    plan: SegmentPlan, colour: Colour, one: Callable[[FrameRef], Work], tick: Callable[[], None]
-) -> Callable[[Sequence[FrameRef]], Work]:
+def _frame_source(
+    plan: SegmentPlan,
+    colour: ColourTags,
+    process_frame: Callable[[FrameRef], FrameContext],
+    report_progress: Callable[[], None],
+) -> Callable[[Sequence[FrameRef]], FrameContext]:
     """What makes one output frame of its source frames; `tick` says after each member of a bin that work goes on."""
     bins = plan.options.bins
     if bins is None:
-        return lambda refs: one(refs[0])
+        return lambda refs: process_frame(refs[0])
 
-    def member(ref: FrameRef) -> Work:
-        tick()
-        return one(ref)
+    def member(ref: FrameRef) -> FrameContext:
+        report_progress()
+        return process_frame(ref)
 
-    return Binning(plan.options, bins, colour, member).prepare
+    return Binning(plan.options, bins, colour, member).render_bin
 
 
 @contextmanager
-def _stages(
+def _open_stages(
     plan: SegmentPlan, readers: tuple[FrameReader, SourceReader], device: SlotDevice | None
-) -> Iterator[tuple[list[Stage], Colour]]:
+) -> Iterator[tuple[list[Stage], ColourTags]]:
     options, (reader, sources) = member_options(plan.options), readers
     if options.source_kind == "frames":
-        copy: list[Stage] = [CopyJpeg(options)] if may_copy(options) else []
-        with closing(_decode_page(options, sources)) as pages, device_stages(plan, reader, device) as first:
-            yield [*first, FetchImage(reader), *copy, pages, _decode_image(options), _fit(options)], IMAGE_COLOUR
+        copy: list[Stage] = [JpegCopyStage(options)] if can_copy_jpegs(options) else []
+        with closing(_tiff_page_stage(options, sources)) as pages, device_stages(plan, reader, device) as first:
+            yield (
+                [*first, FetchStage(reader), *copy, pages, _image_stage(options), _transform_stage(options)],
+                IMAGE_COLOUR,
+            )
         return
-    with closing(DecodeVideo(sources, options.max_pixels)) as decode:
-        colour = decode.colour((*plan.frames, *plan.lead))
+    with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
+        colour = decode.source_colour((*plan.frames, *plan.lead))
         with device_video_stages(plan, sources, colour, device) as first:
-            yield [*first, decode, FitPicture(Transform(options, colour))], colour
+            yield [*first, decode, TransformStage(FrameTransform(options, colour))], colour
 
 
 def _window(options: RenderOptions) -> Window | None:
     return Window(options.tone.low, options.tone.high) if options.tone else None
 
 
-def _decode_page(options: RenderOptions, sources: SourceReader) -> DecodePage:
-    return DecodePage(sources, (options.max_pixels, options.background), _window(options))
+def _tiff_page_stage(options: RenderOptions, sources: SourceReader) -> TiffPageDecodeStage:
+    return TiffPageDecodeStage(sources, (options.max_pixels, options.background), _window(options))
 
 
-def _decode_image(options: RenderOptions) -> DecodeImage:
-    return DecodeImage(options.max_pixels, options.background, _window(options))
+def _image_stage(options: RenderOptions) -> ImageDecodeStage:
+    return ImageDecodeStage(options.max_pixels, options.background, _window(options))
 
 
-def _fit(options: RenderOptions) -> Stage:
-    return (MeasurePicture if options.bins else FitPicture)(Transform(options, IMAGE_COLOUR))
+def _transform_stage(options: RenderOptions) -> Stage:
+    return (RawSampleStage if options.bins else TransformStage)(FrameTransform(options, IMAGE_COLOUR))

@@ -2,34 +2,34 @@
 
 from collections.abc import Iterable
 
-from service.pipeline.colour import VIDEO_COLOUR, Colour, video_colour
+from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, ColourTags, video_colour
 from service.pipeline.decode import ImageDecoder
-from service.pipeline.frames import FrameMissing, SourceReader, Unreadable
-from service.pipeline.image_header import require_pixels_within
+from service.pipeline.frames import FrameMissing, MediaUnreadable, SourceReader
+from service.pipeline.image_header import require_pixel_limit
 from service.pipeline.picture import Picture
-from service.pipeline.transform import Transform
+from service.pipeline.transform import FrameTransform
 from service.pipeline.video_source import VideoSource
 from service.pipeline.window import Window
-from service.pipeline.work import Work
+from service.pipeline.work import FrameContext
 from service.plan.formats import BLACK
 from service.plan.render_plan import FrameRef
 
 
-class DecodeImage:
+class ImageDecodeStage:
     name = "decode"
 
     def __init__(self, max_pixels: int, background: str = BLACK, window: Window | None = None) -> None:
         self._decoder = ImageDecoder(max_pixels, background, window)
 
-    def __call__(self, work: Work) -> None:
-        if work.picture is not None:  # a page of a stack
+    def __call__(self, context: FrameContext) -> None:
+        if context.picture is not None:  # a page of a stack
             return
-        work.picture = self._decoder.decode(work.data)
-        work.data = b""
-        work.decoder = work.picture.decoder
+        context.picture = self._decoder.decode(context.data)
+        context.data = b""
+        context.decoder = context.picture.decoder
 
 
-class DecodeVideo:
+class VideoDecodeStage:
     """Keeps one source open: consecutive frames of the same object are read forward."""
 
     name = "decode"
@@ -37,66 +37,66 @@ class DecodeVideo:
     def __init__(self, sources: SourceReader, max_pixels: int) -> None:
         self._sources = sources
         self._max_pixels = max_pixels
-        self._key: str | None = None
+        self._open_key: str | None = None
         self._source: VideoSource | None = None
 
-    def __call__(self, work: Work) -> None:
-        work.picture = self._picture(work.ref)
-        work.decoder = work.picture.decoder
+    def __call__(self, context: FrameContext) -> None:
+        context.picture = self._decode(context.ref)
+        context.decoder = context.picture.decoder
 
-    def colour(self, refs: Iterable[FrameRef]) -> Colour:
+    def source_colour(self, refs: Iterable[FrameRef]) -> ColourTags:
         """The tags of the first source named; every segment of a render must come to the same ones."""
         ref = next((ref for ref in refs if ref.key is not None), None)
         try:
-            return video_colour(self._open(ref).first()) if ref else VIDEO_COLOUR
-        except (FrameMissing, Unreadable):
-            return VIDEO_COLOUR
+            return video_colour(self._open_source(ref).first_frame()) if ref else DEFAULT_VIDEO_COLOUR
+        except (FrameMissing, MediaUnreadable):
+            return DEFAULT_VIDEO_COLOUR
 
     def close(self) -> None:
         if self._source:
             self._source.close()
-        self._key = self._source = None
+        self._open_key = self._source = None
 
-    def _picture(self, ref: FrameRef) -> Picture:
+    def _decode(self, ref: FrameRef) -> Picture:
         if ref.key is None or ref.pts is None:
             raise FrameMissing("the source video has no picture here")
-        return self._open(ref).picture(ref.pts)
+        return self._open_source(ref).picture(ref.pts)
 
-    def _open(self, ref: FrameRef) -> VideoSource:
-        if self._source is None or self._key != ref.key:
+    def _open_source(self, ref: FrameRef) -> VideoSource:
+        if self._source is None or self._open_key != ref.key:
             self.close()
             self._source = VideoSource(self._sources.open(ref))
-            self._key = ref.key
-        require_pixels_within(self._source.stream.width, self._source.stream.height, self._max_pixels)
+            self._open_key = ref.key
+        require_pixel_limit(self._source.stream.width, self._source.stream.height, self._max_pixels)
         return self._source
 
 
-class MeasurePicture:
+class RawSampleStage:
     """In the place of FitPicture for members of a bin: what a tone is for is left as it was measured."""
 
     name = "transform"
 
-    def __init__(self, transform: Transform) -> None:
-        self._transform, self._fit = transform, FitPicture(transform)
+    def __init__(self, transform: FrameTransform) -> None:
+        self._transform, self._fallback_stage = transform, TransformStage(transform)
 
-    def __call__(self, work: Work) -> None:
-        assert work.picture is not None
-        if not self._transform.tones(work.picture):
-            self._fit(work)
+    def __call__(self, context: FrameContext) -> None:
+        assert context.picture is not None
+        if not self._transform.applies_tone_to(context.picture):
+            self._fallback_stage(context)
             return
-        work.reason = self._transform.reshaped(work.picture)
-        work.measured = work.picture
+        context.reason = self._transform.reshape_reason(context.picture)
+        context.raw_picture = context.picture
 
 
-class FitPicture:
+class TransformStage:
     """The transform as a stage."""
 
     name = "transform"
 
-    def __init__(self, transform: Transform) -> None:
+    def __init__(self, transform: FrameTransform) -> None:
         self._transform = transform
 
-    def __call__(self, work: Work) -> None:
-        assert work.picture is not None
-        work.clipped = self._transform.clipped(work.picture)
-        work.frame, work.reason = self._transform.apply(work.picture)
+    def __call__(self, context: FrameContext) -> None:
+        assert context.picture is not None
+        context.clip_counts = self._transform.count_clipped(context.picture)
+        context.frame, context.reason = self._transform.apply(context.picture)

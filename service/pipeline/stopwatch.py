@@ -12,7 +12,7 @@ class Stopwatch:
         self.seconds = dict.fromkeys(stages, 0.0)
 
     @contextmanager
-    def time(self, stage: str) -> Iterator[None]:
+    def measure(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
         try:
             yield

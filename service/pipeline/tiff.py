@@ -14,16 +14,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from service.pipeline.frames import Unreadable
-from service.pipeline.image_header import require_pixels_within, require_ratio
-from service.pipeline.samples import Samples, over
-from service.pipeline.tiff_rewrap import rewrapped
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.image_header import require_compression_ratio, require_pixel_limit
+from service.pipeline.samples import Samples, composite_over
+from service.pipeline.tiff_rewrap import single_page_tiff
 
 _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
 _COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MOST_PIECES = 2, 1, 274, 320, 65_536
-_THROUGH_LIBTIFF = (_LZW, _PACKBITS)
+_SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
+_LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS)
 """imagecodecs 2026.3's own decoder of these crashes the process on damaged data; libtiff, also in it, says so."""
 
 
@@ -37,34 +37,37 @@ class TiffPage:
 
 def decode_tiff(data: bytes, max_pixels: int, background: str) -> TiffPage:
     """The first page; transparent pixels show `background`. Raises Unreadable."""
-    with damage_named(), io.BytesIO(data) as file:  # closed, for tifffile's reference cycles keep it from being freed
-        return _decoded(_open(file).pages[0], (max_pixels, background), data)
+    with (
+        translate_tiff_errors(),
+        io.BytesIO(data) as file,
+    ):  # closed, for tifffile's reference cycles keep it from being freed
+        return _decode(_open(file).pages[0], (max_pixels, background), data)
 
 
-def decode_page(tiff: Any, offset: int, bounds: tuple[int, str]) -> TiffPage:
+def decode_tiff_page(tiff: Any, offset: int, bounds: tuple[int, str]) -> TiffPage:
     """The page whose directory is at `offset` of an open tifffile.TiffFile; `bounds` is (max_pixels, background)."""
     import tifffile
 
-    with damage_named():
+    with translate_tiff_errors():
         tiff.filehandle.seek(offset)
-        return _decoded(tifffile.TiffPage(tiff, 0), bounds)
+        return _decode(tifffile.TiffPage(tiff, 0), bounds)
 
 
 def open_tiff(file: BinaryIO) -> Any:
     """A tifffile.TiffFile, whose types are unknown. Raises Unreadable."""
-    with damage_named():
+    with translate_tiff_errors():
         return _open(file)
 
 
 @contextmanager
-def damage_named() -> Iterator[None]:
+def translate_tiff_errors() -> Iterator[None]:
     """A damaged directory reaches any line of tifffile, and each codec raises its own class."""
     try:
         yield
-    except (Unreadable, OSError, MemoryError):
+    except (MediaUnreadable, OSError, MemoryError):
         raise
     except Exception as error:
-        raise Unreadable(f"the TIFF is damaged: {error}") from error
+        raise MediaUnreadable(f"the TIFF is damaged: {error}") from error
 
 
 def _open(file: BinaryIO) -> Any:
@@ -74,92 +77,96 @@ def _open(file: BinaryIO) -> Any:
     return tifffile.TiffFile(file)
 
 
-def _decoded(page: Any, bounds: tuple[int, str], data: bytes = b"") -> TiffPage:
-    require_pixels_within(page.imagewidth, page.imagelength, bounds[0])
+def _decode(page: Any, bounds: tuple[int, str], data: bytes = b"") -> TiffPage:
+    require_pixel_limit(page.imagewidth, page.imagelength, bounds[0])
     _require_supported(page)
-    _require_whole(page, bounds[0])
-    samples = _in_place(page, data) if data and _lies_open(page) else _pixels(page)
+    _require_complete(page, bounds[0])
+    samples = _view_samples(page, data) if data and _is_uncompressed(page) else _read_samples(page)
     turn = page.tags.get(_ORIENTATION)
     orientation = int(turn.value) if turn is not None and 1 <= int(turn.value) <= 8 else 1
-    shown = _shown(samples, page, bounds[1])
+    shown = _to_gray_or_rgb(samples, page, bounds[1])
     if (
         shown.shape not in ((page.imagelength, page.imagewidth), (page.imagelength, page.imagewidth, 3))
         or not shown.size
     ):
-        raise Unreadable("the TIFF is damaged: its fields contradict each other")
+        raise MediaUnreadable("the TIFF is damaged: its fields contradict each other")
     return TiffPage(shown, orientation)
 
 
-def _lies_open(page: Any) -> bool:
+def _is_uncompressed(page: Any) -> bool:
     """Whether the file holds the samples as memory would."""
     native = page.parent.byteorder == {"little": "<", "big": ">"}[sys.byteorder]
     plain = page.compression == _UNCOMPRESSED and page.predictor == 1 and page.fillorder == 1
     return native and plain and bool(page.is_contiguous) and page.bitspersample == 8 * page.dtype.itemsize
 
 
-def _in_place(page: Any, data: bytes) -> Samples:
+def _view_samples(page: Any, data: bytes) -> Samples:
     """A view of the file: nothing is copied."""
     return np.frombuffer(data, page.dtype, int(np.prod(page.shaped)), page.dataoffsets[0]).reshape(page.shaped)
 
 
-def _pixels(page: Any) -> Samples:
-    if page.compression not in _THROUGH_LIBTIFF:
+def _read_samples(page: Any) -> Samples:
+    if page.compression not in _LIBTIFF_COMPRESSIONS:
         return np.asarray(page.asarray(maxworkers=1, squeeze=False)).reshape(page.shaped)
     import imagecodecs
 
-    return np.asarray(imagecodecs.tiff_decode(rewrapped(page), index=0)).reshape(page.shaped)
+    return np.asarray(imagecodecs.tiff_decode(single_page_tiff(page), index=0)).reshape(page.shaped)
 
 
 def _require_supported(page: Any) -> None:
     if page.dtype is None or page.dtype.kind not in "buif" or isinstance(page.bitspersample, tuple):
-        raise Unreadable(f"a TIFF of {page.bitspersample}-bit {page.dtype} samples is not supported")
+        raise MediaUnreadable(f"a TIFF of {page.bitspersample}-bit {page.dtype} samples is not supported")
     if page.compression not in _COMPRESSIONS:
-        raise Unreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
+        raise MediaUnreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))
     least = 3 if page.photometric in (_RGB, _YCBCR) else 1
     if not least <= page.samplesperpixel <= 4 or page.imagedepth != 1 or page.photometric not in kinds:
-        raise Unreadable(f"a TIFF of {page.samplesperpixel} samples, photometric {page.photometric}, is not supported")
+        raise MediaUnreadable(
+            f"a TIFF of {page.samplesperpixel} samples, photometric {page.photometric}, is not supported"
+        )
 
 
-def _require_whole(page: Any, max_pixels: int) -> None:
+def _require_complete(page: Any, max_pixels: int) -> None:
     """tifffile fills pieces it cannot find with zeros, without a word."""
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     number, size = int(np.prod(page.chunked)), page.parent.filehandle.size
     if len(pieces) < number or any(not count or offset + count > size for offset, count in pieces):
-        raise Unreadable("the TIFF ends before its picture data does")
-    if number > _MOST_PIECES or int(np.prod(page.chunks)) > 4 * max_pixels:
-        raise Unreadable("the TIFF is cut into pieces that make no sense")
-    require_ratio(page.nbytes, sum(page.databytecounts))
+        raise MediaUnreadable("the TIFF ends before its picture data does")
+    if number > _MAX_CHUNKS or int(np.prod(page.chunks)) > 4 * max_pixels:
+        raise MediaUnreadable("the TIFF is cut into pieces that make no sense")
+    require_compression_ratio(page.nbytes, sum(page.databytecounts))
 
 
-def _shown(array: Samples, page: Any, background: str) -> Samples:
+def _to_gray_or_rgb(array: Samples, page: Any, background: str) -> Samples:
     """(separate samples, depth, height, width, samples) -> gray or RGB with black at zero."""
     array = np.moveaxis(array[:, 0], 0, -1)[..., 0, :] if page.planarconfig == _SEPARATE else array[0, 0]
     if page.photometric == _PALETTE:
-        return _through_palette(array[..., 0], page)
-    array = _spread(array, page)
+        return _apply_palette(array[..., 0], page)
+    array = _expand_to_8_bit(array, page)
     if page.photometric == _WHITE_IS_ZERO:
-        array = _inverted(array, page)
+        array = _invert(array, page)
     colours = 1 if page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) else 3
     if array.shape[2] > colours and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
-        return over(array[..., : colours + 1], background, associated=int(page.extrasamples[0]) == _ASSOCIATED)
+        return composite_over(
+            array[..., : colours + 1], background, premultiplied=int(page.extrasamples[0]) == _ASSOCIATED
+        )
     return np.ascontiguousarray(array[..., 0] if colours == 1 else array[..., :3])
 
 
-def _through_palette(indexes: Samples, page: Any) -> Samples:
+def _apply_palette(indexes: Samples, page: Any) -> Samples:
     """The palette's 16-bit colours, which most writers fill from 8-bit ones."""
     table = np.asarray(page.tags[_COLORMAP].value).reshape(3, -1)
     return np.ascontiguousarray(np.moveaxis((table >> 8).astype(np.uint8)[:, indexes], 0, -1))
 
 
-def _spread(array: Samples, page: Any) -> Samples:
+def _expand_to_8_bit(array: Samples, page: Any) -> Samples:
     """1, 2 and 4-bit samples over the 8-bit range."""
     if page.bitspersample >= 8:
         return array
     return array.astype(np.uint8) * np.uint8(255 // ((1 << page.bitspersample) - 1))
 
 
-def _inverted(array: Samples, page: Any) -> Samples:
+def _invert(array: Samples, page: Any) -> Samples:
     if array.dtype.kind == "f":
         with np.errstate(invalid="ignore", over="ignore"):
             inverted: Samples = 1 - array

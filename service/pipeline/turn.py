@@ -1,9 +1,9 @@
 """The eight ways to turn a picture, as EXIF numbers them, and how they follow one another."""
 
-ROTATED = {0: 1, 90: 6, 180: 3, 270: 8}
+ORIENTATION_BY_DEGREES = {0: 1, 90: 6, 180: 3, 270: 8}
 """Degrees clockwise -> the EXIF orientation that asks for this turn."""
 
-_PARTS = {
+_COMPONENTS = {
     1: (False, False, False),
     2: (False, True, False),
     3: (False, True, True),
@@ -15,23 +15,23 @@ _PARTS = {
 }
 """EXIF orientation -> (transpose, then mirror left-right, then mirror top-bottom)."""
 
-_NUMBER = {parts: number for number, parts in _PARTS.items()}
+_ORIENTATION_NUMBERS = {parts: number for number, parts in _COMPONENTS.items()}
 
 Box = tuple[int, int, int, int]
 
 
-def followed_by(first: int, second: int) -> int:
+def compose_orientations(first: int, second: int) -> int:
     """The one orientation that does what `first` and then `second` do."""
-    (transposed, across, down), (again, across_too, down_too) = _PARTS[first], _PARTS[second]
+    (transposed, across, down), (again, across_too, down_too) = _COMPONENTS[first], _COMPONENTS[second]
     if again:
         across, down = down, across
-    return _NUMBER[transposed != again, across != across_too, down != down_too]
+    return _ORIENTATION_NUMBERS[transposed != again, across != across_too, down != down_too]
 
 
-def stored_box(box: Box, upright: tuple[int, int], orientation: int) -> Box:
+def to_stored_box(box: Box, upright: tuple[int, int], orientation: int) -> Box:
     """Where (left, top, right, bottom) of the upright picture of this size lies in the stored one."""
     left, top, right, bottom = box
-    transposed, across, down = _PARTS[orientation]
+    transposed, across, down = _COMPONENTS[orientation]
     if across:
         left, right = upright[0] - right, upright[0] - left
     if down:

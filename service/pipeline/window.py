@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Samples = np.ndarray[Any, Any]
+SampleArray = np.ndarray[Any, Any]
 Positions = np.ndarray[Any, np.dtype[np.uint16]]
-TOP = 65535
-_ROWS = 32
+MAX_POSITION = 65535
+_BLOCK_ROWS = 32
 """Rows worked on at once, so that intermediate values stay in the cache."""
 
 
-class Clipped(NamedTuple):
+class ClipCounts(NamedTuple):
     """How many source samples of a frame lay below the window, above it, or were not a number."""
 
     below: int
@@ -31,35 +31,37 @@ class Window:
     low: float
     high: float
 
-    def table(self) -> Positions:
+    def lookup_table(self) -> Positions:
         """(65536,) position of each unsigned 16-bit sample; the first 256 serve 8-bit ones."""
-        return self.positions_of(np.arange(65536, dtype=np.float64))
+        return self.to_positions(np.arange(65536, dtype=np.float64))
 
-    def positions_of(self, values: "np.ndarray[Any, np.dtype[np.float64]]") -> Positions:
+    def to_positions(self, values: "np.ndarray[Any, np.dtype[np.float64]]") -> Positions:
         """Of sample values, exactly."""
         with np.errstate(over="ignore"):
             share = (values - self.low) / (self.high - self.low)
-        places: Positions = np.rint(share.clip(0, 1) * TOP).astype(np.uint16)
+        places: Positions = np.rint(share.clip(0, 1) * MAX_POSITION).astype(np.uint16)
         return places
 
-    def place(self, samples: Samples, positions: Positions) -> None:
+    def map_into(self, samples: SampleArray, positions: Positions) -> None:
         """Fill `positions`, of the same shape, from samples of any real type: in float64 for those that float32 cannot
         hold, else in float32."""
         exact = np.float64 if samples.dtype.itemsize > 4 or samples.dtype in (np.int32, np.uint32) else np.float32
-        for row in range(0, len(samples), _ROWS):
-            part: Samples = samples[row : row + _ROWS].astype(exact)
+        for row in range(0, len(samples), _BLOCK_ROWS):
+            part: SampleArray = samples[row : row + _BLOCK_ROWS].astype(exact)
             with np.errstate(over="ignore", invalid="ignore"):
                 part -= exact(self.low)
-                part *= exact(TOP / (self.high - self.low))
+                part *= exact(MAX_POSITION / (self.high - self.low))
                 part += exact(0.5)
-            np.clip(part, exact(0.5), exact(TOP + 0.5), out=part)
+            np.clip(part, exact(0.5), exact(MAX_POSITION + 0.5), out=part)
             if samples.dtype.kind == "f":
                 part[np.isnan(part)] = 0.5
-            positions[row : row + _ROWS] = part
+            positions[row : row + _BLOCK_ROWS] = part
 
-    def clipped(self, samples: Samples) -> Clipped:
+    def count_clipped(self, samples: SampleArray) -> ClipCounts:
         nan = np.count_nonzero(np.isnan(samples)) if samples.dtype.kind == "f" else 0
-        return Clipped(_count(samples, np.less, self.low), _count(samples, np.greater, self.high), int(nan))
+        return ClipCounts(
+            _count_outside(samples, np.less, self.low), _count_outside(samples, np.greater, self.high), int(nan)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,29 +74,29 @@ class Stretch:
     window: Window
 
     @property
-    def _bounds(self) -> tuple[int, int, int]:
+    def _range_and_shift(self) -> tuple[int, int, int]:
         """Lowest and highest sample, and the shift."""
-        low = min(max(math.floor(self.window.low), 0), TOP - 1)
-        high = max(min(math.ceil(self.window.high), TOP), low + 1)
+        low = min(max(math.floor(self.window.low), 0), MAX_POSITION - 1)
+        high = max(min(math.ceil(self.window.high), MAX_POSITION), low + 1)
         return low, high, 16 - (high - low).bit_length()
 
-    def place(self, samples: Samples, stretched: Positions) -> None:
+    def map_into(self, samples: SampleArray, positions: Positions) -> None:
         """Fill `stretched`, of the same shape."""
-        low, high, shift = self._bounds
-        for row in range(0, len(samples), _ROWS):
-            part = stretched[row : row + _ROWS]
-            np.copyto(part, samples[row : row + _ROWS])
+        low, high, shift = self._range_and_shift
+        for row in range(0, len(samples), _BLOCK_ROWS):
+            part = positions[row : row + _BLOCK_ROWS]
+            np.copyto(part, samples[row : row + _BLOCK_ROWS])
             np.clip(part, np.uint16(low), np.uint16(high), out=part)
             part -= np.uint16(low)
             part <<= np.uint16(shift)
 
-    def table(self) -> Positions:
+    def lookup_table(self) -> Positions:
         """(65536,) position of each stretched sample."""
-        low, _, shift = self._bounds
-        return self.window.positions_of(low + np.arange(65536, dtype=np.float64) / (1 << shift))
+        low, _, shift = self._range_and_shift
+        return self.window.to_positions(low + np.arange(65536, dtype=np.float64) / (1 << shift))
 
 
-def _count(samples: Samples, outside: np.ufunc, bound: float) -> int:
+def _count_outside(samples: SampleArray, outside: np.ufunc, bound: float) -> int:
     """Integer samples are compared as such: their type cannot hold every bound."""
     if samples.dtype.kind in "iu":
         limits = np.iinfo(samples.dtype)

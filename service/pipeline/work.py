@@ -7,21 +7,21 @@ from typing import Literal, Protocol
 from av import VideoFrame
 
 from service.pipeline.cuda.driver import DevicePicture
-from service.pipeline.frames import Fallback, FrameMissing, MemberReport, RenderFailed, Unreadable
-from service.pipeline.geometry import SizeRefused
+from service.pipeline.frames import BinMemberReport, Fallback, FrameMissing, MediaUnreadable, RenderFailed
+from service.pipeline.geometry import SizeMismatch
 from service.pipeline.picture import Picture
 from service.pipeline.stopwatch import Stopwatch
-from service.pipeline.window import Clipped
+from service.pipeline.window import ClipCounts
 from service.plan.render_plan import FrameRef
 
-Fault = Literal["missing", "corrupt"]
-Ready = VideoFrame | bytes | DevicePicture
+FrameFault = Literal["missing", "corrupt"]
+EncoderInput = VideoFrame | bytes | DevicePicture
 """Ready to encode: a frame of the output's form and size, one that stays on a GPU for an encoder there, or a JPEG that
 is copied as it is."""
 
 
 @dataclass(slots=True)
-class Work:
+class FrameContext:
     """Filled in stage by stage; `frame` is ready to encode, or `fault` and `reason` say why there is none.
 
     `members` are the frames of a bin, whose `ref` is the first of them; `measured` is a deep frame of one, as decoded.
@@ -33,13 +33,13 @@ class Work:
     sha256: str | None = None
     picture: Picture | None = None
     decoder: str | None = None
-    frame: Ready | None = None
-    measured: Picture | None = None
-    laid: bool = False
-    clipped: Clipped | None = None
-    fault: Fault | None = None
+    frame: EncoderInput | None = None
+    raw_picture: Picture | None = None
+    merged_into_bin: bool = False
+    clip_counts: ClipCounts | None = None
+    fault: FrameFault | None = None
     reason: str | None = None
-    members: tuple[MemberReport, ...] | None = None
+    members: tuple[BinMemberReport, ...] | None = None
     fallback: Fallback | None = None
 
 
@@ -48,27 +48,27 @@ class Stage(Protocol):
 
     name: str
 
-    def __call__(self, work: Work) -> None: ...
+    def __call__(self, context: FrameContext) -> None: ...
 
 
-def prepare(ref: FrameRef, stages: Sequence[Stage], watch: Stopwatch) -> Work:
+def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> FrameContext:
     """Run the stages in order until the frame is ready or found faulty. Raises RenderFailed on a refused size."""
-    work = Work(ref)
+    work = FrameContext(ref)
     for stage in stages:
-        with watch.time(stage.name):
-            _run(stage, work)
-        if work.fault or work.laid or work.frame is not None or work.measured is not None:
+        with stopwatch.measure(stage.name):
+            _run_stage(stage, work)
+        if work.fault or work.merged_into_bin or work.frame is not None or work.raw_picture is not None:
             break
     work.data, work.picture = b"", None
     return work
 
 
-def _run(stage: Stage, work: Work) -> None:
+def _run_stage(stage: Stage, context: FrameContext) -> None:
     try:
-        stage(work)
+        stage(context)
     except FrameMissing as error:
-        work.fault, work.reason = "missing", error.reason
-    except Unreadable as error:
-        work.fault, work.reason = "corrupt", error.reason
-    except SizeRefused as error:
-        raise RenderFailed(str(error), work.ref.index) from error
+        context.fault, context.reason = "missing", error.reason
+    except MediaUnreadable as error:
+        context.fault, context.reason = "corrupt", error.reason
+    except SizeMismatch as error:
+        raise RenderFailed(str(error), context.ref.index) from error

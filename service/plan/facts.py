@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from service.environment import EnvironmentSettings
-from service.errors import Invalid, invalid_field
+from service.errors import InvalidRequest, invalid_field
 from service.plan.capability import Capability
 from service.plan.render_plan import FramePolicy, SourceKind
 from service.plan.tone import Levels
@@ -77,7 +77,7 @@ class DatasetFacts:
         """Positions of the dataset: its frames, and the gaps in their numbering unless those are skipped."""
         return self.frame_count + (self.gap_frames if self.counts_gaps(missing) else 0)
 
-    def capture_times_error(self, pointer: str, instead: str) -> Invalid | None:
+    def capture_times_error(self, pointer: str, instead: str) -> InvalidRequest | None:
         """Why the field at `pointer`, which needs capture times, cannot be used; None when it can."""
         if self.kind == "video":
             detail = f"the catalogue has no capture times of a source video's pictures: {instead}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from service.errors import Invalid, invalid_field
+from service.errors import InvalidRequest, invalid_field
 from service.plan.formats import Codec
 
 DecimationMode = Literal["drop", "mean", "max"]
@@ -174,7 +174,7 @@ def _whole(side: Fraction) -> int:
     return max(1, round(side))
 
 
-def _too_large(size: Size) -> Invalid:
+def _too_large(size: Size) -> InvalidRequest:
     detail = (
         f"the output would be {size[0]}x{size[1]} pixels; a side may have at most {MAX_SIDE}: ask for a smaller width"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from uuid import UUID
 
-from service.errors import Conflict, Invalid, NotFound, invalid_field
+from service.errors import Conflict, InvalidRequest, NotFound, invalid_field
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.formats import (
     BLACK,
@@ -248,7 +248,7 @@ def _selection(request: RenderRequest, dataset: DatasetFacts, facts: RenderFacts
     return select_frames(dataset.position_count(request.missing), request.decimation_factor, start, stop, binned)
 
 
-def _too_many_frames(selection: Selection, limit: int) -> Invalid:
+def _too_many_frames(selection: Selection, limit: int) -> InvalidRequest:
     way_out = "choose fewer with frames" if selection.binned else "raise decimation_factor"
     detail = f"{selection.source_count()} frames are more than the {limit} of one render: {way_out}"
     return invalid_field("#/decimation_factor", detail, "too_many_frames")

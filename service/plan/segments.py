@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import accumulate, chain, pairwise, repeat
 
-from service.errors import Invalid, invalid_field
+from service.errors import InvalidRequest, invalid_field
 from service.plan.facts import CapturedFrames, DatasetFacts
 from service.plan.render_plan import PIPELINE_VERSION, TICKS, FramePolicy, FrameRef, RenderOptions, SegmentPlan
 
@@ -73,7 +73,7 @@ def _with_offset(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
-def window_error(spec: FrameRangeSpec, dataset: DatasetFacts) -> Invalid | None:
+def window_error(spec: FrameRangeSpec, dataset: DatasetFacts) -> InvalidRequest | None:
     """Why the time window cannot be used, with a pointer into `#/frames`; None when it can, or when there is none."""
     window = spec.window
     if window is None:

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from service.errors import Invalid, invalid_field
+from service.errors import InvalidRequest, invalid_field
 
 ToneMode = Literal["full", "minmax", "percentile", "fixed"]
 Colormap = Literal[
@@ -179,7 +179,7 @@ def _percents(spec: ToneSpec) -> tuple[float, float]:
     return low, high
 
 
-def _wrong_order() -> Invalid:
+def _wrong_order() -> InvalidRequest:
     return invalid_field("#/tone/high", "high must be above low", "unordered")
 
 

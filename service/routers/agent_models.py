@@ -6,16 +6,18 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from service.agent.agent import Reply
-from service.agent.desk import Suggestion
-from service.agent.journal import Outcome, StepName
-from service.agent.models import Role
-from service.guard.document import Document, storable
+from service.agent.desk import RenderSuggestion
+from service.agent.journal import StepName, StepOutcome
+from service.agent.models import ModelRole
+from service.guard.document import Document, storable_text
 from service.routers.video_models import VideoGenerationRequest
 
-Question = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), AfterValidator(storable)
+QuestionText = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), AfterValidator(storable_text)
 ]
-AS_SET = PlainSerializer(lambda value: value and value.model_dump(mode="json", by_alias=True, exclude_unset=True))
+SET_FIELDS_ONLY = PlainSerializer(
+    lambda value: value and value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+)
 """Only what was set: it can be sent on as it is."""
 
 
@@ -23,7 +25,7 @@ class AgentQuestion(BaseModel):
     """A question in plain words."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "latest experiments"}]})
-    query: Question = Field(examples=["how many frames has 2026-03-zebrafish?"])
+    query: QuestionText = Field(examples=["how many frames has 2026-03-zebrafish?"])
 
 
 class AgentStep(BaseModel):
@@ -33,7 +35,7 @@ class AgentStep(BaseModel):
     name: StepName = Field(description="`common`: recognised without a model")
     model: str | None = Field(description="which model was asked", examples=["llama3.1:8b"])
     ms: float
-    outcome: Outcome
+    outcome: StepOutcome
     detail: str = Field(examples=["1 rows of datasets"])
 
 
@@ -65,19 +67,19 @@ class AgentAnswer(BaseModel):
         }
     )
     answer: str
-    document: Annotated[Document | None, AS_SET] = Field(
+    document: Annotated[Document | None, SET_FIELDS_ONLY] = Field(
         description="the guarded query that ran, for `POST /api/database/query`"
     )
     rows: list[dict[str, Any]] = Field(description="its rows")
     truncated: bool = Field(description="whether there are more")
-    models: dict[Role, str] = Field(description="the models that were asked", examples=[{"fast": "llama3.2:3b"}])
+    models: dict[ModelRole, str] = Field(description="the models that were asked", examples=[{"fast": "llama3.2:3b"}])
     steps: list[AgentStep]
-    suggested_render: Annotated[VideoGenerationRequest | None, AS_SET] = Field(
+    suggested_render: Annotated[VideoGenerationRequest | None, SET_FIELDS_ONLY] = Field(
         description="prepared for `POST /api/videos/generate`; nothing was started"
     )
 
     @classmethod
-    def of(cls, reply: Reply) -> "AgentAnswer":
+    def from_reply(cls, reply: Reply) -> "AgentAnswer":
         return cls(
             answer=reply.answer,
             document=reply.document,
@@ -85,9 +87,9 @@ class AgentAnswer(BaseModel):
             truncated=reply.truncated,
             models=reply.models,
             steps=[AgentStep.model_validate(step) for step in reply.steps],
-            suggested_render=_request(reply.suggestion) if reply.suggestion else None,
+            suggested_render=_to_render_request(reply.suggestion) if reply.suggestion else None,
         )
 
 
-def _request(suggestion: Suggestion) -> VideoGenerationRequest:
+def _to_render_request(suggestion: RenderSuggestion) -> VideoGenerationRequest:
     return VideoGenerationRequest.model_validate(asdict(suggestion))

@@ -6,9 +6,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import Unauthenticated
-from service.identity.tokens import REALM, TokenVerifier, refused
+from service.identity.tokens import BEARER_CHALLENGE, TokenVerifier, invalid_token_error
 
-PUBLIC = re.compile(
+PUBLIC_PATHS = re.compile(
     r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/datasets/[^/]+/uploads/.+",
     re.DOTALL,
 )
@@ -18,7 +18,7 @@ PUBLIC = re.compile(
 class Authentication:
     """Pure ASGI. Leaves the Identity in `request.state.identity`; raises Unauthenticated for the problem boundary."""
 
-    def __init__(self, app: ASGIApp, verifier: TokenVerifier, public: re.Pattern[str] = PUBLIC) -> None:
+    def __init__(self, app: ASGIApp, verifier: TokenVerifier, public: re.Pattern[str] = PUBLIC_PATHS) -> None:
         self.app, self.verifier, self.public = app, verifier, public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,9 +35,9 @@ def bearer_token(headers: Headers) -> str:
     """The one token of the request; raise Unauthenticated when there is none, or several."""
     sent = headers.getlist("authorization")
     if len(sent) > 1:
-        raise refused("invalid token")
+        raise invalid_token_error("invalid token")
     scheme, _, token = (sent[0] if sent else "").strip().partition(" ")
     if scheme.lower() != "bearer":
         detail = "this needs a token: send the header `Authorization: Bearer <token>`"
-        raise Unauthenticated(detail, headers={"WWW-Authenticate": REALM})
+        raise Unauthenticated(detail, headers={"WWW-Authenticate": BEARER_CHALLENGE})
     return token.strip()

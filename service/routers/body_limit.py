@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry.reproduction import BodyRecord
+from service.telemetry.reproduction import BodyRecorder
 
 
 class BodyLimit:
@@ -21,23 +21,23 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         free = self.exempt.fullmatch(scope["path"]) is not None
-        self._check(0 if free else announced_length(Headers(raw=scope["headers"])))
-        record = scope.setdefault("state", {})["body"] = BodyRecord()
+        self._check_length(0 if free else content_length(Headers(raw=scope["headers"])))
+        record = scope.setdefault("state", {})["body"] = BodyRecorder()
 
         async def counted() -> Message:
             message = await receive()
             record.add(message.get("body", b""))
-            self._check(0 if free else record.size)
+            self._check_length(0 if free else record.size)
             return message
 
         await self.app(scope, counted, send)
 
-    def _check(self, length: int) -> None:
+    def _check_length(self, length: int) -> None:
         if length > self.limit:
             raise HTTPException(413)
 
 
-def announced_length(headers: Headers) -> int:
+def content_length(headers: Headers) -> int:
     """Content-Length, or 0 when it is absent or nonsense (the count of what arrives decides then)."""
     value = headers.get("content-length", "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0

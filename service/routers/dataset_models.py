@@ -7,12 +7,12 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.plan.render_plan import SourceKind
-from service.routers.catalog import Storable
+from service.routers.catalog import StorableText
 from service.routers.pages import PageQuery
 
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
-DATASET = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
-EXPERIMENT = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
+EXAMPLE_DATASET_ID = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
+EXAMPLE_EXPERIMENT_ID = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
 
 
 def safe_path(path: str) -> str:
@@ -31,14 +31,18 @@ def _safe_prefix(prefix: str) -> str:
     return prefix if prefix == "" else safe_path(prefix.removesuffix("/")) + ("/" if prefix.endswith("/") else "")
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S"), Storable]
+DatasetName = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S"), StorableText
+]
 
 
 class DatasetQuery(PageQuery):
     """Which datasets of an experiment, in which order, how many."""
 
     sort: Literal["created_at", "-created_at", "name", "-name"] = Field("created_at", description="`-` is descending")
-    q: Annotated[str, StringConstraints(max_length=200), Storable] | None = Field(None, description="part of the name")
+    q: Annotated[str, StringConstraints(max_length=200), StorableText] | None = Field(
+        None, description="part of the name"
+    )
 
 
 class NewDataset(BaseModel):
@@ -53,7 +57,7 @@ class NewDataset(BaseModel):
             ]
         },
     )
-    name: Name = Field(description="unique within the experiment")
+    name: DatasetName = Field(description="unique within the experiment")
     kind: SourceKind = Field("frames", description="`frames`: objects are pictures; `video`: they are source videos")
     prefix: Annotated[str, AfterValidator(_safe_prefix)] | None = Field(
         None, description="what the keys begin with (end a folder with `/`); unset: the dataset's own upload area"
@@ -67,7 +71,7 @@ class DatasetChange(BaseModel):
     """What may be changed about a dataset: where its frames lie may not, because renders were made of them."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
-    name: Name = Field(description="unique within the experiment")
+    name: DatasetName = Field(description="unique within the experiment")
 
 
 class SizeCount(BaseModel):
@@ -124,8 +128,8 @@ class Dataset(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "id": DATASET,
-                    "experiment_id": EXPERIMENT,
+                    "id": EXAMPLE_DATASET_ID,
+                    "experiment_id": EXAMPLE_EXPERIMENT_ID,
                     "name": "camera-1",
                     "kind": "frames",
                     "bucket": "microscope",

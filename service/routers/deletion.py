@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.store.deletion import Doomed
+from service.store.deletion import DeletionPlan
 
 Force = Annotated[bool, Query(description="end renders that are under way instead of refusing with 409")]
 
@@ -42,12 +42,12 @@ class Deleted(BaseModel):
     kept: list[KeptObjects] = Field(description="where the source objects of the datasets lie, untouched")
 
 
-def told(doomed: Doomed) -> Deleted:
+def to_deleted(plan: DeletionPlan) -> Deleted:
     return Deleted(
-        datasets=len(doomed.datasets),
-        frames=sum(row["frame_count"] for row in doomed.datasets),
-        renders=len(doomed.renders),
-        cancelled=len(doomed.under_way),
-        objects=doomed.objects,
-        kept=[KeptObjects(bucket=row["bucket"], prefix=row["prefix"]) for row in doomed.datasets],
+        datasets=len(plan.datasets),
+        frames=sum(row["frame_count"] for row in plan.datasets),
+        renders=len(plan.renders),
+        cancelled=len(plan.active_renders),
+        objects=plan.object_count,
+        kept=[KeptObjects(bucket=row["bucket"], prefix=row["prefix"]) for row in plan.datasets],
     )

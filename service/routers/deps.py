@@ -9,13 +9,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from service.errors import Forbidden, Unauthenticated
 from service.guard.ask import Guard
 from service.identity.scopes import ADMIN, Scope, allows
-from service.identity.tokens import REALM, Identity
+from service.identity.tokens import BEARER_CHALLENGE, Identity
 from service.plan.facts import RenderLimits
 from service.routers.resources import Resources
 from service.store.database import Caller, Database
 from service.store.objects import ObjectStore
 
-_bearer = HTTPBearer(
+_bearer_scheme = HTTPBearer(
     auto_error=False, bearerFormat="JWT", scheme_name="bearer", description="`Authorization: Bearer <JWT>`"
 )
 
@@ -28,16 +28,16 @@ async def resources(request: Request) -> Resources:
 ResourcesDep = Annotated[Resources, Depends(resources)]
 
 
-async def database(at: ResourcesDep) -> Database:
-    return at.database
+async def database(resources: ResourcesDep) -> Database:
+    return resources.database
 
 
-async def objects(at: ResourcesDep) -> ObjectStore:
-    return at.objects
+async def objects(resources: ResourcesDep) -> ObjectStore:
+    return resources.objects
 
 
-async def limits(at: ResourcesDep) -> RenderLimits:
-    return at.limits
+async def limits(resources: ResourcesDep) -> RenderLimits:
+    return resources.limits
 
 
 async def guard(request: Request) -> Guard:
@@ -46,34 +46,34 @@ async def guard(request: Request) -> Guard:
 
 
 async def identity(
-    request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
+    request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer_scheme)] = None
 ) -> Identity:
     """Who calls, as the authentication middleware found out."""
     found: Identity | None = getattr(request.state, "identity", None)
     if found is None:
-        raise Unauthenticated("this needs a bearer token", headers={"WWW-Authenticate": REALM})
+        raise Unauthenticated("this needs a bearer token", headers={"WWW-Authenticate": BEARER_CHALLENGE})
     return found
 
 
-async def caller(known: Annotated[Identity, Depends(identity)]) -> Caller:
+async def caller(identity: Annotated[Identity, Depends(identity)]) -> Caller:
     """The caller as row-level security sees it."""
-    return Caller(known.subject, admin=ADMIN in known.scopes)
+    return Caller(identity.subject, admin=ADMIN in identity.scopes)
 
 
-def require(scope: Scope) -> Callable[[Identity], Awaitable[Identity]]:
+def require_scope(scope: Scope) -> Callable[[Identity], Awaitable[Identity]]:
     """A dependency that answers 403 when the token lacks `scope`."""
 
     async def permitted(known: Annotated[Identity, Depends(identity)]) -> Identity:
         if not allows(known.scopes, scope):
-            raise missing(scope)
+            raise missing_scope_error(scope)
         return known
 
     return permitted
 
 
-def missing(scope: Scope) -> Forbidden:
+def missing_scope_error(scope: Scope) -> Forbidden:
     """A 403 that names the scope (RFC 6750, 3.1)."""
-    challenge = f'{REALM}, error="insufficient_scope", scope="{scope}"'
+    challenge = f'{BEARER_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
     return Forbidden(f"the token lacks the scope {scope}", headers={"WWW-Authenticate": challenge})
 
 

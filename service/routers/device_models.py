@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.plan.capability import Stage, State
 
-GRAVITY: tuple[State, ...] = ("quarantined", "degraded", "unknown", "ok", "absent")
+SEVERITY: tuple[State, ...] = ("quarantined", "degraded", "unknown", "ok", "absent")
 """A device is as bad as the first of these that one of its capabilities is in."""
 
 
@@ -29,12 +29,12 @@ class CapabilityModel(BaseModel):
     )
 
     @classmethod
-    def of(cls, told: dict[str, Any]) -> Self:
+    def from_record(cls, record: dict[str, Any]) -> Self:
         return cls(
-            **{name: told[name] for name in ("stage", "what", "state", "reason", "faults")},
-            proven_seconds_ago=_rounded(told["age"], 1),
-            next_proof_seconds=round(told["next"], 1),
-            megapixels_per_second=_rounded(told["rate"], 1),
+            **{name: record[name] for name in ("stage", "what", "state", "reason", "faults")},
+            proven_seconds_ago=_round_optional(record["age"], 1),
+            next_proof_seconds=round(record["next"], 1),
+            megapixels_per_second=_round_optional(record["rate"], 1),
         )
 
 
@@ -82,25 +82,25 @@ class DeviceModel(BaseModel):
     capabilities: list[CapabilityModel]
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        facts, capabilities = row["facts"], [CapabilityModel.of(told) for told in row["capabilities"]]
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        facts, capabilities = row["facts"], [CapabilityModel.from_record(told) for told in row["capabilities"]]
         return cls(
             worker=row["worker"],
             device=row["device"],
             **{name: facts[name] for name in ("kind", "model", "figures", "unknown")},
-            state=_worst(facts, {one.state for one in capabilities}),
+            state=_worst_state(facts, {one.state for one in capabilities}),
             reason=facts["absent"] or facts["warning"],
             looked_seconds_ago=round(row["age"], 1),
             capabilities=capabilities,
         )
 
 
-def _worst(facts: dict[str, Any], states: set[State]) -> State:
+def _worst_state(facts: dict[str, Any], states: set[State]) -> State:
     if facts["absent"]:
         return "absent"
-    found: list[State] = [state for state in GRAVITY if state in states]
+    found: list[State] = [state for state in SEVERITY if state in states]
     return found[0] if found else "unknown"
 
 
-def _rounded(value: float | None, digits: int) -> float | None:
+def _round_optional(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)

@@ -5,28 +5,28 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from service.errors import NotFound
-from service.routers.deps import DatabaseDep, require
+from service.routers.deps import DatabaseDep, require_scope
 from service.routers.device_models import DeviceModel
-from service.routers.problems import described
+from service.routers.problems import error_responses
 from service.store import device_rows
 
-router = APIRouter(prefix="/api/devices", tags=["operations"], dependencies=[Depends(require("ops:read"))])
+router = APIRouter(prefix="/api/devices", tags=["operations"], dependencies=[Depends(require_scope("ops:read"))])
 
-NAME = r"^(cpu|cuda:[0-9]{1,3})$"
+DEVICE_NAME = r"^(cpu|cuda:[0-9]{1,3})$"
 
 
-@router.get("", summary="What the machines can do, proven", responses=described(404))
+@router.get("", summary="What the machines can do, proven", responses=error_responses(404))
 async def list_devices(
     database: DatabaseDep,
     device: Annotated[
-        str | None, Query(description="only those of this name", examples=["cuda:0"], pattern=NAME)
+        str | None, Query(description="only those of this name", examples=["cuda:0"], pattern=DEVICE_NAME)
     ] = None,
 ) -> list[DeviceModel]:
     """Every device of every worker heard of within 15 seconds: its capabilities, each proven by a canary in a process
     of its own whose output was checked, the age of each proof, the reason for each that is missing or broken, and the
     figures that the kernel and the driver tell. Without a live worker the list is empty."""
-    async with database.service() as connection:
-        rows = await device_rows.answer(connection, device)
+    async with database.service_transaction() as connection:
+        rows = await device_rows.list_devices(connection, device)
     if device is not None and not rows:
         raise NotFound("no live worker has a device of this name: the list without `device` has all")
-    return [DeviceModel.of(dict(row)) for row in rows]
+    return [DeviceModel.from_row(dict(row)) for row in rows]

@@ -42,14 +42,14 @@ OWN_ASSETS = {
     ),
 }
 # Both viewers write style attributes. Scripts come from this service alone. img-src stops ReDoc's remote logo.
-SECURITY = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-PAGE = """<!doctype html>
+PAGE_TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -63,12 +63,12 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-SWAGGER = PAGE.format(
+SWAGGER_PAGE = PAGE_TEMPLATE.format(
     head='<link rel="stylesheet" href="docs/assets/swagger-ui.css">',
     body='<div id="swagger-ui"></div>\n<script src="docs/assets/swagger-ui-bundle.js"></script>\n'
     '<script src="docs/assets/swagger-start.js"></script>',
 )
-REDOC = PAGE.format(
+REDOC_PAGE = PAGE_TEMPLATE.format(
     head="",
     body='<redoc spec-url="openapi.json"></redoc>\n<script src="docs/assets/redoc.standalone.js"></script>',
 )
@@ -83,10 +83,10 @@ async def native_document(request: Request) -> JSONResponse:
 @router.get("/openapi.json")
 async def document(request: Request) -> JSONResponse:
     """OpenAPI 3.0.3, which most tools read."""
-    return JSONResponse(_converted(request.app))
+    return JSONResponse(_document_30(request.app))
 
 
-def _converted(app: Any) -> dict[str, Any]:
+def _document_30(app: Any) -> dict[str, Any]:
     """Converted once for each app."""
     kept: dict[str, Any] | None = getattr(app.state, "document_30", None)
     if kept is None:
@@ -97,19 +97,19 @@ def _converted(app: Any) -> dict[str, Any]:
 @router.get("/docs")
 async def swagger_ui() -> HTMLResponse:
     """Try the operations out."""
-    return HTMLResponse(SWAGGER, headers=SECURITY)
+    return HTMLResponse(SWAGGER_PAGE, headers=SECURITY_HEADERS)
 
 
 @router.get("/redoc")
 async def redoc() -> HTMLResponse:
     """Read about them."""
-    return HTMLResponse(REDOC, headers=SECURITY)
+    return HTMLResponse(REDOC_PAGE, headers=SECURITY_HEADERS)
 
 
 @router.get("/docs/assets/{name}")
 async def asset(name: str) -> Response:
     """One file of the pages. Raises NotFound for any other name."""
-    headers = SECURITY | {"Cache-Control": "public, max-age=3600"}
+    headers = SECURITY_HEADERS | {"Cache-Control": "public, max-age=3600"}
     if name in OWN_ASSETS:
         media_type, text = OWN_ASSETS[name]
         return Response(text, media_type=media_type, headers=headers)

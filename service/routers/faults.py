@@ -8,14 +8,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from service.errors import FieldProblem, NotFound, ReelmillError, TimedOut, Unavailable
+from service.errors import FieldProblem, GatewayTimeout, NotFound, ReelmillError, ServiceUnavailable
 from service.routers.validation import invalid_request
-from service.store.objects import ObjectMissing, ObjectStoreError
+from service.store.objects import ObjectNotFound, ObjectStoreError
 
-RETRY = {"Retry-After": "5"}
-_AWAY = ("08", "53", "57P")
+RETRY_AFTER = {"Retry-After": "5"}
+_UNAVAILABLE_SQLSTATES = ("08", "53", "57P")
 """SQLSTATE classes: connection exception, insufficient resources, operator intervention (shutdown, crash)."""
-_CANCELLED = "57014"
+_QUERY_CANCELED = "57014"
 """SQLSTATE of a statement that ran into its time limit."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -32,44 +32,44 @@ class ContentTooLarge(ReelmillError):
     status, slug, title = 413, "content-too-large", "The request body is too long"
 
 
-def named(exc: Exception, scope: Scope) -> ReelmillError:
+def to_problem_error(exc: Exception, scope: Scope) -> ReelmillError:
     """The public form of `exc`; anything unforeseen is a plain 500 that tells nothing."""
     if isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:  # what a stream raised among its tasks
-        return named(exc.exceptions[0], scope)
+        return to_problem_error(exc.exceptions[0], scope)
     if isinstance(exc, ReelmillError):
         return exc
     if isinstance(exc, RequestValidationError):
         return invalid_request(exc)
     if isinstance(exc, HTTPException):
         return _framework_error(exc, scope)
-    if isinstance(exc, ObjectMissing):
+    if isinstance(exc, ObjectNotFound):
         return NotFound("the object store has no such object (it may have been deleted)")
     if isinstance(exc, ObjectStoreError):
-        return Unavailable("the object store did not answer; try again in a moment", headers=RETRY)
-    if isinstance(exc, sql.DBAPIError) and _sqlstate(exc.orig) == _CANCELLED:
-        return TimedOut("the database took longer over this than a request may: ask for less")
-    if database_away(exc):
-        return Unavailable("the database did not answer; try again in a moment", headers=RETRY)
+        return ServiceUnavailable("the object store did not answer; try again in a moment", headers=RETRY_AFTER)
+    if isinstance(exc, sql.DBAPIError) and _sqlstate(exc.orig) == _QUERY_CANCELED:
+        return GatewayTimeout("the database took longer over this than a request may: ask for less")
+    if is_database_unavailable(exc):
+        return ServiceUnavailable("the database did not answer; try again in a moment", headers=RETRY_AFTER)
     return ReelmillError("something went wrong on our side; it was logged under the error_id")
 
 
-def database_away(exc: BaseException) -> bool:
+def is_database_unavailable(exc: BaseException) -> bool:
     """Whether `exc` means that PostgreSQL cannot be reached or refuses to serve, and not that we asked wrongly."""
     if isinstance(exc, sql.DBAPIError):
         lost = exc.connection_invalidated or isinstance(exc, sql.OperationalError | sql.InterfaceError)
-        return lost or _sqlstate(exc.orig).startswith(_AWAY)
+        return lost or _sqlstate(exc.orig).startswith(_UNAVAILABLE_SQLSTATES)
     if isinstance(exc, sql.TimeoutError):  # every connection of the pool is in use
         return True
     if isinstance(exc, OSError):
-        return _passed_through("asyncpg", exc.__traceback__)
-    return _sqlstate(exc).startswith(_AWAY)
+        return _raised_in_package("asyncpg", exc.__traceback__)
+    return _sqlstate(exc).startswith(_UNAVAILABLE_SQLSTATES)
 
 
 def _sqlstate(error: BaseException | None) -> str:
     return getattr(error, "sqlstate", None) or ""
 
 
-def _passed_through(package: str, trace: TracebackType | None) -> bool:
+def _raised_in_package(package: str, trace: TracebackType | None) -> bool:
     """asyncpg lets the bare OSError or TimeoutError of a failed connection through: tell it from any other."""
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package:

@@ -6,15 +6,15 @@ from fastapi import APIRouter, Depends, Header, Response
 from sqlalchemy import RowMapping
 
 from service.plan.request import plan
-from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
-from service.routers.problems import described
+from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require_scope
+from service.routers.problems import error_responses
 from service.routers.video_models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
-from service.routers.webhook_check import require_deliverable
+from service.routers.webhook_check import require_deliverable_webhook
 from service.store.render_facts import read_render_facts
 from service.store.submit import RenderSubmission, estimate_render, submit_render
-from service.stream.playlist import STREAMED
+from service.stream.playlist import STREAMABLE_CODECS
 
-router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:render"))])
+router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
 
 
 @router.post(
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(
     response_model=JobAccepted | DryRun,
     responses={
         200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"},
-        **described(404, 409),
+        **error_responses(404, 409),
     },
 )
 async def generate(
@@ -37,10 +37,10 @@ async def generate(
 ) -> JobAccepted | DryRun:
     """Plans the render from catalogue facts and queues it. The answer is 200 when the same pictures with the same
     options were rendered before; the same `Idempotency-Key` and body give the same job for 24 hours."""
-    await require_deliverable(body.webhook_url, resources.webhooks)
+    await require_deliverable_webhook(body.webhook_url, resources.webhooks)
     request, limits = body.to_request(), resources.limits
     render_plan = plan(request, await read_render_facts(database, caller, request, limits))
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         if body.dry_run:
             response.status_code = 200
             estimate = await estimate_render(connection, render_plan)
@@ -63,5 +63,5 @@ def _to_response(render: RowMapping) -> JobAccepted:
         video_url=f"{url}/video" if done else None,
         estimate=None if done else EstimateModel(**render["estimate"]),
         plan=render["stages"],
-        stream_url=f"{url}/stream.m3u8" if render["options"]["codec"] in STREAMED else None,
+        stream_url=f"{url}/stream.m3u8" if render["options"]["codec"] in STREAMABLE_CODECS else None,
     )

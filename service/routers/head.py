@@ -13,27 +13,27 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
-        scope["method"], answer = "GET", _Headers(receive, send)
+        scope["method"], answer = "GET", _HeadResponse(receive, send)
         try:
             await self.app(scope, answer.receive, answer.send)
         finally:
             scope["method"] = "HEAD"
 
 
-class _Headers:
+class _HeadResponse:
     """Lets the beginning of an answer through and ends it there; to the route the client has then gone away, so that
     no stream goes on for nobody."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._told = False
+        self._started = False
 
     async def receive(self) -> Message:
-        return {"type": "http.disconnect"} if self._told else await self._receive()
+        return {"type": "http.disconnect"} if self._started else await self._receive()
 
     async def send(self, message: Message) -> None:
-        if message["type"] != "http.response.start" or self._told:
+        if message["type"] != "http.response.start" or self._started:
             return
-        self._told = True
+        self._started = True
         await self._send(message)
         await self._send({"type": "http.response.body", "body": b""})

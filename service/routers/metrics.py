@@ -10,57 +10,57 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from service.identity.scopes import allows
-from service.routers.deps import ResourcesDep, identity, missing
-from service.routers.faults import database_away
+from service.routers.deps import ResourcesDep, identity, missing_scope_error
+from service.routers.faults import is_database_unavailable
 from service.store import segment_cache, worker_rows
 from service.store.database import Database
 from service.store.tables import tasks
 from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY
 
 router = APIRouter(tags=["operations"])
-WAITING = ("queued", "running")
-EXAMPLE = """# HELP reelmill_queue_depth Tasks that wait or run
+ACTIVE_STATES = ("queued", "running")
+EXAMPLE_TEXT = """# HELP reelmill_queue_depth Tasks that wait or run
 # TYPE reelmill_queue_depth gauge
 reelmill_queue_depth{kind="segment",state="queued"} 12.0
 """
-FIGURES: dict[int | str, dict[str, Any]] = {
+METRICS_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Prometheus text; counters of workers have the label `worker`",
-        "content": {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE}},
+        "content": {"text/plain": {"schema": {"type": "string"}, "example": EXAMPLE_TEXT}},
     }
 }
-WorkerFigures = list[tuple[str, list[dict[str, Any]]]]
+WorkerMetrics = list[tuple[str, list[dict[str, Any]]]]
 
 
 @router.get(
     "/metrics",
     summary="Figures for Prometheus",
     response_class=Response,
-    responses=FIGURES,
+    responses=METRICS_RESPONSES,
     openapi_extra={"security": [{"bearer": []}]},
 )
-async def metrics(request: Request, at: ResourcesDep) -> Response:
+async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Needs `ops:read`, unless `REELMILL_METRICS_PUBLIC=1`. Without a database, what this process counted is served
     all the same."""
-    if not at.http.metrics_public and not allows((await identity(request)).scopes, "ops:read"):
-        raise missing("ops:read")
-    workers = await _measured(at.database)
+    if not resources.http.metrics_public and not allows((await identity(request)).scopes, "ops:read"):
+        raise missing_scope_error("ops:read")
+    workers = await _collect_metrics(resources.database)
     return Response(generate_latest(REGISTRY) + exposition(workers), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _measured(database: Database) -> WorkerFigures:
+async def _collect_metrics(database: Database) -> WorkerMetrics:
     """Ask for the queue and the workers; nothing when the database is away."""
     age = func.extract("epoch", func.now() - func.min(tasks.c.created_at))
-    counted = select(tasks.c.kind, tasks.c.state, func.count(), age).where(tasks.c.state.in_(WAITING))
+    counted = select(tasks.c.kind, tasks.c.state, func.count(), age).where(tasks.c.state.in_(ACTIVE_STATES))
     QUEUE_DEPTH.clear()
     QUEUE_AGE.clear()
     try:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             rows = (await connection.execute(counted.group_by(tasks.c.kind, tasks.c.state))).all()
-            workers = await worker_rows.figures(connection)
-            cached = await segment_cache.totals(connection)
+            workers = await worker_rows.list_worker_metrics(connection)
+            cached = await segment_cache.cache_size(connection)
     except Exception as error:
-        if not database_away(error):
+        if not is_database_unavailable(error):
             raise
         return []
     CACHE_SEGMENTS.set(cached[0])
@@ -71,10 +71,10 @@ async def _measured(database: Database) -> WorkerFigures:
     return workers
 
 
-class _Told(Collector):
+class _WorkerCollector(Collector):
     """Counters and histograms that were read elsewhere."""
 
-    def __init__(self, workers: WorkerFigures) -> None:
+    def __init__(self, workers: WorkerMetrics) -> None:
         self._workers = workers
 
     def collect(self) -> Iterable[Metric]:
@@ -87,8 +87,8 @@ class _Told(Collector):
         return iter(families.values())
 
 
-def exposition(workers: WorkerFigures) -> bytes:
+def exposition(workers: WorkerMetrics) -> bytes:
     """The workers' figures as Prometheus text, each with the label `worker`."""
     registry = CollectorRegistry()
-    registry.register(_Told(workers))
+    registry.register(_WorkerCollector(workers))
     return generate_latest(registry)

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from service.errors import FieldProblem, ReelmillError
 
 JSON = "application/json"
-_RANKS = {"*/*": 0, "application/*": 1, JSON: 2}
+_SPECIFICITY = {"*/*": 0, "application/*": 1, JSON: 2}
 """The media ranges that JSON falls under, the more specific ones outranking the others (RFC 9110, 12.5.1)."""
 
 
@@ -17,15 +17,15 @@ class NotAcceptable(ReelmillError):
     status, slug, title = 406, "not-acceptable", "The answer would be JSON, which the request refuses"
 
 
-async def json_acceptable(request: Request) -> None:
+async def require_json_acceptable(request: Request) -> None:
     """A dependency of JSON routes. Raises NotAcceptable."""
     sent = request.headers.getlist("accept")
-    if sent and answers_json(request.scope.get("route")) and not accepts_json(", ".join(sent)):
+    if sent and returns_json(request.scope.get("route")) and not accepts_json(", ".join(sent)):
         place = FieldProblem("accept `application/json` or `*/*`", "not_acceptable", header="Accept")
         raise NotAcceptable("this address answers `application/json` only", errors=(place,))
 
 
-def answers_json(route: Any) -> bool:
+def returns_json(route: Any) -> bool:
     kind = getattr(route, "response_class", None)
     kind = kind.value if isinstance(kind, DefaultPlaceholder) else kind
     return isinstance(kind, type) and issubclass(kind, JSONResponse) and getattr(route, "status_code", None) != 204
@@ -33,14 +33,14 @@ def answers_json(route: Any) -> bool:
 
 def accepts_json(header: str) -> bool:
     """Whether JSON may be sent to somebody with this Accept header; nonsense counts as absent."""
-    ranges = dict(_weighted(part) for part in header.split(",") if part.strip())
+    ranges = dict(_parse_media_range(part) for part in header.split(",") if part.strip())
     if not any("/" in name for name in ranges):
         return True
-    known = [name for name in ranges if name in _RANKS]
-    return bool(known) and ranges[max(known, key=_RANKS.__getitem__)] > 0
+    known = [name for name in ranges if name in _SPECIFICITY]
+    return bool(known) and ranges[max(known, key=_SPECIFICITY.__getitem__)] > 0
 
 
-def _weighted(part: str) -> tuple[str, float]:
+def _parse_media_range(part: str) -> tuple[str, float]:
     name, *parameters = (word.strip().lower() for word in part.split(";"))
     given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
     try:

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
 
-EXAMPLE: dict[str, JsonValue] = {
+EXAMPLE_OVERLAY: dict[str, JsonValue] = {
     "frame_index": True,
     "captured_at": True,
     "text": "Arabidopsis, 22 °C",
@@ -23,7 +23,7 @@ class ScaleBarModel(BaseModel):
 class OverlayModel(BaseModel):
     """Text over the picture, light with a dark outline on a dim ground, sized by the output's height."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_OVERLAY]})
     frame_index: bool = Field(False, description="the source frame's position in the dataset; of a bin, the first")
     captured_at: bool = Field(False, description="its capture time: UTC, or the camera's clock if it gives no offset")
     elapsed: bool = Field(

@@ -11,11 +11,11 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import RowMapping
 
-from service.errors import FieldProblem, Invalid
+from service.errors import FieldProblem, InvalidRequest
 from service.routers.signing import Signer
-from service.store.keyset import Place, Slice
+from service.store.keyset import Cursor, PageRequest
 
-HEADERS = {
+PAGE_HEADERS = {
     "Link": {"description": 'The next page\'s address, rel="next" (RFC 8288)', "schema": {"type": "string"}},
     "X-Total-Count": {"description": "With `count=exact`: all that match", "schema": {"type": "integer"}},
 }
@@ -38,29 +38,29 @@ class Pager:
     name: str
     sort: str
 
-    def slice(self, query: PageQuery) -> Slice:
+    def keyset_page(self, query: PageQuery) -> PageRequest:
         """Raises Invalid for a cursor that is not of this list and order."""
-        return Slice(query.limit, self.sort, None if query.cursor is None else self.opened(query.cursor))
+        return PageRequest(query.limit, self.sort, None if query.cursor is None else self.decode_cursor(query.cursor))
 
-    def cursor(self, row: RowMapping) -> str:
+    def encode_cursor(self, row: RowMapping) -> str:
         """Where a page ended, opaque to callers."""
         value = row[self.sort.removeprefix("-")]
         place = [value.isoformat() if isinstance(value, datetime) else value, str(row["id"])]
-        return self.signer.seal(self._purpose, place)
+        return self.signer.sign(self._purpose, place)
 
-    def opened(self, cursor: str) -> Place:
+    def decode_cursor(self, cursor: str) -> Cursor:
         try:
-            value, last = self.signer.opened(self._purpose, cursor)
+            value, last = self.signer.verify(self._purpose, cursor)
         except (ValueError, RecursionError) as error:
             detail = "not a cursor of this list and order: take it from the Link header of the page before"
-            raise Invalid(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error
+            raise InvalidRequest(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error
         return (datetime.fromisoformat(value) if self.sort.endswith("_at") else value), UUID(last)
 
-    def page(self, rows: Sequence[RowMapping], limit: int, at: tuple[Request, Response]) -> Sequence[RowMapping]:
+    def paginate(self, rows: Sequence[RowMapping], limit: int, at: tuple[Request, Response]) -> Sequence[RowMapping]:
         """The rows without the one too many that says there are more; then the `Link` header is set."""
         request, response = at
         if len(rows) > limit:
-            again: dict[str, Any] = dict(request.query_params) | {"cursor": self.cursor(rows[limit - 1])}
+            again: dict[str, Any] = dict(request.query_params) | {"cursor": self.encode_cursor(rows[limit - 1])}
             response.headers["Link"] = f'<{request.url.path}?{urlencode(again)}>; rel="next"'
         return rows[:limit]
 

@@ -9,11 +9,11 @@ from service.errors import NotFound
 from service.routers.problem_types import ProblemType, problem_types
 
 router = APIRouter(prefix="/problems", include_in_schema=False)
-HEADERS = {
+PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
 }
-PAGE = """<!doctype html>
+PAGE_TEMPLATE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -35,7 +35,7 @@ async def all_problems() -> HTMLResponse:
         f'<li><a href="/problems/{kind.slug}">{kind.status} {escape(kind.title)}</a></li>\n'
         for kind in problem_types().values()
     )
-    return _page("Problems", f"<h1>Problems this API answers with</h1>\n<ul>\n{rows}</ul>")
+    return _render_page("Problems", f"<h1>Problems this API answers with</h1>\n<ul>\n{rows}</ul>")
 
 
 @router.get("/{slug}")
@@ -48,8 +48,8 @@ async def one_problem(slug: str) -> HTMLResponse:
         f"<h1>{escape(kind.title)}</h1>\n<p>Status {kind.status}, type <code>/problems/{escape(slug)}</code></p>\n"
         f'<p>{escape(kind.meaning)}</p>\n<p><a href="/problems">All problems</a></p>'
     )
-    return _page(kind.title, body)
+    return _render_page(kind.title, body)
 
 
-def _page(title: str, body: str) -> HTMLResponse:
-    return HTMLResponse(PAGE.format(title=escape(title), body=body), headers=HEADERS)
+def _render_page(title: str, body: str) -> HTMLResponse:
+    return HTMLResponse(PAGE_TEMPLATE.format(title=escape(title), body=body), headers=PAGE_HEADERS)

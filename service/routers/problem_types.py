@@ -50,15 +50,15 @@ class ProblemType:
 
 def problem_types() -> dict[str, ProblemType]:
     """By slug, in the order of their statuses; whatever error class there is, it has an entry."""
-    classes: set[type[ReelmillError]] = {ReelmillError, *_below(ReelmillError)}
+    classes: set[type[ReelmillError]] = {ReelmillError, *_subclasses(ReelmillError)}
     kinds = sorted(classes, key=lambda kind: (kind.status, kind.slug))
     return {kind.slug: ProblemType(kind.slug, kind.status, kind.title, _meaning(kind)) for kind in kinds}
 
 
-def _below(kind: type[ReelmillError]) -> Iterator[type[ReelmillError]]:
+def _subclasses(kind: type[ReelmillError]) -> Iterator[type[ReelmillError]]:
     for child in kind.__subclasses__():
         yield child
-        yield from _below(child)
+        yield from _subclasses(child)
 
 
 def _meaning(kind: type[ReelmillError]) -> str:

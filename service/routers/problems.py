@@ -17,13 +17,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import ReelmillError
-from service.identity.tokens import REALM
-from service.routers.faults import named
-from service.telemetry.reproduction import reproducible
+from service.identity.tokens import BEARER_CHALLENGE
+from service.routers.faults import to_problem_error
+from service.telemetry.reproduction import describe_request
 
 log = structlog.get_logger("service.problems")
 MEDIA_TYPE = "application/problem+json"
-PROMISED = {401: {"WWW-Authenticate": REALM}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
+REQUIRED_HEADERS = {401: {"WWW-Authenticate": BEARER_CHALLENGE}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
 """Headers that an answer with this status has, whoever raised it."""
 
 
@@ -81,44 +81,44 @@ class ProblemBoundary:
         except Exception as exc:
             if scope["type"] != "http":
                 raise
-            response = problem(exc, scope)
+            response = problem_response(exc, scope)
             if started:  # too late for another answer: break the connection, so that nobody takes it for complete
                 raise
             await response(scope, receive, send)
 
 
-def install(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Replace the answers of the framework; the boundary catches everything else."""
 
     async def answer(request: Request, exc: Exception) -> Response:
-        return problem(exc, request.scope)
+        return problem_response(exc, request.scope)
 
     for kind in (HTTPException, RequestValidationError):
         app.add_exception_handler(kind, answer)
 
 
-def problem(exc: Exception, scope: Scope) -> Response:
+def problem_response(exc: Exception, scope: Scope) -> Response:
     """The response to `exc`, logged under a fresh error_id."""
-    error, error_id = named(exc, scope), secrets.token_hex(6)
+    error, error_id = to_problem_error(exc, scope), secrets.token_hex(6)
     scope.setdefault("state", {})["error_id"] = error_id
-    _log(exc, error, scope)
-    headers = PROMISED.get(error.status, {}) | error.headers
-    return Response(json.dumps(_body(error, scope)), error.status, headers, MEDIA_TYPE)
+    _log_problem(exc, error, scope)
+    headers = REQUIRED_HEADERS.get(error.status, {}) | error.headers
+    return Response(json.dumps(_problem_body(error, scope)), error.status, headers, MEDIA_TYPE)
 
 
-def described(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route or router: these statuses are answered with a Problem."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}} for status in statuses}
 
 
-def schemas() -> dict[str, Any]:
+def problem_schemas() -> dict[str, Any]:
     """The components that `described` refers to."""
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     return {**schema.pop("$defs"), "Problem": schema}
 
 
-def _body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
+def _problem_body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"/problems/{error.slug}",
         "title": error.title,
@@ -133,11 +133,11 @@ def _body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
     return error.extensions | body
 
 
-def _log(exc: Exception, error: ReelmillError, scope: Scope) -> None:
+def _log_problem(exc: Exception, error: ReelmillError, scope: Scope) -> None:
     """Above 499 with the trace and what it takes to ask the same again; below, with the reason that was not told."""
     facts: dict[str, Any] = {"error_id": scope["state"]["error_id"], "slug": error.slug, "status": error.status}
     if error.status < 500:
         log.info("problem", **facts, reason=str(exc.__cause__ or error.detail))
         return
     facts["user"] = getattr(scope["state"].get("identity"), "subject", None)
-    log.error("problem", **facts, request=reproducible(scope), exc_info=exc)
+    log.error("problem", **facts, request=describe_request(scope), exc_info=exc)

@@ -4,9 +4,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.guard.ask import Answer
-from service.guard.document import Function, Op
-from service.guard.kinds import KindName
+from service.guard.ask import QueryResult
+from service.guard.document import AggregateFunction, Operator
+from service.guard.kinds import ColumnTypeName
 from service.guard.tables import ColumnDescription, TableDescription
 
 
@@ -14,14 +14,14 @@ class AskableColumn(BaseModel):
     """A column, and what can be done with it."""
 
     name: str = Field(examples=["captured_at"])
-    type: KindName = Field(examples=["timestamp"])
-    operators: list[Op] = Field(description="of conditions in `filters`")
-    aggregates: list[Function]
+    type: ColumnTypeName = Field(examples=["timestamp"])
+    operators: list[Operator] = Field(description="of conditions in `filters`")
+    aggregates: list[AggregateFunction]
     sortable: bool = Field(description="whether it may be in `order_by` and `group_by`")
 
     @classmethod
-    def of(cls, column: ColumnDescription) -> "AskableColumn":
-        kind = column.kind
+    def from_description(cls, column: ColumnDescription) -> "AskableColumn":
+        kind = column.type
         return cls(
             name=column.name,
             type=kind.name,
@@ -40,16 +40,16 @@ class AskableTable(BaseModel):
     columns: list[AskableColumn]
 
     @classmethod
-    def of(cls, table: TableDescription) -> "AskableTable":
-        columns = [AskableColumn.of(column) for column in table.columns.values()]
-        return cls(name=table.name, description=table.says, key=list(table.key), columns=columns)
+    def from_description(cls, table: TableDescription) -> "AskableTable":
+        columns = [AskableColumn.from_description(column) for column in table.columns.values()]
+        return cls(name=table.name, description=table.description, key=list(table.key), columns=columns)
 
 
 class AnswerColumn(BaseModel):
     """A column of the answer."""
 
     name: str = Field(examples=["status"])
-    type: KindName = Field(examples=["text"])
+    type: ColumnTypeName = Field(examples=["text"])
 
 
 class GuardrailFigure(BaseModel):
@@ -89,16 +89,17 @@ class QueryAnswer(BaseModel):
     guardrails: list[GuardrailFigure]
 
     @classmethod
-    def of(cls, answer: Answer) -> "QueryAnswer":
+    def from_result(cls, result: QueryResult) -> "QueryAnswer":
         return cls(
-            table=answer.table,
-            columns=[AnswerColumn.model_validate({"name": name, "type": kind}) for name, kind in answer.columns],
-            rows=answer.rows,
-            row_count=len(answer.rows),
-            truncated=answer.truncated,
-            next_cursor=answer.next_cursor,
-            elapsed_ms=round(answer.elapsed_ms, 3),
+            table=result.table,
+            columns=[AnswerColumn.model_validate({"name": name, "type": kind}) for name, kind in result.columns],
+            rows=result.rows,
+            row_count=len(result.rows),
+            truncated=result.truncated,
+            next_cursor=result.next_cursor,
+            elapsed_ms=round(result.elapsed_ms, 3),
             guardrails=[
-                GuardrailFigure(rule=figure.rule, limit=figure.limit, actual=figure.actual) for figure in answer.figures
+                GuardrailFigure(rule=figure.rule, limit=figure.limit, actual=figure.actual)
+                for figure in result.limit_usage
             ],
         )

@@ -14,7 +14,7 @@ from service.errors import TooManyRequests
 UNLIMITED = "none"
 
 
-def parsed_rate(value: str) -> RateLimitItem | None:
+def parse_rate(value: str) -> RateLimitItem | None:
     """`600/minute` and the like; None for `none`. Raises ValueError."""
     return None if value.strip().lower() == UNLIMITED else parse(value)
 
@@ -24,15 +24,15 @@ class RateLimit:
     (draft-ietf-httpapi-ratelimit-headers-10)."""
 
     def __init__(self, app: ASGIApp, rate: str) -> None:
-        self.app, self.rate = app, parsed_rate(rate)
-        self._window = FixedWindowRateLimiter(MemoryStorage())
+        self.app, self.rate = app, parse_rate(rate)
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         identity = scope.get("state", {}).get("identity")
         if self.rate is None or identity is None or scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = await self._count(self.rate, identity.subject)
+        headers = await self._count_request(self.rate, identity.subject)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -41,10 +41,10 @@ class RateLimit:
 
         await self.app(scope, receive, answer)
 
-    async def _count(self, rate: RateLimitItem, subject: str) -> dict[str, str]:
+    async def _count_request(self, rate: RateLimitItem, subject: str) -> dict[str, str]:
         """One request more. The headers that tell what is left."""
-        allowed = await self._window.hit(rate, subject)
-        left = await self._window.get_window_stats(rate, subject)
+        allowed = await self._limiter.hit(rate, subject)
+        left = await self._limiter.get_window_stats(rate, subject)
         wait = max(1, math.ceil(left.reset_time - time.time()))
         headers = {
             "RateLimit-Policy": f'"subject";q={rate.amount};w={rate.get_expiry()}',

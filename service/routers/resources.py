@@ -10,7 +10,7 @@ from service.environment import EnvironmentSettings
 from service.guard.settings import GuardSettings
 from service.identity.tokens import TokenVerifier
 from service.plan.facts import RenderLimits
-from service.routers.rate_limit import parsed_rate
+from service.routers.rate_limit import parse_rate
 from service.store.database import Database
 from service.store.objects import ObjectStore
 from service.webhooks.settings import WebhookSettings
@@ -33,9 +33,9 @@ class HttpSettings(EnvironmentSettings):
 
     @field_validator("rate_limit")
     @classmethod
-    def _readable(cls, value: str) -> str:
+    def _check_rate_limit(cls, value: str) -> str:
         try:
-            parsed_rate(value)
+            parse_rate(value)
         except ValueError as error:
             raise ValueError("write it as in 600/minute, or none") from error
         return value

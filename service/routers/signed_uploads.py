@@ -10,57 +10,57 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import RowMapping
 
-from service.clock import now
+from service.clock import utc_now
 from service.errors import Forbidden, invalid_field
 from service.plan.render_plan import ObjectRef
-from service.routers.catalog import CatalogDep, require_owner, seen_dataset
+from service.routers.catalog import CatalogDep, get_visible_dataset, require_owner
 from service.routers.dataset_models import Uploaded
-from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
-from service.routers.problems import described
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.problems import error_responses
 from service.routers.resources import CatalogSettings
 from service.routers.signing import Signer, SignerDep
 from service.routers.upload_models import NewUploads, UploadAddress, Uploads, WantedUpload
-from service.routers.uploads import BODY, Upload, require_upload_area
+from service.routers.uploads import UPLOAD_REQUEST_BODY, Upload, require_upload_area
 from service.store.objects import ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
-PURPOSE = "upload"
+SIGNING_PURPOSE = "upload"
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class UploadUrls:
     """Makes the addresses of uploads into one dataset, valid for `seconds`."""
 
     objects: ObjectStore
     signer: Signer
     base: str
     dataset: RowMapping
-    seconds: int
+    expires_in_s: int
 
-    async def of(self, wanted: WantedUpload) -> UploadAddress:
-        ref = ObjectRef(self.dataset["bucket"], self.dataset["prefix"] + wanted.name)
-        url = await self.objects.presign_put(ref, self.seconds, wanted.size, wanted.kind)
-        headers = {"Content-Type": wanted.kind}
-        return UploadAddress(name=wanted.name, size=wanted.size, url=url or self._own(wanted), headers=headers)
+    async def sign(self, upload: WantedUpload) -> UploadAddress:
+        ref = ObjectRef(self.dataset["bucket"], self.dataset["prefix"] + upload.name)
+        url = await self.objects.presign_put(ref, self.expires_in_s, upload.size, upload.media_type)
+        headers = {"Content-Type": upload.media_type}
+        return UploadAddress(name=upload.name, size=upload.size, url=url or self._own_url(upload), headers=headers)
 
-    def _own(self, wanted: WantedUpload) -> str:
-        grant = [str(self.dataset["id"]), wanted.name, wanted.size, int(time.time()) + self.seconds]
-        path = f"api/datasets/{self.dataset['id']}/uploads/{quote(wanted.name)}"
-        return f"{self.base}{path}?grant={self.signer.seal(PURPOSE, grant)}"
+    def _own_url(self, upload: WantedUpload) -> str:
+        grant = [str(self.dataset["id"]), upload.name, upload.size, int(time.time()) + self.expires_in_s]
+        path = f"api/datasets/{self.dataset['id']}/uploads/{quote(upload.name)}"
+        return f"{self.base}{path}?grant={self.signer.sign(SIGNING_PURPOSE, grant)}"
 
 
 @router.post(
     "/{dataset_id}/uploads",
     summary="Get addresses to upload to",
     response_model=Uploads,
-    responses=described(409),
-    dependencies=[Depends(require("catalog:write"))],
+    responses=error_responses(409),
+    dependencies=[Depends(require_scope("catalog:write"))],
 )
 async def sign_uploads(
     dataset_id: UUID,
     body: NewUploads,
     request: Request,
-    who: CallerDep,
+    caller: CallerDep,
     database: DatabaseDep,
     objects: ObjectsDep,
     settings: CatalogDep,
@@ -69,14 +69,14 @@ async def sign_uploads(
     """One address for each file. Whoever has it may `PUT` that one file, of exactly that size, with the headers told,
     until it expires, without a token. Only for datasets that were made without a `prefix`. Scan the dataset when all
     is there."""
-    async with database.caller(who) as connection:
-        row = await seen_dataset(connection, dataset_id)
-    require_owner(row, who)
+    async with database.caller_transaction(caller) as connection:
+        row = await get_visible_dataset(connection, dataset_id)
+    require_owner(row, caller)
     require_upload_area(row, objects.bucket)
     _check_sizes(body, settings)
-    expires_at = now() + timedelta(seconds=body.expires_in)
-    addresses = Addresses(objects, signer, str(request.base_url), row, body.expires_in)
-    return Uploads(uploads=[await addresses.of(wanted) for wanted in body.files], expires_at=expires_at)
+    expires_at = utc_now() + timedelta(seconds=body.expires_in)
+    addresses = UploadUrls(objects, signer, str(request.base_url), row, body.expires_in)
+    return Uploads(uploads=[await addresses.sign(wanted) for wanted in body.files], expires_at=expires_at)
 
 
 def _check_sizes(body: NewUploads, settings: CatalogSettings) -> None:
@@ -90,8 +90,8 @@ def _check_sizes(body: NewUploads, settings: CatalogSettings) -> None:
     "/{dataset_id}/uploads/{name:path}",
     summary="Upload to a signed address",
     response_model=Uploaded,
-    responses=described(403),
-    openapi_extra={"requestBody": BODY, "security": []},
+    responses=error_responses(403),
+    openapi_extra={"requestBody": UPLOAD_REQUEST_BODY, "security": []},
 )
 async def upload_signed(
     dataset_id: UUID,
@@ -104,19 +104,19 @@ async def upload_signed(
 ) -> Uploaded:
     """Only where the object store has no such addresses of its own. The grant stands for the token: it is for this one
     file, its size, and a short time."""
-    size = granted_size(signer, grant, (str(dataset_id), name))
-    async with database.service() as connection:
-        row = await seen_dataset(connection, dataset_id)
+    size = signed_size(signer, grant, (str(dataset_id), name))
+    async with database.service_transaction() as connection:
+        row = await get_visible_dataset(connection, dataset_id)
     require_upload_area(row, objects.bucket)
     upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), size, exact=True)
     stored = await upload.receive(request)
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
 
-def granted_size(signer: Signer, grant: str, target: tuple[str, str]) -> int:
+def signed_size(signer: Signer, grant: str, target: tuple[str, str]) -> int:
     """The size the file must have. Raises Forbidden for a grant that is altered, for another file, or too old."""
     try:
-        dataset, name, size, expires = signer.opened(PURPOSE, grant)
+        dataset, name, size, expires = signer.verify(SIGNING_PURPOSE, grant)
     except (ValueError, RecursionError) as error:
         raise Forbidden("this upload address is not one of ours, or was altered") from error
     if (dataset, name) != target:

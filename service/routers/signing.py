@@ -20,15 +20,15 @@ class Signer:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def seal(self, purpose: str, value: Any) -> str:
+    def sign(self, purpose: str, value: Any) -> str:
         body = json.dumps(value, separators=(",", ":")).encode()
         return base64.urlsafe_b64encode(self._mac(purpose, body) + body).decode().rstrip("=")
 
-    def opened(self, purpose: str, sealed: str) -> Any:
+    def verify(self, purpose: str, signed: str) -> Any:
         """The value. Raises ValueError for anything that `seal` did not make for this purpose."""
-        raw = base64.b64decode(sealed + "=" * (-len(sealed) % 4), b"-_", validate=True)
+        raw = base64.b64decode(signed + "=" * (-len(signed) % 4), b"-_", validate=True)
         mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(purpose, body)) or self.seal(purpose, json.loads(body)) != sealed:
+        if not hmac.compare_digest(mac, self._mac(purpose, body)) or self.sign(purpose, json.loads(body)) != signed:
             raise ValueError("the seal is broken")
         return json.loads(body)
 
@@ -36,12 +36,12 @@ class Signer:
         return hmac.digest(self._key, purpose.encode() + b"\0" + body, hashlib.sha256)[:MAC_BYTES]
 
 
-async def signer(request: Request, at: ResourcesDep) -> Signer:
+async def signer(request: Request, resources: ResourcesDep) -> Signer:
     """The key is read once a process."""
     state = request.app.state
     if not hasattr(state, "signer"):
-        async with at.database.service() as connection:
-            state.signer = Signer(await signing_keys.api_key(connection))
+        async with resources.database.service_transaction() as connection:
+            state.signer = Signer(await signing_keys.load_signing_key(connection))
     found: Signer = state.signer
     return found
 

@@ -8,8 +8,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from service.routers.dataset_models import safe_path
 
-MOST_FILES = 1000
-DAY_S = 24 * 3600
+MAX_FILES = 1000
+MAX_EXPIRY_S = 24 * 3600
 
 
 class WantedUpload(BaseModel):
@@ -25,11 +25,11 @@ class WantedUpload(BaseModel):
     )
 
     @property
-    def kind(self) -> str:
+    def media_type(self) -> str:
         return self.content_type or mimetypes.guess_type(self.name)[0] or "application/octet-stream"
 
 
-def _distinct(files: list[WantedUpload]) -> list[WantedUpload]:
+def _require_unique_names(files: list[WantedUpload]) -> list[WantedUpload]:
     if len({wanted.name for wanted in files}) < len(files):
         raise ValueError("each name once")
     return files
@@ -41,8 +41,10 @@ class NewUploads(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"files": [{"name": "frame_00000.jpg", "size": 210_000}]}]}
     )
-    files: Annotated[list[WantedUpload], AfterValidator(_distinct)] = Field(min_length=1, max_length=MOST_FILES)
-    expires_in: int = Field(3600, ge=60, le=DAY_S, description="seconds the addresses are good for")
+    files: Annotated[list[WantedUpload], AfterValidator(_require_unique_names)] = Field(
+        min_length=1, max_length=MAX_FILES
+    )
+    expires_in: int = Field(3600, ge=60, le=MAX_EXPIRY_S, description="seconds the addresses are good for")
 
 
 class UploadAddress(BaseModel):

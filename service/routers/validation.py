@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from fastapi.exceptions import RequestValidationError
 
-from service.errors import FieldProblem, Invalid, NotFound, ReelmillError
+from service.errors import FieldProblem, InvalidRequest, NotFound, ReelmillError
 
 MAX_ERRORS = 50
 
@@ -21,11 +21,11 @@ def invalid_request(exc: RequestValidationError) -> ReelmillError:
         return UnsupportedMediaType("send the body as JSON, and say so in its Content-Type", errors=(place,))
     if any(found["loc"][0] == "path" for found in exc.errors()):  # an id that cannot be: nothing has it
         return NotFound("there is nothing at this path")
-    problems = tuple(_problem(found, exc.body) for found in exc.errors()[:MAX_ERRORS])
-    return Invalid(_summary(problems), errors=problems)
+    problems = tuple(_to_field_problem(found, exc.body) for found in exc.errors()[:MAX_ERRORS])
+    return InvalidRequest(_summarize(problems), errors=problems)
 
 
-def pointer(loc: tuple[str | int, ...], body: Any) -> str:
+def json_pointer(loc: tuple[str | int, ...], body: Any) -> str:
     """The JSON pointer (RFC 6901, as a URI fragment) of a pydantic `loc`, which also holds the tags of unions."""
     parts: list[str] = []
     for depth, step in enumerate(loc):
@@ -39,13 +39,13 @@ def pointer(loc: tuple[str | int, ...], body: Any) -> str:
     return "#" + "".join("/" + quote(part, safe="!$&'()*+,;=:@-._~", errors="replace") for part in parts)
 
 
-def _problem(found: dict[str, Any], body: Any) -> FieldProblem:
+def _to_field_problem(found: dict[str, Any], body: Any) -> FieldProblem:
     origin, *rest = found["loc"]
-    detail, code = _message(found), found["type"]
+    detail, code = _error_message(found), found["type"]
     if code == "json_invalid":
         return FieldProblem(f"not valid JSON, from character {rest[0] if rest else 0} on", code, pointer="#")
     if origin == "body":
-        return FieldProblem(detail, code, pointer=pointer(_field_steps(found), body))
+        return FieldProblem(detail, code, pointer=json_pointer(_field_steps(found), body))
     name = ".".join(str(step) for step in rest[:1])
     return FieldProblem(detail, code, header=name) if origin == "header" else FieldProblem(detail, code, parameter=name)
 
@@ -55,7 +55,7 @@ def _field_steps(found: dict[str, Any]) -> tuple[str | int, ...]:
     return steps[:-1] if steps and steps[-1] == "[key]" else steps
 
 
-def _message(found: dict[str, Any]) -> str:
+def _error_message(found: dict[str, Any]) -> str:
     """pydantic's text without the parts that quote the input."""
     text, code = str(found["msg"]), str(found["type"])
     if code.startswith("union_tag"):
@@ -65,7 +65,7 @@ def _message(found: dict[str, Any]) -> str:
     return text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
 
 
-def _summary(problems: tuple[FieldProblem, ...]) -> str:
+def _summarize(problems: tuple[FieldProblem, ...]) -> str:
     first = problems[0]
     place = first.pointer or first.parameter or first.header
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""

@@ -10,75 +10,81 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from service.errors import NotFound
-from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require
-from service.routers.faults import database_away
-from service.routers.followed import BEAT_S, Followed
+from service.routers.deps import CallerDep, DatabaseDep, ResourcesDep, require_scope
+from service.routers.faults import is_database_unavailable
+from service.routers.followed import POLL_INTERVAL_S, StatusPoller
 from service.routers.resources import Resources
 from service.routers.video_models import VideoStatus
-from service.routers.videos import visible
+from service.routers.videos import get_visible_render
 from service.store.database import Database
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
-EXAMPLE = 'id: running-render-120-1\nevent: status\ndata: {"status": "running", "frames_done": 120}\n\n'
-GOODBYE = ServerSentEvent(data={"reason": "the service is stopping: connect again"}, event="stopping", retry=2000)
-ENDED = ("succeeded", "failed", "cancelled")
+EXAMPLE_EVENT = 'id: running-render-120-1\nevent: status\ndata: {"status": "running", "frames_done": 120}\n\n'
+STOPPING_EVENT = ServerSentEvent(
+    data={"reason": "the service is stopping: connect again"}, event="stopping", retry=2000
+)
+TERMINAL_STATUSES = ("succeeded", "failed", "cancelled")
 
 
-async def seen(job_id: UUID, who: CallerDep, database: DatabaseDep) -> None:
+async def require_visible(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> None:
     """A dependency, because it has to refuse before the stream begins. Raises NotFound."""
-    await visible(database, who, job_id)
+    await get_visible_render(database, caller, job_id)
 
 
 @router.get(
     "/{job_id:uuid}/events",
     summary="Follow a render",
     response_class=EventSourceResponse,
-    responses={200: {"description": "Server-sent events", "content": {"text/event-stream": {"example": EXAMPLE}}}},
-    dependencies=[Depends(require("videos:read")), Depends(seen)],
+    responses={
+        200: {"description": "Server-sent events", "content": {"text/event-stream": {"example": EXAMPLE_EVENT}}}
+    },
+    dependencies=[Depends(require_scope("videos:read")), Depends(require_visible)],
 )
 async def follow(
     job_id: UUID,
     request: Request,
-    at: ResourcesDep,
+    resources: ResourcesDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """One `status` event at each change; the stream ends after `succeeded`, `failed` or `cancelled`. When the service
     stops before that, a `stopping` event is the last one: connect again, with the `Last-Event-ID`."""
-    async for status in changes(at, request.app.state.followed, job_id, last_event_id):
-        yield ServerSentEvent(data=status, event="status", id=fingerprint(status))
-        if status.status in ENDED:
+    async for status in status_changes(resources, request.app.state.followed, job_id, last_event_id):
+        yield ServerSentEvent(data=status, event="status", id=event_id(status))
+        if status.status in TERMINAL_STATUSES:
             return
-    if at.stopping.is_set():
-        yield GOODBYE
+    if resources.stopping.is_set():
+        yield STOPPING_EVENT
 
 
-def fingerprint(status: VideoStatus) -> str:
+def event_id(status: VideoStatus) -> str:
     """An event id that says which state was told, so that a client that comes back is not told it again."""
     return f"{status.status}-{status.phase}-{status.frames_done}-{status.attempts}"
 
 
-async def _reached(database: Database, followed: Followed, job: UUID) -> VideoStatus | None:
+async def _poll_status(database: Database, poller: StatusPoller, job: UUID) -> VideoStatus | None:
     """None while the database is away: who follows a render need not know."""
     try:
-        return await followed.status(database, job)
+        return await poller.status(database, job)
     except Exception as error:
-        if not database_away(error):
+        if not is_database_unavailable(error):
             raise
         return None
 
 
-async def changes(at: Resources, followed: Followed, job: UUID, known: str | None) -> AsyncIterator[VideoStatus]:
+async def status_changes(
+    resources: Resources, poller: StatusPoller, job: UUID, last_event_id: str | None
+) -> AsyncIterator[VideoStatus]:
     """The status whenever it differs from the one told last, until the render has ended, is deleted, or the process
     stops."""
-    while not at.stopping.is_set():
+    while not resources.stopping.is_set():
         try:
-            status = await _reached(at.database, followed, job)
+            status = await _poll_status(resources.database, poller, job)
         except NotFound:
             return
-        if status is not None and fingerprint(status) != known:
-            known = fingerprint(status)
+        if status is not None and event_id(status) != last_event_id:
+            last_event_id = event_id(status)
             yield status
-        if status is not None and status.status in ENDED:
+        if status is not None and status.status in TERMINAL_STATUSES:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(at.stopping.wait(), BEAT_S)
+            await asyncio.wait_for(resources.stopping.wait(), POLL_INTERVAL_S)

@@ -9,52 +9,57 @@ from sqlalchemy import RowMapping
 from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, Output
 from service.plan.render_plan import ObjectRef
-from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
-from service.routers.problems import described
-from service.routers.videos import visible
-from service.store.segment_keys import render_object
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.problems import error_responses
+from service.routers.videos import get_visible_render
+from service.store.segment_keys import render_object_key
 
-router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:read"))])
-JPEG = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}}
-PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a PNG file)"}}
-CUES = "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\npreview.jpg#xywh=0,0,160,90\n"
-VTT = {"text/vtt": {"schema": {"type": "string"}, "example": CUES}}
-KEEP = {"Cache-Control": "private, max-age=3600"}
+artifact_router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
+PREVIEW_SHEET_CONTENT = {
+    "image/jpeg": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}
+}
+PNG_CONTENT = {"image/png": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a PNG file)"}}
+EXAMPLE_CUES = "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\npreview.jpg#xywh=0,0,160,90\n"
+VTT_CONTENT = {"text/vtt": {"schema": {"type": "string"}, "example": EXAMPLE_CUES}}
+CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 
 
-@router.get(
+@artifact_router.get(
     "/{job_id:uuid}/preview.{kind}",
     summary="The preview strip, or its times",
     response_class=Response,
-    responses={200: {"description": "Small pictures in rows, or WebVTT", "content": JPEG | VTT}, **described(409)},
+    responses={
+        200: {"description": "Small pictures in rows, or WebVTT", "content": PREVIEW_SHEET_CONTENT | VTT_CONTENT},
+        **error_responses(409),
+    },
 )
 async def preview(
     job_id: UUID,
     kind: Annotated[Literal["jpg", "vtt"], Path(description="jpg: the pictures; vtt: which belongs to which time")],
-    who: CallerDep,
+    caller: CallerDep,
     database: DatabaseDep,
     objects: ObjectsDep,
 ) -> Response:
     """For the seek bar of a player; asked for with `outputs: ["preview_strip"]`."""
-    _check(await visible(database, who, job_id), "preview_strip")
-    data = await objects.get(ObjectRef(objects.bucket, render_object(job_id, f"preview.{kind}")))
-    return Response(data, media_type="image/jpeg" if kind == "jpg" else "text/vtt", headers=KEEP)
+    _require_artifact(await get_visible_render(database, caller, job_id), "preview_strip")
+    data = await objects.get(ObjectRef(objects.bucket, render_object_key(job_id, f"preview.{kind}")))
+    return Response(data, media_type="image/jpeg" if kind == "jpg" else "text/vtt", headers=CACHE_HEADERS)
 
 
-@router.get(
+@artifact_router.get(
     "/{job_id:uuid}/keogram.png",
     summary="The keogram",
     response_class=Response,
-    responses={200: {"description": "A column for each frame", "content": PNG}, **described(409)},
+    responses={200: {"description": "A column for each frame", "content": PNG_CONTENT}, **error_responses(409)},
 )
-async def keogram(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+async def keogram(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """The middle column of every frame, side by side; asked for with `outputs: ["keogram"]`."""
-    _check(await visible(database, who, job_id), "keogram")
-    data = await objects.get(ObjectRef(objects.bucket, render_object(job_id, ARTIFACT_FILES["keogram"])))
-    return Response(data, media_type="image/png", headers=KEEP)
+    _require_artifact(await get_visible_render(database, caller, job_id), "keogram")
+    data = await objects.get(ObjectRef(objects.bucket, render_object_key(job_id, ARTIFACT_FILES["keogram"])))
+    return Response(data, media_type="image/png", headers=CACHE_HEADERS)
 
 
-def _check(row: RowMapping, output: Output) -> None:
+def _require_artifact(row: RowMapping, output: Output) -> None:
     if output not in row["options"].get("outputs", ()):
         raise Conflict(f'it was not asked for: render with outputs: ["{output}"]')
     if row["status"] != "succeeded":

@@ -12,20 +12,22 @@ from sqlalchemy import RowMapping
 from service.errors import Conflict, RangeNotSatisfiable
 from service.plan.formats import MEDIA_TYPES
 from service.plan.render_plan import ObjectRef
-from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
-from service.routers.object_body import begun
-from service.routers.problems import described
-from service.routers.videos import visible
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.object_body import open_stream
+from service.routers.problems import error_responses
+from service.routers.videos import get_visible_render
 from service.store.objects import ObjectStore
-from service.store.renders import options_of
+from service.store.renders import parse_options
 
-router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require("videos:read"))])
-PRESIGN_S = 3600
-MP4 = {"video/mp4": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of an MP4 file)"}}
-JPEG = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}}
-LINE = '{"output": 0, "source": 0, "key": "f00.jpg", "decoder": "pyav", "outcome": "ok", "reason": null}'
-NDJSON = {"application/x-ndjson": {"schema": {"type": "string"}, "example": LINE}}
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
+PRESIGN_EXPIRY_S = 3600
+MP4_CONTENT = {"video/mp4": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of an MP4 file)"}}
+JPEG_CONTENT = {"image/jpeg": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}}
+EXAMPLE_RECEIPT_LINE = (
+    '{"output": 0, "source": 0, "key": "f00.jpg", "decoder": "pyav", "outcome": "ok", "reason": null}'
+)
+NDJSON_CONTENT = {"application/x-ndjson": {"schema": {"type": "string"}, "example": EXAMPLE_RECEIPT_LINE}}
+RANGE_PATTERN = re.compile(r"bytes=(\d*)-(\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class ByteRange:
 
 def parse_range(header: str | None, size: int) -> ByteRange:
     """RFC 9110, 14.2: one range is served, anything else is ignored. Raises RangeNotSatisfiable."""
-    match = RANGE.fullmatch(header.strip()) if header else None
+    match = RANGE_PATTERN.fullmatch(header.strip()) if header else None
     if match is None or match.group(1) == match.group(2) == "":
         return ByteRange(0, size, size, partial=False)
     first, last = match.groups()
@@ -57,16 +59,16 @@ def parse_range(header: str | None, size: int) -> ByteRange:
     summary="The video",
     response_class=StreamingResponse,
     responses={
-        200: {"description": "All of it", "content": MP4},
-        206: {"description": "The bytes of the Range header", "content": MP4},
+        200: {"description": "All of it", "content": MP4_CONTENT},
+        206: {"description": "The bytes of the Range header", "content": MP4_CONTENT},
         302: {"description": "It can be fetched at the address in `Location`, for an hour"},
         304: {"description": "It is still the one that `If-None-Match` names"},
-        **described(409, 416),
+        **error_responses(409, 416),
     },
 )
 async def video(
     job_id: UUID,
-    who: CallerDep,
+    caller: CallerDep,
     database: DatabaseDep,
     objects: ObjectsDep,
     range_: Annotated[str | None, Header(alias="Range")] = None,
@@ -75,42 +77,48 @@ async def video(
     redirect: Annotated[bool, Query(description="302 to a presigned URL where the store has them")] = False,
 ) -> Response:
     """The file, whole or a part of it: MP4, or the container that was asked for."""
-    row = await visible(database, who, job_id)
+    row = await get_visible_render(database, caller, job_id)
     if row["video_key"] is None:
         raise Conflict(f"the video is not there: the render is {row['status']}")
     ref = ObjectRef(objects.bucket, row["video_key"])
-    if redirect and (url := await objects.presign_get(ref, PRESIGN_S)):
+    if redirect and (url := await objects.presign_get(ref, PRESIGN_EXPIRY_S)):
         return RedirectResponse(url, 302)
     etag = f'"{row["video_sha256"]}"'
     if if_none_match and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
     part = parse_range(range_ if if_range in (None, etag) else None, row["video_bytes"])
-    return await _stream(objects, ref, part, _headers(job_id, row, etag))
+    return await _stream_range(objects, ref, part, _video_headers(job_id, row, etag))
 
 
-def _headers(job_id: UUID, row: RowMapping, etag: str) -> dict[str, str]:
-    container = options_of(row).container
+def _video_headers(job_id: UUID, row: RowMapping, etag: str) -> dict[str, str]:
+    container = parse_options(row).container
     name = f'inline; filename="{job_id}.{container}"'
     return {"ETag": etag, "Content-Disposition": name, "Content-Type": MEDIA_TYPES[container]}
 
 
-async def _stream(objects: ObjectStore, ref: ObjectRef, part: ByteRange, headers: dict[str, str]) -> Response:
-    headers |= {"Accept-Ranges": "bytes", "Content-Length": str(part.stop - part.start), "Cache-Control": "private"}
-    if part.partial:
-        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{part.size}"
-    body = await begun(objects, ref, part.start, part.stop)
-    return StreamingResponse(body, 206 if part.partial else 200, headers)
+async def _stream_range(
+    objects: ObjectStore, ref: ObjectRef, byte_range: ByteRange, headers: dict[str, str]
+) -> Response:
+    headers |= {
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(byte_range.stop - byte_range.start),
+        "Cache-Control": "private",
+    }
+    if byte_range.partial:
+        headers["Content-Range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{byte_range.size}"
+    body = await open_stream(objects, ref, byte_range.start, byte_range.stop)
+    return StreamingResponse(body, 206 if byte_range.partial else 200, headers)
 
 
 @router.get(
     "/{job_id:uuid}/poster",
     summary="The first frame as a JPEG",
     response_class=Response,
-    responses={200: {"description": "The picture", "content": JPEG}, **described(409)},
+    responses={200: {"description": "The picture", "content": JPEG_CONTENT}, **error_responses(409)},
 )
-async def poster(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+async def poster(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """A still picture of the video."""
-    row = await visible(database, who, job_id)
+    row = await get_visible_render(database, caller, job_id)
     if row["poster_key"] is None:
         raise Conflict(f"the poster is not there: the render is {row['status']}")
     return Response(await objects.get(ObjectRef(objects.bucket, row["poster_key"])), media_type="image/jpeg")
@@ -120,12 +128,12 @@ async def poster(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: O
     "/{job_id:uuid}/receipt",
     summary="The render receipt",
     response_class=StreamingResponse,
-    responses={200: {"description": "One JSON document a line", "content": NDJSON}, **described(409)},
+    responses={200: {"description": "One JSON document a line", "content": NDJSON_CONTENT}, **error_responses(409)},
 )
-async def receipt(job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+async def receipt(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """NDJSON: a line per output frame (its source, how it was decoded, what replaced it and why), then a summary."""
-    row = await visible(database, who, job_id)
+    row = await get_visible_render(database, caller, job_id)
     if row["receipt_key"] is None:
         raise Conflict(f"the receipt is not there: the render is {row['status']}")
     ref = ObjectRef(objects.bucket, row["receipt_key"])
-    return StreamingResponse(await begun(objects, ref), media_type="application/x-ndjson")
+    return StreamingResponse(await open_stream(objects, ref), media_type="application/x-ndjson")

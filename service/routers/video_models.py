@@ -12,12 +12,12 @@ from service.plan.render_plan import FramePolicy, MismatchPolicy
 from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
-from service.routers.catalog import Moment
+from service.routers.catalog import Timestamp
 from service.routers.overlay_models import OverlayModel
 from service.routers.pages import PageQuery
 from service.routers.tone_model import BackgroundColour, ToneRequest
 
-CROP_EXAMPLE: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
+EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -29,8 +29,8 @@ class VideoQuery(PageQuery):
     experiment_id: UUID | None = Field(None, description="only those of this experiment")
     dataset_id: UUID | None = Field(None, description="only those of this dataset")
     mine: bool = Field(False, description="only those the caller asked for")
-    created_after: Moment | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
-    created_before: Moment | None = Field(None, description="not included")
+    created_after: Timestamp | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
+    created_before: Timestamp | None = Field(None, description="not included")
 
 
 class FrameRange(BaseModel):
@@ -53,7 +53,7 @@ class FrameRange(BaseModel):
 class CropModel(BaseModel):
     """A part of the picture, in pixels of an upright source frame of the dataset's usual size."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CROP_EXAMPLE]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_CROP]})
     x: int = Field(ge=0, le=65_535, description="left edge, counted from the left")
     y: int = Field(ge=0, le=65_535, description="upper edge, counted from the top")
     width: int = Field(ge=2, le=65_535, description="width of the part; it must lie inside the frame")
@@ -119,7 +119,7 @@ class VideoGenerationRequest(BaseModel):
         "for ffv1. mov holds h264, hevc and mjpeg; mkv holds all; avi cannot hold pictures of unequal length",
         examples=["mov"],
     )
-    crop: CropModel | None = Field(None, description="show a part only", examples=[CROP_EXAMPLE])
+    crop: CropModel | None = Field(None, description="show a part only", examples=[EXAMPLE_CROP])
     rotate: Literal[0, 90, 180, 270] = Field(
         0,
         description="degrees clockwise, after the crop; width, height and scale come last",
@@ -196,13 +196,13 @@ class RenderChange(BaseModel):
     priority: int = Field(ge=0, le=9, description="renders of a higher priority start first")
 
 
-EXPERIMENT = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
-JOB = "0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44"
-STAGES = {
+EXAMPLE_EXPERIMENT_ID = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
+EXAMPLE_JOB_ID = "0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44"
+EXAMPLE_STAGES = {
     "fetch": {"device": "cpu", "reason": "objects are read ahead of the decoder"},
     "encode": {"device": "cpu", "reason": "libx264 veryfast, one thread a slot"},
 }
-ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
+EXAMPLE_ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
 
 
 def _with_example(**example: Any) -> ConfigDict:
@@ -212,7 +212,7 @@ def _with_example(**example: Any) -> ConfigDict:
 class EstimateModel(BaseModel):
     """The cost that was foretold, from what segments of the same codec took lately on the workers that live now."""
 
-    model_config = _with_example(**ESTIMATE)
+    model_config = _with_example(**EXAMPLE_ESTIMATE)
     frames: int
     seconds: float = Field(description="from its first task to its end; waiting for other renders is not in it")
     bytes: int
@@ -226,7 +226,12 @@ class JobAccepted(BaseModel):
     """Where to look for the render, or for the video when it existed already."""
 
     model_config = _with_example(
-        job_id=JOB, status="queued", status_url=f"/api/videos/{JOB}", video_url=None, estimate=ESTIMATE, plan=STAGES
+        job_id=EXAMPLE_JOB_ID,
+        status="queued",
+        status_url=f"/api/videos/{EXAMPLE_JOB_ID}",
+        video_url=None,
+        estimate=EXAMPLE_ESTIMATE,
+        plan=EXAMPLE_STAGES,
     )
     job_id: UUID
     status: RenderStatus
@@ -240,7 +245,7 @@ class JobAccepted(BaseModel):
 class DryRun(BaseModel):
     """What the render would cost; nothing was made."""
 
-    model_config = _with_example(estimate=ESTIMATE, plan=STAGES)
+    model_config = _with_example(estimate=EXAMPLE_ESTIMATE, plan=EXAMPLE_STAGES)
     estimate: EstimateModel
     plan: dict[str, Any]
 
@@ -249,8 +254,8 @@ class VideoStatus(BaseModel):
     """A render, told for people and for scripts."""
 
     model_config = _with_example(
-        job_id=JOB,
-        experiment_id=EXPERIMENT,
+        job_id=EXAMPLE_JOB_ID,
+        experiment_id=EXAMPLE_EXPERIMENT_ID,
         dataset_id="0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4",
         owner="camera-lab",
         status="running",
@@ -261,7 +266,7 @@ class VideoStatus(BaseModel):
         fps=66.2,
         eta_seconds=1.6,
         attempts=1,
-        stages=STAGES,
+        stages=EXAMPLE_STAGES,
         options={"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
         error=None,
         video_url=None,

@@ -6,37 +6,37 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
-from service.clock import now
+from service.clock import utc_now
 from service.errors import Conflict, NotFound
 from service.routers.deletion import Deleted, Force
-from service.routers.deletion import told as what_went
-from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require
-from service.routers.pages import HEADERS, Pager
-from service.routers.problems import described
+from service.routers.deletion import to_deleted as what_went
+from service.routers.deps import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.pages import PAGE_HEADERS, Pager
+from service.routers.problems import error_responses
 from service.routers.signing import SignerDep
 from service.routers.video_models import RenderChange, VideoQuery, VideoStatus
 from service.store import deletion, render_list, renders
 from service.store.database import Caller, Database
 from service.store.render_list import RenderFilter
-from service.stream.playlist import STREAMED
+from service.stream.playlist import STREAMABLE_CODECS
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
-READ = Depends(require("videos:read"))
-RENDER = Depends(require("videos:render"))
+REQUIRE_READ = Depends(require_scope("videos:read"))
+REQUIRE_RENDER = Depends(require_scope("videos:render"))
 
 
-async def visible(database: Database, who: Caller, job: UUID) -> RowMapping:
+async def get_visible_render(database: Database, caller: Caller, job: UUID) -> RowMapping:
     """The render as the caller may see it. Raises NotFound."""
-    async with database.caller(who) as connection:
-        row = await renders.get(connection, job)
+    async with database.caller_transaction(caller) as connection:
+        row = await renders.get_render(connection, job)
     if row is None:
         raise NotFound("there is no such render")
     return row
 
 
-async def _owned(database: Database, who: Caller, job: UUID) -> RowMapping:
-    row = await visible(database, who, job)
-    if row["owner"] != who.subject and not who.admin:
+async def _get_owned_render(database: Database, caller: Caller, job: UUID) -> RowMapping:
+    row = await get_visible_render(database, caller, job)
+    if row["owner"] != caller.subject and not caller.admin:
         raise NotFound("there is no such render of yours")
     return row
 
@@ -45,73 +45,73 @@ async def _owned(database: Database, who: Caller, job: UUID) -> RowMapping:
     "",
     summary="List renders",
     response_model=list[VideoStatus],
-    responses={200: {"headers": HEADERS}},
-    dependencies=[READ],
+    responses={200: {"headers": PAGE_HEADERS}},
+    dependencies=[REQUIRE_READ],
 )
 async def list_videos(
     request: Request,
     response: Response,
     query: Annotated[VideoQuery, Query()],
-    who: CallerDep,
+    caller: CallerDep,
     database: DatabaseDep,
     signer: SignerDep,
 ) -> list[VideoStatus]:
     """Those the caller may see, newest first unless `sort` says otherwise; while there are more, the `Link` header has
     the next page's address."""
     pager = Pager(signer, "videos", query.sort)
-    part, filters = pager.slice(query), _filters(query, who)
-    async with database.caller(who) as connection:
+    part, filters = pager.keyset_page(query), _to_filters(query, caller)
+    async with database.caller_transaction(caller) as connection:
         rows = await render_list.page(connection, filters, part)
         if query.count == "exact":
-            response.headers["X-Total-Count"] = str(await render_list.count(connection, filters))
-    ids = [row["id"] for row in pager.page(rows, query.limit, (request, response))]
-    async with database.service() as connection:
-        found = {row["id"]: told(row) for row in await renders.statuses(connection, ids)}
+            response.headers["X-Total-Count"] = str(await render_list.count_renders(connection, filters))
+    ids = [row["id"] for row in pager.paginate(rows, query.limit, (request, response))]
+    async with database.service_transaction() as connection:
+        found = {row["id"]: to_video_status(row) for row in await renders.list_statuses(connection, ids)}
     return [found[id_] for id_ in ids if id_ in found]
 
 
-def _filters(query: VideoQuery, who: Caller) -> RenderFilter:
+def _to_filters(query: VideoQuery, caller: Caller) -> RenderFilter:
     names = ("status", "experiment_id", "dataset_id", "created_after", "created_before")
-    return RenderFilter(**{name: getattr(query, name) for name in names}, owner=who.subject if query.mine else None)
+    return RenderFilter(**{name: getattr(query, name) for name in names}, owner=caller.subject if query.mine else None)
 
 
-@router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[READ])
-async def get_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
+@router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[REQUIRE_READ])
+async def get_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Phase, frames, rate, time left, attempts, and the reason when it failed."""
-    await visible(database, who, job_id)
-    return await current(database, job_id)
+    await get_visible_render(database, caller, job_id)
+    return await get_status(database, job_id)
 
 
 @router.patch(
     "/{job_id:uuid}",
     summary="Change a render's priority",
     response_model=VideoStatus,
-    responses=described(409),
-    dependencies=[RENDER],
+    responses=error_responses(409),
+    dependencies=[REQUIRE_RENDER],
 )
-async def change_video(job_id: UUID, body: RenderChange, who: CallerDep, database: DatabaseDep) -> VideoStatus:
+async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Only while it is queued; 409 once it has begun."""
-    await _owned(database, who, job_id)
-    async with database.service() as connection:
-        if not await renders.reprioritise(connection, job_id, body.priority):
+    await _get_owned_render(database, caller, job_id)
+    async with database.service_transaction() as connection:
+        if not await renders.change_priority(connection, job_id, body.priority):
             raise Conflict("the render is not waiting any more: its priority cannot be changed")
-    return await current(database, job_id)
+    return await get_status(database, job_id)
 
 
 @router.post(
     "/{job_id:uuid}/cancel",
     summary="Cancel a render",
     response_model=VideoStatus,
-    responses=described(409),
-    dependencies=[RENDER],
+    responses=error_responses(409),
+    dependencies=[REQUIRE_RENDER],
 )
-async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
+async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Ends it at once; segments that are done stay in the cache."""
-    await _owned(database, who, job_id)
-    async with database.service() as connection:
-        if not await renders.cancel(connection, job_id):
+    await _get_owned_render(database, caller, job_id)
+    async with database.service_transaction() as connection:
+        if not await renders.cancel_render(connection, job_id):
             raise Conflict("the render has ended already")
-    return await current(database, job_id)
+    return await get_status(database, job_id)
 
 
 @router.post(
@@ -119,51 +119,51 @@ async def cancel_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> V
     status_code=202,
     summary="Retry a render",
     response_model=VideoStatus,
-    responses=described(409),
-    dependencies=[RENDER],
+    responses=error_responses(409),
+    dependencies=[REQUIRE_RENDER],
 )
-async def retry_video(job_id: UUID, who: CallerDep, database: DatabaseDep) -> VideoStatus:
+async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Another try for a failed or cancelled render; what was done is not done again."""
-    row = await _owned(database, who, job_id)
-    async with database.service() as connection:
-        if not await renders.revive(connection, job_id, row["priority"]):
+    row = await _get_owned_render(database, caller, job_id)
+    async with database.service_transaction() as connection:
+        if not await renders.retry_render(connection, job_id, row["priority"]):
             raise Conflict("only a failed or cancelled render can be retried")
-    return await current(database, job_id)
+    return await get_status(database, job_id)
 
 
 @router.delete(
     "/{job_id:uuid}",
     summary="Delete a render",
     response_model=Deleted,
-    responses=described(409),
-    dependencies=[RENDER],
+    responses=error_responses(409),
+    dependencies=[REQUIRE_RENDER],
 )
 async def delete_video(
-    job_id: UUID, who: CallerDep, database: DatabaseDep, objects: ObjectsDep, force: Force = False
+    job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep, force: Force = False
 ) -> Deleted:
     """Removes the render, its video, poster and receipt; source frames and cached segments stay. Refused with 409 while
     it is under way, unless `force`."""
-    await _owned(database, who, job_id)
-    async with database.service() as connection:
-        doomed = await deletion.hold(connection, "render", job_id, objects.bucket)
-        await deletion.carry_out(connection, doomed, force=force)
+    await _get_owned_render(database, caller, job_id)
+    async with database.service_transaction() as connection:
+        doomed = await deletion.lock_for_deletion(connection, "render", job_id, objects.bucket)
+        await deletion.execute_deletion(connection, doomed, force=force)
     return what_went(doomed)
 
 
-async def current(database: Database, job: UUID) -> VideoStatus:
+async def get_status(database: Database, job: UUID) -> VideoStatus:
     """The newest status. Raises NotFound when the render was deleted meanwhile."""
-    async with database.service() as connection:
-        rows = await renders.statuses(connection, [job])
+    async with database.service_transaction() as connection:
+        rows = await renders.list_statuses(connection, [job])
     if not rows:
         raise NotFound("there is no such render")
-    return told(rows[0])
+    return to_video_status(rows[0])
 
 
-def told(row: RowMapping) -> VideoStatus:
+def to_video_status(row: RowMapping) -> VideoStatus:
     """A render row with its progress, as the API tells it."""
     base = f"/api/videos/{row['id']}"
     done, asked = row["status"] == "succeeded", row["options"].get("outputs", ())
-    rate = _rate(row)
+    rate = _render_rate(row)
     left = row["frames_total"] - row["frames_done"]
     running = row["status"] == "running" and rate
     names = set(VideoStatus.model_fields) & set(row.keys())
@@ -177,18 +177,18 @@ def told(row: RowMapping) -> VideoStatus:
         video_url=f"{base}/video" if done else None,
         poster_url=f"{base}/poster" if done else None,
         receipt_url=f"{base}/receipt" if done else None,
-        stream_url=f"{base}/stream.m3u8" if _watchable(row) else None,
+        stream_url=f"{base}/stream.m3u8" if _is_streamable(row) else None,
         preview_url=f"{base}/preview.vtt" if done and "preview_strip" in asked else None,
         keogram_url=f"{base}/keogram.png" if done and "keogram" in asked else None,
     )
 
 
-def _watchable(row: RowMapping) -> bool:
-    return row["status"] not in ("failed", "cancelled") and row["options"]["codec"] in STREAMED
+def _is_streamable(row: RowMapping) -> bool:
+    return row["status"] not in ("failed", "cancelled") and row["options"]["codec"] in STREAMABLE_CODECS
 
 
-def _rate(row: RowMapping) -> float | None:
+def _render_rate(row: RowMapping) -> float | None:
     if row["started_at"] is None or not row["frames_fresh"]:
         return None
-    seconds = ((row["finished_at"] or now()) - row["started_at"]).total_seconds()
+    seconds = ((row["finished_at"] or utc_now()) - row["started_at"]).total_seconds()
     return round(float(row["frames_fresh"]) / seconds, 2) if seconds > 0 else None

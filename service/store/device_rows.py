@@ -10,20 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.capability import Capability
 
-_ROWS = bindparam("rows", type_=JSONB)
-_LIVE = "heartbeat_at > now() - interval '15 seconds'"
+_JSON_ROWS = bindparam("rows", type_=JSONB)
+_IS_LIVE = "heartbeat_at > now() - interval '15 seconds'"
 
-FORGET = text("""
+DELETE_UNLISTED_DEVICES = text("""
     DELETE FROM devices WHERE worker_id = :worker
         AND device NOT IN (SELECT value ->> 'device' FROM jsonb_array_elements(:rows))
-""").bindparams(_ROWS)
-WRITE_DEVICES = text("""
+""").bindparams(_JSON_ROWS)
+UPSERT_DEVICES = text("""
     INSERT INTO devices (worker_id, device, facts, looked_at)
     SELECT :worker, value ->> 'device', value - 'age', now() - make_interval(secs => (value ->> 'age')::float)
     FROM jsonb_array_elements(:rows)
     ON CONFLICT (worker_id, device) DO UPDATE SET facts = excluded.facts, looked_at = excluded.looked_at
-""").bindparams(_ROWS)
-WRITE_CAPABILITIES = text("""
+""").bindparams(_JSON_ROWS)
+UPSERT_CAPABILITIES = text("""
     INSERT INTO capabilities (worker_id, device, stage, what, state, reason, proven_at, rate, faults, next_at)
     SELECT :worker, device, stage, what, state, reason, now() - make_interval(secs => age), rate, faults,
         now() + make_interval(secs => next)
@@ -31,8 +31,8 @@ WRITE_CAPABILITIES = text("""
         rate float, faults int, next float)
     ON CONFLICT (worker_id, device, stage, what) DO UPDATE SET state = excluded.state, reason = excluded.reason,
         proven_at = excluded.proven_at, rate = excluded.rate, faults = excluded.faults, next_at = excluded.next_at
-""").bindparams(_ROWS)
-ANSWER = text(f"""
+""").bindparams(_JSON_ROWS)
+SELECT_DEVICES = text(f"""
     SELECT w.name AS worker, d.device, d.facts, extract(epoch FROM now() - d.looked_at)::float AS age, (
         SELECT coalesce(jsonb_agg(jsonb_build_object('stage', c.stage, 'what', c.what, 'state', c.state,
             'reason', nullif(c.reason, ''), 'rate', c.rate, 'faults', c.faults,
@@ -40,16 +40,16 @@ ANSWER = text(f"""
             ORDER BY c.stage, c.what), '[]')
         FROM capabilities c WHERE (c.worker_id, c.device) = (d.worker_id, d.device)) AS capabilities
     FROM devices d JOIN workers w ON w.id = d.worker_id
-    WHERE {_LIVE} AND (CAST(:device AS text) IS NULL OR d.device = :device) ORDER BY w.name, d.device
+    WHERE {_IS_LIVE} AND (CAST(:device AS text) IS NULL OR d.device = :device) ORDER BY w.name, d.device
 """)
-BEST = text(f"""
+SELECT_BEST_CAPABILITIES = text(f"""
     SELECT DISTINCT ON (c.device, c.stage, c.what) c.device, c.stage, c.what, c.state, c.reason,
         extract(epoch FROM c.proven_at)::float AS proven_at, c.rate
-    FROM capabilities c JOIN workers w ON w.id = c.worker_id WHERE {_LIVE}
+    FROM capabilities c JOIN workers w ON w.id = c.worker_id WHERE {_IS_LIVE}
     ORDER BY c.device, c.stage, c.what,
         array_position(ARRAY['ok', 'degraded', 'unknown', 'quarantined', 'absent'], c.state), c.proven_at DESC
 """)
-COUNTED = text(f"""
+SELECT_DEVICE_SUMMARIES = text(f"""
     SELECT d.device, bool_and((d.facts ->> 'absent') IS NOT NULL) AS absent,
         count(DISTINCT d.worker_id) FILTER (WHERE (d.facts ->> 'absent') IS NULL) AS present,
         count(c.what) AS capabilities, count(c.what) FILTER (WHERE c.state = 'unknown') AS unknown,
@@ -57,44 +57,44 @@ COUNTED = text(f"""
             FILTER (WHERE c.state IN ('degraded', 'quarantined')) AS faulty
     FROM devices d JOIN workers w ON w.id = d.worker_id
     LEFT JOIN capabilities c ON (c.worker_id, c.device) = (d.worker_id, d.device)
-    WHERE {_LIVE} GROUP BY d.device ORDER BY d.device
+    WHERE {_IS_LIVE} GROUP BY d.device ORDER BY d.device
 """)
-SHARING = text(f"""
+SELECT_SLOTS_PER_GPU = text(f"""
     SELECT sum(least(w.slots, coalesce((w.facts ->> 'gpu_slots')::int * own.gpus, w.slots)))::float / sum(own.gpus)
     FROM workers w JOIN LATERAL (
         SELECT count(*) AS gpus FROM devices
         WHERE worker_id = w.id AND device <> 'cpu' AND (facts ->> 'absent') IS NULL) own ON own.gpus > 0
-    WHERE {_LIVE}
+    WHERE {_IS_LIVE}
 """)
 
 
-async def write(
+async def write_devices(
     connection: AsyncConnection,
     worker: UUID,
     devices: Sequence[Mapping[str, Any]],
     capabilities: Sequence[Mapping[str, Any]],
 ) -> None:
     """Everything that the worker knows now; what it does not name any more goes. The worker's own row must be there."""
-    await connection.execute(FORGET, {"worker": worker, "rows": list(devices)})
-    await connection.execute(WRITE_DEVICES, {"worker": worker, "rows": list(devices)})
-    await connection.execute(WRITE_CAPABILITIES, {"worker": worker, "rows": list(capabilities)})
+    await connection.execute(DELETE_UNLISTED_DEVICES, {"worker": worker, "rows": list(devices)})
+    await connection.execute(UPSERT_DEVICES, {"worker": worker, "rows": list(devices)})
+    await connection.execute(UPSERT_CAPABILITIES, {"worker": worker, "rows": list(capabilities)})
 
 
-async def answer(connection: AsyncConnection, device: str | None = None) -> Sequence[RowMapping]:
+async def list_devices(connection: AsyncConnection, device: str | None = None) -> Sequence[RowMapping]:
     """Each device of each live worker, with its capabilities."""
-    return (await connection.execute(ANSWER, {"device": device})).mappings().all()
+    return (await connection.execute(SELECT_DEVICES, {"device": device})).mappings().all()
 
 
-async def best(connection: AsyncConnection) -> list[Capability]:
+async def best_capabilities(connection: AsyncConnection) -> list[Capability]:
     """What some live worker can do: of those with a device of one name the one that is best off."""
-    return [Capability(**row) for row in (await connection.execute(BEST)).mappings()]
+    return [Capability(**row) for row in (await connection.execute(SELECT_BEST_CAPABILITIES)).mappings()]
 
 
-async def counted(connection: AsyncConnection) -> Sequence[RowMapping]:
+async def summarize_devices(connection: AsyncConnection) -> Sequence[RowMapping]:
     """Each device over all live workers: how many capabilities, how many unproven, and the names of faulty ones."""
-    return (await connection.execute(COUNTED)).mappings().all()
+    return (await connection.execute(SELECT_DEVICE_SUMMARIES)).mappings().all()
 
 
-async def sharing(connection: AsyncConnection) -> float:
+async def count_slots_per_gpu(connection: AsyncConnection) -> float:
     """How many slots use one GPU at a time, over the live workers that have any; 1 when none has."""
-    return max(float(await connection.scalar(SHARING) or 1.0), 1.0)
+    return max(float(await connection.scalar(SELECT_SLOTS_PER_GPU) or 1.0), 1.0)

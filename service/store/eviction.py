@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-KEPT_MINUTES = 30
+PROTECTED_MINUTES = 30
 """Whatever was made, looked up or watched this recently stays, however full the cache is.
 
 It also settles the race with a render that is being planned: that marks what it reuses as used, and a row that changed
@@ -13,14 +13,14 @@ under the eviction is judged anew.
 """
 
 TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('reelmill evict segments', 7))")
-EVICT = text(f"""
+DELETE_LEAST_RECENTLY_USED = text(f"""
     WITH ranked AS (
         SELECT content_key, sum(bytes) OVER (ORDER BY used_at DESC, content_key) AS upto FROM segment_cache),
     gone AS (
         DELETE FROM segment_cache c USING ranked
         WHERE c.content_key = ranked.content_key
             AND (ranked.upto > :bytes OR c.used_at < now() - make_interval(secs => :seconds))
-            AND c.used_at < now() - interval '{KEPT_MINUTES} minutes'
+            AND c.used_at < now() - interval '{PROTECTED_MINUTES} minutes'
             AND NOT EXISTS (
                 SELECT FROM segments s JOIN renders r ON r.id = s.render_id
                 WHERE s.content_key = c.content_key AND r.status IN ('queued', 'running'))
@@ -31,7 +31,7 @@ EVICT = text(f"""
         ON CONFLICT (bucket, prefix) DO NOTHING)
     SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM gone
 """)
-SPARE = text("""
+CANCEL_REMOVALS = text("""
     DELETE FROM removals WHERE prefix IN (
         SELECT 'segments/' || left(content_key, 2) || '/' || content_key || '.'
         FROM segments WHERE render_id = :render)
@@ -39,25 +39,27 @@ SPARE = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Evicted:
+class EvictionResult:
     """What went out of the cache: its objects are marked, and `removals.sweep` deletes them."""
 
     segments: int
     bytes: int
 
 
-async def evict(connection: AsyncConnection, bucket: str, most_bytes: int, days: float) -> Evicted | None:
+async def evict_segments(
+    connection: AsyncConnection, bucket: str, max_bytes: int, max_age_days: float
+) -> EvictionResult | None:
     """Drop rows until the cache has at most `most_bytes` and none is older than `days` (since its last use).
 
     None when another worker is at it.
     """
     if not await connection.scalar(TRY_LOCK):
         return None
-    values = {"bucket": bucket, "bytes": most_bytes, "seconds": days * 86_400}
-    row = (await connection.execute(EVICT, values)).one()
-    return Evicted(row.segments, row.bytes)
+    values = {"bucket": bucket, "bytes": max_bytes, "seconds": max_age_days * 86_400}
+    row = (await connection.execute(DELETE_LEAST_RECENTLY_USED, values)).one()
+    return EvictionResult(row.segments, row.bytes)
 
 
-async def spare(connection: AsyncConnection, render: object) -> None:
+async def cancel_removals(connection: AsyncConnection, render: object) -> None:
     """A new render makes these segments again: their objects must not be removed under it."""
-    await connection.execute(SPARE, {"render": render})
+    await connection.execute(CANCEL_REMOVALS, {"render": render})

@@ -12,21 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store.tables import datasets, frames, sources
 
-MAKE_STAGING = text("""
+CREATE_STAGING = text("""
     CREATE TEMP TABLE scanned_frames (
         sort_key text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, number bigint, size bigint NOT NULL,
         etag text NOT NULL, format text, width integer, height integer, captured_at timestamptz, problem text,
         page integer, page_offset bigint, bits integer, gray boolean, form text)
 """)
 DROP_STAGING = text("DROP TABLE IF EXISTS pg_temp.scanned_frames")
-PUBLISH = text("""
+INSERT_FRAMES = text("""
     INSERT INTO frames (dataset_id, index, key, number, size, etag, format, width, height, captured_at, problem,
         page, page_offset, bits, gray, form)
     SELECT :dataset, row_number() OVER (ORDER BY sort_key, key, page) - 1,
         key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray, form
     FROM scanned_frames
 """)
-SPREAD = text("""
+SELECT_SAMPLE = text("""
     WITH numbered AS (
         SELECT key, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
             count(*) OVER () AS total
@@ -36,28 +36,28 @@ SPREAD = text("""
     SELECT DISTINCT ON (place * :count / total) key, size, page, page_offset, bits
     FROM numbered ORDER BY place * :count / total, place
 """)
-TOTALS = text("""
+SELECT_TOTALS = text("""
     SELECT count(*) AS frame_count, coalesce(sum(size) FILTER (WHERE coalesce(page, 0) = 0), 0)::bigint AS bytes,
         count(problem) AS unreadable_frames,
         min(captured_at) AS captured_from, max(captured_at) AS captured_to,
         coalesce(array_agg(DISTINCT format) FILTER (WHERE format IS NOT NULL), '{}') AS formats
     FROM frames WHERE dataset_id = :dataset
 """)
-FORMS = text("""
+COUNT_PIXEL_FORMATS = text("""
     SELECT form, count(*) AS count FROM frames WHERE dataset_id = :dataset AND form IS NOT NULL GROUP BY form
 """)
-SIZES = text("""
+COUNT_SIZES = text("""
     SELECT width, height, count(*) AS count FROM frames WHERE dataset_id = :dataset AND width IS NOT NULL
     GROUP BY width, height ORDER BY count(*) DESC, width::bigint * height DESC, width LIMIT 1000
 """)
-STEPS = """
+NUMBER_STEPS = """
     WITH steps AS (
         SELECT index, number, lag(number) OVER (ORDER BY index) AS before,
             number - lag(number) OVER (ORDER BY index) AS step
         FROM frames WHERE dataset_id = :dataset)
 """
-STRIDE = text(
-    STEPS
+SELECT_STRIDE = text(
+    NUMBER_STEPS
     + """,
     usual AS (
         SELECT step AS stride, count(*) AS times FROM steps WHERE step > 0 GROUP BY step ORDER BY 2 DESC, 1 LIMIT 1)
@@ -66,15 +66,15 @@ STRIDE = text(
     FROM steps CROSS JOIN usual GROUP BY stride, times
 """
 )
-GAPS = text(
-    STEPS
+SELECT_GAPS = text(
+    NUMBER_STEPS
     + """
     SELECT index - 1 AS after_index, before + :stride AS number, step / :stride - 1 AS count
     FROM steps WHERE step / :stride > 1 ORDER BY index LIMIT 100
 """
 )
-GAP_FRAMES = text(
-    STEPS
+COUNT_GAP_FRAMES = text(
+    NUMBER_STEPS
     + """
     SELECT least(coalesce(sum(step / :stride - 1), 0), 9223372036854775807)::bigint FROM steps WHERE step / :stride > 1
 """
@@ -101,37 +101,37 @@ class ScannedFrame:
     gray: bool | None = None
     form: str | None = None
 
-    def record(self) -> tuple[Any, ...]:
+    def to_record(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in COLUMNS)
 
 
 COLUMNS = tuple(ScannedFrame.__dataclass_fields__)
 
 
-async def begin(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+async def begin_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
     """Mark the dataset as being scanned; None when it is gone."""
     query = update(datasets).where(datasets.c.id == dataset).values(state="scanning", error=None, scanned=0)
     row: RowMapping | None = (await connection.execute(query.returning(datasets))).mappings().first()
     return row
 
 
-async def open_staging(connection: AsyncConnection) -> None:
+async def create_staging_table(connection: AsyncConnection) -> None:
     """The temporary table lives as long as the connection, across its transactions."""
     await connection.execute(DROP_STAGING)
-    await connection.execute(MAKE_STAGING)
+    await connection.execute(CREATE_STAGING)
     await connection.commit()
 
 
-async def stage(connection: AsyncConnection, batch: Sequence[ScannedFrame]) -> None:
+async def copy_to_staging(connection: AsyncConnection, batch: Sequence[ScannedFrame]) -> None:
     """COPY a batch; outside of a transaction, so that none stays open while the next one is fetched."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
-    await driver.copy_records_to_table("scanned_frames", records=[row.record() for row in batch], columns=COLUMNS)
+    await driver.copy_records_to_table("scanned_frames", records=[row.to_record() for row in batch], columns=COLUMNS)
 
 
-async def spread(connection: AsyncConnection, count: int) -> list[RowMapping]:
+async def sample_frames(connection: AsyncConnection, count: int) -> list[RowMapping]:
     """Up to `count` staged frames evenly over the sequence: of those deeper than 8 bits, else of gray ones."""
-    rows = list((await connection.execute(SPREAD, {"count": count})).mappings())
+    rows = list((await connection.execute(SELECT_SAMPLE, {"count": count})).mappings())
     await connection.commit()
     return rows
 
@@ -144,30 +144,30 @@ async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping
 
 async def replace_frames(connection: AsyncConnection, dataset: UUID) -> None:
     """The staged frames become the dataset's; the staging table is gone."""
-    await _clear(connection, dataset)
-    await connection.execute(PUBLISH, {"dataset": dataset})
+    await _delete_rows(connection, dataset)
+    await connection.execute(INSERT_FRAMES, {"dataset": dataset})
     await connection.execute(DROP_STAGING)
 
 
 async def replace_sources(connection: AsyncConnection, dataset: UUID, rows: Sequence[dict[str, Any]]) -> None:
-    await _clear(connection, dataset)
+    await _delete_rows(connection, dataset)
     if rows:
         await connection.execute(insert(sources), [{"dataset_id": dataset, **row} for row in rows])
 
 
-async def _clear(connection: AsyncConnection, dataset: UUID) -> None:
+async def _delete_rows(connection: AsyncConnection, dataset: UUID) -> None:
     for table in (frames, sources):
         await connection.execute(delete(table).where(table.c.dataset_id == dataset))
 
 
-async def frame_facts(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
+async def summarize_frames(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
     """What the rows of `frames` say about the dataset, as values of its columns."""
-    totals = (await connection.execute(TOTALS, {"dataset": dataset})).mappings().one()
-    sizes = [dict(row) for row in (await connection.execute(SIZES, {"dataset": dataset})).mappings()]
+    totals = (await connection.execute(SELECT_TOTALS, {"dataset": dataset})).mappings().one()
+    sizes = [dict(row) for row in (await connection.execute(COUNT_SIZES, {"dataset": dataset})).mappings()]
     usual = sizes[0] if sizes else {"width": None, "height": None}
-    forms = {row.form: row.count for row in await connection.execute(FORMS, {"dataset": dataset})}
+    forms = {row.form: row.count for row in await connection.execute(COUNT_PIXEL_FORMATS, {"dataset": dataset})}
     facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"], "forms": forms}
-    return facts | await _numbering(connection, dataset) | {"digest": await _digest(connection, dataset)}
+    return facts | await _numbering_facts(connection, dataset) | {"digest": await _digest(connection, dataset)}
 
 
 async def first_problem(connection: AsyncConnection, dataset: UUID) -> str | None:
@@ -175,21 +175,21 @@ async def first_problem(connection: AsyncConnection, dataset: UUID) -> str | Non
     return await connection.scalar(query.order_by(frames.c.index).limit(1))
 
 
-async def _numbering(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
+async def _numbering_facts(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
     """Gaps, where the numbering is regular; first number and stride, where it also places every frame."""
     facts: dict[str, Any] = {"gaps": [], "gap_frames": 0, "number_first": None, "number_stride": None}
-    row = (await connection.execute(STRIDE, {"dataset": dataset})).mappings().first()
-    if row is None or not is_regular(row["times"], row["differences"]):
+    row = (await connection.execute(SELECT_STRIDE, {"dataset": dataset})).mappings().first()
+    if row is None or not is_regular_numbering(row["times"], row["differences"]):
         return facts
     values = {"dataset": dataset, "stride": row["stride"]}
-    facts["gaps"] = [dict(gap) for gap in (await connection.execute(GAPS, values)).mappings()]
-    facts["gap_frames"] = await connection.scalar(GAP_FRAMES, values)
+    facts["gaps"] = [dict(gap) for gap in (await connection.execute(SELECT_GAPS, values)).mappings()]
+    facts["gap_frames"] = await connection.scalar(COUNT_GAP_FRAMES, values)
     if row["even"]:
         facts |= {"number_first": row["first"], "number_stride": row["stride"]}
     return facts
 
 
-def is_regular(times: int, differences: int) -> bool:
+def is_regular_numbering(times: int, differences: int) -> bool:
     """Whether nine in ten differences equal the stride, or all but one of a short sequence."""
     return times >= 2 and differences - times <= max(1, differences // 10)
 
@@ -207,6 +207,6 @@ def digest_line(key: str, etag: str, size: int) -> bytes:
     return f"{key}\0{etag}\0{size}\n".encode()
 
 
-async def record(connection: AsyncConnection, dataset: UUID, facts: dict[str, Any]) -> None:
+async def update_dataset(connection: AsyncConnection, dataset: UUID, facts: dict[str, Any]) -> None:
     query = update(datasets).where(datasets.c.id == dataset)
     await connection.execute(query.values(**facts, updated_at=text("now()")))

@@ -11,7 +11,7 @@ from service.store.selection import unpack_timestamps
 from service.store.tables import frames, sources
 
 
-async def in_range(
+async def list_range(
     connection: AsyncConnection, dataset: UUID, start: int, limit: int, *, unreadable: bool = False
 ) -> Sequence[RowMapping]:
     """Up to `limit` frames from index `start` on; with `unreadable`, only those that have a problem."""
@@ -21,12 +21,12 @@ async def in_range(
     return (await connection.execute(query.order_by(frames.c.index).limit(limit))).mappings().all()
 
 
-async def at(connection: AsyncConnection, dataset: UUID, index: int) -> RowMapping | None:
+async def get_frame(connection: AsyncConnection, dataset: UUID, index: int) -> RowMapping | None:
     query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index == index)
     return (await connection.execute(query)).mappings().first()
 
 
-async def picture_at(connection: AsyncConnection, dataset: UUID, index: int) -> FrameRef | None:
+async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int) -> FrameRef | None:
     """The `index`-th picture of all source videos together."""
     first = sources.c.first_index
     query = select(sources).where(sources.c.dataset_id == dataset, first <= index)
@@ -38,7 +38,7 @@ async def picture_at(connection: AsyncConnection, dataset: UUID, index: int) -> 
     return FrameRef(index, row["key"], row["etag"], row["size"], pts)
 
 
-async def sources_of(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:
+async def list_sources(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:
     """The source videos of a dataset in order, without their times."""
     columns = [column for column in sources.c if column.name != "pts"]
     query = select(*columns).where(sources.c.dataset_id == dataset).order_by(sources.c.number)

@@ -7,19 +7,19 @@ from uuid import UUID
 
 from sqlalchemy import Column, Select, Table, tuple_
 
-Place = tuple[datetime | str, UUID]
+Cursor = tuple[datetime | str, UUID]
 """Where a page ended: the last row's value of the sort column, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
-class Slice:
+class PageRequest:
     """A part of an order: at most `limit` rows after `after`. `sort` is a column's name, descending with a `-`."""
 
     limit: int
     sort: str
-    after: Place | None = None
+    after: Cursor | None = None
 
-    def of(self, query: Select[Any], table: Table) -> Select[Any]:
+    def apply(self, query: Select[Any], table: Table) -> Select[Any]:
         """`query` over `table`, cut to one row more than the limit: that one tells whether there is a next page."""
         column: Column[Any] = table.c[self.sort.removeprefix("-")]
         descending = self.sort.startswith("-")

@@ -9,35 +9,35 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-IDLE_S = 10.0
+PING_AFTER_IDLE_S = 10.0
 """One that nobody used for longer is asked all the same: a router may have forgotten it."""
-_SINCE = "idle since"
+_IDLE_SINCE = "idle since"
 
 
-def watch(engine: AsyncEngine) -> None:
+def install_pool_ping(engine: AsyncEngine) -> None:
     """Check each connection as it leaves the pool: a server that stops closes it, which the driver notices."""
-    event.listen(engine.sync_engine, "checkout", _leaving)
-    event.listen(engine.sync_engine, "checkin", _back)
+    event.listen(engine.sync_engine, "checkout", _on_checkout)
+    event.listen(engine.sync_engine, "checkin", _on_checkin)
 
 
-def _leaving(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
+def _on_checkout(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
     """Raises InvalidatePoolError: the pool then opens another one, and distrusts all it has. One that was opened just
     now is let through, whatever it is: who uses it gets the driver's own error."""
-    back = entry.info.get(_SINCE)
+    back = entry.info.get(_IDLE_SINCE)
     if back is None:
         return
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError("the server closed this connection")
-    if time.monotonic() - back > IDLE_S:
-        _ask(connection)
+    if time.monotonic() - back > PING_AFTER_IDLE_S:
+        _ping(connection)
 
 
-def _ask(connection: Any) -> None:
+def _ping(connection: Any) -> None:
     try:
         connection.ping()
     except Exception as error:
         raise InvalidatePoolError("this connection does not answer") from error
 
 
-def _back(_connection: Any, entry: ConnectionPoolEntry) -> None:
-    entry.info[_SINCE] = time.monotonic()
+def _on_checkin(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info[_IDLE_SINCE] = time.monotonic()

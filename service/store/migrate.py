@@ -10,19 +10,19 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from service.errors import StartupRefused
+from service.errors import StartupError
 from service.store.database import async_url
 
-LOCK = 0x5265656C
+MIGRATION_LOCK_ID = 0x5265656C
 """The advisory lock's number: "Reel" in ASCII."""
 
-LOCK_WAIT_S = 60.0
-FOLDER = Path(__file__).parent / "migrations"
+LOCK_TIMEOUT_S = 60.0
+MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
 
-Step = Callable[[AsyncConnection], Awaitable[None]]
+UpgradeStep = Callable[[AsyncConnection], Awaitable[None]]
 
 
-async def migrate(url: str, *more: Step) -> None:
+async def migrate(url: str, *other_upgrades: UpgradeStep) -> None:
     """Run `more` (other schemas' own upgrades), then upgrade to head, under one lock: the version is written last, and
     who reads it (`is_current`) finds everything there.
 
@@ -30,8 +30,11 @@ async def migrate(url: str, *more: Step) -> None:
     """
     engine = create_async_engine(async_url(url), poolclass=NullPool)
     try:
-        async with engine.connect() as holder, _lock(await holder.execution_options(isolation_level="AUTOCOMMIT")):
-            for step in more:
+        async with (
+            engine.connect() as holder,
+            _migration_lock(await holder.execution_options(isolation_level="AUTOCOMMIT")),
+        ):
+            for step in other_upgrades:
                 async with engine.connect() as connection:
                     await step(await connection.execution_options(isolation_level="AUTOCOMMIT"))
             await _upgrade(engine)
@@ -44,29 +47,29 @@ async def is_current(url: str) -> bool:
     engine = create_async_engine(async_url(url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            return str(await connection.scalar(text("SELECT version_num FROM alembic_version"))) == newest()
+            return str(await connection.scalar(text("SELECT version_num FROM alembic_version"))) == newest_revision()
     except ProgrammingError:  # there is no such table: the database is new
         return False
     finally:
         await engine.dispose()
 
 
-def newest() -> str:
+def newest_revision() -> str:
     """The last revision's number, with which its file's name begins."""
-    return max(path.name.partition("_")[0] for path in (FOLDER / "versions").glob("[0-9]*.py"))
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS_FOLDER / "versions").glob("[0-9]*.py"))
 
 
 @asynccontextmanager
-async def _lock(holder: AsyncConnection) -> AsyncIterator[None]:
-    deadline = asyncio.get_running_loop().time() + LOCK_WAIT_S
-    while not await holder.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": LOCK}):
+async def _migration_lock(connection: AsyncConnection) -> AsyncIterator[None]:
+    deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK_ID}):
         if asyncio.get_running_loop().time() > deadline:
-            raise StartupRefused(f"DATABASE_URL: another process has been migrating for over {LOCK_WAIT_S:.0f} s")
+            raise StartupError(f"DATABASE_URL: another process has been migrating for over {LOCK_TIMEOUT_S:.0f} s")
         await asyncio.sleep(0.05)
     try:
         yield
     finally:
-        await holder.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
+        await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK_ID})
 
 
 async def _upgrade(engine: AsyncEngine) -> None:
@@ -79,6 +82,6 @@ def _run_alembic(connection: Connection) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(FOLDER))
+    config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

@@ -13,10 +13,10 @@ from service.store.objects import ObjectStoreError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-MULTIPART = 16 * 1024 * 1024
+PART_BYTES = 16 * 1024 * 1024
 """Bytes of a part; a shorter file is sent whole."""
-MOST_PARTS = 10_000
-AT_ONCE = 4
+MAX_PARTS = 10_000
+CONCURRENT_PARTS = 4
 
 
 class FilePart(io.RawIOBase):
@@ -52,21 +52,21 @@ class FilePart(io.RawIOBase):
         return True
 
 
-async def send(client: Any, target: dict[str, str], content_type: str, file: BinaryIO, size: int) -> None:
+async def upload_in_parts(client: Any, target: dict[str, str], content_type: str, file: BinaryIO, size: int) -> None:
     """The whole upload; `target` is its Bucket and Key. Raises ObjectStoreError when the file changed meanwhile."""
     beginning = asyncio.ensure_future(client.create_multipart_upload(**target, ContentType=content_type))
     try:
         begun = await asyncio.shield(beginning)
         target = target | {"UploadId": begun["UploadId"]}
-        parts = await _send_parts(client, target, file, size)
+        parts = await _upload_parts(client, target, file, size)
         await client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
     except BaseException:
-        await asyncio.shield(_abort(client, target, beginning))
+        await asyncio.shield(_abort_upload(client, target, beginning))
         raise
 
 
-async def _send_parts(client: Any, target: dict[str, str], file: BinaryIO, size: int) -> list[dict[str, Any]]:
-    length, gate = max(MULTIPART, -(-size // MOST_PARTS)), asyncio.Semaphore(AT_ONCE)
+async def _upload_parts(client: Any, target: dict[str, str], file: BinaryIO, size: int) -> list[dict[str, Any]]:
+    length, gate = max(PART_BYTES, -(-size // MAX_PARTS)), asyncio.Semaphore(CONCURRENT_PARTS)
 
     async def one(number: int, start: int) -> dict[str, Any]:
         async with gate:
@@ -89,7 +89,7 @@ def _require_unchanged(file: BinaryIO, size: int) -> None:
         raise ObjectStoreError("the file changed while it was sent")
 
 
-async def _abort(client: Any, target: dict[str, str], beginning: "asyncio.Future[dict[str, Any]]") -> None:
+async def _abort_upload(client: Any, target: dict[str, str], beginning: "asyncio.Future[dict[str, Any]]") -> None:
     """Also an upload whose beginning we were called away from; the error that led here says more than one of this."""
     with suppress(ClientError, BotoCoreError, OSError):
         begun = await beginning

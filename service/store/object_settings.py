@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr
 
 from service.environment import EnvironmentSettings
-from service.errors import StartupRefused
+from service.errors import StartupError
 from service.store.objects import ObjectStore
 
 
@@ -30,18 +30,18 @@ class ObjectSettings(EnvironmentSettings):
 
     @property
     def endpoint_url(self) -> str:
-        return _with_scheme(self.endpoint or "")
+        return _add_scheme(self.endpoint or "")
 
     @property
     def public_url(self) -> str:
-        return _with_scheme(self.public_endpoint or self.endpoint or "")
+        return _add_scheme(self.public_endpoint or self.endpoint or "")
 
 
-def _with_scheme(address: str) -> str:
+def _add_scheme(address: str) -> str:
     return (address if "://" in address else f"http://{address}").rstrip("/")
 
 
-def open_store(settings: ObjectSettings, home: Path) -> ObjectStore:
+def open_object_store(settings: ObjectSettings, home: Path) -> ObjectStore:
     """The driver for these settings. Raises StartupRefused naming the variable that is missing or wrong."""
     if settings.endpoint is None:
         from service.store.objects_files import FileObjectStore
@@ -51,17 +51,17 @@ def open_store(settings: ObjectSettings, home: Path) -> ObjectStore:
 
     for name, value in (("MINIO_ACCESS_KEY", settings.access_key), ("MINIO_SECRET_KEY", settings.secret_key)):
         if value is None:
-            raise StartupRefused(f"{name} must be set when MINIO_ENDPOINT is")
-    _require_address("MINIO_ENDPOINT", settings.endpoint_url)
-    _require_address("MINIO_PUBLIC_ENDPOINT", settings.public_url)
+            raise StartupError(f"{name} must be set when MINIO_ENDPOINT is")
+    _require_http_url("MINIO_ENDPOINT", settings.endpoint_url)
+    _require_http_url("MINIO_PUBLIC_ENDPOINT", settings.public_url)
     return S3ObjectStore(settings)
 
 
-def _require_address(variable: str, url: str) -> None:
+def _require_http_url(variable: str, url: str) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         good = False
     if not good or "@" in url or "?" in url or "#" in url:
-        raise StartupRefused(f"{variable} must be an address such as http://minio:9000, without a user or a query")
+        raise StartupError(f"{variable} must be an address such as http://minio:9000, without a user or a query")

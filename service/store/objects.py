@@ -24,7 +24,7 @@ class ObjectStoreError(Exception):
     """The store did not do it (after the driver's own retries); the text names no secret."""
 
 
-class ObjectMissing(ObjectStoreError):
+class ObjectNotFound(ObjectStoreError):
     """There is no object under that key (or no such bucket)."""
 
 
@@ -36,7 +36,7 @@ class ObjectTooLarge(ObjectStoreError):
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectPart:
+class ReadResult:
     """Bytes of an object, and what the store said of the whole it read them from."""
 
     data: bytes

@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects import ObjectInfo, ObjectMissing, ObjectStoreError
+from service.store.objects import ObjectInfo, ObjectNotFound, ObjectStoreError
 
-CHUNK = 1024 * 1024
-PAGE = 1000
-LONGEST_NAME, LONGEST_KEY = 255, 1024
+CHUNK_BYTES = 1024 * 1024
+PAGE_SIZE = 1000
+MAX_NAME_BYTES, MAX_KEY_BYTES = 255, 1024
 """Bytes: of a file's name on Linux, and of a key in S3."""
-DRAFT_KEPT_S = 24 * 3600
+STALE_TEMP_FILE_S = 24 * 3600
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """A named pipe in the folder must not stop us: O_NONBLOCK has no effect on files."""
-TYPES = {
+CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
     ".mkv": "video/x-matroska",
@@ -44,7 +44,7 @@ class FileObjectStore:
 
     def __init__(self, root: Path, bucket: str) -> None:
         self.root, self.bucket = root, bucket
-        self._drafts = root / ".tmp"
+        self._temp_folder = root / ".tmp"
 
     async def check(self) -> None:
         await asyncio.to_thread(self._check)
@@ -52,59 +52,61 @@ class FileObjectStore:
     def _check(self) -> None:
         folder = self.path(ObjectRef(self.bucket, "x")).parent
         try:
-            _make_folder(folder)
-            _make_folder(self._drafts)
-            _sweep(self._drafts)
-            _try_out(self._drafts / secrets.token_hex(12))
+            _create_folder(folder)
+            _create_folder(self._temp_folder)
+            _delete_stale_files(self._temp_folder)
+            _probe_write(self._temp_folder / secrets.token_hex(12))
         except OSError as error:
             raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
-        return await asyncio.to_thread(self._publish, ref, lambda file: _write(file, data))
+        return await asyncio.to_thread(self._write_atomically, ref, lambda file: _write(file, data))
 
     async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
-        return await asyncio.to_thread(self._copy_in, ref, path)
+        return await asyncio.to_thread(self._copy_file, ref, path)
 
-    def _copy_in(self, ref: ObjectRef, path: Path) -> ObjectInfo:
+    def _copy_file(self, ref: ObjectRef, path: Path) -> ObjectInfo:
         with path.open("rb") as source:
-            return self._publish(ref, lambda file: shutil.copyfileobj(source, file, CHUNK))
+            return self._write_atomically(ref, lambda file: shutil.copyfileobj(source, file, CHUNK_BYTES))
 
-    def _publish(self, ref: ObjectRef, fill: Callable[[BinaryIO], None]) -> ObjectInfo:
+    def _write_atomically(self, ref: ObjectRef, fill: Callable[[BinaryIO], None]) -> ObjectInfo:
         place = self.path(ref)
-        draft = self._drafts / secrets.token_hex(12)
+        draft = self._temp_folder / secrets.token_hex(12)
         try:
-            _make_folder(self._drafts)
-            status = _write_whole(draft, fill).stat()
-            _make_folder(place.parent)
+            _create_folder(self._temp_folder)
+            status = _write_synced(draft, fill).stat()
+            _create_folder(place.parent)
             draft.replace(place)
             _sync_folder(place.parent)
         except OSError as error:
-            raise _not_written(error, ref) from error
+            raise _to_write_error(error, ref) from error
         finally:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)
-        return _info(ref.key, status)
+        return _to_info(ref.key, status)
 
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-        return await asyncio.to_thread(self.read, ref, start, stop)
+        return await asyncio.to_thread(self._read_range, ref, start, stop)
 
-    def read(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+    def _read_range(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
         """The same on the calling thread."""
         with self.open(ref) as file:
             try:
                 file.seek(start)
                 return file.read() if stop is None else file.read(max(stop - start, 0))
             except OSError as error:
-                raise _not_read(error, ref) from error
+                raise _to_read_error(error, ref) from error
 
     async def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         with await asyncio.to_thread(self.open, ref) as file:
             file.seek(start)
             while stop is None or start < stop:
                 try:
-                    chunk = await asyncio.to_thread(file.read, CHUNK if stop is None else min(CHUNK, stop - start))
+                    chunk = await asyncio.to_thread(
+                        file.read, CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - start)
+                    )
                 except OSError as error:
-                    raise _not_read(error, ref) from error
+                    raise _to_read_error(error, ref) from error
                 if not chunk:
                     return
                 start += len(chunk)
@@ -115,10 +117,10 @@ class FileObjectStore:
         try:
             file = os.fdopen(os.open(self.path(ref), OPEN_FLAGS), "rb")
         except OSError as error:
-            raise _not_read(error, ref) from error
+            raise _to_read_error(error, ref) from error
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             file.close()
-            raise ObjectMissing(f"there is no object {ref.key}")
+            raise ObjectNotFound(f"there is no object {ref.key}")
         return file
 
     async def head(self, ref: ObjectRef) -> ObjectInfo:
@@ -128,17 +130,17 @@ class FileObjectStore:
         try:
             status = self.path(ref).lstat()
         except OSError as error:
-            raise _not_read(error, ref) from error
+            raise _to_read_error(error, ref) from error
         if not stat.S_ISREG(status.st_mode):
-            raise ObjectMissing(f"there is no object {ref.key}")
-        return _info(ref.key, status)
+            raise ObjectNotFound(f"there is no object {ref.key}")
+        return _to_info(ref.key, status)
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
         folder = self.path(ObjectRef(bucket, "x")).parent
         if not await asyncio.to_thread(folder.is_dir):
-            raise ObjectMissing(f"there is no bucket {bucket}")
+            raise ObjectNotFound(f"there is no bucket {bucket}")
         entries = self._walk(bucket, prefix)
-        while page := await asyncio.to_thread(_take, entries):
+        while page := await asyncio.to_thread(_take_page, entries):
             yield page
 
     def _walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
@@ -149,9 +151,9 @@ class FileObjectStore:
         except ObjectStoreError:
             return  # such a prefix can begin no key
         try:
-            yield from _files(top, f"{above}/" if above else "", prefix)
+            yield from _walk_files(top, f"{above}/" if above else "", prefix)
         except OSError as error:
-            raise _not_read(error, ObjectRef(bucket, prefix)) from error
+            raise _to_read_error(error, ObjectRef(bucket, prefix)) from error
 
     async def delete(self, ref: ObjectRef) -> None:
         try:
@@ -159,7 +161,7 @@ class FileObjectStore:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
         except OSError as error:
-            raise _not_read(error, ref) from error
+            raise _to_read_error(error, ref) from error
 
     async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:
         return None
@@ -175,7 +177,7 @@ class FileObjectStore:
         if ref.bucket.startswith(".") or "/" in ref.bucket:
             raise ObjectStoreError("this cannot be a bucket's name: it holds a slash or begins with a dot")
         parts = ref.key.split("/")
-        _require_names(ref.bucket, *parts)
+        _require_valid_names(ref.bucket, *parts)
         place = f"{self.root}/{ref.bucket}"
         for part in parts[:-1]:
             place = f"{place}/{part}"
@@ -184,45 +186,45 @@ class FileObjectStore:
         return Path(place, parts[-1])
 
 
-def _require_names(*names: str) -> None:
+def _require_valid_names(*names: str) -> None:
     if any(name in ("", ".", "..") or "\0" in name for name in names):
         raise ObjectStoreError("this key cannot be an object's: empty, '.' and '..' parts and NUL are refused")
     try:
         sizes = [len(name.encode()) for name in names]
     except UnicodeEncodeError as error:
         raise ObjectStoreError("this key cannot be an object's: it is not Unicode text") from error
-    if max(sizes) > LONGEST_NAME:
-        raise ObjectStoreError(f"this key cannot be an object's: a part is longer than {LONGEST_NAME} bytes")
-    if sum(sizes[1:]) + len(sizes) - 2 > LONGEST_KEY:
-        raise ObjectStoreError(f"this key cannot be an object's: it is longer than {LONGEST_KEY} bytes")
+    if max(sizes) > MAX_NAME_BYTES:
+        raise ObjectStoreError(f"this key cannot be an object's: a part is longer than {MAX_NAME_BYTES} bytes")
+    if sum(sizes[1:]) + len(sizes) - 2 > MAX_KEY_BYTES:
+        raise ObjectStoreError(f"this key cannot be an object's: it is longer than {MAX_KEY_BYTES} bytes")
 
 
-def _write_whole(draft: Path, fill: Callable[[BinaryIO], None]) -> Path:
+def _write_synced(temp_file: Path, fill: Callable[[BinaryIO], None]) -> Path:
     """On disk when this returns. The time is set by us: the kernel's has ticks of 4 ms, too coarse for an etag."""
-    with draft.open("xb") as file:
+    with temp_file.open("xb") as file:
         fill(file)
         file.flush()
         now = time.time_ns()
         os.utime(file.fileno(), ns=(now, now))
         os.fsync(file.fileno())
-    return draft
+    return temp_file
 
 
-def _try_out(draft: Path) -> None:
+def _probe_write(temp_file: Path) -> None:
     """A full disk and a read-only one refuse this already; the disk itself is not waited for."""
-    with draft.open("xb") as file:
+    with temp_file.open("xb") as file:
         file.write(b"\0")
-    draft.unlink()
+    temp_file.unlink()
 
 
 def _write(file: BinaryIO, data: bytes) -> None:
     file.write(data)
 
 
-def _make_folder(folder: Path) -> None:
+def _create_folder(folder: Path) -> None:
     """With its parents, each flushed to disk."""
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        _create_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _sync_folder(folder.parent)
 
@@ -235,19 +237,19 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sweep(drafts: Path) -> None:
+def _delete_stale_files(temp_folder: Path) -> None:
     """Remove what processes that were killed while writing left behind."""
-    for draft in drafts.iterdir():
+    for draft in temp_folder.iterdir():
         with suppress(FileNotFoundError):
-            if draft.stat().st_mtime < time.time() - DRAFT_KEPT_S:
+            if draft.stat().st_mtime < time.time() - STALE_TEMP_FILE_S:
                 draft.unlink()
 
 
-def _files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
+def _walk_files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
     """Depth first without recursion: only the names of the folders on the way down are held."""
     bottom, lead = os.fsencode(top) + b"/", base.encode()
     wanted = prefix.encode(errors="surrogatepass")
-    stack = [(b"", iter(_names(bottom)))]
+    stack = [(b"", iter(_list_folder(bottom)))]
     while stack:
         above, names = stack[-1]
         name = next(names, None)
@@ -257,12 +259,12 @@ def _files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
         path = above + name
         key = lead + path
         if name.endswith(b"/") and key.startswith(wanted[: len(key)]):
-            stack.append((path, iter(_names(bottom + path))))
+            stack.append((path, iter(_list_folder(bottom + path))))
         elif key.startswith(wanted):
-            yield from _object(key, bottom + path)
+            yield from _object_info(key, bottom + path)
 
 
-def _names(folder: bytes) -> list[bytes]:
+def _list_folder(folder: bytes) -> list[bytes]:
     """Sorted as keys are: a folder's name has its slash, for 'a-b' comes before 'a/b'."""
     try:
         with os.scandir(folder) as entries:
@@ -275,26 +277,26 @@ def _names(folder: bytes) -> list[bytes]:
         return []
 
 
-def _object(key: bytes, place: bytes) -> Iterator[ObjectInfo]:
+def _object_info(key: bytes, place: bytes) -> Iterator[ObjectInfo]:
     """Nothing for what has gone since, is no plain file, or whose name is not UTF-8 and so can be no key."""
     with suppress(FileNotFoundError, UnicodeDecodeError):
         status = os.lstat(place)
         if stat.S_ISREG(status.st_mode):
-            yield _info(key.decode(), status)
+            yield _to_info(key.decode(), status)
 
 
-def _take(entries: Iterator[ObjectInfo]) -> list[ObjectInfo]:
-    return list(islice(entries, PAGE))
+def _take_page(entries: Iterator[ObjectInfo]) -> list[ObjectInfo]:
+    return list(islice(entries, PAGE_SIZE))
 
 
-def _info(key: str, status: os.stat_result) -> ObjectInfo:
+def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122 (hot path)
-    kind = TYPES.get(suffix) or mimetypes.guess_type(f"x{suffix}")[0] or "application/octet-stream"
+    kind = CONTENT_TYPES.get(suffix) or mimetypes.guess_type(f"x{suffix}")[0] or "application/octet-stream"
     return ObjectInfo(key, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", modified, kind)
 
 
-def _not_written(error: OSError, ref: ObjectRef) -> ObjectStoreError:
+def _to_write_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ObjectStoreError("no space left in REELMILL_HOME: free some; nothing was half written")
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
@@ -302,7 +304,7 @@ def _not_written(error: OSError, ref: ObjectRef) -> ObjectStoreError:
     return ObjectStoreError(f"REELMILL_HOME: the object cannot be written ({error.strerror})")
 
 
-def _not_read(error: OSError, ref: ObjectRef) -> ObjectStoreError:
+def _to_read_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
-        return ObjectMissing(f"there is no object {ref.key}")
+        return ObjectNotFound(f"there is no object {ref.key}")
     return ObjectStoreError(f"REELMILL_HOME: the object cannot be used ({error.strerror})")

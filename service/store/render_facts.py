@@ -25,10 +25,10 @@ async def read_render_facts(
     database: Database, caller: Caller, request: RenderRequest, limits: RenderLimits
 ) -> RenderFacts:
     """The facts for this request: of the catalogue only what row-level security lets the caller see."""
-    async with database.service() as connection:  # devices belong to nobody
+    async with database.service_transaction() as connection:  # devices belong to nobody
         cluster = await read_cluster_capabilities(connection)
-    async with database.caller(caller) as connection:
-        rows = await datasets.of_experiment(connection, request.experiment_id)
+    async with database.caller_transaction(caller) as connection:
+        rows = await datasets.list_by_experiment(connection, request.experiment_id)
         # The experiment is read last: one that is deleted at this moment must not look like one without datasets.
         experiment = await experiments.get(connection, request.experiment_id)
         found = tuple(dataset_facts(row) for row in rows if request.dataset_id in (None, row["id"]))
@@ -44,8 +44,8 @@ async def read_render_facts(
 
 async def read_cluster_capabilities(connection: AsyncConnection) -> ClusterCapabilities:
     """What the live workers can do together."""
-    capabilities = await device_rows.best(connection)
-    return ClusterCapabilities(tuple(capabilities), await device_rows.sharing(connection))
+    capabilities = await device_rows.best_capabilities(connection)
+    return ClusterCapabilities(tuple(capabilities), await device_rows.count_slots_per_gpu(connection))
 
 
 def dataset_facts(row: RowMapping | dict[str, Any]) -> DatasetFacts:

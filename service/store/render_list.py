@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
-from service.store.keyset import Slice
+from service.store.keyset import PageRequest
 from service.store.tables import renders
 
 
@@ -25,13 +25,13 @@ class RenderFilter:
     created_before: datetime | None = None
 
 
-async def page(connection: AsyncConnection, conditions: RenderFilter, part: Slice) -> list[RowMapping]:
+async def page(connection: AsyncConnection, conditions: RenderFilter, part: PageRequest) -> list[RowMapping]:
     """`id` and `created_at` of one page, in order."""
-    query = part.of(_apply_filter(select(renders.c.id, renders.c.created_at), conditions), renders)
+    query = part.apply(_apply_filter(select(renders.c.id, renders.c.created_at), conditions), renders)
     return list((await connection.execute(query)).mappings().all())
 
 
-async def count(connection: AsyncConnection, conditions: RenderFilter) -> int:
+async def count_renders(connection: AsyncConnection, conditions: RenderFilter) -> int:
     """All that match, whatever the page."""
     return int(await connection.scalar(_apply_filter(select(func.count()).select_from(renders), conditions)) or 0)
 

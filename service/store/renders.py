@@ -12,10 +12,10 @@ from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan, content_keys
 from service.store import eviction, webhooks
-from service.store.experiments import distinct_names
+from service.store.experiments import translate_integrity_errors
 from service.store.tables import datasets, idempotency_keys, renders, segments, tasks
 
-STATUS = text("""
+SELECT_STATUSES = text("""
     SELECT r.*, d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
         coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
     FROM renders r JOIN datasets d ON d.id = r.dataset_id
@@ -35,17 +35,17 @@ MARK_REUSED = text("""
         WHERE s.render_id = :render AND c.content_key = s.content_key RETURNING c.content_key)
     UPDATE segments SET reused = true WHERE render_id = :render AND content_key IN (SELECT content_key FROM hit)
 """)
-NEW_SEGMENT_TASKS = text("""
+INSERT_SEGMENT_TASKS = text("""
     INSERT INTO tasks (id, kind, render_id, number)
     SELECT gen_random_uuid(), 'segment', render_id, number FROM segments WHERE render_id = :render AND NOT reused
     RETURNING id, number
 """)
-FRESH_OUTPUTS = text("""
+COUNT_UNCACHED_OUTPUTS = text("""
     SELECT coalesce(sum(outputs) FILTER (WHERE NOT reused), 0)::bigint FROM (
         SELECT s.reused, lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
         FROM segments s JOIN renders r ON r.id = s.render_id WHERE s.render_id = :render) planned
 """)
-ESTIMATE_ERROR = text("""
+SELECT_ESTIMATE_RATIO = text("""
     SELECT extract(epoch FROM finished_at - started_at)::float8 / (estimate ->> 'seconds')::float8 AS ratio
     FROM renders WHERE id = :render AND status = 'succeeded' AND (estimate ->> 'seconds')::float8 > 0
 """)
@@ -55,7 +55,7 @@ CANCEL_TASKS = text("""
         finished_at = CASE WHEN state = 'queued' THEN now() ELSE finished_at END
     WHERE render_id = :render AND state IN ('queued', 'running')
 """)
-REVIVE_TASKS = text("""
+REQUEUE_TASKS = text("""
     UPDATE tasks SET state = 'queued', starts = 0, progress = 0, cancel_requested = false, error = NULL,
         finished_at = NULL, lease = lease + 1
     WHERE render_id = :render AND (state IN ('failed', 'cancelled') OR (state = 'running' AND cancel_requested))
@@ -64,7 +64,7 @@ REVIVE_TASKS = text("""
 """Also those whose slots have not yet heard that they are cancelled: the new lease fences them."""
 
 
-async def find_same(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
+async def find_duplicate(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
     """The newest render of the same pictures with the same options that is done or under way; it is not deleted before
     the transaction ends."""
     query = select(renders.c.id).where(
@@ -77,19 +77,19 @@ async def find_same(connection: AsyncConnection, key: str, dataset: UUID) -> Ren
     return RenderId(found) if found else None
 
 
-async def lock_key(connection: AsyncConnection, key: str) -> None:
+async def acquire_advisory_lock(connection: AsyncConnection, key: str) -> None:
     """Until the end of the transaction, be the only one that plans this render."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"), {"key": key})
 
 
-async def unfinished(connection: AsyncConnection, owner: Subject) -> int:
+async def count_active(connection: AsyncConnection, owner: Subject) -> int:
     query = text("SELECT count(*) FROM renders WHERE owner = :owner AND status IN ('queued', 'running')")
     return int(await connection.scalar(query, {"owner": owner}) or 0)
 
 
 async def insert_render(connection: AsyncConnection, row: dict[str, Any]) -> None:
     """Raises NotFound when the experiment or the dataset was deleted meanwhile."""
-    async with distinct_names("there is such a render already"):
+    async with translate_integrity_errors("there is such a render already"):
         await connection.execute(insert(renders).values(**row))
 
 
@@ -101,57 +101,57 @@ async def insert_segments(connection: AsyncConnection, render: RenderId, plans: 
             "first_output": plan.first_output,
             "planned": str(plan.seconds()),
             "content_key": key,
-            "frames": [_pack(frame) for frame in plan.frames],
-            "lead": [_pack(frame) for frame in plan.lead],
+            "frames": [_pack_frame(frame) for frame in plan.frames],
+            "lead": [_pack_frame(frame) for frame in plan.lead],
         }
         for plan, key in zip(plans, content_keys(plans), strict=True)
     ]
     await connection.execute(insert(segments), rows)
 
 
-def _pack(frame: FrameRef) -> list[Any]:
+def _pack_frame(frame: FrameRef) -> list[Any]:
     """Positional arguments of FrameRef; those without a capture time are packed without times."""
     packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
     times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
     return packed if times == [None] * 4 else packed + times
 
 
-async def new_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
+async def create_segment_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
     """Mark what the cache already holds; a task, in order, for each segment that it does not."""
     await connection.execute(MARK_REUSED, {"render": render})
-    await eviction.spare(connection, render)
-    rows = (await connection.execute(NEW_SEGMENT_TASKS, {"render": render})).all()
+    await eviction.cancel_removals(connection, render)
+    rows = (await connection.execute(INSERT_SEGMENT_TASKS, {"render": render})).all()
     return [TaskId(row.id) for row in sorted(rows, key=lambda row: row.number)]
 
 
-async def fresh_outputs(connection: AsyncConnection, render: RenderId) -> int:
+async def count_uncached_outputs(connection: AsyncConnection, render: RenderId) -> int:
     """Output frames of the segments that are not in the cache."""
-    return int(await connection.scalar(FRESH_OUTPUTS, {"render": render}) or 0)
+    return int(await connection.scalar(COUNT_UNCACHED_OUTPUTS, {"render": render}) or 0)
 
 
-async def set_estimate(connection: AsyncConnection, render: RenderId, foretold: dict[str, Any]) -> None:
-    await connection.execute(update(renders).where(renders.c.id == render).values(estimate=foretold))
+async def set_estimate(connection: AsyncConnection, render: RenderId, estimate: dict[str, Any]) -> None:
+    await connection.execute(update(renders).where(renders.c.id == render).values(estimate=estimate))
 
 
-async def estimate_error(connection: AsyncConnection, render: UUID) -> float | None:
+async def estimate_ratio(connection: AsyncConnection, render: UUID) -> float | None:
     """Seconds from its first task to its end, as a multiple of those that were foretold."""
-    ratio = await connection.scalar(ESTIMATE_ERROR, {"render": render})
+    ratio = await connection.scalar(SELECT_ESTIMATE_RATIO, {"render": render})
     return None if ratio is None else float(ratio)
 
 
-async def new_assembly(connection: AsyncConnection, render: RenderId) -> TaskId:
+async def create_assembly_task(connection: AsyncConnection, render: RenderId) -> TaskId:
     query = text("INSERT INTO tasks (id, kind, render_id) VALUES (gen_random_uuid(), 'assemble', :render) RETURNING id")
     return TaskId((await connection.execute(query, {"render": render})).scalar_one())
 
 
-async def queue_assembly(connection: AsyncConnection, render: RenderId, priority: int) -> None:
+async def enqueue_assembly(connection: AsyncConnection, render: RenderId, priority: int) -> None:
     """All segments are there: the assembly is queued in the same transaction."""
-    task = await new_assembly(connection, render)
+    task = await create_assembly_task(connection, render)
     await queue.enqueue(connection, "assemble", [task], priority)
     await connection.execute(update(renders).where(renders.c.id == render).values(phase="assembling"))
 
 
-async def load_segment(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str]:
+async def load_segment_plan(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str]:
     """The frozen plan of one segment, and its content key."""
     query = (
         select(segments, renders.c.options, datasets.c.bucket)
@@ -165,20 +165,20 @@ async def load_segment(connection: AsyncConnection, render: UUID, number: int) -
     return SegmentPlan(number, row["first_output"], row["bucket"], options, frames, lead), row["content_key"]
 
 
-def options_of(row: RowMapping) -> RenderOptions:
+def parse_options(row: RowMapping) -> RenderOptions:
     return RenderOptions.from_json(row["options"])
 
 
-async def statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[RowMapping]:
+async def list_statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[RowMapping]:
     """Everything the API tells about these renders, progress included; read as the service, after a caller's check."""
-    return (await connection.execute(STATUS, {"ids": list(ids)})).mappings().all()
+    return (await connection.execute(SELECT_STATUSES, {"ids": list(ids)})).mappings().all()
 
 
-async def get(connection: AsyncConnection, render: UUID) -> RowMapping | None:
+async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | None:
     return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
 
 
-async def cancel(connection: AsyncConnection, render: UUID) -> bool:
+async def cancel_render(connection: AsyncConnection, render: UUID) -> bool:
     """End the render now; tasks under way learn it at their next heartbeat. False when it had ended already."""
     query = (
         update(renders)
@@ -188,35 +188,35 @@ async def cancel(connection: AsyncConnection, render: UUID) -> bool:
     if (await connection.execute(query)).rowcount == 0:
         return False
     await connection.execute(CANCEL_TASKS, {"render": render})
-    await webhooks.announce(connection, render)
+    await webhooks.enqueue_webhooks(connection, render)
     return True
 
 
-async def reprioritise(connection: AsyncConnection, render: UUID, priority: int) -> bool:
+async def change_priority(connection: AsyncConnection, render: UUID, priority: int) -> bool:
     """Move a render that has not begun to another place in the queue. False when it has begun, or ended."""
     query = update(renders).where(renders.c.id == render, renders.c.status == "queued").values(priority=priority)
     if (await connection.execute(query)).rowcount == 0:
         return False
     waiting = await connection.execute(select(tasks.c.id).where(tasks.c.render_id == render))
-    await queue.reprioritise(connection, [TaskId(row.id) for row in waiting], priority)
+    await queue.change_priority(connection, [TaskId(row.id) for row in waiting], priority)
     return True
 
 
-async def revive(connection: AsyncConnection, render: UUID, priority: int) -> bool:
+async def retry_render(connection: AsyncConnection, render: UUID, priority: int) -> bool:
     """Give a failed or cancelled render another life: its unfinished tasks are queued again. False otherwise."""
     query = update(renders).where(renders.c.id == render, renders.c.status.in_(("failed", "cancelled")))
     values = {"status": "queued", "phase": "queued", "cancel_requested": False, "error": None, "finished_at": None}
     if (await connection.execute(query.values(**values))).rowcount == 0:
         return False
-    await eviction.spare(connection, render)
-    revived = (await connection.execute(REVIVE_TASKS, {"render": render})).all()
+    await eviction.cancel_removals(connection, render)
+    revived = (await connection.execute(REQUEUE_TASKS, {"render": render})).all()
     for kind in ("segment", "assemble"):
         again = sorted((row for row in revived if row.kind == kind), key=lambda row: row.number or 0)
         await queue.enqueue(connection, kind, [TaskId(row.id) for row in again], priority)
     return True
 
 
-async def fail(connection: AsyncConnection, render: UUID, error: dict[str, Any]) -> None:
+async def fail_render(connection: AsyncConnection, render: UUID, error: dict[str, Any]) -> None:
     """The render ends as failed with its reason; what is left of its work is called off."""
     query = text("""
         UPDATE renders SET status = 'failed', phase = 'failed', error = :error, finished_at = now()
@@ -224,14 +224,14 @@ async def fail(connection: AsyncConnection, render: UUID, error: dict[str, Any])
     ended = (await connection.execute(query, {"render": render, "error": error})).rowcount
     await connection.execute(CANCEL_TASKS, {"render": render})
     if ended:
-        await webhooks.announce(connection, render)
+        await webhooks.enqueue_webhooks(connection, render)
 
 
-async def succeed(connection: AsyncConnection, render: UUID, outcome: dict[str, Any]) -> None:
+async def complete_render(connection: AsyncConnection, render: UUID, outcome: dict[str, Any]) -> None:
     query = update(renders).where(renders.c.id == render, renders.c.status == "running")
     query = query.values(status="succeeded", phase="done", finished_at=text("now()"), **outcome)
     if (await connection.execute(query)).rowcount:
-        await webhooks.announce(connection, render)
+        await webhooks.enqueue_webhooks(connection, render)
 
 
 async def mark_running(connection: AsyncConnection, render: UUID) -> None:
@@ -240,7 +240,7 @@ async def mark_running(connection: AsyncConnection, render: UUID) -> None:
     await connection.execute(query.values(status="running", phase="rendering", started_at=text("now()")))
 
 
-async def find_idempotent(connection: AsyncConnection, owner: Subject, key: str) -> RowMapping | None:
+async def find_idempotency_key(connection: AsyncConnection, owner: Subject, key: str) -> RowMapping | None:
     query = select(idempotency_keys).where(
         idempotency_keys.c.subject == owner,
         idempotency_keys.c.key == key,
@@ -249,8 +249,10 @@ async def find_idempotent(connection: AsyncConnection, owner: Subject, key: str)
     return (await connection.execute(query)).mappings().first()
 
 
-async def keep_idempotent(connection: AsyncConnection, owner: Subject, key: str, body: str, render: RenderId) -> None:
+async def save_idempotency_key(
+    connection: AsyncConnection, owner: Subject, key: str, body_sha256: str, render: RenderId
+) -> None:
     query = text("""
         INSERT INTO idempotency_keys (subject, key, body_sha256, render_id) VALUES (:owner, :key, :body, :render)
         ON CONFLICT (subject, key) DO UPDATE SET body_sha256 = :body, render_id = :render, created_at = now()""")
-    await connection.execute(query, {"owner": owner, "key": key, "body": body, "render": render})
+    await connection.execute(query, {"owner": owner, "key": key, "body": body_sha256, "render": render})

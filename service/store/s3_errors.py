@@ -6,45 +6,45 @@ from contextlib import contextmanager
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
-from service.store.objects import ObjectMissing, ObjectStoreError
+from service.store.objects import ObjectNotFound, ObjectStoreError
 
-GONE = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
-REFUSED = ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden")
-BEYOND = ("416", "InvalidRange")
-OWN_ALREADY = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
-CREDENTIALS = "the credentials were refused by MINIO_ENDPOINT: see MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
-CLOCK = "MINIO_ENDPOINT has another time of day: set this machine's clock"
+NOT_FOUND_CODES = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
+ACCESS_DENIED_CODES = ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden")
+INVALID_RANGE_CODES = ("416", "InvalidRange")
+BUCKET_EXISTS_CODES = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
+CREDENTIALS_REFUSED = "the credentials were refused by MINIO_ENDPOINT: see MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
+CLOCK_SKEWED = "MINIO_ENDPOINT has another time of day: set this machine's clock"
 
 
-class BrokenOff(ObjectStoreError):
+class ConnectionInterrupted(ObjectStoreError):
     """The answer began and did not end; another try may."""
 
 
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def translate_s3_errors(key_or_prefix: str) -> Iterator[None]:
     """Around any use of the client; `what` is the key or prefix that was asked for."""
     try:
         yield
     except ClientError as error:
-        raise _of_answer(error, what) from error
+        raise _to_store_error(error, key_or_prefix) from error
     except EndpointConnectionError as error:
         raise ObjectStoreError("MINIO_ENDPOINT cannot be reached") from error
     except aiohttp.ClientError as error:
-        raise BrokenOff(f"MINIO_ENDPOINT broke off ({type(error).__name__})") from error
+        raise ConnectionInterrupted(f"MINIO_ENDPOINT broke off ({type(error).__name__})") from error
     except (BotoCoreError, OSError) as error:
         raise ObjectStoreError(f"MINIO_ENDPOINT does not answer as it should ({type(error).__name__})") from error
 
 
-def _of_answer(error: ClientError, what: str) -> ObjectStoreError:
-    code = code_of(error)
-    if code in GONE:
-        return ObjectMissing(f"there is no object {what}")
-    if code in REFUSED:
-        return ObjectStoreError(CREDENTIALS)
+def _to_store_error(error: ClientError, key_or_prefix: str) -> ObjectStoreError:
+    code = error_code(error)
+    if code in NOT_FOUND_CODES:
+        return ObjectNotFound(f"there is no object {key_or_prefix}")
+    if code in ACCESS_DENIED_CODES:
+        return ObjectStoreError(CREDENTIALS_REFUSED)
     if code == "RequestTimeTooSkewed":
-        return ObjectStoreError(CLOCK)
+        return ObjectStoreError(CLOCK_SKEWED)
     return ObjectStoreError(f"MINIO_ENDPOINT answered {code}")
 
 
-def code_of(error: ClientError) -> str:
+def error_code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))

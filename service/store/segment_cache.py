@@ -14,7 +14,7 @@ from service.plan.estimate import SegmentStats
 from service.plan.render_plan import RenderOptions
 from service.store.tables import segment_cache, segments
 
-RENDER_AGAIN = text("""
+INVALIDATE_SEGMENTS = text("""
     WITH gone AS (DELETE FROM segment_cache WHERE content_key = ANY(:keys)),
     again AS (
         UPDATE segments SET reused = false WHERE render_id = :render AND content_key = ANY(:keys) RETURNING number),
@@ -23,7 +23,7 @@ RENDER_AGAIN = text("""
     INSERT INTO tasks (id, kind, render_id, number)
     SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
 """)
-LATELY = text("""
+SELECT_RECENT_STATS = text("""
     SELECT c.frames, c.bytes, c.seconds, (r.options ->> 'width')::int AS width, (r.options ->> 'height')::int AS height,
         (r.options ->> 'quality')::int AS quality
     FROM (SELECT * FROM segment_cache WHERE frames > 0 ORDER BY used_at DESC LIMIT 300) c
@@ -34,23 +34,23 @@ LATELY = text("""
     ORDER BY (r.options ->> 'width')::int = :width AND (r.options ->> 'height')::int = :height DESC, c.created_at DESC
     LIMIT 50
 """)
-STAGE_SECONDS = text("""
+SELECT_STAGE_SECONDS = text("""
     SELECT stage, sum(value::float8) AS seconds
     FROM segments s JOIN segment_cache c ON c.content_key = s.content_key, jsonb_each_text(c.seconds) AS t(stage, value)
     WHERE s.render_id = :render GROUP BY stage ORDER BY stage
 """)
-REUSED = text(
+COUNT_REUSED = text(
     "SELECT count(*) AS segments, count(*) FILTER (WHERE reused) AS reused FROM segments WHERE render_id = :render"
 )
-TOTALS = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
+SELECT_CACHE_SIZE = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
 
 
-async def key_of(connection: AsyncConnection, render: UUID, number: int) -> str:
+async def get_content_key(connection: AsyncConnection, render: UUID, number: int) -> str:
     query = select(segments.c.content_key).where(segments.c.render_id == render, segments.c.number == number)
     return str((await connection.execute(query)).scalar_one())
 
 
-async def lookup(connection: AsyncConnection, content_key: str) -> RowMapping | None:
+async def find_entry(connection: AsyncConnection, content_key: str) -> RowMapping | None:
     """The entry, marked as used now, or None."""
     query = update(segment_cache).where(segment_cache.c.content_key == content_key).values(used_at=text("now()"))
     row: RowMapping | None = (await connection.execute(query.returning(segment_cache))).mappings().first()
@@ -58,7 +58,7 @@ async def lookup(connection: AsyncConnection, content_key: str) -> RowMapping | 
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CacheEntry:
     """A published segment: `seconds` are those of each stage, `duration` (a fraction) those of its video, if known."""
 
     content_key: str
@@ -70,18 +70,18 @@ class Entry:
     duration: str | None = None
 
 
-async def keep(connection: AsyncConnection, entry: Entry) -> None:
+async def insert_entry(connection: AsyncConnection, entry: CacheEntry) -> None:
     """Record a published segment."""
     await connection.execute(insert(segment_cache).values(**asdict(entry)).on_conflict_do_nothing())
 
 
-async def forget(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
+async def invalidate_entries(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
     """Entries whose object is gone: new tasks of this render make them again."""
-    rows = await connection.execute(RENDER_AGAIN, {"render": render, "keys": list(content_keys)})
+    rows = await connection.execute(INVALIDATE_SEGMENTS, {"render": render, "keys": list(content_keys)})
     return [TaskId(row.id) for row in rows]
 
 
-async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
+async def list_render_segments(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
     """(content key, bytes) of every segment, in order; 0 bytes of one that is not in the cache."""
     query = select(segments.c.content_key, func.coalesce(segment_cache.c.bytes, 0).label("size"))
     query = query.outerjoin(segment_cache, segment_cache.c.content_key == segments.c.content_key)
@@ -89,29 +89,29 @@ async def of_render(connection: AsyncConnection, render: UUID) -> list[tuple[str
     return [(row.content_key, row.size) for row in await connection.execute(query)]
 
 
-async def lately(connection: AsyncConnection, options: RenderOptions) -> list[SegmentStats]:
+async def recent_stats(connection: AsyncConnection, options: RenderOptions) -> list[SegmentStats]:
     """Segments of this codec that were made lately, those of the same size first."""
     size = options.bins.size if options.bins else 1
     values = {"codec": options.codec, "width": options.width, "height": options.height, "bin_size": size}
-    return [SegmentStats(**row) for row in (await connection.execute(LATELY, values)).mappings()]
+    return [SegmentStats(**row) for row in (await connection.execute(SELECT_RECENT_STATS, values)).mappings()]
 
 
-async def known(connection: AsyncConnection, content_keys: Sequence[str]) -> set[str]:
+async def existing_keys(connection: AsyncConnection, content_keys: Sequence[str]) -> set[str]:
     """Those of these keys that are in the cache."""
     query = select(segment_cache.c.content_key).where(segment_cache.c.content_key.in_(content_keys))
     return set(await connection.scalars(query))
 
 
-async def totals(connection: AsyncConnection) -> tuple[int, int]:
+async def cache_size(connection: AsyncConnection) -> tuple[int, int]:
     """(segments, bytes) of the whole cache."""
-    row = (await connection.execute(TOTALS)).one()
+    row = (await connection.execute(SELECT_CACHE_SIZE)).one()
     return row.segments, row.bytes
 
 
-async def history(connection: AsyncConnection, render: UUID) -> dict[str, Any]:
+async def timing_summary(connection: AsyncConnection, render: UUID) -> dict[str, Any]:
     """What it took to make the render's segments: seconds per stage over all of them, and how many were there."""
-    seconds = await connection.execute(STAGE_SECONDS, {"render": render})
-    counted = (await connection.execute(REUSED, {"render": render})).one()
+    seconds = await connection.execute(SELECT_STAGE_SECONDS, {"render": render})
+    counted = (await connection.execute(COUNT_REUSED, {"render": render})).one()
     return {
         "stage_seconds": {row.stage: round(row.seconds, 6) for row in seconds},
         "segments": counted.segments,

@@ -12,10 +12,10 @@ def receipt_key(content_key: str) -> str:
     return f"segments/{content_key[:2]}/{content_key}.ndjson"
 
 
-def piece_key(content_key: str, name: str) -> str:
+def artifact_key(content_key: str, name: str) -> str:
     """One segment's part of a by-product."""
     return f"segments/{content_key[:2]}/{content_key}.{name}"
 
 
-def render_object(render: UUID, name: str) -> str:
+def render_object_key(render: UUID, name: str) -> str:
     return f"renders/{render}/{name}"

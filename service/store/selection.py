@@ -14,21 +14,21 @@ from service.plan.render_plan import FramePolicy, FrameRef
 from service.plan.segments import Selection
 from service.store.tables import sources
 
-ROWS_A_READ = 1000
-CAPTURED = "(extract(epoch FROM captured_at) * 1000000)::bigint AS captured"
-BY_INDEX = text(
+ROWS_PER_READ = 1000
+CAPTURED_MICROSECONDS = "(extract(epoch FROM captured_at) * 1000000)::bigint AS captured"
+SELECT_BY_INDEX = text(
     """
     SELECT index AS position, key, etag, size, page, page_offset, """
-    + CAPTURED
+    + CAPTURED_MICROSECONDS
     + """ FROM frames
     WHERE dataset_id = :dataset AND index >= :start AND index < :stop AND (index - :start) % :step = 0 ORDER BY index
 """
 )
-BY_NUMBER = text(
+SELECT_BY_NUMBER = text(
     """
     SELECT position, key, etag, size, page, page_offset, captured FROM (
         SELECT (number - :first) / :stride AS position, key, etag, size, page, page_offset, """
-    + CAPTURED
+    + CAPTURED_MICROSECONDS
     + """ FROM frames
         WHERE dataset_id = :dataset AND (number - :first) % :stride = 0) numbered
     WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
@@ -36,7 +36,7 @@ BY_NUMBER = text(
 )
 
 
-def frame_refs(
+def stream_frames(
     connection: AsyncConnection,
     dataset: DatasetFacts,
     selection: Selection,
@@ -46,28 +46,28 @@ def frame_refs(
     if dataset.kind == "video":
         return _video_frames(connection, dataset, selection)
     if dataset.counts_gaps(missing):
-        return _by_number(connection, dataset, selection)
-    return _by_index(connection, dataset, selection)
+        return _stream_by_number(connection, dataset, selection)
+    return _stream_by_index(connection, dataset, selection)
 
 
-def _values(dataset: DatasetFacts, selection: Selection) -> dict[str, Any]:
+def _bind_values(dataset: DatasetFacts, selection: Selection) -> dict[str, Any]:
     span = {"start": selection.start, "stop": selection.stop, "step": selection.stride}
     return {"dataset": dataset.id} | span
 
 
-async def _by_index(
+async def _stream_by_index(
     connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
 ) -> AsyncIterator[FrameRef]:
-    async for row in _rows(connection, BY_INDEX, _values(dataset, selection)):
+    async for row in _stream_rows(connection, SELECT_BY_INDEX, _bind_values(dataset, selection)):
         yield _image_frame(row)
 
 
-async def _by_number(
+async def _stream_by_number(
     connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
 ) -> AsyncIterator[FrameRef]:
-    values = _values(dataset, selection) | {"first": dataset.number_first, "stride": dataset.number_stride}
+    values = _bind_values(dataset, selection) | {"first": dataset.number_first, "stride": dataset.number_stride}
     expected = selection.start
-    async for row in _rows(connection, BY_NUMBER, values):
+    async for row in _stream_rows(connection, SELECT_BY_NUMBER, values):
         while expected < row.position:
             yield FrameRef(expected, None)
             expected += selection.stride
@@ -77,10 +77,12 @@ async def _by_number(
         yield FrameRef(position, None)
 
 
-async def _rows(connection: AsyncConnection, query: TextClause, values: dict[str, Any]) -> AsyncIterator[Row[Any]]:
+async def _stream_rows(
+    connection: AsyncConnection, query: TextClause, values: dict[str, Any]
+) -> AsyncIterator[Row[Any]]:
     """Rows of a server-side cursor, read in batches: one by one, each takes SQLAlchemy much longer."""
     async with connection.stream(query, values) as found:
-        async for rows in found.partitions(ROWS_A_READ):
+        async for rows in found.partitions(ROWS_PER_READ):
             for row in rows:
                 yield row
 

@@ -15,14 +15,14 @@ from yarl import URL
 
 from service.plan.render_plan import ObjectRef
 from service.store.object_settings import ObjectSettings
-from service.store.objects import ObjectMissing, ObjectPart, ObjectStoreError, ObjectTooLarge
-from service.store.s3_errors import CREDENTIALS, BrokenOff
+from service.store.objects import ObjectNotFound, ObjectStoreError, ObjectTooLarge, ReadResult
+from service.store.s3_errors import CREDENTIALS_REFUSED, ConnectionInterrupted
 
-CONNECT_S = 5
-TRIES = 6
-FIRST_PAUSE_S = 0.1
-SIGNED_FOR_S = 900
-SLOWEST = 1024 * 1024
+CONNECT_TIMEOUT_S = 5
+MAX_ATTEMPTS = 6
+INITIAL_BACKOFF_S = 0.1
+URL_LIFETIME_S = 900
+MIN_BYTES_PER_SECOND = 1024 * 1024
 """Bytes a second: a body may take the read timeout and, beyond that, this long."""
 
 
@@ -30,17 +30,17 @@ class UrlSigner:
     """botocore's SigV4 on its own: a quarter of the cost of its `generate_presigned_url`."""
 
     def __init__(self, settings: ObjectSettings, url: str) -> None:
-        self._url, self._region, self._credentials = url, settings.region, Credentials(*keys_of(settings))
+        self._url, self._region, self._credentials = url, settings.region, Credentials(*get_credentials(settings))
 
-    def url(self, ref: ObjectRef, seconds: int) -> str:
+    def presign_get(self, ref: ObjectRef, seconds: int) -> str:
         """To read the object."""
-        return self._signed("GET", ref, seconds, {})
+        return self._presign("GET", ref, seconds, {})
 
-    def put_url(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str:
+    def presign_put(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str:
         """To write it: the two headers are signed, so that nothing longer and nothing of another type goes there."""
-        return self._signed("PUT", ref, seconds, {"Content-Length": str(size), "Content-Type": content_type})
+        return self._presign("PUT", ref, seconds, {"Content-Length": str(size), "Content-Type": content_type})
 
-    def _signed(self, method: str, ref: ObjectRef, seconds: int, headers: dict[str, str]) -> str:
+    def _presign(self, method: str, ref: ObjectRef, seconds: int, headers: dict[str, str]) -> str:
         path = quote(f"{ref.bucket}/{ref.key}", safe="/-._~")
         request = AWSRequest(method, f"{self._url}/{path}", headers)
         S3SigV4QueryAuth(self._credentials, "s3", self._region, seconds).add_auth(request)
@@ -48,7 +48,7 @@ class UrlSigner:
         return signed
 
 
-class SignedReads:
+class SignedReader:
     """Whole and ranged reads with one aiohttp session, opened on first use in the loop that reads."""
 
     def __init__(self, settings: ObjectSettings) -> None:
@@ -56,7 +56,7 @@ class SignedReads:
         self._signer = UrlSigner(settings, self._url)
         self._session: aiohttp.ClientSession | None = None
 
-    async def read(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ObjectPart:
+    async def read(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ReadResult:
         """All of the object or bytes [start, stop) of it.
 
         Raises ObjectMissing or ObjectTooLarge at once, and ObjectStoreError when some tries, or twice the read timeout,
@@ -66,35 +66,39 @@ class SignedReads:
         until, attempt = clock() + 2 * self._settings.timeout_s, 0
         while True:
             try:
-                return await self._once(ref, span, limit)
-            except (BrokenOff, aiohttp.ClientError, OSError) as error:
+                return await self._read_once(ref, span, limit)
+            except (ConnectionInterrupted, aiohttp.ClientError, OSError) as error:
                 attempt += 1
-                if attempt == TRIES or clock() >= until:
-                    raise ObjectStoreError(f"MINIO_ENDPOINT failed {attempt} times: {_short(error)}") from error
-            await asyncio.sleep(pause_s(attempt - 1))
+                if attempt == MAX_ATTEMPTS or clock() >= until:
+                    raise ObjectStoreError(
+                        f"MINIO_ENDPOINT failed {attempt} times: {_describe_error(error)}"
+                    ) from error
+            await asyncio.sleep(backoff_s(attempt - 1))
 
-    async def _once(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ObjectPart:
-        url = URL(self._signer.url(ref, SIGNED_FOR_S), encoded=True)
+    async def _read_once(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ReadResult:
+        url = URL(self._signer.presign_get(ref, URL_LIFETIME_S), encoded=True)
         headers = {"Range": range_header(*span)} if span else None
-        async with self._open().get(url, headers=headers, allow_redirects=False) as answer:
+        async with self._get_session().get(url, headers=headers, allow_redirects=False) as answer:
             etag = answer.headers.get("ETag", "").strip('"')
             if span and answer.status == 416:
-                return ObjectPart(b"", _whole_size(answer), etag)
-            _require_success(answer, ref)
+                return ReadResult(b"", _total_size(answer), etag)
+            _raise_for_status(answer, ref)
             length = answer.content_length
             if span and answer.status == 200 and (span[0] or length is None or length > span[1]):
                 raise ObjectStoreError("MINIO_ENDPOINT does not serve ranges")
             if length is not None and length > limit:
                 raise ObjectTooLarge(length, limit)
-            async with asyncio.timeout(self._settings.timeout_s + (length or limit) / SLOWEST):
-                data = await _body(answer, limit)
+            async with asyncio.timeout(self._settings.timeout_s + (length or limit) / MIN_BYTES_PER_SECOND):
+                data = await _read_body(answer, limit)
             if length is not None and len(data) != length:
-                raise BrokenOff("the body was cut off")
-            return ObjectPart(data, _whole_size(answer) if answer.status == 206 else len(data), etag)
+                raise ConnectionInterrupted("the body was cut off")
+            return ReadResult(data, _total_size(answer) if answer.status == 206 else len(data), etag)
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _get_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=self._settings.timeout_s)
+            timeout = aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._settings.timeout_s
+            )
             secure = self._url.startswith("https:")
             trust = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None) if secure else True
             self._session = aiohttp.ClientSession(
@@ -116,24 +120,24 @@ def range_header(start: int, stop: int | None) -> str:
     return f"bytes={start}-{'' if stop is None else stop - 1}"
 
 
-def pause_s(attempt: int) -> float:
+def backoff_s(attempt: int) -> float:
     """Doubling, and spread so that many slots do not come back at once."""
-    return FIRST_PAUSE_S * 2.0**attempt * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+    return INITIAL_BACKOFF_S * 2.0**attempt * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
 
 
-def _require_success(answer: aiohttp.ClientResponse, ref: ObjectRef) -> None:
+def _raise_for_status(answer: aiohttp.ClientResponse, ref: ObjectRef) -> None:
     if answer.status in (200, 206):
         return
     if answer.status == 404:
-        raise ObjectMissing(f"there is no object {ref.key}")
+        raise ObjectNotFound(f"there is no object {ref.key}")
     if answer.status in (401, 403):
-        raise ObjectStoreError(CREDENTIALS)
+        raise ObjectStoreError(CREDENTIALS_REFUSED)
     if answer.status >= 500 or answer.status in (408, 429):
-        raise BrokenOff(f"it answered {answer.status}")
+        raise ConnectionInterrupted(f"it answered {answer.status}")
     raise ObjectStoreError(f"MINIO_ENDPOINT answered {answer.status}")
 
 
-async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
+async def _read_body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     """Also where the server names no length, never more than the limit."""
     chunks, size = [], 0
     async for chunk in answer.content.iter_any():
@@ -144,18 +148,18 @@ async def _body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _whole_size(answer: aiohttp.ClientResponse) -> int:
+def _total_size(answer: aiohttp.ClientResponse) -> int:
     """From `Content-Range: bytes 0-9/100` or, with status 416, `bytes */100`; 0 where the server leaves it out."""
     size = answer.headers.get("Content-Range", "").rpartition("/")[2]
     return int(size) if size.isdecimal() else 0
 
 
-def keys_of(settings: ObjectSettings) -> tuple[str, str]:
+def get_credentials(settings: ObjectSettings) -> tuple[str, str]:
     assert settings.access_key is not None
     assert settings.secret_key is not None
     return settings.access_key, settings.secret_key.get_secret_value()
 
 
-def _short(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """No URL: it carries a signature."""
-    return str(error) if isinstance(error, BrokenOff) else type(error).__name__
+    return str(error) if isinstance(error, ConnectionInterrupted) else type(error).__name__

@@ -3,9 +3,9 @@
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-API_KEY = text("SELECT key FROM signing_keys WHERE name = 'api'")
+SELECT_SIGNING_KEY = text("SELECT key FROM signing_keys WHERE name = 'api'")
 
 
-async def api_key(connection: AsyncConnection) -> bytes:
+async def load_signing_key(connection: AsyncConnection) -> bytes:
     """32 bytes; made with the schema. Callers cannot read the table."""
-    return bytes((await connection.execute(API_KEY)).scalar_one())
+    return bytes((await connection.execute(SELECT_SIGNING_KEY)).scalar_one())

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import FieldProblem, Invalid, TooManyRequests
+from service.errors import FieldProblem, InvalidRequest, TooManyRequests
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.estimate import Estimate, Workload, estimate
@@ -17,8 +17,8 @@ from service.plan.request import RenderPlan
 from service.plan.segments import split_into_segments
 from service.plan.timing import retime, with_elapsed_time
 from service.store import renders, segment_cache, webhooks, worker_rows
-from service.store.selection import frame_refs
-from service.telemetry.metrics import RENDERS_ASKED
+from service.store.selection import stream_frames
+from service.telemetry.metrics import RENDERS_SUBMITTED
 
 # Segments are written in batches of so many segments or frames: a segment of bins may have thousands of frames.
 SEGMENTS_A_WRITE, FRAMES_A_WRITE = 200, 5_000
@@ -53,20 +53,20 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
     plan, owner = submission.plan, submission.owner
     render = await _find_by_idempotency_key(connection, submission)
     if render is None:
-        await renders.lock_key(connection, plan.key)
-        render = await renders.find_same(connection, plan.key, plan.dataset.id)
+        await renders.acquire_advisory_lock(connection, plan.key)
+        render = await renders.find_duplicate(connection, plan.key, plan.dataset.id)
     if render is None:
         await _check_queue(connection, owner, submission.max_queued)
         render = await write_render(connection, owner, plan, submission.document)
-        RENDERS_ASKED.labels("new").inc()
+        RENDERS_SUBMITTED.labels("new").inc()
     else:
-        RENDERS_ASKED.labels("known").inc()
+        RENDERS_SUBMITTED.labels("known").inc()
     if submission.webhook_url is not None:
-        await webhooks.register(connection, render, owner, submission.webhook_url)
+        await webhooks.register_webhook(connection, render, owner, submission.webhook_url)
     if submission.idempotency_key:
         body = submission.body_sha256()
-        await renders.keep_idempotent(connection, owner, submission.idempotency_key, body, render)
-    row = await renders.get(connection, render)
+        await renders.save_idempotency_key(connection, owner, submission.idempotency_key, body, render)
+    row = await renders.get_render(connection, render)
     assert row is not None
     return row
 
@@ -74,18 +74,18 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
 async def _find_by_idempotency_key(connection: AsyncConnection, submission: RenderSubmission) -> RenderId | None:
     if not submission.idempotency_key:
         return None
-    await renders.lock_key(connection, f"{submission.owner} {submission.idempotency_key}")
-    row = await renders.find_idempotent(connection, submission.owner, submission.idempotency_key)
+    await renders.acquire_advisory_lock(connection, f"{submission.owner} {submission.idempotency_key}")
+    row = await renders.find_idempotency_key(connection, submission.owner, submission.idempotency_key)
     if row is None:
         return None
     if row["body_sha256"] != submission.body_sha256():
         detail = "this Idempotency-Key was used with another body: use a new key"
-        raise Invalid(detail, errors=(FieldProblem(detail, "idempotency_key_reused", header="Idempotency-Key"),))
+        raise InvalidRequest(detail, errors=(FieldProblem(detail, "idempotency_key_reused", header="Idempotency-Key"),))
     return RenderId(row["render_id"])
 
 
 async def _check_queue(connection: AsyncConnection, owner: Subject, max_queued: int) -> None:
-    unfinished = await renders.unfinished(connection, owner)
+    unfinished = await renders.count_active(connection, owner)
     if unfinished >= max_queued:
         detail = f"you have {unfinished} unfinished renders, at most {max_queued} are allowed: let some end"
         raise TooManyRequests(detail, headers={"Retry-After": "10"})
@@ -96,7 +96,7 @@ async def estimate_render(connection: AsyncConnection, plan: RenderPlan) -> Esti
     uncached = segments = 0
     async for batch in _batches(_segments(connection, plan)):
         keys = content_keys(batch)
-        cached = await segment_cache.known(connection, keys)
+        cached = await segment_cache.existing_keys(connection, keys)
         missing = [segment for segment, key in zip(batch, keys, strict=True) if key not in cached]
         uncached += sum(len(segment.outputs()) for segment in missing)
         segments += len(missing)
@@ -123,23 +123,23 @@ async def write_render(
     await renders.insert_render(connection, row)
     async for batch in _batches(_segments(connection, plan)):
         await renders.insert_segments(connection, render, batch)
-    tasks = await renders.new_tasks(connection, render)
-    uncached = await renders.fresh_outputs(connection, render)
+    tasks = await renders.create_segment_tasks(connection, render)
+    uncached = await renders.count_uncached_outputs(connection, render)
     cost = await _estimate(connection, plan, uncached, len(tasks))
     await renders.set_estimate(connection, render, cost.to_json())
     if tasks:
         await queue.enqueue(connection, "segment", tasks, plan.priority)
     else:
         await renders.mark_running(connection, render)
-        await renders.queue_assembly(connection, render, plan.priority)
+        await renders.enqueue_assembly(connection, render, plan.priority)
     return render
 
 
 async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int, segments: int) -> Estimate:
     """From what recent segments took, and the slots that are live."""
-    slots = await worker_rows.live_slots(connection)
+    slots = await worker_rows.count_live_slots(connection)
     workload = Workload(plan.selection.output_count(), uncached, segments, slots)
-    return estimate(plan.options, workload, await segment_cache.lately(connection, plan.options))
+    return estimate(plan.options, workload, await segment_cache.recent_stats(connection, plan.options))
 
 
 def _segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
@@ -149,7 +149,7 @@ def _segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[Se
 def _frames(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[FrameRef]:
     """The source frames, with the times that the options need."""
     options = plan.options
-    frames = frame_refs(connection, plan.dataset, plan.selection, options.missing)
+    frames = stream_frames(connection, plan.dataset, plan.selection, options.missing)
     if options.timing:
         frames = retime(frames, options.timing, options)
     if options.overlay and options.overlay.elapsed:

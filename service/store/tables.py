@@ -20,11 +20,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 metadata = MetaData()
 
 
-def _id() -> Column[object]:
+def _id_column() -> Column[object]:
     return Column("id", UUID(as_uuid=True), primary_key=True)
 
 
-def _moment(name: str, *, required: bool = True) -> Column[object]:
+def _timestamp_column(name: str, *, required: bool = True) -> Column[object]:
     default = func.now() if required else None
     return Column(name, DateTime(timezone=True), nullable=not required, server_default=default)
 
@@ -32,21 +32,21 @@ def _moment(name: str, *, required: bool = True) -> Column[object]:
 experiments = Table(
     "experiments",
     metadata,
-    _id(),
+    _id_column(),
     Column("name", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
     Column("metadata", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("owner", Text, nullable=False),
     Column("visibility", Text, nullable=False, server_default="private"),
     Column("shared_with", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
-    _moment("created_at"),
-    _moment("updated_at"),
+    _timestamp_column("created_at"),
+    _timestamp_column("updated_at"),
 )
 
 datasets = Table(
     "datasets",
     metadata,
-    _id(),
+    _id_column(),
     Column("experiment_id", ForeignKey("experiments.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
@@ -71,8 +71,8 @@ datasets = Table(
     Column("scanned", BigInteger, nullable=False, server_default="0"),
     Column("levels", JSONB),
     Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    _moment("created_at"),
-    _moment("updated_at"),
+    _timestamp_column("created_at"),
+    _timestamp_column("updated_at"),
 )
 
 frames = Table(
@@ -117,7 +117,7 @@ sources = Table(
 renders = Table(
     "renders",
     metadata,
-    _id(),
+    _id_column(),
     Column("owner", Text, nullable=False),
     Column("experiment_id", ForeignKey("experiments.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False),
@@ -139,9 +139,9 @@ renders = Table(
     Column("poster_key", Text),
     Column("receipt_key", Text),
     Column("summary", JSONB),
-    _moment("created_at"),
-    _moment("started_at", required=False),
-    _moment("finished_at", required=False),
+    _timestamp_column("created_at"),
+    _timestamp_column("started_at", required=False),
+    _timestamp_column("finished_at", required=False),
 )
 
 segments = Table(
@@ -167,14 +167,14 @@ segment_cache = Table(
     Column("encoder", Text, nullable=False),
     Column("seconds", JSONB, nullable=False),
     Column("duration", Text, comment="seconds of video, as a fraction"),
-    _moment("created_at"),
-    _moment("used_at"),
+    _timestamp_column("created_at"),
+    _timestamp_column("used_at"),
 )
 
 tasks = Table(
     "tasks",
     metadata,
-    _id(),
+    _id_column(),
     Column("kind", Text, nullable=False),
     Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), index=True),
     Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), index=True),
@@ -187,10 +187,10 @@ tasks = Table(
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Column("error", JSONB),
     Column("payload", JSONB),
-    _moment("created_at"),
-    _moment("started_at", required=False),
-    _moment("heartbeat_at", required=False),
-    _moment("finished_at", required=False),
+    _timestamp_column("created_at"),
+    _timestamp_column("started_at", required=False),
+    _timestamp_column("heartbeat_at", required=False),
+    _timestamp_column("finished_at", required=False),
 )
 
 idempotency_keys = Table(
@@ -200,25 +200,25 @@ idempotency_keys = Table(
     Column("key", Text, primary_key=True),
     Column("body_sha256", Text, nullable=False),
     Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), nullable=False),
-    _moment("created_at"),
+    _timestamp_column("created_at"),
 )
 
 workers = Table(
     "workers",
     metadata,
-    _id(),
+    _id_column(),
     Column("name", Text, nullable=False),
     Column("slots", Integer, nullable=False),
     Column("version", Text, nullable=False),
     Column("facts", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
-    _moment("started_at"),
-    _moment("heartbeat_at"),
+    _timestamp_column("started_at"),
+    _timestamp_column("heartbeat_at"),
 )
 
 query_audit = Table(
     "query_audit",
     metadata,
-    _id(),
+    _id_column(),
     Column("subject", Text, nullable=False),
     Column("document", JSONB, nullable=False),
     Column("outcome", Text, nullable=False),
@@ -226,7 +226,7 @@ query_audit = Table(
     Column("figures", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
     Column("row_count", BigInteger, nullable=False, server_default="0"),
     Column("elapsed_ms", Double, nullable=False),
-    _moment("created_at"),
+    _timestamp_column("created_at"),
 )
 
 signing_keys = Table(
@@ -238,7 +238,7 @@ removals = Table(
     metadata,
     Column("bucket", Text, primary_key=True),
     Column("prefix", Text, primary_key=True),
-    _moment("due_at"),
+    _timestamp_column("due_at"),
 )
 
 webhooks = Table(
@@ -247,5 +247,5 @@ webhooks = Table(
     Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
     Column("url", Text, primary_key=True),
     Column("owner", Text, primary_key=True),
-    _moment("created_at"),
+    _timestamp_column("created_at"),
 )

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import Subject, TaskId
 from service.jobs import queue
 
-REGISTER = text("""
+INSERT_WEBHOOK = text("""
     INSERT INTO webhooks (render_id, url, owner) VALUES (:render, :url, :owner) ON CONFLICT DO NOTHING RETURNING url
 """)
-MESSAGES = text("""
+INSERT_WEBHOOK_TASKS = text("""
     INSERT INTO tasks (id, kind, payload)
     SELECT gen_random_uuid(), 'webhook', jsonb_build_object('url', w.url, 'body', jsonb_build_object(
         'type', 'render.' || r.status,
@@ -28,18 +28,18 @@ MESSAGES = text("""
 """)
 
 
-async def register(connection: AsyncConnection, render: UUID, owner: Subject, url: str) -> None:
+async def register_webhook(connection: AsyncConnection, render: UUID, owner: Subject, url: str) -> None:
     """`url` will hear of the render's end, at once when that has come already."""
-    made = await connection.execute(REGISTER, {"render": render, "owner": owner, "url": url})
+    made = await connection.execute(INSERT_WEBHOOK, {"render": render, "owner": owner, "url": url})
     if made.first() is not None:
-        await _queue(connection, render, url)
+        await _enqueue_webhook_tasks(connection, render, url)
 
 
-async def announce(connection: AsyncConnection, render: UUID) -> None:
+async def enqueue_webhooks(connection: AsyncConnection, render: UUID) -> None:
     """The render has ended: a message to each who asked, if and only if the transaction commits."""
-    await _queue(connection, render, None)
+    await _enqueue_webhook_tasks(connection, render, None)
 
 
-async def _queue(connection: AsyncConnection, render: UUID, url: str | None) -> None:
-    rows = await connection.execute(MESSAGES, {"render": render, "url": url})
+async def _enqueue_webhook_tasks(connection: AsyncConnection, render: UUID, url: str | None) -> None:
+    rows = await connection.execute(INSERT_WEBHOOK_TASKS, {"render": render, "url": url})
     await queue.enqueue(connection, "webhook", [TaskId(row.id) for row in rows])

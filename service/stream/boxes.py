@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 
-class BrokenFile(Exception):
+class MalformedMp4(Exception):
     """The bytes are not the boxes that were expected."""
 
 
@@ -18,41 +18,41 @@ class Box:
     stop: int
 
 
-def boxes(data: bytes | bytearray, within: Box | None = None) -> Iterator[Box]:
+def iter_boxes(data: bytes | bytearray, parent: Box | None = None) -> Iterator[Box]:
     """The boxes of a file, or those right inside a box, in order. Raises BrokenFile."""
-    at, end = (within.body, within.stop) if within else (0, len(data))
+    at, end = (parent.body, parent.stop) if parent else (0, len(data))
     while at < end:
-        box = _box(data, at, end)
+        box = _parse_box(data, at, end)
         yield box
         at = box.stop
 
 
-def _box(data: bytes | bytearray, at: int, end: int) -> Box:
-    if end - at < 8:
-        raise BrokenFile(f"a box header at byte {at} is cut off")
-    size, header = int.from_bytes(data[at : at + 4], "big"), 8
+def _parse_box(data: bytes | bytearray, offset: int, end: int) -> Box:
+    if end - offset < 8:
+        raise MalformedMp4(f"a box header at byte {offset} is cut off")
+    size, header = int.from_bytes(data[offset : offset + 4], "big"), 8
     if size == 1:
-        size, header = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        size, header = int.from_bytes(data[offset + 8 : offset + 16], "big"), 16
     if size == 0:
-        size = end - at
-    if size < header or at + size > end:
-        raise BrokenFile(f"a box at byte {at} says it has {size} bytes")
-    return Box(bytes(data[at + 4 : at + 8]), at, at + header, at + size)
+        size = end - offset
+    if size < header or offset + size > end:
+        raise MalformedMp4(f"a box at byte {offset} says it has {size} bytes")
+    return Box(bytes(data[offset + 4 : offset + 8]), offset, offset + header, offset + size)
 
 
-def find(data: bytes | bytearray, *path: bytes, within: Box | None = None) -> Box:
+def find_box(data: bytes | bytearray, *path: bytes, parent: Box | None = None) -> Box:
     """The first box at the end of a path of kinds: find(data, b"moov", b"mvhd"). Raises BrokenFile."""
     for kind in path:
-        within = next((box for box in boxes(data, within) if box.kind == kind), None)
-        if within is None:
-            raise BrokenFile(f"there is no {kind.decode('latin-1')} box")
-    if within is None:
-        raise BrokenFile("no path was given")
-    return within
+        parent = next((box for box in iter_boxes(data, parent) if box.kind == kind), None)
+        if parent is None:
+            raise MalformedMp4(f"there is no {kind.decode('latin-1')} box")
+    if parent is None:
+        raise MalformedMp4("no path was given")
+    return parent
 
 
-def number(data: bytes | bytearray, at: int, size: int, box: Box) -> int:
+def read_uint(data: bytes | bytearray, offset: int, size: int, box: Box) -> int:
     """An unsigned big-endian number of `size` bytes inside `box`. Raises BrokenFile."""
-    if at + size > box.stop:
-        raise BrokenFile(f"a {box.kind.decode('latin-1')} box is too short")
-    return int.from_bytes(data[at : at + size], "big")
+    if offset + size > box.stop:
+        raise MalformedMp4(f"a {box.kind.decode('latin-1')} box is too short")
+    return int.from_bytes(data[offset : offset + size], "big")

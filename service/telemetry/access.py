@@ -14,17 +14,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.telemetry.logging import write_line
 from service.telemetry.metrics import HTTP_REQUESTS, HTTP_SECONDS
-from service.telemetry.redaction import clean
+from service.telemetry.redaction import redact_value
 
 log = logging.getLogger("service.access")
-CLIENT_WENT_AWAY = 499
+CLIENT_CLOSED_REQUEST = 499
 """Logged when no response was started; nginx's number for it."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class AccessLog:
+class AccessLogMiddleware:
     """Pure ASGI. What runs inside logs with the same `request_id` and `trace_id`."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -37,7 +37,7 @@ class AccessLog:
         started = time.perf_counter()
         ids = request_ids(scope["headers"])
         scope.setdefault("state", {}).update(ids)
-        status, told = CLIENT_WENT_AWAY, (b"x-request-id", ids["request_id"].encode())
+        status, told = CLIENT_CLOSED_REQUEST, (b"x-request-id", ids["request_id"].encode())
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -51,7 +51,7 @@ class AccessLog:
             await self.app(scope, receive, answer)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
-            _record(scope, ids, status, time.perf_counter() - started)
+            _log_and_measure(scope, ids, status, time.perf_counter() - started)
 
 
 def request_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -66,32 +66,34 @@ def request_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {"request_id": wanted[0] if wanted else new[:32], "trace_id": traced[1] if traced else new[32:]}
 
 
-def _record(scope: Scope, ids: dict[str, str], status: int, seconds: float) -> None:
+def _log_and_measure(scope: Scope, ids: dict[str, str], status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path_format", None)
-    write_line(log, logging.ERROR if status >= 500 else logging.INFO, _line(scope, ids, status, seconds, route))
+    write_line(
+        log, logging.ERROR if status >= 500 else logging.INFO, _access_fields(scope, ids, status, seconds, route)
+    )
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    requests, latencies = _figures(method, route or "unmatched", status)
+    requests, latencies = _request_metrics(method, route or "unmatched", status)
     requests.inc()
     latencies.observe(seconds)
 
 
 @lru_cache(maxsize=4096)
-def _figures(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+def _request_metrics(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
     return HTTP_REQUESTS.labels(method, route, str(status)), HTTP_SECONDS.labels(method, route)
 
 
-def _line(scope: Scope, ids: dict[str, str], status: int, seconds: float, route: str | None) -> dict[str, Any]:
+def _access_fields(scope: Scope, ids: dict[str, str], status: int, seconds: float, route: str | None) -> dict[str, Any]:
     state, client = scope["state"], scope.get("client")
     return {
         "event": "request",
-        "method": clean(scope["method"]),
-        "path": clean(scope["path"]),
+        "method": redact_value(scope["method"]),
+        "path": redact_value(scope["path"]),
         "route": route,
-        "user": clean(getattr(state.get("identity"), "subject", None)),
+        "user": redact_value(getattr(state.get("identity"), "subject", None)),
         "status": status,
         "latency_ms": round(seconds * 1000, 2),
         "client": client[0] if client else None,
         "error_id": state.get("error_id"),
-        "request_id": clean(ids["request_id"]),
+        "request_id": redact_value(ids["request_id"]),
         "trace_id": ids["trace_id"],
     }

@@ -12,10 +12,10 @@ from pydantic import Field
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.environment import EnvironmentSettings
-from service.telemetry.redaction import redact
+from service.telemetry.redaction import redact_event
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-_TALKATIVE = ("httpx", "httpcore", "botocore", "aiobotocore", "aioboto3", "urllib3", "asyncio", "PIL", "tifffile")
+_NOISY_LOGGERS = ("httpx", "httpcore", "botocore", "aiobotocore", "aioboto3", "urllib3", "asyncio", "PIL", "tifffile")
 
 
 class LoggingSettings(EnvironmentSettings):
@@ -31,7 +31,7 @@ def configure(level: Level = "INFO", stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_shared(),
+            *_shared_processors(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -39,52 +39,52 @@ def configure(level: Level = "INFO", stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(_formatter())
+    handler.setFormatter(_create_formatter())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in _TALKATIVE:
+    for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").disabled = True  # telemetry.access says more, once
     logging.captureWarnings(True)
 
 
-class ReadyLine(logging.LogRecord):
+class PreformattedRecord(logging.LogRecord):
     """A record whose message is the whole JSON object: what every request writes takes no detour."""
 
     def __init__(self, logger: logging.Logger, level: int, text: str) -> None:
         """Without asking for thread, process and caller, which nothing here tells."""
-        self.__dict__ |= _NOTHING
-        self.name, self.levelno, self.levelname, self.msg = logger.name, level, LEVELS[level].upper(), text
+        self.__dict__ |= _EMPTY_RECORD
+        self.name, self.levelno, self.levelname, self.msg = logger.name, level, LEVEL_NAMES[level].upper(), text
 
 
-_NOTHING = dict(logging.makeLogRecord({}).__dict__)
-LEVELS = {logging.INFO: "info", logging.ERROR: "error"}
+_EMPTY_RECORD = dict(logging.makeLogRecord({}).__dict__)
+LEVEL_NAMES = {logging.INFO: "info", logging.ERROR: "error"}
 
 
 def write_line(logger: logging.Logger, level: int, fields: dict[str, Any]) -> None:
     """A line as any other, from values that hold no secret (see `redaction.clean`). `level`: one of LEVELS."""
     if logger.isEnabledFor(level):
-        fields["level"], fields["logger"], fields["timestamp"] = LEVELS[level], logger.name, _now()
-        logger.handle(ReadyLine(logger, level, json.dumps(fields)))
+        fields["level"], fields["logger"], fields["timestamp"] = LEVEL_NAMES[level], logger.name, _timestamp()
+        logger.handle(PreformattedRecord(logger, level, json.dumps(fields)))
 
 
-def _now() -> str:
+def _timestamp() -> str:
     seconds, micros = divmod(time.time_ns() // 1000, 1_000_000)
-    return f"{_second(seconds)}.{micros:06d}Z"
+    return f"{_format_second(seconds)}.{micros:06d}Z"
 
 
 @lru_cache(maxsize=2)
-def _second(seconds: int) -> str:
+def _format_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
-class _Formatter(structlog.stdlib.ProcessorFormatter):
+class _JsonFormatter(structlog.stdlib.ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return str(record.msg) if isinstance(record, ReadyLine) else super().format(record)
+        return str(record.msg) if isinstance(record, PreformattedRecord) else super().format(record)
 
 
-def _shared() -> list[Processor]:
+def _shared_processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -94,19 +94,19 @@ def _shared() -> list[Processor]:
     ]
 
 
-def _formatter() -> structlog.stdlib.ProcessorFormatter:
-    return _Formatter(
-        foreign_pre_chain=[*_shared(), structlog.stdlib.ExtraAdder()],
+def _create_formatter() -> structlog.stdlib.ProcessorFormatter:
+    return _JsonFormatter(
+        foreign_pre_chain=[*_shared_processors(), structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,  # the plain traceback: no locals, which hold secrets
-            _without_colour,
-            redact,
+            _drop_color_message,
+            redact_event,
             structlog.processors.JSONRenderer(),
         ],
     )
 
 
-def _without_colour(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _drop_color_message(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     event.pop("color_message", None)
     return event

@@ -12,7 +12,7 @@ ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
 GCCollector(registry=REGISTRY)
 
-_LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
+_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
 
 HTTP_REQUESTS = Counter(
     "reelmill_http_requests_total", "Requests answered", ("method", "route", "status"), registry=REGISTRY
@@ -21,7 +21,7 @@ HTTP_SECONDS = Histogram(
     "reelmill_http_request_seconds",
     "From the first byte of a request to the last of its response",
     ("method", "route"),
-    buckets=_LATENCIES,
+    buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
 QUEUE_DEPTH = Gauge("reelmill_queue_depth", "Tasks that wait or run", ("kind", "state"), registry=REGISTRY)
@@ -30,47 +30,64 @@ QUERY_REFUSALS = Counter(
     "reelmill_query_refusals_total", "Guarded queries by the first rule they broke", ("rule",), registry=REGISTRY
 )
 QUERY_SECONDS = Histogram(
-    "reelmill_query_seconds", "Guarded queries, from the document to the answer", buckets=_LATENCIES, registry=REGISTRY
+    "reelmill_query_seconds",
+    "Guarded queries, from the document to the answer",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
 )
 AGENT_QUESTIONS = Counter(
     "reelmill_agent_questions_total", "Questions to the agent", ("kind", "outcome"), registry=REGISTRY
 )
 AGENT_MODEL_SECONDS = Histogram(
-    "reelmill_agent_model_seconds", "What one model took for one step", ("role",), buckets=_LATENCIES, registry=REGISTRY
+    "reelmill_agent_model_seconds",
+    "What one model took for one step",
+    ("role",),
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
 )
 CACHE_SEGMENTS = Gauge("reelmill_cache_segments", "Segments in the cache", registry=REGISTRY)
 CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache", registry=REGISTRY)
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Since the oldest of these tasks was queued", ("kind", "state"), registry=REGISTRY
 )
-RENDERS_ASKED = Counter(
+RENDERS_SUBMITTED = Counter(
     "reelmill_renders_asked_total", "Renders asked for: made new, or found made already", ("answer",), registry=REGISTRY
 )
 
-WORKER = CollectorRegistry()
+WORKER_REGISTRY = CollectorRegistry()
 """What a worker counts. It has no HTTP of its own: its presence row carries the figures to every API's /metrics."""
-FRAMES_RENDERED = Counter("reelmill_frames_rendered_total", "Frames written to segments", registry=WORKER)
-OBJECTS_FETCHED = Counter("reelmill_objects_fetched_total", "Source objects read", registry=WORKER)
-BYTES_FETCHED = Counter("reelmill_bytes_fetched_total", "Source bytes read", registry=WORKER)
-BYTES_ENCODED = Counter("reelmill_bytes_encoded_total", "Bytes of encoded segments", registry=WORKER)
-STAGE_SECONDS = Counter("reelmill_stage_seconds_total", "Time segments spent in a stage", ("stage",), registry=WORKER)
-SEGMENTS_REUSED = Counter("reelmill_segments_reused_total", "Segments that were there already", registry=WORKER)
-SEGMENTS_EVICTED = Counter("reelmill_segments_evicted_total", "Segments dropped from the cache", registry=WORKER)
-BYTES_EVICTED = Counter("reelmill_bytes_evicted_total", "Bytes of segments dropped from the cache", registry=WORKER)
-TASK_FAILURES = Counter("reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER)
+FRAMES_RENDERED = Counter("reelmill_frames_rendered_total", "Frames written to segments", registry=WORKER_REGISTRY)
+OBJECTS_FETCHED = Counter("reelmill_objects_fetched_total", "Source objects read", registry=WORKER_REGISTRY)
+BYTES_FETCHED = Counter("reelmill_bytes_fetched_total", "Source bytes read", registry=WORKER_REGISTRY)
+BYTES_ENCODED = Counter("reelmill_bytes_encoded_total", "Bytes of encoded segments", registry=WORKER_REGISTRY)
+STAGE_SECONDS = Counter(
+    "reelmill_stage_seconds_total", "Time segments spent in a stage", ("stage",), registry=WORKER_REGISTRY
+)
+SEGMENTS_REUSED = Counter(
+    "reelmill_segments_reused_total", "Segments that were there already", registry=WORKER_REGISTRY
+)
+SEGMENTS_EVICTED = Counter(
+    "reelmill_segments_evicted_total", "Segments dropped from the cache", registry=WORKER_REGISTRY
+)
+BYTES_EVICTED = Counter(
+    "reelmill_bytes_evicted_total", "Bytes of segments dropped from the cache", registry=WORKER_REGISTRY
+)
+TASK_FAILURES = Counter(
+    "reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER_REGISTRY
+)
 FALLBACKS = Counter(
-    "reelmill_fallbacks_total", "Frames that did not go the planned way", ("stage", "reason"), registry=WORKER
+    "reelmill_fallbacks_total", "Frames that did not go the planned way", ("stage", "reason"), registry=WORKER_REGISTRY
 )
 
-ESTIMATE_ERROR = Histogram(
+ESTIMATE_RATIO = Histogram(
     "reelmill_estimate_ratio",
     "Seconds that renders took, as a multiple of those foretold",
     buckets=(0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4),
-    registry=WORKER,
+    registry=WORKER_REGISTRY,
 )
 
 
-def worker_figures() -> list[dict[str, Any]]:
+def collect_worker_metrics() -> list[dict[str, Any]]:
     """The counters and histograms of this worker, as JSON."""
     return [
         {
@@ -81,7 +98,7 @@ def worker_figures() -> list[dict[str, Any]]:
             "labels": sample.labels,
             "value": sample.value,
         }
-        for family in WORKER.collect()
+        for family in WORKER_REGISTRY.collect()
         for sample in family.samples
         if not sample.name.endswith("_created")
     ]

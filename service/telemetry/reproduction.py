@@ -9,9 +9,9 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-KEPT_BYTES = 64 * 1024
-LOGGED_BYTES = 8 * 1024
-HEADERS = (
+MAX_RECORDED_BYTES = 64 * 1024
+MAX_LOGGED_JSON_BYTES = 8 * 1024
+LOGGED_HEADERS = (
     "accept",
     "content-length",
     "content-type",
@@ -27,7 +27,7 @@ HEADERS = (
 """All that change what we answer; never those that carry secrets."""
 
 
-class BodyRecord:
+class BodyRecorder:
     """The beginning of a request's body."""
 
     __slots__ = ("head", "size")
@@ -36,15 +36,18 @@ class BodyRecord:
         self.head, self.size = bytearray(), 0
 
     def add(self, chunk: bytes) -> None:
-        if self.size < KEPT_BYTES:
-            self.head += chunk[: KEPT_BYTES - self.size]
+        if self.size < MAX_RECORDED_BYTES:
+            self.head += chunk[: MAX_RECORDED_BYTES - self.size]
         self.size += len(chunk)
 
-    def told(self) -> dict[str, Any]:
+    def to_log_fields(self) -> dict[str, Any]:
         """Size and digest; a short JSON document also as such, so that its secrets can be found by their names."""
         digest = hashlib.sha256(self.head).hexdigest()
-        facts = {"size": self.size, "sha256" if self.size <= KEPT_BYTES else f"sha256_of_{KEPT_BYTES}_bytes": digest}
-        if not 0 < self.size <= LOGGED_BYTES:
+        facts = {
+            "size": self.size,
+            "sha256" if self.size <= MAX_RECORDED_BYTES else f"sha256_of_{MAX_RECORDED_BYTES}_bytes": digest,
+        }
+        if not 0 < self.size <= MAX_LOGGED_JSON_BYTES:
             return facts
         try:
             return facts | {"json": json.loads(self.head)}
@@ -52,13 +55,13 @@ class BodyRecord:
             return facts
 
 
-def reproducible(scope: Scope) -> dict[str, Any]:
+def describe_request(scope: Scope) -> dict[str, Any]:
     """The request of `scope`, for a log line."""
     headers, body = Headers(scope=scope), scope.get("state", {}).get("body")
     return {
         "method": scope["method"],
         "path": scope["path"],
         "query": parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True),
-        "headers": {name: headers[name] for name in HEADERS if name in headers},
+        "headers": {name: headers[name] for name in LOGGED_HEADERS if name in headers},
         "body": body.told() if body is not None and body.size else None,
     }

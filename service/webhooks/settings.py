@@ -7,9 +7,9 @@ from pydantic import Field, SecretStr, field_validator
 
 from service.environment import EnvironmentSettings
 
-SHORTEST = 24
+MIN_SECRET_BYTES = 24
 """Bytes; Standard Webhooks asks for 24 to 64."""
-PREFIX = "whsec_"
+SECRET_PREFIX = "whsec_"  # noqa: S105 (the mark of a secret, not one)
 
 
 class WebhookSettings(EnvironmentSettings):
@@ -29,18 +29,18 @@ class WebhookSettings(EnvironmentSettings):
 
     @field_validator("secret")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and len(key_of(value)) < SHORTEST:
-            raise ValueError(f"a secret of at least {SHORTEST} bytes is needed")
+    def _check_secret_length(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(signing_key(value)) < MIN_SECRET_BYTES:
+            raise ValueError(f"a secret of at least {MIN_SECRET_BYTES} bytes is needed")
         return value
 
 
-def key_of(secret: SecretStr) -> bytes:
+def signing_key(secret: SecretStr) -> bytes:
     """The bytes to sign with. Raises ValueError for what claims to be base64 and is not."""
     text = secret.get_secret_value()
-    if not text.startswith(PREFIX):
+    if not text.startswith(SECRET_PREFIX):
         return text.encode()
     try:
-        return base64.b64decode(text.removeprefix(PREFIX), validate=True)
+        return base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except binascii.Error:
-        raise ValueError(f"behind {PREFIX} base64 is expected") from None
+        raise ValueError(f"behind {SECRET_PREFIX} base64 is expected") from None

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 
 
-def signed_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+def signature_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """`webhook-id` is the same for each try; the signature is HMAC-SHA256 over `id.timestamp.body`."""
     content = b".".join((message_id.encode(), str(timestamp).encode(), body))
     signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()

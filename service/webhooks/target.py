@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-RESOLVE_S = 5.0
-LONGEST = 2000
+RESOLVE_TIMEOUT_S = 5.0
+MAX_URL_LENGTH = 2000
 NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address."""
 
 
-class TargetRefused(Exception):
+class TargetForbidden(Exception):
     """This address is not one to send to; the text says why and repeats nothing of it."""
 
 
-class TargetUnknown(Exception):
+class TargetUnresolvable(Exception):
     """The name does not resolve now."""
 
 
@@ -30,21 +30,26 @@ class Target:
     authority: str
 
 
-def parsed(url: str) -> Target:
+def parse_target(url: str) -> Target:
     """Raises TargetRefused."""
-    if len(url) > LONGEST or not url.isascii() or not url.isprintable() or any(char in ' \\#<>"' for char in url):
-        raise TargetRefused("it is not a plain URL of at most 2000 ASCII characters without a fragment")
+    if (
+        len(url) > MAX_URL_LENGTH
+        or not url.isascii()
+        or not url.isprintable()
+        or any(char in ' \\#<>"' for char in url)
+    ):
+        raise TargetForbidden("it is not a plain URL of at most 2000 ASCII characters without a fragment")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise TargetRefused("it is not a URL") from error
+        raise TargetForbidden("it is not a URL") from error
     if parts.scheme not in ("http", "https") or not host:
-        raise TargetRefused("it must begin with https:// or http:// and name a host")
+        raise TargetForbidden("it must begin with https:// or http:// and name a host")
     if "@" in parts.netloc:
-        raise TargetRefused("it must not hold a user or a password")
+        raise TargetForbidden("it must not hold a user or a password")
     if port == 0:
-        raise TargetRefused("port 0 cannot be reached")
+        raise TargetForbidden("port 0 cannot be reached")
     return Target(url, host, port or (443 if parts.scheme == "https" else 80), parts.netloc)
 
 
@@ -63,17 +68,17 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
-async def addresses(target: Target, *, allow_private: bool) -> list[str]:
+async def resolve_addresses(target: Target, *, allow_private: bool) -> list[str]:
     """What the host resolves to; every one must be allowed. Raises TargetRefused, TargetUnknown."""
     loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(RESOLVE_S):
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, TimeoutError, UnicodeError) as error:
-        raise TargetUnknown("its host cannot be resolved") from error
+        raise TargetUnresolvable("its host cannot be resolved") from error
     plain = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     if not allow_private and not all(is_public(ip_address(one)) for one in plain):
-        raise TargetRefused("its host is inside of a private network (REELMILL_WEBHOOK_ALLOW_PRIVATE)")
+        raise TargetForbidden("its host is inside of a private network (REELMILL_WEBHOOK_ALLOW_PRIVATE)")
     if not plain:
-        raise TargetUnknown("its host has no address")
+        raise TargetUnresolvable("its host has no address")
     return plain

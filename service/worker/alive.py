@@ -8,15 +8,15 @@ from service.store import worker_rows
 from service.store.database import Database
 from service.store.database_settings import DatabaseSettings
 
-WAIT_S = 10.0
+TIMEOUT_S = 10.0
 
 
-async def alive(settings: DatabaseSettings, machine: str) -> bool:
+async def has_live_worker(settings: DatabaseSettings, machine: str) -> bool:
     """Whether a worker on `machine` was heard of within 15 seconds; a database that is away is a no."""
     database = Database(settings.url or "", settings)
     try:
-        async with asyncio.timeout(WAIT_S), database.service() as connection:
-            return await worker_rows.alive_on(connection, machine)
+        async with asyncio.timeout(TIMEOUT_S), database.service_transaction() as connection:
+            return await worker_rows.has_live_worker(connection, machine)
     except Exception:
         return False
     finally:
@@ -24,4 +24,4 @@ async def alive(settings: DatabaseSettings, machine: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(not asyncio.run(alive(DatabaseSettings(), platform.node())))
+    sys.exit(not asyncio.run(has_live_worker(DatabaseSettings(), platform.node())))

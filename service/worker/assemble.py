@@ -14,34 +14,34 @@ from typing import Any
 import av
 
 from service import __version__
-from service.pipeline.assemble import NothingToAssemble, SegmentsDiffer, assemble
+from service.pipeline.assemble import NothingToAssemble, SegmentMismatch, assemble
 from service.pipeline.codecs import encoder_name
 from service.pipeline.poster import poster
 from service.plan.formats import MEDIA_TYPES
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects import ObjectInfo, ObjectStore
-from service.store.segment_keys import receipt_key, render_object, segment_key
-from service.worker.by_products import Extra, Places, made
+from service.store.segment_keys import receipt_key, render_object_key, segment_key
+from service.worker.by_products import Artifact, SegmentOffsets, build_artifacts
 from service.worker.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
-from service.worker.stored_reads import StoredReads, together, windows
+from service.worker.stored_reads import BatchReader, batches, gather_all
 
-POSTER, RECEIPT = "poster.jpg", "receipt.ndjson"
-NOTES = 100
+POSTER_NAME, RECEIPT_NAME = "poster.jpg", "receipt.ndjson"
+MAX_NOTES = 100
 """How many of the frames that are not plain `ok` the summary itself names; the receipt names all."""
 
 
 @dataclass
-class Receipt:
+class ReceiptWriter:
     """The render receipt as it grows: one line per planned frame, then a summary."""
 
     path: Path
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    clocks: Counter[str] = field(default_factory=Counter)
+    timestamp_anomalies: Counter[str] = field(default_factory=Counter)
     notes: list[dict[str, Any]] = field(default_factory=list)
-    clipped: Counter[str] = field(default_factory=Counter)
+    clipped_samples: Counter[str] = field(default_factory=Counter)
 
-    def add(self, lines: bytes) -> None:
+    def add_segment(self, lines: bytes) -> None:
         """Append one segment's lines, its output numbers moved to the whole video's."""
         base = self.frames
         with self.path.open("ab") as file:
@@ -50,21 +50,21 @@ class Receipt:
                 if entry["output"] is not None:
                     entry["output"] += base
                     self.frames += 1
-                self._note(entry)
-                self._clip(entry.get("clipped"))
+                self._count_outcome(entry)
+                self._count_clipped(entry.get("clipped"))
                 file.write(json.dumps(entry).encode() + b"\n")
 
-    def _clip(self, counts: list[int] | None) -> None:
+    def _count_clipped(self, counts: list[int] | None) -> None:
         """Sum up what the tone's window has cut off."""
         if counts is not None:
-            self.clipped.update(dict(zip(("below", "above", "nan"), counts, strict=True)))
-            self.clipped["frames"] += any(counts)
+            self.clipped_samples.update(dict(zip(("below", "above", "nan"), counts, strict=True)))
+            self.clipped_samples["frames"] += any(counts)
 
-    def _note(self, entry: dict[str, Any]) -> None:
+    def _count_outcome(self, entry: dict[str, Any]) -> None:
         self.outcomes[entry["outcome"]] += 1
         if entry.get("clock"):
-            self.clocks[entry["clock"]] += 1
-        if entry["outcome"] != "ok" and len(self.notes) < NOTES:
+            self.timestamp_anomalies[entry["clock"]] += 1
+        if entry["outcome"] != "ok" and len(self.notes) < MAX_NOTES:
             self.notes.append(
                 {
                     "index": entry["source"],
@@ -83,16 +83,16 @@ def assemble_render(
 ) -> Outcome:
     """`to` is (a scratch folder, the progress call). Raises ObjectMissing when a cached segment is gone."""
     folder, report = to
-    receipt, places, reads = Receipt(folder / RECEIPT), Places(), StoredReads(objects, runner)
+    receipt, places, reads = ReceiptWriter(folder / RECEIPT_NAME), SegmentOffsets(), BatchReader(objects, runner)
     still: list[Future[bytes]] = []
 
     def segments() -> Iterator[bytes]:
-        for key, lines, data in _stored(command, reads):
-            receipt.add(lines)
+        for key, lines, data in _read_segments(command, reads):
+            receipt.add_segment(lines)
             report(receipt.frames)
             if data:
                 still[:] = still or [beside.submit(poster, data)]
-                places.note(key, data)
+                places.add(key, data)
                 yield data
 
     video = folder / f"video.{command.options.container}"
@@ -101,50 +101,54 @@ def assemble_render(
             assemble(segments(), command.options, video)
         except NothingToAssemble:
             return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
-        except SegmentsDiffer as differ:
+        except SegmentMismatch as differ:
             return TaskFailed("segments_differ", f"{differ}: was it made by another version of the encoder?")
-        summary = command.facts | _summary(command.options, receipt, video)
+        summary = command.receipt_facts | _build_summary(command.options, receipt, video)
         with receipt.path.open("ab") as file:
             file.write(json.dumps({"summary": summary}).encode() + b"\n")
-        extras = [*made(command.options, places, receipt.frames, reads.each)]
+        extras = [*build_artifacts(command.options, places, receipt.frames, reads.iter_objects)]
         runner.run(_publish(command, objects, (video, receipt.path), extras, still[0]))
-    return _done(command, video, summary)
+    return _assembly_done(command, video, summary)
 
 
-def _stored(command: AssembleRender, reads: StoredReads) -> Iterator[tuple[str, bytes, bytes]]:
+def _read_segments(command: AssembleRender, reader: BatchReader) -> Iterator[tuple[str, bytes, bytes]]:
     """(content key, receipt, video) of each segment."""
-    for keys in windows(command.segments):
-        found = reads.all_of([name(key) for name in (receipt_key, segment_key) for key in keys])
+    for keys in batches(command.segments):
+        found = reader.read_all([name(key) for name in (receipt_key, segment_key) for key in keys])
         yield from zip(keys, found[: len(keys)], found[len(keys) :], strict=True)
 
 
 async def _publish(
-    command: AssembleRender, objects: ObjectStore, files: tuple[Path, Path], extras: list[Extra], still: Future[bytes]
+    command: AssembleRender,
+    objects: ObjectStore,
+    files: tuple[Path, Path],
+    artifacts: list[Artifact],
+    poster_future: Future[bytes],
 ) -> None:
     """All at once: nobody is told of any before all are there. The poster takes longest and comes when it is made."""
     video, receipt = files
 
     def ref(name: str) -> ObjectRef:
-        return ObjectRef(objects.bucket, render_object(command.render_id, name))
+        return ObjectRef(objects.bucket, render_object_key(command.render_id, name))
 
     async def poster_too() -> ObjectInfo:
-        return await objects.put(ref(POSTER), await asyncio.wrap_future(still), "image/jpeg")
+        return await objects.put(ref(POSTER_NAME), await asyncio.wrap_future(poster_future), "image/jpeg")
 
     puts = [
-        objects.put_file(ref(RECEIPT), receipt, "application/x-ndjson"),
+        objects.put_file(ref(RECEIPT_NAME), receipt, "application/x-ndjson"),
         objects.put_file(ref(video.name), video, MEDIA_TYPES[command.options.container]),
-        *(objects.put(ref(extra.name), extra.data, extra.media_type) for extra in extras),
+        *(objects.put(ref(extra.name), extra.data, extra.media_type) for extra in artifacts),
         poster_too(),
     ]
-    await together(puts)
+    await gather_all(puts)
 
 
-def _done(command: AssembleRender, video: Path, summary: dict[str, Any]) -> AssemblyDone:
-    keys = [render_object(command.render_id, name) for name in (video.name, POSTER, RECEIPT)]
+def _assembly_done(command: AssembleRender, video: Path, summary: dict[str, Any]) -> AssemblyDone:
+    keys = [render_object_key(command.render_id, name) for name in (video.name, POSTER_NAME, RECEIPT_NAME)]
     return AssemblyDone(keys[0], video.stat().st_size, summary["sha256"], summary["frames"], keys[1], keys[2], summary)
 
 
-def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str, Any]:
+def _build_summary(options: RenderOptions, receipt: ReceiptWriter, video: Path) -> dict[str, Any]:
     with video.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
@@ -154,8 +158,8 @@ def _summary(options: RenderOptions, receipt: Receipt, video: Path) -> dict[str,
         "height": options.height,
         "outcomes": dict(receipt.outcomes),
         "notes": receipt.notes,
-        "clipped": dict(receipt.clipped),
-        "clock": dict(receipt.clocks),
+        "clipped": dict(receipt.clipped_samples),
+        "clock": dict(receipt.timestamp_anomalies),
         "bytes": video.stat().st_size,
         "sha256": digest,
         "encoder": f"nvenc {options.codec}" if options.family.encoder == "nvenc" else encoder_name(options.codec),

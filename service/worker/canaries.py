@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from service.devices.canary import Canary, NotHere, WrongOutput
+from service.devices.canary import Canary, Unsupported, WrongOutput
 from service.plan.capability import CPU, Stage
 from service.plan.formats import Codec, PixelFormat
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 Result = TypeVar("Result")
-FRAMES, ENCODED = 6, 18
+DECODED_FRAMES, ENCODED_FRAMES = 6, 18
 """Pictures that are decoded, and that are encoded: an encoder needs some to be at its own speed."""
-MEGAPIXELS = 960 * 540 / 1e6
-HERE = "service.worker.canaries"
-CUDA = "service.worker.cuda_canaries"
+FRAME_MEGAPIXELS = 960 * 540 / 1e6
+CPU_MODULE = "service.worker.canaries"
+CUDA_MODULE = "service.worker.cuda_canaries"
 
-CPU_WORK: tuple[tuple[Stage, str], ...] = (
+CPU_CAPABILITIES: tuple[tuple[Stage, str], ...] = (
     ("decode", "jpeg"),
     ("decode", "png"),
     ("decode", "tiff"),
@@ -36,7 +36,7 @@ CPU_WORK: tuple[tuple[Stage, str], ...] = (
     ("encode", "mjpeg"),
     ("encode", "ffv1"),
 )
-CUDA_WORK: tuple[tuple[Stage, str], ...] = (
+CUDA_CAPABILITIES: tuple[tuple[Stage, str], ...] = (
     ("decode", "jpeg"),
     ("decode", "h264"),
     ("decode", "hevc"),
@@ -48,9 +48,9 @@ CUDA_WORK: tuple[tuple[Stage, str], ...] = (
 )
 
 
-def canaries_of(device: str) -> tuple[Canary, ...]:
+def canaries_for(device: str) -> tuple[Canary, ...]:
     """What is proven of a device of this name."""
-    module, work = (HERE, CPU_WORK) if device == CPU else (CUDA, CUDA_WORK)
+    module, work = (CPU_MODULE, CPU_CAPABILITIES) if device == CPU else (CUDA_MODULE, CUDA_CAPABILITIES)
     return tuple(Canary(device, stage, what, f"{module}:{stage}_{what}") for stage, what in work)
 
 
@@ -65,11 +65,11 @@ def decode_jpeg(_device: str) -> float:
     from service.pipeline.decode import ImageDecoder
     from service.worker import canary_pictures as known
 
-    files = [known.jpeg(known.picture(number)) for number in range(FRAMES)]
+    files = [known.jpeg(known.picture(number)) for number in range(DECODED_FRAMES)]
     decoder = ImageDecoder(1 << 24)
-    decoded, rate = timed(lambda: [decoder.decode(data).frame for data in files])
+    decoded, rate = measure_rate(lambda: [decoder.decode(data).frame for data in files])
     for number, frame in enumerate(decoded):
-        known.require_like(_luma(frame), known.luma(number), 36)
+        known.require_similar(_full_range_luma(frame), known.luma(number), 36)
     return rate
 
 
@@ -77,11 +77,11 @@ def decode_png(_device: str) -> float:
     from service.pipeline.decode import ImageDecoder
     from service.worker import canary_pictures as known
 
-    files = [known.png(known.picture(number)) for number in range(FRAMES)]
+    files = [known.png(known.picture(number)) for number in range(DECODED_FRAMES)]
     decoder = ImageDecoder(1 << 24)
-    decoded, rate = timed(lambda: [decoder.decode(data).frame for data in files])
+    decoded, rate = measure_rate(lambda: [decoder.decode(data).frame for data in files])
     for number, frame in enumerate(decoded):
-        known.require_same(frame.to_ndarray(format="rgb24"), known.picture(number))
+        known.require_equal(frame.to_ndarray(format="rgb24"), known.picture(number))
     return rate
 
 
@@ -89,13 +89,13 @@ def decode_tiff(_device: str) -> float:
     from service.pipeline.decode import ImageDecoder
     from service.worker import canary_pictures as known
 
-    files = [known.tiff(known.deep_picture(number)) for number in range(FRAMES)]
+    files = [known.tiff(known.deep_picture(number)) for number in range(DECODED_FRAMES)]
     decoder = ImageDecoder(1 << 24)
-    decoded, rate = timed(lambda: [decoder.samples(data) for data in files])
+    decoded, rate = measure_rate(lambda: [decoder.decode_samples(data) for data in files])
     for number, samples in enumerate(decoded):
         if samples is None:
             raise WrongOutput("16-bit gray came out as something else")
-        known.require_same(samples, known.deep_picture(number))
+        known.require_equal(samples, known.deep_picture(number))
     return rate
 
 
@@ -103,67 +103,67 @@ def transform_nv12(_device: str) -> float:
     """To half the size; judged by means of four pixels."""
     from service.pipeline.colour import IMAGE_COLOUR
     from service.pipeline.decode import ImageDecoder
-    from service.pipeline.transform import Transform
+    from service.pipeline.transform import FrameTransform
     from service.plan.render_plan import RenderOptions
     from service.worker import canary_pictures as known
 
     decoder = ImageDecoder(1 << 24)
-    pictures = [decoder.decode(known.png(known.picture(number))) for number in range(FRAMES)]
-    transform = Transform(RenderOptions("h264", 70, Fraction(30), 480, 270), IMAGE_COLOUR)
-    made, rate = timed(lambda: [transform.apply(picture)[0] for picture in pictures])
+    pictures = [decoder.decode(known.png(known.picture(number))) for number in range(DECODED_FRAMES)]
+    transform = FrameTransform(RenderOptions("h264", 70, Fraction(30), 480, 270), IMAGE_COLOUR)
+    made, rate = measure_rate(lambda: [transform.apply(picture)[0] for picture in pictures])
     for number, frame in enumerate(made):
         halved = known.luma(number).reshape(270, 2, 480, 2).mean(axis=(1, 3))
-        known.require_like(_luma(frame), halved, 40)
+        known.require_similar(_full_range_luma(frame), halved, 40)
     return rate
 
 
 def decode_h264(_device: str) -> float:
-    return _decode_video("h264")
+    return _check_video_decoder("h264")
 
 
 def decode_hevc(_device: str) -> float:
-    return _decode_video("hevc")
+    return _check_video_decoder("hevc")
 
 
 def encode_h264(_device: str) -> float:
-    return _encode("h264", 34)
+    return _check_encoder("h264", 34)
 
 
 def encode_hevc(_device: str) -> float:
-    return _encode("hevc", 34)
+    return _check_encoder("hevc", 34)
 
 
 def encode_av1(_device: str) -> float:
-    return _encode("av1", 34)
+    return _check_encoder("av1", 34)
 
 
 def encode_mjpeg(_device: str) -> float:
-    return _encode("mjpeg", 34)
+    return _check_encoder("mjpeg", 34)
 
 
 def encode_ffv1(_device: str) -> float:
-    return _encode("ffv1", 45)
+    return _check_encoder("ffv1", 45)
 
 
-def _encode(codec: Codec, decibels: float) -> float:
+def _check_encoder(codec: Codec, min_psnr: float) -> float:
     from service.worker import canary_pictures as known
 
-    frames = [known.yuv(number % FRAMES) for number in range(ENCODED)]
-    segment, rate = timed(lambda: _segment(codec, frames), ENCODED)
-    _require_pictures(_decoded(segment), ENCODED, decibels)
+    frames = [known.yuv(number % DECODED_FRAMES) for number in range(ENCODED_FRAMES)]
+    segment, rate = measure_rate(lambda: _encode_segment(codec, frames), ENCODED_FRAMES)
+    _require_frames(_decode_segment(segment), ENCODED_FRAMES, min_psnr)
     return rate
 
 
-def _decode_video(codec: Codec) -> float:
+def _check_video_decoder(codec: Codec) -> float:
     from service.worker import canary_pictures as known
 
-    segment = _segment(codec, [known.yuv(number) for number in range(FRAMES)])
-    decoded, rate = timed(lambda: _decoded(segment))
-    _require_pictures(decoded, FRAMES, 34)
+    segment = _encode_segment(codec, [known.yuv(number) for number in range(DECODED_FRAMES)])
+    decoded, rate = measure_rate(lambda: _decode_segment(segment))
+    _require_frames(decoded, DECODED_FRAMES, 34)
     return rate
 
 
-def _segment(codec: Codec, frames: "Sequence[VideoFrame]") -> bytes:
+def _encode_segment(codec: Codec, frames: "Sequence[VideoFrame]") -> bytes:
     """The pictures as a slot would encode them."""
     from av.codec.codec import UnknownCodecError
 
@@ -180,10 +180,10 @@ def _segment(codec: Codec, frames: "Sequence[VideoFrame]") -> bytes:
             encoder.add(frame)
         return encoder.finish()
     except UnknownCodecError as error:
-        raise NotHere(f"this FFmpeg has no encoder {error}") from error
+        raise Unsupported(f"this FFmpeg has no encoder {error}") from error
 
 
-def _decoded(segment: bytes) -> "list[VideoFrame]":
+def _decode_segment(segment: bytes) -> "list[VideoFrame]":
     import io
 
     import av
@@ -193,16 +193,16 @@ def _decoded(segment: bytes) -> "list[VideoFrame]":
         return list(container.decode(video=0))
 
 
-def _require_pictures(frames: "Sequence[VideoFrame]", due: int, decibels: float) -> None:
+def _require_frames(frames: "Sequence[VideoFrame]", count: int, min_psnr: float) -> None:
     from service.worker import canary_pictures as known
 
-    if len(frames) != due:
-        raise WrongOutput(f"{len(frames)} pictures where {due} were due")
+    if len(frames) != count:
+        raise WrongOutput(f"{len(frames)} pictures where {count} were due")
     for number, frame in enumerate(frames):
-        known.require_like(_luma(frame), known.luma(number % FRAMES), decibels)
+        known.require_similar(_full_range_luma(frame), known.luma(number % DECODED_FRAMES), min_psnr)
 
 
-def _luma(frame: "VideoFrame") -> "np.ndarray[Any, Any]":
+def _full_range_luma(frame: "VideoFrame") -> "np.ndarray[Any, Any]":
     """0 to 255 in float32, whatever the frame's range; of R'G'B' too."""
     import numpy as np
 
@@ -210,13 +210,13 @@ def _luma(frame: "VideoFrame") -> "np.ndarray[Any, Any]":
 
     if frame.format.is_rgb:
         raise WrongOutput(f"{frame.format.name} where YCbCr was due")
-    levels = planes.views(frame)[0].astype(np.float32)
+    levels = planes.plane_views(frame)[0].astype(np.float32)
     full = "yuvj" in frame.format.name or frame.color_range == 2
     return levels if full else (levels - 16) * np.float32(255 / 219)
 
 
-def timed(work: Callable[[], Result], pictures: int = FRAMES) -> tuple[Result, float]:
+def measure_rate(work: Callable[[], Result], frames: int = DECODED_FRAMES) -> tuple[Result, float]:
     """What comes out, and megapixels a second of one core: time in which slots have it does not count."""
     began = time.process_time()
     made = work()
-    return made, pictures * MEGAPIXELS / max(time.process_time() - began, 1e-9)
+    return made, frames * FRAME_MEGAPIXELS / max(time.process_time() - began, 1e-9)

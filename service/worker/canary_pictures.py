@@ -64,17 +64,19 @@ def luma(number: int) -> Pixels:
     return weighted
 
 
-def require_like(found: Pixels, known: Pixels, decibels: float) -> None:
+def require_similar(actual: Pixels, expected: Pixels, min_psnr: float) -> None:
     """Raises WrongOutput for another size, or a peak signal-to-noise ratio below `decibels`."""
-    if found.shape != known.shape:
-        raise WrongOutput(f"{found.shape[1]}x{found.shape[0]} pixels where {known.shape[1]}x{known.shape[0]} were due")
-    error = float(np.mean((found.astype(np.float32) - known.astype(np.float32)) ** 2))
+    if actual.shape != expected.shape:
+        raise WrongOutput(
+            f"{actual.shape[1]}x{actual.shape[0]} pixels where {expected.shape[1]}x{expected.shape[0]} were due"
+        )
+    error = float(np.mean((actual.astype(np.float32) - expected.astype(np.float32)) ** 2))
     psnr = 10 * np.log10(255**2 / error) if error else np.inf
-    if psnr < decibels:
-        raise WrongOutput(f"{psnr:.1f} dB from the known picture, at least {decibels:g} were due")
+    if psnr < min_psnr:
+        raise WrongOutput(f"{psnr:.1f} dB from the known picture, at least {min_psnr:g} were due")
 
 
-def require_same(found: Pixels, known: Pixels) -> None:
+def require_equal(actual: Pixels, expected: Pixels) -> None:
     """Raises WrongOutput for any difference."""
-    if found.shape != known.shape or not np.array_equal(found, known):
+    if actual.shape != expected.shape or not np.array_equal(actual, expected):
         raise WrongOutput("a lossless codec lost something")

@@ -15,17 +15,17 @@ import structlog
 from service.pipeline.frames import FrameMissing, FrameUnreadable
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.store.object_settings import ObjectSettings
-from service.store.objects import ObjectMissing, ObjectPart, ObjectTooLarge
+from service.store.objects import ObjectNotFound, ObjectTooLarge, ReadResult
 from service.store.objects_files import FileObjectStore
-from service.worker.frame_reads import FileReads, LoopReads, Reads, Span, Tally
-from service.worker.source_file import BLOCK, SourceFile
+from service.worker.frame_reads import ByteRange, FetchStats, FileReader, ObjectReader, SignedUrlReader
+from service.worker.source_file import SOURCE_BLOCK_BYTES, SourceVideoFile
 
 MIB = 1024 * 1024
-WINDOW, CONCURRENCY = 64 * MIB, 16
-MAX_OBJECT = 512 * MIB
-UNKNOWN = 4 * MIB
+PREFETCH_BYTES, MAX_CONCURRENT_READS = 64 * MIB, 16
+MAX_FRAME_BYTES = 512 * MIB
+UNKNOWN_SIZE_BYTES = 4 * MIB
 """What a frame of unknown size counts in the window, and the most of it that is read ahead."""
-MOST_AHEAD = 8
+MAX_PENDING_PER_READ = 8
 """Frames read ahead for each read under way, however small they are."""
 
 log = structlog.get_logger("worker")
@@ -34,16 +34,16 @@ log = structlog.get_logger("worker")
 class FrameFetcher:
     """All that one slot reads of frames and source videos, and the tally of it. Refuses frames above `max_object`."""
 
-    def __init__(self, settings: ObjectSettings, home: Path, max_object: int = MAX_OBJECT) -> None:
-        self.max_object, self._tally = max_object, Tally()
-        self._reads = self._opened(settings, home)
+    def __init__(self, settings: ObjectSettings, home: Path, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self.max_frame_bytes, self._tally = max_frame_bytes, FetchStats()
+        self._reads = self._open_reader(settings, home)
 
-    def _opened(self, settings: ObjectSettings, home: Path) -> Reads:
+    def _open_reader(self, settings: ObjectSettings, home: Path) -> ObjectReader:
         if settings.endpoint is None:
-            return FileReads(FileObjectStore(home / "objects", settings.bucket), self._tally)
-        from service.store.signed_reads import SignedReads
+            return FileReader(FileObjectStore(home / "objects", settings.bucket), self._tally)
+        from service.store.signed_reads import SignedReader
 
-        return LoopReads(SignedReads(settings), self._tally)
+        return SignedUrlReader(SignedReader(settings), self._tally)
 
     @property
     def objects(self) -> int:
@@ -58,15 +58,19 @@ class FrameFetcher:
         return self._tally.seconds
 
     def prefetch(
-        self, bucket: str, refs: Iterable[FrameRef], window_bytes: int = WINDOW, concurrency: int = CONCURRENCY
+        self,
+        bucket: str,
+        refs: Iterable[FrameRef],
+        window_bytes: int = PREFETCH_BYTES,
+        concurrency: int = MAX_CONCURRENT_READS,
     ) -> "PrefetchReader":
         """A reader that has the next frames of `refs` under way: `window_bytes` of them at most, or one larger one."""
         return PrefetchReader(self, bucket, refs, (window_bytes, concurrency))
 
-    def sources(self, bucket: str) -> "Sources":
-        return Sources(self, bucket)
+    def source_opener(self, bucket: str) -> "SourceOpener":
+        return SourceOpener(self, bucket)
 
-    def submit(self, ref: ObjectRef, span: Span | None, limit: int) -> "Future[ObjectPart]":
+    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
         return self._reads.submit(ref, span, limit)
 
     def fetch(self, bucket: str, ref: FrameRef) -> builtins.bytes:
@@ -74,10 +78,10 @@ class FrameFetcher:
         if ref.key is None:
             raise FrameMissing("the numbering has a hole here")
         try:
-            if ref.size > self.max_object:
-                raise ObjectTooLarge(ref.size, self.max_object)
-            return self.submit(ObjectRef(bucket, ref.key), None, self.max_object).result().data
-        except ObjectMissing as error:
+            if ref.size > self.max_frame_bytes:
+                raise ObjectTooLarge(ref.size, self.max_frame_bytes)
+            return self.submit(ObjectRef(bucket, ref.key), None, self.max_frame_bytes).result().data
+        except ObjectNotFound as error:
             raise FrameMissing from error
         except ObjectTooLarge as error:
             raise FrameUnreadable(str(error)) from error
@@ -88,10 +92,10 @@ class FrameFetcher:
             raise FrameMissing("the source has no object")
         where = ObjectRef(bucket, ref.key)
         try:
-            first = self.submit(where, (0, BLOCK), BLOCK).result()
-        except ObjectMissing as error:
+            first = self.submit(where, (0, SOURCE_BLOCK_BYTES), SOURCE_BLOCK_BYTES).result()
+        except ObjectNotFound as error:
             raise FrameMissing from error
-        return io.BufferedReader(SourceFile(self, where, first), 64 * 1024)
+        return io.BufferedReader(SourceVideoFile(self, where, first), 64 * 1024)
 
     def close(self) -> None:
         self._reads.close()
@@ -102,27 +106,27 @@ class PrefetchReader:
 
     def __init__(self, fetcher: FrameFetcher, bucket: str, refs: Iterable[FrameRef], bounds: tuple[int, int]) -> None:
         self._fetcher, self._bucket, (self._window, self._concurrency) = fetcher, bucket, bounds
-        self._ahead = deque(ref for ref in refs if _is_read_whole(ref) and ref.size <= fetcher.max_object)
-        self._pending: OrderedDict[FrameRef, Future[ObjectPart]] = OrderedDict()
+        self._ahead = deque(ref for ref in refs if _is_read_whole(ref) and ref.size <= fetcher.max_frame_bytes)
+        self._pending: OrderedDict[FrameRef, Future[ReadResult]] = OrderedDict()
         self._held = self._running = 0
         self._lock, self._filling = threading.RLock(), False
         self._fill()
 
     def read(self, ref: FrameRef) -> bytes:
         """Raises FrameMissing, FrameUnreadable; ObjectStoreError when the store is away."""
-        future = self._taken(ref)
+        future = self._take_pending(ref)
         if future is None:
-            return self._checked(ref, self._fetcher.fetch(self._bucket, ref))
+            return self._warn_if_changed(ref, self._fetcher.fetch(self._bucket, ref))
         try:
-            return self._checked(ref, future.result().data)
-        except ObjectMissing as error:
+            return self._warn_if_changed(ref, future.result().data)
+        except ObjectNotFound as error:
             raise FrameMissing from error
         except ObjectTooLarge:  # than planned, so not read ahead: now it is the only one
-            return self._checked(ref, self._fetcher.fetch(self._bucket, ref))
+            return self._warn_if_changed(ref, self._fetcher.fetch(self._bucket, ref))
         finally:
             self._release(ref)
 
-    def _taken(self, ref: FrameRef) -> "Future[ObjectPart] | None":
+    def _take_pending(self, ref: FrameRef) -> "Future[ReadResult] | None":
         """The read under way of this frame; frames before it are wanted no more."""
         with self._lock:
             while ref in self._pending:
@@ -130,17 +134,17 @@ class PrefetchReader:
                 if first == ref:
                     return future
                 future.cancel()
-                self._held -= _charge(first)
+                self._held -= _window_bytes(first)
         return None
 
-    def _checked(self, ref: FrameRef, data: bytes) -> bytes:
+    def _warn_if_changed(self, ref: FrameRef, data: bytes) -> bytes:
         if ref.size not in (0, len(data)):
             log.warning("frame changed since the scan", index=ref.index, key=ref.key, planned=ref.size, found=len(data))
         return data
 
     def _release(self, ref: FrameRef) -> None:
         with self._lock:
-            self._held -= _charge(ref)
+            self._held -= _window_bytes(ref)
             self._fill()
 
     def _fill(self) -> None:
@@ -149,26 +153,26 @@ class PrefetchReader:
                 return
             self._filling = True
             try:
-                while self._ahead and self._has_room(_charge(self._ahead[0])):
-                    self._start(self._ahead.popleft())
+                while self._ahead and self._has_room(_window_bytes(self._ahead[0])):
+                    self._start_read(self._ahead.popleft())
             finally:
                 self._filling = False
 
     def _has_room(self, charge: int) -> bool:
-        within = self._held + charge <= self._window and len(self._pending) < MOST_AHEAD * self._concurrency
+        within = self._held + charge <= self._window and len(self._pending) < MAX_PENDING_PER_READ * self._concurrency
         return self._running < self._concurrency and (within or self._held == 0)
 
-    def _start(self, ref: FrameRef) -> None:
+    def _start_read(self, ref: FrameRef) -> None:
         if ref in self._pending or ref.key is None:
             return
-        self._held += _charge(ref)
+        self._held += _window_bytes(ref)
         self._running += 1
-        limit = min(_charge(ref), self._fetcher.max_object)
+        limit = min(_window_bytes(ref), self._fetcher.max_frame_bytes)
         future = self._fetcher.submit(ObjectRef(self._bucket, ref.key), None, limit)
         self._pending[ref] = future
-        future.add_done_callback(self._ended)
+        future.add_done_callback(self._on_read_done)
 
-    def _ended(self, future: "Future[ObjectPart]") -> None:
+    def _on_read_done(self, future: "Future[ReadResult]") -> None:
         with self._lock:
             self._running -= 1
             if not future.cancelled():
@@ -197,12 +201,12 @@ def _is_read_whole(ref: FrameRef) -> bool:
     return ref.key is not None and ref.page is None
 
 
-def _charge(ref: FrameRef) -> int:
+def _window_bytes(ref: FrameRef) -> int:
     """Bytes that a frame takes of the window; more than that is never read ahead."""
-    return ref.size or UNKNOWN
+    return ref.size or UNKNOWN_SIZE_BYTES
 
 
-class Sources:
+class SourceOpener:
     """The pipeline's SourceReader: source videos as seekable files."""
 
     def __init__(self, fetcher: FrameFetcher, bucket: str) -> None:

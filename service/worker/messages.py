@@ -18,8 +18,8 @@ class RenderSegment:
 
     plan: SegmentPlan
     content_key: str
-    device: GpuAllocation | None = None
-    withheld: str | None = None
+    gpu: GpuAllocation | None = None
+    gpu_disabled_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class AssembleRender:
     render_id: UUID
     options: RenderOptions
     segments: tuple[tuple[str, int], ...]
-    facts: dict[str, object] = field(default_factory=dict)
+    receipt_facts: dict[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class ScanDataset:
 
 
 @dataclass(frozen=True, slots=True)
-class MakePreview:
+class RenderPreview:
     """Draw this frame small and publish it under its key."""
 
     preview: Preview
@@ -55,15 +55,15 @@ class CancelTask:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class StopSlot:
     """Leave when the command under way has ended."""
 
 
-Command = RenderSegment | AssembleRender | ScanDataset | MakePreview
+Command = RenderSegment | AssembleRender | ScanDataset | RenderPreview
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class SlotReady:
     """The slot has imported its codecs and waits for a command."""
 
     pid: int
@@ -73,7 +73,7 @@ class Ready:
 class Progress:
     """`done` frames of the command are finished."""
 
-    done: int
+    frames_done: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,10 @@ class SegmentDone:
     size: int
     frames: int
     encoder: str
-    seconds: dict[str, float]
+    stage_seconds: dict[str, float]
     fetched_objects: int
     fetched_bytes: int
-    fallbacks: dict[str, int]
+    frame_outcomes: dict[str, int]
     """Frames that are not plain `ok`, by what became of them."""
     duration: Fraction | None = None
     """Seconds of video in it, where the container tells."""
@@ -96,7 +96,7 @@ class SegmentDone:
 
 
 @dataclass(frozen=True, slots=True)
-class EncoderGone:
+class EncoderUnavailable:
     """The encoder that the render was planned on cannot be had: it has to be planned on another."""
 
     reason: str
@@ -121,7 +121,7 @@ class ScanDone:
     libraries above all, would stay 25 MB of it."""
 
     frames: int
-    slot_ends: bool = True
+    restart_slot: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class TaskFailed:
     code: str
     reason: str
     retry: bool = False
-    slot_ends: bool = False
+    restart_slot: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,13 @@ class TaskCancelled:
 
 
 Outcome = (
-    SegmentDone | EncoderGone | AssemblyDone | ScanDone | PreviewDone | SegmentsMissing | TaskFailed | TaskCancelled
+    SegmentDone
+    | EncoderUnavailable
+    | AssemblyDone
+    | ScanDone
+    | PreviewDone
+    | SegmentsMissing
+    | TaskFailed
+    | TaskCancelled
 )
-Event = Ready | Progress | Outcome
+SlotEvent = SlotReady | Progress | Outcome

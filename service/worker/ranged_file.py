@@ -11,8 +11,8 @@ from service.store.objects import ObjectStore
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-BLOCK = 1024 * 1024
-TICK_S = 1.0
+BUFFER_BYTES = 1024 * 1024
+PROGRESS_INTERVAL_S = 1.0
 T = TypeVar("T")
 
 
@@ -24,25 +24,27 @@ class RangedFile(io.RawIOBase):
         self._loop = asyncio.get_running_loop()
         self._position, self._stopped = 0, False
         self._failure: BaseException | None = None
-        self.fetched = 0
+        self.fetched_bytes = 0
 
-    async def on_thread(self, work: Callable[[BinaryIO], T], tick: Callable[[], None], block: int = BLOCK) -> T:
+    async def run_in_thread(
+        self, reader: Callable[[BinaryIO], T], on_progress: Callable[[], None], buffer_bytes: int = BUFFER_BYTES
+    ) -> T:
         """`used_by` on a thread; ticks only while bytes are flowing, so that a hang can be told from a large file."""
-        working = asyncio.create_task(asyncio.to_thread(self.used_by, work, block))
+        working = asyncio.create_task(asyncio.to_thread(self.run, reader, buffer_bytes))
         try:
             told = -1
-            while not (await asyncio.wait((working,), timeout=TICK_S))[0]:
-                if self.fetched != told:
-                    told = self.fetched
-                    tick()
+            while not (await asyncio.wait((working,), timeout=PROGRESS_INTERVAL_S))[0]:
+                if self.fetched_bytes != told:
+                    told = self.fetched_bytes
+                    on_progress()
             return await working
         finally:
             self.stop()
 
-    def used_by(self, work: Callable[[BinaryIO], T], block: int = BLOCK) -> T:
+    def run(self, reader: Callable[[BinaryIO], T], buffer_bytes: int = BUFFER_BYTES) -> T:
         """Run `work` with a buffered view of the file. Raises what the store raised, whatever the codec made of it."""
         try:
-            return work(cast(BinaryIO, io.BufferedReader(self, block)))
+            return reader(cast(BinaryIO, io.BufferedReader(self, buffer_bytes)))
         finally:
             if self._failure is not None:
                 raise self._failure
@@ -59,7 +61,7 @@ class RangedFile(io.RawIOBase):
         data = self._fetch(self._position, stop)
         view[: len(data)] = data
         self._position += len(data)
-        self.fetched += len(data)
+        self.fetched_bytes += len(data)
         return len(data)
 
     def _fetch(self, start: int, stop: int) -> bytes:

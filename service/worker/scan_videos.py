@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from service.pipeline.frames import Unreadable
+from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
 from service.store.frame_scan import digest_line
-from service.store.objects import ObjectInfo, ObjectMissing, ObjectStore
+from service.store.objects import ObjectInfo, ObjectNotFound, ObjectStore
 from service.worker.ranged_file import RangedFile
 
 VIDEO_SUFFIXES = frozenset(
@@ -38,22 +38,22 @@ VIDEO_SUFFIXES = frozenset(
         ".wmv",
     )
 )
-NOTHING = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
+UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
 
 
-class VideoScan:
+class VideoScanner:
     """Collects sources page by page, then probes them in natural order; holds one small row for each file."""
 
-    def __init__(self, objects: ObjectStore, bucket: str, tick: Callable[[], None]) -> None:
-        self._objects, self._bucket, self._tick = objects, bucket, tick
+    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
+        self._objects, self._bucket, self._tick = objects, bucket, on_progress
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
         self._forms = Counter[str]()
         self.rows: list[dict[str, Any]] = []
 
-    def take(self, page: Sequence[ObjectInfo]) -> int:
+    def add_page(self, page: Sequence[ObjectInfo]) -> int:
         """Keep the videos of a page; returns how many objects were none."""
-        videos = [info for info in page if _is_video(info.key)]
+        videos = [info for info in page if _has_video_suffix(info.key)]
         self._found += videos
         return len(page) - len(videos)
 
@@ -61,39 +61,45 @@ class VideoScan:
         """Yields after each source. Raises ObjectStoreError."""
         first = 0
         for info in sorted(self._found, key=lambda info: (natural_key(info.key), info.key)):
-            row = await self._row(info, first)
+            row = await self._source_row(info, first)
             if row is not None:
                 self.rows.append(row)
                 first += row["frame_count"]
             yield
 
-    async def _row(self, info: ObjectInfo, first: int) -> dict[str, Any] | None:
-        row = {"number": len(self.rows), "key": info.key, "size": info.size, "etag": info.etag, "first_index": first}
+    async def _source_row(self, info: ObjectInfo, first_index: int) -> dict[str, Any] | None:
+        row = {
+            "number": len(self.rows),
+            "key": info.key,
+            "size": info.size,
+            "etag": info.etag,
+            "first_index": first_index,
+        }
         try:
-            facts = await self._facts(info)
-        except ObjectMissing:
+            facts = await self._read_facts(info)
+        except ObjectNotFound:
             return None
-        except Unreadable as error:
+        except MediaUnreadable as error:
             problem = error.reason.replace("\0", "")[:500]
-            return row | NOTHING | {"pts": packed(()), "problem": problem}
-        self._forms[facts.form] += len(facts.pts)
+            return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": problem}
+        self._forms[facts.pixel_format] += len(facts.pts)
         if facts.captured_at is not None:
-            self._captured.append(_aware(facts.captured_at))
+            self._captured.append(_as_utc(facts.captured_at))
         return row | {
             "codec": facts.codec,
             "width": facts.width,
             "height": facts.height,
             "fps": str(facts.average_rate) if facts.average_rate else None,
             "frame_count": len(facts.pts),
-            "pts": packed(facts.pts),
+            "pts": pack_timestamps(facts.pts),
             "problem": None,
         }
 
-    async def _facts(self, info: ObjectInfo) -> VideoFacts:
+    async def _read_facts(self, info: ObjectInfo) -> VideoFacts:
         file = RangedFile(self._objects, ObjectRef(self._bucket, info.key), info.size)
-        return await file.on_thread(_probed, self._tick)
+        return await file.run_in_thread(_probe_file, self._tick)
 
-    def facts(self) -> dict[str, Any]:
+    def dataset_facts(self) -> dict[str, Any]:
         """What the sources say about the dataset, as values of its columns."""
         digest, sizes = hashlib.sha256(), Counter[tuple[int, int]]()
         for row in self.rows:
@@ -123,17 +129,17 @@ class VideoScan:
         return next((row["problem"] for row in self.rows if row["problem"]), None)
 
 
-def _probed(file: BinaryIO) -> VideoFacts:
+def _probe_file(file: BinaryIO) -> VideoFacts:
     """One hostile file costs one source, not the scan."""
     try:
         return probe_video(file)
-    except Unreadable:
+    except MediaUnreadable:
         raise
     except Exception as error:
-        raise Unreadable(f"the source video cannot be understood ({type(error).__name__})") from error
+        raise MediaUnreadable(f"the source video cannot be understood ({type(error).__name__})") from error
 
 
-def packed(pts: Sequence[int]) -> bytes:
+def pack_timestamps(pts: Sequence[int]) -> bytes:
     """zlib of little-endian int64."""
     times = array("q", pts)
     if sys.byteorder == "big":
@@ -141,10 +147,10 @@ def packed(pts: Sequence[int]) -> bytes:
     return zlib.compress(times.tobytes())
 
 
-def _is_video(key: str) -> bool:
+def _has_video_suffix(key: str) -> bool:
     name = PurePosixPath(key).name
     return not name.startswith(".") and PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
 
 
-def _aware(moment: datetime) -> datetime:
+def _as_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

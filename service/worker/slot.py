@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from service.child_process import end_with_parent, stand_back
+from service.child_process import die_with_parent, lower_priority
 from service.plan.placement import REAL_DRIVER
 from service.store.database_settings import DatabaseSettings
 from service.store.object_settings import ObjectSettings
@@ -19,19 +19,19 @@ from service.worker.messages import (
     Command,
     Outcome,
     Progress,
-    Ready,
     ScanDone,
-    Stop,
+    SlotReady,
+    StopSlot,
     TaskCancelled,
     TaskFailed,
 )
-from service.worker.slot_memory import give_back_memory, keep_memory, limit_memory
+from service.worker.slot_memory import set_memory_limit, trim_malloc, tune_malloc
 
 if TYPE_CHECKING:
-    from service.worker.slot_tasks import SlotTasks
+    from service.worker.slot_tasks import SlotExecutor
 
-EVERY_S = 0.2
-NICENESS = 10
+PROGRESS_INTERVAL_S = 0.2
+SLOT_NICENESS = 10
 """Encoders take all the time they can get; who waits for an answer of the API goes first."""
 
 
@@ -53,74 +53,74 @@ class SlotConfig:
     idle_s: float = 30.0
 
 
-class Cancelled(Exception):
+class CommandCancelled(Exception):
     """Raised out of the progress call when the supervisor has asked to stop."""
 
 
-def main(config: SlotConfig, pipe: Connection, parent: int) -> None:
+def main(config: SlotConfig, connection: Connection, parent_pid: int) -> None:
     """The process's entry: runs until told to stop or until the supervisor is gone."""
-    end_with_parent(parent)
-    stand_back(NICENESS)
+    die_with_parent(parent_pid)
+    lower_priority(SLOT_NICENESS)
     logging.configure(config.log_level)
-    keep_memory()
-    limit_memory(config.memory_mb, config.gpu_memory_mb)
+    tune_malloc()
+    set_memory_limit(config.memory_mb, config.gpu_memory_mb)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    from service.pipeline.cpu_flags import avoid_gathers
-    from service.worker.slot_tasks import SlotTasks
+    from service.pipeline.cpu_flags import disable_avx_gather
+    from service.worker.slot_tasks import SlotExecutor
 
-    avoid_gathers()
+    disable_avx_gather()
     with asyncio.Runner() as runner:
-        tasks = SlotTasks(config, runner)
-        pipe.send(Ready(os.getpid()))
+        tasks = SlotExecutor(config, runner)
+        connection.send(SlotReady(os.getpid()))
         try:
-            _serve(tasks, pipe, config.idle_s)
+            _serve_commands(tasks, connection, config.idle_s)
         finally:
             tasks.close()
 
 
-def _serve(tasks: "SlotTasks", pipe: Connection, idle_s: float) -> None:
+def _serve_commands(executor: "SlotExecutor", connection: Connection, idle_s: float) -> None:
     while True:
         try:
-            if not pipe.poll(idle_s):
-                give_back_memory()
-            message = pipe.recv()
-            if isinstance(message, Stop):
+            if not connection.poll(idle_s):
+                trim_malloc()
+            message = connection.recv()
+            if isinstance(message, StopSlot):
                 return
             if not isinstance(message, CancelTask):
-                outcome = _do(tasks, message, pipe)
-                pipe.send(outcome)
-                if isinstance(outcome, TaskFailed) and outcome.slot_ends:
+                outcome = _execute(executor, message, connection)
+                connection.send(outcome)
+                if isinstance(outcome, TaskFailed) and outcome.restart_slot:
                     os._exit(1)  # a broken CUDA context may hang whoever tidies up
-                if isinstance(outcome, ScanDone) and outcome.slot_ends:
+                if isinstance(outcome, ScanDone) and outcome.restart_slot:
                     return
         except (EOFError, BrokenPipeError):
             return
 
 
-class Talk:
+class ProgressReporter:
     """The progress call of a command: tells the supervisor and hears whether to stop, `EVERY_S` at most.
 
     A message costs both sides 0.1 ms each, more than a small frame takes to encode.
     """
 
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe, self._due = pipe, 0.0
+    def __init__(self, connection: Connection) -> None:
+        self._pipe, self._due = connection, 0.0
 
-    def __call__(self, done: int) -> None:
+    def __call__(self, frames_done: int) -> None:
         if (now := time.monotonic()) < self._due:
             return
-        self._due = now + EVERY_S
-        self._pipe.send(Progress(done))
+        self._due = now + PROGRESS_INTERVAL_S
+        self._pipe.send(Progress(frames_done))
         while self._pipe.poll():
-            if isinstance(self._pipe.recv(), CancelTask | Stop):
-                raise Cancelled
+            if isinstance(self._pipe.recv(), CancelTask | StopSlot):
+                raise CommandCancelled
 
 
-def _do(tasks: "SlotTasks", command: Command, pipe: Connection) -> Outcome:
+def _execute(executor: "SlotExecutor", command: Command, connection: Connection) -> Outcome:
     try:
-        return tasks.do(command, Talk(pipe))
-    except Cancelled:
+        return executor.execute(command, ProgressReporter(connection))
+    except CommandCancelled:
         return TaskCancelled()
     except MemoryError:
         return TaskFailed("out_of_memory", "the slot ran out of its memory limit (REELMILL_SLOT_MEMORY_MB)")

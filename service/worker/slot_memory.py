@@ -5,37 +5,41 @@ import resource
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """mallopt(3), from glibc's malloc.h."""
-KEPT_BYTES = 512 << 20
+TRIM_THRESHOLD_BYTES = 512 << 20
 """More than any render frees at its end: `give_back_memory` says when, not the allocator."""
-PICTURE_BYTES = 32 << 20
+MMAP_THRESHOLD_BYTES = 32 << 20
 """The highest that glibc allows. A block above it is given back as soon as it is freed."""
-C = ctypes.CDLL(None)
+LIBC = ctypes.CDLL(None)
 
 
-def limit_memory(megabytes: int, most: int) -> None:
+def set_memory_limit(soft_limit_mb: int, hard_limit_mb: int) -> None:
     """`most` can be allowed later on, see `allow_memory`."""
-    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, max(megabytes, most) << 20))
+    resource.setrlimit(resource.RLIMIT_DATA, (soft_limit_mb << 20, max(soft_limit_mb, hard_limit_mb) << 20))
 
 
-def allow_memory(megabytes: int) -> None:
+def raise_memory_limit(limit_mb: int) -> None:
     """Raise the limit for a process that opens a GPU: its libraries and page-locked memory take more."""
     now, most = resource.getrlimit(resource.RLIMIT_DATA)
     if now != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_DATA, (min(max(now, megabytes << 20), most), most))
+        resource.setrlimit(resource.RLIMIT_DATA, (min(max(now, limit_mb << 20), most), most))
 
 
-def keep_memory() -> None:
+def tune_malloc() -> None:
     """Before the first thread: pictures are freed into one heap, from which the next ones come.
 
     As glibc has it, each thread of an encoder frees into a heap of its own, which after some renders kept 50 MB more of
     a slot than it needed, and a picture's pages went back to the kernel, to be cleared and mapped again for the next.
     """
-    if hasattr(C, "mallopt"):
-        for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, PICTURE_BYTES), (M_TRIM_THRESHOLD, KEPT_BYTES)):
-            C.mallopt(option, value)
+    if hasattr(LIBC, "mallopt"):
+        for option, value in (
+            (M_ARENA_MAX, 1),
+            (M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+            (M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
+        ):
+            LIBC.mallopt(option, value)
 
 
-def give_back_memory() -> None:
+def trim_malloc() -> None:
     """All that is free, to the kernel: 200 MB after a render of 1080p frames. The next one is to be mapped anew."""
-    if hasattr(C, "malloc_trim"):
-        C.malloc_trim(0)
+    if hasattr(LIBC, "malloc_trim"):
+        LIBC.malloc_trim(0)

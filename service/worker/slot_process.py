@@ -7,10 +7,20 @@ import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from service.worker.messages import CancelTask, Command, Event, Outcome, Progress, Ready, ScanDone, Stop, TaskFailed
+from service.worker.messages import (
+    CancelTask,
+    Command,
+    Outcome,
+    Progress,
+    ScanDone,
+    SlotEvent,
+    SlotReady,
+    StopSlot,
+    TaskFailed,
+)
 from service.worker.slot import SlotConfig, main
 
-CONTEXT = multiprocessing.get_context("spawn")
+SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 START_TIMEOUT_S = 60.0
 CANCEL_GRACE_S = 2.0
 
@@ -26,47 +36,47 @@ class SlotProcess:
         self._config, self.number = config, number
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
-        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._events: asyncio.Queue[SlotEvent | None] = asyncio.Queue()
         self.progress = 0
-        self.moved_at = 0.0
+        self.last_progress_at = 0.0
 
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process is not None and self._process.is_alive()
 
     async def start(self) -> None:
         """Spawn the process and wait until its codecs are imported. Raises SlotDied."""
-        ours, theirs = CONTEXT.Pipe()
+        ours, theirs = SPAWN_CONTEXT.Pipe()
         self._events = asyncio.Queue()
-        self._process = CONTEXT.Process(
+        self._process = SPAWN_CONTEXT.Process(
             target=main, args=(self._config, theirs, os.getpid()), name=f"slot-{self.number}"
         )
         self._process.start()
         theirs.close()
         self._pipe = ours
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._read, ours, self._events)
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._read_events, ours, self._events)
         first = await asyncio.wait_for(self._events.get(), START_TIMEOUT_S)
-        if not isinstance(first, Ready):
+        if not isinstance(first, SlotReady):
             self.kill()
             raise SlotDied("the slot process ended while it started")
 
-    async def run(self, command: Command) -> Outcome:
+    async def execute(self, command: Command) -> Outcome:
         """Do one command to its end; `progress` moves meanwhile. Raises SlotDied."""
-        self.progress, self.moved_at = 0, asyncio.get_running_loop().time()
+        self.progress, self.last_progress_at = 0, asyncio.get_running_loop().time()
         self._send(command)
         while (event := await self._events.get()) is not None:
-            self.moved_at = asyncio.get_running_loop().time()
+            self.last_progress_at = asyncio.get_running_loop().time()
             if isinstance(event, Progress):
-                self.progress = event.done
-            elif not isinstance(event, Ready):
-                if isinstance(event, TaskFailed | ScanDone) and event.slot_ends:
-                    await self._gone()
+                self.progress = event.frames_done
+            elif not isinstance(event, SlotReady):
+                if isinstance(event, TaskFailed | ScanDone) and event.restart_slot:
+                    await self._wait_exit()
                 return event
-        raise SlotDied(await self._last_words())
+        raise SlotDied(await self._exit_reason())
 
     async def cancel(self) -> None:
         """Ask the command under way to stop; kill the process when it does not within two seconds."""
@@ -84,10 +94,10 @@ class SlotProcess:
     async def stop(self) -> None:
         """Let the process leave by itself; kill it when it does not."""
         with suppress(SlotDied):
-            self._send(Stop())
-        await self._gone()
+            self._send(StopSlot())
+        await self._wait_exit()
 
-    async def _gone(self) -> None:
+    async def _wait_exit(self) -> None:
         """Wait for a process that said it leaves, so that the next command finds a fresh one."""
         if self._process is not None:
             await asyncio.to_thread(self._process.join, CANCEL_GRACE_S)
@@ -101,16 +111,16 @@ class SlotProcess:
         except (OSError, AssertionError) as error:
             raise SlotDied("the slot process is gone") from error
 
-    def _read(self, pipe: Connection, events: asyncio.Queue[Event | None]) -> None:
+    def _read_events(self, connection: Connection, events: asyncio.Queue[SlotEvent | None]) -> None:
         try:
-            while pipe.poll():
-                events.put_nowait(pipe.recv())
+            while connection.poll():
+                events.put_nowait(connection.recv())
         except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(pipe.fileno())
-            pipe.close()
+            asyncio.get_running_loop().remove_reader(connection.fileno())
+            connection.close()
             events.put_nowait(None)
 
-    async def _last_words(self) -> str:
+    async def _exit_reason(self) -> str:
         if self._process is not None:
             await asyncio.to_thread(self._process.join, 1)
         code = self._process.exitcode if self._process else None

@@ -8,7 +8,7 @@ from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.agent.agent import Agent, Reply
-from service.agent.models import Models
+from service.agent.models import LanguageModels
 from service.agent.settings import AgentSettings
 from service.guard.ask import Guard
 from service.guard.settings import GuardSettings
@@ -34,7 +34,7 @@ class Lab:
 
     def agent(self, host: str | None, **settings: object) -> Agent:
         chosen = AgentSettings.model_construct(**(NAMES | settings))
-        return Agent(self.guard, Models(host, chosen), chosen)
+        return Agent(self.guard, LanguageModels(host, chosen), chosen)
 
     async def ask(self, host: str | None, question: str, caller: Caller = ALICE, **settings: object) -> Reply:
         agent = self.agent(host, **settings)
@@ -53,7 +53,7 @@ def anyio_backend() -> str:
 async def lab(postgres_url: str) -> AsyncIterator[Lab]:
     """alice: fish with 12 frames, Plant 3 with two datasets, bare without any. bob: secret, and a fish of his own."""
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             ids = await add_named(connection, "alice", "fish", 12)
             ids |= await add_named(connection, "alice", "Plant 3", 5)
             second = await add_dataset(connection, 20)

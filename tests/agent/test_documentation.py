@@ -6,9 +6,9 @@ from typing import get_args
 import pytest
 
 from service.agent.journal import StepName
-from service.agent.prompts import ROW_BYTES, ROWS
+from service.agent.prompts import MAX_SAMPLE_BYTES, MAX_SAMPLE_ROWS
 from service.agent.settings import AgentSettings
-from service.agent.shortcuts import matching
+from service.agent.shortcuts import match_intent
 from service.routers.agent_models import AgentAnswer
 from tests.support.source_code import ROOT
 
@@ -18,7 +18,7 @@ LIST = PAGE.partition("## Common questions")[2].partition("## Other questions")[
 
 @pytest.mark.parametrize("question", re.findall(r"`([^`]+)`", LIST))
 def test_common_questions_are_recognised(question: str) -> None:
-    assert matching(question) is not None
+    assert match_intent(question) is not None
 
 
 def test_every_field_step_and_setting_is_told() -> None:
@@ -27,4 +27,4 @@ def test_every_field_step_and_setting_is_told() -> None:
     assert all(
         f"`{field.validation_alias}`" in PAGE for field in AgentSettings.model_fields.values() if field.validation_alias
     )
-    assert f"at most {ROWS} rows and {ROW_BYTES}" in " ".join(PAGE.split())
+    assert f"at most {MAX_SAMPLE_ROWS} rows and {MAX_SAMPLE_BYTES}" in " ".join(PAGE.split())

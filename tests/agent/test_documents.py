@@ -10,18 +10,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from service import clock
-from service.agent.documents import document_schema, read, reason
-from service.agent.models import Unusable
+from service.agent.documents import describe_refusal, document_schema, parse_output
+from service.agent.models import UnusableOutput
 from service.agent.prompts import document_prompt
-from service.agent.renders import RenderWish
-from service.errors import FieldProblem, Refused
+from service.agent.renders import RenderIntent
+from service.errors import FieldProblem, QueryRefusal
 from service.guard.document import Document
-from service.guard.policy import Allow, judge
+from service.guard.policy import ValidatedQuery, validate
 from service.guard.settings import GuardSettings
 from service.guard.tables import Tables
 from service.ids import Subject
 from tests.agent.conftest import Lab
-from tests.support.documents import sound_documents
+from tests.support.documents import valid_documents
 
 LIMITS = GuardSettings.model_construct()
 
@@ -29,30 +29,30 @@ LIMITS = GuardSettings.model_construct()
 @pytest.mark.anyio
 async def test_sound_documents_can_be_written(lab: Lab) -> None:
     tables = await lab.guard.tables()
-    sound_documents_fit(tables)
+    check_documents_match_schema(tables)
 
 
-def sound_documents_fit(tables: Tables) -> None:
+def check_documents_match_schema(tables: Tables) -> None:
     validator = jsonschema.Draft202012Validator(document_schema(tables, 5000))
 
     @settings(max_examples=60, deadline=None)
-    @given(sound_documents(tables))
+    @given(valid_documents(tables))
     def fits(document: dict[str, Any]) -> None:
-        assume(not _nested(document))
+        assume(not _has_nested_lists(document))
         validator.validate(document)
 
     fits()
 
 
-def _nested(part: Any) -> bool:
+def _has_nested_lists(part: Any) -> bool:
     """Whether a value holds lists or objects inside of a list: models are not asked to write such."""
     if isinstance(part, list):
-        return any(map(_nested, part))
+        return any(map(_has_nested_lists, part))
     if not isinstance(part, dict):
         return False
     value = part.get("value")
     inside = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else []
-    return any(isinstance(item, list | dict) for item in inside) or any(map(_nested, part.values()))
+    return any(isinstance(item, list | dict) for item in inside) or any(map(_has_nested_lists, part.values()))
 
 
 @pytest.mark.anyio
@@ -80,24 +80,24 @@ async def test_the_schema_names_what_exists_and_nothing_else(lab: Lab) -> None:
 @pytest.mark.anyio
 async def test_the_examples_in_the_prompt_fit_and_are_allowed(lab: Lab) -> None:
     tables = await lab.guard.tables()
-    prompt = document_prompt("?", tables, 100, Subject("alice"), clock.now())
+    prompt = document_prompt("?", tables, 100, Subject("alice"), clock.utc_now())
     examples = [json.loads(line) for line in prompt.system.splitlines() if line.startswith('{"table"')]
     assert len(examples) >= 3
     for example in examples:
         jsonschema.Draft202012Validator(prompt.schema).validate(example)
-        assert isinstance(judge(Document.model_validate(example), tables, LIMITS), Allow)
+        assert isinstance(validate(Document.model_validate(example), tables, LIMITS), ValidatedQuery)
 
 
 @given(st.text(max_size=300) | st.from_regex(r'[{}\[\]":,a-z0-9\\\\]{0,40}'))
 def test_anything_else_is_unusable_and_never_repeated(text: str) -> None:
-    for kind in (Document, RenderWish):
-        with pytest.raises(Unusable) as refused:
-            read(kind, text + "!")
+    for kind in (Document, RenderIntent):
+        with pytest.raises(UnusableOutput) as refused:
+            parse_output(kind, text + "!")
         assert 0 < len(str(refused.value)) < 2000
 
 
 def test_a_refusal_is_told_with_places_and_hints() -> None:
     rule = {"rule": "columns", "limit": 0, "actual": 1, "suggestion": "use others"}
     places = tuple(FieldProblem("no such column", "unknown", pointer=f"#/columns/{number}") for number in range(99))
-    told = reason(Refused("columns: wrong", places, extensions={"guardrails": [rule]}))
+    told = describe_refusal(QueryRefusal("columns: wrong", places, extensions={"guardrails": [rule]}))
     assert "#/columns/9: no such column" in told and "#/columns/10" not in told and "use others" in told

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.errors import Unavailable
+from service.errors import ServiceUnavailable
 from service.ids import Subject
 from service.store.database import Caller
 from tests.agent.conftest import ALICE, BOB, Lab
@@ -10,7 +10,7 @@ from tests.agent.conftest import ALICE, BOB, Lab
 pytestmark = pytest.mark.anyio
 
 
-async def told(lab: Lab, question: str, caller: Caller = ALICE) -> str:
+async def answer_text(lab: Lab, question: str, caller: Caller = ALICE) -> str:
     reply = await lab.ask(None, question, caller)
     assert reply.models == {} and reply.suggestion is None and reply.document is not None
     assert [step.name for step in reply.steps][:2] == ["common", "query"]
@@ -18,39 +18,44 @@ async def told(lab: Lab, question: str, caller: Caller = ALICE) -> str:
 
 
 async def test_how_many_frames(lab: Lab) -> None:
-    assert await told(lab, "how many frames has fish?") == "fish: 12 frames (dataset camera of fish: 12)."
-    assert "25 frames (dataset late of Plant 3: 20; dataset camera of Plant 3: 5)" in await told(
+    assert await answer_text(lab, "how many frames has fish?") == "fish: 12 frames (dataset camera of fish: 12)."
+    assert "25 frames (dataset late of Plant 3: 20; dataset camera of Plant 3: 5)" in await answer_text(
         lab, "how many frames has plant 3"
     )
-    assert "late of Plant 3: 20" in await told(lab, "number of frames of dataset late")
-    assert "12 frames" in await told(lab, f"how many frames has {lab.ids['alice fish']}")
-    assert "12 frames" in await told(lab, f"how many frames has {lab.ids['alice fish camera'].upper()}")
-    assert await told(lab, "how many frames has bare") == "The experiment bare has no datasets, so it has no frames."
+    assert "late of Plant 3: 20" in await answer_text(lab, "number of frames of dataset late")
+    assert "12 frames" in await answer_text(lab, f"how many frames has {lab.ids['alice fish']}")
+    assert "12 frames" in await answer_text(lab, f"how many frames has {lab.ids['alice fish camera'].upper()}")
+    assert (
+        await answer_text(lab, "how many frames has bare")
+        == "The experiment bare has no datasets, so it has no frames."
+    )
 
 
 async def test_only_what_the_caller_may_see(lab: Lab) -> None:
-    assert "3 frames" in await told(lab, "how many frames has fish", BOB)
+    assert "3 frames" in await answer_text(lab, "how many frames has fish", BOB)
     for name in ("secret", lab.ids["bob secret"], lab.ids["bob secret camera"], "'se%t'", "no-such"):
         for question in (f"how many frames has {name}", f"list datasets of {name}", f"render {name}"):
             reply = await lab.ask(None, question, ALICE)
             assert reply.rows == [] and "that you may see" in reply.answer and "7" not in reply.answer.replace(name, "")
     admin = Caller(Subject("root"), admin=True)
-    assert "7 frames" in await told(lab, "how many frames has secret", admin)
+    assert "7 frames" in await answer_text(lab, "how many frames has secret", admin)
 
 
 async def test_experiments(lab: Lab) -> None:
-    assert await told(lab, "how many experiments are there?") == "There are 3 experiments that you may see."
-    assert await told(lab, "how many experiments do I have?", BOB) == "There are 2 experiments that you own."
-    latest = await told(lab, "latest 2 experiments")
+    assert await answer_text(lab, "how many experiments are there?") == "There are 3 experiments that you may see."
+    assert await answer_text(lab, "how many experiments do I have?", BOB) == "There are 2 experiments that you own."
+    latest = await answer_text(lab, "latest 2 experiments")
     assert latest.startswith("The latest 2 experiments: ") and latest.count("(20") == 2
-    assert await told(lab, "my latest experiments", Caller(Subject("eve"))) == "You have no experiments."
-    assert "There are no experiments" in await told(lab, "latest experiments", Caller(Subject("eve")))
+    assert await answer_text(lab, "my latest experiments", Caller(Subject("eve"))) == "You have no experiments."
+    assert "There are no experiments" in await answer_text(lab, "latest experiments", Caller(Subject("eve")))
 
 
 async def test_datasets(lab: Lab) -> None:
-    assert await told(lab, "list datasets of fish") == "1 dataset: camera of fish (12 frames, ready)."
-    assert (await told(lab, "which datasets has 'Plant 3'?")).startswith("2 datasets: late of Plant 3 (20 frames")
-    assert await told(lab, "datasets of bare") == "The experiment bare has no datasets."
+    assert await answer_text(lab, "list datasets of fish") == "1 dataset: camera of fish (12 frames, ready)."
+    assert (await answer_text(lab, "which datasets has 'Plant 3'?")).startswith(
+        "2 datasets: late of Plant 3 (20 frames"
+    )
+    assert await answer_text(lab, "datasets of bare") == "The experiment bare has no datasets."
 
 
 async def test_a_render_is_prepared(lab: Lab) -> None:
@@ -80,6 +85,6 @@ async def test_a_render_that_cannot_be(lab: Lab, question: str, says: str) -> No
 
 
 async def test_other_questions_need_models(lab: Lab) -> None:
-    with pytest.raises(Unavailable, match="OLLAMA_HOST") as refused:
+    with pytest.raises(ServiceUnavailable, match="OLLAMA_HOST") as refused:
         await lab.ask(None, "which renders failed yesterday?")
     assert refused.value.extensions["steps"][0]["outcome"] == "unavailable"

@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from service.agent.models import MAX_CHARACTERS, Models, Prompt, Unusable
-from service.agent.settings import AgentSettings, address
-from service.errors import TimedOut, Unavailable
+from service.agent.models import MAX_OUTPUT_CHARACTERS, LanguageModels, Prompt, UnusableOutput
+from service.agent.settings import AgentSettings, ollama_url
+from service.errors import GatewayTimeout, ServiceUnavailable
 from tests.agent.conftest import FAST, NAMES
 from tests.support.ollama_double import (
     BUSY,
     CRASHED,
     OUT_OF_MEMORY,
-    BreaksOff,
-    Fails,
-    Hangs,
+    BrokenReply,
+    ErrorReply,
+    HangingReply,
     OllamaDouble,
-    Says,
+    TextReply,
     ollama,
 )
 
@@ -25,19 +25,19 @@ pytestmark = pytest.mark.anyio
 PROMPT = Prompt("Be brief.", (("user", "hello"),), 20)
 
 
-async def said(host: str | None, within_s: float = 20, **settings: Any) -> str:
-    models = Models(host, AgentSettings.model_construct(**(NAMES | settings)))
+async def generate_text(host: str | None, within_s: float = 20, **settings: Any) -> str:
+    models = LanguageModels(host, AgentSettings.model_construct(**(NAMES | settings)))
     try:
-        return await models.say("fast", PROMPT, within_s)
+        return await models.generate("fast", PROMPT, within_s)
     finally:
         await models.close()
 
 
 async def test_a_text(models: OllamaDouble) -> None:
     models.script(FAST, "<think>so</think> Hello, this comes in parts. ")
-    assert await said(models.host) == "Hello, this comes in parts."
-    assert await said(models.host.removeprefix("http://")) == "Hello, this comes in parts."
-    body = models.asked[0]
+    assert await generate_text(models.host) == "Hello, this comes in parts."
+    assert await generate_text(models.host.removeprefix("http://")) == "Hello, this comes in parts."
+    body = models.chat_requests[0]
     assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hello"}]
     assert body["stream"] is True and body["think"] is False and body["options"]["num_predict"] == 20
 
@@ -45,42 +45,42 @@ async def test_a_text(models: OllamaDouble) -> None:
 @pytest.mark.parametrize(
     ("reply", "error", "says"),
     [
-        (BUSY, Unavailable, "busy"),
-        (Fails(429, "slow down"), Unavailable, "busy"),
-        (OUT_OF_MEMORY, Unavailable, f"the model {FAST} cannot be run"),
-        (Fails(401, "unauthorized"), Unavailable, "cannot be run"),
-        (BreaksOff("Hel", CRASHED), Unusable, "breaks off"),
-        (BreaksOff("Hel"), Unusable, "breaks off"),
-        (Says("x" * (MAX_CHARACTERS + 1)), Unusable, "too long"),
-        (Hangs(), TimedOut, f"the model {FAST} did not answer within 0.2 s"),
-        (Hangs("Hel"), TimedOut, "within 0.2 s"),
+        (BUSY, ServiceUnavailable, "busy"),
+        (ErrorReply(429, "slow down"), ServiceUnavailable, "busy"),
+        (OUT_OF_MEMORY, ServiceUnavailable, f"the model {FAST} cannot be run"),
+        (ErrorReply(401, "unauthorized"), ServiceUnavailable, "cannot be run"),
+        (BrokenReply("Hel", CRASHED), UnusableOutput, "breaks off"),
+        (BrokenReply("Hel"), UnusableOutput, "breaks off"),
+        (TextReply("x" * (MAX_OUTPUT_CHARACTERS + 1)), UnusableOutput, "too long"),
+        (HangingReply(), GatewayTimeout, f"the model {FAST} did not answer within 0.2 s"),
+        (HangingReply("Hel"), GatewayTimeout, "within 0.2 s"),
     ],
 )
 async def test_what_can_go_wrong(models: OllamaDouble, reply: Any, error: type[Exception], says: str) -> None:
     models.script(FAST, reply)
     with pytest.raises(error, match=says) as raised:
-        await said(models.host, step_timeout_s=0.2 if error is TimedOut else 20)
+        await generate_text(models.host, step_timeout_s=0.2 if error is GatewayTimeout else 20)
     assert "GiB" not in str(raised.value) and "CUDA" not in str(raised.value)
 
 
 async def test_a_deadline_is_shorter_than_a_step(models: OllamaDouble) -> None:
-    models.script(FAST, Hangs())
-    with pytest.raises(TimedOut, match=r"within 0\.2 s"):
-        await said(models.host, within_s=0.2)
+    models.script(FAST, HangingReply())
+    with pytest.raises(GatewayTimeout, match=r"within 0\.2 s"):
+        await generate_text(models.host, within_s=0.2)
 
 
 async def test_a_missing_model_is_named_with_how_to_get_it() -> None:
-    with ollama("another:1b") as double, pytest.raises(Unavailable, match=f"ollama pull {FAST}"):
-        await said(double.host)
+    with ollama("another:1b") as double, pytest.raises(ServiceUnavailable, match=f"ollama pull {FAST}"):
+        await generate_text(double.host)
 
 
 async def test_nothing_there() -> None:
-    with pytest.raises(Unavailable, match="OLLAMA_HOST"):
-        await said(None)
+    with pytest.raises(ServiceUnavailable, match="OLLAMA_HOST"):
+        await generate_text(None)
     with ollama() as double:
         host = double.host
-    with pytest.raises(Unavailable, match="cannot be reached") as away:
-        await said(host)
+    with pytest.raises(ServiceUnavailable, match="cannot be reached") as away:
+        await generate_text(host)
     assert host.rpartition(":")[2] not in str(away.value) and away.value.headers["Retry-After"]
 
 
@@ -104,8 +104,8 @@ async def test_something_else_there(data: bytes) -> None:
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        with pytest.raises(Unusable):
-            await said(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(UnusableOutput):
+            await generate_text(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_something_else_there(data: bytes) -> None:
 def test_an_address_is_read_as_ollama_reads_it(given: str, url: str) -> None:
     from ollama import AsyncClient
 
-    assert address(given) == url
+    assert ollama_url(given) == url
     assert str(AsyncClient(given)._client.base_url).rstrip("/") in (
         url,
         url.removesuffix(":80"),
@@ -133,5 +133,5 @@ def test_an_address_is_read_as_ollama_reads_it(given: str, url: str) -> None:
 @pytest.mark.parametrize("given", ["http://ollama:port", "ftp://ollama", "[::1", "ollama:99999999"])
 def test_an_address_that_cannot_be(given: str) -> None:
     with pytest.raises(ValueError, match="must be host:port") as refused:
-        address(given)
+        ollama_url(given)
     assert given not in str(refused.value)

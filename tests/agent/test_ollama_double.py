@@ -6,7 +6,7 @@ import httpx
 import pytest
 from ollama import AsyncClient, ResponseError
 
-from tests.support.ollama_double import BUSY, CRASHED, BreaksOff, Says, ollama
+from tests.support.ollama_double import BUSY, CRASHED, BrokenReply, TextReply, ollama
 
 pytestmark = pytest.mark.anyio
 HELLO = [{"role": "user", "content": "hello"}]
@@ -55,13 +55,13 @@ async def test_refusals() -> None:
 async def test_an_error_in_the_middle() -> None:
     with ollama("m") as double:
         client = AsyncClient(double.host)
-        double.script("m", BreaksOff("some text", CRASHED))
+        double.script("m", BrokenReply("some text", CRASHED))
         said = ""
         with pytest.raises(ResponseError) as broken:
             async for part in await client.chat("m", HELLO, stream=True):
                 said += part.message.content or ""
         assert (said, broken.value.status_code, broken.value.error) == ("some text", -1, CRASHED)
-        double.script("m", BreaksOff("some text"))
+        double.script("m", BrokenReply("some text"))
         with pytest.raises(json.JSONDecodeError):
             [part async for part in await client.chat("m", HELLO, stream=True)]
 
@@ -74,7 +74,7 @@ async def test_format_is_honoured() -> None:
         double.script("m", {"a": "no"})
         with pytest.raises(ResponseError, match="cannot say that"):
             await client.chat("m", HELLO, format=SCHEMA)
-        double.script("m", Says('{"a', length=True))
+        double.script("m", TextReply('{"a', length=True))
         cut = await client.chat("m", HELLO, format=SCHEMA)
         assert (cut.message.content, cut.done_reason) == ('{"a', "length")
         double.script("m", {"a": "text"})

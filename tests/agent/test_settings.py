@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from service import config
-from service.agent.presence import announce, look
+from service.agent.presence import log_availability, probe_ollama
 from service.agent.settings import AgentSettings
-from service.errors import StartupRefused
+from service.errors import StartupError
 from tests.agent.conftest import CODE, FAST, NAMES, WORDS
 from tests.support.clean_environment import clean_environment
 from tests.support.ollama_double import ollama
@@ -44,7 +44,7 @@ def test_the_environment() -> None:
     ],
 )
 def test_what_cannot_be(variable: str, value: str) -> None:
-    with clean_environment(**{variable: value}), pytest.raises(StartupRefused, match=variable) as refused:
+    with clean_environment(**{variable: value}), pytest.raises(StartupError, match=variable) as refused:
         config.load()
     assert "secret" not in str(refused.value)
 
@@ -52,19 +52,19 @@ def test_what_cannot_be(variable: str, value: str) -> None:
 @pytest.mark.anyio
 async def test_what_is_there() -> None:
     with ollama(CODE, FAST) as double:
-        found = await look(double.host, CHOSEN)
-        assert found.missing == (WORDS,) and found.hint() == f"missing models: ollama pull {WORDS}"
-        assert (await look(double.host.removeprefix("http://"), CHOSEN)).version == found.version
+        found = await probe_ollama(double.host, CHOSEN)
+        assert found.missing_models == (WORDS,) and found.pull_hint() == f"missing models: ollama pull {WORDS}"
+        assert (await probe_ollama(double.host.removeprefix("http://"), CHOSEN)).version == found.version
     with ollama(CODE, FAST, WORDS) as double:
-        assert (await look(double.host, CHOSEN)).missing == ()
+        assert (await probe_ollama(double.host, CHOSEN)).missing_models == ()
 
 
 @pytest.mark.anyio
 async def test_the_start_tells_and_never_fails(log_lines: Callable[[], list[dict[str, Any]]]) -> None:
-    await announce(None, CHOSEN)
+    await log_availability(None, CHOSEN)
     with ollama(CODE, FAST) as double:
-        await announce(double.host, CHOSEN)
-    await announce(double.host, CHOSEN)
+        await log_availability(double.host, CHOSEN)
+    await log_availability(double.host, CHOSEN)
     told = {line["event"]: line for line in log_lines() if line["event"].startswith("agent_")}
     assert list(told) == ["agent_without_models", "agent_models_missing", "agent_models_unreachable"]
     assert told["agent_models_missing"]["level"] == told["agent_models_unreachable"]["level"] == "warning"

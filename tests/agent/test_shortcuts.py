@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.agent.lookup import Named
-from service.agent.shortcuts import matching
+from service.agent.lookup import NameReference
+from service.agent.shortcuts import match_intent
 
 PLAIN_NAME = st.from_regex(r"[A-Za-z][A-Za-z0-9_%\\.-]{0,20}[A-Za-z0-9]", fullmatch=True).filter(
     lambda name: name.lower() not in {"the", "my", "in", "at", "me", "an"}
 )
 
 
-def understood(question: str) -> tuple[str, dict[str, Any]] | None:
-    found = matching(question)
+def matched_intent(question: str) -> tuple[str, dict[str, Any]] | None:
+    found = match_intent(question)
     return None if found is None else (found.func.__name__, found.keywords)  # type: ignore[attr-defined]
 
 
@@ -33,7 +33,7 @@ def understood(question: str) -> tuple[str, dict[str, Any]] | None:
     ],
 )
 def test_how_many_frames(question: str) -> None:
-    name, given = understood(question) or ("", {})
+    name, given = matched_intent(question) or ("", {})
     assert name == "count_frames" and given["name"].candidates[-1] == "fish" and given["name"].plain
 
 
@@ -48,7 +48,7 @@ def test_how_many_frames(question: str) -> None:
     ],
 )
 def test_latest(question: str, count: int, mine: bool) -> None:
-    assert understood(question) == ("latest_experiments", {"count": count, "mine": mine})
+    assert matched_intent(question) == ("latest_experiments", {"count": count, "mine": mine})
 
 
 @pytest.mark.parametrize(
@@ -61,12 +61,12 @@ def test_latest(question: str, count: int, mine: bool) -> None:
     ],
 )
 def test_how_many_experiments(question: str, mine: bool) -> None:
-    assert understood(question) == ("count_experiments", {"mine": mine})
+    assert matched_intent(question) == ("count_experiments", {"mine": mine})
 
 
 @pytest.mark.parametrize("question", ["list datasets of fish", "which datasets does fish have?", "datasets in «fish»"])
 def test_datasets(question: str) -> None:
-    name, given = understood(question) or ("", {})
+    name, given = matched_intent(question) or ("", {})
     assert name == "list_datasets" and given["name"].candidates == ("fish",)
 
 
@@ -87,13 +87,15 @@ def test_datasets(question: str) -> None:
     ],
 )
 def test_render(question: str, fields: dict[str, Any]) -> None:
-    name, given = understood(question) or ("", {})
-    assert (name, given["name"].candidates[-1], given["fields"]) == ("render", "fish", fields)
+    name, given = matched_intent(question) or ("", {})
+    assert (name, given["name"].candidates[-1], given["fields"]) == ("prepare_from_fields", "fish", fields)
 
 
 def test_a_quoted_name_may_hold_anything() -> None:
-    _, given = understood('make a video of "at 30 fps, every 4th frame" at 24 fps') or ("", {})
-    assert given["name"] == Named("at 30 fps, every 4th frame", quoted=True) and given["fields"] == {"fps": 24.0}
+    _, given = matched_intent('make a video of "at 30 fps, every 4th frame" at 24 fps') or ("", {})
+    assert given["name"] == NameReference("at 30 fps, every 4th frame", is_quoted=True) and given["fields"] == {
+        "fps": 24.0
+    }
 
 
 @pytest.mark.parametrize(
@@ -110,20 +112,23 @@ def test_a_quoted_name_may_hold_anything() -> None:
     ],
 )
 def test_what_a_model_has_to_read(question: str) -> None:
-    assert matching(question) is None
+    assert match_intent(question) is None
 
 
 @given(
     st.text(max_size=400) | st.from_regex(r"(render|how many|list|datasets|latest|every|frames?| |\"|\d+|fps){1,12}")
 )
 def test_any_text_is_looked_at(text: str) -> None:
-    found = understood(text)
+    found = matched_intent(text)
     assert found is None or not re.search(r"^\s*$", found[0])
 
 
 @given(PLAIN_NAME, st.integers(1, 10**6), st.integers(1, 10**6))
 def test_names_and_figures_come_through(name: str, fps: int, step: int) -> None:
     for question in (f"how many frames has {name}", f"list datasets of {name}", f"number of frames in {name}?"):
-        assert (understood(question) or ("", {}))[1]["name"].words == name
-    _, given = understood(f"make a video of '{name}' with every {step}th frame at {fps} fps") or ("", {})
-    assert given == {"name": Named(name, quoted=True), "fields": {"fps": float(fps), "decimation_factor": step}}
+        assert (matched_intent(question) or ("", {}))[1]["name"].words == name
+    _, given = matched_intent(f"make a video of '{name}' with every {step}th frame at {fps} fps") or ("", {})
+    assert given == {
+        "name": NameReference(name, is_quoted=True),
+        "fields": {"fps": float(fps), "decimation_factor": step},
+    }

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 from tests.documentation.settings_table import settings_classes, variables
-from tests.support.source_code import files, name_of
+from tests.support.source_code import relative_name, source_files
 
-OTHER_READERS = {
+ALLOWED_READERS = {
     "service/child_process.py": "hands its own environment on to the guardian and the migration",
     "service/config.py": "XDG_DATA_HOME, where the per-user data folder lies; variables that were removed or renamed",
     "service/devices/visible.py": "CUDA_VISIBLE_DEVICES, as CUDA; sets CUDA_DEVICE_ORDER, so that NVML and CUDA count alike",
@@ -52,15 +52,17 @@ def test_the_poison_is_noticed_where_settings_are_read() -> None:
 
 
 def test_nobody_else_reads_the_environment() -> None:
-    readers = {name_of(path) for path in files("service", "kernels") if _touches_environment(path.read_text())}
-    assert readers == set(OTHER_READERS)
+    readers = {
+        relative_name(path) for path in source_files("service", "kernels") if _uses_environment(path.read_text())
+    }
+    assert readers == set(ALLOWED_READERS)
 
 
 def test_every_settings_class_is_composed() -> None:
     """A class that `config.Settings` does not name would be neither validated at start nor documented."""
     defined = {
         node.name
-        for path in files("service")
+        for path in source_files("service")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
         and any(getattr(base, "id", "") == "EnvironmentSettings" for base in node.bases)
@@ -68,7 +70,7 @@ def test_every_settings_class_is_composed() -> None:
     assert defined == {settings.__name__ for settings in settings_classes()}
 
 
-def _touches_environment(text: str) -> bool:
+def _uses_environment(text: str) -> bool:
     names = {f"{node.value.id}.{node.attr}" for node in ast.walk(ast.parse(text)) if _is_attribute_of_name(node)}
     return bool(names & {"os.environ", "os.getenv", "os.environb", "os.putenv"})
 

@@ -3,23 +3,23 @@
 import re
 import tomllib
 
-from tests.architecture.contracts import contract, contracts, listed
-from tests.support.source_code import PACKAGES, ROOT, files
+from tests.architecture.contracts import contract, listed_modules, read_contracts
+from tests.support.source_code import PACKAGES, ROOT, source_files
 
 
 def test_every_part_of_the_service_has_its_layer() -> None:
     """What one package deep has code in it; `exhaustive` makes import-linter refuse the rest."""
     present = {
         path.relative_to(ROOT / "service").parts[0].removesuffix(".py")
-        for path in files("service")
+        for path in source_files("service")
         if path != ROOT / "service" / "__init__.py"
     }
-    assert present == listed("service")
+    assert present == listed_modules("service")
     assert contract("service")["exhaustive"] == "True"
 
 
 def test_the_top_level_packages_are_the_contracts_roots() -> None:
-    assert set(contracts()["importlinter"]["root_packages"].split()) == set(PACKAGES) == listed("packages")
+    assert set(read_contracts()["importlinter"]["root_packages"].split()) == set(PACKAGES) == listed_modules("packages")
 
 
 def test_the_wheel_ships_the_service_and_the_kernels() -> None:
@@ -29,7 +29,7 @@ def test_the_wheel_ships_the_service_and_the_kernels() -> None:
 
 def test_exceptions_are_few_and_exist() -> None:
     """Each ignored import is a real line of code, so none outlives its reason."""
-    pairs = [pair for section in contracts().values() for pair in section.get("ignore_imports", "").splitlines()]
+    pairs = [pair for section in read_contracts().values() for pair in section.get("ignore_imports", "").splitlines()]
     for importer, imported in (pair.split(" -> ") for pair in pairs if pair):
         text = (ROOT / f"{importer.strip().replace('.', '/')}.py").read_text()
         package, _, module = imported.strip().rpartition(".")

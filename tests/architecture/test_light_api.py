@@ -11,7 +11,7 @@ THIRD_PARTY_CODE = ("torch", "torchvision", "triton", "av", "PIL", "imagecodecs"
 SLOT_SIDE = ("service.pipeline", "service.worker.slot_tasks", "service.worker.supervisor", "service.devices", "kernels")
 
 
-def loaded(module: str, wanted: tuple[str, ...]) -> list[str]:
+def loaded_modules(module: str, wanted: tuple[str, ...]) -> list[str]:
     """Which of `wanted` are in sys.modules of a fresh process that has imported `module`."""
     script = f"import sys, {module}; print(*(name for name in {wanted!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -19,29 +19,29 @@ def loaded(module: str, wanted: tuple[str, ...]) -> list[str]:
 
 
 def test_the_app_brings_no_codec_no_torch_and_no_worker() -> None:
-    assert loaded("service.app", (*THIRD_PARTY_CODE, *SLOT_SIDE, "service.worker")) == []
+    assert loaded_modules("service.app", (*THIRD_PARTY_CODE, *SLOT_SIDE, "service.worker")) == []
 
 
 @pytest.mark.parametrize("module", ["service.api_process", "service.cli"])
 def test_the_process_around_it_brings_none_either(module: str) -> None:
     """They compose the settings, the worker's too, and nothing else of the worker."""
-    assert loaded(module, (*THIRD_PARTY_CODE, *SLOT_SIDE)) == []
+    assert loaded_modules(module, (*THIRD_PARTY_CODE, *SLOT_SIDE)) == []
 
 
 def test_a_slot_brings_no_database() -> None:
     """28 MB of each slot: only a scan needs it, and imports it then."""
-    assert loaded("service.worker.slot_tasks", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []
+    assert loaded_modules("service.worker.slot_tasks", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []
 
 
 def test_the_probe_would_see_one() -> None:
-    assert "av" in loaded("service.worker.slot_tasks", THIRD_PARTY_CODE)
+    assert "av" in loaded_modules("service.worker.slot_tasks", THIRD_PARTY_CODE)
 
 
 def test_a_slot_brings_no_torch_until_it_opens_a_gpu() -> None:
     """Importing it takes longer, and more memory, than many a render."""
     heavy = ("torch", "torchvision", "triton", "PyNvVideoCodec", "kernels")
-    assert loaded("service.worker.slot_tasks", heavy) == []
-    assert "torch" in loaded("service.pipeline.cuda.device", heavy)
+    assert loaded_modules("service.worker.slot_tasks", heavy) == []
+    assert "torch" in loaded_modules("service.pipeline.cuda.device", heavy)
 
 
 def test_the_contract_forbids_the_same() -> None:

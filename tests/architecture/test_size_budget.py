@@ -2,7 +2,7 @@
 
 from statistics import median, quantiles
 
-from tests.support.source_code import ROOT, files, functions, name_of
+from tests.support.source_code import ROOT, functions_in, relative_name, source_files
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc", "stuff", "shared", "base"}
 """Names that say nothing about what a thing knows."""
@@ -21,8 +21,8 @@ KERNELS = "kernels/"
 
 
 def function_lengths(kernels: bool) -> list[int]:
-    paths = [path for path in files() if name_of(path).startswith(KERNELS) == kernels]
-    return [function.lines for path in paths for function in functions(path)]
+    paths = [path for path in source_files() if relative_name(path).startswith(KERNELS) == kernels]
+    return [function.lines for path in paths for function in functions_in(path)]
 
 
 def test_functions_are_short() -> None:
@@ -37,7 +37,7 @@ def test_kernels_are_at_most_four_times_that() -> None:
 
 
 def test_files_are_short() -> None:
-    lengths = {name_of(path): len(path.read_text().splitlines()) for path in files()}
+    lengths = {relative_name(path): len(path.read_text().splitlines()) for path in source_files()}
     assert median(lengths.values()) <= FILE_MEDIAN
     assert {name for name, length in lengths.items() if length > FILE_LONGEST} <= set(LONG_FILES)
 
@@ -49,11 +49,11 @@ def test_the_long_files_are_still_there_and_long() -> None:
 
 
 def test_parameters_are_few() -> None:
-    paths = [path for path in files("service", "benchmarks") if not name_of(path).startswith(WIDE)]
-    wide = [function for path in paths for function in functions(path) if function.parameters > PARAMETERS]
+    paths = [path for path in source_files("service", "benchmarks") if not relative_name(path).startswith(WIDE)]
+    wide = [function for path in paths for function in functions_in(path) if function.parameters > PARAMETERS]
     assert wide == []
 
 
 def test_names_say_something() -> None:
-    parts = {part for path in files() for part in path.relative_to(ROOT).with_suffix("").parts}
+    parts = {part for path in source_files() for part in path.relative_to(ROOT).with_suffix("").parts}
     assert parts & FORBIDDEN_NAMES == set()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.record import Run
+from benchmarks.record import RenderRun
 
 SHAPE = (24, 320, 180)
 FACTS: dict[str, Any] = {
@@ -14,7 +14,7 @@ FACTS: dict[str, Any] = {
 }
 
 
-def run(contender: str, seconds: float = 1.0, **facts: Any) -> Run:
+def make_run(contender: str, seconds: float = 1.0, **facts: Any) -> RenderRun:
     """A run without fault unless `facts` say otherwise."""
     good: dict[str, Any] = {
         "case": "h264",
@@ -27,4 +27,4 @@ def run(contender: str, seconds: float = 1.0, **facts: Any) -> Run:
         "bytes": {"reelmill": 1000, "ffmpeg": 1000, "old way": 9000}[contender],
         "sha256": "00",
     }
-    return Run(contender=contender, seconds=seconds, **good | facts)
+    return RenderRun(contender=contender, seconds=seconds, **good | facts)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks import load, ratios
-from benchmarks.load import LoadFailed, Sample, Target
+from benchmarks.load import LoadError, Sample, Target
 from tests.support.api_process import api_process
 from tests.support.databases import fresh_database
 
@@ -41,22 +41,22 @@ def test_the_command(tmp_path: Path) -> None:
 async def test_answers_that_are_not_200_are_no_measurement(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         with api_process(database.url, tmp_path) as api:
-            refused = load.steady(Target(f"{api.url}/api/experiments"), 10, 1, tmp_path)
-            good = load.steady(Target(f"{api.url}/health/live"), 10, 1, tmp_path)
+            refused = load.run_at_rate(Target(f"{api.url}/api/experiments"), 10, 1, tmp_path)
+            good = load.run_at_rate(Target(f"{api.url}/health/live"), 10, 1, tmp_path)
     assert refused.faults() == ["20 of 20 answers were 401, not 200"]
     assert (good.faults(), good.statuses) == ([], {200: 20})
 
 
 @needs_h2load
 def test_nobody_there_is_no_measurement(tmp_path: Path) -> None:
-    with pytest.raises(LoadFailed, match="no request"):
-        load.steady(Target("http://127.0.0.1:1/"), 5, 1, tmp_path)
+    with pytest.raises(LoadError, match="no request"):
+        load.run_at_rate(Target("http://127.0.0.1:1/"), 5, 1, tmp_path)
 
 
 def test_without_the_generator_its_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(LoadFailed, match="nghttp2-client"):
-        load.generator()
+    with pytest.raises(LoadError, match="nghttp2-client"):
+        load.h2load_path()
 
 
 def test_unanswered_requests_are_a_fault() -> None:
@@ -68,7 +68,7 @@ def test_percentiles_are_the_nearest_rank() -> None:
     assert [sample.percentile(part) for part in (0.5, 0.99, 1.0)] == [100, 198, 200]
 
 
-def rows(idle: list[float], busy: list[float]) -> list[dict[str, Any]]:
+def latency_rows(idle: list[float], busy: list[float]) -> list[dict[str, Any]]:
     known = {"idle": idle, "busy": busy}
     return [
         {"benchmark": "api", "path": "/health", "state": state, "p99_ms": value}
@@ -79,8 +79,8 @@ def rows(idle: list[float], busy: list[float]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("busy", "missed"), [([19.0, 90.0, 20.0], False), ([21.0, 5.0, 21.0], True)])
 def test_the_median_of_the_repetitions_decides(busy: list[float], missed: bool) -> None:
-    (ratio,) = ratios.beside_renders(rows([10.0, 10.0, 10.0], busy))
-    assert ratio.missed is missed
+    (ratio,) = ratios.render_load_ratios(latency_rows([10.0, 10.0, 10.0], busy))
+    assert ratio.is_missed is missed
     assert f"{min(busy) / 10:.2f} to {max(busy) / 10:.2f}" in str(ratio)
 
 
@@ -90,7 +90,7 @@ def test_the_cost_of_layers_is_the_part_of_a_bare_hello_that_is_lost() -> None:
         {"benchmark": "layers", "layers": name, "requests_per_s": rate, "cpu_us": cpu}
         for name, (rate, cpu) in known.items()
     ]
-    three, three_cpu, every, every_cpu = ratios.of_layers(told)
-    assert three.values == three_cpu.values == (pytest.approx(0.2),) and not three.missed
+    three, three_cpu, every, every_cpu = ratios.middleware_cost_ratios(told)
+    assert three.values == three_cpu.values == (pytest.approx(0.2),) and not three.is_missed
     assert (every.values, every_cpu.values) == ((0.5,), (0.75,))
-    assert not every.missed, "all of them have no limit"
+    assert not every.is_missed, "all of them have no limit"

@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from benchmarks.devices import by_kernel, pictures
-from benchmarks.devices.bench import Bench, Setup
-from benchmarks.devices.budget import Budget
-from benchmarks.devices.clock import Clock, Work
-from benchmarks.devices.crew import Crew
-from benchmarks.devices.energy import Energy, spent
-from benchmarks.devices.figure import Figure, Joules, copy_share, row, speed_up
-from benchmarks.devices.gate import NOTHING_ALIKE, Parity, parity
-from benchmarks.devices.operations import operations
+from benchmarks.devices.bench import Workbench, WorkerSetup
+from benchmarks.devices.budget import TimeBudget
+from benchmarks.devices.clock import BenchmarkTimer, TimedTask
+from benchmarks.devices.crew import WorkerPool
+from benchmarks.devices.energy import EnergyMeter, joules_per_frame
+from benchmarks.devices.figure import Joules, Measurement, copy_share, speed_up, to_row
+from benchmarks.devices.gate import NO_PARITY, Parity, parity
+from benchmarks.devices.operations import all_operations
 from benchmarks.devices.request import Cases
-from benchmarks.devices.tell import markdown
-from service.pipeline.cuda.slot_device import DeviceChoice
+from benchmarks.devices.tell import format_markdown
+from service.pipeline.cuda.slot_device import DeviceConfig
 
 TINY = ("--size", "128x96", "--repetitions", "2", "--each", "0.01", "--frames", "6", "--workers", "1")
-BARE = """
+BARE_SCRIPT = """
 import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
@@ -40,7 +40,7 @@ if __name__ == "__main__":
 CASES = Cases((128, 96))
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
+def read_rows(folder: Path) -> list[dict[str, Any]]:
     (path,) = folder.glob("devices-*.jsonl")
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -48,7 +48,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(*words: str) -> "subprocess.CompletedProcess[str]":
+def run_python(*words: str) -> "subprocess.CompletedProcess[str]":
     here = os.environ | {"PYTHONPATH": str(ROOT)}  # a script outside of it is run, too
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300, env=here)
 
@@ -58,13 +58,13 @@ def doubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results over a double whose pictures are the CPU's own."""
     folder = tmp_path_factory.mktemp("doubled")
     driver = ("--driver", "tests.support.cuda_doubles.sound")
-    done = run("-m", "benchmarks", "devices", *TINY, *driver, "--results", str(folder))
+    done = run_python("-m", "benchmarks", "devices", *TINY, *driver, "--results", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def test_every_path_is_compared(doubled: Path) -> None:
-    found = {(row["stage"], row["path"]): row for row in rows_of(doubled) if not row["absent"]}
+    found = {(row["stage"], row["path"]): row for row in read_rows(doubled) if not row["absent"]}
     assert {path for stage, path in found if stage == "render"} == {
         f"{pixels} > {pixels} > {encoder}" for pixels in ("cpu", "gpu") for encoder in ("cpu", "gpu")
     }
@@ -78,7 +78,7 @@ def test_every_path_is_compared(doubled: Path) -> None:
 
 
 def test_sessions_of_the_video_decoder_are_compared(doubled: Path) -> None:
-    of_videos = {(row["case"], row["path"]): row for row in rows_of(doubled) if "video" in row["case"]}
+    of_videos = {(row["case"], row["path"]): row for row in read_rows(doubled) if "video" in row["case"]}
     assert {path for _, path in of_videos} == {"cpu", "gpu", "gpu, 7 sessions"}
     for codec in ("h264", "hevc"):
         many = of_videos[f"{codec} video, 128x96", "gpu, 7 sessions"]
@@ -89,10 +89,10 @@ def test_sessions_of_the_video_decoder_are_compared(doubled: Path) -> None:
 
 
 def test_what_is_not_measured_says_why(doubled: Path) -> None:
-    absent = {(row["stage"], row["path"]): row["absent"] for row in rows_of(doubled) if row["absent"]}
+    absent = {(row["stage"], row["path"]): row["absent"] for row in read_rows(doubled) if row["absent"]}
     assert "docs/gpu.md" in absent["render", "gpu > cpu > cpu"]
     assert "torch" in absent["transform", "gpu"]
-    assert all(row["speed_up"] is None for row in rows_of(doubled) if row["absent"])
+    assert all(row["speed_up"] is None for row in read_rows(doubled) if row["absent"])
 
 
 def test_table_and_chart_are_written_beside_the_rows(doubled: Path) -> None:
@@ -103,11 +103,13 @@ def test_table_and_chart_are_written_beside_the_rows(doubled: Path) -> None:
 
 def test_a_bare_machine_without_a_gpu(tmp_path: Path) -> None:
     script = tmp_path / "bare.py"
-    script.write_text(BARE)
-    done = run(str(script), *TINY, "--results", str(tmp_path), "--driver", "tests.support.cuda_doubles.none_here")
+    script.write_text(BARE_SCRIPT)
+    done = run_python(
+        str(script), *TINY, "--results", str(tmp_path), "--driver", "tests.support.cuda_doubles.none_here"
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no chart: matplotlib is not installed" in done.stdout
-    rows = rows_of(tmp_path)
+    rows = read_rows(tmp_path)
     by_cpu = [row for row in rows if "gpu" not in row["path"]]
     assert all(row["absent"] is None and row["frames_per_second"] for row in by_cpu)
     reasons = {row["absent"] for row in rows if row["stage"] == "decode" and row["path"] == "gpu"}
@@ -117,18 +119,18 @@ def test_a_bare_machine_without_a_gpu(tmp_path: Path) -> None:
 
 def test_spent_time_ends_it(tmp_path: Path) -> None:
     words = (*TINY, "--seconds", "0", "--results", str(tmp_path))
-    done = run("-m", "benchmarks.devices", *words)
+    done = run_python("-m", "benchmarks.devices", *words)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert all(row["absent"] for row in rows_of(tmp_path))
+    assert all(row["absent"] for row in read_rows(tmp_path))
     assert "the 0 s of --seconds were spent" in done.stdout
 
 
 def test_an_unusable_size_is_a_usage_error() -> None:
-    assert run("-m", "benchmarks.devices", "--size", "100x7").returncode == 2
+    assert run_python("-m", "benchmarks.devices", "--size", "100x7").returncode == 2
 
 
 def luma(shift: int = 0) -> Any:
-    return np.roll(pictures.pictures((96, 64), 1)[0][..., 0], shift, 1)
+    return np.roll(pictures.make_pictures((96, 64), 1)[0][..., 0], shift, 1)
 
 
 def test_the_gate_wants_the_same_pictures_in_the_same_order() -> None:
@@ -136,26 +138,26 @@ def test_the_gate_wants_the_same_pictures_in_the_same_order() -> None:
     assert parity([luma() ^ 1], [luma()]).holds
     assert not parity([luma(1)], [luma()]).holds
     assert not parity([luma(), luma(9)], [luma(9), luma()]).holds
-    assert parity([luma()], [luma(), luma()]) == parity([], []) == NOTHING_ALIKE
+    assert parity([luma()], [luma(), luma()]) == parity([], []) == NO_PARITY
 
 
-CPU = Figure("decode", "one", "cpu", rates=(90, 100, 110), bytes_in=10**9, bytes_out=10**9)
+CPU = Measurement("decode", "one", "cpu", rates=(90, 100, 110), bytes_in=10**9, bytes_out=10**9)
 
 
 def test_no_speed_up_is_told_of_wrong_pictures() -> None:
-    right = Figure("decode", "one", "gpu", rates=(300.0,), parity=parity([luma() ^ 1], [luma()]))
-    wrong = Figure("decode", "one", "gpu", rates=(900.0,), parity=parity([luma(1)], [luma()]))
-    unseen = Figure("decode", "one", "gpu", rates=(800.0,))
+    right = Measurement("decode", "one", "gpu", rates=(300.0,), parity=parity([luma() ^ 1], [luma()]))
+    wrong = Measurement("decode", "one", "gpu", rates=(900.0,), parity=parity([luma(1)], [luma()]))
+    unseen = Measurement("decode", "one", "gpu", rates=(800.0,))
     assert speed_up(right, [CPU, right]) == 3
     for bad in (wrong, unseen):
         assert speed_up(bad, [CPU, bad]) is None
-        told = row(bad, [CPU, bad])
+        told = to_row(bad, [CPU, bad])
         assert (told["gate"], told["speed_up"]) == ("failed", None)
-        assert "9.00" not in markdown([CPU, bad], FACTS) and "gate failed" in markdown([CPU, bad], FACTS)
+        assert "9.00" not in format_markdown([CPU, bad], FACTS) and "gate failed" in format_markdown([CPU, bad], FACTS)
 
 
 def test_bandwidth_is_told_of_the_same_place() -> None:
-    copies = Figure("copy", "blocks", "cpu", rates=(400.0,), bytes_in=10**9, bytes_out=10**9)
+    copies = Measurement("copy", "blocks", "cpu", rates=(400.0,), bytes_in=10**9, bytes_out=10**9)
     assert copy_share(CPU, [copies, CPU]) == pytest.approx(0.25)
     assert copy_share(CPU, [CPU]) is None
 
@@ -169,38 +171,38 @@ FACTS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("operation", operations(CASES), ids=lambda one: one.name)
+@pytest.mark.parametrize("operation", all_operations(CASES), ids=lambda one: one.name)
 def test_each_operation_is_launched_on_its_sources(operation: Any) -> None:
     """On the CPU, where the kernels' references run."""
-    sources = {case.source: pictures.jpegs(case.source, 2) for case in CASES.all()}
-    bench = Bench(Setup(sources, DeviceChoice("cuda:0")))
-    launch = by_kernel.prepared(bench, operation, "cpu", 4)
+    sources = {case.source: pictures.make_jpegs(case.source, 2) for case in CASES.all()}
+    bench = Workbench(WorkerSetup(sources, DeviceConfig("cuda:0")))
+    launch = by_kernel.prepare_launch(bench, operation, "cpu", 4)
     launch.run()
     wide, high = operation.case.canvas
     assert launch.bytes_out == wide * high * 3 // 2 * (4 // operation.bin)
     assert launch.luma()[0].shape == (high, wide)
     if operation.kernel == "rgb_to_nv12":
-        meant = [bench.shown(operation.case, 1)[0].to_ndarray()[:high]]
+        meant = [bench.output_frames(operation.case, 1)[0].to_ndarray()[:high]]
         assert parity(launch.luma()[:1], meant).psnr > 40
 
 
-def stop(bench: Bench, frames: int) -> None:
+def exit_process(bench: Workbench, frames: int) -> None:
     if frames:
         raise SystemExit(3)
 
 
 def test_a_process_that_dies_is_a_reason() -> None:
-    setup, clock = Setup({}, DeviceChoice("cuda:0")), Clock(1, 0.01, Budget(60), Energy(None))
-    with Crew(1, setup) as crew:
-        assert clock.measured(crew, CPU, Work(stop, ())).absent == "a process that measured has died"
+    setup, clock = WorkerSetup({}, DeviceConfig("cuda:0")), BenchmarkTimer(1, 0.01, TimeBudget(60), EnergyMeter(None))
+    with WorkerPool(1, setup) as crew:
+        assert clock.measure(crew, CPU, TimedTask(exit_process, ())).absent == "a process that measured has died"
 
 
 def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:
-    assert Energy("GPU-none", tmp_path).read() == Joules(None, None)
+    assert EnergyMeter("GPU-none", tmp_path).read() == Joules(None, None)
     counter = tmp_path / "intel-rapl:0"
     counter.mkdir()
     (counter / "energy_uj").write_text("5000000")
-    energy = Energy(None, tmp_path)
+    energy = EnergyMeter(None, tmp_path)
     assert energy.read() == Joules(None, 5.0)
-    assert spent(energy.read, Joules(None, 1.0), 2) == Joules(None, 2.0)
-    assert spent(energy.read, Joules(None, 9.0), 2) == Joules(None, None)
+    assert joules_per_frame(energy.read, Joules(None, 1.0), 2) == Joules(None, 2.0)
+    assert joules_per_frame(energy.read, Joules(None, 9.0), 2) == Joules(None, None)

@@ -6,11 +6,11 @@ import pytest
 
 from benchmarks import footage
 from benchmarks.footage import UnusableFolder
-from tests.support.media import flat, jpeg
+from tests.support.media import flat_picture, jpeg
 
 
 def test_the_same_frames_every_time(tmp_path: Path) -> None:
-    one, other = (footage.made(3, (160, 96), tmp_path / name) for name in ("a", "b"))
+    one, other = (footage.load_or_create(3, (160, 96), tmp_path / name) for name in ("a", "b"))
     assert [path.read_bytes() for path in one.frames] == [path.read_bytes() for path in other.frames]
     assert len({path.read_bytes() for path in one.frames}) == 3
     assert one.shape == (3, 160, 96)
@@ -18,29 +18,29 @@ def test_the_same_frames_every_time(tmp_path: Path) -> None:
 
 
 def test_frames_are_made_once(tmp_path: Path) -> None:
-    first = footage.made(2, (160, 96), tmp_path).frames[0]
-    first.write_bytes(jpeg(flat((1, 2, 3), 160, 96)))
+    first = footage.load_or_create(2, (160, 96), tmp_path).frames[0]
+    first.write_bytes(jpeg(flat_picture((1, 2, 3), 160, 96)))
     changed = first.read_bytes()
-    assert footage.made(2, (160, 96), tmp_path).frames[0].read_bytes() == changed
+    assert footage.load_or_create(2, (160, 96), tmp_path).frames[0].read_bytes() == changed
 
 
 def test_a_folder_is_taken_in_natural_order(tmp_path: Path) -> None:
     for name in ("f10.jpg", "f9.JPEG", "f1.jpg", "notes.txt"):
-        (tmp_path / name).write_bytes(jpeg(flat((9, 9, 9))))
-    assert [path.name for path in footage.taken(tmp_path).frames] == ["f1.jpg", "f9.JPEG", "f10.jpg"]
+        (tmp_path / name).write_bytes(jpeg(flat_picture((9, 9, 9))))
+    assert [path.name for path in footage.load_folder(tmp_path).frames] == ["f1.jpg", "f9.JPEG", "f10.jpg"]
 
 
 def test_folders_that_cannot_be_measured(tmp_path: Path) -> None:
     with pytest.raises(UnusableFolder, match="no JPEGs"):
-        footage.taken(tmp_path)
+        footage.load_folder(tmp_path)
     with pytest.raises(UnusableFolder, match="no JPEGs"):
-        footage.taken(tmp_path / "missing")
-    (tmp_path / "a.jpg").write_bytes(jpeg(flat((9, 9, 9), 64, 50)))
+        footage.load_folder(tmp_path / "missing")
+    (tmp_path / "a.jpg").write_bytes(jpeg(flat_picture((9, 9, 9), 64, 50)))
     with pytest.raises(UnusableFolder, match="64x50"):
-        footage.taken(tmp_path)
-    (tmp_path / "b.jpg").write_bytes(jpeg(flat((9, 9, 9), 64, 48)))
+        footage.load_folder(tmp_path)
+    (tmp_path / "b.jpg").write_bytes(jpeg(flat_picture((9, 9, 9), 64, 48)))
     with pytest.raises(UnusableFolder, match="2 sizes"):
-        footage.taken(tmp_path)
+        footage.load_folder(tmp_path)
     (tmp_path / "c.jpg").write_bytes(b"a text file")
     with pytest.raises(UnusableFolder, match=r"c\.jpg cannot be read"):
-        footage.taken(tmp_path)
+        footage.load_folder(tmp_path)

@@ -9,20 +9,20 @@ from rich.console import Console
 
 from benchmarks import footage
 from benchmarks.cases import CASES
-from benchmarks.parity import Examiner, faults
-from benchmarks.record import Run
-from benchmarks.render import Measured, conclude
-from tests.benchmarks.runs import FACTS, SHAPE, run
+from benchmarks.parity import VideoInspector, find_faults
+from benchmarks.record import RenderRun
+from benchmarks.render import ComparisonResult, report_result
+from tests.benchmarks.runs import FACTS, SHAPE, make_run
 
 H264, HALF, AV1, DEEP, _ = CASES
 
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    return footage.made(SHAPE[0], SHAPE[1:], tmp_path_factory.mktemp("cache")).frames
+    return footage.load_or_create(SHAPE[0], SHAPE[1:], tmp_path_factory.mktemp("cache")).frames
 
 
-def encoded(path: Path, frames: tuple[Path, ...], crf: int = 20) -> Path:
+def encode_frames(path: Path, frames: tuple[Path, ...], crf: int = 20) -> Path:
     """The frames through libx264, limited range BT.601."""
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", 30, {"crf": str(crf)})
@@ -38,30 +38,30 @@ def encoded(path: Path, frames: tuple[Path, ...], crf: int = 20) -> Path:
 
 
 def test_every_frame_is_counted_and_a_good_encode_is_recognised(frames: tuple[Path, ...], tmp_path: Path) -> None:
-    seen = Examiner(frames).look(encoded(tmp_path / "good.mp4", frames))
+    seen = VideoInspector(frames).inspect(encode_frames(tmp_path / "good.mp4", frames))
     assert (seen.frames, seen.width, seen.height) == SHAPE
     assert seen.ssim > 0.95
     assert seen.bytes == (tmp_path / "good.mp4").stat().st_size
 
 
 def test_worse_pictures_and_other_pictures_have_a_lower_ssim(frames: tuple[Path, ...], tmp_path: Path) -> None:
-    examiner = Examiner(frames)
-    good = examiner.look(encoded(tmp_path / "good.mp4", frames)).ssim
-    coarse = examiner.look(encoded(tmp_path / "coarse.mp4", frames, crf=38)).ssim
-    reversed_ = examiner.look(encoded(tmp_path / "reversed.mp4", frames[::-1])).ssim
+    examiner = VideoInspector(frames)
+    good = examiner.inspect(encode_frames(tmp_path / "good.mp4", frames)).ssim
+    coarse = examiner.inspect(encode_frames(tmp_path / "coarse.mp4", frames, crf=38)).ssim
+    reversed_ = examiner.inspect(encode_frames(tmp_path / "reversed.mp4", frames[::-1])).ssim
     assert reversed_ < coarse < good
     assert reversed_ < 0.85
 
 
 def test_frames_that_were_lost_are_noticed(frames: tuple[Path, ...], tmp_path: Path) -> None:
-    assert Examiner(frames).look(encoded(tmp_path / "short.mp4", frames[:-1])).frames == SHAPE[0] - 1
+    assert VideoInspector(frames).inspect(encode_frames(tmp_path / "short.mp4", frames[:-1])).frames == SHAPE[0] - 1
 
 
 def test_what_is_no_video_has_no_frames(frames: tuple[Path, ...], tmp_path: Path) -> None:
-    examiner = Examiner(frames)
-    assert examiner.look(tmp_path / "missing.mp4").frames == 0
+    examiner = VideoInspector(frames)
+    assert examiner.inspect(tmp_path / "missing.mp4").frames == 0
     (tmp_path / "text.mp4").write_bytes(b"not a video")
-    assert examiner.look(tmp_path / "text.mp4").frames == 0
+    assert examiner.inspect(tmp_path / "text.mp4").frames == 0
 
 
 @pytest.mark.parametrize("who", ["reelmill", "ffmpeg", "old way"])
@@ -75,23 +75,23 @@ def test_what_is_no_video_has_no_frames(frames: tuple[Path, ...], tmp_path: Path
     ],
 )
 def test_each_contender_must_show_the_source(who: str, wrong: dict[str, float], reason: str) -> None:
-    runs = [run(name, **(wrong if name == who else {})) for name in H264.contenders]
-    (found,) = faults(H264, SHAPE, runs)
+    runs = [make_run(name, **(wrong if name == who else {})) for name in H264.contenders]
+    (found,) = find_faults(H264, SHAPE, runs)
     assert f"h264: {who}, repetition 1" in found
     assert reason in found
 
 
 def test_one_bad_repetition_is_enough() -> None:
-    runs = [run(name, repetition=number) for number in (1, 2, 3) for name in H264.contenders]
-    runs[4] = run("ffmpeg", repetition=2, frames=1)
-    assert "ffmpeg, repetition 2" in faults(H264, SHAPE, runs)[0]
+    runs = [make_run(name, repetition=number) for number in (1, 2, 3) for name in H264.contenders]
+    runs[4] = make_run("ffmpeg", repetition=2, frames=1)
+    assert "ffmpeg, repetition 2" in find_faults(H264, SHAPE, runs)[0]
 
 
 def test_the_half_size_case_wants_half_the_size() -> None:
-    whole = [run(name, case="half") for name in HALF.contenders]
-    assert "instead of 160x90" in faults(HALF, SHAPE, whole)[0]
-    halved = [run(name, case="half", width=160, height=90) for name in HALF.contenders]
-    assert faults(HALF, SHAPE, halved) == []
+    whole = [make_run(name, case="half") for name in HALF.contenders]
+    assert "instead of 160x90" in find_faults(HALF, SHAPE, whole)[0]
+    halved = [make_run(name, case="half", width=160, height=90) for name in HALF.contenders]
+    assert find_faults(HALF, SHAPE, halved) == []
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_half_size_case_wants_half_the_size() -> None:
     ],
 )
 def test_with_the_same_encoder_only_what_shorter_gops_cost(ours: dict[str, float], reason: str | None) -> None:
-    found = faults(H264, SHAPE, [run("reelmill", **ours), run("ffmpeg"), run("old way")])
+    found = find_faults(H264, SHAPE, [make_run("reelmill", **ours), make_run("ffmpeg"), make_run("old way")])
     assert found == ([f"h264: {reason}"] if reason else [])
 
 
@@ -118,23 +118,27 @@ def test_with_the_same_encoder_only_what_shorter_gops_cost(ours: dict[str, float
     ],
 )
 def test_another_codec_must_be_as_good_and_no_larger(ours: dict[str, float], good: bool) -> None:
-    runs = [run("reelmill", case="av1", **ours), run("ffmpeg", case="av1"), run("old way", case="av1")]
-    assert (faults(AV1, SHAPE, runs) == []) is good
+    runs = [make_run("reelmill", case="av1", **ours), make_run("ffmpeg", case="av1"), make_run("old way", case="av1")]
+    assert (find_faults(AV1, SHAPE, runs) == []) is good
 
 
 def test_the_old_way_must_not_have_the_better_quality_per_byte() -> None:
-    runs = [run("reelmill"), run("ffmpeg"), run("old way", ssim=0.961, bytes=1000)]
-    assert faults(H264, SHAPE, runs) == ["h264: no better quality per byte than the old way"]
+    runs = [make_run("reelmill"), make_run("ffmpeg"), make_run("old way", ssim=0.961, bytes=1000)]
+    assert find_faults(H264, SHAPE, runs) == ["h264: no better quality per byte than the old way"]
 
 
-def concluded(tmp_path: Path, runs: list[Run]) -> tuple[int, str]:
+def report_to_text(tmp_path: Path, runs: list[RenderRun]) -> tuple[int, str]:
     text = io.StringIO()
-    code = conclude(Console(file=text, width=110), Measured([H264], runs, FACTS, {"jpeg": SHAPE}), tmp_path / "results")
+    code = report_result(
+        Console(file=text, width=110), ComparisonResult([H264], runs, FACTS, {"jpeg": SHAPE}), tmp_path / "results"
+    )
     return code, text.getvalue()
 
 
 def test_a_red_gate_prints_the_reason_and_no_ratio_and_keeps_nothing(tmp_path: Path) -> None:
-    code, text = concluded(tmp_path, [run("reelmill", 1.0), run("ffmpeg", 3.0, frames=7), run("old way", 5.0)])
+    code, text = report_to_text(
+        tmp_path, [make_run("reelmill", 1.0), make_run("ffmpeg", 3.0, frames=7), make_run("old way", 5.0)]
+    )
     assert code == 1
     assert "7 frames instead of 24" in text
     assert "3.00x" not in text
@@ -143,7 +147,9 @@ def test_a_red_gate_prints_the_reason_and_no_ratio_and_keeps_nothing(tmp_path: P
 
 
 def test_a_green_gate_prints_the_ratios_and_keeps_rows_and_a_chart(tmp_path: Path) -> None:
-    code, text = concluded(tmp_path, [run("reelmill", 1.0), run("ffmpeg", 3.0), run("old way", 5.0)])
+    code, text = report_to_text(
+        tmp_path, [make_run("reelmill", 1.0), make_run("ffmpeg", 3.0), make_run("old way", 5.0)]
+    )
     assert code == 0
     assert "3.00x" in text
     assert "5.00x" in text

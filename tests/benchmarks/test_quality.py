@@ -9,33 +9,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.corpus import clips
-from benchmarks.encodes import Encode, encode
-from benchmarks.quality import QUALITIES, RATES, decibels, fitted
-from service.pipeline.quality import rate
+from benchmarks.encodes import EncodeResult, encode_clip
+from benchmarks.quality import QUALITIES, RATES, fit_rate, mean_decibels
+from service.pipeline.quality import encoder_quality
 from service.plan.formats import Codec
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
-def curve(codec: Codec, points: dict[int, float]) -> list[Encode]:
-    return [Encode("clip", codec, value, 10, 1000, 1 - 10 ** (-level / 10)) for value, level in points.items()]
+def make_curve(codec: Codec, points: dict[int, float]) -> list[EncodeResult]:
+    return [EncodeResult("clip", codec, value, 10, 1000, 1 - 10 ** (-level / 10)) for value, level in points.items()]
 
 
 @given(st.floats(10, 30))
 def test_a_curve_is_read_backwards(target: float) -> None:
-    falling, rising = curve("hevc", {10: 30.0, 30: 20.0, 50: 10.0}), curve("mjpeg", {10: 10.0, 50: 20.0, 90: 30.0})
-    assert fitted(falling, "hevc", target) == pytest.approx(70 - 2 * target, abs=0.01)
-    assert fitted(rising, "mjpeg", target) == pytest.approx(4 * target - 30, abs=0.01)
+    falling, rising = (
+        make_curve("hevc", {10: 30.0, 30: 20.0, 50: 10.0}),
+        make_curve("mjpeg", {10: 10.0, 50: 20.0, 90: 30.0}),
+    )
+    assert fit_rate(falling, "hevc", target) == pytest.approx(70 - 2 * target, abs=0.01)
+    assert fit_rate(rising, "mjpeg", target) == pytest.approx(4 * target - 30, abs=0.01)
 
 
 def test_beyond_the_curve_the_nearest_rate_is_taken() -> None:
-    assert fitted(curve("av1", {10: 30.0, 63: 12.0}), "av1", 5) == 63
-    assert fitted(curve("av1", {10: 30.0, 63: 12.0}), "av1", 50) == 10
+    assert fit_rate(make_curve("av1", {10: 30.0, 63: 12.0}), "av1", 5) == 63
+    assert fit_rate(make_curve("av1", {10: 30.0, 63: 12.0}), "av1", 50) == 10
 
 
 def test_a_clip_counts_by_its_decibels() -> None:
-    runs = [Encode("a", "h264", 23, 1, 1, 0.9), Encode("b", "h264", 23, 1, 1, 0.999)]
-    assert decibels(runs) == pytest.approx(20)
+    runs = [EncodeResult("a", "h264", 23, 1, 1, 0.9), EncodeResult("b", "h264", 23, 1, 1, 0.999)]
+    assert mean_decibels(runs) == pytest.approx(20)
 
 
 @pytest.mark.parametrize("codec", ["h264", *RATES])
@@ -43,7 +46,7 @@ def test_an_encode_is_measured(codec: Codec, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("benchmarks.corpus.FRAMES", 4)
     monkeypatch.setattr("benchmarks.corpus._street", list)
     graphics = clips(Path("none"))["graphics"]
-    good, bad = (encode("graphics", graphics, codec, rate(codec, quality)) for quality in (85, 25))
+    good, bad = (encode_clip("graphics", graphics, codec, encoder_quality(codec, quality)) for quality in (85, 25))
     assert good.frames == 4
     assert 0.7 < bad.ssim < good.ssim < 1
     assert good.bytes > bad.bytes
@@ -54,13 +57,17 @@ def test_the_mapping_in_use_is_the_one_that_was_measured(codec: Codec) -> None:
     """From quality 40 on, where every encoder can reach x264's SSIM, within 0.35 dB of it (0.75 at 100) in the newest rows."""
     rows = [json.loads(line) for line in sorted(RESULTS.glob("quality-*.jsonl"))[-1].read_text().splitlines()]
     for quality in (quality for quality in QUALITIES if quality >= 40):
-        assert level(rows, codec, quality) == pytest.approx(
-            level(rows, "h264", quality), abs=0.75 if quality == 100 else 0.35
+        assert mean_level(rows, codec, quality) == pytest.approx(
+            mean_level(rows, "h264", quality), abs=0.75 if quality == 100 else 0.35
         )
 
 
-def level(rows: list[dict[str, object]], codec: Codec, quality: int) -> float:
+def mean_level(rows: list[dict[str, object]], codec: Codec, quality: int) -> float:
     """Mean dB over the clips, of the newest run of each."""
-    found = {row["clip"]: row["ssim"] for row in rows if (row["codec"], row["rate"]) == (codec, rate(codec, quality))}
+    found = {
+        row["clip"]: row["ssim"]
+        for row in rows
+        if (row["codec"], row["rate"]) == (codec, encoder_quality(codec, quality))
+    }
     assert len(found) == 4
     return sum(-10 * math.log10(1 - float(str(value))) for value in found.values()) / 4

@@ -10,22 +10,22 @@ import av
 import pytest
 
 from benchmarks import machine
-from benchmarks.record import row, write
-from tests.benchmarks.runs import FACTS, run
+from benchmarks.record import run_to_row, write_runs
+from tests.benchmarks.runs import FACTS, make_run
 
 
 def test_a_row_holds_the_run_its_rate_and_the_facts() -> None:
-    found = row(run("ffmpeg", 1.6), FACTS)
+    found = run_to_row(make_run("ffmpeg", 1.6), FACTS)
     assert found["benchmark"] == "render"
     assert found["fps"] == 15
     assert FACTS.items() <= found.items()
     assert (found["contender"], found["case"], found["repetition"], found["seconds"]) == ("ffmpeg", "h264", 1, 1.6)
-    assert asdict(run("ffmpeg", 1.6)).keys() <= found.keys()
+    assert asdict(make_run("ffmpeg", 1.6)).keys() <= found.keys()
 
 
 def test_rows_are_appended(tmp_path: Path) -> None:
-    path = write(tmp_path / "new", "2-cores-x", [run("reelmill"), run("ffmpeg")], FACTS)
-    assert write(tmp_path / "new", "2-cores-x", [run("old way")], FACTS) == path
+    path = write_runs(tmp_path / "new", "2-cores-x", [make_run("reelmill"), make_run("ffmpeg")], FACTS)
+    assert write_runs(tmp_path / "new", "2-cores-x", [make_run("old way")], FACTS) == path
     assert path.name == "render-2026-03-01-2-cores-x.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [found["contender"] for found in rows] == ["reelmill", "ffmpeg", "old way"]

@@ -10,18 +10,18 @@ import pytest
 from benchmarks import footage
 
 
-def command(*words: str) -> "subprocess.CompletedProcess[str]":
+def run_render(*words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([sys.executable, "-m", "benchmarks", "render", *words], capture_output=True, text=True)
 
 
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
-    return footage.made(15, (320, 180), tmp_path / "cache").frames[0].parent
+    return footage.load_or_create(15, (320, 180), tmp_path / "cache").frames[0].parent
 
 
 def test_all_contenders_once(frames: Path, tmp_path: Path) -> None:
     cases = ("--case", "h264", "--case", "half")
-    done = command("--folder", str(frames), "--repetitions", "1", *cases, "--results", str(tmp_path / "results"))
+    done = run_render("--folder", str(frames), "--repetitions", "1", *cases, "--results", str(tmp_path / "results"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("x (") == 4
     (path,) = (tmp_path / "results").glob("render-*.jsonl")
@@ -37,7 +37,7 @@ def test_all_contenders_once(frames: Path, tmp_path: Path) -> None:
 
 
 def test_deep_frames_against_the_script(frames: Path, tmp_path: Path) -> None:
-    done = command("--folder", str(frames), "--repetitions", "1", "--case", "deep", "--results", str(tmp_path))
+    done = run_render("--folder", str(frames), "--repetitions", "1", "--case", "deep", "--results", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     (path,) = tmp_path.glob("render-*.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -59,13 +59,13 @@ def test_planning_is_measured_by_the_number_of_frames(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_measured_ends_with_one_line(tmp_path: Path) -> None:
-    done = command("--folder", str(tmp_path))
+    done = run_render("--folder", str(tmp_path))
     assert done.returncode == 1
     assert "holds no JPEGs" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_an_unknown_case_is_a_usage_error(frames: Path) -> None:
-    done = command("--folder", str(frames), "--case", "vp9")
+    done = run_render("--folder", str(frames), "--case", "vp9")
     assert done.returncode == 2
     assert "h264, half, av1" in done.stderr

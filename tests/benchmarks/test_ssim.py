@@ -9,22 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.ssim import plane_ssim, ssim
-from service.pipeline.planes import view
+from service.pipeline.planes import plane_view
 
 
-def picture(seed: int, noise: float) -> VideoFrame:
+def make_picture(seed: int, noise: float) -> VideoFrame:
     """yuv420p, 160x96: one smooth scene for all seeds, and noise."""
     frame = VideoFrame(160, 96, "yuv420p")
     random = np.random.default_rng(seed)
     for plane in frame.planes:
         rows, columns = np.mgrid[0 : plane.height, 0 : plane.width]
         levels = 120 + 60 * np.sin(columns / 9) * np.cos(rows / 7) + random.normal(0, noise, rows.shape)
-        view(plane)[:] = np.clip(levels, 0, 255).astype(np.uint8)
+        plane_view(plane)[:] = np.clip(levels, 0, 255).astype(np.uint8)
     frame.pts = 0
     return frame
 
 
-def by_ffmpeg(one: VideoFrame, other: VideoFrame) -> float:
+def ffmpeg_ssim(one: VideoFrame, other: VideoFrame) -> float:
     graph = Graph()
     sources = [graph.add_buffer(width=160, height=96, format="yuv420p", time_base=av.time_base) for _ in range(2)]
     judge, sink = graph.add("ssim"), graph.add("buffersink")
@@ -40,9 +40,9 @@ def by_ffmpeg(one: VideoFrame, other: VideoFrame) -> float:
 
 @pytest.mark.parametrize("noise", [0.5, 4, 25])
 def test_agrees_with_the_ssim_filter(noise: float) -> None:
-    one, other = picture(1, noise), picture(2, noise)
-    planes = [[view(plane).astype(np.float32) for plane in frame.planes] for frame in (one, other)]
-    assert ssim(*planes) == pytest.approx(by_ffmpeg(one, other), abs=2e-4)
+    one, other = make_picture(1, noise), make_picture(2, noise)
+    planes = [[plane_view(plane).astype(np.float32) for plane in frame.planes] for frame in (one, other)]
+    assert ssim(*planes) == pytest.approx(ffmpeg_ssim(one, other), abs=2e-4)
 
 
 @settings(deadline=None)

@@ -57,7 +57,7 @@ def example_environment() -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def lint(program: str, *arguments: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
+def run_linter(program: str, *arguments: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
     """Run a linter of this virtual environment, whether or not that is on PATH."""
     command = [str(Path(sys.executable).parent / program), *arguments]
     return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.deployment.files import VARIABLE, compose, compose_text, example_environment, lint, services
+from tests.deployment.files import VARIABLE, compose, compose_text, example_environment, run_linter, services
 from tests.documentation.command_table import group
 from tests.documentation.settings_table import variables
 
-OF_COMPOSE = {"POSTGRES_PASSWORD", "POSTGRES_IMAGE", "MINIO_IMAGE", "VERSITYGW_IMAGE", "OLLAMA_IMAGE"} | {
+COMPOSE_VARIABLES = {"POSTGRES_PASSWORD", "POSTGRES_IMAGE", "MINIO_IMAGE", "VERSITYGW_IMAGE", "OLLAMA_IMAGE"} | {
     "PUBLISH_HOST",
     "PUBLISH_PORT",
 }
@@ -29,14 +29,14 @@ def test_the_services_are_all_there() -> None:
 
 
 def test_compose_lint_finds_nothing_of_weight() -> None:
-    done = lint("compose-lint", "check", "--fail-on", "high", "docker-compose.yml")
+    done = run_linter("compose-lint", "check", "--fail-on", "high", "docker-compose.yml")
     assert done.returncode == 0, done.stdout
 
 
 def test_compose_lint_would_find_it(tmp_path: Any) -> None:
     bad = tmp_path / "docker-compose.yml"
     bad.write_text("services:\n  x:\n    image: a:1\n    privileged: true\n")
-    done = lint("compose-lint", "check", "--fail-on", "high", str(bad))
+    done = run_linter("compose-lint", "check", "--fail-on", "high", str(bad))
     assert done.returncode == 1
 
 
@@ -87,10 +87,10 @@ def test_our_variables_are_settings(name: str) -> None:
 
 def test_what_the_operator_may_set_is_known_and_shown() -> None:
     asked = {match[1] for match in VARIABLE.finditer(compose_text())}
-    assert asked <= set(variables()) | OF_COMPOSE
+    assert asked <= set(variables()) | COMPOSE_VARIABLES
     shown = set(example_environment())
     assert shown <= asked
-    assert asked - shown <= {"OLLAMA_HOST"} | {name for name in OF_COMPOSE if name.endswith("_IMAGE")}
+    assert asked - shown <= {"OLLAMA_HOST"} | {name for name in COMPOSE_VARIABLES if name.endswith("_IMAGE")}
 
 
 def test_no_secret_is_baked_in() -> None:

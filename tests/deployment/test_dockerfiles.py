@@ -4,14 +4,14 @@ import re
 
 import pytest
 
-from tests.architecture.contracts import listed
-from tests.deployment.files import DOCKERFILES, INSTRUCTIONS, dockerfile, last_stage, lint, values
+from tests.architecture.contracts import listed_modules
+from tests.deployment.files import DOCKERFILES, INSTRUCTIONS, dockerfile, last_stage, run_linter, values
 from tests.documentation.command_table import group
 from tests.documentation.settings_table import variables
 from tests.support.source_code import ROOT
 
 pytestmark = pytest.mark.parametrize("name", DOCKERFILES)
-OF_OTHERS = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "TRITON_CACHE_DIR"} | {
+FOREIGN_VARIABLES = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "TRITON_CACHE_DIR"} | {
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
 }
@@ -30,13 +30,13 @@ def test_every_instruction_is_one(name: str) -> None:
 
 
 def test_hadolint_has_nothing_to_say(name: str) -> None:
-    done = lint("hadolint", "--failure-threshold", "style", name)
+    done = run_linter("hadolint", "--failure-threshold", "style", name)
     assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_hadolint_would_say_it(name: str) -> None:
     """The linter that is installed does find a root user and an unpinned image."""
-    done = lint("hadolint", "-", text="FROM python:latest\nUSER root\n")
+    done = run_linter("hadolint", "-", text="FROM python:latest\nUSER root\n")
     assert done.returncode == 1
     assert "DL3007" in done.stdout and "DL3002" in done.stdout
 
@@ -59,7 +59,7 @@ def test_it_runs_a_command_that_exists(name: str) -> None:
 
 
 def test_its_variables_are_known(name: str) -> None:
-    assert set(environment(name)) - OF_OTHERS <= set(variables())
+    assert set(environment(name)) - FOREIGN_VARIABLES <= set(variables())
     assert environment(name)["HOST"] == "0.0.0.0"
 
 
@@ -80,7 +80,7 @@ def test_only_what_is_needed_reaches_the_builder(name: str) -> None:
     }
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
     assert copied == kept
-    assert listed("packages") - kept == {"benchmarks"}
+    assert listed_modules("packages") - kept == {"benchmarks"}
 
 
 def test_the_gpu_image_asks_for_the_video_driver(name: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.devices.machine import Machine
+from service.devices.machine import CpuProbe
 
 FILES = {
     "proc/cpuinfo": "model name\t: Little CPU\ncpu MHz\t\t: 1000.0\n\nmodel name\t: Little CPU\ncpu MHz\t\t: 3000.0\n",
@@ -29,7 +29,7 @@ VERSION_1 = {
 NO_LIMITS = {"sys/fs/cgroup/cpu.max": "max 100000\n", "sys/fs/cgroup/memory.max": "max\n"}
 
 
-def laid_out(root: Path, files: dict[str, str]) -> Path:
+def write_files(root: Path, files: dict[str, str]) -> Path:
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
@@ -37,8 +37,8 @@ def laid_out(root: Path, files: dict[str, str]) -> Path:
 
 
 def test_figures_of_a_kernel(tmp_path: Path) -> None:
-    device = Machine(laid_out(tmp_path, FILES | VERSION_2)).look()
-    values = device.figures.values
+    device = CpuProbe(write_files(tmp_path, FILES | VERSION_2)).read_device()
+    values = device.readings.values
     assert (device.name, device.kind, device.model) == ("cpu", "cpu", "Little CPU")
     assert (values["memory_total_bytes"], values["memory_available_bytes"]) == (2048 * 1024, 1024 * 1024)
     assert (values["clock_mhz"], values["load_1m"], values["energy_joules"]) == (2000, 0.5, 2.5)
@@ -51,7 +51,7 @@ def test_figures_of_a_kernel(tmp_path: Path) -> None:
 
 
 def test_version_1_of_cgroups(tmp_path: Path) -> None:
-    values = Machine(laid_out(tmp_path, FILES | VERSION_1)).look().figures.values
+    values = CpuProbe(write_files(tmp_path, FILES | VERSION_1)).read_device().readings.values
     assert (values["cgroup_cores"], values["cgroup_memory_bytes"], values["cgroup_memory_used_bytes"]) == (
         0.5,
         2097152,
@@ -60,33 +60,35 @@ def test_version_1_of_cgroups(tmp_path: Path) -> None:
 
 
 def test_no_limits_are_no_zeros(tmp_path: Path) -> None:
-    figures = Machine(laid_out(tmp_path, FILES | NO_LIMITS)).look().figures
+    figures = CpuProbe(write_files(tmp_path, FILES | NO_LIMITS)).read_device().readings
     for name in ("cgroup_cores", "cgroup_memory_bytes"):
         assert (figures.values[name], figures.unknown[name]) == (None, "no limit is set")
 
 
 def test_utilisation_is_that_since_the_last_look(tmp_path: Path) -> None:
-    machine = Machine(laid_out(tmp_path, FILES))
-    first = machine.look().figures
+    machine = CpuProbe(write_files(tmp_path, FILES))
+    first = machine.read_device().readings
     assert first.values["utilisation_percent"] is None and first.unknown["utilisation_percent"]
-    laid_out(tmp_path, {"proc/stat": "cpu  175 0 100 720 105 0 0 0 0 0\n"})
-    assert machine.look().figures.values["utilisation_percent"] == 75
+    write_files(tmp_path, {"proc/stat": "cpu  175 0 100 720 105 0 0 0 0 0\n"})
+    assert machine.read_device().readings.values["utilisation_percent"] == 75
 
 
 @pytest.mark.parametrize("missing", sorted(FILES))
 def test_what_the_kernel_does_not_tell_is_unknown(tmp_path: Path, missing: str) -> None:
-    device = Machine(laid_out(tmp_path, {name: text for name, text in FILES.items() if name != missing})).look()
-    known = Machine(laid_out(tmp_path, FILES)).look().figures.unknown
-    lost = {name for name, why in device.figures.unknown.items() if why != known.get(name)}
+    device = CpuProbe(
+        write_files(tmp_path, {name: text for name, text in FILES.items() if name != missing})
+    ).read_device()
+    known = CpuProbe(write_files(tmp_path, FILES)).read_device().readings.unknown
+    lost = {name for name, why in device.readings.unknown.items() if why != known.get(name)}
     assert lost
     assert (device.model is None) == (missing == "proc/cpuinfo")
     for name in lost:
-        assert device.figures.values[name] is None
-        assert device.figures.unknown[name].startswith(f"/{missing}: No such file")
+        assert device.readings.values[name] is None
+        assert device.readings.unknown[name].startswith(f"/{missing}: No such file")
 
 
 def test_this_machine() -> None:
-    device = Machine().look()
-    assert device.figures.values["memory_total_bytes"]
-    assert set(device.figures.unknown) == {name for name, value in device.figures.values.items() if value is None}
-    assert "" not in device.figures.values.values()
+    device = CpuProbe().read_device()
+    assert device.readings.values["memory_total_bytes"]
+    assert set(device.readings.unknown) == {name for name, value in device.readings.values.items() if value is None}
+    assert "" not in device.readings.values.values()

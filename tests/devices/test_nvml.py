@@ -3,8 +3,8 @@
 import pynvml
 import pytest
 
-from service.devices.nvml import Nvml
-from tests.support.nvml_double import FIGURES, Card, NvmlDouble
+from service.devices.nvml import NvmlProbe
+from tests.support.nvml_double import READINGS, Card, NvmlDouble
 
 EVERYTHING = {
     "uuid": "GPU-a",
@@ -45,23 +45,23 @@ def _all_visible(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_figure() -> None:
-    (device,) = Nvml(NvmlDouble(Card("GPU-a"))).look()
+    (device,) = NvmlProbe(NvmlDouble(Card("GPU-a"))).read_devices()
     assert (device.name, device.kind, device.model) == ("cuda:0", "gpu", "NVIDIA H200")
-    assert device.figures.values == EVERYTHING
-    assert device.figures.unknown == {}
-    assert (device.absent, device.warning, device.fault) == (None, None, None)
+    assert device.readings.values == EVERYTHING
+    assert device.readings.unknown == {}
+    assert (device.absent_reason, device.warning, device.fault) == (None, None, None)
 
 
-@pytest.mark.parametrize("function", [*FIGURES, "nvmlDeviceRegisterEvents"])
+@pytest.mark.parametrize("function", [*READINGS, "nvmlDeviceRegisterEvents"])
 def test_a_figure_that_a_card_lacks_is_unknown(function: str) -> None:
-    (device,) = Nvml(NvmlDouble(Card("GPU-a", lacks={function}))).look()
-    lost = {name for name, value in device.figures.values.items() if value is None}
+    (device,) = NvmlProbe(NvmlDouble(Card("GPU-a", lacks={function}))).read_devices()
+    lost = {name for name, value in device.readings.values.items() if value is None}
     if function == "nvmlDeviceGetName":
         assert device.model is None
     else:
-        assert lost and set(device.figures.unknown) == lost
-    assert set(device.figures.unknown.values()) <= {"Not Supported"}
-    rest = {name: value for name, value in device.figures.values.items() if name not in lost}
+        assert lost and set(device.readings.unknown) == lost
+    assert set(device.readings.unknown.values()) <= {"Not Supported"}
+    rest = {name: value for name, value in device.readings.values.items() if name not in lost}
     assert rest == {name: EVERYTHING[name] for name in rest}, "the others are told"
 
 
@@ -77,55 +77,55 @@ def test_a_figure_that_a_card_lacks_is_unknown(function: str) -> None:
     ],
 )
 def test_without_a_driver_there_is_one_absent_device(code: int, reason: str) -> None:
-    (device,) = Nvml(NvmlDouble(start=code)).look()
-    assert (device.name, device.absent, device.figures.values) == ("cuda:0", reason, {})
+    (device,) = NvmlProbe(NvmlDouble(start=code)).read_devices()
+    assert (device.name, device.absent_reason, device.readings.values) == ("cuda:0", reason, {})
 
 
 def test_a_driver_without_devices() -> None:
-    (device,) = Nvml(NvmlDouble()).look()
-    assert device.absent == "NVIDIA's driver is loaded and finds no device"
+    (device,) = NvmlProbe(NvmlDouble()).read_devices()
+    assert device.absent_reason == "NVIDIA's driver is loaded and finds no device"
 
 
 def test_a_driver_that_comes_later_is_found() -> None:
     double = NvmlDouble(Card("GPU-a"), start=pynvml.NVML_ERROR_DRIVER_NOT_LOADED)
-    nvml = Nvml(double)
-    assert nvml.look()[0].absent
+    nvml = NvmlProbe(double)
+    assert nvml.read_devices()[0].absent_reason
     double.start = None
-    assert nvml.look()[0].absent is None
+    assert nvml.read_devices()[0].absent_reason is None
 
 
 def test_here_the_real_library_says_why_or_tells() -> None:
     """On a machine without a driver: the reason. With one: figures."""
-    for device in Nvml().look():
-        assert device.absent or device.figures.values["memory_total_bytes"]
-        assert device.absent != ""
+    for device in NvmlProbe().read_devices():
+        assert device.absent_reason or device.readings.values["memory_total_bytes"]
+        assert device.absent_reason != ""
 
 
 def test_only_what_cuda_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-a")
-    devices = Nvml(NvmlDouble(Card("GPU-a"), Card("GPU-b"), Card("GPU-c"))).look()
-    assert [(device.name, device.figures.values["uuid"]) for device in devices] == [
+    devices = NvmlProbe(NvmlDouble(Card("GPU-a"), Card("GPU-b"), Card("GPU-c"))).read_devices()
+    assert [(device.name, device.readings.values["uuid"]) for device in devices] == [
         ("cuda:0", "GPU-c"),
         ("cuda:1", "GPU-a"),
     ]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    (hidden,) = Nvml(NvmlDouble(Card("GPU-a"))).look()
-    assert hidden.absent == "CUDA_VISIBLE_DEVICES hides every device"
+    (hidden,) = NvmlProbe(NvmlDouble(Card("GPU-a"))).read_devices()
+    assert hidden.absent_reason == "CUDA_VISIBLE_DEVICES hides every device"
 
 
 def test_xids_are_faults_or_suspicions_once_and_stay_to_be_read() -> None:
     card = Card("GPU-a")
     double = NvmlDouble(card)
-    nvml = Nvml(double)
-    nvml.look()
+    nvml = NvmlProbe(double)
+    nvml.read_devices()
     card.xids += [31]
-    (program,) = nvml.look()
-    assert (program.fault, program.suspect, program.figures.values["xids"]) == (None, True, [31])
+    (program,) = nvml.read_devices()
+    assert (program.fault, program.needs_recheck, program.readings.values["xids"]) == (None, True, [31])
     card.xids += [13, 79]
-    (broken,) = nvml.look()
-    assert (broken.fault, broken.figures.values["xids"]) == ("XID 79: it fell off the bus", [31, 13, 79])
-    (after,) = nvml.look()
-    assert (after.fault, after.suspect, after.figures.values["xids"]) == (None, False, [31, 13, 79])
+    (broken,) = nvml.read_devices()
+    assert (broken.fault, broken.readings.values["xids"]) == ("XID 79: it fell off the bus", [31, 13, 79])
+    (after,) = nvml.read_devices()
+    assert (after.fault, after.needs_recheck, after.readings.values["xids"]) == (None, False, [31, 13, 79])
     assert double.registered == ["GPU-a"], "once: a second set would hear nothing of what the first one took"
 
 
@@ -146,25 +146,25 @@ def test_xids_are_faults_or_suspicions_once_and_stay_to_be_read() -> None:
     ],
 )
 def test_warnings(card: Card, warning: str | None) -> None:
-    (device,) = Nvml(NvmlDouble(card)).look()
+    (device,) = NvmlProbe(NvmlDouble(card)).read_devices()
     assert (device.warning, device.fault) == (warning, None)
 
 
 def test_a_lost_device_is_a_fault_and_tells_nothing_wrong() -> None:
-    (device,) = Nvml(NvmlDouble(Card("GPU-a", lost=True))).look()
+    (device,) = NvmlProbe(NvmlDouble(Card("GPU-a", lost=True))).read_devices()
     assert device.fault == "the driver has lost the device"
-    assert device.figures.values["temperature_celsius"] is None
-    assert device.figures.unknown["temperature_celsius"] == "GPU is lost"
+    assert device.readings.values["temperature_celsius"] is None
+    assert device.readings.unknown["temperature_celsius"] == "GPU is lost"
 
 
 @pytest.mark.parametrize("told", [None, "0,1,2", "2,1,0"])
 def test_a_device_that_is_not_given_out_hides_no_other(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if told:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
-    devices = Nvml(NvmlDouble(Card("GPU-a"), Card("GPU-b", unreachable=True), Card("GPU-c"))).look()
+    devices = NvmlProbe(NvmlDouble(Card("GPU-a"), Card("GPU-b", unreachable=True), Card("GPU-c"))).read_devices()
     assert [device.name for device in devices] == ["cuda:0", "cuda:1", "cuda:2"]
     assert [device.fault for device in devices] == [None, "the driver does not give the device out: GPU is lost", None]
-    assert [device.figures.values.get("uuid") for device in devices][:: -1 if told == "2,1,0" else 1] == [
+    assert [device.readings.values.get("uuid") for device in devices][:: -1 if told == "2,1,0" else 1] == [
         "GPU-a",
         None,
         "GPU-c",
@@ -173,11 +173,11 @@ def test_a_device_that_is_not_given_out_hides_no_other(told: str | None, monkeyp
 
 def test_a_driver_that_gives_nothing_out_is_opened_anew() -> None:
     library = NvmlDouble(Card("GPU-a", unreachable=True), Card("GPU-b"))
-    nvml = Nvml(library)
-    nvml.look()
-    nvml.look()
+    nvml = NvmlProbe(library)
+    nvml.read_devices()
+    nvml.read_devices()
     assert library.opened == 1, "XIDs that were read of the other one stay"
     library.cards[1].unreachable = True
-    nvml.look()
-    nvml.look()
+    nvml.read_devices()
+    nvml.read_devices()
     assert library.opened == 2

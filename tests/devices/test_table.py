@@ -4,12 +4,12 @@ import time
 
 import pytest
 
-from service.devices.canary import Canary, Faulty, Key, Passed
+from service.devices.canary import Canary, CapabilityKey, FaultResult, PassResult
 from service.devices.device import Device
-from service.devices.table import Table
+from service.devices.table import CapabilityTable
 
 CPU, GPU = Device("cpu", "cpu"), Device("cuda:0", "gpu")
-KEY: Key = ("cuda:0", "decode", "jpeg")
+KEY: CapabilityKey = ("cuda:0", "decode", "jpeg")
 
 
 def canaries(device: str) -> tuple[Canary, ...]:
@@ -30,90 +30,90 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def table(clock: Clock) -> Table:
-    made = Table(10, 60, clock)
-    made.found([CPU, GPU], canaries)
+def table(clock: Clock) -> CapabilityTable:
+    made = CapabilityTable(10, 60, clock)
+    made.update_devices([CPU, GPU], canaries)
     return made
 
 
-def pass_all(table: Table) -> None:
-    while due := table.due():
+def pass_all(table: CapabilityTable) -> None:
+    while due := table.due_canaries():
         for canary in due:
-            table.record(canary.key, Passed(2.0))
+            table.record(canary.key, PassResult(2.0))
 
 
-def state(table: Table, key: Key = KEY) -> tuple[str, str]:
+def state(table: CapabilityTable, key: CapabilityKey = KEY) -> tuple[str, str]:
     (one,) = [one for one in table.capabilities() if (one.device, one.stage, one.what) == key]
     return one.state, one.reason
 
 
-def test_one_device_after_the_other(table: Table) -> None:
-    first = table.due()
+def test_one_device_after_the_other(table: CapabilityTable) -> None:
+    first = table.due_canaries()
     assert len(first) == 2 and len({canary.device for canary in first}) == 1
     for canary in first:
-        table.record(canary.key, Passed())
-    second = table.due()
+        table.record(canary.key, PassResult())
+    second = table.due_canaries()
     assert {canary.device for canary in second} == {"cpu", "cuda:0"} - {first[0].device}
 
 
-def test_gpus_are_proven_more_often_than_the_cpu(table: Table, clock: Clock) -> None:
+def test_gpus_are_proven_more_often_than_the_cpu(table: CapabilityTable, clock: Clock) -> None:
     pass_all(table)
-    assert table.wait_s() == 10
+    assert table.seconds_until_due() == 10
     clock.now += 10
-    assert {canary.device for canary in table.due()} == {"cuda:0"}
+    assert {canary.device for canary in table.due_canaries()} == {"cuda:0"}
     clock.now += 50
     pass_all(table)
-    assert table.due() == []
+    assert table.due_canaries() == []
 
 
-def test_suspicion_makes_due(table: Table) -> None:
+def test_suspicion_makes_due(table: CapabilityTable) -> None:
     pass_all(table)
-    table.suspect("cuda:0")
-    assert {canary.device for canary in table.due()} == {"cuda:0"}
+    table.request_recheck("cuda:0")
+    assert {canary.device for canary in table.due_canaries()} == {"cuda:0"}
     pass_all(table)
-    table.suspect()
+    table.request_recheck()
     pass_all(table)
-    assert table.due() == []
+    assert table.due_canaries() == []
 
 
-def test_a_fault_that_the_driver_tells_quarantines_at_once_and_once(table: Table, clock: Clock) -> None:
+def test_a_fault_that_the_driver_tells_quarantines_at_once_and_once(table: CapabilityTable, clock: Clock) -> None:
     pass_all(table)
     lost = Device("cuda:0", "gpu", fault="XID 79: it fell off the bus")
     for _ in range(5):
-        table.found([CPU, lost], canaries)
+        table.update_devices([CPU, lost], canaries)
     assert state(table) == ("quarantined", "XID 79: it fell off the bus")
     assert state(table, ("cpu", "decode", "jpeg"))[0] == "ok"
-    table.found([CPU, GPU], canaries)
+    table.update_devices([CPU, GPU], canaries)
     clock.now += 4
     pass_all(table)
     assert state(table) == ("ok", "")
 
 
-def test_a_warning_degrades_what_is_ok_for_as_long_as_it_lasts(table: Table) -> None:
+def test_a_warning_degrades_what_is_ok_for_as_long_as_it_lasts(table: CapabilityTable) -> None:
     pass_all(table)
-    table.record(("cuda:0", "decode", "h264"), Faulty("wrong"))
-    table.found([CPU, Device("cuda:0", "gpu", warning="throttled: power brake")], canaries)
+    table.record(("cuda:0", "decode", "h264"), FaultResult("wrong"))
+    table.update_devices([CPU, Device("cuda:0", "gpu", warning="throttled: power brake")], canaries)
     assert state(table) == ("degraded", "throttled: power brake")
     assert state(table, ("cuda:0", "decode", "h264")) == ("quarantined", "wrong")
-    table.found([CPU, GPU], canaries)
+    table.update_devices([CPU, GPU], canaries)
     assert state(table)[0] == "ok"
 
 
 def test_an_absent_device_is_not_looked_at(clock: Clock) -> None:
-    table = Table(10, 60, clock)
-    table.found([Device("cuda:0", "gpu", absent="no driver")], canaries)
-    assert table.due() == [] and state(table) == ("absent", "no driver")
-    table.found([GPU], canaries)
-    assert len(table.due()) == 2, "a driver that was loaded later"
+    table = CapabilityTable(10, 60, clock)
+    table.update_devices([Device("cuda:0", "gpu", absent_reason="no driver")], canaries)
+    assert table.due_canaries() == [] and state(table) == ("absent", "no driver")
+    table.update_devices([GPU], canaries)
+    assert len(table.due_canaries()) == 2, "a driver that was loaded later"
 
 
-def test_a_device_that_is_gone_is_gone(table: Table) -> None:
-    table.found([CPU], canaries)
+def test_a_device_that_is_gone_is_gone(table: CapabilityTable) -> None:
+    table.update_devices([CPU], canaries)
     assert {one.device for one in table.capabilities()} == {"cpu"}
-    assert table.record(KEY, Passed()) is None
+    assert table.record(KEY, PassResult()) is None
 
 
-def test_ages_and_moments(table: Table, clock: Clock) -> None:
+def test_ages_and_moments(table: CapabilityTable, clock: Clock) -> None:
     pass_all(table)
     clock.now += 7
     (row,) = [row for row in table.to_json() if (row["device"], row["what"]) == ("cuda:0", "jpeg")]
@@ -122,7 +122,7 @@ def test_ages_and_moments(table: Table, clock: Clock) -> None:
     assert one.proven_at == pytest.approx(time.time() - 7, abs=2)
 
 
-def test_an_old_proof_is_no_proof(table: Table, clock: Clock) -> None:
+def test_an_old_proof_is_no_proof(table: CapabilityTable, clock: Clock) -> None:
     pass_all(table)
     clock.now += 5 * 10 + 60
     assert state(table)[0] == "ok"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.devices.visible import visible
+from service.devices.visible import visible_indices
 
 UUIDS = ["GPU-8932f937-d72c", "GPU-8932aaaa-0001", "GPU-1b2c"]
 
@@ -25,4 +25,4 @@ UUIDS = ["GPU-8932f937-d72c", "GPU-8932aaaa-0001", "GPU-1b2c"]
     ],
 )
 def test_places(told: str | None, places: list[int]) -> None:
-    assert visible(UUIDS, {} if told is None else {"CUDA_VISIBLE_DEVICES": told}) == places
+    assert visible_indices(UUIDS, {} if told is None else {"CUDA_VISIBLE_DEVICES": told}) == places

@@ -5,22 +5,22 @@ import threading
 import pytest
 
 from service.devices.device import Device
-from service.devices.watched_call import StillBlocked, WatchedCall
-from service.worker.device_looks import DeviceLooks
+from service.devices.watched_call import StillRunning, TimeoutCall
+from service.worker.device_looks import DeviceInventory
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_results_and_errors_come_through() -> None:
     answers = iter([1, 2])
-    call = WatchedCall(lambda: next(answers), 30)
+    call = TimeoutCall(lambda: next(answers), 30)
     assert [await call.result(), await call.result()] == [1, 2]
 
     def fail() -> None:
         raise TimeoutError("the driver's own")
 
     with pytest.raises(TimeoutError, match="the driver's own"):
-        await WatchedCall(fail, 30).result()
+        await TimeoutCall(fail, 30).result()
 
 
 async def test_one_call_at_a_time_and_afterwards_another() -> None:
@@ -31,13 +31,13 @@ async def test_one_call_at_a_time_and_afterwards_another() -> None:
         go.wait(60)
         return len(made)
 
-    call = WatchedCall(block, 0.05)
+    call = TimeoutCall(block, 0.05)
     for _ in range(3):
-        with pytest.raises(StillBlocked):
+        with pytest.raises(StillRunning):
             await call.result()
     assert len(made) == 1
     go.set()
-    call._limit = 30
+    call._timeout_s = 30
     assert await call.result() in (1, 2)
 
 
@@ -49,7 +49,7 @@ async def test_a_silent_source_keeps_its_devices_and_is_suspected_once() -> None
             go.wait(60)
         return [Device("cuda:0", "gpu")]
 
-    looks = DeviceLooks((lambda: [Device("cpu", "cpu")], look), 0.2)
+    looks = DeviceInventory((lambda: [Device("cpu", "cpu")], look), 0.2)
     assert await looks.refresh() == []
     hang[0] = True
     assert await looks.refresh() == ["cuda:0"]

@@ -12,7 +12,10 @@ group: Any = typer.main.get_command(app)
 
 
 def command_table() -> str:
-    rows = [f"| `reelmill {_usage(name, command)}` | {_what(command)} |\n" for name, command in group.commands.items()]
+    rows = [
+        f"| `reelmill {_command_usage(name, command)}` | {_command_summary(command)} |\n"
+        for name, command in group.commands.items()
+    ]
     return "| command | what it does |\n| --- | --- |\n" + "".join(rows)
 
 
@@ -26,7 +29,7 @@ def exit_code_table() -> str:
     return "| exit code | meaning |\n| --- | --- |\n" + "".join(rows)
 
 
-def _usage(name: str, command: Any) -> str:
+def _command_usage(name: str, command: Any) -> str:
     """The name, its arguments, and its options: in brackets those that may be left out."""
     return " ".join([name, *(_parameter(parameter) for parameter in command.params if parameter.name != "help")])
 
@@ -38,5 +41,5 @@ def _parameter(parameter: Any) -> str:
     return text if parameter.required else f"[{text}]"
 
 
-def _what(command: Any) -> str:
+def _command_summary(command: Any) -> str:
     return str(command.help).splitlines()[0].strip().replace("|", "\\|")

@@ -47,13 +47,13 @@ def variable_of(field: FieldInfo) -> str | None:
 
 
 def settings_table() -> str:
-    return HEAD + "".join(f"| `{name}` | {' | '.join(_told(field))} |\n" for name, field in fields().items())
+    return HEAD + "".join(f"| `{name}` | {' | '.join(_describe_field(field))} |\n" for name, field in fields().items())
 
 
-def _told(field: FieldInfo) -> tuple[str, str]:
+def _describe_field(field: FieldInfo) -> tuple[str, str]:
     """(meaning, default); a description may end with what holds when the variable is unset."""
     meaning, _, unset = (field.description or "").partition("; unset: ")
-    return _cell(meaning), _cell(unset or _default(field))
+    return _escape_cell(meaning), _escape_cell(unset or _default(field))
 
 
 def _default(field: FieldInfo) -> str:
@@ -66,5 +66,5 @@ def _default(field: FieldInfo) -> str:
             return f"`{value}`"
 
 
-def _cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     return text.replace("|", "\\|")

@@ -4,7 +4,7 @@ import importlib
 import re
 from pathlib import Path
 
-from tests.specification.scenario import HELD
+from tests.specification.scenario import SCENARIO_TESTS
 
 ROOT = Path(__file__).parents[2]
 SOURCE, PAGE = ROOT / "tests/specification/specification.md", ROOT / "docs/specification.md"
@@ -28,22 +28,22 @@ def requirements() -> dict[str, list[str]]:
     return found
 
 
-def held() -> dict[str, tuple[str, str]]:
+def scenario_tests() -> dict[str, tuple[str, str]]:
     """Scenario -> (module, function) of its test."""
     for path in sorted((ROOT / "tests/specification").glob("test_*.py")):
         importlib.import_module(f"tests.specification.{path.stem}")
-    return HELD
+    return SCENARIO_TESTS
 
 
-def page() -> str:
-    parts, tests = [HEAD], held()
+def render_page() -> str:
+    parts, tests = [HEAD], scenario_tests()
     for requirement, scenarios in requirements().items():
-        rows = [f"| {name} | {_test(tests.get(name))} |" for name in scenarios]
+        rows = [f"| {name} | {_test_link(tests.get(name))} |" for name in scenarios]
         parts.append("\n".join([f"## {requirement}", "", "| scenario | test |", "| --- | --- |", *rows]) + "\n")
     return "\n".join(parts)
 
 
-def _test(found: tuple[str, str] | None) -> str:
+def _test_link(found: tuple[str, str] | None) -> str:
     if found is None:
         return "**missing**"
     module, function = found
@@ -51,4 +51,4 @@ def _test(found: tuple[str, str] | None) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
+    PAGE.write_text(render_page())

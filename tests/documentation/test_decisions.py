@@ -5,10 +5,10 @@ import tomllib
 
 import pytest
 
-from tests.support.source_code import ROOT, name_of
+from tests.support.source_code import ROOT, relative_name
 
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
-ASKED_FOR = {
+REQUIRED_BY_USER = {
     "fastapi",
     "uvicorn",
     "sqlalchemy",
@@ -35,7 +35,7 @@ def reasons() -> dict[str, str]:
     return {name.lower(): reason for name, reason in re.findall(r"^- ([\w-]+): (.+)$", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("page", [page for page in DECISIONS if page.name != "README.md"], ids=name_of)
+@pytest.mark.parametrize("page", [page for page in DECISIONS if page.name != "README.md"], ids=relative_name)
 def test_a_decision_names_checks_that_exist(page: object) -> None:
     _, said, checks = page.read_text().partition("**Enforced by**")
     named = re.findall(r"`(tests/[\w/]+\.py)`", checks)
@@ -44,10 +44,10 @@ def test_a_decision_names_checks_that_exist(page: object) -> None:
 
 
 def test_a_decision_is_one_page() -> None:
-    assert [name_of(page) for page in DECISIONS if len(page.read_text().splitlines()) > 70] == []
+    assert [relative_name(page) for page in DECISIONS if len(page.read_text().splitlines()) > 70] == []
 
 
 def test_every_dependency_has_a_reason_and_every_reason_a_dependency() -> None:
-    assert set(reasons()) == dependencies() - ASKED_FOR
-    assert dependencies() >= ASKED_FOR
+    assert set(reasons()) == dependencies() - REQUIRED_BY_USER
+    assert dependencies() >= REQUIRED_BY_USER
     assert [name for name, reason in reasons().items() if len(reason) < 15] == []

@@ -4,19 +4,19 @@ import re
 
 import pytest
 
-from tests.support.source_code import ROOT, files, name_of
+from tests.support.source_code import ROOT, relative_name, source_files
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 
 
-def anchors(text: str) -> set[str]:
+def heading_anchors(text: str) -> set[str]:
     """GitHub's ids of the headings."""
     heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=relative_name)
 def test_links_lead_somewhere(page: object) -> None:
     for target in LINK.findall(page.read_text()):
         if target.startswith("https://"):
@@ -25,10 +25,10 @@ def test_links_lead_somewhere(page: object) -> None:
         there = (page.parent / path).resolve() if path else page
         there = there / "README.md" if there.is_dir() else there
         assert there.is_file(), target
-        assert not anchor or anchor in anchors(there.read_text()), target
+        assert not anchor or anchor in heading_anchors(there.read_text()), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@pytest.mark.parametrize("page", PAGES, ids=relative_name)
 def test_files_that_are_named_exist(page: object) -> None:
     """`service/….py` and its like, in code quotes."""
     for name in re.findall(r"`((?:service|tests|kernels|docs)/[\w/]+\.(?:py|md))`", page.read_text()):
@@ -36,9 +36,9 @@ def test_files_that_are_named_exist(page: object) -> None:
 
 
 def test_comments_refer_to_pages_that_exist() -> None:
-    for path in files():
+    for path in source_files():
         for name in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text()):
-            assert (ROOT / name).is_file(), f"{name_of(path)} refers to {name}"
+            assert (ROOT / name).is_file(), f"{relative_name(path)} refers to {name}"
 
 
 def test_every_page_can_be_found_from_the_readme() -> None:

@@ -128,7 +128,7 @@ def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
 def test_a_killed_guardian_takes_the_server_with_it(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path)
     server.start()
-    guardian = subprocess.run(["pgrep", "-f", f"guardian {tmp_path}"], capture_output=True, text=True)
+    guardian = subprocess.run(["pgrep", "-f", f"launcher {tmp_path}"], capture_output=True, text=True)
     os.kill(int(guardian.stdout.split()[0]), signal.SIGKILL)
     assert gone(tmp_path)
     server.stop()
@@ -167,4 +167,4 @@ def test_no_programs_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(binaries.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(binaries, "_installed", list)
     with pytest.raises(EmbeddedPostgresError, match="DATABASE_URL"):
-        binaries.find()
+        binaries.find_binaries()

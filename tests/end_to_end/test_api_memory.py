@@ -6,23 +6,25 @@ from typing import Any
 import httpx
 
 from tests.support import api
-from tests.support.footage import jpeg
+from tests.support.footage import frame_jpeg
 from tests.support.processes import resident_mebibytes
-from tests.support.running_service import Running
+from tests.support.running_service import RunningService
 
 API_LIMIT_MIB = 150
-SETTLED_S = 30
+SETTLE_TIMEOUT_S = 30
 
 
-def test_the_api_stays_under_its_limit(alice: httpx.Client, service: Running) -> None:
+def test_the_api_stays_under_its_limit(alice: httpx.Client, service: RunningService) -> None:
     upload = bytes(24 * 1024 * 1024)
-    dataset: dict[str, Any] = api.make_dataset(alice, {f"f{number:03d}.jpg": jpeg(number) for number in range(40)})
+    dataset: dict[str, Any] = api.make_dataset(
+        alice, {f"f{number:03d}.jpg": frame_jpeg(number) for number in range(40)}
+    )
     alice.put(f"/api/datasets/{dataset['id']}/objects/large.bin", content=upload).raise_for_status()
     status = api.render(alice, dataset, scale=8)
     for _ in range(40):
         alice.get("/api/experiments", params={"limit": 500}).raise_for_status()
         alice.get(status["video_url"]).raise_for_status()
-    deadline = time.monotonic() + SETTLED_S
+    deadline = time.monotonic() + SETTLE_TIMEOUT_S
     while resident_mebibytes(service.api_pid) >= API_LIMIT_MIB and time.monotonic() < deadline:
         time.sleep(1)
     assert resident_mebibytes(service.api_pid) < API_LIMIT_MIB

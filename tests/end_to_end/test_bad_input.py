@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.support import api
-from tests.support.footage import jpeg
-from tests.support.running_service import SCOPES, Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import SCOPES, RunningService
 
 
 def png_bomb(side: int) -> bytes:
@@ -28,9 +28,9 @@ def png_bomb(side: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def small(service: Running) -> dict[str, Any]:
+def small(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
-        return api.make_dataset(client, {f"f{number}.jpg": jpeg(number) for number in range(8)})
+        return api.make_dataset(client, {f"f{number}.jpg": frame_jpeg(number) for number in range(8)})
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_unknown_experiment(alice: httpx.Client) -> None:
     assert alice.post("/api/videos/generate", json=body).status_code == 404
 
 
-def test_no_token_expired_token_missing_scope(service: Running) -> None:
+def test_no_token_expired_token_missing_scope(service: RunningService) -> None:
     url = f"{service.url}/api/videos/generate"
     assert httpx.post(url, json={}, trust_env=False).status_code == 401
     expired = service.token("alice", SCOPES, timedelta(seconds=-120))
@@ -82,30 +82,30 @@ def test_an_empty_dataset_says_so(alice: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/dataset_id")
 
 
-def outcomes(client: httpx.Client, status: dict[str, Any]) -> dict[int, tuple[str, str | None]]:
+def outcomes_by_source(client: httpx.Client, status: dict[str, Any]) -> dict[int, tuple[str, str | None]]:
     return {
         line["source"]: (line["outcome"], line["reason"])
-        for line in api.receipt(client, status["job_id"])
+        for line in api.receipt_lines(client, status["job_id"])
         if line["outcome"] != "ok"
     }
 
 
 def test_bad_frames_follow_their_policy_and_are_named(alice: httpx.Client) -> None:
-    files = {f"f{number:02d}.jpg": jpeg(number) for number in range(12)}
+    files = {f"f{number:02d}.jpg": frame_jpeg(number) for number in range(12)}
     files["f03.jpg"] = b"this is a text file named .jpg"
-    files["f05.jpg"] = jpeg(5)[:200]
+    files["f05.jpg"] = frame_jpeg(5)[:200]
     files["f07.jpg"] = b""
     files["f09.jpg"] = png_bomb(30_000)
     dataset = api.make_dataset(alice, files)
     assert dataset["frame_count"] == 12
     held = api.render(alice, dataset)
     assert (held["status"], held["summary"]["frames"]) == ("succeeded", 12)
-    named = outcomes(alice, held)
+    named = outcomes_by_source(alice, held)
     assert set(named) == {3, 5, 7, 9}
     assert all(outcome == "held" and reason for outcome, reason in named.values())
     skipped = api.render(alice, dataset, corrupt="skip")
     assert skipped["summary"]["frames"] == 8
-    assert {outcome for outcome, _ in outcomes(alice, skipped).values()} == {"skipped"}
+    assert {outcome for outcome, _ in outcomes_by_source(alice, skipped).values()} == {"skipped"}
     failed = api.render(alice, dataset, corrupt="fail")
     assert failed["status"] == "failed" and "frame 3" in failed["error"]["reason"]
     black = api.render(alice, dataset, corrupt="black")
@@ -115,40 +115,45 @@ def test_bad_frames_follow_their_policy_and_are_named(alice: httpx.Client) -> No
 
 
 def test_a_gap_in_the_numbering(alice: httpx.Client) -> None:
-    files = {f"f{number:02d}.jpg": jpeg(number) for number in range(30) if number not in (10, 11)}
+    files = {f"f{number:02d}.jpg": frame_jpeg(number) for number in range(30) if number not in (10, 11)}
     dataset = api.make_dataset(alice, files)
     assert (dataset["frame_count"], dataset["gap_frames"]) == (28, 2)
     assert dataset["gaps"][0]["number"] == 10
     assert api.render(alice, dataset)["summary"]["frames"] == 28
     held = api.render(alice, dataset, missing="hold")
     assert held["summary"]["frames"] == 30
-    assert {index: outcome for index, (outcome, _) in outcomes(alice, held).items()} == {10: "held", 11: "held"}
+    assert {index: outcome for index, (outcome, _) in outcomes_by_source(alice, held).items()} == {
+        10: "held",
+        11: "held",
+    }
     body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30, "missing": "fail"}
     refused = alice.post("/api/videos/generate", json=body)
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/missing")
 
 
-def test_a_frame_that_vanished_after_the_scan(alice: httpx.Client, service: Running) -> None:
-    dataset = api.make_dataset(alice, {f"f{number:02d}.jpg": jpeg(number) for number in range(10)})
+def test_a_frame_that_vanished_after_the_scan(alice: httpx.Client, service: RunningService) -> None:
+    dataset = api.make_dataset(alice, {f"f{number:02d}.jpg": frame_jpeg(number) for number in range(10)})
     service.remove_object(dataset["prefix"] + "f04.jpg")
     status = api.render(alice, dataset, missing="hold")
     assert status["summary"]["frames"] == 10
-    assert outcomes(alice, status)[4][0] == "held"
+    assert outcomes_by_source(alice, status)[4][0] == "held"
 
 
 def test_two_frame_sizes(alice: httpx.Client) -> None:
-    files = {f"f{number:02d}.jpg": jpeg(number) for number in range(10)}
-    files["f06.jpg"] = jpeg(6, (48, 48))
+    files = {f"f{number:02d}.jpg": frame_jpeg(number) for number in range(10)}
+    files["f06.jpg"] = frame_jpeg(6, (48, 48))
     dataset = api.make_dataset(alice, files)
     assert (dataset["width"], dataset["height"], len(dataset["sizes"])) == (64, 48, 2)
     status = api.render(alice, dataset)
-    assert outcomes(alice, status) == {6: ("resized", outcomes(alice, status)[6][1])}
+    assert outcomes_by_source(alice, status) == {6: ("resized", outcomes_by_source(alice, status)[6][1])}
     assert api.render(alice, dataset, mismatch="fail")["status"] == "failed"
 
 
-def test_the_queue_of_a_caller_is_bounded(service: Running) -> None:
+def test_the_queue_of_a_caller_is_bounded(service: RunningService) -> None:
     with service.client("carol") as carol:
-        dataset = api.make_dataset(carol, {f"f{number:03d}.jpg": jpeg(number, (320, 240)) for number in range(60)})
+        dataset = api.make_dataset(
+            carol, {f"f{number:03d}.jpg": frame_jpeg(number, (320, 240)) for number in range(60)}
+        )
         body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "scale": 8}
         answers = [carol.post("/api/videos/generate", json=body | {"fps": 20 + number}) for number in range(9)]
         codes = [answer.status_code for answer in answers]
@@ -160,7 +165,7 @@ def test_the_queue_of_a_caller_is_bounded(service: Running) -> None:
                 carol.post(f"/api/videos/{answer.json()['job_id']}/cancel")
 
 
-def test_a_submit_storm_makes_one_render(alice: httpx.Client, service: Running, small: dict[str, Any]) -> None:
+def test_a_submit_storm_makes_one_render(alice: httpx.Client, service: RunningService, small: dict[str, Any]) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     body = {"experiment_id": small["experiment_id"], "decimation_factor": 1, "fps": 99}

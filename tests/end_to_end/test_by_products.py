@@ -9,23 +9,23 @@ import pytest
 from PIL import Image
 
 from tests.support import api
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
 FRAMES = 100
 
 
 @pytest.fixture(scope="module")
-def footage(service: Running) -> dict[str, Any]:
+def footage(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
-        return api.make_dataset(client, {f"f{n:03d}.jpg": jpeg(n, (160, 120)) for n in range(FRAMES)})
+        return api.make_dataset(client, {f"f{n:03d}.jpg": frame_jpeg(n, (160, 120)) for n in range(FRAMES)})
 
 
 def picture(data: bytes) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def test_strip_and_keogram(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+def test_strip_and_keogram(service: RunningService, alice: httpx.Client, footage: dict[str, Any]) -> None:
     status = api.render(alice, footage, outputs=["keogram", "preview_strip"])
     assert status["status"] == "succeeded", status["error"]
     keogram = alice.get(status["keogram_url"])

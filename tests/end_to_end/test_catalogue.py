@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from tests.support import api, media
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
 
-def signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict[str, Any]:
+def upload_signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict[str, Any]:
     """Uploaded by somebody who has addresses and no token."""
     experiment = client.post("/api/experiments", json={"name": f"signed-{time.time_ns()}"}).json()
     path = f"/api/experiments/{experiment['id']}/datasets"
@@ -25,10 +25,10 @@ def signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict[str, A
             sent = stranger.put(upload["url"], content=files[upload["name"]], headers=upload["headers"])
             assert sent.status_code == 200, sent.text
     client.post(f"/api/datasets/{dataset['id']}/scan").raise_for_status()
-    return api.wait_scanned(client, dataset["id"])
+    return api.wait_until_scanned(client, dataset["id"])
 
 
-def preview(client: httpx.Client, dataset: str, index: int, width: int) -> httpx.Response:
+def fetch_preview(client: httpx.Client, dataset: str, index: int, width: int) -> httpx.Response:
     while True:
         answer = client.get(f"/api/datasets/{dataset}/frames/{index}/image", params={"width": width})
         if answer.status_code != 503:
@@ -37,20 +37,20 @@ def preview(client: httpx.Client, dataset: str, index: int, width: int) -> httpx
 
 
 def test_signed_uploads_become_frames_that_can_be_seen(alice: httpx.Client) -> None:
-    files = {f"f{number:02}.jpg": jpeg(number, (320, 240)) for number in range(12)}
+    files = {f"f{number:02}.jpg": frame_jpeg(number, (320, 240)) for number in range(12)}
     files["notes.bin"] = bytes(3 * 1024 * 1024)
-    dataset = signed_dataset(alice, files)
+    dataset = upload_signed_dataset(alice, files)
     assert (dataset["state"], dataset["frame_count"]) == ("ready", 12)
     original = alice.get(f"/api/datasets/{dataset['id']}/frames/3/image")
     assert (original.content, original.headers["content-type"]) == (files["f03.jpg"], "image/jpeg")
-    small = preview(alice, dataset["id"], 3, 80)
+    small = fetch_preview(alice, dataset["id"], 3, 80)
     assert Image.open(io.BytesIO(small.content)).size == (80, 60)
     assert api.render(alice, dataset)["status"] == "succeeded"
 
 
 def test_deleting_a_render_leaves_what_others_use(alice: httpx.Client) -> None:
     """Two renders share their segments (they differ in where they stop); one goes, the other still plays."""
-    dataset = api.make_dataset(alice, {f"f{number:04}.jpg": jpeg(number) for number in range(200)})
+    dataset = api.make_dataset(alice, {f"f{number:04}.jpg": frame_jpeg(number) for number in range(200)})
     first = api.render(alice, dataset)
     second = api.render(alice, dataset, frames={"start": 0, "stop": 199})
     gone = alice.delete(f"/api/videos/{first['job_id']}").raise_for_status().json()
@@ -62,8 +62,8 @@ def test_deleting_a_render_leaves_what_others_use(alice: httpx.Client) -> None:
     assert again["attempts"] == 1, "only the assembly ran: every segment was still there"
 
 
-def test_a_forced_deletion_ends_renders_and_removes_their_files(service: Running, alice: httpx.Client) -> None:
-    dataset = api.make_dataset(alice, {f"f{number:04}.jpg": jpeg(number, (320, 240)) for number in range(400)})
+def test_a_forced_deletion_ends_renders_and_removes_their_files(service: RunningService, alice: httpx.Client) -> None:
+    dataset = api.make_dataset(alice, {f"f{number:04}.jpg": frame_jpeg(number, (320, 240)) for number in range(400)})
     experiment = f"/api/experiments/{dataset['experiment_id']}"
     done = api.render(alice, dataset, frames={"start": 0, "stop": 5})
     body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30, "scale": 4}
@@ -77,7 +77,7 @@ def test_a_forced_deletion_ends_renders_and_removes_their_files(service: Running
         assert time.monotonic() < deadline, "the files of the finished render are removed"
         time.sleep(0.2)
     assert len(service.object_keys(dataset["prefix"])) == 400, "the frames are the user's"
-    small = api.make_dataset(alice, {f"f{number}.jpg": jpeg(number) for number in range(5)})
+    small = api.make_dataset(alice, {f"f{number}.jpg": frame_jpeg(number) for number in range(5)})
     assert api.render(alice, small)["status"] == "succeeded", "the workers go on"
 
 
@@ -89,7 +89,7 @@ def test_previews_of_deep_frames_and_of_pages(alice: httpx.Client) -> None:
     assert (dataset["frame_count"], dataset["state"]) == (3, "ready")
     shown = []
     for index in range(3):
-        answer = preview(alice, dataset["id"], index, 64)
+        answer = fetch_preview(alice, dataset["id"], index, 64)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg"), answer.text
         shown.append(np.asarray(Image.open(io.BytesIO(answer.content)).convert("L")).astype(int))
     assert shown[0][24, 2] < 30 and shown[0][24, 61] > 220

@@ -12,24 +12,24 @@ import numpy as np
 import pytest
 
 from service.config import ClientSettings
-from service.http_client import Refused
+from service.http_client import ApiError
 from service.plan.formats import CONTAINERS, MEDIA_TYPES, Codec, Container
 from service.render_client import render_to_file
 from tests.support import api, media
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
-JPEGS = {f"frame_{number:04d}.jpg": jpeg(number, (128, 96)) for number in range(100)}
-DEEP = [np.random.default_rng(number).integers(0, 4096, (63, 65), np.uint16) for number in range(5)]
+JPEGS = {f"frame_{number:04d}.jpg": frame_jpeg(number, (128, 96)) for number in range(100)}
+DEEP_FRAMES = [np.random.default_rng(number).integers(0, 4096, (63, 65), np.uint16) for number in range(5)]
 
 
 @pytest.fixture(scope="module")
-def footage(service: Running) -> dict[str, Any]:
+def footage(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
         return api.make_dataset(client, JPEGS)
 
 
-def fetched(client: httpx.Client, status: dict[str, Any]) -> httpx.Response:
+def fetch_video(client: httpx.Client, status: dict[str, Any]) -> httpx.Response:
     return client.get(status["video_url"]).raise_for_status()
 
 
@@ -38,7 +38,7 @@ def fetched(client: httpx.Client, status: dict[str, Any]) -> httpx.Response:
 )
 def test_every_pair(alice: httpx.Client, footage: dict[str, Any], codec: Codec, container: Container) -> None:
     status = api.render(alice, footage, decimation_factor=2, fps=20, codec=codec, container=container)
-    answer = fetched(alice, status)
+    answer = fetch_video(alice, status)
     assert answer.headers["content-type"] == MEDIA_TYPES[container]
     assert answer.headers["content-disposition"] == f'inline; filename="{status["job_id"]}.{container}"'
     with av.open(io.BytesIO(answer.content)) as file:
@@ -76,18 +76,20 @@ def test_an_impossible_pair_is_refused(
 
 def test_mjpeg_holds_the_cameras_own_bytes(alice: httpx.Client, footage: dict[str, Any]) -> None:
     status = api.render(alice, footage, fps=20, codec="mjpeg")
-    with av.open(io.BytesIO(fetched(alice, status).content)) as file:
+    with av.open(io.BytesIO(fetch_video(alice, status).content)) as file:
         packets = [bytes(packet) for packet in file.demux(video=0) if packet.size]
     assert packets == list(JPEGS.values())
-    assert {line["decoder"] for line in api.receipt(alice, status["job_id"])} == {"copied"}
+    assert {line["decoder"] for line in api.receipt_lines(alice, status["job_id"])} == {"copied"}
 
 
 def test_16_bit_gray_is_kept(alice: httpx.Client) -> None:
-    dataset = api.make_dataset(alice, {f"f{number}.tif": media.tiff(pixels) for number, pixels in enumerate(DEEP)})
+    dataset = api.make_dataset(
+        alice, {f"f{number}.tif": media.tiff(pixels) for number, pixels in enumerate(DEEP_FRAMES)}
+    )
     status = api.render(alice, dataset, fps=5, codec="ffv1")
     assert (status["options"]["form"], status["options"]["tone"]) == ("gray16le", None)
-    with av.open(io.BytesIO(fetched(alice, status).content)) as file:
-        for frame, pixels in zip(file.decode(video=0), DEEP, strict=True):
+    with av.open(io.BytesIO(fetch_video(alice, status).content)) as file:
+        for frame, pixels in zip(file.decode(video=0), DEEP_FRAMES, strict=True):
             np.testing.assert_array_equal(frame.to_ndarray(), pixels)
     toned = api.render(alice, dataset, fps=5, codec="ffv1", tone={"mode": "full"})
     assert toned["options"]["form"] == "yuv420p"
@@ -100,7 +102,7 @@ def test_segments_are_shared_by_containers(alice: httpx.Client, footage: dict[st
 
 
 def test_the_command_names_the_file_after_its_container(
-    service: Running, footage: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    service: RunningService, footage: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     token = service.token("alice", ("catalog:read", "videos:read", "videos:render"))
@@ -108,5 +110,5 @@ def test_the_command_names_the_file_after_its_container(
     fields = {"decimation_factor": 4, "fps": 20, "codec": "mjpeg"}
     asyncio.run(render_to_file(settings, footage["experiment_id"], fields, None))
     assert (tmp_path / "out.avi").read_bytes()[8:12] == b"AVI "
-    with pytest.raises(Refused, match="mp4 cannot hold mjpeg"):
+    with pytest.raises(ApiError, match="mp4 cannot hold mjpeg"):
         asyncio.run(render_to_file(settings, footage["experiment_id"], fields | {"container": "mp4"}, None))

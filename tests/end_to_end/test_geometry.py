@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from tests.support import api
-from tests.support.running_service import Running
+from tests.support.running_service import RunningService
 
 
-def quartered(number: int) -> bytes:
+def quartered_jpeg(number: int) -> bytes:
     """160x120, each quarter of its own level: 40, 90, 140, 190 (by rows), and the number in the levels' last digits."""
     levels = np.array([[40, 90], [140, 190]], np.uint8) + number % 10
     pixels = np.repeat(np.repeat(np.repeat(levels, 60, 0), 80, 1)[..., None], 3, 2)
@@ -23,9 +23,9 @@ def quartered(number: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def quarters(service: Running) -> dict[str, Any]:
+def quarters(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
-        return api.make_dataset(client, {f"q{number:03d}.jpg": quartered(number) for number in range(6)})
+        return api.make_dataset(client, {f"q{number:03d}.jpg": quartered_jpeg(number) for number in range(6)})
 
 
 def first_picture(client: httpx.Client, status: dict[str, Any]) -> "np.ndarray[Any, Any]":
@@ -54,7 +54,7 @@ def test_the_whole_picture_is_the_same_render(alice: httpx.Client, quarters: dic
 def test_bins_read_every_frame_and_list_it(alice: httpx.Client, quarters: dict[str, Any]) -> None:
     status = api.render(alice, quarters, decimation_factor=4, decimation_mode="mean")
     assert (status["status"], status["frames_total"], status["frames_done"]) == ("succeeded", 2, 2)
-    lines = api.receipt(alice, status["job_id"])
+    lines = api.receipt_lines(alice, status["job_id"])
     assert [[member["source"] for member in line["members"]] for line in lines] == [[0, 1, 2, 3], [4, 5]]
     assert int(first_picture(alice, status)[10, 10]) == pytest.approx(41.5, abs=2)
     longer = api.render(alice, quarters, decimation_factor=4, decimation_mode="mean", priority=3)
@@ -62,7 +62,7 @@ def test_bins_read_every_frame_and_list_it(alice: httpx.Client, quarters: dict[s
 
 
 def test_segments_of_bins_are_counted_in_outputs_when_reused(alice: httpx.Client) -> None:
-    dataset = api.make_dataset(alice, {f"q{number:03d}.jpg": quartered(number) for number in range(200)})
+    dataset = api.make_dataset(alice, {f"q{number:03d}.jpg": quartered_jpeg(number) for number in range(200)})
     whole = api.render(alice, dataset, decimation_factor=2, decimation_mode="max")
     part = api.render(alice, dataset, decimation_factor=2, decimation_mode="max", frames={"stop": 150})
     assert (whole["frames_total"], whole["frames_done"]) == (100, 100)

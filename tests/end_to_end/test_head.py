@@ -7,22 +7,22 @@ import httpx
 import pytest
 
 from tests.support import api
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
-CHANGING = {"x-request-id", "date", "ratelimit", "content-length"}
+CHANGING_HEADERS = {"x-request-id", "date", "ratelimit", "content-length"}
 """Differ from answer to answer; the length of those that tell the time does."""
 
 
 @pytest.fixture
 def places(alice: httpx.Client, make_dataset: Any) -> dict[str, str]:
-    dataset = make_dataset({f"f{number}.jpg": jpeg(number) for number in range(6)})
+    dataset = make_dataset({f"f{number}.jpg": frame_jpeg(number) for number in range(6)})
     job = api.render(alice, dataset)["job_id"]
     known = {"experiment_id": dataset["experiment_id"], "dataset_id": dataset["id"], "job_id": job}
     return known | {"index": "0", "slug": "not-found", "name": "f0.jpg"}
 
 
-def test_of_every_get(service: Running, alice: httpx.Client, places: dict[str, str]) -> None:
+def test_of_every_get(service: RunningService, alice: httpx.Client, places: dict[str, str]) -> None:
     document = alice.get("/openapi.json").json()
     paths = [path for path, item in document["paths"].items() if "get" in item]
     assert len(paths) > 15
@@ -31,14 +31,14 @@ def test_of_every_get(service: Running, alice: httpx.Client, places: dict[str, s
             url = re.sub(r"\{(\w+)\}", lambda match: places.get(match[1], "nothing"), path)
             got, head = admin.get(url), admin.head(url)
             assert (head.status_code, head.content) == (got.status_code, b""), url
-            assert names(head) == names(got), url
+            assert stable_headers(head) == stable_headers(got), url
 
 
-def names(answer: httpx.Response) -> dict[str, str]:
-    return {name: value for name, value in answer.headers.items() if name not in CHANGING}
+def stable_headers(answer: httpx.Response) -> dict[str, str]:
+    return {name: value for name, value in answer.headers.items() if name not in CHANGING_HEADERS}
 
 
-def test_an_open_stream_is_left_at_once(service: Running, places: dict[str, str]) -> None:
+def test_an_open_stream_is_left_at_once(service: RunningService, places: dict[str, str]) -> None:
     """The connection is free for the next question."""
     with service.client("alice") as client:
         for _ in range(3):
@@ -47,7 +47,7 @@ def test_an_open_stream_is_left_at_once(service: Running, places: dict[str, str]
             assert client.get("/health/live").status_code == 200
 
 
-def test_refusals_and_what_has_no_get(service: Running, alice: httpx.Client) -> None:
+def test_refusals_and_what_has_no_get(service: RunningService, alice: httpx.Client) -> None:
     with httpx.Client(base_url=service.url, trust_env=False) as stranger:
         refused = stranger.head("/api/experiments")
     assert (refused.status_code, refused.content) == (401, b"") and refused.headers["WWW-Authenticate"]

@@ -10,18 +10,18 @@ import httpx
 import pytest
 
 from tests.support import api
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
 
-def sequence(count: int, size: tuple[int, int] = (64, 48)) -> dict[str, bytes]:
-    return {f"frame_{number:04d}.jpg": jpeg(number, size) for number in range(count)}
+def jpeg_sequence(count: int, size: tuple[int, int] = (64, 48)) -> dict[str, bytes]:
+    return {f"frame_{number:04d}.jpg": frame_jpeg(number, size) for number in range(count)}
 
 
 @pytest.fixture(scope="module")
-def footage(service: Running) -> dict[str, Any]:
+def footage(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
-        return api.make_dataset(client, sequence(160))
+        return api.make_dataset(client, jpeg_sequence(160))
 
 
 def test_a_render_is_what_the_plan_promised(alice: httpx.Client, footage: dict[str, Any]) -> None:
@@ -33,12 +33,12 @@ def test_a_render_is_what_the_plan_promised(alice: httpx.Client, footage: dict[s
     assert job["estimate"]["frames"] == 80
     assert set(job["plan"]) == {"fetch", "decode", "transform", "encode"}
     assert all(stage["reason"] for stage in job["plan"].values())
-    status = api.wait_ended(alice, job["job_id"])
+    status = api.wait_until_ended(alice, job["job_id"])
     assert (status["status"], status["frames_done"], status["summary"]["frames"]) == ("succeeded", 80, 80)
-    lines = api.receipt(alice, job["job_id"])
+    lines = api.receipt_lines(alice, job["job_id"])
     assert [line["source"] for line in lines] == list(range(0, 160, 2))
     assert {line["outcome"] for line in lines} == {"ok"}
-    assert lines[3]["sha256"] == hashlib.sha256(jpeg(6)).hexdigest()
+    assert lines[3]["sha256"] == hashlib.sha256(frame_jpeg(6)).hexdigest()
 
 
 def test_the_file_plays_everywhere(alice: httpx.Client, footage: dict[str, Any]) -> None:
@@ -131,7 +131,7 @@ def test_a_source_video_is_decimated_by_picture(alice: httpx.Client) -> None:
     assert (dataset["state"], dataset["frame_count"]) == ("ready", 90)
     status = api.render(alice, dataset, decimation_factor=7)
     assert status["summary"]["frames"] == 13
-    assert [line["source"] for line in api.receipt(alice, status["job_id"])] == list(range(0, 90, 7))
+    assert [line["source"] for line in api.receipt_lines(alice, status["job_id"])] == list(range(0, 90, 7))
     with av.open(io.BytesIO(alice.get(status["video_url"]).content)) as video:
         levels = [int(frame.to_ndarray(format="gray")[24, 32]) for frame in video.decode(video=0)]
     assert levels == sorted(levels) and len(set(levels)) == 13
@@ -146,7 +146,7 @@ def test_idempotency_keys(alice: httpx.Client, footage: dict[str, Any]) -> None:
     assert (other.status_code, other.json()["errors"][0]["header"]) == (422, "Idempotency-Key")
 
 
-def test_what_is_not_mine_does_not_exist(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+def test_what_is_not_mine_does_not_exist(service: RunningService, alice: httpx.Client, footage: dict[str, Any]) -> None:
     status = api.render(alice, footage, decimation_factor=4, fps=20)
     with service.client("bob") as bob:
         for url in (status["video_url"], status["receipt_url"], f"/api/videos/{status['job_id']}"):
@@ -158,13 +158,13 @@ def test_what_is_not_mine_does_not_exist(service: Running, alice: httpx.Client, 
 
 
 def test_cancel_and_retry(alice: httpx.Client) -> None:
-    dataset = api.make_dataset(alice, sequence(300, (320, 240)))
+    dataset = api.make_dataset(alice, jpeg_sequence(300, (320, 240)))
     body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30, "scale": 4}
     job = alice.post("/api/videos/generate", json=body).json()["job_id"]
     assert alice.post(f"/api/videos/{job}/cancel").json()["status"] == "cancelled"
     assert alice.post(f"/api/videos/{job}/cancel").status_code == 409
     assert alice.get(f"/api/videos/{job}/video").status_code == 409
     assert alice.post(f"/api/videos/{job}/retry").status_code == 202
-    assert api.wait_ended(alice, job)["status"] == "succeeded"
+    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
     assert alice.delete(f"/api/videos/{job}").json()["objects"] == 3
     assert alice.get(f"/api/videos/{job}").status_code == 404

@@ -19,7 +19,7 @@ from tests.support.catalogue import OPTIONS, add_dataset, add_render
 from tests.support.databases import fresh_database
 from tests.support.opened_files import opened_files
 from tests.support.street import FRAMES, street_frames
-from tests.support.workers import ended, working
+from tests.support.workers import running_supervisor, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 
@@ -43,14 +43,14 @@ def pictures() -> list[bytes]:
 @pytest.fixture
 async def street(postgres_url: str, tmp_path: Path, pictures: list[bytes]) -> AsyncIterator[Street]:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 0)
         made = Street(database, tmp_path, dataset)
         made.folder.mkdir(parents=True)
         for number, data in enumerate(pictures):
             (made.folder / f"street_{number}.jpg").write_bytes(data)  # natural order: 2 comes before 10
         await scan_dataset(database, FileObjectStore(tmp_path / "objects", "reelmill"), DatasetId(dataset["id"]), print)
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             row = await datasets.get(connection, dataset["id"])
         assert row is not None and (row["frame_count"], row["gap_frames"], row["unreadable_frames"]) == (FRAMES, 0, 0)
         yield replace(made, dataset=dict(row))
@@ -59,11 +59,11 @@ async def street(postgres_url: str, tmp_path: Path, pictures: list[bytes]) -> As
 @pytest.mark.parametrize(("factor", "count"), [(1, 795), (2, 398), (7, 114), (1000, 1)])
 async def test_only_what_survives_decimation_is_fetched(street: Street, factor: int, count: int) -> None:
     options = replace(OPTIONS, width=street.dataset["width"], height=street.dataset["height"])
-    async with working(street.database, street.home, slots=2):
+    async with running_supervisor(street.database, street.home, slots=2):
         with opened_files(street.folder) as opened:
-            async with street.database.service() as connection:
+            async with street.database.service_transaction() as connection:
                 render = await add_render(connection, street.dataset, factor, options)
-            row = await ended(street.database, render)
+            row = await wait_until_ended(street.database, render)
     assert (row["status"], row["video_frames"], row["summary"]["outcomes"]) == ("succeeded", count, {"ok": count})
     assert Counter(opened) == Counter(f"street_{number}.jpg" for number in range(0, FRAMES, factor))
     video = (street.home / "objects" / "reelmill" / row["video_key"]).read_bytes()

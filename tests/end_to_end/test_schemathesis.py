@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import api
-from tests.support.footage import jpeg
-from tests.support.running_service import SCOPES, Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import SCOPES, RunningService
 
 SECONDS = int(os.environ.get("REELMILL_FUZZ_SECONDS", "40"))
 SEED = os.environ.get("REELMILL_FUZZ_SEED", "1")
@@ -27,10 +27,10 @@ USERS = {
 
 
 @pytest.fixture(scope="module")
-def environment(service: Running, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the configuration refers to: tokens, and a render of alice's."""
     with service.client("alice") as alice:
-        dataset = api.make_dataset(alice, {f"f{number}.jpg": jpeg(number) for number in range(4)})
+        dataset = api.make_dataset(alice, {f"f{number}.jpg": frame_jpeg(number) for number in range(4)})
         job = api.render(alice, dataset)["job_id"]
     users = [
         {"name": name, "fixedHeaders": [{"name": "Authorization", "value": f"Bearer {service.token(name, scopes)}"}]}
@@ -42,7 +42,9 @@ def environment(service: Running, tmp_path_factory: pytest.TempPathFactory) -> d
     return {"REELMILL_FUZZ_USERS": str(path), "REELMILL_FUZZ_JOB": job, "REELMILL_FUZZ_HOOKS": hooks}
 
 
-def test_the_service_does_what_its_document_says(service: Running, environment: dict[str, str], tmp_path: Path) -> None:
+def test_the_service_does_what_its_document_says(
+    service: RunningService, environment: dict[str, str], tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)]
     command += ["run", f"{service.url}/openapi.json", "--checks", "all", "--max-time", str(SECONDS)]
     command += ["--seed", SEED, "--no-color"]

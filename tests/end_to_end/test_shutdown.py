@@ -15,11 +15,11 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from service.embedded.cluster import free_port
-from service.identity.tokens import mint
+from service.embedded.cluster import find_free_port
+from service.identity.tokens import issue_token
 from service.store.database import Database
-from service.store.datasets import upload_area
-from service.up import Machine
+from service.store.datasets import upload_prefix
+from service.up import LocalService
 from tests.support.catalogue import add_dataset, add_render
 from tests.support.clean_environment import clean_environment
 from tests.support.databases import fresh_database
@@ -38,23 +38,23 @@ class Api:
     database: Database
 
     def client(self) -> httpx.AsyncClient:
-        token = mint(SecretStr(SECRET), "alice", SCOPES, timedelta(minutes=5))
+        token = issue_token(SecretStr(SECRET), "alice", SCOPES, timedelta(minutes=5))
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
 
-    async def left(self) -> int:
+    async def wait_exit(self) -> int:
         return await asyncio.to_thread(self.process.wait, 30)
 
 
 @contextlib.asynccontextmanager
-async def running(postgres_url: str, home: Path) -> AsyncIterator[Api]:
+async def running_api(postgres_url: str, home: Path) -> AsyncIterator[Api]:
     async with fresh_database(postgres_url) as database:
-        port = str(free_port())
+        port = str(find_free_port())
         with clean_environment(DATABASE_URL=database.url, REELMILL_HOME=str(home), PORT=port, JWT_SECRET=SECRET):
             process = subprocess.Popen(
                 [sys.executable, "-m", "service", "api"], env=dict(os.environ), stdout=subprocess.DEVNULL
             )
-        machine = Machine(f"http://127.0.0.1:{port}", {}, {"api": process})
+        machine = LocalService(f"http://127.0.0.1:{port}", {}, {"api": process})
         try:
             await asyncio.to_thread(machine.wait_ready)
             yield Api(process, machine.url, database)
@@ -64,8 +64,8 @@ async def running(postgres_url: str, home: Path) -> AsyncIterator[Api]:
 
 
 async def test_event_streams_are_told(postgres_url: str, tmp_path: Path) -> None:
-    async with running(postgres_url, tmp_path) as api, api.client() as client:
-        async with api.database.service() as connection:
+    async with running_api(postgres_url, tmp_path) as api, api.client() as client:
+        async with api.database.service_transaction() as connection:
             render = await add_render(connection, await add_dataset(connection, 8))
         lines = []
         async with client.stream("GET", f"/api/videos/{render}/events") as stream:
@@ -76,14 +76,14 @@ async def test_event_streams_are_told(postgres_url: str, tmp_path: Path) -> None
         events = [line[7:] for line in lines if line.startswith("event: ")]
         assert events == ["status", "stopping"]
         assert any(line.startswith("retry: ") for line in lines)
-        assert await api.left() == 0
+        assert await api.wait_exit() == 0
 
 
 async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path) -> None:
-    async with running(postgres_url, tmp_path) as api, api.client() as client:
-        async with api.database.service() as connection:
+    async with running_api(postgres_url, tmp_path) as api, api.client() as client:
+        async with api.database.service_transaction() as connection:
             dataset = await add_dataset(connection, 0)
-            area = upload_area(dataset["experiment_id"], dataset["id"])
+            area = upload_prefix(dataset["experiment_id"], dataset["id"])
             await connection.execute(text("UPDATE datasets SET prefix = :area"), {"area": area})
         half_sent, go_on = asyncio.Event(), asyncio.Event()
 
@@ -96,15 +96,15 @@ async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path
         upload = asyncio.create_task(client.put(f"/api/datasets/{dataset['id']}/objects/f.jpg", content=slowly()))
         await half_sent.wait()
         api.process.terminate()
-        await refused(api.url)
+        await wait_until_refused(api.url)
         go_on.set()
         answer = await upload
         assert (answer.status_code, answer.json()["size"]) == (200, 2000)
-        assert await api.left() == 0
+        assert await api.wait_exit() == 0
         assert (tmp_path / "objects" / "reelmill" / area / "f.jpg").read_bytes() == b"a" * 1000 + b"b" * 1000
 
 
-async def refused(url: str) -> None:
+async def wait_until_refused(url: str) -> None:
     """Until no new connection is taken."""
     async with asyncio.timeout(10):
         while True:
@@ -117,7 +117,7 @@ async def refused(url: str) -> None:
 
 
 async def test_what_is_no_http_is_a_problem_too(postgres_url: str, tmp_path: Path) -> None:
-    async with running(postgres_url, tmp_path) as api:
+    async with running_api(postgres_url, tmp_path) as api:
         host, _, port = api.url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n")

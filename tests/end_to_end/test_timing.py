@@ -11,15 +11,15 @@ import pytest
 from PIL import Image
 
 from tests.support import api
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
 START = datetime(2026, 5, 4, 6, 0, tzinfo=UTC)
 SECONDS = [0, 10, 20, 30, 60, 60, 90, 100, 80, 90, 100, 110]
 """Capture times of the frames: a pause, two at once, and a clock that was put back by 20 s."""
 
 
-def taken(number: int, seconds: float) -> bytes:
+def captured_jpeg(number: int, seconds: float) -> bytes:
     exif = Image.Exif()
     moment = START + timedelta(seconds=seconds)
     exif.get_ifd(0x8769).update({0x9003: moment.strftime("%Y:%m:%d %H:%M:%S"), 0x9011: "+00:00"})
@@ -29,18 +29,18 @@ def taken(number: int, seconds: float) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def camera(service: Running) -> dict[str, Any]:
+def camera(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
-        return api.make_dataset(client, {f"t{n:03d}.jpg": taken(n, at) for n, at in enumerate(SECONDS)})
+        return api.make_dataset(client, {f"t{n:03d}.jpg": captured_jpeg(n, at) for n, at in enumerate(SECONDS)})
 
 
 @pytest.fixture(scope="module")
-def timeless(service: Running) -> dict[str, Any]:
+def timeless(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
-        return api.make_dataset(client, {f"f{n:03d}.jpg": jpeg(n) for n in range(12)})
+        return api.make_dataset(client, {f"f{n:03d}.jpg": frame_jpeg(n) for n in range(12)})
 
 
-def times(client: httpx.Client, status: dict[str, Any]) -> list[float]:
+def picture_times(client: httpx.Client, status: dict[str, Any]) -> list[float]:
     with av.open(io.BytesIO(client.get(status["video_url"]).raise_for_status().content)) as video:
         stream = video.streams.video[0]
         shown = [float(frame.pts * stream.time_base) for frame in video.decode(stream)]
@@ -50,15 +50,15 @@ def times(client: httpx.Client, status: dict[str, Any]) -> list[float]:
 def test_a_duration_instead_of_a_rate(alice: httpx.Client, timeless: dict[str, Any]) -> None:
     status = api.render(alice, timeless, fps=None, duration_seconds=1.5)
     assert status["summary"]["fps"] == "8"
-    assert times(alice, status)[-1] == pytest.approx(1.5)
+    assert picture_times(alice, status)[-1] == pytest.approx(1.5)
     assert api.render(alice, timeless, fps=8)["job_id"] == status["job_id"], "the same request in other words"
 
 
 def test_capture_times_set_the_pace(alice: httpx.Client, camera: dict[str, Any]) -> None:
     status = api.render(alice, camera, fps=None, timing="captured", speed=20)
     expected = [0, 10, 20, 30, 60, 75, 90, 100, 110, 120, 130, 140, 150]
-    assert times(alice, status) == pytest.approx([at / 20 for at in expected], abs=2e-4)
-    lines = api.receipt(alice, status["job_id"])
+    assert picture_times(alice, status) == pytest.approx([at / 20 for at in expected], abs=2e-4)
+    lines = api.receipt_lines(alice, status["job_id"])
     assert [line["captured_at"] for line in lines][:2] == ["2026-05-04T06:00:00Z", "2026-05-04T06:00:10Z"]
     assert [number for number, line in enumerate(lines) if line["clock"]] == [5, 8]
     assert "went back" in lines[8]["clock"]
@@ -78,13 +78,13 @@ def test_a_stream_keeps_the_pace(alice: httpx.Client, camera: dict[str, Any]) ->
 def test_jpegs_are_copied_at_the_pace(alice: httpx.Client, camera: dict[str, Any]) -> None:
     status = api.render(alice, camera, fps=None, timing="captured", speed=20, codec="mjpeg")
     expected = [0, 10, 20, 30, 60, 75, 90, 100, 110, 120, 130, 140, 150]
-    assert times(alice, status) == pytest.approx([at / 20 for at in expected], abs=2e-4)
-    assert {line["decoder"] for line in api.receipt(alice, status["job_id"])} == {"copied"}
+    assert picture_times(alice, status) == pytest.approx([at / 20 for at in expected], abs=2e-4)
+    assert {line["decoder"] for line in api.receipt_lines(alice, status["job_id"])} == {"copied"}
 
 
 def test_bins_keep_the_pace(alice: httpx.Client, camera: dict[str, Any]) -> None:
     body = {"timing": "captured", "speed": 20, "decimation_factor": 5, "decimation_mode": "mean"}
-    assert times(alice, api.render(alice, camera, **body)) == pytest.approx([0, 3.75, 6.5, 7.5], abs=2e-4)
+    assert picture_times(alice, api.render(alice, camera, **body)) == pytest.approx([0, 3.75, 6.5, 7.5], abs=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -99,16 +99,16 @@ def test_bins_keep_the_pace(alice: httpx.Client, camera: dict[str, Any]) -> None
 )
 def test_a_time_window(alice: httpx.Client, camera: dict[str, Any], window: dict[str, str], wanted: list[int]) -> None:
     status = api.render(alice, camera, frames=window)
-    assert [line["source"] for line in api.receipt(alice, status["job_id"])] == wanted
+    assert [line["source"] for line in api.receipt_lines(alice, status["job_id"])] == wanted
 
 
 def test_a_time_window_on_a_time_line_with_holes(alice: httpx.Client) -> None:
-    files = {f"h{n:03d}.jpg": taken(n, 10 * n) for n in range(20) if n not in (4, 5)}
+    files = {f"h{n:03d}.jpg": captured_jpeg(n, 10 * n) for n in range(20) if n not in (4, 5)}
     dataset = api.make_dataset(alice, files)
     window = {"from": "2026-05-04T06:00:30Z", "to": "2026-05-04T06:02:10Z"}
     for missing, wanted in (("skip", list(range(3, 11))), ("black", list(range(3, 13)))):
         status = api.render(alice, dataset, frames=window, missing=missing)
-        assert [line["source"] for line in api.receipt(alice, status["job_id"])] == wanted
+        assert [line["source"] for line in api.receipt_lines(alice, status["job_id"])] == wanted
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def deep(service: Any) -> dict[str, Any]:
         return api.make_dataset(client, files)
 
 
-def pictures(alice: httpx.Client, status: dict[str, Any]) -> list[np.ndarray[Any, Any]]:
+def decode_pictures(alice: httpx.Client, status: dict[str, Any]) -> list[np.ndarray[Any, Any]]:
     with av.open(io.BytesIO(alice.get(status["video_url"]).content)) as video:
         return [picture.to_ndarray(format="rgb24").astype(int) for picture in video.decode(video=0)]
 
@@ -39,8 +39,8 @@ def test_deep_frames_get_one_window_that_is_told(alice: httpx.Client, deep: dict
     tone = status["summary"]["options"]["tone"]
     assert 490 <= tone["low"] <= 500 and 1529 <= tone["high"] <= 1540, "the hot pixel does not make it dark"
     assert status["summary"]["clipped"] == {"below": 0, "above": 30, "nan": 0, "frames": 30}
-    assert {tuple(line["clipped"]) for line in api.receipt(alice, status["job_id"])} == {(0, 1, 0)}
-    seen = pictures(alice, status)
+    assert {tuple(line["clipped"]) for line in api.receipt_lines(alice, status["job_id"])} == {(0, 1, 0)}
+    seen = decode_pictures(alice, status)
     assert seen[0][4, 32, 0] < 4 and seen[0][24, 32, 0] > 240
 
 
@@ -56,7 +56,7 @@ def test_requests_that_mean_the_same_are_one_render(alice: httpx.Client, deep: d
 def test_colormap_and_gamma(alice: httpx.Client, deep: dict[str, Any]) -> None:
     tone = {"mode": "fixed", "low": 500, "high": 1500, "gamma": 0.5, "colormap": "viridis"}
     status = api.render(alice, deep, tone=tone, codec="av1")
-    seen = pictures(alice, status)[0]
+    seen = decode_pictures(alice, status)[0]
     assert np.abs(seen[4, 32] - (68, 1, 84)).max() <= 6, "viridis begins in purple"
     assert np.abs(seen[24, 32] - (253, 231, 37)).max() <= 6, "and ends in yellow"
 
@@ -88,10 +88,10 @@ def test_a_stack_is_a_sequence(alice: httpx.Client) -> None:
     rows = alice.get(f"/api/datasets/{dataset['id']}/frames?limit=3").json()
     assert [(row["page"], row["bits"]) for row in rows] == [(0, 16), (1, 16), (2, 16)]
     status = api.render(alice, dataset, decimation_factor=5, tone={"mode": "fixed", "low": 500, "high": 2500})
-    lines = api.receipt(alice, status["job_id"])
+    lines = api.receipt_lines(alice, status["job_id"])
     assert [line["source"] for line in lines] == list(range(0, 50, 5))
     assert len({line["sha256"] for line in lines}) == 10
-    levels = [int(picture[24, 32, 0]) for picture in pictures(alice, status)]
+    levels = [int(picture[24, 32, 0]) for picture in decode_pictures(alice, status)]
     assert levels == sorted(levels) and levels[-1] - levels[0] > 90
 
 
@@ -101,5 +101,5 @@ def test_8_bit_colour_has_no_tone_and_transparent_pixels_show_the_background(ali
     dataset = api.make_dataset(alice, {f"f{number}.png": media.png(clear) for number in range(3)})
     body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30, "tone": {}}
     assert alice.post("/api/videos/generate", json=body).json()["errors"][0]["pointer"] == "#/tone"
-    seen = pictures(alice, api.render(alice, dataset, background="orange"))[0]
+    seen = decode_pictures(alice, api.render(alice, dataset, background="orange"))[0]
     assert np.abs(seen[24, 8] - (255, 165, 0)).max() <= 4 and np.abs(seen[24, 56] - (20, 200, 20)).max() <= 4

@@ -18,20 +18,20 @@ from PIL import Image
 from service.plan.segments import LONG_RENDER_SEGMENTS
 from tests.support import api
 from tests.support.browser import chromium
-from tests.support.footage import jpeg
-from tests.support.front import front
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.front import reverse_proxy
+from tests.support.running_service import RunningService
 
 FRAMES = 190
-MANY = LONG_RENDER_SEGMENTS * 75
+LONG_FRAME_COUNT = LONG_RENDER_SEGMENTS * 75
 """So many, and enlarged, that the render is long and takes some seconds: somebody must be able to watch it meanwhile."""
 PLAYER = Path(__file__).with_name("player.html")
 
 
 @pytest.fixture(scope="module")
-def footage(service: Running) -> dict[str, Any]:
+def footage(service: RunningService) -> dict[str, Any]:
     with service.client("alice") as client:
-        return api.make_dataset(client, {f"f{n:03d}.jpg": jpeg(n, (320, 240)) for n in range(FRAMES)})
+        return api.make_dataset(client, {f"f{n:03d}.jpg": frame_jpeg(n, (320, 240)) for n in range(FRAMES)})
 
 
 def submit(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def fetch_all(client: httpx.Client, url: str, folder: Path) -> Path:
     return folder / "stream.m3u8"
 
 
-def levels(path: Path) -> list[int]:
+def read_levels(path: Path) -> list[int]:
     with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
         return [int(frame.to_ndarray(format="gray")[-2, -2]) for frame in video.decode(video=0)]
 
@@ -63,22 +63,22 @@ def test_it_grows_while_it_renders_and_ends_with_it(
     assert first.status_code == 200 and first.headers["content-type"] == "application/vnd.apple.mpegurl"
     assert "#EXT-X-ENDLIST" not in first.text, "it can be watched before it is done"
     early = fetch_all(alice, job["stream_url"], tmp_path / "early")
-    assert len(levels(early)) > 0
+    assert len(read_levels(early)) > 0
     texts = [first.text]
     while "#EXT-X-ENDLIST" not in texts[-1]:
         time.sleep(0.1)
         texts.append(alice.get(job["stream_url"]).raise_for_status().text)
     assert all(after.startswith(before) for before, after in pairwise(texts))
-    assert api.wait_ended(alice, job["job_id"])["status"] == "succeeded"
-    shown = levels(fetch_all(alice, job["stream_url"], tmp_path / "whole"))
+    assert api.wait_until_ended(alice, job["job_id"])["status"] == "succeeded"
+    shown = read_levels(fetch_all(alice, job["stream_url"], tmp_path / "whole"))
     assert len(shown) == FRAMES and shown == sorted(shown)
 
 
 def test_skipped_frames_leave_no_gap(alice: httpx.Client, tmp_path: Path) -> None:
-    files = {f"f{n:03d}.jpg": b"damaged" if 3 <= n < 50 else jpeg(n) for n in range(90)}
+    files = {f"f{n:03d}.jpg": b"damaged" if 3 <= n < 50 else frame_jpeg(n) for n in range(90)}
     dataset = api.make_dataset(alice, files)
     job = submit(alice, dataset, corrupt="skip")
-    api.wait_ended(alice, job["job_id"])
+    api.wait_until_ended(alice, job["job_id"])
     path = fetch_all(alice, job["stream_url"], tmp_path)
     with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
         times = [float(frame.pts * frame.time_base) for frame in video.decode(video=0)]
@@ -87,9 +87,9 @@ def test_skipped_frames_leave_no_gap(alice: httpx.Client, tmp_path: Path) -> Non
 
 
 def test_pictures_paced_by_capture_times_keep_their_pace(alice: httpx.Client, tmp_path: Path) -> None:
-    dataset = api.make_dataset(alice, {f"t{n:03d}.jpg": taken(n, n + 30 * (n > 40)) for n in range(70)})
+    dataset = api.make_dataset(alice, {f"t{n:03d}.jpg": captured_jpeg(n, n + 30 * (n > 40)) for n in range(70)})
     job = submit(alice, dataset, timing="captured", speed=5, codec="h264")
-    status = api.wait_ended(alice, job["job_id"])
+    status = api.wait_until_ended(alice, job["job_id"])
     path = fetch_all(alice, job["stream_url"], tmp_path)
     with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
         streamed = [float(frame.pts * frame.time_base) for frame in video.decode(video=0)]
@@ -104,7 +104,7 @@ def test_pictures_paced_by_capture_times_keep_their_pace(alice: httpx.Client, tm
     assert max(told) <= int(re.findall(r"TARGETDURATION:(\d+)", text)[0]) + 0.5
 
 
-def taken(number: int, seconds: float) -> bytes:
+def captured_jpeg(number: int, seconds: float) -> bytes:
     exif = Image.Exif()
     moment = datetime(2026, 5, 4, tzinfo=UTC) + timedelta(seconds=seconds)
     exif.get_ifd(0x8769).update({0x9003: moment.strftime("%Y:%m:%d %H:%M:%S"), 0x9011: "+00:00"})
@@ -113,7 +113,7 @@ def taken(number: int, seconds: float) -> bytes:
     return out.getvalue()
 
 
-def test_what_cannot_be_watched(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+def test_what_cannot_be_watched(service: RunningService, alice: httpx.Client, footage: dict[str, Any]) -> None:
     job = submit(alice, footage, scale=4, quality=71)
     base = f"/api/videos/{job['job_id']}"
     assert alice.post(f"{base}/cancel").json()["stream_url"] is None
@@ -127,7 +127,7 @@ def test_what_cannot_be_watched(service: Running, alice: httpx.Client, footage: 
             assert bob.get(urljoin(done, name)).status_code == 404
 
 
-def test_a_cleared_cache_is_said(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+def test_a_cleared_cache_is_said(service: RunningService, alice: httpx.Client, footage: dict[str, Any]) -> None:
     job = api.render(alice, footage, decimation_factor=9, fps=11)
     first = urljoin(job["stream_url"], "stream/0.m4s")
     assert alice.get(first).status_code == 200
@@ -140,26 +140,30 @@ def test_a_cleared_cache_is_said(service: Running, alice: httpx.Client, footage:
 
 @pytest.mark.parametrize("codec", ["h264", "av1"])
 def test_chromium_plays_it_before_it_is_done_and_seeks_after(
-    service: Running, alice: httpx.Client, tmp_path: Path, codec: str
+    service: RunningService, alice: httpx.Client, tmp_path: Path, codec: str
 ) -> None:
-    dataset = api.make_dataset(alice, {f"f{n:03d}.jpg": jpeg(n, (320, 240)) for n in range(MANY)})
-    with front(PLAYER.read_bytes(), service.url) as url, chromium(tmp_path / "profile") as browser:
+    dataset = api.make_dataset(alice, {f"f{n:03d}.jpg": frame_jpeg(n, (320, 240)) for n in range(LONG_FRAME_COUNT)})
+    with reverse_proxy(PLAYER.read_bytes(), service.url) as url, chromium(tmp_path / "profile") as browser:
         browser.get(url)
         job = submit(alice, dataset, codec=codec, scale=4)
         token = service.token("alice", ("videos:read",))
         browser.execute_script("start(arguments[0], arguments[1])", f"/api/videos/{job['job_id']}", token)
-        seen = until_ended(browser)
+        seen = wait_until_ended(browser)
         assert seen["playedBeforeTheEnd"] > 0, seen
-        api.wait_ended(alice, job["job_id"])
-        assert browser.execute_script("return video.duration") == pytest.approx(MANY / 30, abs=1e-3)
+        api.wait_until_ended(alice, job["job_id"])
+        assert browser.execute_script("return video.duration") == pytest.approx(LONG_FRAME_COUNT / 30, abs=1e-3)
         buffered = "return [video.buffered.length, video.buffered.start(0), video.buffered.end(0)]"
-        assert browser.execute_script(buffered) == [1, pytest.approx(0, abs=1e-3), pytest.approx(MANY / 30, abs=1e-3)]
+        assert browser.execute_script(buffered) == [
+            1,
+            pytest.approx(0, abs=1e-3),
+            pytest.approx(LONG_FRAME_COUNT / 30, abs=1e-3),
+        ]
         for frame in (450, 12, 301, 75):
             shown = browser.execute_script("return level(arguments[0])", (frame + 0.5) / 30)
             assert abs(shown - (20 + frame % 200)) <= 3, f"{shown} at frame {frame}"
 
 
-def until_ended(browser: Any) -> dict[str, Any]:
+def wait_until_ended(browser: Any) -> dict[str, Any]:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         seen: dict[str, Any] = browser.execute_script("return seen")

@@ -11,22 +11,31 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.api import make_dataset, wait_ended
+from tests.support.api import make_dataset, wait_until_ended
 from tests.support.api_process import ApiProcess, api_process
-from tests.support.footage import jpeg
-from tests.support.outages import RESTARTED_S3, Ask, Load, LocalServer, Postgres, Told, needs_restarted_s3, under_load
+from tests.support.footage import frame_jpeg
+from tests.support.outages import (
+    RESTARTED_S3,
+    Answer,
+    Ask,
+    CallerPool,
+    RestartablePostgres,
+    RestartableServer,
+    needs_restarted_s3,
+    under_load,
+)
 from tests.support.processes import worker_process
 from tests.support.s3_server import s3_server
 
-FRAMES = {f"f{number:03d}.jpg": jpeg(number) for number in range(90)}
+FRAMES = {f"f{number:03d}.jpg": frame_jpeg(number) for number in range(90)}
 LARGE = {"width": 1280, "height": 960}
 """Slow enough that the outage falls into the render."""
-AWAY_S = 3.0
+OUTAGE_S = 3.0
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    server = Postgres(tmp_path / "cluster")
+def postgres(tmp_path: Path) -> Iterator[RestartablePostgres]:
+    server = RestartablePostgres(tmp_path / "cluster")
     yield server
     server.close()
 
@@ -36,14 +45,14 @@ def submit(client: httpx.Client, dataset: dict[str, Any], **more: Any) -> str:
     return str(client.post("/api/videos/generate", json=body).raise_for_status().json()["job_id"])
 
 
-def wait_begun(client: httpx.Client, job: str) -> None:
+def wait_started(client: httpx.Client, job: str) -> None:
     deadline = time.monotonic() + 60
     while client.get(f"/api/videos/{job}").json()["frames_done"] < 5:
         assert time.monotonic() < deadline, "the render does not begin"
         time.sleep(0.05)
 
 
-def questions(dataset: dict[str, Any], job: str) -> dict[str, Ask]:
+def database_requests(dataset: dict[str, Any], job: str) -> dict[str, Ask]:
     """Of everything that needs the database."""
     counted = {"table": "frames", "filters": [], "aggregates": [{"function": "count"}]}
     path = f"/api/experiments/{dataset['experiment_id']}"
@@ -58,7 +67,7 @@ def questions(dataset: dict[str, Any], job: str) -> dict[str, Ask]:
     }
 
 
-def assert_told(answers: list[Told]) -> None:
+def assert_unavailable(answers: list[Answer]) -> None:
     """All of them 503, and but for the health report problems that say when to come back."""
     assert answers
     for told in answers:
@@ -68,10 +77,10 @@ def assert_told(answers: list[Told]) -> None:
 
 
 def assert_logged_no_crash(api: ApiProcess) -> None:
-    assert [line for line in api.lines() if line.get("status") == 500] == []
+    assert [line for line in api.log_lines() if line.get("status") == 500] == []
 
 
-class Follower(threading.Thread):
+class EventFollower(threading.Thread):
     """Follows a render's events, and comes back as often as the stream breaks."""
 
     def __init__(self, client: httpx.Client, job: str) -> None:
@@ -89,13 +98,15 @@ class Follower(threading.Thread):
                 time.sleep(0.1)
 
 
-def go_away(postgres: Postgres, how: signal.Signals, load: Load, names: Iterable[str]) -> list[Told]:
+def restart_postgres(
+    postgres: RestartablePostgres, how: signal.Signals, load: CallerPool, names: Iterable[str]
+) -> list[Answer]:
     """What was answered while it was away; returns when everything is answered again."""
     load.wait_for("change", 200)
     postgres.stop(how)
     away = time.monotonic()
     load.wait_for("list", 503)
-    time.sleep(AWAY_S)
+    time.sleep(OUTAGE_S)
     back = time.monotonic()
     postgres.start()
     for name in names:
@@ -103,7 +114,7 @@ def go_away(postgres: Postgres, how: signal.Signals, load: Load, names: Iterable
     return load.during(away, back)
 
 
-def test_postgresql_goes_away_and_comes_back(postgres: Postgres, tmp_path: Path) -> None:
+def test_postgresql_goes_away_and_comes_back(postgres: RestartablePostgres, tmp_path: Path) -> None:
     with (
         api_process(postgres.url, tmp_path, REELMILL_RATE_LIMIT="none") as api,
         worker_process(postgres.url, tmp_path) as worker,
@@ -111,27 +122,27 @@ def test_postgresql_goes_away_and_comes_back(postgres: Postgres, tmp_path: Path)
     ):
         dataset = make_dataset(client, FRAMES)
         job = submit(client, dataset, **LARGE)
-        wait_begun(client, job)
-        follower, asks = Follower(api.client(), job), questions(dataset, job)
+        wait_started(client, job)
+        follower, asks = EventFollower(api.client(), job), database_requests(dataset, job)
         follower.start()
         with under_load(api.client, asks) as load:
-            told = go_away(postgres, signal.SIGINT, load, asks)
+            told = restart_postgres(postgres, signal.SIGINT, load, asks)
             later = submit(client, dataset, decimation_factor=20)
-            told += go_away(postgres, signal.SIGKILL, load, asks)
-        assert {wait_ended(client, each)["status"] for each in (job, later)} == {"succeeded"}
+            told += restart_postgres(postgres, signal.SIGKILL, load, asks)
+        assert {wait_until_ended(client, each)["status"] for each in (job, later)} == {"succeeded"}
         follower.join(60)
         assert not follower.is_alive(), "who follows the render is told its end"
         assert (api.process.poll(), worker.poll()) == (None, None), "nobody was restarted"
-        assert load.broken == []
+        assert load.connection_errors == []
         assert set.union(*load.statuses().values()) == {200, 503}
-        assert_told(told)
+        assert_unavailable(told)
         assert_logged_no_crash(api)
 
 
-def object_questions(dataset: str, job: str) -> dict[str, Ask]:
+def object_requests(dataset: str, job: str) -> dict[str, Ask]:
     """Of what needs the object store, and one that does not."""
     return {
-        "upload": lambda client: client.put(f"/api/datasets/{dataset}/objects/new.jpg", content=jpeg(1)),
+        "upload": lambda client: client.put(f"/api/datasets/{dataset}/objects/new.jpg", content=frame_jpeg(1)),
         "video": lambda client: client.get(f"/api/videos/{job}/video"),
         "health": lambda client: client.get("/health"),
         "list": lambda client: client.get("/api/experiments"),
@@ -139,17 +150,17 @@ def object_questions(dataset: str, job: str) -> dict[str, Ask]:
 
 
 @pytest.fixture
-def local_s3() -> Iterator[tuple[LocalServer, dict[str, str]]]:
+def local_s3() -> Iterator[tuple[RestartableServer, dict[str, str]]]:
     """The server, and the settings that lead to it; it runs when the test is over."""
     store = replace(s3_server(), endpoint=RESTARTED_S3)
-    server = LocalServer(store.endpoint)
+    server = RestartableServer(store.endpoint)
     yield server, store.environment()
     server.start()
 
 
 @needs_restarted_s3
 def test_the_object_store_goes_away_and_comes_back(
-    postgres: Postgres, local_s3: tuple[LocalServer, dict[str, str]], tmp_path: Path
+    postgres: RestartablePostgres, local_s3: tuple[RestartableServer, dict[str, str]], tmp_path: Path
 ) -> None:
     server, settings = local_s3
     with (
@@ -157,26 +168,26 @@ def test_the_object_store_goes_away_and_comes_back(
         worker_process(postgres.url, tmp_path, **settings) as worker,
         api.client() as client,
     ):
-        dataset, other = make_dataset(client, FRAMES), make_dataset(client, {"a.jpg": jpeg(1)})
+        dataset, other = make_dataset(client, FRAMES), make_dataset(client, {"a.jpg": frame_jpeg(1)})
         ready = submit(client, dataset, decimation_factor=20)
-        assert wait_ended(client, ready)["status"] == "succeeded"
+        assert wait_until_ended(client, ready)["status"] == "succeeded"
         job = submit(client, dataset, **LARGE)
-        wait_begun(client, job)
-        with under_load(api.client, object_questions(other["id"], ready)) as load:
+        wait_started(client, job)
+        with under_load(api.client, object_requests(other["id"], ready)) as load:
             load.wait_for("video", 200)
             server.stop()
             away = time.monotonic()
             load.wait_for("upload", 503)
             load.wait_for("video", 503)
             later = submit(client, dataset, decimation_factor=15)
-            time.sleep(AWAY_S)
+            time.sleep(OUTAGE_S)
             back = time.monotonic()
             server.start()
-            for name in object_questions("", ""):
+            for name in object_requests("", ""):
                 load.wait_for(name, 200)
-        assert {wait_ended(client, each)["status"] for each in (job, later)} == {"succeeded"}
+        assert {wait_until_ended(client, each)["status"] for each in (job, later)} == {"succeeded"}
         assert (api.process.poll(), worker.poll()) == (None, None), "nobody was restarted"
-        assert load.broken == []
+        assert load.connection_errors == []
         assert load.statuses()["list"] == {200}, "what needs no objects goes on"
-        assert_told([told for told in load.during(away, back) if told.name != "list"])
+        assert_unavailable([told for told in load.during(away, back) if told.name != "list"])
         assert_logged_no_crash(api)

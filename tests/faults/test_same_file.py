@@ -17,38 +17,38 @@ from service.store import renders
 from service.store.database import Database
 from tests.support.catalogue import OPTIONS, add_render
 from tests.support.databases import fresh_database
-from tests.support.footage import add_footage, deep_tiff, jpeg
+from tests.support.footage import add_footage, frame_jpeg, frame_tiff16
 from tests.support.processes import slot_pids, worker_process
-from tests.support.workers import ended, until
+from tests.support.workers import wait_for_status, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 SIZE = (320, 240)
 BASE = replace(OPTIONS, width=320, height=240, quality=50)
 CASES: dict[str, tuple[RenderOptions, Any]] = {
-    "h264": (BASE, jpeg),
-    "av1": (replace(BASE, codec="av1"), jpeg),
+    "h264": (BASE, frame_jpeg),
+    "av1": (replace(BASE, codec="av1"), frame_jpeg),
     "mean of deep frames": (
         replace(BASE, tone=Tone(1990, 2200, 0.8, "viridis"), bins=Bins("mean", 2, 320, 240)),
-        deep_tiff,
+        frame_tiff16,
     ),
 }
 COUNT = 160
 
 
-async def rendered(database: Database, home: Path, dataset: Any, how: tuple[RenderOptions, str, bool]) -> str:
+async def render_sha256(database: Database, home: Path, dataset: Any, how: tuple[RenderOptions, str, bool]) -> str:
     """sha256 of the video, made anew by so many slots, of which one is killed midway if asked."""
     options, slots, kill = how
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         await connection.execute(text("DELETE FROM segment_cache"))
         render = await add_render(connection, dataset, options.bins.size if options.bins else 1, options)
     with worker_process(database.url, home, REELMILL_SLOTS=slots) as worker:
         if kill:
-            await until(database, render, lambda row: row["frames_done"] > 0)
+            await wait_for_status(database, render, lambda row: row["frames_done"] > 0)
             os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
-        row = await ended(database, render)
+        row = await wait_until_ended(database, render)
     assert row["status"] == "succeeded", row["error"]
-    async with database.service() as connection:
-        stored = await renders.get(connection, render)
+    async with database.service_transaction() as connection:
+        stored = await renders.get_render(connection, render)
     assert stored is not None
     data = (home / "objects" / "reelmill" / stored["video_key"]).read_bytes()
     assert hashlib.sha256(data).hexdigest() == stored["video_sha256"]
@@ -59,8 +59,8 @@ async def rendered(database: Database, home: Path, dataset: Any, how: tuple[Rend
 async def test_any_number_of_slots_and_a_death_make_the_same_file(postgres_url: str, tmp_path: Path, case: str) -> None:
     options, make = CASES[case]
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, COUNT, SIZE, make)
         ways = [("1", False), ("2", True), ("3", False)]
-        made = [await rendered(database, tmp_path, dataset, (options, *way)) for way in ways]
+        made = [await render_sha256(database, tmp_path, dataset, (options, *way)) for way in ways]
     assert len(set(made)) == 1

@@ -19,7 +19,7 @@ from tests.support.catalogue import OPTIONS, add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage
 from tests.support.processes import slot_pids, worker_process
-from tests.support.workers import ended, until, working
+from tests.support.workers import running_supervisor, wait_for_status, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 SLOW = replace(OPTIONS, width=1280, height=960)
@@ -29,13 +29,13 @@ VERY_SLOW = replace(OPTIONS, width=2560, height=1920)
 
 
 async def submit(database: Database, home: Path, count: int = 240, options: RenderOptions = SLOW) -> RenderId:
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         return await add_render(connection, await add_footage(connection, home, count), options=options)
 
 
-async def again(database: Database, render: RenderId) -> RenderId:
+async def rerender(database: Database, render: RenderId) -> RenderId:
     """The same render anew, its segments forgotten."""
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         query = text("SELECT d.*, 'x' AS x FROM datasets d JOIN renders r ON r.dataset_id = d.id WHERE r.id = :render")
         dataset = dict((await connection.execute(query, {"render": render})).mappings().one())
         await connection.execute(text("DELETE FROM segment_cache"))
@@ -52,12 +52,12 @@ async def test_kill_9_of_a_worker_leaves_an_identical_video(postgres_url: str, t
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path, options=VERY_SLOW)
         with worker_process(database.url, tmp_path) as first:
-            await until(database, render, lambda row: row["frames_done"] > 20)
+            await wait_for_status(database, render, lambda row: row["frames_done"] > 20)
             slots = slot_pids(first.pid)
             first.kill()
             with worker_process(database.url, tmp_path):
-                row = await ended(database, render)
-                undisturbed = await ended(database, await again(database, render))
+                row = await wait_until_ended(database, render)
+                undisturbed = await wait_until_ended(database, await rerender(database, render))
         assert row["status"] == undisturbed["status"] == "succeeded"
         assert row["attempts"] >= 2, "the first worker's segment was started again"
         assert digest(tmp_path, row) == digest(tmp_path, undisturbed)
@@ -68,9 +68,9 @@ async def test_kill_9_of_a_slot_is_retried(postgres_url: str, tmp_path: Path) ->
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path)
         with worker_process(database.url, tmp_path) as worker:
-            await until(database, render, lambda row: row["frames_done"] > 20)
+            await wait_for_status(database, render, lambda row: row["frames_done"] > 20)
             os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
-            row = await ended(database, render)
+            row = await wait_until_ended(database, render)
         assert (row["status"], row["video_frames"]) == ("succeeded", 240)
         assert row["attempts"] == 2
 
@@ -79,14 +79,14 @@ async def test_a_frozen_worker_is_fenced(postgres_url: str, tmp_path: Path) -> N
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path)
         with worker_process(database.url, tmp_path) as frozen:
-            await until(database, render, lambda row: row["frames_done"] > 20)
+            await wait_for_status(database, render, lambda row: row["frames_done"] > 20)
             frozen.send_signal(signal.SIGSTOP)
             with worker_process(database.url, tmp_path):
-                row = await ended(database, render)
+                row = await wait_until_ended(database, render)
             frozen.send_signal(signal.SIGCONT)
             await asyncio.sleep(3)
             assert frozen.poll() is None, "it goes on working, only its stale lease is void"
-            async with database.service() as connection:
+            async with database.service_transaction() as connection:
                 states = (await connection.execute(text("SELECT state, count(*) FROM tasks GROUP BY 1"))).all()
                 segments = await connection.scalar(text("SELECT count(*) FROM segments"))
         assert row["status"] == "succeeded"
@@ -99,10 +99,10 @@ async def test_a_slot_that_hangs_is_given_up_with_a_reason(postgres_url: str, tm
         render = await submit(database, tmp_path, 70)
         with worker_process(database.url, tmp_path, REELMILL_FRAME_TIMEOUT="1.5") as worker:
             for attempt in (1, 2, 3):
-                await until(database, render, lambda row, n=attempt: row["attempts"] == n)  # type: ignore[misc]
+                await wait_for_status(database, render, lambda row, n=attempt: row["attempts"] == n)  # type: ignore[misc]
                 for slot in slot_pids(worker.pid):
                     os.kill(slot, signal.SIGSTOP)
-            row = await ended(database, render)
+            row = await wait_until_ended(database, render)
         assert row["status"] == "failed"
         assert "no progress for 1.5 s" in row["error"]["reason"]
         assert "3 times" in row["error"]["reason"]
@@ -111,16 +111,16 @@ async def test_a_slot_that_hangs_is_given_up_with_a_reason(postgres_url: str, tm
 async def test_a_cancelled_render_frees_its_slot(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path, 400)
-        async with working(database, tmp_path):
-            await until(database, render, lambda row: row["frames_done"] > 5)
-            async with database.service() as connection:
-                assert await renders.cancel(connection, render)
+        async with running_supervisor(database, tmp_path):
+            await wait_for_status(database, render, lambda row: row["frames_done"] > 5)
+            async with database.service_transaction() as connection:
+                assert await renders.cancel_render(connection, render)
             next_render = await submit(database, tmp_path, 10, OPTIONS)
-            assert (await ended(database, next_render, 20))["status"] == "succeeded"
-            row = await ended(database, render)
-            async with database.service() as connection:
-                assert await renders.revive(connection, render, 0)
-            revived = await ended(database, render)
+            assert (await wait_until_ended(database, next_render, 20))["status"] == "succeeded"
+            row = await wait_until_ended(database, render)
+            async with database.service_transaction() as connection:
+                assert await renders.retry_render(connection, render, 0)
+            revived = await wait_until_ended(database, render)
         assert row["status"] == "cancelled"
         assert (revived["status"], revived["video_frames"]) == ("succeeded", 400)
 
@@ -129,10 +129,10 @@ async def test_sigterm_drains(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path)
         with worker_process(database.url, tmp_path) as worker:
-            await until(database, render, lambda row: row["frames_done"] > 5)
+            await wait_for_status(database, render, lambda row: row["frames_done"] > 5)
             worker.terminate()
             code = await asyncio.to_thread(worker.wait, 30)
-            async with database.service() as connection:
+            async with database.service_transaction() as connection:
                 query = text("SELECT state, count(*), max(starts) AS starts FROM tasks GROUP BY state")
                 states = {row.state: row for row in await connection.execute(query)}
         assert code == 0
@@ -145,8 +145,8 @@ async def test_a_policy_of_fail_names_the_frame(postgres_url: str, tmp_path: Pat
         render = await submit(database, tmp_path, 20, replace(OPTIONS, corrupt="fail"))
         frame = next((tmp_path / "objects" / "reelmill" / "frames").rglob("f00007.jpg"))
         frame.write_bytes(b"this is text, not a picture")
-        async with working(database, tmp_path):
-            row = await ended(database, render)
+        async with running_supervisor(database, tmp_path):
+            row = await wait_until_ended(database, render)
         assert row["status"] == "failed"
         assert "frame 7" in row["error"]["reason"]
 
@@ -157,10 +157,10 @@ async def test_a_store_that_is_away_is_waited_for(postgres_url: str, tmp_path: P
         objects = tmp_path / "objects" / "reelmill" / "segments"
         objects.parent.mkdir(parents=True, exist_ok=True)
         objects.write_text("a file where the folder of segments should be")
-        async with working(database, tmp_path):
-            await until(database, render, lambda row: row["problem"] is not None)
-            async with database.service() as connection:
-                assert (await renders.statuses(connection, [render]))[0]["status"] == "running"
+        async with running_supervisor(database, tmp_path):
+            await wait_for_status(database, render, lambda row: row["problem"] is not None)
+            async with database.service_transaction() as connection:
+                assert (await renders.list_statuses(connection, [render]))[0]["status"] == "running"
             objects.unlink()
-            row = await ended(database, render)
+            row = await wait_until_ended(database, render)
         assert row["status"] == "succeeded"

@@ -30,7 +30,7 @@ def guard_url(postgres_url: str) -> Iterator[str]:
 
 async def _fill(database: Database) -> None:
     """A few rows in every table, so that conditions are evaluated."""
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         dataset = await add_dataset(connection, 5)
         await add_render(connection, dataset)
         source = {"dataset_id": dataset["id"], "number": 0, "key": "a.mp4", "size": 1, "etag": "e", "pts": b""}

@@ -7,11 +7,11 @@ from typing import get_args
 
 import pytest
 
-from service.guard.document import EXAMPLES, Document, Function
-from service.guard.kinds import KINDS
-from service.guard.policy import STAGES, Allow, judge
+from service.guard.document import EXAMPLES, AggregateFunction, Document
+from service.guard.kinds import COLUMN_TYPES
+from service.guard.policy import RULE_STAGES, ValidatedQuery, validate
 from service.guard.rules import names
-from service.guard.rules.running import RUNNING
+from service.guard.rules.running import RUNTIME_LIMITS
 from service.guard.settings import GuardSettings
 from service.guard.tables import Tables
 
@@ -27,8 +27,10 @@ def _rows(heading: str) -> list[str]:
 
 
 def test_every_rule_is_told_with_its_default() -> None:
-    rules = (names.TABLE, *(rule for stage in STAGES for rule in stage), *RUNNING)
-    expected = [f"| `{rule.name}` | {rule.of(DEFAULTS)} | {rule.says} | {rule.suggestion} |" for rule in rules]
+    rules = (names.TABLE, *(rule for stage in RULE_STAGES for rule in stage), *RUNTIME_LIMITS)
+    expected = [
+        f"| `{rule.name}` | {rule.bound(DEFAULTS)} | {rule.description} | {rule.suggestion} |" for rule in rules
+    ]
     assert _rows("| rule | limit |") == expected
 
 
@@ -40,20 +42,20 @@ def test_every_setting_is_told() -> None:
 
 def test_every_type_is_told_with_its_operators() -> None:
     expected = [
-        f"| `{kind.name}` | {kind.says} | {_code(kind.operators)} | {_code(kind.aggregates)} | {'yes' if kind.sortable else 'no'} |"
-        for kind in KINDS
+        f"| `{kind.name}` | {kind.description} | {_code(kind.operators)} | {_code(kind.aggregates)} | {'yes' if kind.sortable else 'no'} |"
+        for kind in COLUMN_TYPES
     ]
     assert _rows("| type | in JSON |") == expected
 
 
 def test_every_field_and_function_is_told() -> None:
     assert [row.split("`")[1] for row in _rows("| field | meaning |")] == list(Document.model_fields)
-    assert all(f"`{function}`" in PAGE for function in get_args(Function))
+    assert all(f"`{function}`" in PAGE for function in get_args(AggregateFunction))
 
 
 @pytest.mark.parametrize("example", [*EXAMPLES, *BLOCKS], ids=lambda example: example["table"])
 def test_examples_are_allowed(tables: Tables, example: dict[str, object]) -> None:
-    assert isinstance(judge(Document.model_validate(example), tables, DEFAULTS), Allow)
+    assert isinstance(validate(Document.model_validate(example), tables, DEFAULTS), ValidatedQuery)
 
 
 def _code(words: tuple[str, ...]) -> str:

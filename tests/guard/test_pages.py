@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from service.errors import Refused
+from service.errors import QueryRefusal
 from service.guard.ask import Guard
 from service.guard.document import Document
 from service.guard.settings import GuardSettings
@@ -29,7 +29,7 @@ def anyio_backend() -> str:
 async def database(postgres_url: str) -> AsyncIterator[Database]:
     """Two datasets of 13 frames with widths, formats and problems that repeat and are null."""
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             for _ in range(2):
                 dataset = await add_dataset(connection, 0)
                 rows = [
@@ -48,10 +48,10 @@ async def database(postgres_url: str) -> AsyncIterator[Database]:
         yield database
 
 
-async def _pages(database: Database, limit: int, **fields: Any) -> list[dict[str, Any]]:
+async def _read_all_pages(database: Database, limit: int, **fields: Any) -> list[dict[str, Any]]:
     guard, rows, cursor = Guard(database, GuardSettings.model_construct()), list[dict[str, Any]](), None
     for _ in range(50):
-        answer = await guard.ask(ALICE, Document.model_validate({**fields, "limit": limit, "cursor": cursor}))
+        answer = await guard.run_query(ALICE, Document.model_validate({**fields, "limit": limit, "cursor": cursor}))
         assert len(answer.rows) <= limit and answer.truncated == (answer.next_cursor is not None)
         rows, cursor = rows + answer.rows, answer.next_cursor
         if cursor is None:
@@ -75,8 +75,8 @@ ORDERS: list[list[str]] = [
 @pytest.mark.parametrize("order", ORDERS, ids=" ".join)
 @pytest.mark.parametrize("limit", [1, 4])
 async def test_pages_join_to_the_whole(database: Database, order: list[str], limit: int) -> None:
-    whole = await _pages(database, 100, table="frames", order_by=order)
-    assert len(whole) == 26 and await _pages(database, limit, table="frames", order_by=order) == whole
+    whole = await _read_all_pages(database, 100, table="frames", order_by=order)
+    assert len(whole) == 26 and await _read_all_pages(database, limit, table="frames", order_by=order) == whole
 
 
 GROUPS: list[dict[str, Any]] = [
@@ -96,13 +96,13 @@ GROUPS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", GROUPS)
 async def test_pages_of_groups_join_to_the_whole(database: Database, fields: dict[str, Any]) -> None:
-    whole = await _pages(database, 100, table="frames", **fields)
-    assert len(whole) > 3 and await _pages(database, 2, table="frames", **fields) == whole
+    whole = await _read_all_pages(database, 100, table="frames", **fields)
+    assert len(whole) > 3 and await _read_all_pages(database, 2, table="frames", **fields) == whole
 
 
 async def test_figures_are_right_and_exact(database: Database) -> None:
     aggregates = [{"function": name, "column": "size"} for name in ("count", "min", "max", "sum", "avg")]
-    (row,) = await _pages(database, 5, table="frames", aggregates=aggregates, filters={"key": "k0"})
+    (row,) = await _read_all_pages(database, 5, table="frames", aggregates=aggregates, filters={"key": "k0"})
     sizes = [index % 4 + 2**60 for index in (0, 5, 10)] * 2
     assert row == {
         "count_size": 6,
@@ -115,7 +115,7 @@ async def test_figures_are_right_and_exact(database: Database) -> None:
 
 async def test_a_cursor_is_of_one_query_only(database: Database) -> None:
     guard = Guard(database, GuardSettings.model_construct())
-    cursor = (await guard.ask(ALICE, Document(table="frames", limit=1))).next_cursor
+    cursor = (await guard.run_query(ALICE, Document(table="frames", limit=1))).next_cursor
     changes: list[dict[str, Any]] = [
         {"order_by": ["index"]},
         {"columns": ["index"]},
@@ -123,10 +123,10 @@ async def test_a_cursor_is_of_one_query_only(database: Database) -> None:
         {"table": "sources"},
         {"group_by": ["dataset_id", "index"]},
     ]
-    assert (await guard.ask(ALICE, Document(table="frames", limit=7, cursor=cursor))).rows
+    assert (await guard.run_query(ALICE, Document(table="frames", limit=7, cursor=cursor))).rows
     for change in changes:
-        with pytest.raises(Refused, match="cursor"):
-            await guard.ask(ALICE, Document.model_validate({"table": "frames", "cursor": cursor, **change}))
+        with pytest.raises(QueryRefusal, match="cursor"):
+            await guard.run_query(ALICE, Document.model_validate({"table": "frames", "cursor": cursor, **change}))
 
 
 async def test_conditions_mean_what_they_say(database: Database) -> None:
@@ -156,5 +156,5 @@ async def test_conditions_mean_what_they_say(database: Database) -> None:
         ({"index": 4, "key": "k4"}, {4}),
     ]
     for filters, indexes in expected:
-        rows = await _pages(database, 100, table="frames", columns=["index"], filters=filters)
+        rows = await _read_all_pages(database, 100, table="frames", columns=["index"], filters=filters)
         assert {row["index"] for row in rows} == indexes, filters

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
 from service.guard.ask import Guard
-from service.guard.compile import compiled
+from service.guard.compile import compile_query
 from service.guard.document import Document
 from service.guard.execute import Explain
-from service.guard.policy import Allow, Objected, Refuse, judge, told
+from service.guard.policy import QueryRejected, Rejection, ValidatedQuery, to_problem_error, validate
 from service.guard.settings import GuardSettings
 from service.guard.tables import Tables
 from service.ids import Subject
 from service.store.database import Caller, Database
 from service.store.database_settings import DatabaseSettings
-from tests.support.documents import odd_documents, sound_documents
+from tests.support.documents import arbitrary_documents, valid_documents
 
 LIMITS = GuardSettings.model_construct()
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,8 +47,8 @@ def guard(loop: asyncio.Runner, guard_url: str) -> Iterator[Guard]:
     loop.run(database.close())
 
 
-def _statement(document: Document, tables: Tables, allowed: Allow) -> str:
-    query = compiled(allowed.case)
+def _statement(document: Document, tables: Tables, allowed: ValidatedQuery) -> str:
+    query = compile_query(allowed.query)
     dialect = postgresql.asyncpg.dialect()  # type: ignore[attr-defined]
     return str(Explain(query.statement).compile(dialect=dialect))
 
@@ -68,25 +68,27 @@ def _assert_only_our_words(sql: str, tables: Tables) -> None:
 @MANY
 @given(data=st.data())
 def test_the_policy_is_total_and_refusals_tell_figures(data: st.DataObject, tables: Tables) -> None:
-    document = Document.model_validate(data.draw(odd_documents(tables)))
-    verdict = judge(document, tables, LIMITS)
-    if isinstance(verdict, Allow):
-        assert all(figure.actual <= figure.limit for figure in verdict.figures)
+    document = Document.model_validate(data.draw(arbitrary_documents(tables)))
+    verdict = validate(document, tables, LIMITS)
+    if isinstance(verdict, ValidatedQuery):
+        assert all(figure.actual <= figure.limit for figure in verdict.limit_usage)
         _assert_only_our_words(_statement(document, tables, verdict), tables)
         return
-    assert isinstance(verdict, Refuse) and verdict.objections
-    assert all(objection.figure.actual > objection.figure.limit for objection in verdict.objections)
-    assert all(place.pointer and place.pointer.startswith("#/") for item in verdict.objections for place in item.places)
-    assert all(item["suggestion"] for item in told(Objected(verdict)).extensions["guardrails"])
+    assert isinstance(verdict, Rejection) and verdict.violations
+    assert all(objection.usage.actual > objection.usage.limit for objection in verdict.violations)
+    assert all(
+        place.pointer and place.pointer.startswith("#/") for item in verdict.violations for place in item.problems
+    )
+    assert all(item["suggestion"] for item in to_problem_error(QueryRejected(verdict)).extensions["guardrails"])
 
 
 @MANY
 @given(data=st.data())
 def test_sound_documents_are_allowed_and_only_parameters_hold_their_values(data: st.DataObject, tables: Tables) -> None:
-    document = Document.model_validate(data.draw(sound_documents(tables)))
-    verdict = judge(document, tables, LIMITS)
-    if isinstance(verdict, Refuse):  # long values and many wildcards come by chance
-        assert {objection.figure.rule for objection in verdict.objections} <= {
+    document = Document.model_validate(data.draw(valid_documents(tables)))
+    verdict = validate(document, tables, LIMITS)
+    if isinstance(verdict, Rejection):  # long values and many wildcards come by chance
+        assert {objection.usage.rule for objection in verdict.violations} <= {
             "pattern_wildcards",
             "filter_depth",
             "value_bytes",
@@ -99,10 +101,10 @@ def test_sound_documents_are_allowed_and_only_parameters_hold_their_values(data:
 @given(data=st.data())
 def test_what_is_allowed_runs(data: st.DataObject, tables: Tables, guard: Guard, loop: asyncio.Runner) -> None:
     """On a real database: no document that passes the rules makes PostgreSQL complain."""
-    document = Document.model_validate(data.draw(sound_documents(tables)))
-    if isinstance(judge(document, tables, LIMITS), Refuse):
+    document = Document.model_validate(data.draw(valid_documents(tables)))
+    if isinstance(validate(document, tables, LIMITS), Rejection):
         return
-    answer = loop.run(guard.ask(Caller(Subject("alice"), admin=True), document))
+    answer = loop.run(guard.run_query(Caller(Subject("alice"), admin=True), document))
     assert len(answer.rows) <= document.limit
     names: list[Any] = [name for name, _ in answer.columns]
     assert all(list(row) == names for row in answer.rows)

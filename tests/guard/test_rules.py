@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.guard.document import Document
-from service.guard.policy import STAGES, Allow, Figure, judge
+from service.guard.policy import RULE_STAGES, LimitUsage, ValidatedQuery, validate
 from service.guard.settings import GuardSettings
 from service.guard.tables import Tables
 
@@ -63,13 +63,13 @@ SIZES: dict[str, tuple[int, Callable[[int], dict[str, Any]], str]] = {
 @pytest.mark.parametrize("rule", SIZES)
 def test_a_size_at_its_limit_and_beyond(tables: Tables, rule: str) -> None:
     limit, build, pointer = SIZES[rule]
-    at = judge(Document.model_validate({"table": "frames", "limit": 5, **build(limit)}), tables, LIMITS)
-    assert isinstance(at, Allow) and Figure(rule, limit, limit) in at.figures
-    over = judge(Document.model_validate({"table": "frames", "limit": 5, **build(limit + 1)}), tables, LIMITS)
-    assert not isinstance(over, Allow)
-    (objection,) = over.objections
-    assert objection.figure == Figure(rule, limit, limit + 1)
-    assert [place.pointer for place in objection.places] == [pointer]
+    at = validate(Document.model_validate({"table": "frames", "limit": 5, **build(limit)}), tables, LIMITS)
+    assert isinstance(at, ValidatedQuery) and LimitUsage(rule, limit, limit) in at.limit_usage
+    over = validate(Document.model_validate({"table": "frames", "limit": 5, **build(limit + 1)}), tables, LIMITS)
+    assert not isinstance(over, ValidatedQuery)
+    (objection,) = over.violations
+    assert objection.usage == LimitUsage(rule, limit, limit + 1)
+    assert [place.pointer for place in objection.problems] == [pointer]
     assert objection.suggestion
 
 
@@ -121,11 +121,11 @@ MISTAKES: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ("rule", "fields", "pointers"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES]
 )
 def test_mistakes(tables: Tables, rule: str, fields: dict[str, Any], pointers: list[str]) -> None:
-    verdict = judge(Document.model_validate({"table": "frames", **fields}), tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, Allow)
-    (objection,) = verdict.objections
-    assert objection.figure == Figure(rule, 0, len(pointers))
-    assert [place.pointer for place in objection.places] == pointers
+    verdict = validate(Document.model_validate({"table": "frames", **fields}), tables, GuardSettings.model_construct())
+    assert not isinstance(verdict, ValidatedQuery)
+    (objection,) = verdict.violations
+    assert objection.usage == LimitUsage(rule, 0, len(pointers))
+    assert [place.pointer for place in objection.problems] == pointers
 
 
 WRONG_VALUES: list[tuple[str, str, str, Any]] = (
@@ -179,29 +179,29 @@ WRONG_VALUES: list[tuple[str, str, str, Any]] = (
 @pytest.mark.parametrize(("table", "column", "op", "value"), WRONG_VALUES)
 def test_values_of_another_type(tables: Tables, table: str, column: str, op: str, value: Any) -> None:
     document = Document.model_validate({"table": table, "filters": [{"column": column, "op": op, "value": value}]})
-    verdict = judge(document, tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, Allow)
-    assert {objection.figure.rule for objection in verdict.objections} == {"values"}
+    verdict = validate(document, tables, GuardSettings.model_construct())
+    assert not isinstance(verdict, ValidatedQuery)
+    assert {objection.usage.rule for objection in verdict.violations} == {"values"}
     assert all(
-        place.pointer and place.pointer.startswith("#/filters/0/value") for place in verdict.objections[0].places
+        place.pointer and place.pointer.startswith("#/filters/0/value") for place in verdict.violations[0].problems
     )
 
 
 def test_the_names_that_exist_are_told_and_the_one_sent_is_not(tables: Tables) -> None:
-    verdict = judge(Document(table="frame_x"), tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, Allow)
-    detail = verdict.objections[0].places[0].detail
+    verdict = validate(Document(table="frame_x"), tables, GuardSettings.model_construct())
+    assert not isinstance(verdict, ValidatedQuery)
+    detail = verdict.violations[0].problems[0].detail
     assert "did you mean frames?" in detail and "frame_x" not in detail
     assert all(name in detail for name in tables)
 
 
 def test_sizes_are_measured_before_anything_that_takes_long(tables: Tables) -> None:
     document = Document.model_validate({"table": "frames", "columns": [f"nope_{number}" for number in range(50_000)]})
-    verdict = judge(document, tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, Allow)
-    assert [objection.figure for objection in verdict.objections] == [Figure("names", 100, 50_000)]
+    verdict = validate(document, tables, GuardSettings.model_construct())
+    assert not isinstance(verdict, ValidatedQuery)
+    assert [objection.usage for objection in verdict.violations] == [LimitUsage("names", 100, 50_000)]
 
 
 def test_every_rule_has_a_name_of_its_own() -> None:
-    names = [rule.name for stage in STAGES for rule in stage]
+    names = [rule.name for stage in RULE_STAGES for rule in stage]
     assert len(set(names)) == len(names)

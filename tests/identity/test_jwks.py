@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from jose import jwk, jwt
 
-from service.errors import Unauthenticated, Unavailable
+from service.errors import ServiceUnavailable, Unauthenticated
 from service.identity import jwks
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier
@@ -41,7 +41,7 @@ class Issuer:
         settings = IdentitySettings.model_construct(jwks_url="https://issuer/keys")
         verifier = TokenVerifier(settings)
         client = httpx.AsyncClient(transport=httpx.MockTransport(self.answer))
-        verifier._keys = jwks.JwkSet("https://issuer/keys", ("RS256", "ES256"), client)
+        verifier._key_source = jwks.JwkSet("https://issuer/keys", ("RS256", "ES256"), client)
         return verifier
 
     def answer(self, _request: httpx.Request) -> httpx.Response:
@@ -94,16 +94,16 @@ async def test_known_keys_outlive_the_issuer(monkeypatch: pytest.MonkeyPatch) ->
     verifier = issuer.verifier()
     await verifier.verify(token(RSA_PEM, "RS256", "rsa"))
     issuer.away = True
-    monkeypatch.setattr(jwks, "FRESH_S", -1)
-    monkeypatch.setattr(jwks, "MINIMUM_GAP_S", -1)
+    monkeypatch.setattr(jwks, "CACHE_TTL_S", -1)
+    monkeypatch.setattr(jwks, "MIN_FETCH_INTERVAL_S", -1)
     await verifier.verify(token(RSA_PEM, "RS256", "rsa"))
     assert issuer.asked == 2
-    monkeypatch.setattr(jwks, "STALE_GRACE_S", -1)
-    with pytest.raises(Unavailable):
+    monkeypatch.setattr(jwks, "MAX_STALE_S", -1)
+    with pytest.raises(ServiceUnavailable):
         await verifier.verify(token(RSA_PEM, "RS256", "rsa"))
 
 
 @pytest.mark.parametrize("document", [[], {}, {"keys": {}}, "x", {"keys": ["y" * 300_000]}])
 async def test_an_issuer_that_never_answered_well_is_unavailable(document: Any) -> None:
-    with pytest.raises(Unavailable):
+    with pytest.raises(ServiceUnavailable):
         await Issuer(document).verifier().verify(token(RSA_PEM, "RS256", "rsa"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import StartupRefused
+from service.errors import StartupError
 from service.identity.local_secret import FILE_NAME, local_secret
 
 
@@ -30,11 +30,11 @@ def test_racing_processes_agree(tmp_path: Path) -> None:
 
 def test_a_damaged_secret_is_not_used(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("")
-    with pytest.raises(StartupRefused, match="REELMILL_HOME"):
+    with pytest.raises(StartupError, match="REELMILL_HOME"):
         local_secret(tmp_path)
 
 
 def test_a_home_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StartupRefused, match="REELMILL_HOME"):
+    with pytest.raises(StartupError, match="REELMILL_HOME"):
         local_secret(tmp_path / "file")

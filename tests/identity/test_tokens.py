@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
-from service.errors import StartupRefused, Unauthenticated
+from service.errors import StartupError, Unauthenticated
 from service.identity.settings import IdentitySettings
-from service.identity.tokens import TokenVerifier, mint
+from service.identity.tokens import TokenVerifier, issue_token
 
 pytestmark = pytest.mark.anyio
 SECRET = "a secret of at least thirty-two bytes"
@@ -56,7 +56,7 @@ async def test_a_good_token() -> None:
 
 async def test_minted_tokens_are_accepted_by_the_same_settings() -> None:
     asked = settings(issuer="https://issuer", audience="reelmill", algorithms="HS512", secret=SecretStr(SECRET * 2))
-    token = mint(SecretStr(SECRET * 2), "lab", ["videos:read"], timedelta(hours=1), asked)
+    token = issue_token(SecretStr(SECRET * 2), "lab", ["videos:read"], timedelta(hours=1), asked)
     assert (await TokenVerifier(asked).verify(token)).scopes == {"videos:read"}
 
 
@@ -180,7 +180,7 @@ async def test_an_expired_forgery_is_invalid_and_not_expired() -> None:
     ],
 )
 def test_settings_that_cannot_be_safe_refuse_the_start(more: dict[str, Any], names: str) -> None:
-    with pytest.raises(StartupRefused, match=names) as refusal:
+    with pytest.raises(StartupError, match=names) as refusal:
         TokenVerifier(settings(**more))
     assert SECRET not in str(refusal.value) and "\n" not in str(refusal.value)
 

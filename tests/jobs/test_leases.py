@@ -10,8 +10,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.ids import TaskId
 from service.jobs import leases, reconcile
-from service.jobs.leases import Fenced
-from service.jobs.queue import QueueRunner, Retry
+from service.jobs.leases import LeaseLost
+from service.jobs.queue import QueueConsumer, Retry
 from service.store.database import Database
 from service.worker import outcomes
 from service.worker.messages import SegmentDone, SegmentsMissing, TaskFailed
@@ -22,37 +22,37 @@ pytestmark = pytest.mark.anyio
 DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500, {})
 
 
-async def tasks_of(database: Database, render: Any) -> list[Any]:
-    async with database.service() as connection:
+async def list_tasks(database: Database, render: Any) -> list[Any]:
+    async with database.service_transaction() as connection:
         query = text("SELECT * FROM tasks WHERE render_id = :render ORDER BY kind DESC, number")
         return list((await connection.execute(query, {"render": render})).mappings())
 
 
-async def prepared(database: Database, frames: int = 300) -> tuple[Any, list[Any]]:
-    async with database.service() as connection:
+async def add_tasks(database: Database, frames: int = 300) -> tuple[Any, list[Any]]:
+    async with database.service_transaction() as connection:
         render = await add_render(connection, await add_dataset(connection, frames))
-    return render, await tasks_of(database, render)
+    return render, await list_tasks(database, render)
 
 
-async def start(database: Database, task: Any) -> Any:
-    async with database.service() as connection:
-        return await leases.start(connection, TaskId(task["id"]), "w")
+async def acquire_lease(database: Database, task: Any) -> Any:
+    async with database.service_transaction() as connection:
+        return await leases.acquire(connection, TaskId(task["id"]), "w")
 
 
 async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        _, (task, *_) = await prepared(database)
-        frozen, winner = await start(database, task), await start(database, task)
+        _, (task, *_) = await add_tasks(database)
+        frozen, winner = await acquire_lease(database, task), await acquire_lease(database, task)
         for write in (
             lambda c: leases.heartbeat(c, frozen, 5),
-            lambda c: outcomes.record(c, frozen, DONE),
-            lambda c: outcomes.record(c, frozen, TaskFailed("x", "y")),
+            lambda c: outcomes.record_outcome(c, frozen, DONE),
+            lambda c: outcomes.record_outcome(c, frozen, TaskFailed("x", "y")),
             lambda c: leases.release(c, frozen, {}, forgiven=False),
         ):
-            with pytest.raises(Fenced):
-                async with database.service() as connection:
+            with pytest.raises(LeaseLost):
+                async with database.service_transaction() as connection:
                     await write(connection)
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             assert await leases.heartbeat(connection, winner, 7) is False
             cached = await connection.scalar(text("SELECT count(*) FROM segment_cache"))
         assert cached == 0, "the fenced worker's result was rolled back whole"
@@ -60,89 +60,93 @@ async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
 
 async def test_the_last_segment_queues_the_assembly_exactly_once(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        render, tasks = await prepared(database)
+        render, tasks = await add_tasks(database)
         assert [task["number"] for task in tasks] == [0, 1, 2, 3]
-        held = [await start(database, task) for task in tasks]
+        held = [await acquire_lease(database, task) for task in tasks]
 
         async def finish(lease: Any) -> None:
-            async with database.service() as connection:
-                await outcomes.record(connection, lease, DONE)
+            async with database.service_transaction() as connection:
+                await outcomes.record_outcome(connection, lease, DONE)
 
         await asyncio.gather(*(finish(lease) for lease in held))
-        kinds = [task["kind"] for task in await tasks_of(database, render)]
+        kinds = [task["kind"] for task in await list_tasks(database, render)]
         assert kinds.count("assemble") == 1
 
 
 async def test_a_failed_segment_fails_the_render_and_calls_off_the_rest(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        render, tasks = await prepared(database)
-        lease = await start(database, tasks[1])
-        async with database.service() as connection:
-            await outcomes.record(connection, lease, TaskFailed("frame_policy", "frame 80: truncated"))
+        render, tasks = await add_tasks(database)
+        lease = await acquire_lease(database, tasks[1])
+        async with database.service_transaction() as connection:
+            await outcomes.record_outcome(connection, lease, TaskFailed("frame_policy", "frame 80: truncated"))
             row = (await connection.execute(text("SELECT status, error FROM renders"))).one()
         assert row.status == "failed"
         assert row.error["reason"] == "frame 80: truncated"
-        assert {task["state"] for task in await tasks_of(database, render)} == {"cancelled", "failed"}
-        assert await start(database, tasks[2]) is None, "a task that was called off is not started"
+        assert {task["state"] for task in await list_tasks(database, render)} == {"cancelled", "failed"}
+        assert await acquire_lease(database, tasks[2]) is None, "a task that was called off is not started"
 
 
 async def test_starts_are_counted_and_outages_are_forgiven(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        _, (task, *_) = await prepared(database)
-        lease = await start(database, task)
-        async with database.service() as connection:
+        _, (task, *_) = await add_tasks(database)
+        lease = await acquire_lease(database, task)
+        async with database.service_transaction() as connection:
             await leases.release(connection, lease, {"reason": "store away"}, forgiven=True)
-        lease = await start(database, task)
+        lease = await acquire_lease(database, task)
         assert lease.starts == 1
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             await leases.release(connection, lease, {"reason": "killed by SIGSEGV"}, forgiven=False)
             assert await leases.previous_error(connection, lease.task) == "killed by SIGSEGV"
-        assert (await start(database, task)).starts == 2
+        assert (await acquire_lease(database, task)).starts == 2
 
 
 async def test_lost_segments_are_made_again(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        render, tasks = await prepared(database, 12)
-        lease = await start(database, tasks[0])
-        async with database.service() as connection:
-            await outcomes.record(connection, lease, DONE)
+        render, tasks = await add_tasks(database, 12)
+        lease = await acquire_lease(database, tasks[0])
+        async with database.service_transaction() as connection:
+            await outcomes.record_outcome(connection, lease, DONE)
             key = await connection.scalar(text("SELECT content_key FROM segment_cache"))
-        assembly = next(task for task in await tasks_of(database, render) if task["kind"] == "assemble")
-        lease = await start(database, assembly)
-        async with database.service() as connection:
-            await outcomes.record(connection, lease, SegmentsMissing((key,)))
+        assembly = next(task for task in await list_tasks(database, render) if task["kind"] == "assemble")
+        lease = await acquire_lease(database, assembly)
+        async with database.service_transaction() as connection:
+            await outcomes.record_outcome(connection, lease, SegmentsMissing((key,)))
             assert await connection.scalar(text("SELECT count(*) FROM segment_cache")) == 0
-        states = [(task["kind"], task["state"]) for task in await tasks_of(database, render)]
+        states = [(task["kind"], task["state"]) for task in await list_tasks(database, render)]
         assert sorted(states) == [("assemble", "cancelled"), ("segment", "queued")]
 
 
 async def test_segments_that_differ_are_made_again_once(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        render, _ = await prepared(database, 12)
+        render, _ = await add_tasks(database, 12)
         differ = TaskFailed("segments_differ", "frame 6")
         for again in (False, True):
-            waiting = [task for task in await tasks_of(database, render) if task["state"] == "queued"]
+            waiting = [task for task in await list_tasks(database, render) if task["state"] == "queued"]
             assert [task["kind"] for task in waiting] == ["segment"]
-            async with database.service() as connection:
-                await outcomes.record(connection, await leases.start(connection, TaskId(waiting[0]["id"]), "w"), DONE)
-            waiting = [task for task in await tasks_of(database, render) if task["state"] == "queued"]
+            async with database.service_transaction() as connection:
+                await outcomes.record_outcome(
+                    connection, await leases.acquire(connection, TaskId(waiting[0]["id"]), "w"), DONE
+                )
+            waiting = [task for task in await list_tasks(database, render) if task["state"] == "queued"]
             assert [task["kind"] for task in waiting] == ["assemble"]
-            async with database.service() as connection:
-                await outcomes.record(connection, await leases.start(connection, TaskId(waiting[0]["id"]), "w"), differ)
+            async with database.service_transaction() as connection:
+                await outcomes.record_outcome(
+                    connection, await leases.acquire(connection, TaskId(waiting[0]["id"]), "w"), differ
+                )
                 status = await connection.scalar(text("SELECT status FROM renders WHERE id = :id"), {"id": render})
             assert status == ("failed" if again else "queued")
 
 
 async def test_a_task_that_fell_out_of_the_queue_comes_back(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        _, tasks = await prepared(database)
-        async with database.service() as connection:
-            assert await reconcile.requeue_lost(connection) == 0, "what is queued is not lost"
+        _, tasks = await add_tasks(database)
+        async with database.service_transaction() as connection:
+            assert await reconcile.requeue_lost_tasks(connection) == 0, "what is queued is not lost"
             await connection.execute(text("DELETE FROM queue.pgqueuer"))
-            assert await reconcile.requeue_lost(connection) == 0, "what is young may be on its way"
+            assert await reconcile.requeue_lost_tasks(connection) == 0, "what is young may be on its way"
             await connection.execute(text("UPDATE tasks SET created_at = now() - interval '1 minute'"))
-            assert await reconcile.requeue_lost(connection) == len(tasks)
-            assert await reconcile.requeue_lost(connection) == 0
+            assert await reconcile.requeue_lost_tasks(connection) == len(tasks)
+            assert await reconcile.requeue_lost_tasks(connection) == 0
 
 
 async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> None:
@@ -154,13 +158,13 @@ async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> N
             if len(seen) == 1:
                 raise Retry(0.1, "once more")
 
-        runner = QueueRunner(database.url, {"segment": handle}, 2)
+        runner = QueueConsumer(database.url, {"segment": handle}, 2)
         running = asyncio.create_task(runner.run())
         with pytest.raises(RuntimeError, match="on purpose"):
-            async with database.service() as connection:
+            async with database.service_transaction() as connection:
                 await add_render(connection, await add_dataset(connection, 10))
                 raise RuntimeError("on purpose")
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             await add_render(connection, await add_dataset(connection, 10))
         async with asyncio.timeout(10):
             while len(seen) < 2:
@@ -174,12 +178,12 @@ async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> N
 async def test_a_worker_frozen_with_a_render_locked_loses_the_lock(postgres_url: str) -> None:
     """Its connection is closed for it: whoever waits for the row goes on."""
     async with fresh_database(postgres_url) as database:
-        _, (task, other, *_) = await prepared(database)
-        frozen = database.service()
+        _, (task, other, *_) = await add_tasks(database)
+        frozen = database.service_transaction()
         connection = await frozen.__aenter__()
-        assert await leases.start(connection, TaskId(task["id"]), "frozen")
+        assert await leases.acquire(connection, TaskId(task["id"]), "frozen")
         async with asyncio.timeout(30):
-            assert await start(database, other)
+            assert await acquire_lease(database, other)
         with pytest.raises(SQLAlchemyError):
             await connection.execute(text("SELECT 1"))
         with suppress(SQLAlchemyError):

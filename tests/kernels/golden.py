@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 LUMA = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
 
 
-def upright(planes: Array, crop: tuple[int, int, int, int] | None, turn: int) -> Array:
+def crop_and_rotate(planes: Array, crop: tuple[int, int, int, int] | None, turn: int) -> Array:
     """(..., H, W) cropped to (top, left, height, width), then turned clockwise."""
     if crop:
         top, left, height, width = crop
@@ -24,7 +24,7 @@ def upright(planes: Array, crop: tuple[int, int, int, int] | None, turn: int) ->
     return planes
 
 
-def area(planes: Array, size: tuple[int, int]) -> Array:
+def average_area(planes: Array, size: tuple[int, int]) -> Array:
     """(..., H, W) -> (..., h, w)."""
     for axis, out in ((-2, size[0]), (-1, size[1])):
         planes = np.moveaxis(planes.astype(np.float64), axis, -1)
@@ -33,45 +33,45 @@ def area(planes: Array, size: tuple[int, int]) -> Array:
     return planes
 
 
-def evened(planes: Array) -> Array:
+def pad_to_even(planes: Array) -> Array:
     height, width = planes.shape[-2:]
     return np.pad(planes, [(0, 0)] * (planes.ndim - 2) + [(0, height % 2), (0, width % 2)], mode="edge")
 
 
-def pairs(planes: Array) -> Array:
+def average_2x2(planes: Array) -> Array:
     """(..., H, W) -> (..., H/2, W/2): the mean of 2 x 2, which is where centred chroma lies."""
     return (planes[..., ::2, ::2] + planes[..., 1::2, ::2] + planes[..., ::2, 1::2] + planes[..., 1::2, 1::2]) / 4
 
 
-def nv12_of_rgb(rgb: Array, matrix: str, full_range: bool) -> tuple[Array, Array]:
+def rgb_to_nv12_levels(rgb: Array, matrix: str, full_range: bool) -> tuple[Array, Array]:
     """(N, 3, h, w) of 0..255 -> luma (N, H, W) and chroma (N, H/2, W/2, 2), for the even H and W."""
-    red, green, blue = np.moveaxis(evened(rgb) / 255, 1, 0)
+    red, green, blue = np.moveaxis(pad_to_even(rgb) / 255, 1, 0)
     of_red, of_green, of_blue = LUMA[matrix]
     luma = of_red * red + of_green * green + of_blue * blue
     cb, cr = (blue - luma) / (2 - 2 * of_blue), (red - luma) / (2 - 2 * of_red)
-    chroma = np.stack([pairs(cb), pairs(cr)], -1)
+    chroma = np.stack([average_2x2(cb), average_2x2(cr)], -1)
     return (255 * luma, 255 * chroma + 128) if full_range else (219 * luma + 16, 224 * chroma + 128)
 
 
-def shrunk_nv12(luma: Array, chroma: Array, crop: Any, turn: int, size: Any, narrow: bool) -> tuple[Array, Array]:
+def scale_nv12_levels(luma: Array, chroma: Array, crop: Any, turn: int, size: Any, narrow: bool) -> tuple[Array, Array]:
     """NV12 through full-size chroma: every pixel takes the sample over it, and pairs are averaged at the end."""
     full = np.repeat(np.repeat(np.moveaxis(chroma, -1, 1), 2, -1), 2, -2)
-    planes = upright(np.concatenate([luma[:, None], full], 1), crop, turn)
-    planes = evened(area(planes, size or planes.shape[-2:]))
-    levels, chroma = planes[:, 0], np.moveaxis(pairs(planes[:, 1:]), 1, -1)
+    planes = crop_and_rotate(np.concatenate([luma[:, None], full], 1), crop, turn)
+    planes = pad_to_even(average_area(planes, size or planes.shape[-2:]))
+    levels, chroma = planes[:, 0], np.moveaxis(average_2x2(planes[:, 1:]), 1, -1)
     if narrow:
         return 16 + levels * 219 / 255, 128 + (chroma - 128) * 224 / 255
     return levels, chroma
 
 
-def binned(frames: Array, count: int, how: str) -> Array:
+def reduce_bins(frames: Array, count: int, how: str) -> Array:
     groups = [frames[start : start + count] for start in range(0, len(frames), count)]
     return np.stack([group.max(0) if how == "max" else group.astype(np.float64).mean(0) for group in groups])
 
 
-def brightest(luma: Array, chroma: Array, count: int) -> Array:
+def brightest_chroma(luma: Array, chroma: Array, count: int) -> Array:
     """Chroma of bins: each pair from the first frame whose four luma samples over it add up to the most."""
-    bright = pairs(luma.astype(np.int64) * 4)
+    bright = average_2x2(luma.astype(np.int64) * 4)
     chosen = []
     for start in range(0, len(luma), count):
         first = bright[start : start + count].argmax(0)
@@ -80,22 +80,22 @@ def brightest(luma: Array, chroma: Array, count: int) -> Array:
     return np.stack(chosen)
 
 
-def windowed(samples: Array, low: float, high: float) -> Array:
+def apply_window(samples: Array, low: float, high: float) -> Array:
     """float32 0..1, linear in the samples."""
     with np.errstate(invalid="ignore", over="ignore"):
         value = (samples.astype(np.float32) - np.float32(low)) * np.float32(1 / (high - low))
     return np.clip(np.where(np.isnan(value), np.float32(0), value), np.float32(0), np.float32(1))
 
 
-def clear_of_steps(level: Array, table: Array | None) -> tuple[Array, Array]:
+def unambiguous_samples(level: Array, table: Array | None) -> tuple[Array, Array]:
     """Which luma and chroma samples do not depend on how a level between two entries of the table is rounded."""
     place = level * (0 if table is None else len(table) - 1) + 0.5
-    clear = evened(np.abs(place - np.rint(place)) > 1e-3)
+    clear = pad_to_even(np.abs(place - np.rint(place)) > 1e-3)
     clear = clear if level.ndim == 3 else clear.all(1)
-    return clear, np.repeat((pairs(clear.astype(float)) == 1)[..., None], 2, -1)
+    return clear, np.repeat((average_2x2(clear.astype(float)) == 1)[..., None], 2, -1)
 
 
-def coloured(level: Array, table: Array | None) -> Array:
+def apply_lut(level: Array, table: Array | None) -> Array:
     """(N, H, W) or (N, 3, H, W) of 0..1 -> (N, 3, H, W) of 0..255."""
     if table is None:
         return 255.0 * (level if level.ndim == 4 else np.repeat(level[:, None], 3, 1))

@@ -13,16 +13,16 @@ from tests.kernels.golden import Array
 LAYOUTS = ("planes", "wide rows", "interleaved", "every other")
 
 
-def surrounded(values: Array, dtype: torch.dtype, layout: str, device: torch.device) -> Tensor:
+def surround_with_poison(values: Array, dtype: torch.dtype, layout: str, device: torch.device) -> Tensor:
     """A tensor equal to (N, ..., H, W) values inside poison, its strides by layout; the last axes are rows, columns."""
     frames = torch.from_numpy(np.ascontiguousarray(values)).to(dtype).to(device)
     margins = [1, *[0] * (frames.ndim - 1)] if layout == "planes" else [3] * frames.ndim
     if layout == "interleaved" and frames.ndim == 4:
-        return _inside(frames.permute(0, 2, 3, 1), margins, 1).permute(0, 3, 1, 2)
-    return _inside(frames, margins, 2 if layout == "every other" else 1)
+        return _embed(frames.permute(0, 2, 3, 1), margins, 1).permute(0, 3, 1, 2)
+    return _embed(frames, margins, 2 if layout == "every other" else 1)
 
 
-def _inside(frames: Tensor, margins: list[int], step: int) -> Tensor:
+def _embed(frames: Tensor, margins: list[int], step: int) -> Tensor:
     """The frames in the middle of a larger poisoned block; `step` leaves poison between the columns."""
     shape = [*frames.shape[:-1], frames.shape[-1] * step]
     whole = [length + 2 * margin for length, margin in zip(shape, margins, strict=True)]
@@ -38,14 +38,14 @@ def _inside(frames: Tensor, margins: list[int], step: int) -> Tensor:
 
 
 @dataclass
-class Result:
+class GuardedPlanes:
     """NV12 planes with guard bands around every row, all poison before the run."""
 
     block: Tensor
     planes: Nv12
 
     @classmethod
-    def of(cls, count: int, size: tuple[int, int], device: torch.device, band: int = 16) -> "Result":
+    def allocate(cls, count: int, size: tuple[int, int], device: torch.device, band: int = 16) -> "GuardedPlanes":
         """Planes for the even (height, width) around `size`, aligned as a decoder's surfaces are."""
         height, width = size[0] + size[0] % 2, size[1] + size[1] % 2
         pitch = (width + 2 * band + 15) // 16 * 16
@@ -54,7 +54,7 @@ class Result:
         chroma = block[:, height + 2 : height + 2 + height // 2, band : band + width]
         return cls(block, Nv12(luma, chroma.unflatten(2, (width // 2, 2))))
 
-    def bands_untouched(self) -> bool:
+    def guards_intact(self) -> bool:
         """Whether all memory but the planes still holds the poison; the planes are overwritten by asking."""
         self.planes.luma.fill_(0xA5)
         self.planes.chroma.fill_(0xA5)

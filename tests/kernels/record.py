@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-RECORD = ROOT / "kernels" / "registers.json"
+RECORD_FILE = ROOT / "kernels" / "registers.json"
 ARCHITECTURES = ("80", "90", "100")
 
 
-def compiled(cache: Path) -> dict[str, dict[str, dict[str, int]]]:
+def compile_all(cache: Path) -> dict[str, dict[str, dict[str, int]]]:
     """For each architecture, what each kernel takes."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment |= {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
@@ -25,9 +25,9 @@ def compiled(cache: Path) -> dict[str, dict[str, dict[str, int]]]:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
-        figures = compiled(Path(cache))
+        figures = compile_all(Path(cache))
     lines = [f'  "{name}": {{\n' + ",\n".join(_rows(rows)) + "\n  }" for name, rows in figures.items()]
-    RECORD.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    RECORD_FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def _rows(rows: dict[str, dict[str, int]]) -> list[str]:

@@ -33,8 +33,8 @@ def shapes(draw: st.DrawFn, unit: int = 1, most: int = 2) -> Shape:
         sides[0] = min(sides[0], 4)
     crop = draw(st.none() | _crop(sides[0], sides[1], unit))
     turn = draw(st.sampled_from([0, 0, 0, 90, 180, 270])) if sides[1] <= 40 else 0
-    upright = Geometry(crop=crop, turn=turn).upright(*sides)
-    size = draw(st.none() | st.tuples(_result(upright[0]), _result(upright[1])))
+    upright = Geometry(crop=crop, rotation=turn).rotated_size(*sides)
+    size = draw(st.none() | st.tuples(_output_side(upright[0]), _output_side(upright[1])))
     geometry = Geometry(size, crop, turn)
     return Shape(
         draw(st.integers(1, most)),
@@ -60,6 +60,6 @@ def _crop(draw: st.DrawFn, height: int, width: int, unit: int) -> tuple[int, int
     return top * unit, left * unit, rows, columns
 
 
-def _result(side: int) -> st.SearchStrategy[int]:
+def _output_side(side: int) -> st.SearchStrategy[int]:
     whole = [side // factor for factor in (1, 2, 3, 4) if side % factor == 0]
     return st.sampled_from(whole) | st.integers(1, side)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.kernels.record import ARCHITECTURES, RECORD, compiled
+from tests.kernels.record import ARCHITECTURES, RECORD_FILE, compile_all
 
 Report = dict[str, dict[str, dict[str, int]]]
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    return compiled(tmp_path_factory.mktemp("triton"))
+    return compile_all(tmp_path_factory.mktemp("triton"))
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -26,7 +26,7 @@ def test_no_kernel_spills(reports: Report, architecture: str) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_figures_are_those_recorded(reports: Report, architecture: str) -> None:
     """Registers within a quarter; everything else exactly."""
-    recorded: dict[str, Any] = json.loads(RECORD.read_text())[architecture]
+    recorded: dict[str, Any] = json.loads(RECORD_FILE.read_text())[architecture]
     assert recorded.keys() == reports[architecture].keys()
     for name, row in reports[architecture].items():
         known = dict(recorded[name])

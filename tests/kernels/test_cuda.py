@@ -24,8 +24,8 @@ GEOMETRIES = {
     "quarter": Geometry((270, 480)),
     "any": Geometry((701, 1234)),
     "cropped and turned": Geometry((333, 201), (100, 102, 604, 1002), 90),
-    "turned over": Geometry((540, 960), turn=180),
-    "on its side": Geometry((1280, 720), turn=270),
+    "turned over": Geometry((540, 960), rotation=180),
+    "on its side": Geometry((1280, 720), rotation=270),
 }
 
 
@@ -60,8 +60,8 @@ def test_rgb_to_nv12(geometry: str, bins: Bins) -> None:
 @pytest.mark.parametrize("bins", [Bins(), Bins(2, "mean"), Bins(2, "max")], ids=str)
 def test_nv12_scale(geometry: str, bins: Bins) -> None:
     packed = random(3, HD[0] * 3 // 2, HD[1]).to(torch.uint8)
-    seen = nv12_scale(Nv12.of(packed.to(CUDA)), GEOMETRIES[geometry], narrow=True, bins=bins)
-    assert_alike(seen, nv12_scale(Nv12.of(packed), GEOMETRIES[geometry], narrow=True, bins=bins))
+    seen = nv12_scale(Nv12.from_packed(packed.to(CUDA)), GEOMETRIES[geometry], to_limited_range=True, bins=bins)
+    assert_alike(seen, nv12_scale(Nv12.from_packed(packed), GEOMETRIES[geometry], to_limited_range=True, bins=bins))
 
 
 @pytest.mark.cuda

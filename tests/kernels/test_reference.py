@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kernels.area import taps, tiling
 from kernels.colour import Colour
-from kernels.geometry import Geometry, Reading
+from kernels.geometry import Geometry, StridedView
 from kernels.nv12 import Nv12
 from kernels.nv12_scale import nv12_scale
 from kernels.rgb_to_nv12 import rgb_to_nv12
@@ -45,8 +45,12 @@ def test_colour_bars(bar: str, matrix: str) -> None:
 def test_rgb_to_nv12(shape: Shape, matrix: str, full: bool, bins: Bins) -> None:
     values = shape.samples(3, *shape.frame)
     made = rgb_to_nv12(torch.from_numpy(values).to(torch.uint8), shape.geometry, colour=Colour(matrix, full), bins=bins)
-    upright = golden.upright(golden.binned(values, bins.frames, bins.how), shape.geometry.crop, shape.geometry.turn)
-    luma, chroma = golden.nv12_of_rgb(golden.area(upright, shape.geometry.result(*shape.frame)), matrix, full)
+    upright = golden.crop_and_rotate(
+        golden.reduce_bins(values, bins.frames, bins.mode), shape.geometry.crop, shape.geometry.rotation
+    )
+    luma, chroma = golden.rgb_to_nv12_levels(
+        golden.average_area(upright, shape.geometry.output_size(*shape.frame)), matrix, full
+    )
     assert np.abs(made.luma.numpy() - luma).max() < 0.500001
     assert np.abs(made.chroma.numpy() - np.minimum(chroma, 255)).max() < 0.500001
 
@@ -57,15 +61,15 @@ def test_nv12_scale(shape: Shape, narrow: bool, bins: Bins) -> None:
     height, width = shape.frame
     luma, chroma = shape.samples(height, width), shape.samples(height // 2, width // 2, 2)
     frames = Nv12(torch.from_numpy(luma).to(torch.uint8), torch.from_numpy(chroma).to(torch.uint8))
-    made = nv12_scale(frames, shape.geometry, narrow=narrow, bins=bins)
+    made = nv12_scale(frames, shape.geometry, to_limited_range=narrow, bins=bins)
     of_chroma = (
-        golden.binned(chroma, bins.frames, "mean")
-        if bins.how == "mean"
-        else golden.brightest(luma, chroma, bins.frames)
+        golden.reduce_bins(chroma, bins.frames, "mean")
+        if bins.mode == "mean"
+        else golden.brightest_chroma(luma, chroma, bins.frames)
     )
-    planes = (golden.binned(luma, bins.frames, bins.how), of_chroma)
+    planes = (golden.reduce_bins(luma, bins.frames, bins.mode), of_chroma)
     geometry = shape.geometry
-    levels = golden.shrunk_nv12(*planes, geometry.crop, geometry.turn, geometry.size, narrow)
+    levels = golden.scale_nv12_levels(*planes, geometry.crop, geometry.rotation, geometry.size, narrow)
     assert np.abs(made.luma.numpy() - levels[0]).max() < 0.500001
     assert np.abs(made.chroma.numpy() - levels[1]).max() < 0.500001
 
@@ -129,7 +133,7 @@ def test_a_tile_holds_the_source_of_its_outputs(
     source: tuple[int, int], data: st.DataObject, turned: bool, samples: int
 ) -> None:
     size = (data.draw(st.integers(1, source[0])), data.draw(st.integers(1, source[1])))
-    reading = Reading(*source, 0, *((1, source[0]) if turned else (source[1], 1)))
+    reading = StridedView(*source, 0, *((1, source[0]) if turned else (source[1], 1)))
     cut = tiling(reading, size, samples)
     block = data.draw(st.integers(0, cut.grid((size[0], size[1] + size[1] % 2), 1)[0] - 1))
     for unit in (1, 2):

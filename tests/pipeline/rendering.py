@@ -49,15 +49,15 @@ def render(
     return render_segment(plan, reader, reader, progress)
 
 
-def pictures(data: bytes) -> list[media.Pixels]:
+def decode_pictures(data: bytes) -> list[media.Pixels]:
     """Every picture of an MP4 as RGB, in presentation order."""
     with av.open(io.BytesIO(data)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def numbers(data: bytes) -> list[int]:
-    return [media.read_number(picture) for picture in pictures(data)]
+def read_numbers(data: bytes) -> list[int]:
+    return [media.read_number(picture) for picture in decode_pictures(data)]
 
 
 def numbered_jpegs(count: int) -> list[bytes | None]:
-    return [media.jpeg(media.numbered(number)) for number in range(count)]
+    return [media.jpeg(media.numbered_picture(number)) for number in range(count)]

@@ -12,15 +12,15 @@ import imageio_ffmpeg
 import pytest
 from PIL import Image
 
-from service.pipeline.assemble import NothingToAssemble, SegmentsDiffer, assemble
+from service.pipeline.assemble import NothingToAssemble, SegmentMismatch, assemble
 from service.pipeline.poster import poster
-from tests.pipeline.rendering import numbered_jpegs, numbers, options, render
+from tests.pipeline.rendering import numbered_jpegs, options, read_numbers, render
 from tests.support import media
 
 LENGTHS = (13, 1, 20, 2, 4)
 
 
-def segments(codec: str, fps: Fraction = Fraction(30)) -> list[bytes]:
+def render_segments(codec: str, fps: Fraction = Fraction(30)) -> list[bytes]:
     frames, parts = numbered_jpegs(sum(LENGTHS)), []
     for length in LENGTHS:
         parts.append(render(frames[:length], codec=codec, fps=fps).data)
@@ -31,7 +31,7 @@ def segments(codec: str, fps: Fraction = Fraction(30)) -> list[bytes]:
 @pytest.mark.parametrize("fps", [Fraction(30), Fraction(30000, 1001), Fraction(1, 2), Fraction(240)])
 def test_frame_k_is_shown_at_k_over_fps(codec: str, fps: Fraction, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    assemble(segments(codec, fps), options(codec=codec, fps=fps), out)
+    assemble(render_segments(codec, fps), options(codec=codec, fps=fps), out)
     with av.open(str(out)) as container:
         stream = container.streams.video[0]
         shown = [(frame.pts * stream.time_base, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
@@ -43,7 +43,7 @@ def test_frame_k_is_shown_at_k_over_fps(codec: str, fps: Fraction, tmp_path: Pat
 
 def test_dts_rise_by_one_frame_and_seams_are_key_frames(codec: str, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    assemble(segments(codec), options(codec=codec), out)
+    assemble(render_segments(codec), options(codec=codec), out)
     with av.open(str(out)) as container:
         stream = container.streams.video[0]
         packets = [packet for packet in container.demux(stream) if packet.size]
@@ -54,7 +54,7 @@ def test_dts_rise_by_one_frame_and_seams_are_key_frames(codec: str, tmp_path: Pa
 
 
 def test_faststart_and_deterministic(codec: str, tmp_path: Path) -> None:
-    parts = segments(codec)
+    parts = render_segments(codec)
     for name in ("a.mp4", "b.mp4"):
         assemble(iter(parts), options(codec=codec), tmp_path / name)
     data = (tmp_path / "a.mp4").read_bytes()
@@ -66,7 +66,7 @@ def test_faststart_and_deterministic(codec: str, tmp_path: Path) -> None:
 
 def test_ffmpeg_counts_every_frame_without_a_complaint(codec: str, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    assemble(segments(codec), options(codec=codec), out)
+    assemble(render_segments(codec), options(codec=codec), out)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(out), "-f", "framehash", "-"]
     seen = subprocess.run(command, capture_output=True, check=True, text=True)
     assert seen.stderr == ""
@@ -75,13 +75,13 @@ def test_ffmpeg_counts_every_frame_without_a_complaint(codec: str, tmp_path: Pat
 
 def test_the_moov_is_the_same_in_every_segment(codec: str) -> None:
     """So that one init section serves all of them, and a one-frame segment joins the others."""
-    assert len({part[: part.index(b"moof") - 4] for part in segments(codec)}) == 1
+    assert len({part[: part.index(b"moof") - 4] for part in render_segments(codec)}) == 1
 
 
 def test_empty_segments_are_passed_over(tmp_path: Path) -> None:
     parts = [render(numbered_jpegs(3)).data, b"", render(numbered_jpegs(2)).data]
     assemble(parts, options(), tmp_path / "out.mp4")
-    assert numbers((tmp_path / "out.mp4").read_bytes()) == [0, 1, 2, 0, 1]
+    assert read_numbers((tmp_path / "out.mp4").read_bytes()) == [0, 1, 2, 0, 1]
 
 
 def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_nothing_at_all_is_refused(tmp_path: Path) -> None:
 
 def test_other_parameter_sets_are_refused(tmp_path: Path) -> None:
     parts = [render(numbered_jpegs(2)).data, render(numbered_jpegs(2), width=64, height=48).data]
-    with pytest.raises(SegmentsDiffer, match="frame 2"):
+    with pytest.raises(SegmentMismatch, match="frame 2"):
         assemble(parts, options(), tmp_path / "out.mp4")
 
 
@@ -101,10 +101,10 @@ def test_the_poster_is_the_first_picture(codec: str, max_width: int, size: tuple
     image = Image.open(io.BytesIO(data))
     assert (image.format, image.size) == ("JPEG", size)
     assert json.dumps(image.info.get("exif", "")) == '""'
-    assert numbers_of(image) == 5
+    assert read_number(image) == 5
 
 
-def numbers_of(image: Image.Image) -> int:
+def read_number(image: Image.Image) -> int:
     import numpy as np
 
     return media.read_number(np.asarray(image.convert("RGB")))

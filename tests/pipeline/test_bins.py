@@ -12,13 +12,13 @@ from service.pipeline.bins import member_options
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.decode import ImageDecoder
 from service.pipeline.frames import RenderFailed, SegmentResult
-from service.pipeline.layers import Brightest, Layers, Mean
-from service.pipeline.planes import view
+from service.pipeline.layers import BinAccumulator, MaxAccumulator, MeanAccumulator
+from service.pipeline.planes import plane_view
 from service.pipeline.segment import render_segment
-from service.pipeline.transform import Transform
+from service.pipeline.transform import FrameTransform
 from service.plan.geometry import Bins, bins_of
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from tests.pipeline.rendering import MemoryObjects, options, pictures, render
+from tests.pipeline.rendering import MemoryObjects, decode_pictures, options, render
 from tests.pipeline.test_video_sources import SOURCES
 from tests.support import media
 
@@ -26,75 +26,79 @@ MEAN4 = Bins("mean", 4, 128, 96)
 MAX4 = Bins("max", 4, 128, 96)
 
 
-def planes_of(pixels: media.Pixels) -> Any:
-    frame, _ = Transform(options(), IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(media.png(pixels)))
+def transform_pixels(pixels: media.Pixels) -> Any:
+    frame, _ = FrameTransform(options(), IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(media.png(pixels)))
     return frame
 
 
-def laid(layers: Layers, frames: list[Any]) -> list[media.Pixels]:
+def accumulate(accumulator: BinAccumulator, frames: list[Any]) -> list[media.Pixels]:
     for frame in frames:
-        layers.add(frame)
-    assert layers.count == len(frames)
-    made = layers.take()
-    assert layers.count == 0
-    return [view(plane).copy() for plane in made.planes]
+        accumulator.add(frame)
+    assert accumulator.count == len(frames)
+    made = accumulator.finish()
+    assert accumulator.count == 0
+    return [plane_view(plane).copy() for plane in made.planes]
 
 
-def noise(seed: int) -> Any:
-    return planes_of(np.random.default_rng(seed).integers(0, 256, (96, 128, 3), np.uint8))
+def noise_frame(seed: int) -> Any:
+    return transform_pixels(np.random.default_rng(seed).integers(0, 256, (96, 128, 3), np.uint8))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=9))
 def test_the_mean_is_that_of_every_sample_to_the_nearest(seeds: list[int]) -> None:
-    frames = [noise(seed) for seed in seeds]
-    for number, plane in enumerate(laid(Mean(9), frames)):
-        stack = np.stack([view(frame.planes[number]) for frame in frames]).astype(int)
+    frames = [noise_frame(seed) for seed in seeds]
+    for number, plane in enumerate(accumulate(MeanAccumulator(9), frames)):
+        stack = np.stack([plane_view(frame.planes[number]) for frame in frames]).astype(int)
         assert np.array_equal(plane, np.floor(stack.mean(axis=0) + 0.5))
 
 
 @pytest.mark.parametrize("count", [256, 257, 600])
 def test_many_bright_frames_do_not_overflow(count: int) -> None:
-    white = planes_of(media.flat((255, 255, 255), 128, 96))
+    white = transform_pixels(media.flat_picture((255, 255, 255), 128, 96))
     for plane in white.planes:
-        view(plane)[:] = 255
-    assert {int(level) for plane in laid(Mean(count), [white] * count) for level in (plane.min(), plane.max())} == {255}
+        plane_view(plane)[:] = 255
+    assert {
+        int(level)
+        for plane in accumulate(MeanAccumulator(count), [white] * count)
+        for level in (plane.min(), plane.max())
+    } == {255}
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=6))
 def test_the_brightest_wins_with_its_own_colour(seeds: list[int]) -> None:
-    frames = [noise(seed) for seed in seeds]
-    luma, *chroma = laid(Brightest(), frames)
-    lumas = np.stack([view(frame.planes[0]) for frame in frames])
+    frames = [noise_frame(seed) for seed in seeds]
+    luma, *chroma = accumulate(MaxAccumulator(), frames)
+    lumas = np.stack([plane_view(frame.planes[0]) for frame in frames])
     assert np.array_equal(luma, lumas.max(axis=0))
     winner = lumas.astype(int).reshape(len(seeds), 48, 2, 64, 2).sum(axis=(2, 4)).argmax(axis=0)
     for number, plane in enumerate(chroma, 1):
-        stack = np.stack([view(frame.planes[number]) for frame in frames])
+        stack = np.stack([plane_view(frame.planes[number]) for frame in frames])
         assert np.array_equal(plane, np.take_along_axis(stack, winner[None], 0)[0])
 
 
 def test_layers_begin_anew_after_each_picture() -> None:
-    first, second = noise(1), noise(2)
-    for layers in (Mean(2), Brightest()):
-        laid(layers, [first, first])
-        again = laid(layers, [second])
-        assert all(np.array_equal(a, view(b)) for a, b in zip(again, second.planes, strict=True))
+    first, second = noise_frame(1), noise_frame(2)
+    for layers in (MeanAccumulator(2), MaxAccumulator()):
+        accumulate(layers, [first, first])
+        again = accumulate(layers, [second])
+        assert all(np.array_equal(a, plane_view(b)) for a, b in zip(again, second.planes, strict=True))
 
 
-def levels(result: SegmentResult) -> list[int]:
-    return [round(float(picture.mean())) for picture in pictures(result.data)]
+def mean_levels(result: SegmentResult) -> list[int]:
+    return [round(float(picture.mean())) for picture in decode_pictures(result.data)]
 
 
-def greys(*values: int) -> list[bytes | None]:
-    return [media.jpeg(media.flat((value,) * 3, 128, 96)) for value in values]
+def gray_jpegs(*values: int) -> list[bytes | None]:
+    return [media.jpeg(media.flat_picture((value,) * 3, 128, 96)) for value in values]
 
 
 @pytest.mark.parametrize(("bins", "wanted"), [(MEAN4, [75, 120, 205]), (MAX4, [120, 150, 210])])
 def test_neighbours_become_one_picture_and_the_last_bin_is_shorter(codec: str, bins: Bins, wanted: list[int]) -> None:
-    result = render(greys(30, 60, 90, 120, 90, 110, 130, 150, 200, 210), bins=bins, codec=codec)
+    result = render(gray_jpegs(30, 60, 90, 120, 90, 110, 130, 150, 200, 210), bins=bins, codec=codec)
     assert result.frames == 3
-    assert levels(result) == pytest.approx(wanted, abs=2)
+    assert mean_levels(result) == pytest.approx(wanted, abs=2)
     assert [report.outcome for report in result.reports] == ["ok"] * 3
     assert [[member.source for member in report.members or ()] for report in result.reports] == [
         [0, 1, 2, 3],
@@ -107,20 +111,20 @@ def test_neighbours_become_one_picture_and_the_last_bin_is_shorter(codec: str, b
 def test_a_point_of_light_survives_max_at_half_size_as_bright_as_without_scaling() -> None:
     frames: list[bytes | None] = []
     for step in range(4):
-        pixels = media.flat((20, 20, 20), 128, 96)
+        pixels = media.flat_picture((20, 20, 20), 128, 96)
         pixels[40:44, 20 + 2 * step : 22 + 2 * step] = 220
         frames.append(media.jpeg(pixels, subsampling="4:4:4"))
     result = render(frames, bins=MAX4, width=64, height=48)
-    streak = pictures(result.data)[0][20:22, 10:14, 1]
+    streak = decode_pictures(result.data)[0][20:22, 10:14, 1]
     assert streak.min() > 170, "a trail of four points side by side"
 
 
 def test_members_that_cannot_be_used_are_left_out_and_named() -> None:
-    good = greys(100, 100, 100, 200)
-    frames = [None, media.truncated(good[1] or b""), good[2], good[3]]
+    good = gray_jpegs(100, 100, 100, 200)
+    frames = [None, media.truncate(good[1] or b""), good[2], good[3]]
     result = render(frames, bins=MEAN4)
     report = result.reports[0]
-    assert levels(result) == pytest.approx([150], abs=2)
+    assert mean_levels(result) == pytest.approx([150], abs=2)
     assert (report.outcome, report.key, report.sha256) == ("partial", None, None)
     assert (report.reason or "").startswith("2 of 4 frames left out; frame 0: ")
     assert [member.outcome for member in report.members or ()] == ["missing", "corrupt", "ok", "ok"]
@@ -139,34 +143,34 @@ def test_members_that_cannot_be_used_are_left_out_and_named() -> None:
 )
 def test_a_bin_without_a_good_member_follows_the_policy(bad: str, policy: dict[str, str], outcome: str) -> None:
     broken = {"missing": [None] * 4, "corrupt": [b"no"] * 4, "mixed": [None, b"no", None, None]}[bad]
-    result = render([*greys(100, 100, 100, 140), *broken], bins=MEAN4, **policy)
+    result = render([*gray_jpegs(100, 100, 100, 140), *broken], bins=MEAN4, **policy)
     assert [report.outcome for report in result.reports] == ["ok", outcome]
     if outcome == "held":
         assert result.reports[1].substituted_from == 0
-        assert levels(result) == pytest.approx([110, 110], abs=2)
+        assert mean_levels(result) == pytest.approx([110, 110], abs=2)
 
 
 def test_fail_fails_for_a_single_member() -> None:
     with pytest.raises(RenderFailed) as caught:
-        render([*greys(1, 2, 3), b"no"], bins=MEAN4, corrupt="fail")
+        render([*gray_jpegs(1, 2, 3), b"no"], bins=MEAN4, corrupt="fail")
     assert caught.value.frame_index == 3
 
 
 def test_a_hold_at_the_start_of_a_segment_shows_the_bin_before_it() -> None:
-    frames = [*greys(100, 100, 100, 140), b"no", b"no", b"no", b"no"]
+    frames = [*gray_jpegs(100, 100, 100, 140), b"no", b"no", b"no", b"no"]
     result = render(frames, lead=4, bins=MEAN4, corrupt="hold")
     assert (result.reports[0].outcome, result.reports[0].substituted_from) == ("held", 0)
-    assert levels(result) == pytest.approx([110], abs=2)
+    assert mean_levels(result) == pytest.approx([110], abs=2)
 
 
 def test_members_of_other_sizes_are_shaped_first() -> None:
-    small = media.jpeg(media.flat((200, 200, 200), 64, 48))
-    wide = media.jpeg(media.flat((200, 200, 200), 200, 48))
-    result = render([*greys(100, 100), small, wide], bins=MEAN4, mismatch="pad")
+    small = media.jpeg(media.flat_picture((200, 200, 200), 64, 48))
+    wide = media.jpeg(media.flat_picture((200, 200, 200), 200, 48))
+    result = render([*gray_jpegs(100, 100), small, wide], bins=MEAN4, mismatch="pad")
     assert result.reports[0].outcome == "resized"
     assert [member.outcome for member in result.reports[0].members or ()] == ["ok", "ok", "ok", "resized"]
     with pytest.raises(RenderFailed):
-        render([*greys(100, 100), small, wide], bins=MEAN4, mismatch="fail")
+        render([*gray_jpegs(100, 100), small, wide], bins=MEAN4, mismatch="fail")
 
 
 def test_pictures_of_a_video_are_averaged() -> None:
@@ -182,14 +186,14 @@ def test_pictures_of_a_video_are_averaged() -> None:
     told: list[int] = []
     result = render_segment(plan, store, store, told.append)
     assert (result.frames, told[-1], len(told)) == (15, 15, 75)
-    first = pictures(result.data)[0][48, :, 0].astype(int)
-    mean = np.mean([media.numbered(number)[48, :, 0] for number in range(4)], axis=0)
+    first = decode_pictures(result.data)[0][48, :, 0].astype(int)
+    mean = np.mean([media.numbered_picture(number)[48, :, 0] for number in range(4)], axis=0)
     middles = np.arange(8, 128, 16)
     assert first[middles] == pytest.approx(mean[middles], abs=6)
 
 
 def test_the_same_members_give_the_same_bytes() -> None:
-    frames = greys(10, 20, 30, 40, 50)
+    frames = gray_jpegs(10, 20, 30, 40, 50)
     assert render(frames, bins=MAX4).data == render(frames, bins=MAX4).data
 
 

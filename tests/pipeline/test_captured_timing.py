@@ -16,23 +16,25 @@ from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
 from service.plan.geometry import Bins
 from service.plan.render_plan import TICKS, CapturedTiming, FrameRef, SegmentPlan
-from tests.pipeline.rendering import MemoryObjects, numbers, options
+from tests.pipeline.rendering import MemoryObjects, options, read_numbers
 from tests.support import media
 
 LENGTHS = [1000, 333, 334, 20_000, 1, 7, 2500, 2500, 60_000, 417, 416, 5000, 999, 10, 10, 10, 30_000, 640]
 TIMED = {"timing": CapturedTiming(Fraction(1))}
 
 
-def render(first: int, lengths: list[int], codec: str, lost: tuple[int, ...] = (), **more: object) -> SegmentResult:
+def render_timed(
+    first: int, lengths: list[int], codec: str, missing: tuple[int, ...] = (), **more: object
+) -> SegmentResult:
     """Numbered pictures, each shown for its ticks; those in `lost` are not there."""
     refs = tuple(FrameRef(first + k, f"{first + k}", shown_for=ticks) for k, ticks in enumerate(lengths))
-    kept = {ref.key: media.jpeg(media.numbered(ref.index)) for ref in refs if ref.index not in lost}
+    kept = {ref.key: media.jpeg(media.numbered_picture(ref.index)) for ref in refs if ref.index not in missing}
     store = MemoryObjects({key or "": data for key, data in kept.items()})
     plan = SegmentPlan(0, first, "b", options(codec=codec, **TIMED | more), refs)
     return render_segment(plan, store, store, lambda done: None)
 
 
-def shown(data: bytes) -> list[tuple[Fraction, int]]:
+def timed_numbers(data: bytes) -> list[tuple[Fraction, int]]:
     """(seconds, number) of each picture."""
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.video[0]
@@ -42,13 +44,13 @@ def shown(data: bytes) -> list[tuple[Fraction, int]]:
         ]
 
 
-def begins(lengths: list[int]) -> list[Fraction]:
+def start_times(lengths: list[int]) -> list[Fraction]:
     return [Fraction(sum(lengths[:k]), TICKS) for k in range(len(lengths))]
 
 
 def test_a_segment_keeps_every_time(codec: str) -> None:
-    data = render(0, LENGTHS, codec).data
-    assert shown(data) == list(zip(begins(LENGTHS), range(len(LENGTHS)), strict=True))
+    data = render_timed(0, LENGTHS, codec).data
+    assert timed_numbers(data) == list(zip(start_times(LENGTHS), range(len(LENGTHS)), strict=True))
 
 
 @pytest.mark.parametrize("cuts", [(7, 8), (1, 17), (9, 9)])
@@ -58,11 +60,11 @@ def test_the_file_keeps_every_time_and_lasts_as_long_as_its_pictures(
     parts, first = [], 0
     for end in (*cuts, len(LENGTHS)):
         if end > first:
-            parts.append(render(first, LENGTHS[first:end], codec).data)
+            parts.append(render_timed(first, LENGTHS[first:end], codec).data)
         first = end
     assemble(parts, options(codec=codec, **TIMED), tmp_path / "out.mp4")
     data = (tmp_path / "out.mp4").read_bytes()
-    assert shown(data) == list(zip(begins(LENGTHS), range(len(LENGTHS)), strict=True))
+    assert timed_numbers(data) == list(zip(start_times(LENGTHS), range(len(LENGTHS)), strict=True))
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.video[0]
         assert stream.duration * stream.time_base == Fraction(sum(LENGTHS), TICKS)
@@ -74,7 +76,11 @@ def test_the_file_keeps_every_time_and_lasts_as_long_as_its_pictures(
 
 def test_ffmpeg_plays_it_without_a_complaint(codec: str, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    assemble([render(0, LENGTHS, codec).data, render(18, LENGTHS, codec).data], options(codec=codec, **TIMED), out)
+    assemble(
+        [render_timed(0, LENGTHS, codec).data, render_timed(18, LENGTHS, codec).data],
+        options(codec=codec, **TIMED),
+        out,
+    )
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(out), "-fps_mode", "passthrough"]
     seen = subprocess.run([*command, "-f", "framehash", "-"], capture_output=True, check=True, text=True)
     assert seen.stderr == ""
@@ -94,19 +100,19 @@ def test_ffmpeg_plays_it_without_a_complaint(codec: str, tmp_path: Path) -> None
 def test_the_time_of_a_skipped_picture_goes_to_its_neighbour(
     codec: str, lost: tuple[int, ...], expected: list[int], tmp_path: Path
 ) -> None:
-    result = render(0, [1000] * 4, codec, lost, missing="skip")
-    assert [time * TICKS for time, _ in shown(result.data)] == expected
-    assemble([result.data, render(4, [500], codec).data], options(codec=codec, **TIMED), tmp_path / "out.mp4")
-    assert [time * TICKS for time, _ in shown((tmp_path / "out.mp4").read_bytes())] == [*expected, 4000]
+    result = render_timed(0, [1000] * 4, codec, lost, missing="skip")
+    assert [time * TICKS for time, _ in timed_numbers(result.data)] == expected
+    assemble([result.data, render_timed(4, [500], codec).data], options(codec=codec, **TIMED), tmp_path / "out.mp4")
+    assert [time * TICKS for time, _ in timed_numbers((tmp_path / "out.mp4").read_bytes())] == [*expected, 4000]
 
 
 def test_a_bin_lasts_as_long_as_its_members(codec: str) -> None:
-    result = render(0, [100, 200, 300, 400, 500], codec, bins=Bins("max", 2, 128, 96))
-    assert [time * TICKS for time, _ in shown(result.data)] == [0, 300, 1000]
+    result = render_timed(0, [100, 200, 300, 400, 500], codec, bins=Bins("max", 2, 128, 96))
+    assert [time * TICKS for time, _ in timed_numbers(result.data)] == [0, 300, 1000]
 
 
 def test_the_same_times_give_the_same_bytes(codec: str) -> None:
-    assert render(0, LENGTHS, codec).data == render(0, LENGTHS, codec).data
+    assert render_timed(0, LENGTHS, codec).data == render_timed(0, LENGTHS, codec).data
 
 
 def test_reports_name_the_capture_time_and_what_is_odd_about_it() -> None:
@@ -114,7 +120,7 @@ def test_reports_name_the_capture_time_and_what_is_odd_about_it() -> None:
         FrameRef(0, "0", captured=1_700_000_000_250_000, shown_for=10, clock="back"),
         FrameRef(1, "1", shown_for=10),
     )
-    store = MemoryObjects({str(k): media.jpeg(media.numbered(k)) for k in range(2)})
+    store = MemoryObjects({str(k): media.jpeg(media.numbered_picture(k)) for k in range(2)})
     plan = SegmentPlan(0, 0, "b", options(**TIMED), refs)
     first, second = render_segment(plan, store, store, lambda done: None).reports
     assert first.captured_at == "2023-11-14T22:13:20.250000Z"
@@ -124,5 +130,5 @@ def test_reports_name_the_capture_time_and_what_is_odd_about_it() -> None:
 
 
 def test_a_segment_of_one_long_picture(codec: str) -> None:
-    data = render(0, [600 * TICKS], codec).data
-    assert numbers(data) == [0]
+    data = render_timed(0, [600 * TICKS], codec).data
+    assert read_numbers(data) == [0]

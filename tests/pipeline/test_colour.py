@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.pipeline.assemble import assemble
-from tests.pipeline.rendering import numbered_jpegs, options, pictures, render
+from tests.pipeline.rendering import decode_pictures, numbered_jpegs, options, render
 from tests.support import media
 
 PATCHES = [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 60, 40), (30, 160, 60), (40, 70, 210), (235, 220, 30)]
@@ -21,7 +21,7 @@ PATCH = 64
 
 def chart() -> media.Pixels:
     """Seven flat patches side by side, 448 x 64."""
-    return np.concatenate([media.flat(colour, PATCH, PATCH) for colour in PATCHES], axis=1)
+    return np.concatenate([media.flat_picture(colour, PATCH, PATCH) for colour in PATCHES], axis=1)
 
 
 def patch_error(picture: media.Pixels, source: media.Pixels, scale: float = 1.0) -> int:
@@ -32,7 +32,7 @@ def patch_error(picture: media.Pixels, source: media.Pixels, scale: float = 1.0)
     return round(max(np.abs(s.reshape(-1, 3).mean(0) - m).max() for s, m in zip(seen, meant, strict=True)))
 
 
-def by_ffmpeg(data: bytes, tmp_path: Path, width: int, height: int) -> media.Pixels:
+def decode_with_ffmpeg(data: bytes, tmp_path: Path, width: int, height: int) -> media.Pixels:
     path = tmp_path / "seen.mp4"
     path.write_bytes(data)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
@@ -47,20 +47,20 @@ def test_flat_patches_keep_their_rgb(codec: str, make: Any, half: bool, tmp_path
     scale = 0.5 if half else 1.0
     width, height = int(448 * scale), int(64 * scale)
     data = render([make(chart())] * 3, codec=codec, width=width, height=height, quality=90).data
-    assert patch_error(pictures(data)[0], chart(), scale) <= 2
-    assert patch_error(by_ffmpeg(data, tmp_path, width, height), chart(), scale) <= 2
+    assert patch_error(decode_pictures(data)[0], chart(), scale) <= 2
+    assert patch_error(decode_with_ffmpeg(data, tmp_path, width, height), chart(), scale) <= 2
 
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2", "4:4:4"])
 def test_every_subsampling_keeps_its_rgb(subsampling: str) -> None:
     data = render([media.jpeg(chart(), subsampling=subsampling)], width=448, height=64, quality=90).data
-    assert patch_error(pictures(data)[0], chart()) <= 2
+    assert patch_error(decode_pictures(data)[0], chart()) <= 2
 
 
 def test_gray_jpeg_keeps_its_levels() -> None:
     gray = np.concatenate([np.full((64, 64), level, np.uint8) for level in (0, 50, 100, 128, 180, 220, 255)], axis=1)
-    data = render([media._saved(gray, "JPEG", quality=95)], width=448, height=64, quality=90).data
-    assert patch_error(pictures(data)[0], np.repeat(gray[..., None], 3, axis=2)) <= 2
+    data = render([media._encode_picture(gray, "JPEG", quality=95)], width=448, height=64, quality=90).data
+    assert patch_error(decode_pictures(data)[0], np.repeat(gray[..., None], 3, axis=2)) <= 2
 
 
 def test_stream_and_container_say_what_the_numbers_mean(codec: str, tmp_path: Path) -> None:

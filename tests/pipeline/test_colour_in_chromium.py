@@ -15,8 +15,8 @@ from tests.pipeline.test_colour import PATCH, PATCHES, chart
 from tests.support import media
 from tests.support.browser import chromium
 
-PLAYED: dict[Codec, str] = {"h264": "avc1.64001f", "av1": "av01.0.04M.08", "hevc": "hvc1.1.6.L93.B0"}
-SHOW = """
+CODEC_STRINGS: dict[Codec, str] = {"h264": "avc1.64001f", "av1": "av01.0.04M.08", "hevc": "hvc1.1.6.L93.B0"}
+CANVAS_SCRIPT = """
     const [data, done] = arguments, video = document.createElement("video");
     document.body.replaceChildren(video);
     video.muted = true;
@@ -40,15 +40,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield driver
 
 
-def shown(browser: Any, video: bytes) -> media.Pixels:
+def canvas_pixels(browser: Any, video: bytes) -> media.Pixels:
     """(height, width, 3) of the first picture, through a canvas."""
-    seen = browser.execute_async_script(SHOW, base64.b64encode(video).decode())
+    seen = browser.execute_async_script(CANVAS_SCRIPT, base64.b64encode(video).decode())
     assert isinstance(seen, list), seen
     width, height, *rgba = seen
     return np.array(rgba, np.uint8).reshape(height, width, 4)[..., :3]
 
 
-def patches(picture: media.Pixels) -> list[list[int]]:
+def patch_means(picture: media.Pixels) -> list[list[int]]:
     """The mean colour of the middle of each patch, to the nearest level."""
     side = picture.shape[0]
     middles = (picture[side // 4 : -side // 4, n * side + side // 4 : (n + 1) * side - side // 4] for n in range(7))
@@ -58,11 +58,13 @@ def patches(picture: media.Pixels) -> list[list[int]]:
 @pytest.mark.parametrize("container", ["mp4", "segment"])
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("codec", PLAYED)
+@pytest.mark.parametrize("codec", CODEC_STRINGS)
 def test_a_canvas_reads_what_the_camera_saw(
     browser: Any, codec: Codec, half: bool, subsampling: str, container: str, tmp_path: Path
 ) -> None:
-    if not browser.execute_script(f"return MediaSource.isTypeSupported('video/mp4; codecs=\"{PLAYED[codec]}\"')"):
+    if not browser.execute_script(
+        f"return MediaSource.isTypeSupported('video/mp4; codecs=\"{CODEC_STRINGS[codec]}\"')"
+    ):
         assert codec == "hevc", "every Chromium plays H.264 (Debian's) and AV1"
         pytest.skip("this Chromium has no HEVC decoder")
     side = PATCH * 2
@@ -72,7 +74,7 @@ def test_a_canvas_reads_what_the_camera_saw(
     if container == "mp4":
         assemble([data], options(codec=codec, **size), tmp_path / "out.mp4")
         data = (tmp_path / "out.mp4").read_bytes()
-    seen = patches(shown(browser, data))
+    seen = patch_means(canvas_pixels(browser, data))
     assert np.abs(np.array(seen) - np.array(PATCHES)).max() <= 2, seen
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.child_process import own_modules
+from service.child_process import child_environment
 
 CPUS = Path("/proc/cpuinfo").read_text() if sys.platform.startswith("linux") else ""
 
@@ -20,7 +20,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from service.pipeline import cpu_flags, planes
 
 frame = VideoFrame(1922, 1082, "yuv420p")
-for plane in planes.views(frame):
+for plane in planes.plane_views(frame):
     plane[:] = np.random.default_rng(5).integers(0, 256, plane.shape, np.uint8)
 
 
@@ -30,12 +30,12 @@ def scaled():
         VideoReformatter().reformat(frame, *size, "yuv420p", interpolation=kind, threads=1)
         for kind in kinds for size in sizes
     ]
-    return [plane.copy() for one in made for plane in planes.views(one)]
+    return [plane.copy() for one in made for plane in planes.plane_views(one)]
 
 
-library = ctypes.CDLL(cpu_flags._loaded("/libavutil"))
+library = ctypes.CDLL(cpu_flags._loaded_library("/libavutil"))
 before, first = scaled(), library.av_get_cpu_flags()
-cpu_flags.avoid_gathers()
+cpu_flags.disable_avx_gather()
 assert library.av_get_cpu_flags() == first | cpu_flags.SLOW_GATHER
 assert all(np.array_equal(old, new) for old, new in zip(before, scaled(), strict=True))
 print("the same")
@@ -43,5 +43,7 @@ print("the same")
 
 
 def test_the_same_samples() -> None:
-    said = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, env=own_modules(), check=False)
+    said = subprocess.run(
+        [sys.executable, "-c", CHILD], capture_output=True, text=True, env=child_environment(), check=False
+    )
     assert said.stdout == "the same\n", said.stderr

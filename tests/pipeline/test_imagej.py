@@ -26,7 +26,7 @@ def patches(number: int) -> np.ndarray:
     return colours.repeat(48, 0).repeat(64, 1)
 
 
-def seen_by_imagej(video: Path) -> list[list[int]]:
+def read_with_imagej(video: Path) -> list[list[int]]:
     words = [str(part) for point in POINTS for part in point]
     command = ["java", "-Djava.awt.headless=true", "-cp", str(JAR), str(READER), str(video), *words]
     said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
@@ -39,13 +39,13 @@ def test_imagej_sees_every_picture(tmp_path: Path, form: str) -> None:
     pictures = [patches(number) for number in range(6)]
     if form == "gray":
         pictures = [picture[..., :1].repeat(3, 2) for picture in pictures]
-        frames = [media._saved(picture[..., 0], "JPEG", quality=95) for picture in pictures]
+        frames = [media._encode_picture(picture[..., 0], "JPEG", quality=95) for picture in pictures]
     else:
         frames = [media.jpeg(picture, subsampling=f"4:{form[5]}:{form[6]}", quality=95) for picture in pictures]
     frames[3] = media.png(pictures[3])
     made = render(frames, codec="mjpeg", form=form, quality=95)
     out = tmp_path / "out.avi"
     assemble([made.data], options(codec="mjpeg", form=form, container="avi", quality=95), out)
-    seen = np.array(seen_by_imagej(out)).reshape(len(frames), len(POINTS), 3)
+    seen = np.array(read_with_imagej(out)).reshape(len(frames), len(POINTS), 3)
     wanted = np.array([[picture[y, x] for x, y in POINTS] for picture in pictures], int)
     assert np.abs(seen - wanted).max() <= 4

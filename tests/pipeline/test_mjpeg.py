@@ -13,21 +13,21 @@ import pytest
 from PIL import Image
 
 from service.pipeline.assemble import assemble
-from tests.pipeline.rendering import numbered_jpegs, numbers, options, render
+from tests.pipeline.rendering import numbered_jpegs, options, read_numbers, render
 from tests.support import media
 
 QUIRK = "EOI missing, emulating"
 """What FFmpeg 7 says of a small JPEG of Pillow's even when it reads that file itself."""
 
-PLAIN = media.jpeg(media.numbered(5))
+PLAIN = media.jpeg(media.numbered_picture(5))
 NOISE = np.random.default_rng(3).integers(0, 255, (96, 128, 3), np.uint8)
 
 
-def mjpeg(frames: list[bytes | None], form: str = "yuvj420p", **changes: Any) -> Any:
+def render_mjpeg(frames: list[bytes | None], form: str = "yuvj420p", **changes: Any) -> Any:
     return render(frames, codec="mjpeg", form=form, **changes)
 
 
-def jpegs(segment: bytes) -> list[bytes]:
+def split_jpegs(segment: bytes) -> list[bytes]:
     with av.open(io.BytesIO(segment)) as file:
         return [bytes(packet) for packet in file.demux(video=0) if packet.size]
 
@@ -38,75 +38,75 @@ def jpegs(segment: bytes) -> list[bytes]:
         ("yuvj420p", media.jpeg(NOISE)),
         ("yuvj422p", media.jpeg(NOISE, subsampling="4:2:2")),
         ("yuvj444p", media.jpeg(NOISE, subsampling="4:4:4")),
-        ("gray", media._saved(NOISE[..., 0], "JPEG", quality=80)),
+        ("gray", media._encode_picture(NOISE[..., 0], "JPEG", quality=80)),
         ("yuvj420p", media.jpeg(NOISE, optimize=True, quality=30)),
         ("yuvj420p", media.jpeg(NOISE, restart_marker_rows=2)),
     ],
 )
 def test_a_jpeg_that_fits_is_copied(form: str, data: bytes) -> None:
-    result = mjpeg([data], form)
-    assert jpegs(result.data) == [data]
+    result = render_mjpeg([data], form)
+    assert split_jpegs(result.data) == [data]
     assert (result.reports[0].decoder, result.reports[0].outcome) == ("copied", "ok")
 
 
 def test_what_follows_the_picture_is_left_out() -> None:
-    assert jpegs(mjpeg([PLAIN + b"a second picture or a thumbnail" * 20]).data) == [PLAIN]
+    assert split_jpegs(render_mjpeg([PLAIN + b"a second picture or a thumbnail" * 20]).data) == [PLAIN]
 
 
 @pytest.mark.parametrize(
     ("data", "changes"),
     [
         (PLAIN, {"width": 64, "height": 48}),
-        (media.oriented_jpeg(media.numbered(5), 6), {}),
-        (media.jpeg(media.numbered(5), progressive=True), {}),
-        (media.jpeg(media.numbered(5), subsampling="4:4:4"), {}),
-        (media._saved(media.numbered(5)[..., 0], "JPEG"), {}),
-        (media.jpeg(media.numbered(5), subsampling="4:4:4", keep_rgb=True), {"form": "yuvj444p"}),
-        (media.png(media.numbered(5)), {}),
-        (media.tiff(media.numbered(5)), {}),
+        (media.oriented_jpeg(media.numbered_picture(5), 6), {}),
+        (media.jpeg(media.numbered_picture(5), progressive=True), {}),
+        (media.jpeg(media.numbered_picture(5), subsampling="4:4:4"), {}),
+        (media._encode_picture(media.numbered_picture(5)[..., 0], "JPEG"), {}),
+        (media.jpeg(media.numbered_picture(5), subsampling="4:4:4", keep_rgb=True), {"form": "yuvj444p"}),
+        (media.png(media.numbered_picture(5)), {}),
+        (media.tiff(media.numbered_picture(5)), {}),
     ],
 )
 def test_a_frame_that_does_not_fit_is_encoded(data: bytes, changes: dict[str, Any]) -> None:
-    result = mjpeg([data, data], **changes)
-    assert numbers(result.data) == [5, 5]
+    result = render_mjpeg([data, data], **changes)
+    assert read_numbers(result.data) == [5, 5]
     assert result.reports[0].decoder not in (None, "copied")
-    assert data not in jpegs(result.data)
+    assert data not in split_jpegs(result.data)
 
 
 def test_quality_is_only_for_frames_that_are_encoded() -> None:
     copied, scaled = [PLAIN], {"width": 64, "height": 48}
-    assert mjpeg(copied, quality=10).data == mjpeg(copied, quality=95).data
+    assert render_mjpeg(copied, quality=10).data == render_mjpeg(copied, quality=95).data
     noise = [media.png(NOISE)]
-    assert len(mjpeg(noise, quality=10, **scaled).data) < len(mjpeg(noise, quality=95, **scaled).data)
+    assert len(render_mjpeg(noise, quality=10, **scaled).data) < len(render_mjpeg(noise, quality=95, **scaled).data)
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_jpeg_is_never_copied(keep: float) -> None:
-    result = mjpeg([PLAIN, media.truncated(media.jpeg(NOISE), keep)], corrupt="hold")
+    result = render_mjpeg([PLAIN, media.truncate(media.jpeg(NOISE), keep)], corrupt="hold")
     assert [report.outcome for report in result.reports] == ["ok", "held"]
-    assert jpegs(result.data) == [PLAIN, PLAIN]
+    assert split_jpegs(result.data) == [PLAIN, PLAIN]
 
 
 def test_a_thumbnail_is_not_taken_for_the_picture() -> None:
-    thumbnail = b"Exif\0\0" + media.jpeg(media.flat((9, 9, 9), 16, 16))
+    thumbnail = b"Exif\0\0" + media.jpeg(media.flat_picture((9, 9, 9), 16, 16))
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     whole = PLAIN[:2] + segment + PLAIN[2:]
-    assert jpegs(mjpeg([whole]).data) == [whole]
-    assert mjpeg([PLAIN, whole[: len(whole) - 200]]).reports[1].outcome == "held"
+    assert split_jpegs(render_mjpeg([whole]).data) == [whole]
+    assert render_mjpeg([PLAIN, whole[: len(whole) - 200]]).reports[1].outcome == "held"
 
 
-def mixed() -> list[bytes | None]:
+def mixed_frames() -> list[bytes | None]:
     """Copied, encoded, black and held frames."""
     frames = numbered_jpegs(12)
-    frames[3] = media.png(media.numbered(3))
+    frames[3] = media.png(media.numbered_picture(3))
     frames[5] = None
-    frames[7] = media.oriented_jpeg(media.numbered(7), 3)
+    frames[7] = media.oriented_jpeg(media.numbered_picture(7), 3)
     return frames
 
 
 @pytest.mark.parametrize("container", ["avi", "mov", "mkv"])
 def test_copied_and_encoded_frames_are_one_stream(container: str, tmp_path: Path) -> None:
-    segments = [mjpeg(part, missing="black").data for part in (mixed()[:6], mixed()[6:])]
+    segments = [render_mjpeg(part, missing="black").data for part in (mixed_frames()[:6], mixed_frames()[6:])]
     out = tmp_path / f"out.{container}"
     assemble(segments, options(codec="mjpeg", form="yuvj420p", container=container), out)
     with av.open(str(out)) as file:
@@ -120,16 +120,20 @@ def test_copied_and_encoded_frames_are_one_stream(container: str, tmp_path: Path
 
 
 def test_black_is_gray_where_the_frames_are() -> None:
-    gray = media._saved(media.numbered(5)[..., 0], "JPEG")
-    result = mjpeg([gray, None, media.png(media.numbered(6))], "gray", missing="black")
-    assert {Image.open(io.BytesIO(data)).mode for data in jpegs(result.data)} == {"L"}
-    assert numbers(result.data) == [5, 0, 6]
+    gray = media._encode_picture(media.numbered_picture(5)[..., 0], "JPEG")
+    result = render_mjpeg([gray, None, media.png(media.numbered_picture(6))], "gray", missing="black")
+    assert {Image.open(io.BytesIO(data)).mode for data in split_jpegs(result.data)} == {"L"}
+    assert read_numbers(result.data) == [5, 0, 6]
 
 
 def test_an_avi_is_as_fiji_reads_it(tmp_path: Path) -> None:
     """Its reader wants a BITMAPINFOHEADER with MJPG and 24 bits, and whole JPEGs in 00dc chunks."""
     out = tmp_path / "out.avi"
-    assemble([mjpeg(mixed(), missing="black").data], options(codec="mjpeg", form="yuvj420p", container="avi"), out)
+    assemble(
+        [render_mjpeg(mixed_frames(), missing="black").data],
+        options(codec="mjpeg", form="yuvj420p", container="avi"),
+        out,
+    )
     data = out.read_bytes()
     assert data[:4] == b"RIFF" and data[8:12] == b"AVI "
     header = data.index(b"strf") + 8
@@ -147,6 +151,6 @@ def test_an_avi_is_as_fiji_reads_it(tmp_path: Path) -> None:
 
 def test_odd_sizes_are_kept_and_copied() -> None:
     data = media.jpeg(NOISE[:95, :127])
-    result = mjpeg([data, media.png(NOISE[:95, :127])], width=127, height=95)
-    assert jpegs(result.data)[0] == data
-    assert Image.open(io.BytesIO(jpegs(result.data)[1])).size == (127, 95)
+    result = render_mjpeg([data, media.png(NOISE[:95, :127])], width=127, height=95)
+    assert split_jpegs(result.data)[0] == data
+    assert Image.open(io.BytesIO(split_jpegs(result.data)[1])).size == (127, 95)

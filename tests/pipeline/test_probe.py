@@ -6,13 +6,13 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 import pytest
 
-from service.pipeline.frames import Unreadable
-from service.pipeline.image_header import NeedMore
-from service.pipeline.probe import page_facts, probe_image
-from service.pipeline.tiff_directory import directories
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.image_header import HeaderIncomplete
+from service.pipeline.probe import probe_image, probe_tiff_page
+from service.pipeline.tiff_directory import read_directories
 from tests.support import media
 
-PIXELS = media.numbered(3, 150, 90)
+PIXELS = media.numbered_picture(3, 150, 90)
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ PIXELS = media.numbered(3, 150, 90)
         (media.jpeg(PIXELS), "jpeg", 8),
         (media.png(PIXELS), "png", 8),
         (media.png16(PIXELS), "png", 16),
-        (media._saved(PIXELS, "WEBP"), "webp", 8),
-        (media._saved(PIXELS, "WEBP", lossless=True), "webp", 8),
+        (media._encode_picture(PIXELS, "WEBP"), "webp", 8),
+        (media._encode_picture(PIXELS, "WEBP", lossless=True), "webp", 8),
     ],
 )
 def test_format_size_and_depth(data: bytes, kind: str, depth: int) -> None:
@@ -46,8 +46,8 @@ def test_exif_time_with_fraction_and_offset() -> None:
 def test_a_tiff_is_probed_by_its_directories(pixels: np.ndarray, bits: int, gray: bool) -> None:
     turned = [(274, 3, 1, 6, True)]
     data = media.tiff(pixels, datetime="2024:05:06 07:08:09", extratags=turned)
-    (page,) = directories(io.BytesIO(data))
-    facts = page_facts(page)
+    (page,) = read_directories(io.BytesIO(data))
+    facts = probe_tiff_page(page)
     assert (facts.format, facts.width, facts.height, facts.bit_depth, facts.gray) == ("tiff", 90, 150, bits, gray)
     assert (facts.captured_at, facts.orientation) == (datetime(2024, 5, 6, 7, 8, 9), 6)
 
@@ -56,16 +56,16 @@ def test_a_jpeg_whose_metadata_fills_the_head_asks_for_more() -> None:
     plain = media.jpeg(PIXELS)
     padding = b"\xff\xe2" + (65_000).to_bytes(2, "big") + bytes(64_998)
     data = plain[:2] + padding * 2 + plain[2:]
-    with pytest.raises(NeedMore):
+    with pytest.raises(HeaderIncomplete):
         probe_image(data[:65536], len(data))
     assert probe_image(data, len(data)).width == 150
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", media.jpeg(PIXELS)[:60], b"\x89PNG\r\n\x1a\n", b"II*\0\x08\0\0\0"])
 def test_what_is_no_image(data: bytes) -> None:
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(MediaUnreadable) as refusal:
         probe_image(data, len(data))
-    assert not isinstance(refusal.value, NeedMore)
+    assert not isinstance(refusal.value, HeaderIncomplete)
 
 
 def test_a_bomb_is_only_described() -> None:

@@ -15,12 +15,12 @@ from service.pipeline.codecs import ENCODERS
 from tests.pipeline.rendering import render
 from tests.support import media
 
-SCRIPT = "import sys; from tests.pipeline.test_same_bytes import rendered; print(rendered(sys.argv[1]))"
+SCRIPT = "import sys; from tests.pipeline.test_same_bytes import segment_digest; print(segment_digest(sys.argv[1]))"
 FORMS = {"mjpeg": "yuvj444p", "ffv1": "yuvj420p"}
 
 
 @functools.cache
-def scene() -> list[bytes | None]:
+def noisy_frames() -> list[bytes | None]:
     """A coarse texture that slides, under noise."""
     random = np.random.default_rng(5)
     coarse = random.integers(30, 220, (40, 60, 3))
@@ -33,13 +33,15 @@ def scene() -> list[bytes | None]:
     return frames
 
 
-def rendered(codec: str) -> str:
+def segment_digest(codec: str) -> str:
     """sha256 of a segment."""
     form = FORMS.get(codec, "yuv420p")
-    return hashlib.sha256(render(scene(), codec=codec, form=form, width=416, height=270, quality=40).data).hexdigest()
+    return hashlib.sha256(
+        render(noisy_frames(), codec=codec, form=form, width=416, height=270, quality=40).data
+    ).hexdigest()
 
 
-def elsewhere(codec: str, fill: str) -> str:
+def digest_in_child(codec: str, fill: str) -> str:
     """In another process; MALLOC_PERTURB_ (glibc, mallopt(3)) fills what is allocated and what is freed."""
     place, environment = Path(__file__).parents[2], os.environ | {"MALLOC_PERTURB_": fill}
     command = [sys.executable, "-c", SCRIPT, codec]
@@ -49,13 +51,13 @@ def elsewhere(codec: str, fill: str) -> str:
 
 @pytest.mark.parametrize("codec", ENCODERS)
 def test_fresh_memory_of_any_content(codec: str) -> None:
-    assert {elsewhere(codec, "85"), elsewhere(codec, "170")} == {rendered(codec)}
+    assert {digest_in_child(codec, "85"), digest_in_child(codec, "170")} == {segment_digest(codec)}
 
 
 @pytest.mark.parametrize(
     "fewer", ["asm=0", "asm=MMX2,SSE2Fast,SSSE3", "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"]
 )
 def test_x264_on_lesser_cpus(fewer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    best = rendered("h264")
+    best = segment_digest("h264")
     monkeypatch.setattr(codecs, "_X264", f"{codecs._X264}:{fewer}")
-    assert rendered("h264") == best
+    assert segment_digest("h264") == best

@@ -12,11 +12,11 @@ import pytest
 
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
-from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, numbers, options, render
+from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, options, read_numbers, render
 from tests.support import media
 
 
-def packets(data: bytes) -> list[tuple[int | None, bool]]:
+def demux_packets(data: bytes) -> list[tuple[int | None, bool]]:
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.video[0]
         scale = stream.time_base * stream.average_rate
@@ -26,16 +26,16 @@ def packets(data: bytes) -> list[tuple[int | None, bool]]:
 def test_every_output_frame_shows_its_own_picture(codec: str) -> None:
     result = render(numbered_jpegs(40), codec=codec)
     assert result.frames == 40
-    assert numbers(result.data) == list(range(40))
+    assert read_numbers(result.data) == list(range(40))
 
 
 def test_sixty_decoded_jpegs_give_one_key_frame_and_it_is_the_first(codec: str) -> None:
-    keys = [key for _, key in packets(render(numbered_jpegs(60), codec=codec).data)]
+    keys = [key for _, key in demux_packets(render(numbered_jpegs(60), codec=codec).data)]
     assert keys == [True] + [False] * 59
 
 
 def test_h264_uses_b_frames_and_still_starts_at_zero() -> None:
-    shown = [pts for pts, _ in packets(render([media.jpeg(media.flat((90, 90, 90)))] * 20).data)]
+    shown = [pts for pts, _ in demux_packets(render([media.jpeg(media.flat_picture((90, 90, 90)))] * 20).data)]
     assert shown != sorted(shown)
     assert sorted(shown) == list(range(20))
 
@@ -50,7 +50,7 @@ def test_timestamps_are_exact_at_any_rate(codec: str, fps: Fraction) -> None:
 
 def test_one_frame_is_a_segment(codec: str) -> None:
     result = render(numbered_jpegs(6)[5:], codec=codec)
-    assert (result.frames, numbers(result.data)) == (1, [5])
+    assert (result.frames, read_numbers(result.data)) == (1, [5])
 
 
 def test_the_same_input_gives_the_same_bytes(codec: str) -> None:
@@ -114,7 +114,7 @@ def test_a_reader_that_breaks_is_not_a_bad_frame() -> None:
 @pytest.mark.parametrize("size", [{"width": 64, "height": 48}, {"width": 256, "height": 192}])
 def test_frames_are_scaled_to_the_output(codec: str, size: dict[str, Any]) -> None:
     result = render(numbered_jpegs(10), codec=codec, **size)
-    assert numbers(result.data) == list(range(10))
+    assert read_numbers(result.data) == list(range(10))
     assert {report.outcome for report in result.reports} == {"ok"}
 
 
@@ -123,7 +123,7 @@ def test_a_small_light_that_blinks_is_seen_blinking(codec: str) -> None:
     """SVT-AV1 presets 11 to 13 leave it dark in some frames: their skip decision compares variances only."""
     frames, lit = [], []
     for index in range(40):
-        pixels = media.flat((90, 90, 90), 640, 480)
+        pixels = media.flat_picture((90, 90, 90), 640, 480)
         pixels[200:232, 300:332] = (250, 30, 30) if index % 5 == 0 else (90, 90, 90)
         frames.append(media.jpeg(pixels))
         lit.append(index % 5 == 0)

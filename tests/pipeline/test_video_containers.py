@@ -39,7 +39,7 @@ PYAV = [("libx264", "mp4"), ("libx264", "avi"), ("libx265", "mkv"), ("libvpx-vp9
 PYAV += [("libsvtav1", "mkv"), ("mjpeg", "avi"), ("mjpeg", "mov")]
 
 
-def ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
+def run_ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments]
     done = subprocess.run(command, input=data, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()[-500:]
@@ -47,26 +47,26 @@ def ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
 
 
 @functools.cache
-def by_cli(codec: str, kind: str, *more: str, piped: bool = False) -> bytes:
+def make_with_ffmpeg(codec: str, kind: str, *more: str, piped: bool = False) -> bytes:
     """Pictures 0 to COUNT - 1, through a file unless the output is to have no index."""
-    raw = b"".join(media.numbered(number).tobytes() for number in range(COUNT))
+    raw = b"".join(media.numbered_picture(number).tobytes() for number in range(COUNT))
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "128x96", "-r", "25", "-i", "-")
     form = {"mkv": "matroska", "ts": "mpegts"}.get(kind, kind)
     if piped:
-        return ffmpeg(*source, *ENCODERS[codec], "-pix_fmt", pixels, *more, "-f", form, "-", data=raw)
-    path = Path(scratch(), f"{codec}{'-'.join(more).replace('/', '')}.{kind}")
-    ffmpeg(*source, *ENCODERS[codec], "-pix_fmt", pixels, *more, "-f", form, str(path), data=raw)
+        return run_ffmpeg(*source, *ENCODERS[codec], "-pix_fmt", pixels, *more, "-f", form, "-", data=raw)
+    path = Path(scratch_folder(), f"{codec}{'-'.join(more).replace('/', '')}.{kind}")
+    run_ffmpeg(*source, *ENCODERS[codec], "-pix_fmt", pixels, *more, "-f", form, str(path), data=raw)
     return path.read_bytes()
 
 
 @functools.cache
-def scratch() -> str:
+def scratch_folder() -> str:
     return tempfile.mkdtemp(prefix="videos-")
 
 
 @functools.cache
-def by_pyav(codec: str, kind: str, times: tuple[int, ...] = tuple(range(COUNT))) -> bytes:
+def make_with_pyav(codec: str, kind: str, times: tuple[int, ...] = tuple(range(COUNT))) -> bytes:
     """Picture k is shown at times[k] / 25 s."""
     out = io.BytesIO()
     with av.open(out, "w", format={"mkv": "matroska"}.get(kind, kind)) as container:
@@ -74,79 +74,79 @@ def by_pyav(codec: str, kind: str, times: tuple[int, ...] = tuple(range(COUNT)))
         stream.width, stream.height = 128, 96
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(media.numbered(number), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(media.numbered_picture(number), format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return out.getvalue()
 
 
-def shown(source: VideoSource, pts: int) -> int:
+def shown_number(source: VideoSource, pts: int) -> int:
     return media.read_number(source.picture(pts).frame.to_ndarray(format="rgb24"))
 
 
-def check(data: bytes, first: int = 0, count: int = COUNT) -> None:
+def assert_all_pictures(data: bytes, first: int = 0, count: int = COUNT) -> None:
     """Read forward, decimated, backward and by fresh seeks: always the picture whose turn it is."""
     pts = probe_video(io.BytesIO(data)).pts
     assert len(pts) == count
     for order in (range(count), range(3, count, 7), range(5, count, 20), range(count - 1, -1, -9)):
         with VideoSource(io.BytesIO(data)) as source:
-            assert [shown(source, pts[k]) for k in order] == [first + k for k in order], order
+            assert [shown_number(source, pts[k]) for k in order] == [first + k for k in order], order
     for k in (0, 11, 12, 13, count - 1):
         with VideoSource(io.BytesIO(data)) as source:
-            assert shown(source, pts[k]) == first + k
+            assert shown_number(source, pts[k]) == first + k
 
 
 @pytest.mark.parametrize(("codec", "kind"), CLI)
 def test_files_of_the_ffmpeg_command(codec: str, kind: str) -> None:
-    check(by_cli(codec, kind))
+    assert_all_pictures(make_with_ffmpeg(codec, kind))
 
 
 @pytest.mark.parametrize(("codec", "kind"), PYAV)
 def test_files_of_pyav(codec: str, kind: str) -> None:
-    check(by_pyav(codec, kind))
+    assert_all_pictures(make_with_pyav(codec, kind))
 
 
 @pytest.mark.parametrize(
     ("codec", "kind"), [("h264", "mkv"), ("hevc-open-gop", "mkv"), ("vp9", "mkv"), ("mjpeg", "avi")]
 )
 def test_files_without_an_index(codec: str, kind: str) -> None:
-    data = by_cli(codec, kind, piped=True)
-    check(data)
-    whole = by_cli(codec, kind)
+    data = make_with_ffmpeg(codec, kind, piped=True)
+    assert_all_pictures(data)
+    whole = make_with_ffmpeg(codec, kind)
     if kind == "avi":
-        check(whole[: whole.rindex(b"idx1")])
+        assert_all_pictures(whole[: whole.rindex(b"idx1")])
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "mov"])
 def test_files_that_do_not_begin_at_zero(kind: str) -> None:
-    data = by_cli("h264", kind, "-output_ts_offset", "7.5")
+    data = make_with_ffmpeg("h264", kind, "-output_ts_offset", "7.5")
     facts = probe_video(io.BytesIO(data))
     assert facts.pts[0] * facts.time_base >= 7
-    check(data)
+    assert_all_pictures(data)
 
 
 def test_an_edit_list_hides_what_lies_before_it(tmp_path: Path) -> None:
     """A cut without encoding: the file keeps the whole group of pictures, and shows it from the cut on."""
-    (tmp_path / "whole.mp4").write_bytes(by_cli("h264", "mp4"))
-    ffmpeg("-ss", "0.76", "-i", str(tmp_path / "whole.mp4"), "-c", "copy", str(tmp_path / "cut.mp4"))
+    (tmp_path / "whole.mp4").write_bytes(make_with_ffmpeg("h264", "mp4"))
+    run_ffmpeg("-ss", "0.76", "-i", str(tmp_path / "whole.mp4"), "-c", "copy", str(tmp_path / "cut.mp4"))
     data = (tmp_path / "cut.mp4").read_bytes()
     with av.open(io.BytesIO(data)) as container:
         stored = sum(packet.size > 0 for packet in container.demux(video=0))
     assert stored == COUNT - 12 and len(probe_video(io.BytesIO(data)).pts) == COUNT - 19
-    check(data, first=19, count=COUNT - 19)
+    assert_all_pictures(data, first=19, count=COUNT - 19)
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
 def test_a_variable_frame_rate_is_told_by_timestamps(kind: str) -> None:
     times = tuple(k + 7 * (k // 5) + 100 * (k // 31) for k in range(COUNT))
-    data = by_pyav("libx264", kind, times)
+    data = make_with_pyav("libx264", kind, times)
     facts = probe_video(io.BytesIO(data))
     assert [round(pts * facts.time_base * 25) for pts in facts.pts] == list(times)
-    check(data)
+    assert_all_pictures(data)
 
 
-SOME = [
+SAMPLE_FILES = [
     ("h264", "mp4"),
     ("h264-open-gop", "mp4"),
     ("hevc-open-gop", "mkv"),
@@ -157,32 +157,38 @@ SOME = [
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.sampled_from(SOME), st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=8))
+@given(st.sampled_from(SAMPLE_FILES), st.lists(st.integers(0, COUNT - 1), min_size=1, max_size=8))
 def test_any_order_gives_the_pictures_asked_for(which: tuple[str, str], order: list[int]) -> None:
-    data = by_cli(*which)
+    data = make_with_ffmpeg(*which)
     pts = probe_video(io.BytesIO(data)).pts
     with VideoSource(io.BytesIO(data)) as source:
-        assert [shown(source, pts[k]) for k in order] == order
+        assert [shown_number(source, pts[k]) for k in order] == order
 
 
-def decoded(data: bytes, step: int) -> int:
+def packets_decoded(data: bytes, step: int) -> int:
     pts = probe_video(io.BytesIO(data)).pts[::step]
     with av.open(io.BytesIO(data)) as container:
         decoder = ForwardDecoder(container, container.streams.video[0])
-        assert [found.pts for time in pts if (found := decoder.upto(time))] == list(pts)
-        return decoder.decoded
+        assert [found.pts for time in pts if (found := decoder.decode_until(time))] == list(pts)
+        return decoder.packets_decoded
 
 
 @pytest.mark.parametrize("kind", ["avi", "mov"])
 def test_of_mjpeg_only_the_wanted_pictures_are_decoded(kind: str) -> None:
-    assert decoded(by_cli("mjpeg", kind), 10) <= 6  # one more tells the decoder that the file has ended
+    assert (
+        packets_decoded(make_with_ffmpeg("mjpeg", kind), 10) <= 6
+    )  # one more tells the decoder that the file has ended
 
 
 def test_groups_of_pictures_without_a_wanted_one_are_not_decoded() -> None:
     """Wanted are 0, 24, 48: of GOPs of 12 that is every second one's key picture and what the decoder reorders by."""
-    for data in (by_cli("h264", "mp4"), by_cli("hevc", "mkv"), by_cli("h264", "mkv", piped=True)):
-        assert decoded(data, 24) < 25
-        assert decoded(data, 1) >= COUNT
+    for data in (
+        make_with_ffmpeg("h264", "mp4"),
+        make_with_ffmpeg("hevc", "mkv"),
+        make_with_ffmpeg("h264", "mkv", piped=True),
+    ):
+        assert packets_decoded(data, 24) < 25
+        assert packets_decoded(data, 1) >= COUNT
 
 
 def test_bytes_far_behind_the_wanted_key_are_not_read() -> None:

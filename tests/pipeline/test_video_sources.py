@@ -7,15 +7,17 @@ from typing import Any
 import av
 import pytest
 
-from service.pipeline.frames import SegmentResult, Unreadable
+from service.pipeline.frames import MediaUnreadable, SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
 from service.pipeline.video_source import VideoSource
 from service.plan.render_plan import FrameRef, SegmentPlan
-from tests.pipeline.rendering import MemoryObjects, numbers, options
+from tests.pipeline.rendering import MemoryObjects, options, read_numbers
 from tests.support import media
 
-SOURCES = {name: media.video([media.numbered(i) for i in range(60)], codec=name) for name in ("libx264", "libx265")}
+SOURCES = {
+    name: media.video([media.numbered_picture(i) for i in range(60)], codec=name) for name in ("libx264", "libx265")
+}
 
 
 def render_pictures(source: bytes, wanted: list[int | None], **changes: Any) -> SegmentResult:
@@ -36,7 +38,7 @@ def render_pictures(source: bytes, wanted: list[int | None], **changes: Any) -> 
 )
 def test_picks_exactly_the_wanted_pictures(name: str, wanted: list[int]) -> None:
     result = render_pictures(SOURCES[name], list(wanted), corrupt="fail")
-    assert numbers(result.data) == wanted
+    assert read_numbers(result.data) == wanted
     assert {report.outcome for report in result.reports} == {"ok"}
     assert result.reports[0].sha256 is None
     assert (result.reports[0].decoder or "").startswith("ffmpeg-h")
@@ -44,7 +46,7 @@ def test_picks_exactly_the_wanted_pictures(name: str, wanted: list[int]) -> None
 
 def test_a_timestamp_without_a_picture_follows_the_policy() -> None:
     result = render_pictures(SOURCES["libx264"], [1, None, 3], corrupt="hold")
-    assert numbers(result.data) == [1, 1, 3]
+    assert read_numbers(result.data) == [1, 1, 3]
     assert "no picture at timestamp" in (result.reports[1].reason or "")
 
 
@@ -73,7 +75,7 @@ def test_a_damaged_source_is_named_and_the_rest_is_shown() -> None:
     assert bad
     assert all(report.reason for report in bad)
     good = [report.output or 0 for report in result.reports if report.outcome == "ok"]
-    assert [numbers(result.data)[k] for k in good] == good
+    assert [read_numbers(result.data)[k] for k in good] == good
 
 
 def test_a_pixel_limit_holds_for_videos() -> None:
@@ -87,12 +89,12 @@ def test_probe_lists_every_picture_without_decoding_them() -> None:
     assert [pts * facts.time_base for pts in facts.pts] == [Fraction(k, 25) for k in range(60)]
     assert [facts.pts.index(pts) for pts in facts.key_pts] == [0, 12, 24, 36, 48]
     assert facts.duration_seconds == Fraction(60, 25)
-    with pytest.raises(Unreadable):
+    with pytest.raises(MediaUnreadable):
         probe_video(io.BytesIO(b"nope" * 50))
 
 
 def test_a_turned_phone_video_is_shown_upright() -> None:
-    upright = media.numbered(9, 96, 128)
+    upright = media.numbered_picture(9, 96, 128)
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream("libx264", 25, {"crf": "18"})
@@ -104,4 +106,4 @@ def test_a_turned_phone_video_is_shown_upright() -> None:
     facts = probe_video(io.BytesIO(out.getvalue()))
     assert (facts.width, facts.height) == (96, 128)
     result = render_pictures(out.getvalue(), [0], width=96, height=128, mismatch="fail")
-    assert numbers(result.data) == [9]
+    assert read_numbers(result.data) == [9]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Invalid
+from service.errors import InvalidRequest
 from service.plan.formats import (
     CONTAINERS,
     MEDIA_TYPES,
@@ -58,9 +58,9 @@ def test_every_mixture_has_a_form_that_does_not_depend_on_counts(found: dict[str
 
 
 def test_what_cannot_be_kept_is_refused() -> None:
-    with pytest.raises(Invalid, match="ffv1 cannot keep yuv444p12le"):
+    with pytest.raises(InvalidRequest, match="ffv1 cannot keep yuv444p12le"):
         choose_pixel_format("ffv1", {"yuv444p12le": 3})
-    with pytest.raises(Invalid, match="scan the dataset again"):
+    with pytest.raises(InvalidRequest, match="scan the dataset again"):
         choose_pixel_format("ffv1", {})
 
 
@@ -100,6 +100,6 @@ def test_a_pair_is_taken_or_refused_with_what_would_do(codec: Codec, container: 
     if container in CONTAINERS[codec]:
         assert choose_container(codec, container) == container
         return
-    with pytest.raises(Invalid, match=f"{container} cannot hold {codec}: use {CONTAINERS[codec][0]}") as refusal:
+    with pytest.raises(InvalidRequest, match=f"{container} cannot hold {codec}: use {CONTAINERS[codec][0]}") as refusal:
         choose_container(codec, container)
     assert refusal.value.errors[0].pointer == "#/container"

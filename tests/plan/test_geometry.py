@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Invalid
+from service.errors import InvalidRequest
 from service.plan.formats import Codec
 from service.plan.geometry import output_size
 
@@ -25,13 +25,13 @@ def test_one_side_keeps_the_shape() -> None:
 
 
 def test_scale_and_width_exclude_each_other() -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         output_size((10, 10), 4, None, 0.5)
     assert caught.value.errors[0].pointer == "#/scale"
 
 
 def test_an_output_too_large_is_refused() -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidRequest):
         output_size((16000, 16000), None, None, 2)
 
 
@@ -42,6 +42,6 @@ def test_odd_sides_stay_where_the_codec_takes_them(codec: Codec, size: tuple[int
 
 @pytest.mark.parametrize(("codec", "source"), [("hevc", (48, 200)), ("hevc", (200, 60)), ("av1", (2, 2))])
 def test_pictures_too_small_for_the_encoder_are_refused(codec: Codec, source: tuple[int, int]) -> None:
-    with pytest.raises(Invalid, match="use another codec") as refusal:
+    with pytest.raises(InvalidRequest, match="use another codec") as refusal:
         output_size(source, None, None, None, codec)
     assert refusal.value.errors[0].code == "too_small"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Invalid
+from service.errors import InvalidRequest
 from service.plan.capability import Capability, State
 from service.plan.geometry import Bins, Crop
 from service.plan.placement import (
@@ -96,7 +96,7 @@ def test_what_runs_on_a_device_was_proven_there(
 ) -> None:
     try:
         way = choose_placement(known, options, source, "cuda")
-    except Invalid as refused:
+    except InvalidRequest as refused:
         assert refused.errors[0].pointer == "#/device"
         assert choose_placement(known, options, source).backend == CPU_ONLY
         return
@@ -125,7 +125,7 @@ def test_without_a_card_the_reason_is_the_one_there_always_was() -> None:
     stages = describe_stages(HD)
     assert stages["decode"] == {"device": "cpu", "reason": NOT_PROVEN}
     assert stages["encode"]["reason"] == f"libx264 veryfast, one thread a slot; {NOT_PROVEN}"
-    with pytest.raises(Invalid, match="no CUDA device"):
+    with pytest.raises(InvalidRequest, match="no CUDA device"):
         choose_placement([], HD, JPEGS, "cuda")
 
 
@@ -147,7 +147,7 @@ def test_a_quarantined_stage_is_passed_over_and_named() -> None:
     way = choose_placement(broken, HD, JPEGS)
     assert way.backend == CPU_ONLY
     assert way.decode.reason == "cuda:0 decode jpeg: hang"
-    with pytest.raises(Invalid, match="cuda:0 decode jpeg: hang"):
+    with pytest.raises(InvalidRequest, match="cuda:0 decode jpeg: hang"):
         choose_placement(broken, HD, JPEGS, "cuda")
 
 
@@ -179,7 +179,7 @@ def test_tiff_needs_no_decoder_on_the_card() -> None:
 def test_what_no_device_does_is_said(changes: dict[str, Any], why: str) -> None:
     options = replace(HD, **changes)
     assert why in choose_placement(card(nvenc=True), options, JPEGS).decode.reason
-    with pytest.raises(Invalid, match=why):
+    with pytest.raises(InvalidRequest, match=why):
         choose_placement(card(nvenc=True), options, JPEGS, "cuda")
 
 

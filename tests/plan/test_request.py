@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Conflict, Invalid, NotFound, ReelmillError
+from service.errors import Conflict, InvalidRequest, NotFound, ReelmillError
 from service.plan.capability import Capability, Stage, State
 from service.plan.facts import CapturedFrames, ClusterCapabilities, DatasetFacts, RenderFacts, RenderLimits
 from service.plan.formats import CONTAINERS, PIXEL_FORMATS, Codec, Container, Output
@@ -56,7 +56,7 @@ def facts(dataset: DatasetFacts = FRAMES, **others: Any) -> RenderFacts:
 
 def refusal(request: RenderRequest, given_facts: RenderFacts) -> tuple[str | None, str]:
     """Pointer and code of the error."""
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         plan(request, given_facts)
     return caught.value.errors[0].pointer, caught.value.errors[0].code
 

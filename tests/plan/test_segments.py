@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from service.errors import Invalid
+from service.errors import InvalidRequest
 from service.plan.facts import DatasetFacts
 from service.plan.formats import Codec
 from service.plan.geometry import Bins
@@ -188,7 +188,7 @@ def test_options_survive_json() -> None:
 @given(st.integers(1, 10_000), st.integers(1, 1000), st.integers(0, 9_999))
 def test_the_chosen_count_is_that_of_the_range(timeline: int, step: int, start: int) -> None:
     if start >= timeline:
-        with pytest.raises(Invalid):
+        with pytest.raises(InvalidRequest):
             select_frames(timeline, step, start, None)
         return
     assert select_frames(timeline, step, start, None).output_count() == len(list(range(start, timeline, step)))
@@ -200,7 +200,7 @@ def test_the_street_camera_counts(step: int, count: int) -> None:
 
 
 def test_an_empty_dataset_is_named() -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         select_frames(0, 1, None, None)
     assert caught.value.errors[0].pointer == "#/dataset_id"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Invalid
+from service.errors import InvalidRequest
 from service.plan.geometry import Bins
 from service.plan.render_plan import TICKS, CapturedTiming, FrameRef, RenderOptions, SegmentPlan
 from service.plan.segments import Selection, split_into_segments
@@ -64,7 +64,7 @@ def test_pictures_begin_when_they_were_captured(steps: list[int], speed: Fractio
 def test_whatever_the_clock_says_time_moves_on(times: list[int | None]) -> None:
     try:
         found = pace(times, Fraction(1, 10))
-    except Invalid as refused:
+    except InvalidRequest as refused:
         assert refused.errors[0].code == "too_fast"
         return
     assert [frame.index for frame in found] == list(range(len(times)))
@@ -108,14 +108,14 @@ def test_a_grown_sequence_changes_only_its_end() -> None:
 
 @pytest.mark.parametrize(("speed", "code"), [(Fraction(1000), "too_fast"), (Fraction(1, 1000), "too_long")])
 def test_impossible_speeds_are_refused(speed: Fraction, code: str) -> None:
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(InvalidRequest) as caught:
         pace([k * SECOND for k in range(100)], speed)
     assert (caught.value.errors[0].pointer, caught.value.errors[0].code) == ("#/speed", code)
 
 
 def test_the_fastest_speed_counts_bins_not_their_members() -> None:
     times: list[int | None] = [k * SECOND for k in range(100)]
-    with pytest.raises(Invalid):
+    with pytest.raises(InvalidRequest):
         pace(times, Fraction(500))
     assert len(pace(times, Fraction(500), replace(OPTIONS, bins=Bins("mean", 10, 64, 48)))) == 100
 
@@ -153,7 +153,7 @@ def test_rates() -> None:
     assert rate_lasting(100, 4) == 25
     assert abs(100 / rate_lasting(100, 7.77) - Fraction(777, 100)) < Fraction(1, 10**5)
     for frames, seconds in ((10, 1000), (1000, 1)):
-        with pytest.raises(Invalid) as caught:
+        with pytest.raises(InvalidRequest) as caught:
             rate_lasting(frames, seconds)
         assert caught.value.errors[0].pointer == "#/duration_seconds"
 

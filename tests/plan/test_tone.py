@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import Invalid
+from service.errors import InvalidRequest
 from service.plan.formats import COLOUR_NAMES, canonical_colour, rgb
 from service.plan.render_plan import FrameRef, RenderOptions
 from service.plan.tone import COLORMAPS, PERCENTS, Levels, Tone, ToneSpec, resolve_tone
@@ -19,7 +19,7 @@ RAMP = Levels("uint16", 16, 1, 64, 100, 60_100, 0, 0, tuple(100 + 600 * percent 
 
 
 def pointer(wish: ToneSpec, levels: Levels | None = RAMP) -> str:
-    with pytest.raises(Invalid) as refusal:
+    with pytest.raises(InvalidRequest) as refusal:
         resolve_tone(wish, levels)
     return str(refusal.value.errors[0].pointer)
 

@@ -14,15 +14,15 @@ from pydantic import BaseModel, Field, SecretStr
 from sqlalchemy import text
 
 from service.app import create_app
-from service.errors import PreconditionFailed, TimedOut, TooManyRequests, Unavailable
+from service.errors import GatewayTimeout, PreconditionFailed, ServiceUnavailable, TooManyRequests
 from service.identity.settings import IdentitySettings
-from service.identity.tokens import TokenVerifier, mint
-from service.routers.deps import CallerDep, DatabaseDep, require
-from service.routers.negotiation import json_acceptable
+from service.identity.tokens import TokenVerifier, issue_token
+from service.routers.deps import CallerDep, DatabaseDep, require_scope
+from service.routers.negotiation import require_json_acceptable
 from service.routers.resources import HttpSettings, Resources
 from service.store.database import Caller, Database
 from service.store.database_settings import DatabaseSettings
-from service.store.objects import ObjectMissing, ObjectStore, ObjectStoreError
+from service.store.objects import ObjectNotFound, ObjectStore, ObjectStoreError
 from tests.support.catalogue_api import SCOPES, CatalogueApi, catalogue_api
 
 SECRET = SecretStr("a secret of at least thirty-two bytes")
@@ -69,7 +69,7 @@ async def list_drawings(limit: Annotated[int, Query(ge=1)] = 1, x_colour: Annota
     return limit + x_colour
 
 
-@router.delete("/drawings/{number}", dependencies=[Depends(require("catalog:write"))])
+@router.delete("/drawings/{number}", dependencies=[Depends(require_scope("catalog:write"))])
 async def erase(number: int) -> int:
     return number
 
@@ -82,17 +82,17 @@ async def whoami(caller: CallerDep) -> dict[str, Any]:
 @router.get("/fails/{how}")
 async def fail(how: str, database: DatabaseDep) -> None:
     if how == "database":
-        async with database.caller(Caller("lab")) as connection:  # type: ignore[arg-type]
+        async with database.caller_transaction(Caller("lab")) as connection:  # type: ignore[arg-type]
             await connection.execute(text("SELECT 1"))
     password = "hunter2-local-variable"
     errors: dict[str, Exception] = {
         "bug": RuntimeError(f"secret path /etc/{len(password)}"),
         "file": FileNotFoundError("/etc/reelmill"),
         "store": ObjectStoreError("s3.internal refused"),
-        "object": ObjectMissing("s3://bucket/key"),
+        "object": ObjectNotFound("s3://bucket/key"),
         "stale": PreconditionFailed("it was changed meanwhile"),
-        "slow": TimedOut("the model took longer than 30 s"),
-        "plain": Unavailable("the model server is away"),
+        "slow": GatewayTimeout("the model took longer than 30 s"),
+        "plain": ServiceUnavailable("the model server is away"),
         "queue": TooManyRequests("the queue is full", headers={"Retry-After": "7"}),
     }
     raise errors[how]
@@ -105,7 +105,7 @@ async def misuse(how: str, database: DatabaseDep) -> None:
         "sql": "SELECT 1/0",
         "cut": "SELECT pg_terminate_backend(pg_backend_pid())",
     }
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         await connection.execute(text(statements[how]))
         await connection.execute(text("SELECT pg_sleep(5)"))
 
@@ -116,7 +116,7 @@ async def break_after_reading(request: Request) -> None:
     raise RuntimeError
 
 
-formats = APIRouter(prefix="/api/formats", dependencies=[Depends(json_acceptable)])
+formats = APIRouter(prefix="/api/formats", dependencies=[Depends(require_json_acceptable)])
 
 
 @formats.get("")
@@ -147,7 +147,7 @@ def app() -> FastAPI:
 @pytest.fixture
 def token() -> Callable[..., dict[str, str]]:
     """Headers with a token of these scopes."""
-    return lambda *scopes: {"Authorization": f"Bearer {mint(SECRET, 'lab', scopes, timedelta(minutes=5))}"}
+    return lambda *scopes: {"Authorization": f"Bearer {issue_token(SECRET, 'lab', scopes, timedelta(minutes=5))}"}
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from service.guard.document import Document
 from service.store.tables import renders
 from tests.agent.conftest import CODE, FAST, NAMES, WORDS, add_named
 from tests.support.catalogue_api import CatalogueApi, catalogue_api
-from tests.support.ollama_double import BUSY, BreaksOff, Hangs, OllamaDouble, ollama
+from tests.support.ollama_double import BUSY, BrokenReply, HangingReply, OllamaDouble, ollama
 
 pytestmark = pytest.mark.anyio
 PATH, SCOPE = "/api/agent/query", "agent:ask"
 QUESTION = "how are my experiments called?"
-NAMED = {"table": "experiments", "columns": ["name", "owner"], "filters": []}
+NAMES_QUERY = {"table": "experiments", "columns": ["name", "owner"], "filters": []}
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,13 @@ async def plain(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
     """Without Ollama. alice has fish with 12 frames, bob secret with 7."""
     home: Path = tmp_path_factory.mktemp("home")
     async with catalogue_api(postgres_url, home) as api:
-        async with api.database.service() as connection:
+        async with api.database.service_transaction() as connection:
             await add_named(connection, "alice", "fish", 12)
             await add_named(connection, "bob", "secret", 7)
         yield api
 
 
-def served(api: CatalogueApi, host: str, **settings: Any) -> CatalogueApi:
+def api_with_ollama(api: CatalogueApi, host: str, **settings: Any) -> CatalogueApi:
     """The same with models at `host`."""
     agent = AgentSettings.model_construct(**(NAMES | settings))
     at = dataclasses.replace(api.app.state.resources, ollama_host=host, agent=agent)
@@ -51,12 +51,12 @@ def served(api: CatalogueApi, host: str, **settings: Any) -> CatalogueApi:
 async def double() -> AsyncIterator[OllamaDouble]:
     with ollama(CODE, FAST, WORDS) as found:
         found.script(FAST, {"kind": "data"})
-        found.script(CODE, NAMED)
+        found.script(CODE, NAMES_QUERY)
         found.script(WORDS, "Like that.")
         yield found
 
 
-async def asked(api: CatalogueApi, query: str, subject: str = "alice", status: int = 200) -> dict[str, Any]:
+async def ask(api: CatalogueApi, query: str, subject: str = "alice", status: int = 200) -> dict[str, Any]:
     async with api.client(subject, SCOPE) as client:
         response = await client.post(PATH, json={"query": query})
     assert response.status_code == status, response.text
@@ -65,7 +65,7 @@ async def asked(api: CatalogueApi, query: str, subject: str = "alice", status: i
 
 
 async def test_a_common_question_without_ollama(plain: CatalogueApi) -> None:
-    answer = await asked(plain, "how many frames has fish?")
+    answer = await ask(plain, "how many frames has fish?")
     assert set(answer) == {"answer", "document", "rows", "truncated", "models", "steps", "suggested_render"}
     assert (
         answer["answer"] == "fish: 12 frames (dataset camera of fish: 12)." and answer["rows"][0]["frame_count"] == 12
@@ -82,11 +82,11 @@ async def test_a_common_question_without_ollama(plain: CatalogueApi) -> None:
 
 async def test_a_prepared_render_can_be_sent_and_was_not(plain: CatalogueApi) -> None:
     async def rows() -> Any:
-        async with plain.database.service() as connection:
+        async with plain.database.service_transaction() as connection:
             return await connection.scalar(select(func.count()).select_from(renders))
 
     before = await rows()
-    wish = (await asked(plain, "make a video of fish with every 4th frame at 24 fps"))["suggested_render"]
+    wish = (await ask(plain, "make a video of fish with every 4th frame at 24 fps"))["suggested_render"]
     assert set(wish) == {"experiment_id", "dataset_id", "decimation_factor", "fps"} and await rows() == before
     assert (wish["decimation_factor"], wish["fps"]) == (4, 24.0)
     async with plain.client("alice", "videos:render") as client:
@@ -125,21 +125,21 @@ async def test_scopes(plain: CatalogueApi) -> None:
 
 
 async def test_two_users_and_an_admin(plain: CatalogueApi, double: OllamaDouble) -> None:
-    api = served(plain, double.host)
-    alice, bob = await asyncio.gather(asked(api, QUESTION), asked(api, QUESTION, "bob"))
+    api = api_with_ollama(plain, double.host)
+    alice, bob = await asyncio.gather(ask(api, QUESTION), ask(api, QUESTION, "bob"))
     assert [row["name"] for row in alice["rows"]] == ["fish"] and [row["name"] for row in bob["rows"]] == ["secret"]
     assert "secret" not in str(alice) and "fish" not in str(bob)
     for question in ("how many frames has secret", "render secret", "list datasets of secret"):
-        told = await asked(api, question)
+        told = await ask(api, question)
         assert told["rows"] == [] and told["suggested_render"] is None and "no experiment or dataset" in told["answer"]
     async with api.client("root", "admin") as client:
         assert len((await client.post(PATH, json={"query": QUESTION})).json()["rows"]) == 2
 
 
 async def test_steps_and_models(plain: CatalogueApi, double: OllamaDouble) -> None:
-    answer = await asked(served(plain, double.host), QUESTION)
+    answer = await ask(api_with_ollama(plain, double.host), QUESTION)
     assert answer["answer"] == "Like that." and answer["models"] == {"fast": FAST, "code": CODE, "default": WORDS}
-    assert answer["document"] == NAMED | {"limit": 100}
+    assert answer["document"] == NAMES_QUERY | {"limit": 100}
     assert [(step["name"], step["model"]) for step in answer["steps"]] == [
         ("classify", FAST),
         ("document", CODE),
@@ -149,37 +149,37 @@ async def test_steps_and_models(plain: CatalogueApi, double: OllamaDouble) -> No
 
 
 async def test_without_ollama_other_questions_are_503(plain: CatalogueApi) -> None:
-    problem = await asked(plain, QUESTION, status=503)
+    problem = await ask(plain, QUESTION, status=503)
     assert "OLLAMA_HOST" in problem["detail"] and problem["type"] == "/problems/unavailable"
 
 
 async def test_an_ollama_that_is_down_is_503_and_common_questions_are_answered(plain: CatalogueApi) -> None:
     with ollama() as gone:
         host = gone.host
-    api = served(plain, host)
-    problem = await asked(api, QUESTION, status=503)
+    api = api_with_ollama(plain, host)
+    problem = await ask(api, QUESTION, status=503)
     assert "cannot be reached" in problem["detail"] and host not in str(problem)
     assert [(step["name"], step["outcome"]) for step in problem["steps"]] == [("classify", "unavailable")]
-    assert "1 experiment" in (await asked(api, "how many experiments are there?"))["answer"]
+    assert "1 experiment" in (await ask(api, "how many experiments are there?"))["answer"]
 
 
 @pytest.mark.parametrize("model", [FAST, CODE])
 async def test_a_missing_model_is_503_with_the_remedy(plain: CatalogueApi, double: OllamaDouble, model: str) -> None:
     double.models = tuple(name for name in double.models if name != model)
-    problem = await asked(served(plain, double.host), QUESTION, status=503)
+    problem = await ask(api_with_ollama(plain, double.host), QUESTION, status=503)
     assert f"ollama pull {model}" in problem["detail"]
 
 
 async def test_a_missing_talker_still_leaves_the_rows(plain: CatalogueApi, double: OllamaDouble) -> None:
     double.models = (FAST, CODE)
-    answer = await asked(served(plain, double.host), QUESTION)
+    answer = await ask(api_with_ollama(plain, double.host), QUESTION)
     assert answer["answer"] == "name fish, owner alice." and answer["steps"][-1]["outcome"] == "unavailable"
     assert f"ollama pull {WORDS}" in answer["steps"][-1]["detail"]
 
 
 async def test_a_busy_ollama_is_503_with_retry_after(plain: CatalogueApi, double: OllamaDouble) -> None:
     double.script(FAST, BUSY)
-    api = served(plain, double.host)
+    api = api_with_ollama(plain, double.host)
     async with api.client("alice", SCOPE) as client:
         response = await client.post(PATH, json={"query": QUESTION})
     assert response.status_code == 503 and response.headers["Retry-After"] and "busy" in response.json()["detail"]
@@ -188,32 +188,32 @@ async def test_a_busy_ollama_is_503_with_retry_after(plain: CatalogueApi, double
 @pytest.mark.parametrize("settings", [{"timeout_s": 0.3}, {"step_timeout_s": 0.3}])
 @pytest.mark.parametrize("model", [FAST, CODE])
 async def test_deadlines_are_504(plain: CatalogueApi, double: OllamaDouble, settings: Any, model: str) -> None:
-    double.script(model, Hangs())
-    problem = await asked(served(plain, double.host, **settings), QUESTION, status=504)
+    double.script(model, HangingReply())
+    problem = await ask(api_with_ollama(plain, double.host, **settings), QUESTION, status=504)
     assert problem["type"] == "/problems/timed-out" and "0.3 s" in problem["detail"]
     assert problem["steps"][-1]["model"] == model and problem["steps"][-1]["outcome"] == "timed_out"
 
 
 async def test_what_was_found_in_time_is_told(plain: CatalogueApi, double: OllamaDouble) -> None:
-    double.script(WORDS, Hangs("Li"))
-    answer = await asked(served(plain, double.host, timeout_s=2), QUESTION)
+    double.script(WORDS, HangingReply("Li"))
+    answer = await ask(api_with_ollama(plain, double.host, timeout_s=2), QUESTION)
     assert answer["answer"] == "name fish, owner alice." and answer["steps"][-1]["outcome"] == "timed_out"
 
 
 async def test_nothing_of_the_models_errors_is_told(plain: CatalogueApi, double: OllamaDouble) -> None:
-    double.script(CODE, BreaksOff("{", "CUDA error at /opt/ollama/secret.cu:17"))
-    answer = await asked(served(plain, double.host), QUESTION)
+    double.script(CODE, BrokenReply("{", "CUDA error at /opt/ollama/secret.cu:17"))
+    answer = await ask(api_with_ollama(plain, double.host), QUESTION)
     assert "secret.cu" not in str(answer) and answer["document"] is None
     assert answer["answer"].startswith("I could not turn this question into a query")
 
 
 async def test_questions_do_not_wait_for_each_other(plain: CatalogueApi, double: OllamaDouble) -> None:
-    double.script(FAST, Hangs())
-    api = served(plain, double.host, timeout_s=20)
-    slow = asyncio.create_task(asked(api, QUESTION))
-    while not double.asked:
+    double.script(FAST, HangingReply())
+    api = api_with_ollama(plain, double.host, timeout_s=20)
+    slow = asyncio.create_task(ask(api, QUESTION))
+    while not double.chat_requests:
         await asyncio.sleep(0.01)
-    assert "12 frames" in (await asked(api, "how many frames has fish"))["answer"] and not slow.done()
+    assert "12 frames" in (await ask(api, "how many frames has fish"))["answer"] and not slow.done()
     slow.cancel()
 
 
@@ -224,18 +224,18 @@ async def test_health_tells_of_the_models(plain: CatalogueApi, double: OllamaDou
         return found["status"], found["detail"]
 
     assert (await check(plain))[0] == "absent"
-    assert (await check(served(plain, double.host)))[0] == "ok"
+    assert (await check(api_with_ollama(plain, double.host)))[0] == "ok"
     double.models = (FAST, CODE)
-    assert await check(served(plain, double.host)) == ("degraded", f"missing models: ollama pull {WORDS}")
+    assert await check(api_with_ollama(plain, double.host)) == ("degraded", f"missing models: ollama pull {WORDS}")
 
 
 async def test_the_lifespan_announces_and_closes(plain: CatalogueApi, double: OllamaDouble, tmp_path: Path) -> None:
     """With an Ollama that is not there the service starts all the same."""
     with ollama() as gone:
         host = gone.host
-    api = served(plain, host)
+    api = api_with_ollama(plain, host)
     async with api.app.router.lifespan_context(api.app):
-        assert "1 experiment" in (await asked(api, "how many experiments are there?"))["answer"]
+        assert "1 experiment" in (await ask(api, "how many experiments are there?"))["answer"]
 
 
 async def test_figures(plain: CatalogueApi) -> None:
@@ -246,7 +246,7 @@ async def test_figures(plain: CatalogueApi) -> None:
         return sum(float(line.split()[-1]) for line in lines if line.startswith(wanted))
 
     before = await figure()
-    await asked(plain, "latest experiments")
+    await ask(plain, "latest experiments")
     assert await figure() == before + 1
 
 

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.identity.tokens import mint
+from service.identity.tokens import issue_token
 from service.routers.resources import HttpSettings
 from tests.routers.conftest import SECRET, resources
 from tests.routers.test_problems import API, assert_problem
@@ -38,7 +38,7 @@ async def test_bad_tokens(client: httpx.AsyncClient, value: str) -> None:
 
 
 async def test_an_expired_token_is_called_so(client: httpx.AsyncClient) -> None:
-    stale = mint(SECRET, "lab", (), timedelta(seconds=-31))
+    stale = issue_token(SECRET, "lab", (), timedelta(seconds=-31))
     response = await client.get(f"{API}/caller", headers={"Authorization": f"Bearer {stale}"})
     assert assert_problem(response, 401, "unauthenticated")["detail"] == "token expired"
     assert 'error_description="token expired"' in response.headers["www-authenticate"]

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from service.ids import DatasetId
 from service.worker.scan import scan_dataset
 from tests.support.catalogue_api import CatalogueApi, catalogue_api
-from tests.support.media import jpeg, numbered
+from tests.support.media import jpeg, numbered_picture
 
 pytestmark = pytest.mark.anyio
 LIMIT = 5 * 1024 * 1024
@@ -31,40 +31,40 @@ async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def _experiment(client: httpx.AsyncClient, **fields: Any) -> str:
+async def _create_experiment(client: httpx.AsyncClient, **fields: Any) -> str:
     return str((await client.post("/api/experiments", json={"name": "run", **fields})).json()["id"])
 
 
-async def _dataset(client: httpx.AsyncClient, experiment: str, **fields: Any) -> dict[str, Any]:
+async def _create_dataset(client: httpx.AsyncClient, experiment: str, **fields: Any) -> dict[str, Any]:
     response = await client.post(f"/api/experiments/{experiment}/datasets", json={"name": "camera", **fields})
     assert response.is_success, response.text
     return dict(response.json()["dataset"])
 
 
-async def _scanned(api: CatalogueApi, dataset: str) -> None:
+async def _run_scan(api: CatalogueApi, dataset: str) -> None:
     await scan_dataset(api.database, api.objects, DatasetId(UUID(dataset)), lambda _: None)
 
 
-async def _queued(api: CatalogueApi) -> int:
+async def _count_queued_tasks(api: CatalogueApi) -> int:
     """Scan tasks that are in the queue, too."""
     query = "SELECT count(*) FROM tasks t JOIN queue.pgqueuer q ON q.payload = uuid_send(t.id) WHERE t.kind = 'scan'"
-    async with api.database.service() as connection:
+    async with api.database.service_transaction() as connection:
         return int(await connection.scalar(text(query)) or 0)
 
 
 async def test_register_scan_and_look(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     for number in (0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12):
-        await api.put(f"day/f{number}.jpg", jpeg(numbered(number)), "camera")
+        await api.put(f"day/f{number}.jpg", jpeg(numbered_picture(number)), "camera")
     await api.put("day/f13.jpg", b"text", "camera")
-    experiment = await _experiment(alice)
+    experiment = await _create_experiment(alice)
     body = {"name": "camera", "kind": "frames", "bucket": "camera", "prefix": "day/"}
     response = await alice.post(f"/api/experiments/{experiment}/datasets", json=body)
     assert response.status_code == 202, response.text
     dataset, scan = response.json()["dataset"], response.json()["scan"]
     assert response.headers["Location"] == f"/api/datasets/{dataset['id']}"
-    assert (dataset["state"], scan["state"], await _queued(api)) == ("scanning", "queued", 1)
+    assert (dataset["state"], scan["state"], await _count_queued_tasks(api)) == ("scanning", "queued", 1)
 
-    await _scanned(api, dataset["id"])
+    await _run_scan(api, dataset["id"])
     told = (await alice.get(response.headers["Location"])).json()
     assert (told["state"], told["frame_count"], told["unreadable_frames"]) == ("ready", 13, 1)
     assert told["gaps"] == [{"after_index": 2, "number": 3, "count": 1}] and told["gap_frames"] == 1
@@ -85,18 +85,18 @@ async def test_register_scan_and_look(api: CatalogueApi, alice: httpx.AsyncClien
 
 
 async def test_a_scan_is_queued_once(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    dataset = await _dataset(alice, await _experiment(alice))
-    assert (dataset["state"], await _queued(api)) == ("empty", 0)
+    dataset = await _create_dataset(alice, await _create_experiment(alice))
+    assert (dataset["state"], await _count_queued_tasks(api)) == ("empty", 0)
     scans = [(await alice.post(f"/api/datasets/{dataset['id']}/scan")).json()["scan"] for _ in range(3)]
-    assert len({scan["id"] for scan in scans}) == 1 and await _queued(api) == 1
-    async with api.database.service() as connection:
+    assert len({scan["id"] for scan in scans}) == 1 and await _count_queued_tasks(api) == 1
+    async with api.database.service_transaction() as connection:
         await connection.execute(text("UPDATE tasks SET state = 'succeeded'"))
     again = await alice.post(f"/api/datasets/{dataset['id']}/scan")
     assert again.status_code == 202 and again.json()["scan"]["id"] != scans[0]["id"]
 
 
 async def test_upload_and_resume(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    dataset = await _dataset(alice, await _experiment(alice))
+    dataset = await _create_dataset(alice, await _create_experiment(alice))
     base = f"/api/datasets/{dataset['id']}/objects"
     assert (await alice.get(base)).json() == []
     for name in ("f 1.jpg", "deep/é#?.jpg", "f 1.jpg"):
@@ -108,7 +108,7 @@ async def test_upload_and_resume(api: CatalogueApi, alice: httpx.AsyncClient) ->
 
 
 async def test_uploads_of_any_length_up_to_the_limit(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    dataset = await _dataset(alice, await _experiment(alice))
+    dataset = await _create_dataset(alice, await _create_experiment(alice))
     base = f"/api/datasets/{dataset['id']}/objects"
 
     async def body(length: int) -> AsyncIterator[bytes]:
@@ -126,21 +126,21 @@ async def test_uploads_of_any_length_up_to_the_limit(api: CatalogueApi, alice: h
 
 @pytest.mark.parametrize("name", ["a//b", "a%5Cb", "a%00b", "%0A", "..%2F..%2Fx", "a/..%2Fb", "x" * 256, "/a", "a/"])
 async def test_unsafe_names(alice: httpx.AsyncClient, name: str) -> None:
-    dataset = await _dataset(alice, await _experiment(alice))
+    dataset = await _create_dataset(alice, await _create_experiment(alice))
     response = await alice.put(f"/api/datasets/{dataset['id']}/objects/{name}", content=b"x")
     assert response.status_code in (404, 422), response.text
     assert (await alice.get(f"/api/datasets/{dataset['id']}/objects")).json() == []
 
 
 async def test_uploads_go_only_where_nothing_else_lies(alice: httpx.AsyncClient) -> None:
-    experiment = await _experiment(alice)
-    elsewhere = await _dataset(alice, experiment, bucket="camera", prefix="day/")
+    experiment = await _create_experiment(alice)
+    elsewhere = await _create_dataset(alice, experiment, bucket="camera", prefix="day/")
     refused = await alice.put(f"/api/datasets/{elsewhere['id']}/objects/a.jpg", content=b"x")
     assert refused.status_code == 409
 
 
 async def test_which_places_may_be_registered(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    experiment = await _experiment(alice)
+    experiment = await _create_experiment(alice)
     path = f"/api/experiments/{experiment}/datasets"
     own = f"frames/{experiment}/old/"
     for place, pointer in (
@@ -171,8 +171,8 @@ async def test_which_places_may_be_registered(api: CatalogueApi, alice: httpx.As
 
 async def test_what_others_may_do(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     for visibility, seen in (("private", 404), ("public", 200)):
-        experiment = await _experiment(alice, name=visibility, visibility=visibility)
-        dataset = await _dataset(alice, experiment)
+        experiment = await _create_experiment(alice, name=visibility, visibility=visibility)
+        dataset = await _create_dataset(alice, experiment)
         path, changed = f"/api/datasets/{dataset['id']}", 403 if seen == 200 else 404
         async with api.client("eve") as eve:
             for read in (path, f"{path}/frames", f"{path}/objects", f"/api/experiments/{experiment}/datasets"):
@@ -185,11 +185,11 @@ async def test_what_others_may_do(api: CatalogueApi, alice: httpx.AsyncClient) -
         async with api.client("alice", "catalog:read") as reader:
             assert (await reader.post(f"{path}/scan")).status_code == 403
             assert (await reader.put(f"{path}/objects/a.jpg", content=b"x")).status_code == 403
-    assert await _queued(api) == 0
+    assert await _count_queued_tasks(api) == 0
 
 
 async def test_delete(alice: httpx.AsyncClient) -> None:
-    dataset = await _dataset(alice, await _experiment(alice))
+    dataset = await _create_dataset(alice, await _create_experiment(alice))
     path = f"/api/datasets/{dataset['id']}"
     await alice.post(f"{path}/scan")
     assert (await alice.delete(path)).status_code == 200
@@ -198,7 +198,7 @@ async def test_delete(alice: httpx.AsyncClient) -> None:
 
 
 async def test_impossible_frame_ranges(alice: httpx.AsyncClient) -> None:
-    dataset = await _dataset(alice, await _experiment(alice))
+    dataset = await _create_dataset(alice, await _create_experiment(alice))
     for parameters in ({"start": -1}, {"start": 2**63}, {"limit": 0}, {"limit": 1001}):
         assert (await alice.get(f"/api/datasets/{dataset['id']}/frames", params=parameters)).status_code == 422
     assert (await alice.get(f"/api/datasets/{dataset['id']}/frames", params={"start": 2**63 - 1})).json() == []

@@ -13,14 +13,14 @@ from service.store import device_rows, worker_rows
 from service.store.database import Database
 from tests.routers.conftest import resources
 from tests.support.databases import fresh_database
-from tests.support.device_rows import capability, device
+from tests.support.device_rows import capability_row, device_row
 
 pytestmark = pytest.mark.anyio
 Token = Callable[..., dict[str, str]]
 
 
 @asynccontextmanager
-async def served(server: str, headers: dict[str, str]) -> AsyncIterator[tuple[Database, httpx.AsyncClient]]:
+async def devices_api(server: str, headers: dict[str, str]) -> AsyncIterator[tuple[Database, httpx.AsyncClient]]:
     async with fresh_database(server) as database:
         app = create_app(resources(database.url))
         transport = httpx.ASGITransport(app)
@@ -29,22 +29,22 @@ async def served(server: str, headers: dict[str, str]) -> AsyncIterator[tuple[Da
         await app.state.resources.database.close()
 
 
-async def tell(database: Database, *rows: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+async def _insert_device_rows(database: Database, *rows: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     """A live worker has these devices with these capabilities."""
-    async with database.service() as connection:
-        await worker_rows.beat(connection, number := uuid4(), "bench:1", 2, "0")
+    async with database.service_transaction() as connection:
+        await worker_rows.record_heartbeat(connection, number := uuid4(), "bench:1", 2, "0")
         capabilities = [one for _, ones in rows for one in ones]
-        await device_rows.write(connection, number, [told for told, _ in rows], capabilities)
+        await device_rows.write_devices(connection, number, [told for told, _ in rows], capabilities)
 
 
 async def test_who_may_ask(postgres_url: str, token: Token) -> None:
-    async with served(postgres_url, token("catalog:read", "videos:read")) as (_, client):
+    async with devices_api(postgres_url, token("catalog:read", "videos:read")) as (_, client):
         assert (await client.get("/api/devices")).status_code == 403
         assert (await client.get("/api/devices", headers={"Authorization": ""})).status_code == 401
 
 
 async def test_without_workers(postgres_url: str, token: Token) -> None:
-    async with served(postgres_url, token("ops:read")) as (_, client):
+    async with devices_api(postgres_url, token("ops:read")) as (_, client):
         assert (await client.get("/api/devices")).json() == []
         missing = await client.get("/api/devices", params={"device": "cuda:0"})
         assert (missing.status_code, missing.json()["type"]) == (404, "/problems/not-found")
@@ -54,14 +54,17 @@ async def test_without_workers(postgres_url: str, token: Token) -> None:
 
 
 async def test_what_is_told(postgres_url: str, token: Token) -> None:
-    broken = capability("cuda:0", state="quarantined", reason="XID 79: it fell off the bus", faults=2)
-    new = capability("cpu", stage="encode", what="av1", state="unknown", reason="not looked at yet", age=None)
-    async with served(postgres_url, token("ops:read")) as (database, client):
-        await tell(
+    broken = capability_row("cuda:0", state="quarantined", reason="XID 79: it fell off the bus", faults=2)
+    new = capability_row("cpu", stage="encode", what="av1", state="unknown", reason="not looked at yet", age=None)
+    async with devices_api(postgres_url, token("ops:read")) as (database, client):
+        await _insert_device_rows(
             database,
-            (device("cpu"), [capability("cpu", rate=118.44), new]),
-            (device("cuda:0", warning="throttled: power brake"), [broken]),
-            (device("cuda:1", absent="no driver", model=None), [capability("cuda:1", state="absent", reason="none")]),
+            (device_row("cpu"), [capability_row("cpu", rate=118.44), new]),
+            (device_row("cuda:0", warning="throttled: power brake"), [broken]),
+            (
+                device_row("cuda:1", absent="no driver", model=None),
+                [capability_row("cuda:1", state="absent", reason="none")],
+            ),
         )
         told = {entry["device"]: entry for entry in (await client.get("/api/devices")).json()}
         assert {name: (entry["state"], entry["reason"]) for name, entry in told.items()} == {
@@ -86,8 +89,8 @@ async def test_what_is_told(postgres_url: str, token: Token) -> None:
 
 
 async def test_all_is_well(postgres_url: str, token: Token) -> None:
-    async with served(postgres_url, token("ops:read")) as (database, client):
-        await tell(database, (device("cpu"), [capability("cpu")]))
+    async with devices_api(postgres_url, token("ops:read")) as (database, client):
+        await _insert_device_rows(database, (device_row("cpu"), [capability_row("cpu")]))
         body = (await client.get("/health")).json()
         assert body["checks"]["devices"]["status"] == "ok"
         assert body["status"] == "healthy"

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from service.app import create_app
-from service.routers.docs import SECURITY
+from service.routers.docs import SECURITY_HEADERS
 from tests.routers.conftest import resources
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", shutil.which("chromedriver")
@@ -42,7 +42,7 @@ def test_every_file_that_the_pages_name_is_served(address: str) -> None:
         for name in names:
             answer = httpx.get(f"{address}/{name}", trust_env=False)
             assert answer.status_code == 200 and answer.content, name
-            assert answer.headers["content-security-policy"] == SECURITY["Content-Security-Policy"]
+            assert answer.headers["content-security-policy"] == SECURITY_HEADERS["Content-Security-Policy"]
 
 
 @pytest.mark.parametrize("name", ["favicon.png", "%2e%2e%2fcore.py", "nothing.js"])

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 PATH = "/api/experiments"
 
 
-async def _made(client: httpx.AsyncClient, name: str, **fields: Any) -> dict[str, Any]:
+async def _create_experiment(client: httpx.AsyncClient, name: str, **fields: Any) -> dict[str, Any]:
     response = await client.post(PATH, json={"name": name, **fields})
     assert response.status_code == 201, response.text
     return dict(response.json())
@@ -42,12 +42,12 @@ async def test_make_look_change_delete(alice: httpx.AsyncClient) -> None:
 
 
 async def test_names_are_unique_for_each_owner(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    first, second = await _made(alice, "one"), await _made(alice, "two")
+    first, second = await _create_experiment(alice, "one"), await _create_experiment(alice, "two")
     assert (await alice.post(PATH, json={"name": "one"})).status_code == 409
     assert (await alice.patch(f"{PATH}/{second['id']}", json={"name": "one"})).status_code == 409
     assert (await alice.patch(f"{PATH}/{first['id']}", json={"name": "one"})).status_code == 200
     async with api.client("bob") as bob:
-        await _made(bob, "one")
+        await _create_experiment(bob, "one")
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,14 @@ async def test_json_that_cannot_be_kept_or_told(alice: httpx.AsyncClient, metada
 
 
 async def test_an_empty_change_is_refused(alice: httpx.AsyncClient) -> None:
-    made = await _made(alice, "one")
+    made = await _create_experiment(alice, "one")
     for body in ({}, {"name": None}, {"id": str(uuid4())}):
         assert (await alice.patch(f"{PATH}/{made['id']}", json=body)).status_code == 422
 
 
 async def test_what_others_see(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     for visibility in ("private", "shared", "public"):
-        await _made(alice, visibility, visibility=visibility, shared_with=["bob"])
+        await _create_experiment(alice, visibility, visibility=visibility, shared_with=["bob"])
     rows = {row["name"]: row for row in (await alice.get(PATH)).json()}
     seen = {"bob": {"shared", "public"}, "eve": {"public"}}
     for subject, names in seen.items():
@@ -121,7 +121,7 @@ async def test_what_others_see(api: CatalogueApi, alice: httpx.AsyncClient) -> N
 
 
 async def test_scopes(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    made = await _made(alice, "one")
+    made = await _create_experiment(alice, "one")
     async with api.client("alice", "catalog:read") as reader:
         assert (await reader.get(PATH)).status_code == 200
         for refused in (
@@ -139,13 +139,13 @@ async def test_pages(alice: httpx.AsyncClient, sort: str) -> None:
     """Every experiment comes once, in order, though others are made between the pages."""
     names = [f"run {number:02d}" for number in range(23)]
     for name in sorted(names, key=lambda name: name[::-1]):
-        await _made(alice, name)
+        await _create_experiment(alice, name)
     listed, url, pages = [], f"{PATH}?limit=5&sort={sort}&q=run", 0
     while url:
         response = await alice.get(url)
         listed += [row["name"] for row in response.json()]
         url, pages = response.links.get("next", {}).get("url", ""), pages + 1
-        await _made(alice, f"later {pages}")
+        await _create_experiment(alice, f"later {pages}")
     assert sorted(listed) == names and pages == 5
     if sort.endswith("name"):
         assert listed == sorted(names, reverse=sort.startswith("-"))
@@ -154,8 +154,8 @@ async def test_pages(alice: httpx.AsyncClient, sort: str) -> None:
 
 
 async def test_filters_and_count(alice: httpx.AsyncClient) -> None:
-    first = await _made(alice, "100% Zebra_fish", description="Danio")
-    await _made(alice, "1000 zebrafish")
+    first = await _create_experiment(alice, "100% Zebra_fish", description="Danio")
+    await _create_experiment(alice, "1000 zebrafish")
     for q, count in (("ZEBRA", 2), ("0%", 1), ("a_f", 1), ("danio", 1), ("\\", 0), ("none", 0)):
         response = await alice.get(PATH, params={"q": q, "count": "exact", "limit": 1})
         assert response.headers["X-Total-Count"] == str(count), q

@@ -19,7 +19,7 @@ from service.ids import DatasetId
 from service.worker.scan import scan_dataset
 from tests.support import media
 from tests.support.catalogue_api import CatalogueApi, catalogue_api
-from tests.support.workers import working
+from tests.support.workers import running_supervisor
 
 pytestmark = pytest.mark.anyio
 
@@ -38,11 +38,13 @@ async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def worker(api: CatalogueApi) -> AsyncIterator[None]:
-    async with working(api.database, api.objects.root.parent):
+    async with running_supervisor(api.database, api.objects.root.parent):
         yield
 
 
-async def _scanned(api: CatalogueApi, client: httpx.AsyncClient, files: dict[str, bytes], kind: str = "frames") -> str:
+async def _create_scanned_dataset(
+    api: CatalogueApi, client: httpx.AsyncClient, files: dict[str, bytes], kind: str = "frames"
+) -> str:
     """The path of a dataset's frames."""
     for name, data in files.items():
         await api.put(f"day/{name}", data, "camera")
@@ -53,7 +55,7 @@ async def _scanned(api: CatalogueApi, client: httpx.AsyncClient, files: dict[str
     return f"/api/datasets/{dataset}/frames"
 
 
-async def _shown(client: httpx.AsyncClient, url: str, **parameters: Any) -> httpx.Response:
+async def _get_image(client: httpx.AsyncClient, url: str, **parameters: Any) -> httpx.Response:
     """Asks again for as long as the answer says so."""
     while True:
         response = await client.get(url, params=parameters)
@@ -68,15 +70,15 @@ def _pixels(response: httpx.Response) -> np.ndarray[Any, Any]:
     return np.asarray(Image.open(io.BytesIO(response.content)))
 
 
-async def _tasks(api: CatalogueApi) -> int:
-    async with api.database.service() as connection:
+async def _count_tasks(api: CatalogueApi) -> int:
+    async with api.database.service_transaction() as connection:
         return int(await connection.scalar(text("SELECT count(*) FROM tasks WHERE kind = 'preview'")) or 0)
 
 
 async def test_stored_bytes(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    picture = media.numbered(5)
+    picture = media.numbered_picture(5)
     files = {"f0.jpg": media.jpeg(picture), "f1.png": media.png(picture), "f2.tif": media.tiff(picture), "f3.jpg": b"x"}
-    frames = await _scanned(api, alice, files)
+    frames = await _create_scanned_dataset(api, alice, files)
     kinds = ("image/jpeg", "image/png", "image/tiff", "application/octet-stream")
     for index, (data, kind) in enumerate(zip(files.values(), kinds, strict=True)):
         answer = await alice.get(f"{frames}/{index}/image")
@@ -90,14 +92,14 @@ async def test_stored_bytes(api: CatalogueApi, alice: httpx.AsyncClient) -> None
     await api.put("day/f0.jpg", files["f1.png"], "camera")
     changed = await alice.get(f"{frames}/0/image", headers={"If-None-Match": answer.headers["ETag"]})
     assert (changed.status_code, changed.content) == (200, files["f1.png"])
-    assert await _tasks(api) == 0
+    assert await _count_tasks(api) == 0
 
 
 async def test_previews_are_made_once_and_kept(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    frames = await _scanned(api, alice, {"f0.jpg": media.jpeg(media.numbered(77, 640, 360))})
+    frames = await _create_scanned_dataset(api, alice, {"f0.jpg": media.jpeg(media.numbered_picture(77, 640, 360))})
     async with worker(api):
-        answers = await asyncio.gather(*(_shown(alice, f"{frames}/0/image", width=160) for _ in range(5)))
-    assert len({answer.content for answer in answers}) == 1 and await _tasks(api) == 1
+        answers = await asyncio.gather(*(_get_image(alice, f"{frames}/0/image", width=160) for _ in range(5)))
+    assert len({answer.content for answer in answers}) == 1 and await _count_tasks(api) == 1
     assert _pixels(answers[0]).shape == (90, 160, 3)
     assert media.read_number(_pixels(answers[0])) == 77
     kept = await alice.get(f"{frames}/0/image", params={"width": 160})
@@ -107,7 +109,7 @@ async def test_previews_are_made_once_and_kept(api: CatalogueApi, alice: httpx.A
 
 
 async def test_every_kind_of_frame(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    upright = media.numbered(0b10110010, 128, 96)
+    upright = media.numbered_picture(0b10110010, 128, 96)
     files = {
         "f0.png": media.png(upright),
         "f1.png": media.png16(upright),
@@ -115,12 +117,12 @@ async def test_every_kind_of_frame(api: CatalogueApi, alice: httpx.AsyncClient) 
         "f3.png": media.png(upright[:, :, 0]),
     }
     files |= {f"g{turn}.jpg": media.oriented_jpeg(upright, turn) for turn in range(1, 9)}
-    files["h.jpg"] = media.jpeg(media.numbered(0b10110010, 127, 95))
-    frames = await _scanned(api, alice, files)
+    files["h.jpg"] = media.jpeg(media.numbered_picture(0b10110010, 127, 95))
+    frames = await _create_scanned_dataset(api, alice, files)
     async with worker(api):
         for index, name in enumerate(files):
             for width, shape in ((64, 48), (101, 76), (1920, 96)):
-                pixels = _pixels(await _shown(alice, f"{frames}/{index}/image", width=width))
+                pixels = _pixels(await _get_image(alice, f"{frames}/{index}/image", width=width))
                 own = (95, 127) if name == "h.jpg" else (96, 128)
                 assert pixels.shape[:2] == (own if width == 1920 else (shape, width)), name
                 assert media.read_number(pixels) == 0b10110010, name
@@ -129,49 +131,54 @@ async def test_every_kind_of_frame(api: CatalogueApi, alice: httpx.AsyncClient) 
 async def test_colours_are_right(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     colours = [(200, 30, 40), (20, 180, 60), (250, 250, 250), (0, 0, 0), (128, 128, 128)]
     files = {
-        f"f{n}.{kind}": getattr(media, kind)(media.flat(c)) for n, c in enumerate(colours) for kind in ("png", "jpeg")
+        f"f{n}.{kind}": getattr(media, kind)(media.flat_picture(c))
+        for n, c in enumerate(colours)
+        for kind in ("png", "jpeg")
     }
     files = {name.replace("jpeg", "jpg"): data for name, data in files.items()}
-    frames = await _scanned(api, alice, files)
+    frames = await _create_scanned_dataset(api, alice, files)
     keys = [row["key"] for row in (await alice.get(frames)).json()]
     async with worker(api):
         for index, key in enumerate(keys):
-            middle = _pixels(await _shown(alice, f"{frames}/{index}/image", width=32))[12, 16]
+            middle = _pixels(await _get_image(alice, f"{frames}/{index}/image", width=32))[12, 16]
             wanted = colours[int(key[len("day/f")])]
             assert np.abs(middle.astype(int) - wanted).max() <= 6, (key, middle, wanted)
 
 
 async def test_pictures_of_source_videos(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     clips = {
-        f"clip{number}.mp4": media.video(media.numbered(n) for n in range(number * 30, number * 30 + 30))
+        f"clip{number}.mp4": media.video(media.numbered_picture(n) for n in range(number * 30, number * 30 + 30))
         for number in range(2)
     }
-    frames = await _scanned(api, alice, clips, "video")
+    frames = await _create_scanned_dataset(api, alice, clips, "video")
     async with worker(api):
         for index in (0, 17, 29, 30, 59):
             for parameters in ({"width": 64}, {}):
-                assert media.read_number(_pixels(await _shown(alice, f"{frames}/{index}/image", **parameters))) == index
+                assert (
+                    media.read_number(_pixels(await _get_image(alice, f"{frames}/{index}/image", **parameters)))
+                    == index
+                )
         assert (await alice.get(f"{frames}/60/image")).status_code == 404
 
 
 async def test_damage_is_told(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    whole = media.jpeg(media.numbered(1, 256, 192))
-    files = {"f0.jpg": media.truncated(whole), "f1.jpg": b"text", "f2.jpg": whole, "f3.jpg": whole}
-    frames = await _scanned(api, alice, files)
+    whole = media.jpeg(media.numbered_picture(1, 256, 192))
+    files = {"f0.jpg": media.truncate(whole), "f1.jpg": b"text", "f2.jpg": whole, "f3.jpg": whole}
+    frames = await _create_scanned_dataset(api, alice, files)
     await api.objects.delete(_ref("day/f3.jpg"))
     async with worker(api):
         for _ in range(2):
-            broken = await _shown(alice, f"{frames}/0/image", width=64)
+            broken = await _get_image(alice, f"{frames}/0/image", width=64)
             assert (broken.status_code, broken.json()["type"]) == (422, "/problems/damaged-frame")
             assert "truncated" in broken.json()["detail"]
-        assert await _tasks(api) == 1, "it is not tried again while the bytes are the same"
-        unreadable = await _shown(alice, f"{frames}/1/image", width=64)
+        assert await _count_tasks(api) == 1, "it is not tried again while the bytes are the same"
+        unreadable = await _get_image(alice, f"{frames}/1/image", width=64)
         assert unreadable.status_code == 422 and "not a JPEG" in unreadable.json()["detail"]
-        assert (await _shown(alice, f"{frames}/2/image", width=64)).status_code == 200
-        assert (await _shown(alice, f"{frames}/3/image", width=64)).status_code == 404
+        assert (await _get_image(alice, f"{frames}/2/image", width=64)).status_code == 200
+        assert (await _get_image(alice, f"{frames}/3/image", width=64)).status_code == 404
         await api.put("day/f0.jpg", whole, "camera")
-        assert (await _shown(alice, f"{frames}/0/image", width=64)).status_code == 200, "mended in place"
-    async with api.database.service() as connection:
+        assert (await _get_image(alice, f"{frames}/0/image", width=64)).status_code == 200, "mended in place"
+    async with api.database.service_transaction() as connection:
         assert await connection.scalar(text("SELECT state FROM datasets")) == "ready"
 
 
@@ -182,15 +189,15 @@ def _ref(key: str) -> Any:
 
 
 async def test_without_a_worker_the_caller_is_told_to_come_back(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    frames = await _scanned(api, alice, {"f0.jpg": media.jpeg(media.numbered(9))})
+    frames = await _create_scanned_dataset(api, alice, {"f0.jpg": media.jpeg(media.numbered_picture(9))})
     late = await alice.get(f"{frames}/0/image", params={"width": 64})
     assert (late.status_code, late.headers["Retry-After"]) == (503, "2")
     async with worker(api):
-        assert media.read_number(_pixels(await _shown(alice, f"{frames}/0/image", width=64))) == 9
+        assert media.read_number(_pixels(await _get_image(alice, f"{frames}/0/image", width=64))) == 9
 
 
 async def test_what_may_be_asked(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    frames = await _scanned(api, alice, {"f0.jpg": media.jpeg(media.numbered(9))})
+    frames = await _create_scanned_dataset(api, alice, {"f0.jpg": media.jpeg(media.numbered_picture(9))})
     for width in ("15", "1921", "wide", "-1"):
         refused = await alice.get(f"{frames}/0/image", params={"width": width})
         assert (refused.status_code, refused.json()["errors"][0]["parameter"]) == (422, "width")
@@ -200,13 +207,13 @@ async def test_what_may_be_asked(api: CatalogueApi, alice: httpx.AsyncClient) ->
         for parameters in ({}, {"width": 64}):
             assert (await eve.get(f"{frames}/0/image", params=parameters)).status_code == 404
             assert (await other.get(f"{frames}/0/image", params=parameters)).status_code == 403
-    assert await _tasks(api) == 0
+    assert await _count_tasks(api) == 0
 
 
 async def test_previews_go_with_their_dataset(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    frames = await _scanned(api, alice, {"f0.jpg": media.jpeg(media.numbered(9))})
+    frames = await _create_scanned_dataset(api, alice, {"f0.jpg": media.jpeg(media.numbered_picture(9))})
     async with worker(api):
-        await _shown(alice, f"{frames}/0/image", width=64)
+        await _get_image(alice, f"{frames}/0/image", width=64)
         folder = api.objects.root / "reelmill" / "previews"
         assert [name for _, _, names in os.walk(folder) for name in names]
         (await alice.delete(frames.removesuffix("/frames"))).raise_for_status()

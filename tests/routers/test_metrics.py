@@ -13,27 +13,27 @@ from service.app import create_app
 from service.routers.metrics import exposition
 from service.store import worker_rows
 from service.store.database import Database
-from service.store.worker_rows import beat, tell
+from service.store.worker_rows import record_heartbeat, update_facts
 from service.telemetry import metrics
-from service.telemetry.metrics import worker_figures
+from service.telemetry.metrics import collect_worker_metrics
 from tests.routers.conftest import resources
 from tests.support.catalogue import add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage
-from tests.support.workers import ended, working
+from tests.support.workers import running_supervisor, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 
 
-def samples(told: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+def parse_samples(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(told)
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
 
-async def scraped(database: Database, headers: dict[str, str]) -> dict[Any, float]:
+async def scrape(database: Database, headers: dict[str, str]) -> dict[Any, float]:
     app = create_app(resources(database.url))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", headers=headers) as client:
         await client.get(f"/api/experiments/{uuid4()}")
@@ -41,15 +41,15 @@ async def scraped(database: Database, headers: dict[str, str]) -> dict[Any, floa
         answer = await client.get("/metrics")
     await app.state.resources.database.close()
     assert answer.status_code == 200, answer.text
-    return samples(answer.text)
+    return parse_samples(answer.text)
 
 
 async def test_a_render_shows(postgres_url: str, tmp_path: Path, token: Any) -> None:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             render = await add_render(connection, await add_footage(connection, tmp_path, 12))
             await connection.execute(text("UPDATE tasks SET created_at = now() - interval '90 seconds'"))
-        waiting = await scraped(database, token("ops:read", "catalog:read"))
+        waiting = await scrape(database, token("ops:read", "catalog:read"))
         queued = frozenset({("kind", "segment"), ("state", "queued")})
         assert waiting["reelmill_queue_depth", queued] == 1
         assert 90 <= waiting["reelmill_queue_oldest_seconds", queued] < 150
@@ -57,11 +57,11 @@ async def test_a_render_shows(postgres_url: str, tmp_path: Path, token: Any) -> 
             labels = frozenset({("method", "GET"), ("route", route), ("status", "404")})
             assert waiting["reelmill_http_requests_total", labels] >= 1
         before = metrics.FRAMES_RENDERED._value.get()  # type: ignore[attr-defined]
-        async with working(database, tmp_path) as supervisor:
-            assert (await ended(database, render))["status"] == "succeeded"
-            async with database.service() as connection:
-                await tell(connection, supervisor.id, {"figures": worker_figures()})
-            done = await scraped(database, token("ops:read"))
+        async with running_supervisor(database, tmp_path) as supervisor:
+            assert (await wait_until_ended(database, render))["status"] == "succeeded"
+            async with database.service_transaction() as connection:
+                await update_facts(connection, supervisor.id, {"figures": collect_worker_metrics()})
+            done = await scrape(database, token("ops:read"))
         worker = ("worker", supervisor.name)
         assert done["reelmill_frames_rendered_total", frozenset({worker})] == before + 12
         assert done["reelmill_estimate_ratio_count", frozenset({worker})] >= 1
@@ -74,11 +74,11 @@ async def test_a_render_shows(postgres_url: str, tmp_path: Path, token: Any) -> 
 
 
 async def test_what_workers_tell_is_kept_apart(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         for name, value in (("a:1", 3), ("b:2", 5)):
-            await beat(connection, number := uuid4(), name, 1, "0")
+            await record_heartbeat(connection, number := uuid4(), name, 1, "0")
             figure = {"name": "reelmill_fallbacks_total", "help": "h", "labels": {"stage": "decode"}, "value": value}
-            await tell(connection, number, {"device": "cpu"})
-            await tell(connection, number, {"figures": [figure]})
-        told = samples(exposition(await worker_rows.figures(connection)).decode())
+            await update_facts(connection, number, {"device": "cpu"})
+            await update_facts(connection, number, {"figures": [figure]})
+        told = parse_samples(exposition(await worker_rows.list_worker_metrics(connection)).decode())
     assert {(dict(labels)["worker"], value) for (name, labels), value in told.items()} == {("a:1", 3), ("b:2", 5)}

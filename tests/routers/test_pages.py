@@ -64,15 +64,15 @@ class Videos(Listing):
 
     async def prepare(self) -> None:
         self.path = "/api/videos"
-        async with self.api.database.service() as connection:
+        async with self.api.database.service_transaction() as connection:
             self.dataset = await add_dataset(connection, 2)
 
     async def add(self) -> str:
-        async with self.api.database.service() as connection:
+        async with self.api.database.service_transaction() as connection:
             return str(await add_render(connection, self.dataset))
 
 
-async def _walk(client: httpx.AsyncClient, url: str, pause: Callable[[], Any]) -> list[dict[str, Any]]:
+async def _read_all_pages(client: httpx.AsyncClient, url: str, pause: Callable[[], Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     while url:
         response = (await client.get(url)).raise_for_status()
@@ -100,16 +100,16 @@ async def test_pages_are_stable_under_concurrent_inserts(
                 adding += [asyncio.create_task(listing.add()) for _ in range(dice.randint(0, 3))]
             await asyncio.sleep(0.003 * dice.random())
 
-        rows = await _walk(alice, f"{listing.path}?limit={limit}&sort={sort}", pause)
+        rows = await _read_all_pages(alice, f"{listing.path}?limit={limit}&sort={sort}", pause)
         await asyncio.gather(*adding)
         ids = [row.get("id") or row["job_id"] for row in rows]
         assert len(ids) == len(set(ids))
         assert there <= set(ids)
-        told = [_place(row, sort) for row in rows]
+        told = [_sort_position(row, sort) for row in rows]
         assert told == sorted(told, reverse=sort.startswith("-"))
 
 
-def _place(row: dict[str, Any], sort: str) -> tuple[Any, str]:
+def _sort_position(row: dict[str, Any], sort: str) -> tuple[Any, str]:
     value = row[sort.removeprefix("-")]
     return (datetime.fromisoformat(value) if sort.endswith("_at") else value, row.get("id") or row["job_id"])
 
@@ -132,7 +132,7 @@ async def test_only_our_own_cursors_are_taken(api: CatalogueApi, alice: httpx.As
     response = await alice.get(listing.path, params={"limit": 1, "sort": "created_at"})
     cursor = httpx.URL(response.links["next"]["url"]).params["cursor"]
     assert (await alice.get(listing.path, params={"cursor": cursor, "sort": "created_at"})).status_code == 200
-    other_key = Signer(b"another key of thirty-two bytes.").seal("cursor experiments created_at", ["x", str(uuid4())])
+    other_key = Signer(b"another key of thirty-two bytes.").sign("cursor experiments created_at", ["x", str(uuid4())])
     forged = [cursor[:-1], cursor + "A", cursor.swapcase(), cursor[::-1], "", "é", other_key]
     forged += [cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :] for at in range(0, len(cursor), 7)]
     for bad, sort in [(bad, "created_at") for bad in forged] + [(cursor, "-created_at")]:
@@ -156,7 +156,7 @@ async def test_a_cursor_of_one_list_opens_no_other(api: CatalogueApi, alice: htt
 
 
 async def test_filters_of_the_render_list(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    async with api.database.service() as connection:
+    async with api.database.service_transaction() as connection:
         first, second = await add_dataset(connection, 2), await add_dataset(connection, 2)
         mine = [str(await add_render(connection, dataset)) for dataset in (first, first, second)]
     for query, ids in (
@@ -191,12 +191,12 @@ async def test_dataset_lists_are_searched(api: CatalogueApi, alice: httpx.AsyncC
 
 
 async def test_frame_pages_end(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    async with api.database.service() as connection:
+    async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 6)
 
     async def pause() -> None: ...
 
-    rows = await _walk(alice, f"/api/datasets/{dataset['id']}/frames?limit=3", pause)
+    rows = await _read_all_pages(alice, f"/api/datasets/{dataset['id']}/frames?limit=3", pause)
     assert [row["index"] for row in rows] == list(range(6))
     last = await alice.get(f"/api/datasets/{dataset['id']}/frames", params={"limit": 3, "start": 3})
     assert "Link" not in last.headers
@@ -204,17 +204,17 @@ async def test_frame_pages_end(api: CatalogueApi, alice: httpx.AsyncClient) -> N
 
 @given(JSON)
 def test_what_was_sealed_opens_unaltered(value: Any) -> None:
-    assert SIGNER.opened("a", SIGNER.seal("a", value)) == json.loads(json.dumps(value))
+    assert SIGNER.verify("a", SIGNER.sign("a", value)) == json.loads(json.dumps(value))
 
 
 @given(JSON, st.data())
 def test_no_altered_seal_opens(value: Any, data: st.DataObject) -> None:
-    sealed = SIGNER.seal("a", value)
+    sealed = SIGNER.sign("a", value)
     at = data.draw(st.integers(0, len(sealed) - 1))
     altered = sealed[:at] + data.draw(st.text(max_size=3)) + sealed[at + 1 :]
     if altered != sealed:
         with pytest.raises(ValueError):
-            SIGNER.opened("a", altered)
+            SIGNER.verify("a", altered)
     for signer, purpose in ((SIGNER, "b"), (Signer(b"l" * 32), "a")):
         with pytest.raises(ValueError):
-            signer.opened(purpose, sealed)
+            signer.verify(purpose, sealed)

@@ -9,25 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import PreconditionFailed
-from service.routers.preconditions import require_match, unchanged
+from service.routers.preconditions import not_modified_response, require_match
 from tests.support.catalogue_api import CatalogueApi
 
 pytestmark = pytest.mark.anyio
 CURRENT = '"abc"'
 
 
-async def _experiment(client: httpx.AsyncClient) -> httpx.Response:
+async def _create_experiment(client: httpx.AsyncClient) -> httpx.Response:
     response = await client.post("/api/experiments", json={"name": "run", "metadata": {"count": 0}})
     assert response.status_code == 201, response.text
     return response
 
 
-async def _dataset(client: httpx.AsyncClient) -> httpx.Response:
-    experiment = (await _experiment(client)).json()["id"]
+async def _create_dataset(client: httpx.AsyncClient) -> httpx.Response:
+    experiment = (await _create_experiment(client)).json()["id"]
     return await client.post(f"/api/experiments/{experiment}/datasets", json={"name": "camera"})
 
 
-@pytest.mark.parametrize("make", [_experiment, _dataset])
+@pytest.mark.parametrize("make", [_create_experiment, _create_dataset])
 async def test_an_etag_tells_states_apart(alice: httpx.AsyncClient, make: Any) -> None:
     made = await make(alice)
     path, first = made.headers["Location"], made.headers["ETag"]
@@ -42,7 +42,7 @@ async def test_an_etag_tells_states_apart(alice: httpx.AsyncClient, make: Any) -
     assert (fresh.status_code, fresh.headers["ETag"]) == (200, changed.headers["ETag"])
 
 
-@pytest.mark.parametrize("make", [_experiment, _dataset])
+@pytest.mark.parametrize("make", [_create_experiment, _create_dataset])
 async def test_a_stale_change_is_refused(alice: httpx.AsyncClient, make: Any) -> None:
     made = await make(alice)
     path, stale = made.headers["Location"], {"If-Match": made.headers["ETag"]}
@@ -61,7 +61,7 @@ async def test_a_stale_change_is_refused(alice: httpx.AsyncClient, make: Any) ->
 
 async def test_concurrent_read_modify_write_loses_no_update(alice: httpx.AsyncClient) -> None:
     """Eight writers count in the metadata, each trying again when it was too late: the sum is right."""
-    path = (await _experiment(alice)).headers["Location"]
+    path = (await _create_experiment(alice)).headers["Location"]
     refused = 0
 
     async def count_up() -> None:
@@ -81,7 +81,7 @@ async def test_concurrent_read_modify_write_loses_no_update(alice: httpx.AsyncCl
 
 
 async def test_one_of_many_with_the_same_tag_wins(alice: httpx.AsyncClient) -> None:
-    made = await _dataset(alice)
+    made = await _create_dataset(alice)
     path, headers = made.headers["Location"], {"If-Match": made.headers["ETag"]}
     changes = [alice.patch(path, json={"name": f"n{number}"}, headers=headers) for number in range(6)]
     answers = await asyncio.gather(*changes, alice.delete(path, headers=headers))
@@ -90,7 +90,7 @@ async def test_one_of_many_with_the_same_tag_wins(alice: httpx.AsyncClient) -> N
 
 
 async def test_dataset_names(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    first = (await _dataset(alice)).json()["dataset"]
+    first = (await _create_dataset(alice)).json()["dataset"]
     other = f"/api/experiments/{first['experiment_id']}/datasets"
     second = (await alice.post(other, json={"name": "second"})).json()["dataset"]
     path = f"/api/datasets/{second['id']}"
@@ -112,7 +112,7 @@ def test_no_header_breaks_the_comparison(header: str) -> None:
         assert header.strip() != "*"
     else:
         assert holds
-    if unchanged(header, CURRENT) is not None:
+    if not_modified_response(header, CURRENT) is not None:
         assert holds
 
 
@@ -135,4 +135,4 @@ def test_comparisons(header: str | None, strong: bool, weak: bool) -> None:
     else:
         with pytest.raises(PreconditionFailed):
             require_match(header, CURRENT)
-    assert (unchanged(header, CURRENT) is not None) is weak
+    assert (not_modified_response(header, CURRENT) is not None) is weak

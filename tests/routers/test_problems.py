@@ -85,7 +85,7 @@ async def test_the_log_has_the_trace_under_the_same_id(known: httpx.AsyncClient,
     assert line["request_id"] == access["request_id"] and access["status"] == 500 and access["user"] == "lab"
 
 
-def places(body: dict[str, Any], kind: str = "pointer") -> list[str]:
+def error_locations(body: dict[str, Any], kind: str = "pointer") -> list[str]:
     return [error[kind] for error in body["errors"]]
 
 
@@ -110,7 +110,7 @@ async def test_a_refused_body_is_pointed_at(known: httpx.AsyncClient, sent: Any,
     headers = {"Content-Type": "application/json"}
     response = await known.post(f"{API}/drawings", content=json.dumps(sent), headers=headers)
     body = assert_problem(response, 422, "validation-error")
-    assert places(body) == pointers
+    assert error_locations(body) == pointers
     assert "hunter2" not in response.text, "the input must not be repeated"
 
 
@@ -136,7 +136,7 @@ async def test_bodies_that_are_no_json(
 ) -> None:
     response = await known.post(f"{API}/drawings", content=content, headers={"Content-Type": media_type})
     body = assert_problem(response, status, slug)
-    assert places(body) == ["#"]
+    assert error_locations(body) == ["#"]
     assert "hunter2" not in response.text
 
 
@@ -144,7 +144,7 @@ async def test_bodies_that_are_no_json(
 async def test_bodies_of_another_type(known: httpx.AsyncClient, media_type: str) -> None:
     headers = {"Content-Type": media_type} if media_type else {}
     response = await known.post(f"{API}/drawings", content=b'{"name": "a"}', headers=headers)
-    assert places(assert_problem(response, 415, "unsupported-media-type"), "header") == ["Content-Type"]
+    assert error_locations(assert_problem(response, 415, "unsupported-media-type"), "header") == ["Content-Type"]
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -12,7 +12,7 @@ import pytest
 
 from service.errors import Forbidden
 from service.plan.render_plan import ObjectRef
-from service.routers.signed_uploads import PURPOSE, granted_size
+from service.routers.signed_uploads import SIGNING_PURPOSE, signed_size
 from service.routers.signing import Signer
 from service.store.objects_s3 import S3ObjectStore
 from tests.support.catalogue_api import CatalogueApi, catalogue_api
@@ -45,19 +45,19 @@ async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def _dataset(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
+async def _create_dataset(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:
     experiment = (await client.post("/api/experiments", json={"name": f"run {time.time_ns()}"})).json()["id"]
     response = await client.post(f"/api/experiments/{experiment}/datasets", json={"name": "camera", **fields})
     return dict(response.json()["dataset"])
 
 
-async def _addresses(client: httpx.AsyncClient, dataset: str, *files: dict[str, Any]) -> list[dict[str, Any]]:
+async def _request_upload_urls(client: httpx.AsyncClient, dataset: str, *files: dict[str, Any]) -> list[dict[str, Any]]:
     response = await client.post(f"/api/datasets/{dataset}/uploads", json={"files": files})
     assert response.status_code == 200, response.text
     return list(response.json()["uploads"])
 
 
-async def _send(api: CatalogueApi, address: dict[str, Any], body: Any, url: str | None = None) -> httpx.Response:
+async def _put_file(api: CatalogueApi, address: dict[str, Any], body: Any, url: str | None = None) -> httpx.Response:
     """As somebody who knows nothing but the address."""
     transport = None if isinstance(api.objects, S3ObjectStore) else httpx.ASGITransport(api.app)
     async with httpx.AsyncClient(transport=transport, trust_env=False) as stranger:
@@ -67,10 +67,10 @@ async def _send(api: CatalogueApi, address: dict[str, Any], body: Any, url: str 
 
 
 async def test_files_arrive_without_a_token(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    dataset = await _dataset(alice)
+    dataset = await _create_dataset(alice)
     bodies = {"f0.jpg": b"12345", NAME: b"x" * LIMIT, "empty.png": b"", "plain": b"y"}
     files = [{"name": name, "size": len(body)} for name, body in bodies.items()]
-    addresses = await _addresses(alice, dataset["id"], *files)
+    addresses = await _request_upload_urls(alice, dataset["id"], *files)
     assert [(address["name"], address["size"]) for address in addresses] == [(f["name"], f["size"]) for f in files]
     assert [address["headers"]["Content-Type"] for address in addresses] == [
         "image/jpeg",
@@ -79,7 +79,7 @@ async def test_files_arrive_without_a_token(api: CatalogueApi, alice: httpx.Asyn
         "application/octet-stream",
     ]
     for address in addresses:
-        answer = await _send(api, address, bodies[address["name"]])
+        answer = await _put_file(api, address, bodies[address["name"]])
         assert answer.status_code == 200, answer.text
     stored = {row["name"]: row["size"] for row in (await alice.get(f"/api/datasets/{dataset['id']}/objects")).json()}
     assert stored == {name: len(body) for name, body in bodies.items()}
@@ -90,16 +90,16 @@ async def test_files_arrive_without_a_token(api: CatalogueApi, alice: httpx.Asyn
 
 @pytest.mark.parametrize("body", [b"1234", b"123456", b"", b"x" * (LIMIT + 1)])
 async def test_only_the_size_that_was_granted(api: CatalogueApi, alice: httpx.AsyncClient, body: bytes) -> None:
-    dataset = await _dataset(alice)
-    (address,) = await _addresses(alice, dataset["id"], {"name": "f.jpg", "size": 5})
-    answer = await _send(api, address, body)
+    dataset = await _create_dataset(alice)
+    (address,) = await _request_upload_urls(alice, dataset["id"], {"name": "f.jpg", "size": 5})
+    answer = await _put_file(api, address, body)
     assert answer.status_code in (400, 403, 413), answer.text
     assert (await alice.get(f"/api/datasets/{dataset['id']}/objects")).json() == []
 
 
 async def test_only_the_file_that_was_granted(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    dataset, other = await _dataset(alice), await _dataset(alice)
-    (address,) = await _addresses(alice, dataset["id"], {"name": "f.jpg", "size": 5})
+    dataset, other = await _create_dataset(alice), await _create_dataset(alice)
+    (address,) = await _request_upload_urls(alice, dataset["id"], {"name": "f.jpg", "size": 5})
     wrong = [
         address["url"].replace("f.jpg", "g.jpg"),
         address["url"].replace(dataset["id"], other["id"]),
@@ -108,11 +108,11 @@ async def test_only_the_file_that_was_granted(api: CatalogueApi, alice: httpx.As
         address["url"].partition("?")[0],
     ]
     for url in wrong:
-        answer = await _send(api, address, b"12345", url)
+        answer = await _put_file(api, address, b"12345", url)
         assert answer.status_code in (400, 401, 403, 404, 422), (url, answer.text)
     for dataset_id in (dataset["id"], other["id"]):
         assert (await alice.get(f"/api/datasets/{dataset_id}/objects")).json() == []
-    assert (await _send(api, address, b"12345")).status_code == 200
+    assert (await _put_file(api, address, b"12345")).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -134,39 +134,39 @@ async def test_only_the_file_that_was_granted(api: CatalogueApi, alice: httpx.As
     ],
 )
 async def test_impossible_requests(alice: httpx.AsyncClient, body: dict[str, Any], pointer: str) -> None:
-    dataset = await _dataset(alice)
+    dataset = await _create_dataset(alice)
     refused = await alice.post(f"/api/datasets/{dataset['id']}/uploads", json=body)
     assert refused.status_code == 422, refused.text
     assert refused.json()["errors"][0]["pointer"] == pointer
 
 
 async def test_who_may_ask_for_addresses(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    dataset = await _dataset(alice)
+    dataset = await _create_dataset(alice)
     path, body = f"/api/datasets/{dataset['id']}/uploads", {"files": [{"name": "a.jpg", "size": 1}]}
     async with api.client("eve") as eve, api.client("alice", "catalog:read") as reader:
         assert (await eve.post(path, json=body)).status_code == 404
         assert (await reader.post(path, json=body)).status_code == 403
-    elsewhere = await _dataset(alice, bucket="camera", prefix="day/")
+    elsewhere = await _create_dataset(alice, bucket="camera", prefix="day/")
     assert (await alice.post(f"/api/datasets/{elsewhere['id']}/uploads", json=body)).status_code == 409
 
 
 async def test_a_deleted_dataset_takes_no_more(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     if isinstance(api.objects, S3ObjectStore):
         pytest.skip("the store's own addresses know nothing of datasets")
-    dataset = await _dataset(alice)
-    (address,) = await _addresses(alice, dataset["id"], {"name": NAME, "size": 5})
+    dataset = await _create_dataset(alice)
+    (address,) = await _request_upload_urls(alice, dataset["id"], {"name": NAME, "size": 5})
     assert quote(NAME) in address["url"]
     await alice.delete(f"/api/datasets/{dataset['id']}")
-    assert (await _send(api, address, b"12345")).status_code == 404
+    assert (await _put_file(api, address, b"12345")).status_code == 404
 
 
 def test_grants() -> None:
     signer, target = Signer(b"k" * 32), ("d", "f.jpg")
 
-    def seal(purpose: str = PURPOSE, seconds: int = 60, by: Signer = signer) -> str:
-        return by.seal(purpose, [*target, 5, int(time.time()) + seconds])
+    def seal(purpose: str = SIGNING_PURPOSE, seconds: int = 60, by: Signer = signer) -> str:
+        return by.sign(purpose, [*target, 5, int(time.time()) + seconds])
 
-    assert granted_size(signer, seal(), target) == 5
+    assert signed_size(signer, seal(), target) == 5
     for grant, place in (
         (seal(seconds=-1), target),
         (seal("cursor"), target),
@@ -175,7 +175,7 @@ def test_grants() -> None:
         (seal(), ("e", "f.jpg")),
         ("", target),
         ("nonsense", target),
-        (signer.seal(PURPOSE, [])[:-1], target),
+        (signer.sign(SIGNING_PURPOSE, [])[:-1], target),
     ):
         with pytest.raises(Forbidden):
-            granted_size(signer, grant, place)
+            signed_size(signer, grant, place)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T", bound=Callable[..., object])
-HELD: dict[str, tuple[str, str]] = {}
+SCENARIO_TESTS: dict[str, tuple[str, str]] = {}
 """Scenario -> (module, function) of its test."""
 
 
@@ -12,8 +12,10 @@ def scenario(name: str) -> Callable[[T], T]:
     """Marks the one test of a scenario."""
 
     def mark(test: T) -> T:
-        assert name not in HELD or HELD[name] == (test.__module__, test.__name__), f"two tests for {name}"
-        HELD[name] = (test.__module__, test.__name__)
+        assert name not in SCENARIO_TESTS or SCENARIO_TESTS[name] == (test.__module__, test.__name__), (
+            f"two tests for {name}"
+        )
+        SCENARIO_TESTS[name] = (test.__module__, test.__name__)
         return test
 
     return mark

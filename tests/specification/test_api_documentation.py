@@ -3,7 +3,7 @@
 import httpx
 
 from tests.specification.scenario import scenario
-from tests.support.running_service import Running
+from tests.support.running_service import RunningService
 
 ENDPOINTS = {
     ("/api/agent/query", "post"),
@@ -16,7 +16,7 @@ ENDPOINTS = {
 
 
 @scenario("OpenAPI schema")
-def test_openapi_schema(service: Running) -> None:
+def test_openapi_schema(service: RunningService) -> None:
     page = httpx.get(f"{service.url}/docs", trust_env=False)
     assert page.status_code == 200 and "swagger-ui" in page.text
     document = httpx.get(f"{service.url}/openapi.json", trust_env=False).json()
@@ -33,7 +33,7 @@ def _has_example(media: dict[str, object]) -> bool:
 
 
 @scenario("Alternative documentation formats")
-def test_alternative_documentation_formats(service: Running) -> None:
+def test_alternative_documentation_formats(service: RunningService) -> None:
     page = httpx.get(f"{service.url}/redoc", trust_env=False)
     assert page.status_code == 200 and "redoc" in page.text.lower()
     document = httpx.get(f"{service.url}/openapi.json", trust_env=False)

@@ -15,7 +15,7 @@ from tests.support.ollama_double import ollama
 from tests.support.s3_server import needs_s3, s3_server
 
 
-def refused(home: Path, **settings: str) -> tuple[int, str]:
+def start_and_fail(home: Path, **settings: str) -> tuple[int, str]:
     """The exit code and the last line of an API that cannot start."""
     with clean_environment(REELMILL_HOME=str(home), PORT="0", **settings):
         command = [sys.executable, "-m", "service", "api"]
@@ -27,7 +27,7 @@ def refused(home: Path, **settings: str) -> tuple[int, str]:
 def test_database_configuration(api: ApiProcess, tmp_path: Path) -> None:
     assert httpx.get(f"{api.url}/health", trust_env=False).json()["checks"]["database"]["status"] == "ok"
     nowhere = f"postgresql://reelmill:{SECRET}@127.0.0.1:1/reelmill"
-    code, line = refused(tmp_path, DATABASE_URL=nowhere, JWT_SECRET=SECRET)
+    code, line = start_and_fail(tmp_path, DATABASE_URL=nowhere, JWT_SECRET=SECRET)
     assert (code, "DATABASE_URL" in line, SECRET in line) == (78, True, False)
 
 
@@ -40,7 +40,7 @@ def test_storage_configuration(database_url: str, tmp_path: Path) -> None:
         assert store["status"] == "ok"
     (tmp_path / "other").mkdir()
     wrong = environment | {"MINIO_SECRET_KEY": SECRET}
-    code, line = refused(tmp_path / "other", DATABASE_URL=database_url, JWT_SECRET=SECRET, **wrong)
+    code, line = start_and_fail(tmp_path / "other", DATABASE_URL=database_url, JWT_SECRET=SECRET, **wrong)
     assert (code, "MINIO_SECRET_KEY" in line, SECRET in line) == (78, True, False)
 
 

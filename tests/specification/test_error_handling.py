@@ -8,7 +8,7 @@ import httpx
 
 from tests.specification.scenario import scenario
 from tests.support.api_process import ApiProcess
-from tests.support.running_service import SCOPES, Running
+from tests.support.running_service import SCOPES, RunningService
 
 
 @scenario("Validation error")
@@ -25,7 +25,7 @@ def test_validation_error(alice: httpx.Client) -> None:
 @scenario("Database error")
 def test_database_error(api: ApiProcess, database_url: str) -> None:
     """A query that fails for a reason that nobody foresaw: its table has another name now."""
-    asyncio.run(_harm(database_url))
+    asyncio.run(_rename_table(database_url))
     with api.client() as client:
         answer = client.get("/api/experiments")
     problem = answer.json()
@@ -34,19 +34,19 @@ def test_database_error(api: ApiProcess, database_url: str) -> None:
         word in answer.text.lower() for word in ("select", "experiments_", "relation", "asyncpg", "undefined")
     )
     assert "logged" in problem["detail"]
-    line = api.line(error_id=problem["error_id"], event="problem")
+    line = api.wait_for_log_line(error_id=problem["error_id"], event="problem")
     assert (line["level"], line["request"]["path"]) == ("error", "/api/experiments")
     assert "UndefinedTable" in str(line) and "experiments.py" in str(line), "the cause, and the stack down to our code"
 
 
-async def _harm(url: str) -> None:
+async def _rename_table(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("ALTER TABLE experiments RENAME TO elsewhere")
     await connection.close()
 
 
 @scenario("Authentication error")
-def test_authentication_error(service: Running) -> None:
+def test_authentication_error(service: RunningService) -> None:
     expired = service.token("alice", SCOPES, timedelta(seconds=-60))
     for token, told in ((expired, "token expired"), ("no.such.token", "invalid token"), (expired + "x", "token")):
         headers = {"Authorization": f"Bearer {token}"}

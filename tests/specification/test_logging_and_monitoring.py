@@ -19,19 +19,19 @@ MODELS = dict.fromkeys(("DEFAULT_MODEL", "CODE_MODEL", "FAST_MODEL"), "talker:8b
 def test_request_logging(api: ApiProcess) -> None:
     with api.client("camera-lab") as client:
         client.get("/api/experiments", params={"limit": 3}).raise_for_status()
-    line = api.line(path="/api/experiments", event="request")
+    line = api.wait_for_log_line(path="/api/experiments", event="request")
     assert (line["method"], line["user"], line["status"]) == ("GET", "camera-lab", 200)
     assert line["latency_ms"] > 0
     assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
-    assert all(isinstance(entry, dict) for entry in api.lines()), "one JSON object a line, uvicorn's included"
+    assert all(isinstance(entry, dict) for entry in api.log_lines()), "one JSON object a line, uvicorn's included"
 
 
 @scenario("Error logging")
 def test_error_logging(api: ApiProcess, database_url: str) -> None:
-    asyncio.run(_harm(database_url))
+    asyncio.run(_rename_table(database_url))
     with api.client("camera-lab") as client:
         problem = client.post("/api/experiments", json={"name": "one"}, params={"debug": "1"}).json()
-    line = api.line(error_id=problem["error_id"], event="problem")
+    line = api.wait_for_log_line(error_id=problem["error_id"], event="problem")
     trace = str(line)
     assert "experiments.py" in trace and "asyncpg" in trace, "the full stack"
     asked = line["request"]
@@ -40,7 +40,7 @@ def test_error_logging(api: ApiProcess, database_url: str) -> None:
     assert "hunter2" not in api.log.read_text() and "Bearer ey" not in api.log.read_text()
 
 
-async def _harm(url: str) -> None:
+async def _rename_table(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("ALTER TABLE experiments RENAME TO elsewhere")
     await connection.close()

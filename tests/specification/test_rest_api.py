@@ -7,12 +7,12 @@ import httpx
 
 from tests.specification.scenario import scenario
 from tests.support import api as steps
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
 
 @scenario("List experiments endpoint")
-def test_list_experiments_endpoint(service: Running) -> None:
+def test_list_experiments_endpoint(service: RunningService) -> None:
     with service.client(f"lister-{uuid.uuid4()}") as client:
         names = [f"run {number}" for number in range(5)]
         for name in names:
@@ -29,7 +29,7 @@ def test_list_experiments_endpoint(service: Running) -> None:
 
 @scenario("Get dataset endpoint")
 def test_get_dataset_endpoint(alice: httpx.Client) -> None:
-    dataset = steps.make_dataset(alice, {f"f{n}.jpg": jpeg(n) for n in range(3)})
+    dataset = steps.make_dataset(alice, {f"f{n}.jpg": frame_jpeg(n) for n in range(3)})
     told = alice.get(f"/api/datasets/{dataset['id']}").raise_for_status().json()
     assert (told["frame_count"], told["formats"], told["width"], told["height"]) == (3, ["jpeg"], 64, 48)
     missing = alice.get(f"/api/datasets/{uuid.uuid4()}")
@@ -37,7 +37,7 @@ def test_get_dataset_endpoint(alice: httpx.Client) -> None:
 
 
 @scenario("Database query endpoint")
-def test_database_query_endpoint(service: Running) -> None:
+def test_database_query_endpoint(service: RunningService) -> None:
     name = f"queried {uuid.uuid4()}"
     with service.client("alice", "catalog:read", "catalog:write", "query:run") as alice:
         alice.post("/api/experiments", json={"name": name}).raise_for_status()

@@ -8,14 +8,14 @@ import pytest
 
 from tests.specification.scenario import scenario
 from tests.support import api as steps
-from tests.support.footage import jpeg
-from tests.support.running_service import Running
+from tests.support.footage import frame_jpeg
+from tests.support.running_service import RunningService
 
 
 @pytest.fixture(scope="module")
-def footage(service: Running) -> dict[str, Any]:
+def footage(service: RunningService) -> dict[str, Any]:
     with service.client() as alice:
-        return steps.make_dataset(alice, {f"f{n:03d}.jpg": jpeg(n) for n in range(40)})
+        return steps.make_dataset(alice, {f"f{n:03d}.jpg": frame_jpeg(n) for n in range(40)})
 
 
 @scenario("Video generation request")
@@ -27,7 +27,7 @@ def test_video_generation_request(alice: httpx.Client, footage: dict[str, Any]) 
     accepted = alice.post("/api/videos/generate", json=body)
     job = accepted.json()
     assert (accepted.status_code, job["status"] in ("queued", "running"), job["video_url"]) == (202, True, None)
-    status = steps.wait_ended(alice, job["job_id"])
+    status = steps.wait_until_ended(alice, job["job_id"])
     assert (status["status"], status["summary"]["frames"]) == ("succeeded", 20)
     assert alice.get(status["video_url"]).headers["content-type"] == "video/mp4"
     again = alice.post("/api/videos/generate", json=body)
@@ -35,12 +35,12 @@ def test_video_generation_request(alice: httpx.Client, footage: dict[str, Any]) 
 
 
 @scenario("S3/MinIO integration")
-def test_s3_minio_integration(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+def test_s3_minio_integration(service: RunningService, alice: httpx.Client, footage: dict[str, Any]) -> None:
     """The frames lie in the object store, the workers fetch them from it, and the video is put into it."""
     assert len(service.object_keys(footage["prefix"])) == 40
     status = steps.render(alice, footage, decimation_factor=4, fps=12)
-    lines = steps.receipt(alice, status["job_id"])
-    assert [line["sha256"] for line in lines] == [hashlib.sha256(jpeg(n)).hexdigest() for n in range(0, 40, 4)]
+    lines = steps.receipt_lines(alice, status["job_id"])
+    assert [line["sha256"] for line in lines] == [hashlib.sha256(frame_jpeg(n)).hexdigest() for n in range(0, 40, 4)]
     (key,) = [key for key in service.object_keys(f"renders/{status['job_id']}/") if key.endswith(".mp4")]
     stored = service.read_object(key)
     assert hashlib.sha256(stored).hexdigest() == status["video_sha256"]
@@ -48,7 +48,7 @@ def test_s3_minio_integration(service: Running, alice: httpx.Client, footage: di
 
 
 @scenario("JWT authentication")
-def test_jwt_authentication(service: Running, alice: httpx.Client, footage: dict[str, Any]) -> None:
+def test_jwt_authentication(service: RunningService, alice: httpx.Client, footage: dict[str, Any]) -> None:
     assert httpx.get(f"{service.url}/api/experiments", trust_env=False).status_code == 401
     mine = alice.get(f"/api/experiments/{footage['experiment_id']}")
     assert (mine.status_code, mine.json()["owner"]) == (200, "alice")

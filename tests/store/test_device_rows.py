@@ -12,22 +12,24 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store import device_rows, worker_rows
 from tests.support.databases import fresh_database
-from tests.support.device_rows import capability, device
+from tests.support.device_rows import capability_row, device_row
 
 pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
 async def worker(server: str) -> AsyncIterator[tuple[AsyncConnection, UUID]]:
-    async with fresh_database(server) as database, database.service() as connection:
-        await worker_rows.beat(connection, number := uuid4(), "bench:1", 2, "0")
+    async with fresh_database(server) as database, database.service_transaction() as connection:
+        await worker_rows.record_heartbeat(connection, number := uuid4(), "bench:1", 2, "0")
         yield connection, number
 
 
 async def test_written_and_answered(postgres_url: str) -> None:
     async with worker(postgres_url) as (connection, number):
-        await device_rows.write(connection, number, [device("cpu", age=3)], [capability("cpu", age=7, rate=4.5)])
-        (row,) = await device_rows.answer(connection)
+        await device_rows.write_devices(
+            connection, number, [device_row("cpu", age=3)], [capability_row("cpu", age=7, rate=4.5)]
+        )
+        (row,) = await device_rows.list_devices(connection)
         assert (row["worker"], row["device"], row["facts"]["model"]) == ("bench:1", "cpu", "model of cpu")
         assert row["age"] == pytest.approx(3, abs=1)
         (told,) = row["capabilities"]
@@ -44,49 +46,51 @@ async def test_written_and_answered(postgres_url: str) -> None:
 
 async def test_written_again(postgres_url: str) -> None:
     async with worker(postgres_url) as (connection, number):
-        both = [device("cpu"), device("cuda:0")]
-        await device_rows.write(connection, number, both, [capability("cpu"), capability("cuda:0")])
-        worse = capability("cpu", state="quarantined", reason="bad", age=None)
-        await device_rows.write(connection, number, both[:1], [worse])
-        (row,) = await device_rows.answer(connection)
+        both = [device_row("cpu"), device_row("cuda:0")]
+        await device_rows.write_devices(connection, number, both, [capability_row("cpu"), capability_row("cuda:0")])
+        worse = capability_row("cpu", state="quarantined", reason="bad", age=None)
+        await device_rows.write_devices(connection, number, both[:1], [worse])
+        (row,) = await device_rows.list_devices(connection)
         (told,) = row["capabilities"]
         assert (told["state"], told["reason"], told["age"]) == ("quarantined", "bad", None)
-        assert await device_rows.answer(connection, "cuda:0") == []
+        assert await device_rows.list_devices(connection, "cuda:0") == []
 
 
 async def test_a_silent_worker_is_not_told_of(postgres_url: str) -> None:
     async with worker(postgres_url) as (connection, number):
-        await device_rows.write(connection, number, [device("cpu")], [capability("cpu")])
+        await device_rows.write_devices(connection, number, [device_row("cpu")], [capability_row("cpu")])
         await connection.execute(text("UPDATE workers SET heartbeat_at = now() - interval '16 seconds'"))
-        assert await device_rows.answer(connection) == []
-        assert await device_rows.best(connection) == []
-        assert await device_rows.counted(connection) == []
+        assert await device_rows.list_devices(connection) == []
+        assert await device_rows.best_capabilities(connection) == []
+        assert await device_rows.summarize_devices(connection) == []
 
 
 async def test_the_best_worker_counts_for_the_plan(postgres_url: str) -> None:
     async with worker(postgres_url) as (connection, number):
-        await worker_rows.beat(connection, other := uuid4(), "bench:2", 2, "0")
+        await worker_rows.record_heartbeat(connection, other := uuid4(), "bench:2", 2, "0")
         for which, state in ((number, "quarantined"), (other, "degraded")):
             told: dict[str, Any] = {"state": state, "reason": f"it is {state}", "rate": 2.0}
-            await device_rows.write(connection, which, [device("cuda:0")], [capability("cuda:0", **told)])
-        (one,) = await device_rows.best(connection)
+            await device_rows.write_devices(
+                connection, which, [device_row("cuda:0")], [capability_row("cuda:0", **told)]
+            )
+        (one,) = await device_rows.best_capabilities(connection)
         assert (one.state, one.reason, one.rate) == ("degraded", "it is degraded", 2.0)
         assert isinstance(one.proven_at, float)
-        (count,) = await device_rows.counted(connection)
+        (count,) = await device_rows.summarize_devices(connection)
         assert (count["present"], count["capabilities"], count["faulty"]) == (2, 2, ["decode jpeg"])
-        await device_rows.write(connection, other, [device("cuda:0", absent="not installed")], [])
-        (count,) = await device_rows.counted(connection)
+        await device_rows.write_devices(connection, other, [device_row("cuda:0", absent="not installed")], [])
+        (count,) = await device_rows.summarize_devices(connection)
         assert (count["present"], count["absent"]) == (1, False), "who has none does not share it"
 
 
 async def test_without_the_workers_own_row_nothing_is_written(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
         with pytest.raises(IntegrityError):
-            async with database.service() as connection:
-                await device_rows.write(connection, uuid4(), [device("cpu")], [])
+            async with database.service_transaction() as connection:
+                await device_rows.write_devices(connection, uuid4(), [device_row("cpu")], [])
 
 
-GPUS = [device("cuda:0"), device("cuda:1")]
+GPUS = [device_row("cuda:0"), device_row("cuda:1")]
 
 
 @pytest.mark.parametrize(
@@ -96,8 +100,8 @@ GPUS = [device("cuda:0"), device("cuda:1")]
         (8, GPUS, 2, 2.0),
         (8, GPUS, 9, 4.0),
         (1, GPUS, None, 1.0),
-        (8, [device("cuda:0"), device("cuda:1", absent="it is gone")], None, 8.0),
-        (8, [device("cpu")], None, 1.0),
+        (8, [device_row("cuda:0"), device_row("cuda:1", absent="it is gone")], None, 8.0),
+        (8, [device_row("cpu")], None, 1.0),
         (8, [], None, 1.0),
     ],
 )
@@ -105,7 +109,7 @@ async def test_slots_that_share_a_gpu(
     postgres_url: str, slots: int, devices: list[Any], most: int | None, sharing: float
 ) -> None:
     async with worker(postgres_url) as (connection, _):
-        await worker_rows.beat(connection, number := uuid4(), "gpu:1", slots, "0")
-        await worker_rows.tell(connection, number, {"gpu_slots": most})
-        await device_rows.write(connection, number, devices, [])
-        assert await device_rows.sharing(connection) == sharing, "the worker without GPUs does not count"
+        await worker_rows.record_heartbeat(connection, number := uuid4(), "gpu:1", slots, "0")
+        await worker_rows.update_facts(connection, number, {"gpu_slots": most})
+        await device_rows.write_devices(connection, number, devices, [])
+        assert await device_rows.count_slots_per_gpu(connection) == sharing, "the worker without GPUs does not count"

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.plan.render_plan import ObjectRef
 from service.store import eviction, removals, renders, segment_cache, streams
 from service.store.database import Database
-from service.store.eviction import KEPT_MINUTES, Evicted
+from service.store.eviction import PROTECTED_MINUTES, EvictionResult
 from service.store.objects_files import FileObjectStore
-from service.store.segment_cache import Entry
+from service.store.segment_cache import CacheEntry
 from service.store.segment_keys import receipt_key, segment_key
 from tests.support.catalogue import add_dataset, add_render
 from tests.support.databases import fresh_database
@@ -26,10 +26,12 @@ async def make(connection: AsyncConnection, frames: int, status: str = "succeede
     """A render whose segments are all cached, used longer ago than the grace; its content keys in order."""
     dataset = await add_dataset(connection, frames)
     render = await add_render(connection, dataset)
-    keys = [key for key, _ in await segment_cache.of_render(connection, render)]
+    keys = [key for key, _ in await segment_cache.list_render_segments(connection, render)]
     for key in keys:
-        await segment_cache.keep(connection, Entry(key, segment_key(key), SIZE, 12, "x264", {"encode": 1.0}))
-    await age(connection, keys, KEPT_MINUTES + 5)
+        await segment_cache.insert_entry(
+            connection, CacheEntry(key, segment_key(key), SIZE, 12, "x264", {"encode": 1.0})
+        )
+    await age(connection, keys, PROTECTED_MINUTES + 5)
     await connection.execute(
         text("UPDATE renders SET status = :status WHERE id = :id"), {"status": status, "id": render}
     )
@@ -47,23 +49,23 @@ async def cached(connection: AsyncConnection) -> set[str]:
     return set(await connection.scalars(text("SELECT content_key FROM segment_cache")))
 
 
-async def evict(connection: AsyncConnection, most_bytes: int = 0, days: float = 1000) -> Evicted:
-    gone = await eviction.evict(connection, "reelmill", most_bytes, days)
+async def evict(connection: AsyncConnection, most_bytes: int = 0, days: float = 1000) -> EvictionResult:
+    gone = await eviction.evict_segments(connection, "reelmill", most_bytes, days)
     assert gone is not None
     return gone
 
 
 async def test_the_longest_unused_go_until_the_rest_fits(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         _, keys = await make(connection, 300)
-        assert await evict(connection, SIZE * len(keys)) == Evicted(0, 0)
-        assert await evict(connection, 2 * SIZE + 1) == Evicted(len(keys) - 2, SIZE * (len(keys) - 2))
+        assert await evict(connection, SIZE * len(keys)) == EvictionResult(0, 0)
+        assert await evict(connection, 2 * SIZE + 1) == EvictionResult(len(keys) - 2, SIZE * (len(keys) - 2))
         assert await cached(connection) == set(keys[:2])
-        assert await segment_cache.totals(connection) == (2, 2 * SIZE)
+        assert await segment_cache.cache_size(connection) == (2, 2 * SIZE)
 
 
 async def test_the_old_go_however_small_the_cache(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         _, keys = await make(connection, 300)
         await age(connection, keys[3:], 60 * 24 * 8)
         assert (await evict(connection, 10**12, days=7)).segments == len(keys) - 3
@@ -72,7 +74,7 @@ async def test_the_old_go_however_small_the_cache(postgres_url: str) -> None:
 
 @pytest.mark.parametrize("status", ["queued", "running"])
 async def test_a_live_render_keeps_its_segments(postgres_url: str, status: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         _, live = await make(connection, 100, status)
         _, done = await make(connection, 80)
         assert (await evict(connection)).segments == len(done)
@@ -80,18 +82,22 @@ async def test_a_live_render_keeps_its_segments(postgres_url: str, status: str) 
 
 
 async def test_what_is_watched_stays(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         watched, kept = await make(connection, 100)
         await make(connection, 80)
-        await streams.watched(connection, watched)
+        await streams.touch_segments(connection, watched)
         await evict(connection)
         assert await cached(connection) == set(kept)
 
 
 async def test_one_worker_at_a_time(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as one, database.service() as other:
-        assert await eviction.evict(one, "reelmill", 0, 1) == Evicted(0, 0)
-        assert await eviction.evict(other, "reelmill", 0, 1) is None
+    async with (
+        fresh_database(postgres_url) as database,
+        database.service_transaction() as one,
+        database.service_transaction() as other,
+    ):
+        assert await eviction.evict_segments(one, "reelmill", 0, 1) == EvictionResult(0, 0)
+        assert await eviction.evict_segments(other, "reelmill", 0, 1) is None
 
 
 async def published(objects: FileObjectStore, keys: list[str]) -> None:
@@ -108,12 +114,12 @@ async def test_objects_go_after_their_rows(postgres_url: str, tmp_path: Path) ->
     async with fresh_database(postgres_url) as database:
         objects = FileObjectStore(tmp_path, "reelmill")
         await objects.check()
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             _, keys = await make(connection, 100)
             await published(objects, keys)
             await evict(connection, SIZE)
             assert names(tmp_path) == set(keys), "not before the transaction ends"
-        assert await removals.sweep(database, objects) == 2 * (len(keys) - 1)
+        assert await removals.delete_due_objects(database, objects) == 2 * (len(keys) - 1)
         assert names(tmp_path) == {keys[0]}
 
 
@@ -121,34 +127,34 @@ async def test_a_new_render_spares_what_was_about_to_be_removed(postgres_url: st
     async with fresh_database(postgres_url) as database:
         objects = FileObjectStore(tmp_path, "reelmill")
         await objects.check()
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 100)
             render = await add_render(connection, dataset)
-            keys = [key for key, _ in await segment_cache.of_render(connection, render)]
+            keys = [key for key, _ in await segment_cache.list_render_segments(connection, render)]
             for key in keys:
-                await segment_cache.keep(connection, Entry(key, segment_key(key), SIZE, 12, "x264", {}))
-            await age(connection, keys, KEPT_MINUTES + 1)
-            await renders.cancel(connection, render)
+                await segment_cache.insert_entry(connection, CacheEntry(key, segment_key(key), SIZE, 12, "x264", {}))
+            await age(connection, keys, PROTECTED_MINUTES + 1)
+            await renders.cancel_render(connection, render)
         await published(objects, keys)
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             assert (await evict(connection)).segments == len(keys)
             await add_render(connection, dataset)
-        assert await removals.sweep(database, objects) == 0
+        assert await removals.delete_due_objects(database, objects) == 0
         assert names(tmp_path) == set(keys)
 
 
 async def test_a_render_planned_meanwhile_wins(postgres_url: str) -> None:
     """It has marked what it reuses and not committed yet: the eviction waits for it, and leaves those."""
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 100)
             first = await add_render(connection, dataset)
-            keys = [key for key, _ in await segment_cache.of_render(connection, first)]
+            keys = [key for key, _ in await segment_cache.list_render_segments(connection, first)]
             for key in keys:
-                await segment_cache.keep(connection, Entry(key, segment_key(key), SIZE, 12, "x264", {}))
-            await age(connection, keys, KEPT_MINUTES + 1)
-            await renders.cancel(connection, first)
-        planning = database.service()
+                await segment_cache.insert_entry(connection, CacheEntry(key, segment_key(key), SIZE, 12, "x264", {}))
+            await age(connection, keys, PROTECTED_MINUTES + 1)
+            await renders.cancel_render(connection, first)
+        planning = database.service_transaction()
         connection = await planning.__aenter__()
         await add_render(connection, dataset)
         evicting = asyncio.create_task(evicted(database))
@@ -157,8 +163,8 @@ async def test_a_render_planned_meanwhile_wins(postgres_url: str) -> None:
         assert (await evicting).segments == 0
 
 
-async def evicted(database: Database) -> Evicted:
-    async with database.service() as connection:
+async def evicted(database: Database) -> EvictionResult:
+    async with database.service_transaction() as connection:
         return await evict(connection)
 
 
@@ -166,7 +172,7 @@ async def until_waiting(database: Database) -> None:
     query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     async with asyncio.timeout(10):
         while True:
-            async with database.service() as connection:
+            async with database.service_transaction() as connection:
                 if await connection.scalar(query):
                     return
             await asyncio.sleep(0.02)

@@ -13,7 +13,7 @@ OWN = "SELECT pg_backend_pid()"
 
 
 async def backend(database: Database) -> int:
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         return int(await connection.scalar(text(OWN)) or 0)
 
 
@@ -22,11 +22,11 @@ async def test_a_connection_is_used_again(postgres_url: str) -> None:
         assert await backend(database) == await backend(database)
 
 
-@pytest.mark.parametrize("idle_s", [liveness.IDLE_S, -1.0], ids=["used just now", "idle for long"])
+@pytest.mark.parametrize("idle_s", [liveness.PING_AFTER_IDLE_S, -1.0], ids=["used just now", "idle for long"])
 async def test_one_that_the_server_has_closed_is_replaced(
     postgres_url: str, idle_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(liveness, "IDLE_S", idle_s)
+    monkeypatch.setattr(liveness, "PING_AFTER_IDLE_S", idle_s)
     async with fresh_database(postgres_url) as database:
         first = await backend(database)
         other = await asyncpg.connect(database.url)

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from service.errors import StartupRefused
+from service.errors import StartupError
 from service.plan.render_plan import ObjectRef
-from service.store.multipart import MULTIPART
-from service.store.object_settings import ObjectSettings, open_store
-from service.store.objects import ObjectInfo, ObjectMissing, ObjectStore, ObjectStoreError
+from service.store.multipart import PART_BYTES
+from service.store.object_settings import ObjectSettings, open_object_store
+from service.store.objects import ObjectInfo, ObjectNotFound, ObjectStore, ObjectStoreError
 from service.store.objects_files import FileObjectStore
 from service.store.objects_s3 import S3ObjectStore
 from tests.support.s3_server import needs_s3, s3_server
@@ -128,7 +128,7 @@ async def test_stream_comes_in_small_chunks(store: ObjectStore, top: str) -> Non
     assert b"".join([chunk async for chunk in store.stream(ref, 7, 2 * MIB)]) == data[7 : 2 * MIB]
 
 
-@pytest.mark.parametrize("size", [0, 1, MULTIPART, 2 * MULTIPART + 5])
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES, 2 * PART_BYTES + 5])
 async def test_a_file_of_any_size(store: ObjectStore, top: str, tmp_path: Path, size: int) -> None:
     path, ref, data = tmp_path / "source", ObjectRef(BUCKET, f"{top}video.mp4"), os.urandom(size)
     path.write_bytes(data)
@@ -140,9 +140,9 @@ async def test_a_file_of_any_size(store: ObjectStore, top: str, tmp_path: Path, 
 async def test_what_is_not_there_is_missing(store: ObjectStore, top: str) -> None:
     for ref in (ObjectRef(BUCKET, f"{top}nothing"), ObjectRef(f"{BUCKET}-other", "nothing")):
         for asking in (store.get(ref), store.head(ref), anext(store.stream(ref)), store.get(ref, 0, 5)):
-            with pytest.raises(ObjectMissing):
+            with pytest.raises(ObjectNotFound):
                 await asking
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectNotFound):
         await anext(store.list(f"{BUCKET}-other", ""))
 
 
@@ -267,7 +267,7 @@ async def test_what_is_no_object_is_not_listed(folder: FileObjectStore, tmp_path
     Path(os.fsdecode(os.fsencode(bucket) + b"/\xff.jpg")).touch()
     assert [info.key for info in await listed(folder, "")] == ["x"]
     for key in ("pipe", "empty"):
-        with pytest.raises(ObjectMissing):
+        with pytest.raises(ObjectNotFound):
             await asyncio.wait_for(folder.get(ObjectRef(BUCKET, key)), 5)
 
 
@@ -387,7 +387,7 @@ async def test_an_unreachable_endpoint_is_named() -> None:
 @needs_s3
 async def test_a_cancelled_upload_leaves_nothing(s3: S3ObjectStore, top: str, tmp_path: Path) -> None:
     path, ref = tmp_path / "large", ObjectRef(BUCKET, f"{top}large.mp4")
-    path.write_bytes(bytes(8 * MULTIPART))
+    path.write_bytes(bytes(8 * PART_BYTES))
     client = await s3._client()
     sending = asyncio.create_task(s3.put_file(ref, path, "video/mp4"))
     while not (await client.list_multipart_uploads(Bucket=BUCKET)).get("Uploads"):
@@ -397,19 +397,19 @@ async def test_a_cancelled_upload_leaves_nothing(s3: S3ObjectStore, top: str, tm
     with pytest.raises(asyncio.CancelledError):
         await sending
     assert not (await client.list_multipart_uploads(Bucket=BUCKET)).get("Uploads")
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectNotFound):
         await s3.head(ref)
 
 
 @needs_s3
 async def test_a_failed_upload_leaves_nothing(s3: S3ObjectStore, top: str, tmp_path: Path) -> None:
     path, ref = tmp_path / "large", ObjectRef(BUCKET, f"{top}large.mp4")
-    path.write_bytes(bytes(8 * MULTIPART))
+    path.write_bytes(bytes(8 * PART_BYTES))
     client = await s3._client()
     sending = asyncio.create_task(s3.put_file(ref, path, "video/mp4"))
     while not (await client.list_multipart_uploads(Bucket=BUCKET)).get("Uploads"):
         await asyncio.sleep(0.005)
-    os.truncate(path, 2 * MULTIPART)
+    os.truncate(path, 2 * PART_BYTES)
     with pytest.raises(ObjectStoreError, match="the file changed"):
         await sending
     assert not (await client.list_multipart_uploads(Bucket=BUCKET)).get("Uploads")
@@ -427,12 +427,12 @@ async def test_a_closed_store_opens_again(s3: S3ObjectStore) -> None:
 def test_the_environment_chooses_the_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("MINIO_ENDPOINT", "MINIO_PUBLIC_ENDPOINT", "MINIO_BUCKET"):
         monkeypatch.delenv(name, raising=False)
-    assert isinstance(open_store(ObjectSettings(), tmp_path), FileObjectStore)
+    assert isinstance(open_object_store(ObjectSettings(), tmp_path), FileObjectStore)
     monkeypatch.setenv("MINIO_ENDPOINT", "minio:9000")
     monkeypatch.setenv("MINIO_ACCESS_KEY", "k")
     monkeypatch.setenv("MINIO_SECRET_KEY", "tell-nobody")
     read = ObjectSettings()
-    assert isinstance(open_store(read, tmp_path), S3ObjectStore)
+    assert isinstance(open_object_store(read, tmp_path), S3ObjectStore)
     assert read.endpoint_url == "http://minio:9000"
     assert read.bucket == "reelmill"
     assert "tell-nobody" not in repr(read)
@@ -451,6 +451,6 @@ def test_the_environment_chooses_the_driver(monkeypatch: pytest.MonkeyPatch, tmp
 )
 def test_settings_that_cannot_work_are_refused(changes: dict[str, object], named: str, tmp_path: Path) -> None:
     given = {"endpoint": "minio:9000", "access_key": "k", "secret_key": SecretStr("tell-nobody")}
-    with pytest.raises(StartupRefused, match=named) as told:
-        open_store(ObjectSettings.model_construct(**(given | changes)), tmp_path)
+    with pytest.raises(StartupError, match=named) as told:
+        open_object_store(ObjectSettings.model_construct(**(given | changes)), tmp_path)
     assert "tell-nobody" not in str(told.value)

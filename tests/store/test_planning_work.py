@@ -63,14 +63,14 @@ def statements(connection: AsyncConnection) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("bins", [None, Bins("mean", 64, 64, 48)])
 async def test_five_times_the_frames_need_no_more_memory(postgres_url: str, bins: Bins | None) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         few, many = await planned(connection, FEW, bins), await planned(connection, MANY, bins)
         await peak_megabytes(connection, few)  # what is imported and cached once
         assert await peak_megabytes(connection, many) < 2 * await peak_megabytes(connection, few)
 
 
 async def test_the_database_is_asked_once_a_batch_of_segments(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         counted = []
         for count in (FEW, MANY):
             new = await planned(connection, count)

@@ -47,12 +47,12 @@ def names(*hours: float) -> list[str]:
 )
 async def test_the_oldest_go(tmp_path: Path, most: int, days: float, kept: tuple[float, ...]) -> None:
     objects = await filled(tmp_path)
-    assert await preview_eviction.evict(objects, most, days) == len(HOURS) - len(kept)
+    assert await preview_eviction.evict_previews(objects, most, days) == len(HOURS) - len(kept)
     assert await left(objects) == names(*kept)
-    assert await preview_eviction.evict(objects, most, days) == 0
+    assert await preview_eviction.evict_previews(objects, most, days) == 0
 
 
 async def test_an_empty_store_is_left_alone(tmp_path: Path) -> None:
     objects = FileObjectStore(tmp_path, "reelmill")
     await objects.check()
-    assert await preview_eviction.evict(objects, 0, 1) == 0
+    assert await preview_eviction.evict_previews(objects, 0, 1) == 0

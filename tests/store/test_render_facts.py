@@ -24,7 +24,7 @@ MORNING = datetime(2026, 5, 4, 6, tzinfo=UTC)
 
 async def test_everything_is_read_once(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             row = await add_dataset(connection, 10)
             await connection.execute(
                 text("UPDATE frames SET captured_at = CAST(:morning AS timestamptz) + index * interval '1 minute'"),
@@ -48,7 +48,7 @@ async def test_everything_is_read_once(postgres_url: str) -> None:
 
 async def test_a_stranger_sees_nothing(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             row = await add_dataset(connection, 1)
         request = RenderRequest(row["experiment_id"], 1, fps=30)
         facts = await read_render_facts(database, Caller(Subject("mallory")), request, LIMITS)

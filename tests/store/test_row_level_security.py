@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from service.ids import Subject
 from service.store import experiments
 from service.store.database import Caller, Database
-from service.store.experiments import Wanted, become_service
-from service.store.keyset import Slice
+from service.store.experiments import ExperimentFilter, switch_to_service_role
+from service.store.keyset import PageRequest
 from service.store.tables import datasets, frames, renders, sources
 from service.store.tables import experiments as experiment_rows
 from tests.support.catalogue import add_dataset, add_render
@@ -54,7 +54,7 @@ async def database(postgres_url: str) -> AsyncIterator[Database]:
 async def tree(database: Database) -> Tree:
     """Visibility -> a dataset of alice's, under an experiment of that visibility, with frames, a source, a render."""
     made = {}
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         for visibility in ("private", "shared", "public"):
             dataset = await add_dataset(connection, 3)
             values = {"visibility": visibility, "shared_with": ["bob"]}
@@ -70,10 +70,13 @@ async def tree(database: Database) -> Tree:
 @CALLERS
 async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None:
     expected = {name: dataset for name, dataset in tree.items() if name in SEEN[who.subject]}
-    async with database.caller(who) as connection:
-        seen = {row["visibility"] for row in await experiments.page(connection, Wanted(), Slice(500, "-created_at"))}
+    async with database.caller_transaction(who) as connection:
+        seen = {
+            row["visibility"]
+            for row in await experiments.list_page(connection, ExperimentFilter(), PageRequest(500, "-created_at"))
+        }
         assert seen == set(expected)
-        assert await experiments.count(connection, Wanted()) == len(expected)
+        assert await experiments.count(connection, ExperimentFilter()) == len(expected)
         ids = {row.id for row in await connection.execute(select(datasets.c.id))}
         assert ids == {dataset["id"] for dataset in expected.values()}
         for table, each in ((frames, 3), (sources, 1), (renders, 1)):
@@ -85,7 +88,7 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
     """Only the owner and admins change anything; the others' writes find no row or are refused."""
     may = who in (OWNER, ADMIN)
     for dataset in tree.values():
-        async with database.caller(who) as connection:
+        async with database.caller_transaction(who) as connection:
             assert (await experiments.lock(connection, dataset["experiment_id"]) is not None) == may
             described = update(experiment_rows).where(experiment_rows.c.id == dataset["experiment_id"])
             assert (await connection.execute(described.values(description="x"))).rowcount == int(may)
@@ -95,7 +98,7 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
             assert (await connection.execute(stopped)).rowcount == int(may)
         if not may:
             assert await _refused(database, who, _new_dataset(dataset["experiment_id"]))
-            async with database.caller(who) as connection:
+            async with database.caller_transaction(who) as connection:
                 gone = experiment_rows.delete().where(experiment_rows.c.id == dataset["experiment_id"])
                 assert (await connection.execute(gone)).rowcount == 0
 
@@ -113,30 +116,30 @@ async def test_nobody_writes_frames_or_tasks(database: Database, tree: Tree, who
 
 
 async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:
-    async with database.caller(OWNER) as connection:
+    async with database.caller_transaction(OWNER) as connection:
         mine = await experiments.create(connection, Subject("alice"), {"name": "given away"})
     given = update(experiment_rows).where(experiment_rows.c.id == mine["id"]).values(owner="eve")
     assert await _refused(database, OWNER, given)
     assert await _refused(database, OWNER, insert(experiment_rows).values(id=UUID(int=1), name="x", owner="eve"))
-    async with database.caller(OWNER) as connection:
+    async with database.caller_transaction(OWNER) as connection:
         gone = experiment_rows.delete().where(experiment_rows.c.id == mine["id"])
         assert (await connection.execute(gone)).rowcount == 1
 
 
 async def test_the_caller_is_forgotten_with_the_transaction(database: Database, tree: Tree) -> None:
     for who, seen in ((ADMIN, 3), (STRANGER, 1), (OTHER, 1)):
-        async with database.caller(who) as connection:
-            assert await experiments.count(connection, Wanted()) == seen
-        async with database.service() as connection:
+        async with database.caller_transaction(who) as connection:
+            assert await experiments.count(connection, ExperimentFilter()) == seen
+        async with database.service_transaction() as connection:
             assert await connection.scalar(text("SELECT current_user <> 'reelmill_caller'"))
 
 
 async def test_becoming_the_service_lasts_one_transaction(database: Database, tree: Tree) -> None:
-    async with database.caller(STRANGER) as connection:
-        await become_service(connection)
-        assert await experiments.count(connection, Wanted()) == 3
-    async with database.caller(STRANGER) as connection:
-        assert await experiments.count(connection, Wanted()) == 1
+    async with database.caller_transaction(STRANGER) as connection:
+        await switch_to_service_role(connection)
+        assert await experiments.count(connection, ExperimentFilter()) == 3
+    async with database.caller_transaction(STRANGER) as connection:
+        assert await experiments.count(connection, ExperimentFilter()) == 1
 
 
 def _new_dataset(experiment: UUID) -> Any:
@@ -154,7 +157,7 @@ def _new_dataset(experiment: UUID) -> Any:
 async def _refused(database: Database, who: Caller, statement: Any) -> bool:
     """Whether PostgreSQL itself refuses (42501: insufficient privilege, or a policy's check)."""
     try:
-        async with database.caller(who) as connection:
+        async with database.caller_transaction(who) as connection:
             await connection.execute(statement)
     except DBAPIError as error:
         return getattr(error.orig, "sqlstate", None) == "42501"

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import Invalid, TooManyRequests
+from service.errors import InvalidRequest, TooManyRequests
 from service.ids import Subject
 from service.plan.request import RenderPlan
 from service.store.submit import RenderSubmission, estimate_render, submit_render
@@ -27,7 +27,7 @@ async def count(connection: AsyncConnection, table: Any) -> int:
 
 
 async def test_the_same_video_is_rendered_once(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         plan = render_plan(await add_dataset(connection, 200), 1, OPTIONS)
         estimate = await estimate_render(connection, plan)
         assert await count(connection, renders) == 0, "an estimate writes nothing"
@@ -40,18 +40,18 @@ async def test_the_same_video_is_rendered_once(postgres_url: str) -> None:
 
 
 async def test_an_idempotency_key_goes_with_one_body(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         plan = render_plan(await add_dataset(connection, 4), 1, OPTIONS)
         first = submission(plan, idempotency_key="k")
         row = await submit_render(connection, first)
         assert (await submit_render(connection, first))["id"] == row["id"]
-        with pytest.raises(Invalid) as caught:
+        with pytest.raises(InvalidRequest) as caught:
             await submit_render(connection, replace(first, document={"priority": 1}))
         assert caught.value.errors[0].header == "Idempotency-Key"
 
 
 async def test_the_queue_of_one_owner_is_limited(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database, database.service() as connection:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         dataset = await add_dataset(connection, 8)
         for step in (1, 2):
             await submit_render(connection, submission(render_plan(dataset, step, OPTIONS)))

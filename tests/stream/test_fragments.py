@@ -13,46 +13,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.plan.render_plan import Codec
-from service.stream.boxes import BrokenFile, boxes, find
-from service.stream.fragments import duration, init_section, media_section, timescale
-from service.stream.playlist import Part, finished, playlist
+from service.stream.boxes import MalformedMp4, find_box, iter_boxes
+from service.stream.fragments import init_section, media_section, segment_duration, timescale
+from service.stream.playlist import StreamSegment, media_playlist, playable_segments
 from tests.pipeline.rendering import numbered_jpegs, render
 from tests.support import media
 
 CODECS = [codec for codec in get_args(Codec) if codec in ("h264", "hevc", "av1")]
-COUNTS = (16, 32, 1, 27, 2)
+FRAME_COUNTS = (16, 32, 1, 27, 2)
 
 
-def segments(codec: str, fps: Fraction = Fraction(30)) -> list[bytes]:
+def render_segments(codec: str, fps: Fraction = Fraction(30)) -> list[bytes]:
     """Segments of COUNTS frames that show 0, 1, 2, … in order."""
-    ends = itertools.accumulate(COUNTS)
-    frames = numbered_jpegs(sum(COUNTS))
+    ends = itertools.accumulate(FRAME_COUNTS)
+    frames = numbered_jpegs(sum(FRAME_COUNTS))
     return [
-        render(frames[end - count : end], codec=codec, fps=fps).data for count, end in zip(COUNTS, ends, strict=True)
+        render(frames[end - count : end], codec=codec, fps=fps).data
+        for count, end in zip(FRAME_COUNTS, ends, strict=True)
     ]
 
 
-def publish(folder: Path, made: list[bytes], fps: Fraction) -> Path:
+def write_stream(folder: Path, segments: list[bytes], fps: Fraction) -> Path:
     """The files that the API would serve; returns the playlist."""
-    parts = [Part(number, count / fps, duration(made[number])) for number, count in enumerate(COUNTS)]
+    parts = [
+        StreamSegment(number, count / fps, segment_duration(segments[number]))
+        for number, count in enumerate(FRAME_COUNTS)
+    ]
     (folder / "stream").mkdir()
-    (folder / "stream/init.mp4").write_bytes(init_section(made[0]))
-    for placed in finished(parts):
-        data = media_section(made[placed.part.number], placed.start, placed.part.number + 1)
+    (folder / "stream/init.mp4").write_bytes(init_section(segments[0]))
+    for placed in playable_segments(parts):
+        data = media_section(segments[placed.part.number], placed.start, placed.part.number + 1)
         (folder / f"stream/{placed.part.number}.m4s").write_bytes(data)
     path = folder / "stream.m3u8"
-    path.write_text(playlist(parts, ended=True))
+    path.write_text(media_playlist(parts, ended=True))
     return path
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("fps", [Fraction(30), Fraction(30000, 1001), Fraction(7)])
 def test_ffmpeg_plays_the_playlist_frame_by_frame(codec: str, fps: Fraction, tmp_path: Path) -> None:
-    path = publish(tmp_path, segments(codec, fps), fps)
+    path = write_stream(tmp_path, render_segments(codec, fps), fps)
     with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
         frames = [(frame.pts * frame.time_base, frame) for frame in video.decode(video=0)]
         numbers = [media.read_number(frame.to_ndarray(format="rgb24")) for _, frame in frames]
-    assert numbers == list(range(sum(COUNTS)))
+    assert numbers == list(range(sum(FRAME_COUNTS)))
     first = frames[0][0]
     tick = Fraction(1, 90_000)  # FFmpeg's HLS reader counts in these
     assert all(abs(at - first - index / fps) <= tick for index, (at, _) in enumerate(frames))
@@ -62,7 +66,7 @@ def test_ffmpeg_plays_the_playlist_frame_by_frame(codec: str, fps: Fraction, tmp
 def test_one_track_on_one_time_line(codec: str, tmp_path: Path) -> None:
     """Init and media sections in a row are a fragmented MP4 whose pictures are at k / fps to the tick."""
     fps = Fraction(30000, 1001)
-    folder = publish(tmp_path, segments(codec, fps), fps).parent / "stream"
+    folder = write_stream(tmp_path, render_segments(codec, fps), fps).parent / "stream"
     whole = folder / "whole.mp4"
     whole.write_bytes(b"".join((folder / name).read_bytes() for name in ("init.mp4", *(f"{n}.m4s" for n in range(5)))))
     with av.open(str(whole)) as video:
@@ -72,29 +76,29 @@ def test_one_track_on_one_time_line(codec: str, tmp_path: Path) -> None:
         assert decoding == sorted(set(decoding))
         step = decoding[1] - decoding[0]
         assert decoding == list(range(decoding[0], decoding[0] + step * len(decoding), step))
-    assert len(packets) == sum(COUNTS)
+    assert len(packets) == sum(FRAME_COUNTS)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_seeking_lands_on_the_frame(codec: str, tmp_path: Path) -> None:
     fps = Fraction(30)
-    path = publish(tmp_path, segments(codec), fps)
+    path = write_stream(tmp_path, render_segments(codec), fps)
     with av.open(str(path), options={"allowed_extensions": "ALL"}) as video:
         video.seek(int(50 / fps * av.time_base), any_frame=False)
         shown = [media.read_number(frame.to_ndarray(format="rgb24")) for frame in video.decode(video=0)]
-    assert shown[0] == 49 and shown[-1] == sum(COUNTS) - 1, "segment 3 begins with frame 49"
+    assert shown[0] == 49 and shown[-1] == sum(FRAME_COUNTS) - 1, "segment 3 begins with frame 49"
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_the_init_section_is_the_same_whichever_segment_it_comes_from(codec: str) -> None:
-    assert len({init_section(data) for data in segments(codec)}) == 1
+    assert len({init_section(data) for data in render_segments(codec)}) == 1
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(1, 3), Fraction(240)])
 def test_the_duration_is_that_of_its_frames(codec: str, fps: Fraction) -> None:
-    made = [render(numbered_jpegs(count), codec=codec, fps=fps).data for count in COUNTS]
-    assert [duration(data) for data in made] == [count / fps for count in COUNTS]
+    made = [render(numbered_jpegs(count), codec=codec, fps=fps).data for count in FRAME_COUNTS]
+    assert [segment_duration(data) for data in made] == [count / fps for count in FRAME_COUNTS]
 
 
 def test_samples_may_have_durations_of_their_own() -> None:
@@ -107,24 +111,24 @@ def test_samples_may_have_durations_of_their_own() -> None:
             frame.pts, frame.time_base = shown_at, Fraction(1, 10)
             video.mux(stream.encode(frame))
         video.mux(stream.encode(None))
-    assert duration(out.getvalue()) == Fraction(7, 10)
+    assert segment_duration(out.getvalue()) == Fraction(7, 10)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_only_headers_are_rewritten(codec: str) -> None:
-    data = segments(codec)[0]
+    data = render_segments(codec)[0]
     moved = media_section(data, Fraction(100), 7)
-    assert [box.kind for box in boxes(moved)] == [b"moof", b"mdat"]
-    header = find(moved, b"moof", b"mfhd")
+    assert [box.kind for box in iter_boxes(moved)] == [b"moof", b"mdat"]
+    header = find_box(moved, b"moof", b"mfhd")
     assert int.from_bytes(moved[header.body + 4 : header.stop], "big") == 7
-    base = find(moved, b"moof", b"traf", b"tfdt")
+    base = find_box(moved, b"moof", b"traf", b"tfdt")
     assert int.from_bytes(moved[base.body + 4 : base.stop], "big") == 100 * timescale(data)
-    pictures, before = find(moved, b"mdat"), find(data, b"mdat")
+    pictures, before = find_box(moved, b"mdat"), find_box(data, b"mdat")
     assert moved[pictures.start : pictures.stop] == data[before.start : before.stop]
 
 
 def test_a_start_between_ticks_is_refused() -> None:
-    with pytest.raises(BrokenFile):
+    with pytest.raises(MalformedMp4):
         media_section(render(numbered_jpegs(2)).data, Fraction(1, 1_000_003), 1)
 
 
@@ -134,11 +138,11 @@ DATA = render(numbered_jpegs(3)).data
 @given(st.binary(max_size=200), st.integers(0, len(DATA)))
 def test_damaged_files_are_named_as_such(noise: bytes, keep: int) -> None:
     for data in (noise, DATA[:keep], DATA[:keep] + noise, noise + DATA[keep:]):
-        with suppress(BrokenFile):
-            assert duration(data) >= 0
+        with suppress(MalformedMp4):
+            assert segment_duration(data) >= 0
         for cut in (init_section, lambda d: media_section(d, Fraction(1), 1)):
             try:
                 made = cut(data)
-            except BrokenFile:
+            except MalformedMp4:
                 continue
-            assert made and sum(box.stop - box.start for box in boxes(made)) == len(made)
+            assert made and sum(box.stop - box.start for box in iter_boxes(made)) == len(made)

@@ -15,10 +15,10 @@ def make_dataset(client: httpx.Client, files: dict[str, bytes], kind: str = "fra
     for name, data in files.items():
         client.put(f"/api/datasets/{dataset['id']}/objects/{name}", content=data).raise_for_status()
     client.post(f"/api/datasets/{dataset['id']}/scan").raise_for_status()
-    return wait_scanned(client, dataset["id"])
+    return wait_until_scanned(client, dataset["id"])
 
 
-def wait_scanned(client: httpx.Client, dataset: str) -> dict[str, Any]:
+def wait_until_scanned(client: httpx.Client, dataset: str) -> dict[str, Any]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found: dict[str, Any] = client.get(f"/api/datasets/{dataset}").raise_for_status().json()
@@ -32,10 +32,10 @@ def render(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict
     """Submit and wait for the end; the final status."""
     body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30} | fields
     job = client.post("/api/videos/generate", json=body).raise_for_status().json()
-    return wait_ended(client, job["job_id"])
+    return wait_until_ended(client, job["job_id"])
 
 
-def wait_ended(client: httpx.Client, job: str, seconds: float = 180) -> dict[str, Any]:
+def wait_until_ended(client: httpx.Client, job: str, seconds: float = 180) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         status: dict[str, Any] = client.get(f"/api/videos/{job}").raise_for_status().json()
@@ -45,7 +45,7 @@ def wait_ended(client: httpx.Client, job: str, seconds: float = 180) -> dict[str
     raise TimeoutError(status)
 
 
-def receipt(client: httpx.Client, job: str) -> list[dict[str, Any]]:
+def receipt_lines(client: httpx.Client, job: str) -> list[dict[str, Any]]:
     """The receipt's lines without the summary."""
     import json
 

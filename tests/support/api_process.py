@@ -15,12 +15,12 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from service.embedded.cluster import free_port
-from service.identity.tokens import mint
-from service.up import Machine
+from service.embedded.cluster import find_free_port
+from service.identity.tokens import issue_token
+from service.up import LocalService
 from tests.support.clean_environment import clean_environment
 
-WAIT_S = 10.0
+LOG_TIMEOUT_S = 10.0
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 
 
@@ -33,18 +33,18 @@ class ApiProcess:
     log: Path
 
     def client(self, subject: str = "alice", *scopes: str) -> httpx.Client:
-        token = mint(SecretStr(SECRET), subject, scopes or ("admin",), timedelta(minutes=5))
+        token = issue_token(SecretStr(SECRET), subject, scopes or ("admin",), timedelta(minutes=5))
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
 
-    def lines(self) -> list[dict[str, Any]]:
+    def log_lines(self) -> list[dict[str, Any]]:
         """What it has logged: each line is one JSON object, or this raises."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
-    def line(self, **wanted: Any) -> dict[str, Any]:
+    def wait_for_log_line(self, **wanted: Any) -> dict[str, Any]:
         """The last line with these values; one of a request is written when its answer is already out."""
-        deadline = time.monotonic() + WAIT_S
-        while not (found := [line for line in self.lines() if wanted.items() <= line.items()]):
+        deadline = time.monotonic() + LOG_TIMEOUT_S
+        while not (found := [line for line in self.log_lines() if wanted.items() <= line.items()]):
             assert time.monotonic() < deadline, f"no line of the log has {wanted}"
             time.sleep(0.02)
         return found[-1]
@@ -52,13 +52,13 @@ class ApiProcess:
 
 @contextmanager
 def api_process(database_url: str, home: Path, **settings: str) -> Iterator[ApiProcess]:
-    port, log = str(free_port()), home / "api.log"
+    port, log = str(find_free_port()), home / "api.log"
     with (
         clean_environment(DATABASE_URL=database_url, REELMILL_HOME=str(home), PORT=port, JWT_SECRET=SECRET, **settings),
         log.open("wb") as out,
     ):
         process = subprocess.Popen([sys.executable, "-m", "service", "api"], env=dict(os.environ), stdout=out)
-    machine = Machine(f"http://127.0.0.1:{port}", {}, {"api": process})
+    machine = LocalService(f"http://127.0.0.1:{port}", {}, {"api": process})
     try:
         machine.wait_ready()
         yield ApiProcess(process, machine.url, log)

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from service.app import create_app
 from service.identity.settings import IdentitySettings
-from service.identity.tokens import TokenVerifier, mint
+from service.identity.tokens import TokenVerifier, issue_token
 from service.plan.render_plan import ObjectRef
 from service.routers.resources import CatalogSettings, HttpSettings, Resources
 from service.store.database import Database
@@ -34,7 +34,7 @@ class CatalogueApi:
 
     def client(self, subject: str, *scopes: str) -> httpx.AsyncClient:
         """`subject` with these scopes (default: the catalogue's two)."""
-        token = mint(SECRET, subject, scopes or SCOPES, timedelta(minutes=5))
+        token = issue_token(SECRET, subject, scopes or SCOPES, timedelta(minutes=5))
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test", headers=headers)
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OURS = ("MINIO_", "REELMILL_", "JWT_", "DATABASE_URL", "OLLAMA_", "PORT", "HOST")
+SETTING_PREFIXES = ("MINIO_", "REELMILL_", "JWT_", "DATABASE_URL", "OLLAMA_", "PORT", "HOST")
 
 
 @contextmanager
@@ -12,7 +12,7 @@ def clean_environment(**settings: str) -> Iterator[None]:
     """Only these settings, until the end of the block."""
     before = dict(os.environ)
     for name in before:
-        if name.startswith(OURS):
+        if name.startswith(SETTING_PREFIXES):
             del os.environ[name]
     os.environ.update(settings)
     try:

@@ -4,11 +4,11 @@ from typing import Any, get_args
 
 from hypothesis import strategies as st
 
-from service.guard.document import Function, Op
-from service.guard.kinds import Kind
+from service.guard.document import AggregateFunction, Operator
+from service.guard.kinds import ColumnType
 from service.guard.tables import TableDescription, Tables
 
-NASTY = st.sampled_from(
+INJECTION_TEXT = st.sampled_from(
     [
         "'; DROP TABLE experiments; --",
         '" OR 1=1 --',
@@ -24,14 +24,14 @@ NASTY = st.sampled_from(
         "*",
     ]
 )
-TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12) | NASTY
+TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12) | INJECTION_TEXT
 NAME = TEXT.filter(lambda text: 0 < len(text) <= 63)
 SCALAR = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT
 JSON = st.recursive(
     SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3), max_leaves=6
 )
-OPS = st.sampled_from(get_args(Op))
-FUNCTIONS = st.sampled_from(get_args(Function))
+OPS = st.sampled_from(get_args(Operator))
+FUNCTIONS = st.sampled_from(get_args(AggregateFunction))
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "uuid": st.uuids().map(str),
     "text": TEXT,
@@ -46,7 +46,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def odd_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
+def arbitrary_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
     """Of the right shape; the rest may be anything, often names and operators that exist."""
     table = draw(st.sampled_from(list(tables)) | NAME)
     known = list(tables[table].columns) if table in tables else ["id"]
@@ -56,12 +56,12 @@ def odd_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
 
 
 @st.composite
-def sound_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
+def valid_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
     """Of right names, operators and values."""
     table = tables[draw(st.sampled_from(list(tables)))]
-    conditions = st.one_of([_condition(name, column.kind) for name, column in table.columns.items()])
+    conditions = st.one_of([_condition(name, column.type) for name, column in table.columns.items()])
     rows = _document(table.name, st.sampled_from(list(table.columns)), conditions, st.integers(1, 50), aggregates=None)
-    return draw(_grouped(table, conditions) | rows.map(lambda document: _without_unsortable(document, table)))
+    return draw(_aggregate_query(table, conditions) | rows.map(lambda document: _without_unsortable(document, table)))
 
 
 def _document(table: str, name: Any, condition: Any, limit: Any, aggregates: Any) -> Any:
@@ -95,11 +95,11 @@ def _filters(condition: Any) -> Any:
     return st.lists(group, max_size=3)
 
 
-def _condition(name: str, kind: Kind) -> Any:
-    return st.sampled_from(kind.operators).flatmap(lambda op: _with_value(name, op, kind))
+def _condition(name: str, kind: ColumnType) -> Any:
+    return st.sampled_from(kind.operators).flatmap(lambda op: _condition_with_operator(name, op, kind))
 
 
-def _with_value(name: str, op: str, kind: Kind) -> Any:
+def _condition_with_operator(name: str, op: str, kind: ColumnType) -> Any:
     one = VALUES[kind.name]
     value = {
         "in": st.lists(one, max_size=3),
@@ -112,12 +112,12 @@ def _with_value(name: str, op: str, kind: Kind) -> Any:
     return st.fixed_dictionaries({"column": st.just(name), "op": st.just(op), "value": value})
 
 
-def _grouped(table: TableDescription, conditions: Any) -> Any:
-    sortable = [name for name, column in table.columns.items() if column.kind.sortable]
+def _aggregate_query(table: TableDescription, conditions: Any) -> Any:
+    sortable = [name for name, column in table.columns.items() if column.type.sortable]
     figures = [{"function": "count"}] + [
         {"function": function, "column": name}
         for name, column in table.columns.items()
-        for function in column.kind.aggregates
+        for function in column.type.aggregates
     ]
     unique = lambda item: (item["function"], item.get("column"))  # noqa: E731
     return st.fixed_dictionaries(
@@ -132,5 +132,5 @@ def _grouped(table: TableDescription, conditions: Any) -> Any:
 
 
 def _without_unsortable(document: dict[str, Any], table: TableDescription) -> dict[str, Any]:
-    keys = [key for key in document.get("order_by", []) if table.columns[key["column"]].kind.sortable]
+    keys = [key for key in document.get("order_by", []) if table.columns[key["column"]].type.sortable]
     return document | {"order_by": keys}

@@ -15,7 +15,7 @@ from tests.support.catalogue import add_dataset
 from tests.support.media import tiff
 
 
-def jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
+def frame_jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
     """A picture whose level tells its number (modulo 200)."""
     file = io.BytesIO()
     level = 20 + number % 200
@@ -25,7 +25,7 @@ def jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
     return file.getvalue()
 
 
-def deep_tiff(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
+def frame_tiff16(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
     """16-bit samples around a level that tells its number, with a little noise."""
     random = np.random.default_rng(number)
     return tiff(random.normal(2000 + number, 3, (size[1], size[0])).astype(np.uint16))
@@ -36,7 +36,7 @@ async def add_footage(
     home: Path,
     count: int,
     size: tuple[int, int] = (64, 48),
-    make: Callable[[int, tuple[int, int]], bytes] = jpeg,
+    make: Callable[[int, tuple[int, int]], bytes] = frame_jpeg,
 ) -> dict[str, Any]:
     """A dataset of `count` real frames of alice's: files in the folder store of `home`, and their rows."""
     dataset = await add_dataset(connection, 0, "alice")

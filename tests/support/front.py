@@ -9,7 +9,7 @@ import httpx
 
 
 @contextmanager
-def front(page: bytes, api: str) -> Iterator[str]:
+def reverse_proxy(page: bytes, api: str) -> Iterator[str]:
     """The address: "/" is the page, everything under /api/ goes to the service with its headers."""
 
     class Handler(BaseHTTPRequestHandler):

@@ -16,7 +16,7 @@ _BITS = 8
 _LOW, _HIGH = 40, 210
 
 
-def numbered(number: int, width: int = 128, height: int = 96) -> Pixels:
+def numbered_picture(number: int, width: int = 128, height: int = 96) -> Pixels:
     """(height, width, 3) RGB: eight columns, bright or dark, are the bits of `number`, lowest first."""
     bits = [_HIGH if number >> bit & 1 else _LOW for bit in range(_BITS)]
     row = np.repeat(np.array(bits, np.uint8), -(-width // _BITS))[:width]
@@ -31,16 +31,16 @@ def read_number(pixels: Pixels) -> int:
     return sum((level > (_LOW + _HIGH) // 2) << bit for bit, level in enumerate(centres))
 
 
-def flat(colour: tuple[int, int, int], width: int = 64, height: int = 48) -> Pixels:
+def flat_picture(colour: tuple[int, int, int], width: int = 64, height: int = 48) -> Pixels:
     return np.full((height, width, 3), colour, np.uint8)
 
 
 def jpeg(pixels: Pixels, quality: int = 95, subsampling: str = "4:2:0", **options: Any) -> bytes:
-    return _saved(pixels, "JPEG", quality=quality, subsampling=subsampling, **options)
+    return _encode_picture(pixels, "JPEG", quality=quality, subsampling=subsampling, **options)
 
 
 def png(pixels: Pixels, **options: Any) -> bytes:
-    return _saved(pixels, "PNG", **options)
+    return _encode_picture(pixels, "PNG", **options)
 
 
 def png16(pixels: Pixels) -> bytes:
@@ -74,11 +74,11 @@ def oriented_jpeg(upright: Pixels, orientation: int, taken: str | None = None) -
     return out.getvalue()
 
 
-def truncated(data: bytes, keep: float = 0.6) -> bytes:
+def truncate(data: bytes, keep: float = 0.6) -> bytes:
     return data[: int(len(data) * keep)]
 
 
-def scrambled(data: bytes, start: float = 0.5, count: int = 200) -> bytes:
+def remove_bytes(data: bytes, start: float = 0.5, count: int = 200) -> bytes:
     """Lose `count` bytes in the middle: the end marker is there, the picture is not."""
     cut = int(len(data) * start)
     return data[:cut] + data[cut + count :]
@@ -140,7 +140,7 @@ def _png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _saved(pixels: Pixels, kind: str, **options: Any) -> bytes:
+def _encode_picture(pixels: Pixels, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, kind, **options)
     return out.getvalue()

@@ -81,7 +81,7 @@ class NvmlDouble:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
 
-def _figure(name: str, reading: Any) -> None:
+def _add_reading(name: str, reading: Any) -> None:
     def told(self: NvmlDouble, card: Card, *more: Any) -> Any:
         self._check(card, name)
         return reading(card, *more)
@@ -90,7 +90,7 @@ def _figure(name: str, reading: Any) -> None:
     setattr(NvmlDouble, name, told)
 
 
-FIGURES: dict[str, Any] = {
+READINGS: dict[str, Any] = {
     "nvmlDeviceGetName": lambda card: "NVIDIA H200",
     "nvmlDeviceGetCudaComputeCapability": lambda card: (9, 0),
     "nvmlDeviceGetUtilizationRates": lambda card: SimpleNamespace(gpu=37, memory=12),
@@ -109,5 +109,5 @@ FIGURES: dict[str, Any] = {
     "nvmlDeviceGetMemoryInfo": lambda card: SimpleNamespace(total=141 << 30, used=3 << 30, free=138 << 30),
     "nvmlDeviceGetRemappedRows": lambda card: card.rows,
 }
-for _name, _reading in FIGURES.items():
-    _figure(_name, _reading)
+for _name, _reading in READINGS.items():
+    _add_reading(_name, _reading)

@@ -21,11 +21,11 @@ def opened_files(folder: Path) -> Iterator[list[str]]:
     try:
         yield names
     finally:
-        names += _events(descriptor)
+        names += _read_events(descriptor)
         os.close(descriptor)
 
 
-def _events(descriptor: int) -> Iterator[str]:
+def _read_events(descriptor: int) -> Iterator[str]:
     while True:
         try:
             data = os.read(descriptor, 1 << 20)

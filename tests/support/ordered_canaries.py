@@ -7,26 +7,26 @@ from pathlib import Path
 
 import numpy as np
 
-from service.devices.canary import Broken, Canary, NotHere
+from service.devices.canary import Canary, DeviceUnusable, Unsupported
 from service.devices.device import Device
 from service.worker.device_source import DeviceSource
 
-ORDERS = "CANARY_ORDERS"
-HERE = "tests.support.ordered_canaries"
+ORDERS_VARIABLE = "CANARY_ORDERS"
+MODULE = "tests.support.ordered_canaries"
 GPU = "cuda:0"
 
 
-def source() -> DeviceSource:
+def device_source() -> DeviceSource:
     """One GPU that is there as far as its driver tells, and two things that it may do."""
     return DeviceSource((lambda: [Device(GPU, "gpu", "ordered")],), canaries)
 
 
 def canaries(device: str) -> tuple[Canary, ...]:
-    return Canary(device, "decode", "jpeg", f"{HERE}:ordered"), Canary(device, "transform", "nv12", f"{HERE}:sound")
+    return Canary(device, "decode", "jpeg", f"{MODULE}:ordered"), Canary(device, "transform", "nv12", f"{MODULE}:sound")
 
 
 def ordered(_device: str) -> float:
-    orders = Path(os.environ[ORDERS]).read_text()
+    orders = Path(os.environ[ORDERS_VARIABLE]).read_text()
     if orders == "hang":
         time.sleep(600)
     if orders == "segfault":
@@ -37,24 +37,24 @@ def ordered(_device: str) -> float:
         os.write(1, b"a library talks\n")
         print("and a program")
     faults = {
-        "absent": NotHere("no such engine"),
-        "broken": Broken("context lost"),
+        "absent": Unsupported("no such engine"),
+        "broken": DeviceUnusable("context lost"),
         "memory": MemoryError("too little"),
     }
     if orders in faults:
         raise faults[orders]
-    return _checked(wrong=orders == "wrong")
+    return _decode_and_compare(wrong=orders == "wrong")
 
 
 def sound(_device: str) -> float:
     return 5.0
 
 
-def _checked(*, wrong: bool) -> float:
+def _decode_and_compare(*, wrong: bool) -> float:
     """Decode a real JPEG, one of another picture when told so, and compare."""
     from service.pipeline.decode import ImageDecoder
     from service.worker import canary_pictures as known
 
     frame = ImageDecoder(1 << 24).decode(known.jpeg(known.picture(3 if wrong else 0))).frame
-    known.require_like(np.asarray(frame.to_ndarray(format="gray")), known.luma(0), 30)
+    known.require_similar(np.asarray(frame.to_ndarray(format="gray")), known.luma(0), 30)
     return 100.0

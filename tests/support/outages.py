@@ -26,7 +26,7 @@ needs_restarted_s3 = pytest.mark.skipif(
 )
 
 
-class Postgres:
+class RestartablePostgres:
     """A cluster of the test's own, always on the same port."""
 
     def __init__(self, folder: Path) -> None:
@@ -47,23 +47,23 @@ class Postgres:
     def start(self) -> None:
         """Where it was; after a kill it recovers first, and its orphans have to be gone."""
         deadline = time.monotonic() + 60
-        while not self._cluster._started():
+        while not self._cluster._try_start():
             assert time.monotonic() < deadline, "PostgreSQL does not come back"
             time.sleep(0.2)
 
     def close(self) -> None:
         self._cluster.stop()
-        for path in self._cluster.sockets.iterdir():
+        for path in self._cluster.socket_folder.iterdir():
             path.unlink()
-        self._cluster.sockets.rmdir()
+        self._cluster.socket_folder.rmdir()
 
 
-class LocalServer:
+class RestartableServer:
     """Whoever listens at this address on this machine: killed, and started with the same command and environment."""
 
     def __init__(self, endpoint: str) -> None:
         self._port = urlsplit(endpoint).port or 80
-        self._pid = _listener(self._port)
+        self._pid = _listening_pid(self._port)
         folder = Path(f"/proc/{self._pid}")
         self._command = [word.decode() for word in (folder / "cmdline").read_bytes().split(b"\0") if word]
         pairs = (pair.decode().partition("=") for pair in (folder / "environ").read_bytes().split(b"\0") if pair)
@@ -71,12 +71,12 @@ class LocalServer:
 
     def stop(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
-        while _answers(self._port):
+        while _accepts_connections(self._port):
             time.sleep(0.05)
 
     def start(self) -> None:
         """Unless it runs."""
-        if _answers(self._port):
+        if _accepts_connections(self._port):
             return
         subprocess.Popen(
             self._command,
@@ -86,12 +86,12 @@ class LocalServer:
             stderr=subprocess.DEVNULL,
         )
         deadline = time.monotonic() + 60
-        while not _answers(self._port):
+        while not _accepts_connections(self._port):
             assert time.monotonic() < deadline, "the server does not come back"
             time.sleep(0.05)
 
 
-def _listener(port: int) -> int:
+def _listening_pid(port: int) -> int:
     """The process that listens on this TCP port."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
@@ -108,13 +108,13 @@ def _listener(port: int) -> int:
     raise LookupError(f"nobody listens on port {port}")
 
 
-def _answers(port: int) -> bool:
+def _accepts_connections(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass(frozen=True)
-class Told:
+class Answer:
     """One answer."""
 
     began: float
@@ -129,49 +129,49 @@ Ask = Callable[[httpx.Client], httpx.Response]
 
 
 @dataclass
-class Load:
+class CallerPool:
     """Callers, one thread each, that ask the same again and again."""
 
-    told: list[Told] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
+    answers: list[Answer] = field(default_factory=list)
+    connection_errors: list[str] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
-    def ask(self, client: httpx.Client, name: str, ask: Ask) -> None:
+    def ask_repeatedly(self, client: httpx.Client, name: str, ask: Ask) -> None:
         with client:
-            while not self.over.is_set():
+            while not self.stopping.is_set():
                 began = time.monotonic()
                 try:
                     answer = ask(client)
                 except httpx.HTTPError as error:
-                    self.broken.append(f"{name}: {type(error).__name__}")
+                    self.connection_errors.append(f"{name}: {type(error).__name__}")
                 else:
                     headers = answer.headers
                     fact = (answer.status_code, headers.get("content-type", ""), headers.get("retry-after"))
-                    self.told.append(Told(began, time.monotonic(), name, *fact))
-                self.over.wait(0.05)
+                    self.answers.append(Answer(began, time.monotonic(), name, *fact))
+                self.stopping.wait(0.05)
 
-    def during(self, since: float, until: float) -> list[Told]:
+    def during(self, since: float, until: float) -> list[Answer]:
         """Asked and answered in this time."""
-        return [told for told in self.told if told.began >= since and told.ended <= until]
+        return [told for told in self.answers if told.began >= since and told.ended <= until]
 
     def wait_for(self, name: str, status: int) -> None:
         """Until somebody who began to ask from now on was told this."""
         since, deadline = time.monotonic(), time.monotonic() + 60
-        while not any(told.status == status for told in self.told if told.name == name and told.began >= since):
+        while not any(told.status == status for told in self.answers if told.name == name and told.began >= since):
             assert time.monotonic() < deadline, f"{name} is not answered {status}"
             time.sleep(0.05)
 
     def statuses(self) -> dict[str, set[int]]:
         found: dict[str, set[int]] = {}
-        for told in self.told:
+        for told in self.answers:
             found.setdefault(told.name, set()).add(told.status)
         return found
 
 
 @contextmanager
-def under_load(client: Callable[[], httpx.Client], asks: dict[str, Ask]) -> Iterator[Load]:
+def under_load(client: Callable[[], httpx.Client], asks: dict[str, Ask]) -> Iterator[CallerPool]:
     """Until the end of the block; each kind of question is asked by two callers."""
-    load: Any = Load()
+    load: Any = CallerPool()
     threads = [
         threading.Thread(target=load.ask, args=(client(), name, ask), daemon=True)
         for name, ask in asks.items()

@@ -24,14 +24,14 @@ def worker_process(url: str, home: Path, **settings: str) -> Iterator[subprocess
         process.wait()
 
 
-def children(pid: int) -> list[int]:
+def child_pids(pid: int) -> list[int]:
     """Direct child processes, from /proc."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def slot_pids(pid: int) -> list[int]:
     """The slot processes of a worker (not multiprocessing's resource tracker)."""
-    return [child for child in children(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [child for child in child_pids(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def peak_megabytes(pid: int) -> float:

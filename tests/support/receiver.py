@@ -10,19 +10,19 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Received:
+class ReceivedRequest:
     path: str
     headers: dict[str, str]
     body: bytes
 
 
 @dataclass
-class Receiver:
+class WebhookReceiver:
     """`answers` are the statuses to come, the last of them again and again; "hang" sleeps for two seconds first."""
 
     server: ThreadingHTTPServer
     answers: list[Any] = field(default_factory=lambda: [200])
-    received: list[Received] = field(default_factory=list)
+    received: list[ReceivedRequest] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -37,13 +37,13 @@ class Receiver:
 
 
 @contextmanager
-def receiver(*answers: Any) -> Iterator[Receiver]:
+def webhook_receiver(*answers: Any) -> Iterator[WebhookReceiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             answer = made.next_answer()
             headers = {name.lower(): value for name, value in self.headers.items()}
-            made.received.append(Received(self.path, headers, body))
+            made.received.append(ReceivedRequest(self.path, headers, body))
             if answer == "hang":
                 time.sleep(2)
                 answer = 200
@@ -58,7 +58,7 @@ def receiver(*answers: Any) -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Receiver(server, list(answers) or [200])
+    made = WebhookReceiver(server, list(answers) or [200])
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

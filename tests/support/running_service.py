@@ -13,10 +13,10 @@ import pytest
 
 from service import config
 from service.config import Settings
-from service.local_token import local_token
+from service.local_token import mint_local_token
 from service.plan.render_plan import ObjectRef
-from service.store.object_settings import open_store
-from service.up import machine
+from service.store.object_settings import open_object_store
+from service.up import run_local_service
 from tests.support.clean_environment import clean_environment
 from tests.support.s3_server import needs_s3, s3_server
 
@@ -24,7 +24,7 @@ SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render")
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningService:
     """The service under test: where it answers, where its state lies, and tokens for it."""
 
     url: str
@@ -44,7 +44,7 @@ class Running:
         """Behind the service's back."""
 
         async def remove() -> None:
-            objects = open_store(self.settings.objects, self.home)
+            objects = open_object_store(self.settings.objects, self.home)
             await objects.delete(ObjectRef(objects.bucket, key))
             await objects.close()
 
@@ -52,7 +52,7 @@ class Running:
 
     def read_object(self, key: str) -> bytes:
         async def read() -> bytes:
-            objects = open_store(self.settings.objects, self.home)
+            objects = open_object_store(self.settings.objects, self.home)
             data = await objects.get(ObjectRef(objects.bucket, key))
             await objects.close()
             return data
@@ -63,7 +63,7 @@ class Running:
         """What lies in the store."""
 
         async def listed() -> list[str]:
-            objects = open_store(self.settings.objects, self.home)
+            objects = open_object_store(self.settings.objects, self.home)
             keys = [info.key async for page in objects.list(objects.bucket, prefix) for info in page]
             await objects.close()
             return keys
@@ -77,7 +77,7 @@ def store_settings(driver: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session", params=["folder", pytest.param("s3", marks=needs_s3)])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     home = tmp_path_factory.mktemp("service")
     ours = {
         "REELMILL_HOME": str(home),
@@ -89,16 +89,16 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with ExitStack() as stack:
         with clean_environment(**ours, **store_settings(request.param)):
             settings = config.load()
-            running = stack.enter_context(machine(settings))
+            running = stack.enter_context(run_local_service(settings))
 
         def token(subject: str, scopes: tuple[str, ...], life: timedelta = timedelta(hours=1)) -> str:
-            return local_token(settings, subject, scopes, life)
+            return mint_local_token(settings, subject, scopes, life)
 
-        yield Running(running.url, settings, token, running.children["api"].pid)
+        yield RunningService(running.url, settings, token, running.children["api"].pid)
 
 
 @pytest.fixture
-def alice(service: Running) -> Iterator[httpx.Client]:
+def alice(service: RunningService) -> Iterator[httpx.Client]:
     with service.client("alice") as client:
         yield client
 

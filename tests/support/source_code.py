@@ -18,19 +18,19 @@ class Function:
     parameters: int
 
 
-def files(*packages: str) -> list[Path]:
+def source_files(*packages: str) -> list[Path]:
     """Every Python file of these packages (default: all that is shipped), in a stable order."""
     return sorted(path for package in packages or PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
-def name_of(path: Path) -> str:
+def relative_name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def functions(path: Path) -> Iterator[Function]:
+def functions_in(path: Path) -> Iterator[Function]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
             count = sum(argument.arg not in ("self", "cls") for argument in given)
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
-            yield Function(f"{name_of(path)}:{node.lineno} {node.name}", lines, count)
+            yield Function(f"{relative_name(path)}:{node.lineno} {node.name}", lines, count)

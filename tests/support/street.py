@@ -10,7 +10,7 @@ from pathlib import Path
 import av
 import pytest
 
-PACKAGE, INSIDE = "opencv-doc", "usr/share/doc/opencv-doc/examples/data/vtest.avi"
+PACKAGE, VIDEO_PATH = "opencv-doc", "usr/share/doc/opencv-doc/examples/data/vtest.avi"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelmill-tests"
 FRAMES = 795
 
@@ -18,7 +18,7 @@ FRAMES = 795
 def street_frames() -> list[bytes]:
     """All pictures in order. Skips where the footage is not at hand and cannot be fetched from Debian."""
     pictures = []
-    with av.open(str(_video())) as source:
+    with av.open(str(_video_path())) as source:
         for frame in source.decode(video=0):
             file = io.BytesIO()
             frame.to_image().save(file, "JPEG", quality=90)
@@ -26,16 +26,16 @@ def street_frames() -> list[bytes]:
     return pictures
 
 
-def _video() -> Path:
-    for place in (Path("/") / INSIDE, CACHE / "vtest.avi"):
+def _video_path() -> Path:
+    for place in (Path("/") / VIDEO_PATH, CACHE / "vtest.avi"):
         if place.exists():
             return place
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         pytest.skip(f"{PACKAGE} holds the footage, and this machine has no apt-get to fetch it with")
-    return _fetched(CACHE / "vtest.avi")
+    return _download_video(CACHE / "vtest.avi")
 
 
-def _fetched(place: Path) -> Path:
+def _download_video(place: Path) -> Path:
     """From the package, without installing it."""
     with tempfile.TemporaryDirectory() as scratch:
         if subprocess.run(["apt-get", "download", PACKAGE], cwd=scratch, capture_output=True).returncode:
@@ -45,5 +45,5 @@ def _fetched(place: Path) -> Path:
         package = next(Path(scratch).glob("*.deb"))
         subprocess.run(["dpkg-deb", "-x", package, scratch], check=True)
         place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(Path(scratch) / INSIDE, place)
+        shutil.move(Path(scratch) / VIDEO_PATH, place)
     return place

@@ -27,7 +27,7 @@ def slot_config(database: Database, home: Path, **more: Any) -> SlotConfig:
 
 
 @asynccontextmanager
-async def working(
+async def running_supervisor(
     database: Database,
     home: Path,
     slots: int = 1,
@@ -49,22 +49,22 @@ async def working(
         await asyncio.wait_for(running, 60)
 
 
-async def ended(database: Database, render: UUID, seconds: float = 60) -> Any:
+async def wait_until_ended(database: Database, render: UUID, seconds: float = 60) -> Any:
     """The status row of the render when it has ended."""
     async with asyncio.timeout(seconds):
         while True:
-            async with database.service() as connection:
-                row = (await renders.statuses(connection, [render]))[0]
+            async with database.service_transaction() as connection:
+                row = (await renders.list_statuses(connection, [render]))[0]
             if row["status"] in ("succeeded", "failed", "cancelled"):
                 return row
             await asyncio.sleep(0.05)
 
 
-async def until(database: Database, render: UUID, done: Callable[[Any], bool]) -> None:
+async def wait_for_status(database: Database, render: UUID, done: Callable[[Any], bool]) -> None:
     """Wait for a moment in the life of a render, told from its status row."""
     async with asyncio.timeout(30):
         while True:
-            async with database.service() as connection:
-                if done((await renders.statuses(connection, [render]))[0]):
+            async with database.service_transaction() as connection:
+                if done((await renders.list_statuses(connection, [render]))[0]):
                     return
             await asyncio.sleep(0.02)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from service.telemetry.access import AccessLog
+from service.telemetry.access import AccessLogMiddleware
 
 pytestmark = pytest.mark.anyio
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -20,7 +20,7 @@ async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 async def get(path: str, **headers: str) -> httpx.Response:
-    transport = httpx.ASGITransport(AccessLog(answer), raise_app_exceptions=False, client=("10.0.0.9", 1))
+    transport = httpx.ASGITransport(AccessLogMiddleware(answer), raise_app_exceptions=False, client=("10.0.0.9", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         return await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
 

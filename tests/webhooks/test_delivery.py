@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
-from service.webhooks.delivery import Undelivered, deliver
-from service.webhooks.settings import WebhookSettings, key_of
-from service.webhooks.signature import signed_headers
-from tests.support.receiver import Receiver, receiver
+from service.webhooks.delivery import DeliveryError, deliver
+from service.webhooks.settings import WebhookSettings, signing_key
+from service.webhooks.signature import signature_headers
+from tests.support.receiver import WebhookReceiver, webhook_receiver
 
 pytestmark = pytest.mark.anyio
 SECRET = SecretStr("a secret of at least 24 bytes")
@@ -28,15 +28,15 @@ def settings(**changes: Any) -> WebhookSettings:
     return WebhookSettings.model_construct(**({"secret": SECRET, "allow_private": True, "timeout_s": 5.0} | changes))
 
 
-def check_signature(at: Receiver) -> None:
-    for one in at.received:
+def check_signature(server: WebhookReceiver) -> None:
+    for one in server.received:
         id_, timestamp = one.headers["webhook-id"], int(one.headers["webhook-timestamp"])
-        wanted = signed_headers(key_of(SECRET), id_, timestamp, one.body)
+        wanted = signature_headers(signing_key(SECRET), id_, timestamp, one.body)
         assert {name: one.headers[name] for name in wanted} == wanted
 
 
 async def test_it_arrives_signed() -> None:
-    with receiver() as at:
+    with webhook_receiver() as at:
         await deliver(settings(), at.url, "msg_1", BODY)
     (one,) = at.received
     assert json.loads(one.body) == BODY
@@ -46,38 +46,38 @@ async def test_it_arrives_signed() -> None:
 
 @pytest.mark.parametrize(("answer", "final"), [(500, False), (404, False), (429, False), (410, True)])
 async def test_other_answers_are_failures(answer: int, final: bool) -> None:
-    with receiver(answer) as at, pytest.raises(Undelivered, match=str(answer)) as failure:
+    with webhook_receiver(answer) as at, pytest.raises(DeliveryError, match=str(answer)) as failure:
         await deliver(settings(), at.url, "msg_1", BODY)
-    assert failure.value.final is final
+    assert failure.value.permanent is final
 
 
 @pytest.mark.parametrize("answer", [301, 302, 307, 308])
 async def test_redirects_are_not_followed(answer: int) -> None:
-    with receiver(answer, 200) as at:
-        with pytest.raises(Undelivered, match=str(answer)):
+    with webhook_receiver(answer, 200) as at:
+        with pytest.raises(DeliveryError, match=str(answer)):
             await deliver(settings(), at.url, "msg_1", BODY)
         assert len(at.received) == 1
 
 
 async def test_a_receiver_that_hangs() -> None:
-    with receiver("hang") as at, pytest.raises(Undelivered, match="no answer within") as failure:
+    with webhook_receiver("hang") as at, pytest.raises(DeliveryError, match="no answer within") as failure:
         await deliver(settings(timeout_s=0.3), at.url, "msg_1", BODY)
-    assert not failure.value.final
+    assert not failure.value.permanent
 
 
 async def test_nobody_listens() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        with pytest.raises(Undelivered, match="cannot be reached"):
+        with pytest.raises(DeliveryError, match="cannot be reached"):
             await deliver(settings(), url, "msg_1", BODY)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1"])
 async def test_a_private_address_is_never_connected_to(host: str) -> None:
-    with receiver() as at, pytest.raises(Undelivered, match="private network") as failure:
+    with webhook_receiver() as at, pytest.raises(DeliveryError, match="private network") as failure:
         await deliver(settings(allow_private=False), f"http://{host}:{at.port}/hook", "msg_1", BODY)
-    assert failure.value.final and at.received == []
+    assert failure.value.permanent and at.received == []
 
 
 async def test_the_checked_address_is_the_one_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +90,7 @@ async def test_the_checked_address_is_the_one_connected_to(monkeypatch: pytest.M
         return await real("127.0.0.1" if host == "hook.test" else host, port, **more)
 
     monkeypatch.setattr(loop, "getaddrinfo", resolve)
-    with receiver() as at:
+    with webhook_receiver() as at:
         await deliver(settings(), f"http://hook.test:{at.port}/hook", "msg_1", BODY)
     assert asked.count("hook.test") == 1
     assert at.received[0].headers["host"] == f"hook.test:{at.port}"
@@ -98,15 +98,15 @@ async def test_the_checked_address_is_the_one_connected_to(monkeypatch: pytest.M
 
 async def test_a_certificate_nobody_vouches_for(tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_self_signed(tmp_path))
-    with receiver() as at:
+    context.load_cert_chain(_write_certificate(tmp_path))
+    with webhook_receiver() as at:
         at.server.socket = context.wrap_socket(at.server.socket, server_side=True)
-        with pytest.raises(Undelivered, match="cannot be reached"):
+        with pytest.raises(DeliveryError, match="cannot be reached"):
             await deliver(settings(), at.url.replace("http:", "https:"), "msg_1", BODY)
     assert at.received == []
 
 
-def _self_signed(folder: Path) -> Path:
+def _write_certificate(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.datetime.now(datetime.UTC)

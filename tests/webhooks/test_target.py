@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from service import config
-from service.errors import StartupRefused
-from service.webhooks.settings import key_of
-from service.webhooks.signature import signed_headers
-from service.webhooks.target import TargetRefused, TargetUnknown, addresses, is_public, parsed
+from service.errors import StartupError
+from service.webhooks.settings import signing_key
+from service.webhooks.signature import signature_headers
+from service.webhooks.target import TargetForbidden, TargetUnresolvable, is_public, parse_target, resolve_addresses
 
 pytestmark = pytest.mark.anyio
 SECRET = SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -19,7 +19,7 @@ SECRET = SecretStr("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 
 def test_the_published_example_is_signed_alike() -> None:
     body = b'{"test": 2432232314}'
-    headers = signed_headers(key_of(SECRET), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
+    headers = signature_headers(signing_key(SECRET), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
     assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     assert headers["webhook-id"] == "msg_p5jXN8AQM9LWM0D4loKWxJek"
     assert headers["webhook-timestamp"] == "1614265330"
@@ -28,7 +28,7 @@ def test_the_published_example_is_signed_alike() -> None:
 @pytest.mark.parametrize("secret", ["short", "whsec_", "whsec_***", "whsec_c2hvcnQ=", "x" * 23])
 def test_weak_secrets_are_refused(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELMILL_WEBHOOK_SECRET", secret)
-    with pytest.raises(StartupRefused, match="REELMILL_WEBHOOK_SECRET") as refused:
+    with pytest.raises(StartupError, match="REELMILL_WEBHOOK_SECRET") as refused:
         config.load()
     assert len(secret) < 8 or secret not in str(refused.value)
     for good in (SECRET.get_secret_value(), "x" * 24):
@@ -76,15 +76,15 @@ def test_an_address_in_disguise_is_judged_alike(address: IPv4Address) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_url_to_send_to(url: str) -> None:
-    with pytest.raises(TargetRefused):
-        parsed(url)
+    with pytest.raises(TargetForbidden):
+        parse_target(url)
 
 
 @given(st.text(max_size=80) | st.text(max_size=60).map(lambda text: f"http://{text}"))
 def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
-        target = parsed(text)
-    except TargetRefused:
+        target = parse_target(text)
+    except TargetForbidden:
         return
     assert target.host and 0 < target.port < 65536 and "@" not in target.authority
 
@@ -105,17 +105,17 @@ def test_any_text_is_parsed_or_refused(text: str) -> None:
     ],
 )
 async def test_loopback_by_any_name(host: str) -> None:
-    target = parsed(f"http://{host}:8080/hook")
-    with pytest.raises((TargetRefused, TargetUnknown)):
-        await addresses(target, allow_private=False)
+    target = parse_target(f"http://{host}:8080/hook")
+    with pytest.raises((TargetForbidden, TargetUnresolvable)):
+        await resolve_addresses(target, allow_private=False)
     if host in ("127.0.0.1", "localhost", "127.1"):
-        assert await addresses(target, allow_private=True)
+        assert await resolve_addresses(target, allow_private=True)
 
 
 async def test_a_public_address_is_taken() -> None:
-    assert await addresses(parsed("https://8.8.8.8/"), allow_private=False) == ["8.8.8.8"]
+    assert await resolve_addresses(parse_target("https://8.8.8.8/"), allow_private=False) == ["8.8.8.8"]
 
 
 async def test_a_name_that_nobody_has() -> None:
-    with pytest.raises(TargetUnknown):
-        await addresses(parsed("https://nowhere.invalid/"), allow_private=False)
+    with pytest.raises(TargetUnresolvable):
+        await resolve_addresses(parse_target("https://nowhere.invalid/"), allow_private=False)

@@ -17,28 +17,28 @@ from tests.support.processes import worker_process
 pytestmark = pytest.mark.anyio
 
 
-async def check(url: str) -> int:
+async def run_healthcheck(url: str) -> int:
     command = [sys.executable, "-m", "service.worker.alive"]
     environment = dict(os.environ) | {"DATABASE_URL": url}
     return (await asyncio.to_thread(subprocess.run, command, env=environment, timeout=60)).returncode
 
 
-async def presence(database: Database) -> int:
-    async with database.service() as connection:
+async def count_workers(database: Database) -> int:
+    async with database.service_transaction() as connection:
         return int(await connection.scalar(text("SELECT count(*) FROM workers")) or 0)
 
 
 async def test_healthy_while_a_worker_of_this_machine_beats(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        assert await check(database.url) == 1
+        assert await run_healthcheck(database.url) == 1
         with worker_process(database.url, tmp_path) as worker:
             async with asyncio.timeout(60):
-                while not await presence(database):
+                while not await count_workers(database):
                     await asyncio.sleep(0.1)
-            assert await check(database.url) == 0
+            assert await run_healthcheck(database.url) == 0
             worker.terminate()
             await asyncio.to_thread(worker.wait, 30)
-        assert await check(database.url) == 1
+        assert await run_healthcheck(database.url) == 1
 
 
 async def test_a_stale_or_foreign_presence_is_not_health(postgres_url: str) -> None:
@@ -48,10 +48,10 @@ async def test_a_stale_or_foreign_presence_is_not_health(postgres_url: str) -> N
             (gen_random_uuid(), 'another-machine:1', 1, '0', now())
     """)
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             await connection.execute(insert, {"here": f"{platform.node()}:1"})
-        assert await check(database.url) == 1
+        assert await run_healthcheck(database.url) == 1
 
 
 async def test_a_database_that_is_away_is_not_health() -> None:
-    assert await check("postgresql://nobody@127.0.0.1:1/nothing") == 1
+    assert await run_healthcheck("postgresql://nobody@127.0.0.1:1/nothing") == 1

@@ -6,17 +6,17 @@ import inspect
 import numpy as np
 import pytest
 
-from service.devices.canary import Canary, NotHere, WrongOutput
+from service.devices.canary import Canary, Unsupported, WrongOutput
 from service.worker import canary_pictures as known
-from service.worker.canaries import CUDA_WORK, canaries_of
-from tests.support.canary_runs import run
+from service.worker.canaries import CUDA_CAPABILITIES, canaries_for
+from tests.support.canary_runs import run_canary
 
-CPU_CANARIES = canaries_of("cpu")
+CPU_CANARIES = canaries_for("cpu")
 
 
 @pytest.mark.parametrize("canary", CPU_CANARIES, ids=lambda canary: f"{canary.stage}-{canary.what}")
 def test_a_canary_of_the_cpu_passes(canary: Canary) -> None:
-    assert run(canary) > 0
+    assert run_canary(canary) > 0
 
 
 @pytest.mark.parametrize("canary", CPU_CANARIES, ids=lambda canary: f"{canary.stage}-{canary.what}")
@@ -33,32 +33,32 @@ def test_it_compares_with_what_is_known(canary: Canary, monkeypatch: pytest.Monk
     monkeypatch.setattr(known, "deep_picture", lambda number: deep(number + shift[0]))
     monkeypatch.setattr(known, "luma", lambda number: luma(number + 1))
     with pytest.raises(WrongOutput):
-        run(canary)
+        run_canary(canary)
 
 
-@pytest.mark.parametrize("canary", canaries_of("cuda:0"), ids=lambda canary: f"{canary.stage}-{canary.what}")
+@pytest.mark.parametrize("canary", canaries_for("cuda:0"), ids=lambda canary: f"{canary.stage}-{canary.what}")
 def test_the_table_names_functions_that_are_there(canary: Canary) -> None:
-    module, _, name = canary.work.partition(":")
+    module, _, name = canary.entry_point.partition(":")
     function = getattr(importlib.import_module(module), name)
     assert list(inspect.signature(function).parameters) == ["device"]
-    assert (canary.stage, canary.what) in CUDA_WORK
+    assert (canary.stage, canary.what) in CUDA_CAPABILITIES
 
 
 def test_pictures_differ_so_that_a_wrong_one_is_noticed() -> None:
     for number in range(5):
         with pytest.raises(WrongOutput, match="dB from the known picture"):
-            known.require_like(known.luma(number), known.luma(number + 1), 34)
+            known.require_similar(known.luma(number), known.luma(number + 1), 34)
 
 
 def test_sizes_and_losses_are_noticed() -> None:
     with pytest.raises(WrongOutput, match="10x20 pixels where 20x10 were due"):
-        known.require_like(np.zeros((20, 10)), np.zeros((10, 20)), 1)
+        known.require_similar(np.zeros((20, 10)), np.zeros((10, 20)), 1)
     with pytest.raises(WrongOutput):
-        known.require_same(np.zeros((2, 2)), np.ones((2, 2)))
+        known.require_equal(np.zeros((2, 2)), np.ones((2, 2)))
 
 
 def test_a_cuda_device_that_cannot_be_opened_is_not_here() -> None:
     from service.worker import cuda_canaries
 
-    with pytest.raises(NotHere):
+    with pytest.raises(Unsupported):
         cuda_canaries.prepare("cuda:99")

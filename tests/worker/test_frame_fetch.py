@@ -22,8 +22,8 @@ from service.plan.render_plan import FrameRef, ObjectRef
 from service.store.object_settings import ObjectSettings
 from service.store.objects import ObjectStoreError
 from service.store.objects_s3 import S3ObjectStore
-from service.worker.frame_fetch import MOST_AHEAD, FrameFetcher
-from service.worker.source_file import BLOCK
+from service.worker.frame_fetch import MAX_PENDING_PER_READ, FrameFetcher
+from service.worker.source_file import SOURCE_BLOCK_BYTES
 from tests.support.s3_server import needs_s3, s3_server
 
 MIB = 1024 * 1024
@@ -31,15 +31,15 @@ SIZE = 210_000
 BUCKET = "reelmill"
 
 
-class Server:
+class FaultyObjectServer:
     """Serves `objects`; `faults` maps a key to the answers it gives before it serves the object."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.faults: dict[str, list[str]] = {}
-        self.asked: Counter[str] = Counter()
+        self.request_counts: Counter[str] = Counter()
         self.dropped: list[str] = []
-        self.running = self.most_running = 0
+        self.running = self.max_running = 0
         self.pause_s, self.ranges = 0.0, True
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -73,9 +73,9 @@ class Server:
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         key = request.match_info["key"]
-        self.asked[key] += 1
+        self.request_counts[key] += 1
         self.running += 1
-        self.most_running = max(self.most_running, self.running)
+        self.max_running = max(self.max_running, self.running)
         try:
             await asyncio.sleep(self.pause_s)
             return await self._answer(request, key)
@@ -123,26 +123,26 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
+def server() -> Iterator[FaultyObjectServer]:
+    made = FaultyObjectServer()
     yield made
     made.stop()
 
 
-def settings_of(address: str, timeout_s: float = 20) -> ObjectSettings:
+def object_settings(address: str, timeout_s: float = 20) -> ObjectSettings:
     return ObjectSettings.model_construct(
         endpoint=address, access_key="k", secret_key=SecretStr("tell-nobody"), timeout_s=timeout_s
     )
 
 
 @pytest.fixture
-def fetcher(server: Server, tmp_path: Path) -> Iterator[FrameFetcher]:
-    made = FrameFetcher(settings_of(server.address), tmp_path)
+def fetcher(server: FaultyObjectServer, tmp_path: Path) -> Iterator[FrameFetcher]:
+    made = FrameFetcher(object_settings(server.address), tmp_path)
     yield made
     made.close()
 
 
-class Shelf:
+class StoredFrames:
     """A fetcher and the way to put objects where it looks."""
 
     def __init__(self, fetcher: FrameFetcher, put: Callable[[str, bytes], None]) -> None:
@@ -156,7 +156,7 @@ class Shelf:
 
 
 @pytest.fixture(params=["folder", "server"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
+def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoredFrames]:
     def put(key: str, data: bytes) -> None:
         path = tmp_path / "objects" / BUCKET / key
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,14 +164,14 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shelf]:
 
     if request.param == "folder":
         fetcher = FrameFetcher(ObjectSettings.model_construct(), tmp_path)
-        yield Shelf(fetcher, put)
+        yield StoredFrames(fetcher, put)
         fetcher.close()
     else:
-        server: Server = request.getfixturevalue("server")
-        yield Shelf(request.getfixturevalue("fetcher"), server.objects.__setitem__)
+        server: FaultyObjectServer = request.getfixturevalue("server")
+        yield StoredFrames(request.getfixturevalue("fetcher"), server.objects.__setitem__)
 
 
-def test_frames_come_in_order_and_once(shelf: Shelf) -> None:
+def test_frames_come_in_order_and_once(shelf: StoredFrames) -> None:
     frames = shelf.frames(120)
     wanted = frames[10:110:3]
     with shelf.fetcher.prefetch(BUCKET, (ref for ref, _ in wanted), 8 * MIB) as reader:
@@ -180,7 +180,7 @@ def test_frames_come_in_order_and_once(shelf: Shelf) -> None:
     assert shelf.fetcher.seconds > 0
 
 
-def test_a_hole_or_a_gone_object_is_told_at_its_turn(shelf: Shelf) -> None:
+def test_a_hole_or_a_gone_object_is_told_at_its_turn(shelf: StoredFrames) -> None:
     frames = shelf.frames(3, 100)
     gone = FrameRef(9, "f/gone.jpg", "e", 100)
     with shelf.fetcher.prefetch(BUCKET, [frames[0][0], gone, FrameRef(4, None), frames[1][0]]) as reader:
@@ -192,7 +192,7 @@ def test_a_hole_or_a_gone_object_is_told_at_its_turn(shelf: Shelf) -> None:
         assert reader.read(frames[1][0]) == frames[1][1]
 
 
-def test_lead_frames_are_fetched_on_demand_only(shelf: Shelf) -> None:
+def test_lead_frames_are_fetched_on_demand_only(shelf: StoredFrames) -> None:
     frames = shelf.frames(8, 100)
     with shelf.fetcher.prefetch(BUCKET, [ref for ref, _ in frames[2:]]) as reader:
         for ref, data in (frames[2], frames[1], frames[3]):
@@ -202,13 +202,13 @@ def test_lead_frames_are_fetched_on_demand_only(shelf: Shelf) -> None:
     assert shelf.fetcher.objects == 7
 
 
-def test_frames_passed_over_do_not_block_the_window(shelf: Shelf) -> None:
+def test_frames_passed_over_do_not_block_the_window(shelf: StoredFrames) -> None:
     frames = shelf.frames(60)
     with shelf.fetcher.prefetch(BUCKET, [ref for ref, _ in frames], 2 * SIZE) as reader:
         assert all(reader.read(ref) == data for ref, data in frames[::7])
 
 
-def test_an_object_that_grew_or_whose_size_is_unknown(shelf: Shelf) -> None:
+def test_an_object_that_grew_or_whose_size_is_unknown(shelf: StoredFrames) -> None:
     for key, size in (("grew", 3 * SIZE), ("shrank", 10), ("unknown", SIZE), ("huge", 5 * MIB), ("empty", 0)):
         shelf.put(key, bytes(size))
     refs = [FrameRef(n, key, "e", size) for n, (key, size) in enumerate([("grew", SIZE), ("shrank", SIZE)])]
@@ -217,8 +217,8 @@ def test_an_object_that_grew_or_whose_size_is_unknown(shelf: Shelf) -> None:
         assert [len(reader.read(ref)) for ref in refs] == [3 * SIZE, 10, SIZE, 5 * MIB, 0]
 
 
-def test_objects_above_the_limit_are_refused(shelf: Shelf) -> None:
-    shelf.fetcher.max_object = 1000
+def test_objects_above_the_limit_are_refused(shelf: StoredFrames) -> None:
+    shelf.fetcher.max_frame_bytes = 1000
     shelf.put("honest", bytes(1001))
     shelf.put("grown", bytes(1001))
     shelf.put("good", bytes(1000))
@@ -231,7 +231,7 @@ def test_objects_above_the_limit_are_refused(shelf: Shelf) -> None:
     assert shelf.fetcher.objects == 1
 
 
-def until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 5
     while not condition():
         assert time.monotonic() < end
@@ -240,64 +240,69 @@ def until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize(
     ("size", "window", "concurrency", "ahead"),
-    [(SIZE, 5 * SIZE, 16, 5), (SIZE, 100, 16, 1), (10, MIB, 2, 2 * MOST_AHEAD), (SIZE, 1000 * SIZE, 3, 3 * MOST_AHEAD)],
+    [
+        (SIZE, 5 * SIZE, 16, 5),
+        (SIZE, 100, 16, 1),
+        (10, MIB, 2, 2 * MAX_PENDING_PER_READ),
+        (SIZE, 1000 * SIZE, 3, 3 * MAX_PENDING_PER_READ),
+    ],
 )
-def test_what_is_ahead_is_bounded(shelf: Shelf, size: int, window: int, concurrency: int, ahead: int) -> None:
+def test_what_is_ahead_is_bounded(shelf: StoredFrames, size: int, window: int, concurrency: int, ahead: int) -> None:
     frames = shelf.frames(60, size)
     with shelf.fetcher.prefetch(BUCKET, [ref for ref, _ in frames], window, concurrency) as reader:
-        until(lambda: shelf.fetcher.objects == ahead)
+        wait_until(lambda: shelf.fetcher.objects == ahead)
         time.sleep(0.2)
         assert shelf.fetcher.objects == ahead
         reader.read(frames[0][0])
-        until(lambda: shelf.fetcher.objects == ahead + 1)
+        wait_until(lambda: shelf.fetcher.objects == ahead + 1)
 
 
-def test_concurrency_is_kept_and_used(server: Server, fetcher: FrameFetcher) -> None:
-    frames = Shelf(fetcher, server.objects.__setitem__).frames(60, 100)
+def test_concurrency_is_kept_and_used(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
+    frames = StoredFrames(fetcher, server.objects.__setitem__).frames(60, 100)
     server.pause_s = 0.03
     with fetcher.prefetch(BUCKET, [ref for ref, _ in frames], concurrency=10) as reader:
         assert all(reader.read(ref) == data for ref, data in frames)
-    assert server.most_running == 10
-    assert set(server.asked.values()) == {1}
+    assert server.max_running == 10
+    assert set(server.request_counts.values()) == {1}
 
 
-def test_an_abandoned_reader_drops_what_is_under_way(server: Server, fetcher: FrameFetcher) -> None:
-    frames = Shelf(fetcher, server.objects.__setitem__).frames(40, 100)
+def test_an_abandoned_reader_drops_what_is_under_way(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
+    frames = StoredFrames(fetcher, server.objects.__setitem__).frames(40, 100)
     server.pause_s = 20
     with pytest.raises(KeyError), fetcher.prefetch(BUCKET, [ref for ref, _ in frames], concurrency=4):
-        until(lambda: server.running == 4)
+        wait_until(lambda: server.running == 4)
         raise KeyError
-    until(lambda: server.running == 0)
-    assert (len(server.dropped), server.asked.total(), fetcher.objects) == (4, 4, 0)
+    wait_until(lambda: server.running == 0)
+    assert (len(server.dropped), server.request_counts.total(), fetcher.objects) == (4, 4, 0)
 
 
-def test_close_stops_the_thread(server: Server, tmp_path: Path) -> None:
+def test_close_stops_the_thread(server: FaultyObjectServer, tmp_path: Path) -> None:
     before = threading.active_count()
-    fetcher = FrameFetcher(settings_of(server.address), tmp_path)
-    frames = Shelf(fetcher, server.objects.__setitem__).frames(40, 100)
+    fetcher = FrameFetcher(object_settings(server.address), tmp_path)
+    frames = StoredFrames(fetcher, server.objects.__setitem__).frames(40, 100)
     server.pause_s = 20
     fetcher.prefetch(BUCKET, [ref for ref, _ in frames])
-    until(lambda: server.running == 16)
+    wait_until(lambda: server.running == 16)
     fetcher.close()
-    until(lambda: server.running == 0)
+    wait_until(lambda: server.running == 0)
     assert threading.active_count() == before
-    assert server.asked.total() == 16
+    assert server.request_counts.total() == 16
 
 
 @pytest.mark.parametrize("faults", [["503", "503"], ["500"], ["429"], ["truncated", "truncated"], ["503", "truncated"]])
-def test_a_passing_fault_costs_only_time(server: Server, fetcher: FrameFetcher, faults: list[str]) -> None:
+def test_a_passing_fault_costs_only_time(server: FaultyObjectServer, fetcher: FrameFetcher, faults: list[str]) -> None:
     ref, data = FrameRef(0, "x", "e", SIZE), os.urandom(SIZE)
     server.objects["x"], server.faults["x"] = data, list(faults)
     with fetcher.prefetch(BUCKET, [ref]) as reader:
         assert reader.read(ref) == data
-    assert (server.asked["x"], fetcher.objects, fetcher.bytes) == (len(faults) + 1, 1, SIZE)
+    assert (server.request_counts["x"], fetcher.objects, fetcher.bytes) == (len(faults) + 1, 1, SIZE)
 
 
 @pytest.mark.parametrize("fault", ["slow", "stalled"])
-def test_a_slow_answer_is_asked_for_again(server: Server, tmp_path: Path, fault: str) -> None:
+def test_a_slow_answer_is_asked_for_again(server: FaultyObjectServer, tmp_path: Path, fault: str) -> None:
     ref, data = FrameRef(0, "x", "e", SIZE), os.urandom(SIZE)
     server.objects["x"], server.faults["x"] = data, [fault]
-    fetcher = FrameFetcher(settings_of(server.address, timeout_s=0.4), tmp_path)
+    fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
     with fetcher.prefetch(BUCKET, [ref]) as reader:
         assert reader.read(ref) == data
     fetcher.close()
@@ -307,41 +312,41 @@ def test_a_slow_answer_is_asked_for_again(server: Server, tmp_path: Path, fault:
     ("fault", "said"), [("503", "503"), ("truncated", "Payload"), ("slow", "Timeout"), ("400", "400")]
 )
 def test_a_lasting_fault_is_the_store_s_and_not_the_frame_s(
-    server: Server, tmp_path: Path, fault: str, said: str
+    server: FaultyObjectServer, tmp_path: Path, fault: str, said: str
 ) -> None:
     ref = FrameRef(0, "x", "e", SIZE)
     server.objects["x"], server.faults["x"] = bytes(SIZE), [fault] * 20
-    fetcher = FrameFetcher(settings_of(server.address, timeout_s=0.4), tmp_path)
+    fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
     with fetcher.prefetch(BUCKET, [ref]) as reader, pytest.raises(ObjectStoreError, match=f"MINIO_ENDPOINT.*{said}"):
         reader.read(ref)
-    assert 1 <= server.asked["x"] <= 6
+    assert 1 <= server.request_counts["x"] <= 6
     fetcher.close()
 
 
-def test_refused_credentials_are_told_without_a_secret(server: Server, fetcher: FrameFetcher) -> None:
+def test_refused_credentials_are_told_without_a_secret(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
     server.faults["x"] = ["403"]
     with pytest.raises(ObjectStoreError, match="MINIO_SECRET_KEY") as told:
         fetcher.fetch(BUCKET, FrameRef(0, "x", "e", 5))
     assert "tell-nobody" not in str(told.value)
-    assert server.asked["x"] == 1
+    assert server.request_counts["x"] == 1
 
 
 def test_a_server_that_is_away(tmp_path: Path) -> None:
-    fetcher = FrameFetcher(settings_of("127.0.0.1:9"), tmp_path)
+    fetcher = FrameFetcher(object_settings("127.0.0.1:9"), tmp_path)
     with pytest.raises(ObjectStoreError, match="MINIO_ENDPOINT failed 6 times: ClientConnectorError"):
         fetcher.fetch(BUCKET, FrameRef(0, "x", "e", 5))
     fetcher.close()
 
 
 async def _read_all(address: str) -> bytes:
-    store = S3ObjectStore(settings_of(address, timeout_s=5))
+    store = S3ObjectStore(object_settings(address, timeout_s=5))
     try:
         return await store.get(ObjectRef(BUCKET, "x"))
     finally:
         await store.close()
 
 
-def test_the_driver_reads_again_what_broke_off(server: Server) -> None:
+def test_the_driver_reads_again_what_broke_off(server: FaultyObjectServer) -> None:
     server.objects["x"], server.faults["x"] = os.urandom(SIZE), ["truncated", "503", "truncated"]
     assert asyncio.run(_read_all(server.address)) == server.objects["x"]
 
@@ -349,55 +354,55 @@ def test_the_driver_reads_again_what_broke_off(server: Server) -> None:
 # source videos
 
 
-def test_a_source_is_a_seekable_file(shelf: Shelf) -> None:
-    data, rng = os.urandom(5 * BLOCK + 12_345), random.Random(7)
+def test_a_source_is_a_seekable_file(shelf: StoredFrames) -> None:
+    data, rng = os.urandom(5 * SOURCE_BLOCK_BYTES + 12_345), random.Random(7)
     shelf.put("v.mp4", data)
     with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", len(data))) as file:
         plain = io.BytesIO(data)
         for _ in range(300):
             offset, whence = rng.choice([(rng.randrange(len(data) + 9), 0), (-rng.randrange(999), 2), (5, 1)])
             assert file.seek(offset, whence) == plain.seek(offset, whence)
-            count = rng.choice([0, 1, 32_768, BLOCK + 1])
+            count = rng.choice([0, 1, 32_768, SOURCE_BLOCK_BYTES + 1])
             assert file.read(count) == plain.read(count)
             assert file.tell() == plain.tell()
         file.seek(0)
         assert file.read() == data
 
 
-def test_reading_forward_fetches_each_block_once(server: Server, fetcher: FrameFetcher) -> None:
-    server.objects["v.mp4"] = os.urandom(6 * BLOCK + 1)
-    with fetcher.sources(BUCKET).open(FrameRef(0, "v.mp4", "e", 6 * BLOCK + 1)) as file:
+def test_reading_forward_fetches_each_block_once(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
+    server.objects["v.mp4"] = os.urandom(6 * SOURCE_BLOCK_BYTES + 1)
+    with fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", 6 * SOURCE_BLOCK_BYTES + 1)) as file:
         while file.read(32_768):
             pass
-    assert (server.asked["v.mp4"], fetcher.objects, fetcher.bytes) == (7, 1, 6 * BLOCK + 1)
+    assert (server.request_counts["v.mp4"], fetcher.objects, fetcher.bytes) == (7, 1, 6 * SOURCE_BLOCK_BYTES + 1)
 
 
-@pytest.mark.parametrize("size", [0, 1, BLOCK, BLOCK + 1])
-def test_sources_of_awkward_sizes(shelf: Shelf, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 1, SOURCE_BLOCK_BYTES, SOURCE_BLOCK_BYTES + 1])
+def test_sources_of_awkward_sizes(shelf: StoredFrames, size: int) -> None:
     data = os.urandom(size)
     shelf.put("v.mp4", data)
     with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4")) as file:
         assert file.read() == data
 
 
-def test_a_source_that_is_gone(shelf: Shelf) -> None:
+def test_a_source_that_is_gone(shelf: StoredFrames) -> None:
     for ref in (FrameRef(0, "gone.mp4", "e", 5), FrameRef(0, None)):
         with pytest.raises(FrameMissing):
             shelf.fetcher.open_source(BUCKET, ref)
 
 
-def test_a_server_without_ranges_is_told(server: Server, fetcher: FrameFetcher) -> None:
-    server.objects["v.mp4"], server.ranges = os.urandom(2 * BLOCK), False
+def test_a_server_without_ranges_is_told(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
+    server.objects["v.mp4"], server.ranges = os.urandom(2 * SOURCE_BLOCK_BYTES), False
     with pytest.raises(ObjectStoreError, match="does not serve ranges"):
-        fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", 2 * BLOCK))
+        fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", 2 * SOURCE_BLOCK_BYTES))
 
 
-def test_a_source_that_changes_while_it_is_read(shelf: Shelf) -> None:
-    shelf.put("v.mp4", os.urandom(3 * BLOCK))
-    with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", 3 * BLOCK)) as file:
+def test_a_source_that_changes_while_it_is_read(shelf: StoredFrames) -> None:
+    shelf.put("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))
+    with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", 3 * SOURCE_BLOCK_BYTES)) as file:
         assert len(file.read(100)) == 100
-        shelf.put("v.mp4", os.urandom(3 * BLOCK))
-        file.seek(2 * BLOCK)
+        shelf.put("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))
+        file.seek(2 * SOURCE_BLOCK_BYTES)
         with pytest.raises(ObjectStoreError, match="changed"):
             file.read(100)
 
@@ -416,20 +421,22 @@ def video(pictures: int) -> bytes:
     return out.getvalue()
 
 
-def test_av_opens_a_source(shelf: Shelf) -> None:
+def test_av_opens_a_source(shelf: StoredFrames) -> None:
     data = video(40)
-    assert len(data) > 3 * BLOCK
+    assert len(data) > 3 * SOURCE_BLOCK_BYTES
     shelf.put("v.mp4", data)
     with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", len(data))) as file, av.open(file) as container:
         assert sum(1 for _ in container.decode(video=0)) == 40
 
 
 @pytest.mark.parametrize("good", [1, 2, 3])
-def test_a_fault_under_av_is_the_store_s_and_not_the_video_s(server: Server, tmp_path: Path, good: int) -> None:
+def test_a_fault_under_av_is_the_store_s_and_not_the_video_s(
+    server: FaultyObjectServer, tmp_path: Path, good: int
+) -> None:
     """Whichever block it meets: the index at the end, or pictures."""
     data = video(40)
     server.objects["v.mp4"], server.faults["v.mp4"] = data, ["ok"] * good + ["503"] * 40
-    fetcher = FrameFetcher(settings_of(server.address, timeout_s=0.2), tmp_path)
+    fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.2), tmp_path)
     with (
         pytest.raises(ObjectStoreError),
         fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", len(data))) as file,
@@ -447,7 +454,7 @@ def test_a_real_server_takes_our_signatures(tmp_path: Path) -> None:
     settings = s3_server().settings()
     bucket = settings.bucket
     objects = {f"ex p/Ü+%41&=?#~'{n}*.jpg": os.urandom(SIZE) for n in range(30)} | {"v.mp4": video(40)}
-    asyncio.run(_fill(settings, objects))
+    asyncio.run(_put_objects(settings, objects))
     fetcher = FrameFetcher(settings, tmp_path)
     try:
         refs = [FrameRef(n, key, "e", len(data)) for n, (key, data) in enumerate(objects.items())]
@@ -459,10 +466,10 @@ def test_a_real_server_takes_our_signatures(tmp_path: Path) -> None:
             fetcher.fetch(bucket, FrameRef(0, "gone", "e", 5))
     finally:
         fetcher.close()
-        asyncio.run(_empty(settings, objects))
+        asyncio.run(_delete_objects(settings, objects))
 
 
-async def _fill(settings: ObjectSettings, objects: dict[str, bytes]) -> None:
+async def _put_objects(settings: ObjectSettings, objects: dict[str, bytes]) -> None:
     store = S3ObjectStore(settings)
     await store.check()
     for key, data in objects.items():
@@ -470,7 +477,7 @@ async def _fill(settings: ObjectSettings, objects: dict[str, bytes]) -> None:
     await store.close()
 
 
-async def _empty(settings: ObjectSettings, objects: dict[str, bytes]) -> None:
+async def _delete_objects(settings: ObjectSettings, objects: dict[str, bytes]) -> None:
     store = S3ObjectStore(settings)
     for key in objects:
         await store.delete(ObjectRef(settings.bucket, key))

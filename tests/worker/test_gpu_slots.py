@@ -22,21 +22,21 @@ from service.worker.supervisor import Supervisor
 from tests.support.catalogue import OPTIONS, add_render
 from tests.support.cuda_doubles import seen
 from tests.support.databases import fresh_database
-from tests.support.device_rows import capability, device
+from tests.support.device_rows import capability_row, device_row
 from tests.support.footage import add_footage
-from tests.support.workers import ended, working
+from tests.support.workers import running_supervisor, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 CUDA = replace(OPTIONS, width=320, height=240, family=Backend("cuda", "cpu"))
 NVENC = replace(CUDA, family=Backend("cuda", "nvenc"))
-BY_CPU = replace(CUDA, family=Backend())
+CPU = replace(CUDA, family=Backend())
 
 
 @asynccontextmanager
-async def on_double(database: Database, home: Path, name: str, **settings: Any) -> AsyncIterator[Supervisor]:
+async def worker_on_double(database: Database, home: Path, name: str, **settings: Any) -> AsyncIterator[Supervisor]:
     """A worker with one slot on this double, when it knows its device."""
     driver = f"tests.support.cuda_doubles.{name}"
-    async with working(database, home, devices=seen.source(), driver=driver, **settings) as supervisor:
+    async with running_supervisor(database, home, devices=seen.source(), driver=driver, **settings) as supervisor:
         async with asyncio.timeout(30):
             while not any(one.usable for one in supervisor.devices.capabilities()):
                 await asyncio.sleep(0.05)
@@ -44,98 +44,104 @@ async def on_double(database: Database, home: Path, name: str, **settings: Any) 
 
 
 async def submit(database: Database, home: Path, options: RenderOptions, count: int = 40) -> RenderId:
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         dataset = await add_footage(connection, home, count, size=(320, 240))
         return await add_render(connection, dataset, options=options)
 
 
-def receipt(home: Path, row: Any) -> list[dict[str, Any]]:
+def read_receipt(home: Path, row: Any) -> list[dict[str, Any]]:
     lines = (home / "objects" / "reelmill" / row["receipt_key"]).read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
-def fallbacks(stage: str, code: str) -> float:
-    return metrics.WORKER.get_sample_value("reelmill_fallbacks_total", {"stage": stage, "reason": code}) or 0.0
+def fallback_count(stage: str, code: str) -> float:
+    return metrics.WORKER_REGISTRY.get_sample_value("reelmill_fallbacks_total", {"stage": stage, "reason": code}) or 0.0
 
 
-def failures(code: str) -> float:
-    return metrics.WORKER.get_sample_value("reelmill_task_failures_total", {"kind": "segment", "reason": code}) or 0.0
+def failure_count(code: str) -> float:
+    return (
+        metrics.WORKER_REGISTRY.get_sample_value("reelmill_task_failures_total", {"kind": "segment", "reason": code})
+        or 0.0
+    )
 
 
 async def test_a_render_goes_through_the_device(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "sound"):
-        row = await ended(database, await submit(database, tmp_path, CUDA))
-        cpu = await ended(database, await submit(database, tmp_path, BY_CPU))
+    async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "sound"):
+        row = await wait_until_ended(database, await submit(database, tmp_path, CUDA))
+        cpu = await wait_until_ended(database, await submit(database, tmp_path, CPU))
     assert (row["status"], row["video_frames"]) == ("succeeded", 40)
-    assert {line["decoder"] for line in receipt(tmp_path, row)[:-1]} == {"cuda-nvjpeg"}
+    assert {line["decoder"] for line in read_receipt(tmp_path, row)[:-1]} == {"cuda-nvjpeg"}
     assert row["video_sha256"] == cpu["video_sha256"], "the double's pixels are the CPU's"
 
 
 async def test_a_broken_context_ends_the_slot_and_the_third_start_is_by_the_cpu(
     postgres_url: str, tmp_path: Path
 ) -> None:
-    before, ended_before = fallbacks("decode", "no_device"), failures("device_lost")
-    async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "lost") as supervisor:
+    before, ended_before = fallback_count("decode", "no_device"), failure_count("device_lost")
+    async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "lost") as supervisor:
         first = supervisor._slots[0].pid
-        row = await ended(database, await submit(database, tmp_path, CUDA, 15))
+        row = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 15))
         assert supervisor._slots[0].pid != first, "a fresh process took over"
     assert (row["status"], row["video_frames"]) == ("succeeded", 15)
     assert row["attempts"] == 3
-    assert failures("device_lost") - ended_before == 2
-    reasons = {line["fallback"] for line in receipt(tmp_path, row)[:-1]}
+    assert failure_count("device_lost") - ended_before == 2
+    reasons = {line["fallback"] for line in read_receipt(tmp_path, row)[:-1]}
     assert "decode: two attempts on a GPU ended their slot" in reasons
-    assert fallbacks("decode", "no_device") - before == 15
+    assert fallback_count("decode", "no_device") - before == 15
 
 
 async def test_a_device_that_hangs_is_left_after_two_starts(postgres_url: str, tmp_path: Path) -> None:
-    before = failures("hang")
-    async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "hanging", frame_timeout_s=1.5):
-        row = await ended(database, await submit(database, tmp_path, CUDA, 10))
+    before = failure_count("hang")
+    async with (
+        fresh_database(postgres_url) as database,
+        worker_on_double(database, tmp_path, "hanging", frame_timeout_s=1.5),
+    ):
+        row = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 10))
     assert (row["status"], row["video_frames"], row["attempts"]) == ("succeeded", 10, 3)
-    assert failures("hang") - before == 2
-    assert {line["decoder"] for line in receipt(tmp_path, row)[:-1]} == {"ffmpeg-mjpeg"}
+    assert failure_count("hang") - before == 2
+    assert {line["decoder"] for line in read_receipt(tmp_path, row)[:-1]} == {"ffmpeg-mjpeg"}
 
 
 async def test_a_stack_that_cannot_be_imported_renders_by_the_cpu(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "not_importable"):
-        row = await ended(database, await submit(database, tmp_path, CUDA, 20))
+    async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "not_importable"):
+        row = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 20))
     assert (row["status"], row["attempts"]) == ("succeeded", 1)
-    assert "libnvidia-encode.so.1" in receipt(tmp_path, row)[0]["fallback"]
+    assert "libnvidia-encode.so.1" in read_receipt(tmp_path, row)[0]["fallback"]
 
 
 async def test_a_worker_without_a_device_renders_by_the_cpu(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, working(database, tmp_path):
-        row = await ended(database, await submit(database, tmp_path, CUDA, 20))
+    async with fresh_database(postgres_url) as database, running_supervisor(database, tmp_path):
+        row = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 20))
     assert row["status"] == "succeeded"
-    assert receipt(tmp_path, row)[0]["fallback"] == "decode: this slot has no GPU"
+    assert read_receipt(tmp_path, row)[0]["fallback"] == "decode: this slot has no GPU"
 
 
-async def encoders(database: Database, render: RenderId) -> set[str]:
+async def encoders_used(database: Database, render: RenderId) -> set[str]:
     query = text("""
         SELECT DISTINCT c.encoder FROM segments s JOIN segment_cache c ON c.content_key = s.content_key
         WHERE s.render_id = :render""")
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         return set(await connection.scalars(query, {"render": render}))
 
 
 async def test_nvenc_makes_the_whole_file(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        async with on_double(database, tmp_path, "sound"):
+        async with worker_on_double(database, tmp_path, "sound"):
             render = await submit(database, tmp_path, NVENC, 120)
-            row = await ended(database, render)
-        assert await encoders(database, render) == {"nvenc h264 (device double)"}
+            row = await wait_until_ended(database, render)
+        assert await encoders_used(database, render) == {"nvenc h264 (device double)"}
     assert (row["status"], row["video_frames"]) == ("succeeded", 120)
 
 
 async def test_an_encoder_lost_midway_plans_the_render_anew(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        async with on_double(database, tmp_path, "two_encoders"):
+        async with worker_on_double(database, tmp_path, "two_encoders"):
             render = await submit(database, tmp_path, NVENC, 240)
-            row = await ended(database, render)
-            same = await ended(database, await submit(database, tmp_path, CUDA, 240))
-        assert all(name.startswith("libx264") for name in await encoders(database, render)), "none is mixed in"
-        async with database.service() as connection:
-            options = renders.options_of(await renders.get(connection, render))  # type: ignore[arg-type]
+            row = await wait_until_ended(database, render)
+            same = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 240))
+        assert all(name.startswith("libx264") for name in await encoders_used(database, render)), "none is mixed in"
+        async with database.service_transaction() as connection:
+            options = renders.parse_options(await renders.get_render(connection, render))  # type: ignore[arg-type]
             made = await connection.scalar(text("SELECT count(*) FROM segment_cache WHERE encoder LIKE 'nvenc%'"))
             states = await connection.execute(text("SELECT state FROM tasks WHERE render_id = :id"), {"id": render})
             assert {state for (state,) in states} == {"succeeded"}
@@ -150,48 +156,48 @@ async def test_a_slot_without_a_gpu_leaves_nvenc_to_who_has_it(postgres_url: str
     """Until that worker is gone: then the render is planned anew."""
     other = new_uuid()
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
-            await worker_rows.beat(connection, other, "other", 1, "1")
-            rows = [capability("cuda:0", stage="encode", what="h264")]
-            await device_rows.write(connection, other, [device("cuda:0")], rows)
+        async with database.service_transaction() as connection:
+            await worker_rows.record_heartbeat(connection, other, "other", 1, "1")
+            rows = [capability_row("cuda:0", stage="encode", what="h264")]
+            await device_rows.write_devices(connection, other, [device_row("cuda:0")], rows)
         render = await submit(database, tmp_path, NVENC, 10)
-        async with working(database, tmp_path):
+        async with running_supervisor(database, tmp_path):
             async with asyncio.timeout(30):
-                while not failures("encoder_elsewhere"):
+                while not failure_count("encoder_elsewhere"):
                     await asyncio.sleep(0.05)
-            async with database.service() as connection:
-                row = await renders.get(connection, render)
-                assert row is not None and renders.options_of(row).family == NVENC.family
-                await worker_rows.leave(connection, other)
-            row = await ended(database, render)
-        assert all(name.startswith("libx264") for name in await encoders(database, render))
+            async with database.service_transaction() as connection:
+                row = await renders.get_render(connection, render)
+                assert row is not None and renders.parse_options(row).family == NVENC.family
+                await worker_rows.unregister_worker(connection, other)
+            row = await wait_until_ended(database, render)
+        assert all(name.startswith("libx264") for name in await encoders_used(database, render))
     assert (row["status"], row["video_frames"]) == ("succeeded", 10)
 
 
 async def test_a_quarantined_device_is_not_used(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "sound") as supervisor:
+    async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "sound") as supervisor:
         known = [
             replace(one, state="quarantined", reason="wrong pixels") if one.stage == "transform" else one
             for one in supervisor.devices.capabilities()
         ]
         supervisor.devices.capabilities = lambda: tuple(known)  # type: ignore[method-assign]
-        row = await ended(database, await submit(database, tmp_path, CUDA, 10))
+        row = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 10))
     assert row["status"] == "succeeded"
-    assert receipt(tmp_path, row)[0]["fallback"] == "decode: cuda:0 transform nv12 is quarantined: wrong pixels"
+    assert read_receipt(tmp_path, row)[0]["fallback"] == "decode: cuda:0 transform nv12 is quarantined: wrong pixels"
 
 
-def _slow_look() -> list[Device]:
+def _slow_probe() -> list[Device]:
     time.sleep(2)
     return [Device(seen.GPU, "gpu", "double")]
 
 
 async def test_no_task_is_taken_before_the_devices_are_known(postgres_url: str, tmp_path: Path) -> None:
-    slow = replace(seen.source(), looks=(_slow_look,))
+    slow = replace(seen.source(), probes=(_slow_probe,))
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path, CUDA, 10)
-        async with working(database, tmp_path, devices=slow, driver="tests.support.cuda_doubles.sound"):
-            row = await ended(database, render)
-    assert {line["decoder"] for line in receipt(tmp_path, row)[:-1]} == {"cuda-nvjpeg"}
+        async with running_supervisor(database, tmp_path, devices=slow, driver="tests.support.cuda_doubles.sound"):
+            row = await wait_until_ended(database, render)
+    assert {line["decoder"] for line in read_receipt(tmp_path, row)[:-1]} == {"cuda-nvjpeg"}
 
 
 async def test_a_worker_stops_while_it_looks_at_its_devices(postgres_url: str, tmp_path: Path) -> None:
@@ -200,24 +206,24 @@ async def test_a_worker_stops_while_it_looks_at_its_devices(postgres_url: str, t
 
     def look() -> list[Device]:
         loop.call_soon_threadsafe(looking.set)
-        return _slow_look()
+        return _slow_probe()
 
-    slow = replace(seen.source(), looks=(look,))
-    async with fresh_database(postgres_url) as database, working(database, tmp_path, devices=slow):
+    slow = replace(seen.source(), probes=(look,))
+    async with fresh_database(postgres_url) as database, running_supervisor(database, tmp_path, devices=slow):
         await looking.wait()
 
 
 async def test_the_api_plans_by_what_live_workers_have_proven(postgres_url: str, tmp_path: Path) -> None:
     from service.store.render_facts import read_cluster_capabilities
 
-    async with fresh_database(postgres_url) as database, on_double(database, tmp_path, "sound"):
+    async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "sound"):
         async with asyncio.timeout(20):
             while True:
-                async with database.service() as connection:  # the worker writes between two looks
+                async with database.service_transaction() as connection:  # the worker writes between two looks
                     await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
                     found = await read_cluster_capabilities(connection)
-                    rows = await device_rows.best(connection)
-                if len(rows) == len(seen.WORK) and all(one.usable for one in rows):
+                    rows = await device_rows.best_capabilities(connection)
+                if len(rows) == len(seen.CAPABILITIES) and all(one.usable for one in rows):
                     break
                 await asyncio.sleep(0.1)
     assert set(found.capabilities) == set(rows)

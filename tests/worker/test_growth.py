@@ -9,29 +9,33 @@ from sqlalchemy import text
 from tests.support.catalogue import add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage
-from tests.support.workers import ended, working
+from tests.support.workers import running_supervisor, wait_until_ended
 
 pytestmark = pytest.mark.anyio
-BEFORE, AFTER = 600, 630
+FRAMES_BEFORE, FRAMES_AFTER = 600, 630
 
 
 async def test_five_percent_more_frames_cost_one_segment(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
-            dataset = await add_footage(connection, tmp_path, AFTER)
-            first = await add_render(connection, dataset | {"frame_count": BEFORE})
-        async with working(database, tmp_path, slots=2):
-            assert (await ended(database, first))["status"] == "succeeded"
-            async with database.service() as connection:
+        async with database.service_transaction() as connection:
+            dataset = await add_footage(connection, tmp_path, FRAMES_AFTER)
+            first = await add_render(connection, dataset | {"frame_count": FRAMES_BEFORE})
+        async with running_supervisor(database, tmp_path, slots=2):
+            assert (await wait_until_ended(database, first))["status"] == "succeeded"
+            async with database.service_transaction() as connection:
                 grown = await add_render(connection, dataset)
-            row = await ended(database, grown)
-        assert (row["status"], row["video_frames"], row["frames_fresh"]) == ("succeeded", AFTER, AFTER - BEFORE)
-        async with database.service() as connection:
+            row = await wait_until_ended(database, grown)
+        assert (row["status"], row["video_frames"], row["frames_fresh"]) == (
+            "succeeded",
+            FRAMES_AFTER,
+            FRAMES_AFTER - FRAMES_BEFORE,
+        )
+        async with database.service_transaction() as connection:
             query = text("SELECT reused, count(*) FROM segments WHERE render_id = :render GROUP BY reused")
             counted = {row.reused: row.count for row in await connection.execute(query, {"render": grown})}
         assert counted == {True: 9, False: 1}
     told = row["estimate"]
-    assert (told["frames"], told["reused_frames"]) == (AFTER, BEFORE)
+    assert (told["frames"], told["reused_frames"]) == (FRAMES_AFTER, FRAMES_BEFORE)
     assert set(told["stages"]) == {"fetch", "decode", "transform", "encode"} and told["stages"]["encode"] > 0
     with av.open(str(tmp_path / "objects" / "reelmill" / row["video_key"])) as video:
-        assert sum(1 for _ in video.decode(video=0)) == AFTER
+        assert sum(1 for _ in video.decode(video=0)) == FRAMES_AFTER

@@ -12,17 +12,17 @@ from sqlalchemy import text
 from tests.support.catalogue import OPTIONS, add_render
 from tests.support.databases import fresh_database
 from tests.support.footage import add_footage
-from tests.support.workers import ended, working
+from tests.support.workers import running_supervisor, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_frames_become_a_video(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             render = await add_render(connection, await add_footage(connection, tmp_path, 200))
-        async with working(database, tmp_path, slots=2):
-            row = await ended(database, render)
+        async with running_supervisor(database, tmp_path, slots=2):
+            row = await wait_until_ended(database, render)
     assert row["status"] == "succeeded", row["error"]
     assert (row["frames_done"], row["frames_total"], row["video_frames"]) == (200, 200, 200)
     path = tmp_path / "objects" / "reelmill" / row["video_key"]
@@ -34,32 +34,32 @@ async def test_frames_become_a_video(postgres_url: str, tmp_path: Path) -> None:
 
 async def test_a_render_of_which_nothing_is_left_says_so(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, 100, make=lambda *_: b"no picture")
             render = await add_render(connection, dataset, options=replace(OPTIONS, corrupt="skip"))
-        async with working(database, tmp_path, slots=2):
-            row = await ended(database, render)
+        async with running_supervisor(database, tmp_path, slots=2):
+            row = await wait_until_ended(database, render)
     assert (row["status"], row["error"]["code"]) == ("failed", "no_frames"), row["error"]
 
 
 async def test_segments_that_do_not_fit_together_are_made_again(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, working(database, tmp_path):
-        async with database.service() as connection:
+    async with fresh_database(postgres_url) as database, running_supervisor(database, tmp_path):
+        async with database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, 100)
             small = await add_render(connection, dataset, options=replace(OPTIONS, width=32, height=24))
-        await ended(database, small)
-        async with database.service() as connection:
+        await wait_until_ended(database, small)
+        async with database.service_transaction() as connection:
             odd = (await connection.execute(text("SELECT key FROM segment_cache LIMIT 1"))).scalar_one()
             render = await add_render(connection, dataset)
-        await ended(database, render)
-        async with database.service() as connection:
+        await wait_until_ended(database, render)
+        async with database.service_transaction() as connection:
             keys = (await connection.execute(text("SELECT key FROM segment_cache ORDER BY created_at"))).scalars().all()
             bucket = tmp_path / "objects" / "reelmill"
             shutil.copyfile(bucket / odd, bucket / keys[-1])
             await connection.execute(text("DELETE FROM renders"))
             again = await add_render(connection, dataset)
-        row = await ended(database, again)
-        async with database.service() as connection:
+        row = await wait_until_ended(database, again)
+        async with database.service_transaction() as connection:
             told = text("SELECT error ->> 'code' FROM tasks WHERE kind = 'assemble' AND state = 'cancelled'")
             reasons = (await connection.execute(told)).scalars().all()
     assert (row["status"], row["video_frames"], reasons) == ("succeeded", 100, ["segments_differ"]), row["error"]
@@ -69,13 +69,13 @@ async def test_what_a_slot_says_is_in_the_log_stream(
     postgres_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with fresh_database(postgres_url) as database:
-        async with database.service() as connection:
+        async with database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, 5)
             render = await add_render(connection, dataset)
         longer = tmp_path / "objects" / "reelmill" / dataset["prefix"] / "f00003.jpg"
         longer.write_bytes(longer.read_bytes() + bytes(10))
-        async with working(database, tmp_path):
-            await ended(database, render)
+        async with running_supervisor(database, tmp_path):
+            await wait_until_ended(database, render)
     lines = [line for line in capfd.readouterr().out.splitlines() if "frame changed since the scan" in line]
     told = [json.loads(line) for line in lines]
     assert [(line["level"], line["index"], line["logger"]) for line in told] == [("warning", 3, "worker")]
@@ -85,5 +85,5 @@ async def test_a_worker_that_is_stopped_while_it_starts_breaks_no_connection(pos
     """Whatever is raised in a callback of the loop fails this test."""
     async with fresh_database(postgres_url) as database:
         for _ in range(5):
-            async with working(database, tmp_path):
+            async with running_supervisor(database, tmp_path):
                 pass

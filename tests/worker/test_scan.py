@@ -16,7 +16,7 @@ from sqlalchemy import insert, select, text
 from service.ids import DatasetId, new_uuid
 from service.plan.render_plan import ObjectRef
 from service.store.database import Database
-from service.store.frame_scan import is_regular
+from service.store.frame_scan import is_regular_numbering
 from service.store.objects import ObjectStoreError
 from service.store.objects_files import FileObjectStore
 from service.store.tables import datasets, experiments, frames, sources
@@ -27,7 +27,7 @@ from tests.support.databases import fresh_database
 pytestmark = pytest.mark.anyio
 
 
-class Lab:
+class DatasetFolder:
     """One dataset, whose objects are files under objects/camera/day/."""
 
     def __init__(self, database: Database, home: Path) -> None:
@@ -35,10 +35,10 @@ class Lab:
         self.folder = home / "objects" / "camera" / "day"
         self.id = DatasetId(new_uuid())
 
-    async def make(self, kind: str = "frames", prefix: str = "day/") -> None:
+    async def create(self, kind: str = "frames", prefix: str = "day/") -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         row = {"id": self.id, "name": "d", "kind": kind, "bucket": "camera", "prefix": prefix}
-        async with self.database.service() as connection:
+        async with self.database.service_transaction() as connection:
             experiment = new_uuid()
             await connection.execute(insert(experiments).values(id=experiment, name="e", owner="alice"))
             await connection.execute(insert(datasets).values(**row, experiment_id=experiment))
@@ -56,12 +56,12 @@ class Lab:
         return await scan_dataset(self.database, self.objects, self.id, lambda _: None)
 
     async def row(self) -> dict[str, Any]:
-        async with self.database.service() as connection:
+        async with self.database.service_transaction() as connection:
             return dict((await connection.execute(select(datasets).where(datasets.c.id == self.id))).mappings().one())
 
     async def rows(self, table: Any = frames) -> list[dict[str, Any]]:
         query = select(table).where(table.c.dataset_id == self.id).order_by(table.c[1])
-        async with self.database.service() as connection:
+        async with self.database.service_transaction() as connection:
             return [dict(row) for row in (await connection.execute(query)).mappings()]
 
     async def keys(self) -> list[str]:
@@ -69,19 +69,19 @@ class Lab:
 
 
 @pytest.fixture
-async def lab(postgres_url: str, tmp_path: Path) -> AsyncIterator[Lab]:
+async def lab(postgres_url: str, tmp_path: Path) -> AsyncIterator[DatasetFolder]:
     async with fresh_database(postgres_url) as database:
-        lab = Lab(database, tmp_path)
-        await lab.make()
+        lab = DatasetFolder(database, tmp_path)
+        await lab.create()
         yield lab
 
 
-PICTURE = media.jpeg(media.numbered(1))
+JPEG = media.jpeg(media.numbered_picture(1))
 
 
-async def test_natural_order_and_facts(lab: Lab) -> None:
+async def test_natural_order_and_facts(lab: DatasetFolder) -> None:
     for number in (10, 2, 1, 100, 9):
-        lab.write_at(f"frame{number}.jpg", media.jpeg(media.numbered(number)))
+        lab.write_at(f"frame{number}.jpg", media.jpeg(media.numbered_picture(number)))
     summary = await lab.scan()
     assert (summary.state, summary.frame_count, summary.unreadable_frames) == ("ready", 5, 0)
     rows = await lab.rows()
@@ -111,11 +111,11 @@ async def test_natural_order_and_facts(lab: Lab) -> None:
     ],
 )
 async def test_gaps(
-    lab: Lab, numbers: list[int], gaps: list[tuple[int, int, int]], first: int | None, stride: int | None
+    lab: DatasetFolder, numbers: list[int], gaps: list[tuple[int, int, int]], first: int | None, stride: int | None
 ) -> None:
     """Reported where the numbering is regular; first and stride are set where it places every frame."""
     for position, number in enumerate(numbers):
-        lab.write_at(f"f{number:0{4 + numbers[:position].count(number)}d}.jpg", PICTURE)
+        lab.write_at(f"f{number:0{4 + numbers[:position].count(number)}d}.jpg", JPEG)
     await lab.scan()
     row = await lab.row()
     assert row["frame_count"] == len(numbers)
@@ -126,34 +126,34 @@ async def test_gaps(
         assert row["frame_count"] + row["gap_frames"] == (numbers[-1] - numbers[0]) // stride + 1
 
 
-async def test_only_the_first_hundred_gaps_are_listed(lab: Lab) -> None:
+async def test_only_the_first_hundred_gaps_are_listed(lab: DatasetFolder) -> None:
     for number in range(3000):
         if number % 20 != 7:
             lab.write_at(f"{number // 1000}/f{number}.jpg", b"x")
-    lab.write_at("2/f2999.jpg", PICTURE)
+    lab.write_at("2/f2999.jpg", JPEG)
     await lab.scan()
     row = await lab.row()
     assert (len(row["gaps"]), row["gap_frames"], row["frame_count"]) == (100, 150, 2850)
 
 
 def test_what_is_regular() -> None:
-    assert is_regular(90, 100) and is_regular(2, 3) and is_regular(2, 2)
-    assert not is_regular(89, 100) and not is_regular(1, 2) and not is_regular(1, 1)
+    assert is_regular_numbering(90, 100) and is_regular_numbering(2, 3) and is_regular_numbering(2, 2)
+    assert not is_regular_numbering(89, 100) and not is_regular_numbering(1, 2) and not is_regular_numbering(1, 1)
 
 
-async def test_objects_that_cannot_be_read_are_named(lab: Lab) -> None:
+async def test_objects_that_cannot_be_read_are_named(lab: DatasetFolder) -> None:
     """Whatever claims to be an image keeps its place; what is hidden or something else is no frame."""
-    lab.write_at("f01.jpg", PICTURE)
+    lab.write_at("f01.jpg", JPEG)
     lab.write_at("f02.jpg", b"this is text\n")
-    lab.write_at("f03.jpg", PICTURE[:100])
+    lab.write_at("f03.jpg", JPEG[:100])
     lab.write_at("f04.jpg", b"")
     lab.write_at("f05.bmp", b"BM" + bytes(60))
     lab.write_at("f06.png", media.png_bomb())
     lab.write_at("f07.tif", media.tiff_bomb())
     lab.write_at("f08.tif", b"II*\0\xff\xff\xff\xff" + bytes(100))
-    lab.write_at("f09", PICTURE)
-    lab.write_at("f10.JPG", media.png(media.numbered(1)))
-    lab.write_at("f11.jpg", media.truncated(PICTURE, 0.98))
+    lab.write_at("f09", JPEG)
+    lab.write_at("f10.JPG", media.png(media.numbered_picture(1)))
+    lab.write_at("f11.jpg", media.truncate(JPEG, 0.98))
     lab.write_at("._f01.jpg", b"AppleDouble")
     lab.write_at("notes.txt", b"text")
     summary = await lab.scan()
@@ -180,7 +180,7 @@ async def test_objects_that_cannot_be_read_are_named(lab: Lab) -> None:
     assert (summary.state, summary.unreadable_frames, summary.ignored) == ("ready", 5, 2)
 
 
-async def test_nothing_there(lab: Lab) -> None:
+async def test_nothing_there(lab: DatasetFolder) -> None:
     summary = await lab.scan()
     row = await lab.row()
     assert summary.state == row["state"] == "failed"
@@ -190,13 +190,13 @@ async def test_nothing_there(lab: Lab) -> None:
     assert "(1 other objects are there)" in (await lab.row())["error"]
 
 
-async def test_no_bucket(lab: Lab) -> None:
-    async with lab.database.service() as connection:
+async def test_no_bucket(lab: DatasetFolder) -> None:
+    async with lab.database.service_transaction() as connection:
         await connection.execute(text("UPDATE datasets SET bucket = 'nowhere'"))
     assert (await lab.scan()).state == "failed"
 
 
-async def test_nothing_can_be_read(lab: Lab) -> None:
+async def test_nothing_can_be_read(lab: DatasetFolder) -> None:
     lab.write_at("f1.jpg", b"text")
     lab.write_at("f2.jpg", b"text")
     summary = await lab.scan()
@@ -205,13 +205,15 @@ async def test_nothing_can_be_read(lab: Lab) -> None:
     assert len(await lab.rows()) == 2
 
 
-async def test_sizes_and_orientation(lab: Lab) -> None:
-    lab.write_at("f1.jpg", media.jpeg(media.numbered(1, 64, 48)))
+async def test_sizes_and_orientation(lab: DatasetFolder) -> None:
+    lab.write_at("f1.jpg", media.jpeg(media.numbered_picture(1, 64, 48)))
     for number in (2, 3):
-        lab.write_at(f"f{number}.jpg", media.oriented_jpeg(media.numbered(number, 96, 128), 6, "2026:03-01 10:00:00"))
-    lab.write_at("f4.jpg", media.oriented_jpeg(media.numbered(4, 96, 128), 8, "2026:03:01 10:00:00"))
-    lab.write_at("f5.tif", media.tiff(media.numbered(5, 640, 480), compression="deflate"))
-    lab.write_at("f6.png", media.png16(media.numbered(6, 64, 48)))
+        lab.write_at(
+            f"f{number}.jpg", media.oriented_jpeg(media.numbered_picture(number, 96, 128), 6, "2026:03-01 10:00:00")
+        )
+    lab.write_at("f4.jpg", media.oriented_jpeg(media.numbered_picture(4, 96, 128), 8, "2026:03:01 10:00:00"))
+    lab.write_at("f5.tif", media.tiff(media.numbered_picture(5, 640, 480), compression="deflate"))
+    lab.write_at("f6.png", media.png16(media.numbered_picture(6, 64, 48)))
     await lab.scan()
     row = await lab.row()
     assert (row["width"], row["height"]) == (96, 128)
@@ -225,12 +227,12 @@ async def test_sizes_and_orientation(lab: Lab) -> None:
     assert row["captured_from"].isoformat().startswith("2026-03-01T08:00:00")
 
 
-async def test_a_header_beyond_the_first_64_kib(lab: Lab) -> None:
+async def test_a_header_beyond_the_first_64_kib(lab: DatasetFolder) -> None:
     """libtiff writes the directory behind the picture; cameras put large thumbnails and profiles before it."""
-    pixels = media.numbered(1, 512, 512)
+    pixels = media.numbered_picture(1, 512, 512)
     lab.write_at("f1.tif", _directory_last(media.tiff(pixels)))
     profile = b"\xff\xe2\xff\xff" + bytes(65533)
-    lab.write_at("f2.jpg", PICTURE[:2] + profile * 2 + PICTURE[2:])
+    lab.write_at("f2.jpg", JPEG[:2] + profile * 2 + JPEG[2:])
     await lab.scan()
     assert [(row["width"], row["height"], row["problem"]) for row in await lab.rows()] == [
         (512, 512, None),
@@ -246,22 +248,22 @@ def _directory_last(tiff: bytes) -> bytes:
     return tiff[:4] + len(tiff).to_bytes(4, "little") + tiff[8:] + directory
 
 
-async def test_a_rescan_replaces_everything(lab: Lab) -> None:
-    lab.write_at("f1.jpg", PICTURE)
-    lab.write_at("f2.jpg", PICTURE)
+async def test_a_rescan_replaces_everything(lab: DatasetFolder) -> None:
+    lab.write_at("f1.jpg", JPEG)
+    lab.write_at("f2.jpg", JPEG)
     await lab.scan()
     first = (await lab.row())["digest"]
     await lab.scan()
     assert (await lab.row())["digest"] == first, "nothing has changed"
     (lab.folder / "f1.jpg").unlink()
-    lab.write_at("f10.jpg", PICTURE)
+    lab.write_at("f10.jpg", JPEG)
     await lab.scan()
     assert await lab.keys() == ["f2.jpg", "f10.jpg"]
     assert (await lab.row())["digest"] != first
 
 
-async def test_a_scan_that_breaks_off_changes_nothing(lab: Lab) -> None:
-    lab.write_at("f1.jpg", PICTURE)
+async def test_a_scan_that_breaks_off_changes_nothing(lab: DatasetFolder) -> None:
+    lab.write_at("f1.jpg", JPEG)
     await lab.scan()
     for number in range(2, 2500):
         lab.write_at(f"f{number}.jpg", b"")
@@ -278,9 +280,9 @@ async def test_a_scan_that_breaks_off_changes_nothing(lab: Lab) -> None:
     assert len(await lab.keys()) == 2499
 
 
-async def test_readers_see_the_old_or_the_new(lab: Lab) -> None:
+async def test_readers_see_the_old_or_the_new(lab: DatasetFolder) -> None:
     for number in range(1500):
-        lab.write_at(f"a{number}.jpg", PICTURE)
+        lab.write_at(f"a{number}.jpg", JPEG)
     await lab.scan()
     for number in range(1500):
         (lab.folder / f"a{number}.jpg").rename(lab.folder / f"b{number}.jpg")
@@ -288,7 +290,7 @@ async def test_readers_see_the_old_or_the_new(lab: Lab) -> None:
 
     async def watch() -> None:
         while True:
-            async with lab.database.service() as connection:
+            async with lab.database.service_transaction() as connection:
                 query = text("SELECT count(*), min(key) FROM frames WHERE dataset_id = :id")
                 seen.add(tuple((await connection.execute(query, {"id": lab.id})).one()))
             await asyncio.sleep(0)
@@ -300,11 +302,11 @@ async def test_readers_see_the_old_or_the_new(lab: Lab) -> None:
     assert seen == {(1500, "day/a0.jpg"), (1500, "day/b0.jpg")}
 
 
-async def test_a_dataset_deleted_meanwhile(lab: Lab) -> None:
-    lab.write_at("f1.jpg", PICTURE)
+async def test_a_dataset_deleted_meanwhile(lab: DatasetFolder) -> None:
+    lab.write_at("f1.jpg", JPEG)
 
     async def delete() -> None:
-        async with lab.database.service() as connection:
+        async with lab.database.service_transaction() as connection:
             await connection.execute(datasets.delete())
 
     class Store(FileObjectStore):
@@ -317,11 +319,11 @@ async def test_a_dataset_deleted_meanwhile(lab: Lab) -> None:
     assert (await lab.scan()).state == "gone"
 
 
-async def test_source_videos(lab: Lab) -> None:
-    async with lab.database.service() as connection:
+async def test_source_videos(lab: DatasetFolder) -> None:
+    async with lab.database.service_transaction() as connection:
         await connection.execute(text("UPDATE datasets SET kind = 'video'"))
-    lab.write_at("part2.mp4", media.video((media.numbered(n) for n in range(20)), Fraction(25)))
-    lab.write_at("part10.mp4", media.video((media.numbered(n) for n in range(7)), Fraction(30000, 1001)))
+    lab.write_at("part2.mp4", media.video((media.numbered_picture(n) for n in range(20)), Fraction(25)))
+    lab.write_at("part10.mp4", media.video((media.numbered_picture(n) for n in range(7)), Fraction(30000, 1001)))
     lab.write_at("part3.mp4", b"text")
     lab.write_at("part1.mp4", b"")
     lab.write_at("notes.txt", b"text")
@@ -341,11 +343,11 @@ async def test_source_videos(lab: Lab) -> None:
     assert (row["frame_count"], row["width"], row["formats"], row["gap_frames"]) == (27, 128, ["h264"], 0)
 
 
-async def test_a_video_that_breaks_off_with_its_store(lab: Lab) -> None:
+async def test_a_video_that_breaks_off_with_its_store(lab: DatasetFolder) -> None:
     """An outage is an outage, not an unreadable source."""
-    async with lab.database.service() as connection:
+    async with lab.database.service_transaction() as connection:
         await connection.execute(text("UPDATE datasets SET kind = 'video'"))
-    lab.write_at("a.mp4", media.video(media.numbered(n) for n in range(20)))
+    lab.write_at("a.mp4", media.video(media.numbered_picture(n) for n in range(20)))
 
     class Store(FileObjectStore):
         async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
@@ -356,6 +358,6 @@ async def test_a_video_that_breaks_off_with_its_store(lab: Lab) -> None:
         await lab.scan()
 
 
-async def test_unknown_dataset(lab: Lab) -> None:
+async def test_unknown_dataset(lab: DatasetFolder) -> None:
     summary = await scan_dataset(lab.database, lab.objects, DatasetId(UUID(int=5)), lambda _: None)
     assert summary.state == "gone"

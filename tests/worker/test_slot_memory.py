@@ -13,29 +13,29 @@ from service.store import datasets
 from service.store.database import Database
 from tests.support.catalogue import OPTIONS, add_dataset, add_render
 from tests.support.databases import fresh_database
-from tests.support.footage import add_footage, deep_tiff, jpeg
+from tests.support.footage import add_footage, frame_jpeg, frame_tiff16
 from tests.support.processes import peak_megabytes, resident_mebibytes, slot_pids, worker_process
-from tests.support.workers import ended, working
+from tests.support.workers import running_supervisor, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 HD = (1920, 1080)
 HD_LIMIT_MB = 350
 
 
-async def rendered(database: Database, home: Path, count: int, size: tuple[int, int], codec: Codec) -> None:
+async def run_render(database: Database, home: Path, count: int, size: tuple[int, int], codec: Codec) -> None:
     form: PixelFormat = {"mjpeg": "yuvj422p", "ffv1": "yuvj420p"}.get(codec, "yuv420p")
     options = replace(OPTIONS, width=size[0], height=size[1], codec=codec, container=CONTAINERS[codec][0], form=form)
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         dataset = await add_footage(connection, home, count, size=size)
         render = await add_render(connection, dataset, options=options)
-    assert (await ended(database, render, 120))["video_frames"] == count
+    assert (await wait_until_ended(database, render, 120))["video_frames"] == count
 
 
 @pytest.mark.parametrize("codec", CONTAINERS)
 async def test_a_slot_stays_small_at_1080p(postgres_url: str, tmp_path: Path, codec: Codec) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
-            await rendered(database, tmp_path, 100, HD, codec)
+            await run_render(database, tmp_path, 100, HD, codec)
             peak = peak_megabytes(slot_pids(worker.pid)[0])
     assert peak < HD_LIMIT_MB
 
@@ -44,17 +44,17 @@ async def test_a_slot_stays_small_with_deep_frames(postgres_url: str, tmp_path: 
     options = replace(OPTIONS, width=HD[0], height=HD[1], tone=Tone(1500, 2500, colormap="viridis"))
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
-            async with database.service() as connection:
-                dataset = await add_footage(connection, tmp_path, 60, size=HD, make=deep_tiff)
+            async with database.service_transaction() as connection:
+                dataset = await add_footage(connection, tmp_path, 60, size=HD, make=frame_tiff16)
                 render = await add_render(connection, dataset, options=options)
-            assert (await ended(database, render, 120))["video_frames"] == 60
+            assert (await wait_until_ended(database, render, 120))["video_frames"] == 60
             peak = peak_megabytes(slot_pids(worker.pid)[0])
     assert peak < HD_LIMIT_MB
 
 
 async def test_an_idle_slot_gives_back_what_a_render_took(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, working(database, tmp_path, idle_s=0.5):
-        await rendered(database, tmp_path, 60, HD, "av1")
+    async with fresh_database(postgres_url) as database, running_supervisor(database, tmp_path, idle_s=0.5):
+        await run_render(database, tmp_path, 60, HD, "av1")
         (slot,) = slot_pids(os.getpid())
         assert peak_megabytes(slot) > 250
         async with asyncio.timeout(20):
@@ -65,28 +65,28 @@ async def test_an_idle_slot_gives_back_what_a_render_took(postgres_url: str, tmp
 async def test_ten_times_the_frames_take_no_more_memory(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
-            await rendered(database, tmp_path, 300, (64, 48), "h264")
+            await run_render(database, tmp_path, 300, (64, 48), "h264")
             (slot,) = slot_pids(worker.pid)
             few = peak_megabytes(slot)
-            await rendered(database, tmp_path, 3000, (64, 48), "h264")
+            await run_render(database, tmp_path, 3000, (64, 48), "h264")
             assert slot_pids(worker.pid) == [slot], "still the same process"
             assert peak_megabytes(slot) - few < 8
 
 
-async def scanned(database: Database, home: Path, count: int, worker: int) -> float:
+async def peak_while_scanning(database: Database, home: Path, count: int, worker: int) -> float:
     """A dataset of `count` files in folders of a thousand; only the first is a picture. The slot's peak meanwhile."""
     peak = 0.0
-    async with database.service() as connection:
+    async with database.service_transaction() as connection:
         dataset = await add_dataset(connection, 0)
-        await datasets.queue_scan(connection, dataset["id"])
+        await datasets.enqueue_scan(connection, dataset["id"])
         folder = home / "objects" / "reelmill" / dataset["prefix"]
         for number in range(count):
             place = folder / f"{number // 1000:03d}" / f"f{number:05d}.jpg"
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(b"tiny" if number else jpeg(0))
+            place.write_bytes(b"tiny" if number else frame_jpeg(0))
     async with asyncio.timeout(120):
         while True:
-            async with database.service() as connection:
+            async with database.service_transaction() as connection:
                 row = await datasets.get(connection, dataset["id"])
             peak = max([peak, *(peak_megabytes(slot) for slot in slot_pids(worker))])
             if row is not None and row["state"] == "ready":
@@ -99,18 +99,18 @@ async def scanned(database: Database, home: Path, count: int, worker: int) -> fl
 async def test_a_scan_of_ten_times_the_frames_takes_no_more_memory(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         with worker_process(database.url, tmp_path) as worker:
-            few = await scanned(database, tmp_path, 2_000, worker.pid)
-            many = await scanned(database, tmp_path, 20_000, worker.pid)
+            few = await peak_while_scanning(database, tmp_path, 2_000, worker.pid)
+            many = await peak_while_scanning(database, tmp_path, 20_000, worker.pid)
     assert few > 90, "it was looked at while it scanned"
     assert many - few < 8
 
 
 async def test_after_a_scan_a_slot_starts_anew_and_renders(postgres_url: str, tmp_path: Path) -> None:
-    async with fresh_database(postgres_url) as database, working(database, tmp_path) as supervisor:
+    async with fresh_database(postgres_url) as database, running_supervisor(database, tmp_path) as supervisor:
         (before,) = (slot.pid for slot in supervisor._slots)
-        await scanned(database, tmp_path, 50, os.getpid())
-        async with database.service() as connection:
+        await peak_while_scanning(database, tmp_path, 50, os.getpid())
+        async with database.service_transaction() as connection:
             render = await add_render(connection, await add_footage(connection, tmp_path, 20))
-        assert (await ended(database, render))["video_frames"] == 20
+        assert (await wait_until_ended(database, render))["video_frames"] == 20
         (after,) = (slot.pid for slot in supervisor._slots)
         assert after != before

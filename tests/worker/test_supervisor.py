@@ -21,7 +21,7 @@ async def test_a_heartbeat_that_fails_is_logged(tmp_path: Path, log_lines: Calla
     database = Database(NOWHERE, DatabaseSettings.model_construct())
     settings = WorkerSettings.model_construct(slots=1)
     supervisor = Supervisor(database, slot_config(database, tmp_path), settings, devices=NO_DEVICES)
-    beating = asyncio.create_task(supervisor._presence())
+    beating = asyncio.create_task(supervisor._send_heartbeats())
     try:
         async with asyncio.timeout(5):
             while not log_lines():

@@ -5,12 +5,12 @@ from multiprocessing import Pipe
 import pytest
 
 from service.worker.messages import CancelTask, Progress
-from service.worker.slot import Cancelled, Talk
+from service.worker.slot import CommandCancelled, ProgressReporter
 
 
 def test_progress_of_many_small_frames_is_told_now_and_then() -> None:
     ours, theirs = Pipe()
-    talk = Talk(theirs)
+    talk = ProgressReporter(theirs)
     for done in range(10_000):
         talk(done)
     theirs.close()
@@ -27,5 +27,5 @@ def test_progress_of_many_small_frames_is_told_now_and_then() -> None:
 def test_a_cancelled_command_stops_at_its_next_word() -> None:
     ours, theirs = Pipe()
     ours.send(CancelTask())
-    with pytest.raises(Cancelled):
-        Talk(theirs)(1)
+    with pytest.raises(CommandCancelled):
+        ProgressReporter(theirs)(1)

@@ -12,25 +12,25 @@ from service.guard.tables import TableDescription
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class ResolvedQuery:
     """A document about a table that exists."""
 
     document: Document
     table: TableDescription
-    root: Branch
+    filters: Branch
     settings: GuardSettings
 
     @property
     def conditions(self) -> Iterable[Leaf]:
-        return (node for _, node in leaves(self.root) if isinstance(node, Leaf))
+        return (node for _, node in leaves(self.filters) if isinstance(node, Leaf))
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Measurement:
     """How much it is, and the places to look at when that is too much."""
 
     actual: int
-    places: tuple[FieldProblem, ...] = ()
+    problems: tuple[FieldProblem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +38,30 @@ class Limit:
     """A named bound, of the operator's choice. `suggestion` tells what to ask instead."""
 
     name: str
-    says: str
+    description: str
     suggestion: str
-    of: Callable[[GuardSettings], int]
+    bound: Callable[[GuardSettings], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule(Limit):
     """A bound on documents; `measure` is pure."""
 
-    measure: Callable[[Case], Measure]
+    measure: Callable[[ResolvedQuery], Measurement]
 
 
-def none(_settings: GuardSettings) -> int:
+def zero(_settings: GuardSettings) -> int:
     """The limit of rules that count mistakes."""
     return 0
 
 
-def counted(places: Iterable[FieldProblem]) -> Measure:
+def count_problems(problems: Iterable[FieldProblem]) -> Measurement:
     """One for each place."""
-    found = tuple(places)
-    return Measure(len(found), found)
+    found = tuple(problems)
+    return Measurement(len(found), found)
 
 
-def values_of(leaf: Leaf) -> tuple[tuple[str, Any], ...]:
+def operand_values(leaf: Leaf) -> tuple[tuple[str, Any], ...]:
     """(pointer, value) of every single value that a condition compares with."""
     at = leaf.pointer("value")
     if leaf.op in ("in", "not_in", "between") and isinstance(leaf.value, list):

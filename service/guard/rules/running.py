@@ -8,22 +8,22 @@ CONCURRENCY = Limit(
     "wait for your other queries to end",
     lambda settings: settings.concurrency,
 )
-COST = Limit(
+PLAN_COST = Limit(
     "plan_cost",
     "PostgreSQL's cost estimate of the costliest step of the plan, rounded up to one digit",
     "filter by the table's key or by dataset_id, experiment_id or created_at",
     lambda settings: settings.max_cost,
 )
-TIME = Limit(
+STATEMENT_TIME = Limit(
     "statement_ms",
     "milliseconds that the query ran",
     "filter by the table's key or by dataset_id, experiment_id or created_at, or ask for fewer rows",
     lambda settings: round(settings.timeout_s * 1000),
 )
-BYTES = Limit(
+RESULT_BYTES = Limit(
     "result_bytes",
     "bytes of JSON in the rows; rows beyond it are left for the next answer",
     "name only the columns you need",
     lambda settings: settings.max_bytes,
 )
-RUNNING = (CONCURRENCY, COST, TIME, BYTES)
+RUNTIME_LIMITS = (CONCURRENCY, PLAN_COST, STATEMENT_TIME, RESULT_BYTES)

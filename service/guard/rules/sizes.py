@@ -4,46 +4,48 @@ import json
 
 from service.errors import FieldProblem
 from service.guard.filters import leaves
-from service.guard.rules.rule import Case, Measure, Rule, values_of
+from service.guard.rules.rule import Measurement, ResolvedQuery, Rule, operand_values
 
 
-def _at(measured: list[tuple[int, str]], code: str, text: str) -> Measure:
+def _largest(measured: list[tuple[int, str]], code: str, text: str) -> Measurement:
     """The largest of the (figure, pointer) pairs, with its place."""
     figure, pointer = max(measured, key=lambda pair: pair[0], default=(0, "#/filters"))
-    return Measure(figure, (FieldProblem(text, code, pointer=pointer),))
+    return Measurement(figure, (FieldProblem(text, code, pointer=pointer),))
 
 
-def _total(figure: int, pointer: str, code: str, text: str) -> Measure:
-    return Measure(figure, (FieldProblem(text, code, pointer=pointer),))
+def _total(figure: int, pointer: str, code: str, text: str) -> Measurement:
+    return Measurement(figure, (FieldProblem(text, code, pointer=pointer),))
 
 
-def _depth(case: Case) -> Measure:
-    return _at([(depth, node.at) for depth, node in leaves(case.root)], "filter_depth", "the filter nests too deep")
+def _measure_depth(query: ResolvedQuery) -> Measurement:
+    return _largest(
+        [(depth, node.location) for depth, node in leaves(query.filters)], "filter_depth", "the filter nests too deep"
+    )
 
 
-def _conditions(case: Case) -> Measure:
+def _count_conditions(query: ResolvedQuery) -> Measurement:
     """Groups without conditions count as one: they are nodes of the statement, too."""
-    figure = sum(1 for _, node in leaves(case.root) if node is not case.root)
+    figure = sum(1 for _, node in leaves(query.filters) if node is not query.filters)
     return _total(figure, "#/filters", "conditions", "the filters hold too many conditions")
 
 
-def _listed(case: Case) -> Measure:
-    lists = [(len(leaf.value), leaf.pointer("value")) for leaf in case.conditions if isinstance(leaf.value, list)]
+def _count_list_values(query: ResolvedQuery) -> Measurement:
+    lists = [(len(leaf.value), leaf.pointer("value")) for leaf in query.conditions if isinstance(leaf.value, list)]
     place = max(lists, default=(0, "#/filters"))[1]
     return _total(sum(size for size, _ in lists), place, "listed_values", "the lists hold too many values")
 
 
-def _value_bytes(case: Case) -> Measure:
-    sizes = [(_bytes(value), at) for leaf in case.conditions for at, value in values_of(leaf)]
-    return _at(sizes, "value_bytes", "the value is too long")
+def _measure_value_bytes(query: ResolvedQuery) -> Measurement:
+    sizes = [(_byte_length(value), at) for leaf in query.conditions for at, value in operand_values(leaf)]
+    return _largest(sizes, "value_bytes", "the value is too long")
 
 
-def _bytes(value: object) -> int:
+def _byte_length(value: object) -> int:
     return len(value.encode()) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False).encode())
 
 
-def _names(case: Case) -> Measure:
-    document = case.document
+def _count_names(query: ResolvedQuery) -> Measurement:
+    document = query.document
     lists = {
         "#/columns": len(document.columns or ()),
         "#/aggregates": len(document.aggregates),
@@ -54,8 +56,8 @@ def _names(case: Case) -> Measure:
     return _total(sum(lists.values()), longest, "names", "the query names too many columns and figures")
 
 
-def _rows(case: Case) -> Measure:
-    return _total(case.document.limit, "#/limit", "rows", "one answer cannot hold that many rows")
+def _measure_row_limit(query: ResolvedQuery) -> Measurement:
+    return _total(query.document.limit, "#/limit", "rows", "one answer cannot hold that many rows")
 
 
 DEPTH = Rule(
@@ -63,40 +65,40 @@ DEPTH = Rule(
     "groups around a condition, the list itself included",
     "nest fewer groups: conditions of one list must all hold already",
     lambda settings: settings.max_depth,
-    _depth,
+    _measure_depth,
 )
 CONDITIONS = Rule(
     "conditions",
     "conditions in all filters together",
     "use `in` with a list instead of many `eq`, or ask in several queries",
     lambda settings: settings.max_conditions,
-    _conditions,
+    _count_conditions,
 )
-LISTED = Rule(
+LIST_VALUES = Rule(
     "listed_values",
     "values in all lists together",
     "ask for fewer values at a time, or for a range with `between`",
     lambda settings: settings.max_values,
-    _listed,
+    _count_list_values,
 )
 VALUE_BYTES = Rule(
     "value_bytes",
     "bytes of the longest single value",
     "compare with the beginning of the value: `starts_with`",
     lambda settings: settings.max_value_bytes,
-    _value_bytes,
+    _measure_value_bytes,
 )
 NAMES = Rule(
     "names",
     "columns, aggregates, groups and order keys together",
     "name only the columns you need; without `columns` all are told",
     lambda settings: settings.max_names,
-    _names,
+    _count_names,
 )
 ROWS = Rule(
     "rows",
     "rows of one answer (`limit`)",
     "lower `limit` and follow `next_cursor`, or ask for aggregates",
     lambda settings: settings.max_rows,
-    _rows,
+    _measure_row_limit,
 )

@@ -8,64 +8,66 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from service.pipeline.cuda.driver import CudaDriver, DeviceImage, Transfer
-from service.pipeline.cuda.faults import CudaFault, CudaOutOfMemory, CudaUnsupported, DeviceLost
-from service.pipeline.cuda.gather import Batch, Frames, Gatherer
-from service.pipeline.cuda.made import Made, fetched
+from service.pipeline.cuda.faults import CudaError, CudaOutOfMemory, CudaUnsupported, DeviceLost
+from service.pipeline.cuda.gather import Batch, Batcher, FrameStream
+from service.pipeline.cuda.made import DeviceFrame, fetch_frame
 from service.pipeline.frames import FallbackCode, FrameReader
-from service.pipeline.window import Clipped
+from service.pipeline.window import ClipCounts
 from service.plan.render_plan import FrameRef
 
 
-class Ahead:
+class DevicePrefetcher:
     """Out of memory halves the batches, for the rest of the segment."""
 
-    def __init__(self, driver: CudaDriver, gatherer: Gatherer, download: bool) -> None:
-        self._driver, self._gatherer, self._download = driver, gatherer, download
-        self._begun = ThreadPoolExecutor(1, "cuda")
+    def __init__(self, driver: CudaDriver, batcher: Batcher, download: bool) -> None:
+        self._driver, self._batcher, self._download = driver, batcher, download
+        self._executor = ThreadPoolExecutor(1, "cuda")
         self._next: Future[tuple[Batch, Transfer | None]] | None = None
 
-    def __iter__(self) -> Iterator[Made]:
+    def __iter__(self) -> Iterator[DeviceFrame]:
         """In order. Raises DeviceLost, and nothing else: other faults are fallbacks of the frames they cost."""
-        self._next = self._begun.submit(self._produce)
+        self._next = self._executor.submit(self._start_batch)
         while True:
             batch, transfer = self._next.result()
             if not batch.frames:
                 return
-            self._next = self._begun.submit(self._produce)
-            _arrive(batch, transfer)
+            self._next = self._executor.submit(self._start_batch)
+            _finish_download(batch, transfer)
             yield from batch.frames
 
-    def _produce(self) -> tuple[Batch, Transfer | None]:
-        batch = self._gatherer.batch()
-        chosen = batch.chosen()
+    def _start_batch(self) -> tuple[Batch, Transfer | None]:
+        batch = self._batcher.next_batch()
+        chosen = batch.candidates()
         if not chosen:
             return batch, None
         try:
-            return batch, self._on_device(batch)
+            return batch, self._submit(batch)
         except CudaOutOfMemory as fault:
             if len(chosen) == 1:
-                chosen[0].give_up("transform", "out_of_memory", fault.reason)
+                chosen[0].fall_back("transform", "out_of_memory", fault.reason)
                 return batch, None
-            self._gatherer.most = len(chosen) // 2
+            self._batcher.max_frames = len(chosen) // 2
         except DeviceLost:
             raise
-        except CudaFault as fault:
-            _give_up(chosen, "unsupported" if isinstance(fault, CudaUnsupported) else "device_failed", fault.reason)
+        except CudaError as fault:
+            _fall_back_all(
+                chosen, "unsupported" if isinstance(fault, CudaUnsupported) else "device_failed", fault.reason
+            )
             return batch, None
-        self._gatherer.put_back(batch)
-        return self._produce()
+        self._batcher.requeue(batch)
+        return self._start_batch()
 
-    def _on_device(self, batch: Batch) -> Transfer | None:
+    def _submit(self, batch: Batch) -> Transfer | None:
         """Begin all that the device does for these; leaves out those that it cannot decode. Raises CudaFault."""
-        chosen = batch.chosen()
-        images = self._images(chosen, batch.members)
-        shown = batch.shown()
+        chosen = batch.candidates()
+        images = self._decode_bins(chosen, batch.bin_size)
+        shown = batch.outputs()
         if not shown or shown[0].candidate is None:
             return None
-        pictures = self._driver.shape(images, shown[0].candidate.placed(batch.members > 1).shaping)
+        pictures = self._driver.transform(images, shown[0].candidate.transform_for(batch.bin_size > 1).spec)
         for made in chosen:
             made.image = None
-            made.laid = batch.members > 1 and made.candidate is not None
+            made.merged_into_bin = batch.bin_size > 1 and made.candidate is not None
         if self._download:
             return self._driver.download(pictures)
         for made, picture in zip(shown, pictures, strict=True):
@@ -73,53 +75,53 @@ class Ahead:
             made.clipped = made.candidate.clipped if made.candidate else None
         return None
 
-    def _images(self, chosen: Sequence[Made], members: int) -> list[DeviceImage]:
+    def _decode_bins(self, frames: Sequence[DeviceFrame], bin_size: int) -> list[DeviceImage]:
         """Each image's own status counts: one call for many has been seen to skip some of them and report success. A
         bin that lacks one is the CPU's."""
         images: list[DeviceImage] = []
-        decoded = self._decoded(chosen)
-        for start in range(0, len(chosen), members):
-            bin_ = list(zip(chosen[start : start + members], decoded[start : start + members], strict=True))
-            sound = [image for made, image in bin_ if not isinstance(image, str) and _kept(made, image)]
+        decoded = self._decode(frames)
+        for start in range(0, len(frames), bin_size):
+            bin_ = list(zip(frames[start : start + bin_size], decoded[start : start + bin_size], strict=True))
+            sound = [image for made, image in bin_ if not isinstance(image, str) and _has_expected_size(made, image)]
             if len(sound) == len(bin_):
                 images += sound
             else:
-                _give_up_bin(bin_)
+                _fall_back_bin(bin_)
         return images
 
-    def _decoded(self, chosen: Sequence[Made]) -> "Sequence[DeviceImage | str]":
+    def _decode(self, frames: Sequence[DeviceFrame]) -> "Sequence[DeviceImage | str]":
         """Alike as they are, all are pictures of a video, or samples to upload, or JPEGs."""
-        ready = [made.image for made in chosen if made.image is not None]
-        samples = [made.candidate.samples for made in chosen if made.candidate and made.candidate.samples is not None]
+        ready = [made.image for made in frames if made.image is not None]
+        samples = [made.candidate.samples for made in frames if made.candidate and made.candidate.samples is not None]
         if ready:
             return ready
-        return self._driver.upload(samples) if samples else self._driver.decode_jpegs([made.data for made in chosen])
+        return self._driver.upload(samples) if samples else self._driver.decode_jpegs([made.data for made in frames])
 
     def close(self) -> None:
-        self._begun.shutdown(cancel_futures=True)
-        self._gatherer.close()
+        self._executor.shutdown(cancel_futures=True)
+        self._batcher.close()
 
 
-def fetched_ahead(refs: Iterable[FrameRef], reader: FrameReader) -> Frames:
-    return (fetched(ref, reader) for ref in refs)
+def fetch_frames(refs: Iterable[FrameRef], reader: FrameReader) -> FrameStream:
+    return (fetch_frame(ref, reader) for ref in refs)
 
 
-def _kept(made: Made, image: DeviceImage) -> bool:
-    return made.candidate is not None and (image.width, image.height) == made.candidate.size
+def _has_expected_size(frame: DeviceFrame, image: DeviceImage) -> bool:
+    return frame.candidate is not None and (image.width, image.height) == frame.candidate.size
 
 
-def _give_up_bin(bin_: "Sequence[tuple[Made, DeviceImage | str]]") -> None:
+def _fall_back_bin(decoded: "Sequence[tuple[DeviceFrame, DeviceImage | str]]") -> None:
     """Each says what came in the way of it, the others that one of theirs is lacking."""
-    for made, image in bin_:
+    for made, image in decoded:
         if isinstance(image, str):
-            made.give_up("decode", "not_decoded", image)
-        elif not _kept(made, image):
-            made.give_up("decode", "not_decoded", f"came back as {image.width}x{image.height}")
+            made.fall_back("decode", "not_decoded", image)
+        elif not _has_expected_size(made, image):
+            made.fall_back("decode", "not_decoded", f"came back as {image.width}x{image.height}")
         else:
-            made.give_up("decode", "not_decoded", "another frame of its bin was not decoded")
+            made.fall_back("decode", "not_decoded", "another frame of its bin was not decoded")
 
 
-def _arrive(batch: Batch, transfer: Transfer | None) -> None:
+def _finish_download(batch: Batch, transfer: Transfer | None) -> None:
     """Wait for the batch's pictures. Raises DeviceLost."""
     if transfer is None:
         return
@@ -127,15 +129,15 @@ def _arrive(batch: Batch, transfer: Transfer | None) -> None:
         pictures, counts = transfer.wait()
     except DeviceLost:
         raise
-    except CudaFault as fault:
-        _give_up(batch.chosen(), "device_failed", fault.reason)
+    except CudaError as fault:
+        _fall_back_all(batch.candidates(), "device_failed", fault.reason)
         return
-    for number, made in enumerate(batch.shown()):
+    for number, made in enumerate(batch.outputs()):
         made.planes = pictures[number]
-        counted = Clipped(*counts[number]) if counts else None
+        counted = ClipCounts(*counts[number]) if counts else None
         made.clipped = made.candidate.clipped or counted if made.candidate else None
 
 
-def _give_up(frames: Sequence[Made], code: FallbackCode, reason: str) -> None:
+def _fall_back_all(frames: Sequence[DeviceFrame], code: FallbackCode, reason: str) -> None:
     for made in frames:
-        made.give_up("decode", code, reason)
+        made.fall_back("decode", code, reason)

@@ -21,7 +21,7 @@ class TensorImage:
     size: tuple[int, int]
     kind: Literal["rgb", "gray", "nv12"]
     block: Tensor | None = None
-    place: int = 0
+    index: int = 0
 
     @property
     def width(self) -> int:
@@ -49,7 +49,7 @@ class BatchPicture:
     """One picture of a batch."""
 
     batch: PictureBatch
-    place: int
+    index: int
 
     @property
     def width(self) -> int:
@@ -62,12 +62,12 @@ class BatchPicture:
     @property
     def packed(self) -> Tensor:
         """(H*3/2, W)."""
-        return self.batch.packed[self.place]
+        return self.batch.packed[self.index]
 
 
-def stacked(images: Sequence[DeviceImage]) -> Tensor:
+def stack_images(images: Sequence[DeviceImage]) -> Tensor:
     """(N, ...) of images of one shape and type: without a copy where they are a whole block."""
-    ours = [tensor_image(image) for image in images]
+    ours = [as_tensor_image(image) for image in images]
     block = ours[0].block
     if block is not None and len(ours) == len(block) and all(one.block is block for one in ours):
         return block
@@ -76,11 +76,11 @@ def stacked(images: Sequence[DeviceImage]) -> Tensor:
     return torch.stack([one.tensor for one in ours])
 
 
-def tensor_image(image: DeviceImage) -> TensorImage:
+def as_tensor_image(image: DeviceImage) -> TensorImage:
     assert isinstance(image, TensorImage), "an image of another driver"
     return image
 
 
-def batch_picture(picture: DevicePicture) -> BatchPicture:
+def as_batch_picture(picture: DevicePicture) -> BatchPicture:
     assert isinstance(picture, BatchPicture), "a picture of another driver"
     return picture

@@ -8,20 +8,20 @@ import numpy as np
 from service.pipeline import exif
 from service.pipeline.bins import member_options
 from service.pipeline.colormaps import colormap
-from service.pipeline.cuda.driver import Samples, Tones
-from service.pipeline.cuda.placing import Shaped, Stored, shaped, shaped_bin
+from service.pipeline.cuda.driver import Samples, ToneCurve
+from service.pipeline.cuda.placing import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
 from service.pipeline.decode import require_decodable
-from service.pipeline.frames import Fallback, Unreadable
-from service.pipeline.geometry import SizeRefused
+from service.pipeline.frames import Fallback, MediaUnreadable
+from service.pipeline.geometry import SizeMismatch
 from service.pipeline.image_header import JPEG_MAGIC, TIFF_MAGICS, jpeg_header
-from service.pipeline.jpeg_shape import jpeg_shape
+from service.pipeline.jpeg_shape import jpeg_layout
 from service.pipeline.tiff import decode_tiff
-from service.pipeline.window import Clipped, Window
+from service.pipeline.window import ClipCounts, Window
 from service.plan.capability import DEVICE_BATCH
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
 
-_UPLOADED: tuple[type[Any], ...] = (np.uint8, np.uint16, np.float32)
+_UPLOADABLE_TYPES: tuple[type[Any], ...] = (np.uint8, np.uint16, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,104 +33,104 @@ class Candidate:
     """
 
     size: tuple[int, int]
-    colours: int
-    shaped: Shaped
+    channels: int
+    transform: TransformPlan
     decoder: str
     samples: Samples | None = None
-    clipped: Clipped | None = None
-    bin: Shaped | None = None
-    alone: bool = True
+    clipped: ClipCounts | None = None
+    bin_transform: TransformPlan | None = None
+    allowed_unbinned: bool = True
 
     @property
-    def alike(self) -> object:
+    def batch_key(self) -> object:
         """Equal for images that can be shaped in one launch."""
         kind = None if self.samples is None else self.samples.dtype
-        return self.size, self.colours, kind, self.shaped.shaping, self.bin
+        return self.size, self.channels, kind, self.transform.spec, self.bin_transform
 
-    def placed(self, in_bin: bool) -> Shaped:
+    def transform_for(self, in_bin: bool) -> TransformPlan:
         """By itself, or with the rest of its bin."""
-        return self.bin if in_bin and self.bin else self.shaped
+        return self.bin_transform if in_bin and self.bin_transform else self.transform
 
 
-class Candidates:
+class CandidateSelector:
     """For the options of one segment. `counts_itself` says that the device's counts of clipped samples come back;
     `members` is how many frames may go through the device as one bin."""
 
-    def __init__(self, options: RenderOptions, counts_itself: bool) -> None:
-        self._output, self._options, self._tone = options, member_options(options), options.tone
-        self._counts_itself = counts_itself and options.crop is None
-        self._gray, self._rgb = _tones(options.tone)
-        self.members = options.bins.size if options.bins and options.bins.size <= DEVICE_BATCH else 1
+    def __init__(self, options: RenderOptions, device_counts_clipped: bool) -> None:
+        self._segment_options, self._options, self._tone = options, member_options(options), options.tone
+        self._device_counts_clipped = device_counts_clipped and options.crop is None
+        self._gray_curve, self._rgb_curve = _tone_curves(options.tone)
+        self.bin_size = options.bins.size if options.bins and options.bins.size <= DEVICE_BATCH else 1
 
-    def of(self, data: bytes) -> Candidate | Fallback | None:
+    def select(self, data: bytes) -> Candidate | Fallback | None:
         """None for what was never the device's: other formats, and what the CPU finds fault with."""
         try:
             if data.startswith(JPEG_MAGIC):
-                return self._jpeg(data)
+                return self._select_jpeg(data)
             if data.startswith(TIFF_MAGICS):
-                return self._tiff(data)
-        except (Unreadable, SizeRefused):
+                return self._select_tiff(data)
+        except (MediaUnreadable, SizeMismatch):
             pass  # the CPU's stages come to the same end and tell it
         return None
 
-    def _jpeg(self, data: bytes) -> Candidate | Fallback | None:
+    def _select_jpeg(self, data: bytes) -> Candidate | Fallback | None:
         header = jpeg_header(data)
         require_decodable(data, header, self._options.max_pixels)
-        form = jpeg_shape(data).form
+        form = jpeg_layout(data).pixel_format
         toned = form == "gray" and self._tone is not None and self._tone.shallow
-        if form == "bgr0" or (toned and not self._counts_itself):
+        if form == "bgr0" or (toned and not self._device_counts_clipped):
             return None
         orientation = exif.orientation(header.exif) if header.exif else 1
-        stored = Stored((header.width, header.height), orientation, self._gray if toned else None)
-        place = shaped(self._options, *stored)
+        stored = SourceGeometry((header.width, header.height), orientation, self._gray_curve if toned else None)
+        place = plan_transform(self._options, *stored)
         if isinstance(place, Fallback):
             return place
-        return self._offered(Candidate(stored.size, header.channels, place, "cuda-nvjpeg"), stored)
+        return self._with_bin(Candidate(stored.size, header.channels, place, "cuda-nvjpeg"), stored)
 
-    def _tiff(self, data: bytes) -> Candidate | Fallback | None:
+    def _select_tiff(self, data: bytes) -> Candidate | Fallback | None:
         page = decode_tiff(data, self._options.max_pixels, self._options.background)
         samples = page.samples
-        tones = self._tones_of(samples)
-        if samples.dtype.type not in _UPLOADED or tones == "no":
+        tones = self._tone_curve_for(samples)
+        if samples.dtype.type not in _UPLOADABLE_TYPES or tones == "no":
             return None
         assert not isinstance(tones, str)
-        stored = Stored((samples.shape[1], samples.shape[0]), page.orientation, tones)
-        place = shaped(self._options, *stored)
+        stored = SourceGeometry((samples.shape[1], samples.shape[0]), page.orientation, tones)
+        place = plan_transform(self._options, *stored)
         if isinstance(place, Fallback):
             return place
-        clipped = self._clipped(samples) if tones else None
+        clipped = self._count_clipped(samples) if tones else None
         found = Candidate(stored.size, 1 if samples.ndim == 2 else 3, place, "cuda-tifffile", samples, clipped)
-        return self._offered(found, stored)
+        return self._with_bin(found, stored)
 
-    def _offered(self, found: Candidate, stored: Stored) -> Candidate | None:
+    def _with_bin(self, candidate: Candidate, source: SourceGeometry) -> Candidate | None:
         """With its bin, if any. A bin averages samples as they were measured, before any tone: alone they are the
         CPU's. That counts what lies outside of the mean of whole pictures, so crops are its own, too."""
-        if self._output.bins is None:
-            return found
-        mixes = self._output.bins.mode == "max" and found.colours > 1 and stored.tones is None
-        whole = None if mixes or self.members == 1 else shaped_bin(self._output, stored)
-        toned = stored.tones is not None
-        if toned and (whole is None or not self._counts_itself):
+        if self._segment_options.bins is None:
+            return candidate
+        mixes = self._segment_options.bins.mode == "max" and candidate.channels > 1 and source.tone is None
+        whole = None if mixes or self.bin_size == 1 else plan_bin_transform(self._segment_options, source)
+        toned = source.tone is not None
+        if toned and (whole is None or not self._device_counts_clipped):
             return None
-        return replace(found, bin=whole, alone=not toned)
+        return replace(candidate, bin_transform=whole, allowed_unbinned=not toned)
 
-    def _tones_of(self, samples: Samples) -> Tones | str | None:
+    def _tone_curve_for(self, samples: Samples) -> ToneCurve | str | None:
         """None for samples that are shown as they are, "no" for those that the device cannot show."""
         if samples.dtype == np.uint8 and not (samples.ndim == 2 and self._tone and self._tone.shallow):
             return None
-        tones = self._gray if samples.ndim == 2 else self._rgb
+        tones = self._gray_curve if samples.ndim == 2 else self._rgb_curve
         return tones or "no"
 
-    def _clipped(self, samples: Samples) -> Clipped | None:
+    def _count_clipped(self, samples: Samples) -> ClipCounts | None:
         assert self._tone is not None
-        return None if self._counts_itself else Window(self._tone.low, self._tone.high).clipped(samples)
+        return None if self._device_counts_clipped else Window(self._tone.low, self._tone.high).count_clipped(samples)
 
 
-def _tones(tone: Tone | None) -> tuple[Tones | None, Tones | None]:
+def _tone_curves(tone: Tone | None) -> tuple[ToneCurve | None, ToneCurve | None]:
     """For gray samples and for R'G'B'; None where there is no tone, or one that the device has not."""
     if tone is None:
         return None, None
     table = colormap(tone.colormap)
-    gray = Tones(tone.low, tone.high, tone.gamma, np.ascontiguousarray(table[::-1] if tone.inverse else table))
-    rgb = None if tone.inverse else Tones(tone.low, tone.high, tone.gamma, None)
+    gray = ToneCurve(tone.low, tone.high, tone.gamma, np.ascontiguousarray(table[::-1] if tone.inverse else table))
+    rgb = None if tone.inverse else ToneCurve(tone.low, tone.high, tone.gamma, None)
     return gray, rgb

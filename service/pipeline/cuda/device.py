@@ -13,32 +13,39 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from service.errors import first_line
-from service.pipeline.cuda.batch import BatchPicture, PictureBatch, TensorImage, batch_picture, stacked, tensor_image
+from service.pipeline.cuda.batch import (
+    BatchPicture,
+    PictureBatch,
+    TensorImage,
+    as_batch_picture,
+    as_tensor_image,
+    stack_images,
+)
 from service.pipeline.cuda.driver import (
     CudaDriver,
     DeviceImage,
+    DeviceMemory,
     DevicePicture,
     EncoderSession,
     EncoderSettings,
-    Memory,
     Samples,
-    Shaping,
     Transfer,
+    TransformSpec,
     VideoCodec,
-    VideoFeed,
+    VideoDecoderSession,
 )
 from service.pipeline.cuda.faults import CudaUnavailable, CudaUnsupported
-from service.pipeline.cuda.jpegs import Jpegs
-from service.pipeline.cuda.pinned import PinnedBlocks, as_array
-from service.pipeline.cuda.shaped import Shaper, to_planes
-from service.pipeline.cuda.torch_faults import named
+from service.pipeline.cuda.jpegs import JpegDecoder
+from service.pipeline.cuda.pinned import PinnedDoubleBuffer, as_array
+from service.pipeline.cuda.shaped import KernelTransformer, nv12_to_i420
+from service.pipeline.cuda.torch_faults import translate_errors
 from service.pipeline.cuda.transfer import PinnedTransfer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-_stream: Any = torch.cuda.Stream
+_new_stream: Any = torch.cuda.Stream
 _new_event: Any = torch.cuda.Event
 
 
@@ -62,12 +69,12 @@ class TorchDriver:
 
     def __init__(self, device: torch.device) -> None:
         self.device, self._device = str(device), device
-        self._work, self._in, self._back = (_stream(device) for _ in range(3))
-        self._uploads, self._downloads = PinnedBlocks(), PinnedBlocks()
-        self._shaper = Shaper()
-        self._jpegs: Jpegs | None = None
-        self._codecs: Any = None
-        self._used: deque[tuple[Any, Sequence[DeviceImage]]] = deque()
+        self._compute_stream, self._upload_stream, self._download_stream = (_new_stream(device) for _ in range(3))
+        self._uploads, self._downloads = PinnedDoubleBuffer(), PinnedDoubleBuffer()
+        self._transformer = KernelTransformer()
+        self._jpeg_decoder: JpegDecoder | None = None
+        self._codec_library: Any = None
+        self._images_in_use: deque[tuple[Any, Sequence[DeviceImage]]] = deque()
 
     def facts(self) -> Mapping[str, str]:
         properties = torch.cuda.get_device_properties(self._device)
@@ -78,117 +85,117 @@ class TorchDriver:
             "cuda": str(torch.version.cuda),
         }
 
-    def memory(self) -> Memory:
-        with self._named():
-            return Memory(*torch.cuda.mem_get_info(self._device))
+    def memory(self) -> DeviceMemory:
+        with self._translate_errors():
+            return DeviceMemory(*torch.cuda.mem_get_info(self._device))
 
-    def bound(self, share: float) -> None:
-        with self._named():
-            torch.cuda.set_per_process_memory_fraction(min(max(share, 0.0), 1.0), self._device)
+    def set_memory_limit(self, fraction: float) -> None:
+        with self._translate_errors():
+            torch.cuda.set_per_process_memory_fraction(min(max(fraction, 0.0), 1.0), self._device)
 
     def decode_jpegs(self, images: Sequence[bytes]) -> "Sequence[DeviceImage | str]":
-        self._release()  # here too: else it decodes beside a batch that is done with
-        with self._on(self._work):
-            if self._jpegs is None:
-                self._jpegs = _imported(lambda: Jpegs(self._device, self._named))
-            return self._jpegs.decode(images)
+        self._release_read_images()  # here too: else it decodes beside a batch that is done with
+        with self._use_stream(self._compute_stream):
+            if self._jpeg_decoder is None:
+                self._jpeg_decoder = _import_optional(lambda: JpegDecoder(self._device, self._translate_errors))
+            return self._jpeg_decoder.decode(images)
 
     def upload(self, samples: Sequence[Samples]) -> Sequence[DeviceImage]:
         """All of one shape and type."""
         first, count = samples[0], len(samples)
-        with self._on(self._in):
-            host = self._uploads.take(count * first.nbytes)
+        with self._use_stream(self._upload_stream):
+            host = self._uploads.acquire(count * first.nbytes)
             array = as_array(host, (count, *first.shape), first.dtype.newbyteorder("="))
             for place, one in enumerate(samples):
                 array[place] = one
             block = torch.from_numpy(array).to(self._device, non_blocking=True)
             block = block.permute(0, 3, 1, 2) if block.ndim == 4 else block
-            done = self._event(self._in)
-            self._uploads.begun(done)
-            self._work.wait_event(done)
-            block.record_stream(self._work)
+            done = self._record_event(self._upload_stream)
+            self._uploads.mark_in_use(done)
+            self._compute_stream.wait_event(done)
+            block.record_stream(self._compute_stream)
         kind, size = "gray" if first.ndim == 2 else "rgb", (first.shape[1], first.shape[0])
         return [TensorImage(one, size, kind, block, place) for place, one in enumerate(block)]  # type: ignore[arg-type]
 
-    def shape(self, images: Sequence[DeviceImage], shaping: Shaping) -> Sequence[DevicePicture]:
-        self._release()
-        with self._on(self._work):
-            kind = tensor_image(images[0]).kind
-            packed, clipped = self._shaper.shape(stacked(images), kind, shaping)
-            batch = PictureBatch(packed, clipped, self._event(self._work))
-        self._used.append((batch.ready, images))
+    def transform(self, images: Sequence[DeviceImage], spec: TransformSpec) -> Sequence[DevicePicture]:
+        self._release_read_images()
+        with self._use_stream(self._compute_stream):
+            kind = as_tensor_image(images[0]).kind
+            packed, clipped = self._transformer.transform(stack_images(images), kind, spec)
+            batch = PictureBatch(packed, clipped, self._record_event(self._compute_stream))
+        self._images_in_use.append((batch.ready, images))
         return [BatchPicture(batch, place) for place in range(len(packed))]
 
     def download(self, pictures: Sequence[DevicePicture]) -> Transfer:
-        batch = batch_picture(pictures[0]).batch
-        with self._on(self._back):
-            self._back.wait_event(batch.ready)
-            batch.packed.record_stream(self._back)
-            to_planes(batch.packed)
+        batch = as_batch_picture(pictures[0]).batch
+        with self._use_stream(self._download_stream):
+            self._download_stream.wait_event(batch.ready)
+            batch.packed.record_stream(self._download_stream)
+            nv12_to_i420(batch.packed)
             counts = batch.clipped.numel() * 4 if batch.clipped is not None else 0
-            block = self._downloads.take(batch.packed.numel() + counts)
+            block = self._downloads.acquire(batch.packed.numel() + counts)
             block[: batch.packed.numel()].copy_(batch.packed.view(-1), non_blocking=True)
             if batch.clipped is not None:
                 block[batch.packed.numel() :].copy_(batch.clipped.view(torch.uint8).view(-1), non_blocking=True)
-            done = self._event(self._back)
-            self._downloads.begun(done)
-        return PinnedTransfer(batch, block, done, self._named)
+            done = self._record_event(self._download_stream)
+            self._downloads.mark_in_use(done)
+        return PinnedTransfer(batch, block, done, self._translate_errors)
 
-    def open_decoder(self, codec: VideoCodec, width: int, height: int) -> VideoFeed:
-        from service.pipeline.cuda.nvdec import Nvdec
+    def open_decoder(self, codec: VideoCodec, width: int, height: int) -> VideoDecoderSession:
+        from service.pipeline.cuda.nvdec import NvdecSession
 
-        with self._on(self._work):
-            return Nvdec(self._library(), codec, self._work, self._named)
+        with self._use_stream(self._compute_stream):
+            return NvdecSession(self._video_codec_library(), codec, self._compute_stream, self._translate_errors)
 
     def open_encoder(self, settings: EncoderSettings) -> EncoderSession:
-        from service.pipeline.cuda.nvenc import Nvenc
+        from service.pipeline.cuda.nvenc import NvencSession
 
-        stream = _stream(self._device)
-        with self._on(stream):
-            return Nvenc(self._library(), settings, stream, self._named)
+        stream = _new_stream(self._device)
+        with self._use_stream(stream):
+            return NvencSession(self._video_codec_library(), settings, stream, self._translate_errors)
 
     def synchronise(self) -> None:
-        with self._named():
+        with self._translate_errors():
             torch.cuda.synchronize(self._device)
 
     def close(self) -> None:
-        self._used.clear()
-        self._jpegs = self._codecs = None
+        self._images_in_use.clear()
+        self._jpeg_decoder = self._codec_library = None
 
-    def _release(self) -> None:
+    def _release_read_images(self) -> None:
         """Let go of images that have been read. Not before: torchvision writes the next ones on a stream of its own,
         which does not wait for ours, and the allocator would give it the same memory."""
-        while self._used and self._used[0][0].query():
-            self._used.popleft()
+        while self._images_in_use and self._images_in_use[0][0].query():
+            self._images_in_use.popleft()
 
-    def _library(self) -> Any:
-        if self._codecs is None:
-            self._codecs = _imported(lambda: importlib.import_module("PyNvVideoCodec"))
-        return self._codecs
+    def _video_codec_library(self) -> Any:
+        if self._codec_library is None:
+            self._codec_library = _import_optional(lambda: importlib.import_module("PyNvVideoCodec"))
+        return self._codec_library
 
-    def _event(self, stream: Any) -> Any:
+    def _record_event(self, stream: Any) -> Any:
         """Waited for without spinning: the cores are the encoders'."""
         event = _new_event(blocking=True)
         event.record(stream)
         return event
 
     @contextmanager
-    def _on(self, stream: Any) -> "Iterator[None]":
-        with self._named(), torch.cuda.device(self._device), torch.cuda.stream(stream):
+    def _use_stream(self, stream: Any) -> "Iterator[None]":
+        with self._translate_errors(), torch.cuda.device(self._device), torch.cuda.stream(stream):
             yield
 
-    def _named(self) -> AbstractContextManager[None]:
-        return named(self._alive)
+    def _translate_errors(self) -> AbstractContextManager[None]:
+        return translate_errors(self._check_context)
 
-    def _alive(self) -> None:
+    def _check_context(self) -> None:
         """Waits for everything queued and touches memory: only after an error."""
         torch.cuda.synchronize(self._device)
         torch.zeros(1, device=self._device).item()
 
 
-def _imported(library: Callable[[], Any]) -> Any:
+def _import_optional(load: Callable[[], Any]) -> Any:
     """These raise RuntimeError and OSError, too, when they are imported beside the wrong torch or driver."""
     try:
-        return library()
+        return load()
     except Exception as error:
         raise CudaUnsupported(first_line(error)) from error

@@ -21,7 +21,7 @@ Bytes2D = np.ndarray[Any, np.dtype[np.uint8]]
 VideoCodec = Literal["h264", "hevc", "av1"]
 
 
-class Memory(NamedTuple):
+class DeviceMemory(NamedTuple):
     """Bytes of the whole device, whoever uses them."""
 
     free: int
@@ -54,7 +54,7 @@ class DevicePicture(Protocol):
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Tones:
+class ToneCurve:
     """Sample -> level: `low` and `high` become 0 and 1, then `** gamma`, then `table` (256, 3) of uint8 R'G'B' for gray
     samples (None for R'G'B'). One for a segment: it is itself only."""
 
@@ -65,7 +65,7 @@ class Tones:
 
 
 @dataclass(frozen=True, slots=True)
-class Shaping:
+class TransformSpec:
     """From an image as stored to a picture: crop (left, top, right, bottom), turn clockwise, scale down, place.
 
     `size` (width, height) is put at `place` (left, top; both even) on a black `canvas` (width, height; both even). An
@@ -75,13 +75,13 @@ class Shaping:
 
     size: tuple[int, int]
     canvas: tuple[int, int]
-    place: tuple[int, int] = (0, 0)
+    offset: tuple[int, int] = (0, 0)
     crop: tuple[int, int, int, int] | None = None
-    turn: Literal[0, 90, 180, 270] = 0
+    rotation: Literal[0, 90, 180, 270] = 0
     full_range: bool = False
-    tones: Tones | None = None
-    members: int = 1
-    over: Literal["mean", "max"] = "mean"
+    tone: ToneCurve | None = None
+    bin_size: int = 1
+    bin_mode: Literal["mean", "max"] = "mean"
 
 
 class Transfer(Protocol):
@@ -93,7 +93,7 @@ class Transfer(Protocol):
         ...
 
 
-class VideoFeed(Protocol):
+class VideoDecoderSession(Protocol):
     """One hardware decoding session of one elementary stream."""
 
     def decode(self, packet: bytes, pts: int) -> Sequence[tuple[int, DeviceImage]]:
@@ -124,7 +124,7 @@ class EncodedPicture(NamedTuple):
     """One picture's bytes; pictures come out in the order they went in, without reordering."""
 
     data: bytes
-    key: bool
+    is_key_frame: bool
 
 
 class EncoderSession(Protocol):
@@ -153,9 +153,9 @@ class CudaDriver(Protocol):
         """Names and versions: device, capability, libraries."""
         ...
 
-    def memory(self) -> Memory: ...
+    def memory(self) -> DeviceMemory: ...
 
-    def bound(self, share: float) -> None:
+    def set_memory_limit(self, fraction: float) -> None:
         """Of the device's memory, the part that this process may take; more is out of memory."""
         ...
 
@@ -167,7 +167,7 @@ class CudaDriver(Protocol):
         """(H, W) or (H, W, 3) of uint8, uint16 or float32, through pinned memory."""
         ...
 
-    def shape(self, images: Sequence[DeviceImage], shaping: Shaping) -> Sequence[DevicePicture]:
+    def transform(self, images: Sequence[DeviceImage], spec: TransformSpec) -> Sequence[DevicePicture]:
         """Images of one size and kind -> pictures, in one launch: one of each `shaping.members` of them."""
         ...
 
@@ -175,7 +175,7 @@ class CudaDriver(Protocol):
         """Pictures of one `shape` call, into pinned memory of which there are two blocks."""
         ...
 
-    def open_decoder(self, codec: VideoCodec, width: int, height: int) -> VideoFeed: ...
+    def open_decoder(self, codec: VideoCodec, width: int, height: int) -> VideoDecoderSession: ...
 
     def open_encoder(self, settings: EncoderSettings) -> EncoderSession: ...
 
@@ -186,11 +186,11 @@ class CudaDriver(Protocol):
     def close(self) -> None: ...
 
 
-def load(device: str, module: str = REAL_DRIVER) -> CudaDriver:
+def load_driver(device: str, driver_module: str = REAL_DRIVER) -> CudaDriver:
     """The driver of "cuda:0"…; `module` has an `open_driver(device)`. Raises CudaUnavailable, whatever is in the way:
     PyNvVideoCodec and torchvision raise RuntimeError and OSError when they are imported beside the wrong driver."""
     try:
-        opened: CudaDriver = importlib.import_module(module).open_driver(device)
+        opened: CudaDriver = importlib.import_module(driver_module).open_driver(device)
     except CudaUnavailable:
         raise
     except Exception as error:

@@ -10,13 +10,13 @@ from av import VideoFrame
 from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
-from service.pipeline.colour import Colour
+from service.pipeline.colour import ColourTags
 from service.pipeline.cuda.driver import CudaDriver, EncodedPicture, EncoderSession, EncoderSettings, VideoCodec
-from service.pipeline.cuda.faults import CudaFault, DeviceLost, EncoderLost
-from service.pipeline.cuda.stage import nv12_of_frame
+from service.pipeline.cuda.faults import CudaError, DeviceLost, EncoderLost
+from service.pipeline.cuda.stage import frame_to_nv12
 from service.pipeline.encode import SegmentEncoder
-from service.pipeline.mux import segment_options
-from service.pipeline.work import Ready
+from service.pipeline.mux import segment_mux_options
+from service.pipeline.work import EncoderInput
 from service.plan.render_plan import RenderOptions
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ _CODECS: dict[str, VideoCodec] = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
 class DeviceEncoder(SegmentEncoder):
     """NVENC without B-frames: pictures come out in the order they went in. Raises EncoderLost whatever fails."""
 
-    def __init__(self, options: RenderOptions, colour: Colour, driver: CudaDriver) -> None:
+    def __init__(self, options: RenderOptions, colour: ColourTags, driver: CudaDriver) -> None:
         super().__init__(options, colour)
         self._driver, self._reorder = driver, 0
         self._session: EncoderSession | None = None
-        self._tags = _tagging(options.codec, colour)
-        self._shown: deque[int] = deque()
+        self._tag_filter = _colour_tag_filter(options.codec, colour)
+        self._pending_starts: deque[int] = deque()
 
     def finish(self) -> bytes:
         """HEVC under the tag that QuickTime and Safari play. Others are left alone: they have these bytes by chance."""
@@ -48,46 +48,49 @@ class DeviceEncoder(SegmentEncoder):
             self._session.close()
             self._session = None
 
-    def _start(self) -> VideoStream:
+    def _open_stream(self) -> VideoStream:
         options, colour = self._options, self._colour
         tags = (colour.matrix, colour.primaries, colour.transfer)
         settings = EncoderSettings(
             _CODECS[options.codec], options.width, options.height, options.fps, options.quality, tags
         )
-        with _lost():
+        with _raise_encoder_lost():
             self._session = self._driver.open_encoder(settings)
-        self._container = av.open(self._buffer, "w", format="mp4", options=segment_options(options.ticks))
+        self._container = av.open(self._buffer, "w", format="mp4", options=segment_mux_options(options.ticks))
         size = {"width": options.width, "height": options.height}
         stream: Any = self._container.add_mux_stream(options.codec, options.fps, **size)
         self._stream = stream
         return self._stream
 
-    def _encoded(self, picture: Ready, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
+    def _encode(self, picture: EncoderInput, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
         assert self._session is not None and not isinstance(picture, bytes)
-        self._shown.append(start)
-        with _lost():
-            made = self._session.encode(nv12_of_frame(picture) if isinstance(picture, VideoFrame) else picture)
-        return self._packets(made, stream)
+        self._pending_starts.append(start)
+        with _raise_encoder_lost():
+            made = self._session.encode(frame_to_nv12(picture) if isinstance(picture, VideoFrame) else picture)
+        return self._to_packets(made, stream)
 
-    def _flushed(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
+    def _flush(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
         assert self._session is not None
-        with _lost():
-            packets = self._packets(self._session.finish(), stream)
-        if self._shown:
-            raise EncoderLost(f"{len(self._shown)} of {self.frames} pictures did not come out of the encoder")
+        with _raise_encoder_lost():
+            packets = self._to_packets(self._session.finish(), stream)
+        if self._pending_starts:
+            raise EncoderLost(f"{len(self._pending_starts)} of {self.frames} pictures did not come out of the encoder")
         return packets
 
-    def _packets(self, made: Sequence[EncodedPicture], stream: VideoStream) -> "list[Packet[VideoStream]]":
-        if len(made) > len(self._shown):
+    def _to_packets(self, pictures: Sequence[EncodedPicture], stream: VideoStream) -> "list[Packet[VideoStream]]":
+        if len(pictures) > len(self._pending_starts):
             raise EncoderLost("more pictures came out of the encoder than went in")
-        return [self._whole(self._tagged(one.data), stream, self._shown.popleft(), one.key) for one in made]
+        return [
+            self._packet(self._add_colour_tags(one.data), stream, self._pending_starts.popleft(), one.is_key_frame)
+            for one in pictures
+        ]
 
-    def _tagged(self, data: bytes) -> bytes:
+    def _add_colour_tags(self, data: bytes) -> bytes:
         """With the colours in its parameter sets: the encoder leaves them out, and the container reads them there."""
-        return b"".join(bytes(packet) for packet in self._tags.filter(av.Packet(data)))
+        return b"".join(bytes(packet) for packet in self._tag_filter.filter(av.Packet(data)))
 
 
-def _tagging(codec: str, colour: Colour) -> BitStreamFilterContext:
+def _colour_tag_filter(codec: str, colour: ColourTags) -> BitStreamFilterContext:
     primaries = "color_primaries" if codec == "av1" else "colour_primaries"
     limited = "color_range=tv" if codec == "av1" else "video_full_range_flag=0"
     values = f"{primaries}={colour.primaries}:transfer_characteristics={colour.transfer}"
@@ -95,11 +98,11 @@ def _tagging(codec: str, colour: Colour) -> BitStreamFilterContext:
 
 
 @contextmanager
-def _lost() -> "Iterator[None]":
+def _raise_encoder_lost() -> "Iterator[None]":
     """Whatever fails here costs the encoder: a file has one, so the render is planned anew."""
     try:
         yield
     except (DeviceLost, EncoderLost):
         raise
-    except CudaFault as fault:
+    except CudaError as fault:
         raise EncoderLost(fault.reason) from fault

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from itertools import islice
 
 from service.pipeline.cuda.batch_size import batch_size
-from service.pipeline.cuda.candidate import Candidate, Candidates
-from service.pipeline.cuda.made import Made
+from service.pipeline.cuda.candidate import Candidate, CandidateSelector
+from service.pipeline.cuda.made import DeviceFrame
 from service.pipeline.frames import Fallback
 from service.plan.capability import DEVICE_BATCH, PINNED_BYTES
 
-_READERS = 2
+_READER_THREADS = 2
 """Threads that decode what is not decoded on the device: 16-bit TIFF."""
-_NOT_WHOLE = "its bin is not one that the device makes"
+_BIN_NOT_SUPPORTED = "its bin is not one that the device makes"
 
-Frames = Generator[Made, None, None]
+FrameStream = Generator[DeviceFrame, None, None]
 """Source frames in order; closed at the end."""
 
 
@@ -25,118 +25,118 @@ class Batch:
     """Frames in order; those of the CPU are among them. With `members` above 1, all of them are the device's, and each
     so many make one picture; the last of a render may have fewer."""
 
-    frames: list[Made]
-    members: int = 1
+    frames: list[DeviceFrame]
+    bin_size: int = 1
 
-    def chosen(self) -> list[Made]:
+    def candidates(self) -> list[DeviceFrame]:
         """The device's."""
         return [made for made in self.frames if made.candidate]
 
-    def shown(self) -> list[Made]:
+    def outputs(self) -> list[DeviceFrame]:
         """Those of them that a picture comes back for: of a bin the first."""
-        return self.chosen()[:: self.members]
+        return self.candidates()[:: self.bin_size]
 
 
-class Gatherer:
+class Batcher:
     """Gives every frame once, in order. `most` frames at a time go through the device."""
 
-    def __init__(self, candidates: Candidates, frames: Frames, budget: int) -> None:
-        self._candidates, self._frames, self._budget = candidates, frames, budget
-        self._members, self.most = candidates.members, DEVICE_BATCH
-        self._waiting: deque[Made] = deque()
-        self._loose: deque[Made] = deque()
-        self._readers = ThreadPoolExecutor(_READERS, "cuda-read")
+    def __init__(self, selector: CandidateSelector, frames: FrameStream, memory_budget: int) -> None:
+        self._selector, self._frames, self._memory_budget = selector, frames, memory_budget
+        self._bin_size, self.max_frames = selector.bin_size, DEVICE_BATCH
+        self._pending: deque[DeviceFrame] = deque()
+        self._ungrouped: deque[DeviceFrame] = deque()
+        self._readers = ThreadPoolExecutor(_READER_THREADS, "cuda-read")
 
-    def batch(self) -> Batch:
+    def next_batch(self) -> Batch:
         """The next frames; none at the end."""
-        if self._members == 1:
-            return Batch(self._alike(self._waiting))
-        if not self._loose:
-            if bins := self._whole_bins():
-                return Batch(bins, self._members)
-            self._loosen()
-        return Batch(self._alike(self._loose))
+        if self._bin_size == 1:
+            return Batch(self._take_run(self._pending))
+        if not self._ungrouped:
+            if bins := self._take_whole_bins():
+                return Batch(bins, self._bin_size)
+            self._split_unsupported_bins()
+        return Batch(self._take_run(self._ungrouped))
 
-    def put_back(self, batch: Batch) -> None:
+    def requeue(self, batch: Batch) -> None:
         """To be gathered anew, now that `most` is less."""
-        whole = batch.members == self._members
-        (self._waiting if whole else self._loose).extendleft(reversed(batch.frames))
+        whole = batch.bin_size == self._bin_size
+        (self._pending if whole else self._ungrouped).extendleft(reversed(batch.frames))
 
-    def _alike(self, queue: deque[Made]) -> list[Made]:
+    def _take_run(self, queue: deque[DeviceFrame]) -> list[DeviceFrame]:
         """The next frames up to the first that is not like those before it; frames of the CPU are like any. What was
         fetched waits here beyond the prefetch's own bound, so that it has one."""
-        batch: list[Made] = []
+        batch: list[DeviceFrame] = []
         first: Candidate | None = None
         room = 1
         held = 0
-        while len(batch) < DEVICE_BATCH and held < PINNED_BYTES and self._has_more(queue):
+        while len(batch) < DEVICE_BATCH and held < PINNED_BYTES and self._fill(queue):
             candidate = queue[0].candidate
             if candidate and first is None:
-                first, room = candidate, self._room(candidate)
-            elif candidate and first and (candidate.alike != first.alike or not room):
+                first, room = candidate, self._capacity(candidate)
+            elif candidate and first and (candidate.batch_key != first.batch_key or not room):
                 break
             room -= candidate is not None
             held += len(queue[0].data)
             batch.append(queue.popleft())
         return batch
 
-    def _has_more(self, queue: deque[Made]) -> bool:
-        return bool(queue) or (queue is self._waiting and self._read())
+    def _fill(self, queue: deque[DeviceFrame]) -> bool:
+        return bool(queue) or (queue is self._pending and self._read_ahead())
 
-    def _whole_bins(self) -> list[Made]:
+    def _take_whole_bins(self) -> list[DeviceFrame]:
         """The next bins that the device can make, all alike; empty when it cannot make the next one."""
-        taken: list[Made] = []
+        taken: list[DeviceFrame] = []
         first: Candidate | None = None
         room = held = 0
-        while held < PINNED_BYTES and (lead := self._whole(bin_ := self._peek())):
+        while held < PINNED_BYTES and (lead := self._bin_candidate(bin_ := self._peek_bin())):
             if first is None:
-                first, room = lead, self._room(lead)
-            if lead.alike != first.alike or len(bin_) > room:
+                first, room = lead, self._capacity(lead)
+            if lead.batch_key != first.batch_key or len(bin_) > room:
                 break
             room -= len(bin_)
             held += sum(len(made.data) for made in bin_)
-            taken += [self._waiting.popleft() for _ in bin_]
+            taken += [self._pending.popleft() for _ in bin_]
         return taken
 
-    def _loosen(self) -> None:
+    def _split_unsupported_bins(self) -> None:
         """The frames of bins that the device cannot make as a whole, each for itself, or the CPU's."""
-        while len(self._loose) < DEVICE_BATCH and (bin_ := self._peek()) and not self._whole(bin_):
+        while len(self._ungrouped) < DEVICE_BATCH and (bin_ := self._peek_bin()) and not self._bin_candidate(bin_):
             for made in bin_:
-                if made.candidate and not made.candidate.alone:
-                    made.give_up("transform", "unsupported", _NOT_WHOLE)
-                self._loose.append(self._waiting.popleft())
+                if made.candidate and not made.candidate.allowed_unbinned:
+                    made.fall_back("transform", "unsupported", _BIN_NOT_SUPPORTED)
+                self._ungrouped.append(self._pending.popleft())
 
-    def _whole(self, bin_: list[Made]) -> Candidate | None:
+    def _bin_candidate(self, frames: list[DeviceFrame]) -> Candidate | None:
         """What its frames are, if they are alike and the device can make one picture of them."""
-        lead = bin_[0].candidate if bin_ else None
-        if lead is None or lead.bin is None or len(bin_) > self._room(lead):
+        lead = frames[0].candidate if frames else None
+        if lead is None or lead.bin_transform is None or len(frames) > self._capacity(lead):
             return None
-        return lead if all(made.candidate and made.candidate.alike == lead.alike for made in bin_) else None
+        return lead if all(made.candidate and made.candidate.batch_key == lead.batch_key for made in frames) else None
 
-    def _room(self, candidate: Candidate) -> int:
-        return min(self.most, batch_size(candidate, self._budget))
+    def _capacity(self, candidate: Candidate) -> int:
+        return min(self.max_frames, batch_size(candidate, self._memory_budget))
 
-    def _peek(self) -> list[Made]:
+    def _peek_bin(self) -> list[DeviceFrame]:
         """The next bin's frames."""
-        while len(self._waiting) < self._members and self._read():
+        while len(self._pending) < self._bin_size and self._read_ahead():
             pass
-        return list(islice(self._waiting, self._members))
+        return list(islice(self._pending, self._bin_size))
 
-    def _read(self) -> bool:
+    def _read_ahead(self) -> bool:
         """A few are fetched and looked at together."""
-        read = list(islice(self._frames, _READERS))
-        self._waiting.extend(self._readers.map(self._recognised, read))
+        read = list(islice(self._frames, _READER_THREADS))
+        self._pending.extend(self._readers.map(self._assign_candidate, read))
         return bool(read)
 
-    def _recognised(self, made: Made) -> Made:
-        if not made.data:  # not fetched, or a picture of a video
-            return made
-        found = self._candidates.of(made.data)
+    def _assign_candidate(self, frame: DeviceFrame) -> DeviceFrame:
+        if not frame.data:  # not fetched, or a picture of a video
+            return frame
+        found = self._selector.select(frame.data)
         if isinstance(found, Fallback):
-            made.fallback = found
+            frame.fallback = found
         else:
-            made.candidate = found
-        return made
+            frame.candidate = found
+        return frame
 
     def close(self) -> None:
         self._readers.shutdown(cancel_futures=True)

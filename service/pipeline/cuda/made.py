@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from service.pipeline.cuda.candidate import Candidate
 from service.pipeline.cuda.driver import Bytes2D, DeviceImage, DevicePicture
 from service.pipeline.frames import Fallback, FallbackCode, FallbackStage, FrameReader
-from service.pipeline.window import Clipped
+from service.pipeline.window import ClipCounts
 from service.plan.render_plan import FrameRef
 
 
 @dataclass(slots=True)
-class Made:
+class DeviceFrame:
     """What became of it: `planes` (H*3/2, W) of Y, Cb, Cr, or a `picture` that stays on the device, or neither.
 
     `failure` is what fetching it raised; `fallback` says why a candidate is the CPU's after all; without one and
@@ -27,18 +27,18 @@ class Made:
     fallback: Fallback | None = None
     planes: Bytes2D | None = None
     picture: DevicePicture | None = None
-    clipped: Clipped | None = None
-    laid: bool = False
+    clipped: ClipCounts | None = None
+    merged_into_bin: bool = False
 
-    def give_up(self, stage: FallbackStage, code: FallbackCode, reason: str) -> None:
+    def fall_back(self, stage: FallbackStage, code: FallbackCode, reason: str) -> None:
         """It is the CPU's."""
-        self.image, self.laid = None, False
+        self.image, self.merged_into_bin = None, False
         self.candidate, self.fallback = None, Fallback(stage, code, reason)
 
 
-def fetched(ref: FrameRef, reader: FrameReader) -> Made:
+def fetch_frame(ref: FrameRef, reader: FrameReader) -> DeviceFrame:
     """The bytes and their digest, or what came in the way. Holes and pages of stacks are not fetched."""
-    made = Made(ref)
+    made = DeviceFrame(ref)
     if ref.key is None or ref.page is not None:
         return made
     try:

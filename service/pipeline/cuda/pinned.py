@@ -7,28 +7,28 @@ import torch
 from torch import Tensor
 
 
-class PinnedBlocks:
+class PinnedDoubleBuffer:
     """Grows to the largest that was asked for and stays. A block is handed out again when what was begun with it, two
     turns ago, is over."""
 
     def __init__(self, pin: bool = True) -> None:
         self._blocks: list[Tensor] = [torch.empty(0, dtype=torch.uint8) for _ in range(2)]
-        self._over: list[Any] = [None, None]
-        self._turn, self._pin = 0, pin
+        self._events: list[Any] = [None, None]
+        self._current, self._pin = 0, pin
 
-    def take(self, size: int) -> Tensor:
+    def acquire(self, size: int) -> Tensor:
         """uint8 (size,) to fill; say `begun` when a copy has been queued that uses it."""
-        self._turn ^= 1
-        if self._over[self._turn] is not None:
-            self._over[self._turn].synchronize()
-            self._over[self._turn] = None
-        if len(self._blocks[self._turn]) < size:
-            self._blocks[self._turn] = torch.empty(size, dtype=torch.uint8, pin_memory=self._pin)
-        return self._blocks[self._turn][:size]
+        self._current ^= 1
+        if self._events[self._current] is not None:
+            self._events[self._current].synchronize()
+            self._events[self._current] = None
+        if len(self._blocks[self._current]) < size:
+            self._blocks[self._current] = torch.empty(size, dtype=torch.uint8, pin_memory=self._pin)
+        return self._blocks[self._current][:size]
 
-    def begun(self, event: Any) -> None:
+    def mark_in_use(self, event: Any) -> None:
         """The block taken last is in use until this event."""
-        self._over[self._turn] = event
+        self._events[self._current] = event
 
 
 def as_array(block: Tensor, shape: tuple[int, ...], dtype: Any) -> "np.ndarray[Any, Any]":

@@ -16,18 +16,22 @@ class PinnedTransfer:
     """Keeps the batch in device memory until it has arrived."""
 
     def __init__(
-        self, batch: PictureBatch, block: Tensor, done: Any, named: Callable[[], AbstractContextManager[None]]
+        self,
+        batch: PictureBatch,
+        block: Tensor,
+        event: Any,
+        translate_errors: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._batch, self._block, self._done, self._named = batch, block, done, named
+        self._batch, self._block, self._event, self._translate_errors = batch, block, event, translate_errors
 
     def wait(self) -> tuple[Bytes2D, list[tuple[int, int, int]]]:
-        with self._named():
-            self._done.synchronize()
+        with self._translate_errors():
+            self._event.synchronize()
         shape = tuple(self._batch.packed.shape)
         size = int(np.prod(shape))
-        return as_array(self._block[:size], shape, np.uint8), self._counts(size)
+        return as_array(self._block[:size], shape, np.uint8), self._read_counts(size)
 
-    def _counts(self, start: int) -> list[tuple[int, int, int]]:
+    def _read_counts(self, start: int) -> list[tuple[int, int, int]]:
         if self._batch.clipped is None:
             return []
         counts = as_array(self._block[start:], tuple(self._batch.clipped.shape), np.int32)

@@ -8,78 +8,81 @@ from itertools import pairwise
 import av
 
 from service.pipeline.bins import member_options
-from service.pipeline.colour import Colour
+from service.pipeline.colour import ColourTags
 from service.pipeline.cuda.candidate import Candidate
 from service.pipeline.cuda.driver import CudaDriver
-from service.pipeline.cuda.faults import CudaFault, CudaOutOfMemory, CudaUnsupported, DeviceLost
-from service.pipeline.cuda.made import Made
-from service.pipeline.cuda.placing import Shaped, Stored, shaped, shaped_bin
-from service.pipeline.cuda.video_stream import VideoFacts, VideoStream
-from service.pipeline.frames import Fallback, FallbackCode, FrameMissing, SourceReader, Unreadable
-from service.pipeline.geometry import SizeRefused
+from service.pipeline.cuda.faults import CudaError, CudaOutOfMemory, CudaUnsupported, DeviceLost
+from service.pipeline.cuda.made import DeviceFrame
+from service.pipeline.cuda.placing import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
+from service.pipeline.cuda.video_stream import VideoDemuxer, VideoProperties
+from service.pipeline.frames import Fallback, FallbackCode, FrameMissing, MediaUnreadable, SourceReader
+from service.pipeline.geometry import SizeMismatch
 from service.plan.render_plan import FrameRef, RenderOptions
 
 
-class VideoPictures:
+class VideoFrameSource:
     """Runs of rising times in one source share a decoding session; a run that a device cannot make is the CPU's."""
 
-    def __init__(self, driver: CudaDriver, sources: SourceReader, options: RenderOptions, colour: Colour) -> None:
+    def __init__(self, driver: CudaDriver, sources: SourceReader, options: RenderOptions, colour: ColourTags) -> None:
         self._driver, self._sources, self._options, self._colour = driver, sources, options, colour
 
-    def of(self, refs: Sequence[FrameRef]) -> "Generator[Made, None, None]":
+    def frames(self, refs: Sequence[FrameRef]) -> "Generator[DeviceFrame, None, None]":
         """Each ref once, in order. Raises DeviceLost, and what `sources` raises beyond missing and unreadable."""
-        for run in runs(refs):
+        for run in split_into_runs(refs):
             left = deque(run)
             try:
-                yield from self._run(left)
+                yield from self._decode_run(left)
             except DeviceLost:
                 raise
-            except CudaFault as fault:
-                yield from (_given_up(ref, _code(fault), fault.reason) for ref in left)
-            except (FrameMissing, Unreadable, SizeRefused, av.FFmpegError):
-                yield from (Made(ref) for ref in left)  # the CPU's stages come to the same end and tell it
+            except CudaError as fault:
+                yield from (_fallback_frame(ref, _fallback_code(fault), fault.reason) for ref in left)
+            except (FrameMissing, MediaUnreadable, SizeMismatch, av.FFmpegError):
+                yield from (DeviceFrame(ref) for ref in left)  # the CPU's stages come to the same end and tell it
 
-    def _run(self, left: deque[FrameRef]) -> Iterator[Made]:
+    def _decode_run(self, remaining: deque[FrameRef]) -> Iterator[DeviceFrame]:
         """Takes from `left` what it yields."""
-        if left[0].key is None or left[0].pts is None:
+        if remaining[0].key is None or remaining[0].pts is None:
             raise FrameMissing
-        stream = VideoStream(self._sources.open(left[0]), self._colour)
+        stream = VideoDemuxer(self._sources.open(remaining[0]), self._colour)
         try:
-            candidate = self._candidate(stream.facts)
+            candidate = self._plan_candidate(stream.properties)
             if isinstance(candidate, Fallback):
-                yield from (_given_up(left.popleft(), candidate.code, candidate.reason) for _ in range(len(left)))
+                yield from (
+                    _fallback_frame(remaining.popleft(), candidate.code, candidate.reason)
+                    for _ in range(len(remaining))
+                )
                 return
-            for pts, image in stream.pictures(self._driver, lambda: _next(left)):
-                while left and (left[0].pts or 0) < pts:
-                    yield _given_up(left.popleft(), "not_decoded", "no such picture came out of the device")
-                while left and left[0].pts == pts:
-                    yield Made(left.popleft(), candidate=candidate, image=image)
-                if not left:
+            for pts, image in stream.decode(self._driver, lambda: _next_pts(remaining)):
+                while remaining and (remaining[0].pts or 0) < pts:
+                    yield _fallback_frame(remaining.popleft(), "not_decoded", "no such picture came out of the device")
+                while remaining and remaining[0].pts == pts:
+                    yield DeviceFrame(remaining.popleft(), candidate=candidate, image=image)
+                if not remaining:
                     return
             yield from (
-                _given_up(left.popleft(), "not_decoded", "no such picture came out of the device")
-                for _ in range(len(left))
+                _fallback_frame(remaining.popleft(), "not_decoded", "no such picture came out of the device")
+                for _ in range(len(remaining))
             )
         finally:
             stream.close()
 
-    def _candidate(self, facts: VideoFacts) -> Candidate | Fallback:
+    def _plan_candidate(self, properties: VideoProperties) -> Candidate | Fallback:
         """Raises SizeRefused and CudaUnsupported."""
-        place = _placed(member_options(self._options), facts)
+        place = _plan_video_transform(member_options(self._options), properties)
         if isinstance(place, Fallback):
             return place
-        whole = shaped_bin(self._options, Stored(facts.size, facts.orientation))
+        whole = plan_bin_transform(self._options, SourceGeometry(properties.size, properties.orientation))
         if whole is not None:
-            whole = _ranged(whole, facts)
-        return Candidate(facts.size, 3, place, f"cuda-nvdec-{facts.codec}", bin=whole)
+            whole = _with_colour_range(whole, properties)
+        return Candidate(properties.size, 3, place, f"cuda-nvdec-{properties.codec}", bin_transform=whole)
 
 
-def _next(left: deque[FrameRef]) -> int:
+def _next_pts(remaining: deque[FrameRef]) -> int:
     """When the next wanted picture is shown."""
-    return left[0].pts or 0 if left else 2**62
+    return remaining[0].pts or 0 if remaining else 2**62
 
 
-def runs(refs: Iterable[FrameRef]) -> list[list[FrameRef]]:
+def split_into_runs(refs: Iterable[FrameRef]) -> list[list[FrameRef]]:
     """Consecutive pictures of one source whose times do not fall."""
     listed = list(refs)
     found = [listed[:1]] if listed else []
@@ -90,28 +93,28 @@ def runs(refs: Iterable[FrameRef]) -> list[list[FrameRef]]:
     return found
 
 
-def _placed(options: RenderOptions, facts: VideoFacts) -> Shaped | Fallback:
+def _plan_video_transform(options: RenderOptions, properties: VideoProperties) -> TransformPlan | Fallback:
     """Raises SizeRefused and CudaUnsupported."""
-    width, height = facts.size
+    width, height = properties.size
     if width * height > options.max_pixels:
         raise CudaUnsupported("it is over the limit of pixels")
-    place = shaped(options, facts.size, facts.orientation)
+    place = plan_transform(options, properties.size, properties.orientation)
     if isinstance(place, Fallback):
         return place
-    if any(side % 2 for side in (width, height, *(place.shaping.crop or ()))):
+    if any(side % 2 for side in (width, height, *(place.spec.crop or ()))):
         raise CudaUnsupported("odd sizes of 4:2:0 pictures are cut by the CPU")
-    return _ranged(place, facts)
+    return _with_colour_range(place, properties)
 
 
-def _ranged(place: Shaped, facts: VideoFacts) -> Shaped:
-    return replace(place, shaping=replace(place.shaping, full_range=facts.full_range))
+def _with_colour_range(plan: TransformPlan, properties: VideoProperties) -> TransformPlan:
+    return replace(plan, spec=replace(plan.spec, full_range=properties.full_range))
 
 
-def _code(fault: CudaFault) -> FallbackCode:
-    if isinstance(fault, CudaOutOfMemory):
+def _fallback_code(error: CudaError) -> FallbackCode:
+    if isinstance(error, CudaOutOfMemory):
         return "out_of_memory"
-    return "unsupported" if isinstance(fault, CudaUnsupported) else "device_failed"
+    return "unsupported" if isinstance(error, CudaUnsupported) else "device_failed"
 
 
-def _given_up(ref: FrameRef, code: FallbackCode, reason: str) -> Made:
-    return Made(ref, fallback=Fallback("decode", code, reason))
+def _fallback_frame(ref: FrameRef, code: FallbackCode, reason: str) -> DeviceFrame:
+    return DeviceFrame(ref, fallback=Fallback("decode", code, reason))

@@ -3,35 +3,35 @@
 from typing import Any
 
 Json = dict[str, Any]
-NOTHING = object()
+NO_EXAMPLE = object()
 """No example can be told: a required text has none."""
-_BY_FORMAT = {
+_EXAMPLE_BY_FORMAT = {
     "uuid": "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11",
     "date-time": "2026-03-01T10:00:00Z",
     "uri": "https://lab.example/hook",
 }
-_BY_TYPE: dict[str, Any] = {"boolean": False, "null": None, "integer": 0, "number": 0}
+_EXAMPLE_BY_TYPE: dict[str, Any] = {"boolean": False, "null": None, "integer": 0, "number": 0}
 
 
 def restore_nulls(schemas: Json) -> None:
     """FastAPI takes every null out of its document, those of examples too: put them back where they are required."""
     for schema in schemas.values():
         if schema.get("examples"):
-            schema["examples"] = [_with_nulls(example, schema, schemas) for example in schema["examples"]]
+            schema["examples"] = [_add_nulls(example, schema, schemas) for example in schema["examples"]]
 
 
-def _with_nulls(example: Any, schema: Any, schemas: Json) -> Any:
-    schema = _resolved(schema, schemas)
+def _add_nulls(example: Any, schema: Any, schemas: Json) -> Any:
+    schema = _resolve_reference(schema, schemas)
     if isinstance(example, list):
-        return [_with_nulls(item, schema.get("items"), schemas) for item in example]
+        return [_add_nulls(item, schema.get("items"), schemas) for item in example]
     if not isinstance(example, dict) or "properties" not in schema:
         return example
     told = {*example, *schema.get("required", ())}
     parts = {name: part for name, part in schema["properties"].items() if name in told}
-    return example | {name: _with_nulls(example.get(name), part, schemas) for name, part in parts.items()}
+    return example | {name: _add_nulls(example.get(name), part, schemas) for name, part in parts.items()}
 
 
-def _resolved(schema: Any, schemas: Json) -> Json:
+def _resolve_reference(schema: Any, schemas: Json) -> Json:
     if not isinstance(schema, dict):
         return {}
     return schemas.get(schema["$ref"].rpartition("/")[2], {}) if "$ref" in schema else schema
@@ -40,7 +40,7 @@ def _resolved(schema: Any, schemas: Json) -> Json:
 def example_of(schema: Any, components: Json) -> Any:
     """The schema's own example or one composed of its parts'; NOTHING when a part that must be there has none."""
     if not isinstance(schema, dict):
-        return NOTHING
+        return NO_EXAMPLE
     if schema.get("examples"):
         return schema["examples"][0]
     for key in ("example", "const"):
@@ -50,27 +50,27 @@ def example_of(schema: Any, components: Json) -> Any:
         return example_of(components.get(schema["$ref"].rpartition("/")[2]), components)
     branches: list[Any] = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or []
     for branch in branches:
-        if (found := example_of(branch, components)) is not NOTHING:
+        if (found := example_of(branch, components)) is not NO_EXAMPLE:
             return found
-    return _of_type(schema, components)
+    return _example_of_type(schema, components)
 
 
-def _of_type(schema: Json, components: Json) -> Any:
+def _example_of_type(schema: Json, components: Json) -> Any:
     kind = schema.get("type")
     if kind == "array":
         item = example_of(schema.get("items"), components)
-        return [] if item is NOTHING else [item]
+        return [] if item is NO_EXAMPLE else [item]
     if kind == "object":
-        return _of_object(schema, components)
+        return _example_of_object(schema, components)
     if "enum" in schema:
         return schema["enum"][0]
     if kind == "string":
-        return _BY_FORMAT.get(schema.get("format", ""), NOTHING)
-    return schema.get("minimum", schema.get("default", _BY_TYPE.get(str(kind), NOTHING)))
+        return _EXAMPLE_BY_FORMAT.get(schema.get("format", ""), NO_EXAMPLE)
+    return schema.get("minimum", schema.get("default", _EXAMPLE_BY_TYPE.get(str(kind), NO_EXAMPLE)))
 
 
-def _of_object(schema: Json, components: Json) -> Any:
+def _example_of_object(schema: Json, components: Json) -> Any:
     parts = {name: example_of(part, components) for name, part in schema.get("properties", {}).items()}
-    if any(parts.get(name) is NOTHING for name in schema.get("required", ())):
-        return NOTHING
-    return {name: part for name, part in parts.items() if part is not NOTHING}
+    if any(parts.get(name) is NO_EXAMPLE for name in schema.get("required", ())):
+        return NO_EXAMPLE
+    return {name: part for name, part in parts.items() if part is not NO_EXAMPLE}

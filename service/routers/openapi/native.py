@@ -4,14 +4,14 @@ from http import HTTPStatus
 from typing import Any
 
 from service.routers.openapi.document_30 import METHODS
-from service.routers.openapi.examples import NOTHING, example_of, restore_nulls
+from service.routers.openapi.examples import NO_EXAMPLE, example_of, restore_nulls
 from service.routers.problem_types import ProblemType, problem_types
-from service.routers.problems import MEDIA_TYPE, schemas
+from service.routers.problems import MEDIA_TYPE, problem_schemas
 
 Json = dict[str, Any]
 JSON = "application/json"
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
-TAGS = {
+PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
+TAG_DESCRIPTIONS = {
     "health": "Is the service there, and all that it needs?",
     "operations": "For those who run it.",
     "experiments": "The catalogue: experiments own datasets.",
@@ -20,7 +20,7 @@ TAGS = {
     "queries": "Guarded questions to the database: documents in, rows out, never SQL.",
     "problems": "What the `type` of an error means.",
 }
-HEADERS: Json = {
+SHARED_HEADERS: Json = {
     "X-Request-ID": {
         "description": "The id of this request in the log: yours, when you sent a plain word, else a new one",
         "required": True,
@@ -46,27 +46,29 @@ HEADERS: Json = {
         "schema": {"type": "string", "examples": ['Bearer realm="reelmill", error="invalid_token"']},
     },
 }
-USUAL_422 = "validation-error"
-_HEADERS_OF = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+DEFAULT_422_SLUG = "validation-error"
+_HEADER_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
-def completed(document: Json) -> Json:
+def complete_document(document: Json) -> Json:
     """`document` of FastAPI, changed in place: problems and their headers, examples, tags; no word of OpenAPI 3.2."""
     components = document.setdefault("components", {})
-    components.setdefault("schemas", {}).update(schemas())
+    components.setdefault("schemas", {}).update(problem_schemas())
     restore_nulls(components["schemas"])
-    components["headers"] = HEADERS
+    components["headers"] = SHARED_HEADERS
     components["responses"] = {}
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
-                _complete(path, item[method], components)
+                _complete_operation(path, item[method], components)
     used = {tag for item in document["paths"].values() for part in item.values() for tag in part.get("tags", ())}
-    document["tags"] = [{"name": tag, "description": TAGS.get(tag, f"About {tag}.")} for tag in sorted(used)]
+    document["tags"] = [
+        {"name": tag, "description": TAG_DESCRIPTIONS.get(tag, f"About {tag}.")} for tag in sorted(used)
+    ]
     return document
 
 
-def statuses_of(path: str, operation: Json) -> set[int]:
+def possible_statuses(path: str, operation: Json) -> set[int]:
     """What the layers around a route may answer instead of it."""
     found = {405, 500}
     if operation.get("security"):
@@ -77,24 +79,24 @@ def statuses_of(path: str, operation: Json) -> set[int]:
         found.add(422)
     if body := operation.get("requestBody"):
         found |= {400, 413, 422} | ({415} if JSON in body["content"] else set())
-    if path.startswith("/api/") and any(JSON in content for content in _successes(operation)):
+    if path.startswith("/api/") and any(JSON in content for content in _success_contents(operation)):
         found.add(406)
     return found
 
 
-def _successes(operation: Json) -> list[Json]:
+def _success_contents(operation: Json) -> list[Json]:
     return [response.get("content", {}) for code, response in operation["responses"].items() if code.startswith("2")]
 
 
-def _complete(path: str, operation: Json, components: Json) -> None:
+def _complete_operation(path: str, operation: Json, components: Json) -> None:
     responses = operation["responses"]
     told = {int(code) for code, response in responses.items() if set(response.get("content", ())) == {MEDIA_TYPE}}
     if JSON in responses.get("422", {}).get("content", {}):  # FastAPI's own, which never comes
         del responses["422"]
-    for status in sorted(told | (statuses_of(path, operation) - {int(code) for code in responses})):
-        responses[str(status)] = {"$ref": f"#/components/responses/{_shared(status, components)}"}
+    for status in sorted(told | (possible_statuses(path, operation) - {int(code) for code in responses})):
+        responses[str(status)] = {"$ref": f"#/components/responses/{_share_response(status, components)}"}
     for media in operation.get("requestBody", {}).get("content", {}).values():
-        _illustrate(media, components)
+        _add_example(media, components)
     for response in responses.values():
         _complete_response(response, components)
     operation["responses"] = dict(sorted(responses.items()))
@@ -108,41 +110,41 @@ def _complete_response(response: Json, components: Json) -> None:
         if "itemSchema" in media:  # OpenAPI 3.2
             media["x-itemSchema"] = media.pop("itemSchema")
             media.setdefault("schema", media["x-itemSchema"])
-        _illustrate(media, components)
+        _add_example(media, components)
 
 
-def _illustrate(media: Json, components: Json) -> None:
+def _add_example(media: Json, components: Json) -> None:
     if "example" in media or "examples" in media:
         return
     found = example_of(media.get("schema"), components["schemas"])
-    if found is not NOTHING:
+    if found is not NO_EXAMPLE:
         media["example"] = found
 
 
-def _shared(status: int, components: Json) -> str:
+def _share_response(status: int, components: Json) -> str:
     """The name of the shared response with this status."""
     if f"Problem{status}" in components["responses"]:
         return f"Problem{status}"
-    kind = _usual(status)
+    kind = _default_problem_type(status)
     name = f"Problem{status}"
-    headers = {"X-Request-ID", *([_HEADERS_OF[status]] if status in _HEADERS_OF else [])}
+    headers = {"X-Request-ID", *([_HEADER_OF_STATUS[status]] if status in _HEADER_OF_STATUS else [])}
     components["responses"][name] = {
         "description": kind.meaning if kind else HTTPStatus(status).phrase,
         "headers": {header: {"$ref": f"#/components/headers/{header}"} for header in sorted(headers)},
         "content": {
-            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": _example(status, kind)}
+            MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": _problem_example(status, kind)}
         },
     }
     return name
 
 
-def _usual(status: int) -> ProblemType | None:
+def _default_problem_type(status: int) -> ProblemType | None:
     """Of several types with one status, the one that any operation may answer with."""
     kinds = [kind for kind in problem_types().values() if kind.status == status]
-    return next((kind for kind in kinds if kind.slug == USUAL_422), kinds[0] if kinds else None)
+    return next((kind for kind in kinds if kind.slug == DEFAULT_422_SLUG), kinds[0] if kinds else None)
 
 
-def _example(status: int, kind: ProblemType | None) -> Json:
+def _problem_example(status: int, kind: ProblemType | None) -> Json:
     slug, title = (kind.slug, kind.title) if kind else ("internal-error", HTTPStatus(status).phrase)
     body: Json = {
         "type": f"/problems/{slug}",

@@ -10,12 +10,12 @@ Schema = dict[str, Any]
 
 NULL: Schema = {"type": "string", "nullable": True, "enum": [None]}
 """3.0 has no null type, and `nullable` beside anyOf, oneOf or allOf still refuses null: a branch that is only null."""
-_KEPT = (
+_SUPPORTED_KEYWORDS = (
     {"title", "description", "default", "type", "format", "enum", "multipleOf", "maximum", "minimum", "maxLength"}
     | {"minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties", "minProperties", "required"}
     | {"readOnly", "writeOnly", "deprecated", "discriminator", "xml", "externalDocs", "example"}
 )
-_COMBINED = ("anyOf", "oneOf", "allOf")
+_COMBINATORS = ("anyOf", "oneOf", "allOf")
 
 
 def schema_30(schema: Schema | bool) -> Schema:
@@ -23,14 +23,14 @@ def schema_30(schema: Schema | bool) -> Schema:
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if "$ref" in schema:
-        return _reference(schema)
-    out = {key: value for key, value in schema.items() if key in _KEPT or key.startswith("x-")}
-    for step in _STEPS:
+        return _convert_reference(schema)
+    out = {key: value for key, value in schema.items() if key in _SUPPORTED_KEYWORDS or key.startswith("x-")}
+    for step in _CONVERSIONS:
         step(schema, out)
     return out
 
 
-def _reference(schema: Schema) -> Schema:
+def _convert_reference(schema: Schema) -> Schema:
     """3.0 ignores what stands beside a `$ref`: the reference becomes a branch of it."""
     reference = {"$ref": schema["$ref"]}
     beside = schema_30({key: value for key, value in schema.items() if key != "$ref"})
@@ -39,9 +39,9 @@ def _reference(schema: Schema) -> Schema:
     return {**beside, "allOf": [reference, *beside.get("allOf", [])]}
 
 
-def _parts(schema: Schema, out: Schema) -> None:
+def _convert_subschemas(schema: Schema, out: Schema) -> None:
     """Every place of a schema where a schema stands; a property may well be called `const`."""
-    for key in _COMBINED:
+    for key in _COMBINATORS:
         if key in schema:
             out[key] = [schema_30(part) for part in schema[key]]
     if "not" in schema:
@@ -52,7 +52,7 @@ def _parts(schema: Schema, out: Schema) -> None:
         out["items"] = schema_30(schema["items"])
 
 
-def _extra_properties(schema: Schema, out: Schema) -> None:
+def _convert_additional_properties(schema: Schema, out: Schema) -> None:
     """Patterns of names are told as further properties of any of their shapes."""
     further, patterns = schema.get("additionalProperties"), schema.get("patternProperties")
     if patterns and further is False:
@@ -62,7 +62,7 @@ def _extra_properties(schema: Schema, out: Schema) -> None:
         out["additionalProperties"] = further if isinstance(further, bool) else schema_30(further)
 
 
-def _tuple(schema: Schema, out: Schema) -> None:
+def _convert_tuple(schema: Schema, out: Schema) -> None:
     """Places of a tuple become items of any of their shapes."""
     if "prefixItems" in schema:
         shapes = [schema_30(part) for part in schema["prefixItems"]]
@@ -72,17 +72,17 @@ def _tuple(schema: Schema, out: Schema) -> None:
             out["maxItems"] = min(len(shapes), schema.get("maxItems", len(shapes)))
 
 
-def _constant(schema: Schema, out: Schema) -> None:
+def _convert_const(schema: Schema, out: Schema) -> None:
     if "const" in schema:
         out["enum"] = [schema["const"]]
 
 
-def _example(schema: Schema, out: Schema) -> None:
+def _convert_example(schema: Schema, out: Schema) -> None:
     if schema.get("examples"):
         out["example"] = schema["examples"][0]
 
 
-def _bounds(schema: Schema, out: Schema) -> None:
+def _convert_bounds(schema: Schema, out: Schema) -> None:
     """Exclusive bounds are flags in 3.0: of two bounds the stricter one is told."""
     for plain, exclusive, stricter in (("minimum", "exclusiveMinimum", max), ("maximum", "exclusiveMaximum", min)):
         if (bound := schema.get(exclusive)) is not None:
@@ -92,14 +92,14 @@ def _bounds(schema: Schema, out: Schema) -> None:
                 out[exclusive] = True
 
 
-def _media(schema: Schema, out: Schema) -> None:
+def _convert_content_encoding(schema: Schema, out: Schema) -> None:
     if schema.get("contentEncoding") == "base64":
         out["format"] = "byte"
     elif schema.get("contentMediaType") == "application/octet-stream":
         out["format"] = "binary"
 
 
-def _types(schema: Schema, out: Schema) -> None:
+def _convert_types(schema: Schema, out: Schema) -> None:
     """`type` is one word in 3.0."""
     names = schema.get("type")
     if names == "null":
@@ -116,11 +116,11 @@ def _types(schema: Schema, out: Schema) -> None:
         out.setdefault("allOf", []).append({"anyOf": [schema_30({"type": name}) for name in names]})
 
 
-def _nullable(_schema: Schema, out: Schema) -> None:
+def _merge_nullable(_schema: Schema, out: Schema) -> None:
     """anyOf of one plain schema and null is that schema, nullable."""
     branches = out.get("anyOf", [])
     others = [branch for branch in branches if branch != NULL]
-    if len(branches) == 2 and len(others) == 1 and _plain(others[0]):
+    if len(branches) == 2 and len(others) == 1 and _is_simple(others[0]):
         del out["anyOf"]
         inner = {key: value for key, value in others[0].items() if key not in out}
         if set(others[0]) - set(inner) - {"title", "description", "default", "example"}:
@@ -131,26 +131,26 @@ def _nullable(_schema: Schema, out: Schema) -> None:
             out["enum"] = [*out["enum"], None]
 
 
-def _plain(schema: Schema) -> bool:
-    return isinstance(schema.get("type"), str) and not any(key in schema for key in (*_COMBINED, "not", "nullable"))
+def _is_simple(schema: Schema) -> bool:
+    return isinstance(schema.get("type"), str) and not any(key in schema for key in (*_COMBINATORS, "not", "nullable"))
 
 
-def _items(_schema: Schema, out: Schema) -> None:
+def _require_items(_schema: Schema, out: Schema) -> None:
     """3.0 wants `items` beside `type: array`."""
     if out.get("type") == "array":
         out.setdefault("items", {})
 
 
-_STEPS: tuple[Callable[[Schema, Schema], None], ...] = (
-    _parts,
-    _extra_properties,
-    _tuple,
-    _constant,
-    _example,
-    _bounds,
-    _media,
-    _types,
-    _nullable,
-    _items,
+_CONVERSIONS: tuple[Callable[[Schema, Schema], None], ...] = (
+    _convert_subschemas,
+    _convert_additional_properties,
+    _convert_tuple,
+    _convert_const,
+    _convert_example,
+    _convert_bounds,
+    _convert_content_encoding,
+    _convert_types,
+    _merge_nullable,
+    _require_items,
 )
 """Each writes into `out` what it knows of `schema`."""

@@ -6,24 +6,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from service.pipeline.decode import ImageDecoder
-from service.pipeline.frames import Unreadable
-from service.pipeline.samples import samples_of
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.samples import samples_view
 from service.pipeline.window import Window
 
 Attempt = tuple[str, str]
 
 
-def attempts(variants: Sequence[bytes]) -> list[Attempt]:
+def decode_all(variants: Sequence[bytes]) -> list[Attempt]:
     """("refused", reason) or ("shown", a digest of the picture) of each; anything else is raised."""
     decoder = ImageDecoder(10_000_000, window=Window(-1e6, 1e6))
-    return [_attempt(decoder, data) for data in variants]
+    return [_decode(decoder, data) for data in variants]
 
 
-def _attempt(decoder: ImageDecoder, data: bytes) -> Attempt:
+def _decode(decoder: ImageDecoder, data: bytes) -> Attempt:
     try:
         frame = decoder.decode(data).frame
-    except Unreadable as error:
+    except MediaUnreadable as error:
         return "refused", error.reason
-    seen = samples_of(frame)
+    seen = samples_view(frame)
     pixels = frame.to_ndarray(format="rgb24") if seen is None else np.ascontiguousarray(seen)
     return "shown", f"{frame.width}x{frame.height} {hashlib.sha256(pixels.tobytes()).hexdigest()}"

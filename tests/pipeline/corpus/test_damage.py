@@ -7,8 +7,8 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 
-from tests.pipeline.corpus.attempts import attempts
-from tests.pipeline.corpus.makers import HEIGHT, SAMPLES, WIDTH
+from tests.pipeline.corpus.attempts import decode_all
+from tests.pipeline.corpus.makers import HEIGHT, SAMPLE_IMAGES, WIDTH
 
 
 @pytest.fixture(scope="module")
@@ -18,23 +18,23 @@ def pool() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", SAMPLE_IMAGES)
 def test_a_cut_file_is_refused(pool: ProcessPoolExecutor, name: str) -> None:
     """At 20 places; where only what follows the picture is lost, the picture must be whole."""
-    data = SAMPLES[name].data
+    data = SAMPLE_IMAGES[name].data
     cuts = [data[: len(data) * place // 20] for place in range(20)] + [data[:-1], data]
-    *seen, _, whole = pool.submit(attempts, cuts).result(120)
+    *seen, _, whole = pool.submit(decode_all, cuts).result(120)
     assert whole[0] == "shown"
     assert all(outcome == "refused" and reason for outcome, reason in seen if (outcome, reason) != whole)
     assert sum(outcome == "refused" for outcome, _ in seen) >= 10
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", SAMPLE_IMAGES)
 def test_flipped_bits_and_holes_are_survived(pool: ProcessPoolExecutor, name: str) -> None:
-    data, random = SAMPLES[name].data, np.random.default_rng(3)
-    variants = [_flipped(data, random, count) for count in (1, 1, 1, 2, 4, 8, 16, 32, 64, 128) * 2]
-    variants += [_holed(data, random) for _ in range(20)]
-    for outcome, detail in pool.submit(attempts, variants).result(120):
+    data, random = SAMPLE_IMAGES[name].data, np.random.default_rng(3)
+    variants = [_flip_bits(data, random, count) for count in (1, 1, 1, 2, 4, 8, 16, 32, 64, 128) * 2]
+    variants += [_zero_run(data, random) for _ in range(20)]
+    for outcome, detail in pool.submit(decode_all, variants).result(120):
         assert detail
         assert outcome == "refused" or "x" in detail
 
@@ -43,17 +43,17 @@ def test_flipped_bits_and_holes_are_survived(pool: ProcessPoolExecutor, name: st
     "data", [b"", b"\0", bytes(5000), b"II*\0" + bytes(500), b"RIFF\xff\xff\xff\xffWEBPVP8 " + bytes(99)]
 )
 def test_nothing_and_nonsense(pool: ProcessPoolExecutor, data: bytes) -> None:
-    assert [outcome for outcome, _ in pool.submit(attempts, [data]).result(60)] == ["refused"]
+    assert [outcome for outcome, _ in pool.submit(decode_all, [data]).result(60)] == ["refused"]
 
 
-def _flipped(data: bytes, random: np.random.Generator, count: int) -> bytes:
+def _flip_bits(data: bytes, random: np.random.Generator, count: int) -> bytes:
     damaged = np.frombuffer(data, np.uint8).copy()
     places = random.integers(0, len(data), count)
     damaged[places] ^= (1 << random.integers(0, 8, count)).astype(np.uint8)
     return damaged.tobytes()
 
 
-def _holed(data: bytes, random: np.random.Generator) -> bytes:
+def _zero_run(data: bytes, random: np.random.Generator) -> bytes:
     """A run of zero bytes, as a failing disk leaves."""
     start = int(random.integers(0, len(data)))
     length = int(random.integers(1, max(2, len(data) // 4)))
@@ -61,4 +61,4 @@ def _holed(data: bytes, random: np.random.Generator) -> bytes:
 
 
 def test_the_corpus_has_one_size() -> None:
-    assert {sample.pixels.shape[:2] for sample in SAMPLES.values()} == {(HEIGHT, WIDTH)}
+    assert {sample.pixels.shape[:2] for sample in SAMPLE_IMAGES.values()} == {(HEIGHT, WIDTH)}

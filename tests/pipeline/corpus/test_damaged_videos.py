@@ -9,14 +9,14 @@ import av
 import numpy as np
 import pytest
 
-from tests.pipeline.corpus.videos import receipts
+from tests.pipeline.corpus.videos import render_outcomes
 from tests.support import media
 
 CODECS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "mpeg4")
 PICTURES = 30
 
 
-def index_first(data: bytes, path: Path) -> bytes:
+def move_index_to_front(data: bytes, path: Path) -> bytes:
     """The same video with its index before its pictures, so that a cut one still has it."""
     with av.open(io.BytesIO(data)) as source, av.open(str(path), "w", options={"movflags": "+faststart"}) as target:
         stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
@@ -29,8 +29,8 @@ def index_first(data: bytes, path: Path) -> bytes:
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_each_picture_has_its_line(codec: str, tmp_path: Path) -> None:
-    pictures = [media.numbered(number) for number in range(PICTURES)]
-    whole = index_first(media.video(pictures, codec=codec), tmp_path / "whole.mp4")
+    pictures = [media.numbered_picture(number) for number in range(PICTURES)]
+    whole = move_index_to_front(media.video(pictures, codec=codec), tmp_path / "whole.mp4")
     random = np.random.default_rng(4)
     cuts = [whole[: len(whole) * place // 20] for place in range(20)]
     flipped = []
@@ -39,7 +39,7 @@ def test_each_picture_has_its_line(codec: str, tmp_path: Path) -> None:
         damaged[random.integers(0, len(whole), count)] ^= np.uint8(1 << int(random.integers(0, 8)))
         flipped.append(damaged.tobytes())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        seen = pool.submit(receipts, whole, [whole, *cuts, *flipped, bytes(len(whole))]).result(240)
+        seen = pool.submit(render_outcomes, whole, [whole, *cuts, *flipped, bytes(len(whole))]).result(240)
     assert {outcome for outcome, _ in seen[0]} == {"ok"}
     assert all(len(lines) == PICTURES for lines in seen)
     assert all(reason for lines in seen for outcome, reason in lines if outcome not in ("ok", "resized"))

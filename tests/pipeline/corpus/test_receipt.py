@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from service.plan.tone import Tone
-from tests.pipeline.corpus.makers import HEIGHT, SAMPLES, WIDTH
-from tests.pipeline.rendering import pictures, render
+from tests.pipeline.corpus.makers import HEIGHT, SAMPLE_IMAGES, WIDTH
+from tests.pipeline.rendering import decode_pictures, render
 
 
-def variants(data: bytes) -> Iterator[bytes]:
+def damaged_variants(data: bytes) -> Iterator[bytes]:
     """Cut at 20 places, bits flipped, zeros, nothing."""
     yield from (data[: len(data) * place // 20] for place in range(20))
     random = np.random.default_rng(len(data))
@@ -22,15 +22,15 @@ def variants(data: bytes) -> Iterator[bytes]:
     yield bytes(len(data))
 
 
-@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("name", SAMPLE_IMAGES)
 def test_each_has_its_line(name: str) -> None:
     """The objects are all called .jpg, whatever they are: names decide nothing."""
-    data = SAMPLES[name].data
-    frames: list[bytes | None] = [data, *variants(data), data]
+    data = SAMPLE_IMAGES[name].data
+    frames: list[bytes | None] = [data, *damaged_variants(data), data]
     of: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "tone": Tone(0, 65535), "codec": "mjpeg"}
     result = render(frames, **of, form="yuvj420p", container="avi", corrupt="hold", mismatch="pad")
     assert [report.source for report in result.reports] == list(range(len(frames)))
-    assert result.frames == len(frames) == len(pictures(result.data))
+    assert result.frames == len(frames) == len(decode_pictures(result.data))
     first, *damaged, last = result.reports
     assert first.outcome == last.outcome == "ok"
     assert all(report.outcome in ("ok", "held", "resized") for report in damaged)

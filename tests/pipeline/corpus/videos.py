@@ -8,12 +8,12 @@ from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, options
 
-Line = tuple[str, str | None]
+FrameOutcome = tuple[str, str | None]
 
 
-def receipts(whole: bytes, variants: Sequence[bytes]) -> list[list[Line]]:
+def render_outcomes(original: bytes, variants: Sequence[bytes]) -> list[list[FrameOutcome]]:
     """(outcome, reason) of every picture of the whole file, each variant in its place since the scan."""
-    times = probe_video(io.BytesIO(whole)).pts
+    times = probe_video(io.BytesIO(original)).pts
     refs = tuple(FrameRef(index, "v", pts=pts) for index, pts in enumerate(times))
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", codec="mjpeg", form="yuvj420p"), refs)
     found = []

@@ -5,24 +5,24 @@ from fractions import Fraction
 import pytest
 
 from service.pipeline.cuda import gather
-from service.pipeline.cuda.ahead import Ahead, fetched_ahead
-from service.pipeline.cuda.candidate import Candidates
+from service.pipeline.cuda.ahead import DevicePrefetcher, fetch_frames
+from service.pipeline.cuda.candidate import CandidateSelector
 from service.plan.render_plan import FrameRef, RenderOptions
 from tests.pipeline.rendering import MemoryObjects
 from tests.support import media
-from tests.support.cuda_doubles.driver import Double
+from tests.support.cuda_doubles.driver import DriverDouble
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 128, 96)
 
 
 def test_what_is_not_the_devices_waits_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such frames take no device memory, so no batch of pictures bounds them."""
-    png = media.png(media.numbered(1))
+    png = media.png(media.numbered_picture(1))
     monkeypatch.setattr(gather, "PINNED_BYTES", 3 * len(png))
     reader = MemoryObjects({f"{index}.png": png for index in range(40)})
     refs = [FrameRef(index, f"{index}.png") for index in range(40)]
-    gatherer = gather.Gatherer(Candidates(OPTIONS, False), fetched_ahead(refs, reader), 1 << 30)
-    frames = Ahead(Double(), gatherer, download=True)
+    gatherer = gather.Batcher(CandidateSelector(OPTIONS, False), fetch_frames(refs, reader), 1 << 30)
+    frames = DevicePrefetcher(DriverDouble(), gatherer, download=True)
     order = iter(frames)
     assert next(order).data == png
     frames.close()

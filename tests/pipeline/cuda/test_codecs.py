@@ -14,12 +14,12 @@ import torch
 
 from service.pipeline.cuda.batch import BatchPicture, PictureBatch
 from service.pipeline.cuda.driver import EncoderSettings
-from service.pipeline.cuda.faults import CudaFailed, CudaOutOfMemory, CudaUnsupported, DeviceLost
-from service.pipeline.cuda.jpegs import Jpegs
-from service.pipeline.cuda.nvdec import Nvdec
-from service.pipeline.cuda.nvenc import Nvenc
-from service.pipeline.cuda.pinned import PinnedBlocks, as_array
-from service.pipeline.cuda.torch_faults import named
+from service.pipeline.cuda.faults import CudaCallFailed, CudaOutOfMemory, CudaUnsupported, DeviceLost
+from service.pipeline.cuda.jpegs import JpegDecoder
+from service.pipeline.cuda.nvdec import NvdecSession
+from service.pipeline.cuda.nvenc import NvencSession
+from service.pipeline.cuda.pinned import PinnedDoubleBuffer, as_array
+from service.pipeline.cuda.torch_faults import translate_errors
 from service.pipeline.cuda.transfer import PinnedTransfer
 
 SETTINGS = EncoderSettings("h264", 64, 48, Fraction(30000, 1001), 70, (6, 1, 13))
@@ -44,16 +44,16 @@ def no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, stream: None)
 
 
-def ok() -> None: ...
+def healthy_context() -> None: ...
 
 
-def raising() -> None:
+def lost_context() -> None:
     raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
 @contextmanager
-def quiet() -> Any:
-    with named(ok):
+def translate() -> Any:
+    with translate_errors(healthy_context):
         yield
 
 
@@ -123,7 +123,7 @@ def host(level: int) -> Any:
 
 def test_an_encoder_is_asked_for_one_group_without_reordering() -> None:
     library = Library()
-    Nvenc(library, SETTINGS, Stream(), quiet)
+    NvencSession(library, SETTINGS, Stream(), translate)
     asked = library.asked
     assert (asked["size"], asked["fmt"], asked["host"], asked["codec"]) == ((64, 48), "NV12", False, "h264")
     assert (asked["bf"], asked["rc"], asked["cudastream"], asked["fps"]) == ("0", "constqp", 77, "29.97")
@@ -132,25 +132,25 @@ def test_an_encoder_is_asked_for_one_group_without_reordering() -> None:
 
 def test_whatever_the_option_counts_there_are_no_b_pictures() -> None:
     library = Library(counts_from=1)
-    Nvenc(library, SETTINGS, Stream(), quiet)
+    NvencSession(library, SETTINGS, Stream(), translate)
     assert library.asked["bf"] == "1"
     with pytest.raises(CudaUnsupported, match="reorders"):
-        Nvenc(Library(counts_from=-1), SETTINGS, Stream(), quiet)
+        NvencSession(Library(counts_from=-1), SETTINGS, Stream(), translate)
 
 
 @pytest.mark.parametrize("delay", [0, 1, 4])
 def test_pictures_come_out_in_order_however_late(delay: int) -> None:
-    encoder = Nvenc(Library(delay), SETTINGS, Stream(), quiet)
+    encoder = NvencSession(Library(delay), SETTINGS, Stream(), translate)
     made = [one for level in range(6) for one in encoder.encode(host(level))] + list(encoder.finish())
     assert [one.data for one in made] == [b"0", b"1", b"2", b"3", b"4", b"5"]
-    assert [one.key for one in made] == [True] + [False] * 5
+    assert [one.is_key_frame for one in made] == [True] + [False] * 5
 
 
 def test_an_encoder_that_reorders_is_refused() -> None:
-    encoder = Nvenc(Library(2, reorder=True), SETTINGS, Stream(), quiet)
+    encoder = NvencSession(Library(2, reorder=True), SETTINGS, Stream(), translate)
     for level in range(2):
         encoder.encode(host(level))
-    with pytest.raises(CudaFailed, match="in the place of 0"):
+    with pytest.raises(CudaCallFailed, match="in the place of 0"):
         encoder.finish()
 
 
@@ -158,7 +158,7 @@ def test_planes_are_handed_over_where_they_lie() -> None:
     library, stream = Library(), Stream()
     packed = torch.zeros((3, 72, 64), dtype=torch.uint8)
     picture = BatchPicture(PictureBatch(packed, None, "made"), 2)
-    Nvenc(library, SETTINGS, stream, quiet).encode(picture)
+    NvencSession(library, SETTINGS, stream, translate).encode(picture)
     luma, chroma = library.seen[0]
     start = packed.data_ptr() + 2 * 72 * 64
     assert (luma["shape"], luma["strides"], luma["data"][0]) == ((48, 64, 1), (64, 1, 1), start)
@@ -172,13 +172,13 @@ def test_no_session_is_no_encoder() -> None:
             raise RuntimeError("PyNvEncoder constructor failed: unsupported device\nadvice")
 
     with pytest.raises(CudaUnsupported, match="unsupported device") as refused:
-        Nvenc(None_(), SETTINGS, Stream(), quiet)
+        NvencSession(None_(), SETTINGS, Stream(), translate)
     assert "advice" not in refused.value.reason
 
 
 def test_decoded_pictures_are_copied_out_with_their_times() -> None:
     library = Library()
-    feed = Nvdec(library, "hevc", Stream(), quiet)
+    feed = NvdecSession(library, "hevc", Stream(), translate)
     assert library.asked["codec"] == "HEVC"
     shown = [*feed.decode(b"\0\0\1packet", 3), *feed.finish()]
     assert [(pts, image.width, image.height, image.kind) for pts, image in shown] == [
@@ -196,7 +196,7 @@ def test_pictures_of_more_than_8_bits_are_refused() -> None:
             return [frame]
 
     with pytest.raises(CudaUnsupported, match="not 8-bit"):
-        Nvdec(Deep(), "h264", Stream(), quiet).decode(b"x", 1)
+        NvdecSession(Deep(), "h264", Stream(), translate).decode(b"x", 1)
 
 
 class Decoder:
@@ -216,9 +216,9 @@ class Decoder:
         return [torch.zeros(shapes.get(text, (3, 4, 6)), dtype=torch.uint8) for text in texts]
 
 
-def jpegs(decoder: Decoder, alive: Any = ok) -> Jpegs:
-    made: Jpegs = Jpegs.__new__(Jpegs)
-    made._decode, made._device, made._named = decoder, torch.device("cpu"), lambda: named(alive)
+def jpegs(decoder: Decoder, alive: Any = healthy_context) -> JpegDecoder:
+    made: JpegDecoder = JpegDecoder.__new__(JpegDecoder)
+    made._decode, made._device, made._translate_errors = decoder, torch.device("cpu"), lambda: translate_errors(alive)
     made._staging = torch.empty(1000, dtype=torch.uint8)
     return made
 
@@ -239,11 +239,11 @@ def test_full_memory_and_a_broken_context_are_no_fault_of_an_image() -> None:
     with pytest.raises(CudaOutOfMemory):
         jpegs(Decoder()).decode([b"one", b"full"])
     with pytest.raises(DeviceLost):
-        jpegs(Decoder(), raising).decode([b"one", b"bad"])
+        jpegs(Decoder(), lost_context).decode([b"one", b"bad"])
 
 
 def test_torch_s_own_out_of_memory() -> None:
-    with pytest.raises(CudaOutOfMemory), named(ok):
+    with pytest.raises(CudaOutOfMemory), translate_errors(healthy_context):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
@@ -256,14 +256,14 @@ class Event:
 
 
 def test_a_pinned_block_is_not_given_out_before_it_is_free() -> None:
-    blocks, events = PinnedBlocks(pin=False), [Event(), Event(), Event()]
+    blocks, events = PinnedDoubleBuffer(pin=False), [Event(), Event(), Event()]
     taken = []
     for event in events:
-        taken.append(blocks.take(100))
-        blocks.begun(event)
+        taken.append(blocks.acquire(100))
+        blocks.mark_in_use(event)
     assert [event.waited for event in events] == [1, 0, 0]
     assert taken[0].data_ptr() == taken[2].data_ptr() != taken[1].data_ptr()
-    assert len(blocks.take(1000)) == 1000
+    assert len(blocks.acquire(1000)) == 1000
 
 
 def test_a_transfer_gives_pictures_and_counts() -> None:
@@ -271,7 +271,7 @@ def test_a_transfer_gives_pictures_and_counts() -> None:
     clipped = torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=torch.int32)
     block = torch.cat([packed.view(-1), clipped.view(torch.uint8).view(-1)])
     event = Event()
-    pictures, counts = PinnedTransfer(PictureBatch(packed, clipped, None), block, event, quiet).wait()
+    pictures, counts = PinnedTransfer(PictureBatch(packed, clipped, None), block, event, translate).wait()
     assert np.array_equal(pictures, packed.numpy())
     assert counts == [(1, 2, 3), (4, 5, 6)]
     assert event.waited == 1

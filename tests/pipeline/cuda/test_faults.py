@@ -2,19 +2,19 @@
 
 import pytest
 
-from service.pipeline.cuda.faults import CudaFailed, CudaOutOfMemory, DeviceLost, EncoderLost
-from service.pipeline.cuda.slot_device import DeviceChoice, SlotDevice
+from service.pipeline.cuda.faults import CudaCallFailed, CudaOutOfMemory, DeviceLost, EncoderLost
+from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.frames import FrameMissing, RenderFailed
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.cuda.rendering import CUDA, NVENC, render_on
-from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, numbers, options, render
+from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, options, read_numbers, render
 from tests.support import media
-from tests.support.cuda_doubles.driver import Double, Faults
+from tests.support.cuda_doubles.driver import DriverDouble, Faults
 
 
 def test_one_bad_image_in_a_batch_costs_no_other() -> None:
-    double = Double(faults=Faults(undecodable=frozenset({3})))
+    double = DriverDouble(faults=Faults(undecodable_images=frozenset({3})))
     result = render_on(double, numbered_jpegs(8))
     assert result.data == render(numbered_jpegs(8)).data
     assert [report.decoder for report in result.reports].count("ffmpeg-mjpeg") == 1
@@ -23,7 +23,7 @@ def test_one_bad_image_in_a_batch_costs_no_other() -> None:
 
 
 def test_an_image_that_comes_back_in_another_size_is_not_shown() -> None:
-    double = Double(faults=Faults(shrunk=frozenset({0, 5})))
+    double = DriverDouble(faults=Faults(resized_images=frozenset({0, 5})))
     result = render_on(double, numbered_jpegs(8))
     assert result.data == render(numbered_jpegs(8)).data
     assert result.fallbacks == {("decode", "not_decoded"): 2}
@@ -34,7 +34,7 @@ def test_a_truncated_frame_follows_its_policy_as_by_the_cpu() -> None:
     assert frames[2] is not None
     frames[2] = frames[2][: len(frames[2]) // 2]
     frames[4] = b"no picture at all"
-    result, cpu = render_on(Double(), frames), render(frames)
+    result, cpu = render_on(DriverDouble(), frames), render(frames)
     assert result.data == cpu.data
     assert [report.outcome for report in result.reports] == [report.outcome for report in cpu.reports]
     assert [report.reason for report in result.reports] == [report.reason for report in cpu.reports]
@@ -43,7 +43,7 @@ def test_a_truncated_frame_follows_its_policy_as_by_the_cpu() -> None:
 def test_holes_and_lost_objects_follow_their_policies() -> None:
     frames = numbered_jpegs(6)
     frames[0] = None
-    result, cpu = render_on(Double(), frames, missing="hold", lead=0), render(frames, missing="hold")
+    result, cpu = render_on(DriverDouble(), frames, missing="hold", lead=0), render(frames, missing="hold")
     assert result.data == cpu.data
     assert [report.outcome for report in result.reports] == ["black"] + ["ok"] * 5
 
@@ -51,35 +51,35 @@ def test_holes_and_lost_objects_follow_their_policies() -> None:
 def test_a_lead_frame_is_fetched_by_the_cpu_when_the_first_is_missing() -> None:
     frames = numbered_jpegs(5)
     frames[1] = None
-    result, cpu = (render_on(Double(), frames, lead=1, missing="hold"), render(frames, lead=1, missing="hold"))
+    result, cpu = (render_on(DriverDouble(), frames, lead=1, missing="hold"), render(frames, lead=1, missing="hold"))
     assert result.data == cpu.data
     assert result.reports[0].outcome == "held"
 
 
 def test_a_policy_of_fail_still_fails() -> None:
     with pytest.raises(RenderFailed):
-        render_on(Double(), [media.jpeg(media.numbered(1, 200, 50))], mismatch="fail")
+        render_on(DriverDouble(), [media.jpeg(media.numbered_picture(1, 200, 50))], mismatch="fail")
     with pytest.raises(RenderFailed):
-        render_on(Double(), [*numbered_jpegs(2), b"junk"], corrupt="fail")
+        render_on(DriverDouble(), [*numbered_jpegs(2), b"junk"], corrupt="fail")
 
 
 @pytest.mark.parametrize("most", [1, 3, 8])
 def test_out_of_memory_halves_the_batch(most: int) -> None:
-    double = Double(faults=Faults(most=most))
+    double = DriverDouble(faults=Faults(max_images=most))
     result = render_on(double, numbered_jpegs(40))
     assert result.data == render(numbered_jpegs(40)).data
-    assert max(double.calls) <= most
+    assert max(double.batch_sizes) <= most
     assert result.fallbacks == {}
 
 
 def test_what_does_not_fit_alone_is_the_cpu_s() -> None:
-    result = render_on(Double(faults=Faults(most=0)), numbered_jpegs(5))
+    result = render_on(DriverDouble(faults=Faults(max_images=0)), numbered_jpegs(5))
     assert result.data == render(numbered_jpegs(5)).data
     assert result.fallbacks == {("transform", "out_of_memory"): 5}
 
 
 def test_a_failed_batch_is_the_cpu_s_and_the_next_is_the_device_s_again() -> None:
-    double = Double(faults=Faults(shaping={0: CudaFailed("a kernel did not start")}))
+    double = DriverDouble(faults=Faults(transform_errors={0: CudaCallFailed("a kernel did not start")}))
     result = render_on(double, numbered_jpegs(50))
     assert result.data == render(numbered_jpegs(50)).data
     failed = sum(report.fallback is not None for report in result.reports)
@@ -88,15 +88,15 @@ def test_a_failed_batch_is_the_cpu_s_and_the_next_is_the_device_s_again() -> Non
 
 
 def test_a_failed_download_is_the_cpu_s() -> None:
-    double = Double(faults=Faults(waiting={0: CudaFailed("the copy failed")}))
+    double = DriverDouble(faults=Faults(download_errors={0: CudaCallFailed("the copy failed")}))
     result = render_on(double, numbered_jpegs(50))
     assert result.data == render(numbered_jpegs(50)).data
     assert 0 < result.fallbacks["decode", "device_failed"] < 50
 
 
-@pytest.mark.parametrize("fault", ["shaping", "waiting"])
+@pytest.mark.parametrize("fault", ["transform_errors", "download_errors"])
 def test_a_sticky_error_is_told_to_the_slot(fault: str) -> None:
-    double = Double(faults=Faults(**{fault: {0: DeviceLost("an illegal memory access")}}))
+    double = DriverDouble(faults=Faults(**{fault: {0: DeviceLost("an illegal memory access")}}))
     with pytest.raises(DeviceLost, match="illegal"):
         render_on(double, numbered_jpegs(8))
 
@@ -120,7 +120,7 @@ def test_a_stack_that_cannot_be_imported_is_a_reason(module: str, said: str) -> 
     """The last one is the real driver, of a device that no machine has."""
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(3)))
     store = MemoryObjects({str(i): data for i, data in enumerate(numbered_jpegs(3)) if data})
-    device = SlotDevice(DeviceChoice("cuda:99", module=module))
+    device = SlotDevice(DeviceConfig("cuda:99", driver_module=module))
     result = render_segment(plan, store, store, lambda done: None, device)
     assert result.data == render(numbered_jpegs(3)).data
     assert said in (result.reports[0].fallback or "")
@@ -128,23 +128,23 @@ def test_a_stack_that_cannot_be_imported_is_a_reason(module: str, said: str) -> 
 
 
 def test_memory_that_cannot_be_read_is_no_device() -> None:
-    result = render_on(Double(faults=Faults(memory=CudaFailed("no answer"))), numbered_jpegs(3))
+    result = render_on(DriverDouble(faults=Faults(memory_error=CudaCallFailed("no answer"))), numbered_jpegs(3))
     assert result.fallbacks == {("decode", "no_device"): 3}
 
 
 def test_no_nvenc_means_another_plan() -> None:
     with pytest.raises(EncoderLost, match="no NVENC"):
-        render_on(Double(faults=Faults(nvenc=False)), numbered_jpegs(3), family=NVENC)
+        render_on(DriverDouble(faults=Faults(has_nvenc=False)), numbered_jpegs(3), family=NVENC)
     with pytest.raises(EncoderLost, match="this slot has no GPU"):
         render_on(None, numbered_jpegs(3), family=NVENC)
 
 
-@pytest.mark.parametrize("fault", [CudaFailed("it stopped"), CudaOutOfMemory("full")])
+@pytest.mark.parametrize("fault", [CudaCallFailed("it stopped"), CudaOutOfMemory("full")])
 def test_an_encoder_that_stops_midway_means_another_plan(fault: Exception) -> None:
-    double = Double(faults=Faults(encoding={4: fault}))  # type: ignore[dict-item]
+    double = DriverDouble(faults=Faults(encode_errors={4: fault}))  # type: ignore[dict-item]
     with pytest.raises(EncoderLost):
         render_on(double, numbered_jpegs(8), family=NVENC)
-    assert double.sessions == 0, "the session is given back"
+    assert double.open_sessions == 0, "the session is given back"
 
 
 def test_what_the_store_raises_comes_where_its_frame_would() -> None:
@@ -154,13 +154,13 @@ def test_what_the_store_raises_comes_where_its_frame_would() -> None:
                 raise ConnectionError("the store is away")
             return super().read(ref)
 
-    from tests.pipeline.cuda.rendering import Given
+    from tests.pipeline.cuda.rendering import PreparedSlotDevice
 
     done: list[int] = []
     store = Away({f"{i}": data for i, data in enumerate(numbered_jpegs(30)) if data})
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(30)))
     with pytest.raises(ConnectionError):
-        render_segment(plan, store, store, done.append, Given(Double()))
+        render_segment(plan, store, store, done.append, PreparedSlotDevice(DriverDouble()))
     assert done[-1] == 20
 
 
@@ -171,10 +171,10 @@ def test_an_object_that_is_gone_is_missing() -> None:
                 raise FrameMissing
             return super().read(ref)
 
-    from tests.pipeline.cuda.rendering import Given
+    from tests.pipeline.cuda.rendering import PreparedSlotDevice
 
     store = Gone({f"{i}": data for i, data in enumerate(numbered_jpegs(3)) if data})
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(3)))
-    result = render_segment(plan, store, store, lambda done: None, Given(Double()))
-    assert numbers(result.data) == [0, 2]
+    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    assert read_numbers(result.data) == [0, 2]
     assert [report.outcome for report in result.reports] == ["ok", "skipped", "ok"]

@@ -5,31 +5,33 @@ from typing import Any
 
 import pytest
 
-from service.pipeline.cuda.faults import CudaFailed, CudaOutOfMemory, CudaUnsupported, DeviceLost
-from service.pipeline.cuda.video import runs
+from service.pipeline.cuda.faults import CudaCallFailed, CudaOutOfMemory, CudaUnsupported, DeviceLost
+from service.pipeline.cuda.video import split_into_runs
 from service.pipeline.cuda.video_stream import nal_units
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
-from tests.pipeline.cuda.rendering import CUDA, NVENC, Given
-from tests.pipeline.rendering import MemoryObjects, numbers, options
-from tests.pipeline.test_video_containers import by_cli, by_pyav
+from tests.pipeline.cuda.rendering import CUDA, NVENC, PreparedSlotDevice
+from tests.pipeline.rendering import MemoryObjects, options, read_numbers
+from tests.pipeline.test_video_containers import make_with_ffmpeg, make_with_pyav
 from tests.support import media
-from tests.support.cuda_doubles.driver import Double, Faults, Image, VideoFeed
+from tests.support.cuda_doubles.driver import DriverDouble, Faults, HostImage, SoftwareDecoder
 
-SOURCES = {name: media.video([media.numbered(i) for i in range(60)], codec=name) for name in ("libx264", "libx265")}
+SOURCES = {
+    name: media.video([media.numbered_picture(i) for i in range(60)], codec=name) for name in ("libx264", "libx265")
+}
 
 
-def render_pictures(
-    device: Double | None, source: bytes, wanted: list[int | None], name: str = "v.mp4", **changes: Any
+def render_video(
+    device: DriverDouble | None, source: bytes, wanted: list[int | None], name: str = "v.mp4", **changes: Any
 ) -> SegmentResult:
     facts = probe_video(io.BytesIO(source))
     refs = tuple(FrameRef(i, name, pts=facts.pts[at] if at is not None else 10**9) for i, at in enumerate(wanted))
     store = MemoryObjects({name: source})
     family = {"family": CUDA} if device else {}
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", **(family | changes)), refs)
-    return render_segment(plan, store, store, lambda done: None, Given(device) if device else None)
+    return render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(device) if device else None)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -39,21 +41,21 @@ def render_pictures(
     ids=str,
 )
 def test_the_wanted_pictures_and_the_same_bytes_as_by_the_cpu(name: str, wanted: list[Any]) -> None:
-    result = render_pictures(Double(), SOURCES[name], wanted)
-    assert numbers(result.data) == wanted
+    result = render_video(DriverDouble(), SOURCES[name], wanted)
+    assert read_numbers(result.data) == wanted
     assert result.fallbacks == {}
     assert {report.decoder for report in result.reports} == {f"cuda-nvdec-{'h264' if name == 'libx264' else 'hevc'}"}
-    assert result.data == render_pictures(None, SOURCES[name], wanted).data
+    assert result.data == render_video(None, SOURCES[name], wanted).data
 
 
 def test_from_decoder_to_encoder_without_leaving_the_device() -> None:
     wanted: list[Any] = list(range(0, 60, 3))
-    assert numbers(render_pictures(Double(), SOURCES["libx264"], wanted, family=NVENC).data) == wanted
+    assert read_numbers(render_video(DriverDouble(), SOURCES["libx264"], wanted, family=NVENC).data) == wanted
 
 
 def test_a_picture_that_is_not_there_follows_its_policy() -> None:
-    result = render_pictures(Double(), SOURCES["libx264"], [1, None, 3], corrupt="hold")
-    assert numbers(result.data) == [1, 1, 3]
+    result = render_video(DriverDouble(), SOURCES["libx264"], [1, None, 3], corrupt="hold")
+    assert read_numbers(result.data) == [1, 1, 3]
     assert result.reports[1].outcome == "held"
 
 
@@ -61,7 +63,7 @@ def test_what_is_no_video_ends_as_by_the_cpu() -> None:
     store = MemoryObjects({"v.mp4": b"nonsense" * 100})
     refs = (FrameRef(0, "v.mp4", pts=0), FrameRef(1, None, pts=1), FrameRef(2, "gone.mp4", pts=2))
     plan = SegmentPlan(0, 0, "b", options(source_kind="video", family=CUDA, corrupt="skip", missing="skip"), refs)
-    result = render_segment(plan, store, store, lambda done: None, Given(Double()))
+    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
     assert [report.outcome for report in result.reports] == ["skipped"] * 3
     assert result.fallbacks == {}
 
@@ -71,100 +73,100 @@ def test_what_is_no_video_ends_as_by_the_cpu() -> None:
     [
         (CudaUnsupported("10-bit H.264"), "unsupported"),
         (CudaOutOfMemory("full"), "out_of_memory"),
-        (CudaFailed("no session"), "device_failed"),
+        (CudaCallFailed("no session"), "device_failed"),
     ],
 )
 def test_a_decoder_that_cannot_be_had_is_a_fallback(fault: Exception, code: str) -> None:
-    class Refusing(Double):
-        def open_decoder(self, codec: str, width: int, height: int) -> VideoFeed:
+    class Refusing(DriverDouble):
+        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
             raise fault
 
-    result = render_pictures(Refusing(), SOURCES["libx264"], [3, 4, 5])
-    assert numbers(result.data) == [3, 4, 5]
+    result = render_video(Refusing(), SOURCES["libx264"], [3, 4, 5])
+    assert read_numbers(result.data) == [3, 4, 5]
     assert result.fallbacks == {("decode", code): 3}
 
 
 def test_a_decoder_that_stops_midway_leaves_the_rest_to_the_cpu() -> None:
-    class Stopping(VideoFeed):
+    class Stopping(SoftwareDecoder):
         fed = 0
 
-        def decode(self, packet: bytes, pts: int) -> list[tuple[int, Image]]:
+        def decode(self, packet: bytes, pts: int) -> list[tuple[int, HostImage]]:
             self.fed += 1
             if self.fed > 20:
-                raise CudaFailed("it stopped")
+                raise CudaCallFailed("it stopped")
             return super().decode(packet, pts)
 
-    class Device(Double):
-        def open_decoder(self, codec: str, width: int, height: int) -> VideoFeed:
+    class Device(DriverDouble):
+        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
             return Stopping(codec)
 
     wanted: list[Any] = list(range(40))
-    result = render_pictures(Device(), SOURCES["libx264"], wanted)
-    assert numbers(result.data) == wanted
+    result = render_video(Device(), SOURCES["libx264"], wanted)
+    assert read_numbers(result.data) == wanted
     assert 0 < result.fallbacks["decode", "device_failed"] < 40
 
 
 def test_groups_of_pictures_that_nobody_wants_are_not_decoded() -> None:
-    class Device(Double):
+    class Device(DriverDouble):
         fed = 0
 
-        def open_decoder(self, codec: str, width: int, height: int) -> VideoFeed:
+        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
             device = self
 
-            class Counting(VideoFeed):
-                def decode(self, packet: bytes, pts: int) -> list[tuple[int, Image]]:
+            class Counting(SoftwareDecoder):
+                def decode(self, packet: bytes, pts: int) -> list[tuple[int, HostImage]]:
                     device.fed += 1
                     return super().decode(packet, pts)
 
             return Counting(codec)
 
     device = Device()
-    result = render_pictures(device, SOURCES["libx264"], [1, 26, 49])
-    assert numbers(result.data) == [1, 26, 49]
+    result = render_video(device, SOURCES["libx264"], [1, 26, 49])
+    assert read_numbers(result.data) == [1, 26, 49]
     assert result.fallbacks == {}
     assert device.fed < 40, "of 60, in groups of 12"
 
 
 def test_a_sticky_error_while_decoding_is_told_to_the_slot() -> None:
-    class Lost(Double):
-        def open_decoder(self, codec: str, width: int, height: int) -> VideoFeed:
+    class Lost(DriverDouble):
+        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
             raise DeviceLost("gone")
 
     with pytest.raises(DeviceLost):
-        render_pictures(Lost(), SOURCES["libx264"], [1, 2])
+        render_video(Lost(), SOURCES["libx264"], [1, 2])
 
 
 def test_pictures_are_batched_and_halved_like_images() -> None:
-    double = Double(faults=Faults(most=5))
+    double = DriverDouble(faults=Faults(max_images=5))
     wanted: list[Any] = list(range(40))
-    assert numbers(render_pictures(double, SOURCES["libx265"], wanted).data) == wanted
-    assert 2 <= max(double.calls) <= 5
+    assert read_numbers(render_video(double, SOURCES["libx265"], wanted).data) == wanted
+    assert 2 <= max(double.batch_sizes) <= 5
 
 
 def test_avi_keeps_no_times_and_is_the_cpu_s() -> None:
-    result = render_pictures(Double(), by_pyav("libx264", "avi"), [0, 1, 2], name="v.avi")
-    assert numbers(result.data) == [0, 1, 2]
+    result = render_video(DriverDouble(), make_with_pyav("libx264", "avi"), [0, 1, 2], name="v.avi")
+    assert read_numbers(result.data) == [0, 1, 2]
     assert result.fallbacks == {("decode", "unsupported"): 3}
 
 
-MADE = {
-    "H.264 in Matroska": lambda: by_cli("h264", "mkv"),
-    "H.264 in a transport stream": lambda: by_cli("h264", "ts"),
-    "H.264 with open groups": lambda: by_cli("h264-open-gop", "mkv"),
-    "H.264 that recovers slowly": lambda: by_cli("h264-intra-refresh", "mkv"),
-    "HEVC with open groups": lambda: by_cli("hevc-open-gop", "mkv"),
-    "HEVC in Matroska": lambda: by_pyav("libx265", "mkv"),
-    "AV1": lambda: by_pyav("libsvtav1", "mp4"),
+CONTAINERS = {
+    "H.264 in Matroska": lambda: make_with_ffmpeg("h264", "mkv"),
+    "H.264 in a transport stream": lambda: make_with_ffmpeg("h264", "ts"),
+    "H.264 with open groups": lambda: make_with_ffmpeg("h264-open-gop", "mkv"),
+    "H.264 that recovers slowly": lambda: make_with_ffmpeg("h264-intra-refresh", "mkv"),
+    "HEVC with open groups": lambda: make_with_ffmpeg("hevc-open-gop", "mkv"),
+    "HEVC in Matroska": lambda: make_with_pyav("libx265", "mkv"),
+    "AV1": lambda: make_with_pyav("libsvtav1", "mp4"),
 }
 
 
-@pytest.mark.parametrize("name", MADE)
+@pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("wanted", [list(range(14, 30)), [13, 25], [0]], ids=str)
 def test_the_right_pictures_of_every_container(name: str, wanted: list[Any]) -> None:
-    source = MADE[name]()
-    result = render_pictures(Double(), source, wanted)
-    assert numbers(result.data) == wanted
-    assert result.data == render_pictures(None, source, wanted).data
+    source = CONTAINERS[name]()
+    result = render_video(DriverDouble(), source, wanted)
+    assert read_numbers(result.data) == wanted
+    assert result.data == render_video(None, source, wanted).data
 
 
 def test_runs_are_of_one_source_and_rising_times() -> None:
@@ -172,9 +174,9 @@ def test_runs_are_of_one_source_and_rising_times() -> None:
         return FrameRef(0, key, pts=pts)
 
     listed = [ref("a", 1), ref("a", 1), ref("a", 5), ref("a", 3), ref("b", 4), ref(None, None), ref("b", 9)]
-    assert [len(run) for run in runs(listed)] == [3, 1, 1, 1, 1]
-    assert runs([]) == []
-    assert [one for run in runs(listed) for one in run] == listed
+    assert [len(run) for run in split_into_runs(listed)] == [3, 1, 1, 1, 1]
+    assert split_into_runs([]) == []
+    assert [one for run in split_into_runs(listed) for one in run] == listed
 
 
 def test_nal_types() -> None:

@@ -19,7 +19,7 @@ from tests.routers.conftest import resources
 
 Json = dict[str, Any]
 NATIVE: Json = create_app(resources()).openapi()
-OLDER = document_30(NATIVE)
+DOCUMENT_30 = document_30(NATIVE)
 OPERATIONS = [(f"{m.upper()} {p}", p, item[m]) for p, item in NATIVE["paths"].items() for m in METHODS if m in item]
 every_operation = pytest.mark.parametrize(
     ("path", "operation"), [pytest.param(path, operation, id=name) for name, path, operation in OPERATIONS]
@@ -34,19 +34,19 @@ def app() -> FastAPI:
 
 @pytest.mark.anyio
 async def test_they_are_served_as_they_are_here(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/openapi.json")).json() == OLDER
+    assert (await client.get("/openapi.json")).json() == DOCUMENT_30
     assert (await client.get("/openapi-3.1.json")).json() == NATIVE
 
 
 def test_they_are_valid() -> None:
-    assert OLDER["openapi"] == "3.0.3" and NATIVE["openapi"].startswith("3.1.")
+    assert DOCUMENT_30["openapi"] == "3.0.3" and NATIVE["openapi"].startswith("3.1.")
     assert [str(error) for error in OpenAPIV31SpecValidator(NATIVE).iter_errors()] == []
-    assert [str(error) for error in OpenAPIV30SpecValidator(OLDER).iter_errors()] == []
+    assert [str(error) for error in OpenAPIV30SpecValidator(DOCUMENT_30).iter_errors()] == []
 
 
 def test_both_tell_of_the_same_operations() -> None:
     for name, path, operation in OPERATIONS:
-        older = OLDER["paths"][path][name.partition(" ")[0].lower()]
+        older = DOCUMENT_30["paths"][path][name.partition(" ")[0].lower()]
         assert older["operationId"] == operation["operationId"]
         assert set(older["responses"]) == set(operation["responses"])
 
@@ -80,7 +80,7 @@ def test_security(path: str, operation: Json) -> None:
 
 @every_operation
 def test_problems(path: str, operation: Json) -> None:
-    responses = {int(code): resolved(response) for code, response in operation["responses"].items()}
+    responses = {int(code): resolve(response) for code, response in operation["responses"].items()}
     expected = {405, 500}
     expected |= {401, 403, 429, 503} if operation.get("security") else set()
     expected |= {404} if "{" in path else set()
@@ -109,11 +109,11 @@ def test_examples(path: str, operation: Json) -> None:
 
 
 def test_examples_fit_the_older_document_too() -> None:
-    for item in OLDER["paths"].values():
+    for item in DOCUMENT_30["paths"].values():
         for operation in item.values():
-            for _, name, media in contents(operation, OLDER):
+            for _, name, media in contents(operation, DOCUMENT_30):
                 if name == JSON:
-                    schema = {"allOf": [media["schema"]], "components": OLDER["components"]}
+                    schema = {"allOf": [media["schema"]], "components": DOCUMENT_30["components"]}
                     OAS30Validator(schema).validate(media["example"])
 
 
@@ -122,7 +122,7 @@ def test_streams_have_no_word_of_openapi_3_2() -> None:
     assert "itemSchema" not in media and media["x-itemSchema"]["type"] == "object"
 
 
-def resolved(response: Json, document: Json = NATIVE) -> Json:
+def resolve(response: Json, document: Json = NATIVE) -> Json:
     if "$ref" not in response:
         return response
     found: Json = document["components"]["responses"][response["$ref"].rpartition("/")[2]]
@@ -133,5 +133,5 @@ def contents(operation: Json, document: Json = NATIVE) -> Iterator[tuple[str, st
     for name, media in operation.get("requestBody", {}).get("content", {}).items():
         yield "the request", name, media
     for code, response in operation["responses"].items():
-        for name, media in resolved(response, document).get("content", {}).items():
+        for name, media in resolve(response, document).get("content", {}).items():
             yield f"the response {code}", name, media

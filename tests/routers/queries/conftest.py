@@ -9,7 +9,7 @@ from sqlalchemy import insert, text, update
 from service.store.tables import experiments, sources
 from tests.support.catalogue import add_dataset, add_render
 from tests.support.catalogue_api import CatalogueApi, catalogue_api
-from tests.support.queries import MANY, SCOPE
+from tests.support.queries import ALICE_FRAME_COUNT, QUERY_SCOPE
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def anyio_backend() -> str:
 async def api(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CatalogueApi]:
     """alice has a private dataset with 200 000 frames, a source and a render; bob a private one with 3 frames."""
     async with catalogue_api(postgres_url, tmp_path_factory.mktemp("home")) as api:
-        async with api.database.service() as connection:
+        async with api.database.service_transaction() as connection:
             mine = await add_dataset(connection, 0)
             many = """INSERT INTO frames (dataset_id, index, number, key, size, etag)
                 SELECT :id, n, n, 'secret/' || n, 100, 'e' FROM generate_series(0, :last) n"""
-            await connection.execute(text(many), {"id": mine["id"], "last": MANY - 1})
+            await connection.execute(text(many), {"id": mine["id"], "last": ALICE_FRAME_COUNT - 1})
             source = {"dataset_id": mine["id"], "number": 0, "key": "secret.mp4", "size": 1, "etag": "e", "pts": b""}
             await connection.execute(insert(sources).values(**source, first_index=0, frame_count=0))
             await add_render(connection, mine | {"frame_count": 3})
@@ -41,11 +41,11 @@ async def api(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
 
 @pytest.fixture(scope="module")
 async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("alice", SCOPE) as client:
+    async with api.client("alice", QUERY_SCOPE) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 async def bob(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
-    async with api.client("bob", SCOPE) as client:
+    async with api.client("bob", QUERY_SCOPE) as client:
         yield client

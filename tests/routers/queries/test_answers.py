@@ -10,7 +10,14 @@ from sqlalchemy import update
 from service.store.tables import experiments
 from tests.support.catalogue import add_dataset
 from tests.support.catalogue_api import CatalogueApi
-from tests.support.queries import MANY, PATH, SCOPE, ask, last_record, refusal
+from tests.support.queries import (
+    ALICE_FRAME_COUNT,
+    QUERY_PATH,
+    QUERY_SCOPE,
+    expect_refusal,
+    last_audit_record,
+    run_query,
+)
 
 pytestmark = pytest.mark.anyio
 TABLES = {"datasets", "experiments", "frames", "query_audit", "renders", "sources"}
@@ -34,13 +41,15 @@ async def test_tables_tell_what_may_be_asked(alice: httpx.AsyncClient) -> None:
 
 async def test_every_told_column_can_be_asked_for(alice: httpx.AsyncClient) -> None:
     for table in (await alice.get("/api/database/tables")).json():
-        answer = await ask(alice, table=table["name"], limit=1, columns=[column["name"] for column in table["columns"]])
+        answer = await run_query(
+            alice, table=table["name"], limit=1, columns=[column["name"] for column in table["columns"]]
+        )
         assert answer["columns"] == [{"name": column["name"], "type": column["type"]} for column in table["columns"]]
 
 
 async def test_an_answer(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     body = {"table": "frames", "columns": ["index", "key"], "filters": {"number": 7}, "limit": 5}
-    response = await alice.post(PATH, json=body)
+    response = await alice.post(QUERY_PATH, json=body)
     answer = response.json()
     assert answer | {"elapsed_ms": 0, "guardrails": []} == {
         "table": "frames",
@@ -59,13 +68,13 @@ async def test_an_answer(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     }
     stages = [stage.partition(";dur=")[0] for stage in response.headers["Server-Timing"].split(", ")]
     assert stages == ["policy", "plan", "read", "audit", "total"]
-    record = await last_record(api)
+    record = await last_audit_record(api)
     assert (record["subject"], record["outcome"], record["rule"], record["row_count"]) == ("alice", "answered", None, 1)
     assert record["document"] == body and record["figures"] == answer["guardrails"]
 
 
 async def test_values_are_json(alice: httpx.AsyncClient) -> None:
-    row = (await ask(alice, table="datasets"))["rows"][0]
+    row = (await run_query(alice, table="datasets"))["rows"][0]
     assert isinstance(row["id"], str) and len(row["id"]) == 36
     assert row["created_at"].endswith("Z") and "T" in row["created_at"]
     assert (row["experiment_name"], row["frame_count"], row["formats"], row["captured_from"]) == (
@@ -74,15 +83,20 @@ async def test_values_are_json(alice: httpx.AsyncClient) -> None:
         [],
         None,
     )
-    render = (await ask(alice, table="renders"))["rows"][0]
+    render = (await run_query(alice, table="renders"))["rows"][0]
     assert render["options"]["codec"] == "h264" and render["experiment_name"] == "alice's secret"
 
 
 async def test_an_aggregate(alice: httpx.AsyncClient) -> None:
     aggregates = [{"function": "count"}, {"function": "avg", "column": "index"}, {"function": "sum", "column": "size"}]
-    answer = await ask(alice, table="frames", aggregates=aggregates, group_by=["dataset_name"])
+    answer = await run_query(alice, table="frames", aggregates=aggregates, group_by=["dataset_name"])
     assert answer["rows"] == [
-        {"dataset_name": "frames", "count": MANY, "avg_index": (MANY - 1) / 2, "sum_size": MANY * 100}
+        {
+            "dataset_name": "frames",
+            "count": ALICE_FRAME_COUNT,
+            "avg_index": (ALICE_FRAME_COUNT - 1) / 2,
+            "sum_size": ALICE_FRAME_COUNT * 100,
+        }
     ]
     assert [column["type"] for column in answer["columns"]] == ["text", "integer", "number", "integer"]
 
@@ -90,7 +104,7 @@ async def test_an_aggregate(alice: httpx.AsyncClient) -> None:
 async def test_a_refusal_tells_rule_limit_figure_place_and_what_to_ask(
     api: CatalogueApi, alice: httpx.AsyncClient
 ) -> None:
-    response = await alice.post(PATH, json={"table": "frames", "limit": 5000})
+    response = await alice.post(QUERY_PATH, json={"table": "frames", "limit": 5000})
     problem = response.json()
     assert response.status_code == 422 and response.headers["Server-Timing"].startswith("policy;dur=")
     assert problem["type"] == "/problems/query-refused" and "5000 is over the limit of 1000" in problem["detail"]
@@ -98,14 +112,16 @@ async def test_a_refusal_tells_rule_limit_figure_place_and_what_to_ask(
         {"rule": "rows", "limit": 1000, "actual": 5000, "suggestion": problem["guardrails"][0]["suggestion"]}
     ]
     assert [(error["code"], error["pointer"]) for error in problem["errors"]] == [("rows", "#/limit")]
-    record = await last_record(api)
+    record = await last_audit_record(api)
     assert (record["outcome"], record["rule"], record["document"]["limit"]) == ("refused", "rows", 5000)
 
 
 async def test_unknown_names_are_answered_with_those_that_exist(alice: httpx.AsyncClient) -> None:
-    table = await refusal(alice, {"table": "experiment"})
+    table = await expect_refusal(alice, {"table": "experiment"})
     assert table["errors"][0]["pointer"] == "#/table" and all(name in table["errors"][0]["detail"] for name in TABLES)
-    column = await refusal(alice, {"table": "experiments", "filters": [{"column": "nme", "op": "eq", "value": "x"}]})
+    column = await expect_refusal(
+        alice, {"table": "experiments", "filters": [{"column": "nme", "op": "eq", "value": "x"}]}
+    )
     assert column["errors"][0]["pointer"] == "#/filters/0/column"
     assert "did you mean name?" in column["errors"][0]["detail"] and "visibility" in column["errors"][0]["detail"]
 
@@ -113,10 +129,10 @@ async def test_unknown_names_are_answered_with_those_that_exist(alice: httpx.Asy
 async def test_who_may_ask(api: CatalogueApi) -> None:
     for scopes, status in ((("catalog:read",), 403), (("query:run",), 200), (("admin",), 200)):
         async with api.client("alice", *scopes) as client:
-            assert (await client.post(PATH, json={"table": "sources"})).status_code == status
+            assert (await client.post(QUERY_PATH, json={"table": "sources"})).status_code == status
             assert (await client.get("/api/database/tables")).status_code == status
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api.app), base_url="http://test") as stranger:
-        assert (await stranger.post(PATH, json={"table": "sources"})).status_code == 401
+        assert (await stranger.post(QUERY_PATH, json={"table": "sources"})).status_code == 401
 
 
 async def test_json_that_nests_too_deep_spoils_nothing(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
@@ -124,35 +140,35 @@ async def test_json_that_nests_too_deep_spoils_nothing(api: CatalogueApi, alice:
     for _ in range(400):
         deep = [deep]
     where = experiments.c.owner == "alice"
-    async with api.database.service() as connection:
+    async with api.database.service_transaction() as connection:
         await connection.execute(update(experiments).where(where).values(metadata={"a": deep}))
-    rows = (await ask(alice, table="experiments"))["rows"]
+    rows = (await run_query(alice, table="experiments"))["rows"]
     assert [row["metadata"] for row in rows] == ["(nested deeper than 64 levels)"]
-    async with api.database.service() as connection:
+    async with api.database.service_transaction() as connection:
         await connection.execute(update(experiments).where(where).values(metadata={"a": [{"b": None}]}))
-    assert (await ask(alice, table="experiments"))["rows"][0]["metadata"] == {"a": [{"b": None}]}
+    assert (await run_query(alice, table="experiments"))["rows"][0]["metadata"] == {"a": [{"b": None}]}
 
 
 async def test_admins_see_all(api: CatalogueApi) -> None:
     async with api.client("root", "admin") as root:
-        answer = await ask(root, table="frames", aggregates=[{"function": "count"}])
-        assert answer["rows"] == [{"count": MANY + 3}]
-        assert len((await ask(root, table="experiments"))["rows"]) == 2
+        answer = await run_query(root, table="frames", aggregates=[{"function": "count"}])
+        assert answer["rows"] == [{"count": ALICE_FRAME_COUNT + 3}]
+        assert len((await run_query(root, table="experiments"))["rows"]) == 2
 
 
 async def test_shared_and_public_rows_are_found(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    async with api.database.service() as connection:
+    async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 2, owner="dora")
         where = experiments.c.id == dataset["experiment_id"]
         await connection.execute(update(experiments).where(where).values(visibility="shared", shared_with=["carol"]))
     document = {"table": "frames", "filters": {"dataset_id": str(dataset["id"])}}
-    async with api.client("carol", SCOPE) as carol, api.client("eve", SCOPE) as eve:
-        assert (await ask(carol, **document))["row_count"] == 2
-        assert (await ask(eve, **document))["row_count"] == 0
-        async with api.database.service() as connection:
+    async with api.client("carol", QUERY_SCOPE) as carol, api.client("eve", QUERY_SCOPE) as eve:
+        assert (await run_query(carol, **document))["row_count"] == 2
+        assert (await run_query(eve, **document))["row_count"] == 0
+        async with api.database.service_transaction() as connection:
             await connection.execute(update(experiments).where(where).values(visibility="private"))
-        assert (await ask(carol, **document))["row_count"] == 0
-        async with api.database.service() as connection:
+        assert (await run_query(carol, **document))["row_count"] == 0
+        async with api.database.service_transaction() as connection:
             await connection.execute(experiments.delete().where(where))
 
 
@@ -164,30 +180,30 @@ async def test_refusals_are_counted_by_rule(api: CatalogueApi, alice: httpx.Asyn
 
     refused, answered = 'reelmill_query_refusals_total{rule="rows"}', 'reelmill_queries_total{outcome="answered"}'
     before = await figure(refused), await figure(answered), await figure("reelmill_query_seconds_count")
-    await refusal(alice, {"table": "frames", "limit": 1001})
-    await ask(alice, table="sources")
+    await expect_refusal(alice, {"table": "frames", "limit": 1001})
+    await run_query(alice, table="sources")
     assert (await figure(refused), await figure(answered)) == (before[0] + 1, before[1] + 1)
     assert await figure("reelmill_query_seconds_count") == before[2] + 2
 
 
 async def test_too_many_at_once(alice: httpx.AsyncClient) -> None:
     counted = {"table": "frames", "aggregates": [{"function": "count"}]}
-    together = await asyncio.gather(*(alice.post(PATH, json=counted) for _ in range(12)))
+    together = await asyncio.gather(*(alice.post(QUERY_PATH, json=counted) for _ in range(12)))
     statuses = {response.status_code for response in together}
     assert statuses == {200, 429}
     refused = next(response for response in together if response.status_code == 429)
     assert refused.headers["Retry-After"] == "1" and refused.json()["guardrails"][0]["rule"] == "concurrency"
-    assert (await alice.post(PATH, json=counted)).status_code == 200
+    assert (await alice.post(QUERY_PATH, json=counted)).status_code == 200
 
 
 async def test_only_these_methods(alice: httpx.AsyncClient) -> None:
-    response = await alice.get(PATH)
+    response = await alice.get(QUERY_PATH)
     assert response.status_code == 405 and response.headers["Allow"] == "POST"
-    assert (await alice.post(PATH, content=b"table=frames")).status_code == 415
+    assert (await alice.post(QUERY_PATH, content=b"table=frames")).status_code == 415
 
 
 async def test_a_database_that_is_away_is_503(known: httpx.AsyncClient, token: Any) -> None:
-    known.headers.update(token(SCOPE))
-    for response in (await known.post(PATH, json={"table": "frames"}), await known.get("/api/database/tables")):
+    known.headers.update(token(QUERY_SCOPE))
+    for response in (await known.post(QUERY_PATH, json={"table": "frames"}), await known.get("/api/database/tables")):
         assert response.status_code == 503 and response.headers["content-type"] == "application/problem+json"
         assert response.headers["Retry-After"]

@@ -11,7 +11,14 @@ from sqlalchemy import text
 from service.guard.ask import Guard
 from service.guard.settings import GuardSettings
 from tests.support.catalogue_api import CatalogueApi
-from tests.support.queries import MANY, PATH, SCOPE, ask, last_record, refusal
+from tests.support.queries import (
+    ALICE_FRAME_COUNT,
+    QUERY_PATH,
+    QUERY_SCOPE,
+    expect_refusal,
+    last_audit_record,
+    run_query,
+)
 
 pytestmark = pytest.mark.anyio
 INJECTIONS = [
@@ -56,7 +63,7 @@ NAME_FIELDS: dict[str, Any] = {
 @pytest.mark.parametrize("field", NAME_FIELDS)
 async def test_injection_into_names_is_refused(alice: httpx.AsyncClient, field: str) -> None:
     for bad in INJECTIONS:
-        problem = await refusal(alice, {"table": "frames", **NAME_FIELDS[field](bad)})
+        problem = await expect_refusal(alice, {"table": "frames", **NAME_FIELDS[field](bad)})
         assert problem["errors"][0]["pointer"].startswith("#/")
         if field not in ("shorthand", "unknown field"):  # there the pointer has to name the key
             assert "SELECT" not in json.dumps(problem) and "DROP" not in json.dumps(problem), problem
@@ -67,7 +74,7 @@ async def test_injection_into_values_finds_nothing(alice: httpx.AsyncClient, op:
     for bad in INJECTIONS:
         value = {"in": [bad, bad], "between": [bad, bad]}.get(op, bad)
         response = await alice.post(
-            PATH, json={"table": "datasets", "filters": [{"column": "state", "op": op, "value": value}]}
+            QUERY_PATH, json={"table": "datasets", "filters": [{"column": "state", "op": op, "value": value}]}
         )
         assert response.status_code == 200, (bad, response.text)
         if op != "lt":
@@ -75,7 +82,9 @@ async def test_injection_into_values_finds_nothing(alice: httpx.AsyncClient, op:
 
 
 async def test_injection_was_harmless(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    assert (await ask(alice, table="frames", aggregates=[{"function": "count"}]))["rows"] == [{"count": MANY}]
+    assert (await run_query(alice, table="frames", aggregates=[{"function": "count"}]))["rows"] == [
+        {"count": ALICE_FRAME_COUNT}
+    ]
 
 
 def _nested(depth: int) -> Any:
@@ -117,10 +126,10 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_attacks_are_refused_by_name(api: CatalogueApi, alice: httpx.AsyncClient, attack: str) -> None:
     document, rule = ATTACKS[attack]
-    problem = await refusal(alice, {"table": "frames", **document})
+    problem = await expect_refusal(alice, {"table": "frames", **document})
     assert [guardrail["rule"] for guardrail in problem["guardrails"]] == [rule]
     assert problem["guardrails"][0]["actual"] > problem["guardrails"][0]["limit"]
-    assert (await last_record(api))["rule"] == rule
+    assert (await last_audit_record(api))["rule"] == rule
 
 
 @pytest.mark.parametrize("depth", [80, 120, 126, 127, 128, 200, 250, 254, 255, 300, 900, 5000, 100_000])
@@ -133,12 +142,12 @@ async def test_endless_nesting_is_refused(alice: httpx.AsyncClient, depth: int) 
         f'{{"table":"frames","filters":{value}}}',
     )
     for body in bodies:
-        response = await alice.post(PATH, content=body, headers={"Content-Type": "application/json"})
+        response = await alice.post(QUERY_PATH, content=body, headers={"Content-Type": "application/json"})
         assert response.status_code in (400, 422), (depth, response.text[:500])
         assert response.headers["content-type"] == "application/problem+json" and len(response.content) < 20_000
 
 
-COSTLY: dict[str, tuple[dict[str, Any], int, str]] = {
+EXPENSIVE_QUERIES: dict[str, tuple[dict[str, Any], int, str]] = {
     "a scan": ({"filters": [{"column": "number", "op": "gt", "value": 5}], "limit": 1}, 422, "plan_cost"),
     "a scan for nothing": ({"filters": [EQ | {"op": "ilike", "value": "%no%such%key%"}]}, 422, "plan_cost"),
     "a sort": ({"order_by": ["-captured_at"], "limit": 1}, 422, "plan_cost"),
@@ -147,18 +156,18 @@ COSTLY: dict[str, tuple[dict[str, Any], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("attack", COSTLY)
+@pytest.mark.parametrize("attack", EXPENSIVE_QUERIES)
 async def test_costly_queries_are_refused_before_they_run(
     api: CatalogueApi, alice: httpx.AsyncClient, attack: str
 ) -> None:
-    document, status, rule = COSTLY[attack]
+    document, status, rule = EXPENSIVE_QUERIES[attack]
     before, api.app.state.guard = api.app.state.guard, Guard(api.database, GuardSettings.model_construct(max_cost=3000))
     try:
-        problem = await refusal(alice, {"table": "frames", **document}, status)
+        problem = await expect_refusal(alice, {"table": "frames", **document}, status)
     finally:
         api.app.state.guard = before
     assert [guardrail["rule"] for guardrail in problem["guardrails"]] == [rule]
-    assert (await last_record(api))["outcome"] == "refused"
+    assert (await last_audit_record(api))["outcome"] == "refused"
 
 
 async def test_a_slow_query_is_a_504_with_its_figures(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
@@ -166,11 +175,11 @@ async def test_a_slow_query_is_a_504_with_its_figures(api: CatalogueApi, alice: 
     api.app.state.guard = Guard(api.database, GuardSettings.model_construct(timeout_s=0.01))
     try:
         scan = {"table": "frames", "filters": [EQ | {"op": "ilike", "value": "%1%2%3%4%"}], "order_by": ["-key"]}
-        problem = await refusal(alice, scan, 504)
+        problem = await expect_refusal(alice, scan, 504)
     finally:
         api.app.state.guard = before
     assert problem["type"] == "/problems/timed-out" and problem["guardrails"][0]["rule"] == "statement_ms"
-    assert (await last_record(api))["outcome"] == "timed_out"
+    assert (await last_audit_record(api))["outcome"] == "timed_out"
 
 
 SETTINGS: list[dict[str, Any]] = [
@@ -190,9 +199,9 @@ SETTINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("trick", SETTINGS)
 async def test_settings_cannot_be_changed(bob: httpx.AsyncClient, trick: dict[str, Any]) -> None:
-    await refusal(bob, {"table": "frames", **trick})
+    await expect_refusal(bob, {"table": "frames", **trick})
     headers = {"X-Reelmill-Admin": "on", "X-Max-Rows": "100000"}
-    response = await bob.post(f"{PATH}?max_cost=1000000000&admin=on", json={"table": "frames"}, headers=headers)
+    response = await bob.post(f"{QUERY_PATH}?max_cost=1000000000&admin=on", json={"table": "frames"}, headers=headers)
     assert response.json()["row_count"] == 3
 
 
@@ -200,15 +209,15 @@ async def test_200_000_rows_of_one_caller_are_none_to_another(
     api: CatalogueApi, alice: httpx.AsyncClient, bob: httpx.AsyncClient
 ) -> None:
     counted = {"table": "frames", "aggregates": [{"function": "count"}]}
-    assert (await ask(alice, **counted))["rows"] == [{"count": MANY}]
-    assert (await ask(bob, **counted))["rows"] == [{"count": 3}]
-    async with api.client("eve", SCOPE) as eve:
-        assert (await ask(eve, **counted))["rows"] == [{"count": 0}]
-        assert (await ask(eve, table="frames", limit=1000))["rows"] == []
+    assert (await run_query(alice, **counted))["rows"] == [{"count": ALICE_FRAME_COUNT}]
+    assert (await run_query(bob, **counted))["rows"] == [{"count": 3}]
+    async with api.client("eve", QUERY_SCOPE) as eve:
+        assert (await run_query(eve, **counted))["rows"] == [{"count": 0}]
+        assert (await run_query(eve, table="frames", limit=1000))["rows"] == []
 
 
 async def _ids(api: CatalogueApi) -> dict[str, Any]:
-    async with api.database.service() as connection:
+    async with api.database.service_transaction() as connection:
         row = (
             await connection.execute(
                 text(
@@ -260,29 +269,29 @@ async def test_another_ones_rows_by_every_path(api: CatalogueApi, bob: httpx.Asy
         },
     ]
     for document in paths:
-        assert (await ask(bob, **document))["rows"] == [], document
-    whole = await ask(
+        assert (await run_query(bob, **document))["rows"] == [], document
+    whole = await run_query(
         bob,
         table="frames",
         aggregates=[{"function": name, "column": "index"} for name in ("count", "min", "max", "sum", "avg")],
     )
     assert whole["rows"] == [{"count_index": 3, "min_index": 0, "max_index": 2, "sum_index": 3, "avg_index": 1}]
-    assert (await ask(bob, table="query_audit", group_by=["subject"]))["rows"] == [{"subject": "bob"}]
-    assert (await ask(bob, table="experiments", group_by=["owner"]))["rows"] == [{"owner": "bob"}]
+    assert (await run_query(bob, table="query_audit", group_by=["subject"]))["rows"] == [{"subject": "bob"}]
+    assert (await run_query(bob, table="experiments", group_by=["owner"]))["rows"] == [{"owner": "bob"}]
 
 
 async def test_a_cursor_of_another_caller_shows_nothing(
     api: CatalogueApi, alice: httpx.AsyncClient, bob: httpx.AsyncClient
 ) -> None:
     document = {"table": "frames", "order_by": ["key"], "limit": 2, "columns": ["key"]}
-    cursor = (await ask(alice, **document))["next_cursor"]
-    found = await ask(bob, **document, cursor=cursor)
+    cursor = (await run_query(alice, **document))["next_cursor"]
+    found = await run_query(bob, **document, cursor=cursor)
     assert not any(row["key"].startswith("secret") for row in found["rows"])
 
 
 async def test_cursors_that_were_made_up(bob: httpx.AsyncClient) -> None:
     document = {"table": "frames", "order_by": ["-captured_at", "key"], "limit": 1}
-    good = (await ask(bob, **document))["next_cursor"]
+    good = (await run_query(bob, **document))["next_cursor"]
     digest, *place = json.loads(base64.urlsafe_b64decode(good + "=" * (-len(good) % 4)))
     assert len(place) == 4
     forged = [
@@ -316,13 +325,13 @@ async def test_cursors_that_were_made_up(bob: httpx.AsyncClient) -> None:
         good + "A",
         good + " ",
     ]:
-        problem = await refusal(bob, {**document, "cursor": cursor})
+        problem = await expect_refusal(bob, {**document, "cursor": cursor})
         assert problem["errors"][0]["pointer"] == "#/cursor", cursor[:50]
 
 
 async def test_costs_do_not_tell_apart_what_may_not_be_seen(bob: httpx.AsyncClient) -> None:
     """The planner knows of alice's rows; the figure that is told has one digit."""
     for owner in ("alice", "nobody"):
-        answer = await ask(bob, table="experiments", filters={"owner": owner})
+        answer = await run_query(bob, table="experiments", filters={"owner": owner})
         (cost,) = [item["actual"] for item in answer["guardrails"] if item["rule"] == "plan_cost"]
         assert len(str(cost).rstrip("0")) == 1

@@ -4,14 +4,14 @@ import time
 from collections.abc import Sequence
 
 from service.pipeline.cuda.driver import CudaDriver
-from tests.support.cuda_doubles.driver import Double, Image
+from tests.support.cuda_doubles.driver import DriverDouble, HostImage
 
 
-class Hanging(Double):
-    def decode_jpegs(self, images: Sequence[bytes]) -> list[Image | str]:
+class HangingDriver(DriverDouble):
+    def decode_jpegs(self, images: Sequence[bytes]) -> list[HostImage | str]:
         time.sleep(600)
         return []
 
 
 def open_driver(device: str) -> CudaDriver:
-    return Hanging(device)
+    return HangingDriver(device)

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from service.pipeline.cuda.driver import CudaDriver, Shaping
+from service.pipeline.cuda.driver import CudaDriver, TransformSpec
 from service.pipeline.cuda.faults import DeviceLost
-from tests.support.cuda_doubles.driver import DevicePicture, Double, Image
+from tests.support.cuda_doubles.driver import DriverDouble, HostImage, HostPicture
 
 
-class Lost(Double):
-    def shape(self, images: Sequence[Image], shaping: Shaping) -> list[DevicePicture]:
+class LostDriver(DriverDouble):
+    def transform(self, images: Sequence[HostImage], spec: TransformSpec) -> list[HostPicture]:
         raise DeviceLost("CUDA error: an illegal memory access was encountered")
 
 
 def open_driver(device: str) -> CudaDriver:
-    return Lost(device)
+    return LostDriver(device)

@@ -5,8 +5,8 @@ from service.devices.device import Device
 from service.worker.device_source import DeviceSource
 
 GPU = "cuda:0"
-HERE = "tests.support.cuda_doubles.seen:sound"
-WORK = (("decode", "jpeg"), ("decode", "h264"), ("transform", "nv12"), ("encode", "h264"))
+ENTRY_POINT = "tests.support.cuda_doubles.seen:passing_canary"
+CAPABILITIES = (("decode", "jpeg"), ("decode", "h264"), ("transform", "nv12"), ("encode", "h264"))
 
 
 def source() -> DeviceSource:
@@ -14,8 +14,8 @@ def source() -> DeviceSource:
 
 
 def canaries(device: str) -> tuple[Canary, ...]:
-    return tuple(Canary(device, stage, what, HERE) for stage, what in WORK)  # type: ignore[arg-type]
+    return tuple(Canary(device, stage, what, ENTRY_POINT) for stage, what in CAPABILITIES)  # type: ignore[arg-type]
 
 
-def sound(_device: str) -> float:
+def passing_canary(_device: str) -> float:
     return 5000.0

@@ -2,13 +2,13 @@
 
 from service.pipeline.cuda.driver import CudaDriver, EncoderSettings
 from service.pipeline.cuda.faults import CudaUnsupported
-from tests.support.cuda_doubles.driver import Double, Encoder
+from tests.support.cuda_doubles.driver import DriverDouble, SoftwareEncoder
 
 
-class TwoEncoders(Double):
+class TwoEncoderDriver(DriverDouble):
     opened = 0
 
-    def open_encoder(self, settings: EncoderSettings) -> Encoder:
+    def open_encoder(self, settings: EncoderSettings) -> SoftwareEncoder:
         self.opened += 1
         if self.opened > 2:
             raise CudaUnsupported("no NVENC session for h264")
@@ -16,4 +16,4 @@ class TwoEncoders(Double):
 
 
 def open_driver(device: str) -> CudaDriver:
-    return TwoEncoders(device)
+    return TwoEncoderDriver(device)
