@@ -26,7 +26,7 @@ def render(
     results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
 ) -> None:
     """Reelmill end to end, the ffmpeg command line and the old way, side by side on the same frames."""
-    from benchmarks.render import ComparisonRequest, compare
+    from benchmarks.render.comparison import ComparisonRequest, compare
 
     raise typer.Exit(compare(ComparisonRequest(folder, frames, repetitions, tuple(case or ()), results)))
 
@@ -37,7 +37,7 @@ def quality(
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """The rate of each encoder at which it has x264's SSIM over a mixed corpus: the table of docs/quality.md."""
-    from benchmarks.quality import calibrate
+    from benchmarks.quality.calibration import calibrate
 
     raise typer.Exit(calibrate(hall, results))
 
@@ -49,7 +49,7 @@ def playable(
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """Seconds from submit until the first HLS segment can be played."""
-    from benchmarks.playable import measure
+    from benchmarks.render.playable import measure
 
     raise typer.Exit(measure(frames, repetitions, results))
 
@@ -61,7 +61,7 @@ def incremental(
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """What a render costs after the experiment grew by 5 %, and how fast a repeat answers."""
-    from benchmarks.incremental import measure
+    from benchmarks.render.incremental import measure
 
     raise typer.Exit(measure(frames, repetitions, results))
 
@@ -73,7 +73,7 @@ def planning(
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """Seconds and memory to plan a render of 1,000, 10,000 and 100,000 frames."""
-    from benchmarks.planning import measure
+    from benchmarks.render.planning import measure
 
     raise typer.Exit(measure(frames or (1_000, 10_000, 100_000), repetitions, results))
 
@@ -87,7 +87,7 @@ def api(
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """p99 of the API with idle slots and with all slots at work, and what its middlewares cost. Needs h2load."""
-    from benchmarks.api import LatencyRequest, measure
+    from benchmarks.api.latency import LatencyRequest, measure
 
     raise typer.Exit(measure(LatencyRequest(rate, seconds, frames, repetitions, results)))
 
@@ -99,7 +99,7 @@ def soak(
     results: Annotated[Path, typer.Option(help="folder for the row")] = RESULTS,
 ) -> None:
     """Readers, queries, renders and event streams at once: no 5xx, nothing stuck, memory back to its level."""
-    from benchmarks.soak import measure
+    from benchmarks.api.soak import measure
 
     raise typer.Exit(measure(clients, seconds, results))
 

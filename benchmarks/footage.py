@@ -17,8 +17,8 @@ from PIL import Image
 from service.plan.natural_sort import natural_key
 
 SEED, CACHE_VERSION = 20, 1
+# Pixels of scene beyond each side of the picture, for the pan.
 MARGIN = 96
-"""Pixels of scene beyond each side of the picture, for the pan."""
 JPEG_QUALITY = 80
 NOISE_FIELDS = 4
 

@@ -1,13 +1,17 @@
-"""What a result depends on besides the code: the machine, the commit, the versions."""
+"""Facts that every result depends on: machine, commit, versions."""
 
+import functools
 import os
 import platform
 import re
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import imageio_ffmpeg
 
 from service import __version__
 
@@ -65,14 +69,25 @@ def versions() -> dict[str, str]:
     import av  # here, for a machine that compares devices has no OpenCV
     import cv2
 
-    from benchmarks import ffmpeg
-
     return {
         "reelmill": __version__,
         "python": platform.python_version(),
         "av": av.__version__,
         "av_ffmpeg": av.ffmpeg_version_info,
-        "ffmpeg": ffmpeg.ffmpeg_version(),
+        "ffmpeg": ffmpeg_version(),
         "opencv": cv2.__version__,
         "boto3": version("boto3"),
     }
+
+
+@functools.cache
+def ffmpeg_path() -> str:
+    """The system's ffmpeg, else the one of imageio-ffmpeg."""
+    return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
+
+
+def ffmpeg_version() -> str:
+    first = subprocess.run([ffmpeg_path(), "-version"], check=True, capture_output=True, text=True).stdout.splitlines()[
+        0
+    ]
+    return first.removeprefix("ffmpeg version ").split(" Copyright")[0]

@@ -1,4 +1,4 @@
-"""The objects of the benchmark's own bucket, as a script of the old way reads them."""
+"""Access to the benchmark's own bucket, with boto3 as a script would use it."""
 
 from collections.abc import Callable
 from typing import Any

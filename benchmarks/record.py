@@ -1,4 +1,4 @@
-"""Results as rows: one JSON line for each run, with everything needed to judge it later."""
+"""Result rows: one JSON line per run, with the machine, commit and versions."""
 
 import json
 from collections.abc import Iterable
@@ -23,8 +23,8 @@ class RenderRun:
     ssim: float
     bytes: int
     sha256: str
+    # Reelmill only: seconds per pipeline stage, over all slots.
     stages: dict[str, float] = field(default_factory=dict)
-    """Reelmill only: seconds per pipeline stage, over all slots."""
 
     @property
     def frames_per_second(self) -> float:

@@ -6,15 +6,15 @@ from typing import Literal
 Matrix = Literal["bt601", "bt709"]
 Coefficients = tuple[float, float, float, float]
 
+# (Kr, Kb), from the luma equations of BT.601-7 (section 2.5) and BT.709-6 (signal format).
 _LUMA_OF: dict[str, tuple[float, float]] = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
-"""(Kr, Kb), from the luma equations of BT.601-7 (section 2.5) and BT.709-6 (signal format)."""
 
+# 8-bit quantisation, the same in BT.601-7 and BT.709-6. Full range spans 255 for both (H.273, MatrixCoefficients).
 LIMITED_LUMA, LIMITED_CHROMA, LUMA_FLOOR, CHROMA_ZERO = 219.0, 224.0, 16.0, 128.0
-"""8-bit quantisation, the same in BT.601-7 and BT.709-6. Full range spans 255 for both (H.273, MatrixCoefficients)."""
 
 LIMITED_RANGE_LUMA = (LUMA_FLOOR, LIMITED_LUMA / 255)
+# (offset, scale) that take full-range samples to limited range.
 LIMITED_RANGE_CHROMA = (CHROMA_ZERO * (1 - LIMITED_CHROMA / 255), LIMITED_CHROMA / 255)
-"""(offset, scale) that take full-range samples to limited range."""
 
 
 @dataclass(frozen=True, slots=True)

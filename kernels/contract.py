@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+# The third side of a CUDA grid.
 _MAX_FRAMES = 65535
-"""The third side of a CUDA grid."""
 
+# Offsets inside one frame are 32-bit.
 _MAX_FRAME_SPAN = 2**31 - 1
-"""Offsets inside one frame are 32-bit."""
 
 
 def require_frames(name: str, tensor: "Tensor", shape: str, dtypes: tuple[str, ...]) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+# Products of two sides are counted in 32-bit integers.
 MAX_SIDE = 32767
-"""Products of two sides are counted in 32-bit integers."""
 
 Rotation = Literal[0, 90, 180, 270]
 Strides = tuple[int, int]

@@ -1,4 +1,4 @@
-"""Child processes of ours: where they find our modules, and that none outlives its parent."""
+"""Settings of our child processes: module path, death signal, priority."""
 
 import ctypes
 import os
@@ -9,11 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 AUTOGROUP = Path("/proc/self/autogroup")
+# The kernel lets one process in 100 ms of the whole machine change its group's niceness (kernel/sched/autogroup.c).
 RETRY_DELAY_S, MAX_RETRIES = 0.1, 50
-"""The kernel lets one process in 100 ms of the whole machine change its group's niceness (kernel/sched/autogroup.c)."""
 
+# prctl(2): the signal that the kernel sends when the thread that started the process dies.
 PR_SET_PDEATHSIG = 1
-"""prctl(2): the signal that the kernel sends when the thread that started the process dies."""
 
 
 def child_environment() -> dict[str, str]:

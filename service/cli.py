@@ -1,4 +1,6 @@
-"""The `reelmill` command. Each command loads the settings, hands over, and turns errors into exit codes."""
+"""The `reelmill` command line. Each command loads the settings, calls its implementation and turns errors into exit
+codes.
+"""
 
 import asyncio
 import signal
@@ -27,16 +29,16 @@ app = typer.Typer(
 error_console = Console(stderr=True)
 
 FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, StartupError.exit_code
+# What an answer of the service means to a script: a refusal, a bad time, or (any other) a failure.
 EXIT_CODE_BY_STATUS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
-"""What an answer of the service means to a script: a refusal, a bad time, or (any other) a failure."""
 
 
 @contextmanager
 def errors_to_exit_codes() -> Iterator[None]:
     """Errors that a user can mend end as one line on stderr and a documented exit code."""
-    from service.http_client import ApiError
-    from service.render_client import RenderError
-    from service.up import ChildExitError
+    from service.commands.api_client import ApiError
+    from service.commands.render import RenderError
+    from service.commands.up import ChildExitError
 
     try:
         yield
@@ -70,8 +72,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command()
 def up() -> None:
     """Everything on one machine: API and worker, with whatever the environment does not name embedded."""
-    from service.local_token import mint_local_token
-    from service.up import run_local_service
+    from service.commands.api_client import mint_local_token
+    from service.commands.up import run_local_service
 
     with errors_to_exit_codes():
         settings = config.load()
@@ -86,7 +88,7 @@ def up() -> None:
 @app.command()
 def api() -> None:
     """The HTTP API alone."""
-    from service.api_process import run_api
+    from service.processes.api import run_api
     from service.telemetry import logging
 
     with errors_to_exit_codes():
@@ -99,8 +101,8 @@ def api() -> None:
 @app.command()
 def worker() -> None:
     """A worker: a supervisor and its slot processes."""
+    from service.processes.worker import run_worker
     from service.telemetry import logging
-    from service.worker_app import run_worker
 
     with errors_to_exit_codes():
         settings = config.load()
@@ -112,7 +114,7 @@ def worker() -> None:
 @app.command()
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    from service.startup import open_database
+    from service.processes.startup import open_database
 
     with errors_to_exit_codes():
         embedded, _ = _run_async(open_database(config.load()))
@@ -128,7 +130,7 @@ def token(
     ttl: Annotated[str, typer.Option(help="life time: 30m, 12h, 7d")] = "1h",
 ) -> None:
     """Mint a token with JWT_SECRET or the local secret; it is printed alone on the last line."""
-    from service.local_token import mint_local_token, parse_duration
+    from service.commands.api_client import mint_local_token, parse_duration
 
     with errors_to_exit_codes():
         print(mint_local_token(config.load(), sub, tuple(scope.split()), parse_duration(ttl)))
@@ -144,7 +146,7 @@ def ingest(
     kind: Annotated[str, typer.Option(help="frames or video")] = "frames",
 ) -> None:
     """Upload a folder and register it; run again after an interruption, it goes on where it stopped."""
-    from service.ingest_command import ingest_with_progress
+    from service.commands.ingest import ingest_with_progress
 
     with errors_to_exit_codes():
         _run_async(ingest_with_progress(config.load(), folder, (experiment, dataset), kind))
@@ -164,7 +166,7 @@ def render(
     ] = None,
 ) -> None:
     """Render an experiment with live progress, fetch the video and its receipt, print its summary."""
-    from service.render_client import parse_request_fields, render_to_file
+    from service.commands.render import parse_request_fields, render_to_file
 
     with errors_to_exit_codes():
         fields: dict[str, Any] = {"decimation_factor": decimation} | parse_request_fields(option or [])
@@ -179,7 +181,7 @@ def verify(
     receipt: Annotated[Path, typer.Argument(help="its receipt, NDJSON", exists=True, dir_okay=False)],
 ) -> None:
     """Check a video against its receipt: digest, frames by decoding, every line. Exit code 1 when they differ."""
-    from service.verify import verify_video
+    from service.commands.verify import verify_video
 
     fits, lines = verify_video(video, receipt)
     if not fits:
@@ -192,7 +194,7 @@ def verify(
 @app.command()
 def demo(output: Annotated[Path, typer.Option(help="folder for the MP4")] = Path("demo")) -> None:
     """A small camera sequence through the whole service, on free ports, in a home of its own."""
-    from service.demo import run_demo
+    from service.commands.demo import run_demo
 
     with errors_to_exit_codes():
         run_demo(output)
@@ -208,7 +210,7 @@ def devices(
     Without a service the canaries are run here, each once, in processes of their own; that takes some seconds. The exit
     code is 1 when a device is degraded or quarantined.
     """
-    from service.devices_command import show_devices
+    from service.commands.devices import show_devices
 
     with errors_to_exit_codes():
         if not _run_async(show_devices(config.load(), here=here, as_json=as_json)):
@@ -218,7 +220,7 @@ def devices(
 @app.command()
 def doctor() -> None:
     """Check what this machine and environment can do, and say what to mend."""
-    from service.doctor import run_checks
+    from service.commands.doctor import run_checks
 
     raise typer.Exit(_run_async(run_checks()))
 

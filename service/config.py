@@ -1,4 +1,4 @@
-"""The whole configuration: one frozen settings class per area, the environment read once."""
+"""All settings: one frozen class per area, read from the environment once."""
 
 import os
 from dataclasses import dataclass
@@ -14,9 +14,8 @@ from service.errors import StartupError
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.facts import RenderLimits
-from service.routers.resources import CatalogSettings, HttpSettings
-from service.store.database_settings import DatabaseSettings
-from service.store.object_settings import ObjectSettings
+from service.routers.http.dependencies import CatalogSettings, HttpSettings
+from service.store.settings import DatabaseSettings, ObjectSettings
 from service.telemetry.logging import LoggingSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings

@@ -1,4 +1,4 @@
-"""Named errors: each carries the HTTP status and the public text that one handler renders."""
+"""Errors that callers may read: each class carries its HTTP status and title, and one handler renders them."""
 
 from dataclasses import dataclass, field
 from typing import Any

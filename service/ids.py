@@ -1,4 +1,4 @@
-"""Identifiers: one NewType per noun; UUIDv7 so that rows made later sort later."""
+"""Identifiers: one NewType per entity. UUIDv7, so rows sort by creation time."""
 
 import os
 import time

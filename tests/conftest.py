@@ -13,9 +13,9 @@ import pytest
 import structlog
 
 from service.embedded.postgres import EmbeddedPostgres
-from service.pipeline.scheduling import reset_scheduler
+from service.pipeline.native_libraries import reset_scheduler
 from service.telemetry.logging import configure
-from tests.support.databases import drop_template
+from tests.support.servers.databases import drop_template
 
 hypothesis.settings.register_profile("reelmill", deadline=None)
 hypothesis.settings.load_profile("reelmill")
@@ -41,7 +41,7 @@ def _cuda_missing_reason() -> str | None:
     return None if torch.cuda.is_available() else f"needs CUDA: torch {torch.__version__} sees no device"
 
 
-pytest_plugins = ["tests.support.running_service"]
+pytest_plugins = ["tests.support.processes.running_service"]
 
 
 @pytest.fixture(scope="session")

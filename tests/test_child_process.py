@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from service.child_process import AUTOGROUP, child_environment
-from service.worker.slot import SLOT_NICENESS
-from tests.support.databases import fresh_database
-from tests.support.processes import slot_pids, worker_process
+from service.worker.slots.child import SLOT_NICENESS
+from tests.support.processes.worker_process import slot_pids, worker_process
+from tests.support.servers.databases import fresh_database
 
 CHILD = """
 import sys

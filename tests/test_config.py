@@ -9,7 +9,7 @@ import pytest
 from service import config
 from service.errors import StartupError
 from tests.documentation.settings_table import settings_classes, variables
-from tests.support.clean_environment import clean_environment
+from tests.support.processes.clean_environment import clean_environment
 
 
 def test_a_field_is_not_read_by_its_own_name() -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks.devices.request import Request, Size
+from benchmarks.devices.cases import Request, Size
 from service.pipeline.cuda.slot_device import DeviceConfig
 from service.plan.placement import REAL_DRIVER
 
@@ -28,7 +28,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from benchmarks.devices.compare import measure
+    from benchmarks.devices.comparison import measure
 
     limits = {"seconds": arguments.seconds, "repetitions": arguments.repetitions, "each": arguments.each}
     device = DeviceConfig(arguments.device, driver_module=arguments.driver)

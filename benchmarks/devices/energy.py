@@ -1,11 +1,11 @@
-"""Joules used so far, by the counters of the GPU's driver (NVML) and of the processor (RAPL)."""
+"""Energy counters of the GPU driver (NVML) and of the processor (RAPL)."""
 
 import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.devices.figure import Joules
+from benchmarks.devices.measurement import Joules
 
 RAPL_FOLDER = Path("/sys/class/powercap")
 

@@ -23,8 +23,8 @@ from kernels.temporal import Bins
 from kernels.temporal.gpu import sum_rows_of_brightest_chroma
 
 _UNCHANGED_LEVELS = (0.0, 1.0, 0.0, 1.0)
+# Of a thread: what keeps every variant free of spills.
 _SAMPLES_PER_THREAD = {"one": 32, "mean": 16, "max": 8}
-"""Of a thread: what keeps every variant free of spills."""
 
 
 @triton.jit

@@ -14,8 +14,8 @@ from kernels.rgb_to_nv12.gpu import store_nv12
 from kernels.temporal import Bins
 from kernels.tone import Curve, ToneResult
 
+# A column's clipped samples of each kind are counted in 10 bits of one integer.
 _MAX_PACKED_COUNT = 1023
-"""A column's clipped samples of each kind are counted in 10 bits of one integer."""
 
 
 @triton.jit

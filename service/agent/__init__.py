@@ -1,1 +1,3 @@
-"""Questions in plain words: models write guarded documents, the guard runs them as the caller, nothing else happens."""
+"""Questions in plain language: recognised by patterns or turned into guarded queries by language models; nothing is
+ever written.
+"""

@@ -1,11 +1,11 @@
-"""Find what a question calls by name or id: datasets, and experiments that have none."""
+"""Find the datasets and experiments that a question refers to by name or id."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from service.agent.desk import QuerySession
+from service.agent.session import QuerySession
 
 Row = dict[str, Any]
 DOUBLE_QUOTES, SINGLE_QUOTES = r"[\"\u201c\u201d\u201e\u00ab\u00bb`]", r"['\u2018\u2019]"
@@ -15,8 +15,8 @@ NOUN_AFFIXES = re.compile(
 )
 DATASET_COLUMNS = ["id", "experiment_id", "experiment_name", "name", "state", "frame_count", "created_at"]
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+# Longer ones would be LIKE patterns that the guard refuses, once escaped.
 MAX_NAME_LENGTH = 90
-"""Longer ones would be LIKE patterns that the guard refuses, once escaped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which models the agent asks, and how long it may take, from the environment."""
+"""Settings of the agent: model names and time limits, read from the environment."""
 
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -8,8 +8,8 @@ from pydantic import Field, StringConstraints
 from service.environment import EnvironmentSettings
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$")]
+# Of an OLLAMA_HOST that names none, by scheme: as Ollama's own programs read it.
 DEFAULT_PORTS = {"": 11434, "http": 80, "https": 443}
-"""Of an OLLAMA_HOST that names none, by scheme: as Ollama's own programs read it."""
 
 
 class AgentSettings(EnvironmentSettings):

@@ -1,2 +1,1 @@
-"""What this machine has and what it was seen to do: probes, canaries, breakers. Codecs are only in the canaries' own
-processes."""
+"""Probes the machine's CPU and GPUs and tests them with canaries; imports no codec."""

@@ -1,12 +1,12 @@
-"""A canary: a small piece of real work on one device whose output is known, and what its run may tell."""
+"""A canary: a self-test of one capability of a device whose output is known, and its possible results."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 from service.plan.capability import Stage
 
+# Device, stage, what.
 CapabilityKey = tuple[str, str, str]
-"""Device, stage, what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class PassResult:
     """The output was right."""
 
     outcome: ClassVar[str] = "passed"
+    # Megapixels a second.
     rate: float | None = None
-    """Megapixels a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,7 @@
-"""A canary's own process: `python -m service.devices.canary_child PARENT`. One JSON object a line in, one a line out.
+"""The child process of a canary: `python -m service.devices.canary_child PARENT_PID`; JSON lines on stdin and stdout.
 
-Requests are {"prepare": module, "device": …}, which imports the module and calls its `prepare(device)` if it has one,
-and {"work": "module:function", "device": …}. It ends with its input, and with its parent.
-"""
+{"prepare": module, "device": name} imports the module and calls its `prepare(device)`, if any. {"work":
+"module:function", "device": name} runs a canary. The process ends with its input, and with its parent."""
 
 import importlib
 import json
@@ -15,8 +14,8 @@ from service.child_process import die_with_parent, lower_priority
 from service.devices.canary import DeviceUnusable, Unsupported, WrongOutput
 from service.errors import first_line
 
+# Behind the slots, not so far that a busy machine makes every canary late.
 NICENESS = 12
-"""Behind the slots, not so far that a busy machine makes every canary late."""
 
 
 def main(parent: int) -> None:

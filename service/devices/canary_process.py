@@ -1,4 +1,4 @@
-"""The parent's side of a canary process: asks, waits for as long as is fair, and kills."""
+"""Runs canaries in a child process: sends requests, enforces the time limit and kills the child."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ from service.devices.canary import AbsentResult, Canary, CanaryResult, FaultResu
 
 CHILD_MODULE = "service.devices.canary_child"
 KILL_TIMEOUT_S = 2.0
+# How many times its time limit a process may take in which it waits for a core.
 MAX_TIMEOUT_FACTOR = 3
-"""How many times its time limit a process may take in which it waits for a core."""
 
 
 class CanaryProcess:

@@ -1,4 +1,4 @@
-"""A device as it was found: what it is, what could be read of it, and what could not."""
+"""A device of this machine: what it is, its readings, and the reason for each reading that is missing."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

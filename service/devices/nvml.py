@@ -1,14 +1,125 @@
-"""NVIDIA's devices as the driver tells of them through NVML; without a driver, one absent device with the reason."""
+"""NVIDIA GPUs as the driver reports them through NVML: which are visible, their health and their XID errors.
+
+Without a driver there is one absent device with the reason."""
 
 import importlib
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.devices.condition import health_fault, health_warning
-from service.devices.device import Device, Readings
-from service.devices.gpu_figures import read_gpu
-from service.devices.visible import visible_indices
-from service.devices.xid import XidListener
+from service.devices.device import Device, Readings, ReadingValue
+from service.devices.nvml_readings import read_gpu
+
+
+def set_pci_bus_order() -> None:
+    """CUDA would sort by speed, NVML sorts by place; processes started from here on sort alike."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+
+
+def visible_indices(uuids: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[int]:
+    """Places in `uuids`; CUDA's rule: the list ends at the first entry that names no device."""
+    told = environment.get("CUDA_VISIBLE_DEVICES")
+    if told is None:
+        return list(range(len(uuids)))
+    found: list[int] = []
+    for word in (part.strip() for part in told.split(",")):
+        place = _device_index(word, uuids)
+        if place is None or place in found:
+            break
+        found.append(place)
+    return found
+
+
+def _device_index(entry: str, uuids: Sequence[str]) -> int | None:
+    if entry.isdecimal():
+        return int(entry) if int(entry) < len(uuids) else None
+    fitting = [place for place, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+# XIDs of which the device itself is the cause (NVIDIA's "XID Errors"); others may be a program's.
+FATAL_XIDS = {
+    48: "an ECC error that cannot be corrected",
+    62: "its internal processor stopped",
+    64: "a memory row could not be remapped",
+    74: "NVLink failed",
+    79: "it fell off the bus",
+    94: "a contained ECC error",
+    95: "an uncontained ECC error",
+    119: "its firmware does not answer",
+    120: "its firmware failed",
+}
+SLOWDOWN_REASONS = ("hardware slowdown", "thermal slowdown (software)", "thermal slowdown (hardware)", "power brake")
+DEVICE_LOST_TEXT = "GPU is lost"
+
+
+def health_warning(values: Mapping[str, ReadingValue]) -> str | None:
+    """Why the device is degraded: it works, slower than it should or with a repair that waits."""
+    if values.get("row_remap_failed"):
+        return "a memory row could not be remapped: replace the card"
+    if values.get("row_remap_pending"):
+        return "a memory row waits to be remapped: reset the device"
+    errors = values.get("ecc_uncorrected_errors")
+    if isinstance(errors, int) and errors > 0:
+        return f"{errors} ECC errors that cannot be corrected since the driver was loaded"
+    reasons = values.get("throttle_reasons")
+    slowed = [reason for reason in reasons if reason in SLOWDOWN_REASONS] if isinstance(reasons, list) else []
+    return f"throttled: {', '.join(map(str, slowed))}" if slowed else None
+
+
+def health_fault(xids: Sequence[int], readings: Readings) -> str | None:
+    """What has just happened that makes the device unfit until a canary passes."""
+    for xid in xids:
+        if xid in FATAL_XIDS:
+            return f"XID {xid}: {FATAL_XIDS[xid]}"
+    if any(DEVICE_LOST_TEXT in reason for reason in readings.unknown.values()):
+        return "the driver has lost the device"
+    return None
+
+
+MAX_XIDS = 16
+
+
+class XidListener:
+    """Listens from its making on; what happened before is in the kernel's log only."""
+
+    def __init__(self, library: Any) -> None:
+        self._library = library
+        self._event_sets: dict[str, Any] = {}
+        self._recent: dict[str, list[int]] = {}
+        self._refusals: dict[str, str] = {}
+
+    def read(self, readings: Readings, handle: Any) -> list[int]:
+        """Fill in `xids`, the last ones since this process listens; returns those that are new."""
+        name = str(readings.values.get("uuid") or handle)
+        if name not in self._event_sets and name not in self._refusals:
+            self._register(name, handle)
+        if name in self._refusals:
+            readings.mark_unknown("xids", self._refusals[name])
+            return []
+        fresh = self._drain_events(self._event_sets[name])
+        self._recent[name] = [*self._recent.get(name, []), *fresh][-MAX_XIDS:]
+        readings.values["xids"] = list(self._recent[name])
+        return fresh
+
+    def _register(self, name: str, handle: Any) -> None:
+        try:
+            events = self._library.nvmlEventSetCreate()
+            self._library.nvmlDeviceRegisterEvents(handle, self._library.nvmlEventTypeXidCriticalError, events)
+            self._event_sets[name] = events
+        except self._library.NVMLError as error:
+            self._refusals[name] = str(error)
+
+    def _drain_events(self, events: Any) -> list[int]:
+        found: list[int] = []
+        while len(found) < MAX_XIDS:
+            try:
+                found.append(int(self._library.nvmlEventSetWait_v2(events, 0).eventData))
+            except self._library.NVMLError:  # nothing more is there, or the device is gone: other figures tell
+                break
+        return found
+
 
 FIRST_DEVICE = "cuda:0"
 

@@ -1,1 +1,1 @@
-"""PostgreSQL as a child process: the one-machine default."""
+"""PostgreSQL as a child process, for one-machine setups."""

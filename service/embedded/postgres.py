@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, as its clients see it: start it or join the one that runs, and leave it."""
+"""The embedded PostgreSQL for its clients: start it or join a running one, and leave it."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 from service.child_process import child_environment
-from service.embedded.binaries import EmbeddedPostgresError
-from service.embedded.guardian import make_private
+from service.embedded.cluster import EmbeddedPostgresError
+from service.embedded.launcher import make_private
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 READY_TIMEOUT_S = 60.0
@@ -62,7 +62,7 @@ class EmbeddedPostgres:
 
     def _spawn_launcher(self, socket_folder: Path) -> None:
         """A guardian of its own session; when another is first, this one leaves and we join that."""
-        command = [sys.executable, "-m", "service.embedded.guardian", str(self._folder), str(socket_folder)]
+        command = [sys.executable, "-m", "service.embedded.launcher", str(self._folder), str(socket_folder)]
         guardian = subprocess.Popen(
             command,
             start_new_session=True,

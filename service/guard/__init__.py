@@ -1,1 +1,3 @@
-"""Guarded queries: documents, never SQL, judged by named rules and run read-only under the caller's own rights."""
+"""Guarded queries: a JSON document is validated by named rules, compiled to one statement and run read-only as the
+caller.
+"""

@@ -1,4 +1,4 @@
-"""The record of every query: who asked what, what became of it, and the figures."""
+"""The audit log of guarded queries: who asked what, with which outcome and figures."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,8 +15,8 @@ from service.telemetry.metrics import QUERIES, QUERY_REFUSALS, QUERY_SECONDS
 
 QueryOutcome = Literal["answered", "refused", "timed_out", "failed"]
 MAX_DOCUMENT_BYTES = 16 * 1024
+# More than are written, so that a table that was let grow becomes small again.
 PRUNE_BATCH = 10
-"""More than are written, so that a table that was let grow becomes small again."""
 PRUNE_SQL = text("""
     DELETE FROM query_audit WHERE id IN (
         SELECT id FROM query_audit WHERE created_at < now() - make_interval(days => :days)

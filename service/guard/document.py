@@ -1,4 +1,4 @@
-"""The query as a value: what to read, never how. Nothing in it is ever part of a statement's text."""
+"""The guarded query as the client sends it. Nothing in it ever becomes text of a SQL statement."""
 
 import json
 from typing import Annotated, Any, Literal

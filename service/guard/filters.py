@@ -1,4 +1,4 @@
-"""The filters of a document as one tree, in which every node knows its place in the request."""
+"""The filters of a query as a tree whose nodes know their JSON pointer in the request."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from service.guard.document import AllOf, AnyOf, Condition, Document, Filter, Not, Operator
 
+# What a URI fragment (RFC 3986) may hold besides letters, digits, `-._~` and slashes.
 POINTER_SAFE = "!$&'()*+,;=:@"
-"""What a URI fragment (RFC 3986) may hold besides letters, digits, `-._~` and slashes."""
 
 
 @dataclass(frozen=True, slots=True)

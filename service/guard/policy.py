@@ -1,31 +1,33 @@
-"""The judgement over a document: pure, total, and always with figures."""
+"""Validate a document against all rules: a pure function that returns a validated query or a rejection, always with
+the measured values.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.errors import FieldProblem, QueryRefusal, ReelmillError
-from service.guard.cursor import CURSOR
 from service.guard.document import Document
 from service.guard.filters import filter_tree
-from service.guard.rules import names, patterns, shape, sizes, types
+from service.guard.pagination import CURSOR
+from service.guard.rules import semantics, sizes
 from service.guard.rules.rule import Limit, ResolvedQuery, Rule
+from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
-from service.guard.tables import Tables
 
+# A stage is measured when nothing was wrong in those before: sizes first, so that no rule has much to look at.
 RULE_STAGES: tuple[tuple[Rule, ...], ...] = (
     (sizes.DEPTH, sizes.CONDITIONS, sizes.LIST_VALUES, sizes.VALUE_BYTES, sizes.NAMES, sizes.ROWS),
     (
-        names.COLUMNS,
-        types.OPERATORS,
-        types.VALUES,
-        shape.SHAPE,
-        patterns.PATTERN_LENGTH,
-        patterns.PATTERN_WILDCARDS,
-        patterns.PATTERN_ESCAPES,
+        semantics.COLUMNS,
+        semantics.OPERATORS,
+        semantics.VALUES,
+        semantics.SHAPE,
+        sizes.PATTERN_LENGTH,
+        sizes.PATTERN_WILDCARDS,
+        sizes.PATTERN_ESCAPES,
     ),
     (CURSOR,),
 )
-"""A stage is measured when nothing was wrong in those before: sizes first, so that no rule has much to look at."""
 
 MAX_PROBLEMS = 50
 
@@ -76,8 +78,8 @@ def validate(document: Document, tables: Tables, settings: GuardSettings) -> Val
     """All rules of a stage are measured, so that a refusal tells all that is wrong."""
     table = tables.get(document.table)
     if table is None:
-        place = names.unknown_table_problem(document, tables)
-        return reject((), to_violation(names.TABLE, settings, 1, (place,)))
+        place = semantics.unknown_table_problem(document, tables)
+        return reject((), to_violation(semantics.TABLE, settings, 1, (place,)))
     case = ResolvedQuery(document, table, filter_tree(document), settings)
     figures: tuple[LimitUsage, ...] = ()
     for stage in RULE_STAGES:

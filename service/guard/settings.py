@@ -1,11 +1,11 @@
-"""The limits of guarded queries, from the environment."""
+"""Limits of guarded queries, read from the environment."""
 
 from pydantic import Field
 
 from service.environment import EnvironmentSettings
 
+# What a query, or the reading of the catalogue, may wait for a table that somebody keeps locked.
 LOCK_WAIT_MS = 500
-"""What a query, or the reading of the catalogue, may wait for a table that somebody keeps locked."""
 
 
 class GuardSettings(EnvironmentSettings):

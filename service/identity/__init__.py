@@ -1,1 +1,1 @@
-"""Who calls, proven by a JWT, and what they may do."""
+"""Who is calling, proven by a JWT, and what the token permits."""

@@ -1,12 +1,34 @@
-"""The shape of a token and the rules of its claims: pure functions that raise `BadToken` with a reason for the log."""
+"""Scopes, and the checks of a token's header and claims: pure functions that raise `InvalidToken` with a reason for
+the log.
+"""
 
 import base64
 import json
 import math
 import re
-from typing import Any
+from typing import Any, Literal, get_args
 
 from service.identity.settings import IdentitySettings
+
+Scope = Literal[
+    "catalog:read",
+    "catalog:write",
+    "videos:read",
+    "videos:render",
+    "query:run",
+    "agent:ask",
+    "ops:read",
+    "admin",
+]
+
+ADMIN: Scope = "admin"
+ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+def allows(granted: frozenset[str], required: Scope) -> bool:
+    """Whether the scopes of a token include `wanted`; `admin` implies all."""
+    return required in granted or ADMIN in granted
+
 
 MAX_TOKEN_BYTES = 8 * 1024
 LEEWAY_S = 30

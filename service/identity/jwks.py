@@ -1,4 +1,4 @@
-"""The issuer's public keys: fetched when needed, kept, and kept a while longer when the issuer is away."""
+"""The issuer's public keys: fetched when needed, cached, and used a while longer when the issuer is down."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The signing secret of a one-machine service: made once, in its home folder."""
+"""The signing secret of a one-machine service: created once, in its home folder."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""JWT in, identity out: python-jose behind one verifier that closes what the library leaves open."""
+"""Verify and issue JWTs: one verifier around python-jose that closes the gaps the library leaves."""
 
 import time
 from collections.abc import Iterable
@@ -26,8 +26,8 @@ from service.identity.settings import IdentitySettings as IdentitySettings
 from service.ids import Subject
 
 BEARER_CHALLENGE = 'Bearer realm="reelmill"'
+# Shortest secret of each algorithm (RFC 7518, 3.2).
 _HMAC_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Shortest secret of each algorithm (RFC 7518, 3.2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""The durable queue: PgQueuer behind a narrow port, with the leases that fence its workers."""
+"""The durable task queue: PgQueuer delivers task ids, leases decide who may write."""

@@ -1,8 +1,8 @@
-"""Task rows and their leases: what PgQueuer does not do.
+"""Task rows and their leases.
 
-A start raises the lease number; every later write carries it and does nothing when it is stale, so a worker that was
-frozen past its lease cannot win. Starts are counted at pick-up, so a task that kills its workers ends as failed.
-"""
+Acquiring a task raises its lease number. Every later write carries that number and has no effect once it is stale, so
+a worker that was frozen past its lease cannot overwrite newer results. Attempts are counted on acquisition, so a task
+that kills its workers ends as failed."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,8 +15,8 @@ from sqlalchemy.sql.expression import bindparam
 
 from service.ids import TaskId
 
+# A task that was started this often and never ended is poison.
 MAX_ATTEMPTS = 3
-"""A task that was started this often and never ended is poison."""
 
 TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]
 TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -43,8 +43,8 @@ class LeaseLost(Exception):
     """Another worker holds the task now (or it has ended): this one's writes no longer count."""
 
 
+# A worker that is frozen with a row locked loses its connection, and with it the lock, after five seconds.
 IDLE_IN_TRANSACTION_TIMEOUT = "(SELECT set_config('idle_in_transaction_session_timeout', '5000', true)) AS bounded"
-"""A worker that is frozen with a row locked loses its connection, and with it the lock, after five seconds."""
 LOCK_RENDER = text(f"""
     SELECT 1 FROM renders, {IDLE_IN_TRANSACTION_TIMEOUT}
     WHERE renders.id = (SELECT render_id FROM tasks WHERE id = :task) FOR UPDATE OF renders

@@ -1,7 +1,6 @@
-"""The queue's engine: PgQueuer on PostgreSQL. Nothing else in the project knows it.
+"""The task queue: PgQueuer on PostgreSQL. No other file knows it.
 
-A queue entry carries only a task id; the task row (see `leases`) says what to do and who may write.
-"""
+A queue entry carries only a task id; the task row (see `leases`) says what to do and who may write."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,11 +11,7 @@ from uuid import UUID
 import asyncpg
 from pgqueuer import PgQueuer
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
-from pgqueuer.adapters.persistence.qb import (
-    QueryBuilderEnvironment,
-    QueryQueueBuilder,
-    QuerySchedulerBuilder,
-)
+from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings
 from pgqueuer.domain.types import Channel
@@ -27,11 +22,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 
+# Constructed, so that no variable of the environment (PGQUEUER_PREFIX, or a bare FUNCTION) renames the tables.
 PGQUEUER_SETTINGS = DBSettings.model_construct(db_schema="queue", channel=Channel("reelmill_queue"))
-"""Constructed, so that no variable of the environment (PGQUEUER_PREFIX, or a bare FUNCTION) renames the tables."""
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
+# The priority of what a person waits for, above that of every render (0 to 9).
 INTERACTIVE_PRIORITY = 10
-"""The priority of what a person waits for, above that of every render (0 to 9)."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 
 
@@ -128,3 +123,29 @@ def _to_entrypoint(handler: TaskHandler) -> Callable[[Job], Awaitable[None]]:
             raise RetryRequested(delay=timedelta(seconds=retry.delay_s), reason=retry.reason) from retry
 
     return run
+
+
+SELECT_LOST_TASKS = text(f"""
+    SELECT t.id, t.kind,
+        CASE t.kind WHEN 'preview' THEN {INTERACTIVE_PRIORITY} ELSE coalesce(r.priority, 0) END AS priority
+    FROM tasks t LEFT JOIN renders r ON r.id = t.render_id
+    WHERE t.state IN ('queued', 'running')
+        AND greatest(t.created_at, t.started_at, t.heartbeat_at) < now() - interval '15 seconds'
+        AND NOT EXISTS (SELECT 1 FROM queue.pgqueuer q WHERE q.payload = uuid_send(t.id))
+    ORDER BY t.created_at FOR UPDATE OF t SKIP LOCKED LIMIT 500
+""")
+DELETE_OLD_LOG = text("DELETE FROM queue.pgqueuer_log WHERE created < now() - interval '1 day'")
+
+DELETE_FINISHED_TASKS = text("""
+    DELETE FROM tasks WHERE kind IN ('preview', 'webhook') AND finished_at < now() - interval '1 day'
+""")
+
+
+async def requeue_lost_tasks(connection: AsyncConnection) -> int:
+    """Queue them again; safe beside other workers doing the same (a task id is in the queue at most once)."""
+    rows = (await connection.execute(SELECT_LOST_TASKS)).all()
+    for row in rows:
+        await enqueue(connection, row.kind, [TaskId(row.id)], row.priority)
+    await connection.execute(DELETE_OLD_LOG)
+    await connection.execute(DELETE_FINISHED_TASKS)
+    return len(rows)

@@ -1,1 +1,3 @@
-"""From source frames to a playable video: fetch -> decode -> transform -> encode, then a stream-copied assembly."""
+"""The render pipeline: fetch, decode, transform and encode frames into segments, then join the segments into one
+video file.
+"""

@@ -1,20 +1,17 @@
-"""Bins of neighbouring frames -> one picture each: of what was measured, or of frames of the encoder's form."""
+"""Temporal binning: renders the members of a bin and combines them into one output frame."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from av import VideoFrame
 
-from service.pipeline.colour import ColourTags
-from service.pipeline.form import PIXEL_FORMATS
-from service.pipeline.frames import BinMemberReport, RenderFailed
-from service.pipeline.geometry import SizeMismatch
-from service.pipeline.layers import BinAccumulator, MaxAccumulator, MeanAccumulator
-from service.pipeline.measured import RawBinAccumulator
-from service.pipeline.picture import Picture
-from service.pipeline.transform import FrameTransform
-from service.pipeline.window import ClipCounts, Window
-from service.pipeline.work import FrameContext
+from service.pipeline.colour import PIXEL_FORMATS, ColourTags
+from service.pipeline.frame_context import FrameContext
+from service.pipeline.frames import BinMemberReport, RenderFailed, SizeMismatch
+from service.pipeline.picture import ClipCounts, Picture
+from service.pipeline.tone.window import Window
+from service.pipeline.transform.accumulators import BinAccumulator, MaxAccumulator, MeanAccumulator, RawBinAccumulator
+from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions
 

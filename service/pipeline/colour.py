@@ -1,11 +1,10 @@
-"""Which numbers mean which colour: the tags a picture carries and the ones the output is written with.
-
-Values are those of ISO/IEC 23091-2 (H.273), which FFmpeg's AVCOL_* share.
-"""
+"""Colour tags (H.273 code points) and the pixel formats that frames are encoded in."""
 
 from dataclasses import dataclass
 
 from av import VideoFrame
+
+from service.plan.formats import PixelFormat
 
 UNSPECIFIED = 2
 LIMITED_RANGE, FULL_RANGE = 1, 2
@@ -23,11 +22,11 @@ class ColourTags:
     chroma_centred: bool = False
 
 
+# For image frames: a JPEG is BT.601 YCbCr of sRGB with centred chroma, so only the range has to change.
 IMAGE_COLOUR = ColourTags(SMPTE170M, BT709, SRGB_TRANSFER, chroma_centred=True)
-"""For image frames: a JPEG is BT.601 YCbCr of sRGB with centred chroma, so only the range has to change."""
 
+# For a source video that says nothing and whose source cannot be opened.
 DEFAULT_VIDEO_COLOUR = ColourTags(BT709, BT709, BT709)
-"""For a source video that says nothing and whose source cannot be opened."""
 
 
 def video_colour(frame: VideoFrame) -> ColourTags:
@@ -50,3 +49,36 @@ def _default_transfer(matrix: int) -> int:
 def swscale_matrix(matrix: int) -> int:
     """swscale's own number (SWS_CS_*) for an H.273 matrix: BT.470BG and SMPTE 170M share one set of coefficients."""
     return {SMPTE170M: BT470BG, BT2020_CONSTANT: BT2020}.get(matrix, matrix)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormatSpec:
+    """`black` has one sample per plane; a sample of `bgr0` is a pixel of 32 bits."""
+
+    pixel_format: str
+    range: int
+    black: tuple[int, ...]
+    rgb: bool = False
+
+    @property
+    def high_bit_depth(self) -> bool:
+        return self.pixel_format.endswith("le")
+
+
+_LIMITED_BLACK, _FULL_BLACK = (16, 128, 128), (0, 128, 128)
+
+PIXEL_FORMATS: dict[PixelFormat, PixelFormatSpec] = {
+    "yuv420p": PixelFormatSpec("yuv420p", LIMITED_RANGE, _LIMITED_BLACK),
+    "yuv422p": PixelFormatSpec("yuv422p", LIMITED_RANGE, _LIMITED_BLACK),
+    "yuv444p": PixelFormatSpec("yuv444p", LIMITED_RANGE, _LIMITED_BLACK),
+    "yuv420p10le": PixelFormatSpec("yuv420p10le", LIMITED_RANGE, (64, 512, 512)),
+    "yuv422p10le": PixelFormatSpec("yuv422p10le", LIMITED_RANGE, (64, 512, 512)),
+    "yuv444p10le": PixelFormatSpec("yuv444p10le", LIMITED_RANGE, (64, 512, 512)),
+    "yuvj420p": PixelFormatSpec("yuv420p", FULL_RANGE, _FULL_BLACK),
+    "yuvj422p": PixelFormatSpec("yuv422p", FULL_RANGE, _FULL_BLACK),
+    "yuvj444p": PixelFormatSpec("yuv444p", FULL_RANGE, _FULL_BLACK),
+    "gray": PixelFormatSpec("gray", FULL_RANGE, (0,)),
+    "gray16le": PixelFormatSpec("gray16le", FULL_RANGE, (0,)),
+    "bgr0": PixelFormatSpec("bgr0", FULL_RANGE, (0,), rgb=True),
+    "gbrp16le": PixelFormatSpec("gbrp16le", FULL_RANGE, (0, 0, 0), rgb=True),
+}

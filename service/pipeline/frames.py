@@ -1,4 +1,6 @@
-"""What goes into a segment and what comes out: the fetch ports, the faults a frame can have, and the reports."""
+"""The interface of the pipeline: ports that read source bytes, errors a frame can raise, and the reports of a
+rendered segment.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -125,3 +127,17 @@ class SegmentResult:
     encoder: str
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     fallbacks: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+class SizeMismatch(Exception):
+    """The picture's shape differs from the output's and the policy is `fail`."""
+
+
+class DevicePicture(Protocol):
+    """A limited-range NV12 picture of the output's size in device memory; sizes in pixels, even."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Plane-wise work on frames of any form: black, placing, replicated edges, EXIF turns."""
+"""Operations on the planes of a frame as NumPy views: fill, copy, paste, pad, apply an EXIF orientation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from av import VideoFrame
 from av.video.plane import VideoPlane
 
-from service.pipeline.form import PIXEL_FORMATS, PixelFormatSpec
+from service.pipeline.colour import PIXEL_FORMATS, PixelFormatSpec
 
 Plane = np.ndarray[Any, np.dtype[Any]]
 YUV420P = PIXEL_FORMATS["yuv420p"]
@@ -15,6 +15,7 @@ YUV420P = PIXEL_FORMATS["yuv420p"]
 _GRAY_TO_FULL_RANGE = bytes(min(max(((level - 16) * 255 + 109) // 219, 0), 255) for level in range(256))
 _SAMPLE_TYPES: dict[int, type[np.unsignedinteger[Any]]] = {1: np.uint8, 2: np.uint16, 4: np.uint32}
 
+# EXIF orientation -> the turn that makes the picture upright.
 ORIENTATION_TRANSFORMS: dict[int, Callable[[Plane], Plane]] = {
     2: lambda plane: plane[:, ::-1],
     3: lambda plane: plane[::-1, ::-1],
@@ -24,7 +25,6 @@ ORIENTATION_TRANSFORMS: dict[int, Callable[[Plane], Plane]] = {
     7: lambda plane: plane.T[::-1, ::-1],
     8: lambda plane: plane.T[::-1],
 }
-"""EXIF orientation -> the turn that makes the picture upright."""
 
 
 def plane_view(plane: VideoPlane, sample_bytes: int = 1) -> Plane:

@@ -1,4 +1,4 @@
-"""What the catalogue wants to know about an object before any render: images from their head, videos by demuxing."""
+"""Reads the catalogue's facts about an object: images from their headers, videos by demuxing."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,21 +10,66 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from service.pipeline import exif
+from service.pipeline.colour import FULL_RANGE
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.image_header import (
-    HeaderIncomplete,
-    ImageFormat,
-    ImageHeader,
-    detect_format,
-    jpeg_header,
-    png_header,
-)
+from service.pipeline.images import exif
+from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, detect_format
+from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
+from service.pipeline.images.png import png_header
+from service.pipeline.images.tiff_directory import TiffDirectory
+from service.pipeline.images.webp import webp_header
 from service.pipeline.picture import Picture
-from service.pipeline.picture_form import image_pixel_format, sample_pixel_format, video_pixel_format
-from service.pipeline.tiff_directory import TiffDirectory
-from service.pipeline.video_source import ORIENTATION_BY_DISPLAY_ROTATION, VideoSource
-from service.pipeline.webp import webp_header
+from service.pipeline.videos.source import ORIENTATION_BY_DISPLAY_ROTATION, VideoSource
+from service.plan.formats import PixelFormat, format_after_rotation
+
+_RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
+_DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
+_CMYK = 4
+
+
+def image_pixel_format(header: ImageHeader, head: bytes, orientation: int) -> str | None:
+    """None for what cannot be shown. `turn` is the EXIF orientation: chroma that cannot be turned is made full."""
+    if header.format == "jpeg":
+        return (
+            None
+            if header.channels == _CMYK
+            else _format_after_rotation(jpeg_layout(head).pixel_format, header, orientation)
+        )
+    if header.format == "webp" and header.plain:
+        return _format_after_rotation("yuv420p", header, orientation)
+    return sample_pixel_format(header.bit_depth, header.channels)
+
+
+def sample_pixel_format(bits: int, channels: int) -> str:
+    """Of gray or RGB samples, an alpha channel not counted; deeper than 16 bits there is no PixelForm for them."""
+    if bits > 16:
+        return f"{bits}-bit samples"
+    if channels <= 2:
+        return "gray" if bits <= 8 else "gray16le"
+    return "bgr0" if bits <= 8 else "gbrp16le"
+
+
+def _format_after_rotation(pixel_format: PixelFormat, header: ImageHeader, orientation: int) -> str:
+    return (
+        format_after_rotation(pixel_format, (header.width, header.height), quarter=orientation >= 5)
+        if orientation > 1
+        else pixel_format
+    )
+
+
+def video_pixel_format(frame: VideoFrame) -> str:
+    """A PixelForm, or a text that is none for formats that have no equal there."""
+    name = frame.format.name
+    if name in _RGB:
+        return "bgr0"
+    if name in _DEEP_RGB:
+        return "gbrp16le"
+    full = frame.color_range == FULL_RANGE or "j" in name
+    if name.startswith("gray"):
+        return name if full else f"{name} of limited range"
+    if full and name in ("yuv420p", "yuv422p", "yuv444p"):
+        return name.replace("yuv", "yuvj")
+    return f"{name} of full range" if full and "j" not in name else name
 
 
 @dataclass(frozen=True, slots=True)

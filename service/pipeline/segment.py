@@ -1,4 +1,4 @@
-"""One segment, start to finish: fetch -> decode -> transform -> (policy) -> encode, a frame at a time."""
+"""Renders one segment: runs the stages on each frame, applies the fault policy and encodes one closed GOP."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -7,28 +7,32 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from av import VideoFrame
 
 from service.pipeline.bins import Binning, member_options
-from service.pipeline.by_products import SegmentArtifacts
-from service.pipeline.codecs import encoder_name
-from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, ColourTags
-from service.pipeline.cuda.on_device import (
+from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, PIXEL_FORMATS, ColourTags
+from service.pipeline.cuda.slot_device import SlotDevice
+from service.pipeline.cuda.stages import (
     count_fallbacks,
     device_stages,
     device_video_stages,
     encoder_label,
     segment_encoder,
 )
-from service.pipeline.cuda.slot_device import SlotDevice
-from service.pipeline.fetch import FetchStage
-from service.pipeline.form import PIXEL_FORMATS
+from service.pipeline.encode.codecs import encoder_name
+from service.pipeline.fault_policy import FaultPolicy
+from service.pipeline.frame_context import EncoderInput, FrameContext, Stage, Stopwatch, run_stages
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
-from service.pipeline.jpeg_copy import JpegCopyStage, can_copy_jpegs
-from service.pipeline.policy import FaultPolicy
-from service.pipeline.sources import ImageDecodeStage, RawSampleStage, TransformStage, VideoDecodeStage
-from service.pipeline.stack import TiffPageDecodeStage
-from service.pipeline.stopwatch import Stopwatch
-from service.pipeline.transform import FrameTransform
-from service.pipeline.window import Window
-from service.pipeline.work import EncoderInput, FrameContext, Stage, run_stages
+from service.pipeline.stages import (
+    FetchStage,
+    ImageDecodeStage,
+    JpegCopyStage,
+    RawSampleStage,
+    TiffPageDecodeStage,
+    TransformStage,
+    VideoDecodeStage,
+    can_copy_jpegs,
+)
+from service.pipeline.stills.artifacts import SegmentArtifacts
+from service.pipeline.tone.window import Window
+from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
 
@@ -81,7 +85,7 @@ def _overlay_writer(
     overlay = options.overlay
     if overlay is None:
         return lambda *_: nullcontext()
-    from service.pipeline.caption import OverlayRenderer  # Pillow's font, for renders that need it
+    from service.pipeline.overlay.caption import OverlayRenderer  # Pillow's font, for renders that need it
 
     caption = OverlayRenderer(
         overlay, options.width, options.height, full_range=PIXEL_FORMATS[options.form].range == FULL_RANGE

@@ -3,8 +3,8 @@
 import re
 
 _DIGITS = re.compile(r"[0-9]+")
+# The largest number a `bigint` column holds.
 LARGEST = 2**63 - 1
-"""The largest number a `bigint` column holds."""
 
 
 def natural_key(name: str) -> str:

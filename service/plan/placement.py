@@ -28,7 +28,7 @@ Stages = dict[str, dict[str, str]]
 Operation = tuple[Stage, str]
 
 # The module that opens a GPU, by name, for code that must not import any of it.
-REAL_DRIVER = "service.pipeline.cuda.device"
+REAL_DRIVER = "service.pipeline.cuda.torch.driver"
 
 NOT_PROVEN = "no CUDA device is proven on a live worker"
 NVENC_CODECS = ("h264", "hevc", "av1")

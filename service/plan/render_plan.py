@@ -45,7 +45,7 @@ class Backend:
 
     A CPU and a GPU may differ in the result, so a segment's content key names the backend, and their segments are never
     mixed in a cache or in a file. A frame that falls back to the CPU keeps the backend of its render; an encoder never
-    falls back: see `service.store.replan`.
+    falls back: see `service.store.renders.lifecycle`.
     """
 
     pixels: PixelBackend = "cpu"

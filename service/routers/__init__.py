@@ -1,1 +1,1 @@
-"""The HTTP face: one noun per file, models beside their routes."""
+"""The HTTP API, one room per part of it; request and response models are beside their routes."""

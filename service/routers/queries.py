@@ -1,13 +1,111 @@
-"""Guarded queries: what may be asked, and asking."""
+"""Routes and models of guarded queries: list the tables, run a query. The request body is the guard's `Document`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.guard.document import Document
-from service.routers.deps import CallerDep, GuardDep, require_scope
-from service.routers.problems import error_responses
-from service.routers.query_models import AskableTable, QueryAnswer
+from service.guard.document import AggregateFunction, Document, Operator
+from service.guard.guard import QueryResult
+from service.guard.schema import ColumnDescription, ColumnTypeName, TableDescription
+from service.routers.http.dependencies import CallerDep, GuardDep, require_scope
+from service.routers.http.problems import error_responses
+
+
+class AskableColumn(BaseModel):
+    """A column, and what can be done with it."""
+
+    name: str = Field(examples=["captured_at"])
+    type: ColumnTypeName = Field(examples=["timestamp"])
+    operators: list[Operator] = Field(description="of conditions in `filters`")
+    aggregates: list[AggregateFunction]
+    sortable: bool = Field(description="whether it may be in `order_by` and `group_by`")
+
+    @classmethod
+    def from_description(cls, column: ColumnDescription) -> "AskableColumn":
+        kind = column.type
+        return cls(
+            name=column.name,
+            type=kind.name,
+            operators=list(kind.operators),
+            aggregates=list(kind.aggregates),
+            sortable=kind.sortable,
+        )
+
+
+class AskableTable(BaseModel):
+    """A table that may be asked about; only the caller's rows are in it."""
+
+    name: str = Field(examples=["frames"])
+    description: str
+    key: list[str] = Field(description="identifies a row, and is the order when none is asked for")
+    columns: list[AskableColumn]
+
+    @classmethod
+    def from_description(cls, table: TableDescription) -> "AskableTable":
+        columns = [AskableColumn.from_description(column) for column in table.columns.values()]
+        return cls(name=table.name, description=table.description, key=list(table.key), columns=columns)
+
+
+class AnswerColumn(BaseModel):
+    """A column of the answer."""
+
+    name: str = Field(examples=["status"])
+    type: ColumnTypeName = Field(examples=["text"])
+
+
+class GuardrailFigure(BaseModel):
+    """A rule, and how near the query came to its limit."""
+
+    rule: str = Field(examples=["plan_cost"])
+    limit: int = Field(examples=[500_000])
+    actual: int = Field(examples=[40])
+
+
+class QueryAnswer(BaseModel):
+    """Rows as objects with JSON values: times in ISO 8601 and UTC, UUIDs as strings."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "table": "renders",
+                    "columns": [{"name": "status", "type": "text"}, {"name": "count", "type": "integer"}],
+                    "rows": [{"status": "succeeded", "count": 12}],
+                    "row_count": 1,
+                    "truncated": False,
+                    "next_cursor": None,
+                    "elapsed_ms": 2.9,
+                    "guardrails": [{"rule": "rows", "limit": 1000, "actual": 100}],
+                }
+            ]
+        }
+    )
+    table: str
+    columns: list[AnswerColumn]
+    rows: list[dict[str, Any]]
+    row_count: int = Field(description="rows in this answer")
+    truncated: bool = Field(description="whether there are more")
+    next_cursor: str | None = Field(description="send it as `cursor`, with the rest unchanged, for the rows behind")
+    elapsed_ms: float
+    guardrails: list[GuardrailFigure]
+
+    @classmethod
+    def from_result(cls, result: QueryResult) -> "QueryAnswer":
+        return cls(
+            table=result.table,
+            columns=[AnswerColumn.model_validate({"name": name, "type": kind}) for name, kind in result.columns],
+            rows=result.rows,
+            row_count=len(result.rows),
+            truncated=result.truncated,
+            next_cursor=result.next_cursor,
+            elapsed_ms=round(result.elapsed_ms, 3),
+            guardrails=[
+                GuardrailFigure(rule=figure.rule, limit=figure.limit, actual=figure.actual)
+                for figure in result.limit_usage
+            ],
+        )
+
 
 router = APIRouter(prefix="/api/database", tags=["queries"])
 REQUIRE_RUN = Depends(require_scope("query:run"))

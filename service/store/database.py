@@ -1,20 +1,56 @@
-"""The connection to PostgreSQL, and the transactions in which row-level security knows the caller."""
+"""The connection pool of PostgreSQL, and transactions in which row-level security knows the caller."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.ids import Subject
-from service.store.database_settings import DatabaseSettings
-from service.store.liveness import install_pool_ping
+from service.store.settings import DatabaseSettings
 
+# One that nobody used for longer is asked all the same: a router may have forgotten it.
+PING_AFTER_IDLE_S = 10.0
+_IDLE_SINCE = "idle since"
+
+
+def install_pool_ping(engine: AsyncEngine) -> None:
+    """Check each connection as it leaves the pool: a server that stops closes it, which the driver notices."""
+    event.listen(engine.sync_engine, "checkout", _on_checkout)
+    event.listen(engine.sync_engine, "checkin", _on_checkin)
+
+
+def _on_checkout(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Raises InvalidatePoolError: the pool then opens another one, and distrusts all it has. One that was opened just
+    now is let through, whatever it is: who uses it gets the driver's own error."""
+    back = entry.info.get(_IDLE_SINCE)
+    if back is None:
+        return
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError("the server closed this connection")
+    if time.monotonic() - back > PING_AFTER_IDLE_S:
+        _ping(connection)
+
+
+def _ping(connection: Any) -> None:
+    try:
+        connection.ping()
+    except Exception as error:
+        raise InvalidatePoolError("this connection does not answer") from error
+
+
+def _on_checkin(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info[_IDLE_SINCE] = time.monotonic()
+
+
+# Owns nothing; every transaction on behalf of a caller runs as this role, under the policies.
 CALLER_ROLE = "reelmill_caller"
-"""Owns nothing; every transaction on behalf of a caller runs as this role, under the policies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +121,16 @@ async def assume_caller_role(connection: AsyncConnection, caller: Caller) -> Non
         " set_config('reelmill.admin', :admin, true)"
     )
     await connection.execute(statement, {"subject": caller.subject, "admin": "on" if caller.admin else "off"})
+
+
+SELECT_SIGNING_KEY = text("SELECT key FROM signing_keys WHERE name = 'api'")
+
+
+async def load_signing_key(connection: AsyncConnection) -> bytes:
+    """32 bytes; made with the schema. Callers cannot read the table."""
+    return bytes((await connection.execute(SELECT_SIGNING_KEY)).scalar_one())
+
+
+async def acquire_advisory_lock(connection: AsyncConnection, key: str) -> None:
+    """Until the end of the transaction, be the only one that plans this render."""
+    await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"), {"key": key})

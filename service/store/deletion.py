@@ -1,5 +1,6 @@
-"""What goes when an experiment, a dataset or a render goes: counted, called off, and its objects marked for removal."""
+"""Delete an experiment, a dataset or a render: cancel renders, delete rows, and later delete the objects."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,13 +10,16 @@ from sqlalchemy import RowMapping, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict
-from service.store import renders as render_rows
+from service.plan.render_plan import ObjectRef
+from service.store.database import Database
+from service.store.objects.object_store import ObjectInfo, ObjectStore
+from service.store.renders import lifecycle as render_rows
 from service.store.tables import datasets, experiments, renders, tasks
 
 ResourceKind = Literal["experiment", "dataset", "render"]
 ACTIVE_STATUSES = ("queued", "running")
+# A worker may still publish a file of a render that was called off, until it notices.
 LATE_WRITE_GRACE_S = 120
-"""A worker may still publish a file of a render that was called off, until it notices."""
 
 SCHEDULE_REMOVALS = text("""
     INSERT INTO removals (bucket, prefix, due_at)
@@ -85,3 +89,42 @@ async def execute_deletion(connection: AsyncConnection, plan: DeletionPlan, *, f
 async def _schedule_removals(connection: AsyncConnection, bucket: str, prefixes: list[str], delay_s: int) -> None:
     values: dict[str, Any] = {"bucket": bucket, "prefixes": prefixes, "wait": delay_s}
     await connection.execute(SCHEDULE_REMOVALS, values)
+
+
+REMOVALS_PER_TRANSACTION = 20
+SELECT_DUE_REMOVALS = text(f"""
+    SELECT bucket, prefix FROM removals WHERE due_at <= now() ORDER BY due_at LIMIT {REMOVALS_PER_TRANSACTION}
+    FOR UPDATE SKIP LOCKED
+""")
+DELETE_REMOVAL = text("DELETE FROM removals WHERE bucket = :bucket AND prefix = :prefix")
+
+
+async def delete_due_objects(database: Database, objects: ObjectStore) -> int:
+    """Remove all that is due; returns how many objects that were. Raises ObjectStoreError: the rest stays marked."""
+    removed = 0
+    while True:
+        async with database.service_transaction() as connection:
+            taken = (await connection.execute(SELECT_DUE_REMOVALS)).all()
+            for row in taken:
+                removed += await _delete_prefix(connection, objects, row.bucket, row.prefix)
+        if len(taken) < REMOVALS_PER_TRANSACTION:
+            return removed
+
+
+async def _delete_prefix(connection: AsyncConnection, objects: ObjectStore, bucket: str, prefix: str) -> int:
+    count = 0
+    async for page in objects.list(bucket, prefix):
+        await _delete_objects(objects, bucket, page)
+        count += len(page)
+    await connection.execute(DELETE_REMOVAL, {"bucket": bucket, "prefix": prefix})
+    return count
+
+
+async def _delete_objects(objects: ObjectStore, bucket: str, page: list[ObjectInfo]) -> None:
+    gate = asyncio.Semaphore(16)
+
+    async def one(key: str) -> None:
+        async with gate:
+            await objects.delete(ObjectRef(bucket, key))
+
+    await asyncio.gather(*(one(info.key) for info in page))

@@ -1,4 +1,4 @@
-"""Keyset pages: rows after a place in an order, which rows inserted meanwhile cannot shift."""
+"""Keyset pagination: rows after a cursor, so that rows inserted meanwhile shift no page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from sqlalchemy import Column, Select, Table, tuple_
 
+# Where a page ended: the last row's value of the sort column, and its id.
 Cursor = tuple[datetime | str, UUID]
-"""Where a page ended: the last row's value of the sort column, and its id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The tables, as SQLAlchemy Core metadata. Migrations create them; row-level security guards them."""
+"""The tables as SQLAlchemy Core metadata. Migrations create them; row-level security guards them."""
 
 from sqlalchemy import (
     BigInteger,

@@ -1,1 +1,1 @@
-"""HLS from cached segments: playlists and fragments as pure functions over numbers and bytes, without any codec."""
+"""HLS from cached segments: playlists and fragments as pure functions, without a codec."""

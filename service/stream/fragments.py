@@ -1,18 +1,72 @@
-"""A cached segment (fragmented MP4, timestamps from 0) -> the init and media sections of one HLS rendition.
+"""Turns a cached segment (fragmented MP4, timestamps from 0) into the init and media sections of an HLS rendition.
 
-Only boxes are rewritten: every segment of a render has the same moov, its edit list included, so a segment goes to its
-place on the time line by its decode times alone.
-"""
+Only box headers are rewritten (ISO/IEC 14496-12): all segments of a render share one moov, edit list included, so the
+decode times alone put a segment at its place on the timeline."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 
-from service.stream.boxes import Box, MalformedMp4, find_box, iter_boxes, read_uint
+
+class MalformedMp4(Exception):
+    """The bytes are not the boxes that were expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """Where a box lies: header from `start`, payload [`body`, `stop`)."""
+
+    kind: bytes
+    start: int
+    body: int
+    stop: int
+
+
+def iter_boxes(data: bytes | bytearray, parent: Box | None = None) -> Iterator[Box]:
+    """The boxes of a file, or those right inside a box, in order. Raises BrokenFile."""
+    at, end = (parent.body, parent.stop) if parent else (0, len(data))
+    while at < end:
+        box = _parse_box(data, at, end)
+        yield box
+        at = box.stop
+
+
+def _parse_box(data: bytes | bytearray, offset: int, end: int) -> Box:
+    if end - offset < 8:
+        raise MalformedMp4(f"a box header at byte {offset} is cut off")
+    size, header = int.from_bytes(data[offset : offset + 4], "big"), 8
+    if size == 1:
+        size, header = int.from_bytes(data[offset + 8 : offset + 16], "big"), 16
+    if size == 0:
+        size = end - offset
+    if size < header or offset + size > end:
+        raise MalformedMp4(f"a box at byte {offset} says it has {size} bytes")
+    return Box(bytes(data[offset + 4 : offset + 8]), offset, offset + header, offset + size)
+
+
+def find_box(data: bytes | bytearray, *path: bytes, parent: Box | None = None) -> Box:
+    """The first box at the end of a path of kinds: find(data, b"moov", b"mvhd"). Raises BrokenFile."""
+    for kind in path:
+        parent = next((box for box in iter_boxes(data, parent) if box.kind == kind), None)
+        if parent is None:
+            raise MalformedMp4(f"there is no {kind.decode('latin-1')} box")
+    if parent is None:
+        raise MalformedMp4("no path was given")
+    return parent
+
+
+def read_uint(data: bytes | bytearray, offset: int, size: int, box: Box) -> int:
+    """An unsigned big-endian number of `size` bytes inside `box`. Raises BrokenFile."""
+    if offset + size > box.stop:
+        raise MalformedMp4(f"a {box.kind.decode('latin-1')} box is too short")
+    return int.from_bytes(data[offset : offset + size], "big")
+
 
 _INIT_BOXES = (b"ftyp", b"moov")
 _MEDIA_BOXES = (b"moof", b"mdat")
 _TFHD_DURATION, _TRUN_DURATION = 0x8, 0x100
+# Flags of the fields that a sample may have: duration, size, flags, composition offset.
 _TRUN_SAMPLE_FIELDS = (_TRUN_DURATION, 0x200, 0x400, 0x800)
-"""Flags of the fields that a sample may have: duration, size, flags, composition offset."""
 
 
 def init_section(segment: bytes) -> bytes:

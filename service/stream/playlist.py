@@ -1,4 +1,4 @@
-"""An HLS media playlist (RFC 8216) of the segments that are done: EVENT while it grows, ended when all is there."""
+"""HLS media playlist (RFC 8216) of the finished segments: EVENT while the render runs, ended when it is complete."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from fractions import Fraction
 from math import floor
 
 MEDIA_TYPE = "application/vnd.apple.mpegurl"
+# What players take in fragments.
 STREAMABLE_CODECS = ("h264", "hevc", "av1")
-"""What players take in fragments."""
 _MICROSECONDS = 1_000_000
 
 

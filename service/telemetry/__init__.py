@@ -1,1 +1,1 @@
-"""What the service says about itself: logs and metrics."""
+"""Logs, access log and Prometheus metrics."""

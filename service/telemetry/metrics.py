@@ -1,4 +1,4 @@
-"""What can be counted, for Prometheus. Each process (API, worker) has its own figures."""
+"""Prometheus metrics. Each process (API, worker) has its own values."""
 
 from typing import Any
 
@@ -54,8 +54,8 @@ RENDERS_SUBMITTED = Counter(
     "reelmill_renders_asked_total", "Renders asked for: made new, or found made already", ("answer",), registry=REGISTRY
 )
 
+# What a worker counts. It has no HTTP of its own: its presence row carries the figures to every API's /metrics.
 WORKER_REGISTRY = CollectorRegistry()
-"""What a worker counts. It has no HTTP of its own: its presence row carries the figures to every API's /metrics."""
 FRAMES_RENDERED = Counter("reelmill_frames_rendered_total", "Frames written to segments", registry=WORKER_REGISTRY)
 OBJECTS_FETCHED = Counter("reelmill_objects_fetched_total", "Source objects read", registry=WORKER_REGISTRY)
 BYTES_FETCHED = Counter("reelmill_bytes_fetched_total", "Source bytes read", registry=WORKER_REGISTRY)

@@ -1,1 +1,1 @@
-"""Telling other services how a render ended: signed, and never to an address inside our own network."""
+"""Webhooks: signed notifications of finished renders, never sent into our own network."""

@@ -1,6 +1,9 @@
-"""One try to deliver a webhook, to the very address that was checked."""
+"""One attempt to deliver a webhook: signed (Standard Webhooks 1.0) and sent to the very address that was checked."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 import time
 from contextlib import suppress
@@ -10,8 +13,20 @@ import httpx
 
 from service import __version__
 from service.webhooks.settings import WebhookSettings, signing_key
-from service.webhooks.signature import signature_headers
 from service.webhooks.target import Target, TargetForbidden, TargetUnresolvable, parse_target, resolve_addresses
+
+
+def signature_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """`webhook-id` is the same for each try; the signature is HMAC-SHA256 over `id.timestamp.body`."""
+    content = b".".join((message_id.encode(), str(timestamp).encode(), body))
+    signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": f"v1,{signature}",
+        "content-type": "application/json",
+    }
+
 
 HTTP_GONE = 410
 USER_AGENT = f"reelmill/{__version__}"

@@ -1,4 +1,4 @@
-"""What an operator may set about webhooks."""
+"""Settings of webhooks."""
 
 import base64
 import binascii
@@ -7,8 +7,8 @@ from pydantic import Field, SecretStr, field_validator
 
 from service.environment import EnvironmentSettings
 
+# Bytes; Standard Webhooks asks for 24 to 64.
 MIN_SECRET_BYTES = 24
-"""Bytes; Standard Webhooks asks for 24 to 64."""
 SECRET_PREFIX = "whsec_"  # noqa: S105 (the mark of a secret, not one)
 
 

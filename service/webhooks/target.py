@@ -1,4 +1,4 @@
-"""Where a webhook may go: parsed strictly, resolved, and refused inside our own network."""
+"""Checks where a webhook may go: strict URL parsing, DNS resolution, and no address inside our own network."""
 
 import asyncio
 import socket
@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 RESOLVE_TIMEOUT_S = 5.0
 MAX_URL_LENGTH = 2000
+# RFC 6052: the last 32 bits are an IPv4 address.
 NAT64 = IPv6Network("64:ff9b::/96")
-"""RFC 6052: the last 32 bits are an IPv4 address."""
 
 
 class TargetForbidden(Exception):

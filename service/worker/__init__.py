@@ -1,1 +1,1 @@
-"""The worker: a supervisor that takes tasks off the queue, and slot processes that do them."""
+"""The worker: a supervisor takes tasks off the queue and slot processes execute them."""

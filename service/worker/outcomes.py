@@ -1,4 +1,4 @@
-"""The final writes of tasks: each one transaction, fenced by the lease, the render row locked before the task row."""
+"""The final write of a task: one transaction, fenced by the lease; the render row is locked before the task row."""
 
 from collections.abc import Sequence
 from typing import assert_never
@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId, TaskId
 from service.jobs import leases, queue
 from service.jobs.leases import Lease
-from service.store import renders, replan, segment_cache
-from service.store.segment_cache import CacheEntry
-from service.worker.messages import (
+from service.store.cache import segments
+from service.store.cache.segments import CacheEntry
+from service.store.renders import lifecycle
+from service.worker.slots.messages import (
     AssemblyDone,
     EncoderUnavailable,
     Outcome,
@@ -68,7 +69,7 @@ async def fail_task(connection: AsyncConnection, lease: Lease, code: str, reason
     await connection.execute(LOCK_RENDER, {"render": lease.render_id})
     await leases.finish(connection, lease, "failed", error=error)
     if lease.render_id is not None:
-        await renders.fail_render(connection, lease.render_id, error)
+        await lifecycle.fail_render(connection, lease.render_id, error)
     if lease.kind == "scan":
         query = text("UPDATE datasets SET state = 'failed', error = :reason, updated_at = now() WHERE id = :dataset")
         await connection.execute(query, {"dataset": lease.dataset_id, "reason": reason})
@@ -89,23 +90,23 @@ async def queue_assembly_if_complete(connection: AsyncConnection, render_id: Ren
         COUNT_UNFINISHED_SEGMENTS, {"render": render_id}
     ):
         return
-    await renders.enqueue_assembly(connection, render_id, row.priority)
+    await lifecycle.enqueue_assembly(connection, render_id, row.priority)
 
 
 async def _complete_segment(connection: AsyncConnection, lease: Lease, done: SegmentDone) -> None:
     assert lease.render_id is not None and lease.number is not None
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
-    key = await segment_cache.get_content_key(connection, lease.render_id, lease.number)
+    key = await segments.get_content_key(connection, lease.render_id, lease.number)
     lasts = None if done.duration is None else str(done.duration)
     entry = CacheEntry(key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, lasts)
-    await segment_cache.insert_entry(connection, entry)
+    await segments.insert_entry(connection, entry)
     await queue_assembly_if_complete(connection, RenderId(lease.render_id))
 
 
 async def _complete_assembly(connection: AsyncConnection, lease: Lease, done: AssemblyDone) -> None:
     assert lease.render_id is not None
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
-    await renders.complete_render(
+    await lifecycle.complete_render(
         connection,
         lease.render_id,
         {
@@ -126,7 +127,7 @@ async def _replan_on_cpu(connection: AsyncConnection, lease: Lease, reason: str)
     error = {"code": "encoder_gone", "reason": reason}
     await leases.finish(connection, lease, "cancelled", error=error)
     render = RenderId(lease.render_id)
-    tasks = await replan.replan_on_cpu_encoder(connection, render, reason)
+    tasks = await lifecycle.replan_on_cpu_encoder(connection, render, reason)
     priority = (await connection.execute(LOCK_RENDER, {"render": render})).one().priority
     await queue.enqueue(connection, "segment", tasks, priority)
     await queue_assembly_if_complete(connection, render)
@@ -135,7 +136,7 @@ async def _replan_on_cpu(connection: AsyncConnection, lease: Lease, reason: str)
 async def _rerender_all_segments(connection: AsyncConnection, lease: Lease, failure: TaskFailed) -> None:
     """Once: some came from the cache, of an encoder that is no longer here; those of today's fit together."""
     assert lease.render_id is not None
-    keys = [key for key, _ in await segment_cache.list_render_segments(connection, lease.render_id)]
+    keys = [key for key, _ in await segments.list_render_segments(connection, lease.render_id)]
     await _rerender_segments(connection, lease, {"code": failure.code, "reason": failure.reason}, keys)
 
 
@@ -150,5 +151,5 @@ async def _rerender_segments(
     """The assembly is called off; the last of these segments will queue another."""
     assert lease.render_id is not None
     await leases.finish(connection, lease, "cancelled", error=error)
-    tasks: list[TaskId] = await segment_cache.invalidate_entries(connection, lease.render_id, content_keys)
+    tasks: list[TaskId] = await segments.invalidate_entries(connection, lease.render_id, content_keys)
     await queue.enqueue(connection, "segment", tasks)

@@ -1,4 +1,4 @@
-"""What an operator may set about a worker."""
+"""Settings of a worker."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The worker's supervisor: takes tasks off the queue, gives each to a free slot, writes down how it ended."""
+"""The supervisor of a worker: takes tasks off the queue and gives each to a free slot."""
 
 import asyncio
 import contextlib
@@ -12,21 +12,21 @@ import structlog
 
 from service import __version__
 from service.ids import TaskId, new_uuid
-from service.jobs import reconcile
+from service.jobs import queue
 from service.jobs.queue import QueueConsumer, Retry
-from service.store import eviction, preview_eviction, removals, worker_rows
+from service.store import deletion, workers
+from service.store.cache import eviction
+from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.database import Database
-from service.store.object_settings import open_object_store
-from service.store.preview_eviction import PREVIEW_CACHE_DIVISOR
+from service.store.objects.drivers import open_object_store
 from service.telemetry import metrics
+from service.webhooks.deliverer import WebhookDeliverer
 from service.webhooks.settings import WebhookSettings
-from service.worker.device_source import DeviceSource, local_device_source
-from service.worker.device_watch import DeviceMonitor
-from service.worker.leased import TaskRunner
+from service.worker.devices.monitor import DeviceMonitor, DeviceSource, local_device_source
 from service.worker.settings import WorkerSettings
-from service.worker.slot import SlotConfig
-from service.worker.slot_process import SlotDied, SlotProcess
-from service.worker.webhook_errands import WebhookDeliverer
+from service.worker.slots.messages import SlotConfig
+from service.worker.slots.process import SlotDied, SlotProcess
+from service.worker.task_runner import TaskRunner
 
 log = structlog.get_logger("worker")
 RECONCILE_INTERVAL_S = 10.0
@@ -153,18 +153,16 @@ class Supervisor:
         while True:
             try:
                 async with self._database.service_transaction() as connection:
-                    await worker_rows.record_heartbeat(
-                        connection, self.id, self.name, self._settings.slots, __version__
-                    )
+                    await workers.record_heartbeat(connection, self.id, self.name, self._settings.slots, __version__)
                     facts = {"figures": metrics.collect_worker_metrics(), "gpu_slots": self._settings.gpu_slots}
-                    await worker_rows.update_facts(connection, self.id, facts)
+                    await workers.update_facts(connection, self.id, facts)
             except Exception as error:
                 log.warning("heartbeat failed", reason=f"{type(error).__name__}: {error}")
             await asyncio.sleep(HEARTBEAT_INTERVAL_S)
 
     async def _unregister(self) -> None:
         async with asyncio.timeout(2), self._database.service_transaction() as connection:
-            await worker_rows.unregister_worker(connection, self.id)
+            await workers.unregister_worker(connection, self.id)
 
     async def _delete_marked_objects(self) -> None:
         """Remove the files of what was deleted; a store that is away is asked again."""
@@ -173,7 +171,7 @@ class Supervisor:
             while True:
                 await asyncio.sleep(OBJECT_DELETION_INTERVAL_S)
                 try:
-                    await removals.delete_due_objects(self._database, objects)
+                    await deletion.delete_due_objects(self._database, objects)
                 except Exception as error:
                     log.warning("removal failed", reason=f"{type(error).__name__}: {error}")
         finally:
@@ -200,7 +198,7 @@ class Supervisor:
             while True:
                 await asyncio.sleep(PREVIEW_EVICTION_INTERVAL_S)
                 try:
-                    gone = await preview_eviction.evict_previews(
+                    gone = await eviction.evict_previews(
                         objects, own.cache_bytes // PREVIEW_CACHE_DIVISOR, own.cache_days
                     )
                     if gone:
@@ -215,7 +213,7 @@ class Supervisor:
             await asyncio.sleep(RECONCILE_INTERVAL_S)
             try:
                 async with self._database.service_transaction() as connection:
-                    found = await reconcile.requeue_lost_tasks(connection)
+                    found = await queue.requeue_lost_tasks(connection)
                 if found:
                     log.warning("lost tasks queued again", count=found)
             except Exception as error:

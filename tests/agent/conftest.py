@@ -8,16 +8,16 @@ from sqlalchemy import insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.agent.agent import Agent, Reply
-from service.agent.models import LanguageModels
+from service.agent.ollama_client import LanguageModels
 from service.agent.settings import AgentSettings
-from service.guard.ask import Guard
+from service.guard.guard import Guard
 from service.guard.settings import GuardSettings
 from service.ids import Subject, new_uuid
 from service.store.database import Caller, Database
 from service.store.tables import datasets, experiments
-from tests.support.catalogue import add_dataset
-from tests.support.databases import fresh_database
-from tests.support.ollama_double import OllamaDouble, ollama
+from tests.support.data.database_rows import add_dataset
+from tests.support.doubles.ollama_double import OllamaDouble, ollama
+from tests.support.servers.databases import fresh_database
 
 CODE, FAST, WORDS = "coder:7b", "fast:1b", "talker:8b"
 NAMES = {"default_model": WORDS, "code_model": CODE, "fast_model": FAST}

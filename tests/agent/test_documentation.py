@@ -5,11 +5,11 @@ from typing import get_args
 
 import pytest
 
-from service.agent.journal import StepName
+from service.agent.common_questions import match_intent
 from service.agent.prompts import MAX_SAMPLE_BYTES, MAX_SAMPLE_ROWS
+from service.agent.session import StepName
 from service.agent.settings import AgentSettings
-from service.agent.shortcuts import match_intent
-from service.routers.agent_models import AgentAnswer
+from service.routers.agent import AgentAnswer
 from tests.support.source_code import ROOT
 
 PAGE = (ROOT / "docs" / "agent.md").read_text(encoding="utf-8")

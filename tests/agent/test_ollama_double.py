@@ -6,7 +6,7 @@ import httpx
 import pytest
 from ollama import AsyncClient, ResponseError
 
-from tests.support.ollama_double import BUSY, CRASHED, BrokenReply, TextReply, ollama
+from tests.support.doubles.ollama_double import BUSY, CRASHED, BrokenReply, TextReply, ollama
 
 pytestmark = pytest.mark.anyio
 HELLO = [{"role": "user", "content": "hello"}]

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from service import config
-from service.agent.presence import log_availability, probe_ollama
+from service.agent.ollama_client import log_availability, probe_ollama
 from service.agent.settings import AgentSettings
 from service.errors import StartupError
 from tests.agent.conftest import CODE, FAST, NAMES, WORDS
-from tests.support.clean_environment import clean_environment
-from tests.support.ollama_double import ollama
+from tests.support.doubles.ollama_double import ollama
+from tests.support.processes.clean_environment import clean_environment
 
 CHOSEN = AgentSettings.model_construct(**NAMES)
 

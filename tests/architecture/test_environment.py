@@ -7,16 +7,16 @@ import sys
 from tests.documentation.settings_table import settings_classes, variables
 from tests.support.source_code import relative_name, source_files
 
+# Files outside the settings classes that touch os.environ, and why.
 ALLOWED_READERS = {
     "service/child_process.py": "hands its own environment on to the guardian and the migration",
     "service/config.py": "XDG_DATA_HOME, where the per-user data folder lies; variables that were removed or renamed",
-    "service/devices/visible.py": "CUDA_VISIBLE_DEVICES, as CUDA; sets CUDA_DEVICE_ORDER, so that NVML and CUDA count alike",
+    "service/devices/nvml.py": "CUDA_VISIBLE_DEVICES, as CUDA; sets CUDA_DEVICE_ORDER, so that NVML and CUDA count alike",
     "service/embedded/cluster.py": "hands its own environment on to psql",
-    "service/up.py": "hands its own environment on to the API and the worker",
-    "service/store/signed_reads.py": "AWS_CA_BUNDLE, as every AWS client",
-    "service/pipeline/codecs.py": "sets SVT_LOG, which libSvtAv1Enc reads",
+    "service/commands/up.py": "hands its own environment on to the API and the worker",
+    "service/store/objects/s3_http.py": "AWS_CA_BUNDLE, as every AWS client",
+    "service/pipeline/encode/codecs.py": "sets SVT_LOG, which libSvtAv1Enc reads",
 }
-"""Files outside the settings classes that touch os.environ, and why."""
 
 POISONED_IMPORT = """
 import os, pkgutil, importlib, sys

@@ -8,7 +8,13 @@ import pytest
 from tests.architecture.contracts import contract
 
 THIRD_PARTY_CODE = ("torch", "torchvision", "triton", "av", "PIL", "imagecodecs", "tifffile", "PyNvVideoCodec")
-SLOT_SIDE = ("service.pipeline", "service.worker.slot_tasks", "service.worker.supervisor", "service.devices", "kernels")
+SLOT_SIDE = (
+    "service.pipeline",
+    "service.worker.slots.executor",
+    "service.worker.supervisor",
+    "service.devices",
+    "kernels",
+)
 
 
 def loaded_modules(module: str, wanted: tuple[str, ...]) -> list[str]:
@@ -19,10 +25,10 @@ def loaded_modules(module: str, wanted: tuple[str, ...]) -> list[str]:
 
 
 def test_the_app_brings_no_codec_no_torch_and_no_worker() -> None:
-    assert loaded_modules("service.app", (*THIRD_PARTY_CODE, *SLOT_SIDE, "service.worker")) == []
+    assert loaded_modules("service.processes.app", (*THIRD_PARTY_CODE, *SLOT_SIDE, "service.worker")) == []
 
 
-@pytest.mark.parametrize("module", ["service.api_process", "service.cli"])
+@pytest.mark.parametrize("module", ["service.processes.api", "service.cli"])
 def test_the_process_around_it_brings_none_either(module: str) -> None:
     """They compose the settings, the worker's too, and nothing else of the worker."""
     assert loaded_modules(module, (*THIRD_PARTY_CODE, *SLOT_SIDE)) == []
@@ -30,18 +36,18 @@ def test_the_process_around_it_brings_none_either(module: str) -> None:
 
 def test_a_slot_brings_no_database() -> None:
     """28 MB of each slot: only a scan needs it, and imports it then."""
-    assert loaded_modules("service.worker.slot_tasks", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []
+    assert loaded_modules("service.worker.slots.executor", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []
 
 
 def test_the_probe_would_see_one() -> None:
-    assert "av" in loaded_modules("service.worker.slot_tasks", THIRD_PARTY_CODE)
+    assert "av" in loaded_modules("service.worker.slots.executor", THIRD_PARTY_CODE)
 
 
 def test_a_slot_brings_no_torch_until_it_opens_a_gpu() -> None:
     """Importing it takes longer, and more memory, than many a render."""
     heavy = ("torch", "torchvision", "triton", "PyNvVideoCodec", "kernels")
-    assert loaded_modules("service.worker.slot_tasks", heavy) == []
-    assert "torch" in loaded_modules("service.pipeline.cuda.device", heavy)
+    assert loaded_modules("service.worker.slots.executor", heavy) == []
+    assert "torch" in loaded_modules("service.pipeline.cuda.torch.driver", heavy)
 
 
 def test_the_contract_forbids_the_same() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import footage
 from benchmarks.footage import UnusableFolder
-from tests.support.media import flat_picture, jpeg
+from tests.support.data.media import flat_picture, jpeg
 
 
 def test_the_same_frames_every_time(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ INSTRUCTIONS = {
     "ADD", "ARG", "CMD", "COMMENT", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "ONBUILD",
     "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
 }  # fmt: skip
+# Compose's `${NAME}`, `${NAME:-default}`, `${NAME:?message}`: name, operator, the rest.
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-?+])([^}]*))?\}")
-"""Compose's `${NAME}`, `${NAME:-default}`, `${NAME:?message}`: name, operator, the rest."""
 
 
 def dockerfile(name: str) -> DockerfileParser:

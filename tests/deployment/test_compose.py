@@ -9,11 +9,11 @@ from tests.deployment.files import VARIABLE, compose, compose_text, example_envi
 from tests.documentation.command_table import group
 from tests.documentation.settings_table import variables
 
+# Variables that only the compose file itself reads.
 COMPOSE_VARIABLES = {"POSTGRES_PASSWORD", "POSTGRES_IMAGE", "MINIO_IMAGE", "VERSITYGW_IMAGE", "OLLAMA_IMAGE"} | {
     "PUBLISH_HOST",
     "PUBLISH_PORT",
 }
-"""Variables that only the compose file itself reads."""
 SECRET = re.compile(r"PASSWORD|SECRET|ACCESS_KEY|TOKEN")
 REQUIRED = re.compile(r"\$\{\w+:\?[^}]+\}")
 OPTIONAL_EMPTY = re.compile(r"\$\{\w+:-\}")

@@ -11,11 +11,11 @@ from tests.documentation.settings_table import variables
 from tests.support.source_code import ROOT
 
 pytestmark = pytest.mark.parametrize("name", DOCKERFILES)
+# Variables that something else than our settings reads.
 FOREIGN_VARIABLES = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "TRITON_CACHE_DIR"} | {
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
 }
-"""Variables that something else than our settings reads."""
 
 
 def environment(name: str) -> dict[str, str]:

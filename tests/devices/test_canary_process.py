@@ -10,7 +10,7 @@ import pytest
 
 from service.devices.canary import AbsentResult, Canary, FaultResult, PassResult
 from service.devices.canary_process import CanaryProcess
-from tests.support.ordered_canaries import GPU, MODULE, ORDERS_VARIABLE, canaries
+from tests.support.doubles.canaries import GPU, MODULE, ORDERS_VARIABLE, canaries
 
 pytestmark = pytest.mark.anyio
 ORDERED, SOUND = canaries(GPU)

@@ -7,8 +7,8 @@ import typer
 
 from service.cli import app
 
+# What `reelmill --help` prints is this object's.
 group: Any = typer.main.get_command(app)
-"""What `reelmill --help` prints is this object's."""
 
 
 def command_table() -> str:

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from service.pipeline.quality import encoder_quality
+from service.pipeline.encode.codecs import encoder_quality
 from service.plan.formats import Codec
 
 CODECS = tuple(codec for codec in get_args(Codec) if codec != "ffv1")

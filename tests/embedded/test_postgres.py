@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.embedded import binaries
+from service.embedded import cluster
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError, socket_folder
 
 
@@ -164,7 +164,7 @@ def test_only_the_password_lets_in(tmp_path: Path) -> None:
 
 
 def test_no_programs_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binaries.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(binaries, "_installed", list)
+    monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster, "_installed", list)
     with pytest.raises(EmbeddedPostgresError, match="DATABASE_URL"):
-        binaries.find_binaries()
+        cluster.find_binaries()

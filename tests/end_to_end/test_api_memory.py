@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 
-from tests.support import api
-from tests.support.footage import frame_jpeg
-from tests.support.processes import resident_mebibytes
-from tests.support.running_service import RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import RunningService
+from tests.support.processes.worker_process import resident_mebibytes
 
 API_LIMIT_MIB = 150
 SETTLE_TIMEOUT_S = 30

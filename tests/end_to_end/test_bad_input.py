@@ -10,9 +10,9 @@ import av
 import httpx
 import pytest
 
-from tests.support import api
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import SCOPES, RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import SCOPES, RunningService
 
 
 def png_bomb(side: int) -> bytes:

@@ -8,9 +8,10 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tests.support import api, media
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import RunningService
+from tests.support.data import media
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import RunningService
 
 
 def upload_signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict[str, Any]:

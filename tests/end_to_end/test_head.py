@@ -6,12 +6,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import api
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import RunningService
 
+# Differ from answer to answer; the length of those that tell the time does.
 CHANGING_HEADERS = {"x-request-id", "date", "ratelimit", "content-length"}
-"""Differ from answer to answer; the length of those that tell the time does."""
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import av
 import httpx
 import pytest
 
-from tests.support import api
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import RunningService
 
 
 def jpeg_sequence(count: int, size: tuple[int, int] = (64, 48)) -> dict[str, bytes]:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import api
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import SCOPES, RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import SCOPES, RunningService
 
 SECONDS = int(os.environ.get("REELMILL_FUZZ_SECONDS", "40"))
 SEED = os.environ.get("REELMILL_FUZZ_SEED", "1")

@@ -15,15 +15,15 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from service.commands.up import LocalService
 from service.embedded.cluster import find_free_port
 from service.identity.tokens import issue_token
+from service.store.catalog.datasets import upload_prefix
 from service.store.database import Database
-from service.store.datasets import upload_prefix
-from service.up import LocalService
-from tests.support.catalogue import add_dataset, add_render
-from tests.support.clean_environment import clean_environment
-from tests.support.databases import fresh_database
-from tests.support.running_service import SCOPES
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.processes.clean_environment import clean_environment
+from tests.support.processes.running_service import SCOPES
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"

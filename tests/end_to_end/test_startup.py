@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clean_environment import clean_environment
+from tests.support.processes.clean_environment import clean_environment
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 

@@ -16,15 +16,15 @@ import pytest
 from PIL import Image
 
 from service.plan.segments import LONG_RENDER_SEGMENTS
-from tests.support import api
-from tests.support.browser import chromium
-from tests.support.footage import frame_jpeg
-from tests.support.front import reverse_proxy
-from tests.support.running_service import RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api
+from tests.support.processes.running_service import RunningService
+from tests.support.servers.browser import chromium
+from tests.support.servers.reverse_proxy import reverse_proxy
 
 FRAMES = 190
+# So many, and enlarged, that the render is long and takes some seconds: somebody must be able to watch it meanwhile.
 LONG_FRAME_COUNT = LONG_RENDER_SEGMENTS * 75
-"""So many, and enlarged, that the render is long and takes some seconds: somebody must be able to watch it meanwhile."""
 PLAYER = Path(__file__).with_name("player.html")
 
 

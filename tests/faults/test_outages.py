@@ -1,4 +1,6 @@
-"""PostgreSQL and the object store go away under load and come back: 503 meanwhile, then everything goes on by itself."""
+"""PostgreSQL and the object store go away under load and come back: 503 meanwhile, then everything goes on by
+itself.
+"""
 
 import signal
 import threading
@@ -11,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.api import make_dataset, wait_until_ended
-from tests.support.api_process import ApiProcess, api_process
-from tests.support.footage import frame_jpeg
-from tests.support.outages import (
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes.api import make_dataset, wait_until_ended
+from tests.support.processes.api_process import ApiProcess, api_process
+from tests.support.processes.worker_process import worker_process
+from tests.support.servers.outages import (
     RESTARTED_S3,
     Answer,
     Ask,
@@ -24,12 +27,11 @@ from tests.support.outages import (
     needs_restarted_s3,
     under_load,
 )
-from tests.support.processes import worker_process
-from tests.support.s3_server import s3_server
+from tests.support.servers.s3_server import s3_server
 
 FRAMES = {f"f{number:03d}.jpg": frame_jpeg(number) for number in range(90)}
+# Slow enough that the outage falls into the render.
 LARGE = {"width": 1280, "height": 960}
-"""Slow enough that the outage falls into the render."""
 OUTAGE_S = 3.0
 
 

@@ -13,13 +13,13 @@ from sqlalchemy import text
 from service.plan.geometry import Bins
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
-from service.store import renders
 from service.store.database import Database
-from tests.support.catalogue import OPTIONS, add_render
-from tests.support.databases import fresh_database
-from tests.support.footage import add_footage, frame_jpeg, frame_tiff16
-from tests.support.processes import slot_pids, worker_process
-from tests.support.workers import wait_for_status, wait_until_ended
+from service.store.renders import lifecycle
+from tests.support.data.database_rows import OPTIONS, add_render
+from tests.support.data.footage import add_footage, frame_jpeg, frame_tiff16
+from tests.support.processes.supervisor import wait_for_status, wait_until_ended
+from tests.support.processes.worker_process import slot_pids, worker_process
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 SIZE = (320, 240)
@@ -48,7 +48,7 @@ async def render_sha256(database: Database, home: Path, dataset: Any, how: tuple
         row = await wait_until_ended(database, render)
     assert row["status"] == "succeeded", row["error"]
     async with database.service_transaction() as connection:
-        stored = await renders.get_render(connection, render)
+        stored = await lifecycle.get_render(connection, render)
     assert stored is not None
     data = (home / "objects" / "reelmill" / stored["video_key"]).read_bytes()
     assert hashlib.sha256(data).hexdigest() == stored["video_sha256"]

@@ -13,19 +13,19 @@ from sqlalchemy import text
 
 from service.ids import RenderId
 from service.plan.render_plan import RenderOptions
-from service.store import renders
 from service.store.database import Database
-from tests.support.catalogue import OPTIONS, add_render
-from tests.support.databases import fresh_database
-from tests.support.footage import add_footage
-from tests.support.processes import slot_pids, worker_process
-from tests.support.workers import running_supervisor, wait_for_status, wait_until_ended
+from service.store.renders import lifecycle
+from tests.support.data.database_rows import OPTIONS, add_render
+from tests.support.data.footage import add_footage
+from tests.support.processes.supervisor import running_supervisor, wait_for_status, wait_until_ended
+from tests.support.processes.worker_process import slot_pids, worker_process
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
+# Large enough that a kill lands in the middle.
 SLOW = replace(OPTIONS, width=1280, height=960)
-"""Large enough that a kill lands in the middle."""
+# A segment lasts longer than a heartbeat, so that one under way can be told from one that is done.
 VERY_SLOW = replace(OPTIONS, width=2560, height=1920)
-"""A segment lasts longer than a heartbeat, so that one under way can be told from one that is done."""
 
 
 async def submit(database: Database, home: Path, count: int = 240, options: RenderOptions = SLOW) -> RenderId:
@@ -114,12 +114,12 @@ async def test_a_cancelled_render_frees_its_slot(postgres_url: str, tmp_path: Pa
         async with running_supervisor(database, tmp_path):
             await wait_for_status(database, render, lambda row: row["frames_done"] > 5)
             async with database.service_transaction() as connection:
-                assert await renders.cancel_render(connection, render)
+                assert await lifecycle.cancel_render(connection, render)
             next_render = await submit(database, tmp_path, 10, OPTIONS)
             assert (await wait_until_ended(database, next_render, 20))["status"] == "succeeded"
             row = await wait_until_ended(database, render)
             async with database.service_transaction() as connection:
-                assert await renders.retry_render(connection, render, 0)
+                assert await lifecycle.retry_render(connection, render, 0)
             revived = await wait_until_ended(database, render)
         assert row["status"] == "cancelled"
         assert (revived["status"], revived["video_frames"]) == ("succeeded", 400)
@@ -160,7 +160,7 @@ async def test_a_store_that_is_away_is_waited_for(postgres_url: str, tmp_path: P
         async with running_supervisor(database, tmp_path):
             await wait_for_status(database, render, lambda row: row["problem"] is not None)
             async with database.service_transaction() as connection:
-                assert (await renders.list_statuses(connection, [render]))[0]["status"] == "running"
+                assert (await lifecycle.list_statuses(connection, [render]))[0]["status"] == "running"
             objects.unlink()
             row = await wait_until_ended(database, render)
         assert row["status"] == "succeeded"

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import func, insert, update
 
-from service.guard.ask import Guard
+from service.guard.guard import Guard
+from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
-from service.guard.tables import Tables
 from service.ids import new_uuid
 from service.store.database import Database
-from service.store.database_settings import DatabaseSettings
+from service.store.settings import DatabaseSettings
 from service.store.tables import datasets, query_audit, sources
-from tests.support.catalogue import add_dataset, add_render
-from tests.support.databases import fresh_database
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.servers.databases import fresh_database
 
 
 @pytest.fixture(scope="session")

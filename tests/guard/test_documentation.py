@@ -8,12 +8,11 @@ from typing import get_args
 import pytest
 
 from service.guard.document import EXAMPLES, AggregateFunction, Document
-from service.guard.kinds import COLUMN_TYPES
 from service.guard.policy import RULE_STAGES, ValidatedQuery, validate
-from service.guard.rules import names
-from service.guard.rules.running import RUNTIME_LIMITS
+from service.guard.rules import semantics
+from service.guard.rules.rule import RUNTIME_LIMITS
+from service.guard.schema import COLUMN_TYPES, Tables
 from service.guard.settings import GuardSettings
-from service.guard.tables import Tables
 
 PAGE = (Path(__file__).parents[2] / "docs" / "queries.md").read_text(encoding="utf-8")
 DEFAULTS = GuardSettings.model_construct()
@@ -27,7 +26,7 @@ def _rows(heading: str) -> list[str]:
 
 
 def test_every_rule_is_told_with_its_default() -> None:
-    rules = (names.TABLE, *(rule for stage in RULE_STAGES for rule in stage), *RUNTIME_LIMITS)
+    rules = (semantics.TABLE, *(rule for stage in RULE_STAGES for rule in stage), *RUNTIME_LIMITS)
     expected = [
         f"| `{rule.name}` | {rule.bound(DEFAULTS)} | {rule.description} | {rule.suggestion} |" for rule in rules
     ]

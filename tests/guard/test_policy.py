@@ -10,17 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from service.guard.ask import Guard
-from service.guard.compile import compile_query
 from service.guard.document import Document
-from service.guard.execute import Explain
+from service.guard.execution import Explain
+from service.guard.guard import Guard
 from service.guard.policy import QueryRejected, Rejection, ValidatedQuery, to_problem_error, validate
+from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
-from service.guard.tables import Tables
+from service.guard.statement import compile_query
 from service.ids import Subject
 from service.store.database import Caller, Database
-from service.store.database_settings import DatabaseSettings
-from tests.support.documents import arbitrary_documents, valid_documents
+from service.store.settings import DatabaseSettings
+from tests.support.data.query_documents import arbitrary_documents, valid_documents
 
 LIMITS = GuardSettings.model_construct()
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -21,8 +21,8 @@ from service.identity.tokens import TokenVerifier, issue_token
 pytestmark = pytest.mark.anyio
 SECRET = "a secret of at least thirty-two bytes"
 NOW = int(time.time())
+# Good for longer than any run of the tests lasts: an attack must be refused for what it is, not for its age.
 GOOD = {"sub": "lab", "exp": NOW + 86_400, "scope": "videos:read admin"}
-"""Good for longer than any run of the tests lasts: an attack must be refused for what it is, not for its age."""
 HEADER = {"alg": "HS256", "typ": "JWT"}
 
 

@@ -9,14 +9,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.ids import TaskId
-from service.jobs import leases, reconcile
+from service.jobs import leases, queue
 from service.jobs.leases import LeaseLost
 from service.jobs.queue import QueueConsumer, Retry
 from service.store.database import Database
 from service.worker import outcomes
-from service.worker.messages import SegmentDone, SegmentsMissing, TaskFailed
-from tests.support.catalogue import add_dataset, add_render
-from tests.support.databases import fresh_database
+from service.worker.slots.messages import SegmentDone, SegmentsMissing, TaskFailed
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500, {})
@@ -141,12 +141,12 @@ async def test_a_task_that_fell_out_of_the_queue_comes_back(postgres_url: str) -
     async with fresh_database(postgres_url) as database:
         _, tasks = await add_tasks(database)
         async with database.service_transaction() as connection:
-            assert await reconcile.requeue_lost_tasks(connection) == 0, "what is queued is not lost"
+            assert await queue.requeue_lost_tasks(connection) == 0, "what is queued is not lost"
             await connection.execute(text("DELETE FROM queue.pgqueuer"))
-            assert await reconcile.requeue_lost_tasks(connection) == 0, "what is young may be on its way"
+            assert await queue.requeue_lost_tasks(connection) == 0, "what is young may be on its way"
             await connection.execute(text("UPDATE tasks SET created_at = now() - interval '1 minute'"))
-            assert await reconcile.requeue_lost_tasks(connection) == len(tasks)
-            assert await reconcile.requeue_lost_tasks(connection) == 0
+            assert await queue.requeue_lost_tasks(connection) == len(tasks)
+            assert await queue.requeue_lost_tasks(connection) == 0
 
 
 async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> None:

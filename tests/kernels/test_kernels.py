@@ -25,8 +25,8 @@ from tests.kernels.shapes import Shape, bins, shapes
 
 BOUNDED = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 COLOURS = st.builds(Colour, st.sampled_from(["bt601", "bt709"]), st.booleans())
+# A rounded level lies within 0.5 of the level; float32 adds a little to exact halves.
 NOT_LESS_THAN_HALF_A_LEVEL = 0.501
-"""A rounded level lies within 0.5 of the level; float32 adds a little to exact halves."""
 
 
 def run(gpu: Any, launched: tuple[Any, dict[str, Any]]) -> None:

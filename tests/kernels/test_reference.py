@@ -17,6 +17,7 @@ from kernels.tone import Curve, tone
 from tests.kernels import golden
 from tests.kernels.shapes import Shape, bins, shapes
 
+# 100 % colour bars: R'G'B', then Y'CbCr of BT.601 and of BT.709 in 8-bit limited range, as test patterns have them.
 BARS = {
     "white": ((255, 255, 255), (235, 128, 128), (235, 128, 128)),
     "yellow": ((255, 255, 0), (210, 16, 146), (219, 16, 138)),
@@ -27,7 +28,6 @@ BARS = {
     "blue": ((0, 0, 255), (41, 240, 110), (32, 240, 118)),
     "black": ((0, 0, 0), (16, 128, 128), (16, 128, 128)),
 }
-"""100 % colour bars: R'G'B', then Y'CbCr of BT.601 and of BT.709 in 8-bit limited range, as test patterns have them."""
 
 
 @pytest.mark.parametrize("bar", BARS)

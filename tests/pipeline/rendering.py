@@ -10,7 +10,7 @@ import av
 from service.pipeline.frames import FrameMissing, SegmentResult
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
-from tests.support import media
+from tests.support.data import media
 
 Render = Callable[..., SegmentResult]
 

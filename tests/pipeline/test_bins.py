@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from service.pipeline.bins import member_options
 from service.pipeline.colour import IMAGE_COLOUR
-from service.pipeline.decode import ImageDecoder
 from service.pipeline.frames import RenderFailed, SegmentResult
-from service.pipeline.layers import BinAccumulator, MaxAccumulator, MeanAccumulator
+from service.pipeline.images.decoder import ImageDecoder
 from service.pipeline.planes import plane_view
 from service.pipeline.segment import render_segment
-from service.pipeline.transform import FrameTransform
+from service.pipeline.transform.accumulators import BinAccumulator, MaxAccumulator, MeanAccumulator
+from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Bins, bins_of
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, decode_pictures, options, render
-from tests.pipeline.test_video_sources import SOURCES
-from tests.support import media
+from tests.pipeline.videos.test_source import SOURCES
+from tests.support.data import media
 
 MEAN4 = Bins("mean", 4, 128, 96)
 MAX4 = Bins("max", 4, 128, 96)

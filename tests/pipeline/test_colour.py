@@ -11,9 +11,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from service.pipeline.assemble import assemble
+from service.pipeline.encode.assemble import assemble
 from tests.pipeline.rendering import decode_pictures, numbered_jpegs, options, render
-from tests.support import media
+from tests.support.data import media
 
 PATCHES = [(0, 0, 0), (255, 255, 255), (128, 128, 128), (200, 60, 40), (30, 160, 60), (40, 70, 210), (235, 220, 30)]
 PATCH = 64

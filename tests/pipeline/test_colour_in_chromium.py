@@ -1,4 +1,6 @@
-"""Flat patches of camera JPEGs in a real browser: what a canvas reads of the video is what the camera saw, within 2 levels."""
+"""Flat patches of camera JPEGs in a real browser: what a canvas reads of the video is what the camera saw, within 2
+levels.
+"""
 
 import base64
 from collections.abc import Iterator
@@ -8,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.pipeline.assemble import assemble
+from service.pipeline.encode.assemble import assemble
 from service.plan.formats import CONTAINERS, Codec, Container
 from tests.pipeline.rendering import options, render
 from tests.pipeline.test_colour import PATCH, PATCHES, chart
-from tests.support import media
-from tests.support.browser import chromium
+from tests.support.data import media
+from tests.support.servers.browser import chromium
 
 CODEC_STRINGS: dict[Codec, str] = {"h264": "avc1.64001f", "av1": "av01.0.04M.08", "hevc": "hvc1.1.6.L93.B0"}
 CANVAS_SCRIPT = """
@@ -78,8 +80,8 @@ def test_a_canvas_reads_what_the_camera_saw(
     assert np.abs(np.array(seen) - np.array(PATCHES)).max() <= 2, seen
 
 
+# Range and matrix (H.273) of a decoded picture. JPEG has none of its own: JFIF's are full range and BT.601 (5 or 6).
 TAGS: dict[Codec, tuple[int, int]] = {"h264": (1, 6), "av1": (1, 6), "hevc": (1, 6), "mjpeg": (2, 5), "ffv1": (2, 6)}
-"""Range and matrix (H.273) of a decoded picture. JPEG has none of its own: JFIF's are full range and BT.601 (5 or 6)."""
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.pipeline.colormaps import colormap
 from service.pipeline.frames import SegmentResult
+from service.pipeline.tone.colormaps import colormap
 from service.plan.geometry import Bins, Crop
 from service.plan.tone import Colormap, Tone
 from tests.pipeline.rendering import decode_pictures, render
-from tests.support import media
+from tests.support.data import media
 
 Array = np.ndarray[Any, Any]
 SIZE = (96, 128)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.image_header import HeaderIncomplete
+from service.pipeline.images.header import HeaderIncomplete
+from service.pipeline.images.tiff_directory import read_directories
 from service.pipeline.probe import probe_image, probe_tiff_page
-from service.pipeline.tiff_directory import read_directories
-from tests.support import media
+from tests.support.data import media
 
 PIXELS = media.numbered_picture(3, 150, 90)
 

@@ -13,7 +13,7 @@ import pytest
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, options, read_numbers, render
-from tests.support import media
+from tests.support.data import media
 
 
 def demux_packets(data: bytes) -> list[tuple[int | None, bool]]:

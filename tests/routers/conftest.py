@@ -13,17 +13,16 @@ from fastapi import APIRouter, Depends, FastAPI, Header, Query, Request
 from pydantic import BaseModel, Field, SecretStr
 from sqlalchemy import text
 
-from service.app import create_app
 from service.errors import GatewayTimeout, PreconditionFailed, ServiceUnavailable, TooManyRequests
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
-from service.routers.deps import CallerDep, DatabaseDep, require_scope
-from service.routers.negotiation import require_json_acceptable
-from service.routers.resources import HttpSettings, Resources
+from service.processes.app import create_app
+from service.routers.http.content_negotiation import require_json_acceptable
+from service.routers.http.dependencies import CallerDep, DatabaseDep, HttpSettings, Resources, require_scope
 from service.store.database import Caller, Database
-from service.store.database_settings import DatabaseSettings
-from service.store.objects import ObjectNotFound, ObjectStore, ObjectStoreError
-from tests.support.catalogue_api import SCOPES, CatalogueApi, catalogue_api
+from service.store.objects.object_store import ObjectNotFound, ObjectStore, ObjectStoreError
+from service.store.settings import DatabaseSettings
+from tests.support.processes.catalogue_api import SCOPES, CatalogueApi, catalogue_api
 
 SECRET = SecretStr("a secret of at least thirty-two bytes")
 NOWHERE = "postgresql://nobody:nothing@127.0.0.1:1/none"

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import func, select
 
 from service.agent.settings import AgentSettings
-from service.app import create_app
 from service.guard.document import Document
+from service.processes.app import create_app
 from service.store.tables import renders
 from tests.agent.conftest import CODE, FAST, NAMES, WORDS, add_named
-from tests.support.catalogue_api import CatalogueApi, catalogue_api
-from tests.support.ollama_double import BUSY, BrokenReply, HangingReply, OllamaDouble, ollama
+from tests.support.doubles.ollama_double import BUSY, BrokenReply, HangingReply, OllamaDouble, ollama
+from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 
 pytestmark = pytest.mark.anyio
 PATH, SCOPE = "/api/agent/query", "agent:ask"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.api_process import ApiProcess, api_process
-from tests.support.databases import fresh_database
+from tests.support.processes.api_process import ApiProcess, api_process
+from tests.support.servers.databases import fresh_database
 
 
 @pytest.fixture

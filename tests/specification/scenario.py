@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T", bound=Callable[..., object])
+# Scenario -> (module, function) of its test.
 SCENARIO_TESTS: dict[str, tuple[str, str]] = {}
-"""Scenario -> (module, function) of its test."""
 
 
 def scenario(name: str) -> Callable[[T], T]:

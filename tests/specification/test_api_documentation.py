@@ -1,9 +1,9 @@
-"""Requirement: API Documentation. What the pages show in a browser is tested in tests/routers/test_docs.py."""
+"""Requirement: API Documentation. What the pages show in a browser is tested in tests/routers/openapi/test_docs.py."""
 
 import httpx
 
 from tests.specification.scenario import scenario
-from tests.support.running_service import RunningService
+from tests.support.processes.running_service import RunningService
 
 ENDPOINTS = {
     ("/api/agent/query", "post"),

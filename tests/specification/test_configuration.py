@@ -9,10 +9,10 @@ import httpx
 
 from service import config
 from tests.specification.scenario import scenario
-from tests.support.api_process import SECRET, ApiProcess, api_process
-from tests.support.clean_environment import clean_environment
-from tests.support.ollama_double import ollama
-from tests.support.s3_server import needs_s3, s3_server
+from tests.support.doubles.ollama_double import ollama
+from tests.support.processes.api_process import SECRET, ApiProcess, api_process
+from tests.support.processes.clean_environment import clean_environment
+from tests.support.servers.s3_server import needs_s3, s3_server
 
 
 def start_and_fail(home: Path, **settings: str) -> tuple[int, str]:

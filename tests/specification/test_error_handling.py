@@ -7,8 +7,8 @@ import asyncpg
 import httpx
 
 from tests.specification.scenario import scenario
-from tests.support.api_process import ApiProcess
-from tests.support.running_service import SCOPES, RunningService
+from tests.support.processes.api_process import ApiProcess
+from tests.support.processes.running_service import SCOPES, RunningService
 
 
 @scenario("Validation error")

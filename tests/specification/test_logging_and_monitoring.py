@@ -9,8 +9,8 @@ import asyncpg
 import httpx
 
 from tests.specification.scenario import scenario
-from tests.support.api_process import ApiProcess, api_process
-from tests.support.ollama_double import ollama
+from tests.support.doubles.ollama_double import ollama
+from tests.support.processes.api_process import ApiProcess, api_process
 
 MODELS = dict.fromkeys(("DEFAULT_MODEL", "CODE_MODEL", "FAST_MODEL"), "talker:8b")
 

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 
 from tests.specification.scenario import scenario
-from tests.support import api as steps
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api as steps
+from tests.support.processes.running_service import RunningService
 
 
 @scenario("List experiments endpoint")

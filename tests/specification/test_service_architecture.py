@@ -8,10 +8,10 @@ import httpx
 
 from service import config
 from tests.specification.scenario import scenario
-from tests.support import api as steps
-from tests.support.clean_environment import clean_environment
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api as steps
+from tests.support.processes.clean_environment import clean_environment
+from tests.support.processes.running_service import RunningService
 
 
 @scenario("FastAPI service startup")

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from tests.specification.scenario import scenario
-from tests.support import api as steps
-from tests.support.footage import frame_jpeg
-from tests.support.running_service import RunningService
+from tests.support.data.footage import frame_jpeg
+from tests.support.processes import api as steps
+from tests.support.processes.running_service import RunningService
 
 
 @pytest.fixture(scope="module")

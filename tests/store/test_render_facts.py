@@ -11,10 +11,10 @@ from service.plan.facts import CapturedFrames, ClusterCapabilities, RenderLimits
 from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.store.database import Caller
-from service.store.render_facts import dataset_facts, read_render_facts
+from service.store.renders.facts import dataset_facts, read_render_facts
 from service.store.tables import datasets, experiments
-from tests.support.catalogue import add_dataset
-from tests.support.databases import fresh_database
+from tests.support.data.database_rows import add_dataset
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 LIMITS = RenderLimits()

@@ -9,14 +9,14 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from service.ids import Subject
-from service.store import experiments
+from service.store.catalog import experiments
+from service.store.catalog.experiments import ExperimentFilter, switch_to_service_role
 from service.store.database import Caller, Database
-from service.store.experiments import ExperimentFilter, switch_to_service_role
 from service.store.keyset import PageRequest
 from service.store.tables import datasets, frames, renders, sources
 from service.store.tables import experiments as experiment_rows
-from tests.support.catalogue import add_dataset, add_render
-from tests.support.databases import fresh_database
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 OWNER, FRIEND, STRANGER, OTHER, ADMIN = (

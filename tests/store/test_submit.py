@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import InvalidRequest, TooManyRequests
 from service.ids import Subject
 from service.plan.request import RenderPlan
-from service.store.submit import RenderSubmission, estimate_render, submit_render
+from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.store.tables import renders, segments, tasks
-from tests.support.catalogue import OPTIONS, add_dataset, render_plan
-from tests.support.databases import fresh_database
+from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 

@@ -13,11 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.plan.render_plan import Codec
-from service.stream.boxes import MalformedMp4, find_box, iter_boxes
-from service.stream.fragments import init_section, media_section, segment_duration, timescale
+from service.stream.fragments import (
+    MalformedMp4,
+    find_box,
+    init_section,
+    iter_boxes,
+    media_section,
+    segment_duration,
+    timescale,
+)
 from service.stream.playlist import StreamSegment, media_playlist, playable_segments
 from tests.pipeline.rendering import numbered_jpegs, render
-from tests.support import media
+from tests.support.data import media
 
 CODECS = [codec for codec in get_args(Codec) if codec in ("h264", "hevc", "av1")]
 FRAME_COUNTS = (16, 32, 1, 27, 2)

@@ -34,3 +34,20 @@ def functions_in(path: Path) -> Iterator[Function]:
             count = sum(argument.arg not in ("self", "cls") for argument in given)
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             yield Function(f"{relative_name(path)}:{node.lineno} {node.name}", lines, count)
+
+
+def module_name(path: Path) -> str:
+    return relative_name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def imported_modules(path: Path) -> set[str]:
+    """The project's modules that a file imports, wherever in it."""
+    ours = {module_name(each) for each in source_files()}
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & ours or {node.module} & ours
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & ours
+    return found

@@ -14,10 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
-from service.webhooks.delivery import DeliveryError, deliver
+from service.webhooks.delivery import DeliveryError, deliver, signature_headers
 from service.webhooks.settings import WebhookSettings, signing_key
-from service.webhooks.signature import signature_headers
-from tests.support.receiver import WebhookReceiver, webhook_receiver
+from tests.support.doubles.webhook_receiver import WebhookReceiver, webhook_receiver
 
 pytestmark = pytest.mark.anyio
 SECRET = SecretStr("a secret of at least 24 bytes")

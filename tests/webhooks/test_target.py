@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from service import config
 from service.errors import StartupError
+from service.webhooks.delivery import signature_headers
 from service.webhooks.settings import signing_key
-from service.webhooks.signature import signature_headers
 from service.webhooks.target import TargetForbidden, TargetUnresolvable, is_public, parse_target, resolve_addresses
 
 pytestmark = pytest.mark.anyio

@@ -9,10 +9,10 @@ import av
 import pytest
 from sqlalchemy import text
 
-from tests.support.catalogue import OPTIONS, add_render
-from tests.support.databases import fresh_database
-from tests.support.footage import add_footage
-from tests.support.workers import running_supervisor, wait_until_ended
+from tests.support.data.database_rows import OPTIONS, add_render
+from tests.support.data.footage import add_footage
+from tests.support.processes.supervisor import running_supervisor, wait_until_ended
+from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 

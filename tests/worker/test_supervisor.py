@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from service.store.database import Database
-from service.store.database_settings import DatabaseSettings
+from service.store.settings import DatabaseSettings
 from service.worker.settings import WorkerSettings
 from service.worker.supervisor import Supervisor
-from tests.support.workers import NO_DEVICES, slot_config
+from tests.support.processes.supervisor import NO_DEVICES, slot_config
 
 pytestmark = pytest.mark.anyio
 NOWHERE = "postgresql://nobody:nothing@127.0.0.1:1/none"

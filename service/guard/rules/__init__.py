@@ -1,1 +1,1 @@
-"""One small named rule after another; `policy` has them in order."""
+"""The rules of guarded queries: a named limit, and a pure function that measures a query against it."""

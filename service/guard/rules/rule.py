@@ -1,4 +1,4 @@
-"""What a rule is: a name, a limit, and a measure of the document that must not be above it."""
+"""What a rule is, the query that it measures, and the limits that only the running query can exceed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import Any
 from service.errors import FieldProblem
 from service.guard.document import Document
 from service.guard.filters import Branch, Leaf, leaves
+from service.guard.schema import TableDescription
 from service.guard.settings import GuardSettings
-from service.guard.tables import TableDescription
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +67,30 @@ def operand_values(leaf: Leaf) -> tuple[tuple[str, Any], ...]:
     if leaf.op in ("in", "not_in", "between") and isinstance(leaf.value, list):
         return tuple((f"{at}/{number}", value) for number, value in enumerate(leaf.value))
     return ((at, leaf.value),)
+
+
+CONCURRENCY = Limit(
+    "concurrency",
+    "queries of one caller that run at once in one process",
+    "wait for your other queries to end",
+    lambda settings: settings.concurrency,
+)
+PLAN_COST = Limit(
+    "plan_cost",
+    "PostgreSQL's cost estimate of the costliest step of the plan, rounded up to one digit",
+    "filter by the table's key or by dataset_id, experiment_id or created_at",
+    lambda settings: settings.max_cost,
+)
+STATEMENT_TIME = Limit(
+    "statement_ms",
+    "milliseconds that the query ran",
+    "filter by the table's key or by dataset_id, experiment_id or created_at, or ask for fewer rows",
+    lambda settings: round(settings.timeout_s * 1000),
+)
+RESULT_BYTES = Limit(
+    "result_bytes",
+    "bytes of JSON in the rows; rows beyond it are left for the next answer",
+    "name only the columns you need",
+    lambda settings: settings.max_bytes,
+)
+RUNTIME_LIMITS = (CONCURRENCY, PLAN_COST, STATEMENT_TIME, RESULT_BYTES)

@@ -1,1 +1,1 @@
-"""Decode, transform and encode on an NVIDIA GPU; torch, torchvision and PyNvVideoCodec are imported only in here."""
+"""Decodes, transforms and encodes on an NVIDIA GPU; only the room `torch` imports torch, codecs and kernels."""

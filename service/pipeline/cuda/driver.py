@@ -1,8 +1,7 @@
-"""The narrowest waist between the pipeline and a GPU: everything that only a real device can do.
+"""The interface between the pipeline and a GPU: everything that only a real device can do.
 
-Calls queue work on the device's streams and return; nothing waits but `decode_jpegs` (inside of torchvision),
-`Transfer.wait` and `synchronise`. Every call may raise a CudaFault: what nothing can be done about is a DeviceLost.
-"""
+Calls queue work on the device's streams and return; only `decode_jpegs` (inside torchvision), `Transfer.wait` and
+`synchronise` block. Every call may raise a CudaError; DeviceLost means that the process has to end."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from service.errors import first_line
-from service.pipeline.cuda.faults import CudaUnavailable
+from service.pipeline.cuda.errors import CudaUnavailable
+from service.pipeline.frames import DevicePicture
 from service.plan.placement import REAL_DRIVER
 
 Samples = np.ndarray[Any, Any]
@@ -41,16 +41,6 @@ class DeviceImage(Protocol):
     def kind(self) -> Literal["rgb", "gray", "nv12"]:
         """8-bit R'G'B' or, with `upload`, samples of any depth; one plane of them; 8-bit 4:2:0 of a video."""
         ...
-
-
-class DevicePicture(Protocol):
-    """A limited-range NV12 picture of the output's size in device memory; sizes in pixels, even."""
-
-    @property
-    def width(self) -> int: ...
-
-    @property
-    def height(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -116,8 +106,8 @@ class EncoderSettings:
     height: int
     fps: Fraction
     quality: int
+    # Matrix, primaries, transfer.
     colour: tuple[int, int, int]
-    """Matrix, primaries, transfer."""
 
 
 class EncodedPicture(NamedTuple):

@@ -1,19 +1,19 @@
-"""The device that a slot owns: opened when it is first wanted, and tried again when that failed."""
+"""The GPU of one slot process: opened on first use, and retried after a failure."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.pipeline.cuda.driver import CudaDriver, load_driver
-from service.pipeline.cuda.faults import CudaError, CudaUnavailable, DeviceLost
+from service.pipeline.cuda.errors import CudaError, CudaUnavailable, DeviceLost
 from service.plan.placement import REAL_DRIVER
 
 RETRY_INTERVAL_S = 30.0
+# Of the slot's share: the allocator keeps what it has freed in pieces that do not fit everything.
 _BATCH_FRACTION = 0.6
-"""Of the slot's share: the allocator keeps what it has freed in pieces that do not fit everything."""
 
+# Of the memory that is free at the moment: others may take some meanwhile.
 _FREE_FRACTION = 0.9
-"""Of the memory that is free at the moment: others may take some meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

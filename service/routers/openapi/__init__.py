@@ -1,1 +1,1 @@
-"""The documents of the API: the native OpenAPI 3.1 one, completed, and its 3.0.3 form."""
+"""The OpenAPI 3.1 and 3.0.3 documents and the pages that show them."""

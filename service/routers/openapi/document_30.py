@@ -1,4 +1,4 @@
-"""The native OpenAPI 3.1 document as OpenAPI 3.0.3: schemas are converted where they stand, the rest is copied."""
+"""Convert the OpenAPI 3.1 document to 3.0.3."""
 
 from typing import Any
 

@@ -1,10 +1,10 @@
-"""Examples of requests and responses, put together from those of the models."""
+"""Compose example requests and responses from the examples of the models."""
 
 from typing import Any
 
 Json = dict[str, Any]
+# No example can be told: a required text has none.
 NO_EXAMPLE = object()
-"""No example can be told: a required text has none."""
 _EXAMPLE_BY_FORMAT = {
     "uuid": "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11",
     "date-time": "2026-03-01T10:00:00Z",

@@ -1,6 +1,5 @@
-"""One JSON Schema of OpenAPI 3.1 (draft 2020-12) in the older dialect of OpenAPI 3.0.
-
-Where 3.0 has no word for something the result accepts more, never less, than what was described.
+"""Convert one JSON Schema of OpenAPI 3.1 (draft 2020-12) to the OpenAPI 3.0 dialect. Where 3.0 cannot express a
+constraint, the result accepts more, never less.
 """
 
 from collections.abc import Callable
@@ -8,8 +7,8 @@ from typing import Any
 
 Schema = dict[str, Any]
 
+# 3.0 has no null type, and `nullable` beside anyOf, oneOf or allOf still refuses null: a branch that is only null.
 NULL: Schema = {"type": "string", "nullable": True, "enum": [None]}
-"""3.0 has no null type, and `nullable` beside anyOf, oneOf or allOf still refuses null: a branch that is only null."""
 _SUPPORTED_KEYWORDS = (
     {"title", "description", "default", "type", "format", "enum", "multipleOf", "maximum", "minimum", "maxLength"}
     | {"minLength", "pattern", "maxItems", "minItems", "uniqueItems", "maxProperties", "minProperties", "required"}
@@ -141,6 +140,7 @@ def _require_items(_schema: Schema, out: Schema) -> None:
         out.setdefault("items", {})
 
 
+# Each writes into `out` what it knows of `schema`.
 _CONVERSIONS: tuple[Callable[[Schema, Schema], None], ...] = (
     _convert_subschemas,
     _convert_additional_properties,
@@ -153,4 +153,3 @@ _CONVERSIONS: tuple[Callable[[Schema, Schema], None], ...] = (
     _merge_nullable,
     _require_items,
 )
-"""Each writes into `out` what it knows of `schema`."""

@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.pipeline.cuda.faults import CudaCallFailed, DeviceLost
+from service.pipeline.cuda.errors import CudaCallFailed, DeviceLost
 from service.pipeline.frames import SegmentResult
 from service.plan.geometry import Bins
 from service.plan.tone import Tone
 from tests.pipeline.cuda.rendering import NVENC, render_on
 from tests.pipeline.cuda.test_videos import SOURCES, render_video
 from tests.pipeline.rendering import numbered_jpegs, render
-from tests.support import media
 from tests.support.cuda_doubles.driver import DriverDouble, Faults
+from tests.support.data import media
 
 MEAN, MAX = Bins("mean", 3, 128, 96), Bins("max", 3, 128, 96)
 Objects = list[bytes | None]

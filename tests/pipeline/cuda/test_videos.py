@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from service.pipeline.cuda.faults import CudaCallFailed, CudaOutOfMemory, CudaUnsupported, DeviceLost
-from service.pipeline.cuda.video import split_into_runs
-from service.pipeline.cuda.video_stream import nal_units
+from service.pipeline.cuda.demux import nal_units
+from service.pipeline.cuda.errors import CudaCallFailed, CudaOutOfMemory, CudaUnsupported, DeviceLost
+from service.pipeline.cuda.video_frames import split_into_runs
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.cuda.rendering import CUDA, NVENC, PreparedSlotDevice
 from tests.pipeline.rendering import MemoryObjects, options, read_numbers
-from tests.pipeline.test_video_containers import make_with_ffmpeg, make_with_pyav
-from tests.support import media
+from tests.pipeline.videos.test_source_containers import make_with_ffmpeg, make_with_pyav
 from tests.support.cuda_doubles.driver import DriverDouble, Faults, HostImage, SoftwareDecoder
+from tests.support.data import media
 
 SOURCES = {
     name: media.video([media.numbered_picture(i) for i in range(60)], codec=name) for name in ("libx264", "libx265")

@@ -10,11 +10,11 @@ from jsonschema import Draft202012Validator
 from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
-from service.app import create_app
+from service.processes.app import create_app
+from service.routers.http.problem_types import problem_types
+from service.routers.http.problems import MEDIA_TYPE
 from service.routers.openapi.document_30 import METHODS, document_30
-from service.routers.openapi.native import JSON
-from service.routers.problem_types import problem_types
-from service.routers.problems import MEDIA_TYPE
+from service.routers.openapi.document_31 import JSON
 from tests.routers.conftest import resources
 
 Json = dict[str, Any]

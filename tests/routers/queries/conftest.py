@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from service.store.tables import experiments, sources
-from tests.support.catalogue import add_dataset, add_render
-from tests.support.catalogue_api import CatalogueApi, catalogue_api
-from tests.support.queries import ALICE_FRAME_COUNT, QUERY_SCOPE
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.processes.catalogue_api import ALICE_FRAME_COUNT, QUERY_SCOPE, CatalogueApi, catalogue_api
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import update
 
 from service.store.tables import experiments
-from tests.support.catalogue import add_dataset
-from tests.support.catalogue_api import CatalogueApi
-from tests.support.queries import (
+from tests.support.data.database_rows import add_dataset
+from tests.support.processes.catalogue_api import (
     ALICE_FRAME_COUNT,
     QUERY_PATH,
     QUERY_SCOPE,
+    CatalogueApi,
     expect_refusal,
     last_audit_record,
     run_query,

@@ -8,13 +8,13 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from service.guard.ask import Guard
+from service.guard.guard import Guard
 from service.guard.settings import GuardSettings
-from tests.support.catalogue_api import CatalogueApi
-from tests.support.queries import (
+from tests.support.processes.catalogue_api import (
     ALICE_FRAME_COUNT,
     QUERY_PATH,
     QUERY_SCOPE,
+    CatalogueApi,
     expect_refusal,
     last_audit_record,
     run_query,

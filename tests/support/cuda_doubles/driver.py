@@ -10,9 +10,7 @@ import numpy as np
 from av import VideoFrame
 
 from service.pipeline import planes
-from service.pipeline.colormaps import colormap
 from service.pipeline.colour import IMAGE_COLOUR, LIMITED_RANGE, ColourTags, video_colour
-from service.pipeline.crop import crop_frame
 from service.pipeline.cuda.driver import (
     DeviceMemory,
     EncodedPicture,
@@ -21,16 +19,16 @@ from service.pipeline.cuda.driver import (
     ToneCurve,
     TransformSpec,
 )
-from service.pipeline.cuda.faults import CudaError, CudaOutOfMemory, CudaUnsupported
-from service.pipeline.decode import ImageDecoder, to_picture
+from service.pipeline.cuda.errors import CudaError, CudaOutOfMemory, CudaUnsupported
+from service.pipeline.encode.codecs import encoder_quality
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.layers import MaxAccumulator, MeanAccumulator
-from service.pipeline.measured import RawBinAccumulator
+from service.pipeline.images.decoder import ImageDecoder, to_picture
 from service.pipeline.picture import Picture
-from service.pipeline.quality import encoder_quality
-from service.pipeline.transform import FrameTransform
-from service.pipeline.turn import ORIENTATION_BY_DEGREES
-from service.pipeline.window import Window
+from service.pipeline.tone.colormaps import colormap
+from service.pipeline.tone.window import Window
+from service.pipeline.transform.accumulators import MaxAccumulator, MeanAccumulator, RawBinAccumulator
+from service.pipeline.transform.crop import ORIENTATION_BY_DEGREES, crop_frame
+from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Bins
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import COLORMAPS, Tone
@@ -43,10 +41,10 @@ class Faults:
     """What goes wrong. `most` pictures fit into memory at once; numbers count calls of that kind from 0."""
 
     max_images: int = 1000
+    # Which images, counted over all calls, come back with a reason.
     undecodable_images: frozenset[int] = frozenset()
-    """Which images, counted over all calls, come back with a reason."""
+    # Which images come back in another size than they have.
     resized_images: frozenset[int] = frozenset()
-    """Which images come back in another size than they have."""
     transform_errors: dict[int, CudaError] = field(default_factory=dict)
     download_errors: dict[int, CudaError] = field(default_factory=dict)
     encode_errors: dict[int, CudaError] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from service.pipeline.cuda.driver import CudaDriver, TransformSpec
-from service.pipeline.cuda.faults import DeviceLost
+from service.pipeline.cuda.errors import DeviceLost
 from tests.support.cuda_doubles.driver import DriverDouble, HostImage, HostPicture
 
 

@@ -1,7 +1,7 @@
 """A machine with the libraries and no device."""
 
 from service.pipeline.cuda.driver import CudaDriver
-from service.pipeline.cuda.faults import CudaUnavailable
+from service.pipeline.cuda.errors import CudaUnavailable
 
 
 def open_driver(device: str) -> CudaDriver:

@@ -1,7 +1,7 @@
 """A device whose encoder can be opened twice, and then no more."""
 
 from service.pipeline.cuda.driver import CudaDriver, EncoderSettings
-from service.pipeline.cuda.faults import CudaUnsupported
+from service.pipeline.cuda.errors import CudaUnsupported
 from tests.support.cuda_doubles.driver import DriverDouble, SoftwareEncoder
 
 

@@ -29,6 +29,9 @@ AUDIT = (
     "GRANT SELECT ON query_audit TO reelmill_caller",
 )
 
+# Each has the name of the table it shows. security_invoker: the reader's rights and policies hold, not the owner's. Not
+# security_barrier: the policies on the tables below bar untrusted operators already, and a barrier on top would keep
+# ORDER BY and LIMIT away from the indexes.
 VIEWS = {
     "experiments": (
         "Experiments, with their owner and visibility",
@@ -73,11 +76,6 @@ VIEWS = {
         "SELECT id, subject, document, outcome, rule, figures, row_count, elapsed_ms, created_at FROM query_audit",
     ),
 }
-"""Each has the name of the table it shows. security_invoker: the reader's rights and policies hold, not the owner's.
-
-Not security_barrier: the policies on the tables below bar untrusted operators already, and a barrier on top would
-keep ORDER BY and LIMIT away from the indexes.
-"""
 
 
 def upgrade() -> None:

@@ -1,0 +1,77 @@
+"""Whole renders through `render_segment`: one segment per process, from JPEGs in memory."""
+
+import io
+from dataclasses import replace
+from typing import BinaryIO
+
+import av
+
+from benchmarks.devices.cases import PARITY_QUALITY, Case
+from benchmarks.devices.parity import Luma
+from benchmarks.devices.tasks.workbench import Workbench
+from service.pipeline.cuda.errors import CudaCallFailed
+from service.pipeline.frames import FrameMissing, SegmentResult
+from service.pipeline.planes import plane_views
+from service.pipeline.segment import render_segment
+from service.plan.render_plan import CPU_ONLY, Backend, FrameRef, RenderOptions, SegmentPlan
+
+# Where decode, transform and encode run.
+PATHS = {
+    "cpu > cpu > cpu": CPU_ONLY,
+    "gpu > gpu > cpu": Backend("cuda", "cpu"),
+    "cpu > cpu > gpu": Backend("cpu", "nvenc"),
+    "gpu > gpu > gpu": Backend("cuda", "nvenc"),
+}
+UNSUPPORTED_PATHS = ("cpu > gpu > cpu", "cpu > gpu > gpu", "gpu > cpu > cpu", "gpu > cpu > gpu")
+UNSUPPORTED_REASON = "renders of JPEGs have no such path: decode and transform stay together (docs/gpu.md)"
+
+
+class MemoryFrames:
+    """Both ports over JPEGs in order."""
+
+    def __init__(self, images: list[bytes]) -> None:
+        self._images = images
+
+    def read(self, ref: FrameRef) -> bytes:
+        return self._images[ref.index]
+
+    def open(self, ref: FrameRef) -> BinaryIO:
+        raise FrameMissing
+
+
+def render(bench: Workbench, case: Case, family: Backend, frames: int) -> int:
+    """The segment's bytes. Raises CudaFailed when a frame went another way than it was to."""
+    return len(_render_frames(bench, case, case.options(family), frames).data) if frames else 0
+
+
+def render_for_parity(bench: Workbench, case: Case, family: Backend, frames: int) -> bytes:
+    """For the gate: without loss where the CPU encodes, else with as little as possible."""
+    options = case.options(family, PARITY_QUALITY)
+    return _render_frames(
+        bench, case, replace(options, codec="ffv1") if family.encoder == "cpu" else options, frames
+    ).data
+
+
+def encode_for_parity(bench: Workbench, case: Case, frames: int) -> bytes:
+    """By the CPU, as little as possible being lost."""
+    return _render_frames(bench, case, case.options(quality=PARITY_QUALITY), frames).data
+
+
+def _render_frames(bench: Workbench, case: Case, options: RenderOptions, frames: int) -> SegmentResult:
+    memory = MemoryFrames(bench.jpegs(case.source, frames))
+    refs = tuple(FrameRef(index, f"{index}.jpg") for index in range(frames))
+    plan = SegmentPlan(0, 0, "benchmark", options, refs)
+    device = None if options.family == CPU_ONLY else bench.slot
+    result = render_segment(plan, memory, memory, lambda _: None, device)
+    others = [
+        report.fallback or report.reason for report in result.reports if report.fallback or report.outcome != "ok"
+    ]
+    if others:
+        raise CudaCallFailed(f"{len(others)} of {frames} frames went another way: {others[0]}")
+    return result
+
+
+def decode_lumas(video: bytes) -> list[Luma]:
+    """Of every picture."""
+    with av.open(io.BytesIO(video), "r") as container:
+        return [plane_views(frame)[0].copy() for frame in container.decode(video=0)]

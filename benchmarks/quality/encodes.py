@@ -1,0 +1,94 @@
+"""Bytes and SSIM of one clip through one encoder at one rate, set up as in the pipeline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av import Packet, VideoFrame
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
+
+from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, LIMITED_RANGE
+from service.pipeline.encode.codecs import ENCODERS, configure_context, encoder_options
+from service.pipeline.encode.encoder import encode_jpeg
+from service.pipeline.native_libraries import reset_scheduler
+from service.pipeline.transform.colour_range import convert_range
+from service.plan.formats import Codec
+from service.plan.render_plan import RenderOptions
+
+FPS = Fraction(30)
+_DECODERS: dict[Codec, str] = {"h264": "h264", "hevc": "hevc", "av1": "libdav1d", "mjpeg": "mjpeg"}
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeResult:
+    """`rate` is the encoder's own measure; `ssim` is FFmpeg's over all planes, the mean of the frames."""
+
+    clip: str
+    codec: Codec
+    rate: int
+    frames: int
+    bytes: int
+    ssim: float
+
+
+def encode_clip(clip_name: str, clip: Sequence[VideoFrame], codec: Codec, rate: int) -> EncodeResult:
+    """`clip` is limited-range yuv420p."""
+    if codec == "mjpeg":
+        packets, extradata = [encode_jpeg(_convert_range(FULL_RANGE, frame), rate) for frame in clip], None
+    else:
+        packets, extradata = _encode_packets(clip, codec, rate)
+    shown = _decode_packets(codec, packets, extradata)
+    if codec == "mjpeg":
+        shown = [_convert_range(LIMITED_RANGE, frame) for frame in shown]
+    return EncodeResult(clip_name, codec, rate, len(clip), sum(map(len, packets)), _mean_ssim(shown, clip))
+
+
+def _convert_range(color_range: int, frame: VideoFrame) -> VideoFrame:
+    return convert_range(color_range, frame, "yuv420p")
+
+
+def _encode_packets(clip: Sequence[VideoFrame], codec: Codec, rate: int) -> tuple[list[bytes], bytes | None]:
+    options = RenderOptions(codec, 70, FPS, clip[0].width, clip[0].height)
+    context = av.CodecContext.create(ENCODERS[codec].name, "w")
+    assert isinstance(context, VideoCodecContext)
+    configure_context(context, options, IMAGE_COLOUR)
+    context.options = encoder_options(options, IMAGE_COLOUR) | {"crf": str(rate)}
+    context.open()
+    reset_scheduler()
+    packets = []
+    for number, frame in enumerate(clip):
+        frame.pts, frame.time_base, frame.pict_type = number, 1 / FPS, PictureType.NONE
+        packets += context.encode(frame)
+    packets += context.encode(None)
+    return [bytes(packet) for packet in packets], context.extradata
+
+
+def _decode_packets(codec: Codec, packets: Sequence[bytes], extradata: bytes | None) -> list[VideoFrame]:
+    context = av.CodecContext.create(_DECODERS[codec], "r")
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1
+    if extradata:
+        context.extradata = extradata
+    frames = [frame for packet in packets for frame in context.decode(Packet(packet))]
+    return frames + context.decode(None)
+
+
+def _mean_ssim(decoded: Sequence[VideoFrame], reference: Sequence[VideoFrame]) -> float:
+    graph, (width, height) = av.filter.Graph(), (reference[0].width, reference[0].height)
+    inputs = [
+        graph.add_buffer(width=width, height=height, format=reference[0].format, time_base=1 / FPS) for _ in range(2)
+    ]
+    measure, out = graph.add("ssim"), graph.add("buffersink")
+    for port, source in enumerate(inputs):
+        source.link_to(measure, 0, port)
+    measure.link_to(out)
+    graph.configure()
+    total = 0.0
+    for number, pair in enumerate(zip(decoded, reference, strict=True)):
+        for source, frame in zip(inputs, pair, strict=True):
+            frame.pts, frame.time_base = number, 1 / FPS
+            source.push(frame)
+        total += float(out.pull().metadata["lavfi.ssim.All"])
+    return total / len(reference)

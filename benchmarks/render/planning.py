@@ -1,0 +1,156 @@
+"""`python -m benchmarks planning`: time and memory to plan a render, by its number of frames. Nothing is rendered."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import machine, record
+from benchmarks.reelmill import SERVICE_ERRORS, isolated_environment
+from service.commands.api_client import CLIENT_SCOPES, json_or_raise, mint_local_token
+from service.commands.up import LocalService
+from service.config import Settings
+from service.embedded.cluster import find_free_port
+from service.embedded.postgres import EmbeddedPostgres
+
+# From the issue: planning so many frames takes less than this.
+LIMIT_S, LIMIT_FRAMES = 2.0, 100_000
+OWNER = "benchmark"
+FRAME_COLUMNS = ("dataset_id", "index", "number", "key", "size", "etag", "format", "width", "height", "gray", "form")
+
+
+def measure(counts: Sequence[int], repetitions: int, results: Path) -> int:
+    """The whole command; 1 when the limit is missed or nothing could be measured."""
+    try:
+        figures = measure_counts(counts, repetitions)
+    except SERVICE_ERRORS as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return 1
+    facts = machine.facts()
+    path = record.write_rows(results, machine.label(facts["machine"]), figures, facts)
+    print_table(Console(), figures)
+    print(f"rows: {path}")
+    return int(any(figure["generate_s"] >= LIMIT_S for figure in figures if figure["frames"] <= LIMIT_FRAMES))
+
+
+def measure_counts(counts: Sequence[int], repetitions: int) -> list[dict[str, Any]]:
+    with (
+        tempfile.TemporaryDirectory(prefix="reelmill-bench-") as scratch,
+        isolated_environment(Path(scratch)) as settings,
+    ):
+        database = EmbeddedPostgres(settings.process.home)
+        try:
+            with running_planner(settings, database.start()) as api:
+                return [api.measure(count, repetitions) for count in counts]
+        finally:
+            database.stop()
+
+
+def print_table(console: Console, rows: Sequence[dict[str, Any]]) -> None:
+    table = Table("frames", "dry_run", "generate", "generate, us a frame", "API's peak grew by")
+    for figure in rows:
+        each = figure["generate_s"] / figure["frames"] * 1e6
+        seconds = (f"{figure[name] * 1000:.0f} ms" for name in ("dry_run_s", "generate_s"))
+        table.add_row(f"{figure['frames']:,}", *seconds, f"{each:.1f}", f"{figure['grown_mb']:.1f} MB")
+    console.print(table)
+
+
+@contextmanager
+def running_planner(settings: Settings, url: str) -> Iterator["PlannerApi"]:
+    """An API without a worker: what is queued stays there."""
+    port = find_free_port()
+    running = LocalService(f"http://127.0.0.1:{port}", os.environ | {"PORT": str(port)})
+    headers = {"Authorization": f"Bearer {mint_local_token(settings, OWNER, CLIENT_SCOPES, timedelta(hours=2))}"}
+    try:
+        running.start("api")
+        running.wait_ready()
+        with httpx.Client(base_url=running.url, headers=headers, timeout=300, trust_env=False) as client:
+            yield PlannerApi(client, running.children["api"].pid, url)
+    finally:
+        running.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerApi:
+    """The running API and the database behind it."""
+
+    client: httpx.Client
+    pid: int
+    url: str
+
+    def measure(self, count: int, repetitions: int) -> dict[str, Any]:
+        """Median seconds, and by how many megabytes the API's peak rose over what it held before."""
+        body = asyncio.run(insert_dataset(self.url, count))
+        self._time_request(body | {"dry_run": True})
+        before = self._reset_peak()
+        dry = [self._time_request(body | {"dry_run": True}) for _ in range(repetitions)]
+        written = [self._time_submit(body) for _ in range(repetitions)]
+        return {
+            "benchmark": "planning",
+            "frames": count,
+            "repetitions": repetitions,
+            "dry_run_s": round(median(dry), 4),
+            "generate_s": round(median(written), 4),
+            "grown_mb": round(self._memory_mb("VmHWM") - before, 1),
+        }
+
+    def _time_submit(self, body: dict[str, Any]) -> float:
+        seconds = self._time_request(body)
+        asyncio.run(delete_renders(self.url))
+        return seconds
+
+    def _time_request(self, body: dict[str, Any]) -> float:
+        start = time.perf_counter()
+        json_or_raise(self.client.post("/api/videos/generate", json=body))
+        return time.perf_counter() - start
+
+    def _reset_peak(self) -> float:
+        """Megabytes in memory now, from which the peak is counted anew (proc(5), clear_refs)."""
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        return self._memory_mb("VmRSS")
+
+    def _memory_mb(self, name: str) -> float:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.split(f"{name}:")[1].split()[0]) * 1024 / 1e6
+
+
+async def insert_dataset(url: str, count: int) -> dict[str, Any]:
+    """Rows of a scanned dataset of so many tiny frames, which need not exist; the request that renders them all."""
+    experiment, dataset = uuid4(), uuid4()
+    prefix = f"frames/{experiment}/{dataset}/"
+    connection = await asyncpg.connect(url)
+    await connection.execute("INSERT INTO experiments (id, name, owner) VALUES ($1, $2, $3)", experiment, prefix, OWNER)
+    await connection.execute(
+        """INSERT INTO datasets (id, experiment_id, name, kind, bucket, prefix, state, frame_count, width, height,
+            digest, forms) VALUES ($1, $2, 'frames', 'frames', 'reelmill', $3, 'ready', $4, 32, 32, $3, $5)""",
+        *(dataset, experiment, prefix, count, f'{{"yuvj420p": {count}}}'),
+    )
+    rows = (
+        (dataset, n, n, f"{prefix}f{n:07d}.jpg", 900, f"{n:016x}-384", "jpeg", 32, 32, False, "yuvj420p")
+        for n in range(count)
+    )
+    await connection.copy_records_to_table("frames", records=rows, columns=FRAME_COLUMNS)
+    await connection.execute("ANALYZE frames")
+    await connection.close()
+    return {"experiment_id": str(experiment), "decimation_factor": 1, "fps": 30}
+
+
+async def delete_renders(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("DELETE FROM queue.pgqueuer")
+    await connection.execute("DELETE FROM renders")
+    await connection.close()

@@ -1,0 +1,114 @@
+"""Tables and a chart of a comparison: medians, ratios with their spread, targets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.cases import Case, Contender
+from benchmarks.record import RenderRun
+from benchmarks.render.parity import quality_per_megabyte
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedRatio:
+    """How many times faster than a rival: rival seconds : Reelmill seconds, one value per repetition."""
+
+    case: str
+    rival: Contender
+    target: float
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+    @property
+    def is_reached(self) -> bool:
+        return self.median >= self.target
+
+    def __str__(self) -> str:
+        return f"{self.median:.2f}x ({min(self.values):.2f} to {max(self.values):.2f})"
+
+
+def speed_ratios(case: Case, runs: Sequence[RenderRun]) -> list[SpeedRatio]:
+    """Neighbours in time are compared: each repetition's rival with the same repetition's Reelmill."""
+    seconds = {(run.contender, run.repetition): run.seconds for run in runs if run.case == case.name}
+    repetitions = sorted({run.repetition for run in runs if run.case == case.name})
+    return [
+        SpeedRatio(case.name, rival, target, tuple(seconds[rival, n] / seconds["reelmill", n] for n in repetitions))
+        for rival, target in case.targets.items()
+    ]
+
+
+def print_report(console: Console, runs: Sequence[RenderRun], ratios: Sequence[SpeedRatio]) -> None:
+    """The two tables, and the stages of Reelmill's median runs."""
+    console.print(_contender_table(runs))
+    console.print(_ratio_table(ratios))
+    for case in dict.fromkeys(run.case for run in runs):
+        ours = [run for run in runs if (run.case, run.contender) == (case, "reelmill")]
+        middle = sorted(ours, key=lambda run: run.seconds)[len(ours) // 2]
+        stages = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in middle.stages.items())
+        console.print(f"{case}: slot seconds of the median run: {stages}", highlight=False)
+
+
+def _contender_table(runs: Sequence[RenderRun]) -> Table:
+    table = Table("case", "contender", title="Medians over the repetitions")
+    for column in ("seconds", "frames/s", "CPU s", "MB", "SSIM", "SSIM dB/MB"):
+        table.add_column(column, justify="right")
+    groups: dict[tuple[str, str], list[RenderRun]] = {}
+    for run in runs:
+        groups.setdefault((run.case, run.contender), []).append(run)
+    for (case, contender), group in groups.items():
+        table.add_row(case, contender, *_median_cells(group))
+    return table
+
+
+def _median_cells(group: Sequence[RenderRun]) -> list[str]:
+    seconds, last = [run.seconds for run in group], group[-1]
+    return [
+        f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
+        f"{last.frames / median(seconds):.1f}",
+        f"{median(run.cpu_seconds for run in group):.2f}",
+        f"{last.bytes / 1e6:.2f}",
+        f"{last.ssim:.4f}",
+        f"{quality_per_megabyte(last):.2f}",
+    ]
+
+
+def _ratio_table(ratios: Sequence[SpeedRatio]) -> Table:
+    table = Table("case", "rival", title="How many times faster Reelmill is")
+    for column in ("ratio", "target", ""):
+        table.add_column(column, justify="right")
+    for ratio in ratios:
+        verdict = "[green]reached[/]" if ratio.is_reached else "[yellow]missed[/]"
+        table.add_row(ratio.case, ratio.rival, str(ratio), f"{ratio.target:.2f}x", verdict)
+    return table
+
+
+RIVAL_COLOURS = {"ffmpeg": "#2a78b8", "old way": "#d98b2b", "script": "#6a9a58"}
+
+
+def draw_chart(path: Path, comparisons: Sequence[SpeedRatio], title: str) -> None:
+    """One bar per ratio, its spread as a whisker, its target as a tick. Writes a PNG."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 1.4 + 0.55 * len(comparisons)), layout="constrained")
+    for place, ratio in enumerate(comparisons):
+        below, above = ratio.median - min(ratio.values), max(ratio.values) - ratio.median
+        axes.barh(place, ratio.median, color=RIVAL_COLOURS[ratio.rival], xerr=[[below], [above]], capsize=4)
+        axes.plot([ratio.target] * 2, [place - 0.4, place + 0.4], color="black", linewidth=2)
+        axes.text(0.03, place, f"{ratio.median:.2f}x", va="center", color="white", fontweight="bold")
+    axes.axvline(1, color="grey", linestyle=":")
+    axes.set_yticks(range(len(comparisons)), [f"{ratio.case} : {ratio.rival}" for ratio in comparisons])
+    axes.invert_yaxis()
+    axes.set_xlabel("times faster (median; whisker: least to most; black: target)")
+    axes.set_title(title, fontsize=9)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,0 +1,191 @@
+"""Common questions, recognised by regular expressions and answered without a model."""
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from service.agent import render_requests
+from service.agent.lookup import QUOTED_NAME, NameReference, Row, find_by_name
+from service.agent.render_requests import unknown_name_answer
+from service.agent.session import QuerySession, TextAnswer
+
+DEFAULT_LATEST_COUNT = 10
+
+
+async def count_frames(session: QuerySession, name: NameReference) -> TextAnswer:
+    """How many frames has this?"""
+    found = await find_by_name(session, name)
+    if found.experiments:
+        return TextAnswer(f"The experiment {found.experiments[0]['name']} has no datasets, so it has no frames.")
+    if not found.datasets:
+        return unknown_name_answer(name)
+    parts = [f"dataset {_dataset_label(row)}: {row['frame_count']:,}{_state_suffix(row)}" for row in found.datasets]
+    total = sum(row["frame_count"] for row in found.datasets)
+    experiments = sorted({str(row["experiment_name"]) for row in found.datasets})
+    return TextAnswer(f"{', '.join(experiments)}: {total:,}{_truncation_suffix(session)} frames ({'; '.join(parts)}).")
+
+
+async def list_datasets(session: QuerySession, name: NameReference) -> TextAnswer:
+    """Which datasets has this experiment?"""
+    found = await find_by_name(session, name)
+    if found.experiments:
+        return TextAnswer(f"The experiment {found.experiments[0]['name']} has no datasets.")
+    if not found.datasets:
+        return unknown_name_answer(name)
+    parts = [f"{_dataset_label(row)} ({row['frame_count']:,} frames, {row['state']})" for row in found.datasets]
+    return TextAnswer(f"{_format_count(len(parts), 'dataset', _truncation_suffix(session))}: {', '.join(parts)}.")
+
+
+async def latest_experiments(session: QuerySession, count: int, mine: bool) -> TextAnswer:
+    """Which experiments are the newest?"""
+    filters = {"owner": session.caller.subject} if mine else ()
+    columns = ["id", "name", "owner", "visibility", "created_at"]
+    rows = await session.fetch_rows(
+        table="experiments", columns=columns, filters=filters, order_by=["-created_at"], limit=max(1, count)
+    )
+    if not rows:
+        return TextAnswer("There are no experiments that you may see." if not mine else "You have no experiments.")
+    parts = [f"{row['name']} ({row['created_at'][:10]})" for row in rows]
+    return TextAnswer(f"The latest {_format_count(len(rows), 'experiment')}: {', '.join(parts)}.")
+
+
+async def count_experiments(session: QuerySession, mine: bool) -> TextAnswer:
+    """How many experiments are there?"""
+    filters = {"owner": session.caller.subject} if mine else ()
+    rows = await session.fetch_rows(table="experiments", filters=filters, aggregates=[{"function": "count"}])
+    whose = "that you own" if mine else "that you may see"
+    count = rows[0]["count"]
+    return TextAnswer(f"There {'is' if count == 1 else 'are'} {_format_count(count, 'experiment')} {whose}.")
+
+
+def _dataset_label(row: Row) -> str:
+    return f"{row['name']} of {row['experiment_name']}" if row["experiment_name"] else str(row["name"])
+
+
+def _state_suffix(row: Row) -> str:
+    return "" if row["state"] == "ready" else f", {row['state']}"
+
+
+def _format_count(count: int, noun: str, more: str = "") -> str:
+    return f"{count:,}{more} {noun}{'' if count == 1 else 's'}"
+
+
+def _truncation_suffix(session: QuerySession) -> str:
+    return " or more" if session.result is not None and session.result.truncated else ""
+
+
+Intent = Callable[[QuerySession], Awaitable[TextAnswer]]
+MAX_QUESTION_CHARACTERS = 300
+PLEASE_PATTERN = r"(?:please |can you |could you |would you )*"
+SHOW_PATTERN = r"(?:(?:list|show|show me|give me|tell me|what are|which are|what is|what's|which is|what was) )?"
+# As short as what follows allows.
+NAME_PATTERN = r"(?P<name>\S(?:.*?\S)??)"
+FRAME_COUNT_PATTERNS = tuple(
+    re.compile(PLEASE_PATTERN + pattern, re.IGNORECASE)
+    for pattern in (
+        rf"how many (?:frames|images|pictures) (?:has|have|does|do|did|are there in|are in|in|of) {NAME_PATTERN}"
+        r"(?: have| has| contain| contains| hold| got)?",
+        rf"{SHOW_PATTERN}(?:the )?(?:number of frames|frame count|frame number) (?:of|in|for) {NAME_PATTERN}",
+    )
+)
+LATEST_PATTERN = re.compile(
+    rf"{PLEASE_PATTERN}{SHOW_PATTERN}(?:the |all )?(?P<mine>my )?(?:(?P<before>\d{{1,4}}) )?"
+    r"(?:latest|newest|most recent|last|recent)"
+    r"(?: (?P<after>\d{1,4}))? experiment(?P<many>s)?",
+    re.IGNORECASE,
+)
+EXPERIMENT_COUNT_PATTERN = re.compile(
+    rf"{PLEASE_PATTERN}(?:how many(?P<my> of my)? experiments(?: (?:are there|exist|can i see|do we have|are visible"
+    rf"|(?P<mine>do i have|have i|do i own|are mine)))?|{SHOW_PATTERN}(?:the )?number of(?P<own> my)? experiments)",
+    re.IGNORECASE,
+)
+DATASETS_PATTERNS = tuple(
+    re.compile(PLEASE_PATTERN + pattern, re.IGNORECASE)
+    for pattern in (
+        rf"{SHOW_PATTERN}(?:all )?(?:the )?datasets (?:of|in|from|for|are in) {NAME_PATTERN}",
+        rf"(?:which|what) datasets (?:has|have|does|do|are in|are there in|belong to) {NAME_PATTERN}"
+        r"(?: have| has| contain)?",
+    )
+)
+RENDER_PATTERN = re.compile(
+    rf"{PLEASE_PATTERN}(?:(?:render|make|create|generate|produce|build)(?: me)?(?: an?| the)?"
+    rf" (?:video|movie|film|clip|time-?lapse)(?: (?:of|from|for|out of))?|render(?: of| from)?) {NAME_PATTERN}",
+    re.IGNORECASE,
+)
+FRAME_RATE_PATTERN = re.compile(
+    r"(?:\b(?:at|with|in|and|of) )?(?<![\w.-])(?P<fps>\d{1,9}(?:\.\d{1,9})?) ?"
+    r"(?:fps|frames per second|frames a second)\b",
+    re.IGNORECASE,
+)
+ORDINALS = {"other": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "tenth": 10}
+DECIMATION_PATTERN = re.compile(
+    r"(?:\b(?:with|using|and|keeping|keep|taking|take|use|from|of|only|just) )*\b(?:"
+    r"every (?:(?P<nth>\d{1,9})(?:st|nd|rd|th)? |(?P<word>other|second|third|fourth|fifth|tenth) )?frames?"
+    r"|one (?:frame )?(?:in|of|out of) (?P<of>\d{1,9})(?: frames)?"
+    r"|decimat(?:ion|ed|e)(?: factor)?(?: of| by)? (?P<by>\d{1,9}))\b",
+    re.IGNORECASE,
+)
+TRAILING_WORDS = re.compile(r"(?:[\s,;]+|\s(?:and|with|at|using|in))+$", re.IGNORECASE)
+# Stands for the quoted name while the rest is read.
+PLACEHOLDER = "\ue000"
+
+
+def match_intent(question: str) -> Intent | None:
+    """The question of ours that these words are; None when a model has to read them."""
+    words = " ".join(question.split()).rstrip("?!. ")
+    if not words or len(words) > MAX_QUESTION_CHARACTERS or PLACEHOLDER in words:
+        return None
+    quoted = QUOTED_NAME.search(words)
+    name = NameReference(quoted[1] or quoted[2], is_quoted=True) if quoted else None
+    if quoted:
+        words = f"{words[: quoted.start()]}{PLACEHOLDER}{words[quoted.end() :]}"
+    return _match_general(words) or _match_named(words, name) or _match_render(words, name)
+
+
+def _match_general(words: str) -> Intent | None:
+    if found := EXPERIMENT_COUNT_PATTERN.fullmatch(words):
+        return partial(count_experiments, mine=any(found.groups()))
+    if found := LATEST_PATTERN.fullmatch(words):
+        count = int(found["before"] or found["after"] or (DEFAULT_LATEST_COUNT if found["many"] else 1))
+        return partial(latest_experiments, count=count, mine=bool(found["mine"]))
+    return None
+
+
+def _match_named(words: str, quoted: NameReference | None) -> Intent | None:
+    for patterns, question in (
+        (FRAME_COUNT_PATTERNS, count_frames),
+        (DATASETS_PATTERNS, list_datasets),
+    ):
+        for pattern in patterns:
+            if found := pattern.fullmatch(words):
+                return partial(question, name=_resolve_name(found["name"], quoted))
+    return None
+
+
+def _match_render(words: str, quoted: NameReference | None) -> Intent | None:
+    fields: dict[str, object] = {}
+    if speed := FRAME_RATE_PATTERN.search(words):
+        fields["fps"] = float(speed["fps"])
+        words = _remove_match(words, speed)
+    if step := DECIMATION_PATTERN.search(words):
+        number = step["nth"] or step["of"] or step["by"]
+        fields["decimation_factor"] = int(number) if number else ORDINALS.get((step["word"] or "").lower(), 1)
+        words = _remove_match(words, step)
+    found = RENDER_PATTERN.fullmatch(TRAILING_WORDS.sub("", words))
+    return (
+        None
+        if found is None
+        else partial(render_requests.prepare_from_fields, name=_resolve_name(found["name"], quoted), fields=fields)
+    )
+
+
+def _remove_match(words: str, match: "re.Match[str]") -> str:
+    return " ".join(f"{words[: match.start()]} {words[match.end() :]}".split())
+
+
+def _resolve_name(words: str, quoted: NameReference | None) -> NameReference:
+    """The quoted name, when the words are it (perhaps as "the experiment …"); else the words."""
+    if quoted is None:
+        return NameReference(words)
+    around = NameReference(words.replace(PLACEHOLDER, quoted.text))
+    return quoted if NameReference(words).candidates[-1] == PLACEHOLDER else around

@@ -1,0 +1,198 @@
+"""The Ollama client: generate text in time or raise a named error, and probe whether the models are installed."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import httpx
+import structlog
+
+from service.agent.settings import AgentSettings
+from service.errors import GatewayTimeout, ReelmillError, ServiceUnavailable
+from service.telemetry.metrics import AGENT_MODEL_SECONDS
+
+if TYPE_CHECKING:
+    from ollama import AsyncClient
+
+ModelRole = Literal["fast", "code", "default"]
+CONNECT_TIMEOUT_S = 3.0
+# The same for every call: another size would make Ollama load the model anew. Its default cuts our prompts.
+CONTEXT_TOKENS = 8192
+MAX_OUTPUT_CHARACTERS = 32_768
+RETRY_AFTER = {"Retry-After": "10"}
+THINKING_BLOCK = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+
+
+class UnusableOutput(Exception):
+    """A model's output that nothing can be done with; the text tells the model why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked: the rules, then the turns (role, text). `schema`: JSON schema of the answer."""
+
+    system: str
+    turns: tuple[tuple[str, str], ...]
+    max_tokens: int
+    schema: Mapping[str, Any] | None = None
+
+    def messages(self) -> list[dict[str, str]]:
+        return [{"role": role, "content": text} for role, text in (("system", self.system), *self.turns)]
+
+    def with_correction(self, output: str, reason: str) -> "Prompt":
+        """The same again, with what was wrong with the first attempt."""
+        answered = (("assistant", output),) if output else ()
+        turns = (*self.turns, *answered, ("user", f"That cannot be used: {reason}\nWrite a corrected one."))
+        return Prompt(self.system, turns, self.max_tokens, self.schema)
+
+
+class LanguageModels:
+    """Three models of one Ollama. Nothing is connected before the first question."""
+
+    def __init__(self, host: str | None, settings: AgentSettings) -> None:
+        self.host = host
+        self._settings = settings
+        self._client: AsyncClient | None = None
+
+    def model_name(self, role: ModelRole) -> str:
+        names = {"fast": self._settings.fast_model, "code": self._settings.code_model}
+        return names.get(role, self._settings.default_model)
+
+    async def generate(self, role: ModelRole, prompt: Prompt, timeout_s: float) -> str:
+        """The model's text. Raises Unavailable, TimedOut (after `within_s`, at most the step's limit), Unusable."""
+        model, limit = self.model_name(role), min(timeout_s, self._settings.step_timeout_s)
+        with AGENT_MODEL_SECONDS.labels(role).time(), _translate_errors(model, limit):
+            async with asyncio.timeout(limit):
+                return await self._stream_text(model, prompt)
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def _stream_text(self, model: str, prompt: Prompt) -> str:
+        """Streamed, so that a flood is stopped and a broken answer is known as one."""
+        parts = await self._get_client().chat(
+            model=model,
+            messages=prompt.messages(),
+            stream=True,
+            think=False,
+            format=cast(Any, prompt.schema),
+            options={"temperature": 0, "seed": 0, "num_ctx": CONTEXT_TOKENS, "num_predict": prompt.max_tokens},
+        )
+        said, ended = "", False
+        async with aclosing(cast(Any, parts)) as open_parts:
+            async for part in cast(AsyncIterator[Any], open_parts):
+                said, ended = said + (part.message.content or ""), bool(part.done)
+                if len(said) > MAX_OUTPUT_CHARACTERS:
+                    raise UnusableOutput("it is far too long")
+        if not ended:
+            raise UnusableOutput("it breaks off")
+        return THINKING_BLOCK.sub("", said).strip()
+
+    def _get_client(self) -> "AsyncClient":
+        """Imported late: ollama makes a client, and reads OLLAMA_HOST, when it is imported."""
+        if self.host is None:
+            raise ServiceUnavailable("no models are configured (OLLAMA_HOST): only common questions can be answered")
+        if self._client is None:
+            from ollama import AsyncClient
+
+            timeout = httpx.Timeout(self._settings.step_timeout_s, connect=CONNECT_TIMEOUT_S)
+            self._client = AsyncClient(self.host, timeout=timeout)
+        return self._client
+
+
+@contextmanager
+def _translate_errors(model: str, timeout_s: float) -> Iterator[None]:
+    """What the client raises (its own errors, the builtin ConnectionError, raw httpx errors) as ours."""
+    try:
+        yield
+    except (httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ConnectError, ConnectionError) as error:
+        raise _unreachable_error() from error
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise GatewayTimeout(f"the model {model} did not answer within {timeout_s:.3g} s") from error
+    except (
+        httpx.HTTPError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # cut off, or no Ollama
+        raise UnusableOutput("it breaks off") from error
+    except ReelmillError:
+        raise
+    except Exception as error:
+        status = getattr(error, "status_code", None)  # ollama.ResponseError, which cannot be imported up there
+        if status is None:
+            raise
+        raise _status_error(model, status) from error
+
+
+def _unreachable_error() -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "the models cannot be reached; common questions are answered without them", headers=RETRY_AFTER
+    )
+
+
+def _status_error(model: str, status: int) -> Exception:
+    """-1 is an error in the middle of an answer."""
+    match status:
+        case -1:
+            return UnusableOutput("it breaks off")
+        case 404:
+            return ServiceUnavailable(
+                f"the model {model} is not there; an operator can get it with: ollama pull {model}"
+            )
+        case 429 | 503:
+            return ServiceUnavailable("the models are busy; try again in a moment", headers=RETRY_AFTER)
+        case _:
+            return ServiceUnavailable(f"the model {model} cannot be run; it was logged under the error_id")
+
+
+log = structlog.get_logger("service.agent")
+PROBE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaStatus:
+    """An Ollama that answered."""
+
+    version: str
+    missing_models: tuple[str, ...]
+
+    def pull_hint(self) -> str:
+        """How an operator gets what is missing."""
+        return "missing models: " + ", ".join(f"ollama pull {name}" for name in self.missing_models)
+
+
+async def probe_ollama(host: str, settings: AgentSettings) -> OllamaStatus:
+    """Raises httpx.HTTPError, KeyError, ValueError: nothing there, or not an Ollama."""
+    base = (host if "://" in host else f"http://{host}").rstrip("/")
+    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as client:
+        version = (await client.get(f"{base}/api/version")).raise_for_status().json()["version"]
+        tags = (await client.get(f"{base}/api/tags")).raise_for_status().json()["models"]
+    there = {model["name"] for model in tags}
+    wanted = dict.fromkeys((settings.default_model, settings.code_model, settings.fast_model))
+    return OllamaStatus(str(version), tuple(name for name in wanted if _with_tag(name) not in there))
+
+
+async def log_availability(host: str | None, settings: AgentSettings) -> None:
+    """Once at the start, for the log: without models only common questions are answered, and the service starts."""
+    if host is None:
+        log.info("agent_without_models", reason="OLLAMA_HOST is not set")
+        return
+    try:
+        found = await probe_ollama(host, settings)
+    except Exception as error:
+        log.warning("agent_models_unreachable", variable="OLLAMA_HOST", reason=type(error).__name__)
+        return
+    if found.missing_models:
+        log.warning("agent_models_missing", missing=found.missing_models, hint=found.pull_hint())
+    else:
+        log.info("agent_models_ready", version=found.version)
+
+
+def _with_tag(name: str) -> str:
+    """A name without a tag means `latest`."""
+    return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

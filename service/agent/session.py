@@ -1,0 +1,101 @@
+"""The agent's access to data, which is guarded queries as the caller, and the trace of steps shown to the user."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from uuid import UUID
+
+from service.agent.ollama_client import UnusableOutput
+from service.errors import GatewayTimeout, QueryRefusal, ServiceUnavailable
+from service.guard.document import Document
+from service.guard.guard import Guard, QueryResult
+from service.store.database import Caller
+
+StepName = Literal["common", "classify", "document", "query", "render", "words"]
+StepOutcome = Literal["done", "not_found", "refused", "unusable", "timed_out", "unavailable", "failed"]
+OUTCOME_BY_ERROR: tuple[tuple[type[BaseException], StepOutcome], ...] = (
+    (asyncio.CancelledError, "timed_out"),
+    (UnusableOutput, "unusable"),
+    (QueryRefusal, "refused"),
+    (GatewayTimeout, "timed_out"),
+    (ServiceUnavailable, "unavailable"),
+)
+
+
+@dataclass(slots=True)
+class TraceStep:
+    """One step; `outcome` and `detail` are written while it runs."""
+
+    name: StepName
+    model: str | None = None
+    ms: float = 0
+    outcome: StepOutcome = "done"
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Trace:
+    """The steps in order; one that fails is kept."""
+
+    steps: list[TraceStep] = field(default_factory=list)
+
+    @contextmanager
+    def record_step(self, name: StepName, model: str | None = None) -> Iterator[TraceStep]:
+        started, step = time.perf_counter(), TraceStep(name, model)
+        self.steps.append(step)
+        try:
+            yield step
+        except BaseException as error:
+            step.outcome = next((outcome for kind, outcome in OUTCOME_BY_ERROR if isinstance(error, kind)), "failed")
+            step.detail = str(error) if step.outcome != "failed" else ""
+            raise
+        finally:
+            step.ms = round((time.perf_counter() - started) * 1000, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderSuggestion:
+    """The facts of a render request that was prepared."""
+
+    experiment_id: UUID
+    dataset_id: UUID
+    decimation_factor: int
+    fps: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextAnswer:
+    """An answer in words. Not `settled`: nothing was found, and a model may understand the question better."""
+
+    text: str
+    is_final: bool = True
+    suggestion: RenderSuggestion | None = None
+
+
+@dataclass(slots=True)
+class QuerySession:
+    """Remembers the last question that was answered."""
+
+    guard: Guard
+    caller: Caller
+    trace: Trace
+    max_rows: int
+    document: Document | None = None
+    result: QueryResult | None = None
+
+    async def run_query(self, document: Document) -> QueryResult:
+        """At most `max_rows` rows. Raises what the guard raises."""
+        most = min(self.max_rows, self.guard.settings.max_rows)
+        asked = document.model_copy(update={"limit": min(document.limit, most)})
+        with self.trace.record_step("query") as step:
+            answer = await self.guard.run_query(self.caller, asked)
+            step.detail = f"{len(answer.rows)} rows of {answer.table}"
+        self.document, self.result = asked, answer
+        return answer
+
+    async def fetch_rows(self, **document: Any) -> list[dict[str, Any]]:
+        """For documents written by us."""
+        return (await self.run_query(Document.model_validate(document))).rows

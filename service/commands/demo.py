@@ -1,0 +1,86 @@
+"""`reelmill demo`: render a small generated camera sequence with the real service."""
+
+import asyncio
+import io
+import math
+import tempfile
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+
+from service import config
+from service.commands.api_client import mint_local_token
+from service.commands.ingest import ingest_with_progress
+from service.commands.render import render_to_file
+from service.commands.up import run_local_service
+from service.config import ClientSettings, Settings
+
+FRAME_COUNT, WIDTH, HEIGHT = 240, 960, 540
+MISSING_FRAME, TRUNCATED_FRAME = 100, 150
+console = Console(soft_wrap=True, highlight=False)
+
+
+def run_demo(folder: Path) -> None:
+    """Everything is made anew in a temporary home; only the MP4 stays, at the path that is printed."""
+    with tempfile.TemporaryDirectory(prefix="reelmill-demo-") as scratch:
+        settings = _demo_settings(Path(scratch) / "home")
+        frames = Path(scratch) / "frames"
+        console.print(f"1. writing {FRAME_COUNT} camera frames, one missing and one truncated", markup=False)
+        write_sequence(frames)
+        console.print("2. starting PostgreSQL, the API and a worker", markup=False)
+        with run_local_service(
+            settings, {"REELMILL_HOME": str(settings.process.home), "REELMILL_LOG_LEVEL": "WARNING"}
+        ) as running:
+            token = mint_local_token(
+                settings, "demo", ("catalog:read", "catalog:write", "videos:read", "videos:render"), _TOKEN_LIFETIME
+            )
+            client = ClientSettings(url=running.url, token=token)
+            asyncio.run(_ingest_and_render(replace(settings, client=client), frames, folder / "reelmill-demo.mp4"))
+
+
+_TOKEN_LIFETIME = timedelta(hours=1)
+
+
+def _demo_settings(home: Path) -> Settings:
+    settings = config.load()
+    return replace(settings, process=settings.process.model_copy(update={"home": home, "port": 0, "host": "127.0.0.1"}))
+
+
+async def _ingest_and_render(settings: Settings, frames: Path, output: Path) -> None:
+    console.print(f"3. ingesting into {settings.client.url}", markup=False)
+    await ingest_with_progress(settings, frames, ("demo", "camera"), "frames")
+    console.print("4. rendering every second frame at 30 fps", markup=False)
+    await render_to_file(settings, "demo", {"decimation_factor": 2, "fps": 30, "missing": "hold"}, output)
+
+
+def write_sequence(folder: Path) -> None:
+    """A plate with two moving discs and sensor noise, numbered as a camera would."""
+    folder.mkdir(parents=True)
+    noise = np.random.default_rng(7).integers(-6, 7, (HEIGHT, WIDTH, 1), dtype=np.int16)
+    for number in range(FRAME_COUNT):
+        if number == MISSING_FRAME:
+            continue
+        data = _encode_jpeg(_draw_frame(number) + np.roll(noise, number * 37, axis=1))
+        path = folder / f"frame_{number:05d}.jpg"
+        path.write_bytes(data[: len(data) // 2] if number == TRUNCATED_FRAME else data)
+
+
+def _draw_frame(number: int) -> NDArray[np.int16]:
+    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH]
+    picture = np.stack((columns * 160 // WIDTH + 40, rows * 120 // HEIGHT + 60, (rows + columns) % 97 + 60), axis=-1)
+    for radius, speed, colour in ((60, 0.02, (230, 90, 40)), (35, -0.045, (60, 200, 230))):
+        x = WIDTH / 2 + math.cos(number * speed) * WIDTH / 3
+        y = HEIGHT / 2 + math.sin(number * speed) * HEIGHT / 3
+        picture[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] = colour
+    return picture.astype(np.int16)
+
+
+def _encode_jpeg(picture: NDArray[np.int16]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=88)
+    return file.getvalue()

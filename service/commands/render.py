@@ -1,0 +1,165 @@
+"""`reelmill render`: submit a render, show its progress, download the video and print the receipt's summary."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from service.commands.api_client import ApiError, json_or_raise, open_client
+from service.config import Settings
+
+console = Console(soft_wrap=True, highlight=False)
+MAX_RECONNECTS = 30
+
+
+class RenderError(Exception):
+    """The render did not succeed."""
+
+
+async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path | None) -> None:
+    """The whole command; unset, `output` is out.mp4, or out with the container's name. The receipt lies beside it.
+
+    Raises Refused, RenderEnded, httpx.TransportError.
+    """
+    async with open_client(settings) as client:
+        body = {"experiment_id": await find_experiment_id(client, experiment)} | fields
+        job = json_or_raise(await client.post("/api/videos/generate", json=body))
+        if "job_id" not in job:
+            console.print_json(json.dumps(job))
+            return
+        status = await follow_render(client, job["job_id"])
+        if status["status"] != "succeeded":
+            raise RenderError(_failure_reason(status))
+        place = output or Path(f"out.{status['options']['container']}")
+        await download_video(client, status, place)
+        receipt_path(place).write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
+        _print_summary(place, status)
+
+
+def _print_summary(output: Path, status: dict[str, Any]) -> None:
+    console.print(f"video   {output.resolve()}", markup=False)
+    console.print(f"receipt {receipt_path(output).resolve()}", markup=False)
+    for line in summary_lines(status):
+        console.print(line, markup=False)
+
+
+async def find_experiment_id(client: httpx.AsyncClient, name: str) -> str:
+    """The id of an experiment given by name or id. Raises Refused."""
+    try:
+        return str(UUID(name))
+    except ValueError:
+        pass
+    found = json_or_raise(await client.get("/api/experiments", params={"q": name, "limit": 500}))
+    ids = [row["id"] for row in found if row["name"] == name]
+    if not ids:
+        raise ApiError(404, f"there is no experiment named {name}")
+    return str(ids[0])
+
+
+async def follow_render(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+    """The last status; a bar moves meanwhile on a terminal."""
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    last: dict[str, Any] = {}
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        line = bar.add_task("queued", total=None, rate="")
+        async for last in stream_statuses(client, job_id):
+            rate = f"{last['fps']:.1f} frames/s" if last["fps"] else ""
+            bar.update(
+                line, description=last["phase"], total=last["frames_total"], completed=last["frames_done"], rate=rate
+            )
+    return last
+
+
+async def stream_statuses(client: httpx.AsyncClient, job_id: str) -> AsyncIterator[dict[str, Any]]:
+    """Statuses from the event stream; a stream that breaks is taken up again where it stopped."""
+    known: dict[str, str] = {}
+    event = ""
+    for _ in range(MAX_RECONNECTS):
+        try:
+            async with client.stream("GET", f"/api/videos/{job_id}/events", headers=known) as stream:
+                if not stream.is_success:
+                    await stream.aread()
+                    json_or_raise(stream)
+                async for line in stream.aiter_lines():
+                    if line.startswith("id:"):
+                        known = {"Last-Event-ID": line[3:].strip()}
+                    if line.startswith("event:"):
+                        event = line[6:].strip()
+                    if line.startswith("data:") and event == "status":
+                        status = json.loads(line[5:])
+                        yield status
+                        if status["status"] in ("succeeded", "failed", "cancelled"):
+                            return
+        except httpx.TransportError:
+            await asyncio.sleep(1)
+    raise RenderError("the event stream broke too often; the render goes on, look at its status")
+
+
+async def download_video(client: httpx.AsyncClient, status: dict[str, Any], output: Path) -> None:
+    """Write the video beside its place, check its sha256, then move it there. Raises RenderEnded."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.part")
+    digest = hashlib.sha256()
+    async with client.stream("GET", status["video_url"]) as stream:
+        if not stream.is_success:
+            await stream.aread()
+            json_or_raise(stream)
+        with partial.open("wb") as file:
+            async for chunk in stream.aiter_bytes():
+                digest.update(chunk)
+                file.write(chunk)
+    if digest.hexdigest() != status["video_sha256"]:
+        partial.unlink()
+        raise RenderError("the downloaded file is not the one the receipt names: try again")
+    partial.replace(output)
+
+
+def receipt_path(video: Path) -> Path:
+    """out.mp4 -> out.receipt.ndjson"""
+    return video.with_suffix(".receipt.ndjson")
+
+
+def summary_lines(status: dict[str, Any]) -> list[str]:
+    """The receipt's summary for people."""
+    summary = status["summary"]
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))
+    lines = [
+        f"        {summary['frames']} frames at {summary['fps']} fps: {outcomes}",
+        f"        {summary['encoder']}, {summary['width']}x{summary['height']}, {status['video_bytes']} bytes",
+    ]
+    lines += [
+        f"        frame {note['index']}: {note['outcome']}, {note['reason']}" for note in summary.get("notes", [])
+    ]
+    return lines
+
+
+def _failure_reason(status: dict[str, Any]) -> str:
+    error = status.get("error") or {}
+    return f"the render {status['status']}: {error.get('reason', 'no reason was given')}"
+
+
+def parse_request_fields(options: list[str]) -> dict[str, Any]:
+    """`name=value` options as request fields; values are JSON where they parse as JSON."""
+    fields: dict[str, Any] = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{option}: write name=value, as in width=1280", param_hint="--option")
+        try:
+            fields[name] = json.loads(value)
+        except ValueError:
+            fields[name] = value
+    return fields

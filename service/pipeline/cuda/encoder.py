@@ -1,0 +1,108 @@
+"""The segment encoder on a GPU: NVENC packets in the same container and with the same clock as the CPU encoder's."""
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import av
+from av import VideoFrame
+from av.bitstream import BitStreamFilterContext
+from av.video.stream import VideoStream
+
+from service.pipeline.colour import ColourTags
+from service.pipeline.cuda.device_frame import frame_to_nv12
+from service.pipeline.cuda.driver import CudaDriver, EncodedPicture, EncoderSession, EncoderSettings, VideoCodec
+from service.pipeline.cuda.errors import CudaError, DeviceLost, EncoderLost
+from service.pipeline.encode.encoder import SegmentEncoder
+from service.pipeline.encode.mux import segment_mux_options
+from service.pipeline.frame_context import EncoderInput
+from service.plan.render_plan import RenderOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from av import Packet
+
+_CODECS: dict[str, VideoCodec] = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
+
+
+class DeviceEncoder(SegmentEncoder):
+    """NVENC without B-frames: pictures come out in the order they went in. Raises EncoderLost whatever fails."""
+
+    def __init__(self, options: RenderOptions, colour: ColourTags, driver: CudaDriver) -> None:
+        super().__init__(options, colour)
+        self._driver, self._reorder = driver, 0
+        self._session: EncoderSession | None = None
+        self._tag_filter = _colour_tag_filter(options.codec, colour)
+        self._pending_starts: deque[int] = deque()
+
+    def finish(self) -> bytes:
+        """HEVC under the tag that QuickTime and Safari play. Others are left alone: they have these bytes by chance."""
+        data = super().finish()
+        return data.replace(b"hev1", b"hvc1", 1) if self._options.codec == "hevc" else data
+
+    def close(self) -> None:
+        """Give the engine's session back; there are few."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _open_stream(self) -> VideoStream:
+        options, colour = self._options, self._colour
+        tags = (colour.matrix, colour.primaries, colour.transfer)
+        settings = EncoderSettings(
+            _CODECS[options.codec], options.width, options.height, options.fps, options.quality, tags
+        )
+        with _raise_encoder_lost():
+            self._session = self._driver.open_encoder(settings)
+        self._container = av.open(self._buffer, "w", format="mp4", options=segment_mux_options(options.ticks))
+        size = {"width": options.width, "height": options.height}
+        stream: Any = self._container.add_mux_stream(options.codec, options.fps, **size)
+        self._stream = stream
+        return self._stream
+
+    def _encode(self, picture: EncoderInput, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
+        assert self._session is not None and not isinstance(picture, bytes)
+        self._pending_starts.append(start)
+        with _raise_encoder_lost():
+            made = self._session.encode(frame_to_nv12(picture) if isinstance(picture, VideoFrame) else picture)
+        return self._to_packets(made, stream)
+
+    def _flush(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
+        assert self._session is not None
+        with _raise_encoder_lost():
+            packets = self._to_packets(self._session.finish(), stream)
+        if self._pending_starts:
+            raise EncoderLost(f"{len(self._pending_starts)} of {self.frames} pictures did not come out of the encoder")
+        return packets
+
+    def _to_packets(self, pictures: Sequence[EncodedPicture], stream: VideoStream) -> "list[Packet[VideoStream]]":
+        if len(pictures) > len(self._pending_starts):
+            raise EncoderLost("more pictures came out of the encoder than went in")
+        return [
+            self._packet(self._add_colour_tags(one.data), stream, self._pending_starts.popleft(), one.is_key_frame)
+            for one in pictures
+        ]
+
+    def _add_colour_tags(self, data: bytes) -> bytes:
+        """With the colours in its parameter sets: the encoder leaves them out, and the container reads them there."""
+        return b"".join(bytes(packet) for packet in self._tag_filter.filter(av.Packet(data)))
+
+
+def _colour_tag_filter(codec: str, colour: ColourTags) -> BitStreamFilterContext:
+    primaries = "color_primaries" if codec == "av1" else "colour_primaries"
+    limited = "color_range=tv" if codec == "av1" else "video_full_range_flag=0"
+    values = f"{primaries}={colour.primaries}:transfer_characteristics={colour.transfer}"
+    return BitStreamFilterContext(f"{codec}_metadata={values}:matrix_coefficients={colour.matrix}:{limited}", codec)
+
+
+@contextmanager
+def _raise_encoder_lost() -> "Iterator[None]":
+    """Whatever fails here costs the encoder: a file has one, so the render is planned anew."""
+    try:
+        yield
+    except (DeviceLost, EncoderLost):
+        raise
+    except CudaError as fault:
+        raise EncoderLost(fault.reason) from fault

@@ -1,0 +1,1 @@
+"""The real driver: the only room that imports torch, torchvision, PyNvVideoCodec or the kernels."""

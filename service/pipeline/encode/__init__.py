@@ -1,0 +1,1 @@
+"""Encodes frames into segments and joins segments into files."""

@@ -1,0 +1,111 @@
+"""Joins segments into one file by stream copy, without re-encoding."""
+
+import io
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av import Packet
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from service.pipeline.encode.codecs import ENCODERS, reorder_depth
+from service.pipeline.encode.mux import MUXERS, SKIP_DECODE, file_mux_options
+from service.plan.render_plan import RenderOptions
+
+
+class SegmentMismatch(Exception):
+    """Two segments were not encoded alike (parameter sets, size or codec), so they cannot share one track."""
+
+
+class NothingToAssemble(Exception):
+    """Every segment is empty: all frames were skipped."""
+
+
+def assemble(segments: Iterable[bytes], options: RenderOptions, out: Path) -> None:
+    """Write `out` from fragmented MP4 segments in order, holding one segment at a time; empty ones are passed over.
+
+    At a steady rate frame k is shown at exactly k / fps, otherwise for as long as its segment says, in Matroska to the
+    nearest millisecond, its unit; each segment begins with a key frame. MP4 and MOV are faststart. The same segments
+    give the same bytes. Raises SegmentsDiffer, NothingToAssemble.
+    """
+    muxer, settings = MUXERS[options.container], file_mux_options(options.container, options.ticks)
+    with av.open(str(out), "w", format=muxer, options=settings) as container:
+        track = Track(container, options)
+        for data in segments:
+            if data:
+                track.append(data)
+        if not track.frames:
+            raise NothingToAssemble("no segment has a frame")
+
+
+class Track:
+    """The one video track of an output; `frames` counts the pictures written, `ticks` how long they last."""
+
+    def __init__(self, container: OutputContainer, options: RenderOptions) -> None:
+        self._container = container
+        self._options = options
+        self._stream: VideoStream | None = None
+        self._tick, self._reorder_depth = 1 / options.ticks, reorder_depth(options)
+        self._identity: tuple[object, ...] = ()
+        self.frames = self.ticks = 0
+
+    def append(self, segment: bytes) -> None:
+        with av.open(io.BytesIO(segment), "r", stream_options=self._stream_options()) as source:
+            stream = source.streams.video[0]
+            self._accept_stream(stream)
+            assert stream.time_base is not None
+            in_ticks = _tick_converter(stream.time_base * self._options.ticks)
+            packets = [packet for packet in source.demux(stream) if packet.size]
+            lasts = self._segment_ticks(packets, in_ticks)
+            for position, packet in enumerate(packets):
+                self._write(packet, position, in_ticks)
+            self.frames, self.ticks = self.frames + len(packets), self.ticks + lasts
+
+    def _stream_options(self) -> Any:
+        """What must be known of the segment's pictures. Matroska says of a stream that it is not interlaced, which only
+        a decoder knows."""
+        return None if self._stream is None and self._options.container == "mkv" else SKIP_DECODE
+
+    def _segment_ticks(self, packets: "list[Packet[VideoStream]]", to_ticks: "TickConverter") -> int:
+        if self._options.timing is None:
+            return len(packets)
+        return max(to_ticks(packet.pts) + to_ticks(packet.duration) for packet in packets)
+
+    def _accept_stream(self, source: VideoStream) -> None:
+        identity = (source.codec_context.extradata, source.width, source.height, source.codec_context.codec.id)
+        if self._stream is None:
+            self._stream = self._container.add_stream_from_template(source, opaque=True)
+            self._stream.time_base = self._tick
+            if (tag := ENCODERS[self._options.codec].codec_tag) and self._options.container in ("mp4", "mov"):
+                self._stream.codec_context.codec_tag = tag
+            self._identity = identity
+        if identity != self._identity:
+            raise SegmentMismatch(
+                f"the segment from frame {self.frames} on has other encoder parameters than the first"
+            )
+
+    def _write(self, packet: "Packet[VideoStream]", position: int, to_ticks: "TickConverter") -> None:
+        assert self._stream is not None
+        timed = self._options.timing is not None
+        start, lasts = to_ticks(packet.pts), to_ticks(packet.duration)
+        packet.pts = self.ticks + start
+        packet.dts = packet.pts if timed else self.frames + position - self._reorder_depth
+        packet.duration, packet.time_base = lasts if timed else 1, self._tick
+        packet.stream = self._stream
+        self._container.mux(packet)
+
+
+TickConverter = Callable[[int | None], int]
+
+
+def _tick_converter(unit: Fraction) -> TickConverter:
+    """How many ticks a time of this unit (in ticks) is, to the nearest; in integers, for it is done for each packet."""
+
+    def in_ticks(time: int | None) -> int:
+        assert time is not None
+        return (2 * time * unit.numerator + unit.denominator) // (2 * unit.denominator)
+
+    return in_ticks

@@ -1,0 +1,1 @@
+"""Decodes image files (JPEG, PNG, WebP, TIFF) and reads their headers."""

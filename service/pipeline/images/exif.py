@@ -1,0 +1,50 @@
+"""Reads orientation and capture time from EXIF."""
+
+import warnings
+from datetime import datetime
+
+from PIL import Image
+
+_ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
+_DATETIME_ORIGINAL, _DATETIME_DIGITIZED, _DATETIME = 0x9003, 0x9004, 0x0132
+_SUBSECONDS, _OFFSET = 0x9291, 0x9011
+
+
+def orientation(payload: bytes) -> int:
+    """1 to 8; 1 when the payload is absent, damaged, or says something else."""
+    value = _read_fields(payload).get(_ORIENTATION)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def capture_time(payload: bytes) -> datetime | None:
+    """DateTimeOriginal with its fraction and offset where given; naive without an offset; None when absent."""
+    fields = _read_fields(payload)
+    taken = fields.get(_DATETIME_ORIGINAL) or fields.get(_DATETIME_DIGITIZED) or fields.get(_DATETIME)
+    fraction, offset = fields.get(_SUBSECONDS), fields.get(_OFFSET)
+    return _parse_time(_clean_text(taken), _clean_text(fraction), _clean_text(offset))
+
+
+def _read_fields(payload: bytes) -> dict[int, object]:
+    exif = Image.Exif()
+    if not payload:
+        return {}
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            exif.load(payload)
+            return {**dict(exif), **exif.get_ifd(_EXIF_IFD)}
+    except Exception:  # Pillow raises SyntaxError, struct.error, ValueError...: damaged EXIF is no EXIF
+        return {}
+
+
+def _parse_time(taken: str, fraction: str, offset: str) -> datetime | None:
+    text = f"{taken}.{(fraction or '0')[:6]}{offset}"
+    for layout in ("%Y:%m:%d %H:%M:%S.%f%z", "%Y:%m:%d %H:%M:%S.%f"):
+        try:
+            return datetime.strptime(text, layout)
+        except ValueError:
+            continue
+    return _parse_time(taken, "", "") if fraction or offset else None
+
+
+def _clean_text(value: object) -> str:
+    return value.strip("\0 ") if isinstance(value, str) else ""

@@ -1,0 +1,65 @@
+"""Decodes PNGs that FFmpeg does not handle: 16-bit, palette, alpha."""
+
+import io
+import struct
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.picture import Samples, composite_over
+
+Image.MAX_IMAGE_PIXELS = None  # the limit is held before, on the header
+
+
+def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
+    """Gray or RGB of uint8 or uint16; transparent pixels show `background`. Raises Unreadable."""
+    try:
+        samples = _decode_16_bit(data) if header.bit_depth == 16 else _decode_8_bit(data)
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
+        raise MediaUnreadable(f"the PNG is damaged: {error}") from error
+    if samples.shape[:2] != (header.height, header.width):
+        raise MediaUnreadable("the PNG is not the size its header says")
+    return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
+
+
+def _decode_16_bit(data: bytes) -> Samples:
+    import imagecodecs
+
+    return np.asarray(imagecodecs.png_decode(data))
+
+
+def _decode_8_bit(data: bytes) -> Samples:
+    """Palettes, 1 to 4-bit gray, alpha and transparent colours."""
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        if "transparency" in image.info or image.mode in ("LA", "RGBA"):
+            return np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA"))
+        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def png_header(data: bytes) -> ImageHeader:
+    """Read IHDR, and eXIf when it precedes the picture. Raises NeedMore or Unreadable."""
+    if len(data) < 33:
+        raise HeaderIncomplete("the PNG header is cut short")
+    if data[12:16] != b"IHDR":
+        raise MediaUnreadable("the PNG does not begin with its header")
+    width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
+    if not width or not height:
+        raise MediaUnreadable("the PNG does not give its size")
+    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
+    chunks = _png_chunks(data)
+    exif = next((data[start:stop] for kind, start, stop in chunks if kind == b"eXIf"), b"")
+    plain = colour in (0, 2) and depth == 8 and all(kind != b"tRNS" for kind, _, _ in chunks)
+    return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain)
+
+
+def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """(name, start and stop of its body) of what precedes the picture data."""
+    chunks, position = [], 8
+    while position + 8 <= len(data) and data[position + 4 : position + 8] != b"IDAT":
+        length = int.from_bytes(data[position : position + 4], "big")
+        chunks.append((data[position + 4 : position + 8], position + 8, position + 8 + length))
+        position += 12 + length
+    return chunks

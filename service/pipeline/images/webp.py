@@ -1,0 +1,75 @@
+"""Reads WebP containers (RFC 9649) and decodes lossless WebP and WebP with alpha."""
+
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.picture import Samples, composite_over
+
+_CHUNK_HEADER_BYTES = 8
+
+
+def webp_header(data: bytes) -> ImageHeader:
+    """Walk the chunks that are there. Raises NeedMore or Unreadable."""
+    chunks = _chunks(data)
+    names = [name for name, _, _ in chunks]
+    if b"ANIM" in names or b"ANMF" in names:
+        raise MediaUnreadable("an animated WebP is not one picture: extract its frames")
+    exif = next((data[start:stop] for name, start, stop in chunks if name == b"EXIF"), b"").removeprefix(b"Exif\0\0")
+    for name, start, _ in chunks:
+        if name in (b"VP8 ", b"VP8L"):
+            width, height = _lossy_size(data, start) if name == b"VP8 " else _lossless_size(data, start)
+            plain = name == b"VP8 " and b"ALPH" not in names
+            return ImageHeader("webp", width, height, 8, 3 if plain else 4, exif, start, plain)
+    raise HeaderIncomplete("the WebP header is cut short")
+
+
+def require_complete_webp(data: bytes) -> None:
+    """The container says how long it is. Raises Unreadable."""
+    if len(data) < int.from_bytes(data[4:8], "little") + _CHUNK_HEADER_BYTES:
+        raise MediaUnreadable("the WebP is truncated: it is shorter than it says")
+
+
+def decode_webp(data: bytes, background: str) -> Samples:
+    """(height, width, 3) of uint8 through libwebp. Raises Unreadable."""
+    import imagecodecs
+
+    try:
+        samples: Samples = imagecodecs.webp_decode(data, hasalpha=True)
+    except Exception as error:  # WebpError, or what NumPy makes of its answer
+        raise MediaUnreadable(f"the WebP is damaged: {error}") from error
+    return composite_over(samples, background)
+
+
+def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    found, position = [], 12
+    while position + _CHUNK_HEADER_BYTES <= len(data):
+        length = int.from_bytes(data[position + 4 : position + _CHUNK_HEADER_BYTES], "little")
+        start = position + _CHUNK_HEADER_BYTES
+        found.append((data[position : position + 4], start, start + length))
+        position = start + length + length % 2
+    return found
+
+
+def _lossy_size(data: bytes, start: int) -> tuple[int, int]:
+    """RFC 6386 section 9.1: three bytes of tag, three of start code, then 14 bits each."""
+    if len(data) < start + 10:
+        raise HeaderIncomplete("the WebP header is cut short")
+    if data[start + 3 : start + 6] != b"\x9d\x01\x2a":
+        raise MediaUnreadable("the WebP header is damaged")
+    size = int.from_bytes(data[start + 6 : start + 10], "little")
+    return _require_size(size & 0x3FFF, size >> 16 & 0x3FFF)
+
+
+def _lossless_size(data: bytes, start: int) -> tuple[int, int]:
+    """A signature byte, then 14 bits each, less one."""
+    if len(data) < start + 5:
+        raise HeaderIncomplete("the WebP header is cut short")
+    if data[start] != 0x2F:
+        raise MediaUnreadable("the WebP header is damaged")
+    size = int.from_bytes(data[start + 1 : start + 5], "little")
+    return _require_size((size & 0x3FFF) + 1, (size >> 14 & 0x3FFF) + 1)
+
+
+def _require_size(width: int, height: int) -> tuple[int, int]:
+    if not width or not height:
+        raise MediaUnreadable("the WebP does not give its size")
+    return width, height

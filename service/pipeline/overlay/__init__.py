@@ -1,0 +1,1 @@
+"""Draws text and a scale bar onto frames."""

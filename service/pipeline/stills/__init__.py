@@ -1,0 +1,1 @@
+"""Still images made from frames: previews, posters, preview strips, keograms."""

@@ -1,0 +1,214 @@
+"""Still images made beside a video: preview strip (sprite and WebVTT), keogram and poster."""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import numpy as np
+from av import VideoFrame
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.pipeline import planes
+from service.pipeline.encode.mux import SKIP_DECODE
+from service.pipeline.frame_context import EncoderInput
+from service.plan.formats import ARTIFACT_FILES
+from service.plan.render_plan import RenderOptions
+
+Pixels = NDArray[np.uint8]
+# Pixels: the longer side of a preview tile; the tallest keogram.
+MAX_TILE_SIDE, MAX_KEOGRAM_HEIGHT = 160, 480
+# Luma columns around the middle that are converted for one column of the keogram: swscale wants a few.
+KEOGRAM_STRIP_WIDTH = 16
+
+
+class SegmentArtifacts:
+    """One segment's pieces: a tile for each second begun, and a column for every frame. Empty unless asked for."""
+
+    def __init__(self, options: RenderOptions) -> None:
+        self._outputs = options.outputs
+        self._tile_size = tile_size(options.width, options.height)
+        self._height = keogram_height(options.height)
+        self._tiles: list[Pixels] = []
+        self._times: list[int] = []
+        self._columns: list[Pixels] = []
+
+    def observe(self, picture: EncoderInput, start: Fraction) -> None:
+        """A picture that is shown `at` seconds after the segment's beginning."""
+        if "preview_strip" in self._outputs and start >= len(self._tiles):
+            self._tiles.append(_scale_to_rgb(picture, *self._tile_size))
+            self._times.append(round(start * 1000))
+        if "keogram" in self._outputs:
+            self._columns.append(_middle_column(picture, self._height))
+
+    def finish(self) -> Mapping[str, bytes]:
+        """File name -> bytes; nothing for a segment without pictures."""
+        found: dict[str, bytes] = {}
+        if self._tiles:
+            times = ",".join(map(str, self._times)).encode()
+            found[ARTIFACT_FILES["preview_strip"]] = _encode_image(
+                np.hstack(self._tiles), "JPEG", quality=92, comment=times
+            )
+        if self._columns:
+            found[ARTIFACT_FILES["keogram"]] = _encode_image(np.hstack(self._columns), "PNG", compress_level=6)
+        return found
+
+
+def tile_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) of a preview tile in pixels."""
+    scale = min(MAX_TILE_SIDE / max(width, height), 1)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def keogram_height(height: int) -> int:
+    return min(height, MAX_KEOGRAM_HEIGHT)
+
+
+def _scale_to_rgb(picture: EncoderInput, width: int, height: int) -> Pixels:
+    """(height, width, 3) RGB."""
+    if isinstance(picture, bytes):
+        with Image.open(io.BytesIO(picture)) as still:
+            return np.asarray(still.convert("RGB").resize((width, height), Image.Resampling.BOX))
+    assert isinstance(picture, VideoFrame), "pictures that are looked at do not stay on a GPU"
+    pixels = picture.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _middle_column(picture: EncoderInput, height: int) -> Pixels:
+    """(height, 1, 3) RGB: the middle column."""
+    if isinstance(picture, bytes):
+        with Image.open(io.BytesIO(picture)) as still:
+            middle = still.width // 2
+            strip = still.convert("RGB").crop((middle, 0, middle + 1, still.height))
+            return np.asarray(strip.resize((1, height), Image.Resampling.BOX))
+    assert isinstance(picture, VideoFrame), "pictures that are looked at do not stay on a GPU"
+    narrow = picture.format.name == "yuv420p" and picture.width > KEOGRAM_STRIP_WIDTH
+    frame = _crop_middle(picture) if narrow else picture
+    return _scale_to_rgb(frame, frame.width, height)[:, frame.width // 2][:, None]
+
+
+def _crop_middle(frame: VideoFrame) -> VideoFrame:
+    """The NARROW columns in the middle of a yuv420p frame, as a frame: converting all of it would cost its width."""
+    left = (frame.width // 2 - KEOGRAM_STRIP_WIDTH // 2) // 2 * 2
+    strip = VideoFrame(KEOGRAM_STRIP_WIDTH, frame.height, "yuv420p")
+    strip.colorspace, strip.color_range = frame.colorspace, frame.color_range
+    for number, (into, plane) in enumerate(zip(planes.plane_views(strip), planes.plane_views(frame), strict=True)):
+        begin = left >> (number > 0)
+        into[:] = plane[:, begin : begin + into.shape[1]]
+    return strip
+
+
+def _encode_image(pixels: Pixels, kind: str, **options: object) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, kind, **options)
+    return out.getvalue()
+
+
+SPRITE_COLUMNS, MAX_TILES = 10, 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    piece: bytes
+    position: int
+    start: Fraction
+
+
+class PreviewStrip:
+    """Holds the pieces as they are (a few kilobytes each); only tiles that are used are decoded."""
+
+    def __init__(self, tile: tuple[int, int]) -> None:
+        self._size = tile
+        self._tiles: list[_Tile] = []
+
+    def add(self, piece: bytes, start: Fraction) -> None:
+        """A segment's piece; the segment begins at `start` seconds."""
+        with Image.open(io.BytesIO(piece)) as strip:
+            times = bytes(strip.info["comment"]).decode().split(",")
+        self._tiles += [_Tile(piece, place, start + Fraction(int(time), 1000)) for place, time in enumerate(times)]
+
+    def finish(self, end: Fraction) -> tuple[bytes, bytes]:
+        """(JPEG of at most MOST_TILES tiles, WebVTT over the whole length)."""
+        used = self._tiles[:: -(-len(self._tiles) // MAX_TILES)]
+        return self._sprite(used), self._cues(used, end)
+
+    def _sprite(self, used: list[_Tile]) -> bytes:
+        width, height = self._size
+        sheet = Image.new("RGB", (width * min(SPRITE_COLUMNS, len(used)), height * -(-len(used) // SPRITE_COLUMNS)))
+        for number, tile in enumerate(used):
+            with Image.open(io.BytesIO(tile.piece)) as strip:
+                cut = strip.crop((tile.position * width, 0, (tile.position + 1) * width, height))
+                sheet.paste(cut, self._tile_corner(number))
+        out = io.BytesIO()
+        sheet.save(out, "JPEG", quality=85)
+        return out.getvalue()
+
+    def _tile_corner(self, number: int) -> tuple[int, int]:
+        return number % SPRITE_COLUMNS * self._size[0], number // SPRITE_COLUMNS * self._size[1]
+
+    def _cues(self, used: list[_Tile], end: Fraction) -> bytes:
+        ends = [tile.start for tile in used[1:]] + [end]
+        lines = ["WEBVTT"]
+        for number, (tile, until) in enumerate(zip(used, ends, strict=True)):
+            left, top = self._tile_corner(number)
+            area = f"{left},{top},{self._size[0]},{self._size[1]}"
+            lines += [
+                "",
+                f"{_webvtt_time(tile.start)} --> {_webvtt_time(until)}",
+                f"{ARTIFACT_FILES['preview_strip']}#xywh={area}",
+            ]
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _webvtt_time(seconds: Fraction) -> str:
+    """WebVTT's hh:mm:ss.ttt"""
+    millis = round(seconds * 1000)
+    return f"{millis // 3_600_000:02d}:{millis // 60_000 % 60:02d}:{millis // 1000 % 60:02d}.{millis % 1000:03d}"
+
+
+# Beyond, neighbouring columns are averaged into one: browsers refuse wider pictures.
+MAX_KEOGRAM_COLUMNS = 16_384
+
+
+class Keogram:
+    """One column for each of `frames` pictures; memory is bounded by MOST_COLUMNS, not by the frames."""
+
+    def __init__(self, frames: int, height: int) -> None:
+        self._frames, self._width = frames, min(frames, MAX_KEOGRAM_COLUMNS)
+        self._sums = np.zeros((self._width, height, 3), np.uint32)
+        self._counts = np.zeros(self._width, np.uint32)
+        self._next = 0
+
+    def add(self, piece: bytes) -> None:
+        """A segment's columns, in order."""
+        with Image.open(io.BytesIO(piece)) as strip:
+            columns = np.asarray(strip.convert("RGB")).transpose(1, 0, 2)
+        places = np.arange(self._next, self._next + len(columns)) * self._width // self._frames
+        np.add.at(self._sums, places, columns)
+        np.add.at(self._counts, places, 1)
+        self._next += len(columns)
+
+    def finish(self) -> bytes:
+        """PNG, rounded to the nearest level."""
+        counts = np.maximum(self._counts, 1)[:, None, None]
+        pixels = ((self._sums + counts // 2) // counts).astype(np.uint8).transpose(1, 0, 2)
+        out = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG")
+        return out.getvalue()
+
+
+def poster(segment: bytes, max_width: int = 1280) -> bytes:
+    """A JPEG of the first picture, at most `max_width` pixels wide. Raises ValueError for an empty segment."""
+    if not segment:
+        raise ValueError("an empty segment has no picture")
+    with av.open(io.BytesIO(segment), "r", stream_options=SKIP_DECODE) as source:
+        source.streams.video[0].codec_context.thread_count = 1  # dav1d's others begin on pictures nobody will look at
+        frame = next(source.decode(video=0))
+        width = min(max_width, frame.width)
+        height = max(1, round(frame.height * width / frame.width))
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=85)
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""Brings decoded frames to the output's size and pixel format: crop, rotate, scale, pad, combine."""

@@ -1,0 +1,1 @@
+"""Decodes the frames of source videos."""

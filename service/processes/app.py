@@ -1,0 +1,109 @@
+"""The FastAPI application: middleware, routers, documentation. Imports no torch, codecs or kernels."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.middleware import Middleware
+
+from service.agent.agent import Agent
+from service.agent.ollama_client import LanguageModels, log_availability
+from service.guard.guard import Guard
+from service.identity.tokens import TokenVerifier
+from service.routers import agent, queries
+from service.routers.catalog import datasets, experiments, uploads
+from service.routers.http import problem_types, problems
+from service.routers.http.content_negotiation import require_json_acceptable
+from service.routers.http.dependencies import HttpSettings, Resources
+from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLimit, HeadAsGet
+from service.routers.http.rate_limit import RateLimit
+from service.routers.openapi import docs
+from service.routers.openapi.document_31 import complete_document
+from service.routers.ops import devices, health, metrics
+from service.routers.videos import events, files, generate, hls, renders
+from service.routers.videos.events import StatusPoller
+from service.telemetry.request_log import AccessLogMiddleware
+
+# Everything under /api.
+API_ROUTERS: tuple[APIRouter, ...] = (
+    experiments.router,
+    datasets.router,
+    generate.router,
+    renders.router,
+    events.router,
+    files.router,
+    files.artifact_router,
+    hls.router,
+    queries.router,
+    agent.router,
+    devices.router,
+)
+DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is
+an address of this service that explains it, its `error_id` finds the log line. Lists are JSON arrays whose `Link`
+header has the next page."""
+
+
+class ReelmillApi(FastAPI):
+    """FastAPI whose OpenAPI document tells what the layers around the routes do."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            complete_document(super().openapi())
+        return super().openapi()
+
+
+def create_app(resources: Resources) -> FastAPI:
+    """The whole API over open `resources`, which it closes when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await log_availability(resources.ollama_host, resources.agent)
+        try:
+            yield
+        finally:
+            await app.state.agent.models.close()
+            await resources.objects.close()
+            await resources.database.close()
+
+    app = ReelmillApi(
+        title="Reelmill",
+        summary="Camera frames and source videos in, videos out",
+        description=DESCRIPTION,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+        version=resources.version,
+        middleware=middleware_stack(resources.verifier, resources.http),
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.resources = resources
+    app.state.checks = health.HealthChecks()
+    app.state.followed = StatusPoller()
+    app.state.guard = Guard(resources.database, resources.queries)
+    app.state.agent = Agent(app.state.guard, LanguageModels(resources.ollama_host, resources.agent), resources.agent)
+    problems.install_error_handlers(app)
+    for router in (health.router, metrics.router, docs.router, problem_types.router):
+        app.include_router(router)
+    for router in API_ROUTERS:
+        app.include_router(router, dependencies=[Depends(require_json_acceptable)])
+    return app
+
+
+def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
+    """What every request goes through, outermost first."""
+    return [
+        Middleware(AccessLogMiddleware),
+        Middleware(HeadAsGet),
+        Middleware(problems.ProblemBoundary),
+        Middleware(Authentication, verifier=verifier, public=_public_paths(http)),
+        Middleware(RateLimit, rate=http.rate_limit),
+        Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.UPLOAD_PATHS),
+    ]
+
+
+def _public_paths(settings: HttpSettings) -> re.Pattern[str]:
+    return re.compile(f"{PUBLIC_PATHS.pattern}|/metrics") if settings.metrics_public else PUBLIC_PATHS

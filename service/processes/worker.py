@@ -1,0 +1,35 @@
+"""The worker process: opens the shared state and runs the supervisor until SIGTERM."""
+
+import asyncio
+import signal
+
+from service.config import Settings
+from service.processes.startup import SharedState, open_shared_state
+from service.worker.slots.messages import SlotConfig
+from service.worker.supervisor import Supervisor
+
+
+async def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or SIGINT, then drain. Raises StartupRefused."""
+    state = await open_shared_state(settings)
+    try:
+        supervisor = Supervisor(state.database, build_slot_config(settings, state), settings.worker, settings.webhooks)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run()
+    finally:
+        await state.close()
+
+
+def build_slot_config(settings: Settings, state: SharedState) -> SlotConfig:
+    return SlotConfig(
+        database_url=state.database.url,
+        database=settings.database,
+        objects=settings.objects,
+        home=settings.process.home,
+        memory_mb=settings.worker.slot_memory_mb,
+        prefetch_mb=settings.worker.prefetch_mb,
+        gpu_memory_mb=settings.worker.gpu_slot_memory_mb,
+        log_level=settings.logging.level,
+    )

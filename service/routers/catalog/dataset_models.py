@@ -1,0 +1,243 @@
+"""Request and response models of datasets and frames."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from service.plan.render_plan import SourceKind
+from service.routers.catalog.access import StorableText
+from service.routers.http.pagination import PageQuery
+
+DatasetState = Literal["empty", "scanning", "ready", "failed"]
+EXAMPLE_DATASET_ID = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
+EXAMPLE_EXPERIMENT_ID = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
+
+
+def safe_path(path: str) -> str:
+    """A relative path that means the same to every object store. Raises ValueError."""
+    parts = path.split("/")
+    if any(part in (".", "..", "") for part in parts):
+        raise ValueError("parts between slashes must not be empty, '.' or '..'")
+    if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in path):
+        raise ValueError("control characters and backslashes are not allowed")
+    if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > 700:
+        raise ValueError("longer than object stores and file systems take")
+    return path
+
+
+def _safe_prefix(prefix: str) -> str:
+    return prefix if prefix == "" else safe_path(prefix.removesuffix("/")) + ("/" if prefix.endswith("/") else "")
+
+
+DatasetName = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True, pattern=r"\S"), StorableText
+]
+
+
+class DatasetQuery(PageQuery):
+    """Which datasets of an experiment, in which order, how many."""
+
+    sort: Literal["created_at", "-created_at", "name", "-name"] = Field("created_at", description="`-` is descending")
+    q: Annotated[str, StringConstraints(max_length=200), StorableText] | None = Field(
+        None, description="part of the name"
+    )
+
+
+class NewDataset(BaseModel):
+    """Frames or source videos: where they lie, or nothing yet when they will be uploaded."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"name": "camera-1", "kind": "frames", "bucket": "microscope", "prefix": "2026-03-01/camera-1/"},
+                {"name": "camera-2", "kind": "frames"},
+            ]
+        },
+    )
+    name: DatasetName = Field(description="unique within the experiment")
+    kind: SourceKind = Field("frames", description="`frames`: objects are pictures; `video`: they are source videos")
+    prefix: Annotated[str, AfterValidator(_safe_prefix)] | None = Field(
+        None, description="what the keys begin with (end a folder with `/`); unset: the dataset's own upload area"
+    )
+    bucket: Annotated[str, StringConstraints(min_length=3, max_length=63)] | None = Field(
+        None, description="unset: the service's own; others must be in MINIO_SOURCE_BUCKETS"
+    )
+
+
+class DatasetChange(BaseModel):
+    """What may be changed about a dataset: where its frames lie may not, because renders were made of them."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
+    name: DatasetName = Field(description="unique within the experiment")
+
+
+class SizeCount(BaseModel):
+    """How many frames have this size, in pixels."""
+
+    width: int
+    height: int
+    count: int
+
+
+class SizeRange(BaseModel):
+    """The smallest and largest width and height, in pixels."""
+
+    min_width: int
+    max_width: int
+    min_height: int
+    max_height: int
+
+
+class Gap(BaseModel):
+    """A hole in the numbering: `count` frames from `number` on are missing after the frame `after_index`."""
+
+    after_index: int
+    number: int
+    count: int
+
+
+class ScanJob(BaseModel):
+    """A scan: `progress` counts the objects it has looked at."""
+
+    id: UUID
+    state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    progress: int
+
+
+class LevelFacts(BaseModel):
+    """What samples are worth, in their own unit: from up to 64 frames over the sequence."""
+
+    dtype: str
+    bits: int
+    channels: int
+    frames: int
+    low: float = Field(description="the smallest; other frames may have smaller ones")
+    high: float
+    nan: int = Field(description="samples that are not a number")
+    inf: int = Field(description="infinite samples")
+    percentiles: dict[str, float]
+
+
+class Dataset(BaseModel):
+    """An ordered sequence of frames, and what the last scan found out about it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": EXAMPLE_DATASET_ID,
+                    "experiment_id": EXAMPLE_EXPERIMENT_ID,
+                    "name": "camera-1",
+                    "kind": "frames",
+                    "bucket": "microscope",
+                    "prefix": "2026-03-01/camera-1/",
+                    "state": "ready",
+                    "error": None,
+                    "frame_count": 899,
+                    "bytes": 188_790_000,
+                    "width": 1920,
+                    "height": 1080,
+                    "size_range": {"min_width": 1920, "max_width": 1920, "min_height": 1080, "max_height": 1080},
+                    "sizes": [{"width": 1920, "height": 1080, "count": 898}],
+                    "formats": ["jpeg"],
+                    "captured_from": "2026-03-01T10:00:00Z",
+                    "captured_to": "2026-03-01T10:15:00Z",
+                    "gap_frames": 1,
+                    "gaps": [{"after_index": 99, "number": 100, "count": 1}],
+                    "unreadable_frames": 1,
+                    "number_first": 0,
+                    "number_stride": 1,
+                    "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                    "scanned": 899,
+                    "levels": None,
+                    "created_at": "2026-03-01T11:00:00Z",
+                    "updated_at": "2026-03-01T11:00:05Z",
+                }
+            ]
+        }
+    )
+    id: UUID
+    experiment_id: UUID
+    name: str
+    kind: SourceKind
+    bucket: str
+    prefix: str
+    state: DatasetState
+    error: str | None = Field(description="why the state is `failed`")
+    frame_count: int
+    bytes: int = Field(description="of all frames or source videos together")
+    width: int | None = Field(description="the most common, after EXIF orientation")
+    height: int | None
+    size_range: SizeRange | None
+    sizes: list[SizeCount] = Field(description="the most common ones first, at most 20")
+    formats: list[str] = Field(description="image formats, or the codecs of source videos")
+    captured_from: datetime | None = Field(description="earliest capture time; a camera's local time is told as UTC")
+    captured_to: datetime | None
+    gap_frames: int = Field(description="how many numbers are missing in a regular numbering")
+    gaps: list[Gap] = Field(description="the first 100")
+    unreadable_frames: int = Field(description="frames that have a `problem`; `/frames?unreadable=true` lists them")
+    number_first: int | None = Field(description="number of frame 0, where the numbering places every frame")
+    number_stride: int | None
+    digest: str = Field(description="sha256 over the ordered keys, etags and sizes")
+    scanned: int = Field(description="objects the scan has looked at so far")
+    levels: LevelFacts | None = Field(None, description="of frames deeper than 8 bits, or else of gray ones")
+    created_at: datetime
+    updated_at: datetime
+
+
+class DatasetAndScan(BaseModel):
+    """A dataset, and the scan that finds out what is in it; null while there is nothing to scan."""
+
+    dataset: Dataset
+    scan: ScanJob | None
+
+
+class Frame(BaseModel):
+    """One frame, in its place in the sequence."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "index": 0,
+                    "key": "2026-03-01/camera-1/frame_00000.jpg",
+                    "number": 0,
+                    "size": 210_000,
+                    "etag": "d41d8cd98f00b204e9800998ecf8427e",
+                    "format": "jpeg",
+                    "width": 1920,
+                    "height": 1080,
+                    "captured_at": "2026-03-01T10:00:00Z",
+                    "problem": None,
+                }
+            ]
+        }
+    )
+    index: int
+    key: str
+    number: int | None = Field(description="the last number in its name")
+    size: int = Field(description="in bytes")
+    etag: str
+    format: str | None
+    width: int | None
+    height: int | None
+    captured_at: datetime | None
+    problem: str | None = Field(description="why it cannot be read")
+    page: int | None = Field(None, description="which picture of a multi-page TIFF, from 0")
+    bits: int | None = Field(None, description="of a sample")
+
+
+class StoredObject(BaseModel):
+    """An object under the dataset's prefix."""
+
+    name: str = Field(description="its key without the dataset's prefix", examples=["frame_00000.jpg"])
+    size: int = Field(description="in bytes", examples=[210_000])
+
+
+class Uploaded(StoredObject):
+    """An object that was stored."""
+
+    etag: str = Field(examples=["d41d8cd98f00b204e9800998ecf8427e"])

@@ -1,0 +1,201 @@
+"""Signed URLs that take one file each without a token: the object store's own, or ours where it has none."""
+
+import mimetypes
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from sqlalchemy import RowMapping
+
+from service.clock import utc_now
+from service.errors import Forbidden, invalid_field
+from service.plan.render_plan import ObjectRef
+from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
+from service.routers.catalog.dataset_models import Uploaded, safe_path
+from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, require_upload_area
+from service.routers.http.dependencies import CallerDep, CatalogSettings, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.problems import error_responses
+from service.routers.http.signing import Signer, SignerDep
+from service.store.objects.object_store import ObjectStore
+
+MAX_FILES = 1000
+MAX_EXPIRY_S = 24 * 3600
+
+
+class WantedUpload(BaseModel):
+    """A file that will be sent."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, StringConstraints(min_length=1), AfterValidator(safe_path)] = Field(
+        description="may have folders in it; one that is there already is replaced", examples=["frame_00000.jpg"]
+    )
+    size: int = Field(ge=0, description="in bytes, exactly", examples=[210_000])
+    content_type: Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}/[\w.+-]{1,60}$")] | None = Field(
+        None, description="unset: by the name", examples=["image/jpeg"]
+    )
+
+    @property
+    def media_type(self) -> str:
+        return self.content_type or mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+
+def _require_unique_names(files: list[WantedUpload]) -> list[WantedUpload]:
+    if len({wanted.name for wanted in files}) < len(files):
+        raise ValueError("each name once")
+    return files
+
+
+class NewUploads(BaseModel):
+    """The files to get addresses for."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"files": [{"name": "frame_00000.jpg", "size": 210_000}]}]}
+    )
+    files: Annotated[list[WantedUpload], AfterValidator(_require_unique_names)] = Field(
+        min_length=1, max_length=MAX_FILES
+    )
+    expires_in: int = Field(3600, ge=60, le=MAX_EXPIRY_S, description="seconds the addresses are good for")
+
+
+class UploadAddress(BaseModel):
+    """Where to `PUT` one file, and with which headers."""
+
+    name: str
+    size: int = Field(description="the body must have exactly this many bytes")
+    method: Literal["PUT"] = "PUT"
+    url: str
+    headers: dict[str, str] = Field(description="to be sent as they are")
+
+
+class Uploads(BaseModel):
+    """One address for each file, in the order they were named."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "uploads": [
+                        {
+                            "name": "frame_00000.jpg",
+                            "size": 210_000,
+                            "method": "PUT",
+                            "url": "https://files.example/reelmill/frames/…/frame_00000.jpg?X-Amz-Signature=…",
+                            "headers": {"Content-Type": "image/jpeg"},
+                        }
+                    ],
+                    "expires_at": "2026-03-01T11:00:00Z",
+                }
+            ]
+        }
+    )
+    uploads: list[UploadAddress]
+    expires_at: datetime
+
+
+router = APIRouter(prefix="/api/datasets", tags=["datasets"])
+SIGNING_PURPOSE = "upload"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadUrls:
+    """Makes the addresses of uploads into one dataset, valid for `seconds`."""
+
+    objects: ObjectStore
+    signer: Signer
+    base: str
+    dataset: RowMapping
+    expires_in_s: int
+
+    async def sign(self, upload: WantedUpload) -> UploadAddress:
+        ref = ObjectRef(self.dataset["bucket"], self.dataset["prefix"] + upload.name)
+        url = await self.objects.presign_put(ref, self.expires_in_s, upload.size, upload.media_type)
+        headers = {"Content-Type": upload.media_type}
+        return UploadAddress(name=upload.name, size=upload.size, url=url or self._own_url(upload), headers=headers)
+
+    def _own_url(self, upload: WantedUpload) -> str:
+        grant = [str(self.dataset["id"]), upload.name, upload.size, int(time.time()) + self.expires_in_s]
+        path = f"api/datasets/{self.dataset['id']}/uploads/{quote(upload.name)}"
+        return f"{self.base}{path}?grant={self.signer.sign(SIGNING_PURPOSE, grant)}"
+
+
+@router.post(
+    "/{dataset_id}/uploads",
+    summary="Get addresses to upload to",
+    response_model=Uploads,
+    responses=error_responses(409),
+    dependencies=[Depends(require_scope("catalog:write"))],
+)
+async def sign_uploads(
+    dataset_id: UUID,
+    body: NewUploads,
+    request: Request,
+    caller: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: CatalogDep,
+    signer: SignerDep,
+) -> Uploads:
+    """One address for each file. Whoever has it may `PUT` that one file, of exactly that size, with the headers told,
+    until it expires, without a token. Only for datasets that were made without a `prefix`. Scan the dataset when all
+    is there."""
+    async with database.caller_transaction(caller) as connection:
+        row = await get_visible_dataset(connection, dataset_id)
+    require_owner(row, caller)
+    require_upload_area(row, objects.bucket)
+    _check_sizes(body, settings)
+    expires_at = utc_now() + timedelta(seconds=body.expires_in)
+    addresses = UploadUrls(objects, signer, str(request.base_url), row, body.expires_in)
+    return Uploads(uploads=[await addresses.sign(wanted) for wanted in body.files], expires_at=expires_at)
+
+
+def _check_sizes(body: NewUploads, settings: CatalogSettings) -> None:
+    for number, wanted in enumerate(body.files):
+        if wanted.size > settings.max_upload_bytes:
+            detail = f"an upload may have at most {settings.max_upload_bytes} bytes (REELMILL_MAX_UPLOAD_BYTES)"
+            raise invalid_field(f"#/files/{number}/size", detail, "too_long")
+
+
+@router.put(
+    "/{dataset_id}/uploads/{name:path}",
+    summary="Upload to a signed address",
+    response_model=Uploaded,
+    responses=error_responses(403),
+    openapi_extra={"requestBody": UPLOAD_REQUEST_BODY, "security": []},
+)
+async def upload_signed(
+    dataset_id: UUID,
+    name: str,
+    grant: Annotated[str, Query(max_length=4000, description="from the address that `POST …/uploads` told")],
+    request: Request,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    signer: SignerDep,
+) -> Uploaded:
+    """Only where the object store has no such addresses of its own. The grant stands for the token: it is for this one
+    file, its size, and a short time."""
+    size = signed_size(signer, grant, (str(dataset_id), name))
+    async with database.service_transaction() as connection:
+        row = await get_visible_dataset(connection, dataset_id)
+    require_upload_area(row, objects.bucket)
+    upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), size, exact=True)
+    stored = await upload.receive(request)
+    return Uploaded(name=name, size=stored.size, etag=stored.etag)
+
+
+def signed_size(signer: Signer, grant: str, target: tuple[str, str]) -> int:
+    """The size the file must have. Raises Forbidden for a grant that is altered, for another file, or too old."""
+    try:
+        dataset, name, size, expires = signer.verify(SIGNING_PURPOSE, grant)
+    except (ValueError, RecursionError) as error:
+        raise Forbidden("this upload address is not one of ours, or was altered") from error
+    if (dataset, name) != target:
+        raise Forbidden("this upload address is for another file")
+    if expires < time.time():
+        ended: Any = datetime.fromtimestamp(expires, UTC).isoformat()
+        raise Forbidden(f"this upload address expired at {ended}: ask for a new one")
+    return int(size)

@@ -1,0 +1,155 @@
+"""Upload frames through the API into a dataset, and list what is stored there."""
+
+import asyncio
+import json
+import mimetypes
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import StreamingResponse
+from sqlalchemy import RowMapping
+from starlette.requests import ClientDisconnect
+
+from service.errors import Conflict, FieldProblem, InvalidRequest
+from service.plan.render_plan import ObjectRef
+from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
+from service.routers.catalog.dataset_models import StoredObject, Uploaded, safe_path
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
+from service.routers.http.middleware import content_length
+from service.routers.http.problems import error_responses
+from service.store.catalog.datasets import upload_prefix
+from service.store.objects.object_store import ObjectInfo, ObjectStore
+
+router = APIRouter(prefix="/api/datasets", tags=["datasets"])
+# Paths whose bodies may be as long as REELMILL_MAX_UPLOAD_BYTES says.
+UPLOAD_PATHS = re.compile(r"/api/datasets/[^/]+/(objects|uploads)/.+", re.DOTALL)
+# Longer bodies go through a temporary file.
+MAX_IN_MEMORY_BYTES = 2 * 1024 * 1024
+
+FILE_CONTENT = {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}
+UPLOAD_REQUEST_BODY = {"required": False, "content": {"application/octet-stream": FILE_CONTENT}}
+
+
+@router.put(
+    "/{dataset_id}/objects/{name:path}",
+    summary="Upload a frame",
+    response_model=Uploaded,
+    responses=error_responses(409),
+    dependencies=[Depends(require_scope("catalog:write"))],
+    openapi_extra={"requestBody": UPLOAD_REQUEST_BODY},
+)
+async def upload_object(
+    dataset_id: UUID,
+    name: str,
+    request: Request,
+    caller: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: CatalogDep,
+) -> Uploaded:
+    """The body is the file. `name` may have folders in it; one that is there already is replaced. Only into datasets
+    that were made without a `prefix`. Scan the dataset when all is there."""
+    _check_name(name)
+    async with database.caller_transaction(caller) as connection:
+        row = await get_visible_dataset(connection, dataset_id)
+    require_owner(row, caller)
+    require_upload_area(row, objects.bucket)
+    if content_length(request.headers) > settings.max_upload_bytes:
+        raise _too_long_error(settings.max_upload_bytes)
+    upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), settings.max_upload_bytes)
+    stored = await upload.receive(request)
+    return Uploaded(name=name, size=stored.size, etag=stored.etag)
+
+
+def _check_name(name: str) -> None:
+    try:
+        safe_path(name)
+    except ValueError as error:
+        detail = f"this name cannot be stored: {error}"
+        raise InvalidRequest(detail, errors=(FieldProblem(detail, "unsafe_name", parameter="name"),)) from error
+
+
+def require_upload_area(row: RowMapping, own_bucket: str) -> None:
+    if (row["bucket"], row["prefix"]) != (own_bucket, upload_prefix(row["experiment_id"], row["id"])):
+        raise Conflict("this dataset reads from elsewhere: upload into one that was made without a prefix")
+
+
+def _too_long_error(limit: int) -> ContentTooLarge:
+    return ContentTooLarge(f"this upload may have at most {limit} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A body on its way into an object, visible there only when it is whole."""
+
+    objects: ObjectStore
+    ref: ObjectRef
+    limit: int
+    exact: bool = False
+
+    async def receive(self, request: Request) -> ObjectInfo:
+        """Raises ContentTooLarge, BadRequest when the client leaves or, if `exact`, sends less; ObjectStoreError."""
+        head, body = bytearray(), self._read_bounded(request)
+        async for chunk in body:
+            head += chunk
+            if len(head) > MAX_IN_MEMORY_BYTES:
+                return await self._store_via_temp_file(head, body)
+        return await self.objects.put(self.ref, bytes(head), self._content_type())
+
+    async def _read_bounded(self, request: Request) -> AsyncIterator[bytes]:
+        read = 0
+        try:
+            async for chunk in request.stream():
+                read += len(chunk)
+                if read > self.limit:
+                    raise _too_long_error(self.limit)
+                yield chunk
+        except ClientDisconnect as error:
+            raise BadRequest("the upload broke off: nothing was stored") from error
+        if self.exact and read != self.limit:
+            raise BadRequest(f"the body has {read} bytes instead of {self.limit}: nothing was stored")
+
+    async def _store_via_temp_file(self, head: bytearray, rest: AsyncIterator[bytes]) -> ObjectInfo:
+        with tempfile.NamedTemporaryFile(prefix="reelmill-upload-") as file:
+            await asyncio.to_thread(file.write, head)
+            async for chunk in rest:
+                await asyncio.to_thread(file.write, chunk)
+            await asyncio.to_thread(file.flush)
+            return await self.objects.put_file(self.ref, Path(file.name), self._content_type())
+
+    def _content_type(self) -> str:
+        return mimetypes.guess_type(self.ref.key)[0] or "application/octet-stream"
+
+
+@router.get(
+    "/{dataset_id}/objects",
+    summary="List what is stored",
+    response_model=list[StoredObject],
+    dependencies=[Depends(require_scope("catalog:read"))],
+)
+async def list_objects(
+    dataset_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep
+) -> StreamingResponse:
+    """Every object under the dataset's prefix, streamed: what an interrupted upload need not send again."""
+    async with database.caller_transaction(caller) as connection:
+        row = await get_visible_dataset(connection, dataset_id)
+    pages = objects.list(row["bucket"], row["prefix"])
+    first: list[ObjectInfo] = await anext(pages, [])
+    return StreamingResponse(_stream_json_array(first, pages, len(row["prefix"])), media_type="application/json")
+
+
+async def _stream_json_array(
+    page: list[ObjectInfo], rest: AsyncIterator[list[ObjectInfo]], prefix_length: int
+) -> AsyncIterator[str]:
+    comma = ""
+    yield "["
+    while page:
+        yield comma + ",".join(json.dumps({"name": info.key[prefix_length:], "size": info.size}) for info in page)
+        page, comma = await anext(rest, []), ","
+    yield "]"

@@ -1,0 +1,44 @@
+"""ETag, If-Match and If-None-Match (RFC 9110, sections 8.8.3 and 13.1)."""
+
+import hashlib
+import re
+from typing import Annotated
+
+from fastapi import Header, Response
+from pydantic import BaseModel
+
+from service.errors import FieldProblem, PreconditionFailed
+
+ETAG_PATTERN = re.compile(r'(W/)?"([^"]*)"')
+
+IfMatch = Annotated[
+    str | None,
+    Header(description="do it only while the ETag is one of these; otherwise 412", examples=['"6b1b36cbb04b41490bfc"']),
+]
+IfNoneMatch = Annotated[str | None, Header(description="304 while the ETag is one of these")]
+ETAG_HEADERS = {"ETag": {"description": "Changes whenever what is told changes", "schema": {"type": "string"}}}
+
+
+def etag(model: BaseModel) -> str:
+    """A strong validator of the representation."""
+    return f'"{hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:32]}"'
+
+
+def require_match(if_match: str | None, current: str) -> None:
+    """Raises PreconditionFailed when the header names other states than the current one (strong comparison)."""
+    if if_match is None or if_match.strip() == "*":
+        return
+    if current not in {match.group() for match in ETAG_PATTERN.finditer(if_match)}:
+        detail = "it was changed since you read it: read it again, then repeat the change"
+        place = FieldProblem(detail, "stale", header="If-Match")
+        raise PreconditionFailed(detail, errors=(place,), headers={"ETag": current})
+
+
+def not_modified_response(if_none_match: str | None, current: str) -> Response | None:
+    """The 304 to a caller who has the current state already (weak comparison), or None."""
+    if if_none_match is None:
+        return None
+    known = {f'"{match.group(2)}"' for match in ETAG_PATTERN.finditer(if_none_match)}
+    if if_none_match.strip() != "*" and current not in known:
+        return None
+    return Response(status_code=304, headers={"ETag": current})

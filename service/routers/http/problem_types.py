@@ -1,0 +1,117 @@
+"""The registry of problem types, and the pages /problems and /problems/{slug} that explain them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+from inspect import cleandoc
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from service.errors import NotFound, ReelmillError
+
+MEANINGS = {
+    "bad-request": "The body is no JSON in UTF-8, is nested too deeply, or broke off. Send one whole JSON document.",
+    "unauthenticated": "The request has no bearer token, or one that is expired, altered or of another issuer. Get a "
+    "new token and send it as `Authorization: Bearer <token>`.",
+    "forbidden": "The token is good, but lacks the scope that the `detail` names, or what was asked for may only be "
+    "done by the owner.",
+    "not-found": "There is nothing at this address, or nothing that you may see: both look the same.",
+    "method-not-allowed": "The address exists, but not for this method. The `Allow` header names those it has.",
+    "not-acceptable": "The `Accept` header refuses JSON, and JSON is all there is at this address. Accept "
+    "`application/json` or `*/*`.",
+    "conflict": "What was asked for does not go together with the state things are in; the `detail` says which. Look "
+    "at the state again, then decide.",
+    "precondition-failed": "The `If-Match` header names a version that has been changed meanwhile. Read it again, then "
+    "make your change to the new version.",
+    "content-too-large": "The body is longer than this service takes.",
+    "unsupported-media-type": "The body is of another media type than the operation reads. Its `Content-Type` should "
+    "be `application/json`.",
+    "range-not-satisfiable": "The `Range` header asks for bytes behind the end of the file.",
+    "validation-error": "The request can be read, but not fulfilled as it is. Each entry of `errors` names one place: "
+    "a JSON pointer into the body, a parameter or a header.",
+    "damaged-frame": "A worker looked at this frame and could not decode it; the `detail` says why. Upload it anew, "
+    "then scan the dataset.",
+    "query-refused": "The query is well formed, but costs more than it may, or asks for what is not open. `guardrails` "
+    "names the rule, its limit and the figure; the `detail` says how to ask for less.",
+    "too-many-requests": "You have asked too often, or have too much in the queue. Wait as long as `Retry-After` says.",
+    "internal-error": "We failed. It was logged under the `error_id`: name it when you report this.",
+    "unavailable": "Something that the request needs (database, object store, model server) does not answer. Nothing "
+    "is wrong with the request: repeat it after a pause.",
+    "timed-out": "The answer took longer than it may. Ask for less, or repeat it later.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """One registered value of `type`."""
+
+    slug: str
+    status: int
+    title: str
+    meaning: str
+
+
+def problem_types() -> dict[str, ProblemType]:
+    """By slug, in the order of their statuses; whatever error class there is, it has an entry."""
+    classes: set[type[ReelmillError]] = {ReelmillError, *_subclasses(ReelmillError)}
+    kinds = sorted(classes, key=lambda kind: (kind.status, kind.slug))
+    return {kind.slug: ProblemType(kind.slug, kind.status, kind.title, _meaning(kind)) for kind in kinds}
+
+
+def _subclasses(kind: type[ReelmillError]) -> Iterator[type[ReelmillError]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def _meaning(kind: type[ReelmillError]) -> str:
+    """A class that has its own docstring speaks for itself."""
+    return MEANINGS.get(kind.slug) or cleandoc(vars(kind).get("__doc__") or kind.title)
+
+
+router = APIRouter(prefix="/problems", include_in_schema=False)
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+}
+PAGE_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>body{{font:1rem/1.5 system-ui;max-width:40rem;margin:2rem auto;padding:0 1rem}}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+@router.get("")
+async def all_problems() -> HTMLResponse:
+    """Every type, with its status."""
+    rows = "".join(
+        f'<li><a href="/problems/{kind.slug}">{kind.status} {escape(kind.title)}</a></li>\n'
+        for kind in problem_types().values()
+    )
+    return _render_page("Problems", f"<h1>Problems this API answers with</h1>\n<ul>\n{rows}</ul>")
+
+
+@router.get("/{slug}")
+async def one_problem(slug: str) -> HTMLResponse:
+    """Raises NotFound."""
+    kind: ProblemType | None = problem_types().get(slug)
+    if kind is None:
+        raise NotFound("there is no problem type of this name")
+    body = (
+        f"<h1>{escape(kind.title)}</h1>\n<p>Status {kind.status}, type <code>/problems/{escape(slug)}</code></p>\n"
+        f'<p>{escape(kind.meaning)}</p>\n<p><a href="/problems">All problems</a></p>'
+    )
+    return _render_page(kind.title, body)
+
+
+def _render_page(title: str, body: str) -> HTMLResponse:
+    return HTMLResponse(PAGE_TEMPLATE.format(title=escape(title), body=body), headers=PAGE_HEADERS)

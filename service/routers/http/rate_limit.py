@@ -1,0 +1,56 @@
+"""A fixed-window rate limit per subject, counted in this process."""
+
+import math
+import time
+
+from limits import RateLimitItem, parse
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import TooManyRequests
+
+UNLIMITED = "none"
+
+
+def parse_rate(value: str) -> RateLimitItem | None:
+    """`600/minute` and the like; None for `none`. Raises ValueError."""
+    return None if value.strip().lower() == UNLIMITED else parse(value)
+
+
+class RateLimit:
+    """Pure ASGI, inside of Authentication. Raises TooManyRequests; every answer to a known subject tells what is left
+    (draft-ietf-httpapi-ratelimit-headers-10)."""
+
+    def __init__(self, app: ASGIApp, rate: str) -> None:
+        self.app, self.rate = app, parse_rate(rate)
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        identity = scope.get("state", {}).get("identity")
+        if self.rate is None or identity is None or scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = await self._count_request(self.rate, identity.subject)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        await self.app(scope, receive, answer)
+
+    async def _count_request(self, rate: RateLimitItem, subject: str) -> dict[str, str]:
+        """One request more. The headers that tell what is left."""
+        allowed = await self._limiter.hit(rate, subject)
+        left = await self._limiter.get_window_stats(rate, subject)
+        wait = max(1, math.ceil(left.reset_time - time.time()))
+        headers = {
+            "RateLimit-Policy": f'"subject";q={rate.amount};w={rate.get_expiry()}',
+            "RateLimit": f'"subject";r={left.remaining};t={wait}',
+        }
+        if not allowed:
+            detail = f"at most {rate} are served to one subject (REELMILL_RATE_LIMIT): wait {wait} s"
+            raise TooManyRequests(detail, headers=headers | {"Retry-After": str(wait)})
+        return headers

@@ -1,0 +1,118 @@
+"""Routes of the OpenAPI documents and of the Swagger UI and ReDoc pages, served without internet access."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+
+from service.errors import NotFound
+from service.routers.openapi.document_30 import document_30
+
+router = APIRouter(include_in_schema=False)
+# The viewers' files come from the fastapi-offline package. Its own pages start Swagger UI with an inline script, which
+# the Content-Security-Policy below refuses, so the pages are ours.
+VIEWERS = Path(str(files("fastapi_offline"))) / "static"
+MEDIA_TYPES = {
+    "swagger-ui.css": "text/css",
+    "swagger-ui-bundle.js": "text/javascript",
+    "redoc.standalone.js": "text/javascript",
+}
+OWN_ASSETS = {
+    "swagger-start.js": (
+        "text/javascript",
+        """window.addEventListener("load", () => {
+  window.ui = SwaggerUIBundle({
+    url: "openapi.json",
+    dom_id: "#swagger-ui",
+    deepLinking: true,
+    persistAuthorization: false,
+    tryItOutEnabled: true,
+    displayRequestDuration: true,
+    validatorUrl: null,
+  });
+});
+""",
+    ),
+    "icon.svg": (
+        "image/svg+xml",
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">'
+        '<circle cx="8" cy="8" r="7" fill="#234"/><path d="M6 5l5 3-5 3z" fill="#fff"/></svg>\n',
+    ),
+}
+# Both viewers write style attributes. Scripts come from this service alone. img-src stops ReDoc's remote logo.
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+PAGE_TEMPLATE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Reelmill API</title>
+<link rel="icon" href="docs/assets/icon.svg">
+{head}
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+SWAGGER_PAGE = PAGE_TEMPLATE.format(
+    head='<link rel="stylesheet" href="docs/assets/swagger-ui.css">',
+    body='<div id="swagger-ui"></div>\n<script src="docs/assets/swagger-ui-bundle.js"></script>\n'
+    '<script src="docs/assets/swagger-start.js"></script>',
+)
+REDOC_PAGE = PAGE_TEMPLATE.format(
+    head="",
+    body='<redoc spec-url="openapi.json"></redoc>\n<script src="docs/assets/redoc.standalone.js"></script>',
+)
+
+
+@router.get("/openapi-3.1.json")
+async def native_document(request: Request) -> JSONResponse:
+    """OpenAPI 3.1, as FastAPI describes the routes."""
+    return JSONResponse(request.app.openapi())
+
+
+@router.get("/openapi.json")
+async def document(request: Request) -> JSONResponse:
+    """OpenAPI 3.0.3, which most tools read."""
+    return JSONResponse(_document_30(request.app))
+
+
+def _document_30(app: Any) -> dict[str, Any]:
+    """Converted once for each app."""
+    kept: dict[str, Any] | None = getattr(app.state, "document_30", None)
+    if kept is None:
+        kept = app.state.document_30 = document_30(app.openapi())
+    return kept
+
+
+@router.get("/docs")
+async def swagger_ui() -> HTMLResponse:
+    """Try the operations out."""
+    return HTMLResponse(SWAGGER_PAGE, headers=SECURITY_HEADERS)
+
+
+@router.get("/redoc")
+async def redoc() -> HTMLResponse:
+    """Read about them."""
+    return HTMLResponse(REDOC_PAGE, headers=SECURITY_HEADERS)
+
+
+@router.get("/docs/assets/{name}")
+async def asset(name: str) -> Response:
+    """One file of the pages. Raises NotFound for any other name."""
+    headers = SECURITY_HEADERS | {"Cache-Control": "public, max-age=3600"}
+    if name in OWN_ASSETS:
+        media_type, text = OWN_ASSETS[name]
+        return Response(text, media_type=media_type, headers=headers)
+    if name in MEDIA_TYPES:
+        return FileResponse(VIEWERS / name, media_type=MEDIA_TYPES[name], headers=headers)
+    raise NotFound("there is nothing at this path")

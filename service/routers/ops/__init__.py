@@ -1,0 +1,1 @@
+"""Routes and models for operators: health, metrics and devices."""

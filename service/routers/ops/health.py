@@ -1,0 +1,184 @@
+"""GET /health: checks the services this process depends on, each with its own timeout."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import RowMapping, text
+
+from service.agent.ollama_client import probe_ollama
+from service.routers.http.dependencies import Resources, ResourcesDep
+from service.store.workers import count_live_slots, summarize_devices
+
+log = structlog.get_logger("service.health")
+router = APIRouter(tags=["health"])
+REQUIRED_CHECKS = ("database", "object_store", "ollama")
+
+
+class Check(BaseModel):
+    """One thing that was asked."""
+
+    status: Literal["ok", "degraded", "failed", "absent"] = Field(description="`absent`: not configured, not needed")
+    latency_ms: float = Field(examples=[1.9])
+    detail: str = Field(examples=["answered"])
+
+
+class Health(BaseModel):
+    """`unhealthy` (503) when the database, the object store or a configured Ollama fails."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "status": "healthy",
+                    "checks": {"database": {"status": "ok", "latency_ms": 1.9, "detail": "answered"}},
+                    "version": "0.1.0",
+                }
+            ]
+        }
+    )
+    status: Literal["healthy", "degraded", "unhealthy"]
+    checks: dict[str, Check]
+    version: str
+
+
+class Alive(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+CheckResult = tuple[Literal["ok", "degraded", "absent"], str]
+UNHEALTHY_RESPONSES: dict[int | str, dict[str, Any]] = {
+    503: {"model": Health, "description": "Something vital does not answer"}
+}
+
+
+class HealthChecks:
+    """The checks under way: who asks while one runs gets its answer, so that many askers are no load."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, asyncio.Task[Check]] = {}
+
+    async def run(self, resources: Resources, *names: str) -> dict[str, Check]:
+        """Now, and all at the same time."""
+        return dict(
+            zip(names, await asyncio.gather(*(self._run_shared(name, resources) for name in names)), strict=True)
+        )
+
+    async def _run_shared(self, name: str, resources: Resources) -> Check:
+        task = self._running.get(name)
+        if task is None or task.done():
+            task = self._running[name] = asyncio.create_task(
+                _run_check(name, resources, resources.http.health_timeout_s)
+            )
+        return await asyncio.shield(task)
+
+
+async def get_checks(request: Request) -> HealthChecks:
+    found: HealthChecks = request.app.state.checks
+    return found
+
+
+ChecksDep = Annotated[HealthChecks, Depends(get_checks)]
+
+
+@router.get("/health", summary="Is everything there that the service needs?", responses=UNHEALTHY_RESPONSES)
+async def health(resources: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
+    """Checks the database, the object store, Ollama, the workers and the devices, at the same time."""
+    return _build_report(
+        await checks.run(resources, "database", "object_store", "ollama", "workers", "devices"), resources, response
+    )
+
+
+@router.get("/health/live", summary="Does the process answer?")
+async def live() -> Alive:
+    """For orchestrators: restart the process when this fails."""
+    return Alive()
+
+
+@router.get("/health/ready", summary="Can requests be served?", responses=UNHEALTHY_RESPONSES)
+async def ready(resources: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
+    """For load balancers: the database and the object store only."""
+    return _build_report(await checks.run(resources, "database", "object_store"), resources, response)
+
+
+async def _run_check(name: str, resources: Resources, timeout_s: float) -> Check:
+    """One check, whatever happens in it; the reason of a failure goes to the log, not to the public."""
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(timeout_s):
+            status, detail = await _CHECKS[name](resources)
+    except TimeoutError:
+        return Check(status="failed", latency_ms=_elapsed_ms(started), detail=f"no answer within {timeout_s:g} s")
+    except Exception as error:
+        log.warning("health_check_failed", check=name, reason=repr(error))
+        return Check(status="failed", latency_ms=_elapsed_ms(started), detail="not reachable; the log has the reason")
+    return Check(status=status, latency_ms=_elapsed_ms(started), detail=detail)
+
+
+def _build_report(checks: dict[str, Check], resources: Resources, response: Response) -> Health:
+    status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
+    if any(check.status in {"degraded", "failed"} for check in checks.values()):
+        status = "degraded"
+    if any(checks[name].status == "failed" for name in REQUIRED_CHECKS if name in checks):
+        status, response.status_code = "unhealthy", 503
+    response.headers["Cache-Control"] = "no-store"
+    return Health(status=status, checks=checks, version=resources.version)
+
+
+def _elapsed_ms(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)
+
+
+async def _check_database(resources: Resources) -> CheckResult:
+    async with resources.database.health_connection() as connection:
+        await connection.execute(text("SELECT 1"))
+    return "ok", "answered"
+
+
+async def _check_object_store(resources: Resources) -> CheckResult:
+    await resources.objects.check()
+    return "ok", "answered"
+
+
+async def _check_ollama(resources: Resources) -> CheckResult:
+    if not resources.ollama_host:
+        return "absent", "OLLAMA_HOST is not set"
+    found = await probe_ollama(resources.ollama_host, resources.agent)
+    return ("degraded", found.pull_hint()) if found.missing_models else ("ok", f"version {found.version}")
+
+
+async def _check_workers(resources: Resources) -> CheckResult:
+    async with resources.database.health_connection() as connection:
+        slots = await count_live_slots(connection)
+    return ("ok", f"{slots} slots") if slots else ("degraded", "none alive: renders wait in the queue")
+
+
+async def _check_devices(resources: Resources) -> CheckResult:
+    """Of all live workers. What no canary has told of yet is named, and no fault."""
+    async with resources.database.health_connection() as connection:
+        rows = await summarize_devices(connection)
+    if not rows:
+        return "absent", "no live worker has told of its devices"
+    faulty = any(row["faulty"] for row in rows)
+    return "degraded" if faulty else "ok", "; ".join(map(_describe_device, rows))
+
+
+def _describe_device(row: RowMapping) -> str:
+    if row["absent"]:
+        return f"{row['device']}: absent"
+    proven = row["capabilities"] - row["unknown"]
+    told = f"{row['device']}: {proven} of {row['capabilities']} capabilities proven"
+    return f"{told}, {', '.join(row['faulty'])} degraded or quarantined" if row["faulty"] else told
+
+
+_CHECKS: dict[str, Callable[[Resources], Awaitable[CheckResult]]] = {
+    "database": _check_database,
+    "object_store": _check_object_store,
+    "ollama": _check_ollama,
+    "workers": _check_workers,
+    "devices": _check_devices,
+}

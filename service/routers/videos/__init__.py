@@ -1,0 +1,1 @@
+"""Routes and models of renders: submit, status, events, files and HLS."""

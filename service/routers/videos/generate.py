@@ -1,0 +1,87 @@
+"""A webhook's address is looked at when it is asked for, not only when it is used."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Response
+from sqlalchemy import RowMapping
+
+from service.errors import invalid_field
+from service.plan.request import plan
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ResourcesDep, require_scope
+from service.routers.http.problems import error_responses
+from service.routers.videos.models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
+from service.store.renders.facts import read_render_facts
+from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
+from service.stream.playlist import STREAMABLE_CODECS
+from service.webhooks.settings import WebhookSettings
+from service.webhooks.target import TargetForbidden, TargetUnresolvable, parse_target, resolve_addresses
+
+WEBHOOK_POINTER = "#/webhook_url"
+
+
+async def require_deliverable_webhook(url: str | None, settings: WebhookSettings) -> None:
+    """Raises Invalid; a host that does not resolve now may do so when the render has ended."""
+    if url is None:
+        return
+    if settings.secret is None:
+        detail = "webhooks are not configured here (REELMILL_WEBHOOK_SECRET)"
+        raise invalid_field(WEBHOOK_POINTER, detail, "no_webhooks")
+    try:
+        await resolve_addresses(parse_target(url), allow_private=settings.allow_private)
+    except TargetForbidden as refused:
+        raise invalid_field(WEBHOOK_POINTER, f"this webhook cannot be used: {refused}", "webhook_refused") from refused
+    except TargetUnresolvable:
+        return
+
+
+router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
+
+
+@router.post(
+    "/generate",
+    status_code=202,
+    summary="Render a video",
+    response_model=JobAccepted | DryRun,
+    responses={
+        200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"},
+        **error_responses(404, 409),
+    },
+)
+async def generate(
+    body: VideoGenerationRequest,
+    response: Response,
+    caller: CallerDep,
+    database: DatabaseDep,
+    resources: ResourcesDep,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> JobAccepted | DryRun:
+    """Plans the render from catalogue facts and queues it. The answer is 200 when the same pictures with the same
+    options were rendered before; the same `Idempotency-Key` and body give the same job for 24 hours."""
+    await require_deliverable_webhook(body.webhook_url, resources.webhooks)
+    request, limits = body.to_request(), resources.limits
+    render_plan = plan(request, await read_render_facts(database, caller, request, limits))
+    async with database.service_transaction() as connection:
+        if body.dry_run:
+            response.status_code = 200
+            estimate = await estimate_render(connection, render_plan)
+            return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
+        submission = RenderSubmission(
+            render_plan, body.to_document(), caller.subject, limits.max_queued, idempotency_key, body.webhook_url
+        )
+        job = _to_response(await submit_render(connection, submission))
+    response.headers["Location"] = job.status_url
+    response.status_code = 200 if job.status == "succeeded" else 202
+    return job
+
+
+def _to_response(render: RowMapping) -> JobAccepted:
+    url, done = f"/api/videos/{render['id']}", render["status"] == "succeeded"
+    return JobAccepted(
+        job_id=render["id"],
+        status=render["status"],
+        status_url=url,
+        video_url=f"{url}/video" if done else None,
+        estimate=None if done else EstimateModel(**render["estimate"]),
+        plan=render["stages"],
+        stream_url=f"{url}/stream.m3u8" if render["options"]["codec"] in STREAMABLE_CODECS else None,
+    )

@@ -1,0 +1,141 @@
+"""HLS: watch a render while it is made, from its finished segments."""
+
+import asyncio
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Response
+from sqlalchemy import RowMapping
+
+from service.errors import Conflict, NotFound
+from service.plan.render_plan import ObjectRef
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.problems import error_responses
+from service.routers.videos.renders import get_visible_render
+from service.store.cache import segments
+from service.store.database import Caller, Database
+from service.store.objects.keys import segment_key
+from service.store.objects.object_store import ObjectNotFound, ObjectStore
+from service.stream.fragments import init_section, media_section
+from service.stream.playlist import (
+    MEDIA_TYPE,
+    STREAMABLE_CODECS,
+    StreamSegment,
+    TimedSegment,
+    media_playlist,
+    playable_segments,
+)
+
+router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
+# How long a playlist is held back until it has something to play: players give up on an empty one.
+FIRST_SEGMENT_TIMEOUT_S, FIRST_SEGMENT_POLL_S = 10.0, 0.05
+CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
+PLAYLIST_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string"}, "example": "#EXTM3U\n#EXT-X-VERSION:7\n"}}
+FMP4_CONTENT = {"video/mp4": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a fragment)"}}
+
+
+@router.get(
+    "/{job_id:uuid}/stream.m3u8",
+    summary="HLS playlist, playable while it renders",
+    response_class=Response,
+    responses={
+        200: {"description": "The segments that are done so far", "content": PLAYLIST_CONTENT},
+        **error_responses(409),
+    },
+)
+async def stream(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> Response:
+    """An EVENT playlist of fragmented MP4 that grows with the render and ends with it. Asked for before the first
+    segment is done, it waits for it (10 s at most)."""
+    row, parts = await _wait_until_playable(database, caller, job_id)
+    ended = row["status"] == "succeeded"
+    if ended and len(playable_segments(parts)) < sum(part.duration != 0 for part in parts):
+        raise _evicted_error()
+    async with database.service_transaction() as connection:
+        await segments.touch_segments(connection, job_id)
+    text = media_playlist(parts, ended=ended)
+    return Response(text, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/{job_id:uuid}/stream/init.mp4",
+    summary="HLS init section",
+    response_class=Response,
+    responses={
+        200: {"description": "The header that all segments share", "content": FMP4_CONTENT},
+        **error_responses(409),
+    },
+)
+async def stream_init(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+    """What a player needs before any segment."""
+    placed = await _load_segments(database, caller, job_id)
+    data = await _read_segment(objects, placed[0].part)
+    return Response(init_section(data), media_type="video/mp4", headers=CACHE_HEADERS)
+
+
+@router.get(
+    "/{job_id:uuid}/stream/{number:int}.m4s",
+    summary="HLS media segment",
+    response_class=Response,
+    responses={200: {"description": "One closed group of pictures", "content": FMP4_CONTENT}, **error_responses(409)},
+)
+async def stream_segment(
+    job_id: UUID,
+    number: Annotated[int, Path(ge=0, lt=1 << 31, description="as the playlist names it")],
+    caller: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+) -> Response:
+    """One segment, at its place on the time line."""
+    placed = await _load_segments(database, caller, job_id)
+    found = next((segment for segment in placed if segment.part.number == number), None)
+    if found is None:
+        raise NotFound("there is no such segment, or not yet")
+    data = await _read_segment(objects, found.part)
+    return Response(media_section(data, found.start, number + 1), media_type="video/mp4", headers=CACHE_HEADERS)
+
+
+async def _wait_until_playable(database: Database, caller: Caller, job: UUID) -> tuple[RowMapping, list[StreamSegment]]:
+    """The render and its segments once the first one is done. Raises NotFound, Conflict."""
+    deadline = asyncio.get_running_loop().time() + FIRST_SEGMENT_TIMEOUT_S
+    while True:
+        row = await get_visible_render(database, caller, job)
+        _require_streamable(row)
+        async with database.service_transaction() as connection:
+            parts = await segments.list_playlist_parts(connection, job)
+        if playable_segments(parts):
+            return row, parts
+        if row["status"] == "succeeded":
+            raise _evicted_error()
+        if asyncio.get_running_loop().time() > deadline:
+            raise Conflict("nothing can be played yet: try again", headers={"Retry-After": "1"})
+        await asyncio.sleep(FIRST_SEGMENT_POLL_S)
+
+
+async def _load_segments(database: Database, caller: Caller, job: UUID) -> list[TimedSegment]:
+    row = await get_visible_render(database, caller, job)
+    _require_streamable(row)
+    async with database.service_transaction() as connection:
+        placed = playable_segments(await segments.list_playlist_parts(connection, job))
+        await segments.touch_segments(connection, job)
+    if not placed:
+        raise NotFound("there is no such segment, or not yet")
+    return placed
+
+
+def _require_streamable(row: RowMapping) -> None:
+    codec = row["options"]["codec"]
+    if codec not in STREAMABLE_CODECS:
+        raise Conflict(f"{codec} cannot be watched as a stream: wait for the video")
+    if row["status"] in ("failed", "cancelled"):
+        raise Conflict(f"the render is {row['status']}: there is nothing more to watch")
+
+
+async def _read_segment(objects: ObjectStore, part: StreamSegment) -> bytes:
+    try:
+        return await objects.get(ObjectRef(objects.bucket, segment_key(part.content_key)))
+    except ObjectNotFound as error:
+        raise _evicted_error() from error
+
+
+def _evicted_error() -> Conflict:
+    return Conflict("the stream's segments were cleared from the cache: fetch the video instead")

@@ -1,0 +1,1 @@
+"""Rendered segments and previews that are kept for reuse, and their eviction."""

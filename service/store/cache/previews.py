@@ -1,0 +1,53 @@
+"""Preview tasks: queue one per preview, however many callers ask for it."""
+
+from sqlalchemy import RowMapping, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.errors import TooManyRequests
+from service.ids import TaskId, new_uuid
+from service.jobs import queue
+from service.jobs.queue import INTERACTIVE_PRIORITY
+from service.plan.preview import Preview
+from service.store.database import acquire_advisory_lock
+
+MAX_QUEUED_PREVIEWS = 200
+# Why a preview failed, where another try would fail, too.
+PERMANENT_ERROR_CODES = ("unreadable", "missing", "poison")
+
+SELECT_LATEST_TASK = text("""
+    SELECT id, state, error FROM tasks WHERE kind = 'preview' AND payload ->> 'key' = :key
+    ORDER BY created_at DESC LIMIT 1
+""")
+COUNT_QUEUED = text("SELECT count(*) FROM tasks WHERE kind = 'preview' AND state = 'queued'")
+SELECT_TASK_STATE = text("SELECT state, error FROM tasks WHERE id = :task")
+INSERT_TASK = text("""
+    INSERT INTO tasks (id, kind, dataset_id, payload) VALUES (:id, 'preview', :dataset, :payload)
+""").bindparams(bindparam("payload", type_=JSONB))
+
+
+async def find_task(connection: AsyncConnection, preview: Preview) -> RowMapping | None:
+    """The task that makes it, or that found out why nobody can; None when there is none yet."""
+    row: RowMapping | None = (await connection.execute(SELECT_LATEST_TASK, {"key": preview.key})).mappings().first()
+    if row is None or row["state"] in ("queued", "running"):
+        return row
+    return row if row["state"] == "failed" and row["error"]["code"] in PERMANENT_ERROR_CODES else None
+
+
+async def enqueue_preview(connection: AsyncConnection, preview: Preview) -> TaskId:
+    """The task that is to make it, queued once however many ask. Raises TooManyRequests."""
+    await acquire_advisory_lock(connection, preview.key)
+    found = await find_task(connection, preview)
+    if found is not None:
+        return TaskId(found["id"])
+    if int(await connection.scalar(COUNT_QUEUED) or 0) >= MAX_QUEUED_PREVIEWS:
+        raise TooManyRequests("many previews are waiting: try again in a moment", headers={"Retry-After": "5"})
+    task = TaskId(new_uuid())
+    await connection.execute(INSERT_TASK, {"id": task, "dataset": preview.dataset, "payload": preview.to_json()})
+    await queue.enqueue(connection, "preview", [task], INTERACTIVE_PRIORITY)
+    return task
+
+
+async def get_task_state(connection: AsyncConnection, task: TaskId) -> RowMapping | None:
+    """`state` and `error` of the task; None when its dataset was deleted."""
+    return (await connection.execute(SELECT_TASK_STATE, {"task": task})).mappings().first()

@@ -1,0 +1,156 @@
+"""The segment cache: content key -> object. Any render may use any entry; playback reads it, too."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, RowMapping, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.ids import TaskId
+from service.plan.estimate import SegmentStats
+from service.plan.render_plan import RenderOptions
+from service.store.tables import segment_cache, segments
+from service.stream.playlist import StreamSegment
+
+INVALIDATE_SEGMENTS = text("""
+    WITH gone AS (DELETE FROM segment_cache WHERE content_key = ANY(:keys)),
+    again AS (
+        UPDATE segments SET reused = false WHERE render_id = :render AND content_key = ANY(:keys) RETURNING number),
+    old AS (
+        DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
+    INSERT INTO tasks (id, kind, render_id, number)
+    SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
+""")
+SELECT_RECENT_STATS = text("""
+    SELECT c.frames, c.bytes, c.seconds, (r.options ->> 'width')::int AS width, (r.options ->> 'height')::int AS height,
+        (r.options ->> 'quality')::int AS quality
+    FROM (SELECT * FROM segment_cache WHERE frames > 0 ORDER BY used_at DESC LIMIT 300) c
+    CROSS JOIN LATERAL (
+        SELECT r.options FROM segments s JOIN renders r ON r.id = s.render_id
+        WHERE s.content_key = c.content_key LIMIT 1) r
+    WHERE r.options ->> 'codec' = :codec AND coalesce((r.options #>> '{bins,size}')::int, 1) = :bin_size
+    ORDER BY (r.options ->> 'width')::int = :width AND (r.options ->> 'height')::int = :height DESC, c.created_at DESC
+    LIMIT 50
+""")
+SELECT_STAGE_SECONDS = text("""
+    SELECT stage, sum(value::float8) AS seconds
+    FROM segments s JOIN segment_cache c ON c.content_key = s.content_key, jsonb_each_text(c.seconds) AS t(stage, value)
+    WHERE s.render_id = :render GROUP BY stage ORDER BY stage
+""")
+COUNT_REUSED = text(
+    "SELECT count(*) AS segments, count(*) FILTER (WHERE reused) AS reused FROM segments WHERE render_id = :render"
+)
+SELECT_CACHE_SIZE = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
+
+
+async def get_content_key(connection: AsyncConnection, render: UUID, number: int) -> str:
+    query = select(segments.c.content_key).where(segments.c.render_id == render, segments.c.number == number)
+    return str((await connection.execute(query)).scalar_one())
+
+
+async def find_entry(connection: AsyncConnection, content_key: str) -> RowMapping | None:
+    """The entry, marked as used now, or None."""
+    query = update(segment_cache).where(segment_cache.c.content_key == content_key).values(used_at=text("now()"))
+    row: RowMapping | None = (await connection.execute(query.returning(segment_cache))).mappings().first()
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A published segment: `seconds` are those of each stage, `duration` (a fraction) those of its video, if known."""
+
+    content_key: str
+    key: str
+    bytes: int
+    frames: int
+    encoder: str
+    seconds: dict[str, float]
+    duration: str | None = None
+
+
+async def insert_entry(connection: AsyncConnection, entry: CacheEntry) -> None:
+    """Record a published segment."""
+    await connection.execute(insert(segment_cache).values(**asdict(entry)).on_conflict_do_nothing())
+
+
+async def invalidate_entries(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
+    """Entries whose object is gone: new tasks of this render make them again."""
+    rows = await connection.execute(INVALIDATE_SEGMENTS, {"render": render, "keys": list(content_keys)})
+    return [TaskId(row.id) for row in rows]
+
+
+async def list_render_segments(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
+    """(content key, bytes) of every segment, in order; 0 bytes of one that is not in the cache."""
+    query = select(segments.c.content_key, func.coalesce(segment_cache.c.bytes, 0).label("size"))
+    query = query.outerjoin(segment_cache, segment_cache.c.content_key == segments.c.content_key)
+    query = query.where(segments.c.render_id == render).order_by(segments.c.number)
+    return [(row.content_key, row.size) for row in await connection.execute(query)]
+
+
+async def recent_stats(connection: AsyncConnection, options: RenderOptions) -> list[SegmentStats]:
+    """Segments of this codec that were made lately, those of the same size first."""
+    size = options.bins.size if options.bins else 1
+    values = {"codec": options.codec, "width": options.width, "height": options.height, "bin_size": size}
+    return [SegmentStats(**row) for row in (await connection.execute(SELECT_RECENT_STATS, values)).mappings()]
+
+
+async def existing_keys(connection: AsyncConnection, content_keys: Sequence[str]) -> set[str]:
+    """Those of these keys that are in the cache."""
+    query = select(segment_cache.c.content_key).where(segment_cache.c.content_key.in_(content_keys))
+    return set(await connection.scalars(query))
+
+
+async def cache_size(connection: AsyncConnection) -> tuple[int, int]:
+    """(segments, bytes) of the whole cache."""
+    row = (await connection.execute(SELECT_CACHE_SIZE)).one()
+    return row.segments, row.bytes
+
+
+async def timing_summary(connection: AsyncConnection, render: UUID) -> dict[str, Any]:
+    """What it took to make the render's segments: seconds per stage over all of them, and how many were there."""
+    seconds = await connection.execute(SELECT_STAGE_SECONDS, {"render": render})
+    counted = (await connection.execute(COUNT_REUSED, {"render": render})).one()
+    return {
+        "stage_seconds": {row.stage: round(row.seconds, 6) for row in seconds},
+        "segments": counted.segments,
+        "segments_reused": counted.reused,
+    }
+
+
+SELECT_PARTS = text("""
+    SELECT s.number, s.content_key, s.planned, c.frames, c.duration, r.options ->> 'fps' AS fps,
+        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
+    FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c ON c.content_key = s.content_key
+    WHERE s.render_id = :render ORDER BY s.number
+""")
+TOUCH_SEGMENTS = text("""
+    UPDATE segment_cache SET used_at = now()
+    WHERE used_at < now() - interval '1 minute'
+        AND content_key IN (SELECT content_key FROM segments WHERE render_id = :render)
+""")
+
+
+async def list_playlist_parts(connection: AsyncConnection, render: UUID) -> list[StreamSegment]:
+    rows = await connection.execute(SELECT_PARTS, {"render": render})
+    return [StreamSegment(row.number, _planned_seconds(row), _encoded_seconds(row), row.content_key) for row in rows]
+
+
+def _planned_seconds(row: Row[Any]) -> Fraction:
+    """Seconds; renders from before they were noted have a steady rate."""
+    return Fraction(row.planned) if row.planned else row.outputs / Fraction(row.fps)
+
+
+def _encoded_seconds(row: Row[Any]) -> Fraction | None:
+    """Seconds; None for a segment that is not in the cache."""
+    if row.frames is None:
+        return None
+    return Fraction(row.duration) if row.duration else row.frames / Fraction(row.fps)
+
+
+async def touch_segments(connection: AsyncConnection, render: UUID) -> None:
+    """Somebody watches: the render's segments count as used now (to the minute)."""
+    await connection.execute(TOUCH_SEGMENTS, {"render": render})

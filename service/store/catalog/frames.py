@@ -1,0 +1,149 @@
+"""Frames and source videos of a dataset: pages, single frames, and the frames of a render, streamed in output order."""
+
+import sys
+import zlib
+from array import array
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, RowMapping, TextClause, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.plan.facts import DatasetFacts
+from service.plan.render_plan import FramePolicy, FrameRef
+from service.plan.segments import Selection
+from service.store.tables import frames, sources
+
+ROWS_PER_READ = 1000
+CAPTURED_MICROSECONDS = "(extract(epoch FROM captured_at) * 1000000)::bigint AS captured"
+SELECT_BY_INDEX = text(
+    """
+    SELECT index AS position, key, etag, size, page, page_offset, """
+    + CAPTURED_MICROSECONDS
+    + """ FROM frames
+    WHERE dataset_id = :dataset AND index >= :start AND index < :stop AND (index - :start) % :step = 0 ORDER BY index
+"""
+)
+SELECT_BY_NUMBER = text(
+    """
+    SELECT position, key, etag, size, page, page_offset, captured FROM (
+        SELECT (number - :first) / :stride AS position, key, etag, size, page, page_offset, """
+    + CAPTURED_MICROSECONDS
+    + """ FROM frames
+        WHERE dataset_id = :dataset AND (number - :first) % :stride = 0) numbered
+    WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
+"""
+)
+
+
+def stream_frames(
+    connection: AsyncConnection,
+    dataset: DatasetFacts,
+    selection: Selection,
+    missing: FramePolicy,
+) -> AsyncIterator[FrameRef]:
+    """One FrameRef per source frame that is read; `key` is None for a gap in the numbering."""
+    if dataset.kind == "video":
+        return _video_frames(connection, dataset, selection)
+    if dataset.counts_gaps(missing):
+        return _stream_by_number(connection, dataset, selection)
+    return _stream_by_index(connection, dataset, selection)
+
+
+def _bind_values(dataset: DatasetFacts, selection: Selection) -> dict[str, Any]:
+    span = {"start": selection.start, "stop": selection.stop, "step": selection.stride}
+    return {"dataset": dataset.id} | span
+
+
+async def _stream_by_index(
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+) -> AsyncIterator[FrameRef]:
+    async for row in _stream_rows(connection, SELECT_BY_INDEX, _bind_values(dataset, selection)):
+        yield _image_frame(row)
+
+
+async def _stream_by_number(
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+) -> AsyncIterator[FrameRef]:
+    values = _bind_values(dataset, selection) | {"first": dataset.number_first, "stride": dataset.number_stride}
+    expected = selection.start
+    async for row in _stream_rows(connection, SELECT_BY_NUMBER, values):
+        while expected < row.position:
+            yield FrameRef(expected, None)
+            expected += selection.stride
+        yield _image_frame(row)
+        expected = row.position + selection.stride
+    for position in range(expected, selection.stop, selection.stride):
+        yield FrameRef(position, None)
+
+
+async def _stream_rows(
+    connection: AsyncConnection, query: TextClause, values: dict[str, Any]
+) -> AsyncIterator[Row[Any]]:
+    """Rows of a server-side cursor, read in batches: one by one, each takes SQLAlchemy much longer."""
+    async with connection.stream(query, values) as found:
+        async for rows in found.partitions(ROWS_PER_READ):
+            for row in rows:
+                yield row
+
+
+def _image_frame(row: Sequence[Any]) -> FrameRef:
+    position, key, etag, size, page, offset, captured = row
+    return FrameRef(position, key, etag, size, None, page, offset, captured)
+
+
+async def _video_frames(
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+) -> AsyncIterator[FrameRef]:
+    query = select(sources).where(sources.c.dataset_id == dataset.id).order_by(sources.c.number)
+    for row in (await connection.execute(query)).mappings().all():
+        times = unpack_timestamps(row["pts"])
+        first, last = row["first_index"], min(row["first_index"] + len(times), selection.stop)
+        behind = max(first - selection.start, 0)
+        begin = selection.start + -(-behind // selection.stride) * selection.stride
+        for index in range(begin, last, selection.stride):
+            yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first])
+
+
+def unpack_timestamps(packed: bytes) -> "array[int]":
+    """Presentation timestamps, one for each picture, from `sources.pts`."""
+    times = array("q")
+    times.frombytes(zlib.decompress(packed))
+    if sys.byteorder == "big":
+        times.byteswap()
+    return times
+
+
+async def list_range(
+    connection: AsyncConnection, dataset: UUID, start: int, limit: int, *, unreadable: bool = False
+) -> Sequence[RowMapping]:
+    """Up to `limit` frames from index `start` on; with `unreadable`, only those that have a problem."""
+    query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index >= start)
+    if unreadable:
+        query = query.where(frames.c.problem.is_not(None))
+    return (await connection.execute(query.order_by(frames.c.index).limit(limit))).mappings().all()
+
+
+async def get_frame(connection: AsyncConnection, dataset: UUID, index: int) -> RowMapping | None:
+    query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index == index)
+    return (await connection.execute(query)).mappings().first()
+
+
+async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int) -> FrameRef | None:
+    """The `index`-th picture of all source videos together."""
+    first = sources.c.first_index
+    query = select(sources).where(sources.c.dataset_id == dataset, first <= index)
+    query = query.where(first + sources.c.frame_count > index)
+    row = (await connection.execute(query)).mappings().first()
+    if row is None:
+        return None
+    pts = unpack_timestamps(row["pts"])[index - row["first_index"]]
+    return FrameRef(index, row["key"], row["etag"], row["size"], pts)
+
+
+async def list_sources(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:
+    """The source videos of a dataset in order, without their times."""
+    columns = [column for column in sources.c if column.name != "pts"]
+    query = select(*columns).where(sources.c.dataset_id == dataset).order_by(sources.c.number)
+    return (await connection.execute(query)).mappings().all()

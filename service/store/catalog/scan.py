@@ -1,0 +1,212 @@
+"""The writes of a scan: frames are staged in a temporary table, then replace a dataset's rows in one transaction."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import RowMapping, delete, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.store.tables import datasets, frames, sources
+
+CREATE_STAGING = text("""
+    CREATE TEMP TABLE scanned_frames (
+        sort_key text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, number bigint, size bigint NOT NULL,
+        etag text NOT NULL, format text, width integer, height integer, captured_at timestamptz, problem text,
+        page integer, page_offset bigint, bits integer, gray boolean, form text)
+""")
+DROP_STAGING = text("DROP TABLE IF EXISTS pg_temp.scanned_frames")
+INSERT_FRAMES = text("""
+    INSERT INTO frames (dataset_id, index, key, number, size, etag, format, width, height, captured_at, problem,
+        page, page_offset, bits, gray, form)
+    SELECT :dataset, row_number() OVER (ORDER BY sort_key, key, page) - 1,
+        key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray, form
+    FROM scanned_frames
+""")
+SELECT_SAMPLE = text("""
+    WITH numbered AS (
+        SELECT key, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
+            count(*) OVER () AS total
+        FROM scanned_frames
+        WHERE problem IS NULL AND CASE WHEN EXISTS (SELECT FROM scanned_frames WHERE bits > 8)
+            THEN bits > 8 ELSE gray END)
+    SELECT DISTINCT ON (place * :count / total) key, size, page, page_offset, bits
+    FROM numbered ORDER BY place * :count / total, place
+""")
+SELECT_TOTALS = text("""
+    SELECT count(*) AS frame_count, coalesce(sum(size) FILTER (WHERE coalesce(page, 0) = 0), 0)::bigint AS bytes,
+        count(problem) AS unreadable_frames,
+        min(captured_at) AS captured_from, max(captured_at) AS captured_to,
+        coalesce(array_agg(DISTINCT format) FILTER (WHERE format IS NOT NULL), '{}') AS formats
+    FROM frames WHERE dataset_id = :dataset
+""")
+COUNT_PIXEL_FORMATS = text("""
+    SELECT form, count(*) AS count FROM frames WHERE dataset_id = :dataset AND form IS NOT NULL GROUP BY form
+""")
+COUNT_SIZES = text("""
+    SELECT width, height, count(*) AS count FROM frames WHERE dataset_id = :dataset AND width IS NOT NULL
+    GROUP BY width, height ORDER BY count(*) DESC, width::bigint * height DESC, width LIMIT 1000
+""")
+NUMBER_STEPS = """
+    WITH steps AS (
+        SELECT index, number, lag(number) OVER (ORDER BY index) AS before,
+            number - lag(number) OVER (ORDER BY index) AS step
+        FROM frames WHERE dataset_id = :dataset)
+"""
+SELECT_STRIDE = text(
+    NUMBER_STEPS
+    + """,
+    usual AS (
+        SELECT step AS stride, count(*) AS times FROM steps WHERE step > 0 GROUP BY step ORDER BY 2 DESC, 1 LIMIT 1)
+    SELECT stride, times, count(*) - 1 AS differences, min(number) FILTER (WHERE index = 0) AS first,
+        coalesce(bool_and(step IS NOT NULL AND step > 0 AND step % stride = 0) FILTER (WHERE index > 0), false) AS even
+    FROM steps CROSS JOIN usual GROUP BY stride, times
+"""
+)
+SELECT_GAPS = text(
+    NUMBER_STEPS
+    + """
+    SELECT index - 1 AS after_index, before + :stride AS number, step / :stride - 1 AS count
+    FROM steps WHERE step / :stride > 1 ORDER BY index LIMIT 100
+"""
+)
+COUNT_GAP_FRAMES = text(
+    NUMBER_STEPS
+    + """
+    SELECT least(coalesce(sum(step / :stride - 1), 0), 9223372036854775807)::bigint FROM steps WHERE step / :stride > 1
+"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedFrame:
+    """A row of the staging table, fields in its columns' order."""
+
+    sort_key: str
+    key: str
+    number: int | None
+    size: int
+    etag: str
+    format: str | None = None
+    width: int | None = None
+    height: int | None = None
+    captured_at: datetime | None = None
+    problem: str | None = None
+    page: int | None = None
+    page_offset: int = 0
+    bits: int | None = None
+    gray: bool | None = None
+    form: str | None = None
+
+    def to_record(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in COLUMNS)
+
+
+COLUMNS = tuple(ScannedFrame.__dataclass_fields__)
+
+
+async def begin_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    """Mark the dataset as being scanned; None when it is gone."""
+    query = update(datasets).where(datasets.c.id == dataset).values(state="scanning", error=None, scanned=0)
+    row: RowMapping | None = (await connection.execute(query.returning(datasets))).mappings().first()
+    return row
+
+
+async def create_staging_table(connection: AsyncConnection) -> None:
+    """The temporary table lives as long as the connection, across its transactions."""
+    await connection.execute(DROP_STAGING)
+    await connection.execute(CREATE_STAGING)
+    await connection.commit()
+
+
+async def copy_to_staging(connection: AsyncConnection, batch: Sequence[ScannedFrame]) -> None:
+    """COPY a batch; outside of a transaction, so that none stays open while the next one is fetched."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    await driver.copy_records_to_table("scanned_frames", records=[row.to_record() for row in batch], columns=COLUMNS)
+
+
+async def sample_frames(connection: AsyncConnection, count: int) -> list[RowMapping]:
+    """Up to `count` staged frames evenly over the sequence: of those deeper than 8 bits, else of gray ones."""
+    rows = list((await connection.execute(SELECT_SAMPLE, {"count": count})).mappings())
+    await connection.commit()
+    return rows
+
+
+async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
+    """Until the end of the transaction, be the only scan that writes about the dataset; None when it is gone."""
+    query = select(datasets).where(datasets.c.id == dataset).with_for_update(key_share=True)
+    return (await connection.execute(query)).mappings().first()
+
+
+async def replace_frames(connection: AsyncConnection, dataset: UUID) -> None:
+    """The staged frames become the dataset's; the staging table is gone."""
+    await _delete_rows(connection, dataset)
+    await connection.execute(INSERT_FRAMES, {"dataset": dataset})
+    await connection.execute(DROP_STAGING)
+
+
+async def replace_sources(connection: AsyncConnection, dataset: UUID, rows: Sequence[dict[str, Any]]) -> None:
+    await _delete_rows(connection, dataset)
+    if rows:
+        await connection.execute(insert(sources), [{"dataset_id": dataset, **row} for row in rows])
+
+
+async def _delete_rows(connection: AsyncConnection, dataset: UUID) -> None:
+    for table in (frames, sources):
+        await connection.execute(delete(table).where(table.c.dataset_id == dataset))
+
+
+async def summarize_frames(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
+    """What the rows of `frames` say about the dataset, as values of its columns."""
+    totals = (await connection.execute(SELECT_TOTALS, {"dataset": dataset})).mappings().one()
+    sizes = [dict(row) for row in (await connection.execute(COUNT_SIZES, {"dataset": dataset})).mappings()]
+    usual = sizes[0] if sizes else {"width": None, "height": None}
+    forms = {row.form: row.count for row in await connection.execute(COUNT_PIXEL_FORMATS, {"dataset": dataset})}
+    facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"], "forms": forms}
+    return facts | await _numbering_facts(connection, dataset) | {"digest": await _digest(connection, dataset)}
+
+
+async def first_problem(connection: AsyncConnection, dataset: UUID) -> str | None:
+    query = select(frames.c.problem).where(frames.c.dataset_id == dataset, frames.c.problem.is_not(None))
+    return await connection.scalar(query.order_by(frames.c.index).limit(1))
+
+
+async def _numbering_facts(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
+    """Gaps, where the numbering is regular; first number and stride, where it also places every frame."""
+    facts: dict[str, Any] = {"gaps": [], "gap_frames": 0, "number_first": None, "number_stride": None}
+    row = (await connection.execute(SELECT_STRIDE, {"dataset": dataset})).mappings().first()
+    if row is None or not is_regular_numbering(row["times"], row["differences"]):
+        return facts
+    values = {"dataset": dataset, "stride": row["stride"]}
+    facts["gaps"] = [dict(gap) for gap in (await connection.execute(SELECT_GAPS, values)).mappings()]
+    facts["gap_frames"] = await connection.scalar(COUNT_GAP_FRAMES, values)
+    if row["even"]:
+        facts |= {"number_first": row["first"], "number_stride": row["stride"]}
+    return facts
+
+
+def is_regular_numbering(times: int, differences: int) -> bool:
+    """Whether nine in ten differences equal the stride, or all but one of a short sequence."""
+    return times >= 2 and differences - times <= max(1, differences // 10)
+
+
+async def _digest(connection: AsyncConnection, dataset: UUID) -> str:
+    """sha256 (hex) over the ordered (key, etag, size), streamed."""
+    query = select(frames.c.key, frames.c.etag, frames.c.size).where(frames.c.dataset_id == dataset)
+    digest = hashlib.sha256()
+    async for row in await connection.stream(query.order_by(frames.c.index)):
+        digest.update(digest_line(row.key, row.etag, row.size))
+    return digest.hexdigest()
+
+
+def digest_line(key: str, etag: str, size: int) -> bytes:
+    return f"{key}\0{etag}\0{size}\n".encode()
+
+
+async def update_dataset(connection: AsyncConnection, dataset: UUID, facts: dict[str, Any]) -> None:
+    query = update(datasets).where(datasets.c.id == dataset)
+    await connection.execute(query.values(**facts, updated_at=text("now()")))

@@ -1,0 +1,34 @@
+"""TODO."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from service.errors import StartupError
+from service.store.objects.object_store import ObjectStore
+from service.store.settings import ObjectSettings
+
+
+def open_object_store(settings: ObjectSettings, home: Path) -> ObjectStore:
+    """The driver for these settings. Raises StartupRefused naming the variable that is missing or wrong."""
+    if settings.endpoint is None:
+        from service.store.objects.files import FileObjectStore
+
+        return FileObjectStore(home / "objects", settings.bucket)
+    from service.store.objects.s3 import S3ObjectStore
+
+    for name, value in (("MINIO_ACCESS_KEY", settings.access_key), ("MINIO_SECRET_KEY", settings.secret_key)):
+        if value is None:
+            raise StartupError(f"{name} must be set when MINIO_ENDPOINT is")
+    _require_http_url("MINIO_ENDPOINT", settings.endpoint_url)
+    _require_http_url("MINIO_PUBLIC_ENDPOINT", settings.public_url)
+    return S3ObjectStore(settings)
+
+
+def _require_http_url(variable: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or "@" in url or "?" in url or "#" in url:
+        raise StartupError(f"{variable} must be an address such as http://minio:9000, without a user or a query")

@@ -1,0 +1,310 @@
+"""The folder driver of the object store: one machine, no server. Keys are paths below root/<bucket>/.
+
+Two differences from S3: an object cannot be stored below another ('a' and 'a/b'), and symbolic links below a bucket's
+folder are neither listed nor followed, so no key leaves it (the bucket's folder itself may be a link).
+"""
+
+import asyncio
+import errno
+import mimetypes
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from service.plan.render_plan import ObjectRef
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError
+
+CHUNK_BYTES = 1024 * 1024
+PAGE_SIZE = 1000
+# Bytes: of a file's name on Linux, and of a key in S3.
+MAX_NAME_BYTES, MAX_KEY_BYTES = 255, 1024
+STALE_TEMP_FILE_S = 24 * 3600
+# A named pipe in the folder must not stop us: O_NONBLOCK has no effect on files.
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+CONTENT_TYPES = {
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
+    ".mkv": "video/x-matroska",
+    ".avi": "video/x-msvideo",
+    ".ndjson": "application/x-ndjson",
+    ".m3u8": "application/vnd.apple.mpegurl",
+}
+
+
+class FileObjectStore:
+    """Objects as files: written beside their place, flushed to disk, then renamed into it."""
+
+    def __init__(self, root: Path, bucket: str) -> None:
+        self.root, self.bucket = root, bucket
+        self._temp_folder = root / ".tmp"
+
+    async def check(self) -> None:
+        await asyncio.to_thread(self._check)
+
+    def _check(self) -> None:
+        folder = self.path(ObjectRef(self.bucket, "x")).parent
+        try:
+            _create_folder(folder)
+            _create_folder(self._temp_folder)
+            _delete_stale_files(self._temp_folder)
+            _probe_write(self._temp_folder / secrets.token_hex(12))
+        except OSError as error:
+            raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
+
+    async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
+        return await asyncio.to_thread(self._write_atomically, ref, lambda file: _write(file, data))
+
+    async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
+        return await asyncio.to_thread(self._copy_file, ref, path)
+
+    def _copy_file(self, ref: ObjectRef, path: Path) -> ObjectInfo:
+        with path.open("rb") as source:
+            return self._write_atomically(ref, lambda file: shutil.copyfileobj(source, file, CHUNK_BYTES))
+
+    def _write_atomically(self, ref: ObjectRef, fill: Callable[[BinaryIO], None]) -> ObjectInfo:
+        place = self.path(ref)
+        draft = self._temp_folder / secrets.token_hex(12)
+        try:
+            _create_folder(self._temp_folder)
+            status = _write_synced(draft, fill).stat()
+            _create_folder(place.parent)
+            draft.replace(place)
+            _sync_folder(place.parent)
+        except OSError as error:
+            raise _to_write_error(error, ref) from error
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+        return _to_info(ref.key, status)
+
+    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+        return await asyncio.to_thread(self._read_range, ref, start, stop)
+
+    def _read_range(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+        """The same on the calling thread."""
+        with self.open(ref) as file:
+            try:
+                file.seek(start)
+                return file.read() if stop is None else file.read(max(stop - start, 0))
+            except OSError as error:
+                raise _to_read_error(error, ref) from error
+
+    async def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        with await asyncio.to_thread(self.open, ref) as file:
+            file.seek(start)
+            while stop is None or start < stop:
+                try:
+                    chunk = await asyncio.to_thread(
+                        file.read, CHUNK_BYTES if stop is None else min(CHUNK_BYTES, stop - start)
+                    )
+                except OSError as error:
+                    raise _to_read_error(error, ref) from error
+                if not chunk:
+                    return
+                start += len(chunk)
+                yield chunk
+
+    def open(self, ref: ObjectRef) -> BinaryIO:
+        """The object's file, for reading. Raises ObjectMissing."""
+        try:
+            file = os.fdopen(os.open(self.path(ref), OPEN_FLAGS), "rb")
+        except OSError as error:
+            raise _to_read_error(error, ref) from error
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            file.close()
+            raise ObjectNotFound(f"there is no object {ref.key}")
+        return file
+
+    async def head(self, ref: ObjectRef) -> ObjectInfo:
+        return await asyncio.to_thread(self._head, ref)
+
+    def _head(self, ref: ObjectRef) -> ObjectInfo:
+        try:
+            status = self.path(ref).lstat()
+        except OSError as error:
+            raise _to_read_error(error, ref) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise ObjectNotFound(f"there is no object {ref.key}")
+        return _to_info(ref.key, status)
+
+    async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
+        folder = self.path(ObjectRef(bucket, "x")).parent
+        if not await asyncio.to_thread(folder.is_dir):
+            raise ObjectNotFound(f"there is no bucket {bucket}")
+        entries = self._walk(bucket, prefix)
+        while page := await asyncio.to_thread(_take_page, entries):
+            yield page
+
+    def _walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects in the order of their keys, a folder at a time; from the deepest folder that the prefix names."""
+        above = prefix.rpartition("/")[0]
+        try:
+            top = self.path(ObjectRef(bucket, f"{above}/x" if above else "x")).parent
+        except ObjectStoreError:
+            return  # such a prefix can begin no key
+        try:
+            yield from _walk_files(top, f"{above}/" if above else "", prefix)
+        except OSError as error:
+            raise _to_read_error(error, ObjectRef(bucket, prefix)) from error
+
+    async def delete(self, ref: ObjectRef) -> None:
+        try:
+            await asyncio.to_thread(self.path(ref).unlink)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return
+        except OSError as error:
+            raise _to_read_error(error, ref) from error
+
+    async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:
+        return None
+
+    async def presign_put(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str | None:
+        return None
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    def path(self, ref: ObjectRef) -> Path:
+        """Where the object lies. Raises ObjectStoreError for a key that could leave the bucket's folder."""
+        if ref.bucket.startswith(".") or "/" in ref.bucket:
+            raise ObjectStoreError("this cannot be a bucket's name: it holds a slash or begins with a dot")
+        parts = ref.key.split("/")
+        _require_valid_names(ref.bucket, *parts)
+        place = f"{self.root}/{ref.bucket}"
+        for part in parts[:-1]:
+            place = f"{place}/{part}"
+            if os.path.islink(place):  # noqa: PTH114 (hot path)
+                raise ObjectStoreError("this key leads through a symbolic link, which is not followed")
+        return Path(place, parts[-1])
+
+
+def _require_valid_names(*names: str) -> None:
+    if any(name in ("", ".", "..") or "\0" in name for name in names):
+        raise ObjectStoreError("this key cannot be an object's: empty, '.' and '..' parts and NUL are refused")
+    try:
+        sizes = [len(name.encode()) for name in names]
+    except UnicodeEncodeError as error:
+        raise ObjectStoreError("this key cannot be an object's: it is not Unicode text") from error
+    if max(sizes) > MAX_NAME_BYTES:
+        raise ObjectStoreError(f"this key cannot be an object's: a part is longer than {MAX_NAME_BYTES} bytes")
+    if sum(sizes[1:]) + len(sizes) - 2 > MAX_KEY_BYTES:
+        raise ObjectStoreError(f"this key cannot be an object's: it is longer than {MAX_KEY_BYTES} bytes")
+
+
+def _write_synced(temp_file: Path, fill: Callable[[BinaryIO], None]) -> Path:
+    """On disk when this returns. The time is set by us: the kernel's has ticks of 4 ms, too coarse for an etag."""
+    with temp_file.open("xb") as file:
+        fill(file)
+        file.flush()
+        now = time.time_ns()
+        os.utime(file.fileno(), ns=(now, now))
+        os.fsync(file.fileno())
+    return temp_file
+
+
+def _probe_write(temp_file: Path) -> None:
+    """A full disk and a read-only one refuse this already; the disk itself is not waited for."""
+    with temp_file.open("xb") as file:
+        file.write(b"\0")
+    temp_file.unlink()
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+
+
+def _create_folder(folder: Path) -> None:
+    """With its parents, each flushed to disk."""
+    if not folder.is_dir():
+        _create_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _delete_stale_files(temp_folder: Path) -> None:
+    """Remove what processes that were killed while writing left behind."""
+    for draft in temp_folder.iterdir():
+        with suppress(FileNotFoundError):
+            if draft.stat().st_mtime < time.time() - STALE_TEMP_FILE_S:
+                draft.unlink()
+
+
+def _walk_files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
+    """Depth first without recursion: only the names of the folders on the way down are held."""
+    bottom, lead = os.fsencode(top) + b"/", base.encode()
+    wanted = prefix.encode(errors="surrogatepass")
+    stack = [(b"", iter(_list_folder(bottom)))]
+    while stack:
+        above, names = stack[-1]
+        name = next(names, None)
+        if name is None:
+            stack.pop()
+            continue
+        path = above + name
+        key = lead + path
+        if name.endswith(b"/") and key.startswith(wanted[: len(key)]):
+            stack.append((path, iter(_list_folder(bottom + path))))
+        elif key.startswith(wanted):
+            yield from _object_info(key, bottom + path)
+
+
+def _list_folder(folder: bytes) -> list[bytes]:
+    """Sorted as keys are: a folder's name has its slash, for 'a-b' comes before 'a/b'."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.name + b"/" if entry.is_dir(follow_symlinks=False) else entry.name
+                for entry in entries
+                if not entry.is_symlink()
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _object_info(key: bytes, place: bytes) -> Iterator[ObjectInfo]:
+    """Nothing for what has gone since, is no plain file, or whose name is not UTF-8 and so can be no key."""
+    with suppress(FileNotFoundError, UnicodeDecodeError):
+        status = os.lstat(place)
+        if stat.S_ISREG(status.st_mode):
+            yield _to_info(key.decode(), status)
+
+
+def _take_page(entries: Iterator[ObjectInfo]) -> list[ObjectInfo]:
+    return list(islice(entries, PAGE_SIZE))
+
+
+def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
+    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+    suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122 (hot path)
+    kind = CONTENT_TYPES.get(suffix) or mimetypes.guess_type(f"x{suffix}")[0] or "application/octet-stream"
+    return ObjectInfo(key, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", modified, kind)
+
+
+def _to_write_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ObjectStoreError("no space left in REELMILL_HOME: free some; nothing was half written")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
+        return ObjectStoreError(f"{ref.key} cannot be stored: in a folder no object can lie below another")
+    return ObjectStoreError(f"REELMILL_HOME: the object cannot be written ({error.strerror})")
+
+
+def _to_read_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+        return ObjectNotFound(f"there is no object {ref.key}")
+    return ObjectStoreError(f"REELMILL_HOME: the object cannot be used ({error.strerror})")

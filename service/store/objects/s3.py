@@ -1,0 +1,253 @@
+"""The S3/MinIO driver of the object store: aioboto3, one client per process; large files are uploaded in parts."""
+
+import asyncio
+import io
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from service.plan.render_plan import ObjectRef
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError
+from service.store.objects.s3_http import (
+    BUCKET_EXISTS_CODES,
+    CONNECT_TIMEOUT_S,
+    INVALID_RANGE_CODES,
+    MAX_ATTEMPTS,
+    ConnectionInterrupted,
+    UrlSigner,
+    backoff_s,
+    error_code,
+    get_credentials,
+    range_header,
+    translate_s3_errors,
+)
+from service.store.settings import ObjectSettings
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+# Bytes of a part; a shorter file is sent whole.
+PART_BYTES = 16 * 1024 * 1024
+MAX_PARTS = 10_000
+CONCURRENT_PARTS = 4
+
+
+class FilePart(io.RawIOBase):
+    """Bytes [start, start + length) of an open file, which others may read at the same time."""
+
+    def __init__(self, descriptor: int, start: int, length: int) -> None:
+        self._descriptor, self._start, self.length = descriptor, start, length
+        self._position = 0
+
+    def readinto(self, buffer: "Buffer") -> int:
+        view = memoryview(buffer).cast("B")
+        wanted = min(len(view), self.length - self._position)
+        if wanted <= 0:
+            return 0
+        read = os.preadv(self._descriptor, [view[:wanted]], self._start + self._position)
+        if read == 0:
+            raise OSError("the file has become shorter")
+        self._position += read
+        return read
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+async def upload_in_parts(client: Any, target: dict[str, str], content_type: str, file: BinaryIO, size: int) -> None:
+    """The whole upload; `target` is its Bucket and Key. Raises ObjectStoreError when the file changed meanwhile."""
+    beginning = asyncio.ensure_future(client.create_multipart_upload(**target, ContentType=content_type))
+    try:
+        begun = await asyncio.shield(beginning)
+        target = target | {"UploadId": begun["UploadId"]}
+        parts = await _upload_parts(client, target, file, size)
+        await client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+    except BaseException:
+        await asyncio.shield(_abort_upload(client, target, beginning))
+        raise
+
+
+async def _upload_parts(client: Any, target: dict[str, str], file: BinaryIO, size: int) -> list[dict[str, Any]]:
+    length, gate = max(PART_BYTES, -(-size // MAX_PARTS)), asyncio.Semaphore(CONCURRENT_PARTS)
+
+    async def one(number: int, start: int) -> dict[str, Any]:
+        async with gate:
+            part = FilePart(file.fileno(), start, min(length, size - start))
+            answer = await client.upload_part(**target, PartNumber=number, Body=part)
+            return {"PartNumber": number, "ETag": answer["ETag"]}
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(n, start)) for n, start in enumerate(range(0, size, length), 1)]
+    except ExceptionGroup as failed:
+        _require_unchanged(file, size)
+        raise failed.exceptions[0] from None
+    _require_unchanged(file, size)
+    return [task.result() for task in tasks]
+
+
+def _require_unchanged(file: BinaryIO, size: int) -> None:
+    if os.fstat(file.fileno()).st_size != size:
+        raise ObjectStoreError("the file changed while it was sent")
+
+
+async def _abort_upload(client: Any, target: dict[str, str], beginning: "asyncio.Future[dict[str, Any]]") -> None:
+    """Also an upload whose beginning we were called away from; the error that led here says more than one of this."""
+    with suppress(ClientError, BotoCoreError, OSError):
+        begun = await beginning
+        await client.abort_multipart_upload(**target | {"UploadId": begun["UploadId"]})
+
+
+CHUNK_BYTES = 1024 * 1024
+MAX_URL_LIFETIME_S = 7 * 24 * 3600
+
+
+def client_config(settings: ObjectSettings) -> AioConfig:
+    """Checksums only when required: otherwise ranged reads break on servers other than AWS."""
+    return AioConfig(
+        signature_version="s3v4",
+        s3={"addressing_style": "path"},
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=settings.timeout_s,
+        max_pool_connections=settings.pool,
+        retries={"mode": "standard", "total_max_attempts": 4},
+    )
+
+
+class S3ObjectStore:
+    """Opened on first use, closed by `close`."""
+
+    def __init__(self, settings: ObjectSettings) -> None:
+        self.settings, self.bucket = settings, settings.bucket
+        self._stack, self._opening = AsyncExitStack(), asyncio.Lock()
+        self._opened: Any = None
+        self._signer = UrlSigner(settings, settings.public_url)
+
+    async def _client(self) -> Any:
+        async with self._opening:
+            if self._opened is None:
+                self._opened = await self._stack.enter_async_context(self._create_client())
+        return self._opened
+
+    def _create_client(self) -> Any:
+        access_key, secret_key = get_credentials(self.settings)
+        session = aioboto3.Session(
+            aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=self.settings.region
+        )
+        return session.client("s3", endpoint_url=self.settings.endpoint_url, config=client_config(self.settings))
+
+    async def check(self) -> None:
+        client = await self._client()
+        try:
+            with translate_s3_errors(self.bucket):
+                await client.head_bucket(Bucket=self.bucket)
+        except ObjectNotFound:
+            await self._create_bucket(client)
+
+    async def _create_bucket(self, client: Any) -> None:
+        """Another process may be doing the same."""
+        region = self.settings.region
+        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        with translate_s3_errors(self.bucket):
+            try:
+                await client.create_bucket(Bucket=self.bucket, **place)
+            except ClientError as error:
+                if error_code(error) not in BUCKET_EXISTS_CODES:
+                    raise
+                await client.head_bucket(Bucket=self.bucket)
+
+    async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
+        return await self._put(ref, data, content_type)
+
+    async def _put(self, ref: ObjectRef, body: bytes | FilePart, content_type: str) -> ObjectInfo:
+        client = await self._client()
+        with translate_s3_errors(ref.key):
+            await client.put_object(Bucket=ref.bucket, Key=ref.key, Body=body, ContentType=content_type)
+        return await self.head(ref)
+
+    async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
+        with await asyncio.to_thread(path.open, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= PART_BYTES:
+                return await self._put(ref, FilePart(file.fileno(), 0, size), content_type)
+            client, target = await self._client(), {"Bucket": ref.bucket, "Key": ref.key}
+            with translate_s3_errors(ref.key):
+                await upload_in_parts(client, target, content_type, file, size)
+        return await self.head(ref)
+
+    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+        for attempt in range(MAX_ATTEMPTS - 1):
+            try:
+                return b"".join([chunk async for chunk in self.stream(ref, start, stop)])
+            except ConnectionInterrupted:
+                await asyncio.sleep(backoff_s(attempt))
+        return b"".join([chunk async for chunk in self.stream(ref, start, stop)])
+
+    async def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        if stop is not None and stop <= start:
+            return
+        client = await self._client()
+        wanted = {} if start == 0 and stop is None else {"Range": range_header(start, stop)}
+        with translate_s3_errors(ref.key):
+            try:
+                answer = await client.get_object(Bucket=ref.bucket, Key=ref.key, **wanted)
+            except ClientError as error:
+                if error_code(error) in INVALID_RANGE_CODES:
+                    return
+                raise
+            async with answer["Body"] as body:
+                async for chunk in body.content.iter_chunked(CHUNK_BYTES):
+                    yield chunk
+
+    async def head(self, ref: ObjectRef) -> ObjectInfo:
+        client = await self._client()
+        with translate_s3_errors(ref.key):
+            answer = await client.head_object(Bucket=ref.bucket, Key=ref.key)
+        kind = answer.get("ContentType", "application/octet-stream")
+        etag = answer["ETag"].strip('"')
+        return ObjectInfo(ref.key, answer["ContentLength"], etag, answer["LastModified"], kind)
+
+    async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
+        client = await self._client()
+        with translate_s3_errors(prefix):
+            async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                found = [
+                    ObjectInfo(entry["Key"], entry["Size"], entry["ETag"].strip('"'), entry["LastModified"])
+                    for entry in page.get("Contents", [])
+                ]
+                if found:
+                    yield found
+
+    async def delete(self, ref: ObjectRef) -> None:
+        client = await self._client()
+        with translate_s3_errors(ref.key):
+            await client.delete_object(Bucket=ref.bucket, Key=ref.key)
+
+    async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:
+        return self._signer.presign_get(ref, min(seconds, MAX_URL_LIFETIME_S))
+
+    async def presign_put(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str | None:
+        return self._signer.presign_put(ref, min(seconds, MAX_URL_LIFETIME_S), size, content_type)
+
+    async def close(self) -> None:
+        self._opened = None
+        await self._stack.aclose()

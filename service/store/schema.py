@@ -1,0 +1,87 @@
+"""Upgrade the schema with Alembic, one process of the fleet at a time, and tell whether it is current."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from service.errors import StartupError
+from service.store.database import async_url
+
+# The advisory lock's number: "Reel" in ASCII.
+MIGRATION_LOCK_ID = 0x5265656C
+
+LOCK_TIMEOUT_S = 60.0
+MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
+
+UpgradeStep = Callable[[AsyncConnection], Awaitable[None]]
+
+
+async def migrate(url: str, *other_upgrades: UpgradeStep) -> None:
+    """Run `more` (other schemas' own upgrades), then upgrade to head, under one lock: the version is written last, and
+    who reads it (`is_current`) finds everything there.
+
+    The lock is polled on its own autocommit connection: a blocking lock deadlocks with CREATE INDEX CONCURRENTLY.
+    """
+    engine = create_async_engine(async_url(url), poolclass=NullPool)
+    try:
+        async with (
+            engine.connect() as holder,
+            _migration_lock(await holder.execution_options(isolation_level="AUTOCOMMIT")),
+        ):
+            for step in other_upgrades:
+                async with engine.connect() as connection:
+                    await step(await connection.execution_options(isolation_level="AUTOCOMMIT"))
+            await _upgrade(engine)
+    finally:
+        await engine.dispose()
+
+
+async def is_current(url: str) -> bool:
+    """Whether the database has the newest schema; a new PgQueuer needs a revision of ours, so that it is upgraded."""
+    engine = create_async_engine(async_url(url), poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            return str(await connection.scalar(text("SELECT version_num FROM alembic_version"))) == newest_revision()
+    except ProgrammingError:  # there is no such table: the database is new
+        return False
+    finally:
+        await engine.dispose()
+
+
+def newest_revision() -> str:
+    """The last revision's number, with which its file's name begins."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS_FOLDER / "versions").glob("[0-9]*.py"))
+
+
+@asynccontextmanager
+async def _migration_lock(connection: AsyncConnection) -> AsyncIterator[None]:
+    deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+    while not await connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK_ID}):
+        if asyncio.get_running_loop().time() > deadline:
+            raise StartupError(f"DATABASE_URL: another process has been migrating for over {LOCK_TIMEOUT_S:.0f} s")
+        await asyncio.sleep(0.05)
+    try:
+        yield
+    finally:
+        await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK_ID})
+
+
+async def _upgrade(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(_run_alembic)
+
+
+def _run_alembic(connection: Connection) -> None:
+    from alembic import command  # 8 MB that only a migration pays
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,54 @@
+"""Where PostgreSQL and the object store are, from the environment. Imports no driver, so that a slot can carry it."""
+
+from pydantic import Field, SecretStr
+
+from service.environment import EnvironmentSettings
+
+
+class DatabaseSettings(EnvironmentSettings):
+    """Where PostgreSQL is; without `DATABASE_URL` an embedded one is started in `REELMILL_HOME`."""
+
+    url: str | None = Field(
+        default=None,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL URL (`postgresql://…`); unset: an embedded PostgreSQL in `REELMILL_HOME`",
+    )
+    pool_size: int = Field(
+        default=10,
+        ge=1,
+        le=200,
+        validation_alias="REELMILL_DB_POOL",
+        description="connections that a process keeps; it takes 5 more when busy, and 3 to look after itself",
+    )
+    timeout_s: float = 10  # to connect: a database that is up answers in milliseconds
+
+
+class ObjectSettings(EnvironmentSettings):
+    """S3/MinIO; without `MINIO_ENDPOINT` objects are files in `REELMILL_HOME`."""
+
+    endpoint: str | None = Field(
+        default=None, validation_alias="MINIO_ENDPOINT", description="S3/MinIO address; unset: files in `REELMILL_HOME`"
+    )
+    access_key: str | None = Field(default=None, validation_alias="MINIO_ACCESS_KEY", description="S3 access key")
+    secret_key: SecretStr | None = Field(default=None, validation_alias="MINIO_SECRET_KEY", description="S3 secret key")
+    bucket: str = Field(default="reelmill", validation_alias="MINIO_BUCKET", description="the service's own bucket")
+    public_endpoint: str | None = Field(
+        default=None,
+        validation_alias="MINIO_PUBLIC_ENDPOINT",
+        description="address presigned URLs are made for; unset: `MINIO_ENDPOINT`",
+    )
+    region: str = Field(default="us-east-1", validation_alias="MINIO_REGION", description="S3 region")
+    pool: int = 32  # connections of a process, more than it reads at once
+    timeout_s: float = 20  # without a byte, before a read is tried again
+
+    @property
+    def endpoint_url(self) -> str:
+        return _add_scheme(self.endpoint or "")
+
+    @property
+    def public_url(self) -> str:
+        return _add_scheme(self.public_endpoint or self.endpoint or "")
+
+
+def _add_scheme(address: str) -> str:
+    return (address if "://" in address else f"http://{address}").rstrip("/")

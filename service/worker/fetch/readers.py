@@ -1,0 +1,123 @@
+"""Object reads that do not block the decoder: plain files on a thread pool, or signed URLs on an event loop.
+
+Client CPU for a 210 KB frame on the reference machine: 0.1 ms from a folder, 0.5 ms from an S3 server
+(1.5 ms with get_object of aioboto3)."""
+
+import asyncio
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from service.plan.render_plan import ObjectRef
+from service.store.objects.files import FileObjectStore
+from service.store.objects.object_store import ObjectStoreError, ObjectTooLarge, ReadResult
+
+if TYPE_CHECKING:
+    from service.store.objects.s3_http import SignedReader
+
+FILE_THREADS = 4
+
+# Bytes [start, stop).
+ByteRange = tuple[int, int]
+
+
+class FetchStats:
+    """What has been fetched: `objects`, `bytes`, and `seconds` from request to last byte, summed over reads."""
+
+    def __init__(self) -> None:
+        self.objects, self.bytes, self.seconds = 0, 0, 0.0
+        self._lock = threading.Lock()
+
+    def add(self, byte_range: ByteRange | None, size: int, started_at: float) -> None:
+        """A source video counts as an object with its first range."""
+        with self._lock:
+            self.objects += byte_range is None or byte_range[0] == 0
+            self.bytes += size
+            self.seconds += time.perf_counter() - started_at
+
+
+class ObjectReader(Protocol):
+    """Starts whole or ranged reads; they fail with ObjectMissing, ObjectTooLarge, or else ObjectStoreError."""
+
+    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]": ...
+
+    def close(self) -> None: ...
+
+
+class FileReader:
+    """Plain file reads on a few threads, so that a slow disk is waited for ahead of the decoder."""
+
+    def __init__(self, store: FileObjectStore, stats: FetchStats) -> None:
+        self._store, self._tally = store, stats
+        self._threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="frame-fetch")
+
+    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
+        return self._threads.submit(self._read, ref, span, limit)
+
+    def _read(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> ReadResult:
+        began = time.perf_counter()
+        with self._store.open(ref) as file:
+            try:
+                part = _read_part(file, span, limit)
+            except OSError as error:
+                raise ObjectStoreError(f"REELMILL_HOME: an object cannot be read ({error.strerror})") from error
+        self._tally.add(span, len(part.data), began)
+        return part
+
+    def close(self) -> None:
+        self._threads.shutdown(cancel_futures=True)
+
+
+def _read_part(file: BinaryIO, span: ByteRange | None, limit: int) -> ReadResult:
+    status = os.fstat(file.fileno())
+    if span is None and status.st_size > limit:
+        raise ObjectTooLarge(status.st_size, limit)
+    start, stop = span or (0, status.st_size)
+    file.seek(start)
+    return ReadResult(file.read(stop - start), status.st_size, f"{status.st_mtime_ns:x}")
+
+
+class SignedUrlReader:
+    """Signed reads on an event loop in a thread of its own."""
+
+    def __init__(self, client: "SignedReader", stats: FetchStats) -> None:
+        self._reads, self._tally = client, stats
+        self._loop = _new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="frame-fetch", daemon=True)
+        self._thread.start()
+
+    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
+        return asyncio.run_coroutine_threadsafe(self._read(ref, span, limit), self._loop)
+
+    async def _read(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> ReadResult:
+        began = time.perf_counter()
+        part = await self._reads.read(ref, span, limit)
+        self._tally.add(span, len(part.data), began)
+        return part
+
+    def close(self) -> None:
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._cancel_reads(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        if not self._loop.is_running():
+            self._loop.close()
+
+    async def _cancel_reads(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._reads.close()
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

@@ -1,0 +1,1 @@
+"""Registers the frames or source videos under the prefix of a dataset."""

@@ -1,0 +1,216 @@
+"""Probes listed objects as images by their headers, without decoding. Each page of a TIFF stack is a frame."""
+
+import asyncio
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import chain, islice
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.header import TIFF_MAGICS, HeaderIncomplete
+from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
+from service.pipeline.probe import ImageFacts, probe_image, probe_tiff_page
+from service.plan.natural_sort import natural_key, trailing_number
+from service.plan.render_plan import ObjectRef
+from service.store.catalog.scan import ScannedFrame
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from service.worker.fetch.ranged_files import RangedFile
+
+MAX_REASON_LENGTH = 500
+
+
+def frame_row(info: ObjectInfo, facts: ImageFacts) -> ScannedFrame:
+    return ScannedFrame(
+        natural_key(info.key),
+        info.key,
+        trailing_number(info.key),
+        info.size,
+        info.etag,
+        facts.format,
+        facts.width,
+        facts.height,
+        _as_utc(facts.captured_at),
+        bits=facts.bit_depth,
+        gray=facts.gray,
+        form=facts.pixel_format,
+    )
+
+
+def unreadable_row(info: ObjectInfo, reason: str) -> ScannedFrame:
+    problem = reason.replace("\0", "")[:MAX_REASON_LENGTH]
+    return ScannedFrame(
+        natural_key(info.key), info.key, trailing_number(info.key), info.size, info.etag, problem=problem
+    )
+
+
+def _as_utc(moment: datetime | None) -> datetime | None:
+    """A camera's local time is told as UTC."""
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+# Bytes read at once where directories lie scattered.
+DIRECTORY_READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TiffPages:
+    """The pages of a file up to its end, or up to `problem`; `first` is where the first directory begins."""
+
+    pages: tuple[TiffDirectory, ...]
+    first_offset: int
+    problem: str | None
+
+    def require_pages(self) -> "TiffPages":
+        """Raises Unreadable when there is no page at all."""
+        if not self.pages:
+            raise MediaUnreadable(self.problem or "the TIFF has no picture in it")
+        return self
+
+    @property
+    def is_single_frame(self) -> bool:
+        """Whether the file is one frame, its first page, as it is for any viewer."""
+        return len(self.pages) == 1 and self.problem is None and self.pages[0].offset == self.first_offset
+
+
+def read_pages(file: BinaryIO) -> TiffPages:
+    """Thumbnails, pyramid levels and masks are left out, unless there is nothing else."""
+    found: list[TiffDirectory] = []
+    problem = None
+    try:
+        found.extend(read_directories(file))
+    except MediaUnreadable as error:
+        problem = error.reason
+    except (ValueError, OverflowError) as error:  # an offset that no file can have
+        problem = f"its directories make no sense ({type(error).__name__})"
+    pictures = tuple(page for page in found if page.is_picture) or tuple(found[:1])
+    return TiffPages(pictures, found[0].offset if found else 0, problem)
+
+
+def tiff_rows(info: ObjectInfo, tiff: TiffPages) -> Iterator[ScannedFrame]:
+    """Rows of a chain that has pages. Pages have no number of their own; the page that is damaged is a row too."""
+    if tiff.is_single_frame:
+        yield frame_row(info, probe_tiff_page(tiff.pages[0]))
+        return
+    for place, page in enumerate(tiff.pages):
+        yield replace(frame_row(info, probe_tiff_page(page)), number=None, page=place, page_offset=page.offset)
+    if tiff.problem:
+        reason = f"{tiff.problem}: this page and those after it are lost"
+        yield replace(unreadable_row(info, reason), number=None, page=len(tiff.pages))
+
+
+HEADER_BYTES = 64 * 1024
+MAX_HEADER_READS, MAX_WHOLE_READS = 16, 2
+# Objects up to this size are read whole when their header goes on past HEAD.
+MAX_WHOLE_BYTES = 256 * 1024 * 1024
+
+# Names that claim to be images: such an object is a frame even when it cannot be read. Others must prove it.
+IMAGE_SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".gif",
+        ".webp",
+        ".heic",
+        ".heif",
+        ".avif",
+        ".jp2",
+        ".dng",
+        ".raw",
+        ".exr",
+        ".pgm",
+        ".ppm",
+    )
+)
+
+
+ROWS_PER_BATCH = 1000
+FrameRows = Iterable[ScannedFrame]
+
+
+class ImageScanner:
+    """Reads heads from one bucket with bounded concurrency."""
+
+    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
+        self._objects, self._bucket, self._tick = objects, bucket, on_progress
+        self._wholes = asyncio.Semaphore(MAX_WHOLE_READS)
+
+    async def scan_page(self, page: Sequence[ObjectInfo]) -> list[FrameRows | None]:
+        """The frames of each object, None for those that are no images. Raises ObjectStoreError."""
+        answers: list[FrameRows | None] = [None] * len(page)
+        waiting = iter(enumerate(page))
+
+        async def some() -> None:
+            for place, info in waiting:
+                answers[place] = await self._scan_object(info)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(MAX_HEADER_READS):
+                    group.create_task(some())
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        return answers
+
+    async def _scan_object(self, info: ObjectInfo) -> FrameRows | None:
+        base = info.key.rpartition("/")[2]
+        if not base or base.startswith("."):  # a folder's marker, or a hidden file such as AppleDouble's ._img.jpg
+            return None
+        ref = ObjectRef(self._bucket, info.key)
+        try:
+            head = (
+                await self._objects.get(ref, 0, HEADER_BYTES) if info.size else b""
+            )  # S3 refuses ranges of empty objects
+            if head.startswith(TIFF_MAGICS):
+                return tiff_rows(info, await self._read_tiff_pages(ref, head, info.size))
+            return (frame_row(info, await self._read_facts(ref, head, info.size)),)
+        except ObjectNotFound:  # deleted since it was listed
+            return None
+        except MediaUnreadable as error:
+            return (unreadable_row(info, error.reason),) if has_image_suffix(base) else None
+
+    async def _read_facts(self, ref: ObjectRef, head: bytes, size: int) -> ImageFacts:
+        try:
+            return _probe_header(head, size)
+        except HeaderIncomplete:
+            if size > MAX_WHOLE_BYTES:
+                raise
+        async with self._wholes:
+            return _probe_header(await self._objects.get(ref), size)
+
+    async def _read_tiff_pages(self, ref: ObjectRef, head: bytes, size: int) -> TiffPages:
+        """From the head when it holds all directories, else by ranged reads. Raises Unreadable."""
+        found = read_pages(io.BytesIO(head))
+        if not found.problem or len(head) == size:
+            return found.require_pages()
+        file = RangedFile(self._objects, ref, size)
+        return (await file.run_in_thread(read_pages, self._tick, DIRECTORY_READ_BYTES)).require_pages()
+
+
+def batch_rows(page_rows: Iterable[FrameRows | None]) -> Iterator[Sequence[ScannedFrame]]:
+    """A stack's frames are made as they are written."""
+    frames = chain.from_iterable(frames for frames in page_rows if frames is not None)
+    while batch := tuple(islice(frames, ROWS_PER_BATCH)):
+        yield batch
+
+
+def _probe_header(data: bytes, size: int) -> ImageFacts:
+    """One hostile header costs one frame, not the scan."""
+    try:
+        return probe_image(data, size)
+    except MediaUnreadable:
+        raise
+    except Exception as error:
+        raise MediaUnreadable(f"its header makes no sense ({type(error).__name__})") from error
+
+
+def has_image_suffix(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

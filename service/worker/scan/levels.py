@@ -1,0 +1,62 @@
+"""Samples the value range of a dataset: decodes frames spread over the sequence, so that one window fits all."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.tiff_stack import TiffStack
+from service.pipeline.picture import Samples
+from service.pipeline.tone.levels import LevelSampler
+from service.plan.formats import BLACK
+from service.plan.render_plan import ObjectRef
+from service.store.objects.object_store import ObjectNotFound, ObjectStore
+from service.worker.fetch.ranged_files import RangedFile
+
+MAX_SAMPLED_FRAMES = 64
+# Objects above this size, and pictures above MAX_PIXELS, are not sampled.
+MAX_OBJECT_BYTES = 256 * 1024 * 1024
+
+MAX_PIXELS = 100_000_000
+
+
+class LevelScanner:
+    """Decodes one frame after the other, each on a thread; memory is that of one frame."""
+
+    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
+        self._objects, self._bucket, self._tick = objects, bucket, on_progress
+        self._decoder = ImageDecoder(MAX_PIXELS)
+
+    async def scan(self, rows: list[RowMapping]) -> dict[str, Any] | None:
+        """Facts for the `levels` column; None when no frame has any. Raises ObjectStoreError."""
+        sampler = LevelSampler()
+        for row in rows:
+            samples = await self._decode_frame(row)
+            if samples is not None:
+                await asyncio.to_thread(sampler.add, samples, row["bits"])
+            self._tick()
+        found = sampler.levels()
+        return found.to_json() if found else None
+
+    async def _decode_frame(self, row: RowMapping) -> Samples | None:
+        ref = ObjectRef(self._bucket, row["key"])
+        try:
+            if row["page"] is not None:
+                return await self._decode_page(ref, row)
+            if row["size"] > MAX_OBJECT_BYTES:
+                return None
+            return await asyncio.to_thread(self._decoder.decode_samples, await self._objects.get(ref))
+        except (MediaUnreadable, ObjectNotFound):  # the render will say so of each such frame
+            return None
+
+    async def _decode_page(self, ref: ObjectRef, row: RowMapping) -> Samples:
+        file = RangedFile(self._objects, ref, row["size"])
+
+        def read(stream: Any) -> Samples:
+            page, _ = TiffStack(stream).decode_page(row["page_offset"], (MAX_PIXELS, BLACK))
+            return page.samples
+
+        return await file.run_in_thread(read, self._tick)

@@ -1,0 +1,130 @@
+"""The supervisor's side of a slot: starts the child process, sends commands, reads events, kills it."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from contextlib import suppress
+from multiprocessing.connection import Connection
+
+from service.worker.slots.child import main
+from service.worker.slots.messages import (
+    CancelTask,
+    Command,
+    Outcome,
+    Progress,
+    ScanDone,
+    SlotConfig,
+    SlotEvent,
+    SlotReady,
+    StopSlot,
+    TaskFailed,
+)
+
+SPAWN_CONTEXT = multiprocessing.get_context("spawn")
+START_TIMEOUT_S = 60.0
+CANCEL_GRACE_S = 2.0
+
+
+class SlotDied(Exception):
+    """The process ended, or was killed, with its command unfinished."""
+
+
+class SlotProcess:
+    """One slot: at most one command at a time."""
+
+    def __init__(self, config: SlotConfig, number: int) -> None:
+        self._config, self.number = config, number
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._events: asyncio.Queue[SlotEvent | None] = asyncio.Queue()
+        self.progress = 0
+        self.last_progress_at = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    async def start(self) -> None:
+        """Spawn the process and wait until its codecs are imported. Raises SlotDied."""
+        ours, theirs = SPAWN_CONTEXT.Pipe()
+        self._events = asyncio.Queue()
+        self._process = SPAWN_CONTEXT.Process(
+            target=main, args=(self._config, theirs, os.getpid()), name=f"slot-{self.number}"
+        )
+        self._process.start()
+        theirs.close()
+        self._pipe = ours
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._read_events, ours, self._events)
+        first = await asyncio.wait_for(self._events.get(), START_TIMEOUT_S)
+        if not isinstance(first, SlotReady):
+            self.kill()
+            raise SlotDied("the slot process ended while it started")
+
+    async def execute(self, command: Command) -> Outcome:
+        """Do one command to its end; `progress` moves meanwhile. Raises SlotDied."""
+        self.progress, self.last_progress_at = 0, asyncio.get_running_loop().time()
+        self._send(command)
+        while (event := await self._events.get()) is not None:
+            self.last_progress_at = asyncio.get_running_loop().time()
+            if isinstance(event, Progress):
+                self.progress = event.frames_done
+            elif not isinstance(event, SlotReady):
+                if isinstance(event, TaskFailed | ScanDone) and event.restart_slot:
+                    await self._wait_exit()
+                return event
+        raise SlotDied(await self._exit_reason())
+
+    async def cancel(self) -> None:
+        """Ask the command under way to stop; kill the process when it does not within two seconds."""
+        with suppress(SlotDied):
+            self._send(CancelTask())
+        await asyncio.sleep(CANCEL_GRACE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process at once: its command ends as SlotDied."""
+        if self._process is not None and self._process.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Let the process leave by itself; kill it when it does not."""
+        with suppress(SlotDied):
+            self._send(StopSlot())
+        await self._wait_exit()
+
+    async def _wait_exit(self) -> None:
+        """Wait for a process that said it leaves, so that the next command finds a fresh one."""
+        if self._process is not None:
+            await asyncio.to_thread(self._process.join, CANCEL_GRACE_S)
+            self.kill()
+            await asyncio.to_thread(self._process.join, CANCEL_GRACE_S)
+
+    def _send(self, message: object) -> None:
+        try:
+            assert self._pipe is not None
+            self._pipe.send(message)
+        except (OSError, AssertionError) as error:
+            raise SlotDied("the slot process is gone") from error
+
+    def _read_events(self, connection: Connection, events: asyncio.Queue[SlotEvent | None]) -> None:
+        try:
+            while connection.poll():
+                events.put_nowait(connection.recv())
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(connection.fileno())
+            connection.close()
+            events.put_nowait(None)
+
+    async def _exit_reason(self) -> str:
+        if self._process is not None:
+            await asyncio.to_thread(self._process.join, 1)
+        code = self._process.exitcode if self._process else None
+        if code is not None and code < 0:
+            return f"the slot process was ended by {signal.Signals(-code).name}"
+        return f"the slot process ended with exit code {code}"

@@ -1,0 +1,194 @@
+"""Questions that models answer: the double speaks, the real client listens, the real guard decides."""
+
+import json
+from typing import Any
+
+import pytest
+
+from service.agent.render_requests import RenderIntent
+from service.routers.videos.models import VideoGenerationRequest
+from tests.agent.conftest import ALICE, BOB, CODE, FAST, WORDS, Lab
+from tests.support.doubles.ollama_double import BrokenReply, HangingReply, OllamaDouble, TextReply
+
+pytestmark = pytest.mark.anyio
+FRAME_TOTAL_QUERY = {"table": "datasets", "filters": [], "aggregates": [{"function": "sum", "column": "frame_count"}]}
+QUESTION = "what is the total of all frames I have?"
+
+
+def outcomes(reply: Any) -> list[tuple[str, str]]:
+    return [(step.name, step.outcome) for step in reply.steps]
+
+
+async def test_three_models_and_the_guard(lab: Lab, models: OllamaDouble) -> None:
+    models.script(CODE, FRAME_TOTAL_QUERY)
+    models.script(WORDS, "You have 37 frames in all.")
+    reply = await lab.ask(models.host, QUESTION)
+    assert reply.answer == "You have 37 frames in all." and reply.rows == [{"sum_frame_count": 37}]
+    assert reply.document is not None and reply.document.table == "datasets" and not reply.truncated
+    assert reply.models == {"fast": FAST, "code": CODE, "default": WORDS}
+    assert outcomes(reply) == [("classify", "done"), ("document", "done"), ("query", "done"), ("words", "done")]
+    assert [step.model for step in reply.steps] == [FAST, CODE, None, WORDS] and all(
+        step.ms > 0 for step in reply.steps
+    )
+    fast, code, words = models.chat_requests
+    assert fast["format"]["properties"]["kind"]["enum"] == ["data", "render", "other"]
+    assert "frames" in code["format"]["properties"]["table"]["enum"] and "cursor" not in code["format"]["properties"]
+    assert words.get("format") is None and '{"sum_frame_count": 37}' in words["messages"][1]["content"]
+    assert all(
+        body["options"]["temperature"] == 0 and body["options"]["num_ctx"] >= 8192 for body in models.chat_requests
+    )
+
+
+async def test_the_writer_is_told_the_tables_and_who_asks(lab: Lab, models: OllamaDouble) -> None:
+    models.script(CODE, FRAME_TOTAL_QUERY)
+    models.script(WORDS, "Many.")
+    await lab.ask(models.host, QUESTION, BOB)
+    prompt = models.prompts(CODE)[0]
+    for table in (await lab.guard.tables()).values():
+        assert f"{table.name} (" in prompt and all(
+            f"{name} {column.type.name}" in prompt for name, column in table.columns.items()
+        )
+    assert '"bob"' in prompt and len(prompt) < 4 * 6000
+
+
+async def test_rows_of_others_are_never_told(lab: Lab, models: OllamaDouble) -> None:
+    filters = [{"column": "name", "op": "ilike", "value": "%s%"}]
+    models.script(CODE, {"table": "experiments", "columns": ["name", "owner"], "filters": filters})
+    models.script(WORDS, "These.")
+    alice, bob = (
+        await lab.ask(models.host, "name all of them", ALICE),
+        await lab.ask(models.host, "name all of them", BOB),
+    )
+    assert {row["owner"] for row in alice.rows} == {"alice"} and {row["owner"] for row in bob.rows} == {"bob"}
+    assert "secret" not in models.prompts(WORDS)[0] and "secret" in models.prompts(WORDS)[1]
+
+
+async def test_a_refusal_is_repaired_once(lab: Lab, models: OllamaDouble) -> None:
+    wrong = {"table": "experiments", "columns": ["frame_count"], "filters": []}
+    models.script(CODE, wrong, FRAME_TOTAL_QUERY)
+    models.script(WORDS, "37.")
+    reply = await lab.ask(models.host, QUESTION)
+    assert reply.answer == "37." and reply.document is not None and reply.document.table == "datasets"
+    assert outcomes(reply)[1:4] == [("document", "done"), ("query", "refused"), ("document", "done")]
+    second = [body for body in models.chat_requests if body["model"] == CODE][1]["messages"]
+    assert [message["role"] for message in second] == ["system", "user", "assistant", "user"]
+    assert json.loads(second[2]["content"]) == wrong
+    assert "#/columns/0: there is no such column" in second[3]["content"] and "visibility" in second[3]["content"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT * FROM experiments",
+        '{"table": "experiments", "filters": [{"column": "name", "op": "~*", "value": "x"}]}',
+        '{"table": "experiments", "sql": "DROP TABLE experiments"}',
+        '{"table": "pg_shadow"}',
+        '{"table": "tasks", "columns": ["payload"]}',
+        '{"table": "experiments; DELETE FROM experiments"}',
+        "[" * 5000,
+        '{"table": "exp',
+        "",
+        "I cannot help with that.",
+    ],
+)
+async def test_drafts_that_cannot_be_used_end_in_an_honest_answer(lab: Lab, rogue: OllamaDouble, text: str) -> None:
+    rogue.script(CODE, text)
+    reply = await lab.ask(rogue.host, QUESTION)
+    assert reply.answer.startswith("I could not turn this question into a query") and reply.rows == []
+    assert reply.document is None and WORDS not in reply.models.values()
+    assert len([body for body in rogue.chat_requests if body["model"] == CODE]) == 2
+    assert {outcome for _, outcome in outcomes(reply)[1:]} <= {"done", "refused", "unusable"}
+
+
+async def test_a_draft_in_a_fence_and_after_thoughts_is_read(lab: Lab, rogue: OllamaDouble) -> None:
+    rogue.script(CODE, f"<think>The user wants …</think>\n```json\n{json.dumps(FRAME_TOTAL_QUERY)}\n```")
+    rogue.script(WORDS, "<think>hm</think>37.")
+    reply = await lab.ask(rogue.host, QUESTION)
+    assert (reply.answer, reply.rows) == ("37.", [{"sum_frame_count": 37}])
+
+
+@pytest.mark.parametrize(
+    "first", [TextReply('{"table": "exper', length=True), BrokenReply('{"table":', "CUDA error"), BrokenReply('{"tab')]
+)
+async def test_a_truncated_draft_is_asked_for_again(lab: Lab, models: OllamaDouble, first: Any) -> None:
+    models.script(CODE, first, FRAME_TOTAL_QUERY)
+    models.script(WORDS, "37.")
+    reply = await lab.ask(models.host, QUESTION)
+    assert reply.answer == "37." and ("document", "unusable") in outcomes(reply)
+
+
+async def test_more_rows_than_an_answer_has(lab: Lab, models: OllamaDouble) -> None:
+    models.script(CODE, {"table": "frames", "columns": ["index", "key"], "filters": [], "limit": 5})
+    models.script(WORDS, "Frames.")
+    reply = await lab.ask(models.host, "name the frames", max_rows=5)
+    assert len(reply.rows) == 5 and reply.truncated and "and there are more" in models.prompts(WORDS)[0]
+
+
+async def test_the_limit_is_the_agents(lab: Lab, rogue: OllamaDouble) -> None:
+    rogue.script(CODE, {"table": "frames", "limit": 10**9})
+    rogue.script(WORDS, "Frames.")
+    reply = await lab.ask(rogue.host, "name the frames", max_rows=3)
+    assert len(reply.rows) == 3 and reply.document is not None and reply.document.limit == 3
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["", "  \n", BrokenReply("You have", "CUDA error"), BrokenReply("You"), HangingReply("You"), TextReply("\u202e")],
+)
+async def test_without_words_the_rows_speak(lab: Lab, models: OllamaDouble, reply: Any) -> None:
+    models.script(CODE, FRAME_TOTAL_QUERY)
+    models.script(WORDS, reply)
+    answered = await lab.ask(models.host, QUESTION, step_timeout_s=0.5)
+    assert answered.answer == "sum_frame_count 37." and answered.rows == [{"sum_frame_count": 37}]
+    assert outcomes(answered)[-1] in (("words", "unusable"), ("words", "timed_out"))
+
+
+async def test_an_unclear_kind_is_taken_for_data(lab: Lab, rogue: OllamaDouble) -> None:
+    rogue.script(FAST, "It is a question about data, I think.")
+    rogue.script(CODE, FRAME_TOTAL_QUERY)
+    rogue.script(WORDS, "37.")
+    reply = await lab.ask(rogue.host, QUESTION)
+    assert reply.answer == "37." and outcomes(reply)[0] == ("classify", "unusable")
+
+
+async def test_a_wish_for_a_video_is_prepared(lab: Lab, models: OllamaDouble) -> None:
+    models.script(FAST, {"kind": "render"})
+    models.script(CODE, {"experiment": "fish", "fps": 25, "decimation_factor": 4})
+    reply = await lab.ask(models.host, "I would love to watch the fish, quickly, in PAL")
+    assert reply.suggestion is not None and str(reply.suggestion.experiment_id) == lab.ids["alice fish"]
+    assert (reply.suggestion.fps, reply.suggestion.decimation_factor) == (25.0, 4) and "not started" in reply.answer
+    assert outcomes(reply)[:2] == [("classify", "done"), ("render", "done")]
+
+
+async def test_an_impossible_wish_is_repaired(lab: Lab, models: OllamaDouble, rogue: OllamaDouble) -> None:
+    rogue.script(FAST, {"kind": "render"})
+    rogue.script(CODE, {"experiment": "fish", "fps": 0}, {"experiment": "fish"})
+    reply = await lab.ask(rogue.host, "I would love to watch the fish")
+    assert reply.suggestion is not None and (reply.suggestion.fps, reply.suggestion.decimation_factor) == (30.0, 1)
+
+
+def test_wishes_have_the_bounds_of_the_route() -> None:
+    ours, theirs = (model.model_json_schema()["properties"] for model in (RenderIntent, VideoGenerationRequest))
+    for field in ("fps", "decimation_factor"):
+        number = theirs[field].get("anyOf", [theirs[field]])[0]  # fps may be left out for a duration
+        assert all(ours[field][bound] == number[bound] for bound in ("minimum", "maximum"))
+
+
+async def test_small_talk(lab: Lab, models: OllamaDouble) -> None:
+    models.script(FAST, {"kind": "other"})
+    models.script(WORDS, "Hello! Ask me about your experiments.")
+    reply = await lab.ask(models.host, "hello")
+    assert (reply.answer, reply.document, reply.rows) == ("Hello! Ask me about your experiments.", None, [])
+    models.script(WORDS, BrokenReply("Hel", "CUDA error"))
+    assert "latest experiments" in (await lab.ask(models.host, "hello")).answer
+
+
+async def test_what_looked_like_a_common_question(lab: Lab, models: OllamaDouble) -> None:
+    """No experiment is called "the newest of mine": a model reads it."""
+    models.script(CODE, FRAME_TOTAL_QUERY)
+    models.script(WORDS, "20.")
+    reply = await lab.ask(models.host, "how many frames has the newest of mine?")
+    assert reply.answer == "20." and outcomes(reply)[0] == ("common", "not_found")
+    assert len(reply.rows) == 1 and reply.rows[0] == {"sum_frame_count": 37}
+    settled = await lab.ask(models.host, "how many frames has nothing-here?")
+    assert settled.models == {} and "nothing-here" in settled.answer

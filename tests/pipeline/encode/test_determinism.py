@@ -1,0 +1,65 @@
+"""The same bytes whatever lies in memory and whatever the CPU can do: encoders have read memory they never wrote."""
+
+import functools
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from service.pipeline.encode import codecs
+from service.pipeline.encode.codecs import ENCODERS
+from tests.pipeline.rendering import render
+from tests.support.data import media
+
+SCRIPT = (
+    "import sys; from tests.pipeline.encode.test_determinism import segment_digest; print(segment_digest(sys.argv[1]))"
+)
+FORMS = {"mjpeg": "yuvj444p", "ffv1": "yuvj420p"}
+
+
+@functools.cache
+def noisy_frames() -> list[bytes | None]:
+    """A coarse texture that slides, under noise."""
+    random = np.random.default_rng(5)
+    coarse = random.integers(30, 220, (40, 60, 3))
+    texture = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
+    frames: list[bytes | None] = []
+    for number in range(16):
+        part = texture[number : number + 270, 2 * number : 2 * number + 416]
+        noisy = np.clip(part + random.normal(0, 6, part.shape), 0, 255).astype(np.uint8)
+        frames.append(media.jpeg(noisy, quality=90))
+    return frames
+
+
+def segment_digest(codec: str) -> str:
+    """sha256 of a segment."""
+    form = FORMS.get(codec, "yuv420p")
+    return hashlib.sha256(
+        render(noisy_frames(), codec=codec, form=form, width=416, height=270, quality=40).data
+    ).hexdigest()
+
+
+def digest_in_child(codec: str, fill: str) -> str:
+    """In another process; MALLOC_PERTURB_ (glibc, mallopt(3)) fills what is allocated and what is freed."""
+    place, environment = Path(__file__).parents[3], os.environ | {"MALLOC_PERTURB_": fill}
+    command = [sys.executable, "-c", SCRIPT, codec]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place, env=environment)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("codec", ENCODERS)
+def test_fresh_memory_of_any_content(codec: str) -> None:
+    assert {digest_in_child(codec, "85"), digest_in_child(codec, "170")} == {segment_digest(codec)}
+
+
+@pytest.mark.parametrize(
+    "fewer", ["asm=0", "asm=MMX2,SSE2Fast,SSSE3", "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"]
+)
+def test_x264_on_lesser_cpus(fewer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = segment_digest("h264")
+    monkeypatch.setattr(codecs, "_X264", f"{codecs._X264}:{fewer}")
+    assert segment_digest("h264") == best

@@ -1,0 +1,95 @@
+"""Damaged variants of every kind: a reason or a picture, never a crash, and never half a picture for a cut file."""
+
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.plan.tone import Tone
+from tests.pipeline.images.decoding_in_child import decode_all
+from tests.pipeline.images.sample_images import HEIGHT, SAMPLE_IMAGES, WIDTH
+from tests.pipeline.rendering import decode_pictures, render
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPoolExecutor]:
+    """Should a process die, the pool is broken and the test fails."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("name", SAMPLE_IMAGES)
+def test_a_cut_file_is_refused(pool: ProcessPoolExecutor, name: str) -> None:
+    """At 20 places; where only what follows the picture is lost, the picture must be whole."""
+    data = SAMPLE_IMAGES[name].data
+    cuts = [data[: len(data) * place // 20] for place in range(20)] + [data[:-1], data]
+    *seen, _, whole = pool.submit(decode_all, cuts).result(120)
+    assert whole[0] == "shown"
+    assert all(outcome == "refused" and reason for outcome, reason in seen if (outcome, reason) != whole)
+    assert sum(outcome == "refused" for outcome, _ in seen) >= 10
+
+
+@pytest.mark.parametrize("name", SAMPLE_IMAGES)
+def test_flipped_bits_and_holes_are_survived(pool: ProcessPoolExecutor, name: str) -> None:
+    data, random = SAMPLE_IMAGES[name].data, np.random.default_rng(3)
+    variants = [_flip_bits(data, random, count) for count in (1, 1, 1, 2, 4, 8, 16, 32, 64, 128) * 2]
+    variants += [_zero_run(data, random) for _ in range(20)]
+    for outcome, detail in pool.submit(decode_all, variants).result(120):
+        assert detail
+        assert outcome == "refused" or "x" in detail
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\0", bytes(5000), b"II*\0" + bytes(500), b"RIFF\xff\xff\xff\xffWEBPVP8 " + bytes(99)]
+)
+def test_nothing_and_nonsense(pool: ProcessPoolExecutor, data: bytes) -> None:
+    assert [outcome for outcome, _ in pool.submit(decode_all, [data]).result(60)] == ["refused"]
+
+
+def _flip_bits(data: bytes, random: np.random.Generator, count: int) -> bytes:
+    damaged = np.frombuffer(data, np.uint8).copy()
+    places = random.integers(0, len(data), count)
+    damaged[places] ^= (1 << random.integers(0, 8, count)).astype(np.uint8)
+    return damaged.tobytes()
+
+
+def _zero_run(data: bytes, random: np.random.Generator) -> bytes:
+    """A run of zero bytes, as a failing disk leaves."""
+    start = int(random.integers(0, len(data)))
+    length = int(random.integers(1, max(2, len(data) // 4)))
+    return data[:start] + bytes(len(data[start : start + length])) + data[start + length :]
+
+
+def test_the_corpus_has_one_size() -> None:
+    assert {sample.pixels.shape[:2] for sample in SAMPLE_IMAGES.values()} == {(HEIGHT, WIDTH)}
+
+
+def damaged_variants(data: bytes) -> Iterator[bytes]:
+    """Cut at 20 places, bits flipped, zeros, nothing."""
+    yield from (data[: len(data) * place // 20] for place in range(20))
+    random = np.random.default_rng(len(data))
+    for count in (1, 8, 64, 256):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        damaged[random.integers(0, len(data), count)] ^= np.uint8(1 << int(random.integers(0, 8)))
+        yield damaged.tobytes()
+    yield bytes(len(data))
+
+
+@pytest.mark.parametrize("name", SAMPLE_IMAGES)
+def test_each_has_its_line(name: str) -> None:
+    """The objects are all called .jpg, whatever they are: names decide nothing."""
+    data = SAMPLE_IMAGES[name].data
+    frames: list[bytes | None] = [data, *damaged_variants(data), data]
+    of: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "tone": Tone(0, 65535), "codec": "mjpeg"}
+    result = render(frames, **of, form="yuvj420p", container="avi", corrupt="hold", mismatch="pad")
+    assert [report.source for report in result.reports] == list(range(len(frames)))
+    assert result.frames == len(frames) == len(decode_pictures(result.data))
+    first, *damaged, last = result.reports
+    assert first.outcome == last.outcome == "ok"
+    assert all(report.outcome in ("ok", "held", "resized") for report in damaged)
+    assert all(report.reason and report.sha256 for report in damaged if report.outcome != "ok")
+    assert sum(report.outcome == "held" for report in damaged) >= 11
+    assert [report.reason for report in damaged if report.sha256 == damaged[0].sha256] == ["the file is empty"]

@@ -1,0 +1,135 @@
+"""What goes with an experiment, a dataset or a render, over a real database and a folder of objects."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import text, update
+
+from service.store import deletion, tables
+from service.store.objects.object_store import ObjectStoreError
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.processes.catalogue_api import CatalogueApi
+
+pytestmark = pytest.mark.anyio
+FILES = ("video.mp4", "poster.jpg", "receipt.ndjson")
+
+
+async def _create_renders(api: CatalogueApi, *states: str) -> tuple[dict[str, Any], list[UUID]]:
+    """A dataset of three frames, and renders of it; those that succeeded have their files."""
+    async with api.database.service_transaction() as connection:
+        dataset = await add_dataset(connection, 3)
+        ids: list[UUID] = [await add_render(connection, dataset) for _ in states]
+        for render, state in zip(ids, states, strict=True):
+            keys = {f"{name.partition('.')[0]}_key": f"renders/{render}/{name}" for name in FILES}
+            values = {"status": state, **(keys if state == "succeeded" else {})}
+            await connection.execute(update(tables.renders).where(tables.renders.c.id == render).values(**values))
+    for render, state in zip(ids, states, strict=True):
+        for name in FILES if state == "succeeded" else ():
+            await api.put(f"renders/{render}/{name}", b"x")
+    await api.put(f"{dataset['prefix']}f00000.jpg", b"frame")
+    await api.put("segments/aa/aa.mp4", b"segment")
+    return dataset, ids
+
+
+async def _stored_keys(api: CatalogueApi) -> set[str]:
+    return {info.key async for page in api.objects.list("reelmill", "") for info in page}
+
+
+async def _count_rows(api: CatalogueApi) -> dict[str, int]:
+    names = ("experiments", "datasets", "frames", "renders", "segments", "tasks")
+    async with api.database.service_transaction() as connection:
+        return {name: int(await connection.scalar(text(f"SELECT count(*) FROM {name}")) or 0) for name in names}
+
+
+@pytest.mark.parametrize("kind", ["experiment", "dataset"])
+async def test_it_says_what_went(api: CatalogueApi, alice: httpx.AsyncClient, kind: str) -> None:
+    dataset, _ = await _create_renders(api, "succeeded", "failed", "succeeded")
+    other, others = await _create_renders(api, "succeeded")
+    path = f"/api/{kind}s/{dataset['experiment_id'] if kind == 'experiment' else dataset['id']}"
+    response = await alice.delete(path)
+    assert response.status_code == 200, response.text
+    assert response.json() == {
+        "datasets": 1,
+        "frames": 3,
+        "renders": 3,
+        "cancelled": 0,
+        "objects": 6,
+        "kept": [{"bucket": "reelmill", "prefix": dataset["prefix"]}],
+    }
+    assert (await alice.get(path)).status_code == 404
+    left = await _count_rows(api)
+    assert (left["datasets"], left["frames"], left["renders"]) == (1, 3, 1)
+    assert left["experiments"] == (1 if kind == "experiment" else 2)
+    assert await deletion.delete_due_objects(api.database, api.objects) == 6
+    kept = {f"renders/{others[0]}/{name}" for name in FILES}
+    frames = {f"{place['prefix']}f00000.jpg" for place in (dataset, other)}
+    assert await _stored_keys(api) == kept | frames | {"segments/aa/aa.mp4"}
+    assert await deletion.delete_due_objects(api.database, api.objects) == 0, "each is removed once"
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+@pytest.mark.parametrize("kind", ["experiment", "dataset", "render"])
+async def test_renders_under_way_are_not_lost_by_accident(
+    api: CatalogueApi, alice: httpx.AsyncClient, kind: str, state: str
+) -> None:
+    dataset, renders = await _create_renders(api, state, "succeeded")
+    ids = {"experiment": dataset["experiment_id"], "dataset": dataset["id"], "render": renders[0]}
+    path = f"/api/{'videos' if kind == 'render' else kind + 's'}/{ids[kind]}"
+    before = await _count_rows(api)
+    refused = await alice.delete(path)
+    assert refused.status_code == 409 and "force" in refused.json()["detail"]
+    assert await _count_rows(api) == before
+    gone = (await alice.delete(path, params={"force": True})).raise_for_status().json()
+    assert gone["cancelled"] == 1
+    assert (await _count_rows(api))["renders"] == (1 if kind == "render" else 0)
+    async with api.database.service_transaction() as connection:
+        waiting = await connection.scalar(text("SELECT count(*) FROM removals WHERE due_at > now()"))
+    assert waiting == 1, "its worker may still write: its files are removed a little later"
+
+
+async def test_a_render_takes_only_its_own_files_along(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    _, renders = await _create_renders(api, "succeeded", "succeeded")
+    gone = (await alice.delete(f"/api/videos/{renders[0]}")).raise_for_status().json()
+    assert (gone["renders"], gone["objects"], gone["datasets"], gone["kept"]) == (1, 3, 0, [])
+    await deletion.delete_due_objects(api.database, api.objects)
+    stored = await _stored_keys(api)
+    assert {f"renders/{renders[1]}/{name}" for name in FILES} | {"segments/aa/aa.mp4"} <= stored
+    assert not any(str(renders[0]) in key for key in stored)
+    assert (await alice.delete(f"/api/videos/{renders[0]}")).status_code == 404
+    async with api.client("bob", "videos:render") as bob:
+        assert (await bob.delete(f"/api/videos/{renders[1]}")).status_code == 404
+
+
+async def test_a_store_that_is_away_is_asked_again(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    _, renders = await _create_renders(api, "succeeded")
+    await alice.delete(f"/api/videos/{renders[0]}")
+    folder = api.objects.root / "reelmill"
+    folder.rename(folder.with_name("away"))
+    with pytest.raises(ObjectStoreError):
+        await deletion.delete_due_objects(api.database, api.objects)
+    folder.with_name("away").rename(folder)
+    assert await deletion.delete_due_objects(api.database, api.objects) == 3
+
+
+async def test_only_what_is_ours_can_be_marked(api: CatalogueApi) -> None:
+    for prefix in ("", "frames/x/", "renders/", "renders/../", "segments/aa/"):
+        with pytest.raises(Exception, match="removals_prefix_check"):
+            async with api.database.service_transaction() as connection:
+                query = text("INSERT INTO removals (bucket, prefix) VALUES ('reelmill', :prefix)")
+                await connection.execute(query, {"prefix": prefix})
+
+
+async def test_deleting_while_renders_are_asked_for(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    """Each answer is a plain one, and nothing is left of the experiment, whoever comes first."""
+    for _ in range(5):
+        dataset, _ = await _create_renders(api)
+        body = {"experiment_id": str(dataset["experiment_id"]), "decimation_factor": 1}
+        asked = [alice.post("/api/videos/generate", json=body | {"fps": 10 + number}) for number in range(6)]
+        path = f"/api/experiments/{dataset['experiment_id']}"
+        answers = await asyncio.gather(*asked[:3], alice.delete(path, params={"force": True}), *asked[3:])
+        assert answers[3].status_code == 200, answers[3].text
+        assert {answer.status_code for answer in answers} <= {200, 202, 404}
+    assert await _count_rows(api) == dict.fromkeys(await _count_rows(api), 0)

@@ -1,0 +1,1 @@
+"""Test data: frames, videos, database rows and query documents."""

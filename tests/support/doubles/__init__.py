@@ -1,0 +1,1 @@
+"""Doubles of what is not ours: NVML, Ollama, webhook receivers, and scripted canaries."""

@@ -1,0 +1,69 @@
+"""A real supervisor with real slot processes, in this process's event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from service.plan.placement import REAL_DRIVER
+from service.store.database import Database
+from service.store.renders import lifecycle
+from service.store.settings import DatabaseSettings, ObjectSettings
+from service.webhooks.settings import WebhookSettings
+from service.worker.devices.monitor import DeviceSource
+from service.worker.settings import WorkerSettings
+from service.worker.slots.messages import SlotConfig
+from service.worker.supervisor import Supervisor
+
+# Most tests are about something else than canaries.
+NO_DEVICES = DeviceSource((), lambda device: ())
+
+
+def slot_config(database: Database, home: Path, **more: Any) -> SlotConfig:
+    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8, **more)
+
+
+@asynccontextmanager
+async def running_supervisor(
+    database: Database,
+    home: Path,
+    slots: int = 1,
+    webhooks: WebhookSettings | None = None,
+    devices: DeviceSource = NO_DEVICES,
+    driver: str = REAL_DRIVER,
+    idle_s: float = 30,
+    **settings: Any,
+) -> AsyncIterator[Supervisor]:
+    """Tasks are worked on while this is open."""
+    (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
+    own = WorkerSettings.model_construct(slots=slots, **settings)
+    supervisor = Supervisor(database, slot_config(database, home, driver=driver, idle_s=idle_s), own, webhooks, devices)
+    running = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
+        await asyncio.wait_for(running, 60)
+
+
+async def wait_until_ended(database: Database, render: UUID, seconds: float = 60) -> Any:
+    """The status row of the render when it has ended."""
+    async with asyncio.timeout(seconds):
+        while True:
+            async with database.service_transaction() as connection:
+                row = (await lifecycle.list_statuses(connection, [render]))[0]
+            if row["status"] in ("succeeded", "failed", "cancelled"):
+                return row
+            await asyncio.sleep(0.05)
+
+
+async def wait_for_status(database: Database, render: UUID, done: Callable[[Any], bool]) -> None:
+    """Wait for a moment in the life of a render, told from its status row."""
+    async with asyncio.timeout(30):
+        while True:
+            async with database.service_transaction() as connection:
+                if done((await lifecycle.list_statuses(connection, [render]))[0]):
+                    return
+            await asyncio.sleep(0.02)

@@ -1,0 +1,1 @@
+"""Real servers and a browser that tests start and stop."""

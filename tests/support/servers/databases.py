@@ -1,0 +1,68 @@
+"""A migrated database of its own for a test, on the session's real PostgreSQL."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from service.jobs import queue
+from service.store.database import Database
+from service.store.schema import migrate
+from service.store.settings import DatabaseSettings
+
+# Server -> a database that is migrated once and copied for each test.
+_templates: dict[str, str] = {}
+
+
+@asynccontextmanager
+async def fresh_database(server: str) -> AsyncIterator[Database]:
+    """A new database with our schema; dropped at the end, whoever is still connected."""
+    name = f"test_{secrets.token_hex(6)}"
+    template = await _template(server)
+    admin = await asyncpg.connect(server)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    database = Database(_url(server, name), DatabaseSettings())
+    try:
+        yield database
+    finally:
+        await database.close()
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
+@asynccontextmanager
+async def empty_database(server: str) -> AsyncIterator[str]:
+    """The URL of a database without any schema, dropped at the end."""
+    name = f"test_{secrets.token_hex(6)}"
+    admin = await asyncpg.connect(server)
+    await admin.execute(f"CREATE DATABASE {name}")
+    try:
+        yield _url(server, name)
+    finally:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await admin.close()
+
+
+async def drop_template(server: str) -> None:
+    """At the end of the session: the server may not be ours alone."""
+    if name := _templates.pop(server, None):
+        admin = await asyncpg.connect(server)
+        await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await admin.close()
+
+
+async def _template(server: str) -> str:
+    if server not in _templates:
+        name = f"template_{secrets.token_hex(6)}"
+        admin = await asyncpg.connect(server)
+        await admin.execute(f"CREATE DATABASE {name}")
+        await admin.close()
+        await migrate(_url(server, name), queue.install)
+        _templates[server] = name
+    return _templates[server]
+
+
+def _url(server: str, name: str) -> str:
+    return make_url(server).set(database=name).render_as_string(hide_password=False)

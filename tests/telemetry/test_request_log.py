@@ -1,0 +1,47 @@
+"""The access line of a request."""
+
+from typing import Any
+
+import httpx
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from service.telemetry.request_log import AccessLogMiddleware
+
+pytestmark = pytest.mark.anyio
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
+    if scope["path"] == "/breaks":
+        raise RuntimeError
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+async def get(path: str, **headers: str) -> httpx.Response:
+    transport = httpx.ASGITransport(AccessLogMiddleware(answer), raise_app_exceptions=False, client=("10.0.0.9", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+async def test_what_it_says(log_lines: Any) -> None:
+    response = await get("/a?token=hunter2", traceparent=f"00-{TRACE}-00f067aa0ba902b7-01", x_request_id="mine-1")
+    (line,) = log_lines()
+    assert response.headers["x-request-id"] == line["request_id"] == "mine-1"
+    assert {"timestamp", "level", "latency_ms", "route", "user"} <= line.keys()
+    assert (line["method"], line["path"], line["status"], line["client"]) == ("GET", "/a", 204, "10.0.0.9")
+    assert line["trace_id"] == TRACE and "hunter2" not in str(line)
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", '"'])
+async def test_request_ids_that_are_no_plain_word_are_replaced(log_lines: Any, given: str) -> None:
+    response = await get("/a", x_request_id=given, traceparent=f"00-{'0' * 32}-00f067aa0ba902b7-01")
+    (line,) = log_lines()
+    assert response.headers["x-request-id"] == line["request_id"] != given
+    assert len(line["trace_id"]) == 32 and int(line["trace_id"], 16)
+
+
+async def test_a_request_that_was_never_answered(log_lines: Any) -> None:
+    await get("/breaks")
+    assert log_lines()[-1]["status"] == 499

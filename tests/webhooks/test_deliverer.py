@@ -1,0 +1,153 @@
+"""Webhooks through the real queue: sent when a render ends, tried again, given up."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from service.ids import RenderId, Subject
+from service.store.database import Database
+from service.store.renders import lifecycle
+from service.webhooks.deliverer import WebhookDeliverer
+from service.webhooks.settings import WebhookSettings
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.data.footage import add_footage
+from tests.support.doubles.webhook_receiver import webhook_receiver
+from tests.support.processes.supervisor import running_supervisor, wait_until_ended
+from tests.support.servers.databases import fresh_database
+from tests.webhooks.test_delivery import SECRET, check_signature
+
+pytestmark = pytest.mark.anyio
+SETTINGS = WebhookSettings.model_construct(secret=SECRET, allow_private=True, timeout_s=5.0)
+
+
+@pytest.fixture
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    async with fresh_database(postgres_url) as database:
+        yield database
+
+
+@asynccontextmanager
+async def running_deliverer(
+    database: Database, settings: WebhookSettings = SETTINGS, attempts: int = 4
+) -> AsyncIterator[None]:
+    running = asyncio.create_task(WebhookDeliverer(database, settings, "w", [0.05] * (attempts - 1)).run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def add_cancelled_render(database: Database, url: str) -> RenderId:
+    """A render that somebody listens to, ended without a worker."""
+    async with database.service_transaction() as connection:
+        render = await add_render(connection, await add_dataset(connection, 2))
+        await lifecycle.register_webhook(connection, render, Subject("alice"), url)
+    async with database.service_transaction() as connection:
+        assert await lifecycle.cancel_render(connection, render)
+    return render
+
+
+async def wait_for_tasks(database: Database, until: set[str]) -> list[Any]:
+    """The webhook tasks when all of them are in one of these states."""
+    async with asyncio.timeout(30):
+        while True:
+            async with database.service_transaction() as connection:
+                query = text("SELECT state, starts, error FROM tasks WHERE kind = 'webhook'")
+                rows = list((await connection.execute(query)).mappings().all())
+            if rows and {row["state"] for row in rows} <= until:
+                return rows
+            await asyncio.sleep(0.05)
+
+
+async def test_a_finished_render_is_told(database: Database, tmp_path: Path) -> None:
+    with webhook_receiver() as at:
+        async with database.service_transaction() as connection:
+            render = await add_render(connection, await add_footage(connection, tmp_path, 20))
+            await lifecycle.register_webhook(connection, render, Subject("alice"), at.url)
+            await lifecycle.register_webhook(connection, render, Subject("alice"), at.url)
+        async with running_supervisor(database, tmp_path, webhooks=SETTINGS):
+            row = await wait_until_ended(database, render)
+            await wait_for_tasks(database, {"succeeded"})
+        (message,) = at.received
+    body = json.loads(message.body)
+    assert body["type"] == "render.succeeded"
+    assert body["data"]["job_id"] == str(render) and body["data"]["video_sha256"] == row["video_sha256"]
+    assert body["data"]["video_url"] == f"/api/videos/{render}/video"
+    check_signature(at)
+
+
+async def test_it_is_tried_again_under_the_same_id(database: Database) -> None:
+    with webhook_receiver(500, 503, 200) as at:
+        render = await add_cancelled_render(database, at.url)
+        async with running_deliverer(database):
+            (task,) = await wait_for_tasks(database, {"succeeded"})
+        assert (task["starts"], len(at.received)) == (3, 3)
+        assert len({(one.headers["webhook-id"], one.body) for one in at.received}) == 1
+        assert json.loads(at.received[0].body)["data"]["job_id"] == str(render)
+        check_signature(at)
+
+
+@pytest.mark.parametrize(("answer", "times"), [(500, 4), (410, 1)])
+async def test_it_is_given_up_with_a_reason(database: Database, answer: int, times: int) -> None:
+    with webhook_receiver(answer) as at:
+        await add_cancelled_render(database, at.url)
+        async with running_deliverer(database):
+            (task,) = await wait_for_tasks(database, {"failed"})
+        assert len(at.received) == times and str(answer) in task["error"]["reason"]
+
+
+async def test_a_target_that_became_private_is_given_up(database: Database) -> None:
+    strict = WebhookSettings.model_construct(secret=SECRET, allow_private=False, timeout_s=5.0)
+    with webhook_receiver() as at:
+        await add_cancelled_render(database, at.url)
+        async with running_deliverer(database, strict):
+            (task,) = await wait_for_tasks(database, {"failed"})
+        assert at.received == [] and "private" in task["error"]["reason"]
+
+
+async def test_a_worker_without_the_secret_leaves_it_to_others(database: Database, tmp_path: Path) -> None:
+    with webhook_receiver() as at:
+        await add_cancelled_render(database, at.url)
+        none = WebhookSettings.model_construct(secret=None)
+        async with running_supervisor(database, tmp_path, webhooks=none):
+            await asyncio.sleep(1.5)
+        await wait_for_tasks(database, {"queued"})
+        async with running_deliverer(database):
+            await wait_for_tasks(database, {"succeeded"})
+        assert len(at.received) == 1
+
+
+async def test_a_slow_receiver_holds_up_no_render(database: Database, tmp_path: Path) -> None:
+    with webhook_receiver("hang") as slow:
+        for _ in range(6):
+            await add_cancelled_render(database, slow.url)
+        async with database.service_transaction() as connection:
+            render = await add_render(connection, await add_footage(connection, tmp_path, 20))
+        async with running_supervisor(database, tmp_path, webhooks=SETTINGS):
+            assert (await wait_until_ended(database, render))["status"] == "succeeded"
+            await wait_for_tasks(database, {"succeeded"})
+        assert len(slow.received) == 6
+
+
+async def test_nothing_is_sent_of_what_was_rolled_back(database: Database) -> None:
+    async with database.service_transaction() as connection:
+        render = await add_render(connection, await add_dataset(connection, 2))
+        await lifecycle.register_webhook(connection, render, Subject("alice"), "http://127.0.0.1:9/")
+    with pytest.raises(RuntimeError):
+        async with database.service_transaction() as connection:
+            await lifecycle.cancel_render(connection, render)
+            raise RuntimeError
+    async with database.service_transaction() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM tasks WHERE kind = 'webhook'")) == 0
+
+
+def test_secrets_stay_secret() -> None:
+    assert "24 bytes" not in repr(WebhookSettings.model_construct(secret=SecretStr("a secret of 24 bytes or more")))
