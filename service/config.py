@@ -14,7 +14,7 @@ from service.errors import StartupError
 from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.facts import RenderLimits
-from service.routers.http.dependencies import CatalogSettings, HttpSettings
+from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.settings import DatabaseSettings, ObjectSettings
 from service.telemetry.logging import LoggingSettings
 from service.webhooks.settings import WebhookSettings

@@ -17,9 +17,9 @@ from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
 from service.processes.api import GracefulServer, uvicorn_config
 from service.processes.app import middleware_stack
-from service.routers.http.dependencies import HttpSettings
 from service.routers.http.middleware import BodyLimit
 from service.routers.http.problems import ProblemBoundary
+from service.routers.settings import HttpSettings
 from service.telemetry import logging
 from service.telemetry.request_log import AccessLogMiddleware
 

@@ -16,12 +16,13 @@ from service.routers import agent, queries
 from service.routers.catalog import datasets, experiments, uploads
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
-from service.routers.http.dependencies import HttpSettings, Resources
+from service.routers.http.dependencies import Resources
 from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLimit, HeadAsGet
 from service.routers.http.rate_limit import RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import devices, health, metrics
+from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders
 from service.routers.videos.events import StatusPoller
 from service.telemetry.request_log import AccessLogMiddleware

@@ -18,7 +18,8 @@ from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
 from service.processes.app import create_app
 from service.routers.http.content_negotiation import require_json_acceptable
-from service.routers.http.dependencies import CallerDep, DatabaseDep, HttpSettings, Resources, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, require_scope
+from service.routers.settings import HttpSettings
 from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectNotFound, ObjectStore, ObjectStoreError
 from service.store.settings import DatabaseSettings

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Forbidden, NotFound
 from service.guard.document import storable_text
-from service.routers.http.dependencies import CatalogSettings, ResourcesDep
+from service.routers.http.dependencies import ResourcesDep
+from service.routers.settings import CatalogSettings
 from service.store.catalog import datasets, experiments
 from service.store.database import Caller
 

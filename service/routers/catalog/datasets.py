@@ -40,10 +40,11 @@ from service.routers.http.conditional_requests import (
     not_modified_response,
     require_match,
 )
-from service.routers.http.dependencies import CallerDep, CatalogSettings, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
+from service.routers.settings import CatalogSettings
 from service.store import deletion
 from service.store.catalog import datasets, frames
 from service.store.catalog.experiments import switch_to_service_role

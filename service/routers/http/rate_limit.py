@@ -3,20 +3,14 @@
 import math
 import time
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import TooManyRequests
-
-UNLIMITED = "none"
-
-
-def parse_rate(value: str) -> RateLimitItem | None:
-    """`600/minute` and the like; None for `none`. Raises ValueError."""
-    return None if value.strip().lower() == UNLIMITED else parse(value)
+from service.routers.settings import parse_rate
 
 
 class RateLimit:

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from service.identity.tokens import issue_token
 from service.processes.app import create_app
-from service.routers.http.dependencies import HttpSettings
+from service.routers.settings import HttpSettings
 from tests.routers.conftest import SECRET, resources
 from tests.routers.http.test_problems import API, assert_problem
 

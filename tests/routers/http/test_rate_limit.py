@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.identity.tokens import issue_token
 from service.processes.app import create_app
-from service.routers.http.dependencies import HttpSettings
+from service.routers.settings import HttpSettings
 from tests.routers.conftest import SECRET, resources, router
 from tests.routers.http.test_problems import API, assert_problem
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete
 
 from service.processes.app import create_app
-from service.routers.http.dependencies import HttpSettings
+from service.routers.settings import HttpSettings
 from service.store.schema import migrate
 from service.store.tables import workers
 from service.store.workers import record_heartbeat

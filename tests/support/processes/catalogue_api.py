@@ -16,7 +16,8 @@ from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
 from service.plan.render_plan import ObjectRef
 from service.processes.app import create_app
-from service.routers.http.dependencies import CatalogSettings, HttpSettings, Resources
+from service.routers.http.dependencies import Resources
+from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStore
