@@ -4,29 +4,28 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from service.agent.agent import Agent, Reply
 from service.agent.ollama_client import ModelRole
 from service.agent.session import RenderSuggestion, StepName, StepOutcome
-from service.guard.document import Document, storable_text
+from service.guard.document import Document
 from service.routers.http.dependencies import CallerDep, require_scope
+from service.routers.http.fields import RequestModel, StorableText
 from service.routers.http.problems import error_responses
-from service.routers.videos.models import VideoGenerationRequest
+from service.routers.videos.request_models import VideoGenerationRequest
 
-QuestionText = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), AfterValidator(storable_text)
-]
+QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), StorableText]
 # Only what was set: it can be sent on as it is.
 SET_FIELDS_ONLY = PlainSerializer(
     lambda value: value and value.model_dump(mode="json", by_alias=True, exclude_unset=True)
 )
 
 
-class AgentQuestion(BaseModel):
+class AgentQuestion(RequestModel):
     """A question in plain words."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "latest experiments"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": "latest experiments"}]})
     query: QuestionText = Field(examples=["how many frames has 2026-03-zebrafish?"])
 
 

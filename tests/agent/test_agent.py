@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.agent.render_requests import RenderIntent
-from service.routers.videos.models import VideoGenerationRequest
+from service.routers.videos.request_models import VideoGenerationRequest
 from tests.agent.conftest import ALICE, BOB, CODE, FAST, WORDS, Lab
 from tests.support.doubles.ollama_double import BrokenReply, HangingReply, OllamaDouble, TextReply
 

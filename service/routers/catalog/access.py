@@ -1,15 +1,13 @@
 """Load experiments and datasets as the caller may see them, and lock those that the caller owns."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Forbidden, NotFound
-from service.guard.document import storable_text
 from service.routers.http.dependencies import ResourcesDep
 from service.routers.settings import CatalogSettings
 from service.store.catalog import datasets, experiments
@@ -61,17 +59,3 @@ def require_owner(row: RowMapping, caller: Caller) -> None:
     """Raises Forbidden when the caller may see the experiment of this row, but not change it."""
     if row["owner"] != caller.subject and not caller.admin:
         raise Forbidden("only the owner of the experiment may change it")
-
-
-def require_rfc3339(value: Any) -> Any:
-    """pydantic also takes seconds since 1970; the document says date-time. Raises ValueError."""
-    if isinstance(value, str) and "T" not in value.upper().strip() and " " not in value.strip():
-        raise ValueError("write date, time and offset, as in 2026-01-01T00:00:00Z")
-    return value
-
-
-# A moment in a query: RFC 3339, with an offset.
-Timestamp = Annotated[AwareDatetime, BeforeValidator(require_rfc3339)]
-
-# An annotation; write it behind constraints, which would not see the stripped text otherwise.
-StorableText = AfterValidator(storable_text)

@@ -7,12 +7,10 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.plan.render_plan import SourceKind
-from service.routers.catalog.access import StorableText
+from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
 
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
-EXAMPLE_DATASET_ID = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
-EXAMPLE_EXPERIMENT_ID = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
 
 
 def safe_path(path: str) -> str:
@@ -45,11 +43,10 @@ class DatasetQuery(PageQuery):
     )
 
 
-class NewDataset(BaseModel):
+class NewDataset(RequestModel):
     """Frames or source videos: where they lie, or nothing yet when they will be uploaded."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"name": "camera-1", "kind": "frames", "bucket": "microscope", "prefix": "2026-03-01/camera-1/"},
@@ -67,10 +64,10 @@ class NewDataset(BaseModel):
     )
 
 
-class DatasetChange(BaseModel):
+class DatasetChange(RequestModel):
     """What may be changed about a dataset: where its frames lie may not, because renders were made of them."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
     name: DatasetName = Field(description="unique within the experiment")
 
 

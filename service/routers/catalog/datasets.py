@@ -41,6 +41,7 @@ from service.routers.http.conditional_requests import (
     require_match,
 )
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.fields import MAX_INT64
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
@@ -56,7 +57,6 @@ REQUIRE_READ = Depends(require_scope("catalog:read"))
 REQUIRE_WRITE = Depends(require_scope("catalog:write"))
 MAX_LISTED_SIZES = 20
 LISTED_PERCENTILES = (0.35, 1, 5, 25, 50, 75, 95, 99, 99.65)
-MAX_INT64 = 2**63 - 1
 
 
 def to_dataset(row: RowMapping) -> Dataset:
@@ -106,7 +106,7 @@ async def list_datasets(
         rows = await datasets.list_page(connection, experiment_id, query.q, part)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await datasets.count(connection, experiment_id, query.q))
-    return [to_dataset(row) for row in pager.paginate(rows, query.limit, (request, response))]
+    return [to_dataset(row) for row in pager.paginate(rows, query.limit, request, response)]
 
 
 @dataset_router.post(

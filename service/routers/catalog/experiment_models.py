@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from service.routers.catalog.access import StorableText, Timestamp
+from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText, Timestamp
 from service.routers.http.pagination import PageQuery
 from service.store.catalog.experiments import SortOrder
 
@@ -77,10 +77,10 @@ class ExperimentQuery(PageQuery):
     created_before: Timestamp | None = Field(None, description="not included")
 
 
-class NewExperiment(BaseModel):
+class NewExperiment(RequestModel):
     """An experiment to be made; the caller will own it."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_EXPERIMENT]})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_EXPERIMENT]})
     name: ExperimentName = Field(description="unique among the owner's experiments")
     description: Description = Field("", description="for people")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
@@ -88,12 +88,10 @@ class NewExperiment(BaseModel):
     shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
 
 
-class ExperimentChange(BaseModel):
+class ExperimentChange(RequestModel):
     """The fields to change; those left out stay as they are. `metadata` and `shared_with` are replaced as a whole."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}], "minProperties": 1}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"visibility": "public"}], "minProperties": 1})
     name: ExperimentName = Field(default_factory=str, description="unique among the owner's experiments")
     description: Description = Field(default_factory=str, description="for people")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
@@ -114,7 +112,7 @@ class Experiment(BaseModel):
         json_schema_extra={
             "examples": [
                 {
-                    "id": "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11",
+                    "id": EXAMPLE_EXPERIMENT_ID,
                     **EXAMPLE_EXPERIMENT,
                     "owner": "camera-lab",
                     "created_at": "2026-03-01T10:00:00Z",

@@ -67,7 +67,7 @@ async def list_experiments(
         rows = await experiments.list_page(connection, filters, part)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await experiments.count(connection, filters))
-    return [to_experiment(row, caller) for row in pager.paginate(rows, query.limit, (request, response))]
+    return [to_experiment(row, caller) for row in pager.paginate(rows, query.limit, request, response)]
 
 
 @router.post(

@@ -16,6 +16,7 @@ from service.plan.tone import Levels, resolve_tone
 from service.routers.catalog.access import get_visible_dataset
 from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
+from service.routers.http.fields import MAX_INT64
 from service.routers.http.object_streams import open_stream
 from service.routers.http.problems import error_responses
 from service.store.cache import previews
@@ -24,7 +25,6 @@ from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
-MAX_INT64 = 2**63 - 1
 MAX_PREVIEW_WIDTH = 1920
 POLL_INTERVAL_S = 0.05
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "tiff": "image/tiff", "webp": "image/webp"}

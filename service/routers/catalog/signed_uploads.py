@@ -19,6 +19,7 @@ from service.routers.catalog.access import CatalogDep, get_visible_dataset, requ
 from service.routers.catalog.dataset_models import Uploaded, safe_path
 from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, require_upload_area
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.fields import RequestModel
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import Signer, SignerDep
 from service.routers.settings import CatalogSettings
@@ -28,10 +29,9 @@ MAX_FILES = 1000
 MAX_EXPIRY_S = 24 * 3600
 
 
-class WantedUpload(BaseModel):
+class WantedUpload(RequestModel):
     """A file that will be sent."""
 
-    model_config = ConfigDict(extra="forbid")
     name: Annotated[str, StringConstraints(min_length=1), AfterValidator(safe_path)] = Field(
         description="may have folders in it; one that is there already is replaced", examples=["frame_00000.jpg"]
     )
@@ -51,11 +51,11 @@ def _require_unique_names(files: list[WantedUpload]) -> list[WantedUpload]:
     return files
 
 
-class NewUploads(BaseModel):
+class NewUploads(RequestModel):
     """The files to get addresses for."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"files": [{"name": "frame_00000.jpg", "size": 210_000}]}]}
+        json_schema_extra={"examples": [{"files": [{"name": "frame_00000.jpg", "size": 210_000}]}]}
     )
     files: Annotated[list[WantedUpload], AfterValidator(_require_unique_names)] = Field(
         min_length=1, max_length=MAX_FILES

@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, InvalidRequest
+from service.routers.http.fields import RequestModel
 from service.routers.http.signing import Signer
 from service.store.keyset import Cursor, PageRequest
 
@@ -21,10 +22,9 @@ PAGE_HEADERS = {
 }
 
 
-class PageQuery(BaseModel):
+class PageQuery(RequestModel):
     """How many rows, from where on."""
 
-    model_config = ConfigDict(extra="forbid")
     limit: int = Field(50, ge=1, le=500, description="rows on a page")
     cursor: str | None = Field(None, max_length=4000, description="from the `Link` header of the page before")
     count: Literal["exact"] | None = Field(None, description="`exact` adds `X-Total-Count`")
@@ -56,9 +56,10 @@ class Pager:
             raise InvalidRequest(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error
         return (datetime.fromisoformat(value) if self.sort.endswith("_at") else value), UUID(last)
 
-    def paginate(self, rows: Sequence[RowMapping], limit: int, at: tuple[Request, Response]) -> Sequence[RowMapping]:
+    def paginate(
+        self, rows: Sequence[RowMapping], limit: int, request: Request, response: Response
+    ) -> Sequence[RowMapping]:
         """The rows without the one too many that says there are more; then the `Link` header is set."""
-        request, response = at
         if len(rows) > limit:
             again: dict[str, Any] = dict(request.query_params) | {"cursor": self.encode_cursor(rows[limit - 1])}
             response.headers["Link"] = f'<{request.url.path}?{urlencode(again)}>; rel="next"'

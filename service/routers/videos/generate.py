@@ -9,7 +9,8 @@ from service.errors import invalid_field
 from service.plan.request import plan
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ResourcesDep, require_scope
 from service.routers.http.problems import error_responses
-from service.routers.videos.models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
+from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
+from service.routers.videos.request_models import VideoGenerationRequest
 from service.store.renders.facts import read_render_facts
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.stream.playlist import STREAMABLE_CODECS

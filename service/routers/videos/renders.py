@@ -65,7 +65,7 @@ async def list_videos(
         rows = await queries.page(connection, filters, part)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await queries.count_renders(connection, filters))
-    ids = [row["id"] for row in pager.paginate(rows, query.limit, (request, response))]
+    ids = [row["id"] for row in pager.paginate(rows, query.limit, request, response)]
     async with database.service_transaction() as connection:
         found = {row["id"]: to_video_status(row) for row in await lifecycle.list_statuses(connection, ids)}
     return [found[id_] for id_ in ids if id_ in found]
