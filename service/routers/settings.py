@@ -1,4 +1,4 @@
-"""Settings of the HTTP API, kept apart from the routes so that reading them does not import FastAPI."""
+"""Settings of the HTTP API, apart from the routes so that reading them does not import FastAPI."""
 
 from limits import RateLimitItem, parse
 from pydantic import Field, field_validator
@@ -9,19 +9,19 @@ UNLIMITED = "none"
 
 
 def parse_rate(value: str) -> RateLimitItem | None:
-    """`600/minute` and the like; None for `none`. Raises ValueError."""
+    """Parse a rate such as `600/minute`; None for `none`. Raises ValueError."""
     return None if value.strip().lower() == UNLIMITED else parse(value)
 
 
 class HttpSettings(EnvironmentSettings):
-    """Limits and manners of the HTTP face."""
+    """Limits and timeouts of HTTP requests."""
 
-    max_body_bytes: int = 1024 * 1024  # of JSON; uploads have a limit of their own
+    max_body_bytes: int = 1024 * 1024  # of JSON bodies; uploads have their own limit
     metrics_public: bool = Field(
         default=False, validation_alias="REELMILL_METRICS_PUBLIC", description="serve `/metrics` without a token"
     )
-    health_timeout_s: float = 3  # the probe of docker-compose.yml waits 5 s
-    preview_wait_s: float = 5  # a client that waits for a worker's preview is told to ask again after that
+    health_timeout_s: float = 3  # less than the 5 s that docker-compose.yml waits
+    preview_wait_s: float = 5  # how long a request waits for a worker to render a preview
     rate_limit: str = Field(
         default="6000/minute",
         validation_alias="REELMILL_RATE_LIMIT",
@@ -39,7 +39,7 @@ class HttpSettings(EnvironmentSettings):
 
 
 class CatalogSettings(EnvironmentSettings):
-    """What datasets may be made of."""
+    """Limits of uploads, and the buckets that datasets may read from."""
 
     max_upload_bytes: int = Field(
         default=512 * 1024 * 1024,
@@ -54,4 +54,5 @@ class CatalogSettings(EnvironmentSettings):
     )
 
     def may_read(self, bucket: str) -> bool:
+        """Whether datasets may read from this bucket besides the service's own."""
         return bucket in {name.strip() for name in self.source_buckets.split(",") if name.strip()}

@@ -1,4 +1,4 @@
-"""Load experiments and datasets as the caller may see them, and lock those that the caller owns."""
+"""Load experiments and datasets that the caller may see, and lock those that the caller owns."""
 
 from typing import Annotated
 from uuid import UUID
@@ -22,7 +22,7 @@ CatalogDep = Annotated[CatalogSettings, Depends(catalog_settings)]
 
 
 async def get_visible_experiment(connection: AsyncConnection, experiment: UUID) -> RowMapping:
-    """The experiment as the connection's caller sees it. Raises NotFound."""
+    """The experiment, if the caller of this connection may see it. Raises NotFound."""
     row = await experiments.get(connection, experiment)
     if row is None:
         raise NotFound("there is no such experiment")
@@ -30,7 +30,7 @@ async def get_visible_experiment(connection: AsyncConnection, experiment: UUID) 
 
 
 async def get_visible_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping:
-    """The dataset, with its experiment's owner, as the connection's caller sees it. Raises NotFound."""
+    """The dataset with the owner of its experiment, if the caller of this connection may see it. Raises NotFound."""
     row = await datasets.get(connection, dataset)
     if row is None:
         raise NotFound("there is no such dataset")
@@ -38,7 +38,7 @@ async def get_visible_dataset(connection: AsyncConnection, dataset: UUID) -> Row
 
 
 async def lock_owned_experiment(connection: AsyncConnection, experiment: UUID, caller: Caller) -> RowMapping:
-    """The experiment, changed by nobody else until the transaction ends. Raises NotFound, Forbidden."""
+    """Lock the experiment until the transaction ends. Raises NotFound, Forbidden."""
     require_owner(await get_visible_experiment(connection, experiment), caller)
     row = await experiments.lock(connection, experiment)
     if row is None:
@@ -47,7 +47,7 @@ async def lock_owned_experiment(connection: AsyncConnection, experiment: UUID, c
 
 
 async def lock_owned_dataset(connection: AsyncConnection, dataset: UUID, caller: Caller) -> RowMapping:
-    """The dataset, changed by nobody else until the transaction ends. Raises NotFound, Forbidden."""
+    """Lock the dataset until the transaction ends. Raises NotFound, Forbidden."""
     require_owner(await get_visible_dataset(connection, dataset), caller)
     row = await datasets.lock(connection, dataset)
     if row is None:
@@ -56,6 +56,6 @@ async def lock_owned_dataset(connection: AsyncConnection, dataset: UUID, caller:
 
 
 def require_owner(row: RowMapping, caller: Caller) -> None:
-    """Raises Forbidden when the caller may see the experiment of this row, but not change it."""
+    """Raises Forbidden if the caller neither owns the experiment of this row nor is an admin."""
     if row["owner"] != caller.subject and not caller.admin:
         raise Forbidden("only the owner of the experiment may change it")

@@ -13,7 +13,7 @@ from service.store.catalog.experiments import SortOrder
 
 Visibility = Literal["private", "shared", "public"]
 MAX_METADATA_BYTES = 64 * 1024
-# Levels of nesting; pydantic cannot tell what has some 250, and one such row would break every list it is in.
+# Levels of nesting. pydantic cannot serialize about 250 levels, and one such row would break every list.
 MAX_METADATA_DEPTH = 32
 EXAMPLE_EXPERIMENT: dict[str, Any] = {
     "name": "2026-03-zebrafish",
@@ -25,7 +25,7 @@ EXAMPLE_EXPERIMENT: dict[str, Any] = {
 
 
 def _storable_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    """What PostgreSQL's jsonb keeps: no NaN, no NUL, no lone surrogates, and not a data set in disguise."""
+    """Check that jsonb can store the value and that it is small. Raises ValueError."""
     try:
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
@@ -37,22 +37,17 @@ def _storable_metadata(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_depth_and_text(value: Any) -> None:
-    waiting = [(value, 1)]
-    while waiting:
-        item, depth = waiting.pop()
+    stack = [(value, 1)]
+    while stack:
+        item, depth = stack.pop()
         if depth > MAX_METADATA_DEPTH:
             raise ValueError(f"must be nested at most {MAX_METADATA_DEPTH} levels deep")
         if isinstance(item, dict):
-            waiting += [(part, depth + 1) for part in (*item.keys(), *item.values())]
+            stack += [(part, depth + 1) for part in (*item.keys(), *item.values())]
         elif isinstance(item, list):
-            waiting += [(part, depth + 1) for part in item]
+            stack += [(part, depth + 1) for part in item]
         elif isinstance(item, str) and "\0" in item:
             raise ValueError("NUL characters cannot be stored")
-
-
-def _default_visibility() -> Visibility:
-    """A default that the schema of a change does not show: a field left out stays as it is."""
-    return "private"
 
 
 ExperimentName = Annotated[
@@ -66,37 +61,44 @@ Subjects = Annotated[
 
 
 class ExperimentQuery(PageQuery):
-    """Which experiments, in which order, how many."""
+    """Filters, order and page of the list of experiments."""
 
-    sort: SortOrder = Field("-created_at", description="`-` is descending")
+    sort: SortOrder = Field("-created_at", description="prefix `-`: descending")
     q: Annotated[str, StringConstraints(max_length=200), StorableText] | None = Field(
-        None, description="part of the name or description", examples=["zebrafish"]
+        None, description="only experiments whose name or description contains this text", examples=["zebrafish"]
     )
-    mine: bool = Field(False, description="only those the caller owns")
-    created_after: Timestamp | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
-    created_before: Timestamp | None = Field(None, description="not included")
+    mine: bool = Field(False, description="only experiments that the caller owns")
+    created_after: Timestamp | None = Field(
+        None, description="created later than this", examples=["2026-01-01T00:00:00Z"]
+    )
+    created_before: Timestamp | None = Field(None, description="created earlier than this")
 
 
 class NewExperiment(RequestModel):
-    """An experiment to be made; the caller will own it."""
+    """An experiment to create. The caller becomes its owner."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_EXPERIMENT]})
-    name: ExperimentName = Field(description="unique among the owner's experiments")
-    description: Description = Field("", description="for people")
+    name: ExperimentName = Field(description="unique among the experiments of the owner")
+    description: Description = Field("", description="free text")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
-    visibility: Visibility = Field("private", description="its owner, those it is shared with, or everyone may see it")
-    shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
+    visibility: Visibility = Field("private", description="who may see it: the owner, also `shared_with`, or everyone")
+    shared_with: Subjects = Field(
+        default_factory=list, description="subjects who may see it if `visibility` is `shared`"
+    )
 
 
 class ExperimentChange(RequestModel):
-    """The fields to change; those left out stay as they are. `metadata` and `shared_with` are replaced as a whole."""
+    """The fields to change. Fields left out keep their values; `metadata` and `shared_with` are replaced entirely."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"visibility": "public"}], "minProperties": 1})
-    name: ExperimentName = Field(default_factory=str, description="unique among the owner's experiments")
-    description: Description = Field(default_factory=str, description="for people")
+    # Default factories, because the schema would show default values, which do not apply.
+    name: ExperimentName = Field(default_factory=str, description="unique among the experiments of the owner")
+    description: Description = Field(default_factory=str, description="free text")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
-    visibility: Visibility = Field(default_factory=_default_visibility, description="who may see it")
-    shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
+    visibility: Visibility = Field(default_factory=lambda: "private", description="who may see it")
+    shared_with: Subjects = Field(
+        default_factory=list, description="subjects who may see it if `visibility` is `shared`"
+    )
 
     @model_validator(mode="after")
     def _require_a_change(self) -> "ExperimentChange":
@@ -106,7 +108,7 @@ class ExperimentChange(RequestModel):
 
 
 class Experiment(BaseModel):
-    """A sequence of work with its frames; everything under it inherits its visibility."""
+    """A group of datasets. Its datasets, frames and renders inherit its visibility."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -127,6 +129,6 @@ class Experiment(BaseModel):
     metadata: dict[str, Any]
     owner: str
     visibility: Visibility
-    shared_with: list[str] = Field(description="told to the owner and to admins only, otherwise empty")
+    shared_with: list[str] = Field(description="empty for callers other than the owner and admins")
     created_at: datetime
     updated_at: datetime

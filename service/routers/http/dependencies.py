@@ -1,5 +1,5 @@
-"""The open resources of the process, and the FastAPI dependencies that hand them to routes. All are async, because
-FastAPI runs sync dependencies in threads.
+"""The open resources of the process, and the FastAPI dependencies that pass them to routes. All dependencies are
+async, because FastAPI runs sync ones in threads.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from service.webhooks.settings import WebhookSettings
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """Open connections and settings, for the life of the process; `create_app` closes them."""
+    """Open connections and settings of the process. The application closes the connections when it stops."""
 
     database: Database
     objects: ObjectStore
@@ -38,7 +38,7 @@ class Resources:
     queries: GuardSettings = field(default_factory=GuardSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
-    # Set when the process begins to stop: streams without an end of their own end now.
+    # Set when the process begins to stop. Event streams, which have no end of their own, end then.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -75,31 +75,31 @@ async def guard(request: Request) -> Guard:
 async def identity(
     request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer_scheme)] = None
 ) -> Identity:
-    """Who calls, as the authentication middleware found out."""
+    """The identity that the authentication middleware has verified. Raises Unauthenticated."""
     found: Identity | None = getattr(request.state, "identity", None)
     if found is None:
-        raise Unauthenticated("this needs a bearer token", headers={"WWW-Authenticate": BEARER_CHALLENGE})
+        raise Unauthenticated("this needs a bearer token")
     return found
 
 
 async def caller(identity: Annotated[Identity, Depends(identity)]) -> Caller:
-    """The caller as row-level security sees it."""
+    """The caller, for row-level security."""
     return Caller(identity.subject, admin=ADMIN in identity.scopes)
 
 
 def require_scope(scope: Scope) -> Callable[[Identity], Awaitable[Identity]]:
-    """A dependency that answers 403 when the token lacks `scope`."""
+    """A dependency that raises Forbidden if the token lacks `scope`."""
 
-    async def permitted(known: Annotated[Identity, Depends(identity)]) -> Identity:
-        if not allows(known.scopes, scope):
+    async def check_scope(identity: Annotated[Identity, Depends(identity)]) -> Identity:
+        if not allows(identity.scopes, scope):
             raise missing_scope_error(scope)
-        return known
+        return identity
 
-    return permitted
+    return check_scope
 
 
 def missing_scope_error(scope: Scope) -> Forbidden:
-    """A 403 that names the scope (RFC 6750, 3.1)."""
+    """A 403 whose challenge names the missing scope (RFC 6750, 3.1)."""
     challenge = f'{BEARER_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
     return Forbidden(f"the token lacks the scope {scope}", headers={"WWW-Authenticate": challenge})
 

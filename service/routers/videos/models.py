@@ -1,4 +1,4 @@
-"""The list query, the change and the responses of renders."""
+"""Models of renders: list query, change and responses."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -10,22 +10,25 @@ from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_I
 from service.routers.http.pagination import PageQuery
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+TERMINAL_STATUSES: tuple[RenderStatus, ...] = ("succeeded", "failed", "cancelled")
 
 
 class VideoQuery(PageQuery):
-    """Which renders, in which order, how many."""
+    """Filters, order and page of the list of renders."""
 
-    sort: Literal["-created_at", "created_at"] = Field("-created_at", description="`-` is descending")
-    status: RenderStatus | None = Field(None, description="only those in this state")
-    experiment_id: UUID | None = Field(None, description="only those of this experiment")
-    dataset_id: UUID | None = Field(None, description="only those of this dataset")
-    mine: bool = Field(False, description="only those the caller asked for")
-    created_after: Timestamp | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
-    created_before: Timestamp | None = Field(None, description="not included")
+    sort: Literal["-created_at", "created_at"] = Field("-created_at", description="prefix `-`: descending")
+    status: RenderStatus | None = Field(None, description="only renders with this status")
+    experiment_id: UUID | None = Field(None, description="only renders of this experiment")
+    dataset_id: UUID | None = Field(None, description="only renders of this dataset")
+    mine: bool = Field(False, description="only renders that the caller submitted")
+    created_after: Timestamp | None = Field(
+        None, description="created later than this", examples=["2026-01-01T00:00:00Z"]
+    )
+    created_before: Timestamp | None = Field(None, description="created earlier than this")
 
 
 class RenderChange(RequestModel):
-    """What may be changed about a render that has not begun."""
+    """The changes of a render that has not started."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"priority": 9}]})
     priority: int = Field(ge=0, le=9, description="renders of a higher priority start first")
@@ -44,20 +47,20 @@ def _with_example(**example: Any) -> ConfigDict:
 
 
 class EstimateModel(BaseModel):
-    """The cost that was foretold, from what segments of the same codec took lately on the workers that live now."""
+    """The estimated cost, from recent segments of the same codec on the workers that are alive now."""
 
     model_config = _with_example(**EXAMPLE_ESTIMATE)
     frames: int
-    seconds: float = Field(description="from its first task to its end; waiting for other renders is not in it")
+    seconds: float = Field(description="from the first task to the end, without waiting for other renders")
     bytes: int
-    reused_frames: int = Field(0, description="frames whose segments are cached: they cost nothing")
+    reused_frames: int = Field(0, description="frames in cached segments, which cost nothing")
     stages: dict[str, float] = Field(
-        default_factory=dict, description="measured seconds of one frame in each stage; empty before any was measured"
+        default_factory=dict, description="measured seconds per frame in each stage; empty without measurements"
     )
 
 
 class JobAccepted(BaseModel):
-    """Where to look for the render, or for the video when it existed already."""
+    """The URLs of the render, and of the video if it exists already."""
 
     model_config = _with_example(
         job_id=EXAMPLE_JOB_ID,
@@ -72,12 +75,12 @@ class JobAccepted(BaseModel):
     status_url: str
     video_url: str | None = None
     estimate: EstimateModel | None = None
-    plan: dict[str, Any] = Field(default_factory=dict, description="stage: device and reason")
-    stream_url: str | None = Field(None, description="HLS, playable while it renders")
+    plan: dict[str, Any] = Field(default_factory=dict, description="device and reason of each stage")
+    stream_url: str | None = Field(None, description="HLS playlist, playable during the render")
 
 
 class DryRun(BaseModel):
-    """What the render would cost; nothing was made."""
+    """The estimate and plan of a render that was not started."""
 
     model_config = _with_example(estimate=EXAMPLE_ESTIMATE, plan=EXAMPLE_STAGES)
     estimate: EstimateModel
@@ -85,7 +88,7 @@ class DryRun(BaseModel):
 
 
 class VideoStatus(BaseModel):
-    """A render, told for people and for scripts."""
+    """The status of a render."""
 
     model_config = _with_example(
         job_id=EXAMPLE_JOB_ID,
@@ -122,7 +125,7 @@ class VideoStatus(BaseModel):
     priority: int
     frames_done: int
     frames_total: int
-    fps: float | None = Field(description="frames rendered per second so far, those reused not counted")
+    fps: float | None = Field(description="frames rendered per second so far, without reused frames")
     eta_seconds: float | None
     attempts: int
     stages: dict[str, Any]
@@ -137,6 +140,6 @@ class VideoStatus(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    stream_url: str | None = Field(None, description="HLS, playable while it renders")
-    preview_url: str | None = Field(None, description="WebVTT over a sheet of small pictures, if it was asked for")
-    keogram_url: str | None = Field(None, description="a column for each frame, if it was asked for")
+    stream_url: str | None = Field(None, description="HLS playlist, playable during the render")
+    preview_url: str | None = Field(None, description="WebVTT for the preview sheet, if requested")
+    keogram_url: str | None = Field(None, description="image with one column per frame, if requested")
