@@ -44,8 +44,8 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     devices.router,
 )
 DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is
-an address of this service that explains it, its `error_id` finds the log line. Lists are JSON arrays whose `Link`
-header has the next page."""
+a path of this service that explains it; its `error_id` identifies the log line. Lists are JSON arrays; their `Link`
+header has the URL of the next page."""
 
 
 class ReelmillApi(FastAPI):

@@ -1,4 +1,4 @@
-"""Routes and models of guarded queries: list the tables, run a query. The request body is the guard's `Document`."""
+"""Routes and models of guarded queries. The request body is the guard's `Document`."""
 
 from typing import Annotated, Any
 
@@ -13,32 +13,31 @@ from service.routers.http.problems import error_responses
 
 
 class AskableColumn(BaseModel):
-    """A column, and what can be done with it."""
+    """A column and the operations that it supports."""
 
     name: str = Field(examples=["captured_at"])
     type: ColumnTypeName = Field(examples=["timestamp"])
-    operators: list[Operator] = Field(description="of conditions in `filters`")
+    operators: list[Operator] = Field(description="operators of conditions in `filters`")
     aggregates: list[AggregateFunction]
-    sortable: bool = Field(description="whether it may be in `order_by` and `group_by`")
+    sortable: bool = Field(description="whether `order_by` and `group_by` may use it")
 
     @classmethod
     def from_description(cls, column: ColumnDescription) -> "AskableColumn":
-        kind = column.type
         return cls(
             name=column.name,
-            type=kind.name,
-            operators=list(kind.operators),
-            aggregates=list(kind.aggregates),
-            sortable=kind.sortable,
+            type=column.type.name,
+            operators=list(column.type.operators),
+            aggregates=list(column.type.aggregates),
+            sortable=column.type.sortable,
         )
 
 
 class AskableTable(BaseModel):
-    """A table that may be asked about; only the caller's rows are in it."""
+    """A table that queries can read. It contains only the rows that the caller may see."""
 
     name: str = Field(examples=["frames"])
     description: str
-    key: list[str] = Field(description="identifies a row, and is the order when none is asked for")
+    key: list[str] = Field(description="columns that identify a row; also the default order")
     columns: list[AskableColumn]
 
     @classmethod
@@ -48,14 +47,14 @@ class AskableTable(BaseModel):
 
 
 class AnswerColumn(BaseModel):
-    """A column of the answer."""
+    """A column of the result."""
 
     name: str = Field(examples=["status"])
     type: ColumnTypeName = Field(examples=["text"])
 
 
 class GuardrailFigure(BaseModel):
-    """A rule, and how near the query came to its limit."""
+    """A rule with its limit and the actual value of the query."""
 
     rule: str = Field(examples=["plan_cost"])
     limit: int = Field(examples=[500_000])
@@ -63,7 +62,7 @@ class GuardrailFigure(BaseModel):
 
 
 class QueryAnswer(BaseModel):
-    """Rows as objects with JSON values: times in ISO 8601 and UTC, UUIDs as strings."""
+    """The rows as JSON objects. Times are in ISO 8601 and UTC, UUIDs are strings."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -84,9 +83,9 @@ class QueryAnswer(BaseModel):
     table: str
     columns: list[AnswerColumn]
     rows: list[dict[str, Any]]
-    row_count: int = Field(description="rows in this answer")
-    truncated: bool = Field(description="whether there are more")
-    next_cursor: str | None = Field(description="send it as `cursor`, with the rest unchanged, for the rows behind")
+    row_count: int = Field(description="number of rows in this response")
+    truncated: bool = Field(description="whether there are more rows")
+    next_cursor: str | None = Field(description="for the next rows, send the same document with this `cursor`")
     elapsed_ms: float
     guardrails: list[GuardrailFigure]
 
@@ -113,7 +112,7 @@ REQUIRE_RUN = Depends(require_scope("query:run"))
 
 @router.get("/tables", summary="What may be asked about", response_model=list[AskableTable], dependencies=[REQUIRE_RUN])
 async def list_tables(guard: GuardDep) -> list[AskableTable]:
-    """The tables and columns of guarded queries, and what can be done with each column."""
+    """The tables that queries can read, their columns, and the operations that each column supports."""
     return [AskableTable.from_description(table) for table in (await guard.tables()).values()]
 
 
@@ -127,9 +126,9 @@ async def list_tables(guard: GuardDep) -> list[AskableTable]:
 async def query_database(
     document: Annotated[Document, Body()], response: Response, caller: CallerDep, guard: GuardDep
 ) -> QueryAnswer:
-    """A document, never SQL: table, filters, order, or aggregates with groups. Only rows that the caller may see are
-    ever counted or told. A query that breaks a rule is refused with the rule, its limit, the figure and what to ask
-    instead. Every query is recorded; your own records are the table `query_audit`."""
-    answer = await guard.run_query(caller, document)
-    response.headers["Server-Timing"] = answer.server_timing
-    return QueryAnswer.from_result(answer)
+    """The query is a document with a table, filters and an order, or aggregates and groups. It sees only the rows that
+    the caller may see. If it violates a rule, the error has the rule, its limit, the actual value and a suggestion.
+    Every query is recorded; your own records are in the table `query_audit`."""
+    result = await guard.run_query(caller, document)
+    response.headers["Server-Timing"] = result.server_timing
+    return QueryAnswer.from_result(result)

@@ -49,7 +49,7 @@ class DamagedFrame(ReelmillError):
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
-    """A frame that the caller may see. `format` and `problem` come from the scan, which does not set them for videos."""
+    """A frame that the caller may see. The scan sets `format` and `problem`, but not for frames of videos."""
 
     dataset: RowMapping
     frame: FrameRef
