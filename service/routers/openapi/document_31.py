@@ -50,7 +50,7 @@ _HEADER_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 
 
 
 def complete_document(document: Json) -> Json:
-    """Add problems, headers, examples and tags to FastAPI's `document`, in place, and remove keywords of OpenAPI 3.2."""
+    """Add problems, headers, examples and tags to FastAPI's `document` in place, and remove keywords of 3.2."""
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(problem_schemas())
     restore_nulls(components["schemas"])
