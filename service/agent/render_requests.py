@@ -67,9 +67,9 @@ def unknown_name_answer(name: NameReference) -> TextAnswer:
 
 def _suggest_render(row: Row, intent: RenderIntent, others: list[Row]) -> TextAnswer:
     frames = math.ceil(row["frame_count"] / intent.decimation_factor)
-    kept = "every frame" if intent.decimation_factor == 1 else f"one frame in {intent.decimation_factor:,}"
+    decimation = "every frame" if intent.decimation_factor == 1 else f"one frame in {intent.decimation_factor:,}"
     text = (
-        f"Prepared, but not started: {_describe_dataset(row)} with {kept} at {intent.fps:g} fps, about {frames:,}"
+        f"Prepared, but not started: {_describe_dataset(row)} with {decimation} at {intent.fps:g} fps, about {frames:,}"
         f" frames or {frames / intent.fps:,.1f} s of video. Send suggested_render to POST"
         f" /api/videos/generate to start it."
     )

@@ -97,8 +97,8 @@ router = APIRouter(prefix="/api/agent", tags=["agent"])
 
 
 async def get_agent(request: Request) -> Agent:
-    found: Agent = request.app.state.agent
-    return found
+    agent: Agent = request.app.state.agent
+    return agent
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""Which words are common questions, and what they ask for."""
+"""Which questions are recognised as common, and with which arguments."""
 
 import re
 from typing import Any

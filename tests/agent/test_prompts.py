@@ -1,4 +1,4 @@
-"""The schema that a model is held to: all it allows the guard can read, and all it needs is allowed."""
+"""The schema for the model allows all valid documents, and the guard can parse all that it allows."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def check_documents_match_schema(tables: Tables) -> None:
 
 
 def _has_nested_lists(part: Any) -> bool:
-    """Whether a value holds lists or objects inside of a list: models are not asked to write such."""
+    """Whether a value contains lists or objects in a list, which models are not asked to write."""
     if isinstance(part, list):
         return any(map(_has_nested_lists, part))
     if not isinstance(part, dict):

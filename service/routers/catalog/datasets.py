@@ -57,8 +57,8 @@ LISTED_PERCENTILES = (0.35, 1, 5, 25, 50, 75, 95, 99, 99.65)
 def to_dataset(row: RowMapping) -> Dataset:
     """The response model of a dataset row."""
     facts = {name: row[name] for name in Dataset.model_fields if name not in ("size_range", "levels")}
-    shown = facts | {"sizes": row["sizes"][:MAX_LISTED_SIZES]}
-    return Dataset(**shown, size_range=_size_range(row), levels=_level_facts(row["levels"]))
+    fields = facts | {"sizes": row["sizes"][:MAX_LISTED_SIZES]}
+    return Dataset(**fields, size_range=_size_range(row), levels=_level_facts(row["levels"]))
 
 
 def _level_facts(document: dict[str, Any] | None) -> LevelFacts | None:

@@ -40,7 +40,7 @@ def not_modified_response(if_none_match: str | None, current: str) -> Response |
     """A 304 if the header lists the current ETag (weak comparison), else None."""
     if if_none_match is None:
         return None
-    known = {f'"{match.group(2)}"' for match in ETAG_PATTERN.finditer(if_none_match)}
-    if if_none_match.strip() != "*" and current not in known:
+    tags = {f'"{match.group(2)}"' for match in ETAG_PATTERN.finditer(if_none_match)}
+    if if_none_match.strip() != "*" and current not in tags:
         return None
     return Response(status_code=304, headers={"ETag": current})

@@ -48,8 +48,8 @@ _bearer_scheme = HTTPBearer(
 
 
 async def resources(request: Request) -> Resources:
-    found: Resources = request.app.state.resources
-    return found
+    state: Resources = request.app.state.resources
+    return state
 
 
 ResourcesDep = Annotated[Resources, Depends(resources)]
@@ -68,18 +68,18 @@ async def limits(resources: ResourcesDep) -> RenderLimits:
 
 
 async def guard(request: Request) -> Guard:
-    found: Guard = request.app.state.guard
-    return found
+    instance: Guard = request.app.state.guard
+    return instance
 
 
 async def identity(
     request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer_scheme)] = None
 ) -> Identity:
     """The identity that the authentication middleware has verified. Raises Unauthenticated."""
-    found: Identity | None = getattr(request.state, "identity", None)
-    if found is None:
+    verified: Identity | None = getattr(request.state, "identity", None)
+    if verified is None:
         raise Unauthenticated("this needs a bearer token")
-    return found
+    return verified
 
 
 async def caller(identity: Annotated[Identity, Depends(identity)]) -> Caller:

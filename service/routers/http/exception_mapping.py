@@ -25,9 +25,9 @@ def invalid_request(exc: RequestValidationError) -> ReelmillError:
     if isinstance(exc.body, bytes):
         problem = FieldProblem("send `application/json`", "unsupported_media_type", header="Content-Type")
         return UnsupportedMediaType("send the body as JSON, and say so in its Content-Type", errors=(problem,))
-    if any(found["loc"][0] == "path" for found in exc.errors()):  # a malformed id
+    if any(error["loc"][0] == "path" for error in exc.errors()):  # a malformed id
         return NotFound("there is nothing at this path")
-    problems = tuple(_to_field_problem(found, exc.body) for found in exc.errors()[:MAX_ERRORS])
+    problems = tuple(_to_field_problem(error, exc.body) for error in exc.errors()[:MAX_ERRORS])
     return InvalidRequest(_summarize(problems), errors=problems)
 
 
@@ -45,27 +45,27 @@ def json_pointer(loc: tuple[str | int, ...], body: Any) -> str:
     return "#" + "".join("/" + quote(part, safe="!$&'()*+,;=:@-._~", errors="replace") for part in parts)
 
 
-def _to_field_problem(found: dict[str, Any], body: Any) -> FieldProblem:
-    origin, *rest = found["loc"]
-    detail, code = _error_message(found), found["type"]
+def _to_field_problem(error: dict[str, Any], body: Any) -> FieldProblem:
+    origin, *rest = error["loc"]
+    detail, code = _error_message(error), error["type"]
     if code == "json_invalid":
         return FieldProblem(f"not valid JSON, from character {rest[0] if rest else 0} on", code, pointer="#")
     if origin == "body":
-        return FieldProblem(detail, code, pointer=json_pointer(_field_steps(found), body))
+        return FieldProblem(detail, code, pointer=json_pointer(_field_steps(error), body))
     name = ".".join(str(step) for step in rest[:1])
     return FieldProblem(detail, code, header=name) if origin == "header" else FieldProblem(detail, code, parameter=name)
 
 
-def _field_steps(found: dict[str, Any]) -> tuple[str | int, ...]:
-    steps = tuple(found["loc"][1:])
+def _field_steps(error: dict[str, Any]) -> tuple[str | int, ...]:
+    steps = tuple(error["loc"][1:])
     return steps[:-1] if steps and steps[-1] == "[key]" else steps
 
 
-def _error_message(found: dict[str, Any]) -> str:
+def _error_message(error: dict[str, Any]) -> str:
     """pydantic's message without the parts that quote the input."""
-    text, code = str(found["msg"]), str(found["type"])
+    text, code = str(error["msg"]), str(error["type"])
     if code.startswith("union_tag"):
-        return f"Choose one of {found.get('ctx', {}).get('expected_tags', 'the documented kinds')}"
+        return f"Choose one of {error.get('ctx', {}).get('expected_tags', 'the documented kinds')}"
     if code.endswith("_parsing"):
         return text.partition(",")[0]
     return text.removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -42,8 +42,8 @@ async def signer(request: Request, resources: ResourcesDep) -> Signer:
     if not hasattr(state, "signer"):
         async with resources.database.service_transaction() as connection:
             state.signer = Signer(await database.load_signing_key(connection))
-    found: Signer = state.signer
-    return found
+    instance: Signer = state.signer
+    return instance
 
 
 SignerDep = Annotated[Signer, Depends(signer)]

@@ -74,8 +74,8 @@ class HealthChecks:
 
 
 async def get_checks(request: Request) -> HealthChecks:
-    found: HealthChecks = request.app.state.checks
-    return found
+    checks: HealthChecks = request.app.state.checks
+    return checks
 
 
 ChecksDep = Annotated[HealthChecks, Depends(get_checks)]

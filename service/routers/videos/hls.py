@@ -87,11 +87,11 @@ async def stream_segment(
 ) -> Response:
     """One segment with its position on the timeline."""
     timed = await _load_segments(database, caller, job_id)
-    found = next((segment for segment in timed if segment.part.number == number), None)
-    if found is None:
+    segment = next((segment for segment in timed if segment.part.number == number), None)
+    if segment is None:
         raise NotFound("there is no such segment, or not yet")
-    data = await _read_segment(objects, found.part)
-    return Response(media_section(data, found.start, number + 1), media_type="video/mp4", headers=IMMUTABLE_HEADERS)
+    data = await _read_segment(objects, segment.part)
+    return Response(media_section(data, segment.start, number + 1), media_type="video/mp4", headers=IMMUTABLE_HEADERS)
 
 
 async def _wait_until_playable(database: Database, caller: Caller, job: UUID) -> tuple[RowMapping, list[StreamSegment]]:

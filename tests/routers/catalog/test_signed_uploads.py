@@ -1,4 +1,4 @@
-"""Addresses that take one file each without a token, over both drivers of the object store."""
+"""Signed upload URLs, with both drivers of the object store."""
 
 import asyncio
 import time
@@ -59,7 +59,7 @@ async def _request_upload_urls(client: httpx.AsyncClient, dataset: str, *files: 
 
 
 async def _put_file(api: CatalogueApi, address: dict[str, Any], body: Any, url: str | None = None) -> httpx.Response:
-    """As somebody who knows nothing but the address."""
+    """Upload without a token."""
     transport = None if isinstance(api.objects, S3ObjectStore) else httpx.ASGITransport(api.app)
     async with httpx.AsyncClient(transport=transport, trust_env=False) as stranger:
         return await stranger.request(

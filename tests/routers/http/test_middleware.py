@@ -1,4 +1,4 @@
-"""Nothing but the public paths is served without a good token; a scope is needed where one is asked for."""
+"""All paths but the public ones need a valid token, and some need a scope."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A subject that asks too often is told to wait; others are not."""
+"""A subject that sends too many requests has to wait; others do not."""
 
 import asyncio
 from datetime import timedelta

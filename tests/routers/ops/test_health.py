@@ -1,4 +1,4 @@
-"""GET /health tells the truth, quickly."""
+"""GET /health reports the state of each service, within its time limit."""
 
 import asyncio
 import contextlib

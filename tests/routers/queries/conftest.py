@@ -1,4 +1,4 @@
-"""One database for all: alice has much, bob a little, and neither may see what the other has."""
+"""One database: alice owns much, bob a little, and neither may see what the other owns."""
 
 from collections.abc import AsyncIterator
 
@@ -18,7 +18,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def api(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CatalogueApi]:
-    """alice has a private dataset with 200 000 frames, a source and a render; bob a private one with 3 frames."""
+    """alice owns a private dataset with 200 000 frames, a source video and a render; bob a private one with 3 frames."""
     async with catalogue_api(postgres_url, tmp_path_factory.mktemp("home")) as api:
         async with api.database.service_transaction() as connection:
             mine = await add_dataset(connection, 0)

@@ -1,4 +1,4 @@
-"""What may be asked, answers, refusals and the record of them, over a real database."""
+"""Tables, results, refusals and the audit of queries, with a real database."""
 
 import asyncio
 from typing import Any
