@@ -55,16 +55,15 @@ def format_rows(result: QueryResult) -> str:
     """A short text that lists the first rows."""
     if not result.rows:
         return f"There are no such rows in {result.table}."
-    listed = "; ".join(_format_row(row) for row in result.rows[:MAX_LISTED_ROWS])
+    listed = "; ".join(
+        ", ".join(f"{name} {_format_cell(value)}" for name, value in row.items())
+        for row in result.rows[:MAX_LISTED_ROWS]
+    )
     if len(result.rows) == 1 and not result.truncated:
         return f"{listed}."
     count = f"{'At least ' if result.truncated else ''}{len(result.rows):,} rows of {result.table}"
     first = ", the first of them" if len(result.rows) > MAX_LISTED_ROWS else ""
     return f"{count}{first}: {listed}."
-
-
-def _format_row(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_format_cell(value)}" for name, value in row.items())
 
 
 def _format_cell(value: Any) -> str:

@@ -15,7 +15,7 @@ from service.agent.render_requests import RenderIntent, describe_validation_erro
 from service.errors import ReelmillError
 from service.guard.document import Document
 from service.guard.guard import QueryResult
-from service.guard.schema import COLUMN_TYPES, TableDescription, Tables
+from service.guard.schema import COLUMN_TYPES, Tables
 from service.ids import Subject
 
 Draft = TypeVar("Draft", bound=BaseModel)
@@ -146,7 +146,11 @@ def document_prompt(question: str, tables: Tables, max_rows: int, subject: Subje
     system = DOCUMENT_PROMPT.format(
         product=PRODUCT_DESCRIPTION,
         data_only=INJECTION_WARNING,
-        tables="\n".join(_describe_table(table) for table in tables.values()),
+        tables="\n".join(
+            f"{table.name} ({table.description}): "
+            + ", ".join(f"{name} {column.type.name}" for name, column in table.columns.items())
+            for table in tables.values()
+        ),
         operators="\n".join(f"{kind.name}: {' '.join(kind.operators)}" for kind in COLUMN_TYPES),
         now=now.isoformat(timespec="seconds"),
         subject=_escape_json(subject),
@@ -174,11 +178,6 @@ def chat_prompt(question: str) -> Prompt:
 
 def _question_turn(question: str) -> tuple[str, str]:
     return "user", f"<question>{_escape_json(question)}</question>"
-
-
-def _describe_table(table: TableDescription) -> str:
-    columns = ", ".join(f"{name} {column.type.name}" for name, column in table.columns.items())
-    return f"{table.name} ({table.description}): {columns}"
 
 
 def _sample_rows(result: QueryResult) -> Iterator[Mapping[str, Any]]:

@@ -98,15 +98,12 @@ def create_app(resources: Resources) -> FastAPI:
 
 def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
     """The middleware of every request, outermost first."""
+    public = re.compile(f"{PUBLIC_PATHS.pattern}|/metrics") if http.metrics_public else PUBLIC_PATHS
     return [
         Middleware(AccessLogMiddleware),
         Middleware(HeadAsGet),
         Middleware(problems.ProblemBoundary),
-        Middleware(Authentication, verifier=verifier, public=_public_paths(http)),
+        Middleware(Authentication, verifier=verifier, public=public),
         Middleware(RateLimit, rate=http.rate_limit),
         Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.UPLOAD_PATHS),
     ]
-
-
-def _public_paths(settings: HttpSettings) -> re.Pattern[str]:
-    return re.compile(f"{PUBLIC_PATHS.pattern}|/metrics") if settings.metrics_public else PUBLIC_PATHS

@@ -32,12 +32,7 @@ def _storable_metadata(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must be plain JSON: no NaN, no broken Unicode, no endless nesting") from error
     if len(encoded) > MAX_METADATA_BYTES:
         raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
-    _check_depth_and_text(value)
-    return value
-
-
-def _check_depth_and_text(value: Any) -> None:
-    stack = [(value, 1)]
+    stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
         if depth > MAX_METADATA_DEPTH:
@@ -48,6 +43,7 @@ def _check_depth_and_text(value: Any) -> None:
             stack += [(part, depth + 1) for part in item]
         elif isinstance(item, str) and "\0" in item:
             raise ValueError("NUL characters cannot be stored")
+    return value
 
 
 ExperimentName = Annotated[

@@ -165,17 +165,14 @@ async def _wait_for_preview(database: Database, preview: Preview, timeout_s: flo
         if state["state"] == "succeeded":
             return
         if state["state"] == "failed":
-            raise _preview_error(preview, state["error"])
+            index, error = preview.frame.index, state["error"]
+            if error["code"] == "missing":
+                raise NotFound(f"frame {index} is gone: {error['reason']}")
+            raise _damaged_frame(index, error["reason"])
         if clock() > deadline:
             detail = "the preview is not ready yet: a worker will make it, ask again"
             raise ServiceUnavailable(detail, headers={"Retry-After": "2"})
         await asyncio.sleep(POLL_INTERVAL_S)
-
-
-def _preview_error(preview: Preview, error: dict[str, Any]) -> ReelmillError:
-    if error["code"] == "missing":
-        return NotFound(f"frame {preview.frame.index} is gone: {error['reason']}")
-    return _damaged_frame(preview.frame.index, error["reason"])
 
 
 def _damaged_frame(index: int, reason: str) -> DamagedFrame:

@@ -51,14 +51,10 @@ def _to_field_problem(error: dict[str, Any], body: Any) -> FieldProblem:
     if code == "json_invalid":
         return FieldProblem(f"not valid JSON, from character {rest[0] if rest else 0} on", code, pointer="#")
     if origin == "body":
-        return FieldProblem(detail, code, pointer=json_pointer(_field_steps(error), body))
+        steps = tuple(rest[:-1] if rest and rest[-1] == "[key]" else rest)
+        return FieldProblem(detail, code, pointer=json_pointer(steps, body))
     name = ".".join(str(step) for step in rest[:1])
     return FieldProblem(detail, code, header=name) if origin == "header" else FieldProblem(detail, code, parameter=name)
-
-
-def _field_steps(error: dict[str, Any]) -> tuple[str | int, ...]:
-    steps = tuple(error["loc"][1:])
-    return steps[:-1] if steps and steps[-1] == "[key]" else steps
 
 
 def _error_message(error: dict[str, Any]) -> str:

@@ -56,19 +56,17 @@ class ProblemType:
 def problem_types() -> dict[str, ProblemType]:
     """All problem types by slug, ordered by status: one for each subclass of ReelmillError."""
     classes: set[type[ReelmillError]] = {ReelmillError, *_subclasses(ReelmillError)}
-    kinds = sorted(classes, key=lambda kind: (kind.status, kind.slug))
-    return {kind.slug: ProblemType(kind.slug, kind.status, kind.title, _meaning(kind)) for kind in kinds}
+    types = {}
+    for kind in sorted(classes, key=lambda kind: (kind.status, kind.slug)):
+        meaning = MEANINGS.get(kind.slug) or cleandoc(vars(kind).get("__doc__") or kind.title)
+        types[kind.slug] = ProblemType(kind.slug, kind.status, kind.title, meaning)
+    return types
 
 
 def _subclasses(kind: type[ReelmillError]) -> Iterator[type[ReelmillError]]:
     for child in kind.__subclasses__():
         yield child
         yield from _subclasses(child)
-
-
-def _meaning(kind: type[ReelmillError]) -> str:
-    """The text in MEANINGS, else the docstring of the class, else its title."""
-    return MEANINGS.get(kind.slug) or cleandoc(vars(kind).get("__doc__") or kind.title)
 
 
 router = APIRouter(prefix="/problems", include_in_schema=False)

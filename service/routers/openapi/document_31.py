@@ -78,13 +78,10 @@ def possible_statuses(path: str, operation: Json) -> set[int]:
         statuses.add(422)
     if body := operation.get("requestBody"):
         statuses |= {400, 413, 422} | ({415} if JSON in body["content"] else set())
-    if path.startswith("/api/") and any(JSON in content for content in _success_contents(operation)):
+    successes = [response for code, response in operation["responses"].items() if code.startswith("2")]
+    if path.startswith("/api/") and any(JSON in response.get("content", {}) for response in successes):
         statuses.add(406)
     return statuses
-
-
-def _success_contents(operation: Json) -> list[Json]:
-    return [response.get("content", {}) for code, response in operation["responses"].items() if code.startswith("2")]
 
 
 def _complete_operation(path: str, operation: Json, components: Json) -> None:

@@ -64,13 +64,13 @@ async def video(
     if if_none_match and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
     byte_range = parse_range(range_ if if_range in (None, etag) else None, row["video_bytes"])
-    return await _stream_range(objects, ref, byte_range, _video_headers(job_id, row, etag))
-
-
-def _video_headers(job_id: UUID, row: RowMapping, etag: str) -> dict[str, str]:
     container = parse_options(row).container
-    name = f'inline; filename="{job_id}.{container}"'
-    return {"ETag": etag, "Content-Disposition": name, "Content-Type": MEDIA_TYPES[container]}
+    headers = {
+        "ETag": etag,
+        "Content-Disposition": f'inline; filename="{job_id}.{container}"',
+        "Content-Type": MEDIA_TYPES[container],
+    }
+    return await _stream_range(objects, ref, byte_range, headers)
 
 
 async def _stream_range(
