@@ -12,6 +12,7 @@ from service.pipeline.bins import member_options
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.frames import RenderFailed, SegmentResult
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.planes import plane_view
 from service.pipeline.segment import render_segment
 from service.pipeline.transform.accumulators import BinAccumulator, MaxAccumulator, MeanAccumulator
@@ -27,7 +28,9 @@ MAX4 = Bins("max", 4, 128, 96)
 
 
 def transform_pixels(pixels: media.Pixels) -> Any:
-    frame, _ = FrameTransform(options(), IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(media.png(pixels)))
+    frame, _ = FrameTransform(options(), IMAGE_COLOUR).apply(
+        ImageDecoder(DecodeOptions(10**8)).decode(media.png(pixels))
+    )
     return frame
 
 

@@ -10,14 +10,14 @@ from service.child_process import child_environment
 
 CPUS = Path("/proc/cpuinfo").read_text() if sys.platform.startswith("linux") else ""
 
-pytestmark = pytest.mark.skipif("AuthenticAMD" not in CPUS, reason="only AMD's are told so")
+pytestmark = pytest.mark.skipif("AuthenticAMD" not in CPUS, reason="an AMD CPU is needed")
 
 CHILD = """
 import ctypes
 import numpy as np
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from service.pipeline import cpu_flags, planes
+from service.pipeline import native_libraries, planes
 
 frame = VideoFrame(1922, 1082, "yuv420p")
 for plane in planes.plane_views(frame):
@@ -33,10 +33,10 @@ def scaled():
     return [plane.copy() for one in made for plane in planes.plane_views(one)]
 
 
-library = ctypes.CDLL(cpu_flags._loaded_library("/libavutil"))
+library = ctypes.CDLL(native_libraries._loaded_library("/libavutil"))
 before, first = scaled(), library.av_get_cpu_flags()
-cpu_flags.disable_avx_gather()
-assert library.av_get_cpu_flags() == first | cpu_flags.SLOW_GATHER
+native_libraries.disable_avx_gather()
+assert library.av_get_cpu_flags() == first | native_libraries.SLOW_GATHER
 assert all(np.array_equal(old, new) for old, new in zip(before, scaled(), strict=True))
 print("the same")
 """

@@ -119,8 +119,9 @@ def _decode_rgb(data: bytes) -> Any:
     """(H, W, 3); a decoder of its own, for threads cannot share one."""
     from benchmarks.devices.tasks.workbench import MAX_PIXELS
     from service.pipeline.images.decoder import ImageDecoder
+    from service.pipeline.images.header import DecodeOptions
 
-    return ImageDecoder(MAX_PIXELS).decode(data).frame.to_ndarray(format="rgb24")
+    return ImageDecoder(DecodeOptions(MAX_PIXELS)).decode(data).frame.to_ndarray(format="rgb24")
 
 
 def _transform_spec(case: Case) -> TransformSpec:

@@ -15,8 +15,9 @@ from av.bitstream import BitStreamFilterContext
 from service.pipeline.colour import FULL_RANGE, ColourTags, swscale_matrix, video_colour
 from service.pipeline.cuda.driver import CudaDriver, DeviceImage, VideoCodec
 from service.pipeline.cuda.errors import CudaUnsupported
+from service.pipeline.orientation import orientation_of_display
 from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES
-from service.pipeline.videos.source import ORIENTATION_BY_DISPLAY_ROTATION, VideoSource
+from service.pipeline.videos.source import VideoSource
 
 _CODECS: dict[str, VideoCodec] = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
 _PIXEL_FORMATS = ("yuv420p", "yuvj420p")
@@ -115,7 +116,7 @@ def _read_properties(source: VideoSource, colour: ColourTags) -> VideoProperties
     if not _same_matrix(frame, colour):
         raise CudaUnsupported("its colours are of another matrix than the render's")
     full = frame.format.name == "yuvj420p" or frame.color_range == FULL_RANGE
-    orientation = ORIENTATION_BY_DISPLAY_ROTATION.get(frame.rotation, 1)
+    orientation = orientation_of_display(frame.rotation)
     return VideoProperties((frame.width, frame.height), orientation, full, codec)
 
 

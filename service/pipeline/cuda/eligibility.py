@@ -11,7 +11,7 @@ from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_b
 from service.pipeline.frames import Fallback, MediaUnreadable, SizeMismatch
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import require_decodable
-from service.pipeline.images.header import JPEG_MAGIC, TIFF_MAGICS
+from service.pipeline.images.header import JPEG_MAGIC, TIFF_MAGICS, DecodeOptions
 from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.picture import ClipCounts
@@ -88,7 +88,7 @@ class CandidateSelector:
         return self._with_bin(Candidate(stored.size, header.channels, place, "cuda-nvjpeg"), stored)
 
     def _select_tiff(self, data: bytes) -> Candidate | Fallback | None:
-        page = decode_tiff(data, self._options.max_pixels, self._options.background)
+        page = decode_tiff(data, DecodeOptions.of_render(self._options))
         samples = page.samples
         tones = self._tone_curve_for(samples)
         if samples.dtype.type not in _UPLOADABLE_TYPES or tones == "no":
@@ -123,7 +123,7 @@ class CandidateSelector:
 
     def _count_clipped(self, samples: Samples) -> ClipCounts | None:
         assert self._tone is not None
-        return None if self._device_counts_clipped else Window(self._tone.low, self._tone.high).count_clipped(samples)
+        return None if self._device_counts_clipped else Window.of(self._tone).count_clipped(samples)
 
 
 def _tone_curves(tone: Tone | None) -> tuple[ToneCurve | None, ToneCurve | None]:

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from service.pipeline.cuda.driver import ToneCurve, TransformSpec
 from service.pipeline.frames import Fallback
-from service.pipeline.transform.crop import ORIENTATION_BY_DEGREES, compose_orientations, to_stored_box
+from service.pipeline.orientation import ORIENTATION_BY_DEGREES, compose_orientations, to_stored_box
 from service.pipeline.transform.placement import placement
 from service.plan.render_plan import RenderOptions
 

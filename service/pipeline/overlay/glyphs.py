@@ -8,7 +8,8 @@ import numpy as np
 from av import VideoFrame
 from PIL import Image, ImageDraw, ImageFont
 
-from service.pipeline.planes import Plane, plane_view
+from service.pipeline.orientation import Plane
+from service.pipeline.planes import plane_view
 
 Mask = np.ndarray[Any, np.dtype[np.uint8]]
 

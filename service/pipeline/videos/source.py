@@ -10,11 +10,9 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.orientation import orientation_of_display
 from service.pipeline.picture import Picture
 from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
-
-# Display-matrix rotation (degrees counter-clockwise) -> the EXIF orientation that undoes it.
-ORIENTATION_BY_DISPLAY_ROTATION = {90: 8, -90: 6, 180: 3, -180: 3, 270: 6, -270: 8}
 
 # Bytes to a later key picture from which on they are not read through; ranged reads come in blocks of twice that.
 SEEK_THRESHOLD_BYTES = 1024 * 1024
@@ -57,7 +55,7 @@ class VideoSource:
             raise MediaUnreadable(f"the source video has no picture at timestamp {pts}")
         if shown.corrupt or shown.frame.is_corrupt:
             raise MediaUnreadable(f"the source video is damaged at timestamp {pts}")
-        orientation = ORIENTATION_BY_DISPLAY_ROTATION.get(shown.frame.rotation, 1)
+        orientation = orientation_of_display(shown.frame.rotation)
         return Picture(shown.frame, f"ffmpeg-{self.stream.codec_context.codec.name}", orientation)
 
     def first_frame(self) -> VideoFrame:

@@ -24,11 +24,11 @@ TIMED = {"timing": CapturedTiming(Fraction(1))}
 
 
 def render_timed(
-    first: int, lengths: list[int], codec: str, missing: tuple[int, ...] = (), **more: object
+    first: int, lengths: list[int], codec: str, lost: tuple[int, ...] = (), **more: object
 ) -> SegmentResult:
     """Numbered pictures, each shown for its ticks; those in `lost` are not there."""
     refs = tuple(FrameRef(first + k, f"{first + k}", shown_for=ticks) for k, ticks in enumerate(lengths))
-    kept = {ref.key: media.jpeg(media.numbered_picture(ref.index)) for ref in refs if ref.index not in missing}
+    kept = {ref.key: media.jpeg(media.numbered_picture(ref.index)) for ref in refs if ref.index not in lost}
     store = MemoryObjects({key or "": data for key, data in kept.items()})
     plan = SegmentPlan(0, first, "b", options(codec=codec, **TIMED | more), refs)
     return render_segment(plan, store, store, lambda done: None)

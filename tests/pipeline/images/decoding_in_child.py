@@ -7,6 +7,7 @@ import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.picture import samples_view
 from service.pipeline.tone.window import Window
 
@@ -15,7 +16,7 @@ Attempt = tuple[str, str]
 
 def decode_all(variants: Sequence[bytes]) -> list[Attempt]:
     """("refused", reason) or ("shown", a digest of the picture) of each; anything else is raised."""
-    decoder = ImageDecoder(10_000_000, window=Window(-1e6, 1e6))
+    decoder = ImageDecoder(DecodeOptions(10_000_000, window=Window(-1e6, 1e6)))
     return [_decode(decoder, data) for data in variants]
 
 

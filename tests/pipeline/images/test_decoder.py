@@ -14,6 +14,7 @@ from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.planes import plane_views
 from tests.pipeline.rendering import decode_pictures, numbered_jpegs, read_numbers, render
 from tests.support.data import media
@@ -116,7 +117,7 @@ def test_reads(name: str) -> None:
 def test_refuses_with_a_reason(name: str) -> None:
     data, reason = BAD[name]
     with pytest.raises(MediaUnreadable, match=reason):
-        ImageDecoder(max_pixels=100_000_000).decode(data)
+        ImageDecoder(DecodeOptions(max_pixels=100_000_000)).decode(data)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -133,7 +134,7 @@ def test_damage_is_held_and_named_never_silent(name: str) -> None:
 def test_no_truncation_goes_unseen(make: Any, keep: float) -> None:
     pixels = np.random.default_rng(2).integers(0, 255, (96, 128, 3), np.uint8)
     with pytest.raises(MediaUnreadable):
-        ImageDecoder(100_000_000).decode(media.truncate(make(pixels), keep))
+        ImageDecoder(DecodeOptions(100_000_000)).decode(media.truncate(make(pixels), keep))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -164,7 +165,7 @@ def test_orientation_of_other_formats(kind: str) -> None:
 @pytest.mark.parametrize("make", [media.tiff, media.png])
 def test_what_a_decoder_leaves_behind_is_freed_at_once(make: Any) -> None:
     """tifffile's objects refer to each other: without care, each frame's bytes wait for the garbage collector."""
-    decoder, frame = ImageDecoder(10_000_000), make(np.zeros((600, 800), np.uint8))
+    decoder, frame = ImageDecoder(DecodeOptions(10_000_000)), make(np.zeros((600, 800), np.uint8))
     gc.collect()
     gc.disable()
     tracemalloc.start()
@@ -185,7 +186,7 @@ def test_mixed_formats_in_one_segment() -> None:
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "jpeg with bytes after its end"])
 def test_random_damage_is_refused_or_shown_but_never_crashes(name: str) -> None:
     """imagecodecs' own LZW decoder ended the process on some of these."""
-    random, decoder = np.random.default_rng(7), ImageDecoder(10_000_000)
+    random, decoder = np.random.default_rng(7), ImageDecoder(DecodeOptions(10_000_000))
     for _ in range(60):
         data = np.frombuffer(GOOD[name][0], np.uint8).copy()
         places = random.integers(0, len(data), random.integers(1, 20))
@@ -210,7 +211,7 @@ def decode_exactly(data: bytes) -> list[media.Pixels]:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_level_at_most_and_none_on_average(pixels: media.Pixels, quality: int, progressive: bool) -> None:
     data = media.jpeg(pixels, quality=quality, progressive=progressive)
-    ours = plane_views(ImageDecoder(10**7).decode(data).frame)
+    ours = plane_views(ImageDecoder(DecodeOptions(10**7)).decode(data).frame)
     for found, exact in zip(ours, decode_exactly(data), strict=True):
         off = found.astype(np.int16) - exact
         assert abs(off).max() <= 1

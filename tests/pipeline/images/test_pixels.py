@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.picture import samples_view
 from service.pipeline.tone.window import Window
 from tests.pipeline.images.sample_images import (
@@ -21,7 +22,7 @@ WIDE_WINDOW = Window(-(2.0**31), 2.0**32)
 
 def decode(data: bytes, background: str = "#000000") -> Array:
     """Samples where the decoder gives some; otherwise what its YCbCr means as RGB or gray."""
-    decoder = ImageDecoder(10_000_000, background, WIDE_WINDOW)
+    decoder = ImageDecoder(DecodeOptions(10_000_000, background, WIDE_WINDOW))
     samples = decoder.decode_samples(data)
     if samples is not None:
         return samples
@@ -45,7 +46,7 @@ def test_pixels_are_those_of_the_tool(name: str) -> None:
 @pytest.mark.parametrize("kind", ["jpeg pillow 4:2:0", "png pillow rgb", "png pillow gray", "webp pillow"])
 def test_a_sequence_comes_out_picture_by_picture(kind: str) -> None:
     """FFmpeg's PNG decoder adds a picture to the one before it, unless it is told that each stands alone."""
-    decoder, fresh = ImageDecoder(10_000_000), decode(SAMPLE_IMAGES[kind].data)
+    decoder, fresh = ImageDecoder(DecodeOptions(10_000_000)), decode(SAMPLE_IMAGES[kind].data)
     for _ in range(3):
         seen = decoder.decode(SAMPLE_IMAGES[kind].data).frame
         np.testing.assert_array_equal(seen.to_ndarray(format="gray" if fresh.ndim == 2 else "rgb24"), fresh)

@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
 from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.segment import render_segment
@@ -19,7 +20,7 @@ from tests.pipeline.rendering import MemoryObjects, options, read_numbers
 from tests.support.data import media
 
 PAGES = 9
-BOUNDS = (10_000_000, "#000000")
+DECODING = DecodeOptions(10_000_000)
 
 
 def make_stack(count: int = PAGES, **how: Any) -> bytes:
@@ -82,7 +83,7 @@ def test_every_page_is_a_frame_with_its_own_pixels(name: str) -> None:
     opened = TiffStack(io.BytesIO(data))
     meant = tifffile.imread(io.BytesIO(data))
     for place in (0, 7, 3, 3, 8):
-        page, _ = opened.decode_page(pages[place].offset, BOUNDS)
+        page, _ = opened.decode_page(pages[place].offset, DECODING)
         np.testing.assert_array_equal(page.samples, meant[place])
 
 
@@ -101,10 +102,10 @@ def test_a_page_costs_its_own_bytes() -> None:
     offset = read_pages(data)[150].offset
     file = CountingFile(data)
     opened, started = TiffStack(file), file.bytes
-    _, digest = opened.decode_page(offset, BOUNDS)
+    _, digest = opened.decode_page(offset, DECODING)
     assert started < 40_000 and file.bytes - started < 128 * 96 * 2 + 8192
     assert len(digest) == 64
-    assert digest == opened.decode_page(offset, BOUNDS)[1] != hashlib.sha256().hexdigest()
+    assert digest == opened.decode_page(offset, DECODING)[1] != hashlib.sha256().hexdigest()
 
 
 def test_a_page_that_is_not_there_is_a_corrupt_frame() -> None:
@@ -143,7 +144,7 @@ def test_a_store_that_fails_is_no_damaged_page() -> None:
     opened = TiffStack(file)
     file.fails = True
     with pytest.raises(Away):
-        opened.decode_page(read_pages(make_stack())[5].offset, BOUNDS)
+        opened.decode_page(read_pages(make_stack())[5].offset, DECODING)
 
 
 def test_a_chain_that_bites_its_tail_ends() -> None:

@@ -12,9 +12,10 @@ from PIL import Image
 
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
+from service.pipeline.orientation import compose_orientations, orient, to_stored_box
 from service.pipeline.picture import Picture
-from service.pipeline.planes import ORIENTATION_TRANSFORMS, plane_view
-from service.pipeline.transform.crop import compose_orientations, to_stored_box
+from service.pipeline.planes import plane_view
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Crop, CropSpec, crop_of, output_size, unscaled_size
 from service.plan.render_plan import RenderOptions
@@ -49,7 +50,7 @@ def transform_frame(data: bytes, crop: Crop | None, rotate: int) -> list[Levels]
     shown = unscaled_size((WIDTH, HEIGHT), crop, rotate)
     width, height = output_size(shown, None, None, None)
     chosen = options(width=width, height=height, crop=crop, rotate=rotate)
-    frame, reason = FrameTransform(chosen, IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(data))
+    frame, reason = FrameTransform(chosen, IMAGE_COLOUR).apply(ImageDecoder(DecodeOptions(10**8)).decode(data))
     assert reason is None
     assert (frame.width, frame.height, frame.format.name) == (width, height, "yuv420p")
     return [plane_view(plane).astype(float) for plane in frame.planes]
@@ -141,15 +142,17 @@ def test_odd_sizes_are_evened_before_they_are_turned(rotate: int) -> None:
     data = media.jpeg(scenery(159, 119))
     width, height = (120, 160) if rotate in (90, 270) else (160, 120)
     transform = FrameTransform(options(width=width, height=height, rotate=rotate), IMAGE_COLOUR)
-    frame, _ = transform.apply(ImageDecoder(10**8).decode(data))
-    straight, _ = FrameTransform(options(width=160, height=120), IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(data))
+    frame, _ = transform.apply(ImageDecoder(DecodeOptions(10**8)).decode(data))
+    straight, _ = FrameTransform(options(width=160, height=120), IMAGE_COLOUR).apply(
+        ImageDecoder(DecodeOptions(10**8)).decode(data)
+    )
     assert np.array_equal(_first_plane(frame), np.rot90(_first_plane(straight), -rotate // 90))
 
 
 def _luma(data: bytes, rotate: int) -> media.Pixels:
     width, height = (HEIGHT, WIDTH) if rotate in (90, 270) else (WIDTH, HEIGHT)
     transform = FrameTransform(options(width=width, height=height, rotate=rotate), IMAGE_COLOUR)
-    return _first_plane(transform.apply(ImageDecoder(10**8).decode(data))[0])
+    return _first_plane(transform.apply(ImageDecoder(DecodeOptions(10**8)).decode(data))[0])
 
 
 def _first_plane(frame: Any) -> media.Pixels:
@@ -212,7 +215,7 @@ def test_the_box_in_the_stored_picture_holds_the_same_pixels(orientation: int, d
 
 
 def _apply_orientation(pixels: media.Pixels, orientation: int) -> media.Pixels:
-    return ORIENTATION_TRANSFORMS[orientation](pixels) if orientation > 1 else pixels
+    return orient(pixels, orientation)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 400), st.integers(1, 400), st.data())

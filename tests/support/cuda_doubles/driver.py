@@ -23,11 +23,13 @@ from service.pipeline.cuda.errors import CudaError, CudaOutOfMemory, CudaUnsuppo
 from service.pipeline.encode.codecs import encoder_quality
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder, to_picture
+from service.pipeline.images.header import DecodeOptions
+from service.pipeline.orientation import ORIENTATION_BY_DEGREES
 from service.pipeline.picture import Picture
 from service.pipeline.tone.colormaps import colormap
 from service.pipeline.tone.window import Window
 from service.pipeline.transform.accumulators import MaxAccumulator, MeanAccumulator, RawBinAccumulator
-from service.pipeline.transform.crop import ORIENTATION_BY_DEGREES, crop_frame
+from service.pipeline.transform.crop import crop_frame
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Bins
 from service.plan.render_plan import RenderOptions
@@ -89,7 +91,7 @@ class DriverDouble:
         self.batch_sizes: list[int] = []
         self.decode_count = self.transform_count = self.wait_count = self.encode_count = self.download_count = 0
         self.open_sessions, self.closed = 0, False
-        self._decoder = ImageDecoder(100_000_000)
+        self._decoder = ImageDecoder(DecodeOptions(100_000_000))
         self._blocks: list[np.ndarray[Any, Any]] = []
 
     def facts(self) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from service.pipeline.cuda.torch.memory import TensorImage, stack_images
 from service.pipeline.cuda.torch.transform import KernelTransformer, nv12_to_i420
 from service.pipeline.frame_context import FrameContext
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.picture import Picture
 from service.pipeline.stages import RawSampleStage
 from service.pipeline.tone.window import Window
@@ -67,7 +68,7 @@ def transform_bin_on_both(data: list[bytes], settings: RenderOptions) -> tuple[A
     assert len(packed) == 1
     nv12_to_i420(packed)
     window = Window(settings.tone.low, settings.tone.high) if settings.tone else None
-    decoded = [ImageDecoder(10**8, window=window).decode(one) for one in data]
+    decoded = [ImageDecoder(DecodeOptions(10**8, window=window)).decode(one) for one in data]
     return i420_to_frame(packed[0].numpy()), clipped, merge_on_cpu(decoded, settings, IMAGE_COLOUR)
 
 

@@ -15,6 +15,7 @@ from service.pipeline.cuda.eligibility import Candidate, CandidateSelector
 from service.pipeline.cuda.torch.memory import TensorImage, stack_images
 from service.pipeline.cuda.torch.transform import KernelTransformer, nv12_to_i420
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.tone.window import Window
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Crop
@@ -42,7 +43,7 @@ def psnr(seen: Planes, meant: Planes) -> float:
 
 def transform_on_cpu(data: bytes, settings: RenderOptions) -> Any:
     window = Window(settings.tone.low, settings.tone.high) if settings.tone else None
-    picture = ImageDecoder(settings.max_pixels, window=window).decode(data)
+    picture = ImageDecoder(DecodeOptions(settings.max_pixels, window=window)).decode(data)
     return FrameTransform(settings, IMAGE_COLOUR).apply(picture)[0]
 
 
@@ -52,7 +53,7 @@ def to_device_image(data: bytes, candidate: Candidate) -> TensorImage:
         tensor = torch.from_numpy(candidate.samples.astype(candidate.samples.dtype.newbyteorder("=")))
         tensor = tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor
         return TensorImage(tensor, candidate.size, "gray" if tensor.ndim == 2 else "rgb")
-    frame = ImageDecoder(10**8).decode(data).frame
+    frame = ImageDecoder(DecodeOptions(10**8)).decode(data).frame
     if candidate.channels == 1:
         return TensorImage(torch.from_numpy(frame.to_ndarray(format="gray").copy()), candidate.size, "gray")
     rgb = torch.from_numpy(np.array(PIL.Image.open(io.BytesIO(data)).convert("RGB")))  # libjpeg-turbo's conversion
