@@ -13,7 +13,6 @@ from PIL import Image
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.images.decoder import ImageDecoder
 from service.pipeline.images.header import DecodeOptions
-from service.pipeline.orientation import compose_orientations, orient, to_stored_box
 from service.pipeline.picture import Picture
 from service.pipeline.planes import plane_view
 from service.pipeline.transform.frame_transform import FrameTransform
@@ -193,29 +192,6 @@ def test_ten_bit_video_is_cropped_between_its_chroma_samples() -> None:
     crop = Crop(33, 17, 64, 48, WIDTH, HEIGHT)
     made, _ = FrameTransform(options(width=64, height=48, crop=crop), IMAGE_COLOUR).apply(Picture(frame, "test"))
     assert_close([plane_view(plane).astype(float) for plane in made.planes], expected(crop, 0))
-
-
-@given(st.integers(1, 8), st.integers(1, 8))
-def test_two_turns_are_one(first: int, second: int) -> None:
-    stored = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    both = _apply_orientation(_apply_orientation(stored, first), second)
-    assert np.array_equal(_apply_orientation(stored, compose_orientations(first, second)), both)
-
-
-@given(st.integers(1, 8), st.data())
-def test_the_box_in_the_stored_picture_holds_the_same_pixels(orientation: int, data: st.DataObject) -> None:
-    stored = np.arange(35, dtype=np.uint8).reshape(5, 7)
-    upright = _apply_orientation(stored, orientation)
-    height, width = upright.shape
-    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
-    right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
-    x0, y0, x1, y1 = to_stored_box((left, top, right, bottom), (width, height), orientation)
-    part = _apply_orientation(stored[y0:y1, x0:x1], orientation)
-    assert np.array_equal(part, upright[top:bottom, left:right])
-
-
-def _apply_orientation(pixels: media.Pixels, orientation: int) -> media.Pixels:
-    return orient(pixels, orientation)
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 400), st.integers(1, 400), st.data())

@@ -1,5 +1,6 @@
-"""FFmpeg scales without gather instructions, to the same samples."""
+"""Workarounds for native libraries: scheduling of the encoders' threads, and scaling without gather instructions."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from service.child_process import child_environment
+from tests.pipeline.rendering import numbered_jpegs, render
 
-CPUS = Path("/proc/cpuinfo").read_text() if sys.platform.startswith("linux") else ""
-
-pytestmark = pytest.mark.skipif("AuthenticAMD" not in CPUS, reason="an AMD CPU is needed")
+IS_LINUX = sys.platform.startswith("linux")
+CPUS = Path("/proc/cpuinfo").read_text() if IS_LINUX else ""
 
 CHILD = """
 import ctypes
@@ -42,8 +43,22 @@ print("the same")
 """
 
 
+@pytest.mark.skipif("AuthenticAMD" not in CPUS, reason="an AMD CPU is needed")
 def test_the_same_samples() -> None:
-    said = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "-c", CHILD], capture_output=True, text=True, env=child_environment(), check=False
     )
-    assert said.stdout == "the same\n", said.stderr
+    assert child.stdout == "the same\n", child.stderr
+
+
+@pytest.mark.skipif(not IS_LINUX, reason="schedulers of threads are read from /proc")
+def test_no_thread_is_left_in_real_time() -> None:
+    """Run as root, SVT-AV1 makes its threads real-time ones."""
+    policies = []
+    objects = numbered_jpegs(3)
+    render(objects, codec="av1", progress=lambda _: policies.append(_scheduler_policies()))
+    assert policies and all(each == {os.SCHED_OTHER} for each in policies)
+
+
+def _scheduler_policies() -> set[int]:
+    return {os.sched_getscheduler(int(task.name)) for task in Path("/proc/self/task").iterdir()}
