@@ -33,17 +33,13 @@ def video_colour(frame: VideoFrame) -> ColourTags:
     """The source's own tags; unspecified ones are what players assume: BT.709 from 720 lines on, else BT.601."""
     assumed = BT709 if frame.height >= 720 else SMPTE170M
     matrix = frame.colorspace if frame.colorspace not in (0, UNSPECIFIED) else assumed
-    primaries = frame.color_primaries if frame.color_primaries != UNSPECIFIED else _default_primaries(matrix)
-    transfer = frame.color_trc if frame.color_trc != UNSPECIFIED else _default_transfer(matrix)
-    return ColourTags(matrix, primaries, transfer)
-
-
-def _default_primaries(matrix: int) -> int:
-    return matrix if matrix in (BT709, BT470BG, SMPTE170M, BT2020) else BT709
-
-
-def _default_transfer(matrix: int) -> int:
-    return SMPTE170M if matrix in (BT470BG, SMPTE170M) else BT709
+    default_primaries = matrix if matrix in (BT709, BT470BG, SMPTE170M, BT2020) else BT709
+    default_transfer = SMPTE170M if matrix in (BT470BG, SMPTE170M) else BT709
+    return ColourTags(
+        matrix,
+        frame.color_primaries if frame.color_primaries != UNSPECIFIED else default_primaries,
+        frame.color_trc if frame.color_trc != UNSPECIFIED else default_transfer,
+    )
 
 
 def swscale_matrix(matrix: int) -> int:

@@ -27,11 +27,11 @@ for plane in planes.plane_views(frame):
 
 def scaled():
     kinds, sizes = (Interpolation.AREA, Interpolation.BICUBIC), ((960, 540), (640, 362), (2400, 1300))
-    made = [
+    frames = [
         VideoReformatter().reformat(frame, *size, "yuv420p", interpolation=kind, threads=1)
         for kind in kinds for size in sizes
     ]
-    return [plane.copy() for one in made for plane in planes.plane_views(one)]
+    return [plane.copy() for one in frames for plane in planes.plane_views(one)]
 
 
 library = ctypes.CDLL(native_libraries._loaded_library("/libavutil"))
@@ -53,7 +53,7 @@ def test_the_same_samples() -> None:
 
 @pytest.mark.skipif(not IS_LINUX, reason="schedulers of threads are read from /proc")
 def test_no_thread_is_left_in_real_time() -> None:
-    """Run as root, SVT-AV1 makes its threads real-time ones."""
+    """Run as root, SVT-AV1 sets real-time priorities."""
     policies = []
     objects = numbered_jpegs(3)
     render(objects, codec="av1", progress=lambda _: policies.append(_scheduler_policies()))

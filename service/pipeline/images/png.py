@@ -20,18 +20,17 @@ def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
     Raises MediaUnreadable.
     """
     try:
-        samples = _decode_16_bit(data) if header.bit_depth == 16 else _decode_8_bit(data)
+        if header.bit_depth == 16:
+            import imagecodecs
+
+            samples: Samples = np.asarray(imagecodecs.png_decode(data))
+        else:
+            samples = _decode_8_bit(data)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
         raise MediaUnreadable(f"the PNG is damaged: {error}") from error
     if samples.shape[:2] != (header.height, header.width):
         raise MediaUnreadable("the PNG is not the size its header says")
     return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
-
-
-def _decode_16_bit(data: bytes) -> Samples:
-    import imagecodecs
-
-    return np.asarray(imagecodecs.png_decode(data))
 
 
 def _decode_8_bit(data: bytes) -> Samples:

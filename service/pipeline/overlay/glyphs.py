@@ -48,7 +48,9 @@ class GlyphCache:
         """A mask of (`height`, `width(text)`)."""
         line, left = empty_mask(self.width(text), self.height), 0
         for character in text:
-            glyph = self._glyph(character)
+            if character not in self._glyphs:
+                self._glyphs[character] = self._draw_mu() if character == "µ" else self._draw(character)
+            glyph = self._glyphs[character]
             for whole, part in zip(line, glyph, strict=True):
                 region = whole[:, left : left + part.shape[1]]
                 np.maximum(region, part[:, : region.shape[1]], out=region)
@@ -59,11 +61,6 @@ class GlyphCache:
         if character not in self._advances:
             self._advances[character] = round(self._font.getlength("u" if character == "µ" else character))
         return self._advances[character]
-
-    def _glyph(self, character: str) -> TextMask:
-        if character not in self._glyphs:
-            self._glyphs[character] = self._draw_mu() if character == "µ" else self._draw(character)
-        return self._glyphs[character]
 
     def _draw(self, character: str) -> TextMask:
         shape = (self._advance(character) + 2 * self.outline, self.height)

@@ -1,4 +1,4 @@
-"""Good and bad input: every format it reads, every kind of damage it must not let by."""
+"""ImageDecoder: every format that it reads, and every kind of damage that it must reject."""
 
 import contextlib
 import gc
@@ -96,7 +96,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 
 def truncated_jpeg_with_thumbnail() -> bytes:
-    """Its EXIF holds a whole small JPEG, so an end-of-image marker is in the file, but not the picture's own."""
+    """The EXIF thumbnail is a complete JPEG, so the file has an end-of-image marker, but not that of the image."""
     thumbnail = b"Exif\0\0" + media.jpeg(media.flat_picture((9, 9, 9), 16, 16))
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     return media.truncate(JPEG[:2] + segment + JPEG[2:], 0.8)
@@ -164,7 +164,7 @@ def test_orientation_of_other_formats(kind: str) -> None:
 
 @pytest.mark.parametrize("make", [media.tiff, media.png])
 def test_what_a_decoder_leaves_behind_is_freed_at_once(make: Any) -> None:
-    """tifffile's objects refer to each other: without care, each frame's bytes wait for the garbage collector."""
+    """tifffile's objects form reference cycles, which would keep each frame's bytes until garbage collection."""
     decoder, frame = ImageDecoder(DecodeOptions(10_000_000)), make(np.zeros((600, 800), np.uint8))
     gc.collect()
     gc.disable()
@@ -185,7 +185,7 @@ def test_mixed_formats_in_one_segment() -> None:
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "jpeg with bytes after its end"])
 def test_random_damage_is_refused_or_shown_but_never_crashes(name: str) -> None:
-    """imagecodecs' own LZW decoder ended the process on some of these."""
+    """imagecodecs' own LZW decoder crashed the process on some of these."""
     random, decoder = np.random.default_rng(7), ImageDecoder(DecodeOptions(10_000_000))
     for _ in range(60):
         data = np.frombuffer(GOOD[name][0], np.uint8).copy()
@@ -200,7 +200,7 @@ GRAY_NOISE = COLOUR_NOISE // 8 + 96
 
 
 def decode_exactly(data: bytes) -> list[media.Pixels]:
-    """By FFmpeg's transform in floating point."""
+    """With FFmpeg's floating-point inverse DCT."""
     decoder = av.CodecContext.create("mjpeg", "r")
     decoder.options = {"idct": "faani"}
     return plane_views(decoder.decode(av.Packet(data))[0])

@@ -52,7 +52,7 @@ STACKS = {
 
 
 class CountingFile(io.BytesIO):
-    """Counts the bytes that are read."""
+    """Counts the bytes that are read from it."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -81,10 +81,10 @@ def test_every_page_is_a_frame_with_its_own_pixels(name: str) -> None:
     pages = read_pages(data)
     assert [(page.width, page.height, page.bits_per_sample) for page in pages] == [(128, 96, 16)] * PAGES
     opened = TiffStack(io.BytesIO(data))
-    meant = tifffile.imread(io.BytesIO(data))
+    expected = tifffile.imread(io.BytesIO(data))
     for place in (0, 7, 3, 3, 8):
         page, _ = opened.decode_page(pages[place].offset, DECODING)
-        np.testing.assert_array_equal(page.samples, meant[place])
+        np.testing.assert_array_equal(page.samples, expected[place])
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -121,7 +121,7 @@ def test_a_page_that_is_not_there_is_a_corrupt_frame() -> None:
 
 def test_a_store_that_fails_is_no_damaged_page() -> None:
     class Away(Exception):
-        """The store's own kind of error, which the pipeline does not know."""
+        """An error of the object store, of a class that the pipeline does not know."""
 
     class Failing(io.BytesIO):
         fails = False

@@ -1,4 +1,4 @@
-"""Pictures on the output canvas: padding on whole chroma samples, and scales that rounding has changed."""
+"""Placement on the output canvas: whole chroma samples, and aspects that are rounded to even sizes."""
 
 from fractions import Fraction
 
