@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from kernels.geometry import CropBox
+
 Array = np.ndarray[Any, Any]
 
 LUMA = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
 
 
-def crop_and_rotate(planes: Array, crop: tuple[int, int, int, int] | None, turn: int) -> Array:
-    """(..., H, W) cropped to (top, left, height, width), then turned clockwise."""
+def crop_and_rotate(planes: Array, crop: CropBox | None, turn: int) -> Array:
+    """(..., H, W), cropped and then rotated clockwise."""
     if crop:
         top, left, height, width = crop
         planes = planes[..., top : top + height, left : left + width]

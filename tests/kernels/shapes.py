@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from hypothesis import strategies as st
 
-from kernels.geometry import Geometry
+from kernels.geometry import CropBox, Geometry
 from kernels.temporal import Bins
 from tests.kernels.golden import Array
 from tests.kernels.memory import LAYOUTS
@@ -54,10 +54,10 @@ def _side(longest: int) -> st.SearchStrategy[int]:
 
 
 @st.composite
-def _crop(draw: st.DrawFn, height: int, width: int, unit: int) -> tuple[int, int, int, int]:
+def _crop(draw: st.DrawFn, height: int, width: int, unit: int) -> CropBox:
     rows, columns = (draw(st.integers(1, side // unit)) * unit for side in (height, width))
     top, left = draw(st.integers(0, (height - rows) // unit)), draw(st.integers(0, (width - columns) // unit))
-    return top * unit, left * unit, rows, columns
+    return CropBox(top * unit, left * unit, rows, columns)
 
 
 def _output_side(side: int) -> st.SearchStrategy[int]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kernels.colour import Colour
-from kernels.geometry import Geometry
+from kernels.geometry import CropBox, Geometry
 from kernels.nv12 import Nv12, allocate
 from kernels.nv12_scale import nv12_scale
 from kernels.rgb_to_nv12 import rgb_to_nv12
@@ -23,7 +23,7 @@ GEOMETRIES = {
     "half": Geometry((540, 960)),
     "quarter": Geometry((270, 480)),
     "any": Geometry((701, 1234)),
-    "cropped and turned": Geometry((333, 201), (100, 102, 604, 1002), 90),
+    "cropped and turned": Geometry((333, 201), CropBox(100, 102, 604, 1002), 90),
     "turned over": Geometry((540, 960), rotation=180),
     "on its side": Geometry((1280, 720), rotation=270),
 }
