@@ -1,4 +1,4 @@
-"""What does not fit is refused by a ValueError that names the argument, before anything runs."""
+"""Arguments that do not fit raise a ValueError that names them, before anything runs."""
 
 import subprocess
 import sys
@@ -89,11 +89,11 @@ def test_out_is_what_is_returned() -> None:
 
 
 def test_new_planes_are_one_packed_block() -> None:
-    """So that an encoder or a download takes them in one piece."""
-    made = rgb_to_nv12(RGB, Geometry((3, 5)))
-    assert made.size == (4, 6)
-    assert made.chroma.data_ptr() - made.luma.data_ptr() == 4 * 6
-    assert made.luma.stride() == (36, 6, 1)
+    """So an encoder or a download takes them as one block."""
+    result = rgb_to_nv12(RGB, Geometry((3, 5)))
+    assert result.size == (4, 6)
+    assert result.chroma.data_ptr() - result.luma.data_ptr() == 4 * 6
+    assert result.luma.stride() == (36, 6, 1)
 
 
 IMPORTS = """

@@ -1,4 +1,4 @@
-"""The device's part of a segment: its decode stage, its encoder, or the reason why there is none."""
+"""The stages and the encoder of a segment that run on the device, or the reason why there are none."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ NO_GPU_REASON = "this slot has no GPU"
 
 
 class NoDeviceStage:
-    """In the device's place: says of each planned frame why the CPU does it."""
+    """Stands in for a missing device: records the reason for the CPU fallback on every frame."""
 
     name = "decode"
 
@@ -36,7 +36,7 @@ class NoDeviceStage:
 
 @contextmanager
 def device_stages(plan: SegmentPlan, reader: FrameReader, device: SlotDevice | None) -> Iterator[list[Stage]]:
-    """What comes before the CPU's stages for image frames; nothing when the render is the CPU's."""
+    """The stages before the CPU stages for image frames; empty for a render that is planned on the CPU."""
     with _open_stages(plan, device, lambda _: fetch_frames(plan.frames, reader)) as stages:
         yield stages
 
@@ -45,7 +45,7 @@ def device_stages(plan: SegmentPlan, reader: FrameReader, device: SlotDevice | N
 def device_video_stages(
     plan: SegmentPlan, sources: SourceReader, colour: ColourTags, device: SlotDevice | None
 ) -> Iterator[list[Stage]]:
-    """The same for pictures of source videos."""
+    """As `device_stages`, for frames of source videos."""
     options = plan.options
     with _open_stages(
         plan, device, lambda driver: VideoFrameSource(driver, sources, options, colour).frames(plan.frames)
@@ -70,15 +70,17 @@ def _open_stages(
     except CudaError as fault:
         yield [NoDeviceStage(fault.reason)]
         return
-    stays = _keeps_pictures_on_device(plan.options)
-    candidates = CandidateSelector(plan.options, device_counts_clipped=not stays)
-    gatherer = Batcher(candidates, open_frames(driver), budget)
-    with closing(DevicePrefetcher(driver, gatherer, download=not stays)) as ahead:
-        yield [DeviceFrameStage(iter(ahead), plan.frames)]
+    options = plan.options
+    # With NVENC, pictures stay on the device unless the CPU has to see them.
+    download = options.family.encoder != "nvenc" or bool(options.bins or options.overlay or options.outputs)
+    selector = CandidateSelector(options, device_counts_clipped=download)
+    batcher = Batcher(selector, open_frames(driver), budget)
+    with closing(DevicePrefetcher(driver, batcher, download)) as prefetcher:
+        yield [DeviceFrameStage(iter(prefetcher), plan.frames)]
 
 
 def segment_encoder(options: RenderOptions, colour: ColourTags, device: SlotDevice | None) -> SegmentEncoder:
-    """Raises EncoderLost when the render's encoder is one that this slot does not have."""
+    """The encoder that the render is planned with. Raises EncoderLost if this slot does not have it."""
     if options.family.encoder == "cpu":
         return SegmentEncoder(options, colour)
     if device is None:
@@ -92,7 +94,7 @@ def segment_encoder(options: RenderOptions, colour: ColourTags, device: SlotDevi
 
 
 def encoder_label(options: RenderOptions, device: SlotDevice | None) -> str | None:
-    """The GPU encoder's name and what it ran on; None for the CPU's."""
+    """The name of the GPU encoder and its environment for the receipt; None for an encoder on the CPU."""
     if options.family.encoder == "cpu" or device is None:
         return None
     facts = device.driver().facts()
@@ -102,17 +104,12 @@ def encoder_label(options: RenderOptions, device: SlotDevice | None) -> str | No
 def count_fallbacks(
     prepare_frame: Callable[[FrameRef], FrameContext], counts: "Counter[tuple[str, str]]"
 ) -> Callable[[FrameRef], FrameContext]:
-    """The same, and its fallbacks are counted by (stage, code)."""
+    """Wrap `prepare_frame` so that fallbacks are counted by (stage, code)."""
 
-    def prepared(ref: FrameRef) -> FrameContext:
-        work = prepare_frame(ref)
-        if work.fallback is not None:
-            counts[work.fallback.stage, work.fallback.code] += 1
-        return work
+    def counted(ref: FrameRef) -> FrameContext:
+        context = prepare_frame(ref)
+        if context.fallback is not None:
+            counts[context.fallback.stage, context.fallback.code] += 1
+        return context
 
-    return prepared
-
-
-def _keeps_pictures_on_device(options: RenderOptions) -> bool:
-    """Whether pictures go from the device's memory into its encoder: nothing on the CPU needs to see them."""
-    return options.family.encoder == "nvenc" and not (options.bins or options.overlay or options.outputs)
+    return counted
