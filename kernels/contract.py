@@ -47,9 +47,9 @@ def require_target(name: str, picture: Nv12, count: int, size: tuple[int, int], 
     """Check that `out` has room for exactly `count` pictures of this (height, width), with contiguous rows."""
     require_nv12(name, picture)
     require_same_device(f"{name}.luma", picture.luma, device)
-    wanted = (count, *even_size(size))
-    if tuple(picture.luma.shape) != wanted:
-        raise ValueError(f"{name}.luma must be {wanted}, not {tuple(picture.luma.shape)}")
+    expected = (count, *even_size(size))
+    if tuple(picture.luma.shape) != expected:
+        raise ValueError(f"{name}.luma must be {expected}, not {tuple(picture.luma.shape)}")
     if picture.luma.stride(2) != 1 or picture.chroma.stride()[2:] != (2, 1):
         raise ValueError(f"{name} must have rows of neighbouring samples")
 

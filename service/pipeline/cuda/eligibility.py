@@ -31,13 +31,14 @@ class Candidate:
     # (width, height) as stored, in pixels.
     size: tuple[int, int]
     channels: int
-    # Of this image alone; of a whole bin of such images, if the device supports it, see `bin_transform`.
+    # Of this image alone.
     transform: TransformPlan
     decoder: str
     # Decoded samples to upload. None: the device decodes the bytes, a JPEG, or the frame of a video.
     samples: Samples | None = None
     # Counted on the CPU, if the device would not count the same samples.
     clipped: ClipCounts | None = None
+    # Of a whole bin of such images, if the device can merge them.
     bin_transform: TransformPlan | None = None
     # False: the image may only be processed as part of a whole bin.
     allowed_unbinned: bool = True

@@ -112,5 +112,5 @@ def _raise_encoder_lost() -> "Iterator[None]":
         yield
     except (DeviceLost, EncoderLost):
         raise
-    except CudaError as fault:
-        raise EncoderLost(fault.reason) from fault
+    except CudaError as error:
+        raise EncoderLost(error.reason) from error

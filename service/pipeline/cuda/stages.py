@@ -1,6 +1,5 @@
 """The stages and the encoder of a segment that run on the device, or the reason why there are none."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -17,7 +16,7 @@ from service.pipeline.cuda.video_frames import VideoFrameSource
 from service.pipeline.encode.encoder import SegmentEncoder
 from service.pipeline.frame_context import FrameContext, Stage
 from service.pipeline.frames import Fallback, FrameReader, SourceReader
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.render_plan import RenderOptions, SegmentPlan
 
 NO_GPU_REASON = "this slot has no GPU"
 
@@ -67,8 +66,8 @@ def _open_stages(
         driver, budget = device.driver(), device.memory_budget()
     except DeviceLost:
         raise
-    except CudaError as fault:
-        yield [NoDeviceStage(fault.reason)]
+    except CudaError as error:
+        yield [NoDeviceStage(error.reason)]
         return
     options = plan.options
     # With NVENC, pictures stay on the device unless the CPU has to see them.
@@ -89,8 +88,8 @@ def segment_encoder(options: RenderOptions, colour: ColourTags, device: SlotDevi
         return DeviceEncoder(options, colour, device.driver())
     except DeviceLost:
         raise
-    except CudaError as fault:
-        raise EncoderLost(fault.reason) from fault
+    except CudaError as error:
+        raise EncoderLost(error.reason) from error
 
 
 def encoder_label(options: RenderOptions, device: SlotDevice | None) -> str | None:
@@ -99,17 +98,3 @@ def encoder_label(options: RenderOptions, device: SlotDevice | None) -> str | No
         return None
     facts = device.driver().facts()
     return f"nvenc {options.codec} ({', '.join(f'{name} {value}' for name, value in facts.items())})"
-
-
-def count_fallbacks(
-    prepare_frame: Callable[[FrameRef], FrameContext], counts: "Counter[tuple[str, str]]"
-) -> Callable[[FrameRef], FrameContext]:
-    """Wrap `prepare_frame` so that fallbacks are counted by (stage, code)."""
-
-    def counted(ref: FrameRef) -> FrameContext:
-        context = prepare_frame(ref)
-        if context.fallback is not None:
-            counts[context.fallback.stage, context.fallback.code] += 1
-        return context
-
-    return counted

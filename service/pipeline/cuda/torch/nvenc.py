@@ -72,8 +72,8 @@ class NvencSession:
         try:
             with translate_errors():
                 self._encoder: Any = _create_encoder(library, settings, _encoder_options(settings, stream))
-        except CudaCallFailed as fault:
-            raise CudaUnsupported(f"no NVENC session for {settings.codec}: {fault.reason}") from fault
+        except CudaCallFailed as error:
+            raise CudaUnsupported(f"no NVENC session for {settings.codec}: {error.reason}") from error
 
     def parameters(self) -> bytes:
         with self._translate_errors():
