@@ -16,7 +16,8 @@ def run(frames: Tensor, out: ToneResult, geometry: Geometry, curve: Curve, bins:
     height, width = int(frames.shape[-2]), int(frames.shape[-1])
     reduced = reduce_bins(frames.to(torch.float32), bins).to(torch.float32)
     samples = crop_and_rotate(reduced, geometry.crop_box(height, width), geometry.rotation)
-    out.clipped.copy_(_count_clipped(samples.flatten(1), curve))
+    outside = torch.stack([samples < curve.low, samples > curve.high, samples.isnan()], 1)
+    out.clipped.copy_(outside.flatten(2).sum(2))
     level = shrink(
         apply_window(samples, curve), geometry.rotated_size(height, width), geometry.output_size(height, width)
     )
@@ -26,11 +27,6 @@ def run(frames: Tensor, out: ToneResult, geometry: Geometry, curve: Curve, bins:
 def apply_window(samples: Tensor, curve: Curve) -> Tensor:
     """float32 in 0..1, linear in the samples."""
     return ((samples - curve.low) * curve.slope).nan_to_num(0.0, torch.inf, -torch.inf).clamp(0, 1)
-
-
-def _count_clipped(samples: Tensor, curve: Curve) -> Tensor:
-    masks = (samples < curve.low, samples > curve.high, samples.isnan())
-    return torch.stack([mask.sum(1) for mask in masks], 1)
 
 
 def _apply_lut(level: Tensor, curve: Curve) -> Tensor:

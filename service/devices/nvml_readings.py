@@ -27,7 +27,6 @@ def read_gpu(library: Any, handle: Any) -> Readings:
         | _utilisation_readers(library, handle)
         | _health_readers(library, handle)
         | _memory_readers(library, handle)
-        | _remapped_row_readers(library, handle)
     )
     for name, reader in readers.items():
         readings.read(name, reader)
@@ -92,11 +91,6 @@ def _memory_readers(library: Any, handle: Any) -> dict[str, Callable[[], Reading
         "memory_total_bytes": lambda: int(library.nvmlDeviceGetMemoryInfo(handle).total),
         "memory_used_bytes": lambda: int(library.nvmlDeviceGetMemoryInfo(handle).used),
         "memory_free_bytes": lambda: int(library.nvmlDeviceGetMemoryInfo(handle).free),
-    }
-
-
-def _remapped_row_readers(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
-    return {
         "remapped_rows_corrected": lambda: int(library.nvmlDeviceGetRemappedRows(handle)[0]),
         "remapped_rows_uncorrected": lambda: int(library.nvmlDeviceGetRemappedRows(handle)[1]),
         "row_remap_pending": lambda: bool(library.nvmlDeviceGetRemappedRows(handle)[2]),

@@ -1,8 +1,14 @@
 """Errors of a GPU, one exception for each consequence."""
 
+from typing import ClassVar
+
+from service.pipeline.frames import FallbackCode
+
 
 class CudaError(Exception):
-    """`reason` is one line for receipts and operators."""
+    """`reason` is one line for receipts and operators; `fallback_code` is counted if frames fall back to the CPU."""
+
+    fallback_code: ClassVar[FallbackCode] = "device_failed"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -16,9 +22,13 @@ class CudaUnavailable(CudaError):
 class CudaUnsupported(CudaError):
     """The device works but lacks the engine, or does not support this format or size: use another device or the CPU."""
 
+    fallback_code = "unsupported"
+
 
 class CudaOutOfMemory(CudaError):
     """Device memory is full: retry with a smaller batch."""
+
+    fallback_code = "out_of_memory"
 
 
 class CudaCallFailed(CudaError):

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from service.pipeline.cuda.batching import Batch, Batcher, FrameStream
 from service.pipeline.cuda.device_frame import DeviceFrame, fetch_frame
 from service.pipeline.cuda.driver import CudaDriver, DeviceImage, Transfer
-from service.pipeline.cuda.errors import CudaError, CudaOutOfMemory, CudaUnsupported, DeviceLost
+from service.pipeline.cuda.errors import CudaError, CudaOutOfMemory, DeviceLost
 from service.pipeline.frames import FallbackCode, FrameReader
 from service.plan.render_plan import FrameRef
 
@@ -48,8 +48,7 @@ class DevicePrefetcher:
         except DeviceLost:
             raise
         except CudaError as error:
-            code: FallbackCode = "unsupported" if isinstance(error, CudaUnsupported) else "device_failed"
-            _fall_back_all(candidates, code, error.reason)
+            _fall_back_all(candidates, error.fallback_code, error.reason)
             return batch, None
         self._batcher.requeue(batch)
         return self._start_batch()

@@ -13,9 +13,9 @@ from service.pipeline.cuda.demux import VideoDemuxer, VideoProperties
 from service.pipeline.cuda.device_frame import DeviceFrame
 from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.eligibility import Candidate
-from service.pipeline.cuda.errors import CudaError, CudaOutOfMemory, CudaUnsupported, DeviceLost
+from service.pipeline.cuda.errors import CudaError, CudaUnsupported, DeviceLost
 from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
-from service.pipeline.frames import Fallback, FallbackCode, FrameMissing, MediaUnreadable, SizeMismatch, SourceReader
+from service.pipeline.frames import Fallback, FrameMissing, MediaUnreadable, SizeMismatch, SourceReader
 from service.plan.render_plan import FrameRef, RenderOptions
 
 _NOT_DECODED = Fallback("decode", "not_decoded", "no such picture came out of the device")
@@ -36,7 +36,7 @@ class VideoFrameSource:
             except DeviceLost:
                 raise
             except CudaError as error:
-                fallback = Fallback("decode", _fallback_code(error), error.reason)
+                fallback = Fallback("decode", error.fallback_code, error.reason)
                 yield from (DeviceFrame(ref, fallback=fallback) for ref in remaining)
             except (FrameMissing, MediaUnreadable, SizeMismatch, av.FFmpegError):
                 # The stages on the CPU find the same fault and report it.
@@ -101,9 +101,3 @@ def split_into_runs(refs: Iterable[FrameRef]) -> list[list[FrameRef]]:
 
 def _with_colour_range(plan: TransformPlan, properties: VideoProperties) -> TransformPlan:
     return replace(plan, spec=replace(plan.spec, full_range=properties.full_range))
-
-
-def _fallback_code(error: CudaError) -> FallbackCode:
-    if isinstance(error, CudaOutOfMemory):
-        return "out_of_memory"
-    return "unsupported" if isinstance(error, CudaUnsupported) else "device_failed"

@@ -30,7 +30,10 @@ class KernelTransformer:
         geometry, bins = _geometry(spec), Bins(spec.bin_size, spec.bin_mode)
         packed, inside = _allocate_canvas(bins.count(len(images)), images.device, spec)
         if kind == "nv12":
-            _scale_nv12(images, geometry, spec, inside)
+            if any(side % 2 for side in geometry.crop or ()):
+                raise CudaUnsupported("an odd crop of 4:2:0 pictures is made by the CPU")
+            planes = Nv12.from_packed(images)
+            nv12_scale(planes, geometry, to_limited_range=spec.full_range, bins=bins, out=inside)
             return packed, None
         if spec.tone:
             clipped = torch.empty((len(packed), 3), dtype=torch.int32, device=images.device)
@@ -70,13 +73,6 @@ def _allocate_canvas(pictures: int, device: torch.device, spec: TransformSpec) -
     luma = canvas.luma[:, top : top + height, left : left + width]
     chroma = canvas.chroma[:, top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
     return packed, Nv12(luma, chroma)
-
-
-def _scale_nv12(images: Tensor, geometry: Geometry, spec: TransformSpec, target: Nv12) -> None:
-    if any(side % 2 for side in geometry.crop or ()):
-        raise CudaUnsupported("an odd crop of 4:2:0 pictures is made by the CPU")
-    bins = Bins(spec.bin_size, spec.bin_mode)
-    nv12_scale(Nv12.from_packed(images), geometry, to_limited_range=spec.full_range, bins=bins, out=target)
 
 
 def nv12_to_i420(packed: Tensor) -> None:
