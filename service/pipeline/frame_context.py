@@ -1,7 +1,8 @@
 """The state of one frame, and the function that runs the stages on it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -81,6 +82,20 @@ class Stage(Protocol):
     name: str
 
     def __call__(self, context: FrameContext) -> None: ...
+
+
+def count_fallbacks(
+    prepare_frame: Callable[[FrameRef], FrameContext], counts: Counter[tuple[str, str]]
+) -> Callable[[FrameRef], FrameContext]:
+    """Wrap `prepare_frame` so that fallbacks are counted by (stage, code)."""
+
+    def counted(ref: FrameRef) -> FrameContext:
+        context = prepare_frame(ref)
+        if context.fallback is not None:
+            counts[context.fallback.stage, context.fallback.code] += 1
+        return context
+
+    return counted
 
 
 def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> FrameContext:

@@ -12,7 +12,6 @@ from service.pipeline.bins import Binning, member_options
 from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, PIXEL_FORMATS, ColourTags
 from service.pipeline.cuda.slot_device import SlotDevice
 from service.pipeline.cuda.stages import (
-    count_fallbacks,
     device_stages,
     device_video_stages,
     encoder_label,
@@ -20,7 +19,7 @@ from service.pipeline.cuda.stages import (
 )
 from service.pipeline.encode.codecs import encoder_name
 from service.pipeline.fault_policy import FaultPolicy
-from service.pipeline.frame_context import EncoderInput, FrameContext, Stage, Stopwatch, run_stages
+from service.pipeline.frame_context import EncoderInput, FrameContext, Stage, Stopwatch, count_fallbacks, run_stages
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import (

@@ -26,9 +26,7 @@ def open_device(bench: Workbench) -> dict[str, str | None]:
     driver = bench.driver()
     found: dict[str, str | None] = dict(driver.facts())
     try:
-        driver.open_encoder(
-            EncoderSettings("h264", 640, 480, Case((0, 0), (0, 0)).options().fps, 70, (6, 1, 13))
-        ).close()
+        driver.open_encoder(EncoderSettings("h264", 640, 480, Case((0, 0), (0, 0)).options().fps, 70, 6, 1, 13)).close()
         found["no_nvenc"] = None
     except CudaError as fault:
         found["no_nvenc"] = fault.reason
