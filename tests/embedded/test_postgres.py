@@ -1,4 +1,4 @@
-"""The embedded server: shared, stopped with its last client, and nothing lost when everything is killed."""
+"""The embedded server is shared, stops with its last client, and loses nothing when everything is killed."""
 
 import asyncio
 import os

@@ -156,7 +156,7 @@ def _new_dataset(experiment: UUID) -> Any:
 
 
 async def _refused(database: Database, who: Caller, statement: Any) -> bool:
-    """Whether PostgreSQL itself refuses (42501: insufficient privilege, or a policy's check)."""
+    """Whether PostgreSQL refuses the statement (42501: insufficient privilege, or the check of a policy)."""
     try:
         async with database.caller_transaction(who) as connection:
             await connection.execute(statement)

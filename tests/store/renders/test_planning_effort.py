@@ -1,5 +1,6 @@
-"""Planning holds one batch of segments, asks once a batch, and does the same work for each frame: told without a
-clock.
+"""Planning holds one batch of segments in memory, queries once per batch, and does the same work for each frame.
+
+Measured without a clock.
 """
 
 import cProfile
@@ -39,7 +40,7 @@ async def planned(connection: AsyncConnection, count: int, bins: Bins | None = N
 
 
 async def peak_megabytes(connection: AsyncConnection, new: RenderPlan) -> float:
-    """The most that Python held at once while the render was foretold and written."""
+    """Peak of Python's memory while the render is estimated and written."""
     tracemalloc.start()
     try:
         await estimate_render(connection, new)
@@ -88,7 +89,7 @@ async def frames(count: int) -> AsyncIterator[FrameRef]:
 
 
 async def calls(count: int) -> int:
-    """Function calls that cutting and keying so many frames take."""
+    """Function calls to split so many frames into segments and compute the content keys."""
     profile = cProfile.Profile()
     profile.enable()
     plans = [plan async for plan in split_into_segments(frames(count), "reelmill", OPTIONS, Selection(0, count, 1))]
