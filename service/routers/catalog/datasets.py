@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
@@ -44,8 +43,9 @@ from service.routers.http.signing import SignerDep
 from service.routers.settings import CatalogSettings
 from service.store import deletion
 from service.store.catalog import datasets, frames
-from service.store.catalog.experiments import switch_to_service_role
-from service.store.database import Caller
+from service.store.catalog.datasets import DatasetRow
+from service.store.database import Caller, switch_to_service_role
+from service.store.objects.keys import experiment_prefix
 
 router = APIRouter(prefix="/api", tags=["datasets"])
 REQUIRE_READ = Depends(require_scope("catalog:read"))
@@ -54,25 +54,30 @@ MAX_LISTED_SIZES = 20
 LISTED_PERCENTILES = (0.35, 1, 5, 25, 50, 75, 95, 99, 99.65)
 
 
-def to_dataset(row: RowMapping) -> Dataset:
+def to_dataset(row: DatasetRow) -> Dataset:
     """The response model of a dataset row."""
-    facts = {name: row[name] for name in Dataset.model_fields if name not in ("size_range", "levels")}
-    fields = facts | {"sizes": row["sizes"][:MAX_LISTED_SIZES]}
-    return Dataset(**fields, size_range=_size_range(row), levels=_level_facts(row["levels"]))
+    captured_from, captured_to = row.captured or (None, None)
+    computed: dict[str, Any] = {
+        "sizes": row.sizes[:MAX_LISTED_SIZES],
+        "captured_from": captured_from,
+        "captured_to": captured_to,
+        "size_range": _size_range(row),
+        "levels": _level_facts(row.levels),
+    }
+    return Dataset(**{name: getattr(row, name) for name in Dataset.model_fields if name not in computed}, **computed)
 
 
-def _level_facts(document: dict[str, Any] | None) -> LevelFacts | None:
-    if document is None:
+def _level_facts(levels: Levels | None) -> LevelFacts | None:
+    if levels is None:
         return None
-    levels = Levels.from_json(document)
     percentiles = {str(percent): levels.percentile(percent) for percent in LISTED_PERCENTILES}
-    return LevelFacts(**document | {"percentiles": percentiles})
+    return LevelFacts(**levels.to_json() | {"percentiles": percentiles})
 
 
-def _size_range(row: RowMapping) -> SizeRange | None:
-    if not row["sizes"]:
+def _size_range(row: DatasetRow) -> SizeRange | None:
+    if not row.sizes:
         return None
-    widths, heights = ([size[name] for size in row["sizes"]] for name in ("width", "height"))
+    widths, heights = ([size[name] for size in row.sizes] for name in ("width", "height"))
     return SizeRange(min_width=min(widths), max_width=max(widths), min_height=min(heights), max_height=max(heights))
 
 
@@ -128,15 +133,15 @@ async def register_dataset(
     videos of other users. Without a `prefix`, the dataset is created empty (201) and files can be uploaded into it."""
     bucket = resolve_bucket(body, experiment_id, caller, objects.bucket, settings)
     async with database.caller_transaction(caller) as connection:
-        require_owner(await get_visible_experiment(connection, experiment_id), caller)
+        require_owner((await get_visible_experiment(connection, experiment_id))["owner"], caller)
         row = await datasets.create(connection, experiment_id, body.model_dump() | {"bucket": bucket})
-        response.headers["Location"] = f"/api/datasets/{row['id']}"
+        response.headers["Location"] = f"/api/datasets/{row.id}"
         if body.prefix is None:
             response.status_code = 201
             result = DatasetAndScan(dataset=to_dataset(row), scan=None)
         else:
             await switch_to_service_role(connection)
-            result = await _queue_scan(connection, row["id"])
+            result = await _queue_scan(connection, row.id)
     response.headers["ETag"] = etag(result.dataset)
     return result
 
@@ -150,7 +155,7 @@ def resolve_bucket(
         raise invalid_field("#/bucket", "datasets cannot be read from this bucket (MINIO_SOURCE_BUCKETS)", "bucket")
     if bucket != own_bucket and body.prefix is None:
         raise invalid_field("#/prefix", "say where in this bucket the frames lie; uploads go to our own only", "prefix")
-    area = f"frames/{experiment}/"
+    area = experiment_prefix(experiment)
     if bucket == own_bucket and not caller.admin and not (body.prefix is None or body.prefix.startswith(area)):
         detail = f"in the service's own bucket the prefix must begin with {area}"
         raise invalid_field("#/prefix", detail, "prefix")
@@ -236,7 +241,7 @@ async def scan_dataset(
     """Scans the objects under the dataset's prefix again. Returns the running scan if there is one. The dataset keeps
     its old frames until its `state` becomes `ready` or `failed`."""
     async with database.caller_transaction(caller) as connection:
-        require_owner(await get_visible_dataset(connection, dataset_id), caller)
+        require_owner((await get_visible_dataset(connection, dataset_id)).owner, caller)
         await switch_to_service_role(connection)
         response.headers["Location"] = f"/api/datasets/{dataset_id}"
         return await _queue_scan(connection, dataset_id)

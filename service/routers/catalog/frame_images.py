@@ -7,12 +7,11 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, NotFound, ReelmillError, ServiceUnavailable
 from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
-from service.plan.tone import Levels, resolve_tone
+from service.plan.tone import resolve_tone
 from service.routers.catalog.access import get_visible_dataset
 from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
@@ -21,6 +20,7 @@ from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_conte
 from service.routers.http.problems import error_responses
 from service.store.cache import previews
 from service.store.catalog import frames
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 
@@ -51,7 +51,7 @@ class DamagedFrame(ReelmillError):
 class FrameView:
     """A frame that the caller may see. The scan sets `format` and `problem`, but not for frames of videos."""
 
-    dataset: RowMapping
+    dataset: DatasetRow
     frame: FrameRef
     in_video: bool
     format: str | None = None
@@ -59,7 +59,7 @@ class FrameView:
 
     @property
     def ref(self) -> ObjectRef:
-        return ObjectRef(self.dataset["bucket"], self.frame.key or "")
+        return ObjectRef(self.dataset.bucket, self.frame.key or "")
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def _load_frame(database: Database, caller: Caller, dataset_id: UUID, inde
     """Raises NotFound."""
     async with database.caller_transaction(caller) as connection:
         dataset = await get_visible_dataset(connection, dataset_id)
-        if dataset["kind"] == "video":
+        if dataset.kind == "video":
             if frame := await frames.get_video_frame(connection, dataset_id, index):
                 return FrameView(dataset, frame, in_video=True)
         elif row := await frames.get_frame(connection, dataset_id, index):
@@ -135,8 +135,8 @@ async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_p
     info, frame = await objects.head(view.ref), view.frame
     now = replace(frame, etag=info.etag, size=info.size)
     dataset = view.dataset
-    tone = resolve_tone(None, Levels.from_json(dataset["levels"]) if dataset["levels"] else None)
-    return Preview(dataset["id"], dataset["kind"], dataset["bucket"], now, width, max_pixels, tone)
+    tone = resolve_tone(None, dataset.levels)
+    return Preview(dataset.id, dataset.kind, dataset.bucket, now, width, max_pixels, tone)
 
 
 async def _get_or_render(database: Database, objects: ObjectStore, preview: Preview, timeout_s: float) -> bytes:

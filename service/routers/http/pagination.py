@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from service.routers.http.fields import RequestModel
 from service.routers.http.signing import Signer
 from service.store.keyset import Cursor, PageRequest
 
+Row = TypeVar("Row")
 PAGE_HEADERS = {
     "Link": {"description": 'URL of the next page, rel="next" (RFC 8288)', "schema": {"type": "string"}},
     "X-Total-Count": {"description": "With `count=exact`: the number of all matches", "schema": {"type": "integer"}},
@@ -42,10 +43,10 @@ class Pager:
         """Raises InvalidRequest if the cursor belongs to another list or order."""
         return PageRequest(query.limit, self.sort, None if query.cursor is None else self.decode_cursor(query.cursor))
 
-    def encode_cursor(self, row: RowMapping) -> str:
+    def encode_cursor(self, row: object) -> str:
         """The signed position of the last row of a page."""
-        value = row[self.sort.removeprefix("-")]
-        position = [value.isoformat() if isinstance(value, datetime) else value, str(row["id"])]
+        value = _get_field(row, self.sort.removeprefix("-"))
+        position = [value.isoformat() if isinstance(value, datetime) else value, str(_get_field(row, "id"))]
         return self.signer.sign(self._purpose, position)
 
     def decode_cursor(self, cursor: str) -> Cursor:
@@ -57,9 +58,7 @@ class Pager:
             raise InvalidRequest(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error
         return (datetime.fromisoformat(value) if self.sort.endswith("_at") else value), UUID(last)
 
-    def paginate(
-        self, rows: Sequence[RowMapping], limit: int, request: Request, response: Response
-    ) -> Sequence[RowMapping]:
+    def paginate(self, rows: Sequence[Row], limit: int, request: Request, response: Response) -> Sequence[Row]:
         """Drop the extra row, which shows that there is a next page, and set the `Link` header in that case."""
         if len(rows) > limit:
             parameters: dict[str, Any] = dict(request.query_params) | {"cursor": self.encode_cursor(rows[limit - 1])}
@@ -69,3 +68,7 @@ class Pager:
     @property
     def _purpose(self) -> str:
         return f"cursor {self.name} {self.sort}"
+
+
+def _get_field(row: object, name: str) -> Any:
+    return row[name] if isinstance(row, RowMapping) else getattr(row, name)

@@ -9,14 +9,13 @@ from sqlalchemy import RowMapping
 
 from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
-from service.plan.render_plan import ObjectRef
+from service.plan.render_plan import ObjectRef, RenderOptions
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.object_streams import IMMUTABLE_HEADERS, ByteRange, binary_content, open_stream, parse_range
 from service.routers.http.problems import error_responses
 from service.routers.videos.renders import get_visible_render
 from service.store.objects.keys import render_object_key
 from service.store.objects.object_store import ObjectStore
-from service.store.renders.lifecycle import parse_options
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
 PRESIGN_EXPIRY_S = 3600
@@ -64,7 +63,7 @@ async def video(
     if if_none_match and etag in if_none_match:
         return Response(status_code=304, headers={"ETag": etag})
     byte_range = parse_range(range_ if if_range in (None, etag) else None, row["video_bytes"])
-    container = parse_options(row).container
+    container = RenderOptions.from_json(row["options"]).container
     headers = {
         "ETag": etag,
         "Content-Disposition": f'inline; filename="{job_id}.{container}"',

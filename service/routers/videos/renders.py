@@ -28,7 +28,7 @@ REQUIRE_RENDER = Depends(require_scope("videos:render"))
 async def get_visible_render(database: Database, caller: Caller, job: UUID) -> RowMapping:
     """The render, if the caller may see it. Raises NotFound."""
     async with database.caller_transaction(caller) as connection:
-        row = await lifecycle.get_render(connection, job)
+        row = await queries.get_render(connection, job)
     if row is None:
         raise NotFound("there is no such render")
     return row
@@ -70,7 +70,7 @@ async def list_videos(
             response.headers["X-Total-Count"] = str(await queries.count_renders(connection, filters))
     ids = [row["id"] for row in pager.paginate(rows, query.limit, request, response)]
     async with database.service_transaction() as connection:
-        statuses = {row["id"]: to_video_status(row) for row in await lifecycle.list_statuses(connection, ids)}
+        statuses = {row["id"]: to_video_status(row) for row in await queries.list_statuses(connection, ids)}
     return [statuses[id_] for id_ in ids if id_ in statuses]
 
 
@@ -152,7 +152,7 @@ async def delete_video(
 async def get_status(database: Database, job: UUID) -> VideoStatus:
     """The current status. Raises NotFound if the render does not exist."""
     async with database.service_transaction() as connection:
-        rows = await lifecycle.list_statuses(connection, [job])
+        rows = await queries.list_statuses(connection, [job])
     if not rows:
         raise NotFound("there is no such render")
     return to_video_status(rows[0])
