@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import structlog
 
-from service import clock
 from service.agent import prompts
 from service.agent.common_questions import match_intent
 from service.agent.lookup import NameReference
@@ -155,7 +155,7 @@ class QuestionProcessor:
     async def _query_data(self) -> QueryResult | None:
         desk = self.session
         tables = await desk.guard.tables()
-        prompt = prompts.document_prompt(self.question, tables, desk.max_rows, desk.caller.subject, clock.utc_now())
+        prompt = prompts.document_prompt(self.question, tables, desk.max_rows, desk.caller.subject, datetime.now(UTC))
         return await self._draft_with_retry(
             "document", prompt, partial(prompts.parse_output, Document), self._run_document
         )

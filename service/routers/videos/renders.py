@@ -1,12 +1,12 @@
 """Routes of renders: list, status, change priority, cancel, retry, delete."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
-from service.clock import utc_now
 from service.errors import Conflict, NotFound
 from service.routers.catalog.deletion import Deleted, Force
 from service.routers.catalog.deletion import to_deleted as what_went
@@ -191,5 +191,5 @@ def _is_streamable(row: RowMapping) -> bool:
 def _render_rate(row: RowMapping) -> float | None:
     if row["started_at"] is None or not row["frames_fresh"]:
         return None
-    seconds = ((row["finished_at"] or utc_now()) - row["started_at"]).total_seconds()
+    seconds = ((row["finished_at"] or datetime.now(UTC)) - row["started_at"]).total_seconds()
     return round(float(row["frames_fresh"]) / seconds, 2) if seconds > 0 else None

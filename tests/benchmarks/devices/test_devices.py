@@ -1,6 +1,4 @@
-"""`python -m benchmarks devices`: for real by the CPU, over a double of a GPU, and on a machine with little
-installed.
-"""
+"""`python -m benchmarks devices` for real on the CPU, with a double of a GPU, and on a bare machine."""
 
 import json
 import os
@@ -122,7 +120,7 @@ def test_spent_time_ends_it(tmp_path: Path) -> None:
     done = run_python("-m", "benchmarks.devices", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(row["absent"] for row in read_rows(tmp_path))
-    assert "the 0 s of --seconds were spent" in done.stdout
+    assert "the 0 s of --seconds were used up" in done.stdout
 
 
 def test_an_unusable_size_is_a_usage_error() -> None:
@@ -194,7 +192,7 @@ def exit_process(bench: Workbench, frames: int) -> None:
 def test_a_process_that_dies_is_a_reason() -> None:
     setup, clock = WorkerSetup({}, DeviceConfig("cuda:0")), BenchmarkTimer(1, 0.01, TimeBudget(60), EnergyMeter(None))
     with WorkerPool(1, setup) as crew:
-        assert clock.measure(crew, CPU, TimedTask(exit_process, ())).absent == "a process that measured has died"
+        assert clock.measure(crew, CPU, TimedTask(exit_process, ())).absent_reason == "a worker process has died"
 
 
 def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_clip_counts_by_its_decibels() -> None:
 @pytest.mark.parametrize("codec", ["h264", *RATES])
 def test_an_encode_is_measured(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.quality.corpus.FRAMES", 4)
-    monkeypatch.setattr("benchmarks.quality.corpus._street", list)
+    monkeypatch.setattr("benchmarks.quality.corpus._street_clip", list)
     graphics = clips(Path("none"))["graphics"]
     good, bad = (encode_clip("graphics", graphics, codec, encoder_quality(codec, quality)) for quality in (85, 25))
     assert good.frames == 4
