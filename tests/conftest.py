@@ -17,9 +17,19 @@ from service.pipeline.native_libraries import reset_scheduler
 from service.telemetry.logging import configure
 from tests.support.servers.databases import drop_template
 
+# No deadline: how long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("reelmill", deadline=None)
 hypothesis.settings.load_profile("reelmill")
-"""A test says what is right, never how long it may take: how fast it is depends on what else the machine does."""
+
+# Fixtures that start a server, a browser or processes of the service.
+SERVER_FIXTURES = {"postgres_url", "service"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests for `make test-fast` by their fixtures."""
+    for item in items:
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -75,24 +75,15 @@ def speed_up(measurement: Measurement, measurements: Sequence[Measurement]) -> f
 
 def copy_share(measurement: Measurement, measurements: Sequence[Measurement]) -> float | None:
     """Fraction of the copy bandwidth of its device; None if it uses both devices or no bandwidth was measured."""
-    copies = [
-        one.gb_s
-        for one in measurements
-        if one.stage == "copy" and one.path == measurement.path and not one.absent_reason
-    ]
-    return (
-        measurement.gb_s / copies[0]
-        if copies and not measurement.absent_reason and measurement.stage != "copy"
-        else None
-    )
+    if measurement.absent_reason or measurement.stage == "copy":
+        return None
+    copies = [one for one in measurements if one.stage == "copy" and one.path == measurement.path]
+    return measurement.gb_s / copies[0].gb_s if copies and not copies[0].absent_reason else None
 
 
 def to_row(measurement: Measurement, measurements: Sequence[Measurement]) -> dict[str, Any]:
-    parity, ratio, share = (
-        measurement.parity,
-        speed_up(measurement, measurements),
-        copy_share(measurement, measurements),
-    )
+    ratio, share = speed_up(measurement, measurements), copy_share(measurement, measurements)
+    parity, has_gate = measurement.parity, not measurement.is_cpu_only and not measurement.absent_reason
     return {
         "benchmark": "devices",
         "stage": measurement.stage,
@@ -108,14 +99,10 @@ def to_row(measurement: Measurement, measurements: Sequence[Measurement]) -> dic
         "bytes_out": measurement.bytes_out,
         "gb_per_second": round(measurement.gb_s, 3),
         "share_of_copy": None if share is None else round(share, 4),
-        "joules_per_frame": joules._asdict(),
+        "joules_per_frame": measurement.joules._asdict(),
         "psnr_db": parity.psnr if parity else None,
         "least_db": parity.least if parity else None,
         "ssim": parity.ssim if parity else None,
-        "gate": None
-        if measurement.is_cpu_only or measurement.absent_reason
-        else "held"
-        if measurement.is_valid
-        else "failed",
+        "gate": ("held" if measurement.is_valid else "failed") if has_gate else None,
         "speed_up": None if ratio is None else round(ratio, 3),
     } | measurement.notes

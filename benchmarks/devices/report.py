@@ -30,13 +30,8 @@ def draw_chart(path: Path, measurements: Sequence[Measurement], title: str) -> s
     stages = list(dict.fromkeys(one.stage for one in shown))
     for position, one in enumerate(shown):
         whisker = [[one.fps - min(one.rates)], [max(one.rates) - one.fps]]
-        axes.barh(
-            position,
-            one.fps,
-            color=STAGE_COLOURS[stages.index(one.stage) % len(STAGE_COLOURS)],
-            xerr=whisker,
-            capsize=3,
-        )
+        colour = STAGE_COLOURS[stages.index(one.stage) % len(STAGE_COLOURS)]
+        axes.barh(position, one.fps, color=colour, xerr=whisker, capsize=3)
         axes.text(max(one.rates), position, f" {one.fps:,.0f}", va="center", fontsize=8)
     axes.set_xscale("log")
     axes.set_yticks(range(len(shown)), [f"{one.stage}: {one.case}: {one.path}" for one in shown], fontsize=8)
