@@ -56,7 +56,7 @@ async def add_render(
 
 
 def render_plan(dataset: dict[str, Any], step: int, options: RenderOptions) -> RenderPlan:
-    """The plan of every `step`-th frame, whatever planning would say about the options."""
+    """The plan of every `step`-th frame, without checks of the options."""
     facts = dataset_facts(dataset)
     selection = select_frames(facts.frame_count, step, None, None, binned=options.bins is not None)
     return RenderPlan(facts, options, selection, render_key(facts, selection, options), describe_stages(options))
