@@ -1,4 +1,4 @@
-"""`reelmill devices`: of this machine by running canaries here, or of a service that runs."""
+"""`reelmill devices`: canaries on this machine, or the devices of a running service."""
 
 import json
 import os

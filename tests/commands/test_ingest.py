@@ -1,4 +1,4 @@
-"""`ingest`: a folder through a real API, a real queue and a real slot into a dataset."""
+"""`ingest`: a folder into a dataset, with a real API, queue and slot."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class UnreliableTransport(httpx.AsyncBaseTransport):
-    """The API behind a connection that fails as it is told: a status or an exception for each PUT, None to let pass."""
+    """The API behind a scripted connection: a status or an exception for each PUT, None to let it pass."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, faults: list[int | Exception | None]) -> None:
         self.inner, self.faults, self.puts = inner, faults, 0

@@ -1,4 +1,4 @@
-"""`reelmill verify`: an honest pair passes from a shell; every way of tampering is named."""
+"""`reelmill verify`: an unchanged pair passes in a shell; every kind of tampering is reported."""
 
 import json
 import os

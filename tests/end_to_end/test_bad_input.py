@@ -1,4 +1,4 @@
-"""Bad input gets a problem that names the place, or follows its policy and is named in the receipt."""
+"""Bad input gets a problem that names the field, or follows its policy and is listed in the receipt."""
 
 import io
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""`python -m benchmarks api` for real with tiny settings, and its gate."""
+"""`python -m benchmarks api` for real with tiny settings, and what makes it fail."""
 
 import json
 import os

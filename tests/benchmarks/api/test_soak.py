@@ -1,4 +1,4 @@
-"""What the soak calls broken."""
+"""What the soak benchmark reports as a failure."""
 
 from collections import Counter
 

@@ -47,13 +47,13 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def run_python(*words: str) -> "subprocess.CompletedProcess[str]":
-    here = os.environ | {"PYTHONPATH": str(ROOT)}  # a script outside of it is run, too
+    here = os.environ | {"PYTHONPATH": str(ROOT)}  # for scripts outside of it
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300, env=here)
 
 
 @pytest.fixture(scope="module")
 def doubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results over a double whose pictures are the CPU's own."""
+    """Results with a double whose pictures are those of the CPU."""
     folder = tmp_path_factory.mktemp("doubled")
     driver = ("--driver", "tests.support.cuda_doubles.sound")
     done = run_python("-m", "benchmarks", "devices", *TINY, *driver, "--results", str(folder))
