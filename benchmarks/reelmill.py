@@ -141,14 +141,15 @@ class Reelmill:
     def render(self, case: Case, output: Path) -> Timing:
         """Time a render from submit until the API reports `succeeded`; then download the video. Raises RenderError."""
         self.delete_renders()
-        with measure_time(self._cpu_seconds) as timing:
+        with measure_time(lambda: tree_cpu_seconds([child.pid for child in self.service.children.values()])) as timing:
             job = self.submit(case)
             self.wait_for_end(job)
             status = json_or_raise(self.client.get(f"/api/videos/{job}"))
         if status["status"] != "succeeded":
             raise RenderError(f"the render {status['status']}: {(status['error'] or {}).get('reason', '')}")
         output.write_bytes(self.client.get(status["video_url"]).raise_for_status().content)
-        timing.stages = self._stage_seconds()
+        rows = self.runner.run(self.connection.fetch(SELECT_STAGE_SECONDS))
+        timing.stages = {row["stage"]: round(row["seconds"], 3) for row in rows}
         return timing
 
     def submit(self, case: Case) -> str:
@@ -215,11 +216,3 @@ class Reelmill:
         """Delete all renders and the segment cache, so that nothing can be reused."""
         for table in ("renders", "segment_cache"):
             self.runner.run(self.connection.execute(f"DELETE FROM {table}"))
-
-    def _stage_seconds(self) -> dict[str, float]:
-        """Seconds per pipeline stage of the last render, over all slots."""
-        rows = self.runner.run(self.connection.fetch(SELECT_STAGE_SECONDS))
-        return {row["stage"]: round(row["seconds"], 3) for row in rows}
-
-    def _cpu_seconds(self) -> float:
-        return tree_cpu_seconds([child.pid for child in self.service.children.values()])

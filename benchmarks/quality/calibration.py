@@ -74,14 +74,13 @@ def quality_table(runs: Sequence[EncodeResult]) -> str:
     lines.append("| --- " * (len(codecs) + 1) + "|")
     for quality in QUALITIES:
         base = sum(run.bytes for run in _runs_at_quality(runs, "h264", quality))
-        cells = [_format_cell(_runs_at_quality(runs, codec, quality), base) for codec in codecs]
+        cells = []
+        for codec in codecs:
+            own = _runs_at_quality(runs, codec, quality)
+            ssim = 1 - 10 ** (-mean_decibels(own) / 10)
+            cells.append(f"{own[0].rate}, {ssim:.4f}, {sum(run.bytes for run in own) / base:.2f}")
         lines.append(f"| {quality} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _format_cell(runs: Sequence[EncodeResult], base: int) -> str:
-    similarity = 1 - 10 ** (-mean_decibels(runs) / 10)
-    return f"{runs[0].rate}, {similarity:.4f}, {sum(run.bytes for run in runs) / base:.2f}"
 
 
 def _runs_at_quality(runs: Sequence[EncodeResult], codec: Codec, quality: int) -> list[EncodeResult]:

@@ -1,5 +1,6 @@
 """A mixed corpus of clips: street, hall, graphics and cells, as limited-range yuv420p."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,10 @@ FloatImage = NDArray[np.float32]
 def clips(hall_video: Path) -> dict[str, Clip]:
     """Name -> frames. `hall` is vtest.avi of Debian's package opencv-doc, omitted if the file does not exist."""
     found = {"street": _street_clip(), "graphics": _clip_of(_draw_graphics), "cells": _clip_of(_draw_cells)}
-    return found | ({"hall": _hall_clip(hall_video)} if hall_video.is_file() else {})
+    if hall_video.is_file():
+        with av.open(str(hall_video)) as container:
+            found["hall"] = list(itertools.islice(container.decode(video=0), FRAMES))
+    return found
 
 
 def _street_clip() -> Clip:
@@ -35,11 +39,6 @@ def _street_clip() -> Clip:
         convert_range(LIMITED_RANGE, decoder.decode(path.read_bytes()).frame, "yuv420p") for path in footage.frames
     )
     return [reformatter.reformat(frame, *SIZE, interpolation=Interpolation.AREA) for frame in large]
-
-
-def _hall_clip(path: Path) -> Clip:
-    with av.open(str(path)) as container:
-        return [frame for _, frame in zip(range(FRAMES), container.decode(video=0), strict=False)]
 
 
 def _clip_of(pictures: Callable[[], Iterator[Pixels]]) -> Clip:

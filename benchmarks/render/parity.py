@@ -10,7 +10,6 @@ import av
 import cv2
 import numpy as np
 import tifffile
-from av import VideoFrame
 
 from benchmarks.cases import Case
 from benchmarks.footage import FootageShape
@@ -70,7 +69,8 @@ class VideoInspector:
             for count, frame in enumerate(container.decode(video=0), 1):
                 size = (frame.width, frame.height)
                 if (source := self._sources.get(count - 1)) is not None:
-                    values.append(ssim(_planes(frame), expected_planes(source, size)))
+                    planes = [plane_view(plane).astype(np.float32) for plane in frame.planes]
+                    values.append(ssim(planes, expected_planes(source, size)))
         mean = float(np.mean(values)) if values else 0.0
         return VideoFacts(count, *size, round(mean, 5), video.stat().st_size, digest)
 
@@ -97,10 +97,6 @@ def expected_planes(source: Sequence[np.ndarray[Any, Any]], size: tuple[int, int
         scaled = cv2.resize(plane.astype(np.float32), wanted, interpolation=cv2.INTER_AREA)
         planes.append((scaled * gain + offset).astype(np.float32))
     return planes
-
-
-def _planes(frame: VideoFrame) -> list[Plane]:
-    return [plane_view(plane).astype(np.float32) for plane in frame.planes]
 
 
 def find_faults(case: Case, shape: FootageShape, runs: Sequence[RenderRun]) -> list[str]:

@@ -51,12 +51,7 @@ def time_first_segment(reelmill: Reelmill) -> float:
         reelmill.client.get(f"{base}/{name}").raise_for_status()
     seconds = time.perf_counter() - start
     json_or_raise(reelmill.client.post(f"{base}/cancel"))
-    _wait_until_idle(reelmill)
-    return seconds
-
-
-def _wait_until_idle(reelmill: Reelmill) -> None:
-    """Wait until the slots have dropped the cancelled segments, so that the next measurement finds them free."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30  # for the slots to drop the cancelled segments
     while reelmill.count_running_tasks() and time.monotonic() < deadline:
         time.sleep(0.1)
+    return seconds

@@ -87,20 +87,15 @@ def _frame_maker(bench: Workbench, operation: Operation) -> MakeFrame:
                 FrameTransform(replace(options, tone=CAMERA_TONE), IMAGE_COLOUR), bench.deep_pictures(case.source)
             )
         case "mean" | "max":
-            return _bin_maker(
-                replace(options, bins=Bins(operation.kernel, BIN_FRAMES, *_bin_size(operation))), bench, case
-            )
+            width, height = case.size if operation.kernel == "mean" else case.source  # see service.plan.geometry
+            bins = Bins(operation.kernel, BIN_FRAMES, width, height)
+            return _bin_maker(replace(options, bins=bins), bench, case)
         case _:
             return _single_frame_maker(FrameTransform(options, IMAGE_COLOUR), bench.decoded_pictures(case.source))
 
 
 def _single_frame_maker(transform: FrameTransform, sources: list[Picture]) -> MakeFrame:
     return lambda number: transform.apply(sources[number % len(sources)])[0]
-
-
-def _bin_size(operation: Operation) -> tuple[int, int]:
-    """The size at which the frames of a bin are combined: see `service.plan.geometry`."""
-    return operation.case.size if operation.kernel == "mean" else operation.case.source
 
 
 def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFrame:
