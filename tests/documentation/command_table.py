@@ -1,4 +1,4 @@
-"""The tables of commands and exit codes, generated from the help of the command line."""
+"""The README's tables of commands and exit codes, made from the command line's own help."""
 
 import re
 from typing import Any
@@ -7,7 +7,7 @@ import typer
 
 from service.cli import app
 
-# The source of `reelmill --help`.
+# What `reelmill --help` prints is this object's.
 group: Any = typer.main.get_command(app)
 
 
@@ -30,7 +30,7 @@ def exit_code_table() -> str:
 
 
 def _command_usage(name: str, command: Any) -> str:
-    """The command with its arguments and options; optional ones in brackets."""
+    """The name, its arguments, and its options: in brackets those that may be left out."""
     return " ".join([name, *(_parameter(parameter) for parameter in command.params if parameter.name != "help")])
 
 

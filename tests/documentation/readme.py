@@ -1,4 +1,4 @@
-"""The generated parts of README.md. `python -m tests.documentation.readme` updates them."""
+"""The generated parts of README.md. `python -m tests.documentation.readme` writes them anew."""
 
 import re
 
@@ -11,14 +11,14 @@ PARTS = {"commands": command_table, "exit codes": exit_code_table, "settings": s
 
 
 def read_part(text: str, name: str) -> str:
-    """The text between the markers of a part."""
+    """What stands between the markers of this part."""
     match = _part_pattern(name).search(text)
     assert match is not None, f"README.md has no part {name!r}"
     return match[2]
 
 
 def render_readme(text: str) -> str:
-    """The text with all parts updated."""
+    """The text with every part made anew."""
     for name, make in PARTS.items():
         table = make()
         text = _part_pattern(name).sub(lambda match, table=table: f"{match[1]}{table}{match[3]}", text)

@@ -1,4 +1,4 @@
-"""The settings table, generated from the settings classes of service/config.py."""
+"""The README's settings table, made from the settings classes that service/config.py composes."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ HEAD = "| variable | meaning | default |\n| --- | --- | --- |\n"
 
 
 def settings_classes() -> list[type[BaseSettings]]:
-    """The settings classes, in the order of the fields of Settings."""
+    """In the order in which Settings names them."""
     hints = get_type_hints(Settings)
     return [hints[field.name] for field in dataclasses.fields(Settings)]
 
 
 def fields() -> dict[str, FieldInfo]:
-    """Variable -> field. A variable read by two classes is listed once; both must describe it alike."""
+    """Variable -> field. One that two areas read stands once; both must say the same about it."""
     found: dict[str, FieldInfo] = {}
     for variable, field in _all_fields():
         known = found.setdefault(variable, field)
@@ -41,7 +41,7 @@ def _all_fields() -> Iterator[tuple[str, FieldInfo]]:
 
 
 def variable_of(field: FieldInfo) -> str | None:
-    """The current name of the variable that sets the field; None for a constant."""
+    """The variable that sets it, by its present name; None for a constant."""
     alias = field.validation_alias
     return str(alias.choices[0]) if isinstance(alias, AliasChoices) else alias  # type: ignore[return-value]
 
@@ -51,7 +51,7 @@ def settings_table() -> str:
 
 
 def _describe_field(field: FieldInfo) -> tuple[str, str]:
-    """(meaning, default); a description may end with the default, after "unset:"."""
+    """(meaning, default); a description may end with what holds when the variable is unset."""
     meaning, _, unset = (field.description or "").partition("; unset: ")
     return _escape_cell(meaning), _escape_cell(unset or _default(field))
 

@@ -1,4 +1,4 @@
-"""README.md agrees with the code."""
+"""README.md says what the code says."""
 
 import re
 import shlex
@@ -17,14 +17,14 @@ REGENERATE_HINT = "run: python -m tests.documentation.readme"
 
 
 def help_text(*command: str) -> str:
-    """The text of a help page, without boxes and line breaks."""
+    """What a user reads, without the boxes and the line breaks."""
     arguments = [sys.executable, "-m", "service", *command, "--help"]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT)
     return " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stdout).split())
 
 
 def shell_lines() -> list[str]:
-    """The commands in fenced blocks, with continued lines joined."""
+    """Commands in the fenced blocks, with continued lines joined."""
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     return [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
@@ -59,7 +59,7 @@ def test_help_names_the_same_commands_and_exit_codes() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    """0 and 2 are those of the command line library."""
+    """0 and 2 are the command line library's own."""
     ours = {cli.FAILED, cli.UNAVAILABLE, cli.NOT_PERMITTED, cli.CONFIGURATION}
     assert ours | {0, 2} == set(exit_codes())
     assert set(cli.EXIT_CODE_BY_STATUS.values()) <= ours
@@ -76,7 +76,7 @@ def test_help_of_a_command_shows_what_the_table_shows(name: str) -> None:
 
 @pytest.mark.parametrize("words", shown_commands(), ids=" ".join)
 def test_the_commands_that_are_shown_can_be_typed(words: list[str], tmp_path: object) -> None:
-    """The command line parses them: a wrong name, option or value fails."""
+    """Parsed by the command line itself: a wrong name, option or value fails."""
     name, *rest = words
     command = group.commands[name]
     arguments = [str(tmp_path) if word.startswith("/tmp/reelmill-frames") else word for word in rest]
