@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 error_console = Console(stderr=True)
 
-FAILED, UNAVAILABLE, NOT_PERMITTED = 1, 75, 77
+FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, StartupError.exit_code
 # Exit codes for HTTP statuses of the service; any other error is FAILED.
 EXIT_CODE_BY_STATUS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
 
@@ -40,7 +40,7 @@ def errors_to_exit_codes() -> Iterator[None]:
     try:
         yield
     except StartupError as error:
-        _exit_with(str(error), StartupError.exit_code)
+        _exit_with(str(error), CONFIGURATION)
     except ApiError as error:
         _exit_with(str(error), EXIT_CODE_BY_STATUS.get(error.status, FAILED))
     except (FolderError, RenderError) as error:

@@ -29,12 +29,25 @@ hypothesis.settings.load_profile("reelmill")
 SERVER_FIXTURES = {"postgres_url", "service"}
 SERVER_PATHS = ("commands", "embedded", "end_to_end", "faults", "pipeline/test_colour_in_chromium.py")
 SLOW_PATHS = (
+    "agent/test_injection.py",
     "architecture/test_environment.py",
     "architecture/test_light_api.py",
     "benchmarks",
     "devices/test_canary_process.py",
+    "documentation/test_readme.py",
+    "identity/test_local_secret.py",
     "kernels",
     "pipeline/cuda/torch",
+    "pipeline/encode/test_containers.py",
+    "pipeline/encode/test_determinism.py",
+    "pipeline/images/test_damaged_images.py",
+    "pipeline/overlay/test_caption.py",
+    "pipeline/videos/test_damaged_videos.py",
+    "pipeline/videos/test_source_containers.py",
+    "routers/openapi/test_docs.py",
+    "worker/devices/test_canaries.py",
+    "worker/devices/test_cuda_canaries.py",
+    "worker/fetch/test_frame_fetcher.py",
 )
 
 
