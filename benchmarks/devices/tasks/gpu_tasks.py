@@ -16,6 +16,7 @@ from service.pipeline.cuda.encoder import DeviceEncoder
 from service.pipeline.cuda.errors import CudaCallFailed, CudaError
 from service.pipeline.frames import DevicePicture
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.plan.render_plan import Backend
 
 BATCH_FRAMES = 32
@@ -27,9 +28,7 @@ def open_device(bench: Workbench) -> dict[str, str | None]:
     driver = bench.driver()
     found: dict[str, str | None] = dict(driver.facts())
     try:
-        driver.open_encoder(
-            EncoderSettings("h264", 640, 480, Case((0, 0), (0, 0)).options().fps, 70, (6, 1, 13))
-        ).close()
+        driver.open_encoder(EncoderSettings("h264", 640, 480, Case((0, 0), (0, 0)).options().fps, 70, 6, 1, 13)).close()
         found["nvenc_unavailable_reason"] = None
     except CudaError as fault:
         found["nvenc_unavailable_reason"] = fault.reason
@@ -118,7 +117,7 @@ def _upload_batches(
 
 def _decode_rgb(data: bytes) -> Any:
     """(H, W, 3) of uint8. Threads cannot share a decoder."""
-    return ImageDecoder(MAX_PIXELS).decode(data).frame.to_ndarray(format="rgb24")
+    return ImageDecoder(DecodeOptions(MAX_PIXELS)).decode(data).frame.to_ndarray(format="rgb24")
 
 
 def _transform_spec(case: Case) -> TransformSpec:
