@@ -11,8 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
-
 from service import __version__
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +65,7 @@ def _git(*words: str) -> str:
 
 def versions() -> dict[str, str]:
     import av
-    import cv2  # not at the top: `benchmarks.devices` must run without OpenCV
+    import cv2  # not at the top: `benchmarks.devices` must run without OpenCV and imageio-ffmpeg
 
     return {
         "reelmill": __version__,
@@ -83,6 +81,8 @@ def versions() -> dict[str, str]:
 @functools.cache
 def ffmpeg_path() -> str:
     """The system's ffmpeg, or else imageio-ffmpeg's."""
+    import imageio_ffmpeg
+
     return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
 
 

@@ -45,6 +45,7 @@ SLOW_PATHS = (
     "pipeline/videos/test_damaged_videos.py",
     "pipeline/videos/test_source_containers.py",
     "routers/openapi/test_docs.py",
+    "routers/openapi/test_schema_30.py",
     "worker/devices/test_canaries.py",
     "worker/devices/test_cuda_canaries.py",
     "worker/fetch/test_frame_fetcher.py",
