@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema
@@ -9,7 +10,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from service import clock
 from service.agent.ollama_client import UnusableOutput
 from service.agent.prompts import describe_refusal, document_prompt, document_schema, parse_output
 from service.agent.render_requests import RenderIntent
@@ -79,7 +79,7 @@ async def test_the_schema_names_what_exists_and_nothing_else(lab: Lab) -> None:
 @pytest.mark.anyio
 async def test_the_examples_in_the_prompt_fit_and_are_allowed(lab: Lab) -> None:
     tables = await lab.guard.tables()
-    prompt = document_prompt("?", tables, 100, Subject("alice"), clock.utc_now())
+    prompt = document_prompt("?", tables, 100, Subject("alice"), datetime.now(UTC))
     examples = [json.loads(line) for line in prompt.system.splitlines() if line.startswith('{"table"')]
     assert len(examples) >= 3
     for example in examples:

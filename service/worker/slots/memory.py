@@ -1,15 +1,13 @@
 """Memory limit and malloc settings of a slot process."""
 
-import ctypes
 import resource
 
-# mallopt(3), from glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+from service.malloc import M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_malloc_options
+
 # More than any render frees at its end: `give_back_memory` says when, not the allocator.
 TRIM_THRESHOLD_BYTES = 512 << 20
 # The highest that glibc allows. A block above it is given back as soon as it is freed.
 MMAP_THRESHOLD_BYTES = 32 << 20
-LIBC = ctypes.CDLL(None)
 
 
 def set_memory_limit(soft_limit_mb: int, hard_limit_mb: int) -> None:
@@ -30,16 +28,4 @@ def tune_malloc() -> None:
     As glibc has it, each thread of an encoder frees into a heap of its own, which after some renders kept 50 MB more of
     a slot than it needed, and a picture's pages went back to the kernel, to be cleared and mapped again for the next.
     """
-    if hasattr(LIBC, "mallopt"):
-        for option, value in (
-            (M_ARENA_MAX, 1),
-            (M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
-            (M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
-        ):
-            LIBC.mallopt(option, value)
-
-
-def trim_malloc() -> None:
-    """All that is free, to the kernel: 200 MB after a render of 1080p frames. The next one is to be mapped anew."""
-    if hasattr(LIBC, "malloc_trim"):
-        LIBC.malloc_trim(0)
+    set_malloc_options({M_ARENA_MAX: 1, M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES, M_TRIM_THRESHOLD: TRIM_THRESHOLD_BYTES})
