@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from service.agent.agent import Agent, Reply
 from service.agent.ollama_client import ModelRole
 from service.agent.session import RenderSuggestion, StepName, StepOutcome
-from service.guard.document import Document, storable_text
+from service.guard.document import Document
+from service.json_values import storable_text
 from service.routers.http.dependencies import CallerDep, require_scope
 from service.routers.http.problems import error_responses
 from service.routers.videos.models import VideoGenerationRequest

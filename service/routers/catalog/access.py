@@ -9,7 +9,7 @@ from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Forbidden, NotFound
-from service.guard.document import storable_text
+from service.json_values import storable_text
 from service.routers.http.dependencies import CatalogSettings, ResourcesDep
 from service.store.catalog import datasets, experiments
 from service.store.database import Caller
