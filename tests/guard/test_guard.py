@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from service.errors import GatewayTimeout, QueryRefusal, ReelmillError, ServiceUnavailable, TooManyRequests
 from service.guard.document import Document
-from service.guard.execution import read_only_session
-from service.guard.guard import Guard, QueryResult, round_up_to_one_digit
+from service.guard.execution import read_only_session, round_up_to_one_digit
+from service.guard.guard import Guard, QueryResult
 from service.guard.schema import QUERY_SCHEMA, QUERYABLE_TABLES
 from service.guard.settings import GuardSettings
 from service.ids import Subject
