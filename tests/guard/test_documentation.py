@@ -20,7 +20,7 @@ BLOCKS = [json.loads(block) for block in re.findall("```json\n(.*?)```", PAGE, r
 
 
 def _rows(heading: str) -> list[str]:
-    """The lines of the table under this first line, without its rule."""
+    """The rows of the table with this header."""
     lines = PAGE[PAGE.index(heading) :].splitlines()
     return lines[2 : lines.index("")] if "" in lines else lines[2:]
 

@@ -1,4 +1,4 @@
-"""Over any document: a verdict; never a word of the caller in a statement; and what is allowed runs."""
+"""For any document: it is validated or rejected, none of its text gets into the statement, and what is allowed runs."""
 
 import asyncio
 import re
@@ -53,7 +53,7 @@ def _statement(query: ValidatedQuery) -> str:
 
 
 def _assert_only_our_words(sql: str, tables: Tables) -> None:
-    """Every character is a word that we have, a parameter, an operator or the escape character."""
+    """The statement consists of known words, parameters, operators and the escape character."""
     known = SQL_WORDS | set(tables) | {column for table in tables.values() for column in table.columns}
     bare = re.sub(r"\$\d+(::[A-Z ]+(\[\])?)?", "", sql)
     words = set(WORDS.findall(bare.lower()))
@@ -98,7 +98,7 @@ def test_sound_documents_are_allowed_and_only_parameters_hold_their_values(data:
 @settings(MANY, max_examples=150)
 @given(data=st.data())
 def test_what_is_allowed_runs(data: st.DataObject, tables: Tables, guard: Guard, loop: asyncio.Runner) -> None:
-    """On a real database: no document that passes the rules makes PostgreSQL complain."""
+    """No document that passes the rules makes PostgreSQL raise an error."""
     document = Document.model_validate(data.draw(valid_documents(tables)))
     try:
         validate(document, tables, Guardrails(LIMITS))

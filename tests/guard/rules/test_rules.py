@@ -1,4 +1,4 @@
-"""Each rule, at its limit and one beyond it."""
+"""Each rule at its limit and just above it."""
 
 from collections.abc import Callable
 from typing import Any
