@@ -18,11 +18,11 @@ from service.jobs.queue import Retry
 from service.plan.capability import CapabilityIndex
 from service.plan.placement import GpuAllocation, allocate_gpu, gpu_disabled_reason
 from service.plan.preview import Preview
-from service.plan.render_plan import CPU_ONLY
+from service.plan.render_plan import CPU_ONLY, RenderOptions
 from service.store import workers
 from service.store.cache import segments
 from service.store.database import Database
-from service.store.renders import lifecycle
+from service.store.renders import lifecycle, queries
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.devices.monitor import DeviceMonitor
@@ -197,7 +197,7 @@ class TaskRunner:
         if isinstance(outcome, AssemblyDone) and lease.render_id is not None:
             with suppress(Exception):
                 async with self._database.service_transaction() as connection:
-                    ratio = await lifecycle.estimate_ratio(connection, lease.render_id)
+                    ratio = await queries.estimate_ratio(connection, lease.render_id)
                 if ratio is not None:
                     metrics.ESTIMATE_RATIO.observe(ratio)
 
@@ -231,30 +231,30 @@ class TaskRunner:
 
 
 async def _encoder_has_live_worker(connection: AsyncConnection, render_id: RenderId) -> bool:
-    row = await lifecycle.get_render(connection, render_id)
+    row = await queries.get_render(connection, render_id)
     known = CapabilityIndex(await workers.best_capabilities(connection))
     return row is not None and any(
-        known.usable(device, "encode", lifecycle.parse_options(row).codec) for device in known.devices
+        known.usable(device, "encode", RenderOptions.from_json(row["options"]).codec) for device in known.devices
     )
 
 
 async def _assemble_command(connection: AsyncConnection, lease: Lease) -> Command:
     assert lease.render_id is not None
-    row: RowMapping | None = await lifecycle.get_render(connection, lease.render_id)
+    row: RowMapping | None = await queries.get_render(connection, lease.render_id)
     assert row is not None
     parts = await segments.list_render_segments(connection, lease.render_id)
     facts = {name: row[name] for name in ("request", "stages")} | {
         name: str(row[name]) for name in ("id", "experiment_id", "dataset_id")
     }
     facts |= await segments.timing_summary(connection, lease.render_id)
-    return AssembleRender(lease.render_id, lifecycle.parse_options(row), tuple(parts), facts)
+    return AssembleRender(lease.render_id, RenderOptions.from_json(row["options"]), tuple(parts), facts)
 
 
 async def _segment_command(
     connection: AsyncConnection, lease: Lease, assign_gpu: Callable[[RenderSegment, int], RenderSegment]
 ) -> Command | None:
     assert lease.render_id is not None and lease.number is not None
-    plan, key = await lifecycle.load_segment_plan(connection, lease.render_id, lease.number)
+    plan, key = await queries.load_segment_plan(connection, lease.render_id, lease.number)
     made = await segments.find_entry(connection, key)
     if made is not None:
         metrics.SEGMENTS_REUSED.inc()

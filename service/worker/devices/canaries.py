@@ -65,10 +65,11 @@ def prepare(_device: str) -> None:
 
 def decode_jpeg(_device: str) -> float:
     from service.pipeline.images.decoder import ImageDecoder
+    from service.pipeline.images.header import DecodeOptions
     from service.worker.devices import canary_pictures as known
 
     files = [known.jpeg(known.picture(number)) for number in range(DECODED_FRAMES)]
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     decoded, rate = measure_rate(lambda: [decoder.decode(data).frame for data in files])
     for number, frame in enumerate(decoded):
         known.require_similar(_full_range_luma(frame), known.luma(number), 36)
@@ -77,10 +78,11 @@ def decode_jpeg(_device: str) -> float:
 
 def decode_png(_device: str) -> float:
     from service.pipeline.images.decoder import ImageDecoder
+    from service.pipeline.images.header import DecodeOptions
     from service.worker.devices import canary_pictures as known
 
     files = [known.png(known.picture(number)) for number in range(DECODED_FRAMES)]
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     decoded, rate = measure_rate(lambda: [decoder.decode(data).frame for data in files])
     for number, frame in enumerate(decoded):
         known.require_equal(frame.to_ndarray(format="rgb24"), known.picture(number))
@@ -89,10 +91,11 @@ def decode_png(_device: str) -> float:
 
 def decode_tiff(_device: str) -> float:
     from service.pipeline.images.decoder import ImageDecoder
+    from service.pipeline.images.header import DecodeOptions
     from service.worker.devices import canary_pictures as known
 
     files = [known.tiff(known.deep_picture(number)) for number in range(DECODED_FRAMES)]
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     decoded, rate = measure_rate(lambda: [decoder.decode_samples(data) for data in files])
     for number, samples in enumerate(decoded):
         if samples is None:
@@ -105,11 +108,12 @@ def transform_nv12(_device: str) -> float:
     """To half the size; judged by means of four pixels."""
     from service.pipeline.colour import IMAGE_COLOUR
     from service.pipeline.images.decoder import ImageDecoder
+    from service.pipeline.images.header import DecodeOptions
     from service.pipeline.transform.frame_transform import FrameTransform
     from service.plan.render_plan import RenderOptions
     from service.worker.devices import canary_pictures as known
 
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     pictures = [decoder.decode(known.png(known.picture(number))) for number in range(DECODED_FRAMES)]
     transform = FrameTransform(RenderOptions("h264", 70, Fraction(30), 480, 270), IMAGE_COLOUR)
     made, rate = measure_rate(lambda: [transform.apply(picture)[0] for picture in pictures])

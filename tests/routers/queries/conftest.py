@@ -1,6 +1,7 @@
 """One database for all tests: alice owns much, bob a little, and neither may see what the other owns."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -24,13 +25,13 @@ async def api(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
             dataset = await add_dataset(connection, 0)
             many = """INSERT INTO frames (dataset_id, index, number, key, size, etag)
                 SELECT :id, n, n, 'secret/' || n, 100, 'e' FROM generate_series(0, :last) n"""
-            await connection.execute(text(many), {"id": dataset["id"], "last": ALICE_FRAME_COUNT - 1})
-            source = {"dataset_id": dataset["id"], "number": 0, "key": "secret.mp4", "size": 1, "etag": "e", "pts": b""}
+            await connection.execute(text(many), {"id": dataset.id, "last": ALICE_FRAME_COUNT - 1})
+            source = {"dataset_id": dataset.id, "number": 0, "key": "secret.mp4", "size": 1, "etag": "e", "pts": b""}
             await connection.execute(insert(sources).values(**source, first_index=0, frame_count=0))
-            await add_render(connection, dataset | {"frame_count": 3})
+            await add_render(connection, replace(dataset, frame_count=3))
             values = {"name": "alice's secret", "shared_with": ["carol"]}
             await connection.execute(
-                update(experiments).where(experiments.c.id == dataset["experiment_id"]).values(**values)
+                update(experiments).where(experiments.c.id == dataset.experiment_id).values(**values)
             )
             await add_dataset(connection, 3, owner="bob")
         async with api.database.engine.connect() as connection:
