@@ -15,7 +15,7 @@ from service.agent.prompts import describe_refusal, document_prompt, document_sc
 from service.agent.render_requests import RenderIntent
 from service.errors import FieldProblem, QueryRefusal
 from service.guard.document import Document
-from service.guard.policy import ValidatedQuery, validate
+from service.guard.policy import Guardrails, validate
 from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
 from service.ids import Subject
@@ -84,7 +84,7 @@ async def test_the_examples_in_the_prompt_fit_and_are_allowed(lab: Lab) -> None:
     assert len(examples) >= 3
     for example in examples:
         jsonschema.Draft202012Validator(prompt.schema).validate(example)
-        assert isinstance(validate(Document.model_validate(example), tables, LIMITS), ValidatedQuery)
+        assert validate(Document.model_validate(example), tables, Guardrails(LIMITS))
 
 
 @given(st.text(max_size=300) | st.from_regex(r'[{}\[\]":,a-z0-9\\\\]{0,40}'))
