@@ -47,7 +47,7 @@ async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
             lambda c: leases.heartbeat(c, frozen, 5),
             lambda c: outcomes.record_outcome(c, frozen, DONE),
             lambda c: outcomes.record_outcome(c, frozen, TaskFailed("x", "y")),
-            lambda c: leases.release(c, frozen, {}, forgiven=False),
+            lambda c: leases.release(c, frozen, {}, count_attempt=True),
         ):
             with pytest.raises(LeaseLost):
                 async with database.service_transaction() as connection:
@@ -91,13 +91,13 @@ async def test_starts_are_counted_and_outages_are_forgiven(postgres_url: str) ->
         _, (task, *_) = await add_tasks(database)
         lease = await acquire_lease(database, task)
         async with database.service_transaction() as connection:
-            await leases.release(connection, lease, {"reason": "store away"}, forgiven=True)
+            await leases.release(connection, lease, {"reason": "store away"}, count_attempt=False)
         lease = await acquire_lease(database, task)
-        assert lease.starts == 1
+        assert lease.attempts == 1
         async with database.service_transaction() as connection:
-            await leases.release(connection, lease, {"reason": "killed by SIGSEGV"}, forgiven=False)
-            assert await leases.previous_error(connection, lease.task) == "killed by SIGSEGV"
-        assert (await acquire_lease(database, task)).starts == 2
+            await leases.release(connection, lease, {"reason": "killed by SIGSEGV"}, count_attempt=True)
+            assert await leases.previous_error(connection, lease.task_id) == "killed by SIGSEGV"
+        assert (await acquire_lease(database, task)).attempts == 2
 
 
 async def test_lost_segments_are_made_again(postgres_url: str) -> None:

@@ -98,7 +98,7 @@ async def test_a_slot_that_dies_makes_everything_suspect(postgres_url: str, tmp_
         async with database.service_transaction() as connection:
             footage = await add_footage(connection, tmp_path, 240)
             render = await add_render(connection, footage, options=replace(OPTIONS, width=1280, height=960))
-        (slot,) = supervisor._slots
+        (slot,) = supervisor.slots.processes
         async with asyncio.timeout(DEADLINE_S):
             while not slot.progress:
                 await asyncio.sleep(0.02)

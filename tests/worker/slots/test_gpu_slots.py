@@ -81,9 +81,9 @@ async def test_a_broken_context_ends_the_slot_and_the_third_start_is_by_the_cpu(
 ) -> None:
     before, ended_before = fallback_count("decode", "no_device"), failure_count("device_lost")
     async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "lost") as supervisor:
-        first = supervisor._slots[0].pid
+        first = supervisor.slots.processes[0].pid
         row = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 15))
-        assert supervisor._slots[0].pid != first, "a fresh process took over"
+        assert supervisor.slots.processes[0].pid != first, "a fresh process took over"
     assert (row["status"], row["video_frames"]) == ("succeeded", 15)
     assert row["attempts"] == 3
     assert failure_count("device_lost") - ended_before == 2
