@@ -50,8 +50,8 @@ class RenderSubmission:
 async def submit_render(connection: AsyncConnection, submission: RenderSubmission) -> RowMapping:
     """The row of the render: that of the same idempotency key, else one of the same video, else a new one.
 
-    Raises InvalidRequest for an idempotency key that was used with another body, TooManyRequests when the owner's queue
-    is full, and NotFound when the dataset was deleted meanwhile.
+    Raises Invalid for an idempotency key that was used with another body, TooManyRequests when the owner's queue is
+    full, and NotFound when the dataset was deleted meanwhile.
     """
     plan, owner = submission.plan, submission.owner
     render = await _find_by_idempotency_key(connection, submission)
