@@ -77,7 +77,7 @@ def test_pictures_that_are_lost_on_the_way_are_missed(driver: DriverDouble, monk
 
     monkeypatch.setattr(driver, "download", Short)
     for canary in (DECODE_JPEG, TRANSFORM):
-        with pytest.raises(WrongOutput, match="23 pictures where 24 were due"):
+        with pytest.raises(WrongOutput, match="23 frames instead of 24"):
             run_canary(canary)
 
 
