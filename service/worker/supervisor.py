@@ -16,7 +16,8 @@ from service.store.objects.drivers import open_object_store
 from service.telemetry import metrics
 from service.webhooks.deliverer import WebhookDeliverer
 from service.webhooks.settings import WebhookSettings
-from service.worker.devices.monitor import DeviceMonitor, DeviceSource, local_device_source
+from service.worker.devices.canaries import DeviceSource, local_device_source
+from service.worker.devices.monitor import DeviceMonitor
 from service.worker.devices.placement import GpuPlacement
 from service.worker.maintenance import Maintenance
 from service.worker.periodic import PeriodicTask, run_periodically

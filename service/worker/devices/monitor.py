@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
@@ -12,15 +11,13 @@ import structlog
 from service.devices.canary import Canary, CanaryResult, FaultResult
 from service.devices.canary_process import CanaryProcess
 from service.devices.capabilities import CapabilityTable
-from service.devices.cpu_probe import CpuProbe
 from service.devices.device import Device
-from service.devices.nvml import NvmlProbe, set_pci_bus_order
 from service.devices.timeout_call import StillRunning, TimeoutCall
 from service.plan.capability import Capability
 from service.store import workers
 from service.store.database import Database
 from service.worker.devices import metrics
-from service.worker.devices.canaries import canaries_for
+from service.worker.devices.canaries import DeviceProbe, DeviceSource
 from service.worker.settings import WorkerSettings
 
 log = structlog.get_logger("worker")
@@ -29,7 +26,6 @@ PROBE_INTERVAL_S = 3.0
 RETRY_DELAY_S = 1.0
 # Time for a canary process to load its libraries; the first time from a cold disk.
 FIRST_START_TIMEOUT_S, START_TIMEOUT_S = 60.0, 12.0
-DeviceProbe = Callable[[], Sequence[Device]]
 
 
 class DeviceInventory:
@@ -67,24 +63,6 @@ class DeviceInventory:
             return False
         self._found_at[index], self._silent[index] = time.monotonic(), False
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceSource:
-    """Where devices come from: probes, which may block for ever, and the canaries of a device by its name."""
-
-    probes: Sequence[DeviceProbe]
-    canaries: Callable[[str], Sequence[Canary]]
-
-
-def local_device_source(include_gpus: bool) -> DeviceSource:
-    """The CPU and, if included, the NVIDIA GPUs of this machine."""
-    set_pci_bus_order()
-    cpu = CpuProbe()
-    probes: list[DeviceProbe] = [lambda: [cpu.read_device()]]
-    if include_gpus:
-        probes.append(NvmlProbe().read_devices)
-    return DeviceSource(probes, canaries_for)
 
 
 class DeviceMonitor:
