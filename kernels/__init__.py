@@ -1,5 +1,5 @@
 """Fused media kernels, one folder per operation: contract, plain torch reference, Triton kernel. See docs/kernels.md.
 
-A tensor's own device chooses the implementation: CUDA runs the kernel, CPU the reference. Nothing is copied between
-devices. Importing a package here imports neither torch nor triton; the first call does.
+The device of the frames chooses the implementation: the kernel on CUDA, the reference on the CPU. Nothing is copied
+between devices. Importing a package here imports neither torch nor triton; the first call does.
 """

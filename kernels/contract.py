@@ -1,4 +1,4 @@
-"""What every operation asks of its arguments. Each check raises a ValueError that names the argument."""
+"""Argument checks of all operations. Each raises a ValueError that names the argument."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-# The third side of a CUDA grid.
+# The limit of a CUDA grid's third dimension.
 _MAX_FRAMES = 65535
 
 # Offsets inside one frame are 32-bit.
@@ -16,21 +16,22 @@ _MAX_FRAME_SPAN = 2**31 - 1
 
 
 def require_frames(name: str, tensor: "Tensor", shape: str, dtypes: tuple[str, ...]) -> None:
-    """A batch whose first axis is N, on a device that has an implementation; `shape` is like "N3HW"."""
+    """Check type, shape, size and device of a batch; `shape` is like "N3HW": letters are free, digits are not."""
     require_dtype(name, tensor, dtypes)
     if tensor.ndim != len(shape) or 0 in tensor.shape:
         raise ValueError(f"{name} must be ({', '.join(shape)}) and not empty, not {tuple(tensor.shape)}")
     for axis, letter in enumerate(shape):
         if letter.isdigit() and tensor.shape[axis] != int(letter):
             raise ValueError(f"{name} must be ({', '.join(shape)}), not {tuple(tensor.shape)}")
-    if tensor.shape[0] > _MAX_FRAMES or _frame_span(tensor) > _MAX_FRAME_SPAN:
+    span = sum((length - 1) * step for length, step in zip(tensor.shape[1:], tensor.stride()[1:], strict=True))
+    if tensor.shape[0] > _MAX_FRAMES or span > _MAX_FRAME_SPAN:
         raise ValueError(f"{name} holds more than {_MAX_FRAMES} frames, or a frame over {_MAX_FRAME_SPAN} samples")
     if tensor.device.type not in ("cpu", "cuda"):
         raise ValueError(f"{name} is on {tensor.device}, and only cpu and cuda have an implementation")
 
 
 def require_nv12(name: str, picture: Nv12) -> None:
-    """Two planes that belong together."""
+    """Check that the two planes belong to the same pictures."""
     require_frames(f"{name}.luma", picture.luma, "NHW", ("uint8",))
     require_frames(f"{name}.chroma", picture.chroma, "NHW2", ("uint8",))
     count, height, width = picture.luma.shape
@@ -43,12 +44,12 @@ def require_nv12(name: str, picture: Nv12) -> None:
 
 
 def require_target(name: str, picture: Nv12, count: int, size: tuple[int, int], device: "torch.device") -> None:
-    """An `out` that can take `count` pictures of this (height, width), its rows made of neighbouring samples."""
+    """Check that `out` has room for exactly `count` pictures of this (height, width), with contiguous rows."""
     require_nv12(name, picture)
     require_same_device(f"{name}.luma", picture.luma, device)
-    wanted = (count, *even_size(size))
-    if tuple(picture.luma.shape) != wanted:
-        raise ValueError(f"{name}.luma must be {wanted}, not {tuple(picture.luma.shape)}")
+    expected = (count, *even_size(size))
+    if tuple(picture.luma.shape) != expected:
+        raise ValueError(f"{name}.luma must be {expected}, not {tuple(picture.luma.shape)}")
     if picture.luma.stride(2) != 1 or picture.chroma.stride()[2:] != (2, 1):
         raise ValueError(f"{name} must have rows of neighbouring samples")
 
@@ -59,12 +60,6 @@ def require_dtype(name: str, tensor: "Tensor", dtypes: tuple[str, ...]) -> None:
 
 
 def require_same_device(name: str, tensor: "Tensor", device: "torch.device") -> None:
-    """No hidden copies: what is on another device is refused."""
+    """Refuse a tensor on another device: nothing is copied implicitly."""
     if tensor.device != device:
         raise ValueError(f"{name} is on {tensor.device}, but the frames are on {device}")
-
-
-def _frame_span(tensor: "Tensor") -> int:
-    """Samples from a frame's first to its last."""
-    axes = zip(tensor.shape[1:], tensor.stride()[1:], strict=True)
-    return sum((length - 1) * step for length, step in axes)

@@ -1,4 +1,4 @@
-"""NV12 pictures in memory: a plane of luma and a plane of interleaved, centred, half-size chroma."""
+"""NV12 pictures in memory: a luma plane and a half-size plane of interleaved, centred chroma."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +20,7 @@ class Nv12(NamedTuple):
 
     @classmethod
     def from_packed(cls, packed: "Tensor") -> "Nv12":
-        """The two planes of a (N, H*3/2, W) uint8 tensor, the form that codecs exchange. Raises ValueError."""
+        """Views of the two planes of a uint8 (N, H*3/2, W), the layout of codecs. Raises ValueError."""
         if packed.ndim != 3 or packed.shape[1] % 3 or packed.shape[2] % 2:
             raise ValueError(f"packed must be (N, H*3/2, W) with even H and W, not {tuple(packed.shape)}")
         height = packed.shape[1] // 3 * 2
@@ -29,12 +29,12 @@ class Nv12(NamedTuple):
 
 
 def even_size(size: tuple[int, int]) -> tuple[int, int]:
-    """The size of the planes that hold a picture of this size: an odd side gains a replicated edge."""
+    """The size of the planes for a picture of this size: odd sides are padded by one."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
 def allocate(count: int, size: tuple[int, int], device: "torch.device") -> Nv12:
-    """Uninitialised planes, in one packed block, for `count` pictures of this (height, width)."""
+    """Uninitialised planes in one packed block for `count` pictures of this (height, width)."""
     import torch
 
     height, width = even_size(size)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from benchmarks.footage import cache_folder, load_or_create
 from service.pipeline.colour import LIMITED_RANGE
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.transform.colour_range import convert_range
 
 FRAMES, SIZE = 48, (960, 540)
@@ -29,7 +30,7 @@ def clips(hall_video: Path) -> dict[str, Clip]:
 
 def _street_clip() -> Clip:
     """JPEGs of twice the size, reduced: at their own size, libjpeg would find the levels it had quantised before."""
-    decoder, reformatter = ImageDecoder(10_000_000), VideoReformatter()
+    decoder, reformatter = ImageDecoder(DecodeOptions(10_000_000)), VideoReformatter()
     footage = load_or_create(FRAMES, (2 * SIZE[0], 2 * SIZE[1]), cache_folder())
     large = (
         convert_range(LIMITED_RANGE, decoder.decode(path.read_bytes()).frame, "yuv420p") for path in footage.frames

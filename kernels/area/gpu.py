@@ -1,8 +1,8 @@
 """Device functions of the area average: sums over rows (and the frames of a bin), then over columns.
 
-A tile is [rows, columns] of float32. Sums are of whole-number weights times samples, divided once at the end. Index
-arithmetic is 32-bit: `kernels.geometry.LONGEST_SIDE` keeps a product of two sides below 2**31.
-`UNIT` is how many luma columns and rows a sample stands for: 2 for NV12 chroma, else 1.
+A tile is float32 [rows, columns]. Samples are summed with integer weights and divided once at the end. Index arithmetic
+is 32-bit: `kernels.geometry.MAX_SIDE` keeps a product of two sides below 2**31.
+`UNIT` is the number of luma columns and rows that a sample covers: 2 for NV12 chroma, else 1.
 """
 
 import triton
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def from_sample(tensor: Tensor, start: int) -> Tensor:
-    """A view whose pointer is `start` elements after the tensor's own."""
+    """A view that starts `start` elements after the tensor."""
     return tensor.as_strided((1,), (1,), int(tensor.storage_offset()) + start)
 
 
 @triton.jit
 def overlap(source, out, size, out_size, UNIT: tl.constexpr):
-    """How much of source sample `source` lies under output sample `out`, in 1/out_size luma samples; int32 >= 0."""
+    """The part of source sample `source` under output sample `out`, in 1/out_size luma samples; int32 >= 0."""
     begin = tl.maximum(source * UNIT * out_size, out * UNIT * size)
     end = tl.minimum((source + 1) * UNIT * out_size, tl.minimum((out + 1) * UNIT, out_size) * size)
     return tl.maximum(end - begin, 0)
@@ -25,7 +25,7 @@ def overlap(source, out, size, out_size, UNIT: tl.constexpr):
 
 @triton.jit
 def total_weight(out, size, out_size, UNIT: tl.constexpr):
-    """The whole length of output sample `out` in the same unit: what its overlaps add up to."""
+    """The length of output sample `out` in the same unit: the sum of its overlaps."""
     return (tl.minimum((out + 1) * UNIT, out_size) - out * UNIT) * size
 
 
@@ -39,10 +39,10 @@ def source_columns(
     OUTS: tl.constexpr,
     ALIGNMENT: tl.constexpr,
 ):
-    """(first, all, inside): the source columns of a tile whose first output is `start`, and which of them exist.
+    """(first, columns, mask): the source columns of a tile whose first output is `start`, and which of them exist.
 
-    `widths` is (source, output) in luma columns. The first is rounded down, and the end of what is needed up, to
-    whole vectors of ALIGNMENT, so that loads can be wide.
+    `widths` is (source, output) in luma columns. The first column is rounded down and the end rounded up to a multiple
+    of ALIGNMENT, so that loads can be wide.
     """
     width, out_width = widths
     if FAST > 0:
@@ -73,8 +73,8 @@ def load_samples(samples, offsets, mask, bin, REDUCE: tl.constexpr):
 def sum_rows(samples, rows, across, vertical, bin, UNIT: tl.constexpr, FAST: tl.constexpr, REDUCE: tl.constexpr):
     """Weighted sum of the source rows under each of `rows`: float32 [rows, columns].
 
-    `across` is (column offsets in elements, which columns are inside); `vertical` is (source height, output height,
-    most source rows under an output row, row step in elements).
+    `across` is (column offsets in elements, mask of columns inside the frame); `vertical` is (source height, output
+    height, most source rows under an output row, row step in elements).
     """
     column_offsets, columns_inside = across
     height, out_height, taps, step_y = vertical
@@ -97,10 +97,10 @@ def sum_rows(samples, rows, across, vertical, bin, UNIT: tl.constexpr, FAST: tl.
 
 @triton.jit
 def sum_columns(tile, begin, outs, horizontal, UNIT: tl.constexpr, FAST: tl.constexpr):
-    """Weighted sum of the source columns under each of `outs`, which are neighbours: float32 [rows, outs].
+    """Weighted sum of the source columns under each of the adjacent output columns `outs`: float32 [rows, outs].
 
-    `begin` is the source column that the tile starts at; `horizontal` is (source width, output width, most source
-    columns under an output column). Whole factors add neighbours; others gather by weight.
+    `begin` is the first source column of the tile; `horizontal` is (source width, output width, most source
+    columns under an output column). Integer factors add neighbours; other factors gather by weight.
     """
     width, out_width, taps = horizontal
     ROWS: tl.constexpr = tile.shape[0]
@@ -124,7 +124,7 @@ def sum_columns(tile, begin, outs, horizontal, UNIT: tl.constexpr, FAST: tl.cons
 
 @triton.jit
 def mean_weight(outs, size, out_size, UNIT: tl.constexpr, FAST: tl.constexpr):
-    """float32 [outs]: what turns a sum of weights into a mean."""
+    """float32 [outs]: the factor from a weighted sum to a mean."""
     if FAST > 0:
         return tl.full([outs.shape[0]], 1.0 / FAST, tl.float32)
     return 1.0 / total_weight(outs, size, out_size, UNIT).to(tl.float32)
@@ -132,9 +132,9 @@ def mean_weight(outs, size, out_size, UNIT: tl.constexpr, FAST: tl.constexpr):
 
 @triton.jit
 def pixel_mean_weight(source, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
-    """What turns the sum of weights under one output pixel into a mean; the same for all of them.
+    """The factor from the weighted sum under an output pixel to a mean; the same for all pixels.
 
-    A side of 1 is a compile-time constant to Triton, which has no `.to`; a product takes either.
+    Triton makes a side of 1 a compile-time constant, which has no `.to`; a product works for both.
     """
     scale = 1.0 / FAST_Y if FAST_Y > 0 else 1.0 / (source[0] * 1.0)
     return scale * (1.0 / FAST_X) if FAST_X > 0 else scale / (source[1] * 1.0)
@@ -144,15 +144,15 @@ def pixel_mean_weight(source, FAST_Y: tl.constexpr, FAST_X: tl.constexpr):
 def round_to_uint8(levels):
     """0 <= levels < 255.5 to the nearest uint8, halves to even.
 
-    Adding 2**23 leaves the rounded number in the low bits of the float: two instructions, where a rounding and a
-    conversion take four times as long each as an addition.
+    Adding 2**23 leaves the rounded number in the low bits of the float. This takes two instructions; rounding and
+    conversion would each take four times as long as an addition.
     """
     return (levels + 8388608.0).to(tl.int32, bitcast=True).to(tl.uint8)
 
 
 @triton.jit
 def sum_2x2(tile):
-    """[rows, columns] -> [rows/2, columns/2]: what lies under a chroma sample."""
+    """[rows, columns] -> [rows/2, columns/2]: the sum under each chroma sample."""
     ROWS: tl.constexpr = tile.shape[0] // 2
     COLUMNS: tl.constexpr = tile.shape[1] // 2
     return tl.sum(tl.sum(tl.reshape(tile, [ROWS, 2, COLUMNS, 2]), 3), 1)

@@ -3,11 +3,13 @@
 import torch
 from torch import Tensor
 
+from kernels.geometry import CropBox
+
 
 def weights(size: int, out: int, unit: int = 1) -> Tensor:
-    """(ceil(out/unit), size/unit) float64 rows that sum to 1.
+    """The averaging matrix of one axis: float64 (ceil(out/unit), size/unit), each row sums to 1.
 
-    `unit` is how many luma samples a sample stands for; the last output of an odd side stands for what is left.
+    `unit` is the number of luma samples that a sample covers: 2 for chroma. At an odd side the last output covers one.
     """
     begin = torch.arange(0, out, unit, dtype=torch.float64) * size / out
     end = (torch.arange(0, out, unit, dtype=torch.float64) + unit).clamp(max=out) * size / out
@@ -23,19 +25,19 @@ def shrink(planes: Tensor, size: tuple[int, int], out: tuple[int, int], unit: in
     return down @ planes.to(torch.float64) @ across.T
 
 
-def crop_and_rotate(planes: Tensor, box: tuple[int, int, int, int], rotation: int) -> Tensor:
-    """(..., H, W) cropped to (top, left, height, width) and turned clockwise."""
+def crop_and_rotate(planes: Tensor, box: CropBox, rotation: int) -> Tensor:
+    """(..., H, W), cropped and then rotated clockwise by degrees."""
     top, left, height, width = box
     return torch.rot90(planes[..., top : top + height, left : left + width], -rotation // 90, (-2, -1))
 
 
 def round_to_uint8(levels: Tensor) -> Tensor:
-    """To the nearest uint8, halves to even."""
+    """Nearest uint8, halves to even."""
     return levels.round().clamp(0, 255).to(torch.uint8)
 
 
 def pad_to_even(planes: Tensor) -> Tensor:
-    """(..., H, W) with odd sides made even by a replicated edge."""
+    """(..., H, W) with a replicated edge where a side is odd."""
     height, width = planes.shape[-2:]
     if height % 2:
         planes = torch.cat([planes, planes[..., -1:, :]], -2)

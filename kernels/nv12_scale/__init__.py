@@ -1,4 +1,4 @@
-"""NV12 -> crop, turn, mean or maximum of neighbours, area average -> NV12, in one pass over memory."""
+"""NV12 -> crop, rotation, mean or maximum of neighbours, area average -> NV12, in one pass over memory."""
 
 from kernels import contract
 from kernels.geometry import Geometry
@@ -9,12 +9,12 @@ from kernels.temporal import NO_BINS, Bins
 def nv12_scale(
     frames: Nv12, geometry: Geometry, *, to_limited_range: bool = False, bins: Bins = NO_BINS, out: Nv12 | None = None
 ) -> Nv12:
-    """NV12 pictures at the geometry's size, which odd sides exceed by a replicated edge; crops must be even.
+    """NV12 pictures at the geometry's size; odd sides are padded by a replicated edge, crops must be even.
 
-    `frames` are N decoded pictures, planes of any strides with Cb and Cr next to each other. `narrow` takes
-    full-range samples (camera JPEG) to limited range; otherwise levels keep their meaning. `out` holds
-    ceil(N / bins.frames) pictures on the same device; without it, new packed planes are made.
-    Each sample is the area average of its plane beneath it, rounded once, halves to even; chroma stays centred.
+    `frames` are N decoded pictures in planes with any strides, Cb and Cr next to each other. `to_limited_range`
+    converts full-range samples (camera JPEG); otherwise the range stays. `out` holds ceil(N / bins.frames) pictures
+    on the same device; without it, new packed planes are allocated.
+    Each sample is the area average of the source samples under it, rounded once, halves to even; chroma stays centred.
     Runs on the current stream and does not wait for it.
     Raises ValueError, naming the argument, for a shape, type, device, crop or size that does not fit.
     """

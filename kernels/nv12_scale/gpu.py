@@ -1,4 +1,4 @@
-"""NV12 to NV12 in Triton: each program makes a tile of luma and the chroma beneath it."""
+"""NV12 to NV12 in Triton: each program computes a tile of luma and its chroma."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from kernels.temporal import Bins
 from kernels.temporal.gpu import sum_rows_of_brightest_chroma
 
 _UNCHANGED_LEVELS = (0.0, 1.0, 0.0, 1.0)
-# Of a thread: what keeps every variant free of spills.
+# The most samples of a thread with which no variant spills registers.
 _SAMPLES_PER_THREAD = {"one": 32, "mean": 16, "max": 8}
 
 
@@ -76,7 +76,7 @@ def write_chroma(
     FAST: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """The same for pairs of Cb and Cr: half as many rows and columns, each twice as wide."""
+    """As `write_luma`, for pairs of Cb and Cr: half as many rows and columns, each column twice as wide."""
     source, size, plane, taps = shape
     begin, columns, inside = source_columns(
         place[1] // 2, (source[1], size[1]), 2, FAST[1], TILE[1] // 2, TILE[2] // 2, TILE[3]
@@ -129,12 +129,12 @@ def kernel(
 ):
     """Grid: (columns, rows, output pictures).
 
-    Pointers: at the first sample read and written of each plane. In elements: `frame_steps` (luma, chroma, luma out,
-    chroma out), `luma_steps` and `chroma_steps` (row, column, row of the output); chroma samples are pairs.
-    `source`, `size` and `plane` are (height, width) in luma samples of what is read, of what is made, and of that
-    with its replicated edges; `bins` is (all frames, frames to a bin), `taps` the most source (rows, columns) under
-    an output sample. LEVELS is (offset, scale) of luma and of chroma; FAST is the (row, column) factor, or 0 where
-    weights are needed; TILE is (rows, source columns, outputs, alignment).
+    Pointers: the first sample of each plane that is read or written. In elements: `frame_steps` (luma, chroma, luma
+    out, chroma out), `luma_steps` and `chroma_steps` (row, column, row of the output); chroma samples are pairs.
+    `source`, `size` and `plane` are (height, width) in luma samples of the input, of the output, and of the output with
+    its replicated edges; `bins` is (all frames, frames per bin), `taps` the most source (rows, columns) under an output
+    sample. LEVELS is (offset, scale) of luma and of chroma; FAST is the (row, column) factor, or 0 if weights are
+    needed; TILE is (rows, source columns, outputs, alignment).
     """
     picture = tl.program_id(2)
     place = (tl.program_id(1) * TILE[0], tl.program_id(0) * TILE[2])
@@ -150,7 +150,7 @@ def kernel(
 
 
 def run(frames: Nv12, out: Nv12, geometry: Geometry, to_limited_range: bool, bins: Bins) -> None:
-    """Launches on the current stream of the frames' device; the arguments are those that `nv12_scale` has checked."""
+    """Launch on the current stream of the device of the frames; `nv12_scale` has checked the arguments."""
     grid, arguments = launch(frames, out, geometry, to_limited_range, bins)
     with torch.cuda.device_of(frames.luma):
         kernel[grid](**arguments)

@@ -1,4 +1,4 @@
-"""RGB planes -> crop, turn, mean or maximum of neighbours, area average -> NV12, in one pass over memory."""
+"""RGB planes -> crop, rotation, mean or maximum of neighbours, area average -> NV12, in one pass over memory."""
 
 from typing import TYPE_CHECKING
 
@@ -22,12 +22,13 @@ def rgb_to_nv12(
     bins: Bins = NO_BINS,
     out: Nv12 | None = None,
 ) -> Nv12:
-    """Full-range R'G'B' pictures as NV12 of the geometry's size, which odd sides exceed by a replicated edge.
+    """Full-range R'G'B' pictures as NV12 at the geometry's size; odd sides are padded by a replicated edge.
 
-    `frames` is uint8 (N, 3, H, W) of any strides: `permute(0, 3, 1, 2)` makes it of (N, H, W, 3). `out` holds
-    ceil(N / bins.frames) pictures on the same device; without it, new packed planes are made.
-    Luma is the area average of each output pixel through the colour's matrix, chroma that of each 2 x 2 output
-    pixels (centred), each rounded once, halves to even. Runs on the current stream and does not wait for it.
+    `frames` is uint8 (N, 3, H, W) with any strides: use `permute(0, 3, 1, 2)` for (N, H, W, 3). `out` holds
+    ceil(N / bins.frames) pictures on the same device; without it, new packed planes are allocated.
+    Luma is the area average under each output pixel, converted with the matrix of `colour`; chroma is the average
+    under each 2 x 2 output pixels (centred). Each is rounded once, halves to even.
+    Runs on the current stream and does not wait for it.
     Raises ValueError, naming the argument, for a shape, type, device or size that does not fit.
     """
     contract.require_frames("frames", frames, "N3HW", ("uint8",))

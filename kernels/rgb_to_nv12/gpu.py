@@ -25,7 +25,7 @@ from kernels.temporal import Bins
 
 @triton.jit
 def apply_coefficients(channels, scale, COLOUR: tl.constexpr, ROW: tl.constexpr):
-    """Levels of Y' (ROW 0), Cb (1) or Cr (2) from sums that `scale` turns into means."""
+    """Levels of Y' (ROW 0), Cb (1) or Cr (2) from sums; `scale` is the factor from a sum to a mean."""
     of_red: tl.constexpr = COLOUR[4 * ROW + 1]
     of_green: tl.constexpr = COLOUR[4 * ROW + 2]
     of_blue: tl.constexpr = COLOUR[4 * ROW + 3]
@@ -38,7 +38,7 @@ def apply_coefficients(channels, scale, COLOUR: tl.constexpr, ROW: tl.constexpr)
 def store_nv12(planes, channels, scale, place, steps, COLOUR: tl.constexpr, ROWS: tl.constexpr):
     """Convert a tile of sums and write it to both planes.
 
-    `place` is (first row, columns, which columns are inside, plane height); `steps` is (frame, row) of luma, then of
+    `place` is (first row, columns, mask of columns inside, plane height); `steps` is (frame, row) of luma, then of
     chroma. The columns of a tile are the same bytes of a row in both planes.
     """
     luma, chroma = planes
@@ -78,11 +78,11 @@ def kernel(
 ):
     """Grid: (columns, rows, output pictures).
 
-    Pointers: `frames` at the first sample read, `luma` and `chroma` at the first sample written. In elements:
-    `frame_steps` (frame, channel), `read_steps` (row, column), `steps` as in `store`. `source`, `size` and `plane`
-    are (height, width) of what is read, of what is made, and of that with its replicated edges; `bins` is (all
-    frames, frames to a bin), `taps` the most source (rows, columns) under an output sample. FAST is the (row,
-    column) factor, or 0 where weights are needed; TILE is (rows, source columns, outputs, alignment).
+    Pointers: the first sample that is read (`frames`) or written (`luma`, `chroma`). In elements: `frame_steps` (frame,
+    channel), `read_steps` (row, column), `steps` as in `store_nv12`. `source`, `size` and `plane` are (height, width)
+    of the input, of the output, and of the output with its replicated edges; `bins` is (all frames, frames per bin),
+    `taps` the most source (rows, columns) under an output sample. FAST is the (row, column) factor, or 0 if weights
+    are needed; TILE is (rows, source columns, outputs, alignment).
     """
     ROWS: tl.constexpr = TILE[0]
     picture = tl.program_id(2)
@@ -116,7 +116,7 @@ def kernel(
 
 
 def run(frames: Tensor, out: Nv12, geometry: Geometry, colour: Colour, bins: Bins) -> None:
-    """Launches on the current stream of the frames' device; the arguments are those that `rgb_to_nv12` has checked."""
+    """Launch on the current stream of the device of the frames; `rgb_to_nv12` has checked the arguments."""
     grid, arguments = launch(frames, out, geometry, colour, bins)
     with torch.cuda.device_of(frames):
         kernel[grid](**arguments)

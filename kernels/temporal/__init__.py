@@ -1,10 +1,10 @@
-"""Bins of neighbouring frames, of which each becomes one picture: their mean, or their maximum.
+"""Bins: the mean or the maximum of neighbouring frames as one picture.
 
-Not an operation of its own: `rgb_to_nv12` and `nv12_scale` take `Bins` and read every frame once.
-- mean: of all samples under an output sample, over area and frames, rounded once.
-- max of RGB: each channel's maximum at each source pixel, before the area average.
-- max of NV12: luma's maximum at each source pixel; each Cb, Cr pair from the frame whose 2 x 2 luma above it is
-  brightest, the earliest of equals. A maximum of chroma samples would be a colour that no frame had.
+Not an operation of its own: all operations take `Bins` and read every frame once.
+- mean: over all samples under an output sample, over area and frames, rounded once.
+- max of RGB: the maximum of each channel at each source pixel, before the area average.
+- max of NV12: the maximum of luma at each source pixel; each Cb, Cr pair from the frame with the brightest 2 x 2 luma
+  at that place, the first of equals. A maximum of Cb and of Cr would be a colour that no frame had.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Reduction = Literal["mean", "max"]
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """`frames` neighbours to a bin; the last bin holds what is left. Raises ValueError."""
+    """`frames` neighbours make one bin; the last bin may have fewer. Raises ValueError for less than 1."""
 
     frames: int = 1
     mode: Reduction = "mean"
@@ -28,11 +28,11 @@ class Bins:
 
     @property
     def reduction(self) -> Literal["one", "mean", "max"]:
-        """How the kernels read a bin; one frame needs no loop."""
+        """The REDUCE argument of the kernels; a bin of one frame needs no loop."""
         return "one" if self.frames == 1 else self.mode
 
     def count(self, frames: int) -> int:
-        """How many bins this many frames make."""
+        """The number of bins for this many frames."""
         return -(-frames // self.frames)
 
 

@@ -1,4 +1,4 @@
-"""Device functions that only bins need."""
+"""Device functions for the maximum of NV12 bins."""
 
 import triton
 import triton.language as tl
@@ -11,8 +11,8 @@ def load_brightest_chroma(planes, offsets, mask, luma_steps, bin):
     """float32 (Cb, Cr) from the frame of the bin whose 2 x 2 luma sum is largest.
 
     `planes` is (luma, chroma) at the bin's first frame, `offsets` the same for a tile of chroma samples, in elements;
-    `luma_steps` is (row, column), `bin` (count, luma frame step, chroma frame step). The luma of a bin was read
-    moments before by the same program, so this reads it from cache.
+    `luma_steps` is (row, column), `bin` (count, luma frame step, chroma frame step). The same program has just read the
+    luma of the bin, so it comes from the cache.
     """
     best = tl.full(mask.shape, -1.0, tl.float32)
     blue = tl.zeros(mask.shape, tl.float32)
@@ -35,7 +35,7 @@ def load_brightest_chroma(planes, offsets, mask, luma_steps, bin):
 def sum_rows_of_brightest_chroma(
     planes, rows, columns, inside, vertical, luma_steps, chroma_steps, bin, FAST: tl.constexpr
 ):
-    """`kernels.area.gpu.sum_rows` for chroma whose maximum over a bin is the brightest frame's: (Cb, Cr) sums."""
+    """`kernels.area.gpu.sum_rows` of the chroma of the brightest frame: sums of (Cb, Cr)."""
     height, out_height, taps = vertical
     blue = tl.zeros([rows.shape[0], columns.shape[0]], tl.float32)
     red = tl.zeros([rows.shape[0], columns.shape[0]], tl.float32)

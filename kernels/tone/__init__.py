@@ -1,57 +1,22 @@
-"""Deep frames -> crop, turn, mean or maximum of neighbours, window, area average, gamma, colormap -> NV12 in one pass
-that counts what it clips."""
+"""Deep frames -> crop, rotation, mean or maximum of neighbours, window, area average, gamma, colormap -> NV12, in one
+pass that also counts the clipped samples."""
 
-import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kernels import contract
-from kernels.colour import Colour
 from kernels.geometry import Geometry
-from kernels.nv12 import Nv12, allocate
+from kernels.nv12 import allocate
 from kernels.temporal import NO_BINS, Bins
+from kernels.tone.curve import Curve, ToneResult
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_BT601_LIMITED = Colour()
+__all__ = ["Curve", "ToneResult", "tone"]
+
 _DTYPES = ("uint8", "uint16", "float32")
 _LUT_SIZES = (256, 1024)
-
-
-class ToneResult(NamedTuple):
-    """The pictures, and `clipped`, int32 (pictures, 3): samples below the window, above it, not a number; of a bin, the
-    samples of its mean or maximum."""
-
-    picture: Nv12
-    clipped: "Tensor"
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Curve:
-    """Sample -> level. `low` and `high`, in the samples' own unit, become 0 and 1; then `** gamma` as in matplotlib's
-    PowerNorm (below 1 brightens); then `lut`, uint8 (256 or 1024, 3) of R'G'B' at equal steps, or gray without it.
-    `colour` says how R'G'B' becomes NV12.
-
-    Samples outside become 0 or 1, infinities too; what is not a number becomes 0. Raises ValueError.
-    """
-
-    low: float
-    high: float
-    gamma: float = 1.0
-    lut: "Tensor | None" = None
-    colour: Colour = _BT601_LIMITED
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise ValueError(f"curve.low and curve.high must be finite and ascending, not {self.low} and {self.high}")
-        if not (math.isfinite(self.gamma) and self.gamma > 0):
-            raise ValueError(f"curve.gamma must be finite and above 0, not {self.gamma}")
-
-    @property
-    def slope(self) -> float:
-        return 1 / (self.high - self.low)
 
 
 def tone(
@@ -62,13 +27,13 @@ def tone(
     bins: Bins = NO_BINS,
     out: ToneResult | None = None,
 ) -> ToneResult:
-    """Gray (N, H, W) or R'G'B' (N, 3, H, W) of uint8, uint16 or float32, any strides, as NV12 of the geometry's size.
+    """Gray (N, H, W) or R'G'B' (N, 3, H, W) of uint8, uint16 or float32, any strides -> NV12 at the geometry's size.
 
-    What was measured is averaged, and then shown: the mean (or maximum) of each sample over the frames of a bin is cut
-    off at the window; of that, in float32, the area average goes through gamma and `lut` (R'G'B': channel by channel,
-    without `lut`) and is converted and rounded once, halves to even, as in `rgb_to_nv12`. What is not a number makes
-    its bin's sample none, too. `out` holds ceil(N / bins.frames) pictures and is filled in place on the frames'
-    device. Runs on the current stream and does not wait for it.
+    Raw samples are averaged first and toned afterwards: the mean (or maximum) of each sample over the frames of a bin,
+    the window in float32, the area average, gamma and `lut` (R'G'B': per channel, without `lut`), and the conversion
+    to NV12 with one rounding, halves to even, as in `rgb_to_nv12`. A NaN makes the sample of its bin NaN.
+    `out` holds ceil(N / bins.frames) pictures on the device of the frames and is filled in place; without it, new
+    planes are allocated. Runs on the current stream and does not wait for it.
     Raises ValueError, naming the argument, for a shape, type, device or size that does not fit.
     """
     contract.require_frames("frames", frames, "N3HW" if frames.ndim == 4 else "NHW", _DTYPES)
@@ -77,7 +42,10 @@ def tone(
         _check_lut(curve.lut, frames)
     count = bins.count(frames.shape[0])
     if out is None:
-        out = _allocate(count, size, frames.device)
+        import torch
+
+        clipped = torch.empty((count, 3), dtype=torch.int32, device=frames.device)
+        out = ToneResult(allocate(count, size, frames.device), clipped)
     contract.require_target("out.picture", out.picture, count, size, frames.device)
     _check_clipped(out.clipped, count, frames.device)
     if frames.is_cuda:
@@ -86,12 +54,6 @@ def tone(
         from kernels.tone import reference as implementation  # type: ignore[no-redef]
     implementation.run(frames, out, geometry, curve, bins)
     return out
-
-
-def _allocate(count: int, size: tuple[int, int], device: "torch.device") -> ToneResult:
-    import torch
-
-    return ToneResult(allocate(count, size, device), torch.empty((count, 3), dtype=torch.int32, device=device))
 
 
 def _check_lut(lut: "Tensor", frames: "Tensor") -> None:

@@ -1,4 +1,4 @@
-"""Tone in Triton: samples are windowed as they are read and clipped ones counted once each; means get the curve."""
+"""Tone in Triton: samples are windowed as they are read, clipped samples are counted once, and means get the curve."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from kernels.area.gpu import from_sample, overlap, pixel_mean_weight, source_col
 from kernels.geometry import Geometry
 from kernels.rgb_to_nv12.gpu import store_nv12
 from kernels.temporal import Bins
-from kernels.tone import Curve, ToneResult
+from kernels.tone.curve import Curve, ToneResult
 
 # A column's clipped samples of each kind are counted in 10 bits of one integer.
 _MAX_PACKED_COUNT = 1023
@@ -20,8 +20,8 @@ _MAX_PACKED_COUNT = 1023
 
 @triton.jit
 def load_bin(samples, offsets, mask, bin, REDUCE: tl.constexpr):
-    """float32 samples of one frame (REDUCE "one"), or their mean or maximum over `bin` = (count, frame step); not a
-    number where one of them is none."""
+    """float32 samples of one frame (REDUCE "one"), or their mean or maximum over `bin` = (count, frame step); NaN if
+    one of them is NaN."""
     value = tl.load(samples + offsets, mask=mask, other=0).to(tl.float32)
     if REDUCE == "one":
         return value
@@ -39,14 +39,14 @@ def load_bin(samples, offsets, mask, bin, REDUCE: tl.constexpr):
 
 @triton.jit
 def apply_window(sample, curve):
-    """float32 0..1; `curve` is (low, high, slope, gamma). What is not a number fails the comparison and becomes 0."""
+    """float32 0..1; `curve` is (low, high, slope, gamma). NaN fails the comparison and becomes 0."""
     value = (sample - curve[0]) * curve[2]
     return tl.where(value > 0.0, tl.minimum(value, 1.0), 0.0)
 
 
 @triton.jit
 def apply_gamma(value, curve, GAMMA: tl.constexpr):
-    """0..1 of the means of windowed samples, which rounding may have left just above 1."""
+    """Gamma of the means of windowed samples, clamped to 0..1: rounding may leave them just above 1."""
     value = tl.minimum(value, 1.0)
     if GAMMA:
         value = tl.where(value > 0.0, tl.exp2(curve[3] * tl.log2(tl.maximum(value, 1e-30))), 0.0)
@@ -75,11 +75,11 @@ def sum_toned_rows(
     FAST: tl.constexpr,
     REDUCE: tl.constexpr,
 ):
-    """(windowed, clipped): weighted sums over the source rows under each of `rows`, and how many were clipped.
+    """(weighted sums of the windowed samples over the source rows under each of `rows`, counts of clipped samples).
 
-    `across` is (column offsets, which are inside, which belong to this tile), `vertical` (source height, output
-    height, most source rows under an output row, row step, which rows are no replicated edge). `clipped` is three
-    counts, or, unless TALL, the first holds all in a tile.
+    `across` is (column offsets, mask inside the frame, mask of this tile); `vertical` is (source height, output height,
+    most source rows under an output row, row step, mask of rows that are no replicated edge). With TALL the counts are
+    three numbers; otherwise the first is a tile that packs all three into 10 bits each.
     """
     offsets, inside, mine = across
     height, out_height, taps, step_y, real = vertical
@@ -112,7 +112,7 @@ def sum_toned_rows(
 
 @triton.jit
 def add_clipped_counts(counters, clipped, TALL: tl.constexpr):
-    """Add a program's clipped samples to its picture's three counters; most programs have none."""
+    """Add the clipped samples of this program to the three counters of its picture; most programs have none."""
     below, above, neither = clipped
     if not TALL:
         above = tl.sum((below >> 10) & 1023)
@@ -148,8 +148,8 @@ def kernel(
 ):
     """Grid: (columns, rows, pictures). As `kernels.rgb_to_nv12.gpu.kernel`, and:
 
-    `table` is the colormap or any pointer, `counters` int32 (pictures, 3), zeroed; `curve` as in `windowed`; KIND is
-    (table entries, gamma is not 1, tall as in `tone_rows`); RGB says whether frames have three channels.
+    `table` is the colormap or any pointer; `counters` is int32 (pictures, 3), zeroed; `curve` as in `apply_window`;
+    KIND is (table entries, gamma is not 1, TALL of `sum_toned_rows`); RGB: frames have three channels.
     """
     ROWS: tl.constexpr = TILE[0]
     picture = tl.program_id(2)
@@ -191,7 +191,7 @@ def kernel(
 
 
 def run(frames: Tensor, out: ToneResult, geometry: Geometry, curve: Curve, bins: Bins) -> None:
-    """Launches on the current stream of the frames' device; the arguments are those that `tone` has checked."""
+    """Launch on the current stream of the device of the frames; `tone` has checked the arguments."""
     with torch.cuda.device_of(frames):
         out.clipped.zero_()
         grid, arguments = launch(frames, out, geometry, curve, bins)

@@ -1,18 +1,23 @@
-"""A canary: a self-test of one capability of a device whose output is known, and its possible results."""
+"""A canary: a self-test of one capability of a device with a known output, and its possible results."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from service.plan.capability import Stage
 
-# Device, stage, what.
-CapabilityKey = tuple[str, str, str]
+
+class CapabilityKey(NamedTuple):
+    """Identifies a capability: ("cuda:0", "decode", "jpeg")."""
+
+    device: str
+    stage: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """`work` names a function, "package.module:name", that takes the device, does the work, checks its own output, and
-    returns megapixels a second. It raises NotHere, Broken, WrongOutput, or whatever the work raises."""
+    """`entry_point` is "package.module:name" of a function that takes the name of the device, checks its own output and
+    returns megapixels per second. It raises Unsupported, DeviceUnusable, WrongOutput, or whatever the work raises."""
 
     device: str
     stage: Stage
@@ -21,33 +26,33 @@ class Canary:
 
     @property
     def key(self) -> CapabilityKey:
-        return (self.device, self.stage, self.what)
+        return CapabilityKey(self.device, self.stage, self.what)
 
 
 class Unsupported(Exception):
-    """The device does not have this at all (no such engine, library or codec): the text says why. No fault."""
+    """The device lacks the engine, library or codec: not a fault. The message is the reason."""
 
 
 class DeviceUnusable(Exception):
-    """The device, or this process's hold on it, is of no more use."""
+    """The device, or its context in this process, is broken."""
 
 
 class WrongOutput(Exception):
-    """It worked, without an error, and what came out is not what it should be."""
+    """The work raised no error, and its output is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """The output was right."""
+    """The output was correct."""
 
     outcome: ClassVar[str] = "passed"
-    # Megapixels a second.
+    # Megapixels per second.
     rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AbsentResult:
-    """There is no such thing here."""
+    """The device does not have the capability."""
 
     outcome: ClassVar[str] = "absent"
     reason: str
@@ -55,7 +60,7 @@ class AbsentResult:
 
 @dataclass(frozen=True, slots=True)
 class FaultResult:
-    """It is here and does not work. `grave`: wrong output, a hang or a death, of which one is enough."""
+    """The device has the capability, and it failed. `fatal`: one such fault is enough to quarantine it."""
 
     outcome: ClassVar[str] = "faulty"
     reason: str

@@ -1,20 +1,22 @@
-"""The child process of a canary: `python -m service.devices.canary_child PARENT_PID`; JSON lines on stdin and stdout.
+"""The child process of a canary: `python -m service.devices.canary_child PARENT_PID`, JSON lines on stdin and stdout.
 
-{"prepare": module, "device": name} imports the module and calls its `prepare(device)`, if any. {"work":
-"module:function", "device": name} runs a canary. The process ends with its input, and with its parent."""
+{"prepare": module, "device": name} imports the module and calls its `prepare(device)`, if it has one.
+{"work": "module:function", "device": name} runs a canary.
+The process ends when its input is closed or its parent dies.
+"""
 
 import importlib
 import json
 import os
 import signal
 import sys
-from typing import Any, TextIO
+from typing import Any
 
 from service.child_process import die_with_parent, lower_priority
 from service.devices.canary import DeviceUnusable, Unsupported, WrongOutput
 from service.errors import first_line
 
-# Behind the slots, not so far that a busy machine makes every canary late.
+# Lower priority than the slots, but not so low that every canary times out on a busy machine.
 NICENESS = 12
 
 
@@ -22,15 +24,15 @@ def main(parent: int) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lower_priority(NICENESS)
-    answers = _redirect_stdout()
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print to stdout goes to stderr instead of the pipe
     for line in sys.stdin:
-        answers.write(json.dumps(handle_request(json.loads(line))) + "\n")
-        answers.flush()
+        replies.write(json.dumps(handle_request(json.loads(line))) + "\n")
+        replies.flush()
 
 
 def handle_request(request: dict[str, str]) -> dict[str, Any]:
-    """What a request came to: {"passed": rate}, {"absent": reason}, {"wrong": reason}, {"broken": reason} or
-    {"failed": reason}."""
+    """The reply: {"passed": rate}, {"absent": reason}, {"wrong": reason}, {"broken": reason} or {"failed": reason}."""
     try:
         if "prepare" in request:
             prepare = getattr(importlib.import_module(request["prepare"]), "prepare", None)
@@ -45,13 +47,6 @@ def handle_request(request: dict[str, str]) -> dict[str, Any]:
         return {"broken": str(reason)}
     except Exception as error:
         return {"failed": first_line(error)}
-
-
-def _redirect_stdout() -> TextIO:
-    """The pipe to the parent; what libraries print goes to stderr instead."""
-    own = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return own
 
 
 if __name__ == "__main__":

@@ -12,22 +12,22 @@ FILESYSTEM_ROOT = Path("/")
 
 
 class CpuProbe:
-    """Looked at again and again: utilisation is that since the last look. `root` is where /proc and /sys are."""
+    """Reads the CPU repeatedly; the utilisation is that since the previous probe. /proc and /sys are below `root`."""
 
     def __init__(self, root: Path = FILESYSTEM_ROOT) -> None:
         self._root = root
         self._previous_ticks: tuple[float, float] | None = None
 
     def read_device(self) -> Device:
-        figures = Readings()
-        figures.read("model", self._read_model)
-        for name, reading in self._readings().items():
-            figures.read(name, reading)
-        return Device(CPU, "cpu", figures.pop_text("model"), figures)
+        readings = Readings()
+        readings.read("model", self._read_model)
+        for name, reader in self._readers().items():
+            readings.read(name, reader)
+        return Device(CPU, "cpu", readings.pop_text("model"), readings)
 
-    def _readings(self) -> dict[str, Callable[[], float | int]]:
+    def _readers(self) -> dict[str, Callable[[], float | int]]:
         return {
-            "cores": lambda: os.cpu_count() or _raise_unavailable("the kernel does not tell the number of cores"),
+            "cores": lambda: os.cpu_count() or _raise_unavailable("the kernel does not report the number of cores"),
             "usable_cores": lambda: len(os.sched_getaffinity(0)),
             "cgroup_cores": self._read_cpu_quota,
             "memory_total_bytes": lambda: self._read_memory("MemTotal"),
@@ -46,15 +46,15 @@ class CpuProbe:
     def _read_model(self) -> str:
         lines = self._read_text("proc/cpuinfo").splitlines()
         names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-        return names[0] if names else _raise_unavailable("the kernel does not name the processor")
+        return names[0] if names else _raise_unavailable("the kernel does not report the processor")
 
     def _read_memory(self, name: str) -> int:
         lines = self._read_text("proc/meminfo").splitlines()
-        found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-        return int(found[0]) * 1024 if found else _raise_unavailable(f"the kernel does not tell {name}")
+        kibibytes = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+        return int(kibibytes[0]) * 1024 if kibibytes else _raise_unavailable(f"the kernel does not report {name}")
 
     def _read_cpu_quota(self) -> float:
-        """Cores' worth of time that the container may use."""
+        """The CPU limit of the container, in cores."""
         try:
             quota, period = self._read_text("sys/fs/cgroup/cpu.max").split()
         except OSError:
@@ -63,11 +63,11 @@ class CpuProbe:
         return _raise_unavailable("no limit is set") if quota in ("max", "-1") else round(int(quota) / int(period), 2)
 
     def _read_cgroup_limit(self, name: str, v1_name: str) -> int:
-        told = self._read_cgroup(name, v1_name)
-        return _raise_unavailable("no limit is set") if told == "max" or int(told) >= 1 << 60 else int(told)
+        limit = self._read_cgroup(name, v1_name)
+        return _raise_unavailable("no limit is set") if limit == "max" or int(limit) >= 1 << 60 else int(limit)
 
     def _read_cgroup(self, name: str, v1_name: str) -> str:
-        """Version 2 of cgroups as a container sees its own, else version 1."""
+        """From cgroup version 2, else version 1, as seen inside the container."""
         try:
             return self._read_text(f"sys/fs/cgroup/{name}").strip()
         except OSError:
@@ -75,21 +75,21 @@ class CpuProbe:
 
     def _read_utilisation(self) -> float:
         ticks = [float(word) for word in self._read_text("proc/stat").splitlines()[0].split()[1:9]]
-        idle, total, before = ticks[3] + ticks[4], sum(ticks), self._previous_ticks
+        idle, total, previous = ticks[3] + ticks[4], sum(ticks), self._previous_ticks
         self._previous_ticks = (idle, total)
-        if before is None or total <= before[1]:
-            return _raise_unavailable("it is measured from one look to the next")
-        return round(100 * (1 - (idle - before[0]) / (total - before[1])), 1)
+        if previous is None or total <= previous[1]:
+            return _raise_unavailable("it needs two probes")
+        return round(100 * (1 - (idle - previous[0]) / (total - previous[1])), 1)
 
     def _read_clock(self) -> float:
         lines = self._read_text("proc/cpuinfo").splitlines()
         clocks = [float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
-        return (
-            round(sum(clocks) / len(clocks), 1) if clocks else _raise_unavailable("the kernel does not tell the clock")
-        )
+        if not clocks:
+            _raise_unavailable("the kernel does not report the clock")
+        return round(sum(clocks) / len(clocks), 1)
 
     def _read_energy(self) -> float:
-        """Of the first package, since an unknown moment; wraps."""
+        """Of the first CPU package, since an unspecified time; the counter wraps."""
         return int(self._read_text("sys/class/powercap/intel-rapl:0/energy_uj")) / 1e6
 
     def _read_text(self, path: str) -> str:
@@ -100,7 +100,7 @@ class CpuProbe:
 
 
 class ReadingUnavailable(Exception):
-    """A figure that this machine does not give; the text says why."""
+    """This machine does not have the reading; the message is the reason."""
 
 
 def _raise_unavailable(reason: str) -> NoReturn:

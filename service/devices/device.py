@@ -9,21 +9,20 @@ ReadingValue = float | int | str | bool | list[str] | list[int] | None
 
 @dataclass(slots=True)
 class Readings:
-    """`values` have the unit in their names; a value that cannot be read is None, and `unknown` says why."""
+    """Named values, the unit in the name. A value that cannot be read is None, and `unknown` has the reason."""
 
     values: dict[str, ReadingValue] = field(default_factory=dict)
     unknown: dict[str, str] = field(default_factory=dict)
 
-    def read(self, name: str, reading: Callable[[], ReadingValue]) -> ReadingValue:
-        """Whatever a reading raises, the others go on."""
+    def read(self, name: str, reader: Callable[[], ReadingValue]) -> None:
+        """Store the value; if `reader` raises, store None and the reason."""
         try:
-            self.values[name] = reading()
+            self.values[name] = reader()
         except Exception as error:
             self.mark_unknown(name, str(error).strip() or type(error).__name__)
-        return self.values[name]
 
     def pop_text(self, name: str) -> str | None:
-        """A text, which is then told elsewhere."""
+        """Remove a value that is stored elsewhere, and return it as text."""
         self.unknown.pop(name, None)
         value = self.values.pop(name)
         return None if value is None else str(value)
@@ -34,20 +33,23 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """`name` is "cpu", "cuda:0", … `absent` says why there is none, `warning` what slows or threatens it, `fault` what
-    has just happened to it that only a canary can clear, `suspect` that something has happened in its neighbourhood."""
+    """`name` is "cpu" or "cuda:0", "cuda:1", …"""
 
     name: str
     kind: Literal["cpu", "gpu"]
     model: str | None = None
     readings: Readings = field(default_factory=Readings)
+    # Why there is no such device.
     absent_reason: str | None = None
+    # Why it works, but slowly or with an error that needs a repair.
     warning: str | None = None
+    # A new error; the device is quarantined until its canaries pass.
     fault: str | None = None
+    # Something happened that may have damaged it: run its canaries.
     needs_recheck: bool = False
 
     def numeric_readings(self) -> dict[str, float]:
-        """The figures that are numbers, or yes and no."""
+        """The readings that are numbers or booleans."""
         return {name: float(value) for name, value in self.readings.values.items() if isinstance(value, int | float)}
 
     def to_json(self) -> Mapping[str, object]:

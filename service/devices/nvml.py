@@ -1,6 +1,7 @@
-"""NVIDIA GPUs as the driver reports them through NVML: which are visible, their health and their XID errors.
+"""NVIDIA GPUs as the driver reports them through NVML: visible devices, their health and their XID errors.
 
-Without a driver there is one absent device with the reason."""
+Without a driver there is one absent device with the reason.
+"""
 
 import importlib
 import os
@@ -13,32 +14,32 @@ from service.devices.nvml_readings import read_gpu
 
 
 def set_pci_bus_order() -> None:
-    """CUDA would sort by speed, NVML sorts by place; processes started from here on sort alike."""
+    """Make CUDA number devices by PCI bus, as NVML does, instead of by speed; for processes started from now on."""
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
 def visible_indices(uuids: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[int]:
-    """Places in `uuids`; CUDA's rule: the list ends at the first entry that names no device."""
-    told = environment.get("CUDA_VISIBLE_DEVICES")
-    if told is None:
+    """The indices in `uuids` that CUDA_VISIBLE_DEVICES names; as in CUDA, its list ends at the first invalid entry."""
+    variable = environment.get("CUDA_VISIBLE_DEVICES")
+    if variable is None:
         return list(range(len(uuids)))
-    found: list[int] = []
-    for word in (part.strip() for part in told.split(",")):
-        place = _device_index(word, uuids)
-        if place is None or place in found:
+    indices: list[int] = []
+    for entry in variable.split(","):
+        index = _device_index(entry.strip(), uuids)
+        if index is None or index in indices:
             break
-        found.append(place)
-    return found
+        indices.append(index)
+    return indices
 
 
 def _device_index(entry: str, uuids: Sequence[str]) -> int | None:
     if entry.isdecimal():
         return int(entry) if int(entry) < len(uuids) else None
-    fitting = [place for place, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
-    return fitting[0] if len(fitting) == 1 else None
+    matches = [index for index, uuid in enumerate(uuids) if entry and uuid.startswith(entry)]
+    return matches[0] if len(matches) == 1 else None
 
 
-# XIDs of which the device itself is the cause (NVIDIA's "XID Errors"); others may be a program's.
+# XIDs that are caused by the device itself (NVIDIA's document "XID Errors"); others may be caused by a program.
 FATAL_XIDS = {
     48: "an ECC error that cannot be corrected",
     62: "its internal processor stopped",
@@ -55,7 +56,7 @@ DEVICE_LOST_TEXT = "GPU is lost"
 
 
 def health_warning(values: Mapping[str, ReadingValue]) -> str | None:
-    """Why the device is degraded: it works, slower than it should or with a repair that waits."""
+    """Why the device is degraded: it works, but slowly, or it needs a repair."""
     if values.get("row_remap_failed"):
         return "a memory row could not be remapped: replace the card"
     if values.get("row_remap_pending"):
@@ -64,12 +65,12 @@ def health_warning(values: Mapping[str, ReadingValue]) -> str | None:
     if isinstance(errors, int) and errors > 0:
         return f"{errors} ECC errors that cannot be corrected since the driver was loaded"
     reasons = values.get("throttle_reasons")
-    slowed = [reason for reason in reasons if reason in SLOWDOWN_REASONS] if isinstance(reasons, list) else []
-    return f"throttled: {', '.join(map(str, slowed))}" if slowed else None
+    slowdowns = [reason for reason in reasons if reason in SLOWDOWN_REASONS] if isinstance(reasons, list) else []
+    return f"throttled: {', '.join(map(str, slowdowns))}" if slowdowns else None
 
 
 def health_fault(xids: Sequence[int], readings: Readings) -> str | None:
-    """What has just happened that makes the device unfit until a canary passes."""
+    """A new error that quarantines the device until its canaries pass."""
     for xid in xids:
         if xid in FATAL_XIDS:
             return f"XID {xid}: {FATAL_XIDS[xid]}"
@@ -82,7 +83,7 @@ MAX_XIDS = 16
 
 
 class XidListener:
-    """Listens from its making on; what happened before is in the kernel's log only."""
+    """Collects XID errors from its creation on; earlier ones are only in the kernel log."""
 
     def __init__(self, library: Any) -> None:
         self._library = library
@@ -91,17 +92,17 @@ class XidListener:
         self._refusals: dict[str, str] = {}
 
     def read(self, readings: Readings, handle: Any) -> list[int]:
-        """Fill in `xids`, the last ones since this process listens; returns those that are new."""
+        """Store the last XIDs since creation as the reading `xids`; return the new ones."""
         name = str(readings.values.get("uuid") or handle)
         if name not in self._event_sets and name not in self._refusals:
             self._register(name, handle)
         if name in self._refusals:
             readings.mark_unknown("xids", self._refusals[name])
             return []
-        fresh = self._drain_events(self._event_sets[name])
-        self._recent[name] = [*self._recent.get(name, []), *fresh][-MAX_XIDS:]
+        new = self._drain_events(self._event_sets[name])
+        self._recent[name] = [*self._recent.get(name, []), *new][-MAX_XIDS:]
         readings.values["xids"] = list(self._recent[name])
-        return fresh
+        return new
 
     def _register(self, name: str, handle: Any) -> None:
         try:
@@ -112,41 +113,33 @@ class XidListener:
             self._refusals[name] = str(error)
 
     def _drain_events(self, events: Any) -> list[int]:
-        found: list[int] = []
-        while len(found) < MAX_XIDS:
+        xids: list[int] = []
+        while len(xids) < MAX_XIDS:
             try:
-                found.append(int(self._library.nvmlEventSetWait_v2(events, 0).eventData))
-            except self._library.NVMLError:  # nothing more is there, or the device is gone: other figures tell
+                xids.append(int(self._library.nvmlEventSetWait_v2(events, 0).eventData))
+            except self._library.NVMLError:  # no more events; a lost device shows in the other readings
                 break
-        return found
+        return xids
 
 
 FIRST_DEVICE = "cuda:0"
 
 
 class NvmlUnavailable(Exception):
-    """There is no NVML here; the text says why."""
-
-
-def load_library() -> Any:
-    """The module pynvml of the distribution nvidia-ml-py. Raises NotUsable."""
-    try:
-        return importlib.import_module("pynvml")
-    except ImportError as error:
-        raise NvmlUnavailable("nvidia-ml-py is not installed: it comes with the extra `cuda`") from error
+    """NVML cannot be used; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreachableHandle:
-    """In the place of a handle that the driver refuses."""
+    """Stands in for a handle that the driver refuses."""
 
     reason: str
 
 
 class NvmlProbe:
-    """Opened at the first look that succeeds: a driver that is loaded later is found later.
+    """Initialises NVML on the first successful probe, so a driver that is loaded later is found.
 
-    Calls block, for ever when a device is in a bad way: look from a thread that nobody waits for.
+    Calls may block forever: run them in a TimeoutCall.
     """
 
     def __init__(self, library: Any = None) -> None:
@@ -155,7 +148,7 @@ class NvmlProbe:
         self._xids: XidListener | None = None
 
     def read_devices(self) -> list[Device]:
-        """One per device that CUDA shows here, "cuda:0" first."""
+        """The devices that are visible to CUDA, "cuda:0" first."""
         try:
             self._open()
             handles = self._visible_handles()
@@ -166,7 +159,10 @@ class NvmlProbe:
     def _open(self) -> None:
         if self._library is not None:
             return
-        library = self._injected_library or load_library()
+        try:
+            library = self._injected_library or importlib.import_module("pynvml")
+        except ImportError as error:
+            raise NvmlUnavailable("nvidia-ml-py is not installed: install the extra `cuda`") from error
         try:
             library.nvmlInit()
         except library.NVMLError_LibraryNotFound as error:
@@ -181,21 +177,21 @@ class NvmlProbe:
     def _visible_handles(self) -> "list[Any | UnreachableHandle]":
         library = self._library
         try:
-            found = [self._open_handle(index) for index in range(library.nvmlDeviceGetCount())]
+            handles = [self._open_handle(index) for index in range(library.nvmlDeviceGetCount())]
         except library.NVMLError as error:
             self._library = None
             raise NvmlUnavailable(f"NVML lists no devices: {error}") from error
-        if not found:
+        if not handles:
             raise NvmlUnavailable("NVIDIA's driver is loaded and finds no device")
-        if all(isinstance(handle, UnreachableHandle) for handle, _ in found):
-            self._library = None  # opened anew at the next look
-        shown = visible_indices([uuid for _, uuid in found])
-        if not shown:
+        if all(isinstance(handle, UnreachableHandle) for handle, _ in handles):
+            self._library = None  # initialise NVML again at the next probe
+        visible = visible_indices([uuid for _, uuid in handles])
+        if not visible:
             raise NvmlUnavailable("CUDA_VISIBLE_DEVICES hides every device")
-        return [found[place][0] for place in shown]
+        return [handles[index][0] for index in visible]
 
     def _open_handle(self, index: int) -> "tuple[Any | UnreachableHandle, str]":
-        """(handle, UUID). One device that is lost does not hide the others."""
+        """(handle, UUID). A lost device does not prevent opening the others."""
         library = self._library
         try:
             handle = library.nvmlDeviceGetHandleByIndex(index)
@@ -205,10 +201,16 @@ class NvmlProbe:
 
     def _read_device(self, name: str, handle: "Any | UnreachableHandle") -> Device:
         if isinstance(handle, UnreachableHandle):
-            return Device(name, "gpu", fault=f"the driver does not give the device out: {handle.reason}")
-        figures: Readings = read_gpu(self._library, handle)
+            return Device(name, "gpu", fault=f"the driver refuses access to the device: {handle.reason}")
+        readings = read_gpu(self._library, handle)
         assert self._xids is not None
-        fresh = self._xids.read(figures, handle)
-        model = figures.pop_text("model")
-        warning, fault = health_warning(figures.values), health_fault(fresh, figures)
-        return Device(name, "gpu", model, figures, None, warning, fault, needs_recheck=bool(fresh))
+        new_xids = self._xids.read(readings, handle)
+        return Device(
+            name,
+            "gpu",
+            readings.pop_text("model"),
+            readings,
+            warning=health_warning(readings.values),
+            fault=health_fault(new_xids, readings),
+            needs_recheck=bool(new_xids),
+        )

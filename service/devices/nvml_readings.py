@@ -1,12 +1,11 @@
 """Reads every NVML value of one GPU separately, because each card and driver lacks some."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from service.devices.device import Readings, ReadingValue
 
-# Why the clocks are lower than they could be: NVML's bit, and what we call it.
+# The end of NVML's constant -> our name for the reason why the clocks are low.
 THROTTLE_REASON_NAMES = {
     "SwPowerCap": "power cap",
     "HwSlowdown": "hardware slowdown",
@@ -21,18 +20,25 @@ THROTTLE_REASON_NAMES = {
 
 
 def read_gpu(library: Any, handle: Any) -> Readings:
-    """All figures; what this card or driver does not tell is unknown, with NVML's own reason."""
-    figures = Readings()
-    for name, reading in (
-        _identity_readings(library, handle) | _utilisation_readings(library, handle) | _health_readings(library, handle)
-    ).items():
-        figures.read(name, reading)
-    _read_memory(figures, library, handle)
-    _read_remapped_rows(figures, library, handle)
-    return figures
+    """All readings; what this card or driver does not report is unknown, with NVML's reason."""
+    readings = Readings()
+    readers = (
+        _identity_readers(library, handle)
+        | _utilisation_readers(library, handle)
+        | _health_readers(library, handle)
+        | _memory_readers(library, handle)
+    )
+    for name, reader in readers.items():
+        readings.read(name, reader)
+    return readings
 
 
-def _identity_readings(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
+def _format_version(version: int) -> str:
+    """13000 -> 13.0"""
+    return f"{version // 1000}.{version % 1000 // 10}"
+
+
+def _identity_readers(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
     return {
         "model": lambda: library.nvmlDeviceGetName(handle),
         "uuid": lambda: library.nvmlDeviceGetUUID(handle),
@@ -42,7 +48,7 @@ def _identity_readings(library: Any, handle: Any) -> dict[str, Callable[[], Read
     }
 
 
-def _utilisation_readings(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
+def _utilisation_readers(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
     return {
         "utilisation_percent": lambda: library.nvmlDeviceGetUtilizationRates(handle).gpu,
         "memory_utilisation_percent": lambda: library.nvmlDeviceGetUtilizationRates(handle).memory,
@@ -59,7 +65,7 @@ def _utilisation_readings(library: Any, handle: Any) -> dict[str, Callable[[], R
     }
 
 
-def _health_readings(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
+def _health_readers(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
     uncorrected, volatile = library.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, library.NVML_VOLATILE_ECC
     corrected = library.NVML_MEMORY_ERROR_TYPE_CORRECTED
     return {
@@ -74,30 +80,19 @@ def _health_readings(library: Any, handle: Any) -> dict[str, Callable[[], Readin
 def _throttle_reasons(library: Any, handle: Any) -> list[str]:
     bits = library.nvmlDeviceGetCurrentClocksThrottleReasons(handle)
     return [
-        told
-        for name, told in THROTTLE_REASON_NAMES.items()
+        reason
+        for name, reason in THROTTLE_REASON_NAMES.items()
         if bits & getattr(library, f"nvmlClocksThrottleReason{name}")
     ]
 
 
-def _read_memory(readings: Readings, library: Any, handle: Any) -> None:
-    def part_of(name: str) -> ReadingValue:
-        return int(getattr(library.nvmlDeviceGetMemoryInfo(handle), name))
-
-    for name in ("total", "used", "free"):
-        readings.read(f"memory_{name}_bytes", partial(part_of, name))
-
-
-def _read_remapped_rows(readings: Readings, library: Any, handle: Any) -> None:
-    def row(place: int) -> ReadingValue:
-        told = int(library.nvmlDeviceGetRemappedRows(handle)[place])
-        return told if place < 2 else bool(told)
-
-    names = ("remapped_rows_corrected", "remapped_rows_uncorrected", "row_remap_pending", "row_remap_failed")
-    for place, name in enumerate(names):
-        readings.read(name, partial(row, place))
-
-
-def _format_version(version: int) -> str:
-    """13000 -> 13.0"""
-    return f"{version // 1000}.{version % 1000 // 10}"
+def _memory_readers(library: Any, handle: Any) -> dict[str, Callable[[], ReadingValue]]:
+    return {
+        "memory_total_bytes": lambda: int(library.nvmlDeviceGetMemoryInfo(handle).total),
+        "memory_used_bytes": lambda: int(library.nvmlDeviceGetMemoryInfo(handle).used),
+        "memory_free_bytes": lambda: int(library.nvmlDeviceGetMemoryInfo(handle).free),
+        "remapped_rows_corrected": lambda: int(library.nvmlDeviceGetRemappedRows(handle)[0]),
+        "remapped_rows_uncorrected": lambda: int(library.nvmlDeviceGetRemappedRows(handle)[1]),
+        "row_remap_pending": lambda: bool(library.nvmlDeviceGetRemappedRows(handle)[2]),
+        "row_remap_failed": lambda: bool(library.nvmlDeviceGetRemappedRows(handle)[3]),
+    }

@@ -1,4 +1,7 @@
-"""Runs a blocking call that may never return in a daemon thread, with a time limit."""
+"""Runs a blocking call that may never return in a daemon thread, with a time limit.
+
+`asyncio.to_thread` would not do: its threads are joined at exit, so a driver that hangs would keep the process alive.
+"""
 
 import asyncio
 import threading
@@ -9,18 +12,18 @@ Result = TypeVar("Result")
 
 
 class StillRunning(Exception):
-    """The call, or the one before it, has not returned within its limit."""
+    """The call, or the one before it, has not returned within the time limit."""
 
 
 class TimeoutCall(Generic[Result]):
-    """At most one call is under way; the thread is a daemon, so that a driver that hangs does not keep a process."""
+    """At most one call runs at a time; a call that has timed out is awaited again by the next `result()`."""
 
     def __init__(self, call: Callable[[], Result], timeout_s: float) -> None:
         self._call, self._timeout_s = call, timeout_s
         self._pending: asyncio.Future[Result] | None = None
 
     async def result(self) -> Result:
-        """Raises StillBlocked, or what the call raises."""
+        """Raises StillRunning, or whatever the call raises."""
         call = self._pending
         if call is None or call.done():
             call = self._pending = asyncio.get_running_loop().create_future()
@@ -33,15 +36,15 @@ class TimeoutCall(Generic[Result]):
     def _run(self, future: "asyncio.Future[Result]") -> None:
         loop = future.get_loop()
         try:
-            found = self._call()
+            result = self._call()
         except Exception as error:
             self._deliver(loop, future.set_exception, error)
         else:
-            self._deliver(loop, future.set_result, found)
+            self._deliver(loop, future.set_result, result)
 
     @staticmethod
     def _deliver(loop: asyncio.AbstractEventLoop, setter: Callable[..., None], value: object) -> None:
         try:
             loop.call_soon_threadsafe(setter, value)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed
             return

@@ -1,1 +1,1 @@
-"""PostgreSQL as a child process, for one-machine setups."""
+"""An embedded PostgreSQL, run as a child process, for setups on one machine."""

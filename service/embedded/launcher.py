@@ -1,6 +1,6 @@
-"""The process that runs the embedded server while any client is connected to it.
+"""The process that runs the embedded PostgreSQL while any client is connected to the launcher.
 
-The kernel closes a client's connection when the client dies, however it dies.
+When a client dies, however it dies, the kernel closes its connection.
 """
 
 import fcntl
@@ -13,7 +13,6 @@ import socket
 import stat
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from service.embedded.cluster import Cluster, EmbeddedPostgresError
@@ -23,7 +22,7 @@ FIRST_CLIENT_TIMEOUT_S = 20.0
 
 
 def main(folder: Path, socket_folder: Path) -> None:
-    """Take the lock (or leave: another guardian has it), start, serve, stop."""
+    """Take the lock, or exit if another launcher has it; start PostgreSQL, serve clients, stop."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "guardian.lock").open("w")
     try:
@@ -32,45 +31,45 @@ def main(folder: Path, socket_folder: Path) -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     make_private(socket_folder)
-    door = _listen(socket_folder / "guardian.sock")
-    cluster = Cluster.__new__(Cluster)
+    listener = _listen(socket_folder / "guardian.sock")
+    cluster: Cluster | None = None
     try:
         cluster = Cluster(folder, socket_folder)
         cluster.prepare()
         cluster.start()
-        _serve_clients(door, cluster, {"url": cluster.url})
+        _serve_clients(listener, cluster, {"url": cluster.url})
     except Exception as error:
-        _serve_clients(door, None, {"error": str(error)})
+        _serve_clients(listener, None, {"error": str(error)})
     finally:
         (socket_folder / "guardian.sock").unlink(missing_ok=True)
-        with suppress(AttributeError):
+        if cluster is not None:
             cluster.stop()
-        shutil.rmtree(socket_folder, ignore_errors=True)  # still under the lock: the next guardian makes it again
+        shutil.rmtree(socket_folder, ignore_errors=True)  # under the lock: the next launcher creates it again
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder when it is missing. Raises EmbeddedPostgresError when it is not ours."""
+    """Create the folder if it is missing. Raises EmbeddedPostgresError if it is not a folder of our own."""
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+    status = folder.lstat()
+    if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
         raise EmbeddedPostgresError(f"{folder} belongs to somebody else: remove it or set DATABASE_URL")
 
 
 def _listen(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
-    door = socket.socket(socket.AF_UNIX)
-    door.bind(str(path))
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
     path.chmod(0o600)
-    door.listen(64)
-    return door
+    listener.listen(64)
+    return listener
 
 
 def _serve_clients(listener: socket.socket, cluster: Cluster | None, reply: dict[str, str]) -> None:
-    """Until the last client has been gone for a second, or the server has died."""
+    """Send `reply` to each client, until the last one has been gone for IDLE_TIMEOUT_S or PostgreSQL has exited."""
     clients = selectors.DefaultSelector()
     clients.register(listener, selectors.EVENT_READ)
-    until = time.monotonic() + FIRST_CLIENT_TIMEOUT_S
-    while len(clients.get_map()) > 1 or time.monotonic() < until:
+    deadline = time.monotonic() + FIRST_CLIENT_TIMEOUT_S
+    while len(clients.get_map()) > 1 or time.monotonic() < deadline:
         for key, _ in clients.select(0.2):
             if key.fileobj is listener:
                 client = listener.accept()[0]
@@ -82,7 +81,7 @@ def _serve_clients(listener: socket.socket, cluster: Cluster | None, reply: dict
         if cluster is not None and cluster.process is not None and cluster.process.poll() is not None:
             return
         if len(clients.get_map()) > 1:
-            until = time.monotonic() + IDLE_TIMEOUT_S
+            deadline = time.monotonic() + IDLE_TIMEOUT_S
 
 
 def _is_closed(client: socket.socket) -> bool:

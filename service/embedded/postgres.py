@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL for its clients: start it or join a running one, and leave it."""
+"""A client of the embedded PostgreSQL: start it or join one that runs, and leave it."""
 
 import hashlib
 import json
@@ -21,49 +21,49 @@ READY_TIMEOUT_S = 60.0
 
 
 class EmbeddedPostgres:
-    """One client of the server whose data lies in `home`; the server lives while it has clients."""
+    """A client of the server whose data is in `home`; the server runs while it has clients."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home.expanduser().absolute() / "postgres"
         self._connection: socket.socket | None = None
 
     def start(self) -> str:
-        """The URL of a running server. Raises EmbeddedPostgresError with the reason and the way out."""
+        """The URL of the running server. Raises EmbeddedPostgresError, which says why there is none and what to do."""
         sockets = socket_folder(self._folder)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             make_private(sockets)
-            if (answer := self._connect(sockets / "guardian.sock")) is not None:
-                if "url" in answer:
-                    return answer["url"]
+            if (reply := self._connect(sockets / "guardian.sock")) is not None:
+                if "url" in reply:
+                    return reply["url"]
                 self.stop()
-                raise EmbeddedPostgresError(answer["error"])
+                raise EmbeddedPostgresError(reply["error"])
             self._spawn_launcher(sockets)
         raise EmbeddedPostgresError(f"PostgreSQL did not start within {READY_TIMEOUT_S:.0f} s: set DATABASE_URL")
 
     def stop(self) -> None:
-        """Leave; the last client's leaving stops the server."""
+        """Leave; the server stops when the last client has left."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def _connect(self, path: Path) -> dict[str, str] | None:
-        lease = socket.socket(socket.AF_UNIX)
-        lease.settimeout(READY_TIMEOUT_S)
+        """What the launcher replies (see `launcher.main`); None if none is there yet."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(READY_TIMEOUT_S)
         try:
-            lease.connect(str(path))
-            line = lease.makefile().readline()
-            answer: dict[str, str] = json.loads(line)
+            connection.connect(str(path))
+            reply: dict[str, str] = json.loads(connection.makefile().readline())
         except (OSError, ValueError):
-            lease.close()
+            connection.close()
             return None
-        self._connection = lease
-        return answer
+        self._connection = connection
+        return reply
 
     def _spawn_launcher(self, socket_folder: Path) -> None:
-        """A guardian of its own session; when another is first, this one leaves and we join that."""
+        """Start a launcher in a session of its own. If another has the lock, this one exits and we join the other."""
         command = [sys.executable, "-m", "service.embedded.launcher", str(self._folder), str(socket_folder)]
-        guardian = subprocess.Popen(
+        launcher = subprocess.Popen(
             command,
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -72,11 +72,11 @@ class EmbeddedPostgres:
         )
         deadline = time.monotonic() + READY_TIMEOUT_S
         while (
-            time.monotonic() < deadline and not (socket_folder / "guardian.sock").exists() and guardian.poll() is None
+            time.monotonic() < deadline and not (socket_folder / "guardian.sock").exists() and launcher.poll() is None
         ):
             time.sleep(0.02)
         with suppress(subprocess.TimeoutExpired):
-            guardian.wait(0.05)
+            launcher.wait(0.05)
 
     def __enter__(self) -> str:
         return self.start()
@@ -88,6 +88,6 @@ class EmbeddedPostgres:
 
 
 def socket_folder(folder: Path) -> Path:
-    """A short path for the folder of the sockets, whose own paths may have 107 bytes at most."""
+    """The folder of the sockets. Its path is short, because the path of a socket may have at most 107 bytes."""
     name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
     return Path(tempfile.gettempdir()) / f"reelmill-{os.geteuid()}-{name}"

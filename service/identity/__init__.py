@@ -1,1 +1,1 @@
-"""Who is calling, proven by a JWT, and what the token permits."""
+"""Who is calling, verified by a JWT, and what the token permits."""

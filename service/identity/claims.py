@@ -1,12 +1,10 @@
-"""Scopes, and the checks of a token's header and claims: pure functions that raise `InvalidToken` with a reason for
-the log.
-"""
+"""Scopes, and the checks of a token's header and claims: pure functions that raise InvalidToken with the reason."""
 
 import base64
 import json
 import math
 import re
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from service.identity.settings import IdentitySettings
 
@@ -22,11 +20,10 @@ Scope = Literal[
 ]
 
 ADMIN: Scope = "admin"
-ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 
 def allows(granted: frozenset[str], required: Scope) -> bool:
-    """Whether the scopes of a token include `wanted`; `admin` implies all."""
+    """Whether the scopes of a token include `required`; `admin` implies all."""
     return required in granted or ADMIN in granted
 
 
@@ -36,15 +33,15 @@ _TOKEN_PATTERN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 class InvalidToken(Exception):
-    """Why a token is refused; for the log, never for the caller."""
+    """Why a token is rejected; logged, never sent to the caller."""
 
 
 class ExpiredToken(InvalidToken):
-    """A token that was good until its `exp`."""
+    """A token that is valid but for its `exp`."""
 
 
 def parse_header(token: str) -> dict[str, Any]:
-    """The JOSE header of a token of bounded size and proper shape, read before anything else touches the token."""
+    """The JOSE header of a token; its size and shape are checked before anything else reads it."""
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidToken("longer than 8 KiB")
     if not _TOKEN_PATTERN.fullmatch(token):
@@ -69,7 +66,7 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
 
 
 def check_times(claims: dict[str, Any], now: float) -> None:
-    """`exp` required, `nbf` honoured, both numbers, with 30 s of leeway."""
+    """Require `exp`, respect `nbf`; both are numbers, with 30 s of leeway."""
     if "exp" not in claims:
         raise InvalidToken("no exp")
     if _numeric_date(claims, "nbf", -math.inf) > now + LEEWAY_S:
@@ -80,7 +77,7 @@ def check_times(claims: dict[str, Any], now: float) -> None:
 
 
 def check_issuer_and_audience(claims: dict[str, Any], settings: IdentitySettings) -> None:
-    """`iss` as configured; `aud` as configured, and by RFC 7519 absent when no audience is configured."""
+    """Require the configured `iss` and `aud`; without a configured audience, `aud` must be absent (RFC 7519)."""
     if settings.issuer is not None and claims.get("iss") != settings.issuer:
         raise InvalidToken("iss is not JWT_ISSUER")
     audience = claims.get("aud")

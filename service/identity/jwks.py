@@ -1,4 +1,4 @@
-"""The issuer's public keys: fetched when needed, cached, and used a while longer when the issuer is down."""
+"""The issuer's public keys: fetched when needed, cached, and used for up to a day when the issuer is down."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 
 
 class JwkSet:
-    """A cached JWK set: one fetch at a time, never two within the minimum gap, unknown key ids ask again."""
+    """A cached JWK set: at most one fetch per MIN_FETCH_INTERVAL_S. An unknown key id triggers a fetch."""
 
     supported_algorithms = frozenset({"RS256", "RS384", "RS512", *_CURVES})
 
@@ -37,10 +37,11 @@ class JwkSet:
         self._lock = asyncio.Lock()
 
     async def get_key(self, header: dict[str, Any]) -> tuple[Key, str]:
-        """The key that the header's `kid` names (the only key when there is no `kid`) and its one algorithm."""
+        """The key that `kid` in the header names (without `kid`, the only key), and its algorithm."""
         kid = header.get("kid")
         fresh = time.monotonic() - self._fetched_at <= CACHE_TTL_S
-        if not self._has_key(kid) or not (fresh or self._lock.locked()):  # while one refreshes, the others use what is
+        refreshing = self._lock.locked()  # by another caller; meanwhile the old keys are used
+        if not self._has_key(kid) or not (fresh or refreshing):
             await self._refresh()
         if time.monotonic() - self._fetched_at > MAX_STALE_S:
             raise ServiceUnavailable("the issuer's keys cannot be read; try again in a moment")
@@ -57,25 +58,22 @@ class JwkSet:
                 return
             self._attempted_at = time.monotonic()
             try:
-                self._keys = await self._fetch()
+                async with self._client.stream("GET", self._url) as response:
+                    response.raise_for_status()
+                    data = b""
+                    async for chunk in response.aiter_bytes():
+                        data += chunk
+                        if len(data) > MAX_DOCUMENT_BYTES:
+                            raise ValueError("the JWK set is too long")
+                self._keys = parse_key_set(json.loads(data), self._algorithms)
             except (httpx.HTTPError, ValueError) as error:
                 log.warning("jwks_unreadable", reason=repr(error))
                 return
             self._fetched_at = time.monotonic()
 
-    async def _fetch(self) -> dict[str | None, tuple[Key, str]]:
-        async with self._client.stream("GET", self._url) as response:
-            response.raise_for_status()
-            data = b""
-            async for chunk in response.aiter_bytes():
-                data += chunk
-                if len(data) > MAX_DOCUMENT_BYTES:
-                    raise ValueError("the JWK set is too long")
-        return parse_key_set(json.loads(data), self._algorithms)
-
 
 def parse_key_set(document: Any, algorithms: tuple[str, ...]) -> dict[str | None, tuple[Key, str]]:
-    """The signature keys of a JWK set by `kid`, each with its algorithm; keys that cannot be used are left out."""
+    """The signature keys of a JWK set by `kid`, with their algorithms; unusable keys are left out."""
     entries = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(entries, list):
         raise ValueError("not a JWK set")
@@ -93,7 +91,7 @@ def _parse_key(entry: dict[str, Any], algorithms: tuple[str, ...]) -> tuple[Key,
     try:
         key = jwk.construct(entry, algorithm)
         strong = entry["kty"] != "RSA" or key.prepared_key.key_size >= MIN_RSA_BITS  # type: ignore[attr-defined]
-    except Exception:  # a malformed entry raises whatever its first wrong field leads to
+    except Exception:  # a malformed entry may raise anything
         return None
     return (key, algorithm) if strong else None
 

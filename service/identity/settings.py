@@ -7,12 +7,12 @@ from service.errors import StartupError
 
 
 class IdentitySettings(EnvironmentSettings):
-    """One of `JWT_SECRET` and `JWT_JWKS_URL`; with embedded services a secret made on this machine replaces both."""
+    """Either `JWT_SECRET` or `JWT_JWKS_URL`; with an embedded PostgreSQL, a secret of this machine replaces both."""
 
     secret: SecretStr | None = Field(
         default=None,
         validation_alias="JWT_SECRET",
-        description="shared secret of HMAC tokens, 32 bytes or more; unset: one made beside the embedded PostgreSQL",
+        description="shared secret of HMAC tokens, 32 bytes or more; unset: created with the embedded PostgreSQL",
     )
     jwks_url: str | None = Field(
         default=None,
@@ -28,7 +28,7 @@ class IdentitySettings(EnvironmentSettings):
     audience: str | None = Field(default=None, validation_alias="JWT_AUDIENCE", description="required `aud` claim")
 
     def accepted_algorithms(self, default: str, supported: frozenset[str]) -> tuple[str, ...]:
-        """The algorithms to accept, each of them `supported` by the kind of key in use."""
+        """The algorithms to accept. Raises StartupError for one that the kind of key in use does not support."""
         names = tuple(name.strip() for name in (self.algorithms or default).split(",") if name.strip())
         if not names or not supported.issuperset(names):
             choices = ", ".join(sorted(supported))

@@ -1,4 +1,4 @@
-"""Verify and issue JWTs: one verifier around python-jose that closes the gaps the library leaves."""
+"""Verify and issue JWTs. The verifier adds the checks that python-jose leaves out."""
 
 import time
 from collections.abc import Iterable
@@ -26,26 +26,26 @@ from service.identity.settings import IdentitySettings as IdentitySettings
 from service.ids import Subject
 
 BEARER_CHALLENGE = 'Bearer realm="reelmill"'
-# Shortest secret of each algorithm (RFC 7518, 3.2).
+# Length of the shortest secret for each algorithm (RFC 7518, 3.2).
 _HMAC_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A caller whose token was verified."""
+    """The caller, as verified from the token."""
 
     subject: Subject
     scopes: frozenset[str]
 
 
 class KeySource(Protocol):
-    """Where the key for a token comes from; a key works with exactly one algorithm."""
+    """Finds the key for a token; a key belongs to exactly one algorithm."""
 
     async def get_key(self, header: dict[str, Any]) -> tuple[Key, str]: ...
 
 
 class SharedSecret:
-    """One shared secret, pinned to one HMAC algorithm."""
+    """One shared secret for one HMAC algorithm."""
 
     def __init__(self, secret: SecretStr, algorithm: str) -> None:
         value = secret.get_secret_value()
@@ -62,14 +62,14 @@ class SharedSecret:
 
 
 class TokenVerifier:
-    """Accepts a token only when its shape, algorithm, signature and every claim are as they should be."""
+    """Checks the shape, algorithm, signature and every claim of a token."""
 
     def __init__(self, settings: IdentitySettings, local_secret: SecretStr | None = None) -> None:
         self._settings = settings
         self._key_source = _select_key_source(settings, local_secret)
 
     async def verify(self, token: str) -> Identity:
-        """The identity in `token`; raise Unauthenticated (or Unavailable when the issuer's keys cannot be read)."""
+        """The caller of this token. Raises Unauthenticated, or ServiceUnavailable without the issuer's keys."""
         try:
             return await self._verify(token)
         except ServiceUnavailable:
@@ -83,7 +83,7 @@ class TokenVerifier:
         header = parse_header(token)
         key, algorithm = await self._key_source.get_key(header)
         if header["alg"] != algorithm:
-            raise InvalidToken("alg is not the one of the key")
+            raise InvalidToken("alg is not that of the key")
         claims = parse_json_object(jws.verify(token, key, algorithms=[algorithm]))
         check_issuer_and_audience(claims, self._settings)
         identity = Identity(Subject(get_subject(claims)), get_scopes(claims))
@@ -92,7 +92,7 @@ class TokenVerifier:
 
 
 def invalid_token_error(detail: str) -> Unauthenticated:
-    """A 401 about a token that was sent (RFC 6750, 3.1)."""
+    """The 401 for a token that was rejected (RFC 6750, 3.1)."""
     challenge = f'{BEARER_CHALLENGE}, error="invalid_token", error_description="{detail}"'
     return Unauthenticated(detail, headers={"WWW-Authenticate": challenge})
 
@@ -100,13 +100,13 @@ def invalid_token_error(detail: str) -> Unauthenticated:
 def issue_token(
     secret: SecretStr, subject: str, scopes: Iterable[str], ttl: timedelta, settings: IdentitySettings | None = None
 ) -> str:
-    """A token signed with `secret`, with the algorithm, issuer and audience that `settings` ask for."""
-    asked = settings or IdentitySettings.model_construct()
-    (algorithm,) = asked.accepted_algorithms("HS256", frozenset(_HMAC_BYTES))
+    """A token signed with `secret`; the algorithm, issuer and audience are those of `settings`."""
+    settings = settings or IdentitySettings.model_construct()
+    (algorithm,) = settings.accepted_algorithms("HS256", frozenset(_HMAC_BYTES))
     now = int(time.time())
     claims: dict[str, Any] = {"sub": subject, "scope": " ".join(scopes), "iat": now}
     claims["exp"] = now + int(ttl.total_seconds())
-    parties = {"iss": asked.issuer, "aud": asked.audience}
+    parties = {"iss": settings.issuer, "aud": settings.audience}
     claims |= {name: value for name, value in parties.items() if value is not None}
     return jwt.encode(claims, secret.get_secret_value(), algorithm)
 
@@ -118,7 +118,7 @@ def _select_key_source(settings: IdentitySettings, local_secret: SecretStr | Non
         return JwkSet(settings.jwks_url, settings.accepted_algorithms("RS256,ES256", JwkSet.supported_algorithms))
     secret = settings.secret or local_secret
     if secret is None:
-        raise StartupError("JWT_SECRET or JWT_JWKS_URL must be set, so that callers can be known")
+        raise StartupError("JWT_SECRET or JWT_JWKS_URL must be set, to verify tokens")
     algorithms = settings.accepted_algorithms("HS256", frozenset(_HMAC_BYTES))
     if len(algorithms) > 1:
         raise StartupError("JWT_ALGORITHMS must name one algorithm when JWT_SECRET is used")

@@ -1,3 +1,1 @@
-"""The render pipeline: fetch, decode, transform and encode frames into segments, then join the segments into one
-video file.
-"""
+"""The render pipeline: fetches, decodes, transforms and encodes frames into segments, and joins these into a video."""

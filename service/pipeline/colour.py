@@ -14,7 +14,7 @@ SRGB_TRANSFER = 13
 
 @dataclass(frozen=True, slots=True)
 class ColourTags:
-    """H.273 code points of a limited-range YCbCr output."""
+    """H.273 code points of the YCbCr output. Chroma samples are centred as in JPEG, or left as in MPEG-2."""
 
     matrix: int
     primaries: int
@@ -22,38 +22,34 @@ class ColourTags:
     chroma_centred: bool = False
 
 
-# For image frames: a JPEG is BT.601 YCbCr of sRGB with centred chroma, so only the range has to change.
+# For image frames: a JPEG has BT.601 YCbCr of sRGB with centred chroma, so only the range has to be converted.
 IMAGE_COLOUR = ColourTags(SMPTE170M, BT709, SRGB_TRANSFER, chroma_centred=True)
 
-# For a source video that says nothing and whose source cannot be opened.
+# For a source video that cannot be opened.
 DEFAULT_VIDEO_COLOUR = ColourTags(BT709, BT709, BT709)
 
 
 def video_colour(frame: VideoFrame) -> ColourTags:
-    """The source's own tags; for what it leaves open, what players assume from its height."""
+    """The source's own tags; unspecified ones are what players assume: BT.709 from 720 lines on, else BT.601."""
     assumed = BT709 if frame.height >= 720 else SMPTE170M
     matrix = frame.colorspace if frame.colorspace not in (0, UNSPECIFIED) else assumed
-    primaries = frame.color_primaries if frame.color_primaries != UNSPECIFIED else _default_primaries(matrix)
-    transfer = frame.color_trc if frame.color_trc != UNSPECIFIED else _default_transfer(matrix)
-    return ColourTags(matrix, primaries, transfer)
-
-
-def _default_primaries(matrix: int) -> int:
-    return matrix if matrix in (BT709, BT470BG, SMPTE170M, BT2020) else BT709
-
-
-def _default_transfer(matrix: int) -> int:
-    return SMPTE170M if matrix in (BT470BG, SMPTE170M) else BT709
+    default_primaries = matrix if matrix in (BT709, BT470BG, SMPTE170M, BT2020) else BT709
+    default_transfer = SMPTE170M if matrix in (BT470BG, SMPTE170M) else BT709
+    return ColourTags(
+        matrix,
+        frame.color_primaries if frame.color_primaries != UNSPECIFIED else default_primaries,
+        frame.color_trc if frame.color_trc != UNSPECIFIED else default_transfer,
+    )
 
 
 def swscale_matrix(matrix: int) -> int:
-    """swscale's own number (SWS_CS_*) for an H.273 matrix: BT.470BG and SMPTE 170M share one set of coefficients."""
+    """swscale's number (SWS_CS_*) of an H.273 matrix: BT.470BG and SMPTE 170M have the same coefficients."""
     return {SMPTE170M: BT470BG, BT2020_CONSTANT: BT2020}.get(matrix, matrix)
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFormatSpec:
-    """`black` has one sample per plane; a sample of `bgr0` is a pixel of 32 bits."""
+    """FFmpeg's name, the range (H.273), and one sample of black per plane (of bgr0, a pixel of 32 bits)."""
 
     pixel_format: str
     range: int

@@ -1,7 +1,8 @@
-"""The state of one frame on its way through the stages, and the function that runs the stages on it."""
+"""The state of one frame, and the function that runs the stages on it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -22,7 +23,7 @@ from service.plan.render_plan import FrameRef
 
 
 class Stopwatch:
-    """Sums up named spans; `seconds` maps stage -> wall seconds."""
+    """Adds up wall time per stage; `seconds` is stage -> seconds."""
 
     def __init__(self, *stages: str) -> None:
         self.seconds = dict.fromkeys(stages, 0.0)
@@ -37,60 +38,80 @@ class Stopwatch:
 
 
 FrameFault = Literal["missing", "corrupt"]
-# Ready to encode: a frame of the output's form and size, one that stays on a GPU for an encoder there, or a JPEG that
-# is copied as it is.
+# What an encoder accepts: a frame in the output's pixel format and size, a picture in GPU memory (NVENC), or the bytes
+# of a JPEG that is copied unchanged.
 EncoderInput = VideoFrame | bytes | DevicePicture
 
 
 @dataclass(slots=True)
 class FrameContext:
-    """Filled in stage by stage; `frame` is ready to encode, or `fault` and `reason` say why there is none.
+    """The state of one frame, filled in by the stages, or of a bin of frames.
 
-    `members` are the frames of a bin, whose `ref` is the first of them; `measured` is a deep frame of one, as decoded.
-    One that is `laid` is part of a bin which a device has made: the bin's picture is the `frame` of its first member.
+    Processing ends when one of these is set: `frame`, `raw_picture`, `merged_into_bin`, or `fault` with its `reason`.
     """
 
+    # The frame; of a bin, its first member.
     ref: FrameRef
+    # The fetched object; dropped once it is decoded.
     data: bytes = b""
     sha256: str | None = None
     picture: Picture | None = None
     decoder: str | None = None
+    # Ready to encode.
     frame: EncoderInput | None = None
+    # A bin member before its tone: the bin is averaged first.
     raw_picture: Picture | None = None
+    # The GPU has already folded this frame into its bin, whose image is the `frame` of the bin's first member.
     merged_into_bin: bool = False
     clip_counts: ClipCounts | None = None
     fault: FrameFault | None = None
+    # Why the frame is faulty or was reshaped.
     reason: str | None = None
     members: tuple[BinMemberReport, ...] | None = None
     fallback: Fallback | None = None
 
+    @property
+    def finished(self) -> bool:
+        """Whether no further stage has to run."""
+        return bool(self.fault) or self.merged_into_bin or self.frame is not None or self.raw_picture is not None
+
 
 class Stage(Protocol):
-    """A passive, single-threaded step. It raises FrameMissing or Unreadable for a frame it must give up."""
+    """One step of a frame, single-threaded. Raises FrameMissing, MediaUnreadable or SizeMismatch to give a frame up."""
 
     name: str
 
     def __call__(self, context: FrameContext) -> None: ...
 
 
+def count_fallbacks(
+    prepare_frame: Callable[[FrameRef], FrameContext], counts: Counter[tuple[str, str]]
+) -> Callable[[FrameRef], FrameContext]:
+    """Wrap `prepare_frame` so that fallbacks are counted by (stage, code)."""
+
+    def counted(ref: FrameRef) -> FrameContext:
+        context = prepare_frame(ref)
+        if context.fallback is not None:
+            counts[context.fallback.stage, context.fallback.code] += 1
+        return context
+
+    return counted
+
+
 def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> FrameContext:
-    """Run the stages in order until the frame is ready or found faulty. Raises RenderFailed on a refused size."""
-    work = FrameContext(ref)
+    """Run the stages in order until the frame is finished. Raises RenderFailed if its size does not match."""
+    context = FrameContext(ref)
     for stage in stages:
         with stopwatch.measure(stage.name):
-            _run_stage(stage, work)
-        if work.fault or work.merged_into_bin or work.frame is not None or work.raw_picture is not None:
+            try:
+                stage(context)
+            except FrameMissing as error:
+                context.fault, context.reason = "missing", error.reason
+            except MediaUnreadable as error:
+                context.fault, context.reason = "corrupt", error.reason
+            except SizeMismatch as error:
+                raise RenderFailed(str(error), ref.index) from error
+        if context.finished:
             break
-    work.data, work.picture = b"", None
-    return work
-
-
-def _run_stage(stage: Stage, context: FrameContext) -> None:
-    try:
-        stage(context)
-    except FrameMissing as error:
-        context.fault, context.reason = "missing", error.reason
-    except MediaUnreadable as error:
-        context.fault, context.reason = "corrupt", error.reason
-    except SizeMismatch as error:
-        raise RenderFailed(str(error), context.ref.index) from error
+    context.data, context.picture = b"", None
+    return context

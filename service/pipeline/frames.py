@@ -1,6 +1,4 @@
-"""The interface of the pipeline: ports that read source bytes, errors a frame can raise, and the reports of a
-rendered segment.
-"""
+"""The interface of the pipeline: readers of source bytes, errors of a frame, and the result of a segment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ FallbackCode = Literal[
 
 
 class MediaUnreadable(Exception):
-    """These bytes are not a picture this pipeline can show; `reason` says why, for the receipt."""
+    """These bytes cannot be shown as a picture; `reason` goes into the receipt."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -23,11 +21,11 @@ class MediaUnreadable(Exception):
 
 
 class FrameUnreadable(MediaUnreadable):
-    """A frame's object is there but cannot be used. Settled by the `corrupt` policy."""
+    """A frame's object exists but cannot be used. Handled by the `corrupt` policy."""
 
 
 class FrameMissing(Exception):
-    """A frame's object is gone, or the numbering has a hole. Settled by the `missing` policy."""
+    """A frame's object does not exist, or the frame is a gap in the numbering. Handled by the `missing` policy."""
 
     def __init__(self, reason: str = "the object does not exist") -> None:
         super().__init__(reason)
@@ -35,7 +33,7 @@ class FrameMissing(Exception):
 
 
 class RenderFailed(Exception):
-    """A frame met a policy of `fail`. `frame_index` is its position in the dataset."""
+    """A frame cannot be shown and its policy is `fail`. `frame_index` is its position in the dataset."""
 
     def __init__(self, reason: str, frame_index: int) -> None:
         super().__init__(f"frame {frame_index}: {reason}")
@@ -44,24 +42,24 @@ class RenderFailed(Exception):
 
 
 class FrameReader(Protocol):
-    """Gives the bytes of image frames; called once per frame, in plan order, lead frames only on need."""
+    """Reads image frames: called at most once per frame, in plan order; lead frames only if `hold` needs them."""
 
     def read(self, ref: FrameRef) -> bytes:
-        """The whole object. Raises FrameMissing or FrameUnreadable."""
+        """Read the whole object. Raises FrameMissing, FrameUnreadable."""
         ...
 
 
 class SourceReader(Protocol):
-    """Opens source videos as seekable files over ranged reads."""
+    """Opens source videos and multi-page TIFFs as seekable files over ranged reads."""
 
     def open(self, ref: FrameRef) -> BinaryIO:
-        """A seekable binary file, closed by the pipeline. Raises FrameMissing or FrameUnreadable."""
+        """Open a seekable binary file; the pipeline closes it. Raises FrameMissing, FrameUnreadable."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """A stage of one frame that was to run on a GPU and was done by the CPU: `code` for counts, `reason` for people."""
+    """One stage of a frame that was planned for a GPU but ran on the CPU; `code` is counted, `reason` is for people."""
 
     stage: FallbackStage
     code: FallbackCode
@@ -70,7 +68,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class BinMemberReport:
-    """One source frame of a bin; those that are `missing` or `corrupt` were left out of it."""
+    """One source frame of a bin; `missing` and `corrupt` ones were left out. `source` is its index in the dataset."""
 
     source: int
     key: str | None
@@ -82,59 +80,61 @@ class BinMemberReport:
 
 @dataclass(frozen=True, slots=True)
 class FrameReport:
-    """What became of one planned frame. `dataclasses.asdict` of it is JSON.
+    """The outcome of one planned output frame. `dataclasses.asdict` of it is JSON and goes into the receipt."""
 
-    `output` counts frames within the segment (None when skipped); `source` is the dataset index; `sha256` (hex) is
-    of the fetched bytes, None for video pictures; `substituted_from` is the dataset index of a held picture; `clipped`
-    is how many of its samples (of a bin: of its mean or maximum) lay below the tone's window, above it, or were not a
-    number; `etag` is the object's as the catalogue has it, `pts` a picture's time in its video's time base.
-    Of a bin, `source` is the first member's index, and `members` tell the rest.
-    `captured_at` is the capture time (RFC 3339, UTC) where it is known; `clock` says what is odd about it for the pace.
-    `fallback` says which stage a GPU was to do and why the CPU did it.
-    """
-
+    # Position in the segment; None if skipped.
     output: int | None
+    # Index in the dataset; of a bin, its first member's.
     source: int
     key: str | None
+    # Of the fetched bytes, in hex; None for frames of a video.
     sha256: str | None
     decoder: str | None
     outcome: FrameOutcome
     reason: str | None = None
+    # Index in the dataset of the frame that is held in its place.
     substituted_from: int | None = None
+    # Samples below the tone window, above it, and NaN; of a bin, samples of its mean or maximum.
     clipped: tuple[int, int, int] | None = None
+    # The object's ETag in the catalogue.
     etag: str | None = None
+    # Timestamp in the time base of the source video.
     pts: int | None = None
     members: tuple[BinMemberReport, ...] | None = None
+    # Capture time (RFC 3339, UTC), if known.
     captured_at: str | None = None
+    # An anomaly of the capture time that changed how long the frame is shown.
     clock: str | None = None
+    # The stage that was planned for a GPU and ran on the CPU, and why.
     fallback: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentResult:
-    """One rendered segment.
+    """One rendered segment."""
 
-    `data` is a fragmented MP4 whose timestamps start at 0 (empty when every frame was skipped); `frames` counts its
-    pictures; `reports` has one entry per planned frame; `seconds` is wall time per stage (fetch, decode, transform,
-    encode); `encoder` names the encoder and its version; `pieces` are parts of by-products, by file name; `fallbacks`
-    counts the source frames that fell back from a GPU to the CPU, by (stage, code).
-    """
-
+    # A fragmented MP4 whose timestamps start at 0; empty if every frame was skipped.
     data: bytes
+    # Encoded frames.
     frames: int
+    # One per planned output frame.
     reports: tuple[FrameReport, ...]
+    # Stage (fetch, decode, transform, encode) -> wall time.
     seconds: Mapping[str, float]
+    # The encoder and its version.
     encoder: str
+    # File name -> the segment's part of a preview strip or keogram.
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
+    # (stage, code) -> source frames that fell back from a GPU to the CPU.
     fallbacks: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 class SizeMismatch(Exception):
-    """The picture's shape differs from the output's and the policy is `fail`."""
+    """A picture's shape differs from the output's, and the policy for that is `fail`."""
 
 
 class DevicePicture(Protocol):
-    """A limited-range NV12 picture of the output's size in device memory; sizes in pixels, even."""
+    """A limited-range NV12 picture of the output's size in GPU memory; sizes in pixels, even."""
 
     @property
     def width(self) -> int: ...

@@ -8,11 +8,10 @@ from pathlib import Path
 
 
 def reset_scheduler() -> None:
-    """Put every thread of this process back under the ordinary scheduler.
+    """Reset every thread of this process to SCHED_OTHER.
 
-    SVT-AV1, run by root, gives its threads and its caller's real-time priority 99 (SCHED_FIFO): they, and every process
-    started later, would keep the cores from all others, the API first of all. With two cores taken, the kernel itself
-    was seen to hang.
+    Run as root, SVT-AV1 sets its own threads and the caller to real-time priority 99 (SCHED_FIFO), which children
+    inherit. That starves the rest of the machine; with two cores taken, the kernel itself stalled.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -27,13 +26,12 @@ SLOW_GATHER = 0x2000000
 
 
 def disable_avx_gather() -> None:
-    """Before pictures are scaled. The same samples come out.
+    """Tell swscale not to use AVX2 gather instructions on AMD CPUs; call it before frames are scaled.
 
-    swscale's AVX2 code collects the samples of a row with gather instructions, which are slow on AMD's CPUs: halving
-    1080p takes 1.1 ms with and 0.7 without (EPYC). FFmpeg has a flag for that, but sets it for old CPUs only, and PyAV
-    has no call for it. Others were not measured, and are left to FFmpeg.
+    They are slow there: halving 1080p takes 1.1 ms with them and 0.7 ms without (EPYC). The output is identical. FFmpeg
+    sets this flag only for old CPUs, and PyAV has no function for it. CPUs of other makers were not measured.
     """
-    with suppress(OSError, AttributeError):  # without it all is as before
+    with suppress(OSError, AttributeError):  # scaling works without it
         if "AuthenticAMD" not in Path("/proc/cpuinfo").read_text():
             return
         library = ctypes.CDLL(_loaded_library("/libavutil"))
@@ -41,7 +39,7 @@ def disable_avx_gather() -> None:
 
 
 def _loaded_library(name: str) -> str:
-    """The file of the library that this process has loaded already. Raises OSError."""
+    """The path of a library that this process has loaded. Raises OSError."""
     for line in Path("/proc/self/maps").read_text().splitlines():
         path = line[line.find("/") :]
         if name in path:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from av import VideoFrame
 
+from service.pipeline.orientation import oriented_size
 from service.plan.formats import rgb
 
 Samples = np.ndarray[Any, Any]
@@ -21,11 +22,10 @@ class ClipCounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """`frame` as the decoder gave it (its own format, range and matrix), still to be turned by `orientation` (EXIF).
+    """A decoded picture: `frame` has the decoder's own format, range and matrix; `orientation` is not yet applied.
 
-    Frames deeper than 8 bits are gray16le or rgb48le: the samples themselves or, with `clipped`, positions in the
-    tone's window (what signed, 32-bit and float samples become) and what lay outside of it. Of such, `measured` are the
-    samples themselves.
+    Frames deeper than 8 bits are gray16le or rgb48le. If `clip_counts` is set, their samples are positions in the tone
+    window, computed from signed, 32-bit or float samples, which are in `raw_samples`.
     """
 
     frame: VideoFrame
@@ -37,10 +37,10 @@ class Picture:
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels as shown, after orientation."""
-        width, height = self.frame.width, self.frame.height
-        return (height, width) if self.orientation >= 5 else (width, height)
+        return oriented_size((self.frame.width, self.frame.height), self.orientation)
 
 
+# (dimensions, dtype) of a sample array -> FFmpeg's name for it.
 ARRAY_FORMATS = {(2, np.uint8): "gray", (3, np.uint8): "rgb24", (2, np.uint16): "gray16le", (3, np.uint16): "rgb48le"}
 
 
@@ -52,15 +52,15 @@ def to_frame(samples: Samples) -> VideoFrame:
 
 
 def as_frame_view(samples: Samples) -> VideoFrame:
-    """16-bit gray samples as a frame, not copied: 1 ms less at 1080p.
+    """16-bit gray samples as a frame that shares their memory; a copy would take 1 ms at 1080p.
 
-    For what a tone reads through tables. swscale must not have it: it may read beyond the last row.
+    Only for lookup tables: swscale may read beyond the last row.
     """
     return VideoFrame.from_numpy_buffer(np.ascontiguousarray(samples), format="gray16le")
 
 
 def empty_frame(like: Samples) -> tuple[VideoFrame, Samples]:
-    """An unfilled 16-bit frame of the size and channels of an array, and the view to fill it through."""
+    """A 16-bit frame with the size and channels of an array, not initialized, and a view to fill it through."""
     frame = VideoFrame(like.shape[1], like.shape[0], ARRAY_FORMATS[like.ndim, np.uint16])
     view = samples_view(frame)
     assert view is not None
@@ -68,7 +68,7 @@ def empty_frame(like: Samples) -> tuple[VideoFrame, Samples]:
 
 
 def samples_view(frame: VideoFrame) -> Samples | None:
-    """A view of a frame in one of FORMATS, None for others."""
+    """A view of a gray, rgb24, gray16le or rgb48le frame: (height, width) or (height, width, 3); None for others."""
     for (dimensions, kind), name in ARRAY_FORMATS.items():
         if frame.format.name == name:
             dtype = np.dtype(kind).newbyteorder("<")
@@ -81,20 +81,21 @@ def samples_view(frame: VideoFrame) -> Samples | None:
 
 
 def composite_over(samples: Samples, background: str, *, premultiplied: bool = False) -> Samples:
-    """(height, width, 2 or 4) with alpha last -> without: alpha times colour, and the rest background, rounded.
+    """Blend (height, width, 2 or 4), alpha last, over a background colour (#rrggbb) and drop alpha.
 
-    `associated` colours are multiplied by alpha already. Gray stays gray over a gray background only. Floats are 0..1.
+    Integers are rounded, floats range from 0 to 1. The result is (height, width) for gray over a gray background, else
+    (height, width, 3). `premultiplied` colours have already been multiplied by alpha.
     """
-    top = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
-    alpha = samples[..., -1:].astype(np.float64) / top
-    if (samples[..., -1] == top).all():
+    opaque = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
+    if (samples[..., -1] == opaque).all():
         return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 2 else samples[..., :3])
-    behind = np.array(rgb(background), np.float64) * (top / 255)
+    alpha = samples[..., -1:].astype(np.float64) / opaque
+    behind = np.array(rgb(background), np.float64) * (opaque / 255)
     if samples.shape[2] == 2 and len(set(behind)) == 1:
         behind = behind[:1]
     colour = samples[..., :-1].astype(np.float64)
-    mixed = (colour if premultiplied else colour * alpha) + (1 - alpha) * behind
+    blended = (colour if premultiplied else colour * alpha) + (1 - alpha) * behind
     if samples.dtype.kind == "u":
-        mixed = np.rint(mixed).clip(0, top)
-    found: Samples = mixed.astype(samples.dtype)
-    return found[..., 0] if found.shape[2] == 1 else found
+        blended = np.rint(blended).clip(0, opaque)
+    result: Samples = blended.astype(samples.dtype)
+    return result[..., 0] if result.shape[2] == 1 else result

@@ -1,6 +1,5 @@
 """Operations on the planes of a frame as NumPy views: fill, copy, paste, pad, apply an EXIF orientation."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,23 +7,12 @@ from av import VideoFrame
 from av.video.plane import VideoPlane
 
 from service.pipeline.colour import PIXEL_FORMATS, PixelFormatSpec
+from service.pipeline.orientation import Plane, orient, oriented_size
 
-Plane = np.ndarray[Any, np.dtype[Any]]
 YUV420P = PIXEL_FORMATS["yuv420p"]
 
 _GRAY_TO_FULL_RANGE = bytes(min(max(((level - 16) * 255 + 109) // 219, 0), 255) for level in range(256))
 _SAMPLE_TYPES: dict[int, type[np.unsignedinteger[Any]]] = {1: np.uint8, 2: np.uint16, 4: np.uint32}
-
-# EXIF orientation -> the turn that makes the picture upright.
-ORIENTATION_TRANSFORMS: dict[int, Callable[[Plane], Plane]] = {
-    2: lambda plane: plane[:, ::-1],
-    3: lambda plane: plane[::-1, ::-1],
-    4: lambda plane: plane[::-1],
-    5: lambda plane: plane.T,
-    6: lambda plane: plane.T[:, ::-1],
-    7: lambda plane: plane.T[::-1, ::-1],
-    8: lambda plane: plane.T[::-1],
-}
 
 
 def plane_view(plane: VideoPlane, sample_bytes: int = 1) -> Plane:
@@ -35,14 +23,9 @@ def plane_view(plane: VideoPlane, sample_bytes: int = 1) -> Plane:
 
 def plane_views(frame: VideoFrame) -> list[Plane]:
     """All planes; a pixel of bgr0 is one sample of 32 bits."""
-    each = _sample_bytes(frame)
-    return [plane_view(plane, each) for plane in frame.planes]
-
-
-def _sample_bytes(frame: VideoFrame) -> int:
-    if frame.format.name == "bgr0":
-        return 4
-    return 2 if frame.format.components[0].bits > 8 else 1
+    deep = frame.format.components[0].bits > 8
+    sample_bytes = 4 if frame.format.name == "bgr0" else 2 if deep else 1
+    return [plane_view(plane, sample_bytes) for plane in frame.planes]
 
 
 def to_full_range_gray(frame: VideoFrame) -> VideoFrame:
@@ -55,7 +38,7 @@ def to_full_range_gray(frame: VideoFrame) -> VideoFrame:
 
 
 def relabel(frame: VideoFrame, pixel_format: str) -> VideoFrame:
-    """A copy whose samples are the same, under another name of the same layout (yuvj420p as yuv420p)."""
+    """A copy with the same samples under the name of another pixel format of equal layout (yuvj420p as yuv420p)."""
     target = VideoFrame(frame.width, frame.height, pixel_format)
     for into, samples in zip(plane_views(target), plane_views(frame), strict=True):
         into[:] = samples
@@ -63,6 +46,7 @@ def relabel(frame: VideoFrame, pixel_format: str) -> VideoFrame:
 
 
 def black_frame(width: int, height: int, spec: PixelFormatSpec = YUV420P) -> VideoFrame:
+    """A black frame; sizes in pixels."""
     frame = VideoFrame(width, height, spec.pixel_format)
     for plane, level in zip(plane_views(frame), spec.black, strict=True):
         plane[:] = level
@@ -70,17 +54,15 @@ def black_frame(width: int, height: int, spec: PixelFormatSpec = YUV420P) -> Vid
 
 
 def apply_orientation(frame: VideoFrame, orientation: int) -> VideoFrame:
-    """The upright frame: sides are swapped for orientations 5 to 8. Subsampled planes need even sides."""
-    swap = orientation >= 5
-    width, height = (frame.height, frame.width) if swap else (frame.width, frame.height)
-    upright = VideoFrame(width, height, frame.format.name)
+    """An upright copy. Orientations 5 to 8 exchange width and height; subsampled planes then need even sides."""
+    upright = VideoFrame(*oriented_size((frame.width, frame.height), orientation), frame.format.name)
     for target, source in zip(plane_views(upright), plane_views(frame), strict=True):
-        target[:] = ORIENTATION_TRANSFORMS[orientation](source)
+        target[:] = orient(source, orientation)
     return upright
 
 
 def paste(frame: VideoFrame, canvas: VideoFrame, left: int, top: int) -> VideoFrame:
-    """Copy the frame onto the canvas of the same form at even offsets; returns the canvas."""
+    """Copy the frame onto a canvas of the same pixel format, at even offsets in pixels; returns the canvas."""
     for target, source in zip(plane_views(canvas), plane_views(frame), strict=True):
         x, y = round(left * target.shape[1] / canvas.width), round(top * target.shape[0] / canvas.height)
         target[y : y + source.shape[0], x : x + source.shape[1]] = source
@@ -88,11 +70,11 @@ def paste(frame: VideoFrame, canvas: VideoFrame, left: int, top: int) -> VideoFr
 
 
 def pad_to(frame: VideoFrame, width: int, height: int) -> VideoFrame:
-    """Grow an odd-sized frame by one replicated column and row, so that no pixel is resampled."""
+    """Grow a frame to this size by repeating its last column and row; nothing is resampled."""
     if (width, height) == (frame.width, frame.height):
         return frame
     grown = VideoFrame(width, height, frame.format.name)
-    for target, pixels in zip(plane_views(grown), plane_views(frame), strict=True):
-        missing = target.shape[0] - pixels.shape[0], target.shape[1] - pixels.shape[1]
-        target[:] = np.pad(pixels, ((0, missing[0]), (0, missing[1])), mode="edge")
+    for target, samples in zip(plane_views(grown), plane_views(frame), strict=True):
+        rows, columns = target.shape[0] - samples.shape[0], target.shape[1] - samples.shape[1]
+        target[:] = np.pad(samples, ((0, rows), (0, columns)), mode="edge")
     return grown

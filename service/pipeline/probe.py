@@ -13,13 +13,12 @@ from av.video.stream import VideoStream
 from service.pipeline.colour import FULL_RANGE
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
-from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, detect_format
-from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
-from service.pipeline.images.png import png_header
+from service.pipeline.images.decoder import read_header
+from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
+from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import TiffDirectory
-from service.pipeline.images.webp import webp_header
-from service.pipeline.picture import Picture
-from service.pipeline.videos.source import ORIENTATION_BY_DISPLAY_ROTATION, VideoSource
+from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
+from service.pipeline.videos.source import VideoSource
 from service.plan.formats import PixelFormat, format_after_rotation
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
@@ -27,54 +26,12 @@ _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
 _CMYK = 4
 
 
-def image_pixel_format(header: ImageHeader, head: bytes, orientation: int) -> str | None:
-    """None for what cannot be shown. `turn` is the EXIF orientation: chroma that cannot be turned is made full."""
-    if header.format == "jpeg":
-        return (
-            None
-            if header.channels == _CMYK
-            else _format_after_rotation(jpeg_layout(head).pixel_format, header, orientation)
-        )
-    if header.format == "webp" and header.plain:
-        return _format_after_rotation("yuv420p", header, orientation)
-    return sample_pixel_format(header.bit_depth, header.channels)
-
-
-def sample_pixel_format(bits: int, channels: int) -> str:
-    """Of gray or RGB samples, an alpha channel not counted; deeper than 16 bits there is no PixelForm for them."""
-    if bits > 16:
-        return f"{bits}-bit samples"
-    if channels <= 2:
-        return "gray" if bits <= 8 else "gray16le"
-    return "bgr0" if bits <= 8 else "gbrp16le"
-
-
-def _format_after_rotation(pixel_format: PixelFormat, header: ImageHeader, orientation: int) -> str:
-    return (
-        format_after_rotation(pixel_format, (header.width, header.height), quarter=orientation >= 5)
-        if orientation > 1
-        else pixel_format
-    )
-
-
-def video_pixel_format(frame: VideoFrame) -> str:
-    """A PixelForm, or a text that is none for formats that have no equal there."""
-    name = frame.format.name
-    if name in _RGB:
-        return "bgr0"
-    if name in _DEEP_RGB:
-        return "gbrp16le"
-    full = frame.color_range == FULL_RANGE or "j" in name
-    if name.startswith("gray"):
-        return name if full else f"{name} of limited range"
-    if full and name in ("yuv420p", "yuv422p", "yuv444p"):
-        return name.replace("yuv", "yuvj")
-    return f"{name} of full range" if full and "j" not in name else name
-
-
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """`width` x `height` as shown, after `orientation` (EXIF, 1 to 8); `captured_at` is naive without an offset."""
+    """`width` x `height` in pixels as shown, after `orientation` (EXIF); `captured_at` may be naive.
+
+    `pixel_format` is a PixelFormat or, for samples that have none, a description; None if it cannot be shown.
+    """
 
     format: ImageFormat
     width: int
@@ -88,7 +45,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """`width` x `height` as shown; `pts` are the presentation timestamps of all pictures, rising, in `time_base`."""
+    """`width` x `height` in pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`."""
 
     codec: str
     width: int
@@ -103,59 +60,78 @@ class VideoFacts:
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
-    """Facts from the first 64 KiB of an object of `size` bytes; no pixel is decoded.
+    """Facts from the first 64 KiB of an object of `size` bytes; nothing is decoded.
 
-    Raises NeedMore when the header goes on past `head` (pass the whole object then), Unreadable for anything that is
-    no JPEG, PNG or WebP. For a TIFF, whose directories lie anywhere, use `page_facts`.
+    Raises HeaderIncomplete if the header is longer than `head` (pass the whole object then), and MediaUnreadable for
+    anything but a JPEG, PNG or WebP. Use `probe_tiff_page` for a TIFF: its directories can be anywhere in the file.
     """
-    header = _read_header(head, size)
-    turn = exif.orientation(header.exif)
-    shown = _oriented_size(header.width, header.height, turn)
-    taken = exif.capture_time(header.exif)
-    form = image_pixel_format(header, head, turn)
-    return ImageFacts(
-        header.format, *shown, header.bit_depth, taken, turn, gray=header.channels <= 2, pixel_format=form
-    )
-
-
-def probe_tiff_page(directory: TiffDirectory) -> ImageFacts:
-    """Of one page of a TIFF, from its directory."""
-    shown = _oriented_size(directory.width, directory.height, directory.orientation)
-    form = sample_pixel_format(directory.bits_per_sample, directory.samples_per_pixel)
-    return ImageFacts(
-        "tiff",
-        *shown,
-        directory.bits_per_sample,
-        directory.captured_at,
-        directory.orientation,
-        gray=directory.samples_per_pixel <= 2,
-        pixel_format=form,
-    )
-
-
-def _oriented_size(width: int, height: int, orientation: int) -> tuple[int, int]:
-    return (height, width) if orientation >= 5 else (width, height)
-
-
-def _read_header(head: bytes, size: int) -> ImageHeader:
-    read = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}.get(detect_format(head))
-    if read is None:
-        raise MediaUnreadable("a TIFF is probed by its directories")
     try:
-        return read(head)
+        header = read_header(head)
     except HeaderIncomplete as error:
         if len(head) < size:
             raise
         raise MediaUnreadable(error.reason) from error
+    orientation = exif.orientation(header.exif)
+    width, height = oriented_size((header.width, header.height), orientation)
+    return ImageFacts(
+        format=header.format,
+        width=width,
+        height=height,
+        bit_depth=header.bit_depth,
+        captured_at=exif.capture_time(header.exif),
+        orientation=orientation,
+        gray=header.channels <= 2,
+        pixel_format=_image_pixel_format(header, head, orientation),
+    )
+
+
+def probe_tiff_page(directory: TiffDirectory) -> ImageFacts:
+    """Facts of one page of a TIFF, from its directory."""
+    width, height = oriented_size((directory.width, directory.height), directory.orientation)
+    return ImageFacts(
+        format="tiff",
+        width=width,
+        height=height,
+        bit_depth=directory.bits_per_sample,
+        captured_at=directory.captured_at,
+        orientation=directory.orientation,
+        gray=directory.samples_per_pixel <= 2,
+        pixel_format=_sample_pixel_format(directory.bits_per_sample, directory.samples_per_pixel),
+    )
+
+
+def _image_pixel_format(header: ImageHeader, head: bytes, orientation: int) -> str | None:
+    """The pixel format after rotation; None for images that cannot be shown."""
+    if header.format == "jpeg" and header.channels == _CMYK:
+        return None
+    pixel_format: PixelFormat
+    if header.format == "jpeg":
+        pixel_format = jpeg_layout(head).pixel_format
+    elif header.format == "webp" and header.plain:
+        pixel_format = "yuv420p"
+    else:
+        return _sample_pixel_format(header.bit_depth, header.channels)
+    if orientation == 1:
+        return pixel_format
+    return format_after_rotation(pixel_format, (header.width, header.height), quarter=swaps_sides(orientation))
+
+
+def _sample_pixel_format(bits: int, channels: int) -> str:
+    """Of gray or RGB samples, ignoring alpha; samples of more than 16 bits have no PixelFormat."""
+    if bits > 16:
+        return f"{bits}-bit samples"
+    if channels <= 2:
+        return "gray" if bits <= 8 else "gray16le"
+    return "bgr0" if bits <= 8 else "gbrp16le"
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:
-    """Facts of a seekable video; timestamps come from packets, only the first picture is decoded. Raises Unreadable."""
+    """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
     with VideoSource(file) as source:
         stream = source.stream
         pts, key_pts = _timestamps(source.container, stream)
         first = source.first_frame()
-        width, height = _display_size(first)
+        width, height = oriented_size((first.width, first.height), orientation_of_display(first.rotation))
         return VideoFacts(
             codec=stream.codec_context.codec.canonical_name,
             width=width,
@@ -166,31 +142,28 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             pts=tuple(pts),
             key_pts=tuple(key_pts),
             captured_at=_creation_time(source.container, stream),
-            pixel_format=video_pixel_format(first),
+            pixel_format=_video_pixel_format(first),
         )
 
 
 def _timestamps(container: InputContainer, stream: VideoStream) -> tuple[list[int], list[int]]:
-    shown, keys = [], []
+    """(timestamps of all frames, of key frames), both ascending."""
+    frames, keys = [], []
     try:
         for packet in container.demux(stream):
             if packet.size and packet.pts is not None and not packet.is_discard:
-                shown.append(packet.pts)
+                frames.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
     except av.FFmpegError as error:
         raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
-    if not shown:
+    if not frames:
         raise MediaUnreadable("the source video has no pictures")
-    return sorted(set(shown)), sorted(keys)
-
-
-def _display_size(frame: VideoFrame) -> tuple[int, int]:
-    return Picture(frame, "", ORIENTATION_BY_DISPLAY_ROTATION.get(frame.rotation, 1)).size
+    return sorted(set(frames)), sorted(keys)
 
 
 def _duration(stream: VideoStream, pts: list[int]) -> Fraction:
-    """From the first picture's start to the last one's end, taking the mean spacing for the last."""
+    """In seconds, from the start of the first frame to the end of the last, which is given the mean frame duration."""
     base = stream.time_base or Fraction(1)
     span = pts[-1] - pts[0]
     if len(pts) > 1:
@@ -204,3 +177,18 @@ def _creation_time(container: InputContainer, stream: VideoStream) -> datetime |
         return datetime.fromisoformat(text) if text else None
     except ValueError:
         return None
+
+
+def _video_pixel_format(frame: VideoFrame) -> str:
+    """A PixelFormat, or a description of a format that has no equal among them."""
+    name = frame.format.name
+    if name in _RGB:
+        return "bgr0"
+    if name in _DEEP_RGB:
+        return "gbrp16le"
+    full_range = frame.color_range == FULL_RANGE or "j" in name
+    if name.startswith("gray"):
+        return name if full_range else f"{name} of limited range"
+    if full_range and name in ("yuv420p", "yuv422p", "yuv444p"):
+        return name.replace("yuv", "yuvj")
+    return f"{name} of full range" if full_range and "j" not in name else name

@@ -1,4 +1,6 @@
-"""Renders one segment: runs the stages on each frame, applies the fault policy and encodes one closed GOP."""
+"""Renders one segment: `open_stages` lists the stages of a frame, `render_segment` takes each frame through them,
+then through the fault policy, the overlay and the encoder.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +12,6 @@ from service.pipeline.bins import Binning, member_options
 from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, PIXEL_FORMATS, ColourTags
 from service.pipeline.cuda.slot_device import SlotDevice
 from service.pipeline.cuda.stages import (
-    count_fallbacks,
     device_stages,
     device_video_stages,
     encoder_label,
@@ -18,8 +19,9 @@ from service.pipeline.cuda.stages import (
 )
 from service.pipeline.encode.codecs import encoder_name
 from service.pipeline.fault_policy import FaultPolicy
-from service.pipeline.frame_context import EncoderInput, FrameContext, Stage, Stopwatch, run_stages
+from service.pipeline.frame_context import EncoderInput, FrameContext, Stage, Stopwatch, count_fallbacks, run_stages
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import (
     FetchStage,
     ImageDecodeStage,
@@ -31,7 +33,6 @@ from service.pipeline.stages import (
     can_copy_jpegs,
 )
 from service.pipeline.stills.artifacts import SegmentArtifacts
-from service.pipeline.tone.window import Window
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 
@@ -43,113 +44,120 @@ def render_segment(
     report_progress: Callable[[int], None],
     device: SlotDevice | None = None,
 ) -> SegmentResult:
-    """Render one closed GOP on the calling thread, holding a bounded number of frames.
+    """Render one closed GOP on the calling thread, holding a bounded number of frames in memory.
 
-    `reader` serves image segments, `sources` video segments; `progress` hears how many planned output frames are done.
-    The same plan and the same source bytes give the same result bytes. Raises RenderFailed under a `fail` policy, and
-    whatever `reader` or `sources` raise beyond FrameMissing and FrameUnreadable; on a `device` also DeviceLost and
-    EncoderLost, everything else that a device does wrong being a frame's fallback to the CPU.
+    `reader` reads image frames, `sources` opens videos and TIFF stacks. `report_progress` is called with the number of
+    planned output frames that are finished. The same plan and source bytes give the same result bytes.
+
+    Raises RenderFailed under a `fail` policy, what `reader` and `sources` raise beyond FrameMissing and
+    FrameUnreadable, and DeviceLost or EncoderLost. Any other error of a GPU makes that frame fall back to the CPU.
     """
-    watch = Stopwatch("fetch", "decode", "transform", "encode")
+    options, stopwatch = plan.options, Stopwatch("fetch", "decode", "transform", "encode")
     reports: list[FrameReport] = []
     fallbacks: Counter[tuple[str, str]] = Counter()
-    with _open_stages(plan, (reader, sources), device) as (stages, colour), ExitStack() as closed:
-        one = count_fallbacks(lambda ref: run_stages(ref, stages, watch), fallbacks)
-        made = _frame_source(plan, colour, one, lambda: report_progress(len(reports)))
-        policies = FaultPolicy(plan, made)
-        encoder, beside = segment_encoder(plan.options, colour, device), SegmentArtifacts(plan.options)
-        closed.callback(encoder.close)
-        write = _overlay_writer(plan.options, watch)
+    with open_stages(plan, reader, sources, device) as (stages, colour), ExitStack() as cleanup:
+        run_frame = count_fallbacks(lambda ref: run_stages(ref, stages, stopwatch), fallbacks)
+        render_output = _output_renderer(plan, colour, run_frame, lambda: report_progress(len(reports)))
+        policy = FaultPolicy(plan, render_output)
+        overlay = _overlay_writer(options, stopwatch)
+        artifacts, encoder = SegmentArtifacts(options), segment_encoder(options, colour, device)
+        cleanup.callback(encoder.close)
         for refs in plan.outputs():
-            frame, report = policies.apply(made(refs))
+            frame, report = policy.apply(render_output(refs))
             if frame is not None:
-                with write(frame, refs[0]):
-                    with watch.measure("transform"):
-                        beside.observe(frame, encoder.next_start_seconds)
-                    with watch.measure("encode"):
+                with overlay(frame, refs[0]):
+                    with stopwatch.measure("transform"):
+                        artifacts.observe(frame, encoder.next_start_seconds)
+                    with stopwatch.measure("encode"):
                         encoder.add(frame, plan.shown_for(refs))
-            elif plan.options.timing:
+            elif options.timing:
                 encoder.skip(plan.shown_for(refs))
             reports.append(report)
             report_progress(len(reports))
-        with watch.measure("encode"):
+        with stopwatch.measure("encode"):
             data = encoder.finish()
-    maker = encoder_label(plan.options, device) or encoder_name(plan.options.codec)
-    return SegmentResult(data, encoder.frames, tuple(reports), watch.seconds, maker, beside.finish(), fallbacks)
+    return SegmentResult(
+        data=data,
+        frames=encoder.frames,
+        reports=tuple(reports),
+        seconds=stopwatch.seconds,
+        encoder=encoder_label(options, device) or encoder_name(options.codec),
+        artifacts=artifacts.finish(),
+        fallbacks=fallbacks,
+    )
+
+
+@contextmanager
+def open_stages(
+    plan: SegmentPlan, reader: FrameReader, sources: SourceReader, device: SlotDevice | None
+) -> Iterator[tuple[list[Stage], ColourTags]]:
+    """The stages of each source frame, in order, and the colour tags of the output.
+
+    A frame leaves the list at the first stage that finishes it. The GPU stages finish the frames that a GPU can render.
+    """
+    options = member_options(plan.options)
+    if options.source_kind == "video":
+        with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
+            colour = decode.source_colour((*plan.frames, *plan.lead))
+            with device_video_stages(plan, sources, colour, device) as gpu_stages:
+                yield [*gpu_stages, decode, TransformStage(FrameTransform(options, colour))], colour
+        return
+    decoding, transform = DecodeOptions.of_render(options), FrameTransform(options, IMAGE_COLOUR)
+    with (
+        closing(TiffPageDecodeStage(sources, decoding)) as decode_tiff_page,
+        device_stages(plan, reader, device) as gpu_stages,
+    ):
+        stages: list[Stage] = [
+            *gpu_stages,
+            FetchStage(reader),
+            *([JpegCopyStage(options)] if can_copy_jpegs(options) else []),
+            decode_tiff_page,
+            ImageDecodeStage(decoding),
+            RawSampleStage(transform) if options.bins else TransformStage(transform),
+        ]
+        yield stages, IMAGE_COLOUR
+
+
+def _output_renderer(
+    plan: SegmentPlan,
+    colour: ColourTags,
+    run_frame: Callable[[FrameRef], FrameContext],
+    report_progress: Callable[[], None],
+) -> Callable[[Sequence[FrameRef]], FrameContext]:
+    """A function that renders one output frame from its source frames: one, or the members of a bin.
+
+    `report_progress` is called before each member of a bin.
+    """
+    bins = plan.options.bins
+    if bins is None:
+        return lambda refs: run_frame(refs[0])
+
+    def run_member(ref: FrameRef) -> FrameContext:
+        report_progress()
+        return run_frame(ref)
+
+    return Binning(plan.options, bins, colour, run_member).render_bin
 
 
 def _overlay_writer(
     options: RenderOptions, stopwatch: Stopwatch
 ) -> Callable[[EncoderInput, FrameRef], AbstractContextManager[None]]:
-    """What lays the overlay onto a picture while it is encoded: a picture that is held is written on again."""
+    """A context manager that draws the overlay on a frame and restores the frame after it has been encoded: a frame
+    that is held is drawn on again."""
     overlay = options.overlay
     if overlay is None:
         return lambda *_: nullcontext()
-    from service.pipeline.overlay.caption import OverlayRenderer  # Pillow's font, for renders that need it
+    from service.pipeline.overlay.caption import OverlayRenderer  # loads Pillow's font
 
-    caption = OverlayRenderer(
-        overlay, options.width, options.height, full_range=PIXEL_FORMATS[options.form].range == FULL_RANGE
-    )
+    full_range = PIXEL_FORMATS[options.form].range == FULL_RANGE
+    renderer = OverlayRenderer(overlay, options.width, options.height, full_range=full_range)
 
     @contextmanager
     def written(frame: EncoderInput, ref: FrameRef) -> Iterator[None]:
-        assert isinstance(frame, VideoFrame), "a JPEG that is written on is not copied"
+        assert isinstance(frame, VideoFrame), "can_copy_jpegs is false for renders with an overlay"
         with stopwatch.measure("transform"):
-            restore = caption.draw(frame, ref)
+            restore = renderer.draw(frame, ref)
         yield
         restore()
 
     return written
-
-
-def _frame_source(
-    plan: SegmentPlan,
-    colour: ColourTags,
-    process_frame: Callable[[FrameRef], FrameContext],
-    report_progress: Callable[[], None],
-) -> Callable[[Sequence[FrameRef]], FrameContext]:
-    """What makes one output frame of its source frames; `tick` says after each member of a bin that work goes on."""
-    bins = plan.options.bins
-    if bins is None:
-        return lambda refs: process_frame(refs[0])
-
-    def member(ref: FrameRef) -> FrameContext:
-        report_progress()
-        return process_frame(ref)
-
-    return Binning(plan.options, bins, colour, member).render_bin
-
-
-@contextmanager
-def _open_stages(
-    plan: SegmentPlan, readers: tuple[FrameReader, SourceReader], device: SlotDevice | None
-) -> Iterator[tuple[list[Stage], ColourTags]]:
-    options, (reader, sources) = member_options(plan.options), readers
-    if options.source_kind == "frames":
-        copy: list[Stage] = [JpegCopyStage(options)] if can_copy_jpegs(options) else []
-        with closing(_tiff_page_stage(options, sources)) as pages, device_stages(plan, reader, device) as first:
-            yield (
-                [*first, FetchStage(reader), *copy, pages, _image_stage(options), _transform_stage(options)],
-                IMAGE_COLOUR,
-            )
-        return
-    with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
-        colour = decode.source_colour((*plan.frames, *plan.lead))
-        with device_video_stages(plan, sources, colour, device) as first:
-            yield [*first, decode, TransformStage(FrameTransform(options, colour))], colour
-
-
-def _window(options: RenderOptions) -> Window | None:
-    return Window(options.tone.low, options.tone.high) if options.tone else None
-
-
-def _tiff_page_stage(options: RenderOptions, sources: SourceReader) -> TiffPageDecodeStage:
-    return TiffPageDecodeStage(sources, (options.max_pixels, options.background), _window(options))
-
-
-def _image_stage(options: RenderOptions) -> ImageDecodeStage:
-    return ImageDecodeStage(options.max_pixels, options.background, _window(options))
-
-
-def _transform_stage(options: RenderOptions) -> Stage:
-    return (RawSampleStage if options.bins else TransformStage)(FrameTransform(options, IMAGE_COLOUR))

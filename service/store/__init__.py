@@ -1,1 +1,1 @@
-"""Rows in PostgreSQL and objects in S3/MinIO or a folder: the only state that processes share."""
+"""Rows in PostgreSQL and objects in S3/MinIO or a folder: the only state that the processes share."""

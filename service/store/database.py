@@ -8,66 +8,35 @@ from typing import Any
 
 from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from service.errors import Conflict, NotFound
 from service.ids import Subject
 from service.store.settings import DatabaseSettings
 
-# One that nobody used for longer is asked all the same: a router may have forgotten it.
-PING_AFTER_IDLE_S = 10.0
-_IDLE_SINCE = "idle since"
-
-
-def install_pool_ping(engine: AsyncEngine) -> None:
-    """Check each connection as it leaves the pool: a server that stops closes it, which the driver notices."""
-    event.listen(engine.sync_engine, "checkout", _on_checkout)
-    event.listen(engine.sync_engine, "checkin", _on_checkin)
-
-
-def _on_checkout(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
-    """Raises InvalidatePoolError: the pool then opens another one, and distrusts all it has. One that was opened just
-    now is let through, whatever it is: who uses it gets the driver's own error."""
-    back = entry.info.get(_IDLE_SINCE)
-    if back is None:
-        return
-    if connection.driver_connection.is_closed():
-        raise InvalidatePoolError("the server closed this connection")
-    if time.monotonic() - back > PING_AFTER_IDLE_S:
-        _ping(connection)
-
-
-def _ping(connection: Any) -> None:
-    try:
-        connection.ping()
-    except Exception as error:
-        raise InvalidatePoolError("this connection does not answer") from error
-
-
-def _on_checkin(_connection: Any, entry: ConnectionPoolEntry) -> None:
-    entry.info[_IDLE_SINCE] = time.monotonic()
-
-
-# Owns nothing; every transaction on behalf of a caller runs as this role, under the policies.
+# Transactions on behalf of a caller run as this role. It owns nothing, so row-level security applies to it.
 CALLER_ROLE = "reelmill_caller"
+UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION = "23505", "23503"
+SELECT_SIGNING_KEY = text("SELECT key FROM signing_keys WHERE name = 'api'")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks: the token's subject, and whether `admin` is among the scopes."""
+    """Who is calling: the token's subject, and whether its scopes include `admin`."""
 
     subject: Subject
     admin: bool = False
 
 
 def async_url(url: str) -> str:
-    """The same URL with the asyncpg driver chosen."""
+    """The same URL, for the asyncpg driver."""
     return make_url(url).set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 
 class Database:
-    """A pool, and the two kinds of transaction: the service's own and a caller's."""
+    """A connection pool with two kinds of transaction: the service's own and a caller's."""
 
     def __init__(self, url: str, settings: DatabaseSettings) -> None:
         self.url = url
@@ -76,20 +45,19 @@ class Database:
 
     @asynccontextmanager
     async def service_transaction(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction as the service itself: sees every row."""
+        """A transaction as the service itself, which sees every row."""
         async with self.engine.begin() as connection:
             yield connection
 
     @asynccontextmanager
     async def health_connection(self) -> AsyncIterator[AsyncConnection]:
-        """As the service itself, each statement for itself, on a connection that no request takes: whether the database
-        is well does not depend on how many wait for it."""
+        """An autocommit connection from a pool of its own, so that health checks do not wait behind requests."""
         async with self._health_engine.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def caller_transaction(self, caller: Caller) -> AsyncIterator[AsyncConnection]:
-        """A transaction as `reelmill_caller`, in which the policies see `caller`."""
+        """A transaction as `reelmill_caller`, in which row-level security sees `caller`."""
         async with self.engine.begin() as connection:
             await assume_caller_role(connection, caller)
             yield connection
@@ -115,7 +83,7 @@ def _create_engine(
 
 
 async def assume_caller_role(connection: AsyncConnection, caller: Caller) -> None:
-    """Until the end of the transaction, be `caller` under row-level security."""
+    """Until the end of the transaction, act as `caller` under row-level security."""
     statement = text(
         f"SELECT set_config('role', '{CALLER_ROLE}', true), set_config('reelmill.subject', :subject, true),"
         " set_config('reelmill.admin', :admin, true)"
@@ -123,14 +91,64 @@ async def assume_caller_role(connection: AsyncConnection, caller: Caller) -> Non
     await connection.execute(statement, {"subject": caller.subject, "admin": "on" if caller.admin else "off"})
 
 
-SELECT_SIGNING_KEY = text("SELECT key FROM signing_keys WHERE name = 'api'")
+async def switch_to_service_role(connection: AsyncConnection) -> None:
+    """Drop the caller's role for the rest of the transaction. Call only after the caller's rights have been checked."""
+    await connection.execute(text("SET LOCAL ROLE NONE"))
 
 
 async def load_signing_key(connection: AsyncConnection) -> bytes:
-    """32 bytes; made with the schema. Callers cannot read the table."""
+    """32 bytes, created with the schema. Callers cannot read the table."""
     return bytes((await connection.execute(SELECT_SIGNING_KEY)).scalar_one())
 
 
 async def acquire_advisory_lock(connection: AsyncConnection, key: str) -> None:
-    """Until the end of the transaction, be the only one that plans this render."""
+    """Wait for the lock named `key` and hold it until the end of the transaction."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"), {"key": key})
+
+
+@asynccontextmanager
+async def translate_integrity_errors(conflict_detail: str) -> AsyncIterator[None]:
+    """Raise Conflict with this detail for a unique value that is taken, NotFound for a parent row that is gone."""
+    try:
+        yield
+    except IntegrityError as error:
+        code = getattr(error.orig, "sqlstate", None)
+        if code == UNIQUE_VIOLATION:
+            raise Conflict(conflict_detail) from error
+        if code == FOREIGN_KEY_VIOLATION:
+            raise NotFound("there is no such experiment") from error
+        raise
+
+
+# A connection that was idle for longer is pinged before use: a router on the way may have dropped it silently.
+PING_AFTER_IDLE_S = 10.0
+_IDLE_SINCE = "idle since"
+
+
+def install_pool_ping(engine: AsyncEngine) -> None:
+    """Do not hand out dead connections of the pool.
+
+    Pinging on every checkout would cost three round trips per request, so only those that were idle are pinged; a
+    connection that the server closed is recognised without a ping.
+    """
+    event.listen(engine.sync_engine, "checkout", _on_checkout)
+    event.listen(engine.sync_engine, "checkin", _on_checkin)
+
+
+def _on_checkout(connection: Any, entry: ConnectionPoolEntry, _proxy: object) -> None:
+    """Raise InvalidatePoolError for a dead connection; the pool then replaces it and all older ones. A new connection
+    is not checked."""
+    idle_since = entry.info.get(_IDLE_SINCE)
+    if idle_since is None:
+        return
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError("the server closed this connection")
+    if time.monotonic() - idle_since > PING_AFTER_IDLE_S:
+        try:
+            connection.ping()
+        except Exception as error:
+            raise InvalidatePoolError("this connection does not answer") from error
+
+
+def _on_checkin(_connection: Any, entry: ConnectionPoolEntry) -> None:
+    entry.info[_IDLE_SINCE] = time.monotonic()

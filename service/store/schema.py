@@ -1,4 +1,4 @@
-"""Upgrade the schema with Alembic, one process of the fleet at a time, and tell whether it is current."""
+"""Upgrade the database schema with Alembic, one process at a time, and check whether it is current."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from service.errors import StartupError
 from service.store.database import async_url
 
-# The advisory lock's number: "Reel" in ASCII.
+# The key of the advisory lock: "Reel" in ASCII.
 MIGRATION_LOCK_ID = 0x5265656C
 
 LOCK_TIMEOUT_S = 60.0
@@ -23,10 +23,10 @@ UpgradeStep = Callable[[AsyncConnection], Awaitable[None]]
 
 
 async def migrate(url: str, *other_upgrades: UpgradeStep) -> None:
-    """Run `more` (other schemas' own upgrades), then upgrade to head, under one lock: the version is written last, and
-    who reads it (`is_current`) finds everything there.
+    """Run `other_upgrades`, then upgrade our schema to the newest revision, all under one lock.
 
-    The lock is polled on its own autocommit connection: a blocking lock deadlocks with CREATE INDEX CONCURRENTLY.
+    The revision is written last, so `is_current` means that everything is there. The lock is polled, on an autocommit
+    connection of its own: waiting in the database would deadlock with CREATE INDEX CONCURRENTLY.
     """
     engine = create_async_engine(async_url(url), poolclass=NullPool)
     try:
@@ -37,25 +37,26 @@ async def migrate(url: str, *other_upgrades: UpgradeStep) -> None:
             for step in other_upgrades:
                 async with engine.connect() as connection:
                     await step(await connection.execution_options(isolation_level="AUTOCOMMIT"))
-            await _upgrade(engine)
+            async with engine.begin() as connection:
+                await connection.run_sync(_run_alembic)
     finally:
         await engine.dispose()
 
 
 async def is_current(url: str) -> bool:
-    """Whether the database has the newest schema; a new PgQueuer needs a revision of ours, so that it is upgraded."""
+    """Whether the database has the newest schema. A new version of PgQueuer needs a new revision, to be upgraded."""
     engine = create_async_engine(async_url(url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:
             return str(await connection.scalar(text("SELECT version_num FROM alembic_version"))) == newest_revision()
-    except ProgrammingError:  # there is no such table: the database is new
+    except ProgrammingError:  # no such table: the database is new
         return False
     finally:
         await engine.dispose()
 
 
 def newest_revision() -> str:
-    """The last revision's number, with which its file's name begins."""
+    """The number of the last revision, with which the name of its file begins."""
     return max(path.name.partition("_")[0] for path in (MIGRATIONS_FOLDER / "versions").glob("[0-9]*.py"))
 
 
@@ -72,13 +73,8 @@ async def _migration_lock(connection: AsyncConnection) -> AsyncIterator[None]:
         await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK_ID})
 
 
-async def _upgrade(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await connection.run_sync(_run_alembic)
-
-
 def _run_alembic(connection: Connection) -> None:
-    from alembic import command  # 8 MB that only a migration pays
+    from alembic import command  # takes 8 MB, which only a migration needs
     from alembic.config import Config
 
     config = Config()

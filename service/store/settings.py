@@ -1,4 +1,4 @@
-"""Where PostgreSQL and the object store are, from the environment. Imports no driver, so that a slot can carry it."""
+"""Where PostgreSQL and the object store are, from the environment. Imports no driver, to keep slots small."""
 
 from pydantic import Field, SecretStr
 
@@ -6,7 +6,7 @@ from service.environment import EnvironmentSettings
 
 
 class DatabaseSettings(EnvironmentSettings):
-    """Where PostgreSQL is; without `DATABASE_URL` an embedded one is started in `REELMILL_HOME`."""
+    """Without `DATABASE_URL`, an embedded PostgreSQL is started in `REELMILL_HOME`."""
 
     url: str | None = Field(
         default=None,
@@ -18,13 +18,13 @@ class DatabaseSettings(EnvironmentSettings):
         ge=1,
         le=200,
         validation_alias="REELMILL_DB_POOL",
-        description="connections that a process keeps; it takes 5 more when busy, and 3 to look after itself",
+        description="pool size; up to 5 overflow connections, plus 3 reserved for health checks",
     )
-    timeout_s: float = 10  # to connect: a database that is up answers in milliseconds
+    timeout_s: float = 10  # to connect; a healthy database takes milliseconds
 
 
 class ObjectSettings(EnvironmentSettings):
-    """S3/MinIO; without `MINIO_ENDPOINT` objects are files in `REELMILL_HOME`."""
+    """S3/MinIO; without `MINIO_ENDPOINT`, objects are files in `REELMILL_HOME`."""
 
     endpoint: str | None = Field(
         default=None, validation_alias="MINIO_ENDPOINT", description="S3/MinIO address; unset: files in `REELMILL_HOME`"
@@ -35,11 +35,11 @@ class ObjectSettings(EnvironmentSettings):
     public_endpoint: str | None = Field(
         default=None,
         validation_alias="MINIO_PUBLIC_ENDPOINT",
-        description="address presigned URLs are made for; unset: `MINIO_ENDPOINT`",
+        description="address in presigned URLs; unset: `MINIO_ENDPOINT`",
     )
     region: str = Field(default="us-east-1", validation_alias="MINIO_REGION", description="S3 region")
-    pool: int = 32  # connections of a process, more than it reads at once
-    timeout_s: float = 20  # without a byte, before a read is tried again
+    pool: int = 32  # connections per process; more than it reads at the same time
+    timeout_s: float = 20  # without receiving a byte, before a read is retried
 
     @property
     def endpoint_url(self) -> str:

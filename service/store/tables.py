@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy Core metadata. Migrations create them; row-level security guards them."""
+"""The tables, for SQLAlchemy Core. Migrations create them, with their row-level security."""
 
 from sqlalchemy import (
     BigInteger,

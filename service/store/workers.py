@@ -1,4 +1,7 @@
-"""The live workers: heartbeat, metrics, devices, and what those devices can do."""
+"""Live workers: heartbeats, metrics, devices and their capabilities.
+
+Ages are measured by the worker and converted to the database's clock.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,12 +39,12 @@ async def record_heartbeat(connection: AsyncConnection, worker: UUID, name: str,
 
 
 async def update_facts(connection: AsyncConnection, worker: UUID, facts: dict[str, Any]) -> None:
-    """Add to what is known about this worker."""
+    """Merge `facts` into the facts about this worker."""
     await connection.execute(UPDATE_FACTS, {"id": worker, "facts": facts})
 
 
 async def list_worker_metrics(connection: AsyncConnection) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The counters of each live worker, by its name."""
+    """(name, metrics) of each live worker."""
     return [(row.name, row.figures) for row in await connection.execute(SELECT_METRICS)]
 
 
@@ -50,12 +53,12 @@ async def unregister_worker(connection: AsyncConnection, worker: UUID) -> None:
 
 
 async def count_live_slots(connection: AsyncConnection) -> int:
-    """Slots of all workers heard of within 15 seconds."""
+    """Slots of all live workers together."""
     return int(await connection.scalar(SUM_LIVE_SLOTS) or 0)
 
 
 async def has_live_worker(connection: AsyncConnection, machine: str) -> bool:
-    """Whether a worker named `machine:pid` was heard of within 15 seconds."""
+    """Whether a worker named `machine:<pid>` is live."""
     return bool(await connection.scalar(EXISTS_LIVE_WORKER, {"machine": machine}))
 
 
@@ -123,27 +126,27 @@ async def write_devices(
     devices: Sequence[Mapping[str, Any]],
     capabilities: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Everything that the worker knows now; what it does not name any more goes. The worker's own row must be there."""
+    """Write the devices and capabilities of this worker, whose own row must exist, and delete its unlisted devices."""
     await connection.execute(DELETE_UNLISTED_DEVICES, {"worker": worker, "rows": list(devices)})
     await connection.execute(UPSERT_DEVICES, {"worker": worker, "rows": list(devices)})
     await connection.execute(UPSERT_CAPABILITIES, {"worker": worker, "rows": list(capabilities)})
 
 
 async def list_devices(connection: AsyncConnection, device: str | None = None) -> Sequence[RowMapping]:
-    """Each device of each live worker, with its capabilities."""
+    """The devices of each live worker, with their capabilities; all, or those with this name."""
     return (await connection.execute(SELECT_DEVICES, {"device": device})).mappings().all()
 
 
 async def best_capabilities(connection: AsyncConnection) -> list[Capability]:
-    """What some live worker can do: of those with a device of one name the one that is best off."""
+    """The capabilities of all live workers; of devices with the same name, those of the healthiest one."""
     return [Capability(**row) for row in (await connection.execute(SELECT_BEST_CAPABILITIES)).mappings()]
 
 
 async def summarize_devices(connection: AsyncConnection) -> Sequence[RowMapping]:
-    """Each device over all live workers: how many capabilities, how many unproven, and the names of faulty ones."""
+    """Each device over all live workers: how many capabilities, how many untested, and the names of faulty ones."""
     return (await connection.execute(SELECT_DEVICE_SUMMARIES)).mappings().all()
 
 
 async def count_slots_per_gpu(connection: AsyncConnection) -> float:
-    """How many slots use one GPU at a time, over the live workers that have any; 1 when none has."""
+    """How many slots share one GPU, on average over the live workers with GPUs; at least 1."""
     return max(float(await connection.scalar(SELECT_SLOTS_PER_GPU) or 1.0), 1.0)

@@ -1,6 +1,4 @@
-"""One stream of JSON on stdout for our events, uvicorn's and every library's; secrets are redacted by name and by
-pattern.
-"""
+"""All log lines, of uvicorn and libraries too, as JSON on stdout; secrets are redacted by name and by pattern."""
 
 import json
 import logging
@@ -27,12 +25,12 @@ _SECRET_VALUE = re.compile(
 
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor; walks nested dicts, lists and strings."""
+    """Structlog processor: redact secrets in nested dicts, lists and strings."""
     return {key: REDACTED if _SECRET_NAME.search(key) else redact_value(value) for key, value in event.items()}
 
 
 def redact_value(value: Any) -> Any:
-    """The value without what looks like a secret."""
+    """The value, with everything that may be a secret replaced."""
     if isinstance(value, str):
         return _SECRET_VALUE.sub(REDACTED, value) if _may_hold_secret(value) else value
     if isinstance(value, dict):
@@ -43,7 +41,7 @@ def redact_value(value: Any) -> Any:
 
 
 def _may_hold_secret(text: str) -> bool:
-    """Whether any of the shapes may be in it: a search for what they all need costs far less than theirs."""
+    """A quick check for what every match of _SECRET_VALUE contains; the pattern itself costs far more."""
     return "eyJ" in text or "://" in text or "X-Amz-Signature" in text or "bearer" in text.lower()
 
 
@@ -52,7 +50,7 @@ _NOISY_LOGGERS = ("httpx", "httpcore", "botocore", "aiobotocore", "aioboto3", "u
 
 
 class LoggingSettings(EnvironmentSettings):
-    """How much is said."""
+    """How much is logged."""
 
     level: Level = Field(
         default="INFO", validation_alias="REELMILL_LOG_LEVEL", description="least severe level that is logged"
@@ -60,7 +58,7 @@ class LoggingSettings(EnvironmentSettings):
 
 
 def configure(level: Level = "INFO", stream: TextIO | None = None) -> None:
-    """Send everything through one formatter; start uvicorn with `log_config=None, access_log=False` after this."""
+    """Send all logging through one formatter; then start uvicorn with `log_config=None, access_log=False`."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -78,15 +76,15 @@ def configure(level: Level = "INFO", stream: TextIO | None = None) -> None:
     root.setLevel(level)
     for name in _NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("uvicorn.access").disabled = True  # telemetry.access says more, once
+    logging.getLogger("uvicorn.access").disabled = True  # telemetry.request_log logs more, once per request
     logging.captureWarnings(True)
 
 
 class PreformattedRecord(logging.LogRecord):
-    """A record whose message is the whole JSON object: what every request writes takes no detour."""
+    """A record whose message is the whole JSON object, which is written as it is."""
 
     def __init__(self, logger: logging.Logger, level: int, text: str) -> None:
-        """Without asking for thread, process and caller, which nothing here tells."""
+        """Without looking up thread, process and caller, which are not logged."""
         self.__dict__ |= _EMPTY_RECORD
         self.name, self.levelno, self.levelname, self.msg = logger.name, level, LEVEL_NAMES[level].upper(), text
 
@@ -96,7 +94,7 @@ LEVEL_NAMES = {logging.INFO: "info", logging.ERROR: "error"}
 
 
 def write_line(logger: logging.Logger, level: int, fields: dict[str, Any]) -> None:
-    """A line as any other, from values that hold no secret (see `redaction.clean`). `level`: one of LEVELS."""
+    """Write a line on the fast path. `fields` contain no secret (see `redact_value`); `level` is one of LEVEL_NAMES."""
     if logger.isEnabledFor(level):
         fields["level"], fields["logger"], fields["timestamp"] = LEVEL_NAMES[level], logger.name, _timestamp()
         logger.handle(PreformattedRecord(logger, level, json.dumps(fields)))

@@ -19,19 +19,22 @@ HTTP_REQUESTS = Counter(
 )
 HTTP_SECONDS = Histogram(
     "reelmill_http_request_seconds",
-    "From the first byte of a request to the last of its response",
+    "Seconds from the first byte of a request to the last of its response",
     ("method", "route"),
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
-QUEUE_DEPTH = Gauge("reelmill_queue_depth", "Tasks that wait or run", ("kind", "state"), registry=REGISTRY)
-QUERIES = Counter("reelmill_queries_total", "Guarded queries by what became of them", ("outcome",), registry=REGISTRY)
+QUEUE_DEPTH = Gauge("reelmill_queue_depth", "Queued and running tasks", ("kind", "state"), registry=REGISTRY)
+QUERIES = Counter("reelmill_queries_total", "Guarded queries by outcome", ("outcome",), registry=REGISTRY)
 QUERY_REFUSALS = Counter(
-    "reelmill_query_refusals_total", "Guarded queries by the first rule they broke", ("rule",), registry=REGISTRY
+    "reelmill_query_refusals_total",
+    "Rejected guarded queries by the first violated rule",
+    ("rule",),
+    registry=REGISTRY,
 )
 QUERY_SECONDS = Histogram(
     "reelmill_query_seconds",
-    "Guarded queries, from the document to the answer",
+    "Seconds from the document of a guarded query to its answer",
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
@@ -40,7 +43,7 @@ AGENT_QUESTIONS = Counter(
 )
 AGENT_MODEL_SECONDS = Histogram(
     "reelmill_agent_model_seconds",
-    "What one model took for one step",
+    "Seconds that a model took for one step",
     ("role",),
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
@@ -48,13 +51,13 @@ AGENT_MODEL_SECONDS = Histogram(
 CACHE_SEGMENTS = Gauge("reelmill_cache_segments", "Segments in the cache", registry=REGISTRY)
 CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache", registry=REGISTRY)
 QUEUE_AGE = Gauge(
-    "reelmill_queue_oldest_seconds", "Since the oldest of these tasks was queued", ("kind", "state"), registry=REGISTRY
+    "reelmill_queue_oldest_seconds", "Age of the oldest of these tasks", ("kind", "state"), registry=REGISTRY
 )
 RENDERS_SUBMITTED = Counter(
-    "reelmill_renders_asked_total", "Renders asked for: made new, or found made already", ("answer",), registry=REGISTRY
+    "reelmill_renders_asked_total", "Submitted renders: new, or already known", ("answer",), registry=REGISTRY
 )
 
-# What a worker counts. It has no HTTP of its own: its presence row carries the figures to every API's /metrics.
+# A worker's metrics. Workers have no HTTP server: their rows in `workers` carry these to every API's /metrics.
 WORKER_REGISTRY = CollectorRegistry()
 FRAMES_RENDERED = Counter("reelmill_frames_rendered_total", "Frames written to segments", registry=WORKER_REGISTRY)
 OBJECTS_FETCHED = Counter("reelmill_objects_fetched_total", "Source objects read", registry=WORKER_REGISTRY)
@@ -63,9 +66,7 @@ BYTES_ENCODED = Counter("reelmill_bytes_encoded_total", "Bytes of encoded segmen
 STAGE_SECONDS = Counter(
     "reelmill_stage_seconds_total", "Time segments spent in a stage", ("stage",), registry=WORKER_REGISTRY
 )
-SEGMENTS_REUSED = Counter(
-    "reelmill_segments_reused_total", "Segments that were there already", registry=WORKER_REGISTRY
-)
+SEGMENTS_REUSED = Counter("reelmill_segments_reused_total", "Segments found in the cache", registry=WORKER_REGISTRY)
 SEGMENTS_EVICTED = Counter(
     "reelmill_segments_evicted_total", "Segments dropped from the cache", registry=WORKER_REGISTRY
 )
@@ -76,19 +77,22 @@ TASK_FAILURES = Counter(
     "reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER_REGISTRY
 )
 FALLBACKS = Counter(
-    "reelmill_fallbacks_total", "Frames that did not go the planned way", ("stage", "reason"), registry=WORKER_REGISTRY
+    "reelmill_fallbacks_total",
+    "Frames that fell back to another path",
+    ("stage", "reason"),
+    registry=WORKER_REGISTRY,
 )
 
 ESTIMATE_RATIO = Histogram(
     "reelmill_estimate_ratio",
-    "Seconds that renders took, as a multiple of those foretold",
+    "Actual over estimated seconds of renders",
     buckets=(0.25, 0.5, 0.67, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 4),
     registry=WORKER_REGISTRY,
 )
 
 
 def collect_worker_metrics() -> list[dict[str, Any]]:
-    """The counters and histograms of this worker, as JSON."""
+    """All samples of WORKER_REGISTRY, as JSON."""
     return [
         {
             "family": family.name,

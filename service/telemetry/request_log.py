@@ -1,4 +1,4 @@
-"""The access line of every request, and the description of a failed one. The outermost middleware."""
+"""The outermost middleware: a log line and metrics for each request. Describes failed requests for the log."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from service.telemetry.logging import redact_value, write_line
 from service.telemetry.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 log = logging.getLogger("service.access")
-# Logged when no response was started; nginx's number for it.
+# Logged if no response was started, mostly because the client left; nginx uses the same number.
 CLIENT_CLOSED_REQUEST = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -28,7 +28,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class AccessLogMiddleware:
-    """Pure ASGI. What runs inside logs with the same `request_id` and `trace_id`."""
+    """Pure ASGI. Everything that is logged during a request has its `request_id` and `trace_id`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -40,33 +40,33 @@ class AccessLogMiddleware:
         started = time.perf_counter()
         ids = request_ids(scope["headers"])
         scope.setdefault("state", {}).update(ids)
-        status, told = CLIENT_CLOSED_REQUEST, (b"x-request-id", ids["request_id"].encode())
+        status, id_header = CLIENT_CLOSED_REQUEST, (b"x-request-id", ids["request_id"].encode())
 
-        async def answer(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), told]
+                message["headers"] = [*message.get("headers", ()), id_header]
             await send(message)
 
         bound = structlog.contextvars.bind_contextvars(**ids)
         try:
-            await self.app(scope, receive, answer)
+            await self.app(scope, receive, send_with_id)
         finally:
             structlog.contextvars.reset_contextvars(**bound)
             _log_and_measure(scope, ids, status, time.perf_counter() - started)
 
 
 def request_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """`request_id` from `X-Request-ID` when it is a plain word, `trace_id` from `traceparent`; new ones otherwise."""
-    wanted, traced = None, None
+    """`request_id` from `X-Request-ID` if that is well-formed, `trace_id` from `traceparent`; else random ones."""
+    request_id, trace = None, None
     for name, value in headers:
         if name == b"x-request-id":
-            wanted = _REQUEST_ID.fullmatch(value.decode("latin-1"))
+            request_id = _REQUEST_ID.fullmatch(value.decode("latin-1"))
         elif name == b"traceparent":
-            traced = _TRACEPARENT.fullmatch(value.decode("latin-1"))
+            trace = _TRACEPARENT.fullmatch(value.decode("latin-1"))
     new = os.urandom(32).hex()
-    return {"request_id": wanted[0] if wanted else new[:32], "trace_id": traced[1] if traced else new[32:]}
+    return {"request_id": request_id[0] if request_id else new[:32], "trace_id": trace[1] if trace else new[32:]}
 
 
 def _log_and_measure(scope: Scope, ids: dict[str, str], status: int, seconds: float) -> None:
@@ -104,7 +104,7 @@ def _access_fields(scope: Scope, ids: dict[str, str], status: int, seconds: floa
 
 MAX_RECORDED_BYTES = 64 * 1024
 MAX_LOGGED_JSON_BYTES = 8 * 1024
-# All that change what we answer; never those that carry secrets.
+# All headers that change the response, and none that carries a secret.
 LOGGED_HEADERS = (
     "accept",
     "content-length",
@@ -121,7 +121,7 @@ LOGGED_HEADERS = (
 
 
 class BodyRecorder:
-    """The beginning of a request's body."""
+    """Keeps the first MAX_RECORDED_BYTES of a request's body."""
 
     __slots__ = ("head", "size")
 
@@ -134,27 +134,27 @@ class BodyRecorder:
         self.size += len(chunk)
 
     def to_log_fields(self) -> dict[str, Any]:
-        """Size and digest; a short JSON document also as such, so that its secrets can be found by their names."""
+        """Size and digest; of a short JSON body also the document, so that secrets are found by the names of fields."""
         digest = hashlib.sha256(self.head).hexdigest()
-        facts = {
+        fields = {
             "size": self.size,
             "sha256" if self.size <= MAX_RECORDED_BYTES else f"sha256_of_{MAX_RECORDED_BYTES}_bytes": digest,
         }
         if not 0 < self.size <= MAX_LOGGED_JSON_BYTES:
-            return facts
+            return fields
         try:
-            return facts | {"json": json.loads(self.head)}
+            return fields | {"json": json.loads(self.head)}
         except (ValueError, RecursionError):
-            return facts
+            return fields
 
 
 def describe_request(scope: Scope) -> dict[str, Any]:
-    """The request of `scope`, for a log line."""
+    """What is needed to reproduce a failed request, for the log."""
     headers, body = Headers(scope=scope), scope.get("state", {}).get("body")
     return {
         "method": scope["method"],
         "path": scope["path"],
         "query": parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True),
         "headers": {name: headers[name] for name in LOGGED_HEADERS if name in headers},
-        "body": body.told() if body is not None and body.size else None,
+        "body": body.to_log_fields() if body is not None and body.size else None,
     }

@@ -4,8 +4,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, ScanLease, SegmentLease
 from service.plan.preview import Preview
+from service.plan.render_plan import RenderOptions
 from service.store.cache import segments
-from service.store.renders import lifecycle
+from service.store.renders import lifecycle, queries
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.slots.messages import AssembleRender, Command, RenderPreview, RenderSegment, ScanDataset
@@ -28,7 +29,7 @@ async def load_command(connection: AsyncConnection, lease: Lease) -> Command | N
 
 
 async def _load_segment(connection: AsyncConnection, lease: SegmentLease) -> RenderSegment | None:
-    plan, content_key = await lifecycle.load_segment_plan(connection, lease.render_id, lease.number)
+    plan, content_key = await queries.load_segment_plan(connection, lease.render_id, lease.number)
     entry = await segments.find_entry(connection, content_key)
     if entry is None:
         return RenderSegment(plan, content_key)
@@ -38,11 +39,11 @@ async def _load_segment(connection: AsyncConnection, lease: SegmentLease) -> Ren
 
 
 async def _load_assembly(connection: AsyncConnection, lease: AssembleLease) -> AssembleRender:
-    render = await lifecycle.get_render(connection, lease.render_id)
+    render = await queries.get_render(connection, lease.render_id)
     if render is None:
         raise LookupError(f"render {lease.render_id} does not exist")
     facts = {name: render[name] for name in ("request", "stages")}
     facts |= {name: str(render[name]) for name in ("id", "experiment_id", "dataset_id")}
     facts |= await segments.timing_summary(connection, lease.render_id)
     sized_keys = await segments.list_render_segments(connection, lease.render_id)
-    return AssembleRender(lease.render_id, lifecycle.parse_options(render), tuple(sized_keys), facts)
+    return AssembleRender(lease.render_id, RenderOptions.from_json(render["options"]), tuple(sized_keys), facts)

@@ -13,7 +13,7 @@ from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease,
 from service.store.cache import segments
 from service.store.cache.segments import CacheEntry
 from service.store.catalog import scan
-from service.store.renders import lifecycle
+from service.store.renders import lifecycle, queries
 from service.telemetry import metrics
 from service.worker.slots.messages import (
     AssemblyDone,
@@ -166,6 +166,6 @@ def count_segment(done: SegmentDone) -> None:
 
 async def observe_estimate_error(connection: AsyncConnection, render_id: RenderId) -> None:
     """Record how the render's real duration compares with its estimate."""
-    ratio = await lifecycle.estimate_ratio(connection, render_id)
+    ratio = await queries.estimate_ratio(connection, render_id)
     if ratio is not None:
         metrics.ESTIMATE_RATIO.observe(ratio)

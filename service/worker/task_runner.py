@@ -14,9 +14,10 @@ from service.jobs import leases
 from service.jobs.leases import MAX_ATTEMPTS, Lease, LeaseLost, RenderLease, SegmentLease
 from service.jobs.queue import Retry
 from service.plan.capability import CapabilityIndex
+from service.plan.render_plan import RenderOptions
 from service.store import workers
 from service.store.database import Database
-from service.store.renders import lifecycle
+from service.store.renders import queries
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.commands import load_command
@@ -192,8 +193,8 @@ async def _fail_as_poison(connection: AsyncConnection, lease: Lease, deaths: int
 
 
 async def _has_live_encoder(connection: AsyncConnection, render_id: RenderId) -> bool:
-    render = await lifecycle.get_render(connection, render_id)
+    render = await queries.get_render(connection, render_id)
     index = CapabilityIndex(await workers.best_capabilities(connection))
     return render is not None and any(
-        index.usable(device, "encode", lifecycle.parse_options(render).codec) for device in index.devices
+        index.usable(device, "encode", RenderOptions.from_json(render["options"]).codec) for device in index.devices
     )

@@ -57,10 +57,10 @@ async def lab(postgres_url: str) -> AsyncIterator[Lab]:
             ids = await add_named(connection, "alice", "fish", 12)
             ids |= await add_named(connection, "alice", "Plant 3", 5)
             second = await add_dataset(connection, 20)
-            where = datasets.c.id == second["id"]
+            where = datasets.c.id == second.id
             moved = {"experiment_id": ids["alice Plant 3"], "name": "late"}
             await connection.execute(update(datasets).where(where).values(**moved))
-            await connection.execute(experiments.delete().where(experiments.c.id == second["experiment_id"]))
+            await connection.execute(experiments.delete().where(experiments.c.id == second.experiment_id))
             bare = {"id": new_uuid(), "name": "bare", "owner": "alice"}
             await connection.execute(insert(experiments).values(**bare))
             ids |= await add_named(connection, "bob", "secret", 7)
@@ -71,10 +71,10 @@ async def lab(postgres_url: str) -> AsyncIterator[Lab]:
 async def add_named(connection: AsyncConnection, owner: str, name: str, frames: int) -> dict[str, str]:
     """An experiment of this name with one dataset, "camera"; their ids, by owner and name."""
     row = await add_dataset(connection, frames, owner)
-    where = experiments.c.id == row["experiment_id"]
+    where = experiments.c.id == row.experiment_id
     await connection.execute(update(experiments).where(where).values(name=name))
-    await connection.execute(update(datasets).where(datasets.c.id == row["id"]).values(name="camera"))
-    return {f"{owner} {name}": str(row["experiment_id"]), f"{owner} {name} camera": str(row["id"])}
+    await connection.execute(update(datasets).where(datasets.c.id == row.id).values(name="camera"))
+    return {f"{owner} {name}": str(row.experiment_id), f"{owner} {name} camera": str(row.id)}
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tests.support.source_code import relative_name, source_files
 
 # Files outside the settings classes that touch os.environ, and why.
 ALLOWED_READERS = {
-    "service/child_process.py": "hands its own environment on to the guardian and the migration",
+    "service/child_process.py": "passes its own environment to the launcher and the migration",
     "service/config.py": "XDG_DATA_HOME, where the per-user data folder lies; variables that were removed or renamed",
     "service/devices/nvml.py": "CUDA_VISIBLE_DEVICES, as CUDA; sets CUDA_DEVICE_ORDER, so that NVML and CUDA count alike",
     "service/embedded/cluster.py": "hands its own environment on to psql",

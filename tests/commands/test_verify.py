@@ -29,7 +29,7 @@ async def pair(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> t
     async with fresh_database(postgres_url) as database:
         async with database.service_transaction() as connection:
             dataset = await add_footage(connection, home, 40)
-            (home / "objects" / "reelmill" / dataset["prefix"] / "f00017.jpg").write_bytes(b"damaged")
+            (home / "objects" / "reelmill" / dataset.prefix / "f00017.jpg").write_bytes(b"damaged")
             await connection.execute(text(SET_CAPTURE_TIMES))
             render = await add_render(connection, dataset)
         async with running_supervisor(database, home):

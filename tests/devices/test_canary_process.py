@@ -1,4 +1,4 @@
-"""Canaries in real processes: whatever they do, the parent gets a verdict and no process stays."""
+"""Canaries in real processes: whatever they do, the parent gets a result and no process is left."""
 
 import os
 import sys
@@ -24,11 +24,11 @@ def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], in
 
 @asynccontextmanager
 async def process(limit_s: float = 30) -> AsyncIterator[CanaryProcess]:
-    made = CanaryProcess(GPU, limit_s, 60)
+    canary_process = CanaryProcess(GPU, limit_s, 60)
     try:
-        yield made
+        yield canary_process
     finally:
-        await made.close()
+        await canary_process.close()
 
 
 def has_ended(pid: int) -> bool:
@@ -105,4 +105,4 @@ async def test_a_process_that_cannot_be_had_is_a_light_fault(monkeypatch: pytest
     async with process() as canary:
         verdict = await canary.run(SOUND)
     assert isinstance(verdict, FaultResult) and not verdict.fatal
-    assert verdict.reason.startswith("its process is of no use: FileNotFoundError")
+    assert verdict.reason.startswith("the canary process failed: FileNotFoundError")

@@ -1,4 +1,4 @@
-"""The breaker, driven at random: what it believes follows from what it was told, and it always looks again."""
+"""The breaker with random results: its state follows from them, and it always tests again; and the table of them."""
 
 import time
 
@@ -12,12 +12,12 @@ from service.devices.device import Device
 
 
 class BreakerLife(RuleBasedStateMachine):
-    """A canary runs whenever it is due, and tells anything."""
+    """A canary runs whenever it is due, with any result."""
 
     @initialize(period=st.floats(0.1, 600), pause=st.floats(0.1, 60), longest=st.floats(60, 3600))
     def begin(self, period: float, pause: float, longest: float) -> None:
-        self.rhythm, self.breaker, self.now = BackoffPolicy(period, pause, longest), Breaker(), 0.0
-        self.told: list[PassResult | AbsentResult | FaultResult] = []
+        self.policy, self.breaker, self.now = BackoffPolicy(period, pause, longest), Breaker(), 0.0
+        self.results: list[PassResult | AbsentResult | FaultResult] = []
 
     @rule(
         verdict=st.sampled_from(
@@ -26,8 +26,8 @@ class BreakerLife(RuleBasedStateMachine):
     )
     def run_when_due(self, verdict: PassResult | AbsentResult | FaultResult) -> None:
         self.now = max(self.now, self.breaker.due_at)
-        self.breaker = self.breaker.next_state(verdict, self.now, self.rhythm)
-        self.told.append(verdict)
+        self.breaker = self.breaker.next_state(verdict, self.now, self.policy)
+        self.results.append(verdict)
 
     @rule(seconds=st.floats(0, 1000))
     def wait(self, seconds: float) -> None:
@@ -38,30 +38,34 @@ class BreakerLife(RuleBasedStateMachine):
         before = self.breaker
         self.breaker = before.recheck_now(self.now)
         if before.state == "quarantined":
-            assert self.breaker == before, "its pause is kept"
+            assert self.breaker == before, "its backoff is kept"
         else:
             assert self.breaker.due_at <= self.now
 
-    @precondition(lambda self: self.told)
+    @precondition(lambda self: self.results)
     @invariant()
     def what_was_told_last_decides(self) -> None:
-        breaker, last = self.breaker, self.told[-1]
+        breaker, last = self.breaker, self.results[-1]
         if isinstance(last, PassResult):
             assert (breaker.state, breaker.reason, breaker.rate) == ("ok", "", 7.0), "one pass closes it again"
         elif isinstance(last, FaultResult):
             assert breaker.state == ("quarantined" if last.fatal or self._faulty_before() else "degraded")
             assert breaker.reason == last.reason and breaker.rate is None
         else:
-            was_there = any(isinstance(told, PassResult | FaultResult) for told in self.told)
+            was_there = any(isinstance(result, PassResult | FaultResult) for result in self.results)
             assert breaker.state == ("quarantined" if was_there else "absent")
             assert breaker.reason == "none"
 
     def _faulty_before(self) -> bool:
-        return len(self.told) > 1 and isinstance(self.told[-2], FaultResult | AbsentResult) and self.breaker.faults > 1
+        return (
+            len(self.results) > 1
+            and isinstance(self.results[-2], FaultResult | AbsentResult)
+            and self.breaker.faults > 1
+        )
 
     @invariant()
     def it_always_looks_again(self) -> None:
-        longest = max(self.rhythm.period_s, self.rhythm.max_backoff_s)
+        longest = max(self.policy.period_s, self.policy.max_backoff_s)
         assert self.breaker.due_at <= self.now + longest
 
     @invariant()
@@ -76,17 +80,17 @@ TestBreakerLife = BreakerLife.TestCase
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    rhythm = BackoffPolicy(10, 4, 60)
-    assert [rhythm.backoff_s(faults) for faults in (1, 2, 3, 4, 5, 6, 400)] == [4, 8, 16, 32, 60, 60, 60]
+    policy = BackoffPolicy(10, 4, 60)
+    assert [policy.backoff_s(faults) for faults in (1, 2, 3, 4, 5, 6, 400)] == [4, 8, 16, 32, 60, 60, 60]
 
 
 def test_a_capability_that_flaps_is_tried_less_and_less() -> None:
-    breaker, rhythm, now = Breaker(), BackoffPolicy(10), 0.0
+    breaker, policy, now = Breaker(), BackoffPolicy(10), 0.0
     pauses = []
     for _ in range(5):
-        breaker = breaker.next_state(FaultResult("bad"), now, rhythm)
+        breaker = breaker.next_state(FaultResult("bad"), now, policy)
         pauses.append(breaker.due_at - now)
-        breaker = breaker.next_state(PassResult(), now := breaker.due_at, rhythm)
+        breaker = breaker.next_state(PassResult(), now := breaker.due_at, policy)
         now = breaker.due_at
     assert pauses == sorted(set(pauses)), "a single pass does not make the faults forgotten"
 
@@ -109,7 +113,9 @@ def test_what_was_there_and_is_gone_has_a_fault(first: PassResult | FaultResult)
 
 
 CPU, GPU = Device("cpu", "cpu"), Device("cuda:0", "gpu")
-KEY: CapabilityKey = ("cuda:0", "decode", "jpeg")
+KEY = CapabilityKey("cuda:0", "decode", "jpeg")
+CPU_KEY = CapabilityKey("cpu", "decode", "jpeg")
+H264_KEY = CapabilityKey("cuda:0", "decode", "h264")
 
 
 def canaries(device: str) -> tuple[Canary, ...]:
@@ -131,9 +137,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def table(clock: Clock) -> CapabilityTable:
-    made = CapabilityTable(10, 60, clock)
-    made.update_devices([CPU, GPU], canaries)
-    return made
+    capability_table = CapabilityTable(10, 60, clock)
+    capability_table.update_devices([CPU, GPU], canaries)
+    return capability_table
 
 
 def pass_all(table: CapabilityTable) -> None:
@@ -182,7 +188,7 @@ def test_a_fault_that_the_driver_tells_quarantines_at_once_and_once(table: Capab
     for _ in range(5):
         table.update_devices([CPU, lost], canaries)
     assert state(table) == ("quarantined", "XID 79: it fell off the bus")
-    assert state(table, ("cpu", "decode", "jpeg"))[0] == "ok"
+    assert state(table, CPU_KEY)[0] == "ok"
     table.update_devices([CPU, GPU], canaries)
     clock.now += 4
     pass_all(table)
@@ -191,10 +197,10 @@ def test_a_fault_that_the_driver_tells_quarantines_at_once_and_once(table: Capab
 
 def test_a_warning_degrades_what_is_ok_for_as_long_as_it_lasts(table: CapabilityTable) -> None:
     pass_all(table)
-    table.record(("cuda:0", "decode", "h264"), FaultResult("wrong"))
+    table.record(H264_KEY, FaultResult("wrong"))
     table.update_devices([CPU, Device("cuda:0", "gpu", warning="throttled: power brake")], canaries)
     assert state(table) == ("degraded", "throttled: power brake")
-    assert state(table, ("cuda:0", "decode", "h264")) == ("quarantined", "wrong")
+    assert state(table, H264_KEY) == ("quarantined", "wrong")
     table.update_devices([CPU, GPU], canaries)
     assert state(table)[0] == "ok"
 
@@ -227,7 +233,7 @@ def test_an_old_proof_is_no_proof(table: CapabilityTable, clock: Clock) -> None:
     clock.now += 5 * 10 + 60
     assert state(table)[0] == "ok"
     clock.now += 1
-    assert state(table) == ("unknown", "its last proof is too old")
-    assert state(table, ("cpu", "decode", "jpeg"))[0] == "ok"
+    assert state(table) == ("unknown", "its last canary result is too old")
+    assert state(table, CPU_KEY)[0] == "ok"
     pass_all(table)
     assert state(table) == ("ok", "")

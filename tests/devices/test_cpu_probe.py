@@ -1,4 +1,4 @@
-"""The CPU's figures, of this machine and of kernels that tell other things."""
+"""Readings of the CPU, of this machine and of kernels that report other values."""
 
 import os
 from pathlib import Path

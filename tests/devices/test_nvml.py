@@ -1,4 +1,4 @@
-"""What NVML tells becomes figures; what it does not tell is unknown with its reason, never 0 or ""."""
+"""What NVML reports becomes readings; what it does not report is unknown with its reason, never 0 or ""."""
 
 import pynvml
 import pytest
@@ -62,7 +62,7 @@ def test_a_figure_that_a_card_lacks_is_unknown(function: str) -> None:
         assert lost and set(device.readings.unknown) == lost
     assert set(device.readings.unknown.values()) <= {"Not Supported"}
     rest = {name: value for name, value in device.readings.values.items() if name not in lost}
-    assert rest == {name: EVERYTHING[name] for name in rest}, "the others are told"
+    assert rest == {name: EVERYTHING[name] for name in rest}, "the others are reported"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_driver_that_comes_later_is_found() -> None:
 
 
 def test_here_the_real_library_says_why_or_tells() -> None:
-    """On a machine without a driver: the reason. With one: figures."""
+    """On a machine without a driver: the reason. With one: readings."""
     for device in NvmlProbe().read_devices():
         assert device.absent_reason or device.readings.values["memory_total_bytes"]
         assert device.absent_reason != ""
@@ -126,7 +126,7 @@ def test_xids_are_faults_or_suspicions_once_and_stay_to_be_read() -> None:
     assert (broken.fault, broken.readings.values["xids"]) == ("XID 79: it fell off the bus", [31, 13, 79])
     (after,) = nvml.read_devices()
     assert (after.fault, after.needs_recheck, after.readings.values["xids"]) == (None, False, [31, 13, 79])
-    assert double.registered == ["GPU-a"], "once: a second set would hear nothing of what the first one took"
+    assert double.registered == ["GPU-a"], "once: a second event set would not get the events that the first one took"
 
 
 @pytest.mark.parametrize(
@@ -158,13 +158,13 @@ def test_a_lost_device_is_a_fault_and_tells_nothing_wrong() -> None:
 
 
 @pytest.mark.parametrize("told", [None, "0,1,2", "2,1,0"])
-def test_a_device_that_is_not_given_out_hides_no_other(told: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if told:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", told)
+def test_a_device_that_is_not_given_out_hides_no_other(variable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if variable:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
     devices = NvmlProbe(NvmlDouble(Card("GPU-a"), Card("GPU-b", unreachable=True), Card("GPU-c"))).read_devices()
     assert [device.name for device in devices] == ["cuda:0", "cuda:1", "cuda:2"]
-    assert [device.fault for device in devices] == [None, "the driver does not give the device out: GPU is lost", None]
-    assert [device.readings.values.get("uuid") for device in devices][:: -1 if told == "2,1,0" else 1] == [
+    assert [device.fault for device in devices] == [None, "the driver refuses access to the device: GPU is lost", None]
+    assert [device.readings.values.get("uuid") for device in devices][:: -1 if variable == "2,1,0" else 1] == [
         "GPU-a",
         None,
         "GPU-c",
@@ -176,7 +176,7 @@ def test_a_driver_that_gives_nothing_out_is_opened_anew() -> None:
     nvml = NvmlProbe(library)
     nvml.read_devices()
     nvml.read_devices()
-    assert library.opened == 1, "XIDs that were read of the other one stay"
+    assert library.opened == 1, "the XIDs of the other device are kept"
     library.cards[1].unreachable = True
     nvml.read_devices()
     nvml.read_devices()
@@ -203,5 +203,5 @@ UUIDS = ["GPU-8932f937-d72c", "GPU-8932aaaa-0001", "GPU-1b2c"]
         ("MIG-1b2c", []),
     ],
 )
-def test_places(told: str | None, places: list[int]) -> None:
-    assert visible_indices(UUIDS, {} if told is None else {"CUDA_VISIBLE_DEVICES": told}) == places
+def test_places(variable: str | None, places: list[int]) -> None:
+    assert visible_indices(UUIDS, {} if variable is None else {"CUDA_VISIBLE_DEVICES": variable}) == places

@@ -1,4 +1,4 @@
-"""A call that may hang holds up nobody."""
+"""A call that may hang blocks nobody."""
 
 import threading
 
@@ -24,18 +24,18 @@ async def test_results_and_errors_come_through() -> None:
 
 
 async def test_one_call_at_a_time_and_afterwards_another() -> None:
-    go, made = threading.Event(), []
+    go, calls = threading.Event(), []
 
     def block() -> int:
-        made.append(1)
+        calls.append(1)
         go.wait(60)
-        return len(made)
+        return len(calls)
 
     call = TimeoutCall(block, 0.05)
     for _ in range(3):
         with pytest.raises(StillRunning):
             await call.result()
-    assert len(made) == 1
+    assert len(calls) == 1
     go.set()
     call._timeout_s = 30
     assert await call.result() in (1, 2)
@@ -44,17 +44,17 @@ async def test_one_call_at_a_time_and_afterwards_another() -> None:
 async def test_a_silent_source_keeps_its_devices_and_is_suspected_once() -> None:
     go, hang = threading.Event(), [False]
 
-    def look() -> list[Device]:
+    def probe() -> list[Device]:
         if hang[0]:
             go.wait(60)
         return [Device("cuda:0", "gpu")]
 
-    looks = DeviceInventory((lambda: [Device("cpu", "cpu")], look), 0.2)
-    assert await looks.refresh() == []
+    inventory = DeviceInventory((lambda: [Device("cpu", "cpu")], probe), 0.2)
+    assert await inventory.refresh() == []
     hang[0] = True
-    assert await looks.refresh() == ["cuda:0"]
-    assert await looks.refresh() == []
-    assert [device.name for device in looks.devices()] == ["cpu", "cuda:0"]
-    assert looks.age_s("cuda:0") > looks.age_s("cpu")
+    assert await inventory.refresh() == ["cuda:0"]
+    assert await inventory.refresh() == []
+    assert [device.name for device in inventory.devices()] == ["cpu", "cuda:0"]
+    assert inventory.age_s("cuda:0") > inventory.age_s("cpu")
     hang[0] = False
     go.set()

@@ -1,4 +1,4 @@
-"""The embedded server: shared, stopped with its last client, and nothing lost when everything is killed."""
+"""The embedded server is shared, stops with its last client, and loses nothing when everything is killed."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ def query(url: str, sql: str) -> list[Any]:
 
 
 def processes(home: Path) -> list[int]:
-    """The guardian and the postmaster of this home."""
+    """The launcher and the postmaster of this home."""
     found = subprocess.run(["pgrep", "-f", f"{home}/postgres"], capture_output=True, text=True)
     return [int(word) for word in found.stdout.split()]
 
@@ -71,7 +71,7 @@ def test_nothing_stays_in_the_temporary_folder(temporary: Path, tmp_path: Path) 
 
 
 def test_a_start_during_the_stop_works(temporary: Path, tmp_path: Path) -> None:
-    """The next guardian takes over although the last one removes the folder of the sockets."""
+    """The next launcher takes over although the last one removes the folder of the sockets."""
     for wait_s in (0.9, 1.0, 1.1, 1.2, 1.3):
         with EmbeddedPostgres(tmp_path) as url:
             assert query(url, "SELECT 1") == [(1,)]
@@ -125,11 +125,11 @@ def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
         assert query(url, "SELECT count(*) FROM kept") == [(1000,)]
 
 
-def test_a_killed_guardian_takes_the_server_with_it(tmp_path: Path) -> None:
+def test_a_killed_launcher_takes_the_server_with_it(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path)
     server.start()
-    guardian = subprocess.run(["pgrep", "-f", f"launcher {tmp_path}"], capture_output=True, text=True)
-    os.kill(int(guardian.stdout.split()[0]), signal.SIGKILL)
+    launcher = subprocess.run(["pgrep", "-f", f"launcher {tmp_path}"], capture_output=True, text=True)
+    os.kill(int(launcher.stdout.split()[0]), signal.SIGKILL)
     assert gone(tmp_path)
     server.stop()
 
@@ -165,6 +165,6 @@ def test_only_the_password_lets_in(tmp_path: Path) -> None:
 
 def test_no_programs_is_said_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(cluster, "_installed", list)
+    monkeypatch.setattr(cluster, "_system_folders", list)
     with pytest.raises(EmbeddedPostgresError, match="DATABASE_URL"):
         cluster.find_binaries()

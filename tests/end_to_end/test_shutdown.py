@@ -18,8 +18,8 @@ from sqlalchemy import text
 from service.commands.up import LocalService
 from service.embedded.cluster import find_free_port
 from service.identity.tokens import issue_token
-from service.store.catalog.datasets import upload_prefix
 from service.store.database import Database
+from service.store.objects.keys import upload_prefix
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.processes.running_service import SCOPES
@@ -83,7 +83,7 @@ async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path
     async with running_api(postgres_url, tmp_path) as api, api.client() as client:
         async with api.database.service_transaction() as connection:
             dataset = await add_dataset(connection, 0)
-            area = upload_prefix(dataset["experiment_id"], dataset["id"])
+            area = upload_prefix(dataset.experiment_id, dataset.id)
             await connection.execute(text("UPDATE datasets SET prefix = :area"), {"area": area})
         half_sent, go_on = asyncio.Event(), asyncio.Event()
 
@@ -93,7 +93,7 @@ async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path
             await go_on.wait()
             yield b"b" * 1000
 
-        upload = asyncio.create_task(client.put(f"/api/datasets/{dataset['id']}/objects/f.jpg", content=slowly()))
+        upload = asyncio.create_task(client.put(f"/api/datasets/{dataset.id}/objects/f.jpg", content=slowly()))
         await half_sent.wait()
         api.process.terminate()
         await wait_until_refused(api.url)

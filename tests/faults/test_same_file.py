@@ -14,7 +14,7 @@ from service.plan.geometry import Bins
 from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
 from service.store.database import Database
-from service.store.renders import lifecycle
+from service.store.renders import queries
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage, frame_jpeg, frame_tiff16
 from tests.support.processes.supervisor import wait_for_status, wait_until_ended
@@ -48,7 +48,7 @@ async def render_sha256(database: Database, home: Path, dataset: Any, how: tuple
         row = await wait_until_ended(database, render)
     assert row["status"] == "succeeded", row["error"]
     async with database.service_transaction() as connection:
-        stored = await lifecycle.get_render(connection, render)
+        stored = await queries.get_render(connection, render)
     assert stored is not None
     data = (home / "objects" / "reelmill" / stored["video_key"]).read_bytes()
     assert hashlib.sha256(data).hexdigest() == stored["video_sha256"]

@@ -13,8 +13,9 @@ from sqlalchemy import text
 
 from service.ids import RenderId
 from service.plan.render_plan import RenderOptions
+from service.store.catalog.datasets import to_dataset_row
 from service.store.database import Database
-from service.store.renders import lifecycle
+from service.store.renders import lifecycle, queries
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage
 from tests.support.processes.supervisor import running_supervisor, wait_for_status, wait_until_ended
@@ -36,8 +37,8 @@ async def submit(database: Database, home: Path, count: int = 240, options: Rend
 async def rerender(database: Database, render: RenderId) -> RenderId:
     """The same render anew, its segments forgotten."""
     async with database.service_transaction() as connection:
-        query = text("SELECT d.*, 'x' AS x FROM datasets d JOIN renders r ON r.dataset_id = d.id WHERE r.id = :render")
-        dataset = dict((await connection.execute(query, {"render": render})).mappings().one())
+        query = text("SELECT d.* FROM datasets d JOIN renders r ON r.dataset_id = d.id WHERE r.id = :render")
+        dataset = to_dataset_row((await connection.execute(query, {"render": render})).mappings().one())
         await connection.execute(text("DELETE FROM segment_cache"))
         return await add_render(connection, dataset, options=VERY_SLOW)
 
@@ -160,7 +161,7 @@ async def test_a_store_that_is_away_is_waited_for(postgres_url: str, tmp_path: P
         async with running_supervisor(database, tmp_path):
             await wait_for_status(database, render, lambda row: row["problem"] is not None)
             async with database.service_transaction() as connection:
-                assert (await lifecycle.list_statuses(connection, [render]))[0]["status"] == "running"
+                assert (await queries.list_statuses(connection, [render]))[0]["status"] == "running"
             objects.unlink()
             row = await wait_until_ended(database, render)
         assert row["status"] == "succeeded"

@@ -33,7 +33,7 @@ async def _fill(database: Database) -> None:
     async with database.service_transaction() as connection:
         dataset = await add_dataset(connection, 5)
         await add_render(connection, dataset)
-        source = {"dataset_id": dataset["id"], "number": 0, "key": "a.mp4", "size": 1, "etag": "e", "pts": b""}
+        source = {"dataset_id": dataset.id, "number": 0, "key": "a.mp4", "size": 1, "etag": "e", "pts": b""}
         await connection.execute(insert(sources).values(**source, first_index=0, frame_count=0))
         facts = {"formats": ["jpeg"], "sizes": [{"width": 64}], "captured_from": func.now()}
         await connection.execute(update(datasets).values(**facts))

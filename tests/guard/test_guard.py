@@ -37,7 +37,7 @@ async def database(postgres_url: str) -> AsyncIterator[Database]:
         async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 0)
             many = "INSERT INTO frames (dataset_id, index, key, size, etag) SELECT :id, n, 'k' || n, n, 'e' FROM generate_series(1, 20000) n"
-            await connection.execute(text(many), {"id": dataset["id"]})
+            await connection.execute(text(many), {"id": dataset.id})
         async with database.engine.connect() as connection:
             await (await connection.execution_options(isolation_level="AUTOCOMMIT")).execute(text("ANALYZE"))
         yield database

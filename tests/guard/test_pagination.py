@@ -34,7 +34,7 @@ async def database(postgres_url: str) -> AsyncIterator[Database]:
                 dataset = await add_dataset(connection, 0)
                 rows = [
                     {
-                        "dataset_id": dataset["id"],
+                        "dataset_id": dataset.id,
                         "index": index,
                         "key": f"k{index % 5}",
                         "size": index % 4 + 2**60,

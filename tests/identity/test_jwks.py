@@ -1,4 +1,4 @@
-"""Public keys of an issuer: which are used, for which algorithm, and what happens when it is away."""
+"""Public keys of an issuer: which are used, for which algorithm, and what happens when it is down."""
 
 import time
 from typing import Any
@@ -32,7 +32,7 @@ DOCUMENT = {
 
 
 class Issuer:
-    """A JWKS endpoint that can be away."""
+    """A JWKS endpoint that can be down."""
 
     def __init__(self, document: Any) -> None:
         self.document, self.away, self.asked = document, False, 0

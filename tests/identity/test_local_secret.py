@@ -1,4 +1,4 @@
-"""The secret of a one-machine service is made once, whoever comes first."""
+"""The secret of a service on one machine is created once, whichever process is first."""
 
 import stat
 from concurrent.futures import ProcessPoolExecutor

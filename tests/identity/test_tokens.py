@@ -1,4 +1,4 @@
-"""What the verifier accepts, and the attacks it does not."""
+"""What the verifier accepts, and the attacks that it rejects."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ from service.identity.tokens import TokenVerifier, issue_token
 pytestmark = pytest.mark.anyio
 SECRET = "a secret of at least thirty-two bytes"
 NOW = int(time.time())
-# Good for longer than any run of the tests lasts: an attack must be refused for what it is, not for its age.
+# Valid for longer than any test run: an attack must be rejected for what it is, not because it has expired.
 GOOD = {"sub": "lab", "exp": NOW + 86_400, "scope": "videos:read admin"}
 HEADER = {"alg": "HS256", "typ": "JWT"}
 

@@ -1,4 +1,4 @@
-"""Compiles every kernel for the architectures named, without a GPU, and prints what each takes, as JSON.
+"""Compiles every kernel for the given architectures, without a GPU, and prints its resource usage as JSON.
 
     python -m tests.kernels.compiling 80 90 100
 
@@ -37,7 +37,7 @@ Case = tuple[str, Any, dict[str, Any]]
 
 
 class ArchitectureDriver:
-    """What compiling asks of a driver: its architecture."""
+    """A driver for compiling: it only has an architecture."""
 
     def __init__(self, architecture: int) -> None:
         self._target = GPUTarget("cuda", architecture, 32)
@@ -46,7 +46,7 @@ class ArchitectureDriver:
         return self._target
 
     def get_current_device(self) -> int:
-        """A number of its own for each architecture: Triton keeps what it compiled by device."""
+        """Unique for each architecture, because Triton caches compiled kernels by device."""
         return int(self._target.arch)
 
     def get_current_stream(self, device: int) -> int:
@@ -120,7 +120,7 @@ def cases() -> Iterator[Case]:
 
 
 def resource_usage(cubin: bytes) -> dict[str, int]:
-    """Registers of a thread, and bytes of local memory: spills and stack."""
+    """Registers per thread, and bytes of local memory: spills and stack."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()

@@ -1,4 +1,4 @@
-"""What the kernels must compute, in NumPy and float64, by other means than theirs: levels that are not rounded yet.
+"""The expected results of the kernels, computed in NumPy and float64 by other means: levels before rounding.
 
 Sources: ITU-R BT.601-7 and BT.709-6 (luma coefficients, colour differences, 8-bit quantisation); ITU-T H.273,
 MatrixCoefficients (full range). An area average over a/b pixels is the plain average after each
@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from kernels.geometry import CropBox
+
 Array = np.ndarray[Any, Any]
 
 LUMA = {"bt601": (0.299, 0.587, 0.114), "bt709": (0.2126, 0.7152, 0.0722)}
 
 
-def crop_and_rotate(planes: Array, crop: tuple[int, int, int, int] | None, turn: int) -> Array:
-    """(..., H, W) cropped to (top, left, height, width), then turned clockwise."""
+def crop_and_rotate(planes: Array, crop: CropBox | None, turn: int) -> Array:
+    """(..., H, W), cropped and then rotated clockwise."""
     if crop:
         top, left, height, width = crop
         planes = planes[..., top : top + height, left : left + width]
@@ -54,7 +56,7 @@ def rgb_to_nv12_levels(rgb: Array, matrix: str, full_range: bool) -> tuple[Array
 
 
 def scale_nv12_levels(luma: Array, chroma: Array, crop: Any, turn: int, size: Any, narrow: bool) -> tuple[Array, Array]:
-    """NV12 through full-size chroma: every pixel takes the sample over it, and pairs are averaged at the end."""
+    """NV12 by way of full-size chroma: every pixel takes the sample above it, and 2 x 2 pixels are averaged at the end."""
     full = np.repeat(np.repeat(np.moveaxis(chroma, -1, 1), 2, -1), 2, -2)
     planes = crop_and_rotate(np.concatenate([luma[:, None], full], 1), crop, turn)
     planes = pad_to_even(average_area(planes, size or planes.shape[-2:]))
@@ -70,7 +72,7 @@ def reduce_bins(frames: Array, count: int, how: str) -> Array:
 
 
 def brightest_chroma(luma: Array, chroma: Array, count: int) -> Array:
-    """Chroma of bins: each pair from the first frame whose four luma samples over it add up to the most."""
+    """Chroma of bins: each pair from the first frame with the largest sum of its four luma samples."""
     bright = average_2x2(luma.astype(np.int64) * 4)
     chosen = []
     for start in range(0, len(luma), count):
@@ -88,7 +90,7 @@ def apply_window(samples: Array, low: float, high: float) -> Array:
 
 
 def unambiguous_samples(level: Array, table: Array | None) -> tuple[Array, Array]:
-    """Which luma and chroma samples do not depend on how a level between two entries of the table is rounded."""
+    """The luma and chroma samples that do not depend on how a level between two table entries is rounded."""
     place = level * (0 if table is None else len(table) - 1) + 0.5
     clear = pad_to_even(np.abs(place - np.rint(place)) > 1e-3)
     clear = clear if level.ndim == 3 else clear.all(1)

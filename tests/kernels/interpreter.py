@@ -1,4 +1,4 @@
-"""Brings the Triton kernels into this process: interpreted on CPU tensors, or real where a CUDA device is.
+"""Imports the Triton kernels: interpreted on CPU tensors, or compiled if there is a CUDA device.
 
 Triton reads TRITON_INTERPRET when it and the kernels are imported, so it is set around exactly these imports and
 child processes of other tests never see it. Gluon would otherwise be imported at the first launch, uninterpreted.
@@ -31,7 +31,7 @@ _patch_tensor = interpreter._patch_lang_tensor
 
 
 def _patch_tensor_for_numpy_2_4(tensor: Any, scope: Any) -> None:
-    """Loop bounds are arrays of one element, which int() refuses since NumPy 2.4; later Tritons squeeze them too."""
+    """Loop bounds are arrays of one element, which int() refuses since NumPy 2.4; later versions of Triton squeeze them."""
     _patch_tensor(tensor, scope)
     scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.squeeze()))
 

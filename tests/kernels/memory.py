@@ -1,4 +1,4 @@
-"""Frames and results that lie in poisoned memory: what is read or written beside them shows."""
+"""Frames and results inside poisoned memory, so that reads and writes outside of them are detected."""
 
 from dataclasses import dataclass
 from math import nan
@@ -14,7 +14,7 @@ LAYOUTS = ("planes", "wide rows", "interleaved", "every other")
 
 
 def surround_with_poison(values: Array, dtype: torch.dtype, layout: str, device: torch.device) -> Tensor:
-    """A tensor equal to (N, ..., H, W) values inside poison, its strides by layout; the last axes are rows, columns."""
+    """A tensor of the values (N, ..., H, W) surrounded by poison, with strides by layout."""
     frames = torch.from_numpy(np.ascontiguousarray(values)).to(dtype).to(device)
     margins = [1, *[0] * (frames.ndim - 1)] if layout == "planes" else [3] * frames.ndim
     if layout == "interleaved" and frames.ndim == 4:
@@ -55,7 +55,7 @@ class GuardedPlanes:
         return cls(block, Nv12(luma, chroma.unflatten(2, (width // 2, 2))))
 
     def guards_intact(self) -> bool:
-        """Whether all memory but the planes still holds the poison; the planes are overwritten by asking."""
+        """Whether all memory around the planes still holds the poison. Overwrites the planes."""
         self.planes.luma.fill_(0xA5)
         self.planes.chroma.fill_(0xA5)
         return bool((self.block == 0xA5).all())

@@ -1,4 +1,4 @@
-"""Runs the compilation in a process of its own, and records the figures: `python -m tests.kernels.record`."""
+"""Compiles in a separate process and records the resource usage: `python -m tests.kernels.record`."""
 
 import json
 import os
@@ -13,7 +13,7 @@ ARCHITECTURES = ("80", "90", "100")
 
 
 def compile_all(cache: Path) -> dict[str, dict[str, dict[str, int]]]:
-    """For each architecture, what each kernel takes."""
+    """Architecture -> kernel -> resource usage."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment |= {"TRITON_CACHE_DIR": str(cache), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.kernels.compiling", *ARCHITECTURES]

@@ -1,11 +1,11 @@
-"""Hypothesis strategies: small frames of any size, with whole and broken factors, crops and turns."""
+"""Hypothesis strategies: small frames of any size, with integer and fractional factors, crops and rotations."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from hypothesis import strategies as st
 
-from kernels.geometry import Geometry
+from kernels.geometry import CropBox, Geometry
 from kernels.temporal import Bins
 from tests.kernels.golden import Array
 from tests.kernels.memory import LAYOUTS
@@ -13,7 +13,7 @@ from tests.kernels.memory import LAYOUTS
 
 @dataclass(frozen=True)
 class Shape:
-    """A batch of `count` frames of (height, width) and what is made of it."""
+    """A batch of `count` frames of (height, width) and the geometry of its output."""
 
     count: int
     frame: tuple[int, int]
@@ -27,7 +27,7 @@ class Shape:
 
 @st.composite
 def shapes(draw: st.DrawFn, unit: int = 1, most: int = 2) -> Shape:
-    """`unit` is what frames and crops must be a multiple of; `most` frames in a batch."""
+    """Sides of frames and crops are multiples of `unit`; a batch has at most `most` frames."""
     sides = [draw(_side(longest // unit)) * unit for longest in (14, draw(st.sampled_from([40, 40, 40, 1100])))]
     if sides[1] > 40:
         sides[0] = min(sides[0], 4)
@@ -54,10 +54,10 @@ def _side(longest: int) -> st.SearchStrategy[int]:
 
 
 @st.composite
-def _crop(draw: st.DrawFn, height: int, width: int, unit: int) -> tuple[int, int, int, int]:
+def _crop(draw: st.DrawFn, height: int, width: int, unit: int) -> CropBox:
     rows, columns = (draw(st.integers(1, side // unit)) * unit for side in (height, width))
     top, left = draw(st.integers(0, (height - rows) // unit)), draw(st.integers(0, (width - columns) // unit))
-    return top * unit, left * unit, rows, columns
+    return CropBox(top * unit, left * unit, rows, columns)
 
 
 def _output_side(side: int) -> st.SearchStrategy[int]:

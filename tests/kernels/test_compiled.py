@@ -1,6 +1,6 @@
-"""Every kernel, compiled for three architectures without a GPU: it compiles, does not spill, and its size is known.
+"""Every kernel compiles for three architectures without a GPU, does not spill, and uses the recorded resources.
 
-`python -m tests.kernels.record` writes kernels/registers.json anew after a wanted change.
+`python -m tests.kernels.record` rewrites kernels/registers.json after an intended change.
 """
 
 import json

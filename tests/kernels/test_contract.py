@@ -1,4 +1,4 @@
-"""What does not fit is refused by a ValueError that names the argument, before anything runs."""
+"""Arguments that do not fit raise a ValueError that names them, before anything runs."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kernels.colour import Colour
-from kernels.geometry import Geometry
+from kernels.geometry import CropBox, Geometry
 from kernels.nv12 import Nv12, allocate
 from kernels.nv12_scale import nv12_scale
 from kernels.rgb_to_nv12 import rgb_to_nv12
@@ -43,8 +43,8 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "growing": (r"size \(4, 7\)", lambda: rgb_to_nv12(RGB, Geometry((4, 7)))),
     "growing when turned": (r"size \(4, 6\)", lambda: rgb_to_nv12(RGB, Geometry((4, 6), rotation=90))),
     "nothing left": (r"size \(0, 2\)", lambda: rgb_to_nv12(RGB, Geometry((0, 2)))),
-    "crop outside": ("crop", lambda: rgb_to_nv12(RGB, Geometry(crop=(0, 3, 4, 4)))),
-    "crop before": ("crop", lambda: rgb_to_nv12(RGB, Geometry(crop=(-1, 0, 4, 4)))),
+    "crop outside": ("crop", lambda: rgb_to_nv12(RGB, Geometry(crop=CropBox(0, 3, 4, 4)))),
+    "crop before": ("crop", lambda: rgb_to_nv12(RGB, Geometry(crop=CropBox(-1, 0, 4, 4)))),
     "a turn between": ("rotation must be", lambda: Geometry(rotation=45)),  # type: ignore[arg-type]
     "an unknown matrix": ("matrix must be", lambda: Colour("bt2020")),  # type: ignore[arg-type]
     "bins of none": ("bins.frames", lambda: Bins(0)),
@@ -56,7 +56,7 @@ REFUSED: dict[str, tuple[str, Callable[[], Any]]] = {
     "planes that differ": ("frames.chroma must be", lambda: nv12_scale(Nv12(NV12.luma, NV12.chroma[:, :1]), Geometry())),
     "planes apart": ("frames.chroma is on meta", lambda: nv12_scale(Nv12(NV12.luma, NV12.chroma.to(META)), Geometry())),
     "planar chroma": ("next to each other", lambda: nv12_scale(Nv12(NV12.luma, torch.zeros((2, 2, 2, 3), dtype=torch.uint8).movedim(1, 3)), Geometry())),
-    "an odd crop": ("must be even", lambda: nv12_scale(NV12, Geometry(crop=(1, 0, 2, 2)))),
+    "an odd crop": ("must be even", lambda: nv12_scale(NV12, Geometry(crop=CropBox(1, 0, 2, 2)))),
     "no NV12": ("packed must be", lambda: Nv12.from_packed(torch.zeros((1, 4, 4), dtype=torch.uint8))),
     "an empty window": ("curve.low and curve.high", lambda: Curve(1, 1)),
     "a window without end": ("curve.low and curve.high", lambda: Curve(0, float("inf"))),
@@ -89,11 +89,11 @@ def test_out_is_what_is_returned() -> None:
 
 
 def test_new_planes_are_one_packed_block() -> None:
-    """So that an encoder or a download takes them in one piece."""
-    made = rgb_to_nv12(RGB, Geometry((3, 5)))
-    assert made.size == (4, 6)
-    assert made.chroma.data_ptr() - made.luma.data_ptr() == 4 * 6
-    assert made.luma.stride() == (36, 6, 1)
+    """So an encoder or a download takes them as one block."""
+    result = rgb_to_nv12(RGB, Geometry((3, 5)))
+    assert result.size == (4, 6)
+    assert result.chroma.data_ptr() - result.luma.data_ptr() == 4 * 6
+    assert result.luma.stride() == (36, 6, 1)
 
 
 IMPORTS = """

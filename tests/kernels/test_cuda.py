@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kernels.colour import Colour
-from kernels.geometry import Geometry
+from kernels.geometry import CropBox, Geometry
 from kernels.nv12 import Nv12, allocate
 from kernels.nv12_scale import nv12_scale
 from kernels.rgb_to_nv12 import rgb_to_nv12
@@ -23,7 +23,7 @@ GEOMETRIES = {
     "half": Geometry((540, 960)),
     "quarter": Geometry((270, 480)),
     "any": Geometry((701, 1234)),
-    "cropped and turned": Geometry((333, 201), (100, 102, 604, 1002), 90),
+    "cropped and turned": Geometry((333, 201), CropBox(100, 102, 604, 1002), 90),
     "turned over": Geometry((540, 960), rotation=180),
     "on its side": Geometry((1280, 720), rotation=270),
 }
@@ -33,14 +33,14 @@ def random(*shape: int, below: int = 256) -> torch.Tensor:
     return torch.randint(0, below, shape, generator=torch.Generator().manual_seed(1), dtype=torch.int32)
 
 
-def psnr(seen: torch.Tensor, meant: torch.Tensor) -> float:
-    error = (seen.cpu().double() - meant.double()).square().mean()
+def psnr(actual: torch.Tensor, expected: torch.Tensor) -> float:
+    error = (actual.cpu().double() - expected.double()).square().mean()
     return float(10 * torch.log10(255**2 / error.clamp(min=1e-9)))
 
 
-def assert_alike(seen: Nv12, meant: Nv12) -> None:
+def assert_alike(actual: Nv12, expected: Nv12) -> None:
     """The design asks for 45 dB; one level of difference at exact halves leaves far more."""
-    for a, b in zip(seen, meant, strict=True):
+    for a, b in zip(actual, expected, strict=True):
         assert (a.cpu().int() - b.int()).abs().max() <= 1
         assert psnr(a, b) >= 60
 
@@ -51,8 +51,8 @@ def assert_alike(seen: Nv12, meant: Nv12) -> None:
 def test_rgb_to_nv12(geometry: str, bins: Bins) -> None:
     frames = random(3, 3, *HD).to(torch.uint8)
     arguments: dict[str, Any] = {"colour": Colour("bt709"), "bins": bins}
-    seen = rgb_to_nv12(frames.to(CUDA), GEOMETRIES[geometry], **arguments)
-    assert_alike(seen, rgb_to_nv12(frames, GEOMETRIES[geometry], **arguments))
+    actual = rgb_to_nv12(frames.to(CUDA), GEOMETRIES[geometry], **arguments)
+    assert_alike(actual, rgb_to_nv12(frames, GEOMETRIES[geometry], **arguments))
 
 
 @pytest.mark.cuda
@@ -60,8 +60,8 @@ def test_rgb_to_nv12(geometry: str, bins: Bins) -> None:
 @pytest.mark.parametrize("bins", [Bins(), Bins(2, "mean"), Bins(2, "max")], ids=str)
 def test_nv12_scale(geometry: str, bins: Bins) -> None:
     packed = random(3, HD[0] * 3 // 2, HD[1]).to(torch.uint8)
-    seen = nv12_scale(Nv12.from_packed(packed.to(CUDA)), GEOMETRIES[geometry], to_limited_range=True, bins=bins)
-    assert_alike(seen, nv12_scale(Nv12.from_packed(packed), GEOMETRIES[geometry], to_limited_range=True, bins=bins))
+    actual = nv12_scale(Nv12.from_packed(packed.to(CUDA)), GEOMETRIES[geometry], to_limited_range=True, bins=bins)
+    assert_alike(actual, nv12_scale(Nv12.from_packed(packed), GEOMETRIES[geometry], to_limited_range=True, bins=bins))
 
 
 @pytest.mark.cuda
@@ -71,10 +71,10 @@ def test_nv12_scale(geometry: str, bins: Bins) -> None:
 def test_tone(geometry: str, gamma: float, bins: Bins) -> None:
     frames = random(3, *HD, below=4096).to(torch.uint16)
     table = torch.arange(256, dtype=torch.uint8)[:, None].expand(256, 3).contiguous()
-    seen = tone(frames.to(CUDA), GEOMETRIES[geometry], Curve(200, 3000, gamma, table.to(CUDA)), bins=bins)
-    meant = tone(frames, GEOMETRIES[geometry], Curve(200, 3000, gamma, table), bins=bins)
-    assert_alike(seen.picture, meant.picture)
-    assert seen.clipped.tolist() == meant.clipped.tolist()
+    actual = tone(frames.to(CUDA), GEOMETRIES[geometry], Curve(200, 3000, gamma, table.to(CUDA)), bins=bins)
+    expected = tone(frames, GEOMETRIES[geometry], Curve(200, 3000, gamma, table), bins=bins)
+    assert_alike(actual.picture, expected.picture)
+    assert actual.clipped.tolist() == expected.clipped.tolist()
 
 
 @pytest.mark.cuda

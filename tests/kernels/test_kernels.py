@@ -1,6 +1,6 @@
-"""The Triton kernels on poisoned memory against levels from NumPy, and against the reference beside each.
+"""The Triton kernels on poisoned memory, against levels from NumPy and against their references.
 
-Interpreted on the CPU, or for real where there is a CUDA device: see tests/kernels/interpreter.py.
+Interpreted on the CPU, or compiled if there is a CUDA device: see tests/kernels/interpreter.py.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ from tests.kernels.shapes import Shape, bins, shapes
 
 BOUNDED = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 COLOURS = st.builds(Colour, st.sampled_from(["bt601", "bt709"]), st.booleans())
-# A rounded level lies within 0.5 of the level; float32 adds a little to exact halves.
+# Rounding changes a level by at most 0.5; float32 adds a little at exact halves.
 NOT_LESS_THAN_HALF_A_LEVEL = 0.501
 
 
@@ -36,10 +36,10 @@ def run(gpu: Any, launched: tuple[Any, dict[str, Any]]) -> None:
 
 def max_error(planes: Nv12, levels: tuple[Array, Array], judged: Any = (True, True)) -> float:
     """The largest distance of a `judged` sample from its exact level."""
-    seen = (planes.luma.cpu().numpy(), planes.chroma.cpu().numpy())
-    assert [plane.shape for plane in seen] == [level.shape for level in levels]
-    apart = (np.abs(plane - level) for plane, level in zip(seen, levels, strict=True))
-    return max(float(np.max(each, where=mask, initial=0)) for each, mask in zip(apart, judged, strict=True))
+    actual = (planes.luma.cpu().numpy(), planes.chroma.cpu().numpy())
+    assert [plane.shape for plane in actual] == [level.shape for level in levels]
+    errors = (np.abs(plane - level) for plane, level in zip(actual, levels, strict=True))
+    return max(float(np.max(each, where=mask, initial=0)) for each, mask in zip(errors, judged, strict=True))
 
 
 def clone(planes: Nv12) -> Nv12:
@@ -61,15 +61,15 @@ def test_rgb_to_nv12(shape: Shape, colour: Colour, bins: Bins) -> None:
     size = geometry.output_size(*shape.frame)
     result = GuardedPlanes.allocate(bins.count(shape.count), size, DEVICE)
     run(rgb_to_nv12_gpu, rgb_to_nv12_gpu.launch(frames, result.planes, geometry, colour, bins))
-    made = clone(result.planes)
+    output = clone(result.planes)
     upright = golden.crop_and_rotate(
         golden.reduce_bins(values, bins.frames, bins.mode), geometry.crop, geometry.rotation
     )
     levels = golden.rgb_to_nv12_levels(golden.average_area(upright, size), colour.matrix, colour.full_range)
-    assert max_error(made, (levels[0], np.minimum(levels[1], 255))) < NOT_LESS_THAN_HALF_A_LEVEL
+    assert max_error(output, (levels[0], np.minimum(levels[1], 255))) < NOT_LESS_THAN_HALF_A_LEVEL
     assert result.guards_intact()
     reference = rgb_to_nv12(frames.cpu(), geometry, colour=colour, bins=bins)
-    assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(made, reference, strict=True))
+    assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(output, reference, strict=True))
 
 
 @BOUNDED
@@ -90,21 +90,21 @@ def test_nv12_scale(shape: Shape, narrow: bool, bins: Bins) -> None:
     )
     result = GuardedPlanes.allocate(bins.count(shape.count), geometry.output_size(height, width), DEVICE)
     run(nv12_scale_gpu, nv12_scale_gpu.launch(frames, result.planes, geometry, narrow, bins))
-    made = clone(result.planes)
+    output = clone(result.planes)
     mean = bins.mode == "mean"
     planes = (
         golden.reduce_bins(luma, bins.frames, bins.mode),
         golden.reduce_bins(chroma, bins.frames, "mean") if mean else golden.brightest_chroma(luma, chroma, bins.frames),
     )
     levels = golden.scale_nv12_levels(*planes, geometry.crop, geometry.rotation, geometry.size, narrow)
-    assert max_error(made, levels) < NOT_LESS_THAN_HALF_A_LEVEL
+    assert max_error(output, levels) < NOT_LESS_THAN_HALF_A_LEVEL
     assert result.guards_intact()
     reference = nv12_scale(Nv12(frames.luma.cpu(), frames.chroma.cpu()), geometry, to_limited_range=narrow, bins=bins)
-    assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(made, reference, strict=True))
+    assert all(torch.le((a.cpu().int() - b).abs(), 1).all() for a, b in zip(output, reference, strict=True))
 
 
 def deep_samples(shape: Shape, dtype: torch.dtype, channels: tuple[int, ...]) -> Array:
-    """Samples on both sides of a window of 100..900 (8 bits: 20..200), with what floats can also be."""
+    """Samples on both sides of a window of 100..900 (8 bits: 20..200); floats include NaN and infinities."""
     values = shape.samples(*channels, *shape.frame, below=256 if dtype == torch.uint8 else 1000)
     if dtype != torch.float32:
         return values
@@ -140,25 +140,25 @@ def test_tone(shape: Shape, dtype: torch.dtype, kind: str, colour: Colour, bins:
     pictures = bins.count(shape.count)
     result = GuardedPlanes.allocate(pictures, size, DEVICE)
     out = ToneResult(result.planes, torch.zeros((pictures, 3), dtype=torch.int32, device=DEVICE))
-    sloped = Curve(low, high, gamma, lut, colour)
-    run(tone_gpu, tone_gpu.launch(frames, out, shape.geometry, sloped, bins))
-    made = clone(result.planes)
+    curve = Curve(low, high, gamma, lut, colour)
+    run(tone_gpu, tone_gpu.launch(frames, out, shape.geometry, curve, bins))
+    output = clone(result.planes)
     with np.errstate(invalid="ignore"):
         measured = golden.reduce_bins(values, bins.frames, bins.mode)
     upright = golden.crop_and_rotate(measured, shape.geometry.crop, shape.geometry.rotation)
     level = golden.average_area(golden.apply_window(upright, low, high), size) ** gamma
     levels = golden.rgb_to_nv12_levels(golden.apply_lut(level, table), colour.matrix, colour.full_range)
     clear = golden.unambiguous_samples(level, table)
-    meant = (levels[0], np.minimum(levels[1], 255))
-    assert max_error(made, meant, clear) < NOT_LESS_THAN_HALF_A_LEVEL
+    expected = (levels[0], np.minimum(levels[1], 255))
+    assert max_error(output, expected, clear) < NOT_LESS_THAN_HALF_A_LEVEL
     assert result.guards_intact()
     flat = upright.reshape(pictures, -1)
     counts = np.stack([(flat < low).sum(1), (flat > high).sum(1), np.isnan(flat).sum(1)], 1)
     assert out.clipped.cpu().numpy().tolist() == counts.tolist()
-    same = Curve(low, high, gamma, None if lut is None else lut.cpu(), colour)
-    reference = tone(frames.cpu(), shape.geometry, same, bins=bins)
+    cpu_curve = Curve(low, high, gamma, None if lut is None else lut.cpu(), colour)
+    reference = tone(frames.cpu(), shape.geometry, cpu_curve, bins=bins)
     assert reference.clipped.tolist() == counts.tolist()
-    assert max_error(clone(reference.picture), meant, clear) < NOT_LESS_THAN_HALF_A_LEVEL
+    assert max_error(clone(reference.picture), expected, clear) < NOT_LESS_THAN_HALF_A_LEVEL
 
 
 def shape_table(seed: int, entries: int) -> Array:

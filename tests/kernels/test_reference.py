@@ -1,4 +1,4 @@
-"""The plain torch references and the planning of tiles against NumPy and published figures."""
+"""The plain torch references and the tiling, against NumPy and published values."""
 
 import numpy as np
 import pytest
@@ -35,24 +35,26 @@ BARS = {
 def test_colour_bars(bar: str, matrix: str) -> None:
     rgb, *expected = BARS[bar]
     frames = torch.tensor(rgb, dtype=torch.uint8).reshape(1, 3, 1, 1).expand(1, 3, 4, 4)
-    made = rgb_to_nv12(frames, Geometry((2, 2)), colour=Colour(matrix))
-    assert made.luma.unique().tolist() == [expected[matrix == "bt709"][0]]
-    assert made.chroma.reshape(-1, 2).unique(dim=0).tolist() == [list(expected[matrix == "bt709"][1:])]
+    result = rgb_to_nv12(frames, Geometry((2, 2)), colour=Colour(matrix))
+    assert result.luma.unique().tolist() == [expected[matrix == "bt709"][0]]
+    assert result.chroma.reshape(-1, 2).unique(dim=0).tolist() == [list(expected[matrix == "bt709"][1:])]
 
 
 @settings(max_examples=60, deadline=None)
 @given(shapes(most=4), st.sampled_from(["bt601", "bt709"]), st.booleans(), bins())
 def test_rgb_to_nv12(shape: Shape, matrix: str, full: bool, bins: Bins) -> None:
     values = shape.samples(3, *shape.frame)
-    made = rgb_to_nv12(torch.from_numpy(values).to(torch.uint8), shape.geometry, colour=Colour(matrix, full), bins=bins)
+    result = rgb_to_nv12(
+        torch.from_numpy(values).to(torch.uint8), shape.geometry, colour=Colour(matrix, full), bins=bins
+    )
     upright = golden.crop_and_rotate(
         golden.reduce_bins(values, bins.frames, bins.mode), shape.geometry.crop, shape.geometry.rotation
     )
     luma, chroma = golden.rgb_to_nv12_levels(
         golden.average_area(upright, shape.geometry.output_size(*shape.frame)), matrix, full
     )
-    assert np.abs(made.luma.numpy() - luma).max() < 0.500001
-    assert np.abs(made.chroma.numpy() - np.minimum(chroma, 255)).max() < 0.500001
+    assert np.abs(result.luma.numpy() - luma).max() < 0.500001
+    assert np.abs(result.chroma.numpy() - np.minimum(chroma, 255)).max() < 0.500001
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,7 +63,7 @@ def test_nv12_scale(shape: Shape, narrow: bool, bins: Bins) -> None:
     height, width = shape.frame
     luma, chroma = shape.samples(height, width), shape.samples(height // 2, width // 2, 2)
     frames = Nv12(torch.from_numpy(luma).to(torch.uint8), torch.from_numpy(chroma).to(torch.uint8))
-    made = nv12_scale(frames, shape.geometry, to_limited_range=narrow, bins=bins)
+    result = nv12_scale(frames, shape.geometry, to_limited_range=narrow, bins=bins)
     of_chroma = (
         golden.reduce_bins(chroma, bins.frames, "mean")
         if bins.mode == "mean"
@@ -70,35 +72,35 @@ def test_nv12_scale(shape: Shape, narrow: bool, bins: Bins) -> None:
     planes = (golden.reduce_bins(luma, bins.frames, bins.mode), of_chroma)
     geometry = shape.geometry
     levels = golden.scale_nv12_levels(*planes, geometry.crop, geometry.rotation, geometry.size, narrow)
-    assert np.abs(made.luma.numpy() - levels[0]).max() < 0.500001
-    assert np.abs(made.chroma.numpy() - levels[1]).max() < 0.500001
+    assert np.abs(result.luma.numpy() - levels[0]).max() < 0.500001
+    assert np.abs(result.chroma.numpy() - levels[1]).max() < 0.500001
 
 
 def test_tone_maps_a_ramp_by_hand() -> None:
     """A window of 100..300 of 16 bits, each sample in its own 2 x 2 pixels."""
     samples = torch.tensor([0, 100, 150, 200, 300, 65535], dtype=torch.int32).to(torch.uint16)
     frames = samples.repeat_interleave(2).expand(1, 2, 12)
-    made = tone(frames, Geometry(), Curve(100, 300, colour=Colour(full_range=True)))
-    assert made.picture.luma[0, 0, ::2].tolist() == [0, 0, 64, 128, 255, 255]
-    assert made.picture.chroma.unique().tolist() == [128]
-    assert made.clipped.tolist() == [[4, 4, 0]]
+    result = tone(frames, Geometry(), Curve(100, 300, colour=Colour(full_range=True)))
+    assert result.picture.luma[0, 0, ::2].tolist() == [0, 0, 64, 128, 255, 255]
+    assert result.picture.chroma.unique().tolist() == [128]
+    assert result.clipped.tolist() == [[4, 4, 0]]
 
 
 def test_tone_names_what_is_no_number() -> None:
     frames = torch.tensor([[[torch.nan, torch.inf], [-torch.inf, 0.5]]])
-    made = tone(frames, Geometry(), Curve(0, 1, colour=Colour(full_range=True)))
-    assert made.picture.luma.tolist() == [[[0, 255], [0, 128]]]
-    assert made.clipped.tolist() == [[1, 1, 1]]
+    result = tone(frames, Geometry(), Curve(0, 1, colour=Colour(full_range=True)))
+    assert result.picture.luma.tolist() == [[[0, 255], [0, 128]]]
+    assert result.clipped.tolist() == [[1, 1, 1]]
 
 
 def test_gamma_is_the_exponent() -> None:
     frames = torch.full((1, 2, 2), 0.25)
-    made = tone(frames, Geometry(), Curve(0, 1, gamma=0.5, colour=Colour(full_range=True)))
-    assert made.picture.luma.unique().tolist() == [128]
+    result = tone(frames, Geometry(), Curve(0, 1, gamma=0.5, colour=Colour(full_range=True)))
+    assert result.picture.luma.unique().tolist() == [128]
 
 
 def test_samples_are_averaged_before_the_curve_over_area_and_frames() -> None:
-    """Black and white in turn have the mean of one half: 180 of 255 with gamma 0.5, not the mean of the levels."""
+    """Alternating black and white has a mean of one half: 180 of 255 with gamma 0.5, not the mean of the levels."""
     board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 1000.0
     curve = Curve(0, 1000, gamma=0.5, colour=Colour(full_range=True))
     halved = tone(board[None], Geometry((4, 4)), curve)
@@ -108,17 +110,17 @@ def test_samples_are_averaged_before_the_curve_over_area_and_frames() -> None:
 
 
 def test_the_mean_of_a_bin_is_taken_before_the_window() -> None:
-    """Noise around the window's end is not folded inwards; what the mean of the samples is, is counted."""
+    """Noise at the ends of the window is not folded inwards; the mean of the samples is what is counted."""
     frames = torch.tensor([0.0, 200.0, 100.0])[:, None, None].expand(3, 2, 2)
-    made = tone(frames, Geometry(), Curve(100, 300, colour=Colour(full_range=True)), bins=Bins(2))
-    assert made.picture.luma.unique().tolist() == [0]
-    assert made.clipped.tolist() == [[0, 0, 0], [0, 0, 0]]
+    result = tone(frames, Geometry(), Curve(100, 300, colour=Colour(full_range=True)), bins=Bins(2))
+    assert result.picture.luma.unique().tolist() == [0]
+    assert result.clipped.tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_a_table_colours_gray() -> None:
     table = torch.arange(256, dtype=torch.uint8)[:, None] * torch.tensor([1, 0, 0], dtype=torch.uint8)
-    made = tone(torch.full((1, 2, 2), 255, dtype=torch.uint8), Geometry(), Curve(0, 255, lut=table))
-    assert (made.picture.luma[0, 0, 0].item(), made.picture.chroma.flatten().tolist()) == (81, [90, 240])
+    result = tone(torch.full((1, 2, 2), 255, dtype=torch.uint8), Geometry(), Curve(0, 255, lut=table))
+    assert (result.picture.luma[0, 0, 0].item(), result.picture.chroma.flatten().tolist()) == (81, [90, 240])
 
 
 @given(st.integers(1, 400), st.integers(1, 400))

@@ -1,4 +1,4 @@
-"""Frames in memory, and the shortest way from them to a rendered segment."""
+"""Renders segments from frames in memory."""
 
 import io
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Render = Callable[..., SegmentResult]
 
 
 class MemoryObjects:
-    """Both ports over a dict; `read_keys` records what was fetched, in order."""
+    """FrameReader and SourceReader over a dict; `read_keys` records the keys that were read, in order."""
 
     def __init__(self, objects: dict[str, bytes]) -> None:
         self._objects = objects
@@ -41,7 +41,7 @@ def options(**changes: Any) -> RenderOptions:
 def render(
     objects: list[bytes | None], lead: int = 0, progress: Callable[[int], None] = lambda _: None, **changes: Any
 ) -> SegmentResult:
-    """Render a list of images (None = a hole); the first `lead` of them come before the segment."""
+    """Render a list of images (None: a gap in the numbering); the first `lead` of them are before the segment."""
     store = {f"{index}.jpg": data for index, data in enumerate(objects) if data is not None}
     refs = tuple(FrameRef(i, None if data is None else f"{i}.jpg") for i, data in enumerate(objects))
     plan = SegmentPlan(0, 0, "bucket", options(**changes), refs[lead:], refs[:lead])
@@ -50,7 +50,7 @@ def render(
 
 
 def decode_pictures(data: bytes) -> list[media.Pixels]:
-    """Every picture of an MP4 as RGB, in presentation order."""
+    """Every frame of an MP4 as RGB, in presentation order."""
     with av.open(io.BytesIO(data)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 

@@ -1,4 +1,4 @@
-"""Mean and max bins: against NumPy on the frames' own planes, with members that cannot be used."""
+"""Mean and max bins, compared with NumPy on the frames' planes; also with members that cannot be used."""
 
 from fractions import Fraction
 from typing import Any
@@ -12,6 +12,7 @@ from service.pipeline.bins import member_options
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.frames import RenderFailed, SegmentResult
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.planes import plane_view
 from service.pipeline.segment import render_segment
 from service.pipeline.transform.accumulators import BinAccumulator, MaxAccumulator, MeanAccumulator
@@ -27,7 +28,9 @@ MAX4 = Bins("max", 4, 128, 96)
 
 
 def transform_pixels(pixels: media.Pixels) -> Any:
-    frame, _ = FrameTransform(options(), IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(media.png(pixels)))
+    frame, _ = FrameTransform(options(), IMAGE_COLOUR).apply(
+        ImageDecoder(DecodeOptions(10**8)).decode(media.png(pixels))
+    )
     return frame
 
 
@@ -35,9 +38,9 @@ def accumulate(accumulator: BinAccumulator, frames: list[Any]) -> list[media.Pix
     for frame in frames:
         accumulator.add(frame)
     assert accumulator.count == len(frames)
-    made = accumulator.finish()
+    reduced = accumulator.finish()
     assert accumulator.count == 0
-    return [plane_view(plane).copy() for plane in made.planes]
+    return [plane_view(plane).copy() for plane in reduced.planes]
 
 
 def noise_frame(seed: int) -> Any:
@@ -94,11 +97,11 @@ def gray_jpegs(*values: int) -> list[bytes | None]:
     return [media.jpeg(media.flat_picture((value,) * 3, 128, 96)) for value in values]
 
 
-@pytest.mark.parametrize(("bins", "wanted"), [(MEAN4, [75, 120, 205]), (MAX4, [120, 150, 210])])
-def test_neighbours_become_one_picture_and_the_last_bin_is_shorter(codec: str, bins: Bins, wanted: list[int]) -> None:
+@pytest.mark.parametrize(("bins", "expected"), [(MEAN4, [75, 120, 205]), (MAX4, [120, 150, 210])])
+def test_neighbours_become_one_picture_and_the_last_bin_is_shorter(codec: str, bins: Bins, expected: list[int]) -> None:
     result = render(gray_jpegs(30, 60, 90, 120, 90, 110, 130, 150, 200, 210), bins=bins, codec=codec)
     assert result.frames == 3
-    assert mean_levels(result) == pytest.approx(wanted, abs=2)
+    assert mean_levels(result) == pytest.approx(expected, abs=2)
     assert [report.outcome for report in result.reports] == ["ok"] * 3
     assert [[member.source for member in report.members or ()] for report in result.reports] == [
         [0, 1, 2, 3],
@@ -183,9 +186,9 @@ def test_pictures_of_a_video_are_averaged() -> None:
     refs = tuple(FrameRef(index, "v.mp4", pts=pts) for index, pts in enumerate(facts.pts))
     store = MemoryObjects({"v.mp4": source})
     plan = SegmentPlan(0, 0, "b", options(source_kind="video", bins=MEAN4), refs)
-    told: list[int] = []
-    result = render_segment(plan, store, store, told.append)
-    assert (result.frames, told[-1], len(told)) == (15, 15, 75)
+    progress: list[int] = []
+    result = render_segment(plan, store, store, progress.append)
+    assert (result.frames, progress[-1], len(progress)) == (15, 15, 75)
     first = decode_pictures(result.data)[0][48, :, 0].astype(int)
     mean = np.mean([media.numbered_picture(number)[48, :, 0] for number in range(4)], axis=0)
     middles = np.arange(8, 128, 16)

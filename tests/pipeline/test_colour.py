@@ -1,4 +1,4 @@
-"""Flat patches keep their RGB within 2 levels, seen by the ffmpeg program and by PyAV; and the file says so itself."""
+"""Flat patches keep their RGB within 2 levels in the ffmpeg program and in PyAV, and the file has the right tags."""
 
 import io
 import subprocess
@@ -25,15 +25,15 @@ def chart() -> media.Pixels:
 
 
 def patch_error(picture: media.Pixels, source: media.Pixels, scale: float = 1.0) -> int:
-    """The largest RGB difference of mean levels over the middles of the patches."""
+    """The largest difference in RGB between the mean levels in the middle of each patch."""
     side = int(PATCH * scale)
-    seen = [picture[side // 4 : -side // 4, i * side + side // 4 : (i + 1) * side - side // 4] for i in range(7)]
-    meant = [source[PATCH // 2, i * PATCH + PATCH // 2] for i in range(7)]
-    return round(max(np.abs(s.reshape(-1, 3).mean(0) - m).max() for s, m in zip(seen, meant, strict=True)))
+    found = [picture[side // 4 : -side // 4, i * side + side // 4 : (i + 1) * side - side // 4] for i in range(7)]
+    expected = [source[PATCH // 2, i * PATCH + PATCH // 2] for i in range(7)]
+    return round(max(np.abs(s.reshape(-1, 3).mean(0) - m).max() for s, m in zip(found, expected, strict=True)))
 
 
 def decode_with_ffmpeg(data: bytes, tmp_path: Path, width: int, height: int) -> media.Pixels:
-    path = tmp_path / "seen.mp4"
+    path = tmp_path / "found.mp4"
     path.write_bytes(data)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path)]
     command += ["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
@@ -75,7 +75,7 @@ def test_stream_and_container_say_what_the_numbers_mean(codec: str, tmp_path: Pa
 
 
 def test_the_bitstream_alone_carries_the_tags(codec: str) -> None:
-    """Without the container's colr box: a decoder fed with packets still knows."""
+    """A decoder that gets packets without the container's colr box still finds the tags."""
     with av.open(io.BytesIO(render(numbered_jpegs(2), codec=codec).data)) as container:
         stream = container.streams.video[0]
         decoder = av.CodecContext.create("libdav1d" if codec == "av1" else codec, "r")

@@ -1,6 +1,4 @@
-"""Flat patches of camera JPEGs in a real browser: what a canvas reads of the video is what the camera saw, within 2
-levels.
-"""
+"""Flat patches of camera JPEGs in a real browser: a canvas reads their colours from the video within 2 levels."""
 
 import base64
 from collections.abc import Iterator
@@ -43,10 +41,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def canvas_pixels(browser: Any, video: bytes) -> media.Pixels:
-    """(height, width, 3) of the first picture, through a canvas."""
-    seen = browser.execute_async_script(CANVAS_SCRIPT, base64.b64encode(video).decode())
-    assert isinstance(seen, list), seen
-    width, height, *rgba = seen
+    """(height, width, 3) of the first frame, read from a canvas."""
+    found = browser.execute_async_script(CANVAS_SCRIPT, base64.b64encode(video).decode())
+    assert isinstance(found, list), found
+    width, height, *rgba = found
     return np.array(rgba, np.uint8).reshape(height, width, 4)[..., :3]
 
 
@@ -76,11 +74,11 @@ def test_a_canvas_reads_what_the_camera_saw(
     if container == "mp4":
         assemble([data], options(codec=codec, **size), tmp_path / "out.mp4")
         data = (tmp_path / "out.mp4").read_bytes()
-    seen = patch_means(canvas_pixels(browser, data))
-    assert np.abs(np.array(seen) - np.array(PATCHES)).max() <= 2, seen
+    found = patch_means(canvas_pixels(browser, data))
+    assert np.abs(np.array(found) - np.array(PATCHES)).max() <= 2, found
 
 
-# Range and matrix (H.273) of a decoded picture. JPEG has none of its own: JFIF's are full range and BT.601 (5 or 6).
+# Range and matrix (H.273) of a decoded frame. JPEG has no tags: JFIF defines full range and BT.601 (5 or 6).
 TAGS: dict[Codec, tuple[int, int]] = {"h264": (1, 6), "av1": (1, 6), "hevc": (1, 6), "mjpeg": (2, 5), "ffv1": (2, 6)}
 
 
@@ -101,5 +99,5 @@ def test_every_file_says_which_range_and_matrix_it_has(codec: Codec, container: 
     if container != "avi":
         assert int(stream.color_range) == TAGS[codec][0]
     pixels = frame.to_ndarray(format="rgb24")
-    seen = [pixels[16:-16, n * 64 + 16 : n * 64 + 48].reshape(-1, 3).mean(0) for n in range(7)]
-    assert np.abs(np.array(seen) - np.array(PATCHES)).max() <= 2.5
+    found = [pixels[16:-16, n * 64 + 16 : n * 64 + 48].reshape(-1, 3).mean(0) for n in range(7)]
+    assert np.abs(np.array(found) - np.array(PATCHES)).max() <= 2.5

@@ -1,4 +1,4 @@
-"""Bins of deep frames: what was measured is averaged, then shown, as the kernels do it; what cannot be is said."""
+"""Bins of high-bit-depth frames: raw samples are reduced before the tone, as in the kernels; faults are reported."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def render_lossless(frames: list[bytes | None], **changes: Any) -> SegmentResult
 
 
 def decode_planes(result: SegmentResult) -> list[list[Array]]:
-    """Y, Cb and Cr of each picture of a lossless render."""
+    """Y, Cb and Cr of each frame of a lossless render."""
     import io
 
     import av
@@ -46,7 +46,7 @@ def decode_planes(result: SegmentResult) -> list[list[Array]]:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32, np.float64])
 def test_means_are_of_what_was_measured_before_gamma(dtype: Any) -> None:
-    """Dark and bright in turn have the mean of one half: 180 with gamma 0.5, not the mean of the levels, 128."""
+    """Alternating dark and bright frames average to one half: level 180 with gamma 0.5, not 128, the mean of the levels."""
     blinking: list[bytes | None] = [flat_tiff(0, dtype), flat_tiff(1000, dtype)]
     result = render(blinking, bins=bins("mean", 2), tone=Tone(0, 1000, 0.5), quality=95)
     assert centre_levels(result) == pytest.approx([180], abs=2)
@@ -54,7 +54,7 @@ def test_means_are_of_what_was_measured_before_gamma(dtype: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
 def test_means_are_taken_before_the_window(dtype: Any) -> None:
-    """Noise around the window's end is not folded inwards, and only what is shown cut off is counted."""
+    """Noise around the window's limit is not clipped before averaging, and only clipped means are counted."""
     noisy: list[bytes | None] = [flat_tiff(value, dtype) for value in (0, 200, 400, 600)]
     result = render(noisy, bins=bins("mean", 2), tone=Tone(100, 300), quality=95)
     assert centre_levels(result) == pytest.approx([0, 255], abs=1)
@@ -62,14 +62,14 @@ def test_means_are_taken_before_the_window(dtype: Any) -> None:
 
 
 def test_a_mean_is_not_rounded_to_whole_samples() -> None:
-    """In a window of four values, 16 frames of a dither show 16 times as many levels."""
+    """In a window of four values, 16 dithered frames give 16 times as many levels."""
     frames: list[bytes | None] = [flat_tiff(1001 + (number < 4)) for number in range(16)]
     result = render(frames, bins=bins("mean", 16), tone=Tone(1000, 1004), quality=95)
     assert centre_levels(result) == pytest.approx([round(255 * 1.25 / 4)], abs=2)
 
 
 def test_the_maximum_is_of_what_was_measured() -> None:
-    """Inverted, the brightest sample is the darkest level; a maximum of levels would show the other frame."""
+    """With an inverted tone the brightest sample has the darkest level; a maximum of levels would give the other frame."""
     result = render([flat_tiff(100), flat_tiff(900)], bins=bins("max", 2), tone=Tone(0, 1000, inverse=True), quality=95)
     assert centre_levels(result) == pytest.approx([26], abs=2)
 
@@ -87,16 +87,16 @@ def test_the_kernels_reference_shows_the_same(mode: Any, colour: Colormap, dtype
     random = np.random.default_rng(5)
     frames = [random.integers(0, 4096, SIZE).astype(dtype) for _ in range(5)]
     lut = None if colour == "gray" else torch.from_numpy(colormap(colour).copy())
-    meant = tone(
+    expected = tone(
         torch.from_numpy(np.stack(frames)), Geometry((48, 64)), Curve(300, 3500, 0.7, lut), bins=KernelBins(3, mode)
     )
     files: list[bytes | None] = [media.tiff(frame) for frame in frames]
-    made = render_lossless(files, bins=bins(mode, 3), tone=Tone(300, 3500, 0.7, colour), width=64, height=48)
-    for number, (luma, blue, red) in enumerate(decode_planes(made)):
-        assert np.abs(luma - meant.picture.luma[number].numpy()).max() <= 2
+    rendered = render_lossless(files, bins=bins(mode, 3), tone=Tone(300, 3500, 0.7, colour), width=64, height=48)
+    for number, (luma, blue, red) in enumerate(decode_planes(rendered)):
+        assert np.abs(luma - expected.picture.luma[number].numpy()).max() <= 2
         for plane, channel in ((blue, 0), (red, 1)):
-            assert np.abs(plane - meant.picture.chroma[number, ..., channel].numpy()).max() <= 2
-    assert [list(report.clipped or ()) for report in made.reports] == meant.clipped.tolist()
+            assert np.abs(plane - expected.picture.chroma[number, ..., channel].numpy()).max() <= 2
+    assert [list(report.clipped or ()) for report in rendered.reports] == expected.clipped.tolist()
 
 
 @pytest.mark.parametrize("mode", ["mean", "max"])
@@ -164,5 +164,5 @@ def test_colour_is_averaged_over_its_area_before_gamma() -> None:
 def test_the_same_members_give_the_same_bytes() -> None:
     random = np.random.default_rng(1)
     frames: list[bytes | None] = [media.tiff(random.integers(0, 65536, SIZE, np.uint16)) for _ in range(6)]
-    made = {render(frames, bins=bins("mean", 3), tone=Tone(9, 50_000, 0.8, "turbo")).data for _ in range(2)}
-    assert len(made) == 1
+    rendered = {render(frames, bins=bins("mean", 3), tone=Tone(9, 50_000, 0.8, "turbo")).data for _ in range(2)}
+    assert len(rendered) == 1

@@ -1,4 +1,4 @@
-"""What stands in for frames that are missing, corrupt or of another shape."""
+"""What is shown in place of frames that are missing, corrupt or of another shape."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Crop, turns, bins, pacing and overlay in every form that an encoder may be given."""
+"""Crop, rotation, bins, captured timing and overlay in every pixel format of an encoder."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -40,17 +40,17 @@ def flat_frames(level: int, count: int = 6) -> list[bytes]:
 
 
 def render_odd_sized(data: list[bytes], codec: str, form: str, **changes: Any) -> tuple[SegmentResult, RenderOptions]:
-    """A segment of odd-sized JPEGs, and its options."""
-    asked = {"codec": codec, "form": form, "width": WIDTH, "height": HEIGHT, "container": "mkv"} | changes
-    wanted = options(**asked)
-    lengths = LENGTHS if wanted.timing else [None] * len(data)
+    """A segment of JPEGs with odd sizes, and its options."""
+    given = {"codec": codec, "form": form, "width": WIDTH, "height": HEIGHT, "container": "mkv"} | changes
+    requested = options(**given)
+    lengths = LENGTHS if requested.timing else [None] * len(data)
     refs = tuple(FrameRef(k, str(k), shown_for=ticks) for k, ticks in zip(range(len(data)), lengths, strict=True))
     store = MemoryObjects({str(k): content for k, content in enumerate(data)})
-    return render_segment(SegmentPlan(0, 0, "b", wanted, refs), store, store, lambda done: None), wanted
+    return render_segment(SegmentPlan(0, 0, "b", requested, refs), store, store, lambda done: None), requested
 
 
 def timed_pictures(result: tuple[SegmentResult, RenderOptions], folder: Path) -> list[tuple[float, Any]]:
-    """(seconds, RGB) of each picture of the assembled file."""
+    """(seconds, RGB) of each frame of the assembled file."""
     out = folder / "out"
     assemble([result[0].data], result[1], out)
     with av.open(str(out)) as video:
@@ -76,9 +76,9 @@ def test_a_flat_picture_stays_flat(codec: str, form: str, changes: dict[str, Any
     result = render_odd_sized(flat_frames(90), codec, form, **changes)
     assert {report.outcome for report in result[0].reports} == {"ok"}
     assert "copied" not in {report.decoder for report in result[0].reports}
-    shown = timed_pictures(result, tmp_path)
-    assert len(shown) == (2 if "bins" in changes else 6)
-    for _, pixels in shown:
+    pictures = timed_pictures(result, tmp_path)
+    assert len(pictures) == (2 if "bins" in changes else 6)
+    for _, pixels in pictures:
         assert pixels.shape[:2] == (result[1].height, result[1].width)
         assert np.abs(pixels.astype(int) - 90).max() <= 3
 
@@ -94,8 +94,8 @@ def test_the_brightest_of_a_bin_is_kept_at_another_size(codec: str, form: str, t
 
 @pytest.mark.parametrize(("codec", "form"), [("mjpeg", "yuvj420p"), ("mjpeg", "gray"), ("ffv1", "gray")])
 def test_text_is_written_with_the_range_of_the_form(codec: str, form: str, tmp_path: Path) -> None:
-    shown = timed_pictures(render_odd_sized(flat_frames(128), codec, form, overlay=OVERLAY), tmp_path)
-    for _, pixels in shown:
+    pictures = timed_pictures(render_odd_sized(flat_frames(128), codec, form, overlay=OVERLAY), tmp_path)
+    for _, pixels in pictures:
         assert pixels.min() < 8
         assert pixels.max() > 247
 
@@ -113,10 +113,10 @@ def test_pictures_of_their_own_length_keep_it(codec: str, container: str, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("codec", "wanted", "found"), [("mjpeg", None, "mov"), ("h264", None, "mp4"), ("mjpeg", "mkv", "mkv")]
+    ("codec", "requested", "found"), [("mjpeg", None, "mov"), ("h264", None, "mp4"), ("mjpeg", "mkv", "mkv")]
 )
-def test_a_container_for_pictures_of_unequal_length(codec: Codec, wanted: Container | None, found: str) -> None:
-    assert choose_container(codec, wanted, timed=True) == found
+def test_a_container_for_pictures_of_unequal_length(codec: Codec, requested: Container | None, found: str) -> None:
+    assert choose_container(codec, requested, timed=True) == found
 
 
 def test_avi_is_refused_for_pictures_of_unequal_length() -> None:

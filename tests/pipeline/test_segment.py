@@ -35,9 +35,9 @@ def test_sixty_decoded_jpegs_give_one_key_frame_and_it_is_the_first(codec: str) 
 
 
 def test_h264_uses_b_frames_and_still_starts_at_zero() -> None:
-    shown = [pts for pts, _ in demux_packets(render([media.jpeg(media.flat_picture((90, 90, 90)))] * 20).data)]
-    assert shown != sorted(shown)
-    assert sorted(shown) == list(range(20))
+    timestamps = [pts for pts, _ in demux_packets(render([media.jpeg(media.flat_picture((90, 90, 90)))] * 20).data)]
+    assert timestamps != sorted(timestamps)
+    assert sorted(timestamps) == list(range(20))
 
 
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(1, 2), Fraction(240), Fraction(237, 10)])
@@ -92,11 +92,11 @@ def test_reports_are_json_and_name_the_bytes() -> None:
 def test_frames_are_read_once_in_order_and_progress_counts_them() -> None:
     store = {f"{i}": data for i, data in enumerate(numbered_jpegs(5)) if data}
     refs = tuple(FrameRef(i, f"{i}") for i in range(5))
-    reader, told = MemoryObjects(store), []
+    reader, progress = MemoryObjects(store), []
     plan = SegmentPlan(0, 0, "bucket", options(), refs[2:], refs[:2])
-    result = render_segment(plan, reader, reader, told.append)
+    result = render_segment(plan, reader, reader, progress.append)
     assert reader.read_keys == ["2", "3", "4"]
-    assert told == [1, 2, 3]
+    assert progress == [1, 2, 3]
     assert set(result.seconds) == {"fetch", "decode", "transform", "encode"}
     assert all(spent > 0 for spent in result.seconds.values())
 
@@ -120,7 +120,7 @@ def test_frames_are_scaled_to_the_output(codec: str, size: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_a_small_light_that_blinks_is_seen_blinking(codec: str) -> None:
-    """SVT-AV1 presets 11 to 13 leave it dark in some frames: their skip decision compares variances only."""
+    """SVT-AV1 presets 11 to 13 miss it in some frames: their skip decision compares only variances."""
     frames, lit = [], []
     for index in range(40):
         pixels = media.flat_picture((90, 90, 90), 640, 480)

@@ -1,10 +1,10 @@
-"""Connections that died while nobody used them are not handed out."""
+"""Connections that died in the pool are not handed out."""
 
 import asyncpg
 import pytest
 from sqlalchemy import text
 
-from service.store import database as liveness
+import service.store.database as database_module
 from service.store.database import Database
 from tests.support.servers.databases import fresh_database
 
@@ -22,11 +22,11 @@ async def test_a_connection_is_used_again(postgres_url: str) -> None:
         assert await backend(database) == await backend(database)
 
 
-@pytest.mark.parametrize("idle_s", [liveness.PING_AFTER_IDLE_S, -1.0], ids=["used just now", "idle for long"])
+@pytest.mark.parametrize("idle_s", [database_module.PING_AFTER_IDLE_S, -1.0], ids=["used just now", "idle for long"])
 async def test_one_that_the_server_has_closed_is_replaced(
     postgres_url: str, idle_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(liveness, "PING_AFTER_IDLE_S", idle_s)
+    monkeypatch.setattr(database_module, "PING_AFTER_IDLE_S", idle_s)
     async with fresh_database(postgres_url) as database:
         first = await backend(database)
         other = await asyncpg.connect(database.url)

@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError
 
 from service.ids import Subject
 from service.store.catalog import experiments
-from service.store.catalog.experiments import ExperimentFilter, switch_to_service_role
-from service.store.database import Caller, Database
+from service.store.catalog.datasets import DatasetRow
+from service.store.catalog.experiments import ExperimentFilter
+from service.store.database import Caller, Database, switch_to_service_role
 from service.store.keyset import PageRequest
 from service.store.tables import datasets, frames, renders, sources
 from service.store.tables import experiments as experiment_rows
@@ -36,7 +37,7 @@ SEEN = {
 CALLERS = pytest.mark.parametrize(
     "who", [OWNER, FRIEND, STRANGER, OTHER, ADMIN], ids=lambda who: who.subject or "empty"
 )
-Tree = dict[str, dict[str, Any]]
+Tree = dict[str, DatasetRow]
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +59,10 @@ async def tree(database: Database) -> Tree:
         for visibility in ("private", "shared", "public"):
             dataset = await add_dataset(connection, 3)
             values = {"visibility": visibility, "shared_with": ["bob"]}
-            where = experiment_rows.c.id == dataset["experiment_id"]
+            where = experiment_rows.c.id == dataset.experiment_id
             await connection.execute(update(experiment_rows).where(where).values(**values))
             await add_render(connection, dataset)
-            source = {"dataset_id": dataset["id"], "number": 0, "key": "k", "size": 1, "etag": "e"}
+            source = {"dataset_id": dataset.id, "number": 0, "key": "k", "size": 1, "etag": "e"}
             await connection.execute(insert(sources).values(**source, first_index=0, frame_count=0, pts=b""))
             made[visibility] = dataset
     return made
@@ -78,7 +79,7 @@ async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None
         assert seen == set(expected)
         assert await experiments.count(connection, ExperimentFilter()) == len(expected)
         ids = {row.id for row in await connection.execute(select(datasets.c.id))}
-        assert ids == {dataset["id"] for dataset in expected.values()}
+        assert ids == {dataset.id for dataset in expected.values()}
         for table, each in ((frames, 3), (sources, 1), (renders, 1)):
             assert await connection.scalar(select(func.count()).select_from(table)) == each * len(expected), table.name
 
@@ -89,17 +90,17 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
     may = who in (OWNER, ADMIN)
     for dataset in tree.values():
         async with database.caller_transaction(who) as connection:
-            assert (await experiments.lock(connection, dataset["experiment_id"]) is not None) == may
-            described = update(experiment_rows).where(experiment_rows.c.id == dataset["experiment_id"])
+            assert (await experiments.lock(connection, dataset.experiment_id) is not None) == may
+            described = update(experiment_rows).where(experiment_rows.c.id == dataset.experiment_id)
             assert (await connection.execute(described.values(description="x"))).rowcount == int(may)
-            renamed = update(datasets).where(datasets.c.id == dataset["id"]).values(name=f"by {who.subject}")
+            renamed = update(datasets).where(datasets.c.id == dataset.id).values(name=f"by {who.subject}")
             assert (await connection.execute(renamed)).rowcount == int(may)
-            stopped = update(renders).where(renders.c.dataset_id == dataset["id"]).values(phase="queued")
+            stopped = update(renders).where(renders.c.dataset_id == dataset.id).values(phase="queued")
             assert (await connection.execute(stopped)).rowcount == int(may)
         if not may:
-            assert await _refused(database, who, _new_dataset(dataset["experiment_id"]))
+            assert await _refused(database, who, _new_dataset(dataset.experiment_id))
             async with database.caller_transaction(who) as connection:
-                gone = experiment_rows.delete().where(experiment_rows.c.id == dataset["experiment_id"])
+                gone = experiment_rows.delete().where(experiment_rows.c.id == dataset.experiment_id)
                 assert (await connection.execute(gone)).rowcount == 0
 
 
@@ -155,7 +156,7 @@ def _new_dataset(experiment: UUID) -> Any:
 
 
 async def _refused(database: Database, who: Caller, statement: Any) -> bool:
-    """Whether PostgreSQL itself refuses (42501: insufficient privilege, or a policy's check)."""
+    """Whether PostgreSQL refuses the statement (42501: insufficient privilege, or the check of a policy)."""
     try:
         async with database.caller_transaction(who) as connection:
             await connection.execute(statement)

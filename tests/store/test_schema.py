@@ -11,7 +11,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Died(Exception):
-    """The process ended here."""
+    """Stands for a process that ends here."""
 
 
 async def test_a_schema_without_its_queue_is_not_current(postgres_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows of devices: what a worker does not name any more goes, what a worker leaves is not told."""
+"""Rows of devices: those that a worker no longer lists are deleted, those of dead workers are not shown."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""One JSON object a line, whoever speaks, and never a secret."""
+"""One JSON object per line, whoever logs it, and never a secret."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The access line of a request."""
+"""The log line of a request, and the description of a failed one."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from service.telemetry.request_log import AccessLogMiddleware
+from service.telemetry.request_log import AccessLogMiddleware, BodyRecorder, describe_request
 
 pytestmark = pytest.mark.anyio
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -45,3 +45,15 @@ async def test_request_ids_that_are_no_plain_word_are_replaced(log_lines: Any, g
 async def test_a_request_that_was_never_answered(log_lines: Any) -> None:
     await get("/breaks")
     assert log_lines()[-1]["status"] == 499
+
+
+def test_a_failed_request_is_described_with_its_body() -> None:
+    body = BodyRecorder()
+    body.add(b'{"name": ')
+    body.add(b'"a"}')
+    headers = [(b"range", b"bytes=0-9"), (b"authorization", b"Bearer hunter2")]
+    scope = {"type": "http", "method": "PUT", "path": "/a", "query_string": b"x=1", "headers": headers}
+    described = describe_request({**scope, "state": {"body": body}})
+    assert (described["body"]["size"], described["body"]["json"]) == (13, {"name": "a"})
+    assert (described["headers"], described["query"]) == ({"range": "bytes=0-9"}, {"x": ["1"]})
+    assert describe_request(scope)["body"] is None

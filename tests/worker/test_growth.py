@@ -1,5 +1,6 @@
 """An experiment that has grown is rendered again: only what changed is encoded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -19,7 +20,7 @@ async def test_five_percent_more_frames_cost_one_segment(postgres_url: str, tmp_
     async with fresh_database(postgres_url) as database:
         async with database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, FRAMES_AFTER)
-            first = await add_render(connection, dataset | {"frame_count": FRAMES_BEFORE})
+            first = await add_render(connection, replace(dataset, frame_count=FRAMES_BEFORE))
         async with running_supervisor(database, tmp_path, slots=2):
             assert (await wait_until_ended(database, first))["status"] == "succeeded"
             async with database.service_transaction() as connection:

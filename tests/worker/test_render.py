@@ -72,7 +72,7 @@ async def test_what_a_slot_says_is_in_the_log_stream(
         async with database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, 5)
             render = await add_render(connection, dataset)
-        longer = tmp_path / "objects" / "reelmill" / dataset["prefix"] / "f00003.jpg"
+        longer = tmp_path / "objects" / "reelmill" / dataset.prefix / "f00003.jpg"
         longer.write_bytes(longer.read_bytes() + bytes(10))
         async with running_supervisor(database, tmp_path):
             await wait_until_ended(database, render)

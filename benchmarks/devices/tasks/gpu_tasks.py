@@ -26,9 +26,7 @@ def open_device(bench: Workbench) -> dict[str, str | None]:
     driver = bench.driver()
     found: dict[str, str | None] = dict(driver.facts())
     try:
-        driver.open_encoder(
-            EncoderSettings("h264", 640, 480, Case((0, 0), (0, 0)).options().fps, 70, (6, 1, 13))
-        ).close()
+        driver.open_encoder(EncoderSettings("h264", 640, 480, Case((0, 0), (0, 0)).options().fps, 70, 6, 1, 13)).close()
         found["no_nvenc"] = None
     except CudaError as fault:
         found["no_nvenc"] = fault.reason
@@ -119,8 +117,9 @@ def _decode_rgb(data: bytes) -> Any:
     """(H, W, 3); a decoder of its own, for threads cannot share one."""
     from benchmarks.devices.tasks.workbench import MAX_PIXELS
     from service.pipeline.images.decoder import ImageDecoder
+    from service.pipeline.images.header import DecodeOptions
 
-    return ImageDecoder(MAX_PIXELS).decode(data).frame.to_ndarray(format="rgb24")
+    return ImageDecoder(DecodeOptions(MAX_PIXELS)).decode(data).frame.to_ndarray(format="rgb24")
 
 
 def _transform_spec(case: Case) -> TransformSpec:

@@ -13,6 +13,7 @@ from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.images.decoder import ImageDecoder, to_picture
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.picture import Picture
 from service.pipeline.transform.frame_transform import FrameTransform
 
@@ -34,7 +35,7 @@ class Workbench:
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
-        self.decoder = ImageDecoder(MAX_PIXELS)
+        self.decoder = ImageDecoder(DecodeOptions(MAX_PIXELS))
         self.slot = SlotDevice(setup.device)
         self.cache: dict[Any, Any] = {}
 

@@ -1,1 +1,1 @@
-"""Decodes, transforms and encodes on an NVIDIA GPU; only the room `torch` imports torch, codecs and kernels."""
+"""Decodes, transforms and encodes on an NVIDIA GPU; only its package `torch` imports torch, codecs and the kernels."""

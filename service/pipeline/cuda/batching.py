@@ -11,59 +11,65 @@ from service.pipeline.cuda.eligibility import Candidate, CandidateSelector
 from service.pipeline.frames import Fallback
 from service.plan.capability import DEVICE_BATCH, PINNED_BYTES
 
-
-def batch_size(candidate: Candidate, memory_budget: int) -> int:
-    """Pictures like this one within `budget` bytes of device memory, at least 1. Of page-locked memory there are two
-    blocks that pictures are downloaded into, and two that samples are uploaded from.
-
-    An image is there three times: while a batch is stacked for one launch, the one before it may not be freed yet.
-    """
-    width, height = candidate.size
-    each = 1 if candidate.samples is None else candidate.samples.dtype.itemsize
-    image = width * height * max(candidate.channels, 1) * each
-    wide, high = candidate.transform.spec.canvas
-    picture = wide * high * 3 // 2
-    held = picture if candidate.samples is None else max(picture, image)
-    return max(1, min(DEVICE_BATCH, memory_budget // (3 * image + 3 * picture), PINNED_BYTES // held))
-
-
-# Threads that decode what is not decoded on the device: 16-bit TIFF.
+# Threads that decode 16-bit TIFF, which the device cannot decode.
 _READER_THREADS = 2
 _BIN_NOT_SUPPORTED = "its bin is not one that the device makes"
 
-# Source frames in order; closed at the end.
+# Source frames in order; has to be closed.
 FrameStream = Generator[DeviceFrame, None, None]
+
+
+def batch_size(candidate: Candidate, memory_budget: int) -> int:
+    """How many images like this one fit into `memory_budget` bytes of device memory and into pinned memory; at least 1.
+
+    An image counts three times: while a batch is stacked for a launch, the batch before it may still be in memory.
+    Pinned memory has two blocks for downloaded pictures and two for uploaded samples.
+    """
+    width, height = candidate.size
+    sample_bytes = 1 if candidate.samples is None else candidate.samples.dtype.itemsize
+    image_bytes = width * height * max(candidate.channels, 1) * sample_bytes
+    canvas_width, canvas_height = candidate.transform.spec.canvas
+    picture_bytes = canvas_width * canvas_height * 3 // 2
+    pinned_bytes = picture_bytes if candidate.samples is None else max(picture_bytes, image_bytes)
+    return max(
+        1,
+        min(DEVICE_BATCH, memory_budget // (3 * image_bytes + 3 * picture_bytes), PINNED_BYTES // pinned_bytes),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Frames in order; those of the CPU are among them. With `members` above 1, all of them are the device's, and each
-    so many make one picture; the last of a render may have fewer."""
+    """Frames in order, with and without a candidate.
+
+    With a `bin_size` above 1 every frame has a candidate, and each `bin_size` of them become one picture; the last bin
+    of a render may have fewer.
+    """
 
     frames: list[DeviceFrame]
     bin_size: int = 1
 
     def candidates(self) -> list[DeviceFrame]:
-        """The device's."""
-        return [made for made in self.frames if made.candidate]
+        """The frames that the device processes."""
+        return [frame for frame in self.frames if frame.candidate]
 
     def outputs(self) -> list[DeviceFrame]:
-        """Those of them that a picture comes back for: of a bin the first."""
+        """The candidates that get a picture: the first of each bin."""
         return self.candidates()[:: self.bin_size]
 
 
 class Batcher:
-    """Gives every frame once, in order. `most` frames at a time go through the device."""
+    """Yields every frame once, in order, in batches of at most `max_frames` candidates."""
 
     def __init__(self, selector: CandidateSelector, frames: FrameStream, memory_budget: int) -> None:
         self._selector, self._frames, self._memory_budget = selector, frames, memory_budget
         self._bin_size, self.max_frames = selector.bin_size, DEVICE_BATCH
         self._pending: deque[DeviceFrame] = deque()
+        # Frames of bins that the device cannot merge; processed one by one, before `_pending`.
         self._ungrouped: deque[DeviceFrame] = deque()
         self._readers = ThreadPoolExecutor(_READER_THREADS, "cuda-read")
 
     def next_batch(self) -> Batch:
-        """The next frames; none at the end."""
+        """The next frames; an empty batch at the end."""
         if self._bin_size == 1:
             return Batch(self._take_run(self._pending))
         if not self._ungrouped:
@@ -73,84 +79,85 @@ class Batcher:
         return Batch(self._take_run(self._ungrouped))
 
     def requeue(self, batch: Batch) -> None:
-        """To be gathered anew, now that `most` is less."""
-        whole = batch.bin_size == self._bin_size
-        (self._pending if whole else self._ungrouped).extendleft(reversed(batch.frames))
+        """Put the frames back, to be batched again after `max_frames` was lowered."""
+        queue = self._pending if batch.bin_size == self._bin_size else self._ungrouped
+        queue.extendleft(reversed(batch.frames))
 
     def _take_run(self, queue: deque[DeviceFrame]) -> list[DeviceFrame]:
-        """The next frames up to the first that is not like those before it; frames of the CPU are like any. What was
-        fetched waits here beyond the prefetch's own bound, so that it has one."""
+        """The next frames whose candidates are alike; frames without one are taken along.
+
+        Their bytes are limited too, because frames without a candidate need no device memory that would limit them.
+        """
         batch: list[DeviceFrame] = []
         first: Candidate | None = None
         room = 1
-        held = 0
-        while len(batch) < DEVICE_BATCH and held < PINNED_BYTES and self._fill(queue):
+        batch_bytes = 0
+        while len(batch) < DEVICE_BATCH and batch_bytes < PINNED_BYTES:
+            if not queue and not (queue is self._pending and self._read_ahead()):
+                break
             candidate = queue[0].candidate
             if candidate and first is None:
                 first, room = candidate, self._capacity(candidate)
             elif candidate and first and (candidate.batch_key != first.batch_key or not room):
                 break
             room -= candidate is not None
-            held += len(queue[0].data)
+            batch_bytes += len(queue[0].data)
             batch.append(queue.popleft())
         return batch
 
-    def _fill(self, queue: deque[DeviceFrame]) -> bool:
-        return bool(queue) or (queue is self._pending and self._read_ahead())
-
     def _take_whole_bins(self) -> list[DeviceFrame]:
-        """The next bins that the device can make, all alike; empty when it cannot make the next one."""
-        taken: list[DeviceFrame] = []
+        """The next bins that the device can merge and that are alike; empty if it cannot merge the next one."""
+        batch: list[DeviceFrame] = []
         first: Candidate | None = None
-        room = held = 0
-        while held < PINNED_BYTES and (lead := self._bin_candidate(bin_ := self._peek_bin())):
+        room = batch_bytes = 0
+        while batch_bytes < PINNED_BYTES and (candidate := self._bin_candidate(bin_ := self._peek_bin())):
             if first is None:
-                first, room = lead, self._capacity(lead)
-            if lead.batch_key != first.batch_key or len(bin_) > room:
+                first, room = candidate, self._capacity(candidate)
+            if candidate.batch_key != first.batch_key or len(bin_) > room:
                 break
             room -= len(bin_)
-            held += sum(len(made.data) for made in bin_)
-            taken += [self._pending.popleft() for _ in bin_]
-        return taken
+            batch_bytes += sum(len(frame.data) for frame in bin_)
+            batch += [self._pending.popleft() for _ in bin_]
+        return batch
 
     def _split_unsupported_bins(self) -> None:
-        """The frames of bins that the device cannot make as a whole, each for itself, or the CPU's."""
+        """Move the frames of bins that the device cannot merge to `_ungrouped`; some may only be processed in a bin."""
         while len(self._ungrouped) < DEVICE_BATCH and (bin_ := self._peek_bin()) and not self._bin_candidate(bin_):
-            for made in bin_:
-                if made.candidate and not made.candidate.allowed_unbinned:
-                    made.fall_back("transform", "unsupported", _BIN_NOT_SUPPORTED)
+            for frame in bin_:
+                if frame.candidate and not frame.candidate.allowed_unbinned:
+                    frame.fall_back("transform", "unsupported", _BIN_NOT_SUPPORTED)
                 self._ungrouped.append(self._pending.popleft())
 
     def _bin_candidate(self, frames: list[DeviceFrame]) -> Candidate | None:
-        """What its frames are, if they are alike and the device can make one picture of them."""
-        lead = frames[0].candidate if frames else None
-        if lead is None or lead.bin_transform is None or len(frames) > self._capacity(lead):
+        """The candidate of the first frame, if the device can merge the bin and all its frames are alike."""
+        first = frames[0].candidate if frames else None
+        if first is None or first.bin_transform is None or len(frames) > self._capacity(first):
             return None
-        return lead if all(made.candidate and made.candidate.batch_key == lead.batch_key for made in frames) else None
+        alike = all(frame.candidate and frame.candidate.batch_key == first.batch_key for frame in frames)
+        return first if alike else None
 
     def _capacity(self, candidate: Candidate) -> int:
         return min(self.max_frames, batch_size(candidate, self._memory_budget))
 
     def _peek_bin(self) -> list[DeviceFrame]:
-        """The next bin's frames."""
         while len(self._pending) < self._bin_size and self._read_ahead():
             pass
         return list(islice(self._pending, self._bin_size))
 
     def _read_ahead(self) -> bool:
-        """A few are fetched and looked at together."""
-        read = list(islice(self._frames, _READER_THREADS))
-        self._pending.extend(self._readers.map(self._assign_candidate, read))
-        return bool(read)
+        """Fetch the next frames and select candidates among them in parallel; False at the end."""
+        frames = list(islice(self._frames, _READER_THREADS))
+        self._pending.extend(self._readers.map(self._assign_candidate, frames))
+        return bool(frames)
 
     def _assign_candidate(self, frame: DeviceFrame) -> DeviceFrame:
-        if not frame.data:  # not fetched, or a picture of a video
+        if not frame.data:  # not fetched, or a frame of a video
             return frame
-        found = self._selector.select(frame.data)
-        if isinstance(found, Fallback):
-            frame.fallback = found
+        selected = self._selector.select(frame.data)
+        if isinstance(selected, Fallback):
+            frame.fallback = selected
         else:
-            frame.candidate = found
+            frame.candidate = selected
         return frame
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """Demuxes an open source video with PyAV into Annex B packets for a hardware decoder, starting at a key frame.
 
-PyNvVideoCodec's own demuxer is not used: this one reads ranges, seeks like the CPU path and knows every packet's
-time.
+PyNvVideoCodec's own demuxer is not used: this one does ranged reads, seeks like the CPU path and knows the timestamp of
+every packet.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,24 +9,25 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, BinaryIO
 
-from av import Packet, VideoFrame
+from av import Packet
 from av.bitstream import BitStreamFilterContext
 
 from service.pipeline.colour import FULL_RANGE, ColourTags, swscale_matrix, video_colour
-from service.pipeline.cuda.driver import CudaDriver, DeviceImage, VideoCodec
+from service.pipeline.cuda.driver import VIDEO_CODECS, CudaDriver, DeviceImage, VideoCodec
 from service.pipeline.cuda.errors import CudaUnsupported
+from service.pipeline.orientation import orientation_of_display
 from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES
-from service.pipeline.videos.source import ORIENTATION_BY_DISPLAY_ROTATION, VideoSource
+from service.pipeline.videos.source import VideoSource
 
-_CODECS: dict[str, VideoCodec] = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
 _PIXEL_FORMATS = ("yuv420p", "yuvj420p")
-# NAL unit types with which H.264 and HEVC can begin anew: H.264's other key pictures recover only after some time.
+# NAL unit types at which a decoder can start: IDR of H.264, IRAP of HEVC. After other key frames of H.264 the picture
+# recovers only gradually.
 _IDR, _IRAP = 5, range(16, 22)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoProperties:
-    """What the first picture says of all: (width, height) as coded, EXIF orientation, whether it is full range."""
+    """Read from the first frame: (width, height) as coded, in pixels, EXIF orientation, range and codec."""
 
     size: tuple[int, int]
     orientation: int
@@ -35,7 +36,8 @@ class VideoProperties:
 
 
 class VideoDemuxer:
-    """Raises CudaUnsupported for what a device cannot decode or would show wrongly, Unreadable for what is no video."""
+    """Raises CudaUnsupported for a video that the device cannot decode or would show wrongly, MediaUnreadable for a
+    file that is no video."""
 
     def __init__(self, file: BinaryIO, colour: ColourTags) -> None:
         self._source = VideoSource(file)
@@ -49,51 +51,53 @@ class VideoDemuxer:
         self._source.close()
 
     def decode(self, driver: CudaDriver, next_pts: Callable[[], int]) -> Iterator[tuple[int, DeviceImage]]:
-        """(pts, image) in order of presentation, from a key picture at or before the first wanted one on.
+        """Decode from a key frame at or before the first selected frame: (pts, image) in presentation order.
 
-        `wanted` tells the time of the next one that is: groups of pictures before it are not decoded.
+        `next_pts` returns the timestamp of the next selected frame; groups of pictures before it are not decoded.
         """
-        feed = driver.open_decoder(self.properties.codec, *self.properties.size)
+        session = driver.open_decoder(self.properties.codec)
         try:
             for pts, data in self._required_packets(next_pts):
-                yield from feed.decode(data, pts)
-            yield from feed.finish()
+                yield from session.decode(data, pts)
+            yield from session.finish()
         finally:
-            feed.close()
+            session.close()
 
     def _required_packets(self, next_pts: Callable[[], int]) -> Iterator[tuple[int, bytes]]:
-        """Packets wait until it is known whether a key picture at or before the wanted time follows them."""
+        """Holds packets back until no random access point at or before the selected time can follow them."""
         backlog: list[tuple[int, bytes]] = []
-        held = 0
-        for pts, data, begins in self._annex_b_packets(next_pts()):
-            if begins and pts <= next_pts():
-                backlog, held = [], 0
+        backlog_bytes = 0
+        for pts, data, is_access_point in self._annex_b_packets(next_pts()):
+            if is_access_point and pts <= next_pts():
+                backlog, backlog_bytes = [], 0
             backlog.append((pts, data))
-            held += len(data)
-            if pts >= next_pts() or held > MAX_BACKLOG_BYTES:
+            backlog_bytes += len(data)
+            if pts >= next_pts() or backlog_bytes > MAX_BACKLOG_BYTES:
                 yield from backlog
-                backlog, held = [], 0
+                backlog, backlog_bytes = [], 0
         yield from backlog
 
     def _annex_b_packets(self, first_pts: int) -> Iterator[tuple[int, bytes, bool]]:
-        """(pts, bytes, whether decoding can begin with it) of each packet."""
-        convert = _annex_b_filter(self.properties.codec, self._source)
-        begun = False
+        """(pts, bytes, whether it is a random access point) of each packet."""
+        codec, bitstream_filter = self.properties.codec, None
+        if codec != "av1":
+            bitstream_filter = BitStreamFilterContext(f"{codec}_mp4toannexb", self._source.stream)
+        started = False
         for packet in self._packets_from_key_frame(first_pts):
-            for part in convert.filter(packet) if convert else [packet]:
+            for part in bitstream_filter.filter(packet) if bitstream_filter else [packet]:
                 data = bytes(part)
                 if not data:
                     continue
                 if part.pts is None:
                     raise CudaUnsupported("a packet without a time is for the CPU")
-                begins = bool(part.is_keyframe) and _is_random_access_point(data, self.properties.codec)
-                if not begun and (not begins or part.pts > first_pts):
+                is_access_point = bool(part.is_keyframe) and _is_random_access_point(data, codec)
+                if not started and (not is_access_point or part.pts > first_pts):
                     raise CudaUnsupported("no complete key picture lies at or before the first wanted one")
-                begun = True
-                yield part.pts, data, begins
+                started = True
+                yield part.pts, data, is_access_point
 
     def _packets_from_key_frame(self, first_pts: int) -> "Iterator[Packet[Any]]":
-        """From a key picture that is shown at or before `first`: an index by decoding times may find a later one."""
+        """Packets from a key frame with a pts of at most `first_pts`; an index by decode times may find a later one."""
         container, stream = self._source.container, self._source.stream
         start, target, step = stream.start_time or 0, first_pts, self._source.ticks_per_second
         while True:
@@ -106,30 +110,23 @@ class VideoDemuxer:
 
 
 def _read_properties(source: VideoSource, colour: ColourTags) -> VideoProperties:
-    codec = _CODECS.get(source.stream.codec_context.name)
-    if codec is None or source.container.format.name == "avi":
-        raise CudaUnsupported(f"{source.stream.codec_context.name} in {source.container.format.name} is for the CPU")
+    codec_name, container_name = source.stream.codec_context.name, source.container.format.name
+    codec = VIDEO_CODECS.get(codec_name)
+    if codec is None or container_name == "avi":
+        raise CudaUnsupported(f"{codec_name} in {container_name} is for the CPU")
     frame = source.first_frame()
     if frame.format.name not in _PIXEL_FORMATS:
         raise CudaUnsupported(f"{frame.format.name} is decoded by the CPU")
-    if not _same_matrix(frame, colour):
+    if swscale_matrix(video_colour(frame).matrix) != swscale_matrix(colour.matrix):
         raise CudaUnsupported("its colours are of another matrix than the render's")
-    full = frame.format.name == "yuvj420p" or frame.color_range == FULL_RANGE
-    orientation = ORIENTATION_BY_DISPLAY_ROTATION.get(frame.rotation, 1)
-    return VideoProperties((frame.width, frame.height), orientation, full, codec)
-
-
-def _same_matrix(frame: VideoFrame, colour: ColourTags) -> bool:
-    return swscale_matrix(video_colour(frame).matrix) == swscale_matrix(colour.matrix)
-
-
-def _annex_b_filter(codec: VideoCodec, source: VideoSource) -> BitStreamFilterContext | None:
-    return None if codec == "av1" else BitStreamFilterContext(f"{codec}_mp4toannexb", source.stream)
+    full_range = frame.format.name == "yuvj420p" or frame.color_range == FULL_RANGE
+    orientation = orientation_of_display(frame.rotation)
+    return VideoProperties((frame.width, frame.height), orientation, full_range, codec)
 
 
 def _is_random_access_point(data: bytes, codec: VideoCodec) -> bool:
-    """Whether a key picture needs nothing from before it: a hardware decoder shows what it cannot know as if it did."""
-    types = {kind for kind, _ in nal_units(data, codec)}
+    """Whether a key frame needs nothing from before it: hardware decoders show missing parts without an error."""
+    types = {unit_type for unit_type, _ in nal_units(data, codec)}
     if codec == "h264":
         return _IDR in types
     return codec == "av1" or bool(types.intersection(_IRAP))
@@ -137,8 +134,8 @@ def _is_random_access_point(data: bytes, codec: VideoCodec) -> bool:
 
 def nal_units(data: bytes, codec: VideoCodec) -> Iterator[tuple[int, int]]:
     """(type, offset) of each NAL unit of Annex B; nothing for AV1."""
-    place = data.find(b"\0\0\1") if codec != "av1" else -1
-    while 0 <= place < len(data) - 3:
-        head = data[place + 3]
-        yield (head & 31 if codec == "h264" else head >> 1 & 63), place + 3
-        place = data.find(b"\0\0\1", place + 3)
+    start = data.find(b"\0\0\1") if codec != "av1" else -1
+    while 0 <= start < len(data) - 3:
+        header = data[start + 3]
+        yield (header & 31 if codec == "h264" else header >> 1 & 63), start + 3
+        start = data.find(b"\0\0\1", start + 3)

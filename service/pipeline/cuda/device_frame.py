@@ -1,4 +1,4 @@
-"""One source frame on its way through the device, and the pipeline stage that hands the result to the CPU stages."""
+"""The state of one source frame on the device, and the pipeline stage that hands the result to the CPU stages."""
 
 import hashlib
 from collections.abc import Collection, Iterator
@@ -18,45 +18,45 @@ from service.plan.render_plan import FrameRef
 
 @dataclass(slots=True)
 class DeviceFrame:
-    """What became of it: `planes` (H*3/2, W) of Y, Cb, Cr, or a `picture` that stays on the device, or neither.
-
-    `failure` is what fetching it raised; `fallback` says why a candidate is the CPU's after all; without one and
-    without a candidate it always was. A frame that is `laid` is part of its bin's picture, which is with the first.
-    """
+    """One source frame. Without a `candidate` the CPU processes it; `fallback` is why a device did not."""
 
     ref: FrameRef
     data: bytes = b""
     sha256: str | None = None
+    # Raised by fetching the bytes.
     failure: Exception | None = None
     candidate: Candidate | None = None
+    # A decoded frame of a video.
     image: DeviceImage | None = None
     fallback: Fallback | None = None
+    # The result: (H*3/2, W) planes of Y, Cb, Cr in pinned memory, or a picture that stays on the device.
     planes: Bytes2D | None = None
     picture: DevicePicture | None = None
     clipped: ClipCounts | None = None
+    # Part of a bin that the device has merged: the first frame of the bin has the picture.
     merged_into_bin: bool = False
 
     def fall_back(self, stage: FallbackStage, code: FallbackCode, reason: str) -> None:
-        """It is the CPU's."""
+        """Process this frame on the CPU instead."""
         self.image, self.merged_into_bin = None, False
         self.candidate, self.fallback = None, Fallback(stage, code, reason)
 
 
 def fetch_frame(ref: FrameRef, reader: FrameReader) -> DeviceFrame:
-    """The bytes and their digest, or what came in the way. Holes and pages of stacks are not fetched."""
-    made = DeviceFrame(ref)
+    """Fetch the bytes and their digest, or record the failure. Gaps and pages of TIFF stacks are not fetched."""
+    frame = DeviceFrame(ref)
     if ref.key is None or ref.page is not None:
-        return made
+        return frame
     try:
-        made.data = reader.read(ref)
-        made.sha256 = hashlib.sha256(made.data).hexdigest()
-    except Exception as failure:  # raised again where this frame is wanted, in its turn
-        made.failure = failure
-    return made
+        frame.data = reader.read(ref)
+        frame.sha256 = hashlib.sha256(frame.data).hexdigest()
+    except Exception as failure:  # raised again when it is this frame's turn
+        frame.failure = failure
+    return frame
 
 
 class DeviceFrameStage:
-    """Gives each of the planned frames once, in their order; frames before the segment are the CPU's."""
+    """Takes each planned frame once, in order, from the prefetcher; lead frames before the segment run on the CPU."""
 
     name = "decode"
 
@@ -64,35 +64,30 @@ class DeviceFrameStage:
         self._frames, self._remaining = frames, set(planned_refs)
 
     def __call__(self, context: FrameContext) -> None:
-        """Raises what fetching the frame raised, and DeviceLost."""
+        """Raises DeviceLost, and whatever fetching the frame raised."""
         if context.ref not in self._remaining:
             return
         self._remaining.discard(context.ref)
-        made = next(made for made in self._frames if made.ref == context.ref)
-        context.sha256, context.fallback = made.sha256, made.fallback
-        if made.failure is not None:
-            raise made.failure
-        if made.candidate is None:
-            context.data = made.data
+        frame = next(frame for frame in self._frames if frame.ref == context.ref)
+        context.sha256, context.fallback = frame.sha256, frame.fallback
+        if frame.failure is not None:
+            raise frame.failure
+        if frame.candidate is None:
+            context.data = frame.data
             return
-        context.decoder, context.clip_counts, context.merged_into_bin = (
-            made.candidate.decoder,
-            made.clipped,
-            made.merged_into_bin,
-        )
-        context.reason = made.candidate.transform_for(made.merged_into_bin).reason
-        if not made.merged_into_bin or made.planes is not None:
-            context.frame = made.picture or _copy_to_frame(made)
-
-
-def _copy_to_frame(device_frame: DeviceFrame) -> VideoFrame:
-    """A copy: the pinned memory that it comes from is written again soon."""
-    assert device_frame.planes is not None
-    return i420_to_frame(device_frame.planes)
+        context.decoder, context.clip_counts = frame.candidate.decoder, frame.clipped
+        context.merged_into_bin = frame.merged_into_bin
+        context.reason = frame.candidate.transform_for(frame.merged_into_bin).reason
+        if frame.picture is not None:
+            context.frame = frame.picture
+        elif frame.planes is not None:
+            context.frame = i420_to_frame(frame.planes)  # a copy: the pinned memory is soon overwritten
+        else:
+            assert frame.merged_into_bin, "neither picture nor planes"
 
 
 def i420_to_frame(planes: Bytes2D) -> VideoFrame:
-    """(H*3/2, W) planes of Y, Cb, Cr one after the other -> yuv420p."""
+    """(H*3/2, W), the planes of Y, Cb, Cr one after the other -> a copy as yuv420p."""
     height, width = planes.shape[0] // 3 * 2, planes.shape[1]
     frame = VideoFrame(width, height, "yuv420p")
     flat = planes.reshape(-1)
@@ -104,7 +99,7 @@ def i420_to_frame(planes: Bytes2D) -> VideoFrame:
 
 
 def frame_to_nv12(frame: VideoFrame) -> Bytes2D:
-    """yuv420p -> (H*3/2, W) NV12."""
+    """yuv420p -> NV12 (H*3/2, W)."""
     luma, blue, red = (plane_view(plane) for plane in frame.planes)
     packed = np.empty((frame.height // 2 * 3, frame.width), np.uint8)
     packed[: frame.height] = luma

@@ -1,35 +1,39 @@
 """The interface between the pipeline and a GPU: everything that only a real device can do.
 
-Calls queue work on the device's streams and return; only `decode_jpegs` (inside torchvision), `Transfer.wait` and
-`synchronise` block. Every call may raise a CudaError; DeviceLost means that the process has to end."""
+Calls queue work on streams of the device and return. Only `decode_jpegs` (inside torchvision), `Transfer.wait` and
+`synchronise` block. Every call may raise a CudaError; after DeviceLost the process has to end.
+"""
 
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 
 from service.errors import first_line
 from service.pipeline.cuda.errors import CudaUnavailable
 from service.pipeline.frames import DevicePicture
+from service.pipeline.picture import ClipCounts
 from service.plan.placement import REAL_DRIVER
 
 Samples = np.ndarray[Any, Any]
 Bytes2D = np.ndarray[Any, np.dtype[np.uint8]]
 VideoCodec = Literal["h264", "hevc", "av1"]
+# The name of a codec -> the same name, as a type that mypy knows.
+VIDEO_CODECS: dict[str, VideoCodec] = {codec: codec for codec in get_args(VideoCodec)}
 
 
 class DeviceMemory(NamedTuple):
-    """Bytes of the whole device, whoever uses them."""
+    """Of the whole device, in bytes: all processes count."""
 
     free: int
     total: int
 
 
 class DeviceImage(Protocol):
-    """A decoded picture in device memory, before it is turned or scaled; sizes in pixels."""
+    """A decoded picture in device memory, before rotation and scaling; sizes in pixels."""
 
     @property
     def width(self) -> int: ...
@@ -39,14 +43,14 @@ class DeviceImage(Protocol):
 
     @property
     def kind(self) -> Literal["rgb", "gray", "nv12"]:
-        """8-bit R'G'B' or, with `upload`, samples of any depth; one plane of them; 8-bit 4:2:0 of a video."""
+        """rgb and gray: 8 bits, or any depth after `upload`. nv12: an 8-bit 4:2:0 frame of a video."""
         ...
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ToneCurve:
-    """Sample -> level: `low` and `high` become 0 and 1, then `** gamma`, then `table` (256, 3) of uint8 R'G'B' for gray
-    samples (None for R'G'B'). One for a segment: it is itself only."""
+    """Sample -> level: `low` and `high` become 0 and 1, then `** gamma`, then `table`, uint8 R'G'B' (256, 3), for gray
+    samples (None for R'G'B' samples). Compared by identity; one instance per segment."""
 
     low: float
     high: float
@@ -56,11 +60,12 @@ class ToneCurve:
 
 @dataclass(frozen=True, slots=True)
 class TransformSpec:
-    """From an image as stored to a picture: crop (left, top, right, bottom), turn clockwise, scale down, place.
+    """From a stored image to a picture: crop, rotate clockwise, scale down, place on a black canvas.
 
-    `size` (width, height) is put at `place` (left, top; both even) on a black `canvas` (width, height; both even). An
-    odd `size` gains a replicated edge. `full_range` says that an nv12 image is; pictures are always limited range.
-    `members` images in a row become one picture, their mean or, `over` them, the brightest; the last may have fewer.
+    Sizes are (width, height) in pixels. `crop` is (left, top, right, bottom) of the stored image. `canvas` and `offset`
+    (left, top) are even; an odd `size` is padded by a replicated edge. `full_range` is the range of an nv12 image;
+    pictures always have limited range. `bin_size` consecutive images become one picture, their mean or their maximum;
+    the last bin may have fewer.
     """
 
     size: tuple[int, int]
@@ -75,11 +80,14 @@ class TransformSpec:
 
 
 class Transfer(Protocol):
-    """Pictures on their way to host memory."""
+    """A running download of pictures to host memory."""
 
-    def wait(self) -> "tuple[Bytes2D, list[tuple[int, int, int]]]":
-        """(N, H*3/2, W) uint8: planes of Y, Cb, Cr, valid until the transfer after the next begins; and of each toned
-        picture the samples below the window, above it and not a number (empty without tones). Raises a CudaFault."""
+    def wait(self) -> "tuple[Bytes2D, list[ClipCounts]]":
+        """Wait for (pictures, counts). Raises CudaError.
+
+        Pictures are uint8 (N, H*3/2, W), planes of Y, Cb, Cr, valid until the next but one download starts. Counts are
+        the clipped samples of each picture, empty without a tone curve.
+        """
         ...
 
 
@@ -87,11 +95,11 @@ class VideoDecoderSession(Protocol):
     """One hardware decoding session of one elementary stream."""
 
     def decode(self, packet: bytes, pts: int) -> Sequence[tuple[int, DeviceImage]]:
-        """Annex B in, (pts, image) out in order of presentation, copied out of the decoder's own surfaces."""
+        """Annex B in, (pts, image) out in presentation order, copied out of the surfaces of the decoder."""
         ...
 
     def finish(self) -> Sequence[tuple[int, DeviceImage]]:
-        """The pictures that are still inside."""
+        """Flush: the remaining pictures."""
         ...
 
     def close(self) -> None: ...
@@ -99,19 +107,20 @@ class VideoDecoderSession(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """A closed GOP of limited-range NV12 pictures; `quality` 0 to 100, colour tags as H.273 numbers."""
+    """For one closed GOP of limited-range NV12. `quality` is 0 to 100; the colour tags are H.273 numbers."""
 
     codec: VideoCodec
     width: int
     height: int
     fps: Fraction
     quality: int
-    # Matrix, primaries, transfer.
-    colour: tuple[int, int, int]
+    matrix: int
+    primaries: int
+    transfer: int
 
 
 class EncodedPicture(NamedTuple):
-    """One picture's bytes; pictures come out in the order they went in, without reordering."""
+    """The bytes of one picture; pictures are returned in the order of their input."""
 
     data: bytes
     is_key_frame: bool
@@ -134,55 +143,58 @@ class EncoderSession(Protocol):
 
 
 class CudaDriver(Protocol):
-    """One device, owned by this process. One thread decodes, shapes and begins downloads; another may meanwhile wait
-    for them, and encode what was shaped."""
+    """One device, owned by this process. One thread decodes, transforms and starts downloads; another may meanwhile
+    wait for downloads and encode."""
 
     device: str
 
     def facts(self) -> Mapping[str, str]:
-        """Names and versions: device, capability, libraries."""
+        """Names and versions for the receipt: device, compute capability, libraries."""
         ...
 
     def memory(self) -> DeviceMemory: ...
 
     def set_memory_limit(self, fraction: float) -> None:
-        """Of the device's memory, the part that this process may take; more is out of memory."""
+        """Limit this process to a fraction of the device memory; beyond it, calls raise CudaOutOfMemory."""
         ...
 
     def decode_jpegs(self, images: Sequence[bytes]) -> "Sequence[DeviceImage | str]":
-        """Each image, or the reason it could not be decoded on the device; one bad image costs no other."""
+        """Each image, or the reason why the device cannot decode it; a bad image does not affect the others."""
         ...
 
     def upload(self, samples: Sequence[Samples]) -> Sequence[DeviceImage]:
-        """(H, W) or (H, W, 3) of uint8, uint16 or float32, through pinned memory."""
+        """Upload (H, W) or (H, W, 3) of uint8, uint16 or float32, all of one shape and type, through pinned memory."""
         ...
 
     def transform(self, images: Sequence[DeviceImage], spec: TransformSpec) -> Sequence[DevicePicture]:
-        """Images of one size and kind -> pictures, in one launch: one of each `shaping.members` of them."""
+        """Transform images of one size and kind in one launch: every `spec.bin_size` images become one picture."""
         ...
 
     def download(self, pictures: Sequence[DevicePicture]) -> Transfer:
-        """Pictures of one `shape` call, into pinned memory of which there are two blocks."""
+        """Download the pictures of one `transform` call into one of two pinned blocks."""
         ...
 
-    def open_decoder(self, codec: VideoCodec, width: int, height: int) -> VideoDecoderSession: ...
+    def open_decoder(self, codec: VideoCodec) -> VideoDecoderSession: ...
 
     def open_encoder(self, settings: EncoderSettings) -> EncoderSession: ...
 
     def synchronise(self) -> None:
-        """Wait for all that was queued. For canaries and benchmarks; the pipeline never does."""
+        """Wait for all queued work; for canaries and benchmarks, never called by the pipeline."""
         ...
 
     def close(self) -> None: ...
 
 
 def load_driver(device: str, driver_module: str = REAL_DRIVER) -> CudaDriver:
-    """The driver of "cuda:0"…; `module` has an `open_driver(device)`. Raises CudaUnavailable, whatever is in the way:
-    PyNvVideoCodec and torchvision raise RuntimeError and OSError when they are imported beside the wrong driver."""
+    """Open a device such as "cuda:0" with the `open_driver(device)` of this module.
+
+    Raises CudaUnavailable for any error: with a driver of the wrong version, importing PyNvVideoCodec or torchvision
+    raises RuntimeError or OSError.
+    """
     try:
-        opened: CudaDriver = importlib.import_module(driver_module).open_driver(device)
+        driver: CudaDriver = importlib.import_module(driver_module).open_driver(device)
     except CudaUnavailable:
         raise
     except Exception as error:
         raise CudaUnavailable(f"{device}: {first_line(error)}") from error
-    return opened
+    return driver

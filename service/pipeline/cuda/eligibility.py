@@ -1,4 +1,4 @@
-"""Decides which images the device can process, and how; all others go to the CPU. TIFF is decoded here, on the CPU."""
+"""Selects the images that the device can process and plans their transform. TIFF is decoded here, on the CPU."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,7 +11,7 @@ from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_b
 from service.pipeline.frames import Fallback, MediaUnreadable, SizeMismatch
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import require_decodable
-from service.pipeline.images.header import JPEG_MAGIC, TIFF_MAGICS
+from service.pipeline.images.header import JPEG_MAGIC, TIFF_MAGICS, DecodeOptions
 from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.picture import ClipCounts
@@ -26,35 +26,39 @@ _UPLOADABLE_TYPES: tuple[type[Any], ...] = (np.uint8, np.uint16, np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """`size` is (width, height) as stored; `samples` are decoded already, else the bytes are a JPEG for the device.
+    """One image that the device can process."""
 
-    `clipped` is what lies outside of the tone's window where the device's own count is of something else. `bin` is how
-    a whole bin of such images is shaped, if the device can do that; not `alone` is what only makes sense in one.
-    """
-
+    # (width, height) as stored, in pixels.
     size: tuple[int, int]
     channels: int
+    # Of this image alone.
     transform: TransformPlan
     decoder: str
+    # Decoded samples to upload. None: the device decodes the bytes, a JPEG, or the frame of a video.
     samples: Samples | None = None
+    # Counted on the CPU, if the device would not count the same samples.
     clipped: ClipCounts | None = None
+    # Of a whole bin of such images, if the device can merge them.
     bin_transform: TransformPlan | None = None
+    # False: the image may only be processed as part of a whole bin.
     allowed_unbinned: bool = True
 
     @property
     def batch_key(self) -> object:
-        """Equal for images that can be shaped in one launch."""
-        kind = None if self.samples is None else self.samples.dtype
-        return self.size, self.channels, kind, self.transform.spec, self.bin_transform
+        """Equal for images that can be transformed in one launch."""
+        dtype = None if self.samples is None else self.samples.dtype
+        return self.size, self.channels, dtype, self.transform.spec, self.bin_transform
 
     def transform_for(self, in_bin: bool) -> TransformPlan:
-        """By itself, or with the rest of its bin."""
+        """The transform of the whole bin, or of this image alone."""
         return self.bin_transform if in_bin and self.bin_transform else self.transform
 
 
 class CandidateSelector:
-    """For the options of one segment. `counts_itself` says that the device's counts of clipped samples come back;
-    `members` is how many frames may go through the device as one bin."""
+    """Selects by the options of one segment. `bin_size` is the number of frames per bin that the device may merge.
+
+    `device_counts_clipped`: the device's counts of clipped samples are downloaded and used.
+    """
 
     def __init__(self, options: RenderOptions, device_counts_clipped: bool) -> None:
         self._segment_options, self._options, self._tone = options, member_options(options), options.tone
@@ -63,71 +67,71 @@ class CandidateSelector:
         self.bin_size = options.bins.size if options.bins and options.bins.size <= DEVICE_BATCH else 1
 
     def select(self, data: bytes) -> Candidate | Fallback | None:
-        """None for what was never the device's: other formats, and what the CPU finds fault with."""
+        """The candidate, a Fallback with its reason, or None for other formats and for damaged images."""
         try:
             if data.startswith(JPEG_MAGIC):
                 return self._select_jpeg(data)
             if data.startswith(TIFF_MAGICS):
                 return self._select_tiff(data)
         except (MediaUnreadable, SizeMismatch):
-            pass  # the CPU's stages come to the same end and tell it
+            pass  # the stages on the CPU find the same fault and report it
         return None
 
     def _select_jpeg(self, data: bytes) -> Candidate | Fallback | None:
         header = jpeg_header(data)
         require_decodable(data, header, self._options.max_pixels)
-        form = jpeg_layout(data).pixel_format
-        toned = form == "gray" and self._tone is not None and self._tone.shallow
-        if form == "bgr0" or (toned and not self._device_counts_clipped):
+        pixel_format = jpeg_layout(data).pixel_format
+        toned = pixel_format == "gray" and self._tone is not None and self._tone.shallow
+        if pixel_format == "bgr0" or (toned and not self._device_counts_clipped):
             return None
         orientation = exif.orientation(header.exif) if header.exif else 1
-        stored = SourceGeometry((header.width, header.height), orientation, self._gray_curve if toned else None)
-        place = plan_transform(self._options, *stored)
-        if isinstance(place, Fallback):
-            return place
-        return self._with_bin(Candidate(stored.size, header.channels, place, "cuda-nvjpeg"), stored)
+        source = SourceGeometry((header.width, header.height), orientation, self._gray_curve if toned else None)
+        plan = plan_transform(self._options, source)
+        if isinstance(plan, Fallback):
+            return plan
+        return self._with_bin(Candidate(source.size, header.channels, plan, "cuda-nvjpeg"), source)
 
     def _select_tiff(self, data: bytes) -> Candidate | Fallback | None:
-        page = decode_tiff(data, self._options.max_pixels, self._options.background)
-        samples = page.samples
-        tones = self._tone_curve_for(samples)
-        if samples.dtype.type not in _UPLOADABLE_TYPES or tones == "no":
+        page = decode_tiff(data, DecodeOptions.of_render(self._options))
+        samples, gray = page.samples, page.samples.ndim == 2
+        if samples.dtype.type not in _UPLOADABLE_TYPES:
             return None
-        assert not isinstance(tones, str)
-        stored = SourceGeometry((samples.shape[1], samples.shape[0]), page.orientation, tones)
-        place = plan_transform(self._options, *stored)
-        if isinstance(place, Fallback):
-            return place
-        clipped = self._count_clipped(samples) if tones else None
-        found = Candidate(stored.size, 1 if samples.ndim == 2 else 3, place, "cuda-tifffile", samples, clipped)
-        return self._with_bin(found, stored)
+        curve = None
+        if samples.dtype != np.uint8 or (gray and self._tone and self._tone.shallow):
+            curve = self._gray_curve if gray else self._rgb_curve
+            if curve is None:
+                return None
+        source = SourceGeometry((samples.shape[1], samples.shape[0]), page.orientation, curve)
+        plan = plan_transform(self._options, source)
+        if isinstance(plan, Fallback):
+            return plan
+        clipped = None
+        if curve and not self._device_counts_clipped:
+            clipped = Window(curve.low, curve.high).count_clipped(samples)
+        candidate = Candidate(source.size, 1 if gray else 3, plan, "cuda-tifffile", samples, clipped)
+        return self._with_bin(candidate, source)
 
     def _with_bin(self, candidate: Candidate, source: SourceGeometry) -> Candidate | None:
-        """With its bin, if any. A bin averages samples as they were measured, before any tone: alone they are the
-        CPU's. That counts what lies outside of the mean of whole pictures, so crops are its own, too."""
-        if self._segment_options.bins is None:
+        """Add the transform of the whole bin, if there are bins.
+
+        A bin of toned images averages the raw samples before the window, so such an image cannot be processed alone on
+        the device; and the counts of clipped samples are those of the mean of whole pictures, so a crop is left to the
+        CPU. The maximum of coloured JPEGs is merged on the CPU, which takes a pixel's colour from its brightest frame.
+        """
+        bins = self._segment_options.bins
+        if bins is None:
             return candidate
-        mixes = self._segment_options.bins.mode == "max" and candidate.channels > 1 and source.tone is None
-        whole = None if mixes or self.bin_size == 1 else plan_bin_transform(self._segment_options, source)
         toned = source.tone is not None
-        if toned and (whole is None or not self._device_counts_clipped):
+        brightest_colour = bins.mode == "max" and candidate.channels > 1 and not toned
+        mergeable = self.bin_size > 1 and not brightest_colour
+        bin_transform = plan_bin_transform(self._segment_options, source) if mergeable else None
+        if toned and (bin_transform is None or not self._device_counts_clipped):
             return None
-        return replace(candidate, bin_transform=whole, allowed_unbinned=not toned)
-
-    def _tone_curve_for(self, samples: Samples) -> ToneCurve | str | None:
-        """None for samples that are shown as they are, "no" for those that the device cannot show."""
-        if samples.dtype == np.uint8 and not (samples.ndim == 2 and self._tone and self._tone.shallow):
-            return None
-        tones = self._gray_curve if samples.ndim == 2 else self._rgb_curve
-        return tones or "no"
-
-    def _count_clipped(self, samples: Samples) -> ClipCounts | None:
-        assert self._tone is not None
-        return None if self._device_counts_clipped else Window(self._tone.low, self._tone.high).count_clipped(samples)
+        return replace(candidate, bin_transform=bin_transform, allowed_unbinned=not toned)
 
 
 def _tone_curves(tone: Tone | None) -> tuple[ToneCurve | None, ToneCurve | None]:
-    """For gray samples and for R'G'B'; None where there is no tone, or one that the device has not."""
+    """(gray, R'G'B'): None without a tone, and for inverse tones of R'G'B', which the device does not support."""
     if tone is None:
         return None, None
     table = colormap(tone.colormap)

@@ -1,4 +1,4 @@
-"""The segment encoder on a GPU: NVENC packets in the same container and with the same clock as the CPU encoder's."""
+"""The segment encoder on a GPU: NVENC packets in the container and with the timestamps of the CPU encoder."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from service.pipeline.colour import ColourTags
 from service.pipeline.cuda.device_frame import frame_to_nv12
-from service.pipeline.cuda.driver import CudaDriver, EncodedPicture, EncoderSession, EncoderSettings, VideoCodec
+from service.pipeline.cuda.driver import VIDEO_CODECS, CudaDriver, EncodedPicture, EncoderSession, EncoderSettings
 from service.pipeline.cuda.errors import CudaError, DeviceLost, EncoderLost
 from service.pipeline.encode.encoder import SegmentEncoder
 from service.pipeline.encode.mux import segment_mux_options
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
 
     from av import Packet
 
-_CODECS: dict[str, VideoCodec] = {"h264": "h264", "hevc": "hevc", "av1": "av1"}
-
 
 class DeviceEncoder(SegmentEncoder):
-    """NVENC without B-frames: pictures come out in the order they went in. Raises EncoderLost whatever fails."""
+    """NVENC without B-frames, so the order of pictures stays. Raises EncoderLost for every error but DeviceLost."""
 
     def __init__(self, options: RenderOptions, colour: ColourTags, driver: CudaDriver) -> None:
         super().__init__(options, colour)
@@ -38,21 +36,30 @@ class DeviceEncoder(SegmentEncoder):
         self._pending_starts: deque[int] = deque()
 
     def finish(self) -> bytes:
-        """HEVC under the tag that QuickTime and Safari play. Others are left alone: they have these bytes by chance."""
+        """The bytes of the segment, with the HEVC tag that QuickTime and Safari play.
+
+        Other codecs are left unchanged: their data could contain the old tag by chance.
+        """
         data = super().finish()
         return data.replace(b"hev1", b"hvc1", 1) if self._options.codec == "hevc" else data
 
     def close(self) -> None:
-        """Give the engine's session back; there are few."""
+        """Release the encoding session; a card has few."""
         if self._session is not None:
             self._session.close()
             self._session = None
 
     def _open_stream(self) -> VideoStream:
         options, colour = self._options, self._colour
-        tags = (colour.matrix, colour.primaries, colour.transfer)
         settings = EncoderSettings(
-            _CODECS[options.codec], options.width, options.height, options.fps, options.quality, tags
+            codec=VIDEO_CODECS[options.codec],
+            width=options.width,
+            height=options.height,
+            fps=options.fps,
+            quality=options.quality,
+            matrix=colour.matrix,
+            primaries=colour.primaries,
+            transfer=colour.transfer,
         )
         with _raise_encoder_lost():
             self._session = self._driver.open_encoder(settings)
@@ -66,27 +73,28 @@ class DeviceEncoder(SegmentEncoder):
         assert self._session is not None and not isinstance(picture, bytes)
         self._pending_starts.append(start)
         with _raise_encoder_lost():
-            made = self._session.encode(frame_to_nv12(picture) if isinstance(picture, VideoFrame) else picture)
-        return self._to_packets(made, stream)
+            encoded = self._session.encode(frame_to_nv12(picture) if isinstance(picture, VideoFrame) else picture)
+        return self._to_packets(encoded, stream)
 
     def _flush(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
         assert self._session is not None
         with _raise_encoder_lost():
             packets = self._to_packets(self._session.finish(), stream)
         if self._pending_starts:
-            raise EncoderLost(f"{len(self._pending_starts)} of {self.frames} pictures did not come out of the encoder")
+            missing = len(self._pending_starts)
+            raise EncoderLost(f"the encoder returned {missing} fewer pictures than the {self.frames} it received")
         return packets
 
     def _to_packets(self, pictures: Sequence[EncodedPicture], stream: VideoStream) -> "list[Packet[VideoStream]]":
         if len(pictures) > len(self._pending_starts):
-            raise EncoderLost("more pictures came out of the encoder than went in")
+            raise EncoderLost("the encoder returned more pictures than it received")
         return [
             self._packet(self._add_colour_tags(one.data), stream, self._pending_starts.popleft(), one.is_key_frame)
             for one in pictures
         ]
 
     def _add_colour_tags(self, data: bytes) -> bytes:
-        """With the colours in its parameter sets: the encoder leaves them out, and the container reads them there."""
+        """Write the colour tags into the parameter sets, where the muxer reads them; NVENC leaves them out."""
         return b"".join(bytes(packet) for packet in self._tag_filter.filter(av.Packet(data)))
 
 
@@ -99,10 +107,10 @@ def _colour_tag_filter(codec: str, colour: ColourTags) -> BitStreamFilterContext
 
 @contextmanager
 def _raise_encoder_lost() -> "Iterator[None]":
-    """Whatever fails here costs the encoder: a file has one, so the render is planned anew."""
+    """Turn errors into EncoderLost: a file has one encoder, so the render has to be replanned."""
     try:
         yield
     except (DeviceLost, EncoderLost):
         raise
-    except CudaError as fault:
-        raise EncoderLost(fault.reason) from fault
+    except CudaError as error:
+        raise EncoderLost(error.reason) from error

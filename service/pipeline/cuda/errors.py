@@ -1,8 +1,14 @@
-"""What can go wrong on a GPU, one exception for each consequence."""
+"""Errors of a GPU, one exception for each consequence."""
+
+from typing import ClassVar
+
+from service.pipeline.frames import FallbackCode
 
 
 class CudaError(Exception):
-    """`reason` says what happened, for a receipt and an operator."""
+    """`reason` is one line for receipts and operators; `fallback_code` is counted if frames fall back to the CPU."""
+
+    fallback_code: ClassVar[FallbackCode] = "device_failed"
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -10,25 +16,29 @@ class CudaError(Exception):
 
 
 class CudaUnavailable(CudaError):
-    """There is no usable device here, or a library it needs is missing: all work is the CPU's."""
+    """No usable device, or a library is missing: all work falls back to the CPU."""
 
 
 class CudaUnsupported(CudaError):
-    """The device works but cannot do this: no such engine, format or size. Another device or the CPU does it."""
+    """The device works but lacks the engine, or does not support this format or size: use another device or the CPU."""
+
+    fallback_code = "unsupported"
 
 
 class CudaOutOfMemory(CudaError):
-    """Device memory is full: a smaller batch may fit."""
+    """Device memory is full: retry with a smaller batch."""
+
+    fallback_code = "out_of_memory"
 
 
 class CudaCallFailed(CudaError):
-    """One call failed and the context is still good: what it was for is done by the CPU."""
+    """One call failed and the context is intact: its frames fall back to the CPU."""
 
 
 class DeviceLost(CudaError):
-    """The CUDA context is of no more use: every later call of this process would fail, so the process has to end."""
+    """The CUDA context is broken and every later call would fail: the process has to end."""
 
 
 class EncoderLost(CudaError):
-    """The render's encoder cannot be had, or stopped. Another one's pictures do not fit into the same file: the whole
-    render has to be planned on another."""
+    """The encoder of the render could not be opened, or failed. A file cannot mix encoders, so the whole render has to
+    be replanned on another one."""

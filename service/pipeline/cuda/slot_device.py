@@ -1,4 +1,4 @@
-"""The GPU of one slot process: opened on first use, and retried after a failure."""
+"""The GPU of a slot process: opened on first use, retried after a failure."""
 
 import time
 from collections.abc import Callable
@@ -9,16 +9,16 @@ from service.pipeline.cuda.errors import CudaError, CudaUnavailable, DeviceLost
 from service.plan.placement import REAL_DRIVER
 
 RETRY_INTERVAL_S = 30.0
-# Of the slot's share: the allocator keeps what it has freed in pieces that do not fit everything.
+# The part of the slot's share for one batch: the allocator keeps freed memory in pieces that do not fit everything.
 _BATCH_FRACTION = 0.6
 
-# Of the memory that is free at the moment: others may take some meanwhile.
+# The part of the currently free memory for one batch: other processes may allocate meanwhile.
 _FREE_FRACTION = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
-    """Which device, by which driver module, and how much of its memory; travels to the slot by pickle."""
+    """The device of a slot, its driver module and the slot's share of device memory; sent to the slot by pickle."""
 
     name: str
     memory_fraction: float = 1.0
@@ -26,7 +26,10 @@ class DeviceConfig:
 
 
 class SlotDevice:
-    """Nothing of CUDA is imported before `driver` is called; `about_to_open` is, just before."""
+    """Nothing of CUDA is imported before the first `driver()`; `before_open` is called just before that.
+
+    `disabled_reason`: why this slot must not use the GPU.
+    """
 
     def __init__(
         self, config: DeviceConfig, before_open: Callable[[], None] | None = None, disabled_reason: str | None = None
@@ -37,7 +40,7 @@ class SlotDevice:
         self._retry_at = 0.0
 
     def driver(self) -> CudaDriver:
-        """Raises CudaUnavailable."""
+        """The open driver. Raises CudaUnavailable, DeviceLost."""
         if self._disabled_reason is not None:
             raise CudaUnavailable(self._disabled_reason)
         if self._driver is None:
@@ -47,7 +50,7 @@ class SlotDevice:
         return self._driver
 
     def memory_budget(self) -> int:
-        """Bytes of device memory that a batch may take now. Raises a CudaFault."""
+        """Bytes of device memory that a batch may take now. Raises CudaError."""
         memory = self.driver().memory()
         return int(min(memory.total * self._config.memory_fraction * _BATCH_FRACTION, memory.free * _FREE_FRACTION))
 
@@ -64,9 +67,9 @@ class SlotDevice:
             return driver
         except DeviceLost:
             raise
-        except CudaUnavailable as refused:
-            self._open_error, self._retry_at = refused, time.monotonic() + RETRY_INTERVAL_S
+        except CudaUnavailable as error:
+            self._open_error, self._retry_at = error, time.monotonic() + RETRY_INTERVAL_S
             raise
-        except CudaError as fault:
-            self._open_error, self._retry_at = CudaUnavailable(fault.reason), time.monotonic() + RETRY_INTERVAL_S
-            raise self._open_error from fault
+        except CudaError as error:
+            self._open_error, self._retry_at = CudaUnavailable(error.reason), time.monotonic() + RETRY_INTERVAL_S
+            raise self._open_error from error

@@ -1,6 +1,5 @@
-"""The device's part of a segment: its decode stage, its encoder, or the reason why there is none."""
+"""The stages and the encoder of a segment that run on the device, or the reason why there are none."""
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -17,13 +16,13 @@ from service.pipeline.cuda.video_frames import VideoFrameSource
 from service.pipeline.encode.encoder import SegmentEncoder
 from service.pipeline.frame_context import FrameContext, Stage
 from service.pipeline.frames import Fallback, FrameReader, SourceReader
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.render_plan import RenderOptions, SegmentPlan
 
 NO_GPU_REASON = "this slot has no GPU"
 
 
 class NoDeviceStage:
-    """In the device's place: says of each planned frame why the CPU does it."""
+    """Stands in for a missing device: records the reason for the CPU fallback on every frame."""
 
     name = "decode"
 
@@ -36,7 +35,7 @@ class NoDeviceStage:
 
 @contextmanager
 def device_stages(plan: SegmentPlan, reader: FrameReader, device: SlotDevice | None) -> Iterator[list[Stage]]:
-    """What comes before the CPU's stages for image frames; nothing when the render is the CPU's."""
+    """The stages before the CPU stages for image frames; empty for a render that is planned on the CPU."""
     with _open_stages(plan, device, lambda _: fetch_frames(plan.frames, reader)) as stages:
         yield stages
 
@@ -45,7 +44,7 @@ def device_stages(plan: SegmentPlan, reader: FrameReader, device: SlotDevice | N
 def device_video_stages(
     plan: SegmentPlan, sources: SourceReader, colour: ColourTags, device: SlotDevice | None
 ) -> Iterator[list[Stage]]:
-    """The same for pictures of source videos."""
+    """As `device_stages`, for frames of source videos."""
     options = plan.options
     with _open_stages(
         plan, device, lambda driver: VideoFrameSource(driver, sources, options, colour).frames(plan.frames)
@@ -67,18 +66,20 @@ def _open_stages(
         driver, budget = device.driver(), device.memory_budget()
     except DeviceLost:
         raise
-    except CudaError as fault:
-        yield [NoDeviceStage(fault.reason)]
+    except CudaError as error:
+        yield [NoDeviceStage(error.reason)]
         return
-    stays = _keeps_pictures_on_device(plan.options)
-    candidates = CandidateSelector(plan.options, device_counts_clipped=not stays)
-    gatherer = Batcher(candidates, open_frames(driver), budget)
-    with closing(DevicePrefetcher(driver, gatherer, download=not stays)) as ahead:
-        yield [DeviceFrameStage(iter(ahead), plan.frames)]
+    options = plan.options
+    # With NVENC, pictures stay on the device unless the CPU has to see them.
+    download = options.family.encoder != "nvenc" or bool(options.bins or options.overlay or options.outputs)
+    selector = CandidateSelector(options, device_counts_clipped=download)
+    batcher = Batcher(selector, open_frames(driver), budget)
+    with closing(DevicePrefetcher(driver, batcher, download)) as prefetcher:
+        yield [DeviceFrameStage(iter(prefetcher), plan.frames)]
 
 
 def segment_encoder(options: RenderOptions, colour: ColourTags, device: SlotDevice | None) -> SegmentEncoder:
-    """Raises EncoderLost when the render's encoder is one that this slot does not have."""
+    """The encoder that the render is planned with. Raises EncoderLost if this slot does not have it."""
     if options.family.encoder == "cpu":
         return SegmentEncoder(options, colour)
     if device is None:
@@ -87,32 +88,13 @@ def segment_encoder(options: RenderOptions, colour: ColourTags, device: SlotDevi
         return DeviceEncoder(options, colour, device.driver())
     except DeviceLost:
         raise
-    except CudaError as fault:
-        raise EncoderLost(fault.reason) from fault
+    except CudaError as error:
+        raise EncoderLost(error.reason) from error
 
 
 def encoder_label(options: RenderOptions, device: SlotDevice | None) -> str | None:
-    """The GPU encoder's name and what it ran on; None for the CPU's."""
+    """The name of the GPU encoder and its environment for the receipt; None for an encoder on the CPU."""
     if options.family.encoder == "cpu" or device is None:
         return None
     facts = device.driver().facts()
     return f"nvenc {options.codec} ({', '.join(f'{name} {value}' for name, value in facts.items())})"
-
-
-def count_fallbacks(
-    prepare_frame: Callable[[FrameRef], FrameContext], counts: "Counter[tuple[str, str]]"
-) -> Callable[[FrameRef], FrameContext]:
-    """The same, and its fallbacks are counted by (stage, code)."""
-
-    def prepared(ref: FrameRef) -> FrameContext:
-        work = prepare_frame(ref)
-        if work.fallback is not None:
-            counts[work.fallback.stage, work.fallback.code] += 1
-        return work
-
-    return prepared
-
-
-def _keeps_pictures_on_device(options: RenderOptions) -> bool:
-    """Whether pictures go from the device's memory into its encoder: nothing on the CPU needs to see them."""
-    return options.family.encoder == "nvenc" and not (options.bins or options.overlay or options.outputs)

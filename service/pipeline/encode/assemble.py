@@ -1,4 +1,4 @@
-"""Joins segments into one file by stream copy, without re-encoding."""
+"""Joins segments into one file by stream copy: packets get new timestamps, nothing is re-encoded."""
 
 import io
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from service.plan.render_plan import RenderOptions
 
 
 class SegmentMismatch(Exception):
-    """Two segments were not encoded alike (parameter sets, size or codec), so they cannot share one track."""
+    """Segments differ in parameter sets, size or codec, so they cannot share one track."""
 
 
 class NothingToAssemble(Exception):
@@ -25,11 +25,11 @@ class NothingToAssemble(Exception):
 
 
 def assemble(segments: Iterable[bytes], options: RenderOptions, out: Path) -> None:
-    """Write `out` from fragmented MP4 segments in order, holding one segment at a time; empty ones are passed over.
+    """Write `out` from fragmented MP4 segments in order, one in memory at a time; empty ones are skipped.
 
-    At a steady rate frame k is shown at exactly k / fps, otherwise for as long as its segment says, in Matroska to the
-    nearest millisecond, its unit; each segment begins with a key frame. MP4 and MOV are faststart. The same segments
-    give the same bytes. Raises SegmentsDiffer, NothingToAssemble.
+    At a constant rate, frame k is shown at exactly k / fps. Otherwise frames keep the durations of their segment, in
+    Matroska rounded to its unit of a millisecond. MP4 and MOV are faststart. The same segments give the same bytes.
+    Raises SegmentMismatch, NothingToAssemble.
     """
     muxer, settings = MUXERS[options.container], file_mux_options(options.container, options.ticks)
     with av.open(str(out), "w", format=muxer, options=settings) as container:
@@ -42,7 +42,7 @@ def assemble(segments: Iterable[bytes], options: RenderOptions, out: Path) -> No
 
 
 class Track:
-    """The one video track of an output; `frames` counts the pictures written, `ticks` how long they last."""
+    """The video track of an output; `frames` is the number of frames written, `ticks` their total duration."""
 
     def __init__(self, container: OutputContainer, options: RenderOptions) -> None:
         self._container = container
@@ -53,26 +53,24 @@ class Track:
         self.frames = self.ticks = 0
 
     def append(self, segment: bytes) -> None:
+        """Write the packets of the next segment. Raises SegmentMismatch."""
         with av.open(io.BytesIO(segment), "r", stream_options=self._stream_options()) as source:
             stream = source.streams.video[0]
             self._accept_stream(stream)
             assert stream.time_base is not None
-            in_ticks = _tick_converter(stream.time_base * self._options.ticks)
+            to_ticks = _tick_converter(stream.time_base * self._options.ticks)
             packets = [packet for packet in source.demux(stream) if packet.size]
-            lasts = self._segment_ticks(packets, in_ticks)
+            ticks = len(packets)
+            if self._options.timing:
+                ticks = max(to_ticks(packet.pts) + to_ticks(packet.duration) for packet in packets)
             for position, packet in enumerate(packets):
-                self._write(packet, position, in_ticks)
-            self.frames, self.ticks = self.frames + len(packets), self.ticks + lasts
+                self._write(packet, position, to_ticks)
+            self.frames, self.ticks = self.frames + len(packets), self.ticks + ticks
 
     def _stream_options(self) -> Any:
-        """What must be known of the segment's pictures. Matroska says of a stream that it is not interlaced, which only
-        a decoder knows."""
+        """Decode a frame of the first segment of a Matroska file: only a decoder knows that it is not interlaced, which
+        is written to the file."""
         return None if self._stream is None and self._options.container == "mkv" else SKIP_DECODE
-
-    def _segment_ticks(self, packets: "list[Packet[VideoStream]]", to_ticks: "TickConverter") -> int:
-        if self._options.timing is None:
-            return len(packets)
-        return max(to_ticks(packet.pts) + to_ticks(packet.duration) for packet in packets)
 
     def _accept_stream(self, source: VideoStream) -> None:
         identity = (source.codec_context.extradata, source.width, source.height, source.codec_context.codec.id)
@@ -90,10 +88,10 @@ class Track:
     def _write(self, packet: "Packet[VideoStream]", position: int, to_ticks: "TickConverter") -> None:
         assert self._stream is not None
         timed = self._options.timing is not None
-        start, lasts = to_ticks(packet.pts), to_ticks(packet.duration)
-        packet.pts = self.ticks + start
+        duration = to_ticks(packet.duration)
+        packet.pts = self.ticks + to_ticks(packet.pts)
         packet.dts = packet.pts if timed else self.frames + position - self._reorder_depth
-        packet.duration, packet.time_base = lasts if timed else 1, self._tick
+        packet.duration, packet.time_base = duration if timed else 1, self._tick
         packet.stream = self._stream
         self._container.mux(packet)
 
@@ -101,11 +99,12 @@ class Track:
 TickConverter = Callable[[int | None], int]
 
 
-def _tick_converter(unit: Fraction) -> TickConverter:
-    """How many ticks a time of this unit (in ticks) is, to the nearest; in integers, for it is done for each packet."""
+def _tick_converter(ticks_per_unit: Fraction) -> TickConverter:
+    """Converts a time to ticks, rounded to the nearest; in integer arithmetic, because it runs for each packet."""
+    numerator, denominator = ticks_per_unit.numerator, ticks_per_unit.denominator
 
-    def in_ticks(time: int | None) -> int:
+    def to_ticks(time: int | None) -> int:
         assert time is not None
-        return (2 * time * unit.numerator + unit.denominator) // (2 * unit.denominator)
+        return (2 * time * numerator + denominator) // (2 * denominator)
 
-    return in_ticks
+    return to_ticks

@@ -20,13 +20,13 @@ from service.pipeline.frame_context import EncoderInput
 from service.pipeline.native_libraries import reset_scheduler
 from service.plan.render_plan import RenderOptions
 
-# Rows and columns of luma per chroma sample, and libjpeg's name.
+# Pixel format -> (rows, columns of luma per chroma sample, libjpeg's name).
 _SUBSAMPLING = {"yuv420p": (2, 2, "420"), "yuv422p": (1, 2, "422"), "yuv444p": (1, 1, "444")}
 
 
 def encode_jpeg(frame: VideoFrame, quality: int) -> bytes:
-    """`frame` is gray or full-range YCbCr of 8 bits; `quality` is libjpeg's, 1 to 100."""
-    import imagecodecs  # 30 MB that only MJPEG and TIFF pay
+    """A JPEG of a gray or full-range YCbCr frame of 8 bits; `quality` is libjpeg's, 1 to 100."""
+    import imagecodecs  # 30 MB that only MJPEG and TIFF need
 
     name = frame.format.name.replace("yuvj", "yuv")
     if name == "gray":
@@ -44,7 +44,7 @@ def encode_jpeg(frame: VideoFrame, quality: int) -> bytes:
 
 
 def _interleave(frame: VideoFrame, rows: int, columns: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
-    """(height, width, 3); each chroma sample is repeated, so that libjpeg's averaging gives it back."""
+    """(height, width, 3) of uint8; chroma samples are repeated, so that libjpeg's averaging restores them."""
     pixels = np.empty((frame.height, frame.width, 3), np.uint8)
     luma, *chroma = planes.plane_views(frame)
     pixels[..., 0] = luma
@@ -55,7 +55,10 @@ def _interleave(frame: VideoFrame, rows: int, columns: int) -> "np.ndarray[Any, 
 
 
 class SegmentEncoder:
-    """Encodes the frames of one segment, in order, on the calling thread. `frames` counts them."""
+    """Encodes the frames of one segment, in order, on the calling thread. `frames` counts them.
+
+    The encoder for GPUs overrides `_open_stream`, `_encode` and `_flush`.
+    """
 
     def __init__(self, options: RenderOptions, colour: ColourTags) -> None:
         self._options = options
@@ -63,29 +66,35 @@ class SegmentEncoder:
         self._buffer = io.BytesIO()
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
-        self._decode_index = self._clock = 0
         self._reorder = reorder_depth(options)
+        # In ticks: the time of the next frame, and when each frame added so far is shown.
+        self._decode_index = self._clock = 0
         self._starts: list[int] = []
         self._pending: list[Packet[VideoStream]] = []
         self.frames = 0
 
     @property
     def next_start_seconds(self) -> Fraction:
-        """When the next picture is shown: seconds from the segment's beginning."""
-        return (self._clock if self._starts else 0) / self._options.ticks
+        """When the next frame is shown, in seconds from the start of the segment."""
+        return self._next_start / self._options.ticks
+
+    @property
+    def _next_start(self) -> int:
+        """The first frame starts at 0, whatever was skipped before it."""
+        return self._clock if self._starts else 0
 
     def add(self, picture: EncoderInput, shown_for: int = 1) -> None:
-        """Encode a frame of the output's form and size, or put a JPEG as it is, as the next picture, shown for so many
-        ticks."""
-        stream = self._stream or self._open_stream()
-        start = self._advance_clock(shown_for)
+        """Encode a frame of the output's pixel format and size, or append a JPEG unchanged; shown for so many ticks."""
+        stream, start = self._stream or self._open_stream(), self._next_start
+        self._starts.append(start)
+        self._clock += shown_for
         if isinstance(picture, VideoFrame) and self._options.codec == "mjpeg":
             picture = encode_jpeg(picture, encoder_quality("mjpeg", self._options.quality))
         self._queue(self._encode(picture, stream, start))
         self.frames += 1
 
     def skip(self, ticks: int) -> None:
-        """Pass over a picture: its time goes to the one before it or, at the start, to the one after."""
+        """Skip a frame: its time is added to the frame before it or, at the start of the segment, to the one after."""
         self._clock += ticks
 
     def finish(self) -> bytes:
@@ -98,7 +107,7 @@ class SegmentEncoder:
         return self._buffer.getvalue()
 
     def close(self) -> None:
-        """Give back what is not only memory."""
+        """Release what is not only memory; the CPU encoders have nothing."""
 
     def _open_stream(self) -> VideoStream:
         options = self._options
@@ -117,20 +126,13 @@ class SegmentEncoder:
     def _encode(self, picture: EncoderInput, stream: VideoStream, start: int) -> "list[Packet[VideoStream]]":
         if isinstance(picture, bytes):
             return [self._packet(picture, stream, start)]
-        assert isinstance(picture, VideoFrame), "pictures of a GPU are for its own encoder"
+        assert isinstance(picture, VideoFrame), "pictures in GPU memory are encoded by DeviceEncoder"
         picture.pts, picture.time_base = start, 1 / self._options.ticks
-        picture.pict_type = PictureType.NONE  # a decoded JPEG says I, and every picture would become a key frame
+        picture.pict_type = PictureType.NONE  # decoded JPEGs say I, which would force a key frame
         return stream.encode(picture)
 
     def _flush(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
         return [] if self._options.codec == "mjpeg" else stream.encode(None)
-
-    def _advance_clock(self, shown_for: int) -> int:
-        """When the next picture is shown, in ticks; the first one at 0, whatever was passed over."""
-        start = self._clock if self._starts else 0
-        self._starts.append(start)
-        self._clock += shown_for
-        return start
 
     def _packet(self, data: bytes, stream: VideoStream, start: int, key: bool = True) -> "Packet[VideoStream]":
         packet = Packet(data)
@@ -139,22 +141,20 @@ class SegmentEncoder:
         return cast("Packet[VideoStream]", packet)
 
     def _queue(self, packets: "list[Packet[VideoStream]]") -> None:
-        """One packet waits: how long the last picture is shown is known when the next one comes."""
+        """Write all but the last packet: a frame's duration is known only when the next frame has been added."""
         ready = [*self._pending, *packets]
         self._pending = ready[-1:]
         self._write(ready[:-1])
 
     def _write(self, packets: "list[Packet[VideoStream]]") -> None:
-        """The encoder's own dts start differs with the number of B-frames it chose; a counted one never does."""
+        """Packets get counted dts: the first dts of an encoder depends on how many B-frames it chose."""
         assert self._container is not None
         for packet in packets:
             assert packet.pts is not None
-            place = self._decode_index - self._reorder
-            packet.dts = self._starts[place] if place >= 0 else place
-            packet.duration = self._duration_ticks(packet.pts)
+            position = self._decode_index - self._reorder
+            packet.dts = self._starts[position] if position >= 0 else position
+            following = bisect_right(self._starts, packet.pts)
+            end = self._starts[following] if following < len(self._starts) else self._clock
+            packet.duration = end - packet.pts
             self._decode_index += 1
             self._container.mux(packet)
-
-    def _duration_ticks(self, start: int) -> int:
-        after = bisect_right(self._starts, start)
-        return (self._starts[after] if after < len(self._starts) else self._clock) - start

@@ -1,11 +1,12 @@
-"""Reads an image's type, size, depth and EXIF payload from its first bytes, and enforces size limits before
-decoding.
-"""
+"""What is known of an image before it is decoded: its format, its header, and the limits that apply to it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.tone.window import Window
+from service.plan.formats import BLACK
+from service.plan.render_plan import RenderOptions
 
 ImageFormat = Literal["jpeg", "png", "tiff", "webp"]
 
@@ -13,19 +14,35 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 EXIF_PREFIX = b"Exif\0\0"
+# Images up to the first limit may compress to any ratio. Deflate, the strongest codec that cameras use, reaches 1032.
 _RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO = 64 << 20, 2000
 
 
 class HeaderIncomplete(MediaUnreadable):
-    """The header goes on past the bytes given: pass more of the file, or treat it as cut short."""
+    """The header is longer than the bytes given: pass more of the file, or treat it as truncated."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """`max_pixels` limits width x height; transparent pixels show `background` (#rrggbb); signed, 32-bit and float
+    samples need a `window`."""
+
+    max_pixels: int
+    background: str = BLACK
+    window: Window | None = None
+
+    @classmethod
+    def of_render(cls, options: RenderOptions) -> Self:
+        """The decoding part of a render's options."""
+        return cls(options.max_pixels, options.background, Window.of(options.tone) if options.tone else None)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """`width` x `height` pixels as stored (before orientation); `exif` is the TIFF-shaped payload, empty if none.
+    """`width` x `height` in pixels as stored, before orientation; `exif` is a TIFF structure, empty if there is none.
 
-    `channels` are 1 for gray, 2 with alpha, 3 or 4 for colour. `body` is the offset of the picture data (JPEG: just
-    after the first SOS marker). `plain` says that nothing but the samples matters: no alpha, palette or animation.
+    `channels` is 1 for gray, 2 for gray with alpha, 3 or 4 for colour. `data_offset` is where the image data begins (of
+    a JPEG: the payload of the first SOS marker). A `plain` image has no alpha channel and no palette.
     """
 
     format: ImageFormat
@@ -39,7 +56,7 @@ class ImageHeader:
 
 
 def detect_format(head: bytes) -> ImageFormat:
-    """The type by magic number, never by name. Raises Unreadable."""
+    """The format by magic number, never by file name. Raises MediaUnreadable."""
     if not head:
         raise MediaUnreadable("the file is empty")
     if head.startswith(JPEG_MAGIC):
@@ -54,12 +71,12 @@ def detect_format(head: bytes) -> ImageFormat:
 
 
 def require_pixel_limit(width: int, height: int, limit: int) -> None:
-    """Refuse a pixel bomb before anything is decoded. Raises Unreadable."""
+    """Refuse images with more than `limit` pixels. Raises MediaUnreadable."""
     if width * height > limit:
         raise MediaUnreadable(f"{width}x{height} is more than the limit of {limit} pixels")
 
 
 def require_compression_ratio(decoded_bytes: int, stored_bytes: int) -> None:
-    """Refuse a decompression bomb: a large picture out of next to nothing. Raises Unreadable."""
+    """Refuse decompression bombs: large images in very few bytes. Raises MediaUnreadable."""
     if decoded_bytes > max(_RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO * stored_bytes):
         raise MediaUnreadable(f"{stored_bytes} bytes that claim to be {decoded_bytes >> 20} MiB of picture")

@@ -1,4 +1,4 @@
-"""Decodes PNGs that FFmpeg does not handle: 16-bit, palette, alpha."""
+"""Reads PNG headers, and decodes the PNGs that FFmpeg does not handle: 16-bit, palette, alpha."""
 
 import io
 import struct
@@ -11,24 +11,26 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.header import HeaderIncomplete, ImageHeader
 from service.pipeline.picture import Samples, composite_over
 
-Image.MAX_IMAGE_PIXELS = None  # the limit is held before, on the header
+Image.MAX_IMAGE_PIXELS = None  # checked on the header before anything is decoded
 
 
 def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
-    """Gray or RGB of uint8 or uint16; transparent pixels show `background`. Raises Unreadable."""
+    """(height, width) gray or (height, width, 3) RGB of uint8 or uint16; transparent pixels show `background`.
+
+    Raises MediaUnreadable.
+    """
     try:
-        samples = _decode_16_bit(data) if header.bit_depth == 16 else _decode_8_bit(data)
+        if header.bit_depth == 16:
+            import imagecodecs
+
+            samples: Samples = np.asarray(imagecodecs.png_decode(data))
+        else:
+            samples = _decode_8_bit(data)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
         raise MediaUnreadable(f"the PNG is damaged: {error}") from error
     if samples.shape[:2] != (header.height, header.width):
         raise MediaUnreadable("the PNG is not the size its header says")
     return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
-
-
-def _decode_16_bit(data: bytes) -> Samples:
-    import imagecodecs
-
-    return np.asarray(imagecodecs.png_decode(data))
 
 
 def _decode_8_bit(data: bytes) -> Samples:
@@ -40,7 +42,7 @@ def _decode_8_bit(data: bytes) -> Samples:
 
 
 def png_header(data: bytes) -> ImageHeader:
-    """Read IHDR, and eXIf when it precedes the picture. Raises NeedMore or Unreadable."""
+    """Read IHDR, and eXIf if it precedes the image data. Raises HeaderIncomplete, MediaUnreadable."""
     if len(data) < 33:
         raise HeaderIncomplete("the PNG header is cut short")
     if data[12:16] != b"IHDR":
@@ -56,7 +58,7 @@ def png_header(data: bytes) -> ImageHeader:
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """(name, start and stop of its body) of what precedes the picture data."""
+    """(name, offset of its body, offset after it) of each chunk before the image data."""
     chunks, position = [], 8
     while position + 8 <= len(data) and data[position + 4 : position + 8] != b"IDAT":
         length = int.from_bytes(data[position : position + 4], "big")

@@ -5,6 +5,7 @@ FFmpeg decodes tiled Deflate wrongly and Pillow reduces the bit depth silently. 
 """
 
 import io
+import itertools
 import logging
 import struct
 import sys
@@ -16,99 +17,54 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.images.header import require_compression_ratio, require_pixel_limit
+from service.pipeline.images.header import DecodeOptions, require_compression_ratio, require_pixel_limit
 from service.pipeline.picture import Samples, composite_over
 
-# Size, bits, compression, photometric, samples, rows per strip, planes, predictor, tile size, alpha, sample format.
-_COPIED_TAGS = (256, 257, 258, 259, 262, 277, 278, 284, 317, 322, 323, 338, 339)
-
-_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS, _FILL_ORDER = 273, 279, 324, 325, 266
+# Size, bits, compression, photometric, fill order, samples, rows, planes, predictor, tile size, alpha, sample format.
+_COPIED_TAGS = (256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 322, 323, 338, 339)
+_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _SHORT, _LONG = 3, 4
-
-
-def single_page_tiff(page: Any) -> bytes:
-    """A little or big-endian classic TIFF with the page's pieces in order; `page` is a tifffile.TiffPage."""
-    file, order = page.parent.filehandle, page.parent.byteorder
-    pieces = []
-    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
-        file.seek(offset)
-        pieces.append(file.read(count))
-    fields = {tag: _tag_values(page, tag) for tag in (*_COPIED_TAGS, _FILL_ORDER) if tag in page.tags}
-    places, offset = [], 8
-    for piece in pieces:
-        places.append(offset)
-        offset += len(piece)
-    tiled = page.is_tiled
-    fields[_TILE_OFFSETS if tiled else _OFFSETS] = places
-    fields[_TILE_COUNTS if tiled else _COUNTS] = [len(piece) for piece in pieces]
-    start = offset + offset % 2
-    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, start)
-    return head + b"".join(pieces) + bytes(start - offset) + _encode_directory(fields, start, order)
-
-
-def _tag_values(page: Any, tag: int) -> list[int]:
-    value = page.tags[tag].value
-    return [int(one) for one in value] if isinstance(value, tuple) else [int(value)]
-
-
-def _encode_directory(fields: dict[int, list[int]], start: int, order: str) -> bytes:
-    entries, beyond = b"", b""
-    after = start + 2 + 12 * len(fields) + 4
-    for tag in sorted(fields):
-        kind = _LONG if max(fields[tag]) > 0xFFFF or tag in (_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS) else _SHORT
-        values = struct.pack(f"{order}{len(fields[tag])}{'I' if kind == _LONG else 'H'}", *fields[tag])
-        if len(values) > 4:
-            place = struct.pack(order + "I", after + len(beyond))
-            beyond += values
-        else:
-            place = values.ljust(4, b"\0")
-        entries += struct.pack(order + "HHI", tag, kind, len(fields[tag])) + place
-    return struct.pack(order + "H", len(fields)) + entries + bytes(4) + beyond
-
-
 _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
 _COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
-# imagecodecs 2026.3's own decoder of these crashes the process on damaged data; libtiff, also in it, says so.
+# imagecodecs 2026.3's own decoders of these crash the process on damaged data; its libtiff reports an error.
 _LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS)
 
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
-    """Decoded samples, (height, width) or (height, width, 3), as stored, before `orientation` (EXIF)."""
+    """Decoded samples, (height, width) or (height, width, 3), as stored; `orientation` (EXIF) is not yet applied."""
 
     samples: Samples
     orientation: int
 
 
-def decode_tiff(data: bytes, max_pixels: int, background: str) -> TiffPage:
-    """The first page; transparent pixels show `background`. Raises Unreadable."""
-    with (
-        translate_tiff_errors(),
-        io.BytesIO(data) as file,
-    ):  # closed, for tifffile's reference cycles keep it from being freed
-        return _decode(_open(file).pages[0], (max_pixels, background), data)
+def decode_tiff(data: bytes, options: DecodeOptions) -> TiffPage:
+    """The first page. Raises MediaUnreadable."""
+    # Closed explicitly: tifffile's reference cycles would keep the file alive.
+    with translate_tiff_errors(), io.BytesIO(data) as file:
+        return _decode(_open(file).pages[0], options, data)
 
 
-def decode_tiff_page(tiff: Any, offset: int, bounds: tuple[int, str]) -> TiffPage:
-    """The page whose directory is at `offset` of an open tifffile.TiffFile; `bounds` is (max_pixels, background)."""
+def decode_tiff_page(tiff: Any, offset: int, options: DecodeOptions) -> TiffPage:
+    """The page of an open tifffile.TiffFile whose directory is at byte `offset`. Raises MediaUnreadable."""
     import tifffile
 
     with translate_tiff_errors():
         tiff.filehandle.seek(offset)
-        return _decode(tifffile.TiffPage(tiff, 0), bounds)
+        return _decode(tifffile.TiffPage(tiff, 0), options)
 
 
 def open_tiff(file: BinaryIO) -> Any:
-    """A tifffile.TiffFile, whose types are unknown. Raises Unreadable."""
+    """A tifffile.TiffFile (which has no type annotations). Raises MediaUnreadable."""
     with translate_tiff_errors():
         return _open(file)
 
 
 @contextmanager
 def translate_tiff_errors() -> Iterator[None]:
-    """A damaged directory reaches any line of tifffile, and each codec raises its own class."""
+    """Raise MediaUnreadable for any error: damage can fail any line of tifffile, and each codec has its own class."""
     try:
         yield
     except (MediaUnreadable, OSError, MemoryError):
@@ -118,46 +74,43 @@ def translate_tiff_errors() -> Iterator[None]:
 
 
 def _open(file: BinaryIO) -> Any:
-    import tifffile  # 200 ms and 30 MB that a slot without TIFF frames does not pay
+    import tifffile  # 200 ms and 30 MB that slots without TIFF frames need not pay
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     return tifffile.TiffFile(file)
 
 
-def _decode(page: Any, bounds: tuple[int, str], data: bytes = b"") -> TiffPage:
-    require_pixel_limit(page.imagewidth, page.imagelength, bounds[0])
+def _decode(page: Any, options: DecodeOptions, data: bytes = b"") -> TiffPage:
+    require_pixel_limit(page.imagewidth, page.imagelength, options.max_pixels)
     _require_supported(page)
-    _require_complete(page, bounds[0])
-    samples = _view_samples(page, data) if data and _is_uncompressed(page) else _read_samples(page)
-    turn = page.tags.get(_ORIENTATION)
-    orientation = int(turn.value) if turn is not None and 1 <= int(turn.value) <= 8 else 1
-    shown = _to_gray_or_rgb(samples, page, bounds[1])
-    if (
-        shown.shape not in ((page.imagelength, page.imagewidth), (page.imagelength, page.imagewidth, 3))
-        or not shown.size
-    ):
+    _require_complete(page, options.max_pixels)
+    tag = page.tags.get(_ORIENTATION)
+    orientation = int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
+    samples = _to_gray_or_rgb(_read_samples(page, data), page, options.background)
+    size = (page.imagelength, page.imagewidth)
+    if samples.shape not in (size, (*size, 3)) or not samples.size:
         raise MediaUnreadable("the TIFF is damaged: its fields contradict each other")
-    return TiffPage(shown, orientation)
+    return TiffPage(samples, orientation)
+
+
+def _read_samples(page: Any, data: bytes) -> Samples:
+    """(separate samples, depth, height, width, samples): a view of `data`, the whole file, if it is not compressed."""
+    if data and _is_uncompressed(page):
+        samples = np.frombuffer(data, page.dtype, int(np.prod(page.shaped)), page.dataoffsets[0])
+    elif page.compression in _LIBTIFF_COMPRESSIONS:
+        import imagecodecs
+
+        samples = np.asarray(imagecodecs.tiff_decode(_single_page_tiff(page), index=0))
+    else:
+        samples = np.asarray(page.asarray(maxworkers=1, squeeze=False))
+    return samples.reshape(page.shaped)
 
 
 def _is_uncompressed(page: Any) -> bool:
-    """Whether the file holds the samples as memory would."""
+    """Whether the file holds the samples in the layout that NumPy has in memory."""
     native = page.parent.byteorder == {"little": "<", "big": ">"}[sys.byteorder]
     plain = page.compression == _UNCOMPRESSED and page.predictor == 1 and page.fillorder == 1
     return native and plain and bool(page.is_contiguous) and page.bitspersample == 8 * page.dtype.itemsize
-
-
-def _view_samples(page: Any, data: bytes) -> Samples:
-    """A view of the file: nothing is copied."""
-    return np.frombuffer(data, page.dtype, int(np.prod(page.shaped)), page.dataoffsets[0]).reshape(page.shaped)
-
-
-def _read_samples(page: Any) -> Samples:
-    if page.compression not in _LIBTIFF_COMPRESSIONS:
-        return np.asarray(page.asarray(maxworkers=1, squeeze=False)).reshape(page.shaped)
-    import imagecodecs
-
-    return np.asarray(imagecodecs.tiff_decode(single_page_tiff(page), index=0)).reshape(page.shaped)
 
 
 def _require_supported(page: Any) -> None:
@@ -174,7 +127,7 @@ def _require_supported(page: Any) -> None:
 
 
 def _require_complete(page: Any, max_pixels: int) -> None:
-    """tifffile fills pieces it cannot find with zeros, without a word."""
+    """tifffile silently fills strips and tiles that it cannot find with zeros."""
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
     number, size = int(np.prod(page.chunked)), page.parent.filehandle.size
     if len(pieces) < number or any(not count or offset + count > size for offset, count in pieces):
@@ -185,7 +138,7 @@ def _require_complete(page: Any, max_pixels: int) -> None:
 
 
 def _to_gray_or_rgb(array: Samples, page: Any, background: str) -> Samples:
-    """(separate samples, depth, height, width, samples) -> gray or RGB with black at zero."""
+    """(separate samples, depth, height, width, samples) -> (height, width) gray or (height, width, 3) RGB, black 0."""
     array = np.moveaxis(array[:, 0], 0, -1)[..., 0, :] if page.planarconfig == _SEPARATE else array[0, 0]
     if page.photometric == _PALETTE:
         return _apply_palette(array[..., 0], page)
@@ -201,13 +154,13 @@ def _to_gray_or_rgb(array: Samples, page: Any, background: str) -> Samples:
 
 
 def _apply_palette(indexes: Samples, page: Any) -> Samples:
-    """The palette's 16-bit colours, which most writers fill from 8-bit ones."""
+    """(height, width, 3) of uint8: the high bytes of the palette, which most writers fill from 8-bit colours."""
     table = np.asarray(page.tags[_COLORMAP].value).reshape(3, -1)
     return np.ascontiguousarray(np.moveaxis((table >> 8).astype(np.uint8)[:, indexes], 0, -1))
 
 
 def _expand_to_8_bit(array: Samples, page: Any) -> Samples:
-    """1, 2 and 4-bit samples over the 8-bit range."""
+    """Spread 1, 2 and 4-bit samples over the 8-bit range."""
     if page.bitspersample >= 8:
         return array
     return array.astype(np.uint8) * np.uint8(255 // ((1 << page.bitspersample) - 1))
@@ -220,3 +173,37 @@ def _invert(array: Samples, page: Any) -> Samples:
         return inverted
     white: Samples = array.dtype.type((1 << max(page.bitspersample, 8)) - 1) - array
     return white
+
+
+def _single_page_tiff(page: Any) -> bytes:
+    """A classic TIFF with only this tifffile.TiffPage, in the file's byte order; strips or tiles are copied."""
+    file, order = page.parent.filehandle, page.parent.byteorder
+    pieces = []
+    for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        pieces.append(file.read(count))
+    values = {tag: page.tags[tag].value for tag in _COPIED_TAGS if tag in page.tags}
+    fields = {tag: [*map(int, value)] if isinstance(value, tuple) else [int(value)] for tag, value in values.items()}
+    sizes = [len(piece) for piece in pieces]
+    fields[_TILE_OFFSETS if page.is_tiled else _OFFSETS] = [*itertools.accumulate(sizes[:-1], initial=8)]
+    fields[_TILE_COUNTS if page.is_tiled else _COUNTS] = sizes
+    end = 8 + sum(sizes)
+    directory = end + end % 2
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, directory)
+    return head + b"".join(pieces) + bytes(directory - end) + _encode_directory(fields, directory, order)
+
+
+def _encode_directory(fields: dict[int, list[int]], start: int, order: str) -> bytes:
+    """An IFD at offset `start` (TIFF 6.0, section 2), followed by the values that do not fit into its entries."""
+    entries, overflow = b"", b""
+    after = start + 2 + 12 * len(fields) + 4
+    for tag in sorted(fields):
+        kind = _LONG if max(fields[tag]) > 0xFFFF or tag in (_OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS) else _SHORT
+        values = struct.pack(f"{order}{len(fields[tag])}{'I' if kind == _LONG else 'H'}", *fields[tag])
+        if len(values) > 4:
+            place = struct.pack(order + "I", after + len(overflow))
+            overflow += values
+        else:
+            place = values.ljust(4, b"\0")
+        entries += struct.pack(order + "HHI", tag, kind, len(fields[tag])) + place
+    return struct.pack(order + "H", len(fields)) + entries + bytes(4) + overflow

@@ -1,9 +1,10 @@
-"""Reads pages of multi-page TIFFs with ranged reads, so that a frame costs only its own bytes."""
+"""Decodes pages of multi-page TIFFs over ranged reads: a frame reads only its own bytes."""
 
 import hashlib
 import io
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.tiff import TiffPage, decode_tiff_page, open_tiff
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class HashingFile(io.RawIOBase):
-    """A file that digests what is read of it, and whose own failure outlives what a codec makes of it."""
+    """Wraps a file: hashes what is read, and remembers a read error that a codec may swallow."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__()
@@ -29,7 +30,7 @@ class HashingFile(io.RawIOBase):
         return len(data)
 
     def raise_read_error(self) -> None:
-        """Raises what the file raised."""
+        """Raise the error that reading the file raised, if any."""
         if self._read_error is not None:
             raise self._read_error
 
@@ -51,7 +52,7 @@ class HashingFile(io.RawIOBase):
 
 
 class TiffStack:
-    """One open multi-page TIFF."""
+    """One open multi-page TIFF. Raises MediaUnreadable, and whatever reading the file raises."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = HashingFile(file)
@@ -60,11 +61,11 @@ class TiffStack:
         finally:
             self._file.raise_read_error()
 
-    def decode_page(self, offset: int, bounds: tuple[int, str]) -> tuple[TiffPage, str]:
-        """The page whose directory is at `offset`, and the sha256 (hex) of the bytes read for it. Raises Unreadable."""
+    def decode_page(self, offset: int, options: DecodeOptions) -> tuple[TiffPage, str]:
+        """The page whose directory is at byte `offset`, and the SHA-256 (hex) of the bytes read for it."""
         self._file.digest = hashlib.sha256()
         try:
-            return decode_tiff_page(self._tiff, offset, bounds), self._file.digest.hexdigest()
+            return decode_tiff_page(self._tiff, offset, options), self._file.digest.hexdigest()
         finally:
             self._file.raise_read_error()
 

@@ -8,7 +8,7 @@ _CHUNK_HEADER_BYTES = 8
 
 
 def webp_header(data: bytes) -> ImageHeader:
-    """Walk the chunks that are there. Raises NeedMore or Unreadable."""
+    """Raises HeaderIncomplete, MediaUnreadable."""
     chunks = _chunks(data)
     names = [name for name, _, _ in chunks]
     if b"ANIM" in names or b"ANMF" in names:
@@ -23,23 +23,24 @@ def webp_header(data: bytes) -> ImageHeader:
 
 
 def require_complete_webp(data: bytes) -> None:
-    """The container says how long it is. Raises Unreadable."""
+    """Compare the file's length with the one in its container. Raises MediaUnreadable."""
     if len(data) < int.from_bytes(data[4:8], "little") + _CHUNK_HEADER_BYTES:
         raise MediaUnreadable("the WebP is truncated: it is shorter than it says")
 
 
 def decode_webp(data: bytes, background: str) -> Samples:
-    """(height, width, 3) of uint8 through libwebp. Raises Unreadable."""
+    """(height, width, 3) of uint8; transparent pixels show `background`. Raises MediaUnreadable."""
     import imagecodecs
 
     try:
         samples: Samples = imagecodecs.webp_decode(data, hasalpha=True)
-    except Exception as error:  # WebpError, or what NumPy makes of its answer
+    except Exception as error:  # WebpError, or an error of NumPy about its result
         raise MediaUnreadable(f"the WebP is damaged: {error}") from error
     return composite_over(samples, background)
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """(name, offset of its body, offset after it) of each chunk whose header is in `data`."""
     found, position = [], 12
     while position + _CHUNK_HEADER_BYTES <= len(data):
         length = int.from_bytes(data[position + 4 : position + _CHUNK_HEADER_BYTES], "little")
@@ -50,7 +51,7 @@ def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
 
 
 def _lossy_size(data: bytes, start: int) -> tuple[int, int]:
-    """RFC 6386 section 9.1: three bytes of tag, three of start code, then 14 bits each."""
+    """RFC 6386, section 9.1: a tag of three bytes, a start code of three, then width and height of 14 bits each."""
     if len(data) < start + 10:
         raise HeaderIncomplete("the WebP header is cut short")
     if data[start + 3 : start + 6] != b"\x9d\x01\x2a":
@@ -60,7 +61,7 @@ def _lossy_size(data: bytes, start: int) -> tuple[int, int]:
 
 
 def _lossless_size(data: bytes, start: int) -> tuple[int, int]:
-    """A signature byte, then 14 bits each, less one."""
+    """RFC 9649, section 3.4: a signature byte, then width - 1 and height - 1 of 14 bits each."""
     if len(data) < start + 5:
         raise HeaderIncomplete("the WebP header is cut short")
     if data[start] != 0x2F:

@@ -1,16 +1,16 @@
 """Draws a render's overlay: frame number, capture time, elapsed time, free text and scale bar."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 
-import numpy as np
 from av import VideoFrame
 
-from service.pipeline.overlay.glyphs import BlendBlock, GlyphCache, TextMask, blend_block, blend_overlay
+from service.clock import from_unix_microseconds
+from service.pipeline.overlay.glyphs import BlendBlock, GlyphCache, TextMask, blend_block, blend_overlay, empty_mask
 from service.plan.overlay import Corner, Overlay, ScaleBar
 from service.plan.render_plan import FrameRef
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Of the frame index, the capture time and the elapsed time.
 _WIDEST_TEXTS = ("#0000000", "0000-00-00 00:00:00.000", "+00:00:00.000")
 _MIN_FONT_SIZE = 6
 _OTHER_SIDE: dict[Corner, Corner] = {
@@ -27,93 +27,102 @@ _OTHER_EDGE: dict[Corner, Corner] = {
 }
 
 
-class OverlayRenderer:
-    """Lays the overlay onto pictures of one size. Only its own pixels are touched, and put back after encoding.
+@dataclass(frozen=True, slots=True)
+class TextLayout:
+    """The font and line breaks of a render: the same for every frame, so that the text does not move."""
 
-    `corner` is the (left, top) of the text's ground, `pad` what is left free at its sides, `glyphs` the font.
+    overlay: Overlay
+    glyphs: GlyphCache
+    free_text: tuple[str, ...]
+    facts_share_line: bool
+
+    def lines(self, facts: tuple[str, ...]) -> tuple[str, ...]:
+        joined = ("  ".join(facts),) if self.facts_share_line and facts else facts
+        return (*joined, *self.free_text)
+
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels of the widest text."""
+        lines = self.lines(_widest_texts(self.overlay))
+        return max(map(self.glyphs.width, lines), default=0), self.glyphs.height * len(lines)
+
+
+def fit_text(overlay: Overlay, max_width: int, max_height: int) -> TextLayout:
+    """The largest font, up to the overlay's size, whose text fits into this size in pixels."""
+    facts = _widest_texts(overlay)
+    for size in range(overlay.size, 0, -1):
+        glyphs = GlyphCache(size)
+        facts_share_line = glyphs.width("  ".join(facts)) <= max_width
+        layout = TextLayout(overlay, glyphs, _wrap_text(overlay.text, glyphs, max_width), facts_share_line)
+        width, height = layout.size()
+        if size <= _MIN_FONT_SIZE or (width <= max_width and height <= max_height):
+            break
+    return layout
+
+
+class OverlayRenderer:
+    """Draws a render's overlay on frames of one size.
+
+    `corner` is the (left, top) of the text's background, `pad` its margin left and right of the text, in pixels.
     """
 
     def __init__(self, overlay: Overlay, width: int, height: int, *, full_range: bool = False) -> None:
         self._overlay, self._size = overlay, (width - width % 2, height - height % 2)
         self._full_range = full_range
         self.pad = overlay.size // 6
-        self._max_text_width = self._size[0] - 2 * (overlay.size // 4 + self.pad)
-        self.glyphs, self._free_text, self._facts_on_one_line = self._fit_font()
-        self._text_size = self._block_size()
+        self._layout = fit_text(overlay, self._size[0] - 2 * (overlay.size // 4 + self.pad), self._size[1])
+        text_width, text_height = self._layout.size()
+        self._text_size = self._even_size(text_width + 2 * self.pad, text_height)
         self.corner = self._block_position(self._text_size, overlay.position)
         self._scale_bars = [self._scale_bar_block(overlay.bar)] if overlay.bar else []
         self._cached_text: tuple[tuple[str, ...], list[BlendBlock]] = ((), [])
 
+    @property
+    def glyphs(self) -> GlyphCache:
+        return self._layout.glyphs
+
     def draw(self, frame: VideoFrame, ref: FrameRef) -> Callable[[], None]:
-        """Write onto the frame (4:2:0 or gray, 8 bits); call the answer when it has been encoded."""
+        """Draw on the frame (4:2:0 or gray, 8 bits); returns a function that restores the covered samples."""
         frame.make_writable()  # the decoder of a source video may still predict from it
-        return blend_overlay(frame, self._blocks_for(ref))
-
-    def lines(self, ref: FrameRef) -> tuple[str, ...]:
-        facts = frame_texts(self._overlay, ref)
-        return (*(("  ".join(facts),) if self._facts_on_one_line and facts else facts), *self._free_text)
-
-    def _blocks_for(self, ref: FrameRef) -> list[BlendBlock]:
         lines = self.lines(ref)
         if lines != self._cached_text[0]:
             self._cached_text = (lines, [self._text_block(lines)])
-        return [*self._cached_text[1], *self._scale_bars]
+        return blend_overlay(frame, [*self._cached_text[1], *self._scale_bars])
 
-    def _fit_font(self) -> tuple[GlyphCache, tuple[str, ...], bool]:
-        """(font, the lines of free text, whether the facts share a line): the largest that fits, the same all along."""
-        facts = widest_texts(self._overlay)
-        size = self._overlay.size
-        while True:
-            glyphs = GlyphCache(size)
-            text = _wrap_text(self._overlay.text, glyphs, self._max_text_width)
-            widest = max((glyphs.width(line) for line in (*facts, *text)), default=0)
-            if size <= _MIN_FONT_SIZE or (
-                widest <= self._max_text_width and self._text_height(glyphs, facts, text) <= self._size[1]
-            ):
-                return glyphs, text, glyphs.width("  ".join(facts)) <= self._max_text_width
-            size -= 1
-
-    def _text_height(self, glyphs: GlyphCache, facts: tuple[str, ...], text: tuple[str, ...]) -> int:
-        joined = glyphs.width("  ".join(facts)) <= self._max_text_width
-        return glyphs.height * (len(text) + (min(len(facts), 1) if joined else len(facts)))
-
-    def _block_size(self) -> tuple[int, int]:
-        """(width, height) of the text's ground, even, whatever the numbers are."""
-        facts = widest_texts(self._overlay)
-        lines = [*(["  ".join(facts)] if self._facts_on_one_line else facts), *self._free_text]
-        width = max((self.glyphs.width(line) for line in lines if line), default=0)
-        return _round_up_to_even(width + 2 * self.pad, self._size[0]), _round_up_to_even(
-            self.glyphs.height * sum(map(bool, lines)), self._size[1]
-        )
+    def lines(self, ref: FrameRef) -> tuple[str, ...]:
+        return self._layout.lines(frame_texts(self._overlay, ref))
 
     def _text_block(self, lines: tuple[str, ...]) -> BlendBlock:
-        block = _empty_mask(*self._text_size)
+        block = empty_mask(*self._text_size)
         for number, text in enumerate(lines):
             _paste(block, self.glyphs.render_line(text), self.pad, number * self.glyphs.height)
         return blend_block(block, *self.corner, full_range=self._full_range)
 
     def _scale_bar_block(self, bar: ScaleBar) -> BlendBlock:
+        """The bar under its label: beside the text if there is room, else at the opposite edge."""
         glyphs = self.glyphs
-        thick, edge = max(2, self._overlay.size // 5), glyphs.outline
+        thickness, edge = max(2, self._overlay.size // 5), glyphs.outline
         label = glyphs.render_line(bar.label)
-        width = max(bar.pixels + 4 * edge, label.text.shape[1]) + 2 * self.pad
-        height = glyphs.height + thick + 4 * edge
-        size = _round_up_to_even(width, self._size[0]), _round_up_to_even(height, self._size[1])
-        block = _empty_mask(*size)
-        _paste(block, label, (size[0] - label.text.shape[1]) // 2, 0)
+        label_width = label.text.shape[1]
+        size = self._even_size(
+            max(bar.pixels + 4 * edge, label_width) + 2 * self.pad, glyphs.height + thickness + 4 * edge
+        )
+        block = empty_mask(*size)
+        _paste(block, label, (size[0] - label_width) // 2, 0)
         left, top = (size[0] - bar.pixels) // 2, glyphs.height + edge
-        block.text_and_outline[top - edge : top + thick + edge, max(left - edge, 0) : left + bar.pixels + edge] = 255
-        block.text[top : top + thick, left : left + bar.pixels] = 255
-        corner = self._block_position(size, self._bar_corner(size[0]))
+        outline = slice(top - edge, top + thickness + edge), slice(max(left - edge, 0), left + bar.pixels + edge)
+        block.text_and_outline[outline] = 255
+        block.text[top : top + thickness, left : left + bar.pixels] = 255
+        beside = _OTHER_SIDE[self._overlay.position]
+        has_room = size[0] + self._text_size[0] <= self._size[0] - self._overlay.size
+        corner = self._block_position(size, beside if has_room else _OTHER_EDGE[beside])
         return blend_block(block, *corner, full_range=self._full_range)
 
-    def _bar_corner(self, width: int) -> Corner:
-        """Beside the text where there is room, across from it where not."""
-        beside = _OTHER_SIDE[self._overlay.position]
-        return beside if width + self._text_size[0] <= self._size[0] - self._overlay.size else _OTHER_EDGE[beside]
+    def _even_size(self, width: int, height: int) -> tuple[int, int]:
+        """Rounded up to even, at most the frame's size."""
+        return min(width + width % 2, self._size[0]), min(height + height % 2, self._size[1])
 
     def _block_position(self, block: tuple[int, int], corner: Corner) -> tuple[int, int]:
-        """Even (left, top) of a block, a quarter of a line from the edges where it fits."""
+        """Even (left, top) of a block of this (width, height), a quarter of a line from the edges if it fits."""
         free = self._size[0] - block[0], self._size[1] - block[1]
         margin = self._overlay.size // 4 // 2 * 2
         left = margin if corner.endswith("left") else free[0] - margin
@@ -122,7 +131,7 @@ class OverlayRenderer:
 
 
 def frame_texts(overlay: Overlay, ref: FrameRef) -> tuple[str, ...]:
-    """What is written of this frame; dashes where it is not known."""
+    """The requested facts about this frame; dashes for an unknown time."""
     facts = []
     if overlay.frame_index:
         facts.append(f"#{ref.index}")
@@ -133,20 +142,21 @@ def frame_texts(overlay: Overlay, ref: FrameRef) -> tuple[str, ...]:
     return tuple(facts)
 
 
-def widest_texts(overlay: Overlay) -> tuple[str, ...]:
-    wanted = (overlay.frame_index, overlay.captured_at, overlay.elapsed)
-    return tuple(text for text, is_on in zip(_WIDEST_TEXTS, wanted, strict=True) if is_on)
+def _widest_texts(overlay: Overlay) -> tuple[str, ...]:
+    """The widest texts that `frame_texts` can return for this overlay."""
+    requested = (overlay.frame_index, overlay.captured_at, overlay.elapsed)
+    return tuple(text for text, is_on in zip(_WIDEST_TEXTS, requested, strict=True) if is_on)
 
 
 def _format_time(captured: int | None) -> str:
     if captured is None:
         return "----------  --:--:--"
     precision = "milliseconds" if captured % 1_000_000 else "seconds"
-    return (EPOCH + timedelta(microseconds=captured)).replace(tzinfo=None).isoformat(" ", precision)
+    return from_unix_microseconds(captured).replace(tzinfo=None).isoformat(" ", precision)
 
 
 def _format_elapsed(elapsed: int | None) -> str:
-    """Hours run on past a day: 100 of them are not four days and a bit to someone who counts hours."""
+    """[+-]hh:mm:ss, with milliseconds unless they are 0; hours continue past 24."""
     if elapsed is None:
         return "+--:--:--"
     milliseconds = abs(elapsed) // 1000
@@ -157,6 +167,7 @@ def _format_elapsed(elapsed: int | None) -> str:
 
 
 def _wrap_text(text: str, glyphs: GlyphCache, max_width: int) -> tuple[str, ...]:
+    """Break between words; a word wider than `max_width` pixels gets a line of its own."""
     lines: list[str] = []
     for word in text.split():
         if lines and glyphs.width(f"{lines[-1]} {word}") <= max_width:
@@ -166,15 +177,8 @@ def _wrap_text(text: str, glyphs: GlyphCache, max_width: int) -> tuple[str, ...]
     return tuple(lines)
 
 
-def _empty_mask(width: int, height: int) -> TextMask:
-    return TextMask(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8))
-
-
 def _paste(block: TextMask, part: TextMask, left: int, top: int) -> None:
-    for whole, mask in ((block.text, part.text), (block.text_and_outline, part.text_and_outline)):
-        place = whole[top : top + part.text.shape[0], left : left + part.text.shape[1]]
-        place[:] = mask[: place.shape[0], : place.shape[1]]
-
-
-def _round_up_to_even(length: int, maximum: int) -> int:
-    return min(length + length % 2, maximum)
+    """Copy `part` into the block, as far as it is inside."""
+    for whole, mask in zip(block, part, strict=True):
+        region = whole[top : top + mask.shape[0], left : left + mask.shape[1]]
+        region[:] = mask[: region.shape[0], : region.shape[1]]

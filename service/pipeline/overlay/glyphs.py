@@ -2,27 +2,34 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from av import VideoFrame
 from PIL import Image, ImageDraw, ImageFont
 
-from service.pipeline.planes import Plane, plane_view
+from service.pipeline.orientation import Plane
+from service.pipeline.planes import plane_view
 
 Mask = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-@dataclass(frozen=True, slots=True)
-class TextMask:
-    """`light` is where the text is, `dark` where it or its outline is; both (height, width)."""
+class TextMask(NamedTuple):
+    """Coverage from 0 to 255, (height, width): of the text, and of the text with its outline."""
 
     text: Mask
     text_and_outline: Mask
 
 
+def empty_mask(width: int, height: int) -> TextMask:
+    return TextMask(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8))
+
+
 class GlyphCache:
-    """Text of one size, outlined. A character takes the same width wherever it stands, so numbers do not dance."""
+    """Renders outlined text of one size, given in pixels.
+
+    A character always has the same width (there is no kerning), so that changing digits do not move.
+    """
 
     def __init__(self, size: int) -> None:
         self._font = ImageFont.load_default(size)
@@ -34,29 +41,26 @@ class GlyphCache:
         self._advances: dict[str, int] = {}
 
     def width(self, text: str) -> int:
+        """Of a line, in pixels, with its outline."""
         return sum(self._advance(character) for character in text) + 2 * self.outline
 
     def render_line(self, text: str) -> TextMask:
-        """The text in a strip of `height` x `width(text)`."""
-        shape = (self.height, self.width(text))
-        strip, left = TextMask(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)), 0
+        """A mask of (`height`, `width(text)`)."""
+        line, left = empty_mask(self.width(text), self.height), 0
         for character in text:
-            glyph = self._glyph(character)
-            for whole, part in ((strip.text, glyph.text), (strip.text_and_outline, glyph.text_and_outline)):
-                place = whole[:, left : left + part.shape[1]]
-                np.maximum(place, part[:, : place.shape[1]], out=place)
+            if character not in self._glyphs:
+                self._glyphs[character] = self._draw_mu() if character == "µ" else self._draw(character)
+            glyph = self._glyphs[character]
+            for whole, part in zip(line, glyph, strict=True):
+                region = whole[:, left : left + part.shape[1]]
+                np.maximum(region, part[:, : region.shape[1]], out=region)
             left += self._advance(character)
-        return strip
+        return line
 
     def _advance(self, character: str) -> int:
         if character not in self._advances:
             self._advances[character] = round(self._font.getlength("u" if character == "µ" else character))
         return self._advances[character]
-
-    def _glyph(self, character: str) -> TextMask:
-        if character not in self._glyphs:
-            self._glyphs[character] = self._draw_mu() if character == "µ" else self._draw(character)
-        return self._glyphs[character]
 
     def _draw(self, character: str) -> TextMask:
         shape = (self._advance(character) + 2 * self.outline, self.height)
@@ -69,7 +73,7 @@ class GlyphCache:
         return TextMask(*masks)
 
     def _draw_mu(self) -> TextMask:
-        """The font has no µ: its u, with the left stem drawn down."""
+        """The font has no µ: draw its u with a longer left stem."""
         u = self._draw("u")
         base = self._ascent + self.outline
         row = u.text[base - self._ascent // 4]
@@ -83,50 +87,59 @@ class GlyphCache:
         return TextMask(light, dark)
 
 
+# Levels of black and white.
 _LIMITED, _FULL, _NEUTRAL = (16, 235), (0, 255), 128
-# How much of the picture the ground hides, of 255.
+# How opaque the background of the text is, from 0 to 255.
 BACKGROUND_OPACITY = 144
 
 Weights = np.ndarray[Any, np.dtype[np.uint16]]
 
 
+class PlaneBlend(NamedTuple):
+    """(height, width) of uint16: a sample becomes (sample * weight + offset) / 255."""
+
+    weight: Weights
+    offset: Weights
+
+
 @dataclass(frozen=True, slots=True)
 class BlendBlock:
-    """A block at even (`left`, `top`): per plane, what is left of a sample (0 to 255) and what is added (times 255)."""
+    """What is blended onto the luma plane at (`left`, `top`), which are even, and onto the chroma planes at half."""
 
     left: int
     top: int
-    sample_weights: tuple[Weights, Weights]
-    offsets: tuple[Weights, Weights]
+    luma: PlaneBlend
+    chroma: PlaneBlend
 
 
 def blend_block(mask: TextMask, left: int, top: int, *, full_range: bool = False) -> BlendBlock:
-    """`block` has even sides. Out = (sample * (255 - dark) + black * dark + (white - black) * light) / 255, where light
-    <= dark; black and white are 16 and 235, or 0 and 255 in full range."""
+    """White text with a black outline on a translucent black background; `mask` has even sides.
+
+    Luma becomes (sample * (255 - dark) + black * dark + (white - black) * light) / 255, where light <= dark.
+    """
     black, white = _FULL if full_range else _LIMITED
     outline = mask.text_and_outline.astype(np.uint16)
     dark = 255 - ((255 - outline) * (255 - BACKGROUND_OPACITY) + 127) // 255
     light = np.minimum(mask.text, dark).astype(np.uint16)
     rows = dark[::2] + dark[1::2]
-    half = (rows[:, ::2] + rows[:, 1::2] + 2) // 4
-    luma = black * dark + (white - black) * light + 127
-    return BlendBlock(left, top, (255 - dark, 255 - half), (luma, _NEUTRAL * half + 127))
+    chroma_dark = (rows[:, ::2] + rows[:, 1::2] + 2) // 4
+    luma = PlaneBlend(255 - dark, black * dark + (white - black) * light + 127)
+    return BlendBlock(left, top, luma, PlaneBlend(255 - chroma_dark, _NEUTRAL * chroma_dark + 127))
 
 
 def blend_overlay(frame: VideoFrame, blocks: list[BlendBlock]) -> Callable[[], None]:
-    """Blend onto the frame; the answer puts back what was there."""
-    before: list[tuple[Plane, Plane]] = []
-    for ink in blocks:
+    """Blend onto the frame, 4:2:0 or gray of 8 bits; returns a function that restores the covered samples."""
+    covered: list[tuple[Plane, Plane]] = []
+    for block in blocks:
         for number, plane in enumerate(frame.planes):
-            step = 2 if number else 1
-            keep, add = ink.sample_weights[step - 1], ink.offsets[step - 1]
-            y, x = ink.top // step, ink.left // step
-            region = plane_view(plane)[y : y + keep.shape[0], x : x + keep.shape[1]]
-            before.append((region, region.copy()))
-            np.copyto(region, (region * keep + add) // 255, casting="unsafe")
+            step, (weight, offset) = (2, block.chroma) if number else (1, block.luma)
+            y, x = block.top // step, block.left // step
+            region = plane_view(plane)[y : y + weight.shape[0], x : x + weight.shape[1]]
+            covered.append((region, region.copy()))
+            np.copyto(region, (region * weight + offset) // 255, casting="unsafe")
 
     def restore() -> None:
-        for region, samples in reversed(before):
+        for region, samples in reversed(covered):
             region[:] = samples
 
     return restore

@@ -1,9 +1,13 @@
-"""Still images made beside a video: preview strip (sprite and WebVTT), keogram and poster."""
+"""Still images made from a render: preview strip (sprite and WebVTT), keogram and poster.
+
+Each segment collects its own part while it is rendered; the parts are joined when the video is assembled.
+"""
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -18,14 +22,17 @@ from service.plan.formats import ARTIFACT_FILES
 from service.plan.render_plan import RenderOptions
 
 Pixels = NDArray[np.uint8]
-# Pixels: the longer side of a preview tile; the tallest keogram.
+# In pixels.
 MAX_TILE_SIDE, MAX_KEOGRAM_HEIGHT = 160, 480
-# Luma columns around the middle that are converted for one column of the keogram: swscale wants a few.
+# Luma columns around the middle that are converted to get one column of the keogram: swscale needs a few.
 KEOGRAM_STRIP_WIDTH = 16
+# Wider images are refused by browsers: neighbouring columns are averaged.
+MAX_KEOGRAM_COLUMNS = 16_384
+SPRITE_COLUMNS, MAX_TILES = 10, 200
 
 
 class SegmentArtifacts:
-    """One segment's pieces: a tile for each second begun, and a column for every frame. Empty unless asked for."""
+    """One segment's preview tiles (the first frame of each second) and keogram columns (one per frame), on request."""
 
     def __init__(self, options: RenderOptions) -> None:
         self._outputs = options.outputs
@@ -36,7 +43,7 @@ class SegmentArtifacts:
         self._columns: list[Pixels] = []
 
     def observe(self, picture: EncoderInput, start: Fraction) -> None:
-        """A picture that is shown `at` seconds after the segment's beginning."""
+        """Take what is needed of an output frame that is shown from `start` seconds into the segment."""
         if "preview_strip" in self._outputs and start >= len(self._tiles):
             self._tiles.append(_scale_to_rgb(picture, *self._tile_size))
             self._times.append(round(start * 1000))
@@ -44,16 +51,16 @@ class SegmentArtifacts:
             self._columns.append(_middle_column(picture, self._height))
 
     def finish(self) -> Mapping[str, bytes]:
-        """File name -> bytes; nothing for a segment without pictures."""
-        found: dict[str, bytes] = {}
+        """File name -> bytes; empty for a segment without frames."""
+        files: dict[str, bytes] = {}
         if self._tiles:
             times = ",".join(map(str, self._times)).encode()
-            found[ARTIFACT_FILES["preview_strip"]] = _encode_image(
+            files[ARTIFACT_FILES["preview_strip"]] = encode_image(
                 np.hstack(self._tiles), "JPEG", quality=92, comment=times
             )
         if self._columns:
-            found[ARTIFACT_FILES["keogram"]] = _encode_image(np.hstack(self._columns), "PNG", compress_level=6)
-        return found
+            files[ARTIFACT_FILES["keogram"]] = encode_image(np.hstack(self._columns), "PNG", compress_level=6)
+        return files
 
 
 def tile_size(width: int, height: int) -> tuple[int, int]:
@@ -63,34 +70,35 @@ def tile_size(width: int, height: int) -> tuple[int, int]:
 
 
 def keogram_height(height: int) -> int:
+    """In pixels, of the keogram of frames of this height."""
     return min(height, MAX_KEOGRAM_HEIGHT)
 
 
 def _scale_to_rgb(picture: EncoderInput, width: int, height: int) -> Pixels:
-    """(height, width, 3) RGB."""
+    """(height, width, 3) of uint8."""
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as still:
             return np.asarray(still.convert("RGB").resize((width, height), Image.Resampling.BOX))
-    assert isinstance(picture, VideoFrame), "pictures that are looked at do not stay on a GPU"
+    assert isinstance(picture, VideoFrame), "pictures stay on a GPU only in renders without artifacts"
     pixels = picture.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
     return pixels.astype(np.uint8, copy=False)
 
 
 def _middle_column(picture: EncoderInput, height: int) -> Pixels:
-    """(height, 1, 3) RGB: the middle column."""
+    """(height, 1, 3) of uint8, RGB."""
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as still:
             middle = still.width // 2
             strip = still.convert("RGB").crop((middle, 0, middle + 1, still.height))
             return np.asarray(strip.resize((1, height), Image.Resampling.BOX))
-    assert isinstance(picture, VideoFrame), "pictures that are looked at do not stay on a GPU"
+    assert isinstance(picture, VideoFrame), "pictures stay on a GPU only in renders without artifacts"
     narrow = picture.format.name == "yuv420p" and picture.width > KEOGRAM_STRIP_WIDTH
     frame = _crop_middle(picture) if narrow else picture
     return _scale_to_rgb(frame, frame.width, height)[:, frame.width // 2][:, None]
 
 
 def _crop_middle(frame: VideoFrame) -> VideoFrame:
-    """The NARROW columns in the middle of a yuv420p frame, as a frame: converting all of it would cost its width."""
+    """The middle KEOGRAM_STRIP_WIDTH columns of a yuv420p frame, so that only those are converted."""
     left = (frame.width // 2 - KEOGRAM_STRIP_WIDTH // 2) // 2 * 2
     strip = VideoFrame(KEOGRAM_STRIP_WIDTH, frame.height, "yuv420p")
     strip.colorspace, strip.color_range = frame.colorspace, frame.color_range
@@ -100,37 +108,37 @@ def _crop_middle(frame: VideoFrame) -> VideoFrame:
     return strip
 
 
-def _encode_image(pixels: Pixels, kind: str, **options: object) -> bytes:
+def encode_image(pixels: NDArray[Any], image_format: str, **options: object) -> bytes:
+    """(height, width, 3) RGB of uint8 through Pillow; `options` are those of Image.save."""
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind, **options)
+    Image.fromarray(pixels).save(out, image_format, **options)
     return out.getvalue()
-
-
-SPRITE_COLUMNS, MAX_TILES = 10, 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Tile:
-    piece: bytes
+    """The tile number `position` of a segment's strip, shown from `start` seconds on."""
+
+    strip: bytes
     position: int
     start: Fraction
 
 
 class PreviewStrip:
-    """Holds the pieces as they are (a few kilobytes each); only tiles that are used are decoded."""
+    """Joins the strips of the segments. They stay encoded (a few kilobytes each); only tiles in use are decoded."""
 
     def __init__(self, tile: tuple[int, int]) -> None:
         self._size = tile
         self._tiles: list[_Tile] = []
 
-    def add(self, piece: bytes, start: Fraction) -> None:
-        """A segment's piece; the segment begins at `start` seconds."""
-        with Image.open(io.BytesIO(piece)) as strip:
-            times = bytes(strip.info["comment"]).decode().split(",")
-        self._tiles += [_Tile(piece, place, start + Fraction(int(time), 1000)) for place, time in enumerate(times)]
+    def add(self, strip: bytes, start: Fraction) -> None:
+        """The strip of a segment that begins at `start` seconds."""
+        with Image.open(io.BytesIO(strip)) as image:
+            times = bytes(image.info["comment"]).decode().split(",")
+        self._tiles += [_Tile(strip, place, start + Fraction(int(time), 1000)) for place, time in enumerate(times)]
 
     def finish(self, end: Fraction) -> tuple[bytes, bytes]:
-        """(JPEG of at most MOST_TILES tiles, WebVTT over the whole length)."""
+        """(JPEG of at most MAX_TILES tiles, WebVTT that covers the video up to `end` seconds)."""
         used = self._tiles[:: -(-len(self._tiles) // MAX_TILES)]
         return self._sprite(used), self._cues(used, end)
 
@@ -138,7 +146,7 @@ class PreviewStrip:
         width, height = self._size
         sheet = Image.new("RGB", (width * min(SPRITE_COLUMNS, len(used)), height * -(-len(used) // SPRITE_COLUMNS)))
         for number, tile in enumerate(used):
-            with Image.open(io.BytesIO(tile.piece)) as strip:
+            with Image.open(io.BytesIO(tile.strip)) as strip:
                 cut = strip.crop((tile.position * width, 0, (tile.position + 1) * width, height))
                 sheet.paste(cut, self._tile_corner(number))
         out = io.BytesIO()
@@ -163,17 +171,13 @@ class PreviewStrip:
 
 
 def _webvtt_time(seconds: Fraction) -> str:
-    """WebVTT's hh:mm:ss.ttt"""
+    """hh:mm:ss.ttt"""
     millis = round(seconds * 1000)
     return f"{millis // 3_600_000:02d}:{millis // 60_000 % 60:02d}:{millis // 1000 % 60:02d}.{millis % 1000:03d}"
 
 
-# Beyond, neighbouring columns are averaged into one: browsers refuse wider pictures.
-MAX_KEOGRAM_COLUMNS = 16_384
-
-
 class Keogram:
-    """One column for each of `frames` pictures; memory is bounded by MOST_COLUMNS, not by the frames."""
+    """Joins the columns of `frames` frames; memory is bounded by MAX_KEOGRAM_COLUMNS, not by the number of frames."""
 
     def __init__(self, frames: int, height: int) -> None:
         self._frames, self._width = frames, min(frames, MAX_KEOGRAM_COLUMNS)
@@ -181,34 +185,30 @@ class Keogram:
         self._counts = np.zeros(self._width, np.uint32)
         self._next = 0
 
-    def add(self, piece: bytes) -> None:
-        """A segment's columns, in order."""
-        with Image.open(io.BytesIO(piece)) as strip:
-            columns = np.asarray(strip.convert("RGB")).transpose(1, 0, 2)
+    def add(self, strip: bytes) -> None:
+        """The columns of the next segment."""
+        with Image.open(io.BytesIO(strip)) as image:
+            columns = np.asarray(image.convert("RGB")).transpose(1, 0, 2)
         places = np.arange(self._next, self._next + len(columns)) * self._width // self._frames
         np.add.at(self._sums, places, columns)
         np.add.at(self._counts, places, 1)
         self._next += len(columns)
 
     def finish(self) -> bytes:
-        """PNG, rounded to the nearest level."""
+        """PNG; averages are rounded to the nearest level."""
         counts = np.maximum(self._counts, 1)[:, None, None]
         pixels = ((self._sums + counts // 2) // counts).astype(np.uint8).transpose(1, 0, 2)
-        out = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG")
-        return out.getvalue()
+        return encode_image(np.ascontiguousarray(pixels), "PNG")
 
 
 def poster(segment: bytes, max_width: int = 1280) -> bytes:
-    """A JPEG of the first picture, at most `max_width` pixels wide. Raises ValueError for an empty segment."""
+    """A JPEG of the segment's first frame, at most `max_width` pixels wide. Raises ValueError for an empty segment."""
     if not segment:
         raise ValueError("an empty segment has no picture")
     with av.open(io.BytesIO(segment), "r", stream_options=SKIP_DECODE) as source:
-        source.streams.video[0].codec_context.thread_count = 1  # dav1d's others begin on pictures nobody will look at
+        source.streams.video[0].codec_context.thread_count = 1  # dav1d's other threads would decode more frames
         frame = next(source.decode(video=0))
         width = min(max_width, frame.width)
         height = max(1, round(frame.height * width / frame.width))
         pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "JPEG", quality=85)
-    return out.getvalue()
+    return encode_image(pixels, "JPEG", quality=85)

@@ -1,86 +1,87 @@
 """Renders one source frame as a small JPEG, decoded the same way as in a render."""
 
-import io
 from contextlib import closing
+from dataclasses import dataclass
 from fractions import Fraction
 
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
-from PIL import Image
 
 from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, LIMITED_RANGE, ColourTags, swscale_matrix
 from service.pipeline.frame_context import FrameContext, Stage, Stopwatch, run_stages
 from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import FetchStage, ImageDecodeStage, TiffPageDecodeStage, VideoDecodeStage
+from service.pipeline.stills.artifacts import encode_image
 from service.pipeline.tone.window import Window
 from service.pipeline.transform.frame_transform import FrameTransform
-from service.plan.formats import BLACK
 from service.plan.render_plan import FrameRef, RenderOptions
 from service.plan.tone import Tone
 
 JPEG_QUALITY = 85
 
 
+@dataclass(frozen=True, slots=True)
+class PreviewOptions:
+    """`width` is the JPEG's in pixels, unless the frame is smaller; `tone` applies to image frames only."""
+
+    width: int
+    max_pixels: int
+    tone: Tone | None = None
+
+
+def image_preview(ref: FrameRef, reader: FrameReader, sources: SourceReader, options: PreviewOptions) -> bytes:
+    """JPEG of an image frame or of a TIFF page.
+
+    Raises FrameMissing, MediaUnreadable, and what `reader` and `sources` raise beyond them.
+    """
+    window = Window.of(options.tone) if options.tone else None
+    decoding = DecodeOptions(options.max_pixels, window=window)
+    with closing(TiffPageDecodeStage(sources, decoding)) as decode_tiff_page:
+        stages: list[Stage] = [FetchStage(reader), decode_tiff_page, ImageDecodeStage(decoding)]
+        return _render_jpeg(ref, stages, PreviewTransformStage(options.width, IMAGE_COLOUR, options.tone))
+
+
+def video_preview(ref: FrameRef, sources: SourceReader, options: PreviewOptions) -> bytes:
+    """JPEG of a frame of a source video. Raises FrameMissing, MediaUnreadable, and what `sources` raises besides."""
+    with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
+        colour = decode.source_colour([ref])
+        return _render_jpeg(ref, [decode], PreviewTransformStage(options.width, colour))
+
+
 class PreviewTransformStage:
-    """Scales down to `width` pixels, never up, keeping the shape; `size` is what came of it, (width, height)."""
+    """Scales a picture to the width of the preview, never up, and keeps its aspect; sets `size`, (width, height)."""
 
     name = "transform"
 
     def __init__(self, width: int, colour: ColourTags, tone: Tone | None = None) -> None:
-        self._width, self._colour, self._tone = width, colour, tone
+        self._width, self.colour, self._tone = width, colour, tone
         self.size = (0, 0)
 
     def __call__(self, context: FrameContext) -> None:
         assert context.picture is not None
         width, height = context.picture.size
-        wanted = min(self._width, width)
-        self.size = wanted, max(1, round(height * wanted / width))
+        shown_width = min(self._width, width)
+        self.size = shown_width, max(1, round(height * shown_width / width))
         even = [side + side % 2 for side in self.size]
         options = RenderOptions("h264", 70, Fraction(1), even[0], even[1], mismatch="scale", tone=self._tone)
-        context.frame, _ = FrameTransform(options, self._colour).apply(context.picture)
+        context.frame, _ = FrameTransform(options, self.colour).apply(context.picture)
 
 
-def image_preview(
-    ref: FrameRef, readers: tuple[FrameReader, SourceReader], width: int, max_pixels: int, tone: Tone | None = None
-) -> bytes:
-    """JPEG of an image frame or a page, a deep one through `tone`.
-
-    Raises FrameMissing, Unreadable, and what the readers raise beyond them.
-    """
-    window = Window(tone.low, tone.high) if tone else None
-    with closing(TiffPageDecodeStage(readers[1], (max_pixels, BLACK), window)) as pages:
-        stages: list[Stage] = [FetchStage(readers[0]), pages, ImageDecodeStage(max_pixels, window=window)]
-        return _render_jpeg(ref, stages, PreviewTransformStage(width, IMAGE_COLOUR, tone), IMAGE_COLOUR)
-
-
-def video_preview(ref: FrameRef, sources: SourceReader, width: int, max_pixels: int) -> bytes:
-    """JPEG of a source video's picture. Raises FrameMissing, Unreadable, and what `sources` raises beyond them."""
-    decode = VideoDecodeStage(sources, max_pixels)
-    try:
-        colour = decode.source_colour([ref])
-        return _render_jpeg(ref, [decode], PreviewTransformStage(width, colour), colour)
-    finally:
-        decode.close()
-
-
-def _render_jpeg(
-    ref: FrameRef, decode_stages: list[Stage], transform: PreviewTransformStage, colour: ColourTags
-) -> bytes:
-    work = run_stages(ref, [*decode_stages, transform], Stopwatch("fetch", "decode", "transform"))
-    if work.fault == "missing":
-        raise FrameMissing(work.reason or "it is missing")
-    if not isinstance(work.frame, VideoFrame):
-        raise MediaUnreadable(work.reason or "it cannot be decoded")
+def _render_jpeg(ref: FrameRef, decode_stages: list[Stage], transform: PreviewTransformStage) -> bytes:
+    context = run_stages(ref, [*decode_stages, transform], Stopwatch("fetch", "decode", "transform"))
+    if context.fault == "missing":
+        raise FrameMissing(context.reason or "it is missing")
+    if not isinstance(context.frame, VideoFrame):
+        raise MediaUnreadable(context.reason or "it cannot be decoded")
     pixels = VideoReformatter().reformat(
-        work.frame,
+        context.frame,
         *transform.size,
         "rgb24",
-        src_colorspace=swscale_matrix(colour.matrix),
+        src_colorspace=swscale_matrix(transform.colour.matrix),
         interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
         src_color_range=LIMITED_RANGE,
         dst_color_range=FULL_RANGE,
         threads=1,
     )
-    out = io.BytesIO()
-    Image.fromarray(pixels.to_ndarray()).save(out, "JPEG", quality=JPEG_QUALITY)
-    return out.getvalue()
+    return encode_image(pixels.to_ndarray(), "JPEG", quality=JPEG_QUALITY)

@@ -1,7 +1,8 @@
 """Colormaps as lookup tables.
 
-The tables at the end are matplotlib's: base64 of 256 x (R, G, B), from `colormaps[name](range(256), bytes=True)`. Their
-authors gave viridis, plasma, inferno, magma (CC0), cividis, turbo and coolwarm away for any use."""
+The tables are matplotlib's: base64 of 256 x (R, G, B), from `colormaps[name](range(256), bytes=True)`. viridis, plasma,
+inferno, magma (CC0), cividis, turbo and coolwarm are free for any use.
+"""
 
 import base64
 from typing import Any
@@ -123,7 +124,7 @@ COLORMAP_TABLES = {
 
 
 LookupTable = np.ndarray[Any, np.dtype[np.uint8]]
-# Black to one full colour, as microscopists show fluorescence channels.
+# Black to one full colour, as is usual for fluorescence channels: (R, G, B).
 _RAMPS: dict[str, tuple[int, int, int]] = {
     "gray": (1, 1, 1),
     "red": (1, 0, 0),
@@ -136,7 +137,7 @@ _RAMPS: dict[str, tuple[int, int, int]] = {
 
 
 def colormap(name: Colormap) -> LookupTable:
-    """(256, 3) of R'G'B'."""
+    """(256, 3) uint8: R'G'B' of each level."""
     if name in _RAMPS:
         ramp: LookupTable = np.arange(256, dtype=np.uint8)[:, None] * np.array(_RAMPS[name], np.uint8)
         return ramp

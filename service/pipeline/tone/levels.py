@@ -7,15 +7,16 @@ import numpy as np
 from service.pipeline.picture import Samples
 from service.plan.tone import PERCENTS, Levels
 
-# Samples kept of a frame whose values do not fit a histogram of 65,536 bins.
+# Samples kept of a frame whose values do not fit into a histogram of 65,536 bins.
 _MAX_SAMPLES_PER_FRAME = 65_536
 
+# Rows counted at once: NumPy widens them to 64 bits.
 _BLOCK_ROWS = 256
 _Values = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class LevelSampler:
-    """Unsigned 8 and 16-bit samples are all counted; of others, evenly spread ones are kept."""
+    """Counts every unsigned 8 and 16-bit sample; of other types, keeps an evenly spaced subset."""
 
     def __init__(self) -> None:
         self._histogram = np.zeros(65536, np.int64)
@@ -26,7 +27,7 @@ class LevelSampler:
         self._gray = self._uses_pool = False
 
     def add(self, samples: Samples, bits: int) -> None:
-        """A frame, (height, width) or (height, width, 3); `bits` are those its header says."""
+        """Add a frame, (height, width) or (height, width, 3); `bits` is the bit depth in its header."""
         self._frames += 1
         self._bits = max(self._bits, bits)
         self._dtypes.add(samples.dtype)
@@ -37,7 +38,8 @@ class LevelSampler:
             self._low = min(self._low, float(finite.min()))
             self._high = max(self._high, float(finite.max()))
         if samples.dtype in (np.uint8, np.uint16):
-            self._add_to_histogram(samples)
+            for row in range(0, len(samples), _BLOCK_ROWS):
+                self._histogram += np.bincount(samples[row : row + _BLOCK_ROWS].reshape(-1), minlength=65536)
         else:
             self._uses_pool = True
         self._pool.append(finite[:: max(1, finite.size // _MAX_SAMPLES_PER_FRAME) | 1].astype(np.float64))
@@ -49,13 +51,8 @@ class LevelSampler:
         self._inf += int(np.isinf(flat).sum())
         return flat[np.isfinite(flat)]
 
-    def _add_to_histogram(self, samples: Samples) -> None:
-        """By parts: NumPy widens what it counts to 64 bits."""
-        for row in range(0, len(samples), _BLOCK_ROWS):
-            self._histogram += np.bincount(samples[row : row + _BLOCK_ROWS].reshape(-1), minlength=65536)
-
     def levels(self) -> Levels | None:
-        """None when no finite sample was seen."""
+        """None if there was no finite sample."""
         if self._low > self._high:
             return None
         values = self._sample_percentiles() if self._uses_pool else self._histogram_percentiles()
@@ -72,7 +69,7 @@ class LevelSampler:
         )
 
     def _histogram_percentiles(self) -> list[float]:
-        """The smallest value that at least so many percent of the samples do not exceed."""
+        """Of each percentage, the smallest value that at least so many samples do not exceed."""
         below = np.cumsum(self._histogram)
         return [float(np.searchsorted(below, percent / 100 * below[-1])) for percent in PERCENTS]
 

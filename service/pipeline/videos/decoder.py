@@ -1,4 +1,4 @@
-"""Decodes a source video forward from its current position and skips packets that no requested frame needs."""
+"""Decodes a source video forward from its current position, without decoding packets that no requested frame needs."""
 
 import heapq
 from collections import deque
@@ -10,13 +10,13 @@ from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-# Packets held back while it is open whether they are needed; a longer group of pictures is decoded as it comes.
+# Limit of the buffered packets; a longer GOP is decoded packet by packet.
 MAX_BACKLOG_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """A decoded picture with its own timestamp: the frame's is overwritten when it is encoded as it is."""
+    """A decoded frame and its timestamp: the encoder overwrites the one in `frame`."""
 
     pts: int
     frame: VideoFrame
@@ -24,18 +24,21 @@ class DecodedFrame:
 
 
 class ForwardDecoder:
-    """Reads a container from where it stands. Times are in the stream's time base.
+    """Reads a container from its current position. Timestamps are in the stream's time base.
 
-    Packets are held back until it is known whether a key picture at or before the wanted time follows them: then they
-    are dropped unread. Of H.264, pictures before the wanted one that no other refers to are skipped, too. What an open
-    GOP shows before its key picture is left out when its references were not decoded. `position` is the byte that the
-    last packet read begins at, `decoded` how many packets went to the decoder, `first` when its first picture is shown.
+    Buffers packets until it is known whether a key frame at or before the target follows: if so, they are dropped
+    without decoding. Of H.264, unreferenced frames before the target are skipped as well. Leading frames of an open GOP
+    are dropped if their references were not decoded.
+
+    `position` is the byte offset of the last packet, `packets_decoded` the number of packets that went to the decoder,
+    `first_pts` the timestamp of the first decoded frame.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, may_skip: bool = True) -> None:
         self._packets: Iterator[Packet[VideoStream]] = container.demux(stream)
         self._context = stream.codec_context
-        self._timestamps = _AviTimestamps() if _lacks_timestamps(container, stream) else None
+        lacks_timestamps = container.format.name == "avi" and stream.codec_context.name == "h264"
+        self._timestamps = _AviTimestamps() if lacks_timestamps else None
         self._may_skip = may_skip
         self._skips_unreferenced = may_skip and stream.codec_context.name == "h264" and self._timestamps is None
         self._backlog: list[Packet[VideoStream]] = []
@@ -47,35 +50,37 @@ class ForwardDecoder:
         self.first_pts: int | None = None
 
     def decode_until(self, target_pts: int) -> DecodedFrame | None:
-        """The first picture at or after `wanted`, which must not fall; None at the end. Raises av.FFmpegError."""
+        """The first frame at or after `target_pts`, which must not decrease between calls; None at the end of the file.
+
+        Raises av.FFmpegError.
+        """
         while True:
             while self._ready:
-                shown = self._ready.popleft()
-                if shown.pts >= target_pts:
-                    return shown
+                frame = self._ready.popleft()
+                if frame.pts >= target_pts:
+                    return frame
             packet = next(self._packets, None)
             if packet is None:
                 return None
             self._accept(packet, target_pts)
 
     def _accept(self, packet: "Packet[VideoStream]", target_pts: int) -> None:
+        """Buffer a packet, and decide what to do with the buffered ones."""
         if packet.pos is not None:
             self.position = packet.pos
-        if (
-            packet.is_keyframe
-            and packet.pts is not None
-            and packet.pts <= target_pts
-            and self._may_skip
-            and self._backlog
-        ):
+        is_useful_key = packet.is_keyframe and packet.pts is not None and packet.pts <= target_pts
+        if is_useful_key and self._may_skip and self._backlog:
             self._drop_backlog()
         self._backlog.append(packet)
         self._backlog_bytes += packet.size
         if not packet.size or packet.pts is None or packet.pts >= target_pts or self._backlog_bytes > MAX_BACKLOG_BYTES:
-            self._decode_backlog(target_pts)
+            for waiting in self._backlog:
+                if waiting.pts is None or waiting.pts >= self._start_pts:
+                    self._ready.extend(self._decode(waiting, target_pts))
+            self._backlog, self._backlog_bytes = [], 0
 
     def _drop_backlog(self) -> None:
-        """Drop what no wanted picture needs, in the backlog and in the decoder."""
+        """Drop what precedes a key frame, in the backlog and in the decoder."""
         self._backlog, self._backlog_bytes = [], 0
         self._ready.clear()
         self._corrupt_pts.clear()
@@ -85,14 +90,8 @@ class ForwardDecoder:
         if self._timestamps:
             self._timestamps.clear()
 
-    def _decode_backlog(self, target_pts: int) -> None:
-        for packet in self._backlog:
-            if packet.pts is None or packet.pts >= self._start_pts:
-                self._ready.extend(self._decode(packet, target_pts))
-        self._backlog, self._backlog_bytes = [], 0
-
     def _decode(self, packet: "Packet[VideoStream]", target_pts: int) -> Iterator[DecodedFrame]:
-        """A packet that fails taints what follows it up to the next key picture."""
+        """Frames after a packet that failed are marked corrupt up to the next key frame."""
         if self._starting and packet.size:
             self._start_pts, self._starting = packet.pts if packet.pts is not None else -(2**63), False
         self._corrupt_until_key = self._corrupt_until_key and not packet.is_keyframe
@@ -119,9 +118,9 @@ class ForwardDecoder:
 
 
 class _AviTimestamps:
-    """AVI stores no presentation times: its packets carry rising ones, which pictures take in the order they are shown.
+    """Timestamps for H.264 in AVI, which stores none: packets have ascending ones, given to frames in display order.
 
-    A key picture is the first of its group to be decoded and to be shown: it keeps its own, whatever was lost before.
+    A key frame is decoded and shown first in its GOP, so it keeps its own, whatever was lost before it.
     """
 
     def __init__(self) -> None:
@@ -137,7 +136,3 @@ class _AviTimestamps:
         while frame.key_frame and frame.pts is not None and self._pending and self._pending[0] < frame.pts:
             heapq.heappop(self._pending)
         return heapq.heappop(self._pending) if self._pending else frame.pts
-
-
-def _lacks_timestamps(container: InputContainer, stream: VideoStream) -> bool:
-    return container.format.name == "avi" and stream.codec_context.name == "h264"

@@ -12,6 +12,7 @@ from service.errors import Forbidden, NotFound
 from service.guard.document import storable_text
 from service.routers.http.dependencies import CatalogSettings, ResourcesDep
 from service.store.catalog import datasets, experiments
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Caller
 
 
@@ -30,7 +31,7 @@ async def get_visible_experiment(connection: AsyncConnection, experiment: UUID) 
     return row
 
 
-async def get_visible_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping:
+async def get_visible_dataset(connection: AsyncConnection, dataset: UUID) -> DatasetRow:
     """The dataset, with its experiment's owner, as the connection's caller sees it. Raises NotFound."""
     row = await datasets.get(connection, dataset)
     if row is None:
@@ -40,25 +41,25 @@ async def get_visible_dataset(connection: AsyncConnection, dataset: UUID) -> Row
 
 async def lock_owned_experiment(connection: AsyncConnection, experiment: UUID, caller: Caller) -> RowMapping:
     """The experiment, changed by nobody else until the transaction ends. Raises NotFound, Forbidden."""
-    require_owner(await get_visible_experiment(connection, experiment), caller)
+    require_owner((await get_visible_experiment(connection, experiment))["owner"], caller)
     row = await experiments.lock(connection, experiment)
     if row is None:
         raise NotFound("there is no such experiment")
     return row
 
 
-async def lock_owned_dataset(connection: AsyncConnection, dataset: UUID, caller: Caller) -> RowMapping:
+async def lock_owned_dataset(connection: AsyncConnection, dataset: UUID, caller: Caller) -> DatasetRow:
     """The dataset, changed by nobody else until the transaction ends. Raises NotFound, Forbidden."""
-    require_owner(await get_visible_dataset(connection, dataset), caller)
+    require_owner((await get_visible_dataset(connection, dataset)).owner, caller)
     row = await datasets.lock(connection, dataset)
     if row is None:
         raise NotFound("there is no such dataset")
     return row
 
 
-def require_owner(row: RowMapping, caller: Caller) -> None:
-    """Raises Forbidden when the caller may see the experiment of this row, but not change it."""
-    if row["owner"] != caller.subject and not caller.admin:
+def require_owner(owner: str | None, caller: Caller) -> None:
+    """Raises Forbidden unless the caller owns the experiment or is an admin."""
+    if owner != caller.subject and not caller.admin:
         raise Forbidden("only the owner of the experiment may change it")
 
 

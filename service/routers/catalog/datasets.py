@@ -4,7 +4,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
@@ -46,8 +45,9 @@ from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
 from service.store import deletion
 from service.store.catalog import datasets, frames
-from service.store.catalog.experiments import switch_to_service_role
-from service.store.database import Caller
+from service.store.catalog.datasets import DatasetRow
+from service.store.database import Caller, switch_to_service_role
+from service.store.objects.keys import experiment_prefix
 
 router = APIRouter()
 dataset_router = APIRouter(prefix="/api", tags=["datasets"])
@@ -58,25 +58,30 @@ LISTED_PERCENTILES = (0.35, 1, 5, 25, 50, 75, 95, 99, 99.65)
 MAX_INT64 = 2**63 - 1
 
 
-def to_dataset(row: RowMapping) -> Dataset:
-    """A row as the API tells it."""
-    facts = {name: row[name] for name in Dataset.model_fields if name not in ("size_range", "levels")}
-    shown = facts | {"sizes": row["sizes"][:MAX_LISTED_SIZES]}
-    return Dataset(**shown, size_range=_size_range(row), levels=_level_facts(row["levels"]))
+def to_dataset(row: DatasetRow) -> Dataset:
+    """A row as the API shows it."""
+    captured_from, captured_to = row.captured or (None, None)
+    computed: dict[str, Any] = {
+        "sizes": row.sizes[:MAX_LISTED_SIZES],
+        "captured_from": captured_from,
+        "captured_to": captured_to,
+        "size_range": _size_range(row),
+        "levels": _level_facts(row.levels),
+    }
+    return Dataset(**{name: getattr(row, name) for name in Dataset.model_fields if name not in computed}, **computed)
 
 
-def _level_facts(document: dict[str, Any] | None) -> LevelFacts | None:
-    if document is None:
+def _level_facts(levels: Levels | None) -> LevelFacts | None:
+    if levels is None:
         return None
-    levels = Levels.from_json(document)
-    told = {str(percent): levels.percentile(percent) for percent in LISTED_PERCENTILES}
-    return LevelFacts(**document | {"percentiles": told})
+    percentiles = {str(percent): levels.percentile(percent) for percent in LISTED_PERCENTILES}
+    return LevelFacts(**levels.to_json() | {"percentiles": percentiles})
 
 
-def _size_range(row: RowMapping) -> SizeRange | None:
-    if not row["sizes"]:
+def _size_range(row: DatasetRow) -> SizeRange | None:
+    if not row.sizes:
         return None
-    widths, heights = ([size[name] for size in row["sizes"]] for name in ("width", "height"))
+    widths, heights = ([size[name] for size in row.sizes] for name in ("width", "height"))
     return SizeRange(min_width=min(widths), max_width=max(widths), min_height=min(heights), max_height=max(heights))
 
 
@@ -133,15 +138,15 @@ async def register_dataset(
     uploads and videos lie there too. Without a `prefix` the dataset is made empty (201), to be uploaded into."""
     bucket = resolve_bucket(body, experiment_id, (objects.bucket, settings), caller)
     async with database.caller_transaction(caller) as connection:
-        require_owner(await get_visible_experiment(connection, experiment_id), caller)
+        require_owner((await get_visible_experiment(connection, experiment_id))["owner"], caller)
         row = await datasets.create(connection, experiment_id, body.model_dump() | {"bucket": bucket})
-        response.headers["Location"] = f"/api/datasets/{row['id']}"
+        response.headers["Location"] = f"/api/datasets/{row.id}"
         if body.prefix is None:
             response.status_code = 201
             made = DatasetAndScan(dataset=to_dataset(row), scan=None)
         else:
             await switch_to_service_role(connection)
-            made = await _queue_scan(connection, row["id"])
+            made = await _queue_scan(connection, row.id)
     response.headers["ETag"] = etag(made.dataset)
     return made
 
@@ -154,7 +159,7 @@ def resolve_bucket(body: NewDataset, experiment: UUID, at: tuple[str, CatalogSet
         raise invalid_field("#/bucket", "datasets cannot be read from this bucket (MINIO_SOURCE_BUCKETS)", "bucket")
     if bucket != own and body.prefix is None:
         raise invalid_field("#/prefix", "say where in this bucket the frames lie; uploads go to our own only", "prefix")
-    area = f"frames/{experiment}/"
+    area = experiment_prefix(experiment)
     if bucket == own and not caller.admin and not (body.prefix is None or body.prefix.startswith(area)):
         detail = f"in the service's own bucket the prefix must begin with {area}"
         raise invalid_field("#/prefix", detail, "prefix")
@@ -240,7 +245,7 @@ async def scan_dataset(
     """Looks again at what lies under its prefix; while a scan is under way, that one is told. The dataset's `state`
     is `ready` or `failed` in the end; until then its frames are the old ones."""
     async with database.caller_transaction(caller) as connection:
-        require_owner(await get_visible_dataset(connection, dataset_id), caller)
+        require_owner((await get_visible_dataset(connection, dataset_id)).owner, caller)
         await switch_to_service_role(connection)
         response.headers["Location"] = f"/api/datasets/{dataset_id}"
         return await _queue_scan(connection, dataset_id)

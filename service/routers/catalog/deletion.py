@@ -45,9 +45,9 @@ class Deleted(BaseModel):
 def to_deleted(plan: DeletionPlan) -> Deleted:
     return Deleted(
         datasets=len(plan.datasets),
-        frames=sum(row["frame_count"] for row in plan.datasets),
+        frames=sum(row.frame_count for row in plan.datasets),
         renders=len(plan.renders),
         cancelled=len(plan.active_renders),
         objects=plan.object_count,
-        kept=[KeptObjects(bucket=row["bucket"], prefix=row["prefix"]) for row in plan.datasets],
+        kept=[KeptObjects(bucket=row.bucket, prefix=row.prefix) for row in plan.datasets],
     )

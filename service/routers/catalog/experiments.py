@@ -24,8 +24,8 @@ from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
 from service.store import deletion
 from service.store.catalog import experiments
-from service.store.catalog.experiments import ExperimentFilter, switch_to_service_role
-from service.store.database import Caller
+from service.store.catalog.experiments import ExperimentFilter
+from service.store.database import Caller, switch_to_service_role
 
 router = APIRouter(prefix="/api/experiments", tags=["experiments"])
 REQUIRE_READ = Depends(require_scope("catalog:read"))

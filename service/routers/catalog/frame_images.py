@@ -12,7 +12,7 @@ from sqlalchemy import RowMapping
 from service.errors import FieldProblem, NotFound, ReelmillError, ServiceUnavailable
 from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
-from service.plan.tone import Levels, resolve_tone
+from service.plan.tone import resolve_tone
 from service.routers.catalog.access import get_visible_dataset
 from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
@@ -20,6 +20,7 @@ from service.routers.http.object_streams import open_stream
 from service.routers.http.problems import error_responses
 from service.store.cache import previews
 from service.store.catalog import frames
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 
@@ -51,13 +52,13 @@ class DamagedFrame(ReelmillError):
 class FrameView:
     """A frame of a dataset as the caller may see it: `row` is its row, None for a picture of a source video."""
 
-    dataset: RowMapping
+    dataset: DatasetRow
     frame: FrameRef
     row: RowMapping | None
 
     @property
     def ref(self) -> ObjectRef:
-        return ObjectRef(self.dataset["bucket"], self.frame.key or "")
+        return ObjectRef(self.dataset.bucket, self.frame.key or "")
 
 
 @router.get(
@@ -98,7 +99,7 @@ async def frame_image(
 async def _load_frame(database: Database, caller: Caller, dataset_id: UUID, index: int) -> FrameView:
     async with database.caller_transaction(caller) as connection:
         dataset = await get_visible_dataset(connection, dataset_id)
-        if dataset["kind"] == "video":
+        if dataset.kind == "video":
             frame, row = await frames.get_video_frame(connection, dataset_id, index), None
         else:
             row = await frames.get_frame(connection, dataset_id, index)
@@ -140,8 +141,8 @@ async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_p
     info, frame = await objects.head(view.ref), view.frame
     now = replace(frame, etag=info.etag, size=info.size)
     dataset = view.dataset
-    tone = resolve_tone(None, Levels.from_json(dataset["levels"]) if dataset["levels"] else None)
-    return Preview(dataset["id"], dataset["kind"], dataset["bucket"], now, width, max_pixels, tone)
+    tone = resolve_tone(None, dataset.levels)
+    return Preview(dataset.id, dataset.kind, dataset.bucket, now, width, max_pixels, tone)
 
 
 async def _get_or_render(database: Database, objects: ObjectStore, preview: Preview, timeout_s: float) -> bytes:

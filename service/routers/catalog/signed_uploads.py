@@ -10,7 +10,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
-from sqlalchemy import RowMapping
 
 from service.clock import utc_now
 from service.errors import Forbidden, invalid_field
@@ -21,6 +20,7 @@ from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, require
 from service.routers.http.dependencies import CallerDep, CatalogSettings, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import Signer, SignerDep
+from service.store.catalog.datasets import DatasetRow
 from service.store.objects.object_store import ObjectStore
 
 MAX_FILES = 1000
@@ -108,18 +108,18 @@ class UploadUrls:
     objects: ObjectStore
     signer: Signer
     base: str
-    dataset: RowMapping
+    dataset: DatasetRow
     expires_in_s: int
 
     async def sign(self, upload: WantedUpload) -> UploadAddress:
-        ref = ObjectRef(self.dataset["bucket"], self.dataset["prefix"] + upload.name)
+        ref = ObjectRef(self.dataset.bucket, self.dataset.prefix + upload.name)
         url = await self.objects.presign_put(ref, self.expires_in_s, upload.size, upload.media_type)
         headers = {"Content-Type": upload.media_type}
         return UploadAddress(name=upload.name, size=upload.size, url=url or self._own_url(upload), headers=headers)
 
     def _own_url(self, upload: WantedUpload) -> str:
-        grant = [str(self.dataset["id"]), upload.name, upload.size, int(time.time()) + self.expires_in_s]
-        path = f"api/datasets/{self.dataset['id']}/uploads/{quote(upload.name)}"
+        grant = [str(self.dataset.id), upload.name, upload.size, int(time.time()) + self.expires_in_s]
+        path = f"api/datasets/{self.dataset.id}/uploads/{quote(upload.name)}"
         return f"{self.base}{path}?grant={self.signer.sign(SIGNING_PURPOSE, grant)}"
 
 
@@ -145,7 +145,7 @@ async def sign_uploads(
     is there."""
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
-    require_owner(row, caller)
+    require_owner(row.owner, caller)
     require_upload_area(row, objects.bucket)
     _check_sizes(body, settings)
     expires_at = utc_now() + timedelta(seconds=body.expires_in)
@@ -182,7 +182,7 @@ async def upload_signed(
     async with database.service_transaction() as connection:
         row = await get_visible_dataset(connection, dataset_id)
     require_upload_area(row, objects.bucket)
-    upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), size, exact=True)
+    upload = Upload(objects, ObjectRef(row.bucket, row.prefix + name), size, exact=True)
     stored = await upload.receive(request)
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
-from sqlalchemy import RowMapping
 from starlette.requests import ClientDisconnect
 
 from service.errors import Conflict, FieldProblem, InvalidRequest
@@ -23,7 +22,8 @@ from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep
 from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
 from service.routers.http.middleware import content_length
 from service.routers.http.problems import error_responses
-from service.store.catalog.datasets import upload_prefix
+from service.store.catalog.datasets import DatasetRow
+from service.store.objects.keys import upload_prefix
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
@@ -58,11 +58,11 @@ async def upload_object(
     _check_name(name)
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
-    require_owner(row, caller)
+    require_owner(row.owner, caller)
     require_upload_area(row, objects.bucket)
     if content_length(request.headers) > settings.max_upload_bytes:
         raise _too_long_error(settings.max_upload_bytes)
-    upload = Upload(objects, ObjectRef(row["bucket"], row["prefix"] + name), settings.max_upload_bytes)
+    upload = Upload(objects, ObjectRef(row.bucket, row.prefix + name), settings.max_upload_bytes)
     stored = await upload.receive(request)
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
@@ -75,8 +75,8 @@ def _check_name(name: str) -> None:
         raise InvalidRequest(detail, errors=(FieldProblem(detail, "unsafe_name", parameter="name"),)) from error
 
 
-def require_upload_area(row: RowMapping, own_bucket: str) -> None:
-    if (row["bucket"], row["prefix"]) != (own_bucket, upload_prefix(row["experiment_id"], row["id"])):
+def require_upload_area(row: DatasetRow, own_bucket: str) -> None:
+    if (row.bucket, row.prefix) != (own_bucket, upload_prefix(row.experiment_id, row.id)):
         raise Conflict("this dataset reads from elsewhere: upload into one that was made without a prefix")
 
 
@@ -139,9 +139,9 @@ async def list_objects(
     """Every object under the dataset's prefix, streamed: what an interrupted upload need not send again."""
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
-    pages = objects.list(row["bucket"], row["prefix"])
+    pages = objects.list(row.bucket, row.prefix)
     first: list[ObjectInfo] = await anext(pages, [])
-    return StreamingResponse(_stream_json_array(first, pages, len(row["prefix"])), media_type="application/json")
+    return StreamingResponse(_stream_json_array(first, pages, len(row.prefix)), media_type="application/json")
 
 
 async def _stream_json_array(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from service.errors import FieldProblem, InvalidRequest
 from service.routers.http.signing import Signer
 from service.store.keyset import Cursor, PageRequest
 
+Row = TypeVar("Row")
 PAGE_HEADERS = {
     "Link": {"description": 'The next page\'s address, rel="next" (RFC 8288)', "schema": {"type": "string"}},
     "X-Total-Count": {"description": "With `count=exact`: all that match", "schema": {"type": "integer"}},
@@ -42,10 +43,10 @@ class Pager:
         """Raises Invalid for a cursor that is not of this list and order."""
         return PageRequest(query.limit, self.sort, None if query.cursor is None else self.decode_cursor(query.cursor))
 
-    def encode_cursor(self, row: RowMapping) -> str:
+    def encode_cursor(self, row: object) -> str:
         """Where a page ended, opaque to callers."""
-        value = row[self.sort.removeprefix("-")]
-        place = [value.isoformat() if isinstance(value, datetime) else value, str(row["id"])]
+        value = _get_field(row, self.sort.removeprefix("-"))
+        place = [value.isoformat() if isinstance(value, datetime) else value, str(_get_field(row, "id"))]
         return self.signer.sign(self._purpose, place)
 
     def decode_cursor(self, cursor: str) -> Cursor:
@@ -56,7 +57,7 @@ class Pager:
             raise InvalidRequest(detail, errors=(FieldProblem(detail, "bad_cursor", parameter="cursor"),)) from error
         return (datetime.fromisoformat(value) if self.sort.endswith("_at") else value), UUID(last)
 
-    def paginate(self, rows: Sequence[RowMapping], limit: int, at: tuple[Request, Response]) -> Sequence[RowMapping]:
+    def paginate(self, rows: Sequence[Row], limit: int, at: tuple[Request, Response]) -> Sequence[Row]:
         """The rows without the one too many that says there are more; then the `Link` header is set."""
         request, response = at
         if len(rows) > limit:
@@ -67,3 +68,7 @@ class Pager:
     @property
     def _purpose(self) -> str:
         return f"cursor {self.name} {self.sort}"
+
+
+def _get_field(row: object, name: str) -> Any:
+    return row[name] if isinstance(row, RowMapping) else getattr(row, name)

@@ -11,14 +11,13 @@ from sqlalchemy import RowMapping
 
 from service.errors import Conflict, RangeNotSatisfiable
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
-from service.plan.render_plan import ObjectRef
+from service.plan.render_plan import ObjectRef, RenderOptions
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.object_streams import open_stream
 from service.routers.http.problems import error_responses
 from service.routers.videos.renders import get_visible_render
 from service.store.objects.keys import render_object_key
 from service.store.objects.object_store import ObjectStore
-from service.store.renders.lifecycle import parse_options
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
 PRESIGN_EXPIRY_S = 3600
@@ -92,7 +91,7 @@ async def video(
 
 
 def _video_headers(job_id: UUID, row: RowMapping, etag: str) -> dict[str, str]:
-    container = parse_options(row).container
+    container = RenderOptions.from_json(row["options"]).container
     name = f'inline; filename="{job_id}.{container}"'
     return {"ETag": etag, "Content-Disposition": name, "Content-Type": MEDIA_TYPES[container]}
 

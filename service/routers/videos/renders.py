@@ -29,7 +29,7 @@ REQUIRE_RENDER = Depends(require_scope("videos:render"))
 async def get_visible_render(database: Database, caller: Caller, job: UUID) -> RowMapping:
     """The render as the caller may see it. Raises NotFound."""
     async with database.caller_transaction(caller) as connection:
-        row = await lifecycle.get_render(connection, job)
+        row = await queries.get_render(connection, job)
     if row is None:
         raise NotFound("there is no such render")
     return row
@@ -67,7 +67,7 @@ async def list_videos(
             response.headers["X-Total-Count"] = str(await queries.count_renders(connection, filters))
     ids = [row["id"] for row in pager.paginate(rows, query.limit, (request, response))]
     async with database.service_transaction() as connection:
-        found = {row["id"]: to_video_status(row) for row in await lifecycle.list_statuses(connection, ids)}
+        found = {row["id"]: to_video_status(row) for row in await queries.list_statuses(connection, ids)}
     return [found[id_] for id_ in ids if id_ in found]
 
 
@@ -154,7 +154,7 @@ async def delete_video(
 async def get_status(database: Database, job: UUID) -> VideoStatus:
     """The newest status. Raises NotFound when the render was deleted meanwhile."""
     async with database.service_transaction() as connection:
-        rows = await lifecycle.list_statuses(connection, [job])
+        rows = await queries.list_statuses(connection, [job])
     if not rows:
         raise NotFound("there is no such render")
     return to_video_status(rows[0])

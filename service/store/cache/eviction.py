@@ -8,11 +8,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectInfo, ObjectStore
+from service.store.objects.keys import PREVIEW_PREFIX
+from service.store.objects.object_store import ObjectStore
 
-# Whatever was made, looked up or watched this recently stays, however full the cache is. It also settles the race with
-# a render that is being planned: that marks what it reuses as used, and a row that changed under the eviction is judged
-# anew.
+# Segments that were rendered, looked up or played this recently are never evicted. This also settles a race: submission
+# marks the segments that it reuses as used, and a row that changes during the eviction is evaluated again.
 PROTECTED_MINUTES = 30
 
 TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('reelmill evict segments', 7))")
@@ -34,6 +34,7 @@ DELETE_LEAST_RECENTLY_USED = text(f"""
         ON CONFLICT (bucket, prefix) DO NOTHING)
     SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM gone
 """)
+# The prefixes are those of `objects.keys.artifact_key`.
 CANCEL_REMOVALS = text("""
     DELETE FROM removals WHERE prefix IN (
         SELECT 'segments/' || left(content_key, 2) || '/' || content_key || '.'
@@ -43,7 +44,7 @@ CANCEL_REMOVALS = text("""
 
 @dataclass(frozen=True, slots=True)
 class EvictionResult:
-    """What went out of the cache: its objects are marked, and `removals.sweep` deletes them."""
+    """What was dropped from the cache; `deletion.delete_due_objects` deletes the objects."""
 
     segments: int
     bytes: int
@@ -52,9 +53,9 @@ class EvictionResult:
 async def evict_segments(
     connection: AsyncConnection, bucket: str, max_bytes: int, max_age_days: float
 ) -> EvictionResult | None:
-    """Drop rows until the cache has at most `most_bytes` and none is older than `days` (since its last use).
+    """Drop entries until the cache has at most `max_bytes` and none was last used more than `max_age_days` ago.
 
-    None when another worker is at it.
+    None if another worker is evicting.
     """
     if not await connection.scalar(TRY_LOCK):
         return None
@@ -64,44 +65,42 @@ async def evict_segments(
 
 
 async def cancel_removals(connection: AsyncConnection, render: object) -> None:
-    """A new render makes these segments again: their objects must not be removed under it."""
+    """Keep the objects of these segments: a render is about to write them again."""
     await connection.execute(CANCEL_REMOVALS, {"render": render})
 
 
-PREVIEW_PREFIX = "previews/"
-# Previews may take a tenth of what segments may.
+# Previews may take a tenth of the size that segments may.
 PREVIEW_CACHE_DIVISOR = 10
 
 
 async def evict_previews(objects: ObjectStore, max_bytes: int, max_age_days: float) -> int:
-    """Delete previews older than `days`, then the oldest until the rest takes at most `most_bytes`; how many went.
+    """Delete previews older than `max_age_days`, then the oldest until the others have at most `max_bytes`.
 
-    Those of the last half hour stay: somebody is about to read them. Memory is bounded by the minutes in `days`, not by
-    how many previews there are. Raises ObjectStoreError; safe beside other workers doing the same.
+    Returns how many were deleted. Those of the last half hour stay: somebody may be about to read them. Memory grows
+    with the minutes in `max_age_days`, not with the number of previews. Workers may do this at the same time. Raises
+    ObjectStoreError.
     """
     now = datetime.now(UTC)
-    bytes_of: Counter[int] = Counter()
+    bytes_by_age: Counter[int] = Counter()
     async for page in objects.list(objects.bucket, PREVIEW_PREFIX):
         for info in page:
-            bytes_of[min(_age_minutes(info, now), int(max_age_days * 1440) + 1)] += info.size
-    kept = _max_age_minutes(bytes_of, max_bytes, max_age_days)
-    return 0 if max(bytes_of, default=0) <= kept else await _delete_older(objects, now - timedelta(minutes=kept + 1))
+            age = max(int((now - info.modified).total_seconds() // 60), 0)
+            bytes_by_age[min(age, int(max_age_days * 1440) + 1)] += info.size
+    max_age = _max_age_minutes(bytes_by_age, max_bytes, max_age_days)
+    if max(bytes_by_age, default=0) <= max_age:
+        return 0
+    return await _delete_older(objects, now - timedelta(minutes=max_age + 1))
 
 
-def _age_minutes(info: ObjectInfo, now: datetime) -> int:
-    """Age in whole minutes."""
-    return max(int((now - info.modified).total_seconds() // 60), 0)
-
-
-def _max_age_minutes(bytes_of: Counter[int], max_bytes: int, max_age_days: float) -> int:
-    """The greatest age, in minutes, that may stay."""
-    kept, total = int(max_age_days * 1440), 0
-    for age in sorted(bytes_of):
-        total += bytes_of[age]
+def _max_age_minutes(bytes_by_age: Counter[int], max_bytes: int, max_age_days: float) -> int:
+    """The age in minutes up to which previews stay."""
+    max_age, total = int(max_age_days * 1440), 0
+    for age in sorted(bytes_by_age):
+        total += bytes_by_age[age]
         if total > max_bytes:
-            kept = min(kept, age - 1)
+            max_age = min(max_age, age - 1)
             break
-    return max(kept, PROTECTED_MINUTES)
+    return max(max_age, PROTECTED_MINUTES)
 
 
 async def _delete_older(objects: ObjectStore, before: datetime) -> int:

@@ -1,4 +1,4 @@
-"""Preview tasks: queue one per preview, however many callers ask for it."""
+"""Tasks that render previews: one per preview, however many callers ask for it."""
 
 from sqlalchemy import RowMapping, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -12,7 +12,7 @@ from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
 
 MAX_QUEUED_PREVIEWS = 200
-# Why a preview failed, where another try would fail, too.
+# Errors after which a preview is not attempted again.
 PERMANENT_ERROR_CODES = ("unreadable", "missing", "poison")
 
 SELECT_LATEST_TASK = text("""
@@ -27,7 +27,7 @@ INSERT_TASK = text("""
 
 
 async def find_task(connection: AsyncConnection, preview: Preview) -> RowMapping | None:
-    """The task that makes it, or that found out why nobody can; None when there is none yet."""
+    """The task that renders the preview or has failed for good; None if there is none."""
     row: RowMapping | None = (await connection.execute(SELECT_LATEST_TASK, {"key": preview.key})).mappings().first()
     if row is None or row["state"] in ("queued", "running"):
         return row
@@ -35,7 +35,7 @@ async def find_task(connection: AsyncConnection, preview: Preview) -> RowMapping
 
 
 async def enqueue_preview(connection: AsyncConnection, preview: Preview) -> TaskId:
-    """The task that is to make it, queued once however many ask. Raises TooManyRequests."""
+    """The task that renders the preview, queued if there is none. Raises TooManyRequests."""
     await acquire_advisory_lock(connection, preview.key)
     found = await find_task(connection, preview)
     if found is not None:
@@ -49,5 +49,5 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview) -> Task
 
 
 async def get_task_state(connection: AsyncConnection, task: TaskId) -> RowMapping | None:
-    """`state` and `error` of the task; None when its dataset was deleted."""
+    """`state` and `error` of the task; None if its dataset was deleted."""
     return (await connection.execute(SELECT_TASK_STATE, {"task": task})).mappings().first()

@@ -1,4 +1,4 @@
-"""The segment cache: content key -> object. Any render may use any entry; playback reads it, too."""
+"""The segment cache: content key -> object. All renders share its entries; playback reads them, too."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, RowMapping, func, select, text, update
+from sqlalchemy import RowMapping, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -53,7 +53,7 @@ async def get_content_key(connection: AsyncConnection, render: UUID, number: int
 
 
 async def find_entry(connection: AsyncConnection, content_key: str) -> RowMapping | None:
-    """The entry, marked as used now, or None."""
+    """The entry, which is marked as used now; None if there is none."""
     query = update(segment_cache).where(segment_cache.c.content_key == content_key).values(used_at=text("now()"))
     row: RowMapping | None = (await connection.execute(query.returning(segment_cache))).mappings().first()
     return row
@@ -61,7 +61,7 @@ async def find_entry(connection: AsyncConnection, content_key: str) -> RowMappin
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A published segment: `seconds` are those of each stage, `duration` (a fraction) those of its video, if known."""
+    """A stored segment: `seconds` by stage, `duration` of its video in seconds as a fraction, if known."""
 
     content_key: str
     key: str
@@ -73,18 +73,18 @@ class CacheEntry:
 
 
 async def insert_entry(connection: AsyncConnection, entry: CacheEntry) -> None:
-    """Record a published segment."""
+    """Add a stored segment."""
     await connection.execute(insert(segment_cache).values(**asdict(entry)).on_conflict_do_nothing())
 
 
 async def invalidate_entries(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
-    """Entries whose object is gone: new tasks of this render make them again."""
+    """Delete entries whose objects are missing, and create tasks of this render that render them again."""
     rows = await connection.execute(INVALIDATE_SEGMENTS, {"render": render, "keys": list(content_keys)})
     return [TaskId(row.id) for row in rows]
 
 
 async def list_render_segments(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
-    """(content key, bytes) of every segment, in order; 0 bytes of one that is not in the cache."""
+    """(content key, bytes) of every segment, in order; 0 bytes if it is not in the cache."""
     query = select(segments.c.content_key, func.coalesce(segment_cache.c.bytes, 0).label("size"))
     query = query.outerjoin(segment_cache, segment_cache.c.content_key == segments.c.content_key)
     query = query.where(segments.c.render_id == render).order_by(segments.c.number)
@@ -92,14 +92,14 @@ async def list_render_segments(connection: AsyncConnection, render: UUID) -> lis
 
 
 async def recent_stats(connection: AsyncConnection, options: RenderOptions) -> list[SegmentStats]:
-    """Segments of this codec that were made lately, those of the same size first."""
-    size = options.bins.size if options.bins else 1
-    values = {"codec": options.codec, "width": options.width, "height": options.height, "bin_size": size}
+    """Recent segments of the same codec and bin size; those of the same frame size first."""
+    bin_size = options.bins.size if options.bins else 1
+    values = {"codec": options.codec, "width": options.width, "height": options.height, "bin_size": bin_size}
     return [SegmentStats(**row) for row in (await connection.execute(SELECT_RECENT_STATS, values)).mappings()]
 
 
 async def existing_keys(connection: AsyncConnection, content_keys: Sequence[str]) -> set[str]:
-    """Those of these keys that are in the cache."""
+    """Which of these keys are in the cache."""
     query = select(segment_cache.c.content_key).where(segment_cache.c.content_key.in_(content_keys))
     return set(await connection.scalars(query))
 
@@ -111,7 +111,7 @@ async def cache_size(connection: AsyncConnection) -> tuple[int, int]:
 
 
 async def timing_summary(connection: AsyncConnection, render: UUID) -> dict[str, Any]:
-    """What it took to make the render's segments: seconds per stage over all of them, and how many were there."""
+    """Seconds per stage over all segments of the render, how many there are, and how many were reused."""
     seconds = await connection.execute(SELECT_STAGE_SECONDS, {"render": render})
     counted = (await connection.execute(COUNT_REUSED, {"render": render})).one()
     return {
@@ -135,22 +135,18 @@ TOUCH_SEGMENTS = text("""
 
 
 async def list_playlist_parts(connection: AsyncConnection, render: UUID) -> list[StreamSegment]:
-    rows = await connection.execute(SELECT_PARTS, {"render": render})
-    return [StreamSegment(row.number, _planned_seconds(row), _encoded_seconds(row), row.content_key) for row in rows]
-
-
-def _planned_seconds(row: Row[Any]) -> Fraction:
-    """Seconds; renders from before they were noted have a steady rate."""
-    return Fraction(row.planned) if row.planned else row.outputs / Fraction(row.fps)
-
-
-def _encoded_seconds(row: Row[Any]) -> Fraction | None:
-    """Seconds; None for a segment that is not in the cache."""
-    if row.frames is None:
-        return None
-    return Fraction(row.duration) if row.duration else row.frames / Fraction(row.fps)
+    """The segments of the render, in order, with their planned and, once in the cache, actual seconds."""
+    parts = []
+    for row in await connection.execute(SELECT_PARTS, {"render": render}):
+        # Rows without `planned` or `duration` are older than these columns: their renders have a constant rate.
+        planned = Fraction(row.planned) if row.planned else row.outputs / Fraction(row.fps)
+        encoded = None
+        if row.frames is not None:
+            encoded = Fraction(row.duration) if row.duration else row.frames / Fraction(row.fps)
+        parts.append(StreamSegment(row.number, planned, encoded, row.content_key))
+    return parts
 
 
 async def touch_segments(connection: AsyncConnection, render: UUID) -> None:
-    """Somebody watches: the render's segments count as used now (to the minute)."""
+    """Mark the render's segments as used, because somebody is watching; at most once a minute."""
     await connection.execute(TOUCH_SEGMENTS, {"render": render})

@@ -1,86 +1,134 @@
-"""Datasets of an experiment, and the scans that examine them."""
+"""Datasets of an experiment, and the tasks that scan them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, func, insert, select, text, update
+from sqlalchemy import Executable, RowMapping, Select, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import DatasetId, TaskId, new_uuid
+from service.ids import DatasetId, Subject, TaskId, new_uuid
 from service.jobs import queue
-from service.store.catalog.experiments import translate_integrity_errors
+from service.plan.facts import DatasetFacts
+from service.plan.tone import Levels
+from service.store.database import translate_integrity_errors
 from service.store.keyset import PageRequest
+from service.store.objects.keys import upload_prefix
 from service.store.tables import datasets, experiments, tasks
 
 SELECT_ACTIVE_SCAN = text("""
     SELECT id, state, progress FROM tasks
     WHERE dataset_id = :dataset AND kind = 'scan' AND state IN ('queued', 'running') ORDER BY created_at LIMIT 1
 """)
-SELECT_LATEST_SCAN = text("""
-    SELECT id, state, progress FROM tasks WHERE dataset_id = :dataset AND kind = 'scan'
-    ORDER BY created_at DESC, id DESC LIMIT 1
-""")
 MARK_SCANNING = text("""
     UPDATE datasets SET state = 'scanning', error = NULL, scanned = 0, updated_at = now() WHERE id = :dataset
 """)
+NAME_TAKEN = "the experiment has a dataset of that name already"
 
 
-def upload_prefix(experiment: UUID, dataset: UUID) -> str:
-    """The prefix, in the service's own bucket, that uploads into a dataset go to."""
-    return f"frames/{experiment}/{dataset}/"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRow(DatasetFacts):
+    """A row of `datasets`: what planning needs to know, and what else the catalogue shows.
+
+    `bytes` is the size of all frames or source videos together, `sizes` and `gaps` list the most frequent frame sizes
+    and the first gaps in the numbering, `scanned` counts the objects that the current scan has examined. Only `get`
+    reads `owner`, which is the experiment's.
+    """
+
+    prefix: str
+    created_at: datetime
+    updated_at: datetime
+    bytes: int = 0
+    sizes: Sequence[dict[str, int]] = ()
+    gaps: Sequence[dict[str, int]] = ()
+    unreadable_frames: int = 0
+    scanned: int = 0
+    owner: Subject | None = None
 
 
-async def create(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> RowMapping:
-    """`values` are name, kind, bucket, prefix (None: its own upload area). Raises Conflict for a taken name."""
+# Columns whose values a DatasetRow has under the same name, as they are.
+PLAIN_COLUMNS = tuple(
+    column.name
+    for column in datasets.c
+    if column.name in DatasetRow.__dataclass_fields__ and column.name not in ("formats", "levels")
+)
+
+
+def to_dataset_row(row: RowMapping) -> DatasetRow:
+    """From a row with all columns of `datasets` and, where the query joins it, the `owner` of the experiment."""
+    return DatasetRow(
+        **{name: row[name] for name in PLAIN_COLUMNS},
+        formats=tuple(row["formats"]),
+        levels=Levels.from_json(row["levels"]) if row["levels"] else None,
+        pixel_formats=row["forms"],
+        captured=None if row["captured_from"] is None else (row["captured_from"], row["captured_to"]),
+        first_gap=row["gaps"][0]["number"] if row["gaps"] else None,
+        owner=row.get("owner"),
+    )
+
+
+async def fetch_dataset(connection: AsyncConnection, query: Executable) -> DatasetRow | None:
+    """The first dataset that `query` returns."""
+    row = (await connection.execute(query)).mappings().first()
+    return None if row is None else to_dataset_row(row)
+
+
+async def fetch_datasets(connection: AsyncConnection, query: Executable) -> list[DatasetRow]:
+    """All datasets that `query` returns, in its order."""
+    return [to_dataset_row(row) for row in (await connection.execute(query)).mappings()]
+
+
+async def create(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> DatasetRow:
+    """Insert a dataset; `values` are its name, kind, bucket and prefix (None: its own upload area).
+
+    Raises Conflict for a taken name.
+    """
     dataset = DatasetId(new_uuid())
     prefix = upload_prefix(experiment, dataset) if values["prefix"] is None else values["prefix"]
     row = values | {"id": dataset, "experiment_id": experiment, "prefix": prefix}
-    async with translate_integrity_errors("the experiment has a dataset of that name already"):
+    async with translate_integrity_errors(NAME_TAKEN):
         query = insert(datasets).values(**row).returning(datasets)
-        made: RowMapping = (await connection.execute(query)).mappings().one()
-    return made
+        return to_dataset_row((await connection.execute(query)).mappings().one())
 
 
-async def get(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
-    """The row, and the `owner` of its experiment."""
+async def get(connection: AsyncConnection, dataset: UUID) -> DatasetRow | None:
+    """The dataset, with the `owner` of its experiment."""
     query = select(datasets, experiments.c.owner).join(experiments).where(datasets.c.id == dataset)
-    return (await connection.execute(query)).mappings().first()
+    return await fetch_dataset(connection, query)
 
 
-async def lock(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
-    """The row as it is now, until the end of the transaction; None when the caller may not change it."""
-    query = select(datasets).where(datasets.c.id == dataset).with_for_update()
-    return (await connection.execute(query)).mappings().first()
+async def lock(connection: AsyncConnection, dataset: UUID) -> DatasetRow | None:
+    """The dataset, locked until the end of the transaction; None if the caller may not change it."""
+    return await fetch_dataset(connection, select(datasets).where(datasets.c.id == dataset).with_for_update())
 
 
-async def change(connection: AsyncConnection, dataset: UUID, values: dict[str, Any]) -> RowMapping:
-    """The changed row of a dataset that is there. Raises Conflict for a taken name."""
+async def change(connection: AsyncConnection, dataset: UUID, values: dict[str, Any]) -> DatasetRow:
+    """Update an existing dataset and return it. Raises Conflict for a taken name."""
     query = update(datasets).where(datasets.c.id == dataset).values(**values, updated_at=func.clock_timestamp())
-    async with translate_integrity_errors("the experiment has a dataset of that name already"):
-        row: RowMapping = (await connection.execute(query.returning(datasets))).mappings().one()
-    return row
+    async with translate_integrity_errors(NAME_TAKEN):
+        return to_dataset_row((await connection.execute(query.returning(datasets))).mappings().one())
 
 
-async def list_by_experiment(connection: AsyncConnection, experiment: UUID) -> Sequence[RowMapping]:
+async def list_by_experiment(connection: AsyncConnection, experiment: UUID) -> list[DatasetRow]:
     """All of them, oldest first."""
     query = select(datasets).where(datasets.c.experiment_id == experiment)
-    return (await connection.execute(query.order_by(datasets.c.created_at, datasets.c.id))).mappings().all()
+    return await fetch_datasets(connection, query.order_by(datasets.c.created_at, datasets.c.id))
 
 
 async def list_page(
     connection: AsyncConnection, experiment: UUID, name_contains: str | None, page: PageRequest
-) -> list[RowMapping]:
-    """One keyset page of an experiment's datasets whose names hold `q`, in order."""
+) -> list[DatasetRow]:
+    """One page of the experiment's datasets, in order."""
     query = page.apply(_filter(select(datasets), experiment, name_contains), datasets)
-    return list((await connection.execute(query)).mappings().all())
+    return await fetch_datasets(connection, query)
 
 
 async def count(connection: AsyncConnection, experiment: UUID, name_contains: str | None) -> int:
-    """All of them that match, whatever the page."""
-    return int(
-        await connection.scalar(_filter(select(func.count()).select_from(datasets), experiment, name_contains)) or 0
-    )
+    """How many match, on all pages together."""
+    query = _filter(select(func.count()).select_from(datasets), experiment, name_contains)
+    return int(await connection.scalar(query) or 0)
 
 
 def _filter(query: Select[Any], experiment: UUID, name_contains: str | None) -> Select[Any]:
@@ -89,7 +137,7 @@ def _filter(query: Select[Any], experiment: UUID, name_contains: str | None) -> 
 
 
 async def enqueue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping:
-    """The scan under way, or a new one, queued in this transaction. Only the service may: see `become_service`."""
+    """The active scan of the dataset, or a new one. Run as the service (`database.switch_to_service_role`)."""
     await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update(key_share=True))
     found = (await connection.execute(SELECT_ACTIVE_SCAN, {"dataset": dataset})).mappings().first()
     if found is not None:
@@ -99,8 +147,3 @@ async def enqueue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping
     task = (await connection.execute(row.returning(tasks.c.id, tasks.c.state, tasks.c.progress))).mappings().one()
     await queue.enqueue(connection, "scan", [TaskId(task["id"])])
     return task
-
-
-async def latest_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
-    """The newest scan's task, as the service sees it."""
-    return (await connection.execute(SELECT_LATEST_SCAN, {"dataset": dataset})).mappings().first()

@@ -1,4 +1,4 @@
-"""Frames and source videos of a dataset: pages, single frames, and the frames of a render, streamed in output order."""
+"""Frames and source videos of a dataset: one, a page of them, or all that a render reads."""
 
 import sys
 import zlib
@@ -43,7 +43,7 @@ def stream_frames(
     selection: Selection,
     missing: FramePolicy,
 ) -> AsyncIterator[FrameRef]:
-    """One FrameRef per source frame that is read; `key` is None for a gap in the numbering."""
+    """One FrameRef per source frame that the render reads, in order; `key` is None for a gap in the numbering."""
     if dataset.kind == "video":
         return _video_frames(connection, dataset, selection)
     if dataset.counts_gaps(missing):
@@ -81,9 +81,9 @@ async def _stream_by_number(
 async def _stream_rows(
     connection: AsyncConnection, query: TextClause, values: dict[str, Any]
 ) -> AsyncIterator[Row[Any]]:
-    """Rows of a server-side cursor, read in batches: one by one, each takes SQLAlchemy much longer."""
-    async with connection.stream(query, values) as found:
-        async for rows in found.partitions(ROWS_PER_READ):
+    """Read with a server-side cursor in batches; row by row, SQLAlchemy takes much longer."""
+    async with connection.stream(query, values) as result:
+        async for rows in result.partitions(ROWS_PER_READ):
             for row in rows:
                 yield row
 
@@ -107,7 +107,7 @@ async def _video_frames(
 
 
 def unpack_timestamps(packed: bytes) -> "array[int]":
-    """Presentation timestamps, one for each picture, from `sources.pts`."""
+    """Presentation timestamps, one per picture, from `sources.pts`."""
     times = array("q")
     times.frombytes(zlib.decompress(packed))
     if sys.byteorder == "big":
@@ -118,7 +118,7 @@ def unpack_timestamps(packed: bytes) -> "array[int]":
 async def list_range(
     connection: AsyncConnection, dataset: UUID, start: int, limit: int, *, unreadable: bool = False
 ) -> Sequence[RowMapping]:
-    """Up to `limit` frames from index `start` on; with `unreadable`, only those that have a problem."""
+    """Up to `limit` frames from index `start` on; with `unreadable`, only those with a problem."""
     query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index >= start)
     if unreadable:
         query = query.where(frames.c.problem.is_not(None))
@@ -131,7 +131,7 @@ async def get_frame(connection: AsyncConnection, dataset: UUID, index: int) -> R
 
 
 async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int) -> FrameRef | None:
-    """The `index`-th picture of all source videos together."""
+    """Picture `index`, counted through all source videos in order."""
     first = sources.c.first_index
     query = select(sources).where(sources.c.dataset_id == dataset, first <= index)
     query = query.where(first + sources.c.frame_count > index)
@@ -143,7 +143,7 @@ async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int
 
 
 async def list_sources(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:
-    """The source videos of a dataset in order, without their times."""
+    """The source videos of a dataset in order, without their timestamps."""
     columns = [column for column in sources.c if column.name != "pts"]
     query = select(*columns).where(sources.c.dataset_id == dataset).order_by(sources.c.number)
     return (await connection.execute(query)).mappings().all()

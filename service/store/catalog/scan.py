@@ -1,4 +1,6 @@
-"""The writes of a scan: frames are staged in a temporary table, then replace a dataset's rows in one transaction."""
+"""The database side of a scan: frames are staged in a temporary table, then replace a dataset's rows in one
+transaction.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.store.catalog.datasets import DatasetRow, fetch_dataset
 from service.store.tables import datasets, frames, sources
 
 CREATE_STAGING = text("""
@@ -83,7 +86,7 @@ COUNT_GAP_FRAMES = text(
 
 @dataclass(frozen=True, slots=True)
 class ScannedFrame:
-    """A row of the staging table, fields in its columns' order."""
+    """A row of the staging table; the fields are in the order of its columns."""
 
     sort_key: str
     key: str
@@ -108,48 +111,48 @@ class ScannedFrame:
 COLUMNS = tuple(ScannedFrame.__dataclass_fields__)
 
 
-async def begin_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
-    """Mark the dataset as being scanned; None when it is gone."""
+async def begin_scan(connection: AsyncConnection, dataset: UUID) -> DatasetRow | None:
+    """Mark the dataset as being scanned; None if it was deleted."""
     query = update(datasets).where(datasets.c.id == dataset).values(state="scanning", error=None, scanned=0)
-    row: RowMapping | None = (await connection.execute(query.returning(datasets))).mappings().first()
-    return row
+    return await fetch_dataset(connection, query.returning(datasets))
 
 
 async def create_staging_table(connection: AsyncConnection) -> None:
-    """The temporary table lives as long as the connection, across its transactions."""
+    """Create the temporary table, which lives as long as the connection, across its transactions."""
     await connection.execute(DROP_STAGING)
     await connection.execute(CREATE_STAGING)
     await connection.commit()
 
 
 async def copy_to_staging(connection: AsyncConnection, batch: Sequence[ScannedFrame]) -> None:
-    """COPY a batch; outside of a transaction, so that none stays open while the next one is fetched."""
+    """COPY a batch, outside of a transaction: none stays open while the next batch is read from the store."""
     driver = (await connection.get_raw_connection()).driver_connection
     assert driver is not None
     await driver.copy_records_to_table("scanned_frames", records=[row.to_record() for row in batch], columns=COLUMNS)
 
 
 async def sample_frames(connection: AsyncConnection, count: int) -> list[RowMapping]:
-    """Up to `count` staged frames evenly over the sequence: of those deeper than 8 bits, else of gray ones."""
+    """Up to `count` staged frames, evenly spread: of those deeper than 8 bits if there are any, else of gray ones."""
     rows = list((await connection.execute(SELECT_SAMPLE, {"count": count})).mappings())
     await connection.commit()
     return rows
 
 
-async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> RowMapping | None:
-    """Until the end of the transaction, be the only scan that writes about the dataset; None when it is gone."""
-    query = select(datasets).where(datasets.c.id == dataset).with_for_update(key_share=True)
-    return (await connection.execute(query)).mappings().first()
+async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> bool:
+    """Be the only scan that writes to the dataset until the transaction ends; False if it was deleted."""
+    query = select(datasets.c.id).where(datasets.c.id == dataset).with_for_update(key_share=True)
+    return await connection.scalar(query) is not None
 
 
 async def replace_frames(connection: AsyncConnection, dataset: UUID) -> None:
-    """The staged frames become the dataset's; the staging table is gone."""
+    """Replace the dataset's frames by the staged ones, and drop the staging table."""
     await _delete_rows(connection, dataset)
     await connection.execute(INSERT_FRAMES, {"dataset": dataset})
     await connection.execute(DROP_STAGING)
 
 
 async def replace_sources(connection: AsyncConnection, dataset: UUID, rows: Sequence[dict[str, Any]]) -> None:
+    """Replace the dataset's source videos; `rows` have the columns of `sources` without `dataset_id`."""
     await _delete_rows(connection, dataset)
     if rows:
         await connection.execute(insert(sources), [{"dataset_id": dataset, **row} for row in rows])
@@ -161,7 +164,7 @@ async def _delete_rows(connection: AsyncConnection, dataset: UUID) -> None:
 
 
 async def summarize_frames(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
-    """What the rows of `frames` say about the dataset, as values of its columns."""
+    """Values for columns of `datasets`, computed from the dataset's rows in `frames`."""
     totals = (await connection.execute(SELECT_TOTALS, {"dataset": dataset})).mappings().one()
     sizes = [dict(row) for row in (await connection.execute(COUNT_SIZES, {"dataset": dataset})).mappings()]
     usual = sizes[0] if sizes else {"width": None, "height": None}
@@ -176,7 +179,7 @@ async def first_problem(connection: AsyncConnection, dataset: UUID) -> str | Non
 
 
 async def _numbering_facts(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
-    """Gaps, where the numbering is regular; first number and stride, where it also places every frame."""
+    """The gaps of a regular numbering; first number and stride only if every frame fits into it."""
     facts: dict[str, Any] = {"gaps": [], "gap_frames": 0, "number_first": None, "number_stride": None}
     row = (await connection.execute(SELECT_STRIDE, {"dataset": dataset})).mappings().first()
     if row is None or not is_regular_numbering(row["times"], row["differences"]):
@@ -190,7 +193,7 @@ async def _numbering_facts(connection: AsyncConnection, dataset: UUID) -> dict[s
 
 
 def is_regular_numbering(times: int, differences: int) -> bool:
-    """Whether nine in ten differences equal the stride, or all but one of a short sequence."""
+    """Whether `times` of the differences equal the stride: nine in ten, or all but one of a short sequence."""
     return times >= 2 and differences - times <= max(1, differences // 10)
 
 

@@ -1,20 +1,19 @@
-"""TODO."""
+"""Choose the driver of the object store that the settings ask for."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from service.errors import StartupError
+from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStore
 from service.store.settings import ObjectSettings
 
 
 def open_object_store(settings: ObjectSettings, home: Path) -> ObjectStore:
-    """The driver for these settings. Raises StartupRefused naming the variable that is missing or wrong."""
+    """The driver for these settings. Raises StartupError, naming the variable that is missing or wrong."""
     if settings.endpoint is None:
-        from service.store.objects.files import FileObjectStore
-
         return FileObjectStore(home / "objects", settings.bucket)
-    from service.store.objects.s3 import S3ObjectStore
+    from service.store.objects.s3 import S3ObjectStore  # with aioboto3 and aiohttp, which only S3 needs
 
     for name, value in (("MINIO_ACCESS_KEY", settings.access_key), ("MINIO_SECRET_KEY", settings.secret_key)):
         if value is None:

@@ -1,7 +1,7 @@
-"""The folder driver of the object store: one machine, no server. Keys are paths below root/<bucket>/.
+"""The folder driver of the object store, for one machine. Keys are paths below <root>/<bucket>/.
 
-Two differences from S3: an object cannot be stored below another ('a' and 'a/b'), and symbolic links below a bucket's
-folder are neither listed nor followed, so no key leaves it (the bucket's folder itself may be a link).
+Two differences from S3: no object can be stored below another ('a' and 'a/b'), and symbolic links inside of a bucket's
+folder are neither listed nor followed, so that no key leads out of it (the bucket's folder itself may be a link).
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from service.store.objects.object_store import ObjectInfo, ObjectNotFound, Objec
 
 CHUNK_BYTES = 1024 * 1024
 PAGE_SIZE = 1000
-# Bytes: of a file's name on Linux, and of a key in S3.
+# The limits of file names on Linux and of keys in S3.
 MAX_NAME_BYTES, MAX_KEY_BYTES = 255, 1024
 STALE_TEMP_FILE_S = 24 * 3600
-# A named pipe in the folder must not stop us: O_NONBLOCK has no effect on files.
+# O_NONBLOCK: opening a named pipe must not block; it has no effect on regular files.
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 CONTENT_TYPES = {
     ".mp4": "video/mp4",
@@ -40,7 +40,7 @@ CONTENT_TYPES = {
 
 
 class FileObjectStore:
-    """Objects as files: written beside their place, flushed to disk, then renamed into it."""
+    """Objects as files: each is written to a temporary file, flushed to disk, then renamed."""
 
     def __init__(self, root: Path, bucket: str) -> None:
         self.root, self.bucket = root, bucket
@@ -55,12 +55,14 @@ class FileObjectStore:
             _create_folder(folder)
             _create_folder(self._temp_folder)
             _delete_stale_files(self._temp_folder)
-            _probe_write(self._temp_folder / secrets.token_hex(12))
+            probe = self._temp_folder / secrets.token_hex(12)
+            probe.write_bytes(b"\0")  # a full or read-only disk refuses this already, without an fsync
+            probe.unlink()
         except OSError as error:
             raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
-        return await asyncio.to_thread(self._write_atomically, ref, lambda file: _write(file, data))
+        return await asyncio.to_thread(self._write_atomically, ref, lambda file: file.write(data))
 
     async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
         return await asyncio.to_thread(self._copy_file, ref, path)
@@ -69,27 +71,32 @@ class FileObjectStore:
         with path.open("rb") as source:
             return self._write_atomically(ref, lambda file: shutil.copyfileobj(source, file, CHUNK_BYTES))
 
-    def _write_atomically(self, ref: ObjectRef, fill: Callable[[BinaryIO], None]) -> ObjectInfo:
-        place = self.path(ref)
-        draft = self._temp_folder / secrets.token_hex(12)
+    def _write_atomically(self, ref: ObjectRef, write: Callable[[BinaryIO], object]) -> ObjectInfo:
+        """`write` fills the file. When this returns, the object and its name are on disk."""
+        path, temp_file = self.path(ref), self._temp_folder / secrets.token_hex(12)
         try:
             _create_folder(self._temp_folder)
-            status = _write_synced(draft, fill).stat()
-            _create_folder(place.parent)
-            draft.replace(place)
-            _sync_folder(place.parent)
+            with temp_file.open("xb") as file:
+                write(file)
+                file.flush()
+                now = time.time_ns()
+                os.utime(file.fileno(), ns=(now, now))  # the kernel's own time has ticks of 4 ms: too coarse for etags
+                os.fsync(file.fileno())
+            status = temp_file.stat()
+            _create_folder(path.parent)
+            temp_file.replace(path)
+            _sync_folder(path.parent)
         except OSError as error:
             raise _to_write_error(error, ref) from error
         finally:
             with suppress(OSError):
-                draft.unlink(missing_ok=True)
+                temp_file.unlink(missing_ok=True)
         return _to_info(ref.key, status)
 
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
         return await asyncio.to_thread(self._read_range, ref, start, stop)
 
-    def _read_range(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-        """The same on the calling thread."""
+    def _read_range(self, ref: ObjectRef, start: int, stop: int | None) -> bytes:
         with self.open(ref) as file:
             try:
                 file.seek(start)
@@ -113,7 +120,7 @@ class FileObjectStore:
                 yield chunk
 
     def open(self, ref: ObjectRef) -> BinaryIO:
-        """The object's file, for reading. Raises ObjectMissing."""
+        """The object's file, opened for reading. Raises ObjectNotFound."""
         try:
             file = os.fdopen(os.open(self.path(ref), OPEN_FLAGS), "rb")
         except OSError as error:
@@ -140,18 +147,18 @@ class FileObjectStore:
         if not await asyncio.to_thread(folder.is_dir):
             raise ObjectNotFound(f"there is no bucket {bucket}")
         entries = self._walk(bucket, prefix)
-        while page := await asyncio.to_thread(_take_page, entries):
+        while page := await asyncio.to_thread(lambda: list(islice(entries, PAGE_SIZE))):
             yield page
 
     def _walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects in the order of their keys, a folder at a time; from the deepest folder that the prefix names."""
-        above = prefix.rpartition("/")[0]
+        """Objects in the order of their keys, read folder by folder from the deepest one that the prefix names."""
+        parent = prefix.rpartition("/")[0]
         try:
-            top = self.path(ObjectRef(bucket, f"{above}/x" if above else "x")).parent
+            top = self.path(ObjectRef(bucket, f"{parent}/x" if parent else "x")).parent
         except ObjectStoreError:
-            return  # such a prefix can begin no key
+            return  # no valid key has this prefix
         try:
-            yield from _walk_files(top, f"{above}/" if above else "", prefix)
+            yield from _walk_files(top, f"{parent}/" if parent else "", prefix)
         except OSError as error:
             raise _to_read_error(error, ObjectRef(bucket, prefix)) from error
 
@@ -170,59 +177,37 @@ class FileObjectStore:
         return None
 
     async def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing is kept open."""
 
     def path(self, ref: ObjectRef) -> Path:
-        """Where the object lies. Raises ObjectStoreError for a key that could leave the bucket's folder."""
+        """The object's file. Raises ObjectStoreError for a key that could lead out of the bucket's folder."""
         if ref.bucket.startswith(".") or "/" in ref.bucket:
-            raise ObjectStoreError("this cannot be a bucket's name: it holds a slash or begins with a dot")
+            raise ObjectStoreError("not the name of a bucket: it contains a slash or begins with a dot")
         parts = ref.key.split("/")
         _require_valid_names(ref.bucket, *parts)
-        place = f"{self.root}/{ref.bucket}"
+        folder = f"{self.root}/{ref.bucket}"
         for part in parts[:-1]:
-            place = f"{place}/{part}"
-            if os.path.islink(place):  # noqa: PTH114 (hot path)
-                raise ObjectStoreError("this key leads through a symbolic link, which is not followed")
-        return Path(place, parts[-1])
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):  # noqa: PTH114 (hot path)
+                raise ObjectStoreError("the key contains a symbolic link, which is not followed")
+        return Path(folder, parts[-1])
 
 
 def _require_valid_names(*names: str) -> None:
     if any(name in ("", ".", "..") or "\0" in name for name in names):
-        raise ObjectStoreError("this key cannot be an object's: empty, '.' and '..' parts and NUL are refused")
+        raise ObjectStoreError("not a valid key: empty, '.' and '..' parts and NUL are not allowed")
     try:
         sizes = [len(name.encode()) for name in names]
     except UnicodeEncodeError as error:
-        raise ObjectStoreError("this key cannot be an object's: it is not Unicode text") from error
+        raise ObjectStoreError("not a valid key: it is not Unicode text") from error
     if max(sizes) > MAX_NAME_BYTES:
-        raise ObjectStoreError(f"this key cannot be an object's: a part is longer than {MAX_NAME_BYTES} bytes")
+        raise ObjectStoreError(f"not a valid key: a part is longer than {MAX_NAME_BYTES} bytes")
     if sum(sizes[1:]) + len(sizes) - 2 > MAX_KEY_BYTES:
-        raise ObjectStoreError(f"this key cannot be an object's: it is longer than {MAX_KEY_BYTES} bytes")
-
-
-def _write_synced(temp_file: Path, fill: Callable[[BinaryIO], None]) -> Path:
-    """On disk when this returns. The time is set by us: the kernel's has ticks of 4 ms, too coarse for an etag."""
-    with temp_file.open("xb") as file:
-        fill(file)
-        file.flush()
-        now = time.time_ns()
-        os.utime(file.fileno(), ns=(now, now))
-        os.fsync(file.fileno())
-    return temp_file
-
-
-def _probe_write(temp_file: Path) -> None:
-    """A full disk and a read-only one refuse this already; the disk itself is not waited for."""
-    with temp_file.open("xb") as file:
-        file.write(b"\0")
-    temp_file.unlink()
-
-
-def _write(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
+        raise ObjectStoreError(f"not a valid key: it is longer than {MAX_KEY_BYTES} bytes")
 
 
 def _create_folder(folder: Path) -> None:
-    """With its parents, each flushed to disk."""
+    """Create the folder and its parents, each flushed to disk."""
     if not folder.is_dir():
         _create_folder(folder.parent)
         folder.mkdir(exist_ok=True)
@@ -238,34 +223,37 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _delete_stale_files(temp_folder: Path) -> None:
-    """Remove what processes that were killed while writing left behind."""
-    for draft in temp_folder.iterdir():
+    """Delete what killed processes left behind while writing."""
+    for path in temp_folder.iterdir():
         with suppress(FileNotFoundError):
-            if draft.stat().st_mtime < time.time() - STALE_TEMP_FILE_S:
-                draft.unlink()
+            if path.stat().st_mtime < time.time() - STALE_TEMP_FILE_S:
+                path.unlink()
 
 
 def _walk_files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
-    """Depth first without recursion: only the names of the folders on the way down are held."""
-    bottom, lead = os.fsencode(top) + b"/", base.encode()
+    """Depth first without recursion; only listings of the folders between `top` and the current one are in memory."""
+    root, key_base = os.fsencode(top) + b"/", base.encode()
     wanted = prefix.encode(errors="surrogatepass")
-    stack = [(b"", iter(_list_folder(bottom)))]
+    stack = [(b"", iter(_list_folder(root)))]
     while stack:
-        above, names = stack[-1]
+        parent, names = stack[-1]
         name = next(names, None)
         if name is None:
             stack.pop()
             continue
-        path = above + name
-        key = lead + path
+        path = parent + name
+        key = key_base + path
         if name.endswith(b"/") and key.startswith(wanted[: len(key)]):
-            stack.append((path, iter(_list_folder(bottom + path))))
+            stack.append((path, iter(_list_folder(root + path))))
         elif key.startswith(wanted):
-            yield from _object_info(key, bottom + path)
+            with suppress(FileNotFoundError, UnicodeDecodeError):  # deleted meanwhile; a name that is not UTF-8
+                status = os.lstat(root + path)
+                if stat.S_ISREG(status.st_mode):
+                    yield _to_info(key.decode(), status)
 
 
 def _list_folder(folder: bytes) -> list[bytes]:
-    """Sorted as keys are: a folder's name has its slash, for 'a-b' comes before 'a/b'."""
+    """Sorted as keys: folder names get their slash, because 'a-b' sorts before 'a/b'."""
     try:
         with os.scandir(folder) as entries:
             return sorted(
@@ -277,18 +265,6 @@ def _list_folder(folder: bytes) -> list[bytes]:
         return []
 
 
-def _object_info(key: bytes, place: bytes) -> Iterator[ObjectInfo]:
-    """Nothing for what has gone since, is no plain file, or whose name is not UTF-8 and so can be no key."""
-    with suppress(FileNotFoundError, UnicodeDecodeError):
-        status = os.lstat(place)
-        if stat.S_ISREG(status.st_mode):
-            yield _to_info(key.decode(), status)
-
-
-def _take_page(entries: Iterator[ObjectInfo]) -> list[ObjectInfo]:
-    return list(islice(entries, PAGE_SIZE))
-
-
 def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122 (hot path)
@@ -298,9 +274,9 @@ def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
 
 def _to_write_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ObjectStoreError("no space left in REELMILL_HOME: free some; nothing was half written")
+        return ObjectStoreError("no space left in REELMILL_HOME: free some; no partial object was stored")
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
-        return ObjectStoreError(f"{ref.key} cannot be stored: in a folder no object can lie below another")
+        return ObjectStoreError(f"{ref.key} cannot be stored: in a folder, no object can be stored below another")
     return ObjectStoreError(f"REELMILL_HOME: the object cannot be written ({error.strerror})")
 
 

@@ -1,21 +1,44 @@
-"""Keys of our own objects in the service's bucket."""
+"""The layout of keys in the service's own bucket."""
 
 from uuid import UUID
 
+# See `plan.preview.Preview.key` for what follows.
+PREVIEW_PREFIX = "previews/"
+
+
+def upload_prefix(experiment: UUID, dataset: UUID) -> str:
+    """Where uploads into a dataset are stored."""
+    return f"{experiment_prefix(experiment)}{dataset}/"
+
+
+def experiment_prefix(experiment: UUID) -> str:
+    """Where uploads into the datasets of an experiment are stored."""
+    return f"frames/{experiment}/"
+
+
+def preview_prefix(dataset: UUID) -> str:
+    """Where the previews of a dataset's frames are stored."""
+    return f"{PREVIEW_PREFIX}{dataset}/"
+
 
 def segment_key(content_key: str) -> str:
-    return f"segments/{content_key[:2]}/{content_key}.mp4"
+    return artifact_key(content_key, "mp4")
 
 
 def receipt_key(content_key: str) -> str:
     """The receipt of one segment: NDJSON, one line per planned frame."""
-    return f"segments/{content_key[:2]}/{content_key}.ndjson"
+    return artifact_key(content_key, "ndjson")
 
 
 def artifact_key(content_key: str, name: str) -> str:
-    """One segment's part of a by-product."""
+    """A file of one segment. SQL in `cache.eviction` builds the same keys up to the dot."""
     return f"segments/{content_key[:2]}/{content_key}.{name}"
 
 
+def render_prefix(render: UUID) -> str:
+    """Where the files of a render are stored."""
+    return f"renders/{render}/"
+
+
 def render_object_key(render: UUID, name: str) -> str:
-    return f"renders/{render}/{name}"
+    return f"{render_prefix(render)}{name}"

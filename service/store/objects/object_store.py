@@ -11,7 +11,7 @@ from service.plan.render_plan import ObjectRef
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What a listing or HEAD tells of one object; `size` in bytes, `etag` without quotes."""
+    """One object, as a listing or HEAD describes it; `size` in bytes, `etag` without quotes."""
 
     key: str
     size: int
@@ -21,15 +21,15 @@ class ObjectInfo:
 
 
 class ObjectStoreError(Exception):
-    """The store did not do it (after the driver's own retries); the text names no secret."""
+    """The store failed, after the driver's own retries; the text contains no secret."""
 
 
 class ObjectNotFound(ObjectStoreError):
-    """There is no object under that key (or no such bucket)."""
+    """There is no object with this key, or no such bucket."""
 
 
 class ObjectTooLarge(ObjectStoreError):
-    """The object has more bytes than the reader allows; none of them was kept."""
+    """The object has more bytes than the reader allows."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the object has {size} bytes, more than the limit of {limit}")
@@ -37,7 +37,7 @@ class ObjectTooLarge(ObjectStoreError):
 
 @dataclass(frozen=True, slots=True)
 class ReadResult:
-    """Bytes of an object, and what the store said of the whole it read them from."""
+    """Bytes read from an object, with the object's full size and etag."""
 
     data: bytes
     size: int
@@ -45,44 +45,44 @@ class ReadResult:
 
 
 class ObjectStore(Protocol):
-    """An S3-shaped store. `bucket` is the service's own bucket; refs may name allowed source buckets too."""
+    """A store of objects in buckets. `bucket` is the service's own; refs may also name source buckets."""
 
     bucket: str
 
     async def check(self) -> None:
-        """Prove that the own bucket can be used, made when missing; raises ObjectStoreError with a short reason."""
+        """Check that the own bucket can be used, and create it if it is missing. Raises ObjectStoreError."""
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
-        """Store a small object whole: visible all at once or not at all."""
+        """Store a small object; readers see all of it or nothing."""
         ...
 
     async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
-        """Store a file of any size (multipart where the store has it): visible all at once or not at all."""
+        """Store a file of any size; readers see all of it or nothing."""
         ...
 
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-        """Bytes [start, stop) of the object; a `stop` beyond its end is cut to it."""
+        """Bytes [start, stop) of the object, or fewer if it ends before `stop`."""
         ...
 
     def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        """The same in chunks of at most 1 MiB."""
+        """The same bytes as `get`, in chunks of at most 1 MiB."""
         ...
 
     async def head(self, ref: ObjectRef) -> ObjectInfo: ...
 
     def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
-        """Pages (of up to 1,000) of the objects under a prefix, in ascending order of their UTF-8 keys."""
+        """Objects under a prefix, in pages of up to 1,000, ordered by their keys as UTF-8."""
         ...
 
     async def delete(self, ref: ObjectRef) -> None:
-        """Remove the object; one that is already gone is no error."""
+        """Delete the object if it exists."""
 
     async def presign_get(self, ref: ObjectRef, seconds: int) -> str | None:
-        """A URL that reads the object without our help, or None where the driver has none."""
+        """A URL to read the object without the service; None if the driver has no such URLs."""
         ...
 
     async def presign_put(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str | None:
-        """A URL that takes a PUT of exactly `size` bytes of this type, or None where the driver has none."""
+        """A URL for a PUT of exactly `size` bytes of this type; None if the driver has no such URLs."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The S3/MinIO driver of the object store: aioboto3, one client per process; large files are uploaded in parts."""
+"""The S3/MinIO driver of the object store: one aioboto3 client per process; large files are uploaded in parts."""
 
 import asyncio
 import io
@@ -32,14 +32,14 @@ from service.store.settings import ObjectSettings
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-# Bytes of a part; a shorter file is sent whole.
+# Size of a part in bytes; a file that is not larger is sent in one request.
 PART_BYTES = 16 * 1024 * 1024
 MAX_PARTS = 10_000
 CONCURRENT_PARTS = 4
 
 
 class FilePart(io.RawIOBase):
-    """Bytes [start, start + length) of an open file, which others may read at the same time."""
+    """Bytes [start, start + length) of an open file, independent of the file's own position."""
 
     def __init__(self, descriptor: int, start: int, length: int) -> None:
         self._descriptor, self._start, self.length = descriptor, start, length
@@ -72,30 +72,33 @@ class FilePart(io.RawIOBase):
 
 
 async def upload_in_parts(client: Any, target: dict[str, str], content_type: str, file: BinaryIO, size: int) -> None:
-    """The whole upload; `target` is its Bucket and Key. Raises ObjectStoreError when the file changed meanwhile."""
-    beginning = asyncio.ensure_future(client.create_multipart_upload(**target, ContentType=content_type))
+    """Upload a file to `target` (Bucket and Key) in parts. A failed or cancelled upload is aborted.
+
+    Raises ObjectStoreError if the file changes meanwhile.
+    """
+    creation = asyncio.ensure_future(client.create_multipart_upload(**target, ContentType=content_type))
     try:
-        begun = await asyncio.shield(beginning)
-        target = target | {"UploadId": begun["UploadId"]}
+        upload = await asyncio.shield(creation)
+        target = target | {"UploadId": upload["UploadId"]}
         parts = await _upload_parts(client, target, file, size)
         await client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
     except BaseException:
-        await asyncio.shield(_abort_upload(client, target, beginning))
+        await asyncio.shield(_abort_upload(client, target, creation))
         raise
 
 
 async def _upload_parts(client: Any, target: dict[str, str], file: BinaryIO, size: int) -> list[dict[str, Any]]:
-    length, gate = max(PART_BYTES, -(-size // MAX_PARTS)), asyncio.Semaphore(CONCURRENT_PARTS)
+    length, limit = max(PART_BYTES, -(-size // MAX_PARTS)), asyncio.Semaphore(CONCURRENT_PARTS)
 
-    async def one(number: int, start: int) -> dict[str, Any]:
-        async with gate:
+    async def upload_part(number: int, start: int) -> dict[str, Any]:
+        async with limit:
             part = FilePart(file.fileno(), start, min(length, size - start))
-            answer = await client.upload_part(**target, PartNumber=number, Body=part)
-            return {"PartNumber": number, "ETag": answer["ETag"]}
+            response = await client.upload_part(**target, PartNumber=number, Body=part)
+            return {"PartNumber": number, "ETag": response["ETag"]}
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(n, start)) for n, start in enumerate(range(0, size, length), 1)]
+            tasks = [group.create_task(upload_part(n, start)) for n, start in enumerate(range(0, size, length), 1)]
     except ExceptionGroup as failed:
         _require_unchanged(file, size)
         raise failed.exceptions[0] from None
@@ -105,14 +108,14 @@ async def _upload_parts(client: Any, target: dict[str, str], file: BinaryIO, siz
 
 def _require_unchanged(file: BinaryIO, size: int) -> None:
     if os.fstat(file.fileno()).st_size != size:
-        raise ObjectStoreError("the file changed while it was sent")
+        raise ObjectStoreError("the file changed while it was uploaded")
 
 
-async def _abort_upload(client: Any, target: dict[str, str], beginning: "asyncio.Future[dict[str, Any]]") -> None:
-    """Also an upload whose beginning we were called away from; the error that led here says more than one of this."""
+async def _abort_upload(client: Any, target: dict[str, str], creation: "asyncio.Future[dict[str, Any]]") -> None:
+    """Also if we were cancelled while it was created. Errors are ignored: the one that led here says more."""
     with suppress(ClientError, BotoCoreError, OSError):
-        begun = await beginning
-        await client.abort_multipart_upload(**target | {"UploadId": begun["UploadId"]})
+        upload = await creation
+        await client.abort_multipart_upload(**target | {"UploadId": upload["UploadId"]})
 
 
 CHUNK_BYTES = 1024 * 1024
@@ -120,7 +123,7 @@ MAX_URL_LIFETIME_S = 7 * 24 * 3600
 
 
 def client_config(settings: ObjectSettings) -> AioConfig:
-    """Checksums only when required: otherwise ranged reads break on servers other than AWS."""
+    """Checksums only where S3 requires them: otherwise ranged reads fail on servers other than AWS."""
     return AioConfig(
         signature_version="s3v4",
         s3={"addressing_style": "path"},
@@ -134,7 +137,7 @@ def client_config(settings: ObjectSettings) -> AioConfig:
 
 
 class S3ObjectStore:
-    """Opened on first use, closed by `close`."""
+    """Objects in S3. The client is opened on first use and closed by `close`."""
 
     def __init__(self, settings: ObjectSettings) -> None:
         self.settings, self.bucket = settings, settings.bucket
@@ -145,15 +148,14 @@ class S3ObjectStore:
     async def _client(self) -> Any:
         async with self._opening:
             if self._opened is None:
-                self._opened = await self._stack.enter_async_context(self._create_client())
+                access_key, secret_key = get_credentials(self.settings)
+                session = aioboto3.Session(
+                    aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=self.settings.region
+                )
+                url, config = self.settings.endpoint_url, client_config(self.settings)
+                client = session.client("s3", endpoint_url=url, config=config)
+                self._opened = await self._stack.enter_async_context(client)
         return self._opened
-
-    def _create_client(self) -> Any:
-        access_key, secret_key = get_credentials(self.settings)
-        session = aioboto3.Session(
-            aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=self.settings.region
-        )
-        return session.client("s3", endpoint_url=self.settings.endpoint_url, config=client_config(self.settings))
 
     async def check(self) -> None:
         client = await self._client()
@@ -164,12 +166,12 @@ class S3ObjectStore:
             await self._create_bucket(client)
 
     async def _create_bucket(self, client: Any) -> None:
-        """Another process may be doing the same."""
+        """Another process may create it at the same time."""
         region = self.settings.region
-        place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        location = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         with translate_s3_errors(self.bucket):
             try:
-                await client.create_bucket(Bucket=self.bucket, **place)
+                await client.create_bucket(Bucket=self.bucket, **location)
             except ClientError as error:
                 if error_code(error) not in BUCKET_EXISTS_CODES:
                     raise
@@ -206,25 +208,25 @@ class S3ObjectStore:
         if stop is not None and stop <= start:
             return
         client = await self._client()
-        wanted = {} if start == 0 and stop is None else {"Range": range_header(start, stop)}
+        byte_range = {} if start == 0 and stop is None else {"Range": range_header(start, stop)}
         with translate_s3_errors(ref.key):
             try:
-                answer = await client.get_object(Bucket=ref.bucket, Key=ref.key, **wanted)
+                response = await client.get_object(Bucket=ref.bucket, Key=ref.key, **byte_range)
             except ClientError as error:
                 if error_code(error) in INVALID_RANGE_CODES:
                     return
                 raise
-            async with answer["Body"] as body:
+            async with response["Body"] as body:
                 async for chunk in body.content.iter_chunked(CHUNK_BYTES):
                     yield chunk
 
     async def head(self, ref: ObjectRef) -> ObjectInfo:
         client = await self._client()
         with translate_s3_errors(ref.key):
-            answer = await client.head_object(Bucket=ref.bucket, Key=ref.key)
-        kind = answer.get("ContentType", "application/octet-stream")
-        etag = answer["ETag"].strip('"')
-        return ObjectInfo(ref.key, answer["ContentLength"], etag, answer["LastModified"], kind)
+            response = await client.head_object(Bucket=ref.bucket, Key=ref.key)
+        kind = response.get("ContentType", "application/octet-stream")
+        etag = response["ETag"].strip('"')
+        return ObjectInfo(ref.key, response["ContentLength"], etag, response["LastModified"], kind)
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
         client = await self._client()

@@ -1,6 +1,4 @@
-"""S3 without boto's client: signed URLs, reads with aiohttp (a third of the cost of get_object), and error
-translation.
-"""
+"""S3 without boto's client: signed URLs, reads with aiohttp (a third of the cost of get_object), error translation."""
 
 import asyncio
 import os
@@ -31,12 +29,12 @@ CLOCK_SKEWED = "MINIO_ENDPOINT has another time of day: set this machine's clock
 
 
 class ConnectionInterrupted(ObjectStoreError):
-    """The answer began and did not end; another try may."""
+    """The response started but did not finish; a retry may succeed."""
 
 
 @contextmanager
 def translate_s3_errors(key_or_prefix: str) -> Iterator[None]:
-    """Around any use of the client; `what` is the key or prefix that was asked for."""
+    """Raise ObjectStoreError for errors of boto3 and aiohttp about this key or prefix."""
     try:
         yield
     except ClientError as error:
@@ -44,9 +42,9 @@ def translate_s3_errors(key_or_prefix: str) -> Iterator[None]:
     except EndpointConnectionError as error:
         raise ObjectStoreError("MINIO_ENDPOINT cannot be reached") from error
     except aiohttp.ClientError as error:
-        raise ConnectionInterrupted(f"MINIO_ENDPOINT broke off ({type(error).__name__})") from error
+        raise ConnectionInterrupted(f"MINIO_ENDPOINT closed the connection ({type(error).__name__})") from error
     except (BotoCoreError, OSError) as error:
-        raise ObjectStoreError(f"MINIO_ENDPOINT does not answer as it should ({type(error).__name__})") from error
+        raise ObjectStoreError(f"MINIO_ENDPOINT does not work as an S3 server ({type(error).__name__})") from error
 
 
 def _to_store_error(error: ClientError, key_or_prefix: str) -> ObjectStoreError:
@@ -68,22 +66,22 @@ CONNECT_TIMEOUT_S = 5
 MAX_ATTEMPTS = 6
 INITIAL_BACKOFF_S = 0.1
 URL_LIFETIME_S = 900
-# Bytes a second: a body may take the read timeout and, beyond that, this long.
+# A body may take the read timeout plus its size at this rate.
 MIN_BYTES_PER_SECOND = 1024 * 1024
 
 
 class UrlSigner:
-    """botocore's SigV4 on its own: a quarter of the cost of its `generate_presigned_url`."""
+    """Signs URLs with botocore's SigV4 alone: a quarter of the cost of its `generate_presigned_url`."""
 
     def __init__(self, settings: ObjectSettings, url: str) -> None:
         self._url, self._region, self._credentials = url, settings.region, Credentials(*get_credentials(settings))
 
     def presign_get(self, ref: ObjectRef, seconds: int) -> str:
-        """To read the object."""
+        """A URL to read the object."""
         return self._presign("GET", ref, seconds, {})
 
     def presign_put(self, ref: ObjectRef, seconds: int, size: int, content_type: str) -> str:
-        """To write it: the two headers are signed, so that nothing longer and nothing of another type goes there."""
+        """A URL to write the object. Size and type are signed, so that no other size or type is accepted."""
         return self._presign("PUT", ref, seconds, {"Content-Length": str(size), "Content-Type": content_type})
 
     def _presign(self, method: str, ref: ObjectRef, seconds: int, headers: dict[str, str]) -> str:
@@ -95,7 +93,7 @@ class UrlSigner:
 
 
 class SignedReader:
-    """Whole and ranged reads with one aiohttp session, opened on first use in the loop that reads."""
+    """Reads whole objects or ranges with one aiohttp session, opened on first use in the loop that reads."""
 
     def __init__(self, settings: ObjectSettings) -> None:
         self._settings, self._url = settings, settings.endpoint_url
@@ -103,19 +101,18 @@ class SignedReader:
         self._session: aiohttp.ClientSession | None = None
 
     async def read(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ReadResult:
-        """All of the object or bytes [start, stop) of it.
+        """The object, or its bytes [start, stop); at most `limit` bytes.
 
-        Raises ObjectMissing or ObjectTooLarge at once, and ObjectStoreError when some tries, or twice the read timeout,
-        brought nothing.
+        Raises ObjectNotFound or ObjectTooLarge at once, ObjectStoreError after MAX_ATTEMPTS or twice the read timeout.
         """
         clock = asyncio.get_running_loop().time
-        until, attempt = clock() + 2 * self._settings.timeout_s, 0
+        deadline, attempt = clock() + 2 * self._settings.timeout_s, 0
         while True:
             try:
                 return await self._read_once(ref, span, limit)
             except (ConnectionInterrupted, aiohttp.ClientError, OSError) as error:
                 attempt += 1
-                if attempt == MAX_ATTEMPTS or clock() >= until:
+                if attempt == MAX_ATTEMPTS or clock() >= deadline:
                     raise ObjectStoreError(
                         f"MINIO_ENDPOINT failed {attempt} times: {_describe_error(error)}"
                     ) from error
@@ -124,21 +121,21 @@ class SignedReader:
     async def _read_once(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ReadResult:
         url = URL(self._signer.presign_get(ref, URL_LIFETIME_S), encoded=True)
         headers = {"Range": range_header(*span)} if span else None
-        async with self._get_session().get(url, headers=headers, allow_redirects=False) as answer:
-            etag = answer.headers.get("ETag", "").strip('"')
-            if span and answer.status == 416:
-                return ReadResult(b"", _total_size(answer), etag)
-            _raise_for_status(answer, ref)
-            length = answer.content_length
-            if span and answer.status == 200 and (span[0] or length is None or length > span[1]):
+        async with self._get_session().get(url, headers=headers, allow_redirects=False) as response:
+            etag = response.headers.get("ETag", "").strip('"')
+            if span and response.status == 416:
+                return ReadResult(b"", _total_size(response), etag)
+            _raise_for_status(response, ref)
+            length = response.content_length
+            if span and response.status == 200 and (span[0] or length is None or length > span[1]):
                 raise ObjectStoreError("MINIO_ENDPOINT does not serve ranges")
             if length is not None and length > limit:
                 raise ObjectTooLarge(length, limit)
             async with asyncio.timeout(self._settings.timeout_s + (length or limit) / MIN_BYTES_PER_SECOND):
-                data = await _read_body(answer, limit)
+                data = await _read_body(response, limit)
             if length is not None and len(data) != length:
                 raise ConnectionInterrupted("the body was cut off")
-            return ReadResult(data, _total_size(answer) if answer.status == 206 else len(data), etag)
+            return ReadResult(data, _total_size(response) if response.status == 206 else len(data), etag)
 
     def _get_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -162,31 +159,31 @@ class SignedReader:
 
 
 def range_header(start: int, stop: int | None) -> str:
-    """HTTP's ranges include their end, ours do not."""
+    """The value of a `Range` header; HTTP's ranges include their end, ours do not."""
     return f"bytes={start}-{'' if stop is None else stop - 1}"
 
 
 def backoff_s(attempt: int) -> float:
-    """Doubling, and spread so that many slots do not come back at once."""
+    """Doubles with each attempt, with jitter so that many slots do not retry at once."""
     return INITIAL_BACKOFF_S * 2.0**attempt * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
 
 
-def _raise_for_status(answer: aiohttp.ClientResponse, ref: ObjectRef) -> None:
-    if answer.status in (200, 206):
+def _raise_for_status(response: aiohttp.ClientResponse, ref: ObjectRef) -> None:
+    if response.status in (200, 206):
         return
-    if answer.status == 404:
+    if response.status == 404:
         raise ObjectNotFound(f"there is no object {ref.key}")
-    if answer.status in (401, 403):
+    if response.status in (401, 403):
         raise ObjectStoreError(CREDENTIALS_REFUSED)
-    if answer.status >= 500 or answer.status in (408, 429):
-        raise ConnectionInterrupted(f"it answered {answer.status}")
-    raise ObjectStoreError(f"MINIO_ENDPOINT answered {answer.status}")
+    if response.status >= 500 or response.status in (408, 429):
+        raise ConnectionInterrupted(f"it answered {response.status}")
+    raise ObjectStoreError(f"MINIO_ENDPOINT answered {response.status}")
 
 
-async def _read_body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Also where the server names no length, never more than the limit."""
+async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Reads at most `limit` bytes, also if the server sends no length."""
     chunks, size = [], 0
-    async for chunk in answer.content.iter_any():
+    async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
@@ -194,9 +191,9 @@ async def _read_body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     return b"".join(chunks)
 
 
-def _total_size(answer: aiohttp.ClientResponse) -> int:
-    """From `Content-Range: bytes 0-9/100` or, with status 416, `bytes */100`; 0 where the server leaves it out."""
-    size = answer.headers.get("Content-Range", "").rpartition("/")[2]
+def _total_size(response: aiohttp.ClientResponse) -> int:
+    """From `Content-Range: bytes 0-9/100` or, with status 416, `bytes */100`; 0 if the server leaves it out."""
+    size = response.headers.get("Content-Range", "").rpartition("/")[2]
     return int(size) if size.isdecimal() else 0
 
 
@@ -207,5 +204,5 @@ def get_credentials(settings: ObjectSettings) -> tuple[str, str]:
 
 
 def _describe_error(error: Exception) -> str:
-    """No URL: it carries a signature."""
+    """Without the URL, which contains a signature."""
     return str(error) if isinstance(error, ConnectionInterrupted) else type(error).__name__

@@ -1,1 +1,1 @@
-"""Renders and their segments: submission, status changes, lists."""
+"""Renders and their segments: facts for planning, submission, status changes, lists."""

@@ -1,15 +1,12 @@
-"""Read everything that a render is planned from, before it is planned."""
+"""Read all facts that a render is planned from, in one go."""
 
-from typing import Any
-
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.facts import CapturedFrames, ClusterCapabilities, DatasetFacts, RenderFacts, RenderLimits
 from service.plan.overlay import pixel_size_of
 from service.plan.request import RenderRequest
 from service.plan.segments import window_error
-from service.plan.tone import Levels
 from service.store import workers
 from service.store.catalog import datasets, experiments
 from service.store.database import Caller, Database
@@ -25,14 +22,14 @@ CAPTURED_FRAMES = text("""
 async def read_render_facts(
     database: Database, caller: Caller, request: RenderRequest, limits: RenderLimits
 ) -> RenderFacts:
-    """The facts for this request: of the catalogue only what row-level security lets the caller see."""
-    async with database.service_transaction() as connection:  # devices belong to nobody
+    """The facts for this request; of the catalogue only what the caller may see."""
+    async with database.service_transaction() as connection:  # devices have no owner
         cluster = await read_cluster_capabilities(connection)
     async with database.caller_transaction(caller) as connection:
         rows = await datasets.list_by_experiment(connection, request.experiment_id)
         # The experiment is read last: one that is deleted at this moment must not look like one without datasets.
         experiment = await experiments.get(connection, request.experiment_id)
-        found = tuple(dataset_facts(row) for row in rows if request.dataset_id in (None, row["id"]))
+        found = tuple(row for row in rows if request.dataset_id in (None, row.id))
         return RenderFacts(
             limits=limits,
             experiment_exists=experiment is not None,
@@ -47,31 +44,6 @@ async def read_cluster_capabilities(connection: AsyncConnection) -> ClusterCapab
     """What the live workers can do together."""
     capabilities = await workers.best_capabilities(connection)
     return ClusterCapabilities(tuple(capabilities), await workers.count_slots_per_gpu(connection))
-
-
-def dataset_facts(row: RowMapping | dict[str, Any]) -> DatasetFacts:
-    """The facts of a row of `datasets`."""
-    return DatasetFacts(
-        id=row["id"],
-        experiment_id=row["experiment_id"],
-        name=row["name"],
-        kind=row["kind"],
-        bucket=row["bucket"],
-        state=row["state"],
-        error=row["error"],
-        frame_count=row["frame_count"],
-        width=row["width"],
-        height=row["height"],
-        formats=tuple(row["formats"]),
-        pixel_formats=row["forms"],
-        levels=Levels.from_json(row["levels"]) if row["levels"] else None,
-        captured=None if row["captured_from"] is None else (row["captured_from"], row["captured_to"]),
-        first_gap=row["gaps"][0]["number"] if row["gaps"] else None,
-        gap_frames=row["gap_frames"],
-        number_first=row["number_first"],
-        number_stride=row["number_stride"],
-        digest=row["digest"],
-    )
 
 
 async def _captured_frames(

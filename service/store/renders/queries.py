@@ -1,21 +1,23 @@
-"""Read renders: filtered lists under the caller's row-level security."""
+"""Read renders: pages of a list, statuses, the plan of a segment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, func, select
+from sqlalchemy import RowMapping, Select, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
+from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.store.keyset import PageRequest
-from service.store.tables import renders
+from service.store.tables import datasets, renders, segments
 
 
 @dataclass(frozen=True, slots=True)
 class RenderFilter:
-    """Conditions on the renders of a list; None leaves one out."""
+    """Which renders to list; None: any."""
 
     status: str | None = None
     experiment_id: UUID | None = None
@@ -26,13 +28,13 @@ class RenderFilter:
 
 
 async def page(connection: AsyncConnection, conditions: RenderFilter, part: PageRequest) -> list[RowMapping]:
-    """`id` and `created_at` of one page, in order."""
+    """`id` and `created_at` of one page of the renders that the caller may see, in order."""
     query = part.apply(_apply_filter(select(renders.c.id, renders.c.created_at), conditions), renders)
     return list((await connection.execute(query)).mappings().all())
 
 
 async def count_renders(connection: AsyncConnection, conditions: RenderFilter) -> int:
-    """All that match, whatever the page."""
+    """How many match, on all pages together."""
     return int(await connection.scalar(_apply_filter(select(func.count()).select_from(renders), conditions)) or 0)
 
 
@@ -46,3 +48,52 @@ def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
     if conditions.created_before is not None:
         query = query.where(renders.c.created_at < conditions.created_before)
     return query
+
+
+SELECT_STATUSES = text("""
+    SELECT r.*, d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
+        coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
+    FROM renders r JOIN datasets d ON d.id = r.dataset_id
+    LEFT JOIN LATERAL (
+        SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done, max(starts) AS attempts,
+            (array_agg(error ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
+        FROM tasks WHERE render_id = r.id) t ON true
+    LEFT JOIN LATERAL (
+        SELECT sum(outputs) FILTER (WHERE reused) AS reused_frames FROM (
+            SELECT reused, lead(first_output, 1, r.frames_total) OVER (ORDER BY number) - first_output AS outputs
+            FROM segments WHERE render_id = r.id) planned) s ON true
+    WHERE r.id = ANY(:ids) ORDER BY r.created_at DESC, r.id DESC
+""")
+SELECT_ESTIMATE_RATIO = text("""
+    SELECT extract(epoch FROM finished_at - started_at)::float8 / (estimate ->> 'seconds')::float8 AS ratio
+    FROM renders WHERE id = :render AND status = 'succeeded' AND (estimate ->> 'seconds')::float8 > 0
+""")
+
+
+async def list_statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[RowMapping]:
+    """Rows of these renders with their progress, newest first. Run as the service: check the caller's rights before."""
+    return (await connection.execute(SELECT_STATUSES, {"ids": list(ids)})).mappings().all()
+
+
+async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | None:
+    return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
+
+
+async def load_segment_plan(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str]:
+    """The plan of one segment as it was submitted, and its content key."""
+    query = (
+        select(segments, renders.c.options, datasets.c.bucket)
+        .join(renders, renders.c.id == segments.c.render_id)
+        .join(datasets, datasets.c.id == renders.c.dataset_id)
+        .where(segments.c.render_id == render, segments.c.number == number)
+    )
+    row = (await connection.execute(query)).mappings().one()
+    options = RenderOptions.from_json(row["options"])
+    frames, lead = (tuple(FrameRef(*packed) for packed in row[name]) for name in ("frames", "lead"))
+    return SegmentPlan(number, row["first_output"], row["bucket"], options, frames, lead), row["content_key"]
+
+
+async def estimate_ratio(connection: AsyncConnection, render: UUID) -> float | None:
+    """Actual over estimated seconds of a render; None until it has succeeded, or without an estimate."""
+    ratio = await connection.scalar(SELECT_ESTIMATE_RATIO, {"render": render})
+    return None if ratio is None else float(ratio)

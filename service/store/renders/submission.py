@@ -1,11 +1,12 @@
-"""Submit a planned render: deduplicate it, or write its rows and queue its tasks, in the caller's one transaction."""
+"""Submit a planned render: deduplicate it, or insert its rows and queue its tasks, in the caller's transaction."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import FieldProblem, InvalidRequest, TooManyRequests
@@ -19,20 +20,33 @@ from service.plan.timing import retime, with_elapsed_time
 from service.store import workers
 from service.store.cache import segments as segment_cache
 from service.store.catalog.frames import stream_frames
-from service.store.database import acquire_advisory_lock
-from service.store.renders import lifecycle
+from service.store.database import acquire_advisory_lock, translate_integrity_errors
+from service.store.renders.lifecycle import create_segment_tasks, enqueue_assembly, mark_running, register_webhook
+from service.store.renders.queries import get_render
+from service.store.tables import idempotency_keys, renders, segments
 from service.telemetry.metrics import RENDERS_SUBMITTED
 
-# Segments are written in batches of so many segments or frames: a segment of bins may have thousands of frames.
+# A batch of inserted rows ends at this many segments or frames: a segment of bins may have thousands of frames.
 SEGMENTS_A_WRITE, FRAMES_A_WRITE = 200, 5_000
+
+COUNT_ACTIVE_RENDERS = text("SELECT count(*) FROM renders WHERE owner = :owner AND status IN ('queued', 'running')")
+COUNT_UNCACHED_OUTPUTS = text("""
+    SELECT coalesce(sum(outputs) FILTER (WHERE NOT reused), 0)::bigint FROM (
+        SELECT s.reused, lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
+        FROM segments s JOIN renders r ON r.id = s.render_id WHERE s.render_id = :render) planned
+""")
+UPSERT_IDEMPOTENCY_KEY = text("""
+    INSERT INTO idempotency_keys (subject, key, body_sha256, render_id) VALUES (:owner, :key, :body, :render)
+    ON CONFLICT (subject, key) DO UPDATE SET body_sha256 = :body, render_id = :render, created_at = now()
+""")
 
 
 @dataclass(frozen=True, slots=True)
 class RenderSubmission:
-    """A plan on its way into the queue.
+    """A planned render that a caller submits.
 
-    `document` is the request as it was sent, stored with the render. Others may read it, so the webhook's address is
-    not part of it. `max_queued` is how many unfinished renders the owner may have.
+    `document` is the request as it was sent, without the webhook's address: it is stored with the render, which others
+    may read. `max_queued` is how many unfinished renders the owner may have.
     """
 
     plan: RenderPlan
@@ -43,21 +57,21 @@ class RenderSubmission:
     webhook_url: str | None = None
 
     def body_sha256(self) -> str:
-        """What the same idempotency key must come with again."""
+        """Identifies the body; the same idempotency key must be sent with the same body."""
         return hashlib.sha256(repr((sorted(self.document.items()), self.webhook_url)).encode()).hexdigest()
 
 
 async def submit_render(connection: AsyncConnection, submission: RenderSubmission) -> RowMapping:
     """The row of the render: that of the same idempotency key, else one of the same video, else a new one.
 
-    Raises Invalid for an idempotency key that was used with another body, TooManyRequests when the owner's queue is
-    full, and NotFound when the dataset was deleted meanwhile.
+    Raises InvalidRequest if the idempotency key was used with another body, TooManyRequests if the owner's queue is
+    full, and NotFound if the dataset has been deleted.
     """
     plan, owner = submission.plan, submission.owner
     render = await _find_by_idempotency_key(connection, submission)
     if render is None:
         await acquire_advisory_lock(connection, plan.key)
-        render = await lifecycle.find_duplicate(connection, plan.key, plan.dataset.id)
+        render = await _find_duplicate(connection, plan.key, plan.dataset.id)
     if render is None:
         await _check_queue(connection, owner, submission.max_queued)
         render = await write_render(connection, owner, plan, submission.document)
@@ -65,11 +79,11 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
     else:
         RENDERS_SUBMITTED.labels("known").inc()
     if submission.webhook_url is not None:
-        await lifecycle.register_webhook(connection, render, owner, submission.webhook_url)
+        await register_webhook(connection, render, owner, submission.webhook_url)
     if submission.idempotency_key:
-        body = submission.body_sha256()
-        await lifecycle.save_idempotency_key(connection, owner, submission.idempotency_key, body, render)
-    row = await lifecycle.get_render(connection, render)
+        values = {"owner": owner, "key": submission.idempotency_key, "body": submission.body_sha256(), "render": render}
+        await connection.execute(UPSERT_IDEMPOTENCY_KEY, values)
+    row = await get_render(connection, render)
     assert row is not None
     return row
 
@@ -78,7 +92,12 @@ async def _find_by_idempotency_key(connection: AsyncConnection, submission: Rend
     if not submission.idempotency_key:
         return None
     await acquire_advisory_lock(connection, f"{submission.owner} {submission.idempotency_key}")
-    row = await lifecycle.find_idempotency_key(connection, submission.owner, submission.idempotency_key)
+    query = select(idempotency_keys).where(
+        idempotency_keys.c.subject == submission.owner,
+        idempotency_keys.c.key == submission.idempotency_key,
+        idempotency_keys.c.created_at > text("now() - interval '24 hours'"),
+    )
+    row = (await connection.execute(query)).mappings().first()
     if row is None:
         return None
     if row["body_sha256"] != submission.body_sha256():
@@ -87,29 +106,44 @@ async def _find_by_idempotency_key(connection: AsyncConnection, submission: Rend
     return RenderId(row["render_id"])
 
 
+async def _find_duplicate(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
+    """The newest finished or active render with this key, locked against deletion until the transaction ends."""
+    query = select(renders.c.id).where(
+        renders.c.render_key == key,
+        renders.c.dataset_id == dataset,
+        renders.c.status.in_(("succeeded", "queued", "running")),
+    )
+    query = query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1)
+    found = await connection.scalar(query.with_for_update(read=True, key_share=True))
+    return RenderId(found) if found else None
+
+
 async def _check_queue(connection: AsyncConnection, owner: Subject, max_queued: int) -> None:
-    unfinished = await lifecycle.count_active(connection, owner)
+    unfinished = int(await connection.scalar(COUNT_ACTIVE_RENDERS, {"owner": owner}) or 0)
     if unfinished >= max_queued:
         detail = f"you have {unfinished} unfinished renders, at most {max_queued} are allowed: let some end"
         raise TooManyRequests(detail, headers={"Retry-After": "10"})
 
 
 async def estimate_render(connection: AsyncConnection, plan: RenderPlan) -> Estimate:
-    """The estimate of a render that is not written. All its segments are planned, to find those that are cached."""
-    uncached = segments = 0
+    """Estimate a render without writing it. All segments are planned, to find those that are cached."""
+    uncached = segment_count = 0
     async for batch in _batches(_segments(connection, plan)):
         keys = content_keys(batch)
         cached = await segment_cache.existing_keys(connection, keys)
         missing = [segment for segment, key in zip(batch, keys, strict=True) if key not in cached]
         uncached += sum(len(segment.outputs()) for segment in missing)
-        segments += len(missing)
-    return await _estimate(connection, plan, uncached, segments)
+        segment_count += len(missing)
+    return await _estimate(connection, plan, uncached, segment_count)
 
 
 async def write_render(
     connection: AsyncConnection, owner: Subject, plan: RenderPlan, document: dict[str, Any]
 ) -> RenderId:
-    """Insert the render, its segments and their tasks, and its estimate, and queue the tasks; all or nothing."""
+    """Insert the render with its segments, tasks and estimate, and queue the tasks.
+
+    Raises NotFound if the experiment or the dataset has been deleted.
+    """
     render = RenderId(new_uuid())
     row = {
         "id": render,
@@ -123,41 +157,61 @@ async def write_render(
         "priority": plan.priority,
         "frames_total": plan.selection.output_count(),
     }
-    await lifecycle.insert_render(connection, row)
+    async with translate_integrity_errors("there is such a render already"):
+        await connection.execute(insert(renders).values(**row))
     async for batch in _batches(_segments(connection, plan)):
-        await lifecycle.insert_segments(connection, render, batch)
-    tasks = await lifecycle.create_segment_tasks(connection, render)
-    uncached = await lifecycle.count_uncached_outputs(connection, render)
+        await _insert_segments(connection, render, batch)
+    tasks = await create_segment_tasks(connection, render)
+    uncached = int(await connection.scalar(COUNT_UNCACHED_OUTPUTS, {"render": render}) or 0)
     cost = await _estimate(connection, plan, uncached, len(tasks))
-    await lifecycle.set_estimate(connection, render, cost.to_json())
+    await connection.execute(update(renders).where(renders.c.id == render).values(estimate=cost.to_json()))
     if tasks:
         await queue.enqueue(connection, "segment", tasks, plan.priority)
     else:
-        await lifecycle.mark_running(connection, render)
-        await lifecycle.enqueue_assembly(connection, render, plan.priority)
+        await mark_running(connection, render)
+        await enqueue_assembly(connection, render, plan.priority)
     return render
 
 
-async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int, segments: int) -> Estimate:
-    """From what recent segments took, and the slots that are live."""
+async def _insert_segments(connection: AsyncConnection, render: RenderId, plans: Sequence[SegmentPlan]) -> None:
+    rows = [
+        {
+            "render_id": render,
+            "number": plan.number,
+            "first_output": plan.first_output,
+            "planned": str(plan.seconds()),
+            "content_key": key,
+            "frames": [_pack_frame(frame) for frame in plan.frames],
+            "lead": [_pack_frame(frame) for frame in plan.lead],
+        }
+        for plan, key in zip(plans, content_keys(plans), strict=True)
+    ]
+    await connection.execute(insert(segments), rows)
+
+
+def _pack_frame(frame: FrameRef) -> list[Any]:
+    """Positional arguments of FrameRef, for `queries.load_segment_plan`; the times are left out when all are None."""
+    packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
+    times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
+    return packed if times == [None] * 4 else packed + times
+
+
+async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int, segment_count: int) -> Estimate:
+    """From the times of recent segments and the number of live slots; `uncached` counts output frames."""
     slots = await workers.count_live_slots(connection)
-    workload = Workload(plan.selection.output_count(), uncached, segments, slots)
+    workload = Workload(plan.selection.output_count(), uncached, segment_count, slots)
     return estimate(plan.options, workload, await segment_cache.recent_stats(connection, plan.options))
 
 
 def _segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
-    return split_into_segments(_frames(connection, plan), plan.dataset.bucket, plan.options, plan.selection)
-
-
-def _frames(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[FrameRef]:
-    """The source frames, with the times that the options need."""
+    """The segments of the render, whose frames have the times that the options need."""
     options = plan.options
     frames = stream_frames(connection, plan.dataset, plan.selection, options.missing)
     if options.timing:
         frames = retime(frames, options.timing, options)
     if options.overlay and options.overlay.elapsed:
         frames = with_elapsed_time(frames, options, plan.dataset.has_capture_times)
-    return frames
+    return split_into_segments(frames, plan.dataset.bucket, options, plan.selection)
 
 
 async def _batches(segments: AsyncIterator[SegmentPlan]) -> AsyncIterator[list[SegmentPlan]]:

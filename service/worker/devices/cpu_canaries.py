@@ -17,6 +17,7 @@ from service.pipeline import planes
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.encode.encoder import SegmentEncoder
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.formats import Codec, PixelFormat
 from service.plan.render_plan import RenderOptions
@@ -30,7 +31,7 @@ ENCODED_FRAMES = 18
 
 def decode_jpeg(_device: str) -> float:
     files = [known.jpeg(known.picture(number)) for number in range(DECODED_FRAMES)]
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     decoded, rate = _measure_rate(lambda: [decoder.decode(data).frame for data in files])
     for number, frame in enumerate(decoded):
         known.require_similar(_full_range_luma(frame), known.luma(number), 36)
@@ -39,7 +40,7 @@ def decode_jpeg(_device: str) -> float:
 
 def decode_png(_device: str) -> float:
     files = [known.png(known.picture(number)) for number in range(DECODED_FRAMES)]
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     decoded, rate = _measure_rate(lambda: [decoder.decode(data).frame for data in files])
     for number, frame in enumerate(decoded):
         known.require_equal(frame.to_ndarray(format="rgb24"), known.picture(number))
@@ -48,7 +49,7 @@ def decode_png(_device: str) -> float:
 
 def decode_tiff(_device: str) -> float:
     files = [known.tiff(known.deep_picture(number)) for number in range(DECODED_FRAMES)]
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     decoded, rate = _measure_rate(lambda: [decoder.decode_samples(data) for data in files])
     for number, samples in enumerate(decoded):
         if samples is None:
@@ -60,7 +61,7 @@ def decode_tiff(_device: str) -> float:
 def transform_nv12(_device: str) -> float:
     """Scale to half the size; the expected pixels are means of four."""
 
-    decoder = ImageDecoder(1 << 24)
+    decoder = ImageDecoder(DecodeOptions(1 << 24))
     pictures = [decoder.decode(known.png(known.picture(number))) for number in range(DECODED_FRAMES)]
     transform = FrameTransform(RenderOptions("h264", 70, Fraction(30), 480, 270), IMAGE_COLOUR)
     frames, rate = _measure_rate(lambda: [transform.apply(picture)[0] for picture in pictures])

@@ -121,7 +121,7 @@ def _check_decoder(device: str, codec: VideoCodec) -> float:
     packets = _encode_packets(codec)
     with translate_driver_faults():
         driver = open_driver(device)
-        feed = driver.open_decoder(codec, *FULL_SIZE)
+        feed = driver.open_decoder(codec)
 
         def decoded() -> list[tuple[int, DeviceImage]]:
             shown = [image for pts, packet in enumerate(packets) for image in feed.decode(packet, pts)]
@@ -136,10 +136,12 @@ def _check_decoder(device: str, codec: VideoCodec) -> float:
 
 
 def _check_encoder(device: str, codec: VideoCodec) -> float:
-    colour = (IMAGE_COLOUR.matrix, IMAGE_COLOUR.primaries, IMAGE_COLOUR.transfer)
+    colour = IMAGE_COLOUR
     with translate_driver_faults():
         driver = open_driver(device)
-        session = driver.open_encoder(EncoderSettings(codec, *FULL_SIZE, Fraction(30), 80, colour))
+        session = driver.open_encoder(
+            EncoderSettings(codec, *FULL_SIZE, Fraction(30), 80, colour.matrix, colour.primaries, colour.transfer)
+        )
         frames = [
             known.yuv(number % DECODED_FRAMES).reformat(format="nv12").to_ndarray().astype(np.uint8)
             for number in range(CODED_FRAMES)

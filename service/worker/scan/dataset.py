@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId
 from service.store.catalog import scan as frame_scan
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.worker.scan.images import ImageScanner, batch_rows
@@ -44,7 +44,7 @@ async def scan_dataset(
     if dataset is None:
         return ScanSummary("gone")
     scan = _DatasetScan(database, objects, dataset, on_progress)
-    return await (scan.scan_videos() if dataset["kind"] == "video" else scan.scan_frames())
+    return await (scan.scan_videos() if dataset.kind == "video" else scan.scan_frames())
 
 
 @dataclass(slots=True)
@@ -53,34 +53,30 @@ class _DatasetScan:
 
     database: Database
     objects: ObjectStore
-    dataset: RowMapping
+    dataset: DatasetRow
     on_progress: ProgressCallback
     examined: int = 0
     ignored: int = 0
-
-    @property
-    def dataset_id(self) -> DatasetId:
-        return DatasetId(self.dataset["id"])
 
     async def scan_frames(self) -> ScanSummary:
         async with self.database.engine.connect() as connection:
             await frame_scan.create_staging_table(connection)
             await self._stage_frames(connection)
             sample = await frame_scan.sample_frames(connection, MAX_SAMPLED_FRAMES)
-            sampler = LevelScanner(self.objects, self.dataset["bucket"], self._report_progress)
+            sampler = LevelScanner(self.objects, self.dataset.bucket, self._report_progress)
             levels = await sampler.scan(sample)
             async with connection.begin():
-                if await frame_scan.lock_dataset(connection, self.dataset_id) is None:
+                if not await frame_scan.lock_dataset(connection, self.dataset.id):
                     return ScanSummary("gone")
-                await frame_scan.replace_frames(connection, self.dataset_id)
-                facts = await frame_scan.summarize_frames(connection, self.dataset_id) | {"levels": levels}
-                problem = await frame_scan.first_problem(connection, self.dataset_id)
+                await frame_scan.replace_frames(connection, self.dataset.id)
+                facts = await frame_scan.summarize_frames(connection, self.dataset.id) | {"levels": levels}
+                problem = await frame_scan.first_problem(connection, self.dataset.id)
                 return await self._record(connection, facts, problem)
 
     async def _stage_frames(self, connection: AsyncConnection) -> None:
-        scanner = ImageScanner(self.objects, self.dataset["bucket"], self._report_progress)
+        scanner = ImageScanner(self.objects, self.dataset.bucket, self._report_progress)
         try:
-            async for page in self.objects.list(self.dataset["bucket"], self.dataset["prefix"]):
+            async for page in self.objects.list(self.dataset.bucket, self.dataset.prefix):
                 page_rows = await scanner.scan_page(page)
                 for rows in batch_rows(page_rows):
                     await frame_scan.copy_to_staging(connection, rows)
@@ -89,18 +85,18 @@ class _DatasetScan:
             return  # the bucket does not exist, so nothing is under the prefix
 
     async def scan_videos(self) -> ScanSummary:
-        scanner = VideoScanner(self.objects, self.dataset["bucket"], self._report_progress)
+        scanner = VideoScanner(self.objects, self.dataset.bucket, self._report_progress)
         try:
-            async for page in self.objects.list(self.dataset["bucket"], self.dataset["prefix"]):
+            async for page in self.objects.list(self.dataset.bucket, self.dataset.prefix):
                 await self._advance(0, scanner.add_page(page))
         except ObjectNotFound:
             pass
         async for _ in scanner.probe():
             await self._advance(1, 0)
         async with self.database.service_transaction() as connection:
-            if await frame_scan.lock_dataset(connection, self.dataset_id) is None:
+            if not await frame_scan.lock_dataset(connection, self.dataset.id):
                 return ScanSummary("gone")
-            await frame_scan.replace_sources(connection, self.dataset_id, scanner.rows)
+            await frame_scan.replace_sources(connection, self.dataset.id, scanner.rows)
             return await self._record(connection, scanner.dataset_facts(), scanner.first_problem())
 
     def _report_progress(self) -> None:
@@ -110,21 +106,21 @@ class _DatasetScan:
         self.examined, self.ignored = self.examined + examined, self.ignored + ignored
         self._report_progress()
         async with self.database.service_transaction() as connection:
-            await frame_scan.update_dataset(connection, self.dataset_id, {"scanned": self.examined})
+            await frame_scan.update_dataset(connection, self.dataset.id, {"scanned": self.examined})
 
     async def _record(self, connection: AsyncConnection, facts: dict[str, Any], problem: str | None) -> ScanSummary:
         error = self._failure_reason(facts, problem)
         state = "failed" if error else "ready"
         await frame_scan.update_dataset(
-            connection, self.dataset_id, {**facts, "state": state, "error": error, "scanned": self.examined}
+            connection, self.dataset.id, {**facts, "state": state, "error": error, "scanned": self.examined}
         )
         counts = {name: facts[name] for name in ("frame_count", "bytes", "unreadable_frames", "gap_frames")}
         return ScanSummary(state, **counts, ignored=self.ignored, error=error)
 
     def _failure_reason(self, facts: dict[str, Any], problem: str | None) -> str | None:
         """Why the dataset cannot be rendered, or None."""
-        noun = "source videos" if self.dataset["kind"] == "video" else "frames"
-        place = f"under {self.dataset['prefix'] or 'the top'} in bucket {self.dataset['bucket']}"
+        noun = "source videos" if self.dataset.kind == "video" else "frames"
+        place = f"under {self.dataset.prefix or 'the top'} in bucket {self.dataset.bucket}"
         if facts["width"] is not None:
             return None
         if problem is not None:

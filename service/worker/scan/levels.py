@@ -8,10 +8,10 @@ from sqlalchemy import RowMapping
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.picture import Samples
 from service.pipeline.tone.levels import LevelSampler
-from service.plan.formats import BLACK
 from service.plan.render_plan import ObjectRef
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.worker.fetch.ranged_files import RangedFile
@@ -27,7 +27,7 @@ class LevelScanner:
 
     def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
         self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
-        self._decoder = ImageDecoder(MAX_PIXELS)
+        self._decoder = ImageDecoder(DecodeOptions(MAX_PIXELS))
 
     async def scan(self, rows: list[RowMapping]) -> dict[str, Any] | None:
         """The value of the `levels` column; None if no frame has samples. Raises ObjectStoreError."""
@@ -55,7 +55,7 @@ class LevelScanner:
         file = RangedFile(self._objects, ref, row["size"])
 
         def read(stream: Any) -> Samples:
-            page, _ = TiffStack(stream).decode_page(row["page_offset"], (MAX_PIXELS, BLACK))
+            page, _ = TiffStack(stream).decode_page(row["page_offset"], DecodeOptions(MAX_PIXELS))
             return page.samples
 
         return await file.run_in_thread(read, self._on_progress)

@@ -15,7 +15,7 @@ from service.pipeline.cuda.errors import DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.frames import FrameMissing, MediaUnreadable, RenderFailed
 from service.pipeline.segment import render_segment
-from service.pipeline.stills.preview import image_preview, video_preview
+from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
 from service.plan.placement import GpuAllocation
 from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef
@@ -157,11 +157,12 @@ class SlotExecutor:
 
     def _render_preview(self, preview: Preview) -> Outcome:
         sources = self._fetcher.source_opener(preview.bucket)
+        options = PreviewOptions(preview.width, preview.max_pixels, preview.tone)
         if preview.kind == "video":
-            data = video_preview(preview.frame, sources, preview.width, preview.max_pixels)
+            data = video_preview(preview.frame, sources, options)
         else:
             with self._fetcher.prefetch(preview.bucket, [preview.frame]) as reader:
-                data = image_preview(preview.frame, (reader, sources), preview.width, preview.max_pixels, preview.tone)
+                data = image_preview(preview.frame, reader, sources, options)
         ref = ObjectRef(self._objects.bucket, preview.key)
         self._runner.run(self._objects.put(ref, data, "image/jpeg"))
         return PreviewDone(len(data))

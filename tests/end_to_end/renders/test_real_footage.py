@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
 
 from service.ids import DatasetId
 from service.store.catalog import datasets
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.worker.scan.dataset import scan_dataset
@@ -28,11 +28,11 @@ pytestmark = pytest.mark.anyio
 class Street:
     database: Database
     home: Path
-    dataset: dict[str, Any]
+    dataset: DatasetRow
 
     @property
     def folder(self) -> Path:
-        return self.home / "objects" / "reelmill" / str(self.dataset["prefix"])
+        return self.home / "objects" / "reelmill" / self.dataset.prefix
 
 
 @pytest.fixture(scope="module")
@@ -49,16 +49,16 @@ async def street(postgres_url: str, tmp_path: Path, pictures: list[bytes]) -> As
         made.folder.mkdir(parents=True)
         for number, data in enumerate(pictures):
             (made.folder / f"street_{number}.jpg").write_bytes(data)  # natural order: 2 comes before 10
-        await scan_dataset(database, FileObjectStore(tmp_path / "objects", "reelmill"), DatasetId(dataset["id"]), print)
+        await scan_dataset(database, FileObjectStore(tmp_path / "objects", "reelmill"), DatasetId(dataset.id), print)
         async with database.service_transaction() as connection:
-            row = await datasets.get(connection, dataset["id"])
-        assert row is not None and (row["frame_count"], row["gap_frames"], row["unreadable_frames"]) == (FRAMES, 0, 0)
-        yield replace(made, dataset=dict(row))
+            row = await datasets.get(connection, dataset.id)
+        assert row is not None and (row.frame_count, row.gap_frames, row.unreadable_frames) == (FRAMES, 0, 0)
+        yield replace(made, dataset=row)
 
 
 @pytest.mark.parametrize(("factor", "count"), [(1, 795), (2, 398), (7, 114), (1000, 1)])
 async def test_only_what_survives_decimation_is_fetched(street: Street, factor: int, count: int) -> None:
-    options = replace(OPTIONS, width=street.dataset["width"], height=street.dataset["height"])
+    options = replace(OPTIONS, width=street.dataset.width or 0, height=street.dataset.height or 0)
     async with running_supervisor(street.database, street.home, slots=2):
         with opened_files(street.folder) as opened:
             async with street.database.service_transaction() as connection:

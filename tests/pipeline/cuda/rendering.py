@@ -1,4 +1,4 @@
-"""A segment rendered through a double of a GPU, and the same by the CPU."""
+"""Renders a segment with a double of a GPU."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ NVENC = Backend("cuda", "nvenc")
 
 
 class PreparedSlotDevice(SlotDevice):
-    """A slot whose driver is this one."""
+    """A slot with this driver."""
 
     def __init__(self, driver: DriverDouble) -> None:
         super().__init__(DeviceConfig("cuda:0"))
@@ -22,7 +22,7 @@ class PreparedSlotDevice(SlotDevice):
 
 
 def render_on(double: DriverDouble | None, objects: list[bytes | None], lead: int = 0, **changes: Any) -> SegmentResult:
-    """As `tests.pipeline.rendering.render`, on the device (None: the slot has none)."""
+    """As `tests.pipeline.rendering.render`, on a device; None: the slot has no device."""
     store = {f"{index}.jpg": data for index, data in enumerate(objects) if data is not None}
     refs = tuple(FrameRef(i, None if data is None else f"{i}.jpg") for i, data in enumerate(objects))
     settings = options(**({"family": CUDA} | changes))

@@ -1,4 +1,4 @@
-"""Bins that a device makes as a whole, and those that it leaves to the CPU: the bytes are the CPU's either way."""
+"""Bins that a device merges and bins that fall back to the CPU: the bytes are those of the CPU path either way."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def deep_tiffs(count: int) -> Objects:
 
 
 def bin_reports(result: SegmentResult) -> list[Any]:
-    """What receipts say of the bins, but for the decoder and why it was another."""
+    """The receipt of the bins, without decoders and fallbacks."""
     members = [[(one.source, one.sha256, one.outcome) for one in report.members or ()] for report in result.reports]
     return [members, [(report.outcome, report.reason, report.clipped) for report in result.reports]]
 
@@ -100,7 +100,7 @@ def test_a_bin_with_a_hole_is_the_cpu_s_and_the_others_are_not(frames: Objects, 
     assert [report.outcome for report in result.reports].count("partial") == 1
     assert len([made for made in decoders(result) if len(made) == 1]) == 2
     expected = {("transform", "unsupported"): 2} if tone else {}
-    assert result.fallbacks == expected, "JPEGs of a broken bin still go through the device, one by one"
+    assert result.fallbacks == expected, "JPEGs of an incomplete bin are still processed on the device, one by one"
 
 
 @pytest.mark.parametrize("bad", [0, 4, 8])
@@ -153,7 +153,7 @@ def test_the_gpu_s_encoder_takes_bins_too() -> None:
 
 @pytest.mark.parametrize("frames", [numbered_jpegs(80), deep_tiffs(80)], ids=["jpeg", "deep"])
 def test_a_bin_larger_than_a_batch_is_never_gathered(frames: Objects) -> None:
-    """It may have thousands of frames: they go through one by one, or by the CPU where only a whole bin makes sense."""
+    """It may have thousands of frames: they are processed one by one, or on the CPU if only a whole bin makes sense."""
     toned = frames[0] is not None and frames[0][:2] == b"II"
     double, bins = DriverDouble(), Bins("mean", 40, 128, 96)
     result = render_and_compare(double, frames, bins=bins, **({"tone": Tone(500, 3500)} if toned else {}))

@@ -1,4 +1,4 @@
-"""Each fault of the GPU stack ends as documented: a fallback with a reason, or one of two named exceptions."""
+"""Each error of the GPU stack has the documented consequence: a fallback with a reason, or one of two exceptions."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.frames import FrameMissing, RenderFailed
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
-from tests.pipeline.cuda.rendering import CUDA, NVENC, render_on
+from tests.pipeline.cuda.rendering import CUDA, NVENC, PreparedSlotDevice, render_on
 from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, options, read_numbers, render
 from tests.support.cuda_doubles.driver import DriverDouble, Faults
 from tests.support.data import media
@@ -18,7 +18,7 @@ def test_one_bad_image_in_a_batch_costs_no_other() -> None:
     result = render_on(double, numbered_jpegs(8))
     assert result.data == render(numbered_jpegs(8)).data
     assert [report.decoder for report in result.reports].count("ffmpeg-mjpeg") == 1
-    assert result.reports[3].fallback == "decode: the double was told to refuse this one"
+    assert result.reports[3].fallback == "decode: the double refuses this one"
     assert result.fallbacks == {("decode", "not_decoded"): 1}
 
 
@@ -83,7 +83,7 @@ def test_a_failed_batch_is_the_cpu_s_and_the_next_is_the_device_s_again() -> Non
     result = render_on(double, numbered_jpegs(50))
     assert result.data == render(numbered_jpegs(50)).data
     failed = sum(report.fallback is not None for report in result.reports)
-    assert 0 < failed < 50, "a fallback never sticks"
+    assert 0 < failed < 50, "no fallback is permanent"
     assert result.fallbacks == {("decode", "device_failed"): failed}
 
 
@@ -117,7 +117,7 @@ def test_a_slot_without_a_device_renders_by_the_cpu_and_says_so() -> None:
     ],
 )
 def test_a_stack_that_cannot_be_imported_is_a_reason(module: str, said: str) -> None:
-    """The last one is the real driver, of a device that no machine has."""
+    """The last one is the real driver with a device that no machine has."""
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(3)))
     store = MemoryObjects({str(i): data for i, data in enumerate(numbered_jpegs(3)) if data})
     device = SlotDevice(DeviceConfig("cuda:99", driver_module=module))
@@ -154,8 +154,6 @@ def test_what_the_store_raises_comes_where_its_frame_would() -> None:
                 raise ConnectionError("the store is away")
             return super().read(ref)
 
-    from tests.pipeline.cuda.rendering import PreparedSlotDevice
-
     done: list[int] = []
     store = Away({f"{i}": data for i, data in enumerate(numbered_jpegs(30)) if data})
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(30)))
@@ -170,8 +168,6 @@ def test_an_object_that_is_gone_is_missing() -> None:
             if ref.index == 1:
                 raise FrameMissing
             return super().read(ref)
-
-    from tests.pipeline.cuda.rendering import PreparedSlotDevice
 
     store = Gone({f"{i}": data for i, data in enumerate(numbered_jpegs(3)) if data})
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(3)))

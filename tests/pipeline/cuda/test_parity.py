@@ -1,6 +1,4 @@
-"""What goes through a device comes out as by the CPU: the double's own pixels are the CPU's, so the bytes are the
-same.
-"""
+"""A render on a device has the bytes of the CPU path: the double computes pixels with the functions of that path."""
 
 import io
 from typing import Any
@@ -83,7 +81,7 @@ def test_frames_of_several_sizes_and_kinds_keep_their_order() -> None:
     assert read_numbers(result.data) == list(range(24))
     assert result.data == render(frames).data
     assert {report.decoder for report in result.reports} == {"cuda-nvjpeg", "ffmpeg-png"}
-    assert result.fallbacks == {}, "PNG was never to be decoded by the device"
+    assert result.fallbacks == {}, "PNG is never planned for the device"
 
 
 def deep_tiffs(count: int, dtype: str = "uint16") -> list[bytes | None]:

@@ -1,4 +1,4 @@
-"""How far ahead of the encoder frames are fetched."""
+"""The limit on frames that are fetched ahead of the encoder."""
 
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ OPTIONS = RenderOptions("h264", 70, Fraction(30), 128, 96)
 
 
 def test_what_is_not_the_devices_waits_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such frames take no device memory, so no batch of pictures bounds them."""
+    """Such frames need no device memory, so the size of a batch does not limit them."""
     png = media.png(media.numbered_picture(1))
     monkeypatch.setattr(batching, "PINNED_BYTES", 3 * len(png))
     reader = MemoryObjects({f"{index}.png": png for index in range(40)})
@@ -26,4 +26,4 @@ def test_what_is_not_the_devices_waits_within_a_bound(monkeypatch: pytest.Monkey
     order = iter(frames)
     assert next(order).data == png
     frames.close()
-    assert len(reader.read_keys) <= 8, "two batches of three, and the pairs that they are read in"
+    assert len(reader.read_keys) <= 8, "two batches of three, read in pairs"

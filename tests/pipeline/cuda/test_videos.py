@@ -1,4 +1,4 @@
-"""Pictures of source videos through a device: the exact ones, and the CPU's for what a device would show wrongly."""
+"""Frames of source videos on a device: the exact frames, and the CPU for videos that a device would show wrongly."""
 
 import io
 from typing import Any
@@ -78,7 +78,7 @@ def test_what_is_no_video_ends_as_by_the_cpu() -> None:
 )
 def test_a_decoder_that_cannot_be_had_is_a_fallback(fault: Exception, code: str) -> None:
     class Refusing(DriverDouble):
-        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
+        def open_decoder(self, codec: str) -> SoftwareDecoder:
             raise fault
 
     result = render_video(Refusing(), SOURCES["libx264"], [3, 4, 5])
@@ -97,7 +97,7 @@ def test_a_decoder_that_stops_midway_leaves_the_rest_to_the_cpu() -> None:
             return super().decode(packet, pts)
 
     class Device(DriverDouble):
-        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
+        def open_decoder(self, codec: str) -> SoftwareDecoder:
             return Stopping(codec)
 
     wanted: list[Any] = list(range(40))
@@ -110,7 +110,7 @@ def test_groups_of_pictures_that_nobody_wants_are_not_decoded() -> None:
     class Device(DriverDouble):
         fed = 0
 
-        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
+        def open_decoder(self, codec: str) -> SoftwareDecoder:
             device = self
 
             class Counting(SoftwareDecoder):
@@ -129,7 +129,7 @@ def test_groups_of_pictures_that_nobody_wants_are_not_decoded() -> None:
 
 def test_a_sticky_error_while_decoding_is_told_to_the_slot() -> None:
     class Lost(DriverDouble):
-        def open_decoder(self, codec: str, width: int, height: int) -> SoftwareDecoder:
+        def open_decoder(self, codec: str) -> SoftwareDecoder:
             raise DeviceLost("gone")
 
     with pytest.raises(DeviceLost):

@@ -1,4 +1,4 @@
-"""Segments joined by stream copy: exact times, key frames at the seams, faststart, the same bytes every time."""
+"""Joining segments by stream copy: exact times, a key frame at each seam, faststart, the same bytes every time."""
 
 import io
 import itertools
@@ -34,11 +34,13 @@ def test_frame_k_is_shown_at_k_over_fps(codec: str, fps: Fraction, tmp_path: Pat
     assemble(render_segments(codec, fps), options(codec=codec, fps=fps), out)
     with av.open(str(out)) as container:
         stream = container.streams.video[0]
-        shown = [(frame.pts * stream.time_base, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)]
+        decoded = [
+            (frame.pts * stream.time_base, frame.to_ndarray(format="rgb24")) for frame in container.decode(stream)
+        ]
         assert stream.duration * stream.time_base == 40 / fps
         assert (stream.frames, stream.average_rate, stream.start_time) == (40, fps, 0)
-    assert [time for time, _ in shown] == [k / fps for k in range(40)]
-    assert [media.read_number(pixels) for _, pixels in shown] == list(range(40))
+    assert [time for time, _ in decoded] == [k / fps for k in range(40)]
+    assert [media.read_number(pixels) for _, pixels in decoded] == list(range(40))
 
 
 def test_dts_rise_by_one_frame_and_seams_are_key_frames(codec: str, tmp_path: Path) -> None:
@@ -68,13 +70,13 @@ def test_ffmpeg_counts_every_frame_without_a_complaint(codec: str, tmp_path: Pat
     out = tmp_path / "out.mp4"
     assemble(render_segments(codec), options(codec=codec), out)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(out), "-f", "framehash", "-"]
-    seen = subprocess.run(command, capture_output=True, check=True, text=True)
-    assert seen.stderr == ""
-    assert len([line for line in seen.stdout.splitlines() if not line.startswith("#")]) == 40
+    process = subprocess.run(command, capture_output=True, check=True, text=True)
+    assert process.stderr == ""
+    assert len([line for line in process.stdout.splitlines() if not line.startswith("#")]) == 40
 
 
 def test_the_moov_is_the_same_in_every_segment(codec: str) -> None:
-    """So that one init section serves all of them, and a one-frame segment joins the others."""
+    """One init section then serves all segments, those of one frame included."""
     assert len({part[: part.index(b"moof") - 4] for part in render_segments(codec)}) == 1
 
 

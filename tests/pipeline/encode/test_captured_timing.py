@@ -1,4 +1,4 @@
-"""Pictures of their own length each: exact times in segments and in the assembled file."""
+"""Captured timing: each frame has its own duration, exact in segments and in the assembled file."""
 
 import io
 import itertools
@@ -24,12 +24,12 @@ TIMED = {"timing": CapturedTiming(Fraction(1))}
 
 
 def render_timed(
-    first: int, lengths: list[int], codec: str, missing: tuple[int, ...] = (), **more: object
+    first: int, lengths: list[int], codec: str, lost: tuple[int, ...] = (), **more: object
 ) -> SegmentResult:
-    """Numbered pictures, each shown for its ticks; those in `lost` are not there."""
+    """Numbered frames, each shown for its `lengths` ticks; those in `lost` are missing."""
     refs = tuple(FrameRef(first + k, f"{first + k}", shown_for=ticks) for k, ticks in enumerate(lengths))
-    kept = {ref.key: media.jpeg(media.numbered_picture(ref.index)) for ref in refs if ref.index not in missing}
-    store = MemoryObjects({key or "": data for key, data in kept.items()})
+    images = {ref.key: media.jpeg(media.numbered_picture(ref.index)) for ref in refs if ref.index not in lost}
+    store = MemoryObjects({key or "": data for key, data in images.items()})
     plan = SegmentPlan(0, first, "b", options(codec=codec, **TIMED | more), refs)
     return render_segment(plan, store, store, lambda done: None)
 
@@ -82,9 +82,9 @@ def test_ffmpeg_plays_it_without_a_complaint(codec: str, tmp_path: Path) -> None
         out,
     )
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(out), "-fps_mode", "passthrough"]
-    seen = subprocess.run([*command, "-f", "framehash", "-"], capture_output=True, check=True, text=True)
-    assert seen.stderr == ""
-    assert len([line for line in seen.stdout.splitlines() if not line.startswith("#")]) == 2 * len(LENGTHS)
+    process = subprocess.run([*command, "-f", "framehash", "-"], capture_output=True, check=True, text=True)
+    assert process.stderr == ""
+    assert len([line for line in process.stdout.splitlines() if not line.startswith("#")]) == 2 * len(LENGTHS)
 
 
 @pytest.mark.parametrize(

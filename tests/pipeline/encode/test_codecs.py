@@ -8,12 +8,10 @@ from hypothesis import strategies as st
 
 from service.pipeline.encode.codecs import encoder_name, encoder_quality
 from service.pipeline.encode.mux import timescale
-from service.pipeline.transform.placement import pad, same_aspect
 from service.plan.formats import Codec
 
 codecs = st.sampled_from(["h264", "hevc", "av1"])
 qualities = st.integers(0, 100)
-sides = st.integers(1, 4000)
 
 
 @given(codecs, qualities, qualities)
@@ -68,19 +66,3 @@ def test_encoder_names() -> None:
     assert encoder_name("hevc").startswith("libx265 (FFmpeg ")
     assert encoder_name("ffv1").startswith("ffv1 (FFmpeg ")
     assert encoder_name("mjpeg").startswith("libjpeg-turbo (imagecodecs 2026.3")
-
-
-@given(st.tuples(sides, sides), st.tuples(sides.map(lambda n: 2 * n), sides.map(lambda n: 2 * n)))
-def test_a_padded_picture_stays_inside_on_whole_chroma_samples(
-    source: tuple[int, int], canvas: tuple[int, int]
-) -> None:
-    place = pad(source, canvas)
-    assert 2 <= place.width <= canvas[0] - place.left
-    assert 2 <= place.height <= canvas[1] - place.top
-    assert not any(side % 2 for side in (place.width, place.height, place.left, place.top))
-
-
-@given(st.tuples(st.integers(16, 4000), st.integers(16, 4000)), st.fractions(Fraction(1, 8), 4))
-def test_an_even_rounded_scale_keeps_the_aspect(source: tuple[int, int], scale: Fraction) -> None:
-    canvas = (max(2, round(source[0] * scale / 2) * 2), max(2, round(source[1] * scale / 2) * 2))
-    assert same_aspect(source, canvas)

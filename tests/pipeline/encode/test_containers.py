@@ -40,14 +40,14 @@ def make_file(codec: Codec, container: Container, folder: Path, fps: Fraction = 
 def test_frame_k_is_shown_at_k_over_fps(codec: Codec, container: Container, fps: Fraction, tmp_path: Path) -> None:
     with av.open(str(make_file(codec, container, tmp_path, fps))) as file:
         stream = file.streams.video[0]
-        shown = [
+        decoded = [
             (frame.pts * stream.time_base, media.read_number(frame.to_ndarray(format="rgb24")))
             for frame in file.decode(stream)
         ]
         assert stream.average_rate == fps
-    off = [abs(time - k / fps) for k, (time, _) in enumerate(shown)]
+    off = [abs(time - k / fps) for k, (time, _) in enumerate(decoded)]
     assert max(off) <= (Fraction(1, 2000) if container == "mkv" else 0)
-    assert [number for _, number in shown] == list(range(20))
+    assert [number for _, number in decoded] == list(range(20))
 
 
 @pytest.mark.parametrize(("codec", "container"), CODECS_IN_CONTAINERS)
@@ -61,9 +61,9 @@ def test_each_segment_begins_with_a_key_frame(codec: Codec, container: Container
 @pytest.mark.parametrize(("codec", "container"), CODECS_IN_CONTAINERS)
 def test_the_ffmpeg_program_has_no_complaint(codec: Codec, container: Container, tmp_path: Path) -> None:
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(make_file(codec, container, tmp_path))]
-    seen = subprocess.run([*command, "-f", "framehash", "-"], capture_output=True, check=True, text=True)
-    assert [line for line in seen.stderr.splitlines() if not line.endswith(QUIRK)] == []
-    assert len([line for line in seen.stdout.splitlines() if not line.startswith("#")]) == 20
+    process = subprocess.run([*command, "-f", "framehash", "-"], capture_output=True, check=True, text=True)
+    assert [line for line in process.stderr.splitlines() if not line.endswith(QUIRK)] == []
+    assert len([line for line in process.stdout.splitlines() if not line.startswith("#")]) == 20
 
 
 @pytest.mark.parametrize(("codec", "container"), CODECS_IN_CONTAINERS)
@@ -108,7 +108,7 @@ def test_hevc_is_tagged_as_apples_players_want_it(container: Container, tmp_path
 
 
 def test_hevc_carries_its_parameter_sets_once(tmp_path: Path) -> None:
-    """In the sample description, as hvc1 wants it: none within the samples, and no message of settings."""
+    """hvc1 requires them in the sample description and not in the samples; there is no SEI message with settings either."""
     with av.open(str(make_file("hevc", "mp4", tmp_path))) as file:
         packets = [bytes(packet) for packet in file.demux(video=0) if packet.size]
     kinds = {kind for packet in packets for kind in _nal_types(packet)}

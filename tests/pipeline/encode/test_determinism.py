@@ -1,4 +1,4 @@
-"""The same bytes whatever lies in memory and whatever the CPU can do: encoders have read memory they never wrote."""
+"""The same bytes whatever is in memory and whatever the CPU supports: encoders have read memory they never wrote."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ FORMS = {"mjpeg": "yuvj444p", "ffv1": "yuvj420p"}
 
 @functools.cache
 def noisy_frames() -> list[bytes | None]:
-    """A coarse texture that slides, under noise."""
+    """A coarse texture that moves, with noise on top."""
     random = np.random.default_rng(5)
     coarse = random.integers(30, 220, (40, 60, 3))
     texture = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
@@ -36,7 +36,7 @@ def noisy_frames() -> list[bytes | None]:
 
 
 def segment_digest(codec: str) -> str:
-    """sha256 of a segment."""
+    """SHA-256 (hex) of a segment."""
     form = FORMS.get(codec, "yuv420p")
     return hashlib.sha256(
         render(noisy_frames(), codec=codec, form=form, width=416, height=270, quality=40).data
@@ -44,7 +44,7 @@ def segment_digest(codec: str) -> str:
 
 
 def digest_in_child(codec: str, fill: str) -> str:
-    """In another process; MALLOC_PERTURB_ (glibc, mallopt(3)) fills what is allocated and what is freed."""
+    """In another process; MALLOC_PERTURB_ (glibc, mallopt(3)) fills allocated and freed memory."""
     place, environment = Path(__file__).parents[3], os.environ | {"MALLOC_PERTURB_": fill}
     command = [sys.executable, "-c", SCRIPT, codec]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place, env=environment)

@@ -1,4 +1,4 @@
-"""MJPEG in AVI opens in ImageJ: its own reader, the one that Fiji has, sees the pictures that were put in."""
+"""MJPEG in AVI opens in ImageJ: its own AVI reader, which Fiji uses too, shows the frames that were encoded."""
 
 import shutil
 import subprocess
@@ -16,12 +16,12 @@ READER = Path(__file__).with_name("ReadAvi.java")
 POINTS = [(8, 8), (70, 20), (20, 70), (110, 85)]
 pytestmark = pytest.mark.skipif(
     not (JAR.exists() and shutil.which("java")),
-    reason="ImageJ is not here: Debian's libij-java and default-jre-headless",
+    reason="ImageJ is not installed (Debian: libij-java and default-jre-headless)",
 )
 
 
 def patches(number: int) -> np.ndarray:
-    """Four flat colours, other ones for each number."""
+    """Four flat colours, different for each number."""
     colours = np.random.default_rng(number).integers(20, 236, (2, 2, 3), np.uint8)
     return colours.repeat(48, 0).repeat(64, 1)
 
@@ -29,9 +29,9 @@ def patches(number: int) -> np.ndarray:
 def read_with_imagej(video: Path) -> list[list[int]]:
     words = [str(part) for point in POINTS for part in point]
     command = ["java", "-Djava.awt.headless=true", "-cp", str(JAR), str(READER), str(video), *words]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
-    assert said[0] == f"128 96 {len(said) - 1}"
-    return [[int(word) for word in line.split()] for line in said[1:]]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.splitlines()
+    assert output[0] == f"128 96 {len(output) - 1}"
+    return [[int(word) for word in line.split()] for line in output[1:]]
 
 
 @pytest.mark.parametrize("form", ["yuvj420p", "yuvj422p", "yuvj444p", "gray"])
@@ -43,9 +43,9 @@ def test_imagej_sees_every_picture(tmp_path: Path, form: str) -> None:
     else:
         frames = [media.jpeg(picture, subsampling=f"4:{form[5]}:{form[6]}", quality=95) for picture in pictures]
     frames[3] = media.png(pictures[3])
-    made = render(frames, codec="mjpeg", form=form, quality=95)
+    result = render(frames, codec="mjpeg", form=form, quality=95)
     out = tmp_path / "out.avi"
-    assemble([made.data], options(codec="mjpeg", form=form, container="avi", quality=95), out)
-    seen = np.array(read_with_imagej(out)).reshape(len(frames), len(POINTS), 3)
-    wanted = np.array([[picture[y, x] for x, y in POINTS] for picture in pictures], int)
-    assert np.abs(seen - wanted).max() <= 4
+    assemble([result.data], options(codec="mjpeg", form=form, container="avi", quality=95), out)
+    found = np.array(read_with_imagej(out)).reshape(len(frames), len(POINTS), 3)
+    expected = np.array([[picture[y, x] for x, y in POINTS] for picture in pictures], int)
+    assert np.abs(found - expected).max() <= 4

@@ -1,4 +1,4 @@
-"""MJPEG: JPEGs that fit are copied byte for byte, others are decoded and encoded, and both make one stream."""
+"""MJPEG: JPEGs of the right format and size are copied byte for byte, others are re-encoded, into one stream."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ from service.pipeline.encode.assemble import assemble
 from tests.pipeline.rendering import numbered_jpegs, options, read_numbers, render
 from tests.support.data import media
 
-# What FFmpeg 7 says of a small JPEG of Pillow's even when it reads that file itself.
+# FFmpeg 7 prints this for a small JPEG by Pillow even when it reads that file itself.
 QUIRK = "EOI missing, emulating"
 
 PLAIN = media.jpeg(media.numbered_picture(5))
@@ -112,11 +112,11 @@ def test_copied_and_encoded_frames_are_one_stream(container: str, tmp_path: Path
     with av.open(str(out)) as file:
         frames = list(file.decode(video=0))
     assert {frame.format.name for frame in frames} == {"yuvj420p"}
-    seen = [media.read_number(frame.to_ndarray(format="rgb24")) for frame in frames]
-    assert seen == [0, 1, 2, 3, 4, 0, 6, 7, 8, 9, 10, 11]
+    numbers = [media.read_number(frame.to_ndarray(format="rgb24")) for frame in frames]
+    assert numbers == [0, 1, 2, 3, 4, 0, 6, 7, 8, 9, 10, 11]
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "warning", "-i", str(out), "-f", "null", "-"]
-    told = subprocess.run(command, capture_output=True, check=True, text=True).stderr.splitlines()
-    assert [line for line in told if not line.endswith(QUIRK)] == []
+    messages = subprocess.run(command, capture_output=True, check=True, text=True).stderr.splitlines()
+    assert [line for line in messages if not line.endswith(QUIRK)] == []
 
 
 def test_black_is_gray_where_the_frames_are() -> None:
@@ -127,7 +127,7 @@ def test_black_is_gray_where_the_frames_are() -> None:
 
 
 def test_an_avi_is_as_fiji_reads_it(tmp_path: Path) -> None:
-    """Its reader wants a BITMAPINFOHEADER with MJPG and 24 bits, and whole JPEGs in 00dc chunks."""
+    """Its reader needs a BITMAPINFOHEADER with MJPG and 24 bits, and whole JPEGs in 00dc chunks."""
     out = tmp_path / "out.avi"
     assemble(
         [render_mjpeg(mixed_frames(), missing="black").data],

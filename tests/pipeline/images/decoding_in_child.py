@@ -1,4 +1,4 @@
-"""Decoding in processes of their own, which a test can see die."""
+"""Decodes in child processes, so that a test can detect a crash."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.picture import samples_view
 from service.pipeline.tone.window import Window
 
@@ -14,8 +15,8 @@ Attempt = tuple[str, str]
 
 
 def decode_all(variants: Sequence[bytes]) -> list[Attempt]:
-    """("refused", reason) or ("shown", a digest of the picture) of each; anything else is raised."""
-    decoder = ImageDecoder(10_000_000, window=Window(-1e6, 1e6))
+    """("refused", reason) or ("shown", digest of the picture) for each; other errors are raised."""
+    decoder = ImageDecoder(DecodeOptions(10_000_000, window=Window(-1e6, 1e6)))
     return [_decode(decoder, data) for data in variants]
 
 
@@ -24,6 +25,6 @@ def _decode(decoder: ImageDecoder, data: bytes) -> Attempt:
         frame = decoder.decode(data).frame
     except MediaUnreadable as error:
         return "refused", error.reason
-    seen = samples_view(frame)
-    pixels = frame.to_ndarray(format="rgb24") if seen is None else np.ascontiguousarray(seen)
+    samples = samples_view(frame)
+    pixels = frame.to_ndarray(format="rgb24") if samples is None else np.ascontiguousarray(samples)
     return "shown", f"{frame.width}x{frame.height} {hashlib.sha256(pixels.tobytes()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Images of every kind, written by tools that are not ours, with the pixels those tools mean."""
+"""Images of every kind, written by independent tools, with the pixels that they should show."""
 
 import io
 import subprocess
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 122, 90
 
 @dataclass(frozen=True)
 class SampleImage:
-    """`pixels` as the tool itself means them; `tolerance` in levels (0: exact)."""
+    """`pixels` are the expected ones; `tolerance` is in levels (0: exact)."""
 
     name: str
     data: bytes
@@ -30,7 +30,7 @@ class SampleImage:
 
 
 def gray() -> Array:
-    """Smooth slopes with a bright disc: every tool's chroma filter agrees on it within a level or two."""
+    """Smooth slopes with a bright disc, on which the tools' chroma filters differ by a level or two at most."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
     disc = 60 * np.exp(-((x - 60) ** 2 + (y - 40) ** 2) / 500)
     return np.rint(20 + x + y / 2 + disc).clip(0, 255).astype(np.uint8)
@@ -42,7 +42,7 @@ def rgb() -> Array:
 
 
 def high_bit_depth(dtype: str) -> Array:
-    """Values that use the type's own range, not a multiple of 8-bit ones."""
+    """Values over the whole range of the type, not multiples of 8-bit ones."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
     slope = (x / WIDTH + y / HEIGHT + 0.01 * np.sin(x * y)) / 2.02
     kind = np.dtype(dtype)
@@ -72,7 +72,7 @@ def encode_with_opencv(pixels: Array, suffix: str, *options: int) -> bytes:
 
 
 def encode_with_ffmpeg(pixels: Array, pixel_format: str, suffix: str, *options: str) -> bytes:
-    """One frame through the ffmpeg program; `given` is the pixel format of `pixels`."""
+    """One frame encoded by the ffmpeg program; `given` is the pixel format of `pixels`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"out{suffix}"
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "rawvideo", "-pix_fmt", pixel_format]
@@ -225,8 +225,8 @@ def _tiff_layouts() -> Iterator[SampleImage]:
     )
     alpha = np.dstack([color, gray()])
     for extra in ("unassalpha", "unspecified"):
-        meant = composite_over(alpha, (0, 0, 0)) if extra == "unassalpha" else color
-        yield SampleImage(f"tiff tifffile {extra}", encode_tiff(alpha, extrasamples=[extra]), meant)
+        expected = composite_over(alpha, (0, 0, 0)) if extra == "unassalpha" else color
+        yield SampleImage(f"tiff tifffile {extra}", encode_tiff(alpha, extrasamples=[extra]), expected)
     yield SampleImage(
         "tiff tifffile jpeg", data := encode_tiff(color, compression="jpeg"), tifffile.imread(io.BytesIO(data))
     )

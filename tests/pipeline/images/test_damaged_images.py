@@ -1,4 +1,4 @@
-"""Damaged variants of every kind: a reason or a picture, never a crash, and never half a picture for a cut file."""
+"""Damaged images of every kind give a reason or a picture, never a crash, and never half a picture if truncated."""
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,20 +16,20 @@ from tests.pipeline.rendering import decode_pictures, render
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    """Should a process die, the pool is broken and the test fails."""
+    """If a process crashes, the pool breaks and the test fails."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         yield pool
 
 
 @pytest.mark.parametrize("name", SAMPLE_IMAGES)
 def test_a_cut_file_is_refused(pool: ProcessPoolExecutor, name: str) -> None:
-    """At 20 places; where only what follows the picture is lost, the picture must be whole."""
+    """Truncated at 20 offsets; if only data after the image is lost, the image must be complete."""
     data = SAMPLE_IMAGES[name].data
     cuts = [data[: len(data) * place // 20] for place in range(20)] + [data[:-1], data]
-    *seen, _, whole = pool.submit(decode_all, cuts).result(120)
+    *outcomes, _, whole = pool.submit(decode_all, cuts).result(120)
     assert whole[0] == "shown"
-    assert all(outcome == "refused" and reason for outcome, reason in seen if (outcome, reason) != whole)
-    assert sum(outcome == "refused" for outcome, _ in seen) >= 10
+    assert all(outcome == "refused" and reason for outcome, reason in outcomes if (outcome, reason) != whole)
+    assert sum(outcome == "refused" for outcome, _ in outcomes) >= 10
 
 
 @pytest.mark.parametrize("name", SAMPLE_IMAGES)
@@ -57,7 +57,7 @@ def _flip_bits(data: bytes, random: np.random.Generator, count: int) -> bytes:
 
 
 def _zero_run(data: bytes, random: np.random.Generator) -> bytes:
-    """A run of zero bytes, as a failing disk leaves."""
+    """A run of zero bytes, as left by a failing disk."""
     start = int(random.integers(0, len(data)))
     length = int(random.integers(1, max(2, len(data) // 4)))
     return data[:start] + bytes(len(data[start : start + length])) + data[start + length :]
@@ -68,7 +68,7 @@ def test_the_corpus_has_one_size() -> None:
 
 
 def damaged_variants(data: bytes) -> Iterator[bytes]:
-    """Cut at 20 places, bits flipped, zeros, nothing."""
+    """Truncated at 20 offsets, flipped bits, zeros, nothing."""
     yield from (data[: len(data) * place // 20] for place in range(20))
     random = np.random.default_rng(len(data))
     for count in (1, 8, 64, 256):
@@ -80,7 +80,7 @@ def damaged_variants(data: bytes) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("name", SAMPLE_IMAGES)
 def test_each_has_its_line(name: str) -> None:
-    """The objects are all called .jpg, whatever they are: names decide nothing."""
+    """All objects are called .jpg, whatever they are: the format does not depend on names."""
     data = SAMPLE_IMAGES[name].data
     frames: list[bytes | None] = [data, *damaged_variants(data), data]
     of: dict[str, Any] = {"width": WIDTH, "height": HEIGHT, "tone": Tone(0, 65535), "codec": "mjpeg"}

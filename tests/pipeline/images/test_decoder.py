@@ -1,4 +1,4 @@
-"""Good and bad input: every format it reads, every kind of damage it must not let by."""
+"""ImageDecoder: every format that it reads, and every kind of damage that it must reject."""
 
 import contextlib
 import gc
@@ -14,6 +14,7 @@ from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.planes import plane_views
 from tests.pipeline.rendering import decode_pictures, numbered_jpegs, read_numbers, render
 from tests.support.data import media
@@ -95,7 +96,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 
 def truncated_jpeg_with_thumbnail() -> bytes:
-    """Its EXIF holds a whole small JPEG, so an end-of-image marker is in the file, but not the picture's own."""
+    """The EXIF thumbnail is a complete JPEG, so the file has an end-of-image marker, but not that of the image."""
     thumbnail = b"Exif\0\0" + media.jpeg(media.flat_picture((9, 9, 9), 16, 16))
     segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
     return media.truncate(JPEG[:2] + segment + JPEG[2:], 0.8)
@@ -116,7 +117,7 @@ def test_reads(name: str) -> None:
 def test_refuses_with_a_reason(name: str) -> None:
     data, reason = BAD[name]
     with pytest.raises(MediaUnreadable, match=reason):
-        ImageDecoder(max_pixels=100_000_000).decode(data)
+        ImageDecoder(DecodeOptions(max_pixels=100_000_000)).decode(data)
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -133,7 +134,7 @@ def test_damage_is_held_and_named_never_silent(name: str) -> None:
 def test_no_truncation_goes_unseen(make: Any, keep: float) -> None:
     pixels = np.random.default_rng(2).integers(0, 255, (96, 128, 3), np.uint8)
     with pytest.raises(MediaUnreadable):
-        ImageDecoder(100_000_000).decode(media.truncate(make(pixels), keep))
+        ImageDecoder(DecodeOptions(100_000_000)).decode(media.truncate(make(pixels), keep))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -163,8 +164,8 @@ def test_orientation_of_other_formats(kind: str) -> None:
 
 @pytest.mark.parametrize("make", [media.tiff, media.png])
 def test_what_a_decoder_leaves_behind_is_freed_at_once(make: Any) -> None:
-    """tifffile's objects refer to each other: without care, each frame's bytes wait for the garbage collector."""
-    decoder, frame = ImageDecoder(10_000_000), make(np.zeros((600, 800), np.uint8))
+    """tifffile's objects form reference cycles, which would keep each frame's bytes until garbage collection."""
+    decoder, frame = ImageDecoder(DecodeOptions(10_000_000)), make(np.zeros((600, 800), np.uint8))
     gc.collect()
     gc.disable()
     tracemalloc.start()
@@ -184,8 +185,8 @@ def test_mixed_formats_in_one_segment() -> None:
 
 @pytest.mark.parametrize("name", [name for name in GOOD if name != "jpeg with bytes after its end"])
 def test_random_damage_is_refused_or_shown_but_never_crashes(name: str) -> None:
-    """imagecodecs' own LZW decoder ended the process on some of these."""
-    random, decoder = np.random.default_rng(7), ImageDecoder(10_000_000)
+    """imagecodecs' own LZW decoder crashed the process on some of these."""
+    random, decoder = np.random.default_rng(7), ImageDecoder(DecodeOptions(10_000_000))
     for _ in range(60):
         data = np.frombuffer(GOOD[name][0], np.uint8).copy()
         places = random.integers(0, len(data), random.integers(1, 20))
@@ -199,7 +200,7 @@ GRAY_NOISE = COLOUR_NOISE // 8 + 96
 
 
 def decode_exactly(data: bytes) -> list[media.Pixels]:
-    """By FFmpeg's transform in floating point."""
+    """With FFmpeg's floating-point inverse DCT."""
     decoder = av.CodecContext.create("mjpeg", "r")
     decoder.options = {"idct": "faani"}
     return plane_views(decoder.decode(av.Packet(data))[0])
@@ -210,7 +211,7 @@ def decode_exactly(data: bytes) -> list[media.Pixels]:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_a_level_at_most_and_none_on_average(pixels: media.Pixels, quality: int, progressive: bool) -> None:
     data = media.jpeg(pixels, quality=quality, progressive=progressive)
-    ours = plane_views(ImageDecoder(10**7).decode(data).frame)
+    ours = plane_views(ImageDecoder(DecodeOptions(10**7)).decode(data).frame)
     for found, exact in zip(ours, decode_exactly(data), strict=True):
         off = found.astype(np.int16) - exact
         assert abs(off).max() <= 1

@@ -10,6 +10,7 @@ import tifffile
 from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
 from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.segment import render_segment
@@ -19,7 +20,7 @@ from tests.pipeline.rendering import MemoryObjects, options, read_numbers
 from tests.support.data import media
 
 PAGES = 9
-BOUNDS = (10_000_000, "#000000")
+DECODING = DecodeOptions(10_000_000)
 
 
 def make_stack(count: int = PAGES, **how: Any) -> bytes:
@@ -51,7 +52,7 @@ STACKS = {
 
 
 class CountingFile(io.BytesIO):
-    """Counts the bytes that are read."""
+    """Counts the bytes that are read from it."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -80,10 +81,10 @@ def test_every_page_is_a_frame_with_its_own_pixels(name: str) -> None:
     pages = read_pages(data)
     assert [(page.width, page.height, page.bits_per_sample) for page in pages] == [(128, 96, 16)] * PAGES
     opened = TiffStack(io.BytesIO(data))
-    meant = tifffile.imread(io.BytesIO(data))
+    expected = tifffile.imread(io.BytesIO(data))
     for place in (0, 7, 3, 3, 8):
-        page, _ = opened.decode_page(pages[place].offset, BOUNDS)
-        np.testing.assert_array_equal(page.samples, meant[place])
+        page, _ = opened.decode_page(pages[place].offset, DECODING)
+        np.testing.assert_array_equal(page.samples, expected[place])
 
 
 @pytest.mark.parametrize("name", STACKS)
@@ -101,10 +102,10 @@ def test_a_page_costs_its_own_bytes() -> None:
     offset = read_pages(data)[150].offset
     file = CountingFile(data)
     opened, started = TiffStack(file), file.bytes
-    _, digest = opened.decode_page(offset, BOUNDS)
+    _, digest = opened.decode_page(offset, DECODING)
     assert started < 40_000 and file.bytes - started < 128 * 96 * 2 + 8192
     assert len(digest) == 64
-    assert digest == opened.decode_page(offset, BOUNDS)[1] != hashlib.sha256().hexdigest()
+    assert digest == opened.decode_page(offset, DECODING)[1] != hashlib.sha256().hexdigest()
 
 
 def test_a_page_that_is_not_there_is_a_corrupt_frame() -> None:
@@ -120,7 +121,7 @@ def test_a_page_that_is_not_there_is_a_corrupt_frame() -> None:
 
 def test_a_store_that_fails_is_no_damaged_page() -> None:
     class Away(Exception):
-        """The store's own kind of error, which the pipeline does not know."""
+        """An error of the object store, of a class that the pipeline does not know."""
 
     class Failing(io.BytesIO):
         fails = False
@@ -143,7 +144,7 @@ def test_a_store_that_fails_is_no_damaged_page() -> None:
     opened = TiffStack(file)
     file.fails = True
     with pytest.raises(Away):
-        opened.decode_page(read_pages(make_stack())[5].offset, BOUNDS)
+        opened.decode_page(read_pages(make_stack())[5].offset, DECODING)
 
 
 def test_a_chain_that_bites_its_tail_ends() -> None:

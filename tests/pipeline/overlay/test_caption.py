@@ -1,4 +1,4 @@
-"""The overlay: digits read back from decoded pictures, a bar of the right length, and nothing touched beside them."""
+"""The overlay: digits read back from decoded frames, a scale bar of the right length, nothing changed beside them."""
 
 import io
 from dataclasses import replace
@@ -48,7 +48,7 @@ def overlay(height: int = 96, **changes: Any) -> Overlay:
 
 
 def read_text(luma: media.Pixels, caption: OverlayRenderer, pattern: str) -> str:
-    """Where the pattern has a 0, the digit whose template of the same font fits the decoded pixels best."""
+    """Replace each 0 of the pattern by the digit whose template in the same font fits the decoded pixels best."""
     glyphs = caption.glyphs
     left, top = caption.corner[0] + caption.pad, caption.corner[1]
     text = ""

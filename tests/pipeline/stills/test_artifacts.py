@@ -1,4 +1,4 @@
-"""Pieces beside segments become a preview strip and a keogram that show the right pictures at the right times."""
+"""The segments' parts become a preview strip and a keogram with the right frames at the right times."""
 
 import io
 import itertools
@@ -34,14 +34,14 @@ def gray_jpegs(levels: list[int]) -> list[bytes | None]:
 
 
 def segment_pieces(frames: list[bytes | None], name: str, **more: Any) -> list[tuple[bytes, Fraction]]:
-    """The piece of each segment, and where the segment begins."""
+    """The part of each segment, and the time at which it begins."""
     ends = list(itertools.accumulate(LENGTHS))
-    made = [
+    results = [
         render(frames[end - count : end], outputs=BOTH_OUTPUTS, **more)
         for count, end in zip(LENGTHS, ends, strict=True)
     ]
     starts = [Fraction(end - count, 30) for count, end in zip(LENGTHS, ends, strict=True)]
-    return [(result.artifacts[name], start) for result, start in zip(made, starts, strict=True)]
+    return [(result.artifacts[name], start) for result, start in zip(results, starts, strict=True)]
 
 
 def decode_image(data: bytes) -> "np.ndarray[Any, np.dtype[np.uint8]]":
@@ -75,18 +75,18 @@ def test_the_keogram_has_a_column_for_each_frame(codec: str) -> None:
     keogram = Keogram(sum(LENGTHS), keogram_height(96))
     for piece, _ in segment_pieces(gray_jpegs(LEVELS), ARTIFACT_FILES["keogram"], codec=codec):
         keogram.add(piece)
-    shown = decode_image(keogram.finish())
-    assert shown.shape == (96, sum(LENGTHS), 3)
-    assert np.abs(shown[48].astype(int) - np.array(LEVELS)[:, None]).max() <= 2
+    image = decode_image(keogram.finish())
+    assert image.shape == (96, sum(LENGTHS), 3)
+    assert np.abs(image[48].astype(int) - np.array(LEVELS)[:, None]).max() <= 2
 
 
 def test_the_column_is_the_middle_one() -> None:
     pixels = np.full((96, 128, 3), 200, np.uint8)
     pixels[:, 60:68] = (200, 30, 30)
-    shown = decode_image(
+    image = decode_image(
         render([media.jpeg(pixels, subsampling="4:4:4")], outputs=BOTH_OUTPUTS).artifacts[ARTIFACT_FILES["keogram"]]
     )
-    assert np.abs(shown[:, 0].astype(int) - (200, 30, 30)).max() <= 4
+    assert np.abs(image[:, 0].astype(int) - (200, 30, 30)).max() <= 4
 
 
 def test_long_keograms_average_their_neighbours() -> None:
@@ -97,8 +97,8 @@ def test_long_keograms_average_their_neighbours() -> None:
         out = io.BytesIO()
         Image.fromarray(np.repeat(np.repeat(levels[None, :, None], 2, 0), 3, 2)).save(out, "PNG")
         keogram.add(out.getvalue())
-    shown = decode_image(keogram.finish())
-    assert shown.shape == (2, MAX_KEOGRAM_COLUMNS, 3) and set(shown.flatten()) == {50}
+    image = decode_image(keogram.finish())
+    assert image.shape == (2, MAX_KEOGRAM_COLUMNS, 3) and set(image.flatten()) == {50}
 
 
 def test_long_strips_are_thinned_evenly() -> None:

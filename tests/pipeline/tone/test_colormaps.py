@@ -10,8 +10,8 @@ from service.plan.tone import COLORMAPS
 
 @pytest.mark.parametrize("name", COLORMAP_TABLES)
 def test_equal_to_matplotlib(name: str) -> None:
-    meant = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
-    np.testing.assert_array_equal(colormap(name), meant)
+    expected = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    np.testing.assert_array_equal(colormap(name), expected)
 
 
 def test_every_name_has_a_table_and_ramps_are_pure() -> None:

@@ -1,4 +1,4 @@
-"""Levels of a sequence: exact for 8 and 16 bits, close for wider samples, in bounded memory."""
+"""Levels of a sequence: exact for 8 and 16 bits, approximate for wider samples, in bounded memory."""
 
 import numpy as np
 import pytest

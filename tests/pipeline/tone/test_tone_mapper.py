@@ -1,4 +1,4 @@
-"""Deep frames through the pipeline: the right level for every sample, the same in every frame, clipping told."""
+"""High-bit-depth frames: the right level for every sample, the same in every frame; clipped samples are counted."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def patch_image(values: tuple[float, ...] = VALUES, dtype: str = "u2", side: int
 
 
 def read_patches(data: bytes, number: int = 6) -> Array:
-    """(number, 3) RGB in the middles of the squares of the first picture."""
+    """(number, 3) RGB in the middle of each square of the first frame."""
     picture = decode_pictures(data)[0].astype(int)
     side = picture.shape[1] // number
     return picture[picture.shape[0] // 2, side // 2 :: side]
@@ -58,13 +58,13 @@ def test_inverse() -> None:
 @pytest.mark.parametrize("half", [False, True])
 def test_colormaps_show_matplotlibs_colours(name: Colormap, half: bool) -> None:
     share = (np.array(VALUES) - 1000) / 8000
-    meant = matplotlib.colormaps[name](np.rint(share * 255).astype(int), bytes=True)[:, :3].astype(int)
+    expected = matplotlib.colormaps[name](np.rint(share * 255).astype(int), bytes=True)[:, :3].astype(int)
     size = {"width": 96, "height": 16} if half else {}
-    assert np.abs(render_patches(patch_image(), Tone(1000, 9000, colormap=name), **size) - meant).max() <= 3
+    assert np.abs(render_patches(patch_image(), Tone(1000, 9000, colormap=name), **size) - expected).max() <= 3
 
 
 def test_the_window_holds_for_the_whole_sequence() -> None:
-    """The same sample has the same level whatever else is in the frame: nothing flickers."""
+    """A sample's level does not depend on the rest of the frame, so nothing flickers."""
     frames: list[bytes | None] = [media.tiff(patch_image((5000, other) * 3)) for other in (1000, 60_000, 5000)]
     result = render(frames, tone=Tone(1000, 9000), width=192, height=32, quality=95)
     levels = [int(picture[16, 16, 0]) for picture in decode_pictures(result.data)]
@@ -83,7 +83,7 @@ def test_what_is_cut_off_is_counted_for_every_frame() -> None:
 
 
 def test_pixels_are_averaged_before_gamma() -> None:
-    """Black and white in turn have the mean of one half: level 180 with gamma 0.5, not the mean of the levels, 128."""
+    """Alternating black and white average to one half: level 180 with gamma 0.5, not 128, the mean of the levels."""
     board = np.indices((96, 128)).sum(0) % 2 * 65535
     result = render([media.tiff(board.astype(np.uint16))], tone=Tone(0, 65535, 0.5), width=64, height=48, quality=95)
     assert abs(int(decode_pictures(result.data)[0][24, 32, 0]) - 180) <= 2
@@ -130,8 +130,8 @@ def test_the_same_input_gives_the_same_bytes() -> None:
         media.tiff(np.random.default_rng(n).integers(0, 65536, (96, 128), np.uint16)) for n in range(5)
     ]
     for size in ({}, {"width": 64, "height": 48}):
-        made = {render(frames, tone=Tone(9, 50_000, 0.8, "turbo"), **size).data for _ in range(2)}
-        assert len(made) == 1
+        rendered = {render(frames, tone=Tone(9, 50_000, 0.8, "turbo"), **size).data for _ in range(2)}
+        assert len(rendered) == 1
 
 
 def test_a_12_bit_camera_in_16_bit_files_is_not_dark() -> None:

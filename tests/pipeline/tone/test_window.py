@@ -1,4 +1,4 @@
-"""Samples into a window: exact places, honest counts, for every type."""
+"""Window positions are exact and clip counts are right, for samples of every type."""
 
 from typing import Any
 
@@ -33,9 +33,9 @@ def test_places_are_linear_cut_off_and_never_a_number_out_of_nothing(
 ) -> None:
     low, high = bounds
     share = (values.astype(np.float64) - low) / (high - low)
-    meant = np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * MAX_POSITION
+    expected = np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * MAX_POSITION
     rough = 1.0 if values.dtype.itemsize > 4 or values.dtype in (np.int32, np.uint32) else 16.0
-    assert np.abs(map_samples(Window(low, high), values) - meant).max() <= rough
+    assert np.abs(map_samples(Window(low, high), values) - expected).max() <= rough
 
 
 @given(draw_samples(), BOUNDS)
@@ -45,8 +45,8 @@ def test_counts_are_those_of_plain_comparison(values: np.ndarray[Any, Any], boun
         with np.errstate(over="ignore"):
             low, high = float(values.dtype.type(low)), float(values.dtype.type(high))
     exact = values.astype(np.float64)
-    meant = ClipCounts(int((exact < low).sum()), int((exact > high).sum()), int(np.isnan(exact).sum()))
-    assert Window(*bounds).count_clipped(values) == meant
+    expected = ClipCounts(int((exact < low).sum()), int((exact > high).sum()), int(np.isnan(exact).sum()))
+    assert Window(*bounds).count_clipped(values) == expected
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
@@ -63,7 +63,7 @@ def test_tables_and_stretches_find_the_same_places(dtype: str, bounds: tuple[flo
 
 
 def test_a_narrow_window_uses_all_of_its_bits() -> None:
-    """So that the mean of four 12-bit samples keeps its fraction."""
+    """The mean of four 12-bit samples then keeps its fraction."""
     stretched = np.empty((1, 2), np.uint16)
     Stretch(Window(100, 150)).map_into(np.array([[100, 150]], np.uint16), stretched)
     assert stretched.tolist() == [[0, 50 << 10]]

@@ -1,4 +1,4 @@
-"""Every level of every plane against the definition, rounded to the nearest."""
+"""Every level of every plane, compared with the definition rounded to the nearest."""
 
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -27,7 +27,7 @@ def to_full(level: int, *, chroma: bool) -> int:
 
 
 def frame_of_every_level(layout: str, width: int, height: int) -> VideoFrame:
-    """Each plane has them in an order of its own: no sample depends on those of other planes."""
+    """Each plane has the levels in another order, so that a dependence between planes would show."""
     frame, chance = VideoFrame(width, height, layout), np.random.default_rng(7)
     for plane in plane_views(frame):
         plane[:] = np.resize(chance.permutation(np.arange(256, dtype=np.uint8)), plane.shape)
@@ -35,18 +35,18 @@ def frame_of_every_level(layout: str, width: int, height: int) -> VideoFrame:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("wanted", [LIMITED_RANGE, FULL_RANGE])
+@pytest.mark.parametrize("target", [LIMITED_RANGE, FULL_RANGE])
 @pytest.mark.parametrize("size", [(66, 50), (65, 50), (66, 49), (65, 49), (34, 128), (1024, 64)])
-def test_levels(layout: str, wanted: int, size: tuple[int, int]) -> None:
-    given = frame_of_every_level(layout.replace("yuv", "yuvj") if wanted == LIMITED_RANGE else layout, *size)
+def test_levels(layout: str, target: int, size: tuple[int, int]) -> None:
+    given = frame_of_every_level(layout.replace("yuv", "yuvj") if target == LIMITED_RANGE else layout, *size)
     before = [plane.copy() for plane in plane_views(given)]
-    changed = convert_range(wanted, given, layout)
-    assert (changed.format.name, changed.color_range) == (layout, wanted)
-    for number, (old, new, kept) in enumerate(zip(before, plane_views(changed), plane_views(given), strict=True)):
-        table = [(to_limited if wanted == LIMITED_RANGE else to_full)(level, chroma=number > 0) for level in range(256)]
+    changed = convert_range(target, given, layout)
+    assert (changed.format.name, changed.color_range) == (layout, target)
+    for number, (old, new, unchanged) in enumerate(zip(before, plane_views(changed), plane_views(given), strict=True)):
+        table = [(to_limited if target == LIMITED_RANGE else to_full)(level, chroma=number > 0) for level in range(256)]
         assert set(np.unique(old)) == set(range(256))
         assert np.array_equal(new, np.array(table, np.uint8)[old])
-        assert np.array_equal(kept, old), "the frame that was given is another's"
+        assert np.array_equal(unchanged, old), "the frame that was given is another's"
 
 
 @pytest.mark.parametrize("size", [(66, 50), (65, 49)])
@@ -66,8 +66,8 @@ def test_gray_is_widened() -> None:
 
 def test_it_follows_a_change_of_size() -> None:
     sizes = [(66, 50), (34, 20), (66, 50)]
-    shown = [convert_range(LIMITED_RANGE, frame_of_every_level("yuvj420p", *size), "yuv420p") for size in sizes]
-    assert [(frame.width, frame.height) for frame in shown] == sizes
+    converted = [convert_range(LIMITED_RANGE, frame_of_every_level("yuvj420p", *size), "yuv420p") for size in sizes]
+    assert [(frame.width, frame.height) for frame in converted] == sizes
 
 
 def test_threads_do_not_get_each_other_s_pictures() -> None:

@@ -1,4 +1,4 @@
-"""Crop and rotation: the part that was asked for, right way up, for every way a source can store it."""
+"""Crop and rotation give the requested part, upright, for every format in which a source can store it."""
 
 import itertools
 from fractions import Fraction
@@ -12,9 +12,9 @@ from PIL import Image
 
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.picture import Picture
-from service.pipeline.planes import ORIENTATION_TRANSFORMS, plane_view
-from service.pipeline.transform.crop import compose_orientations, to_stored_box
+from service.pipeline.planes import plane_view
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Crop, CropSpec, crop_of, output_size, unscaled_size
 from service.plan.render_plan import RenderOptions
@@ -26,7 +26,7 @@ Levels = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def scenery(width: int = WIDTH, height: int = HEIGHT) -> media.Pixels:
-    """Fine texture in luma, slopes in chroma, different in every corner: a shift by half a sample can be seen."""
+    """Fine texture in luma and slopes in chroma, different in every corner: a shift by half a sample is detected."""
     y, x = np.mgrid[0:height, 0:width].astype(float)
     texture = 30 * np.sin(x * 1.1) * np.cos(y * 0.9)
     channels = (60 + 130 * x / width + texture, 60 + 130 * y / height + texture, 125 + 40 * np.sin(x / 9) + texture)
@@ -34,7 +34,7 @@ def scenery(width: int = WIDTH, height: int = HEIGHT) -> media.Pixels:
 
 
 def ycbcr(pixels: media.Pixels) -> list[Levels]:
-    """Limited-range BT.601 of RGB: luma of each pixel, Cb and Cr of each two by two."""
+    """Limited-range BT.601 of RGB: luma of each pixel, Cb and Cr of each 2 x 2 pixels."""
     weights = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
     y, cb, cr = np.moveaxis(pixels @ weights.T, -1, 0)
     return [y + 16, *(_average_2x2(plane) + 128 for plane in (cb, cr))]
@@ -45,11 +45,11 @@ def _average_2x2(plane: Levels) -> Levels:
 
 
 def transform_frame(data: bytes, crop: Crop | None, rotate: int) -> list[Levels]:
-    """The planes that the encoder would get."""
+    """The planes of the frame for the encoder."""
     shown = unscaled_size((WIDTH, HEIGHT), crop, rotate)
     width, height = output_size(shown, None, None, None)
     chosen = options(width=width, height=height, crop=crop, rotate=rotate)
-    frame, reason = FrameTransform(chosen, IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(data))
+    frame, reason = FrameTransform(chosen, IMAGE_COLOUR).apply(ImageDecoder(DecodeOptions(10**8)).decode(data))
     assert reason is None
     assert (frame.width, frame.height, frame.format.name) == (width, height, "yuv420p")
     return [plane_view(plane).astype(float) for plane in frame.planes]
@@ -60,12 +60,12 @@ def expected(crop: Crop | None, rotate: int) -> media.Pixels:
     return np.rot90(scenery()[top:bottom, left:right], -rotate // 90)
 
 
-def assert_close(found: list[Levels], wanted: media.Pixels, tolerance: float = 0.8) -> None:
-    """Each plane within `most` levels in the mean; an odd side has one more pixel, on one side or the other."""
-    more = [found[0].shape[axis] - wanted.shape[axis] for axis in (0, 1)]
-    assert more == [side % 2 for side in wanted.shape[:2]]
+def assert_close(found: list[Levels], target: media.Pixels, tolerance: float = 0.8) -> None:
+    """Each plane within `tolerance` levels on average; an odd side is padded by one pixel, at either end."""
+    more = [found[0].shape[axis] - target.shape[axis] for axis in (0, 1)]
+    assert more == [side % 2 for side in target.shape[:2]]
     errors = [
-        [float(np.abs(a - b).mean()) for a, b in zip(found, ycbcr(_pad_edges(wanted, more, sides)), strict=True)]
+        [float(np.abs(a - b).mean()) for a, b in zip(found, ycbcr(_pad_edges(target, more, sides)), strict=True)]
         for sides in itertools.product(*(range(n + 1) for n in more))
     ]
     assert min(max(planes) for planes in errors) <= tolerance, errors
@@ -120,7 +120,7 @@ def _encode_image(image: Image.Image) -> bytes:
 
 
 def test_an_aligned_crop_of_a_jpeg_keeps_its_samples() -> None:
-    """No resampling: the same levels as the uncropped render has there."""
+    """Nothing is resampled: the levels are those of the uncropped render."""
     data = media.jpeg(scenery())
     whole = transform_frame(data, None, 0)
     part = transform_frame(data, Crop(32, 16, 64, 48, WIDTH, HEIGHT), 0)
@@ -141,15 +141,17 @@ def test_odd_sizes_are_evened_before_they_are_turned(rotate: int) -> None:
     data = media.jpeg(scenery(159, 119))
     width, height = (120, 160) if rotate in (90, 270) else (160, 120)
     transform = FrameTransform(options(width=width, height=height, rotate=rotate), IMAGE_COLOUR)
-    frame, _ = transform.apply(ImageDecoder(10**8).decode(data))
-    straight, _ = FrameTransform(options(width=160, height=120), IMAGE_COLOUR).apply(ImageDecoder(10**8).decode(data))
+    frame, _ = transform.apply(ImageDecoder(DecodeOptions(10**8)).decode(data))
+    straight, _ = FrameTransform(options(width=160, height=120), IMAGE_COLOUR).apply(
+        ImageDecoder(DecodeOptions(10**8)).decode(data)
+    )
     assert np.array_equal(_first_plane(frame), np.rot90(_first_plane(straight), -rotate // 90))
 
 
 def _luma(data: bytes, rotate: int) -> media.Pixels:
     width, height = (HEIGHT, WIDTH) if rotate in (90, 270) else (WIDTH, HEIGHT)
     transform = FrameTransform(options(width=width, height=height, rotate=rotate), IMAGE_COLOUR)
-    return _first_plane(transform.apply(ImageDecoder(10**8).decode(data))[0])
+    return _first_plane(transform.apply(ImageDecoder(DecodeOptions(10**8)).decode(data))[0])
 
 
 def _first_plane(frame: Any) -> media.Pixels:
@@ -160,15 +162,15 @@ def test_a_crop_is_scaled_in_the_same_render() -> None:
     frames: list[bytes | None] = [media.jpeg(scenery())] * 2
     crop = Crop(32, 16, 64, 48, WIDTH, HEIGHT)
     result = render(frames, crop=crop, rotate=90, width=96, height=128)
-    wanted = np.asarray(Image.fromarray(expected(crop, 90)).resize((96, 128), Image.Resampling.BICUBIC))
+    target = np.asarray(Image.fromarray(expected(crop, 90)).resize((96, 128), Image.Resampling.BICUBIC))
     assert {report.outcome for report in result.reports} == {"ok"}
-    assert_same_scene(decode_pictures(result.data)[1], wanted)
+    assert_same_scene(decode_pictures(result.data)[1], target)
 
 
-def assert_same_scene(found: media.Pixels, wanted: media.Pixels) -> None:
-    """After an encoder: correlated pixel by pixel, which the same picture shifted by two pixels is not."""
-    assert found.shape == wanted.shape
-    assert np.corrcoef(found[..., 1].ravel(), wanted[..., 1].ravel())[0, 1] > 0.97
+def assert_same_scene(found: media.Pixels, target: media.Pixels) -> None:
+    """After encoding: correlated pixel by pixel, which a picture shifted by two pixels is not."""
+    assert found.shape == target.shape
+    assert np.corrcoef(found[..., 1].ravel(), target[..., 1].ravel())[0, 1] > 0.97
 
 
 def test_a_frame_of_another_size_is_cropped_to_the_same_scene() -> None:
@@ -188,31 +190,8 @@ def test_ten_bit_video_is_cropped_between_its_chroma_samples() -> None:
     )
     frame.color_range = 1
     crop = Crop(33, 17, 64, 48, WIDTH, HEIGHT)
-    made, _ = FrameTransform(options(width=64, height=48, crop=crop), IMAGE_COLOUR).apply(Picture(frame, "test"))
-    assert_close([plane_view(plane).astype(float) for plane in made.planes], expected(crop, 0))
-
-
-@given(st.integers(1, 8), st.integers(1, 8))
-def test_two_turns_are_one(first: int, second: int) -> None:
-    stored = np.arange(6, dtype=np.uint8).reshape(2, 3)
-    both = _apply_orientation(_apply_orientation(stored, first), second)
-    assert np.array_equal(_apply_orientation(stored, compose_orientations(first, second)), both)
-
-
-@given(st.integers(1, 8), st.data())
-def test_the_box_in_the_stored_picture_holds_the_same_pixels(orientation: int, data: st.DataObject) -> None:
-    stored = np.arange(35, dtype=np.uint8).reshape(5, 7)
-    upright = _apply_orientation(stored, orientation)
-    height, width = upright.shape
-    left, top = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
-    right, bottom = data.draw(st.integers(left + 1, width)), data.draw(st.integers(top + 1, height))
-    x0, y0, x1, y1 = to_stored_box((left, top, right, bottom), (width, height), orientation)
-    part = _apply_orientation(stored[y0:y1, x0:x1], orientation)
-    assert np.array_equal(part, upright[top:bottom, left:right])
-
-
-def _apply_orientation(pixels: media.Pixels, orientation: int) -> media.Pixels:
-    return ORIENTATION_TRANSFORMS[orientation](pixels) if orientation > 1 else pixels
+    transformed, _ = FrameTransform(options(width=64, height=48, crop=crop), IMAGE_COLOUR).apply(Picture(frame, "test"))
+    assert_close([plane_view(plane).astype(float) for plane in transformed.planes], expected(crop, 0))
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 400), st.integers(1, 400), st.data())

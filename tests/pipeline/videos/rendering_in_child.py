@@ -1,4 +1,4 @@
-"""Rendering of damaged source videos in processes of their own, which a test can see die."""
+"""Renders damaged source videos in child processes, so that a test can detect a crash."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ FrameOutcome = tuple[str, str | None]
 
 
 def render_outcomes(original: bytes, variants: Sequence[bytes]) -> list[list[FrameOutcome]]:
-    """(outcome, reason) of every picture of the whole file, each variant in its place since the scan."""
+    """(outcome, reason) of every frame that the scan found, for each damaged variant of the file."""
     times = probe_video(io.BytesIO(original)).pts
     refs = tuple(FrameRef(index, "v", pts=pts) for index, pts in enumerate(times))
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", codec="mjpeg", form="yuvj420p"), refs)

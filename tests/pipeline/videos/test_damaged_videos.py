@@ -1,4 +1,4 @@
-"""Source videos that were damaged after their scan: a line for each picture, with a reason, and never a crash."""
+"""Source videos that were damaged after their scan: a report with a reason for each frame, never a crash."""
 
 import io
 from concurrent.futures import ProcessPoolExecutor
@@ -17,7 +17,7 @@ PICTURES = 30
 
 
 def move_index_to_front(data: bytes, path: Path) -> bytes:
-    """The same video with its index before its pictures, so that a cut one still has it."""
+    """The same video with its index first, so that a truncated one still has it."""
     with av.open(io.BytesIO(data)) as source, av.open(str(path), "w", options={"movflags": "+faststart"}) as target:
         stream = target.add_stream_from_template(source.streams.video[0], opaque=True)
         for packet in source.demux(video=0):
@@ -39,9 +39,9 @@ def test_each_picture_has_its_line(codec: str, tmp_path: Path) -> None:
         damaged[random.integers(0, len(whole), count)] ^= np.uint8(1 << int(random.integers(0, 8)))
         flipped.append(damaged.tobytes())
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        seen = pool.submit(render_outcomes, whole, [whole, *cuts, *flipped, bytes(len(whole))]).result(240)
-    assert {outcome for outcome, _ in seen[0]} == {"ok"}
-    assert all(len(lines) == PICTURES for lines in seen)
-    assert all(reason for lines in seen for outcome, reason in lines if outcome not in ("ok", "resized"))
-    for lines in (*seen[1:20], seen[-1]):
+        outcomes = pool.submit(render_outcomes, whole, [whole, *cuts, *flipped, bytes(len(whole))]).result(240)
+    assert {outcome for outcome, _ in outcomes[0]} == {"ok"}
+    assert all(len(lines) == PICTURES for lines in outcomes)
+    assert all(reason for lines in outcomes for outcome, reason in lines if outcome not in ("ok", "resized"))
+    for lines in (*outcomes[1:20], outcomes[-1]):
         assert any(outcome != "ok" for outcome, _ in lines), "a cut file lacks pictures"

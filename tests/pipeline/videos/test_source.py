@@ -1,4 +1,4 @@
-"""Source videos: the exact pictures asked for, whatever the order, the codec and the GOP."""
+"""Source videos: exactly the requested frames, in any order, for any codec and GOP."""
 
 import io
 from fractions import Fraction
@@ -20,10 +20,11 @@ SOURCES = {
 }
 
 
-def render_pictures(source: bytes, wanted: list[int | None], **changes: Any) -> SegmentResult:
+def render_pictures(source: bytes, requested: list[int | None], **changes: Any) -> SegmentResult:
     facts = probe_video(io.BytesIO(source))
     refs = tuple(
-        FrameRef(i, "v.mp4", pts=facts.pts[number] if number is not None else 10**9) for i, number in enumerate(wanted)
+        FrameRef(i, "v.mp4", pts=facts.pts[number] if number is not None else 10**9)
+        for i, number in enumerate(requested)
     )
     store = MemoryObjects({"v.mp4": source})
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", **changes), refs)
@@ -32,13 +33,13 @@ def render_pictures(source: bytes, wanted: list[int | None], **changes: Any) -> 
 
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize(
-    "wanted",
+    "requested",
     [list(range(60)), list(range(7, 60, 9)), [11, 12, 13], [59], [30, 3, 45, 44], [5, 5, 5], [23, 24, 25, 35, 36, 37]],
     ids=str,
 )
-def test_picks_exactly_the_wanted_pictures(name: str, wanted: list[int]) -> None:
-    result = render_pictures(SOURCES[name], list(wanted), corrupt="fail")
-    assert read_numbers(result.data) == wanted
+def test_picks_exactly_the_wanted_pictures(name: str, requested: list[int]) -> None:
+    result = render_pictures(SOURCES[name], list(requested), corrupt="fail")
+    assert read_numbers(result.data) == requested
     assert {report.outcome for report in result.reports} == {"ok"}
     assert result.reports[0].sha256 is None
     assert (result.reports[0].decoder or "").startswith("ffmpeg-h")

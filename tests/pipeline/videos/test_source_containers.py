@@ -1,6 +1,4 @@
-"""Source videos as other tools write them: every picture exact, whatever the codec, the container and the order
-asked.
-"""
+"""Source videos by other tools: every frame is exact, for any codec, container and order of requests."""
 
 import functools
 import io
@@ -50,7 +48,7 @@ def run_ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
 
 @functools.cache
 def make_with_ffmpeg(codec: str, kind: str, *more: str, piped: bool = False) -> bytes:
-    """Pictures 0 to COUNT - 1, through a file unless the output is to have no index."""
+    """Frames 0 to COUNT - 1; written through a file unless the output should have no index."""
     raw = b"".join(media.numbered_picture(number).tobytes() for number in range(COUNT))
     pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
     source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "128x96", "-r", "25", "-i", "-")
@@ -69,7 +67,7 @@ def scratch_folder() -> str:
 
 @functools.cache
 def make_with_pyav(codec: str, kind: str, times: tuple[int, ...] = tuple(range(COUNT))) -> bytes:
-    """Picture k is shown at times[k] / 25 s."""
+    """Frame k is shown at times[k] / 25 s."""
     out = io.BytesIO()
     with av.open(out, "w", format={"mkv": "matroska"}.get(kind, kind)) as container:
         stream = container.add_stream(codec, 25, {"g": "12", "svtav1-params": "lp=1", "x265-params": "log-level=none"})
@@ -88,7 +86,7 @@ def shown_number(source: VideoSource, pts: int) -> int:
 
 
 def assert_all_pictures(data: bytes, first: int = 0, count: int = COUNT) -> None:
-    """Read forward, decimated, backward and by fresh seeks: always the picture whose turn it is."""
+    """Read forward, decimated, backward and by new seeks: always the requested frame."""
     pts = probe_video(io.BytesIO(data)).pts
     assert len(pts) == count
     for order in (range(count), range(3, count, 7), range(5, count, 20), range(count - 1, -1, -9)):
@@ -129,7 +127,7 @@ def test_files_that_do_not_begin_at_zero(kind: str) -> None:
 
 
 def test_an_edit_list_hides_what_lies_before_it(tmp_path: Path) -> None:
-    """A cut without encoding: the file keeps the whole group of pictures, and shows it from the cut on."""
+    """A cut without re-encoding keeps the whole GOP in the file and shows it from the cut on."""
     (tmp_path / "whole.mp4").write_bytes(make_with_ffmpeg("h264", "mp4"))
     run_ffmpeg("-ss", "0.76", "-i", str(tmp_path / "whole.mp4"), "-c", "copy", str(tmp_path / "cut.mp4"))
     data = (tmp_path / "cut.mp4").read_bytes()
@@ -179,11 +177,11 @@ def packets_decoded(data: bytes, step: int) -> int:
 def test_of_mjpeg_only_the_wanted_pictures_are_decoded(kind: str) -> None:
     assert (
         packets_decoded(make_with_ffmpeg("mjpeg", kind), 10) <= 6
-    )  # one more tells the decoder that the file has ended
+    )  # one more flushes the decoder at the end of the file
 
 
 def test_groups_of_pictures_without_a_wanted_one_are_not_decoded() -> None:
-    """Wanted are 0, 24, 48: of GOPs of 12 that is every second one's key picture and what the decoder reorders by."""
+    """Frames 0, 24, 48 of GOPs of 12: only every second key frame is decoded, and the frames that reordering needs."""
     for data in (
         make_with_ffmpeg("h264", "mp4"),
         make_with_ffmpeg("hevc", "mkv"),

@@ -1,7 +1,6 @@
 """What goes with an experiment, a dataset or a render, over a real database and a folder of objects."""
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -9,6 +8,7 @@ import pytest
 from sqlalchemy import text, update
 
 from service.store import deletion, tables
+from service.store.catalog.datasets import DatasetRow
 from service.store.objects.object_store import ObjectStoreError
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.processes.catalogue_api import CatalogueApi
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 FILES = ("video.mp4", "poster.jpg", "receipt.ndjson")
 
 
-async def _create_renders(api: CatalogueApi, *states: str) -> tuple[dict[str, Any], list[UUID]]:
+async def _create_renders(api: CatalogueApi, *states: str) -> tuple[DatasetRow, list[UUID]]:
     """A dataset of three frames, and renders of it; those that succeeded have their files."""
     async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 3)
@@ -29,7 +29,7 @@ async def _create_renders(api: CatalogueApi, *states: str) -> tuple[dict[str, An
     for render, state in zip(ids, states, strict=True):
         for name in FILES if state == "succeeded" else ():
             await api.put(f"renders/{render}/{name}", b"x")
-    await api.put(f"{dataset['prefix']}f00000.jpg", b"frame")
+    await api.put(f"{dataset.prefix}f00000.jpg", b"frame")
     await api.put("segments/aa/aa.mp4", b"segment")
     return dataset, ids
 
@@ -48,7 +48,7 @@ async def _count_rows(api: CatalogueApi) -> dict[str, int]:
 async def test_it_says_what_went(api: CatalogueApi, alice: httpx.AsyncClient, kind: str) -> None:
     dataset, _ = await _create_renders(api, "succeeded", "failed", "succeeded")
     other, others = await _create_renders(api, "succeeded")
-    path = f"/api/{kind}s/{dataset['experiment_id'] if kind == 'experiment' else dataset['id']}"
+    path = f"/api/{kind}s/{dataset.experiment_id if kind == 'experiment' else dataset.id}"
     response = await alice.delete(path)
     assert response.status_code == 200, response.text
     assert response.json() == {
@@ -57,7 +57,7 @@ async def test_it_says_what_went(api: CatalogueApi, alice: httpx.AsyncClient, ki
         "renders": 3,
         "cancelled": 0,
         "objects": 6,
-        "kept": [{"bucket": "reelmill", "prefix": dataset["prefix"]}],
+        "kept": [{"bucket": "reelmill", "prefix": dataset.prefix}],
     }
     assert (await alice.get(path)).status_code == 404
     left = await _count_rows(api)
@@ -65,7 +65,7 @@ async def test_it_says_what_went(api: CatalogueApi, alice: httpx.AsyncClient, ki
     assert left["experiments"] == (1 if kind == "experiment" else 2)
     assert await deletion.delete_due_objects(api.database, api.objects) == 6
     kept = {f"renders/{others[0]}/{name}" for name in FILES}
-    frames = {f"{place['prefix']}f00000.jpg" for place in (dataset, other)}
+    frames = {f"{place.prefix}f00000.jpg" for place in (dataset, other)}
     assert await _stored_keys(api) == kept | frames | {"segments/aa/aa.mp4"}
     assert await deletion.delete_due_objects(api.database, api.objects) == 0, "each is removed once"
 
@@ -76,7 +76,7 @@ async def test_renders_under_way_are_not_lost_by_accident(
     api: CatalogueApi, alice: httpx.AsyncClient, kind: str, state: str
 ) -> None:
     dataset, renders = await _create_renders(api, state, "succeeded")
-    ids = {"experiment": dataset["experiment_id"], "dataset": dataset["id"], "render": renders[0]}
+    ids = {"experiment": dataset.experiment_id, "dataset": dataset.id, "render": renders[0]}
     path = f"/api/{'videos' if kind == 'render' else kind + 's'}/{ids[kind]}"
     before = await _count_rows(api)
     refused = await alice.delete(path)
@@ -126,9 +126,9 @@ async def test_deleting_while_renders_are_asked_for(api: CatalogueApi, alice: ht
     """Each answer is a plain one, and nothing is left of the experiment, whoever comes first."""
     for _ in range(5):
         dataset, _ = await _create_renders(api)
-        body = {"experiment_id": str(dataset["experiment_id"]), "decimation_factor": 1}
+        body = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1}
         asked = [alice.post("/api/videos/generate", json=body | {"fps": 10 + number}) for number in range(6)]
-        path = f"/api/experiments/{dataset['experiment_id']}"
+        path = f"/api/experiments/{dataset.experiment_id}"
         answers = await asyncio.gather(*asked[:3], alice.delete(path, params={"force": True}), *asked[3:])
         assert answers[3].status_code == 200, answers[3].text
         assert {answer.status_code for answer in answers} <= {200, 202, 404}

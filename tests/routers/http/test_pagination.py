@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.routers.http.signing import Signer
+from service.store.catalog.datasets import DatasetRow
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.processes.catalogue_api import CatalogueApi
 
@@ -60,7 +61,7 @@ class Datasets(Listing):
 
 class Videos(Listing):
     sorts = ("-created_at", "created_at")
-    dataset: dict[str, Any]
+    dataset: DatasetRow
 
     async def prepare(self) -> None:
         self.path = "/api/videos"
@@ -162,8 +163,8 @@ async def test_filters_of_the_render_list(api: CatalogueApi, alice: httpx.AsyncC
     for query, ids in (
         ({}, mine[::-1]),
         ({"sort": "created_at"}, mine),
-        ({"experiment_id": first["experiment_id"]}, mine[1::-1]),
-        ({"dataset_id": second["id"]}, mine[2:]),
+        ({"experiment_id": first.experiment_id}, mine[1::-1]),
+        ({"dataset_id": second.id}, mine[2:]),
         ({"status": "queued"}, mine[::-1]),
         ({"status": "failed"}, []),
         ({"mine": True}, mine[::-1]),
@@ -196,9 +197,9 @@ async def test_frame_pages_end(api: CatalogueApi, alice: httpx.AsyncClient) -> N
 
     async def pause() -> None: ...
 
-    rows = await _read_all_pages(alice, f"/api/datasets/{dataset['id']}/frames?limit=3", pause)
+    rows = await _read_all_pages(alice, f"/api/datasets/{dataset.id}/frames?limit=3", pause)
     assert [row["index"] for row in rows] == list(range(6))
-    last = await alice.get(f"/api/datasets/{dataset['id']}/frames", params={"limit": 3, "start": 3})
+    last = await alice.get(f"/api/datasets/{dataset.id}/frames", params={"limit": 3, "start": 3})
     assert "Link" not in last.headers
 
 

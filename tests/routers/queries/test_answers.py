@@ -159,9 +159,9 @@ async def test_admins_see_all(api: CatalogueApi) -> None:
 async def test_shared_and_public_rows_are_found(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 2, owner="dora")
-        where = experiments.c.id == dataset["experiment_id"]
+        where = experiments.c.id == dataset.experiment_id
         await connection.execute(update(experiments).where(where).values(visibility="shared", shared_with=["carol"]))
-    document = {"table": "frames", "filters": {"dataset_id": str(dataset["id"])}}
+    document = {"table": "frames", "filters": {"dataset_id": str(dataset.id)}}
     async with api.client("carol", QUERY_SCOPE) as carol, api.client("eve", QUERY_SCOPE) as eve:
         assert (await run_query(carol, **document))["row_count"] == 2
         assert (await run_query(eve, **document))["row_count"] == 0

@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from service.ids import new_uuid
-from service.plan.render_plan import CPU_ONLY, Backend
+from service.plan.render_plan import CPU_ONLY, Backend, RenderOptions
 from service.store import workers
-from service.store.renders import lifecycle
+from service.store.renders import queries
 from tests.support.data.database_rows import add_dataset, capability_row, device_row
 from tests.support.processes.catalogue_api import CatalogueApi
 
@@ -33,15 +33,15 @@ async def register_gpu(api: CatalogueApi, state: str = "ok", nvenc: dict[str, An
 async def request_render(api: CatalogueApi, alice: httpx.AsyncClient, **fields: Any) -> httpx.Response:
     async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 4)
-    body = {"experiment_id": str(dataset["experiment_id"]), "decimation_factor": 1, "fps": 30}
+    body = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 30}
     return await alice.post("/api/videos/generate", json=body | fields)
 
 
 async def render_backend(api: CatalogueApi, answer: httpx.Response) -> Backend:
     async with api.database.service_transaction() as connection:
-        row = await lifecycle.get_render(connection, answer.json()["job_id"])
+        row = await queries.get_render(connection, answer.json()["job_id"])
     assert row is not None
-    return lifecycle.parse_options(row).family
+    return RenderOptions.from_json(row["options"]).family
 
 
 async def test_without_a_gpu_nothing_changes(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
@@ -74,7 +74,7 @@ async def test_the_cpu_s_render_and_the_gpu_s_are_two(api: CatalogueApi, alice: 
     await register_gpu(api)
     async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 4)
-    body = {"experiment_id": str(dataset["experiment_id"]), "decimation_factor": 1, "fps": 30}
+    body = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 30}
     wishes = ("auto", "cpu", "cuda", "cpu")
     answers = [await alice.post("/api/videos/generate", json=body | {"device": wish}) for wish in wishes]
     jobs = [answer.json()["job_id"] for answer in answers]

@@ -30,7 +30,7 @@ async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
 async def _request_body(api: CatalogueApi, **fields: Any) -> dict[str, Any]:
     async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 4)
-    return {"experiment_id": str(dataset["experiment_id"]), "decimation_factor": 1, "fps": 30, **fields}
+    return {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 30, **fields}
 
 
 async def _webhook_messages(api: CatalogueApi) -> list[str]:
@@ -101,7 +101,7 @@ async def test_a_waiting_render_can_be_preferred(api: CatalogueApi, alice: httpx
     for _ in range(3):
         async with api.database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, 6)
-        body = {"experiment_id": str(dataset["experiment_id"]), "decimation_factor": 1, "fps": 30}
+        body = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1, "fps": 30}
         jobs.append((await alice.post("/api/videos/generate", json=body)).raise_for_status().json()["job_id"])
     changed = await alice.patch(f"/api/videos/{jobs[2]}", json={"priority": 9})
     assert (changed.status_code, changed.json()["priority"]) == (200, 9)

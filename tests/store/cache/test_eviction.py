@@ -1,4 +1,4 @@
-"""The segment cache stays within its bounds, and nothing that anybody needs goes."""
+"""The segment cache stays within its limits, and nothing that is in use is evicted."""
 
 import asyncio
 from pathlib import Path
@@ -25,7 +25,7 @@ SIZE = 1000
 
 
 async def make(connection: AsyncConnection, frames: int, status: str = "succeeded") -> tuple[Any, list[str]]:
-    """A render whose segments are all cached, used longer ago than the grace; its content keys in order."""
+    """A render whose segments are all cached and no longer protected; its content keys in order."""
     dataset = await add_dataset(connection, frames)
     render = await add_render(connection, dataset)
     keys = [key for key, _ in await segments.list_render_segments(connection, render)]
@@ -39,7 +39,7 @@ async def make(connection: AsyncConnection, frames: int, status: str = "succeede
 
 
 async def age(connection: AsyncConnection, keys: list[str], minutes: float) -> None:
-    """Segments used this long ago; the later in the list, the longer."""
+    """Set the time since the last use: the later in the list, the longer ago."""
     query = text("UPDATE segment_cache SET used_at = now() - make_interval(secs => :seconds) WHERE content_key = :key")
     for place, key in enumerate(keys):
         await connection.execute(query, {"key": key, "seconds": minutes * 60 + place})
@@ -144,7 +144,7 @@ async def test_a_new_render_spares_what_was_about_to_be_removed(postgres_url: st
 
 
 async def test_a_render_planned_meanwhile_wins(postgres_url: str) -> None:
-    """It has marked what it reuses and not committed yet: the eviction waits for it, and leaves those."""
+    """It has marked the segments that it reuses but has not committed: the eviction waits, and leaves those."""
     async with fresh_database(postgres_url) as database:
         async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 100)

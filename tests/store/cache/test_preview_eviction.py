@@ -1,4 +1,4 @@
-"""Previews stay within their bounds: the oldest go, the newest never, and nothing else is touched."""
+"""Previews stay within their limits: the oldest are deleted, the newest never, nor anything else."""
 
 import os
 import time

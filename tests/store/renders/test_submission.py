@@ -1,112 +1,61 @@
-"""Planning holds one batch of segments, asks once a batch, and does the same work for each frame: told without a
-clock.
-"""
+"""A submitted render is deduplicated, limited, or written with its segments and tasks."""
 
-import cProfile
-import pstats
-import tracemalloc
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.errors import InvalidRequest, TooManyRequests
 from service.ids import Subject
-from service.plan.geometry import Bins
-from service.plan.render_plan import FrameRef, content_keys
 from service.plan.request import RenderPlan
-from service.plan.segments import Selection, split_into_segments
-from service.store.renders.submission import FRAMES_A_WRITE, estimate_render, write_render
+from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
+from service.store.tables import renders, segments, tasks
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-FEW, MANY = 6_000, 30_000
-FRAMES = text("""
-    INSERT INTO frames (dataset_id, index, number, key, size, etag)
-    SELECT :dataset, n, n, 'frames/f' || n, 900, md5(n::text) FROM generate_series(0, :count - 1) n
-""")
 
 
-async def planned(connection: AsyncConnection, count: int, bins: Bins | None = None) -> RenderPlan:
-    dataset = await add_dataset(connection, 0) | {"frame_count": count}
-    await connection.execute(FRAMES, {"dataset": dataset["id"], "count": count})
-    options = replace(OPTIONS, bins=bins)
-    return render_plan(dataset, bins.size if bins else 1, options)
+def submission(plan: RenderPlan, **others: Any) -> RenderSubmission:
+    return RenderSubmission(plan, {"priority": plan.priority}, Subject("alice"), max_queued=2, **others)
 
 
-async def peak_megabytes(connection: AsyncConnection, new: RenderPlan) -> float:
-    """The most that Python held at once while the render was foretold and written."""
-    tracemalloc.start()
-    try:
-        await estimate_render(connection, new)
-        await write_render(connection, Subject("alice"), new, {"priority": 0})
-        return tracemalloc.get_traced_memory()[1] / 1e6
-    finally:
-        tracemalloc.stop()
+async def count(connection: AsyncConnection, table: Any) -> int:
+    return int(await connection.scalar(select(func.count()).select_from(table)) or 0)
 
 
-@contextmanager
-def statements(connection: AsyncConnection) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        seen.append(statement)
-
-    event.listen(connection.sync_connection, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(connection.sync_connection, "before_cursor_execute", note)
-
-
-@pytest.mark.parametrize("bins", [None, Bins("mean", 64, 64, 48)])
-async def test_five_times_the_frames_need_no_more_memory(postgres_url: str, bins: Bins | None) -> None:
+async def test_the_same_video_is_rendered_once(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
-        few, many = await planned(connection, FEW, bins), await planned(connection, MANY, bins)
-        await peak_megabytes(connection, few)  # what is imported and cached once
-        assert await peak_megabytes(connection, many) < 2 * await peak_megabytes(connection, few)
+        plan = render_plan(await add_dataset(connection, 200), 1, OPTIONS)
+        estimate = await estimate_render(connection, plan)
+        assert await count(connection, renders) == 0, "an estimate writes nothing"
+        row = await submit_render(connection, submission(plan))
+        assert (row["render_key"], row["status"], row["frames_total"]) == (plan.key, "queued", 200)
+        assert row["estimate"] == estimate.to_json()
+        assert await count(connection, segments) == await count(connection, tasks) == 3
+        again = await submit_render(connection, submission(replace(plan, priority=9)))
+        assert (again["id"], await count(connection, renders)) == (row["id"], 1)
 
 
-async def test_the_database_is_asked_once_a_batch_of_segments(postgres_url: str) -> None:
+async def test_an_idempotency_key_goes_with_one_body(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
-        counted = []
-        for count in (FEW, MANY):
-            new = await planned(connection, count)
-            with statements(connection) as seen:
-                await write_render(connection, Subject("alice"), new, {"priority": 0})
-            counted.append(len(seen))
-    assert counted[1] - counted[0] <= (MANY - FEW) / FRAMES_A_WRITE + 1
+        plan = render_plan(await add_dataset(connection, 4), 1, OPTIONS)
+        first = submission(plan, idempotency_key="k")
+        row = await submit_render(connection, first)
+        assert (await submit_render(connection, first))["id"] == row["id"]
+        with pytest.raises(InvalidRequest) as caught:
+            await submit_render(connection, replace(first, document={"priority": 1}))
+        assert caught.value.errors[0].header == "Idempotency-Key"
 
 
-async def frames(count: int) -> AsyncIterator[FrameRef]:
-    for index in range(count):
-        yield FrameRef(index, f"frames/{index}.jpg", f"{index:x}", 900)
-
-
-async def calls(count: int) -> int:
-    """Function calls that cutting and keying so many frames take."""
-    profile = cProfile.Profile()
-    profile.enable()
-    plans = [plan async for plan in split_into_segments(frames(count), "reelmill", OPTIONS, Selection(0, count, 1))]
-    content_keys(plans)
-    [plan.seconds() for plan in plans]
-    profile.disable()
-    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
-
-
-async def test_each_frame_takes_the_same_work() -> None:
-    few, many = await calls(FEW), await calls(MANY)
-    assert many < 5.1 * few
-    assert many < 25 * MANY
-
-
-async def test_keys_of_many_are_those_of_each() -> None:
-    plans = [plan async for plan in split_into_segments(frames(300), "reelmill", OPTIONS, Selection(0, 300, 1))]
-    assert content_keys(plans) == [plan.content_key() for plan in plans]
-    other = [replace(plan, options=replace(OPTIONS, quality=3)) for plan in plans]
-    assert not {*content_keys(plans)} & {*content_keys(other)}
-    assert content_keys([]) == []
+async def test_the_queue_of_one_owner_is_limited(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        dataset = await add_dataset(connection, 8)
+        for step in (1, 2):
+            await submit_render(connection, submission(render_plan(dataset, step, OPTIONS)))
+        third = submission(render_plan(dataset, 3, OPTIONS))
+        with pytest.raises(TooManyRequests):
+            await submit_render(connection, third)
+        await submit_render(connection, replace(third, owner=Subject("bob")))

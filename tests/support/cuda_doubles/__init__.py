@@ -1,5 +1,5 @@
-"""Drivers that stand for a GPU where there is none: what only a device does is done by the CPU's own functions, so that
-every pixel can be compared with the CPU path; and each can be told to go wrong in one way.
+"""Doubles of the CUDA driver, for machines without a GPU; each can fail in one way.
 
-A worker is given one by the name of its module, which has an `open_driver` as the real one does.
+They compute pixels with the functions of the CPU path, so every pixel can be compared with it. Like the real driver, a
+double is opened by the name of its module, which has an `open_driver`.
 """

@@ -1,4 +1,4 @@
-"""The double itself."""
+"""A driver that computes on the CPU and fails on request."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,11 +23,13 @@ from service.pipeline.cuda.errors import CudaError, CudaOutOfMemory, CudaUnsuppo
 from service.pipeline.encode.codecs import encoder_quality
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder, to_picture
-from service.pipeline.picture import Picture
+from service.pipeline.images.header import DecodeOptions
+from service.pipeline.orientation import ORIENTATION_BY_DEGREES
+from service.pipeline.picture import ClipCounts, Picture
 from service.pipeline.tone.colormaps import colormap
 from service.pipeline.tone.window import Window
 from service.pipeline.transform.accumulators import MaxAccumulator, MeanAccumulator, RawBinAccumulator
-from service.pipeline.transform.crop import ORIENTATION_BY_DEGREES, crop_frame
+from service.pipeline.transform.crop import crop_frame
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Bins
 from service.plan.render_plan import RenderOptions
@@ -38,12 +40,12 @@ POISON = 0xA5
 
 @dataclass
 class Faults:
-    """What goes wrong. `most` pictures fit into memory at once; numbers count calls of that kind from 0."""
+    """What fails. At most `max_images` fit into memory at once; keys are numbers of calls of that kind, from 0."""
 
     max_images: int = 1000
-    # Which images, counted over all calls, come back with a reason.
+    # Images, counted over all calls, that are returned as a reason.
     undecodable_images: frozenset[int] = frozenset()
-    # Which images come back in another size than they have.
+    # Images that are returned with a wrong size.
     resized_images: frozenset[int] = frozenset()
     transform_errors: dict[int, CudaError] = field(default_factory=dict)
     download_errors: dict[int, CudaError] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class HostImage:
 @dataclass
 class HostPicture:
     frame: VideoFrame
-    clipped: tuple[int, int, int] | None = None
+    clipped: ClipCounts | None = None
 
     @property
     def width(self) -> int:
@@ -82,14 +84,14 @@ class HostPicture:
 
 
 class DriverDouble:
-    """`calls` tells how many images each batch had, `downloaded` how many pictures came back."""
+    """Counts its calls: `batch_sizes` are the images of each transform, `download_count` the downloaded pictures."""
 
     def __init__(self, device: str = "cuda:0", faults: Faults | None = None) -> None:
         self.device, self.faults = device, faults or Faults()
         self.batch_sizes: list[int] = []
         self.decode_count = self.transform_count = self.wait_count = self.encode_count = self.download_count = 0
         self.open_sessions, self.closed = 0, False
-        self._decoder = ImageDecoder(100_000_000)
+        self._decoder = ImageDecoder(DecodeOptions(100_000_000))
         self._blocks: list[np.ndarray[Any, Any]] = []
 
     def facts(self) -> Mapping[str, str]:
@@ -110,7 +112,7 @@ class DriverDouble:
     def _decode(self, data: bytes) -> HostImage | str:
         number, self.decode_count = self.decode_count, self.decode_count + 1
         if number in self.faults.undecodable_images:
-            return "the double was told to refuse this one"
+            return "the double refuses this one"
         try:
             picture = self._decoder.decode(data)
         except MediaUnreadable as damage:
@@ -141,7 +143,7 @@ class DriverDouble:
             self._blocks.pop(0)[:] = POISON
         return HostTransfer(self, block, [picture.clipped for picture in pictures if picture.clipped])
 
-    def open_decoder(self, codec: str, width: int, height: int) -> "SoftwareDecoder":
+    def open_decoder(self, codec: str) -> "SoftwareDecoder":
         return SoftwareDecoder(codec)
 
     def open_encoder(self, settings: EncoderSettings) -> "SoftwareEncoder":
@@ -164,9 +166,9 @@ class DriverDouble:
 class HostTransfer:
     driver: DriverDouble
     block: np.ndarray[Any, Any]
-    counts: list[tuple[int, int, int]]
+    counts: list[ClipCounts]
 
-    def wait(self) -> tuple[np.ndarray[Any, Any], list[tuple[int, int, int]]]:
+    def wait(self) -> tuple[np.ndarray[Any, Any], list[ClipCounts]]:
         number, self.driver.wait_count = self.driver.wait_count, self.driver.wait_count + 1
         if number in self.driver.faults.download_errors:
             raise self.driver.faults.download_errors[number]
@@ -190,7 +192,7 @@ class SoftwareDecoder:
 
 
 class SoftwareEncoder:
-    """libx264, libx265 or SVT-AV1 without reordering: Annex B with parameter sets in the stream, as NVENC's."""
+    """libx264, libx265 or SVT-AV1 without reordering: Annex B with parameter sets in the stream, like NVENC."""
 
     def __init__(self, driver: DriverDouble, settings: EncoderSettings) -> None:
         self._driver, self._count = driver, 0
@@ -248,7 +250,7 @@ def _to_i420(frame: VideoFrame) -> np.ndarray[Any, Any]:
 
 
 def _transform_bin(images: Sequence[HostImage], spec: TransformSpec) -> HostPicture:
-    """By the CPU's own layers: measured samples before the tone, means of what is shown, the brightest at full size."""
+    """With the accumulators of the CPU path: raw samples before the tone, means of shown frames, maxima at full size."""
     if spec.bin_size == 1:
         return _transform_image(images[0], spec)
     if spec.tone:
@@ -288,7 +290,7 @@ def _transform_image(image: HostImage, spec: TransformSpec) -> HostPicture:
 
 
 def _fit(picture: Picture, colour: ColourTags, spec: TransformSpec) -> HostPicture:
-    """By the CPU's own Transform, told to do what the shaping says."""
+    """With the FrameTransform of the CPU path, configured by the spec."""
     width, height = (side + side % 2 for side in spec.size)
     tone = _to_tone(spec.tone) if spec.tone else None
     own = RenderOptions("h264", 70, Fraction(30), width, height, mismatch="scale", tone=tone)
@@ -297,7 +299,7 @@ def _fit(picture: Picture, colour: ColourTags, spec: TransformSpec) -> HostPictu
     if (width, height) != spec.canvas:
         shown = planes.paste(shown, planes.black_frame(*spec.canvas), *spec.offset)
     clipped = transform.count_clipped(picture) if tone else None
-    return HostPicture(shown, tuple(clipped) if clipped else None)
+    return HostPicture(shown, clipped)
 
 
 def _to_tone(curve: ToneCurve) -> Tone:

@@ -1,4 +1,4 @@
-"""A device that never answers."""
+"""A device that never returns from decoding."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A device whose context breaks whenever it is used."""
+"""A device whose context is lost at the first transform."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""A machine with the libraries and no device."""
+"""A machine with the libraries but without a device."""
 
 from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.errors import CudaUnavailable

@@ -1,3 +1,3 @@
-"""As PyNvVideoCodec beside a driver without its encode library: an import that raises RuntimeError, with advice."""
+"""An import that raises RuntimeError with advice, as PyNvVideoCodec does next to a driver without encode library."""
 
 raise RuntimeError("libnvidia-encode.so.1: cannot open shared object file\n\n=== TROUBLESHOOTING STEPS ===\n...")

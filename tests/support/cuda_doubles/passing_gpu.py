@@ -1,4 +1,4 @@
-"""The devices that a worker believes in: one GPU whose canaries pass."""
+"""A device source with one GPU whose canaries pass."""
 
 from service.devices.canary import Canary
 from service.devices.device import Device

@@ -1,4 +1,4 @@
-"""A device whose encoder can be opened twice, and then no more."""
+"""A device whose encoder can only be opened twice."""
 
 from service.pipeline.cuda.driver import CudaDriver, EncoderSettings
 from service.pipeline.cuda.errors import CudaUnsupported

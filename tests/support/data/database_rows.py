@@ -12,14 +12,14 @@ from service.plan.placement import describe_stages
 from service.plan.render_plan import RenderOptions
 from service.plan.request import RenderPlan
 from service.plan.segments import render_key, select_frames
-from service.store.renders.facts import dataset_facts
+from service.store.catalog.datasets import DatasetRow, to_dataset_row
 from service.store.renders.submission import write_render
 from service.store.tables import datasets, experiments, frames
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 64, 48)
 
 
-async def add_dataset(connection: AsyncConnection, count: int, owner: str = "alice") -> dict[str, Any]:
+async def add_dataset(connection: AsyncConnection, count: int, owner: str = "alice") -> DatasetRow:
     """An experiment of `owner` with one scanned dataset of `count` frames named f00000.jpg …"""
     experiment, dataset = new_uuid(), new_uuid()
     await connection.execute(insert(experiments).values(id=experiment, name=f"e-{experiment}", owner=owner))
@@ -36,11 +36,10 @@ async def add_dataset(connection: AsyncConnection, count: int, owner: str = "ali
         "height": 48,
         "digest": str(dataset),
     }
-    await connection.execute(insert(datasets).values(**row))
+    inserted = await connection.execute(insert(datasets).values(**row).returning(datasets))
     if count:
         await connection.execute(insert(frames), [_frame(dataset, row["prefix"], index) for index in range(count)])
-    unset = {"captured_from": None, "captured_to": None, "levels": None, "forms": {}, "formats": []}
-    return row | unset | {"gap_frames": 0, "number_stride": 1, "number_first": 0, "gaps": [], "error": None}
+    return to_dataset_row(inserted.mappings().one())
 
 
 def _frame(dataset: UUID, prefix: Any, index: int) -> dict[str, Any]:
@@ -49,17 +48,16 @@ def _frame(dataset: UUID, prefix: Any, index: int) -> dict[str, Any]:
 
 
 async def add_render(
-    connection: AsyncConnection, dataset: dict[str, Any], step: int = 1, options: RenderOptions = OPTIONS
+    connection: AsyncConnection, dataset: DatasetRow, step: int = 1, options: RenderOptions = OPTIONS
 ) -> RenderId:
     """A queued render of every `step`-th frame, with its segments and tasks."""
     return await write_render(connection, Subject("alice"), render_plan(dataset, step, options), {"priority": 0})
 
 
-def render_plan(dataset: dict[str, Any], step: int, options: RenderOptions) -> RenderPlan:
+def render_plan(dataset: DatasetRow, step: int, options: RenderOptions) -> RenderPlan:
     """The plan of every `step`-th frame, whatever planning would say about the options."""
-    facts = dataset_facts(dataset)
-    selection = select_frames(facts.frame_count, step, None, None, binned=options.bins is not None)
-    return RenderPlan(facts, options, selection, render_key(facts, selection, options), describe_stages(options))
+    selection = select_frames(dataset.frame_count, step, None, None, binned=options.bins is not None)
+    return RenderPlan(dataset, options, selection, render_key(dataset, selection, options), describe_stages(options))
 
 
 def device_row(name: str, age: float = 0.0, **more: Any) -> dict[str, Any]:

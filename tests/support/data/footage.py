@@ -3,14 +3,14 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from sqlalchemy import insert, update
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.store.tables import datasets, frames
+from service.store.catalog.datasets import DatasetRow, change
+from service.store.tables import frames
 from tests.support.data.database_rows import add_dataset
 from tests.support.data.media import tiff
 
@@ -37,19 +37,19 @@ async def add_footage(
     count: int,
     size: tuple[int, int] = (64, 48),
     make: Callable[[int, tuple[int, int]], bytes] = frame_jpeg,
-) -> dict[str, Any]:
+) -> DatasetRow:
     """A dataset of `count` real frames of alice's: files in the folder store of `home`, and their rows."""
     dataset = await add_dataset(connection, 0, "alice")
-    folder = home / "objects" / "reelmill" / dataset["prefix"]
+    folder = home / "objects" / "reelmill" / dataset.prefix
     folder.mkdir(parents=True)
     rows = []
     for index in range(count):
         data = make(index, size)
         (folder / f"f{index:05d}.jpg").write_bytes(data)
-        key = f"{dataset['prefix']}f{index:05d}.jpg"
+        key = f"{dataset.prefix}f{index:05d}.jpg"
         rows.append(
             {
-                "dataset_id": dataset["id"],
+                "dataset_id": dataset.id,
                 "index": index,
                 "number": index,
                 "key": key,
@@ -58,6 +58,4 @@ async def add_footage(
             }
         )
     await connection.execute(insert(frames), rows)
-    facts = {"frame_count": count, "width": size[0], "height": size[1]}
-    await connection.execute(update(datasets).where(datasets.c.id == dataset["id"]).values(**facts))
-    return dataset | facts
+    return await change(connection, dataset.id, {"frame_count": count, "width": size[0], "height": size[1]})

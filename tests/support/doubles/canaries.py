@@ -54,9 +54,10 @@ def sound(_device: str) -> float:
 def _decode_and_compare(*, wrong: bool) -> float:
     """Decode a real JPEG, one of another picture when told so, and compare."""
     from service.pipeline.images.decoder import ImageDecoder
+    from service.pipeline.images.header import DecodeOptions
     from service.worker.devices import canary_pictures as known
 
-    frame = ImageDecoder(1 << 24).decode(known.jpeg(known.picture(3 if wrong else 0))).frame
+    frame = ImageDecoder(DecodeOptions(1 << 24)).decode(known.jpeg(known.picture(3 if wrong else 0))).frame
     known.require_similar(np.asarray(frame.to_ndarray(format="gray")), known.luma(0), 30)
     return 100.0
 

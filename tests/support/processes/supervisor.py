@@ -9,7 +9,7 @@ from uuid import UUID
 
 from service.plan.placement import REAL_DRIVER
 from service.store.database import Database
-from service.store.renders import lifecycle
+from service.store.renders import queries
 from service.store.settings import DatabaseSettings, ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.devices.canaries import DeviceSource
@@ -53,7 +53,7 @@ async def wait_until_ended(database: Database, render: UUID, seconds: float = 60
     async with asyncio.timeout(seconds):
         while True:
             async with database.service_transaction() as connection:
-                row = (await lifecycle.list_statuses(connection, [render]))[0]
+                row = (await queries.list_statuses(connection, [render]))[0]
             if row["status"] in ("succeeded", "failed", "cancelled"):
                 return row
             await asyncio.sleep(0.05)
@@ -64,6 +64,6 @@ async def wait_for_status(database: Database, render: UUID, done: Callable[[Any]
     async with asyncio.timeout(30):
         while True:
             async with database.service_transaction() as connection:
-                if done((await lifecycle.list_statuses(connection, [render]))[0]):
+                if done((await queries.list_statuses(connection, [render]))[0]):
                     return
             await asyncio.sleep(0.02)

@@ -12,10 +12,10 @@ import tifffile
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.segments import Selection
 from service.plan.tone import Levels
+from service.store.catalog import datasets
 from service.store.catalog.frames import stream_frames
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStoreError
-from service.store.renders.facts import dataset_facts
 from service.worker.scan.levels import MAX_SAMPLED_FRAMES
 from tests.support.data import media
 from tests.support.servers.databases import fresh_database
@@ -46,9 +46,10 @@ async def scan_levels(lab: DatasetFolder) -> Levels | None:
 
 
 async def scanned_refs(lab: DatasetFolder) -> list[FrameRef]:
-    row = await lab.row()
     async with lab.database.service_transaction() as connection:
-        chosen = stream_frames(connection, dataset_facts(row), Selection(0, row["frame_count"], 1), "skip")
+        dataset = await datasets.get(connection, lab.id)
+        assert dataset is not None
+        chosen = stream_frames(connection, dataset, Selection(0, dataset.frame_count, 1), "skip")
         return [ref async for ref in chosen]
 
 

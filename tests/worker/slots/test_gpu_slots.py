@@ -17,7 +17,7 @@ from service.ids import RenderId, new_uuid
 from service.plan.render_plan import Backend, RenderOptions
 from service.store import workers
 from service.store.database import Database
-from service.store.renders import lifecycle
+from service.store.renders import queries
 from service.telemetry import metrics
 from service.worker.supervisor import Supervisor
 from tests.support.cuda_doubles import passing_gpu
@@ -143,7 +143,7 @@ async def test_an_encoder_lost_midway_plans_the_render_anew(postgres_url: str, t
             same = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 240))
         assert all(name.startswith("libx264") for name in await encoders_used(database, render)), "none is mixed in"
         async with database.service_transaction() as connection:
-            options = lifecycle.parse_options(await lifecycle.get_render(connection, render))  # type: ignore[arg-type]
+            options = RenderOptions.from_json((await queries.get_render(connection, render))["options"])  # type: ignore[index]
             made = await connection.scalar(text("SELECT count(*) FROM segment_cache WHERE encoder LIKE 'nvenc%'"))
             states = await connection.execute(text("SELECT state FROM tasks WHERE render_id = :id"), {"id": render})
             assert {state for (state,) in states} == {"succeeded"}
@@ -168,8 +168,8 @@ async def test_a_slot_without_a_gpu_leaves_nvenc_to_who_has_it(postgres_url: str
                 while not failure_count("encoder_elsewhere"):
                     await asyncio.sleep(0.05)
             async with database.service_transaction() as connection:
-                row = await lifecycle.get_render(connection, render)
-                assert row is not None and lifecycle.parse_options(row).family == NVENC.family
+                row = await queries.get_render(connection, render)
+                assert row is not None and RenderOptions.from_json(row["options"]).family == NVENC.family
                 await workers.unregister_worker(connection, other)
             row = await wait_until_ended(database, render)
         assert all(name.startswith("libx264") for name in await encoders_used(database, render))

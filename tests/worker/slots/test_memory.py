@@ -78,8 +78,8 @@ async def peak_while_scanning(database: Database, home: Path, count: int, worker
     peak = 0.0
     async with database.service_transaction() as connection:
         dataset = await add_dataset(connection, 0)
-        await datasets.enqueue_scan(connection, dataset["id"])
-        folder = home / "objects" / "reelmill" / dataset["prefix"]
+        await datasets.enqueue_scan(connection, dataset.id)
+        folder = home / "objects" / "reelmill" / dataset.prefix
         for number in range(count):
             place = folder / f"{number // 1000:03d}" / f"f{number:05d}.jpg"
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -87,12 +87,12 @@ async def peak_while_scanning(database: Database, home: Path, count: int, worker
     async with asyncio.timeout(120):
         while True:
             async with database.service_transaction() as connection:
-                row = await datasets.get(connection, dataset["id"])
+                row = await datasets.get(connection, dataset.id)
             peak = max([peak, *(peak_megabytes(slot) for slot in slot_pids(worker))])
-            if row is not None and row["state"] == "ready":
+            if row is not None and row.state == "ready":
                 break
             await asyncio.sleep(0.1)
-    assert (row["frame_count"], row["unreadable_frames"]) == (count, count - 1)
+    assert (row.frame_count, row.unreadable_frames) == (count, count - 1)
     return peak
 
 

@@ -1,1 +1,1 @@
-"""The real driver: the only room that imports torch, torchvision, PyNvVideoCodec or the kernels."""
+"""The real driver: the only package that imports torch, torchvision, PyNvVideoCodec or the kernels."""

@@ -18,8 +18,8 @@ ErrorTranslation = Callable[[], AbstractContextManager[None]]
 
 
 class JpegDecoder:
-    """One at a time: the staging memory is one block, free again when a call returns, because torchvision waits for its
-    own stream before it does."""
+    """One call at a time: the staging memory is one block, which is free again when a call returns, because torchvision
+    waits for its own stream."""
 
     def __init__(self, device: torch.device, translate_errors: ErrorTranslation) -> None:
         from torchvision.io import decode_jpeg
@@ -29,7 +29,10 @@ class JpegDecoder:
         self._staging = torch.empty(0, dtype=torch.uint8)
 
     def decode(self, images: Sequence[bytes]) -> "list[TensorImage | str]":
-        """A failing call names no image, so then each is decoded for itself. Raises CudaOutOfMemory and DeviceLost."""
+        """Each image, or the reason why it cannot be decoded.
+
+        The error of a batch does not name the image, so each is then decoded alone. Raises CudaOutOfMemory, DeviceLost.
+        """
         try:
             return self._decode_batch(images)
         except CudaCallFailed:
@@ -38,8 +41,8 @@ class JpegDecoder:
     def _decode_one(self, image: bytes) -> "TensorImage | str":
         try:
             return self._decode_batch([image])[0]
-        except CudaCallFailed as fault:
-            return fault.reason
+        except CudaCallFailed as error:
+            return error.reason
 
     def _decode_batch(self, images: Sequence[bytes]) -> "list[TensorImage | str]":
         with self._translate_errors():
@@ -57,7 +60,7 @@ class JpegDecoder:
         return TensorImage(tensor, size, "rgb")
 
     def _copy_to_staging(self, images: Sequence[bytes]) -> list[Tensor]:
-        """Pinned copies, one behind the other."""
+        """Copies in pinned memory, one after the other."""
         total = sum(map(len, images))
         if len(self._staging) < total:
             self._staging = torch.empty(total, dtype=torch.uint8, pin_memory=True)
@@ -73,11 +76,9 @@ _CODEC_NAMES: dict[VideoCodec, str] = {"h264": "H264", "hevc": "HEVC", "av1": "A
 
 
 class NvdecSession:
-    """Surfaces are used again by later calls, so every picture is copied out, on the stream that decodes."""
+    """One decoder. Later calls reuse its surfaces, so every picture is copied out, on the decoding stream."""
 
-    def __init__(
-        self, library: Any, codec: VideoCodec, stream: Any, translate_errors: Callable[[], AbstractContextManager[None]]
-    ) -> None:
+    def __init__(self, library: Any, codec: VideoCodec, stream: Any, translate_errors: ErrorTranslation) -> None:
         self._library, self._stream, self._translate_errors = library, stream, translate_errors
         with translate_errors():
             self._decoder: Any = library.CreateDecoder(
@@ -89,17 +90,17 @@ class NvdecSession:
             )
 
     def decode(self, packet: bytes, pts: int) -> Sequence[tuple[int, DeviceImage]]:
-        memory = ctypes.create_string_buffer(packet, len(packet))
-        sent = self._library.PacketData()
-        sent.bsl_data, sent.bsl, sent.pts = ctypes.addressof(memory), len(packet), pts
-        return self._decode_packet(sent)
+        buffer = ctypes.create_string_buffer(packet, len(packet))
+        packet_data = self._library.PacketData()
+        packet_data.bsl_data, packet_data.bsl, packet_data.pts = ctypes.addressof(buffer), len(packet), pts
+        return self._decode_packet(packet_data)
 
     def finish(self) -> Sequence[tuple[int, DeviceImage]]:
-        """An empty packet ends the stream; asked again until nothing is left."""
-        found: list[tuple[int, DeviceImage]] = []
-        while shown := self._decode_packet(self._library.PacketData()):
-            found += shown
-        return found
+        """An empty packet ends the stream; it is sent until no picture is left."""
+        images: list[tuple[int, DeviceImage]] = []
+        while flushed := self._decode_packet(self._library.PacketData()):
+            images += flushed
+        return images
 
     def close(self) -> None:
         self._decoder = None

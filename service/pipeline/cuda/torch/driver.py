@@ -1,7 +1,8 @@
-"""The real driver: torch for memory and streams, the kernels, torchvision and PyNvVideoCodec for the codecs.
+"""The real driver: torch for memory and streams, the kernels for transforms, torchvision and PyNvVideoCodec for codecs.
 
 One stream decodes and transforms, one uploads, one downloads; every encoder has its own. Events order them, and the
-host waits for an event only when it needs the bytes."""
+host waits for an event only when it needs the bytes.
+"""
 
 import importlib
 from collections import deque
@@ -50,22 +51,18 @@ _new_event: Any = torch.cuda.Event
 
 
 def open_driver(device: str) -> CudaDriver:
-    """Makes the CUDA context of this process. Raises CudaUnavailable."""
+    """Create the CUDA context of this process. Raises CudaUnavailable."""
     if not torch.cuda.is_available():
-        built = torch.version.cuda
-        raise CudaUnavailable(
-            f"{device}: torch {torch.__version__} sees no CUDA device"
-            if built
-            else f"{device}: torch {torch.__version__} is built without CUDA"
-        )
-    if (torch.device(device).index or 0) >= torch.cuda.device_count():
+        problem = "sees no CUDA device" if torch.version.cuda else "is built without CUDA"
+        raise CudaUnavailable(f"{device}: torch {torch.__version__} {problem}")
+    index = torch.device(device).index or 0
+    if index >= torch.cuda.device_count():
         raise CudaUnavailable(f"{device}: this process sees {torch.cuda.device_count()} devices")
-    return TorchDriver(torch.device("cuda", torch.device(device).index or 0))
+    return TorchDriver(torch.device("cuda", index))
 
 
 class TorchDriver:
-    """What is missing beside torch costs only what it is for: JPEGs without torchvision, videos without
-    PyNvVideoCodec."""
+    """A missing library disables only its own codecs: JPEG without torchvision, videos without PyNvVideoCodec."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self._device = str(device), device
@@ -94,20 +91,19 @@ class TorchDriver:
             torch.cuda.set_per_process_memory_fraction(min(max(fraction, 0.0), 1.0), self._device)
 
     def decode_jpegs(self, images: Sequence[bytes]) -> "Sequence[DeviceImage | str]":
-        self._release_read_images()  # here too: else it decodes beside a batch that is done with
+        self._release_read_images()  # here too, or a finished batch would still be in memory while this one is decoded
         with self._use_stream(self._compute_stream):
             if self._jpeg_decoder is None:
                 self._jpeg_decoder = _import_optional(lambda: JpegDecoder(self._device, self._translate_errors))
             return self._jpeg_decoder.decode(images)
 
     def upload(self, samples: Sequence[Samples]) -> Sequence[DeviceImage]:
-        """All of one shape and type."""
         first, count = samples[0], len(samples)
         with self._use_stream(self._upload_stream):
             host = self._uploads.acquire(count * first.nbytes)
             array = as_array(host, (count, *first.shape), first.dtype.newbyteorder("="))
-            for place, one in enumerate(samples):
-                array[place] = one
+            for index, image in enumerate(samples):
+                array[index] = image
             block = torch.from_numpy(array).to(self._device, non_blocking=True)
             block = block.permute(0, 3, 1, 2) if block.ndim == 4 else block
             done = self._record_event(self._upload_stream)
@@ -115,7 +111,7 @@ class TorchDriver:
             self._compute_stream.wait_event(done)
             block.record_stream(self._compute_stream)
         kind, size = "gray" if first.ndim == 2 else "rgb", (first.shape[1], first.shape[0])
-        return [TensorImage(one, size, kind, block, place) for place, one in enumerate(block)]  # type: ignore[arg-type]
+        return [TensorImage(view, size, kind, block, index) for index, view in enumerate(block)]  # type: ignore[arg-type]
 
     def transform(self, images: Sequence[DeviceImage], spec: TransformSpec) -> Sequence[DevicePicture]:
         self._release_read_images()
@@ -124,7 +120,7 @@ class TorchDriver:
             packed, clipped = self._transformer.transform(stack_images(images), kind, spec)
             batch = PictureBatch(packed, clipped, self._record_event(self._compute_stream))
         self._images_in_use.append((batch.ready, images))
-        return [BatchPicture(batch, place) for place in range(len(packed))]
+        return [BatchPicture(batch, index) for index in range(len(packed))]
 
     def download(self, pictures: Sequence[DevicePicture]) -> Transfer:
         batch = as_batch_picture(pictures[0]).batch
@@ -132,16 +128,17 @@ class TorchDriver:
             self._download_stream.wait_event(batch.ready)
             batch.packed.record_stream(self._download_stream)
             nv12_to_i420(batch.packed)
-            counts = batch.clipped.numel() * 4 if batch.clipped is not None else 0
-            block = self._downloads.acquire(batch.packed.numel() + counts)
-            block[: batch.packed.numel()].copy_(batch.packed.view(-1), non_blocking=True)
+            picture_bytes = batch.packed.numel()
+            count_bytes = batch.clipped.numel() * 4 if batch.clipped is not None else 0
+            block = self._downloads.acquire(picture_bytes + count_bytes)
+            block[:picture_bytes].copy_(batch.packed.view(-1), non_blocking=True)
             if batch.clipped is not None:
-                block[batch.packed.numel() :].copy_(batch.clipped.view(torch.uint8).view(-1), non_blocking=True)
+                block[picture_bytes:].copy_(batch.clipped.view(torch.uint8).view(-1), non_blocking=True)
             done = self._record_event(self._download_stream)
             self._downloads.mark_in_use(done)
         return PinnedTransfer(batch, block, done, self._translate_errors)
 
-    def open_decoder(self, codec: VideoCodec, width: int, height: int) -> VideoDecoderSession:
+    def open_decoder(self, codec: VideoCodec) -> VideoDecoderSession:
         from service.pipeline.cuda.torch.decoders import NvdecSession
 
         with self._use_stream(self._compute_stream):
@@ -163,8 +160,11 @@ class TorchDriver:
         self._jpeg_decoder = self._codec_library = None
 
     def _release_read_images(self) -> None:
-        """Let go of images that have been read. Not before: torchvision writes the next ones on a stream of its own,
-        which does not wait for ours, and the allocator would give it the same memory."""
+        """Release images that a finished launch has read.
+
+        Not earlier: torchvision writes the next images on a stream of its own, which does not wait for ours, and the
+        allocator would give it the same memory.
+        """
         while self._images_in_use and self._images_in_use[0][0].query():
             self._images_in_use.popleft()
 
@@ -174,7 +174,7 @@ class TorchDriver:
         return self._codec_library
 
     def _record_event(self, stream: Any) -> Any:
-        """Waited for without spinning: the cores are the encoders'."""
+        """Record a blocking event: waiting for it does not spin, so the cores stay free for the encoders."""
         event = _new_event(blocking=True)
         event.record(stream)
         return event
@@ -188,13 +188,13 @@ class TorchDriver:
         return translate_errors(self._check_context)
 
     def _check_context(self) -> None:
-        """Waits for everything queued and touches memory: only after an error."""
+        """Wait for all queued work and use device memory; called only after an error."""
         torch.cuda.synchronize(self._device)
         torch.zeros(1, device=self._device).item()
 
 
 def _import_optional(load: Callable[[], Any]) -> Any:
-    """These raise RuntimeError and OSError, too, when they are imported beside the wrong torch or driver."""
+    """Raises CudaUnsupported. Next to a wrong torch or driver, these imports raise RuntimeError and OSError, too."""
     try:
         return load()
     except Exception as error:

@@ -9,17 +9,20 @@ import torch
 from service.errors import first_line
 from service.pipeline.cuda.errors import CudaCallFailed, CudaError, CudaOutOfMemory, CudaUnsupported, DeviceLost
 
-# nvJPEG's statuses are numbers in torchvision's text; 5 is NVJPEG_STATUS_ALLOCATOR_FAILURE.
+# torchvision's messages end with the nvJPEG status; 5 is NVJPEG_STATUS_ALLOCATOR_FAILURE.
 _OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation|Failed to [a-z ]+: 5\b", re.IGNORECASE)
 
-# How NVIDIA's decoder class refuses a codec or a size that the card's NVDEC has not: no fault, and for good.
+# From NVIDIA's decoder class for a codec or a size that the card's NVDEC does not support: permanent, and no fault.
 _UNSUPPORTED_TEXT = "not supported on this GPU"
 
 
 @contextmanager
 def translate_errors(check_context: Callable[[], object]) -> Iterator[None]:
-    """Raises a CudaFault for whatever is raised inside. `alive` does something small on the device: an error of the
-    context itself, such as an illegal memory access, fails every later call, and this one first."""
+    """Raise a CudaError for any exception raised inside.
+
+    `check_context` runs a small operation on the device. If that fails too, the context is lost: after an illegal
+    memory access, for example, every later call fails.
+    """
     try:
         yield
     except CudaError:
@@ -40,5 +43,5 @@ def _to_cuda_error(error: Exception, check_context: Callable[[], object]) -> Cud
         return DeviceLost(reason)
     if _UNSUPPORTED_TEXT in str(error):
         return CudaUnsupported(reason)
-    full = isinstance(error, torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error))
-    return CudaOutOfMemory(reason) if full else CudaCallFailed(reason)
+    out_of_memory = isinstance(error, torch.OutOfMemoryError) or _OUT_OF_MEMORY.search(str(error))
+    return CudaOutOfMemory(reason) if out_of_memory else CudaCallFailed(reason)

@@ -1,4 +1,4 @@
-"""Images and pictures in device memory as torch tensors, and their way through page-locked host memory."""
+"""Images and pictures in device memory as torch tensors, and transfers through pinned host memory."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -11,13 +11,14 @@ from torch import Tensor
 
 from service.pipeline.cuda.driver import Bytes2D, DeviceImage
 from service.pipeline.frames import DevicePicture
+from service.pipeline.picture import ClipCounts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TensorImage:
-    """`tensor` is (3, H, W) of R'G'B', (H, W) gray, or (H*3/2, W) NV12; `size` is (width, height).
+    """`tensor` is R'G'B' (3, H, W), gray (H, W) or NV12 (H*3/2, W); `size` is (width, height) in pixels.
 
-    Images that were uploaded together are views of one `block`, at `place`.
+    Images that were uploaded together are views of one `block`, at `index` of its first axis.
     """
 
     tensor: Tensor
@@ -37,9 +38,9 @@ class TensorImage:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PictureBatch:
-    """`packed` is (N, H*3/2, W) NV12, `clipped` int32 (N, 3) or None; `ready` is recorded when both are made.
+    """`packed` is NV12 (N, H*3/2, W), `clipped` int32 (N, 3) or None; the event `ready` is recorded after both.
 
-    A download turns `packed` into planes in place.
+    A download converts `packed` to planes in place.
     """
 
     packed: Tensor
@@ -64,19 +65,23 @@ class BatchPicture:
 
     @property
     def packed(self) -> Tensor:
-        """(H*3/2, W)."""
+        """NV12 (H*3/2, W)."""
         return self.batch.packed[self.index]
 
 
 def stack_images(images: Sequence[DeviceImage]) -> Tensor:
-    """(N, ...) of images of one shape and type: without a copy where they are a whole block."""
-    ours = [as_tensor_image(image) for image in images]
-    block = ours[0].block
-    if block is not None and len(ours) == len(block) and all(one.block is block for one in ours):
+    """Stack images of one shape and type on a new first axis; no copy if they are one whole block in its order."""
+    tensors = [as_tensor_image(image) for image in images]
+    block = tensors[0].block
+    if (
+        block is not None
+        and len(tensors) == len(block)
+        and all(image.block is block and image.index == index for index, image in enumerate(tensors))
+    ):
         return block
-    if ours[0].tensor.dtype == torch.uint16:  # torch can do little with it but move it
-        return torch.stack([one.tensor.view(torch.int16) for one in ours]).view(torch.uint16)
-    return torch.stack([one.tensor for one in ours])
+    if tensors[0].tensor.dtype == torch.uint16:  # torch cannot stack uint16
+        return torch.stack([image.tensor.view(torch.int16) for image in tensors]).view(torch.uint16)
+    return torch.stack([image.tensor for image in tensors])
 
 
 def as_tensor_image(image: DeviceImage) -> TensorImage:
@@ -90,8 +95,7 @@ def as_batch_picture(picture: DevicePicture) -> BatchPicture:
 
 
 class PinnedDoubleBuffer:
-    """Grows to the largest that was asked for and stays. A block is handed out again when what was begun with it, two
-    turns ago, is over."""
+    """Two blocks of pinned memory in turn, which only grow. `acquire` waits for the copy that last used its block."""
 
     def __init__(self, pin: bool = True) -> None:
         self._blocks: list[Tensor] = [torch.empty(0, dtype=torch.uint8) for _ in range(2)]
@@ -99,7 +103,7 @@ class PinnedDoubleBuffer:
         self._current, self._pin = 0, pin
 
     def acquire(self, size: int) -> Tensor:
-        """uint8 (size,) to fill; say `begun` when a copy has been queued that uses it."""
+        """A block of uint8 (size,). Call `mark_in_use` after queueing the copy that uses it."""
         self._current ^= 1
         if self._events[self._current] is not None:
             self._events[self._current].synchronize()
@@ -109,18 +113,18 @@ class PinnedDoubleBuffer:
         return self._blocks[self._current][:size]
 
     def mark_in_use(self, event: Any) -> None:
-        """The block taken last is in use until this event."""
+        """The block that was acquired last is in use until this event."""
         self._events[self._current] = event
 
 
 def as_array(block: Tensor, shape: tuple[int, ...], dtype: Any) -> "np.ndarray[Any, Any]":
-    """The same memory as an array."""
+    """The same memory as a NumPy array."""
     array: np.ndarray[Any, Any] = block.numpy().view(dtype).reshape(shape)
     return array
 
 
 class PinnedTransfer:
-    """Keeps the batch in device memory until it has arrived."""
+    """A running download; keeps the batch in device memory until it is done."""
 
     def __init__(
         self,
@@ -131,15 +135,13 @@ class PinnedTransfer:
     ) -> None:
         self._batch, self._block, self._event, self._translate_errors = batch, block, event, translate_errors
 
-    def wait(self) -> tuple[Bytes2D, list[tuple[int, int, int]]]:
+    def wait(self) -> tuple[Bytes2D, list[ClipCounts]]:
         with self._translate_errors():
             self._event.synchronize()
         shape = tuple(self._batch.packed.shape)
         size = int(np.prod(shape))
-        return as_array(self._block[:size], shape, np.uint8), self._read_counts(size)
-
-    def _read_counts(self, start: int) -> list[tuple[int, int, int]]:
+        pictures = as_array(self._block[:size], shape, np.uint8)
         if self._batch.clipped is None:
-            return []
-        counts = as_array(self._block[start:], tuple(self._batch.clipped.shape), np.int32)
-        return [(int(below), int(above), int(nan)) for below, above, nan in counts]
+            return pictures, []
+        counts = as_array(self._block[size:], tuple(self._batch.clipped.shape), np.int32)
+        return pictures, [ClipCounts(*map(int, row)) for row in counts]

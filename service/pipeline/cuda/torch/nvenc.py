@@ -15,21 +15,21 @@ from service.pipeline.cuda.torch.memory import as_batch_picture
 from service.pipeline.encode.codecs import encoder_quality
 from service.pipeline.frames import DevicePicture
 
-# Pictures between key frames: the segment ends the GOP.
+# More pictures than any segment has: the end of the segment ends the GOP.
 _GOP_LENGTH = "1000000"
 
-# NV_ENC_PIC_TYPE_I and _IDR; of a GOP without end only the first picture is one.
+# NV_ENC_PIC_TYPE_I and _IDR; with a GOP this long only the first picture has one.
 _KEY_PICTURE_TYPES = (2, 3)
 
-# Pictures kept alive after they were handed over: more than the encoder has under way.
+# Surfaces that are kept alive after they were submitted: more than the encoder processes at once.
 _MAX_HELD_SURFACES = 16
 
-# NVENC's AV1 quantiser has 256 steps, where our scale for AV1 has 64.
+# NVENC's AV1 quantiser has 256 steps; `encoder_quality` for AV1 has 64.
 _AV1_QUANTISER_SCALE = 4
 
 
 class CudaArrayPlane:
-    """A plane as PyNvVideoCodec takes it: (H, W, samples) of uint8 in device memory."""
+    """A plane as PyNvVideoCodec expects it: uint8 (H, W, samples) in device memory."""
 
     def __init__(self, plane: Tensor) -> None:
         self.__cuda_array_interface__ = {
@@ -42,7 +42,7 @@ class CudaArrayPlane:
 
 
 class Nv12Surface:
-    """(H*3/2, W) NV12 as PyNvVideoCodec takes it; keeps the memory alive."""
+    """NV12 (H*3/2, W) as PyNvVideoCodec expects it; keeps the memory alive."""
 
     def __init__(self, packed: Tensor) -> None:
         height, width = packed.shape[0] // 3 * 2, packed.shape[1]
@@ -57,7 +57,7 @@ class Nv12Surface:
 
 
 class NvencSession:
-    """One session. Raises CudaUnsupported where the card has no such encoder: a name proves nothing."""
+    """One encoder. Raises CudaUnsupported if the card has no NVENC for the codec; only opening a session shows that."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class NvencSession:
         try:
             with translate_errors():
                 self._encoder: Any = _create_encoder(library, settings, _encoder_options(settings, stream))
-        except CudaCallFailed as fault:
-            raise CudaUnsupported(f"no NVENC session for {settings.codec}: {fault.reason}") from fault
+        except CudaCallFailed as error:
+            raise CudaUnsupported(f"no NVENC session for {settings.codec}: {error.reason}") from error
 
     def parameters(self) -> bytes:
         with self._translate_errors():
@@ -83,10 +83,10 @@ class NvencSession:
         with self._translate_errors(), torch.cuda.stream(self._stream):
             surface = Nv12Surface(self._to_device(picture))
             self._held_surfaces.append(surface)
-            pic = self._library.NV_ENC_PIC_PARAMS()
-            pic.inputTimeStamp = self._submitted
+            parameters = self._library.NV_ENC_PIC_PARAMS()
+            parameters.inputTimeStamp = self._submitted
             self._submitted += 1
-            return self._require_order(self._encoder.Encode(surface, pic))
+            return self._require_order(self._encoder.Encode(surface, parameters))
 
     def finish(self) -> Sequence[EncodedPicture]:
         with self._translate_errors(), torch.cuda.stream(self._stream):
@@ -99,40 +99,40 @@ class NvencSession:
     def _to_device(self, picture: "DevicePicture | Bytes2D") -> Tensor:
         if isinstance(picture, np.ndarray):
             return torch.from_numpy(picture).to(self._stream.device)
-        ours = as_batch_picture(picture)
-        self._stream.wait_event(ours.batch.ready)
-        ours.batch.packed.record_stream(self._stream)
-        return ours.packed
+        batch_picture = as_batch_picture(picture)
+        self._stream.wait_event(batch_picture.batch.ready)
+        batch_picture.batch.packed.record_stream(self._stream)
+        return batch_picture.packed
 
     def _require_order(self, packets: Iterable[Any]) -> list[EncodedPicture]:
-        """Raises CudaFailed when the encoder reorders after all: the timestamps would be wrong."""
-        found = []
+        """Check that the encoder has not reordered: the timestamps would be wrong. Raises CudaCallFailed."""
+        pictures = []
         for packet in packets:
             if int(packet["timestamp"]) != self._received:
-                raise CudaCallFailed(
-                    f"picture {packet['timestamp']} came out of NVENC in the place of {self._received}"
-                )
+                raise CudaCallFailed(f"NVENC returned picture {packet['timestamp']} instead of {self._received}")
             self._received += 1
-            found.append(EncodedPicture(bytes(packet["data"]), int(packet["picture_type"]) in _KEY_PICTURE_TYPES))
-        return found
+            pictures.append(EncodedPicture(bytes(packet["data"]), int(packet["picture_type"]) in _KEY_PICTURE_TYPES))
+        return pictures
 
 
 def _create_encoder(library: Any, settings: EncoderSettings, options: dict[str, Any]) -> Any:
-    """`bf` counts B pictures in the library's sources, and the distance between P pictures in some descriptions of it:
-    the session itself is asked how many it uses."""
-    for pictures in ("0", "1"):
-        size = (settings.width, settings.height)
-        encoder = library.CreateEncoder(*size, "NV12", False, **options, bf=pictures)
+    """Create an encoder without B-frames. Raises CudaUnsupported.
+
+    `bf` is the number of B-frames in the sources of the library, but the distance between P-frames in some of its
+    documents. So the session is asked how many B-frames it uses.
+    """
+    for b_frames in ("0", "1"):
+        encoder = library.CreateEncoder(settings.width, settings.height, "NV12", False, **options, bf=b_frames)
         if int(encoder.GetNumBFrames()) == 0:
             return encoder
-    raise CudaUnsupported(f"NVENC reorders {settings.codec} whatever it is told")
+    raise CudaUnsupported(f"NVENC reorders {settings.codec} even with B-frames disabled")
 
 
 def _encoder_options(settings: EncoderSettings, stream: Any) -> dict[str, Any]:
-    """AV1 comes as plain units, not in IVF."""
-    quantiser = encoder_quality(settings.codec, settings.quality) * (
-        _AV1_QUANTISER_SCALE if settings.codec == "av1" else 1
-    )
+    """Constant quality, no IVF container for AV1."""
+    quantiser = encoder_quality(settings.codec, settings.quality)
+    if settings.codec == "av1":
+        quantiser *= _AV1_QUANTISER_SCALE
     return {
         "codec": settings.codec,
         "gpu_id": stream.device.index or 0,

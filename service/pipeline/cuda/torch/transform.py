@@ -1,9 +1,9 @@
-"""Runs a TransformSpec with the kernels; for tensors on the CPU their torch references run."""
+"""Runs a TransformSpec with the kernels; for tensors on the CPU, with their torch references."""
 
 import torch
 from torch import Tensor
 
-from kernels.geometry import Geometry
+from kernels.geometry import CropBox, Geometry
 from kernels.nv12 import Nv12, even_size
 from kernels.nv12_scale import nv12_scale
 from kernels.rgb_to_nv12 import rgb_to_nv12
@@ -16,19 +16,24 @@ _BLACK_LUMA, _NEUTRAL_CHROMA = 16, 128
 
 
 class KernelTransformer:
-    """Keeps the colour table of the tones at hand on the device."""
+    """Keeps the colour table of the current tone curve on the device."""
 
     def __init__(self) -> None:
         self._table: tuple[ToneCurve, Tensor] | None = None
 
     def transform(self, images: Tensor, kind: str, spec: TransformSpec) -> tuple[Tensor, Tensor | None]:
-        """(N, 3, H, W), (N, H, W) or packed NV12 images of one kind -> (P, H*3/2, W) NV12 of the canvas and, with
-        tones, the counts of clipped samples, int32 (P, 3); P is N, or how many bins they make. On the current stream.
-        Raises CudaUnsupported."""
+        """Images of one kind, (N, 3, H, W), (N, H, W) or packed NV12 (N, H*3/2, W), to pictures on the canvas.
+
+        Returns NV12 (P, H*3/2, W) and, with a tone curve, the counts of clipped samples, int32 (P, 3). P is N, or the
+        number of bins. Runs on the current stream. Raises CudaUnsupported.
+        """
         geometry, bins = _geometry(spec), Bins(spec.bin_size, spec.bin_mode)
         packed, inside = _allocate_canvas(bins.count(len(images)), images.device, spec)
         if kind == "nv12":
-            _scale_nv12(images, geometry, spec, inside)
+            if any(side % 2 for side in geometry.crop or ()):
+                raise CudaUnsupported("an odd crop of 4:2:0 pictures is made by the CPU")
+            planes = Nv12.from_packed(images)
+            nv12_scale(planes, geometry, to_limited_range=spec.full_range, bins=bins, out=inside)
             return packed, None
         if spec.tone:
             clipped = torch.empty((len(packed), 3), dtype=torch.int32, device=images.device)
@@ -51,34 +56,27 @@ def _geometry(spec: TransformSpec) -> Geometry:
     crop = None
     if spec.crop:
         left, top, right, bottom = spec.crop
-        crop = (top, left, bottom - top, right - left)
+        crop = CropBox(top, left, bottom - top, right - left)
     return Geometry((spec.size[1], spec.size[0]), crop, spec.rotation)
 
 
 def _allocate_canvas(pictures: int, device: torch.device, spec: TransformSpec) -> tuple[Tensor, Nv12]:
-    """(packed, the part of it that the pictures go to); black around them."""
-    wide, high = spec.canvas
-    packed = torch.empty((pictures, high // 2 * 3, wide), dtype=torch.uint8, device=device)
-    whole = Nv12.from_packed(packed)
+    """(packed canvases, views of the area inside that the pictures fill); black around it."""
+    canvas_width, canvas_height = spec.canvas
+    packed = torch.empty((pictures, canvas_height // 2 * 3, canvas_width), dtype=torch.uint8, device=device)
+    canvas = Nv12.from_packed(packed)
     height, width = even_size((spec.size[1], spec.size[0]))
     if (width, height) != spec.canvas:
-        whole.luma.fill_(_BLACK_LUMA)
-        whole.chroma.fill_(_NEUTRAL_CHROMA)
+        canvas.luma.fill_(_BLACK_LUMA)
+        canvas.chroma.fill_(_NEUTRAL_CHROMA)
     left, top = spec.offset
-    luma = whole.luma[:, top : top + height, left : left + width]
-    chroma = whole.chroma[:, top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
+    luma = canvas.luma[:, top : top + height, left : left + width]
+    chroma = canvas.chroma[:, top // 2 : (top + height) // 2, left // 2 : (left + width) // 2]
     return packed, Nv12(luma, chroma)
 
 
-def _scale_nv12(images: Tensor, geometry: Geometry, spec: TransformSpec, target: Nv12) -> None:
-    if any(side % 2 for side in geometry.crop or ()):
-        raise CudaUnsupported("an odd crop of 4:2:0 pictures is made by the CPU")
-    bins = Bins(spec.bin_size, spec.bin_mode)
-    nv12_scale(Nv12.from_packed(images), geometry, to_limited_range=spec.full_range, bins=bins, out=target)
-
-
 def nv12_to_i420(packed: Tensor) -> None:
-    """(N, H*3/2, W) NV12 -> planes of Y, Cb, Cr one after the other, in place."""
+    """NV12 (N, H*3/2, W) -> the planes of Y, Cb, Cr one after the other, in place."""
     chroma = Nv12.from_packed(packed).chroma
     planes = chroma.permute(0, 3, 1, 2).reshape(len(packed), -1, packed.shape[2])
     packed[:, packed.shape[1] // 3 * 2 :] = planes

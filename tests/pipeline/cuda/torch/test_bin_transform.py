@@ -1,4 +1,4 @@
-"""Bins as a device shapes them, by the kernels' own references where there is no device, against the CPU path."""
+"""Bins as a device transforms them, with the kernels' references if there is no device, against the CPU path."""
 
 from typing import Any
 
@@ -16,6 +16,7 @@ from service.pipeline.cuda.torch.memory import TensorImage, stack_images
 from service.pipeline.cuda.torch.transform import KernelTransformer, nv12_to_i420
 from service.pipeline.frame_context import FrameContext
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.picture import Picture
 from service.pipeline.stages import RawSampleStage
 from service.pipeline.tone.window import Window
@@ -32,13 +33,13 @@ SIZES = {"as it is": (192, 128), "half": (96, 64), "any factor": (122, 82)}
 
 
 def shifted_scenes(channels: Any = slice(None)) -> list[np.ndarray[Any, Any]]:
-    """A scene that moves a little."""
+    """Scenes shifted by a few pixels."""
     return [np.roll(scene(192, 128)[..., channels], 3 * number, 1) for number in range(COUNT)]
 
 
 def bin_options(mode: Any, size: tuple[int, int], **changes: Any) -> RenderOptions:
-    laid = size if mode == "mean" else (192, 128)
-    return options(width=size[0], height=size[1], bins=Bins(mode, COUNT, *laid), **changes)
+    canvas = size if mode == "mean" else (192, 128)
+    return options(width=size[0], height=size[1], bins=Bins(mode, COUNT, *canvas), **changes)
 
 
 def merge_on_cpu(pictures: list[Picture], settings: RenderOptions, colour: Any) -> FrameContext:
@@ -55,24 +56,24 @@ def merge_on_cpu(pictures: list[Picture], settings: RenderOptions, colour: Any) 
 
 
 def transform_bin_on_both(data: list[bytes], settings: RenderOptions) -> tuple[Any, Any, FrameContext]:
-    """(the device's picture, its counts, the CPU's bin)."""
+    """(picture of the device, its counts, bin of the CPU path)."""
     candidates = [CandidateSelector(settings, device_counts_clipped=True).select(one) for one in data]
     images = [
         to_device_image(one, found) for one, found in zip(data, candidates, strict=True) if isinstance(found, Candidate)
     ]
     assert len(images) == COUNT
     assert isinstance(candidates[0], Candidate)
-    shaping = candidates[0].transform_for(in_bin=True).spec
-    packed, clipped = KernelTransformer().transform(stack_images(images), images[0].kind, shaping)
+    spec = candidates[0].transform_for(in_bin=True).spec
+    packed, clipped = KernelTransformer().transform(stack_images(images), images[0].kind, spec)
     assert len(packed) == 1
     nv12_to_i420(packed)
     window = Window(settings.tone.low, settings.tone.high) if settings.tone else None
-    decoded = [ImageDecoder(10**8, window=window).decode(one) for one in data]
+    decoded = [ImageDecoder(DecodeOptions(10**8, window=window)).decode(one) for one in data]
     return i420_to_frame(packed[0].numpy()), clipped, merge_on_cpu(decoded, settings, IMAGE_COLOUR)
 
 
-def assert_alike(seen: Any, meant: Any) -> None:
-    luma, *chroma = zip(planes.plane_views(seen), planes.plane_views(meant), strict=True)
+def assert_alike(actual: Any, expected: Any) -> None:
+    luma, *chroma = zip(planes.plane_views(actual), planes.plane_views(expected), strict=True)
     assert psnr(*luma) >= 45
     assert min(psnr(*pair) for pair in chroma) >= 38
 
@@ -121,9 +122,9 @@ def test_pictures_of_a_video(mode: Any, size: tuple[int, int]) -> None:
     settings = bin_options(mode, size, source_kind="video")
     frames = [transform_on_cpu(media.jpeg(pixels), options(width=192, height=128)) for pixels in shifted_scenes()]
     images = [TensorImage(torch.from_numpy(frame_to_nv12(frame)), (192, 128), "nv12") for frame in frames]
-    place = plan_bin_transform(settings, SourceGeometry((192, 128), 1))
-    assert place is not None
-    packed, _ = KernelTransformer().transform(stack_images(images), "nv12", place.spec)
+    plan = plan_bin_transform(settings, SourceGeometry((192, 128), 1))
+    assert plan is not None
+    packed, _ = KernelTransformer().transform(stack_images(images), "nv12", plan.spec)
     nv12_to_i420(packed)
     cpu = merge_on_cpu([Picture(frame, "x") for frame in frames], settings, IMAGE_COLOUR)
     assert_alike(i420_to_frame(packed[0].numpy()), cpu.frame)

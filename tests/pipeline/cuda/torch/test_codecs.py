@@ -1,6 +1,6 @@
-"""What is asked of PyNvVideoCodec and torchvision, and what is made of their answers: stand-ins answer as documented.
+"""Calls of PyNvVideoCodec and torchvision, with doubles that behave as documented.
 
-None of this shows that the libraries do so: that is for a machine with a GPU, see test_on_device.
+That the libraries really do so can only be shown on a machine with a GPU: see test_real_device.
 """
 
 from contextlib import contextmanager, nullcontext
@@ -19,11 +19,11 @@ from service.pipeline.cuda.torch.exception_mapping import translate_errors
 from service.pipeline.cuda.torch.memory import BatchPicture, PictureBatch, PinnedDoubleBuffer, PinnedTransfer, as_array
 from service.pipeline.cuda.torch.nvenc import NvencSession
 
-SETTINGS = EncoderSettings("h264", 64, 48, Fraction(30000, 1001), 70, (6, 1, 13))
+SETTINGS = EncoderSettings("h264", 64, 48, Fraction(30000, 1001), 70, 6, 1, 13)
 
 
 class Stream:
-    """A stream of the CPU: torch takes None for one that there is nothing to switch to."""
+    """A stream of the CPU."""
 
     device = torch.device("cpu")
     cuda_stream = 77
@@ -55,7 +55,7 @@ def translate() -> Any:
 
 
 class Library:
-    """PyNvVideoCodec, as far as it is used; `delay` pictures stay inside the encoder until it is flushed."""
+    """The part of PyNvVideoCodec that is used; `delay` pictures stay in the encoder until it is flushed."""
 
     cudaVideoCodec = SimpleNamespace(H264="H264", HEVC="HEVC", AV1="AV1")
 
@@ -138,16 +138,16 @@ def test_whatever_the_option_counts_there_are_no_b_pictures() -> None:
 @pytest.mark.parametrize("delay", [0, 1, 4])
 def test_pictures_come_out_in_order_however_late(delay: int) -> None:
     encoder = NvencSession(Library(delay), SETTINGS, Stream(), translate)
-    made = [one for level in range(6) for one in encoder.encode(host(level))] + list(encoder.finish())
-    assert [one.data for one in made] == [b"0", b"1", b"2", b"3", b"4", b"5"]
-    assert [one.is_key_frame for one in made] == [True] + [False] * 5
+    result = [one for level in range(6) for one in encoder.encode(host(level))] + list(encoder.finish())
+    assert [one.data for one in result] == [b"0", b"1", b"2", b"3", b"4", b"5"]
+    assert [one.is_key_frame for one in result] == [True] + [False] * 5
 
 
 def test_an_encoder_that_reorders_is_refused() -> None:
     encoder = NvencSession(Library(2, reorder=True), SETTINGS, Stream(), translate)
     for level in range(2):
         encoder.encode(host(level))
-    with pytest.raises(CudaCallFailed, match="in the place of 0"):
+    with pytest.raises(CudaCallFailed, match="instead of 0"):
         encoder.finish()
 
 
@@ -160,7 +160,7 @@ def test_planes_are_handed_over_where_they_lie() -> None:
     start = packed.data_ptr() + 2 * 72 * 64
     assert (luma["shape"], luma["strides"], luma["data"][0]) == ((48, 64, 1), (64, 1, 1), start)
     assert (chroma["shape"], chroma["strides"], chroma["data"][0]) == ((24, 32, 2), (64, 2, 1), start + 48 * 64)
-    assert stream.waited == ["made"], "the picture is waited for on the encoder's stream"
+    assert stream.waited == ["made"], "the encoder's stream waits for the picture"
 
 
 def test_no_session_is_no_encoder() -> None:
@@ -214,10 +214,14 @@ class Decoder:
 
 
 def jpegs(decoder: Decoder, alive: Any = healthy_context) -> JpegDecoder:
-    made: JpegDecoder = JpegDecoder.__new__(JpegDecoder)
-    made._decode, made._device, made._translate_errors = decoder, torch.device("cpu"), lambda: translate_errors(alive)
-    made._staging = torch.empty(1000, dtype=torch.uint8)
-    return made
+    result: JpegDecoder = JpegDecoder.__new__(JpegDecoder)
+    result._decode, result._device, result._translate_errors = (
+        decoder,
+        torch.device("cpu"),
+        lambda: translate_errors(alive),
+    )
+    result._staging = torch.empty(1000, dtype=torch.uint8)
+    return result
 
 
 def test_one_bad_jpeg_of_a_batch_is_found_by_decoding_each_alone() -> None:

@@ -1,6 +1,7 @@
-"""The real driver's own code from end to end, on the CPU: torch without CUDA has no streams, events or pinned
-memory, so those do nothing here; decoding is Pillow's in the place of torchvision; all else is as on a GPU, the
-kernels by their references.
+"""The real driver from end to end on the CPU.
+
+Torch without CUDA has no streams, events or pinned memory, so those do nothing here. Pillow decodes instead of
+torchvision, and the kernels' references run. Everything else is as on a GPU.
 """
 
 import io
@@ -84,9 +85,9 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> real.TorchDriver:
     module.decode_jpeg = decode_with_pillow
     monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     monkeypatch.setitem(sys.modules, "torchvision.io", module)
-    made = real.TorchDriver(torch.device("cpu"))
-    monkeypatch.setattr(made, "_check_context", lambda: None)
-    return made
+    torch_driver = real.TorchDriver(torch.device("cpu"))
+    monkeypatch.setattr(torch_driver, "_check_context", lambda: None)
+    return torch_driver
 
 
 def render_through(device: SlotDevice, frames: list[bytes | None], **changes: Any) -> SegmentResult:
@@ -117,11 +118,11 @@ def test_every_frame_in_its_place_over_many_batches(driver: real.TorchDriver) ->
 def test_the_pictures_of_the_cpu(driver: real.TorchDriver, changes: dict[str, Any]) -> None:
     frames: list[bytes | None] = [media.jpeg(np.roll(scene(192, 128), 7 * number, 1)) for number in range(6)]
     settings = {"width": 192, "height": 128, "quality": 100} | changes
-    seen, meant = (
+    actual, expected = (
         decode_pictures(result.data)
         for result in (render_through(CpuSlotDevice(driver), frames, **settings), render(frames, **settings))
     )
-    assert min(psnr(*pair) for pair in zip(seen, meant, strict=True)) > 38, "in R'G'B', after two encodes"
+    assert min(psnr(*pair) for pair in zip(actual, expected, strict=True)) > 38, "in R'G'B', after two encodes"
 
 
 def test_deep_frames_with_their_counts(driver: real.TorchDriver) -> None:
@@ -164,7 +165,7 @@ def test_a_library_that_is_not_there_costs_only_what_it_is_for(
     assert read_numbers(result.data) == [0, 1, 2, 3]
     assert result.fallbacks == {("decode", "unsupported"): 3}
     with pytest.raises(CudaUnsupported, match="PyNvVideoCodec"):
-        driver.open_decoder("h264", 64, 48)
+        driver.open_decoder("h264")
 
 
 @pytest.mark.parametrize(
@@ -181,14 +182,14 @@ def test_a_library_that_is_not_there_costs_only_what_it_is_for(
 def test_what_torch_raises_is_named(
     driver: real.TorchDriver, monkeypatch: pytest.MonkeyPatch, error: Exception, alive: bool, fault: type[Exception]
 ) -> None:
-    def shaped(*_: Any) -> Any:
+    def fail(*_: Any) -> Any:
         raise error
 
     def probe() -> None:
         if not alive:
             raise error
 
-    monkeypatch.setattr(driver._transformer, "transform", shaped)
+    monkeypatch.setattr(driver._transformer, "transform", fail)
     monkeypatch.setattr(driver, "_check_context", probe)
     images = driver.decode_jpegs([media.jpeg(media.numbered_picture(1))])
     with pytest.raises(fault):

@@ -53,8 +53,8 @@ def lumas(data: bytes) -> list[Any]:
         return [planes.plane_views(frame)[0].copy() for frame in container.decode(video=0)]
 
 
-def assert_alike(seen: SegmentResult, meant: SegmentResult, least: float) -> None:
-    pairs = list(zip(lumas(seen.data), lumas(meant.data), strict=True))
+def assert_alike(actual: SegmentResult, expected: SegmentResult, least: float) -> None:
+    pairs = list(zip(lumas(actual.data), lumas(expected.data), strict=True))
     assert min(psnr(*pair) for pair in pairs) >= least
 
 
@@ -86,7 +86,7 @@ def test_gray_jpegs_and_many_sizes(device: SlotDevice) -> None:
 @pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
 @pytest.mark.parametrize("how", ["noise", "zeros", "cut"])
 def test_damage_is_found(device: SlotDevice, place: float, how: str) -> None:
-    """What the CPU path finds in the same bytes is not to pass as a good picture."""
+    """Damage that the CPU path finds must not pass as a good picture."""
     whole = media.jpeg(scene(640, 480))
     at = int(len(whole) * place)
     damage = {"noise": bytes(range(7, 71)), "zeros": bytes(64)}.get(how, b"")
@@ -136,7 +136,7 @@ def test_videos(device: SlotDevice, codec: str) -> None:
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_nvenc_where_the_card_has_it(device: SlotDevice, codec: Any) -> None:
-    settings = EncoderSettings(codec, 640, 480, options().fps, 70, (6, 1, 13))
+    settings = EncoderSettings(codec, 640, 480, options().fps, 70, 6, 1, 13)
     try:
         device.driver().open_encoder(settings).close()
     except CudaUnsupported as reason:

@@ -1,4 +1,4 @@
-"""What the device does to pixels, by the kernels' own references where there is no device, against the CPU path."""
+"""Transforms of the device, with the kernels' references if there is no device, against the CPU path."""
 
 import io
 from typing import Any
@@ -15,6 +15,7 @@ from service.pipeline.cuda.eligibility import Candidate, CandidateSelector
 from service.pipeline.cuda.torch.memory import TensorImage, stack_images
 from service.pipeline.cuda.torch.transform import KernelTransformer, nv12_to_i420
 from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.tone.window import Window
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Crop
@@ -27,7 +28,7 @@ Planes = np.ndarray[Any, Any]
 
 
 def scene(width: int, height: int) -> Planes:
-    """Smooth colours with some edges, as cameras see them: parity is promised for pictures, not for noise."""
+    """Smooth colours with some edges, as from a camera: parity is promised for pictures, not for noise."""
     y, x = np.mgrid[0:height, 0:width]
     waves = [np.sin(x / 17 + channel) + np.cos(y / 23 - channel) for channel in range(3)]
     pixels = np.stack([127 + 60 * wave for wave in waves], -1)
@@ -35,24 +36,24 @@ def scene(width: int, height: int) -> Planes:
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def psnr(seen: Planes, meant: Planes) -> float:
-    error = np.square(seen.astype(float) - meant.astype(float)).mean()
+def psnr(actual: Planes, expected: Planes) -> float:
+    error = np.square(actual.astype(float) - expected.astype(float)).mean()
     return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def transform_on_cpu(data: bytes, settings: RenderOptions) -> Any:
     window = Window(settings.tone.low, settings.tone.high) if settings.tone else None
-    picture = ImageDecoder(settings.max_pixels, window=window).decode(data)
+    picture = ImageDecoder(DecodeOptions(settings.max_pixels, window=window)).decode(data)
     return FrameTransform(settings, IMAGE_COLOUR).apply(picture)[0]
 
 
 def to_device_image(data: bytes, candidate: Candidate) -> TensorImage:
-    """As the device would have it."""
+    """The decoded image as the device would have it."""
     if candidate.samples is not None:
         tensor = torch.from_numpy(candidate.samples.astype(candidate.samples.dtype.newbyteorder("=")))
         tensor = tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor
         return TensorImage(tensor, candidate.size, "gray" if tensor.ndim == 2 else "rgb")
-    frame = ImageDecoder(10**8).decode(data).frame
+    frame = ImageDecoder(DecodeOptions(10**8)).decode(data).frame
     if candidate.channels == 1:
         return TensorImage(torch.from_numpy(frame.to_ndarray(format="gray").copy()), candidate.size, "gray")
     rgb = torch.from_numpy(np.array(PIL.Image.open(io.BytesIO(data)).convert("RGB")))  # libjpeg-turbo's conversion
@@ -133,7 +134,7 @@ def test_deep_frames_at_their_own_size(dtype: str, colormap: Any, inverse: bool)
 
 @pytest.mark.parametrize("size", [(96, 64), (122, 82)])
 def test_deep_frames_made_smaller(size: tuple[int, int]) -> None:
-    """Averaged in their own unit, before gamma and colormap, as by the CPU."""
+    """Averaged in their own unit, before gamma and colormap, as on the CPU."""
     samples = (scene(192, 128)[..., 0].astype(np.uint16) * 13).clip(300, 2900)
     settings = options(width=size[0], height=size[1], tone=Tone(300, 2900, 0.5, "viridis"))
     data = media.tiff(samples)
@@ -152,18 +153,19 @@ def test_deep_colours() -> None:
 def test_video_pictures_keep_their_levels() -> None:
     frame = transform_on_cpu(media.jpeg(scene(192, 128)), options(width=192, height=128))
     image = TensorImage(torch.from_numpy(frame_to_nv12(frame)), (192, 128), "nv12")
-    shaping = CandidateSelector(options(width=192, height=128), True).select(media.jpeg(scene(192, 128)))
-    assert isinstance(shaping, Candidate)
-    packed, _ = KernelTransformer().transform(stack_images([image]), "nv12", shaping.transform.spec)
+    candidate = CandidateSelector(options(width=192, height=128), True).select(media.jpeg(scene(192, 128)))
+    assert isinstance(candidate, Candidate)
+    packed, _ = KernelTransformer().transform(stack_images([image]), "nv12", candidate.transform.spec)
     nv12_to_i420(packed)
     again = i420_to_frame(packed[0].numpy())
-    for seen, meant in zip(planes.plane_views(again), planes.plane_views(frame), strict=True):
-        assert np.array_equal(seen, meant)
+    for actual, expected in zip(planes.plane_views(again), planes.plane_views(frame), strict=True):
+        assert np.array_equal(actual, expected)
 
 
 def test_a_block_that_was_uploaded_together_is_not_copied() -> None:
     block = torch.zeros((3, 4, 6), dtype=torch.uint16)
     images = [TensorImage(one, (6, 4), "gray", block, place) for place, one in enumerate(block)]
     assert stack_images(images) is block
+    assert stack_images(images[::-1]) is not block, "the order of the images counts"
     assert stack_images(images[1:]).shape == (2, 4, 6)
     assert stack_images(images[1:]).dtype == torch.uint16
