@@ -62,13 +62,13 @@ async def test_the_last_segment_queues_the_assembly_exactly_once(postgres_url: s
     async with fresh_database(postgres_url) as database:
         render, tasks = await add_tasks(database)
         assert [task["number"] for task in tasks] == [0, 1, 2, 3]
-        held = [await acquire_lease(database, task) for task in tasks]
+        acquired = [await acquire_lease(database, task) for task in tasks]
 
         async def finish(lease: Any) -> None:
             async with database.service_transaction() as connection:
                 await outcomes.record_outcome(connection, lease, DONE)
 
-        await asyncio.gather(*(finish(lease) for lease in held))
+        await asyncio.gather(*(finish(lease) for lease in acquired))
         kinds = [task["kind"] for task in await list_tasks(database, render)]
         assert kinds.count("assemble") == 1
 
@@ -151,11 +151,11 @@ async def test_a_task_that_fell_out_of_the_queue_comes_back(postgres_url: str) -
 
 async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        seen: list[TaskId] = []
+        delivered: list[TaskId] = []
 
         async def handle(task: TaskId) -> None:
-            seen.append(task)
-            if len(seen) == 1:
+            delivered.append(task)
+            if len(delivered) == 1:
                 raise Retry(0.1, "once more")
 
         runner = QueueConsumer(database.url, {"segment": handle}, 2)
@@ -167,12 +167,12 @@ async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> N
         async with database.service_transaction() as connection:
             await add_render(connection, await add_dataset(connection, 10))
         async with asyncio.timeout(10):
-            while len(seen) < 2:
+            while len(delivered) < 2:
                 await asyncio.sleep(0.02)
-        assert seen[0] == seen[1]
+        assert delivered[0] == delivered[1]
         runner.stop()
         await asyncio.wait_for(running, 10)
-        assert len(seen) == 2
+        assert len(delivered) == 2
 
 
 async def test_a_worker_frozen_with_a_render_locked_loses_the_lock(postgres_url: str) -> None:

@@ -83,8 +83,8 @@ async def test_a_fault_is_noticed_and_over_by_itself(
             render = await add_render(connection, await add_footage(connection, tmp_path, 12))
         row = await wait_until_ended(database, render)
         assert (row["status"], row["video_frames"]) == ("succeeded", 12), row["error"]
-        seen = {one.stage: one for one in supervisor.devices.capabilities()}
-        assert not seen["decode"].usable and seen["transform"].usable, "slots are told"
+        capabilities = {one.stage: one for one in supervisor.devices.capabilities()}
+        assert not capabilities["decode"].usable and capabilities["transform"].usable, "slots know"
         order("right")
         mended = await wait_for_state(database, "ok")
         assert mended["decode"]["reason"] is None

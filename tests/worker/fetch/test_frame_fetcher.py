@@ -1,20 +1,17 @@
 """The slot's reader over a folder, over a small real HTTP server that can misbehave, and over S3 where there is one."""
 
 import asyncio
-import hashlib
 import io
 import os
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from aiohttp import web
 from pydantic import SecretStr
 
 from service.pipeline.frames import FrameMissing, FrameUnreadable
@@ -24,6 +21,7 @@ from service.store.objects.s3 import S3ObjectStore
 from service.store.settings import ObjectSettings
 from service.worker.fetch.frame_fetcher import MAX_PENDING_PER_READ, FrameFetcher
 from service.worker.fetch.ranged_files import SOURCE_BLOCK_BYTES
+from tests.support.servers.object_server import FaultyObjectServer
 from tests.support.servers.s3_server import needs_s3, s3_server
 
 MIB = 1024 * 1024
@@ -31,102 +29,11 @@ SIZE = 210_000
 BUCKET = "reelmill"
 
 
-class FaultyObjectServer:
-    """Serves `objects`; `faults` maps a key to the answers it gives before it serves the object."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.faults: dict[str, list[str]] = {}
-        self.request_counts: Counter[str] = Counter()
-        self.dropped: list[str] = []
-        self.running = self.max_running = 0
-        self.pause_s, self.ranges = 0.0, True
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.address = self._do(self._listen())
-
-    def _do(self, work: Awaitable[str]) -> str:
-        async def awaited() -> str:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result(10)
-
-    async def _listen(self) -> str:
-        app = web.Application()
-        app.router.add_get("/{bucket}/{key:.*}", self._get)
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
-        await site.start()
-        return f"127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def _stop(self) -> str:
-        await self._runner.cleanup()
-        return ""
-
-    def stop(self) -> None:
-        self._do(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
-
-    async def _get(self, request: web.Request) -> web.StreamResponse:
-        key = request.match_info["key"]
-        self.request_counts[key] += 1
-        self.running += 1
-        self.max_running = max(self.max_running, self.running)
-        try:
-            await asyncio.sleep(self.pause_s)
-            return await self._answer(request, key)
-        except asyncio.CancelledError:
-            self.dropped.append(key)
-            raise
-        finally:
-            self.running -= 1
-
-    async def _answer(self, request: web.Request, key: str) -> web.StreamResponse:
-        faults = self.faults.get(key, [])
-        fault = faults.pop(0) if faults else ""
-        if fault.isdecimal():
-            return web.Response(status=int(fault))
-        if fault == "slow":
-            await asyncio.sleep(30)
-        if key not in self.objects:
-            return web.Response(status=404)
-        data = self.objects[key]
-        if fault in ("truncated", "stalled"):
-            return await self._cut(request, data, fault)
-        return self._part(request, data)
-
-    async def _cut(self, request: web.Request, data: bytes, fault: str) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
-        await response.prepare(request)
-        await response.write(data[: len(data) // 2])
-        if fault == "stalled":
-            await asyncio.sleep(30)
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-    def _part(self, request: web.Request, data: bytes) -> web.Response:
-        headers = {"ETag": f'"{hashlib.md5(data).hexdigest()}"'}
-        if "Range" not in request.headers or not self.ranges:
-            return web.Response(body=data, headers=headers)
-        wanted = request.http_range
-        if (wanted.start or 0) >= len(data):
-            return web.Response(status=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
-        part = data[wanted]
-        first = wanted.start or 0
-        headers["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
-        return web.Response(status=206, body=part, headers=headers)
-
-
 @pytest.fixture
 def server() -> Iterator[FaultyObjectServer]:
-    made = FaultyObjectServer()
-    yield made
-    made.stop()
+    server = FaultyObjectServer()
+    yield server
+    server.stop()
 
 
 def object_settings(address: str, timeout_s: float = 20) -> ObjectSettings:
@@ -137,22 +44,22 @@ def object_settings(address: str, timeout_s: float = 20) -> ObjectSettings:
 
 @pytest.fixture
 def fetcher(server: FaultyObjectServer, tmp_path: Path) -> Iterator[FrameFetcher]:
-    made = FrameFetcher(object_settings(server.address), tmp_path)
-    yield made
-    made.close()
+    fetcher = FrameFetcher(object_settings(server.address), tmp_path)
+    yield fetcher
+    fetcher.close()
 
 
 class StoredFrames:
-    """A fetcher and the way to put objects where it looks."""
+    """A fetcher, and a function that stores objects where it reads."""
 
     def __init__(self, fetcher: FrameFetcher, put: Callable[[str, bytes], None]) -> None:
         self.fetcher, self.put = fetcher, put
 
     def frames(self, count: int, size: int = SIZE) -> list[tuple[FrameRef, bytes]]:
-        made = [(FrameRef(n, f"f/{n:05} é+.jpg", "e", size), os.urandom(size)) for n in range(count)]
-        for ref, data in made:
+        frames = [(FrameRef(n, f"f/{n:05} é+.jpg", "e", size), os.urandom(size)) for n in range(count)]
+        for ref, data in frames:
             self.put(ref.key or "", data)
-        return made
+        return frames
 
 
 @pytest.fixture(params=["folder", "server"])
@@ -325,9 +232,9 @@ def test_a_lasting_fault_is_the_store_s_and_not_the_frame_s(
 
 def test_refused_credentials_are_told_without_a_secret(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
     server.faults["x"] = ["403"]
-    with pytest.raises(ObjectStoreError, match="MINIO_SECRET_KEY") as told:
+    with pytest.raises(ObjectStoreError, match="MINIO_SECRET_KEY") as failure:
         fetcher.fetch(BUCKET, FrameRef(0, "x", "e", 5))
-    assert "tell-nobody" not in str(told.value)
+    assert "tell-nobody" not in str(failure.value)
     assert server.request_counts["x"] == 1
 
 
