@@ -16,7 +16,8 @@ from service.config import Settings
 from service.devices.canary_process import CanaryProcess
 from service.devices.capabilities import CapabilityTable
 from service.routers.ops.device_models import DeviceModel
-from service.worker.devices.monitor import FIRST_START_TIMEOUT_S, DeviceInventory, DeviceSource, local_device_source
+from service.worker.devices.canaries import DeviceSource, local_device_source
+from service.worker.devices.monitor import FIRST_START_TIMEOUT_S, DeviceInventory
 
 STATE_STYLES = {"ok": "green", "degraded": "yellow", "quarantined": "red", "absent": "dim", "unknown": "dim"}
 FAULTY_STATES = ("degraded", "quarantined")

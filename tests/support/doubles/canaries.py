@@ -10,7 +10,7 @@ import numpy as np
 
 from service.devices.canary import Canary, DeviceUnusable, Unsupported
 from service.devices.device import Device
-from service.worker.devices.monitor import DeviceSource
+from service.worker.devices.canaries import DeviceSource
 
 ORDERS_VARIABLE = "CANARY_ORDERS"
 MODULE = "tests.support.doubles.canaries"

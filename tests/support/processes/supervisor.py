@@ -12,7 +12,7 @@ from service.store.database import Database
 from service.store.renders import queries
 from service.store.settings import DatabaseSettings, ObjectSettings
 from service.webhooks.settings import WebhookSettings
-from service.worker.devices.monitor import DeviceSource
+from service.worker.devices.canaries import DeviceSource
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import SlotConfig
 from service.worker.supervisor import Supervisor
