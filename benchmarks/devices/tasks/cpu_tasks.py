@@ -4,7 +4,6 @@ its inputs.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from av import VideoFrame
@@ -108,12 +107,11 @@ def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFram
         return work
 
     assert options.bins is not None
-    binning: Any = Binning(options, options.bins, IMAGE_COLOUR, member)
+    binning = Binning(options, options.bins, IMAGE_COLOUR, member)
 
     def make(number: int) -> VideoFrame | None:
         if number % BIN_FRAMES:
             return None
-        frame: VideoFrame = binning.prepare([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
-        return frame
+        return binning.render_bin([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
 
     return make
