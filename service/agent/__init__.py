@@ -1,3 +1,1 @@
-"""Questions in plain language: recognised by patterns or turned into guarded queries by language models; nothing is
-ever written.
-"""
+"""Answers questions in plain language with guarded queries, which patterns or language models write."""

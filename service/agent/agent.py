@@ -1,18 +1,19 @@
-"""Answer one question for one caller: a common question if it matches, else the models in turn, each with a time
+"""Answer one question for one caller. Common questions need no model; for others, each model runs in turn with a time
 limit and a trace step.
 """
 
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
-from service import clock
 from service.agent import prompts
 from service.agent.common_questions import match_intent
 from service.agent.lookup import NameReference
@@ -39,31 +40,30 @@ NOT_UNDERSTOOD_TEXT = "I could not turn this question into a query that is allow
 
 
 def require_text(output: str) -> str:
-    """A model's words, tidy. Raises Unusable when nothing is left."""
+    """A model's output as plain text. Raises UnusableOutput if nothing is left."""
     if text := sanitize(output):
         return text
     raise UnusableOutput("it is empty")
 
 
 def sanitize(output: str) -> str:
-    """Plain text of a bounded length."""
+    """Remove unprintable characters and limit the length."""
     return UNPRINTABLE_CHARACTERS.sub(" ", output).strip()[:MAX_ANSWER_CHARACTERS]
 
 
 def format_rows(result: QueryResult) -> str:
-    """The rows, in few words."""
+    """A short text that lists the first rows."""
     if not result.rows:
         return f"There are no such rows in {result.table}."
-    shown = "; ".join(_format_row(row) for row in result.rows[:MAX_LISTED_ROWS])
+    listed = "; ".join(
+        ", ".join(f"{name} {_format_cell(value)}" for name, value in row.items())
+        for row in result.rows[:MAX_LISTED_ROWS]
+    )
     if len(result.rows) == 1 and not result.truncated:
-        return f"{shown}."
+        return f"{listed}."
     count = f"{'At least ' if result.truncated else ''}{len(result.rows):,} rows of {result.table}"
     first = ", the first of them" if len(result.rows) > MAX_LISTED_ROWS else ""
-    return f"{count}{first}: {shown}."
-
-
-def _format_row(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {_format_cell(value)}" for name, value in row.items())
+    return f"{count}{first}: {listed}."
 
 
 def _format_cell(value: Any) -> str:
@@ -79,20 +79,8 @@ MAX_ATTEMPTS = 2
 
 
 @dataclass(slots=True)
-class OutputParser(Generic[Draft]):
-    """Reads a model's text, and keeps it: whoever repairs it must see it."""
-
-    parser: Callable[[str], Draft]
-    text: str = ""
-
-    def parse(self, text: str) -> Draft:
-        self.text = text
-        return self.parser(text)
-
-
-@dataclass(slots=True)
 class QuestionProcessor:
-    """`deadline` is the event loop's time. `used`: the models that were asked, by role."""
+    """The state of one question. `deadline` is in the event loop's time; `used_models` are the models asked so far."""
 
     question: str
     models: LanguageModels
@@ -101,105 +89,119 @@ class QuestionProcessor:
     kind: str = "unknown"
     used_models: dict[ModelRole, str] = field(default_factory=dict)
 
+    @property
+    def steps(self) -> list[TraceStep]:
+        """The steps taken so far."""
+        return self.session.trace.steps
+
     async def retrieve(self) -> TextAnswer | QueryResult | None:
-        """A finished answer; or rows to be put into words; or None when nothing is to be looked up."""
-        told = await self._answer_common_question()
-        if told is not None and (told.is_final or self.models.host is None):
-            return told
+        """A text answer, rows that need a text, or None if the question is not about data."""
+        answer = await self._answer_common_question()
+        if answer is not None and (answer.is_final or self.models.host is None):
+            return answer
         self.session.document = self.session.result = None
         self.kind = await self._classify()
         match self.kind:
             case "data":
                 return await self._query_data() or TextAnswer(NOT_UNDERSTOOD_TEXT)
             case "render":
-                return await self._draft_render_request() or TextAnswer(NOT_UNDERSTOOD_TEXT)
+                return await self._prepare_render() or TextAnswer(NOT_UNDERSTOOD_TEXT)
             case _:
                 return None
 
     async def phrase_answer(self, finding: TextAnswer | QueryResult | None) -> str:
-        """The answer's text. With rows there is always one, whatever becomes of the model."""
+        """The text of the answer. If the model fails, rows are formatted without it."""
         if isinstance(finding, TextAnswer):
             return finding.text
         if finding is None:
-            return await self._chat_reply()
+            try:
+                return await self._ask_for_text(prompts.chat_prompt(self.question))
+            except UnusableOutput:
+                return HELP_TEXT
         try:
-            return await self._ask_model(
-                "default", "words", prompts.answer_prompt(self.question, finding), require_text
-            )
+            return await self._ask_for_text(prompts.answer_prompt(self.question, finding))
         except (ReelmillError, UnusableOutput):
             return format_rows(finding)
 
     async def _answer_common_question(self) -> TextAnswer | None:
-        question = match_intent(self.question)
-        if question is None:
+        intent = match_intent(self.question)
+        if intent is None:
             return None
         self.kind = "common"
         try:
             with self.session.trace.record_step("common") as step:
-                told = await question(self.session)
-                step.outcome = "done" if told.is_final else "not_found"
+                answer = await intent(self.session)
+                step.outcome = "done" if answer.is_final else "not_found"
         except QueryRefusal:
             return None
-        return told
+        return answer
 
     async def _classify(self) -> str:
-        """Taken for a question about data when the model does not tell."""
-        read = partial(prompts.parse_output, prompts.Classification)
+        """The kind of the question; `data` if the model's output is unusable."""
         try:
-            kind = (await self._ask_model("fast", "classify", prompts.classification_prompt(self.question), read)).kind
+            with self._record_model_step("classify", "fast") as step:
+                text = await self._generate("fast", prompts.classification_prompt(self.question))
+                step.detail = prompts.parse_output(prompts.Classification, text).kind
         except UnusableOutput:
             return "data"
-        self.session.trace.steps[-1].detail = kind
-        return kind
+        return step.detail
 
     async def _query_data(self) -> QueryResult | None:
-        desk = self.session
-        tables = await desk.guard.tables()
-        prompt = prompts.document_prompt(self.question, tables, desk.max_rows, desk.caller.subject, clock.utc_now())
-        return await self._draft_with_retry(
-            "document", prompt, partial(prompts.parse_output, Document), self._run_document
-        )
+        """Let the model write a guarded query and run it; None if two attempts fail."""
 
-    async def _run_document(self, document: Document) -> QueryResult:
-        try:
-            return await self.session.run_query(document)
-        except (QueryRefusal, GatewayTimeout) as refused:
-            raise UnusableOutput(prompts.describe_refusal(refused)) from refused
+        async def run(document: Document) -> QueryResult:
+            try:
+                return await session.run_query(document)
+            except (QueryRefusal, GatewayTimeout) as error:
+                raise UnusableOutput(prompts.describe_refusal(error)) from error
 
-    async def _draft_render_request(self) -> TextAnswer | None:
-        prompt, read = prompts.render_intent_prompt(self.question), partial(prompts.parse_output, RenderIntent)
-        return await self._draft_with_retry("render", prompt, read, self._prepare_render)
+        session = self.session
+        tables, subject = await session.guard.tables(), session.caller.subject
+        prompt = prompts.document_prompt(self.question, tables, session.max_rows, subject, datetime.now(UTC))
+        return await self._draft_with_retry("document", prompt, partial(prompts.parse_output, Document), run)
 
-    async def _prepare_render(self, intent: RenderIntent) -> TextAnswer:
-        return await prepare_render(self.session, NameReference(intent.experiment), intent)
+    async def _prepare_render(self) -> TextAnswer | None:
+        """Let the model write a render intent and prepare a request from it; None if two attempts fail."""
 
-    async def _chat_reply(self) -> str:
-        try:
-            return await self._ask_model("default", "words", prompts.chat_prompt(self.question), require_text)
-        except UnusableOutput:
-            return HELP_TEXT
+        async def prepare(intent: RenderIntent) -> TextAnswer:
+            return await prepare_render(self.session, NameReference(intent.experiment), intent)
+
+        prompt = prompts.render_intent_prompt(self.question)
+        return await self._draft_with_retry("render", prompt, partial(prompts.parse_output, RenderIntent), prepare)
 
     async def _draft_with_retry(
         self,
-        step: StepName,
+        name: StepName,
         prompt: Prompt,
-        read: Callable[[str], Draft],
+        parse: Callable[[str], Draft],
         use: Callable[[Draft], Awaitable[Result]],
     ) -> Result | None:
-        """What becomes of the model's draft, or of a second one that knows what was wrong with the first."""
+        """Use a draft of the model. If it is unusable, the model gets the reason and one more attempt."""
         for _attempt in range(MAX_ATTEMPTS):
-            draft = OutputParser(read)
+            text = ""
             try:
-                return await use(await self._ask_model("code", step, prompt, draft.parse))
-            except UnusableOutput as unusable:
-                prompt = prompt.with_correction(draft.text, str(unusable))
+                with self._record_model_step(name, "code"):
+                    text = await self._generate("code", prompt)
+                    draft = parse(text)
+                return await use(draft)
+            except UnusableOutput as error:
+                prompt = prompt.with_correction(text, str(error))
         return None
 
-    async def _ask_model(self, role: ModelRole, step: StepName, prompt: Prompt, parse: Callable[[str], Draft]) -> Draft:
-        """A model's output, read. Raises Unusable when it cannot be; Unavailable, TimedOut."""
+    async def _ask_for_text(self, prompt: Prompt) -> str:
+        with self._record_model_step("words", "default"):
+            return require_text(await self._generate("default", prompt))
+
+    @contextmanager
+    def _record_model_step(self, name: StepName, role: ModelRole) -> Iterator[TraceStep]:
+        """Record a step of a model, including the parsing of its output."""
         self.used_models[role] = self.models.model_name(role)
-        with self.session.trace.record_step(step, self.used_models[role]):
-            return parse(await self.models.generate(role, prompt, self.deadline - asyncio.get_running_loop().time()))
+        with self.session.trace.record_step(name, self.used_models[role]) as step:
+            yield step
+
+    async def _generate(self, role: ModelRole, prompt: Prompt) -> str:
+        """The model's text. Raises UnusableOutput, ServiceUnavailable, and GatewayTimeout at the deadline."""
+        return await self.models.generate(role, prompt, self.deadline - asyncio.get_running_loop().time())
 
 
 log = structlog.get_logger("service.agent")
@@ -207,7 +209,7 @@ log = structlog.get_logger("service.agent")
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`document` is the guarded query whose `rows` these are; `suggestion` is prepared and never sent."""
+    """`rows` are those of the guarded query `document`. `suggestion` is prepared and never sent."""
 
     answer: str
     document: Document | None
@@ -219,7 +221,7 @@ class Reply:
 
 
 class Agent:
-    """Made once in a process. It reads as the caller does, and has no other tool."""
+    """One instance per process. Its only tool is guarded queries with the permissions of the caller."""
 
     def __init__(self, guard: Guard, models: LanguageModels, settings: AgentSettings) -> None:
         self.models = models
@@ -227,25 +229,25 @@ class Agent:
         self._settings = settings
 
     async def ask(self, caller: Caller, question: str) -> Reply:
-        """Raises Unavailable (503) without the models it takes, TimedOut (504), and what the guard raises.
+        """Raises ServiceUnavailable if a required model is missing, GatewayTimeout, and the errors of the guard.
 
-        Those of a question under way have its steps so far as the extension `steps`.
+        The errors have the steps taken so far in the extension `steps`.
         """
         deadline = asyncio.get_running_loop().time() + self._settings.timeout_s
-        desk = QuerySession(self._guard, caller, Trace(), self._settings.max_rows)
-        talk = QuestionProcessor(question, self.models, desk, deadline)
+        session = QuerySession(self._guard, caller, Trace(), self._settings.max_rows)
+        processor = QuestionProcessor(question, self.models, session, deadline)
         try:
-            found = await self._find_answer(talk)
-            reply = _build_reply(talk, await talk.phrase_answer(found), found)
+            finding = await self._retrieve(processor)
+            reply = _build_reply(processor, await processor.phrase_answer(finding), finding)
         except ReelmillError as error:
-            _record_outcome(talk, error.slug)
-            error.extensions["steps"] = [asdict(step) for step in desk.trace.steps]
+            _record_outcome(processor, error.slug)
+            error.extensions["steps"] = [asdict(step) for step in processor.steps]
             raise
-        _record_outcome(talk, "answered")
+        _record_outcome(processor, "answered")
         return reply
 
-    async def _find_answer(self, processor: QuestionProcessor) -> TextAnswer | QueryResult | None:
-        """The deadline is for finding: what was found can always be told."""
+    async def _retrieve(self, processor: QuestionProcessor) -> TextAnswer | QueryResult | None:
+        """Raises GatewayTimeout at the deadline, which covers only retrieval: rows can be formatted without a model."""
         try:
             async with asyncio.timeout_at(processor.deadline) as limit:
                 return await processor.retrieve()
@@ -256,20 +258,20 @@ class Agent:
 
 
 def _build_reply(processor: QuestionProcessor, text: str, finding: TextAnswer | QueryResult | None) -> Reply:
-    answer = processor.session.result
+    result = processor.session.result
     return Reply(
         answer=text,
         document=processor.session.document,
-        rows=answer.rows if answer else [],
-        truncated=answer.truncated if answer else False,
+        rows=result.rows if result else [],
+        truncated=result.truncated if result else False,
         models=processor.used_models,
-        steps=processor.session.trace.steps,
+        steps=processor.steps,
         suggestion=finding.suggestion if isinstance(finding, TextAnswer) else None,
     )
 
 
 def _record_outcome(processor: QuestionProcessor, outcome: str) -> None:
-    """Figures only: the question is the caller's."""
+    """Count and log the outcome. The question is private and is not logged."""
     AGENT_QUESTIONS.labels(processor.kind, outcome).inc()
-    steps = [f"{step.name} {step.outcome} {step.ms:.0f} ms" for step in processor.session.trace.steps]
+    steps = [f"{step.name} {step.outcome} {step.ms:.0f} ms" for step in processor.steps]
     log.info("agent_asked", user=processor.session.caller.subject, kind=processor.kind, outcome=outcome, steps=steps)

@@ -13,7 +13,7 @@ DEFAULT_LATEST_COUNT = 10
 
 
 async def count_frames(session: QuerySession, name: NameReference) -> TextAnswer:
-    """How many frames has this?"""
+    """Answer "how many frames has NAME?"."""
     found = await find_by_name(session, name)
     if found.experiments:
         return TextAnswer(f"The experiment {found.experiments[0]['name']} has no datasets, so it has no frames.")
@@ -26,7 +26,7 @@ async def count_frames(session: QuerySession, name: NameReference) -> TextAnswer
 
 
 async def list_datasets(session: QuerySession, name: NameReference) -> TextAnswer:
-    """Which datasets has this experiment?"""
+    """Answer "list datasets of NAME"."""
     found = await find_by_name(session, name)
     if found.experiments:
         return TextAnswer(f"The experiment {found.experiments[0]['name']} has no datasets.")
@@ -37,7 +37,7 @@ async def list_datasets(session: QuerySession, name: NameReference) -> TextAnswe
 
 
 async def latest_experiments(session: QuerySession, count: int, mine: bool) -> TextAnswer:
-    """Which experiments are the newest?"""
+    """Answer "latest experiments"."""
     filters = {"owner": session.caller.subject} if mine else ()
     columns = ["id", "name", "owner", "visibility", "created_at"]
     rows = await session.fetch_rows(
@@ -50,7 +50,7 @@ async def latest_experiments(session: QuerySession, count: int, mine: bool) -> T
 
 
 async def count_experiments(session: QuerySession, mine: bool) -> TextAnswer:
-    """How many experiments are there?"""
+    """Answer "how many experiments are there?"."""
     filters = {"owner": session.caller.subject} if mine else ()
     rows = await session.fetch_rows(table="experiments", filters=filters, aggregates=[{"function": "count"}])
     whose = "that you own" if mine else "that you may see"
@@ -78,7 +78,7 @@ Intent = Callable[[QuerySession], Awaitable[TextAnswer]]
 MAX_QUESTION_CHARACTERS = 300
 PLEASE_PATTERN = r"(?:please |can you |could you |would you )*"
 SHOW_PATTERN = r"(?:(?:list|show|show me|give me|tell me|what are|which are|what is|what's|which is|what was) )?"
-# As short as what follows allows.
+# Matches as little as the rest of the pattern allows.
 NAME_PATTERN = r"(?P<name>\S(?:.*?\S)??)"
 FRAME_COUNT_PATTERNS = tuple(
     re.compile(PLEASE_PATTERN + pattern, re.IGNORECASE)
@@ -126,12 +126,12 @@ DECIMATION_PATTERN = re.compile(
     re.IGNORECASE,
 )
 TRAILING_WORDS = re.compile(r"(?:[\s,;]+|\s(?:and|with|at|using|in))+$", re.IGNORECASE)
-# Stands for the quoted name while the rest is read.
+# Replaces the quoted name while the rest of the question is matched.
 PLACEHOLDER = "\ue000"
 
 
 def match_intent(question: str) -> Intent | None:
-    """The question of ours that these words are; None when a model has to read them."""
+    """The common question that the text asks; None if a model has to read it."""
     words = " ".join(question.split()).rstrip("?!. ")
     if not words or len(words) > MAX_QUESTION_CHARACTERS or PLACEHOLDER in words:
         return None
@@ -143,40 +143,35 @@ def match_intent(question: str) -> Intent | None:
 
 
 def _match_general(words: str) -> Intent | None:
-    if found := EXPERIMENT_COUNT_PATTERN.fullmatch(words):
-        return partial(count_experiments, mine=any(found.groups()))
-    if found := LATEST_PATTERN.fullmatch(words):
-        count = int(found["before"] or found["after"] or (DEFAULT_LATEST_COUNT if found["many"] else 1))
-        return partial(latest_experiments, count=count, mine=bool(found["mine"]))
+    if match := EXPERIMENT_COUNT_PATTERN.fullmatch(words):
+        return partial(count_experiments, mine=any(match.groups()))
+    if match := LATEST_PATTERN.fullmatch(words):
+        count = int(match["before"] or match["after"] or (DEFAULT_LATEST_COUNT if match["many"] else 1))
+        return partial(latest_experiments, count=count, mine=bool(match["mine"]))
     return None
 
 
 def _match_named(words: str, quoted: NameReference | None) -> Intent | None:
-    for patterns, question in (
-        (FRAME_COUNT_PATTERNS, count_frames),
-        (DATASETS_PATTERNS, list_datasets),
-    ):
+    for patterns, intent in ((FRAME_COUNT_PATTERNS, count_frames), (DATASETS_PATTERNS, list_datasets)):
         for pattern in patterns:
-            if found := pattern.fullmatch(words):
-                return partial(question, name=_resolve_name(found["name"], quoted))
+            if match := pattern.fullmatch(words):
+                return partial(intent, name=_resolve_name(match["name"], quoted))
     return None
 
 
 def _match_render(words: str, quoted: NameReference | None) -> Intent | None:
     fields: dict[str, object] = {}
-    if speed := FRAME_RATE_PATTERN.search(words):
-        fields["fps"] = float(speed["fps"])
-        words = _remove_match(words, speed)
+    if rate := FRAME_RATE_PATTERN.search(words):
+        fields["fps"] = float(rate["fps"])
+        words = _remove_match(words, rate)
     if step := DECIMATION_PATTERN.search(words):
         number = step["nth"] or step["of"] or step["by"]
         fields["decimation_factor"] = int(number) if number else ORDINALS.get((step["word"] or "").lower(), 1)
         words = _remove_match(words, step)
-    found = RENDER_PATTERN.fullmatch(TRAILING_WORDS.sub("", words))
-    return (
-        None
-        if found is None
-        else partial(render_requests.prepare_from_fields, name=_resolve_name(found["name"], quoted), fields=fields)
-    )
+    match = RENDER_PATTERN.fullmatch(TRAILING_WORDS.sub("", words))
+    if match is None:
+        return None
+    return partial(render_requests.prepare_from_fields, name=_resolve_name(match["name"], quoted), fields=fields)
 
 
 def _remove_match(words: str, match: "re.Match[str]") -> str:
@@ -184,8 +179,9 @@ def _remove_match(words: str, match: "re.Match[str]") -> str:
 
 
 def _resolve_name(words: str, quoted: NameReference | None) -> NameReference:
-    """The quoted name, when the words are it (perhaps as "the experiment …"); else the words."""
+    """The quoted name if it is all there is, possibly after "the experiment"; else all words."""
     if quoted is None:
         return NameReference(words)
-    around = NameReference(words.replace(PLACEHOLDER, quoted.text))
-    return quoted if NameReference(words).candidates[-1] == PLACEHOLDER else around
+    if NameReference(words).candidates[-1] == PLACEHOLDER:
+        return quoted
+    return NameReference(words.replace(PLACEHOLDER, quoted.text))

@@ -1,4 +1,4 @@
-"""The Ollama client: generate text in time or raise a named error, and probe whether the models are installed."""
+"""Generate text with Ollama within a time limit, and check which models are installed."""
 
 import asyncio
 import re
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ModelRole = Literal["fast", "code", "default"]
 CONNECT_TIMEOUT_S = 3.0
-# The same for every call: another size would make Ollama load the model anew. Its default cuts our prompts.
+# Ollama's default truncates the prompts. The same for every call, because Ollama reloads a model if it changes.
 CONTEXT_TOKENS = 8192
 MAX_OUTPUT_CHARACTERS = 32_768
 RETRY_AFTER = {"Retry-After": "10"}
@@ -27,12 +27,12 @@ THINKING_BLOCK = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
 
 class UnusableOutput(Exception):
-    """A model's output that nothing can be done with; the text tells the model why."""
+    """A model's output that cannot be used. The message is sent to the model as the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked: the rules, then the turns (role, text). `schema`: JSON schema of the answer."""
+    """A system prompt, then turns of (role, text). `schema` is the JSON schema of the answer."""
 
     system: str
     turns: tuple[tuple[str, str], ...]
@@ -43,14 +43,14 @@ class Prompt:
         return [{"role": role, "content": text} for role, text in (("system", self.system), *self.turns)]
 
     def with_correction(self, output: str, reason: str) -> "Prompt":
-        """The same again, with what was wrong with the first attempt."""
-        answered = (("assistant", output),) if output else ()
-        turns = (*self.turns, *answered, ("user", f"That cannot be used: {reason}\nWrite a corrected one."))
+        """The prompt with the rejected output and the reason appended."""
+        rejected = (("assistant", output),) if output else ()
+        turns = (*self.turns, *rejected, ("user", f"That cannot be used: {reason}\nWrite a corrected one."))
         return Prompt(self.system, turns, self.max_tokens, self.schema)
 
 
 class LanguageModels:
-    """Three models of one Ollama. Nothing is connected before the first question."""
+    """The three models of one Ollama server. Connects on first use."""
 
     def __init__(self, host: str | None, settings: AgentSettings) -> None:
         self.host = host
@@ -62,7 +62,8 @@ class LanguageModels:
         return names.get(role, self._settings.default_model)
 
     async def generate(self, role: ModelRole, prompt: Prompt, timeout_s: float) -> str:
-        """The model's text. Raises Unavailable, TimedOut (after `within_s`, at most the step's limit), Unusable."""
+        """The model's text. Raises ServiceUnavailable, UnusableOutput, and GatewayTimeout after `timeout_s` seconds or
+        the limit of one step, whichever is less."""
         model, limit = self.model_name(role), min(timeout_s, self._settings.step_timeout_s)
         with AGENT_MODEL_SECONDS.labels(role).time(), _translate_errors(model, limit):
             async with asyncio.timeout(limit):
@@ -73,7 +74,7 @@ class LanguageModels:
             await self._client.close()  # type: ignore[no-untyped-call]
 
     async def _stream_text(self, model: str, prompt: Prompt) -> str:
-        """Streamed, so that a flood is stopped and a broken answer is known as one."""
+        """Stream the response, to stop endless output and to detect truncated output."""
         parts = await self._get_client().chat(
             model=model,
             messages=prompt.messages(),
@@ -82,18 +83,18 @@ class LanguageModels:
             format=cast(Any, prompt.schema),
             options={"temperature": 0, "seed": 0, "num_ctx": CONTEXT_TOKENS, "num_predict": prompt.max_tokens},
         )
-        said, ended = "", False
+        text, done = "", False
         async with aclosing(cast(Any, parts)) as open_parts:
             async for part in cast(AsyncIterator[Any], open_parts):
-                said, ended = said + (part.message.content or ""), bool(part.done)
-                if len(said) > MAX_OUTPUT_CHARACTERS:
+                text, done = text + (part.message.content or ""), bool(part.done)
+                if len(text) > MAX_OUTPUT_CHARACTERS:
                     raise UnusableOutput("it is far too long")
-        if not ended:
+        if not done:
             raise UnusableOutput("it breaks off")
-        return THINKING_BLOCK.sub("", said).strip()
+        return THINKING_BLOCK.sub("", text).strip()
 
     def _get_client(self) -> "AsyncClient":
-        """Imported late: ollama makes a client, and reads OLLAMA_HOST, when it is imported."""
+        """Import ollama late: on import, it reads OLLAMA_HOST and creates a client. Raises ServiceUnavailable."""
         if self.host is None:
             raise ServiceUnavailable("no models are configured (OLLAMA_HOST): only common questions can be answered")
         if self._client is None:
@@ -106,37 +107,27 @@ class LanguageModels:
 
 @contextmanager
 def _translate_errors(model: str, timeout_s: float) -> Iterator[None]:
-    """What the client raises (its own errors, the builtin ConnectionError, raw httpx errors) as ours."""
+    """Translate errors of the client: ollama.ResponseError, ConnectionError and httpx errors."""
     try:
         yield
     except (httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ConnectError, ConnectionError) as error:
-        raise _unreachable_error() from error
+        detail = "the models cannot be reached; common questions are answered without them"
+        raise ServiceUnavailable(detail, headers=RETRY_AFTER) from error
     except (TimeoutError, httpx.TimeoutException) as error:
         raise GatewayTimeout(f"the model {model} did not answer within {timeout_s:.3g} s") from error
-    except (
-        httpx.HTTPError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:  # cut off, or no Ollama
+    except (httpx.HTTPError, ValueError, TypeError, AttributeError) as error:  # truncated, or not from Ollama
         raise UnusableOutput("it breaks off") from error
     except ReelmillError:
         raise
     except Exception as error:
-        status = getattr(error, "status_code", None)  # ollama.ResponseError, which cannot be imported up there
+        status = getattr(error, "status_code", None)  # of ollama.ResponseError, which is not imported at the top
         if status is None:
             raise
         raise _status_error(model, status) from error
 
 
-def _unreachable_error() -> ServiceUnavailable:
-    return ServiceUnavailable(
-        "the models cannot be reached; common questions are answered without them", headers=RETRY_AFTER
-    )
-
-
 def _status_error(model: str, status: int) -> Exception:
-    """-1 is an error in the middle of an answer."""
+    """The error for a status of Ollama; -1 is an error in the middle of the output."""
     match status:
         case -1:
             return UnusableOutput("it breaks off")
@@ -156,43 +147,43 @@ PROBE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class OllamaStatus:
-    """An Ollama that answered."""
+    """The version of a reachable Ollama server and the models that it lacks."""
 
     version: str
     missing_models: tuple[str, ...]
 
     def pull_hint(self) -> str:
-        """How an operator gets what is missing."""
+        """The commands that install the missing models."""
         return "missing models: " + ", ".join(f"ollama pull {name}" for name in self.missing_models)
 
 
 async def probe_ollama(host: str, settings: AgentSettings) -> OllamaStatus:
-    """Raises httpx.HTTPError, KeyError, ValueError: nothing there, or not an Ollama."""
+    """Raises httpx.HTTPError, KeyError or ValueError if no Ollama server answers."""
     base = (host if "://" in host else f"http://{host}").rstrip("/")
     async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as client:
         version = (await client.get(f"{base}/api/version")).raise_for_status().json()["version"]
         tags = (await client.get(f"{base}/api/tags")).raise_for_status().json()["models"]
-    there = {model["name"] for model in tags}
-    wanted = dict.fromkeys((settings.default_model, settings.code_model, settings.fast_model))
-    return OllamaStatus(str(version), tuple(name for name in wanted if _with_tag(name) not in there))
+    installed = {model["name"] for model in tags}
+    required = dict.fromkeys((settings.default_model, settings.code_model, settings.fast_model))
+    return OllamaStatus(str(version), tuple(name for name in required if _with_tag(name) not in installed))
 
 
 async def log_availability(host: str | None, settings: AgentSettings) -> None:
-    """Once at the start, for the log: without models only common questions are answered, and the service starts."""
+    """Log at start-up which models are available. The service starts without them."""
     if host is None:
         log.info("agent_without_models", reason="OLLAMA_HOST is not set")
         return
     try:
-        found = await probe_ollama(host, settings)
+        status = await probe_ollama(host, settings)
     except Exception as error:
         log.warning("agent_models_unreachable", variable="OLLAMA_HOST", reason=type(error).__name__)
         return
-    if found.missing_models:
-        log.warning("agent_models_missing", missing=found.missing_models, hint=found.pull_hint())
+    if status.missing_models:
+        log.warning("agent_models_missing", missing=status.missing_models, hint=status.pull_hint())
     else:
-        log.info("agent_models_ready", version=found.version)
+        log.info("agent_models_ready", version=status.version)
 
 
 def _with_tag(name: str) -> str:
-    """A name without a tag means `latest`."""
+    """The model name with its tag, which is `latest` by default."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"

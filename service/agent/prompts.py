@@ -1,5 +1,5 @@
-"""Prompts and JSON schemas for the models, and the parsing of their output. User data is JSON between tags that it
-cannot close.
+"""Prompts and JSON schemas for the models, and the parsing of their output. User data is inserted as JSON between tags
+that it cannot close.
 """
 
 import json
@@ -15,52 +15,52 @@ from service.agent.render_requests import RenderIntent, describe_validation_erro
 from service.errors import ReelmillError
 from service.guard.document import Document
 from service.guard.guard import QueryResult
-from service.guard.schema import COLUMN_TYPES, TableDescription, Tables
+from service.guard.schema import COLUMN_TYPES, Tables
 from service.ids import Subject
 
 Draft = TypeVar("Draft", bound=BaseModel)
 CODE_FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
-# Keywords a model needs not, and lengths, which Ollama's grammars unroll (2000 at most).
+# Keywords that models do not need, and lengths, which Ollama's grammars unroll (2000 at most).
 PROSE_KEYWORDS = ("title", "description", "examples", "default", "minLength", "maxLength", "discriminator")
 SCALAR_SCHEMAS = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]
-# Spelled out: for a schema that allows anything, older grammars of llama.cpp allow objects only.
+# Explicit, because older versions of llama.cpp allow only objects for a schema that allows anything.
 VALUE_SCHEMA = {"anyOf": [*SCALAR_SCHEMAS, {"type": "array", "items": {"anyOf": SCALAR_SCHEMAS}}, {"type": "object"}]}
 
 
 def document_schema(tables: Tables, max_rows: int) -> dict[str, Any]:
-    """The guard's document with only the names that exist, one way to write each thing, and no cursor."""
+    """The schema of the guard's document, restricted to existing names, one notation for each thing, and no cursor."""
     schema: dict[str, Any] = strip_prose(Document.model_json_schema())
     columns = sorted({name for table in tables.values() for name in table.columns})
     fields, parts = schema["properties"], schema["$defs"]
     del fields["cursor"]
     fields["table"] = {"type": "string", "enum": list(tables)}
     fields["limit"]["maximum"] = max_rows
-    fields["filters"] = next(way for way in fields["filters"]["anyOf"] if way["type"] == "array")
+    fields["filters"] = next(option for option in fields["filters"]["anyOf"] if option["type"] == "array")
     fields["order_by"]["items"] = {"$ref": "#/$defs/Order"}
-    named = {"type": "string", "enum": columns}
-    fields["columns"] = {"type": "array", "items": named, "minItems": 1}
-    fields["group_by"] = {"type": "array", "items": named}
+    column_name = {"type": "string", "enum": columns}
+    fields["columns"] = {"type": "array", "items": column_name, "minItems": 1}
+    fields["group_by"] = {"type": "array", "items": column_name}
     parts["JsonValue"] = VALUE_SCHEMA
-    parts["Condition"]["properties"]["column"] = named
-    parts["Aggregate"]["properties"]["column"] = {"anyOf": [named, {"type": "null"}]}
+    parts["Condition"]["properties"]["column"] = column_name
+    parts["Aggregate"]["properties"]["column"] = {"anyOf": [column_name, {"type": "null"}]}
     return schema
 
 
 def render_intent_schema() -> dict[str, Any]:
-    """That of a render wish."""
+    """The schema of a render intent, with all fields required."""
     schema: dict[str, Any] = strip_prose(RenderIntent.model_json_schema())
     return schema | {"required": list(schema["properties"])}
 
 
 def describe_refusal(error: ReelmillError) -> str:
-    """A refusal, told to a model: each place, and what to write instead."""
+    """The reasons of a refusal for the model: each place, and the suggestions of the guard."""
     places = [f"{place.pointer or place.parameter}: {place.detail}" for place in error.errors[:10]]
     hints = [f"{rule['rule']}: {rule['suggestion']}" for rule in error.extensions.get("guardrails", ())]
     return "; ".join((error.detail, *places, *hints))[:2000]
 
 
 def parse_output(model: type[Draft], text: str) -> Draft:
-    """What a model wrote. Raises Unusable with what is wrong where."""
+    """Parse a model's output. Raises UnusableOutput with the errors of each field."""
     try:
         return model.model_validate_json(CODE_FENCE.sub(r"\1", text))
     except ValidationError as error:
@@ -68,7 +68,7 @@ def parse_output(model: type[Draft], text: str) -> Draft:
 
 
 def strip_prose(schema: Any) -> Any:
-    """Without prose and lengths. A property may be called like a keyword, so that those names are kept."""
+    """Remove PROSE_KEYWORDS from a schema, but keep properties with the same names."""
     if isinstance(schema, list):
         return [strip_prose(item) for item in schema]
     if not isinstance(schema, Mapping):
@@ -82,7 +82,7 @@ def strip_prose(schema: Any) -> Any:
     }
 
 
-# Of an answer, as much is shown to a model.
+# Limits of the rows that a prompt contains.
 MAX_SAMPLE_ROWS, MAX_SAMPLE_BYTES, MAX_CELL_CHARACTERS = 50, 6000, 200
 
 PRODUCT_DESCRIPTION = "Reelmill is a service that turns ordered camera frames of experiments into videos."
@@ -131,22 +131,26 @@ data now. Answer in at most three plain sentences, without made-up names or figu
 
 
 class Classification(BaseModel):
-    """What kind of question it is."""
+    """The kind of a question."""
 
     kind: Literal["data", "render", "other"]
 
 
 def classification_prompt(question: str) -> Prompt:
-    """Answered by a Verdict."""
+    """Asks for a Classification."""
     return Prompt(CLASSIFY_PROMPT, (_question_turn(question),), 30, strip_prose(Classification.model_json_schema()))
 
 
 def document_prompt(question: str, tables: Tables, max_rows: int, subject: Subject, now: datetime) -> Prompt:
-    """Answered by a guarded document."""
+    """Asks for a Document."""
     system = DOCUMENT_PROMPT.format(
         product=PRODUCT_DESCRIPTION,
         data_only=INJECTION_WARNING,
-        tables="\n".join(_describe_table(table) for table in tables.values()),
+        tables="\n".join(
+            f"{table.name} ({table.description}): "
+            + ", ".join(f"{name} {column.type.name}" for name, column in table.columns.items())
+            for table in tables.values()
+        ),
         operators="\n".join(f"{kind.name}: {' '.join(kind.operators)}" for kind in COLUMN_TYPES),
         now=now.isoformat(timespec="seconds"),
         subject=_escape_json(subject),
@@ -155,20 +159,20 @@ def document_prompt(question: str, tables: Tables, max_rows: int, subject: Subje
 
 
 def render_intent_prompt(question: str) -> Prompt:
-    """Answered by a render wish."""
+    """Asks for a RenderIntent."""
     return Prompt(RENDER_INTENT_PROMPT, (_question_turn(question),), 200, render_intent_schema())
 
 
-def answer_prompt(question: str, answer: QueryResult) -> Prompt:
-    """Answered by text about the rows."""
-    shown = [_escape_json(row) for row in _sample_rows(answer)]
-    more = ", and there are more" if answer.truncated or len(shown) < len(answer.rows) else ""
-    rows = f"<rows>\n{chr(10).join(shown)}\n</rows>\nThese are {len(shown)} rows of {answer.table}{more}."
+def answer_prompt(question: str, result: QueryResult) -> Prompt:
+    """Asks for a text about the rows."""
+    sample = [_escape_json(row) for row in _sample_rows(result)]
+    more = ", and there are more" if result.truncated or len(sample) < len(result.rows) else ""
+    rows = f"<rows>\n{chr(10).join(sample)}\n</rows>\nThese are {len(sample)} rows of {result.table}{more}."
     return Prompt(ANSWER_PROMPT, (("user", f"{_question_turn(question)[1]}\n{rows}"),), 400)
 
 
 def chat_prompt(question: str) -> Prompt:
-    """Answered by text."""
+    """Asks for a text without data."""
     return Prompt(CHAT_PROMPT, (_question_turn(question),), 300)
 
 
@@ -176,28 +180,23 @@ def _question_turn(question: str) -> tuple[str, str]:
     return "user", f"<question>{_escape_json(question)}</question>"
 
 
-def _describe_table(table: TableDescription) -> str:
-    columns = ", ".join(f"{name} {column.type.name}" for name, column in table.columns.items())
-    return f"{table.name} ({table.description}): {columns}"
-
-
-def _sample_rows(answer: QueryResult) -> Iterator[Mapping[str, Any]]:
-    """Rows from the first, short ones, as many as fit."""
-    left = MAX_SAMPLE_BYTES
-    for row in answer.rows[:MAX_SAMPLE_ROWS]:
+def _sample_rows(result: QueryResult) -> Iterator[Mapping[str, Any]]:
+    """The first rows that fit, with long cells truncated."""
+    bytes_left = MAX_SAMPLE_BYTES
+    for row in result.rows[:MAX_SAMPLE_ROWS]:
         short = {name: _truncate(value) for name, value in row.items()}
-        left -= len(_escape_json(short))
-        if left < 0:
+        bytes_left -= len(_escape_json(short))
+        if bytes_left < 0:
             return
         yield short
 
 
 def _truncate(value: Any) -> Any:
-    """A long text or nested value, cut, as text."""
+    """The value, or a truncated text if it is long."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return value if len(text) <= MAX_CELL_CHARACTERS else f"{text[:MAX_CELL_CHARACTERS]}…"
 
 
 def _escape_json(value: Any) -> str:
-    """JSON in ASCII that has no angle bracket, so that it cannot close what it stands in."""
+    """ASCII JSON without angle brackets, so that it cannot close the tags around it."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e")

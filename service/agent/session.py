@@ -1,4 +1,4 @@
-"""The agent's access to data, which is guarded queries as the caller, and the trace of steps shown to the user."""
+"""The agent's access to data, which is guarded queries of the caller, and the trace of steps shown to the user."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ OUTCOME_BY_ERROR: tuple[tuple[type[BaseException], StepOutcome], ...] = (
 
 @dataclass(slots=True)
 class TraceStep:
-    """One step; `outcome` and `detail` are written while it runs."""
+    """One step. `outcome` and `detail` are set while it runs; `ms` is its duration."""
 
     name: StepName
     model: str | None = None
@@ -38,12 +38,13 @@ class TraceStep:
 
 @dataclass(slots=True)
 class Trace:
-    """The steps in order; one that fails is kept."""
+    """The steps in order, including failed ones."""
 
     steps: list[TraceStep] = field(default_factory=list)
 
     @contextmanager
     def record_step(self, name: StepName, model: str | None = None) -> Iterator[TraceStep]:
+        """Add a step and set its duration and, if the block raises, its outcome."""
         started, step = time.perf_counter(), TraceStep(name, model)
         self.steps.append(step)
         try:
@@ -58,7 +59,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class RenderSuggestion:
-    """The facts of a render request that was prepared."""
+    """A prepared render request."""
 
     experiment_id: UUID
     dataset_id: UUID
@@ -68,7 +69,7 @@ class RenderSuggestion:
 
 @dataclass(frozen=True, slots=True)
 class TextAnswer:
-    """An answer in words. Not `settled`: nothing was found, and a model may understand the question better."""
+    """A text answer. `is_final` is False if nothing was found and a model may understand the question better."""
 
     text: str
     is_final: bool = True
@@ -77,7 +78,7 @@ class TextAnswer:
 
 @dataclass(slots=True)
 class QuerySession:
-    """Remembers the last question that was answered."""
+    """Runs guarded queries for one question and keeps the last document and its result."""
 
     guard: Guard
     caller: Caller
@@ -87,15 +88,15 @@ class QuerySession:
     result: QueryResult | None = None
 
     async def run_query(self, document: Document) -> QueryResult:
-        """At most `max_rows` rows. Raises what the guard raises."""
-        most = min(self.max_rows, self.guard.settings.max_rows)
-        asked = document.model_copy(update={"limit": min(document.limit, most)})
+        """Run a query for at most `max_rows` rows. Raises the errors of the guard."""
+        limit = min(document.limit, self.max_rows, self.guard.settings.max_rows)
+        limited = document.model_copy(update={"limit": limit})
         with self.trace.record_step("query") as step:
-            answer = await self.guard.run_query(self.caller, asked)
-            step.detail = f"{len(answer.rows)} rows of {answer.table}"
-        self.document, self.result = asked, answer
-        return answer
+            result = await self.guard.run_query(self.caller, limited)
+            step.detail = f"{len(result.rows)} rows of {result.table}"
+        self.document, self.result = limited, result
+        return result
 
     async def fetch_rows(self, **document: Any) -> list[dict[str, Any]]:
-        """For documents written by us."""
+        """The rows of a query that the agent itself has written, given as fields of Document."""
         return (await self.run_query(Document.model_validate(document))).rows

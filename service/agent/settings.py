@@ -8,12 +8,12 @@ from pydantic import Field, StringConstraints
 from service.environment import EnvironmentSettings
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,199}$")]
-# Of an OLLAMA_HOST that names none, by scheme: as Ollama's own programs read it.
+# The default port of OLLAMA_HOST by scheme, as in the ollama client.
 DEFAULT_PORTS = {"": 11434, "http": 80, "https": 443}
 
 
 class AgentSettings(EnvironmentSettings):
-    """The three models of the agent, and its bounds."""
+    """The models of the agent and its limits."""
 
     default_model: ModelName = Field(
         default="llama3.1:8b", validation_alias="DEFAULT_MODEL", description="model that words the agent's answers"
@@ -31,12 +31,12 @@ class AgentSettings(EnvironmentSettings):
     timeout_s: float = Field(
         default=60, gt=0, le=600, validation_alias="REELMILL_AGENT_TIMEOUT", description="seconds to answer a question"
     )
-    step_timeout_s: float = Field(default_factory=lambda data: data["timeout_s"] / 2)  # leaves time for the next step
-    max_rows: int = 100  # of one answer: more are for a query, not for a conversation
+    step_timeout_s: float = Field(default_factory=lambda data: data["timeout_s"] / 2)  # leaves time for another step
+    max_rows: int = 100  # of one answer
 
 
 def ollama_url(host: str) -> str:
-    """OLLAMA_HOST as a URL with scheme and port. Raises ValueError, without the value, for what cannot be one."""
+    """OLLAMA_HOST as a URL with scheme and port. Raises ValueError, whose message does not contain the value."""
     scheme, _, rest = host.rpartition("://")
     try:
         parts = urlsplit(f"{scheme or 'http'}://{rest}")

@@ -19,7 +19,7 @@ from pgqueuer.domain.settings import DBSettings
 from pgqueuer.domain.types import Channel
 from pgqueuer.errors import RetryRequested
 from pgqueuer.models import Job
-from sqlalchemy import text
+from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
@@ -141,6 +141,17 @@ def _to_entrypoint(handler: TaskHandler) -> Callable[[Job], Awaitable[None]]:
             raise RetryRequested(delay=timedelta(seconds=retry.delay_s), reason=retry.reason) from retry
 
     return run
+
+
+COUNT_ACTIVE_TASKS = text("""
+    SELECT kind, state, count(*) AS count, extract(epoch FROM now() - min(created_at))::float8 AS oldest_s
+    FROM tasks WHERE state IN ('queued', 'running') GROUP BY kind, state
+""")
+
+
+async def count_active_tasks(connection: AsyncConnection) -> Sequence[RowMapping]:
+    """Rows of kind, state, count and the age of the oldest task in seconds (`oldest_s`)."""
+    return (await connection.execute(COUNT_ACTIVE_TASKS)).mappings().all()
 
 
 SELECT_LOST_TASKS = text(f"""

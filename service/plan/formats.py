@@ -83,7 +83,7 @@ _YUV: tuple[PixelFormat, ...] = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le",
 def choose_container(codec: Codec, requested: Container | None, *, timed: bool = False) -> Container:
     """The container of a render. `timed`: pictures have unequal durations, which AVI cannot express.
 
-    Raises Invalid, pointing at `#/container`, when the requested one cannot hold the codec.
+    Raises InvalidRequest, pointing at `#/container`, when the requested one cannot hold the codec.
     """
     possible = tuple(container for container in CONTAINERS[codec] if not (timed and container == "avi"))
     if requested is None:
@@ -121,7 +121,7 @@ def rgb(colour: str) -> tuple[int, int, int]:
 def choose_pixel_format(codec: Codec, counts: Mapping[str, int]) -> PixelFormat:
     """The pixel format of a render whose frames have these formats (format -> number of frames).
 
-    Raises Invalid, pointing at `#/codec`, when ffv1 has no fitting one.
+    Raises InvalidRequest, pointing at `#/codec`, when ffv1 has no fitting one.
     """
     if codec == "mjpeg":
         return _jpeg_format(counts)
@@ -169,7 +169,7 @@ def format_after_rotation(name: str, size: tuple[int, int], *, quarter: bool) ->
 def format_with_overlay(codec: Codec, pixel_format: PixelFormat) -> PixelFormat:
     """The pixel format of a render with an overlay, which is drawn on 8-bit gray or 4:2:0.
 
-    Raises Invalid, pointing at `#/overlay`, for an ffv1 render of another format.
+    Raises InvalidRequest, pointing at `#/overlay`, for an ffv1 render of another format.
     """
     if codec == "mjpeg":
         return pixel_format if pixel_format == "gray" else "yuvj420p"
@@ -183,7 +183,7 @@ def format_with_overlay(codec: Codec, pixel_format: PixelFormat) -> PixelFormat:
 
 
 def require_brightness(pixel_format: PixelFormat) -> None:
-    """Raises Invalid, pointing at `#/decimation_mode`, for a format that has no plane of brightness."""
+    """Raises InvalidRequest, pointing at `#/decimation_mode`, for a format that has no plane of brightness."""
     if pixel_format in _RGB:
         detail = (
             f"the brightest of RGB samples ({pixel_format}) is a colour no frame has: use mean, drop, or another codec"

@@ -98,7 +98,7 @@ class Geometry:
 def crop_of(source: Size, part: CropSpec) -> Crop | None:
     """The crop for frames of this size; None for the whole picture.
 
-    Raises Invalid, pointing at the side (`#/crop/width` or `#/crop/height`) that reaches outside.
+    Raises InvalidRequest, pointing at the side (`#/crop/width` or `#/crop/height`) that reaches outside.
     """
     for name, end, side in zip(("width", "height"), (part.x + part.width, part.y + part.height), source, strict=True):
         if end > side:
@@ -130,7 +130,7 @@ def output_size(
 ) -> Size:
     """The size of the video for this request; both sides are even except for mjpeg and ffv1.
 
-    Raises Invalid, pointing at `#/scale`, `#/width` or `#/codec`.
+    Raises InvalidRequest, pointing at `#/scale`, `#/width` or `#/codec`.
     """
     if scale is not None and (width or height):
         raise invalid_field("#/scale", "give either scale or width/height, not both", "exclusive")

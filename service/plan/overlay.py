@@ -85,7 +85,7 @@ def text_size(height: int) -> int:
 def drawable_text(text: str) -> str:
     """The text with single spaces, and with the micro sign for the Greek letter that keyboards give.
 
-    Raises Invalid, pointing at `#/overlay/text`, for the first character that the font lacks.
+    Raises InvalidRequest, pointing at `#/overlay/text`, for the first character that the font lacks.
     """
     text = " ".join(text.split()).replace("\u03bc", "\u00b5")
     for place, character in enumerate(text, 1):
@@ -107,8 +107,8 @@ def scale_bar(spec: ScaleBarSpec, pixel_um: float | None, unscaled: Size, output
     """The bar in pixels of the output.
 
     `pixel_um` is the side of a source pixel, `unscaled` the size before scaling; `stretched` says that the two sides
-    are scaled independently. Raises Invalid, pointing at `#/overlay/scale_bar` or its `/length`, when the pixel size is
-    unknown or the bar does not fit.
+    are scaled independently. Raises InvalidRequest, pointing at `#/overlay/scale_bar` or its `/length`, when the pixel
+    size is unknown or the bar does not fit.
     """
     if pixel_um is None:
         detail = "the experiment's metadata has no pixel_size_um, the side of a source pixel in micrometres: add it"

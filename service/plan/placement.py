@@ -104,7 +104,7 @@ def choose_placement(
 ) -> Placement:
     """The cheapest placement that works. `slots_per_device` slots use one device at a time.
 
-    Raises Invalid, pointing at `#/device`, when "cuda" is asked for and no device can do anything.
+    Raises InvalidRequest, pointing at `#/device`, when "cuda" is asked for and no device can do anything.
     """
     candidates = PlacementCandidates(CapabilityIndex(cluster), options, source, slots_per_device)
     if preference == "cpu":

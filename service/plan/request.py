@@ -94,8 +94,8 @@ class RenderPlan:
 def plan(request: RenderRequest, facts: RenderFacts) -> RenderPlan:
     """Plan a render.
 
-    Raises NotFound when there is no such experiment, Conflict while the dataset is being scanned, and Invalid, with a
-    pointer to the field, for everything that cannot be rendered as requested.
+    Raises NotFound when there is no such experiment, Conflict while the dataset is being scanned, and InvalidRequest,
+    with a pointer to the field, for everything that cannot be rendered as requested.
     """
     dataset = _find_dataset(request, facts)
     _check_state(request, dataset)

@@ -93,7 +93,7 @@ def frame_range(
 ) -> tuple[int | None, int | None]:
     """(start, stop) as positions of the dataset; None: open. `captured` are the frames in the time window.
 
-    Raises Invalid, pointing into `#/frames`, for a window that cannot be used or that has no frame.
+    Raises InvalidRequest, pointing into `#/frames`, for a window that cannot be used or that has no frame.
     """
     if spec is None:
         return None, None
@@ -145,7 +145,7 @@ class Selection:
 def select_frames(positions: int, step: int, start: int | None, stop: int | None, binned: bool = False) -> Selection:
     """The positions to render of a dataset that has `positions` of them.
 
-    Raises Invalid, pointing at `#/dataset_id` or `#/frames`, when none is left.
+    Raises InvalidRequest, pointing at `#/dataset_id` or `#/frames`, when none is left.
     """
     selection = Selection(start or 0, positions if stop is None else min(stop, positions), step, binned)
     if positions == 0:

@@ -39,7 +39,7 @@ def exact_rate(fps: float) -> Fraction:
 def rate_lasting(frames: int, seconds: float) -> Fraction:
     """Frames per second at which this many frames last that long, to within a millionth.
 
-    Raises Invalid, pointing at `#/duration_seconds`, when no video can have that rate.
+    Raises InvalidRequest, pointing at `#/duration_seconds`, when no video can have that rate.
     """
     rate = Fraction(frames / seconds).limit_denominator(10_000)
     if not MIN_RATE <= rate <= MAX_RATE:
@@ -53,7 +53,7 @@ def rate_lasting(frames: int, seconds: float) -> Fraction:
 def nominal_rate(fps: float | None, duration_seconds: float | None, timing: Timing) -> Fraction:
     """Pictures a second as requested; NOMINAL_RATE when the duration or the capture times decide.
 
-    Raises Invalid, pointing at `#/fps` or `#/duration_seconds`, unless exactly one of them is given.
+    Raises InvalidRequest, pointing at `#/fps` or `#/duration_seconds`, unless exactly one of them is given.
     """
     if fps is not None and duration_seconds is not None:
         raise invalid_field("#/duration_seconds", "give either fps or duration_seconds, not both", "exclusive")
@@ -68,7 +68,8 @@ async def retime(
     """The frames with `shown_for` (ticks, at least 1) and `clock` (an anomaly of their capture time).
 
     What a frame gets depends only on the frames up to the next later one, so a sequence that grows changes only at its
-    end. Raises Invalid, pointing at `#/speed`, when the video would last over a day or show over 240 pictures a second.
+    end. Raises InvalidRequest, pointing at `#/speed`, when the video would last over a day or show over 240 pictures a
+    second.
     """
     timer, count = CaptureTimer(timing.speed, options.fps), 0
     async for frame in frames:

@@ -134,7 +134,8 @@ class Tone:
 def resolve_tone(spec: ToneSpec | None, levels: Levels | None) -> Tone | None:
     """The concrete tone of a render; None where frames are shown as they are.
 
-    Without a spec, deep frames get the percentile window and 8-bit ones none. Raises Invalid, pointing into `#/tone`.
+    Without a spec, deep frames get the percentile window and 8-bit ones none. Raises InvalidRequest, pointing into
+    `#/tone`.
     """
     if spec is None:
         return resolve_tone(ToneSpec(), levels) if levels and levels.is_deep else None

@@ -1,4 +1,4 @@
-"""The FastAPI application: middleware, routers, documentation. Imports no torch, codecs or kernels."""
+"""The FastAPI application: middleware, routers and documentation. It imports neither torch nor codecs nor kernels."""
 
 import re
 from collections.abc import AsyncIterator
@@ -13,40 +13,43 @@ from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import agent, queries
-from service.routers.catalog import datasets, experiments, uploads
+from service.routers.catalog import datasets, experiments, frame_images, signed_uploads, uploads
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
-from service.routers.http.dependencies import HttpSettings, Resources
+from service.routers.http.dependencies import Resources
 from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLimit, HeadAsGet
 from service.routers.http.rate_limit import RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import devices, health, metrics
+from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders
 from service.routers.videos.events import StatusPoller
 from service.telemetry.request_log import AccessLogMiddleware
 
-# Everything under /api.
+# The routers of all paths under /api.
 API_ROUTERS: tuple[APIRouter, ...] = (
     experiments.router,
     datasets.router,
+    uploads.router,
+    signed_uploads.router,
+    frame_images.router,
     generate.router,
     renders.router,
     events.router,
     files.router,
-    files.artifact_router,
     hls.router,
     queries.router,
     agent.router,
     devices.router,
 )
 DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is
-an address of this service that explains it, its `error_id` finds the log line. Lists are JSON arrays whose `Link`
-header has the next page."""
+a path of this service that explains it; its `error_id` identifies the log line. Lists are JSON arrays; their `Link`
+header has the URL of the next page."""
 
 
 class ReelmillApi(FastAPI):
-    """FastAPI whose OpenAPI document tells what the layers around the routes do."""
+    """FastAPI whose OpenAPI document includes the responses of middleware and error handlers."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
@@ -55,7 +58,7 @@ class ReelmillApi(FastAPI):
 
 
 def create_app(resources: Resources) -> FastAPI:
-    """The whole API over open `resources`, which it closes when it stops."""
+    """The API on open `resources`, which it closes when it stops."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -82,7 +85,7 @@ def create_app(resources: Resources) -> FastAPI:
     )
     app.state.resources = resources
     app.state.checks = health.HealthChecks()
-    app.state.followed = StatusPoller()
+    app.state.status_poller = StatusPoller()
     app.state.guard = Guard(resources.database, resources.queries)
     app.state.agent = Agent(app.state.guard, LanguageModels(resources.ollama_host, resources.agent), resources.agent)
     problems.install_error_handlers(app)
@@ -94,16 +97,13 @@ def create_app(resources: Resources) -> FastAPI:
 
 
 def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
-    """What every request goes through, outermost first."""
+    """The middleware of every request, outermost first."""
+    public = re.compile(f"{PUBLIC_PATHS.pattern}|/metrics") if http.metrics_public else PUBLIC_PATHS
     return [
         Middleware(AccessLogMiddleware),
         Middleware(HeadAsGet),
         Middleware(problems.ProblemBoundary),
-        Middleware(Authentication, verifier=verifier, public=_public_paths(http)),
+        Middleware(Authentication, verifier=verifier, public=public),
         Middleware(RateLimit, rate=http.rate_limit),
         Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.UPLOAD_PATHS),
     ]
-
-
-def _public_paths(settings: HttpSettings) -> re.Pattern[str]:
-    return re.compile(f"{PUBLIC_PATHS.pattern}|/metrics") if settings.metrics_public else PUBLIC_PATHS

@@ -1,1 +1,1 @@
-"""The HTTP API, one room per part of it; request and response models are beside their routes."""
+"""The HTTP API: a package per part of it, with request and response models beside their routes."""

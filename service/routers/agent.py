@@ -4,45 +4,44 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, StringConstraints
 
 from service.agent.agent import Agent, Reply
 from service.agent.ollama_client import ModelRole
-from service.agent.session import RenderSuggestion, StepName, StepOutcome
-from service.guard.document import Document, storable_text
+from service.agent.session import StepName, StepOutcome
+from service.guard.document import Document
 from service.routers.http.dependencies import CallerDep, require_scope
+from service.routers.http.fields import RequestModel, StorableText
 from service.routers.http.problems import error_responses
-from service.routers.videos.models import VideoGenerationRequest
+from service.routers.videos.request_models import VideoGenerationRequest
 
-QuestionText = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), AfterValidator(storable_text)
-]
-# Only what was set: it can be sent on as it is.
+QuestionText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000), StorableText]
+# Serializes only the fields that are set, so that clients can send the object as a request.
 SET_FIELDS_ONLY = PlainSerializer(
     lambda value: value and value.model_dump(mode="json", by_alias=True, exclude_unset=True)
 )
 
 
-class AgentQuestion(BaseModel):
-    """A question in plain words."""
+class AgentQuestion(RequestModel):
+    """A question in plain language."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "latest experiments"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"query": "latest experiments"}]})
     query: QuestionText = Field(examples=["how many frames has 2026-03-zebrafish?"])
 
 
 class AgentStep(BaseModel):
-    """What was done."""
+    """One step that the agent took."""
 
     model_config = ConfigDict(from_attributes=True)
     name: StepName = Field(description="`common`: recognised without a model")
-    model: str | None = Field(description="which model was asked", examples=["llama3.1:8b"])
+    model: str | None = Field(description="the model that ran", examples=["llama3.1:8b"])
     ms: float
     outcome: StepOutcome
     detail: str = Field(examples=["1 rows of datasets"])
 
 
 class AgentAnswer(BaseModel):
-    """Words, and what they are made from. Models may err: the rows are what the database said."""
+    """A text and the data behind it. Models can be wrong; the rows come from the database."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -70,18 +69,19 @@ class AgentAnswer(BaseModel):
     )
     answer: str
     document: Annotated[Document | None, SET_FIELDS_ONLY] = Field(
-        description="the guarded query that ran, for `POST /api/database/query`"
+        description="the guarded query that ran; can be sent to `POST /api/database/query`"
     )
-    rows: list[dict[str, Any]] = Field(description="its rows")
-    truncated: bool = Field(description="whether there are more")
-    models: dict[ModelRole, str] = Field(description="the models that were asked", examples=[{"fast": "llama3.2:3b"}])
+    rows: list[dict[str, Any]] = Field(description="rows of the query")
+    truncated: bool = Field(description="whether there are more rows")
+    models: dict[ModelRole, str] = Field(description="the models that ran, by role", examples=[{"fast": "llama3.2:3b"}])
     steps: list[AgentStep]
     suggested_render: Annotated[VideoGenerationRequest | None, SET_FIELDS_ONLY] = Field(
-        description="prepared for `POST /api/videos/generate`; nothing was started"
+        description="a prepared request for `POST /api/videos/generate`; no render was started"
     )
 
     @classmethod
     def from_reply(cls, reply: Reply) -> "AgentAnswer":
+        suggestion = reply.suggestion
         return cls(
             answer=reply.answer,
             document=reply.document,
@@ -89,20 +89,16 @@ class AgentAnswer(BaseModel):
             truncated=reply.truncated,
             models=reply.models,
             steps=[AgentStep.model_validate(step) for step in reply.steps],
-            suggested_render=_to_render_request(reply.suggestion) if reply.suggestion else None,
+            suggested_render=VideoGenerationRequest.model_validate(asdict(suggestion)) if suggestion else None,
         )
-
-
-def _to_render_request(suggestion: RenderSuggestion) -> VideoGenerationRequest:
-    return VideoGenerationRequest.model_validate(asdict(suggestion))
 
 
 router = APIRouter(prefix="/api/agent", tags=["agent"])
 
 
 async def get_agent(request: Request) -> Agent:
-    found: Agent = request.app.state.agent
-    return found
+    agent: Agent = request.app.state.agent
+    return agent
 
 
 @router.post(
@@ -115,7 +111,7 @@ async def get_agent(request: Request) -> Agent:
 async def ask_agent(
     question: AgentQuestion, caller: CallerDep, agent: Annotated[Agent, Depends(get_agent)]
 ) -> AgentAnswer:
-    """Answers from what you may see, and nothing else: the agent only ever writes guarded queries, which run as you.
-    Common questions need no model; the others need Ollama (503 without it). A render is prepared, never started.
-    `steps` tells what was done, by which model, and what came of it."""
+    """Answers from data that you may see: the agent can only run guarded queries, with your permissions. Common
+    questions need no model; others need Ollama (503 without it). Renders are prepared, never started. `steps` lists
+    what was done, by which model, and the outcome."""
     return AgentAnswer.from_reply(await agent.ask(caller, question.query))

@@ -13,7 +13,7 @@ from service.routers.http.problems import error_responses
 
 
 class AskableColumn(BaseModel):
-    """A column, and what can be done with it."""
+    """A column, and the operators and aggregates it supports."""
 
     name: str = Field(examples=["captured_at"])
     type: ColumnTypeName = Field(examples=["timestamp"])
@@ -23,22 +23,21 @@ class AskableColumn(BaseModel):
 
     @classmethod
     def from_description(cls, column: ColumnDescription) -> "AskableColumn":
-        kind = column.type
         return cls(
             name=column.name,
-            type=kind.name,
-            operators=list(kind.operators),
-            aggregates=list(kind.aggregates),
-            sortable=kind.sortable,
+            type=column.type.name,
+            operators=list(column.type.operators),
+            aggregates=list(column.type.aggregates),
+            sortable=column.type.sortable,
         )
 
 
 class AskableTable(BaseModel):
-    """A table that may be asked about; only the caller's rows are in it."""
+    """A queryable table. It shows only rows that the caller may see."""
 
     name: str = Field(examples=["frames"])
     description: str
-    key: list[str] = Field(description="identifies a row, and is the order when none is asked for")
+    key: list[str] = Field(description="identifies a row, and is the default order")
     columns: list[AskableColumn]
 
     @classmethod
@@ -48,14 +47,14 @@ class AskableTable(BaseModel):
 
 
 class AnswerColumn(BaseModel):
-    """A column of the answer."""
+    """A column of the result."""
 
     name: str = Field(examples=["status"])
     type: ColumnTypeName = Field(examples=["text"])
 
 
 class GuardrailFigure(BaseModel):
-    """A rule, and how near the query came to its limit."""
+    """A rule, its limit and the measured value."""
 
     rule: str = Field(examples=["plan_cost"])
     limit: int = Field(examples=[500_000])
@@ -86,7 +85,7 @@ class QueryAnswer(BaseModel):
     rows: list[dict[str, Any]]
     row_count: int = Field(description="rows in this answer")
     truncated: bool = Field(description="whether there are more")
-    next_cursor: str | None = Field(description="send it as `cursor`, with the rest unchanged, for the rows behind")
+    next_cursor: str | None = Field(description="send it as `cursor`, with the rest unchanged, for the next rows")
     elapsed_ms: float
     guardrails: list[GuardrailFigure]
 
@@ -94,15 +93,14 @@ class QueryAnswer(BaseModel):
     def from_result(cls, result: QueryResult) -> "QueryAnswer":
         return cls(
             table=result.table,
-            columns=[AnswerColumn.model_validate({"name": name, "type": kind}) for name, kind in result.columns],
+            columns=[AnswerColumn.model_validate({"name": name, "type": type_}) for name, type_ in result.columns],
             rows=result.rows,
             row_count=len(result.rows),
             truncated=result.truncated,
             next_cursor=result.next_cursor,
             elapsed_ms=round(result.elapsed_ms, 3),
             guardrails=[
-                GuardrailFigure(rule=figure.rule, limit=figure.limit, actual=figure.actual)
-                for figure in result.limit_usage
+                GuardrailFigure(rule=usage.rule, limit=usage.limit, actual=usage.actual) for usage in result.limit_usage
             ],
         )
 
@@ -113,7 +111,7 @@ REQUIRE_RUN = Depends(require_scope("query:run"))
 
 @router.get("/tables", summary="What may be asked about", response_model=list[AskableTable], dependencies=[REQUIRE_RUN])
 async def list_tables(guard: GuardDep) -> list[AskableTable]:
-    """The tables and columns of guarded queries, and what can be done with each column."""
+    """The queryable tables and columns, and the operators and aggregates of each column."""
     return [AskableTable.from_description(table) for table in (await guard.tables()).values()]
 
 
@@ -127,9 +125,9 @@ async def list_tables(guard: GuardDep) -> list[AskableTable]:
 async def query_database(
     document: Annotated[Document, Body()], response: Response, caller: CallerDep, guard: GuardDep
 ) -> QueryAnswer:
-    """A document, never SQL: table, filters, order, or aggregates with groups. Only rows that the caller may see are
-    ever counted or told. A query that breaks a rule is refused with the rule, its limit, the figure and what to ask
-    instead. Every query is recorded; your own records are the table `query_audit`."""
-    answer = await guard.run_query(caller, document)
-    response.headers["Server-Timing"] = answer.server_timing
-    return QueryAnswer.from_result(answer)
+    """Run a query that is written as a JSON document, not as SQL: table, filters and order, or aggregates with groups.
+    The result covers only rows that the caller may see. A query that breaks a rule is rejected with the rule, its
+    limit, the measured value and a narrower suggestion. Every query is recorded; find your own in `query_audit`."""
+    result = await guard.run_query(caller, document)
+    response.headers["Server-Timing"] = result.server_timing
+    return QueryAnswer.from_result(result)

@@ -1,4 +1,4 @@
-"""alice and bob have experiments of their own, and a fake Ollama answers what a test has scripted."""
+"""alice and bob own experiments, and a double of Ollama returns scripted answers."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ ALICE, BOB = Caller(Subject("alice")), Caller(Subject("bob"))
 
 @dataclass(frozen=True)
 class Lab:
-    """A catalogue with agents over it."""
+    """A database with experiments, and agents that query it."""
 
     database: Database
     guard: Guard
@@ -51,7 +51,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def lab(postgres_url: str) -> AsyncIterator[Lab]:
-    """alice: fish with 12 frames, Plant 3 with two datasets, bare without any. bob: secret, and a fish of his own."""
+    """alice owns fish (12 frames), Plant 3 (two datasets) and bare (none); bob owns secret and another fish."""
     async with fresh_database(postgres_url) as database:
         async with database.service_transaction() as connection:
             ids = await add_named(connection, "alice", "fish", 12)
@@ -69,7 +69,7 @@ async def lab(postgres_url: str) -> AsyncIterator[Lab]:
 
 
 async def add_named(connection: AsyncConnection, owner: str, name: str, frames: int) -> dict[str, str]:
-    """An experiment of this name with one dataset, "camera"; their ids, by owner and name."""
+    """Add an experiment with the dataset "camera". Returns their ids by owner and name."""
     row = await add_dataset(connection, frames, owner)
     where = experiments.c.id == row.experiment_id
     await connection.execute(update(experiments).where(where).values(name=name))

@@ -1,4 +1,4 @@
-"""Questions that models answer: the double speaks, the real client listens, the real guard decides."""
+"""Questions that models answer, with the double of Ollama, the real client and the real guard."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.agent.render_requests import RenderIntent
-from service.routers.videos.models import VideoGenerationRequest
+from service.routers.videos.request_models import VideoGenerationRequest
 from tests.agent.conftest import ALICE, BOB, CODE, FAST, WORDS, Lab
 from tests.support.doubles.ollama_double import BrokenReply, HangingReply, OllamaDouble, TextReply
 
@@ -184,7 +184,7 @@ async def test_small_talk(lab: Lab, models: OllamaDouble) -> None:
 
 
 async def test_what_looked_like_a_common_question(lab: Lab, models: OllamaDouble) -> None:
-    """No experiment is called "the newest of mine": a model reads it."""
+    """No experiment has the name "the newest of mine", so a model reads the question."""
     models.script(CODE, FRAME_TOTAL_QUERY)
     models.script(WORDS, "20.")
     reply = await lab.ask(models.host, "how many frames has the newest of mine?")

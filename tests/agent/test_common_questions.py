@@ -1,4 +1,4 @@
-"""Common questions, answered over a real database without any model."""
+"""Common questions, answered from a real database without a model."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""docs/agent.md says what the code does."""
+"""docs/agent.md agrees with the code."""
 
 import re
 from typing import get_args

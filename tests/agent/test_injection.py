@@ -1,4 +1,4 @@
-"""Text that gives orders, in a question or in rows, stays text."""
+"""Instructions in a question or in rows have no effect."""
 
 import json
 from typing import Any
@@ -72,7 +72,7 @@ def test_words_are_plain_and_bounded(said: str) -> None:
     ],
 )
 async def test_orders_in_a_question_change_nothing(lab: Lab, rogue: OllamaDouble, question: str) -> None:
-    """A model that obeys them cannot write more than a document, and that runs as the caller."""
+    """A model that obeys them can only write a document, which runs as the caller."""
     before = await _state(lab)
     everything = {"table": "experiments", "filters": [{"any": [{"column": "owner", "op": "eq", "value": "bob"}]}]}
     rogue.script(CODE, everything)

@@ -1,4 +1,4 @@
-"""Which words are common questions, and what they ask for."""
+"""Which questions are recognised as common, and with which arguments."""
 
 import re
 from typing import Any
@@ -34,7 +34,7 @@ def matched_intent(question: str) -> tuple[str, dict[str, Any]] | None:
 )
 def test_how_many_frames(question: str) -> None:
     name, given = matched_intent(question) or ("", {})
-    assert name == "count_frames" and given["name"].candidates[-1] == "fish" and given["name"].plain
+    assert name == "count_frames" and given["name"].candidates[-1] == "fish" and given["name"].is_unambiguous
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_any_text_is_looked_at(text: str) -> None:
 @given(PLAIN_NAME, st.integers(1, 10**6), st.integers(1, 10**6))
 def test_names_and_figures_come_through(name: str, fps: int, step: int) -> None:
     for question in (f"how many frames has {name}", f"list datasets of {name}", f"number of frames in {name}?"):
-        assert (matched_intent(question) or ("", {}))[1]["name"].words == name
+        assert (matched_intent(question) or ("", {}))[1]["name"].text == name
     _, given = matched_intent(f"make a video of '{name}' with every {step}th frame at {fps} fps") or ("", {})
     assert given == {
         "name": NameReference(name, is_quoted=True),

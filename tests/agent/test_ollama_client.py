@@ -1,4 +1,4 @@
-"""Whatever Ollama does, the agent knows a word for it, and soon."""
+"""Every failure of Ollama becomes a named error within the time limit."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The double keeps Ollama's contract, as the real client understands it."""
+"""The double of Ollama works with the real client."""
 
 import json
 

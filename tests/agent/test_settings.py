@@ -1,4 +1,4 @@
-"""The models and deadlines come from the environment, and what cannot be is refused by name."""
+"""Models and time limits come from the environment; invalid values are refused with the name of the variable."""
 
 from collections.abc import Callable
 from typing import Any

@@ -34,6 +34,10 @@ def test_the_process_around_it_brings_none_either(module: str) -> None:
     assert loaded_modules(module, (*THIRD_PARTY_CODE, *SLOT_SIDE)) == []
 
 
+def test_reading_the_settings_brings_no_web_framework_and_no_database() -> None:
+    assert loaded_modules("service.config", ("fastapi", "starlette", "sqlalchemy", "prometheus_client")) == []
+
+
 def test_a_slot_brings_no_database() -> None:
     """28 MB of each slot: only a scan needs it, and imports it then."""
     assert loaded_modules("service.worker.slots.executor", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []

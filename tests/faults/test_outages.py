@@ -20,10 +20,10 @@ from tests.support.processes.worker_process import worker_process
 from tests.support.servers.outages import (
     RESTARTED_S3,
     Answer,
-    Ask,
     CallerPool,
     RestartablePostgres,
     RestartableServer,
+    SendRequest,
     needs_restarted_s3,
     under_load,
 )
@@ -54,7 +54,7 @@ def wait_started(client: httpx.Client, job: str) -> None:
         time.sleep(0.05)
 
 
-def database_requests(dataset: dict[str, Any], job: str) -> dict[str, Ask]:
+def database_requests(dataset: dict[str, Any], job: str) -> dict[str, SendRequest]:
     """Of everything that needs the database."""
     counted = {"table": "frames", "filters": [], "aggregates": [{"function": "count"}]}
     path = f"/api/experiments/{dataset['experiment_id']}"
@@ -141,7 +141,7 @@ def test_postgresql_goes_away_and_comes_back(postgres: RestartablePostgres, tmp_
         assert_logged_no_crash(api)
 
 
-def object_requests(dataset: str, job: str) -> dict[str, Ask]:
+def object_requests(dataset: str, job: str) -> dict[str, SendRequest]:
     """Of what needs the object store, and one that does not."""
     return {
         "upload": lambda client: client.put(f"/api/datasets/{dataset}/objects/new.jpg", content=frame_jpeg(1)),

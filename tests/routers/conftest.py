@@ -1,4 +1,4 @@
-"""An API whose database is away, over a store of objects that answers, with a few routes that misbehave."""
+"""An API with an unavailable database, an empty object store, and a few routes that fail."""
 
 import dataclasses
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +18,8 @@ from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
 from service.processes.app import create_app
 from service.routers.http.content_negotiation import require_json_acceptable
-from service.routers.http.dependencies import CallerDep, DatabaseDep, HttpSettings, Resources, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, require_scope
+from service.routers.settings import HttpSettings
 from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectNotFound, ObjectStore, ObjectStoreError
 from service.store.settings import DatabaseSettings
@@ -29,7 +30,7 @@ NOWHERE = "postgresql://nobody:nothing@127.0.0.1:1/none"
 
 
 class EmptyStore:
-    """An object store that answers, and holds nothing."""
+    """An object store that is available and empty."""
 
     bucket = "reelmill"
 
@@ -132,7 +133,7 @@ def resources(database_url: str = NOWHERE, **more: Any) -> Resources:
 
 @pytest.fixture(autouse=True)
 def _configured_logging(log_lines: Callable[[], Any]) -> None:
-    """As in production; unconfigured, structlog draws tracebacks for people and takes seconds for it."""
+    """Configure logging as in production: the default of structlog takes seconds to format tracebacks."""
 
 
 @pytest.fixture
@@ -145,27 +146,27 @@ def app() -> FastAPI:
 
 @pytest.fixture
 def token() -> Callable[..., dict[str, str]]:
-    """Headers with a token of these scopes."""
+    """Headers with a token that has these scopes."""
     return lambda *scopes: {"Authorization": f"Bearer {issue_token(SECRET, 'lab', scopes, timedelta(minutes=5))}"}
 
 
 @pytest.fixture
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Without a token."""
+    """A client without a token."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 
 
 @pytest.fixture
 async def known(client: httpx.AsyncClient, token: Callable[..., dict[str, str]]) -> httpx.AsyncClient:
-    """With a token that has no scope."""
+    """A client with a token that has no scopes."""
     client.headers.update(token())
     return client
 
 
 @pytest.fixture
 async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    """The other one: over a real database and a folder of objects."""
+    """An API with a real database and a folder of objects."""
     async with catalogue_api(postgres_url, tmp_path) as api:
         yield api
 

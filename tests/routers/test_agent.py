@@ -1,4 +1,4 @@
-"""POST /api/agent/query over HTTP, a real database, and no Ollama or its double."""
+"""POST /api/agent/query over HTTP, with a real database, and without Ollama or with its double."""
 
 import asyncio
 import dataclasses
@@ -31,7 +31,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="module")
 async def plain(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CatalogueApi]:
-    """Without Ollama. alice has fish with 12 frames, bob secret with 7."""
+    """Without Ollama. alice owns fish with 12 frames, bob owns secret with 7."""
     home: Path = tmp_path_factory.mktemp("home")
     async with catalogue_api(postgres_url, home) as api:
         async with api.database.service_transaction() as connection:
@@ -41,7 +41,7 @@ async def plain(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def api_with_ollama(api: CatalogueApi, host: str, **settings: Any) -> CatalogueApi:
-    """The same with models at `host`."""
+    """The same API with models at `host`."""
     agent = AgentSettings.model_construct(**(NAMES | settings))
     at = dataclasses.replace(api.app.state.resources, ollama_host=host, agent=agent)
     return dataclasses.replace(api, app=create_app(at))
@@ -230,7 +230,7 @@ async def test_health_tells_of_the_models(plain: CatalogueApi, double: OllamaDou
 
 
 async def test_the_lifespan_announces_and_closes(plain: CatalogueApi, double: OllamaDouble, tmp_path: Path) -> None:
-    """With an Ollama that is not there the service starts all the same."""
+    """The service starts although Ollama is unreachable."""
     with ollama() as gone:
         host = gone.host
     api = api_with_ollama(plain, host)

@@ -1,1 +1,1 @@
-"""Routes and models of experiments, datasets, their frames and uploads."""
+"""Routes and models of experiments, datasets, frames and uploads."""

@@ -7,16 +7,14 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from service.plan.render_plan import SourceKind
-from service.routers.catalog.access import StorableText
+from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
 
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
-EXAMPLE_DATASET_ID = "0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4"
-EXAMPLE_EXPERIMENT_ID = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"
 
 
 def safe_path(path: str) -> str:
-    """A relative path that means the same to every object store. Raises ValueError."""
+    """Check that a relative path is valid in every object store and file system. Raises ValueError."""
     parts = path.split("/")
     if any(part in (".", "..", "") for part in parts):
         raise ValueError("parts between slashes must not be empty, '.' or '..'")
@@ -37,19 +35,20 @@ DatasetName = Annotated[
 
 
 class DatasetQuery(PageQuery):
-    """Which datasets of an experiment, in which order, how many."""
+    """Filter, order and page of the list of datasets."""
 
-    sort: Literal["created_at", "-created_at", "name", "-name"] = Field("created_at", description="`-` is descending")
+    sort: Literal["created_at", "-created_at", "name", "-name"] = Field(
+        "created_at", description="prefix `-`: descending"
+    )
     q: Annotated[str, StringConstraints(max_length=200), StorableText] | None = Field(
-        None, description="part of the name"
+        None, description="only names that contain this text"
     )
 
 
-class NewDataset(BaseModel):
-    """Frames or source videos: where they lie, or nothing yet when they will be uploaded."""
+class NewDataset(RequestModel):
+    """A dataset to register: where its frames or source videos are stored, or no location if they will be uploaded."""
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"name": "camera-1", "kind": "frames", "bucket": "microscope", "prefix": "2026-03-01/camera-1/"},
@@ -58,24 +57,24 @@ class NewDataset(BaseModel):
         },
     )
     name: DatasetName = Field(description="unique within the experiment")
-    kind: SourceKind = Field("frames", description="`frames`: objects are pictures; `video`: they are source videos")
+    kind: SourceKind = Field("frames", description="`frames`: objects are images; `video`: objects are source videos")
     prefix: Annotated[str, AfterValidator(_safe_prefix)] | None = Field(
-        None, description="what the keys begin with (end a folder with `/`); unset: the dataset's own upload area"
+        None, description="prefix of the object keys (end a folder with `/`); unset: the dataset's own upload area"
     )
     bucket: Annotated[str, StringConstraints(min_length=3, max_length=63)] | None = Field(
-        None, description="unset: the service's own; others must be in MINIO_SOURCE_BUCKETS"
+        None, description="unset: the service's own bucket; others must be listed in MINIO_SOURCE_BUCKETS"
     )
 
 
-class DatasetChange(BaseModel):
-    """What may be changed about a dataset: where its frames lie may not, because renders were made of them."""
+class DatasetChange(RequestModel):
+    """The changes of a dataset. Its location cannot change, because existing renders refer to it."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "camera-1-repaired"}]})
     name: DatasetName = Field(description="unique within the experiment")
 
 
 class SizeCount(BaseModel):
-    """How many frames have this size, in pixels."""
+    """The number of frames of one size, in pixels."""
 
     width: int
     height: int
@@ -92,7 +91,7 @@ class SizeRange(BaseModel):
 
 
 class Gap(BaseModel):
-    """A hole in the numbering: `count` frames from `number` on are missing after the frame `after_index`."""
+    """A gap in the numbering: `count` frames, from `number` on, are missing after the frame `after_index`."""
 
     after_index: int
     number: int
@@ -100,7 +99,7 @@ class Gap(BaseModel):
 
 
 class ScanJob(BaseModel):
-    """A scan: `progress` counts the objects it has looked at."""
+    """A scan. `progress` counts the objects that it has examined."""
 
     id: UUID
     state: Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -108,21 +107,21 @@ class ScanJob(BaseModel):
 
 
 class LevelFacts(BaseModel):
-    """What samples are worth, in their own unit: from up to 64 frames over the sequence."""
+    """Statistics of the sample values, in their own unit, from up to 64 frames of the sequence."""
 
     dtype: str
     bits: int
     channels: int
     frames: int
-    low: float = Field(description="the smallest; other frames may have smaller ones")
-    high: float
-    nan: int = Field(description="samples that are not a number")
-    inf: int = Field(description="infinite samples")
+    low: float = Field(description="the smallest sample; frames that were not measured may have smaller ones")
+    high: float = Field(description="the largest sample; frames that were not measured may have larger ones")
+    nan: int = Field(description="number of samples that are NaN")
+    inf: int = Field(description="number of infinite samples")
     percentiles: dict[str, float]
 
 
 class Dataset(BaseModel):
-    """An ordered sequence of frames, and what the last scan found out about it."""
+    """An ordered sequence of frames, and the facts that the last scan found."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -166,37 +165,41 @@ class Dataset(BaseModel):
     bucket: str
     prefix: str
     state: DatasetState
-    error: str | None = Field(description="why the state is `failed`")
+    error: str | None = Field(description="the reason, if the state is `failed`")
     frame_count: int
-    bytes: int = Field(description="of all frames or source videos together")
-    width: int | None = Field(description="the most common, after EXIF orientation")
-    height: int | None
+    bytes: int = Field(description="total size of all frames or source videos")
+    width: int | None = Field(description="the most common width, after EXIF orientation")
+    height: int | None = Field(description="the most common height, after EXIF orientation")
     size_range: SizeRange | None
-    sizes: list[SizeCount] = Field(description="the most common ones first, at most 20")
-    formats: list[str] = Field(description="image formats, or the codecs of source videos")
-    captured_from: datetime | None = Field(description="earliest capture time; a camera's local time is told as UTC")
-    captured_to: datetime | None
-    gap_frames: int = Field(description="how many numbers are missing in a regular numbering")
-    gaps: list[Gap] = Field(description="the first 100")
-    unreadable_frames: int = Field(description="frames that have a `problem`; `/frames?unreadable=true` lists them")
-    number_first: int | None = Field(description="number of frame 0, where the numbering places every frame")
-    number_stride: int | None
-    digest: str = Field(description="sha256 over the ordered keys, etags and sizes")
-    scanned: int = Field(description="objects the scan has looked at so far")
-    levels: LevelFacts | None = Field(None, description="of frames deeper than 8 bits, or else of gray ones")
+    sizes: list[SizeCount] = Field(description="most common first, at most 20")
+    formats: list[str] = Field(description="image formats, or codecs of source videos")
+    captured_from: datetime | None = Field(
+        description="earliest capture time; camera time without an offset is shown as UTC"
+    )
+    captured_to: datetime | None = Field(description="latest capture time")
+    gap_frames: int = Field(description="number of frames missing from a regular numbering")
+    gaps: list[Gap] = Field(description="the first 100 gaps")
+    unreadable_frames: int = Field(
+        description="number of frames with a `problem`; `/frames?unreadable=true` lists them"
+    )
+    number_first: int | None = Field(description="number of frame 0, if the numbering is regular")
+    number_stride: int | None = Field(description="difference between consecutive numbers, if they are regular")
+    digest: str = Field(description="SHA-256 of the ordered keys, ETags and sizes")
+    scanned: int = Field(description="objects that the scan has examined so far")
+    levels: LevelFacts | None = Field(None, description="only for frames of more than 8 bits and for gray frames")
     created_at: datetime
     updated_at: datetime
 
 
 class DatasetAndScan(BaseModel):
-    """A dataset, and the scan that finds out what is in it; null while there is nothing to scan."""
+    """A dataset and its queued or running scan; `scan` is null if the dataset is empty."""
 
     dataset: Dataset
     scan: ScanJob | None
 
 
 class Frame(BaseModel):
-    """One frame, in its place in the sequence."""
+    """One frame of the sequence."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -218,22 +221,22 @@ class Frame(BaseModel):
     )
     index: int
     key: str
-    number: int | None = Field(description="the last number in its name")
+    number: int | None = Field(description="the last number in the file name")
     size: int = Field(description="in bytes")
     etag: str
     format: str | None
     width: int | None
     height: int | None
     captured_at: datetime | None
-    problem: str | None = Field(description="why it cannot be read")
-    page: int | None = Field(None, description="which picture of a multi-page TIFF, from 0")
-    bits: int | None = Field(None, description="of a sample")
+    problem: str | None = Field(description="the reason, if the frame cannot be read")
+    page: int | None = Field(None, description="page of a multi-page TIFF, from 0")
+    bits: int | None = Field(None, description="bits per sample")
 
 
 class StoredObject(BaseModel):
     """An object under the dataset's prefix."""
 
-    name: str = Field(description="its key without the dataset's prefix", examples=["frame_00000.jpg"])
+    name: str = Field(description="key without the prefix of the dataset", examples=["frame_00000.jpg"])
     size: int = Field(description="in bytes", examples=[210_000])
 
 

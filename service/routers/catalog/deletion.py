@@ -1,4 +1,4 @@
-"""The response to a DELETE: what was removed and what was kept."""
+"""The response to DELETE: what was removed and what was kept."""
 
 from typing import Annotated
 
@@ -7,18 +7,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.store.deletion import DeletionPlan
 
-Force = Annotated[bool, Query(description="end renders that are under way instead of refusing with 409")]
+Force = Annotated[bool, Query(description="cancel unfinished renders instead of answering 409")]
 
 
 class KeptObjects(BaseModel):
-    """Source frames or videos that lie where they lay: they are the user's."""
+    """Source frames or videos, which belong to the user and stay where they are."""
 
     bucket: str
     prefix: str
 
 
 class Deleted(BaseModel):
-    """What was removed. Files of renders leave the object store within seconds."""
+    """What was removed. The files of renders are removed from the object store within seconds."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -35,11 +35,11 @@ class Deleted(BaseModel):
         }
     )
     datasets: int
-    frames: int = Field(description="rows about frames; the frames themselves are kept")
-    renders: int = Field(description="with their videos, posters and receipts")
-    cancelled: int = Field(description="those of the renders that were under way")
-    objects: int = Field(description="files of the renders; cached segments stay for other renders")
-    kept: list[KeptObjects] = Field(description="where the source objects of the datasets lie, untouched")
+    frames: int = Field(description="frame rows; the source files are kept")
+    renders: int = Field(description="renders, including their videos, posters and receipts")
+    cancelled: int = Field(description="renders that had not finished")
+    objects: int = Field(description="files of the renders; cached segments are kept for other renders")
+    kept: list[KeptObjects] = Field(description="where the source objects of the datasets are stored")
 
 
 def to_deleted(plan: DeletionPlan) -> Deleted:

@@ -7,13 +7,14 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from service.routers.catalog.access import StorableText, Timestamp
+from service.json_values import storable_text, walk_json
+from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText, Timestamp
 from service.routers.http.pagination import PageQuery
 from service.store.catalog.experiments import SortOrder
 
 Visibility = Literal["private", "shared", "public"]
 MAX_METADATA_BYTES = 64 * 1024
-# Levels of nesting; pydantic cannot tell what has some 250, and one such row would break every list it is in.
+# Levels of nesting. pydantic cannot serialize about 250 levels, and one such row would break every list.
 MAX_METADATA_DEPTH = 32
 EXAMPLE_EXPERIMENT: dict[str, Any] = {
     "name": "2026-03-zebrafish",
@@ -25,34 +26,19 @@ EXAMPLE_EXPERIMENT: dict[str, Any] = {
 
 
 def _storable_metadata(value: dict[str, Any]) -> dict[str, Any]:
-    """What PostgreSQL's jsonb keeps: no NaN, no NUL, no lone surrogates, and not a data set in disguise."""
+    """Check that jsonb can store the value and that it is small. Raises ValueError."""
     try:
         encoded = json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise ValueError("must be plain JSON: no NaN, no broken Unicode, no endless nesting") from error
     if len(encoded) > MAX_METADATA_BYTES:
         raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
-    _check_depth_and_text(value)
-    return value
-
-
-def _check_depth_and_text(value: Any) -> None:
-    waiting = [(value, 1)]
-    while waiting:
-        item, depth = waiting.pop()
-        if depth > MAX_METADATA_DEPTH:
+    for depth, part in walk_json(value):
+        if depth >= MAX_METADATA_DEPTH:
             raise ValueError(f"must be nested at most {MAX_METADATA_DEPTH} levels deep")
-        if isinstance(item, dict):
-            waiting += [(part, depth + 1) for part in (*item.keys(), *item.values())]
-        elif isinstance(item, list):
-            waiting += [(part, depth + 1) for part in item]
-        elif isinstance(item, str) and "\0" in item:
-            raise ValueError("NUL characters cannot be stored")
-
-
-def _default_visibility() -> Visibility:
-    """A default that the schema of a change does not show: a field left out stays as it is."""
-    return "private"
+        if isinstance(part, str):
+            storable_text(part)
+    return value
 
 
 ExperimentName = Annotated[
@@ -66,39 +52,44 @@ Subjects = Annotated[
 
 
 class ExperimentQuery(PageQuery):
-    """Which experiments, in which order, how many."""
+    """Filters, order and page of the list of experiments."""
 
-    sort: SortOrder = Field("-created_at", description="`-` is descending")
+    sort: SortOrder = Field("-created_at", description="prefix `-`: descending")
     q: Annotated[str, StringConstraints(max_length=200), StorableText] | None = Field(
-        None, description="part of the name or description", examples=["zebrafish"]
+        None, description="only experiments whose name or description contains this text", examples=["zebrafish"]
     )
-    mine: bool = Field(False, description="only those the caller owns")
-    created_after: Timestamp | None = Field(None, description="not included", examples=["2026-01-01T00:00:00Z"])
-    created_before: Timestamp | None = Field(None, description="not included")
-
-
-class NewExperiment(BaseModel):
-    """An experiment to be made; the caller will own it."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_EXPERIMENT]})
-    name: ExperimentName = Field(description="unique among the owner's experiments")
-    description: Description = Field("", description="for people")
-    metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
-    visibility: Visibility = Field("private", description="its owner, those it is shared with, or everyone may see it")
-    shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
-
-
-class ExperimentChange(BaseModel):
-    """The fields to change; those left out stay as they are. `metadata` and `shared_with` are replaced as a whole."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"visibility": "public"}], "minProperties": 1}
+    mine: bool = Field(False, description="only experiments that the caller owns")
+    created_after: Timestamp | None = Field(
+        None, description="created later than this", examples=["2026-01-01T00:00:00Z"]
     )
-    name: ExperimentName = Field(default_factory=str, description="unique among the owner's experiments")
-    description: Description = Field(default_factory=str, description="for people")
+    created_before: Timestamp | None = Field(None, description="created earlier than this")
+
+
+class NewExperiment(RequestModel):
+    """An experiment to create. The caller becomes its owner."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_EXPERIMENT]})
+    name: ExperimentName = Field(description="unique among the experiments of the owner")
+    description: Description = Field("", description="free text")
     metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
-    visibility: Visibility = Field(default_factory=_default_visibility, description="who may see it")
-    shared_with: Subjects = Field(default_factory=list, description="subjects who may see it while it is `shared`")
+    visibility: Visibility = Field("private", description="who may see it: the owner, also `shared_with`, or everyone")
+    shared_with: Subjects = Field(
+        default_factory=list, description="subjects who may see it if `visibility` is `shared`"
+    )
+
+
+class ExperimentChange(RequestModel):
+    """The fields to change. Fields left out keep their values; `metadata` and `shared_with` are replaced entirely."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"visibility": "public"}], "minProperties": 1})
+    # Default factories, because the schema would show default values, which do not apply.
+    name: ExperimentName = Field(default_factory=str, description="unique among the experiments of the owner")
+    description: Description = Field(default_factory=str, description="free text")
+    metadata: Metadata = Field(default_factory=dict, description="any JSON object, up to 64 KiB")
+    visibility: Visibility = Field(default_factory=lambda: "private", description="who may see it")
+    shared_with: Subjects = Field(
+        default_factory=list, description="subjects who may see it if `visibility` is `shared`"
+    )
 
     @model_validator(mode="after")
     def _require_a_change(self) -> "ExperimentChange":
@@ -108,13 +99,13 @@ class ExperimentChange(BaseModel):
 
 
 class Experiment(BaseModel):
-    """A sequence of work with its frames; everything under it inherits its visibility."""
+    """A group of datasets. Its datasets, frames and renders inherit its visibility."""
 
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
                 {
-                    "id": "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11",
+                    "id": EXAMPLE_EXPERIMENT_ID,
                     **EXAMPLE_EXPERIMENT,
                     "owner": "camera-lab",
                     "created_at": "2026-03-01T10:00:00Z",
@@ -129,6 +120,6 @@ class Experiment(BaseModel):
     metadata: dict[str, Any]
     owner: str
     visibility: Visibility
-    shared_with: list[str] = Field(description="told to the owner and to admins only, otherwise empty")
+    shared_with: list[str] = Field(description="empty for callers other than the owner and admins")
     created_at: datetime
     updated_at: datetime

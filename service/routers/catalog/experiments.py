@@ -7,8 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
 from service.routers.catalog.access import get_visible_experiment, lock_owned_experiment
-from service.routers.catalog.deletion import Deleted, Force
-from service.routers.catalog.deletion import to_deleted as what_went
+from service.routers.catalog.deletion import Deleted, Force, to_deleted
 from service.routers.catalog.experiment_models import Experiment, ExperimentChange, ExperimentQuery, NewExperiment
 from service.routers.http.conditional_requests import (
     ETAG_HEADERS,
@@ -33,7 +32,7 @@ REQUIRE_WRITE = Depends(require_scope("catalog:write"))
 
 
 def to_experiment(row: RowMapping, caller: Caller) -> Experiment:
-    """The row as `who` may read it."""
+    """The response model of a row. `shared_with` is empty for callers other than the owner and admins."""
     facts = {name: row[name] for name in Experiment.model_fields}
     if row["owner"] != caller.subject and not caller.admin:
         facts["shared_with"] = []
@@ -59,15 +58,15 @@ async def list_experiments(
     database: DatabaseDep,
     signer: SignerDep,
 ) -> list[Experiment]:
-    """Those the caller may see, newest first unless `sort` says otherwise. While there are more, the `Link` header
-    (RFC 8288) has the next page's address; pages do not shift when experiments are added meanwhile."""
+    """Experiments that the caller may see, newest first unless `sort` is set. If there are more, the `Link` header
+    (RFC 8288) has the URL of the next page. New experiments do not shift the pages."""
     pager = Pager(signer, "experiments", query.sort)
-    part, filters = pager.keyset_page(query), to_filters(query, caller)
+    page, filters = pager.keyset_page(query), to_filters(query, caller)
     async with database.caller_transaction(caller) as connection:
-        rows = await experiments.list_page(connection, filters, part)
+        rows = await experiments.list_page(connection, filters, page)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await experiments.count(connection, filters))
-    return [to_experiment(row, caller) for row in pager.paginate(rows, query.limit, (request, response))]
+    return [to_experiment(row, caller) for row in pager.paginate(rows, query.limit, request, response)]
 
 
 @router.post(
@@ -81,30 +80,30 @@ async def list_experiments(
 async def make_experiment(
     body: NewExperiment, response: Response, caller: CallerDep, database: DatabaseDep
 ) -> Experiment:
-    """The caller owns it. The `Location` header has its address."""
+    """The caller becomes the owner. The `Location` header has the URL of the experiment."""
     async with database.caller_transaction(caller) as connection:
         row = await experiments.create(connection, caller.subject, body.model_dump())
-    made = to_experiment(row, caller)
+    experiment = to_experiment(row, caller)
     response.headers["Location"] = f"/api/experiments/{row['id']}"
-    response.headers["ETag"] = etag(made)
-    return made
+    response.headers["ETag"] = etag(experiment)
+    return experiment
 
 
 @router.get(
     "/{experiment_id}",
     summary="Look at an experiment",
     response_model=Experiment,
-    responses={200: {"headers": ETAG_HEADERS}, 304: {"description": "The caller has it already"}},
+    responses={200: {"headers": ETAG_HEADERS}, 304: {"description": "Not modified"}},
     dependencies=[REQUIRE_READ],
 )
 async def get_experiment(
     experiment_id: UUID, response: Response, caller: CallerDep, database: DatabaseDep, if_none_match: IfNoneMatch = None
 ) -> Experiment | Response:
-    """404 for one that does not exist or that the caller may not see."""
+    """Answers 404 if it does not exist or the caller may not see it."""
     async with database.caller_transaction(caller) as connection:
-        seen = to_experiment(await get_visible_experiment(connection, experiment_id), caller)
-    response.headers["ETag"] = etag(seen)
-    return not_modified_response(if_none_match, etag(seen)) or seen
+        experiment = to_experiment(await get_visible_experiment(connection, experiment_id), caller)
+    response.headers["ETag"] = etag(experiment)
+    return not_modified_response(if_none_match, etag(experiment)) or experiment
 
 
 @router.patch(
@@ -122,14 +121,13 @@ async def change_experiment(
     database: DatabaseDep,
     if_match: IfMatch = None,
 ) -> Experiment:
-    """Only the fields that are sent are changed. Only the owner and admins may. With `If-Match`, only if nobody has
-    changed it since it was read."""
+    """Changes only the fields that are sent. Only for the owner and admins. With `If-Match`, only if the experiment has
+    not changed since it was read."""
     async with database.caller_transaction(caller) as connection:
         before = to_experiment(await lock_owned_experiment(connection, experiment_id, caller), caller)
         require_match(if_match, etag(before))
-        changed = to_experiment(
-            await experiments.change(connection, experiment_id, body.model_dump(exclude_unset=True)), caller
-        )
+        row = await experiments.change(connection, experiment_id, body.model_dump(exclude_unset=True))
+        changed = to_experiment(row, caller)
     response.headers["ETag"] = etag(changed)
     return changed
 
@@ -149,13 +147,12 @@ async def delete_experiment(
     if_match: IfMatch = None,
     force: Force = False,
 ) -> Deleted:
-    """With its datasets, frame rows and renders, whoever asked for those; the answer counts them. Source frames and
-    videos stay in the object store. Refused with 409 while renders are under way, unless `force`."""
+    """Also deletes its datasets, frame rows and the renders of all users; the response counts them. Source frames and
+    videos stay in the object store. Answers 409 if renders are unfinished, unless `force` is set."""
     async with database.caller_transaction(caller) as connection:
-        require_match(
-            if_match, etag(to_experiment(await lock_owned_experiment(connection, experiment_id, caller), caller))
-        )
+        before = to_experiment(await lock_owned_experiment(connection, experiment_id, caller), caller)
+        require_match(if_match, etag(before))
         await switch_to_service_role(connection)
-        doomed = await deletion.lock_for_deletion(connection, "experiment", experiment_id, objects.bucket)
-        await deletion.execute_deletion(connection, doomed, force=force)
-    return what_went(doomed)
+        plan = await deletion.lock_for_deletion(connection, "experiment", experiment_id, objects.bucket)
+        await deletion.execute_deletion(connection, plan, force=force)
+    return to_deleted(plan)

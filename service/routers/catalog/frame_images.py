@@ -1,4 +1,4 @@
-"""The image of a frame: its stored bytes, or a preview that a worker renders. Nothing is decoded in this process."""
+"""The image of a frame: its stored bytes, or a preview that a worker renders. This process decodes no images."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
-from sqlalchemy import RowMapping
 
 from service.errors import FieldProblem, NotFound, ReelmillError, ServiceUnavailable
 from service.plan.preview import Preview
@@ -16,7 +15,8 @@ from service.plan.tone import resolve_tone
 from service.routers.catalog.access import get_visible_dataset
 from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
-from service.routers.http.object_streams import open_stream
+from service.routers.http.fields import MAX_INT64
+from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_content, open_stream
 from service.routers.http.problems import error_responses
 from service.store.cache import previews
 from service.store.catalog import frames
@@ -25,21 +25,20 @@ from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
-MAX_INT64 = 2**63 - 1
 MAX_PREVIEW_WIDTH = 1920
 POLL_INTERVAL_S = 0.05
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "tiff": "image/tiff", "webp": "image/webp"}
-UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "The picture",
+        "description": "The image",
         "headers": ETAG_HEADERS,
         "content": {
-            name: {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a picture)"}
-            for name in (*MEDIA_TYPES.values(), UNKNOWN_MEDIA_TYPE)
+            name: content
+            for media_type in (*MEDIA_TYPES.values(), UNKNOWN_MEDIA_TYPE)
+            for name, content in binary_content(media_type, "a picture").items()
         },
     },
-    304: {"description": "The caller has it already"},
+    304: {"description": "Not modified"},
     **error_responses(429),
 }
 
@@ -50,11 +49,13 @@ class DamagedFrame(ReelmillError):
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
-    """A frame of a dataset as the caller may see it: `row` is its row, None for a picture of a source video."""
+    """A frame that the caller may see. The scan sets `format` and `problem`, but not for frames of videos."""
 
     dataset: DatasetRow
     frame: FrameRef
-    row: RowMapping | None
+    in_video: bool
+    format: str | None = None
+    problem: str | None = None
 
     @property
     def ref(self) -> ObjectRef:
@@ -70,64 +71,57 @@ class FrameView:
 )
 async def frame_image(
     dataset_id: UUID,
-    index: Annotated[int, Path(ge=0, le=MAX_INT64, description="its place in the sequence")],
+    index: Annotated[int, Path(ge=0, le=MAX_INT64, description="position in the sequence")],
     caller: CallerDep,
     resources: ResourcesDep,
     limits: LimitsDep,
     width: Annotated[
         int | None,
-        Query(ge=16, le=MAX_PREVIEW_WIDTH, description="a JPEG of this width, or of the frame's own if that is less"),
+        Query(ge=16, le=MAX_PREVIEW_WIDTH, description="width of a JPEG preview; never wider than the frame"),
     ] = None,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """The stored bytes; with `width`, and always for pictures of source videos, a JPEG that a worker makes and that is
-    kept for the next who asks. 422 says why a damaged frame cannot be shown; 503 with `Retry-After` that it takes
-    longer than 5 s: ask again."""
-    shown = await _load_frame(resources.database, caller, dataset_id, index)
-    if width is None and shown.row is not None:
-        return await _stream_original(resources.objects, shown, if_none_match)
-    if shown.row is not None and shown.row["problem"]:
-        raise _damaged_frame(index, shown.row["problem"])
-    wanted = await _plan_preview(resources.objects, shown, width or MAX_PREVIEW_WIDTH, limits.max_pixels)
-    tag = f'"{wanted.digest}"'
-    if (same := not_modified_response(if_none_match, tag)) is not None:
-        return same
-    data = await _get_or_render(resources.database, resources.objects, wanted, resources.http.preview_wait_s)
+    """The stored bytes or, with `width` and for frames of source videos, a JPEG preview that a worker renders and the
+    service caches. Answers 422 with the reason if the frame is damaged, and 503 with `Retry-After` if rendering takes
+    longer than 5 s."""
+    view = await _load_frame(resources.database, caller, dataset_id, index)
+    if width is None and not view.in_video:
+        return await _stream_original(resources.objects, view, if_none_match)
+    if view.problem:
+        raise _damaged_frame(index, view.problem)
+    plan = await _plan_preview(resources.objects, view, width or MAX_PREVIEW_WIDTH, limits.max_pixels)
+    tag = f'"{plan.digest}"'
+    if (not_modified := not_modified_response(if_none_match, tag)) is not None:
+        return not_modified
+    data = await _get_or_render(resources.database, resources.objects, plan, resources.http.preview_wait_s)
     return Response(data, media_type="image/jpeg", headers=_response_headers(tag))
 
 
 async def _load_frame(database: Database, caller: Caller, dataset_id: UUID, index: int) -> FrameView:
+    """Raises NotFound."""
     async with database.caller_transaction(caller) as connection:
         dataset = await get_visible_dataset(connection, dataset_id)
         if dataset.kind == "video":
-            frame, row = await frames.get_video_frame(connection, dataset_id, index), None
-        else:
-            row = await frames.get_frame(connection, dataset_id, index)
-            frame = _frame_ref(row) if row else None
-    if frame is None:
-        raise NotFound("there is no such frame in this dataset")
-    return FrameView(dataset, frame, row)
-
-
-def _frame_ref(row: RowMapping) -> FrameRef:
-    return FrameRef(
-        row["index"], row["key"], row["etag"], row["size"], page=row["page"], page_offset=row["page_offset"]
-    )
+            if frame := await frames.get_video_frame(connection, dataset_id, index):
+                return FrameView(dataset, frame, in_video=True)
+        elif row := await frames.get_frame(connection, dataset_id, index):
+            position = {name: row[name] for name in ("index", "key", "etag", "size", "page", "page_offset")}
+            return FrameView(dataset, FrameRef(**position), False, row["format"], row["problem"])
+    raise NotFound("there is no such frame in this dataset")
 
 
 async def _stream_original(objects: ObjectStore, view: FrameView, if_none_match: str | None) -> Response:
-    assert view.row is not None
     info = await objects.head(view.ref)
     tag = f'"{info.etag}"'
+    if not_modified := not_modified_response(if_none_match, tag):
+        return not_modified
     headers = _response_headers(tag) | {"Content-Length": str(info.size)}
-    kind = MEDIA_TYPES.get(view.row["format"] or "", UNKNOWN_MEDIA_TYPE)
-    if same := not_modified_response(if_none_match, tag):
-        return same
-    return StreamingResponse(await open_stream(objects, view.ref, 0, info.size), 200, headers, kind)
+    media_type = MEDIA_TYPES.get(view.format or "", UNKNOWN_MEDIA_TYPE)
+    return StreamingResponse(await open_stream(objects, view.ref, 0, info.size), 200, headers, media_type)
 
 
 def _response_headers(tag: str) -> dict[str, str]:
-    """Stored files are a user's: no browser may take them for anything but a picture."""
+    """Users upload these files: keep browsers from treating them as anything but an image."""
     return {
         "ETag": tag,
         "Cache-Control": "private, no-cache",
@@ -137,7 +131,7 @@ def _response_headers(tag: str) -> dict[str, str]:
 
 
 async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_pixels: int) -> Preview:
-    """Of the object as it is now, which may differ from what the scan saw. Raises ObjectMissing."""
+    """Plan the preview of the object as it is now; it may have changed since the scan. Raises ObjectNotFound."""
     info, frame = await objects.head(view.ref), view.frame
     now = replace(frame, etag=info.etag, size=info.size)
     dataset = view.dataset
@@ -146,7 +140,10 @@ async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_p
 
 
 async def _get_or_render(database: Database, objects: ObjectStore, preview: Preview, timeout_s: float) -> bytes:
-    """From the store, or when a worker has put it there. Raises DamagedFrame, Unavailable, NotFound."""
+    """The JPEG from the store; if it is missing, wait for a worker to render it.
+
+    Raises DamagedFrame, NotFound, or ServiceUnavailable after `timeout_s`.
+    """
     ref = ObjectRef(objects.bucket, preview.key)
     try:
         return await objects.get(ref)
@@ -159,26 +156,23 @@ async def _wait_for_preview(database: Database, preview: Preview, timeout_s: flo
     async with database.service_transaction() as connection:
         task = await previews.enqueue_preview(connection, preview)
     clock = asyncio.get_running_loop().time
-    until = clock() + timeout_s
+    deadline = clock() + timeout_s
     while True:
         async with database.service_transaction() as connection:
-            found = await previews.get_task_state(connection, task)
-        if found is None:
+            state = await previews.get_task_state(connection, task)
+        if state is None:
             raise NotFound("the dataset was deleted")
-        if found["state"] == "succeeded":
+        if state["state"] == "succeeded":
             return
-        if found["state"] == "failed":
-            raise _preview_error(preview, found["error"])
-        if clock() > until:
+        if state["state"] == "failed":
+            index, error = preview.frame.index, state["error"]
+            if error["code"] == "missing":
+                raise NotFound(f"frame {index} is gone: {error['reason']}")
+            raise _damaged_frame(index, error["reason"])
+        if clock() > deadline:
             detail = "the preview is not ready yet: a worker will make it, ask again"
             raise ServiceUnavailable(detail, headers={"Retry-After": "2"})
         await asyncio.sleep(POLL_INTERVAL_S)
-
-
-def _preview_error(preview: Preview, error: dict[str, Any]) -> ReelmillError:
-    if error["code"] == "missing":
-        return NotFound(f"frame {preview.frame.index} is gone: {error['reason']}")
-    return _damaged_frame(preview.frame.index, error["reason"])
 
 
 def _damaged_frame(index: int, reason: str) -> DamagedFrame:

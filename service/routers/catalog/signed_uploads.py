@@ -1,25 +1,27 @@
-"""Signed URLs that take one file each without a token: the object store's own, or ours where it has none."""
+"""Signed URLs that each accept one file without a token. The object store issues them if it can; otherwise this API
+does."""
 
-import mimetypes
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from service.clock import utc_now
 from service.errors import Forbidden, invalid_field
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
 from service.routers.catalog.dataset_models import Uploaded, safe_path
 from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, require_upload_area
-from service.routers.http.dependencies import CallerDep, CatalogSettings, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.fields import RequestModel
+from service.routers.http.object_streams import guess_media_type
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import Signer, SignerDep
+from service.routers.settings import CatalogSettings
 from service.store.catalog.datasets import DatasetRow
 from service.store.objects.object_store import ObjectStore
 
@@ -27,53 +29,52 @@ MAX_FILES = 1000
 MAX_EXPIRY_S = 24 * 3600
 
 
-class WantedUpload(BaseModel):
-    """A file that will be sent."""
+class WantedUpload(RequestModel):
+    """A file to upload."""
 
-    model_config = ConfigDict(extra="forbid")
     name: Annotated[str, StringConstraints(min_length=1), AfterValidator(safe_path)] = Field(
-        description="may have folders in it; one that is there already is replaced", examples=["frame_00000.jpg"]
+        description="may contain folders; an existing file is replaced", examples=["frame_00000.jpg"]
     )
-    size: int = Field(ge=0, description="in bytes, exactly", examples=[210_000])
+    size: int = Field(ge=0, description="exact size in bytes", examples=[210_000])
     content_type: Annotated[str, StringConstraints(pattern=r"^[\w.+-]{1,60}/[\w.+-]{1,60}$")] | None = Field(
-        None, description="unset: by the name", examples=["image/jpeg"]
+        None, description="unset: guessed from the name", examples=["image/jpeg"]
     )
 
     @property
     def media_type(self) -> str:
-        return self.content_type or mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+        return self.content_type or guess_media_type(self.name)
 
 
 def _require_unique_names(files: list[WantedUpload]) -> list[WantedUpload]:
-    if len({wanted.name for wanted in files}) < len(files):
+    if len({file.name for file in files}) < len(files):
         raise ValueError("each name once")
     return files
 
 
-class NewUploads(BaseModel):
-    """The files to get addresses for."""
+class NewUploads(RequestModel):
+    """The files to upload."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"files": [{"name": "frame_00000.jpg", "size": 210_000}]}]}
+        json_schema_extra={"examples": [{"files": [{"name": "frame_00000.jpg", "size": 210_000}]}]}
     )
     files: Annotated[list[WantedUpload], AfterValidator(_require_unique_names)] = Field(
         min_length=1, max_length=MAX_FILES
     )
-    expires_in: int = Field(3600, ge=60, le=MAX_EXPIRY_S, description="seconds the addresses are good for")
+    expires_in: int = Field(3600, ge=60, le=MAX_EXPIRY_S, description="seconds until the URLs expire")
 
 
 class UploadAddress(BaseModel):
-    """Where to `PUT` one file, and with which headers."""
+    """The URL and headers for the `PUT` of one file."""
 
     name: str
     size: int = Field(description="the body must have exactly this many bytes")
     method: Literal["PUT"] = "PUT"
     url: str
-    headers: dict[str, str] = Field(description="to be sent as they are")
+    headers: dict[str, str] = Field(description="send these headers unchanged")
 
 
 class Uploads(BaseModel):
-    """One address for each file, in the order they were named."""
+    """One URL per file, in the order of the request."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -103,7 +104,7 @@ SIGNING_PURPOSE = "upload"
 
 @dataclass(frozen=True, slots=True)
 class UploadUrls:
-    """Makes the addresses of uploads into one dataset, valid for `seconds`."""
+    """Signs upload URLs for one dataset that are valid for `expires_in_s` seconds."""
 
     objects: ObjectStore
     signer: Signer
@@ -140,22 +141,21 @@ async def sign_uploads(
     settings: CatalogDep,
     signer: SignerDep,
 ) -> Uploads:
-    """One address for each file. Whoever has it may `PUT` that one file, of exactly that size, with the headers told,
-    until it expires, without a token. Only for datasets that were made without a `prefix`. Scan the dataset when all
-    is there."""
+    """One URL per file. Until it expires, anyone can `PUT` that file to it without a token, with exactly the given
+    size and headers. Only for datasets that were registered without a `prefix`. Scan the dataset after the uploads."""
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
     require_owner(row.owner, caller)
     require_upload_area(row, objects.bucket)
     _check_sizes(body, settings)
-    expires_at = utc_now() + timedelta(seconds=body.expires_in)
-    addresses = UploadUrls(objects, signer, str(request.base_url), row, body.expires_in)
-    return Uploads(uploads=[await addresses.sign(wanted) for wanted in body.files], expires_at=expires_at)
+    expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in)
+    urls = UploadUrls(objects, signer, str(request.base_url), row, body.expires_in)
+    return Uploads(uploads=[await urls.sign(file) for file in body.files], expires_at=expires_at)
 
 
 def _check_sizes(body: NewUploads, settings: CatalogSettings) -> None:
-    for number, wanted in enumerate(body.files):
-        if wanted.size > settings.max_upload_bytes:
+    for number, file in enumerate(body.files):
+        if file.size > settings.max_upload_bytes:
             detail = f"an upload may have at most {settings.max_upload_bytes} bytes (REELMILL_MAX_UPLOAD_BYTES)"
             raise invalid_field(f"#/files/{number}/size", detail, "too_long")
 
@@ -170,15 +170,15 @@ def _check_sizes(body: NewUploads, settings: CatalogSettings) -> None:
 async def upload_signed(
     dataset_id: UUID,
     name: str,
-    grant: Annotated[str, Query(max_length=4000, description="from the address that `POST …/uploads` told")],
+    grant: Annotated[str, Query(max_length=4000, description="from the URL that `POST …/uploads` returned")],
     request: Request,
     database: DatabaseDep,
     objects: ObjectsDep,
     signer: SignerDep,
 ) -> Uploaded:
-    """Only where the object store has no such addresses of its own. The grant stands for the token: it is for this one
-    file, its size, and a short time."""
-    size = signed_size(signer, grant, (str(dataset_id), name))
+    """Only if the object store cannot sign URLs. The grant replaces the token: it is valid for one file of one size,
+    for a short time."""
+    size = signed_size(signer, grant, dataset_id, name)
     async with database.service_transaction() as connection:
         row = await get_visible_dataset(connection, dataset_id)
     require_upload_area(row, objects.bucket)
@@ -187,15 +187,15 @@ async def upload_signed(
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
 
-def signed_size(signer: Signer, grant: str, target: tuple[str, str]) -> int:
-    """The size the file must have. Raises Forbidden for a grant that is altered, for another file, or too old."""
+def signed_size(signer: Signer, grant: str, dataset: UUID, name: str) -> int:
+    """The required size in bytes. Raises Forbidden if the grant is altered, expired or for another file."""
     try:
-        dataset, name, size, expires = signer.verify(SIGNING_PURPOSE, grant)
+        granted_dataset, granted_name, size, expires = signer.verify(SIGNING_PURPOSE, grant)
     except (ValueError, RecursionError) as error:
         raise Forbidden("this upload address is not one of ours, or was altered") from error
-    if (dataset, name) != target:
+    if (granted_dataset, granted_name) != (str(dataset), name):
         raise Forbidden("this upload address is for another file")
     if expires < time.time():
-        ended: Any = datetime.fromtimestamp(expires, UTC).isoformat()
-        raise Forbidden(f"this upload address expired at {ended}: ask for a new one")
+        expired_at = datetime.fromtimestamp(expires, UTC).isoformat()
+        raise Forbidden(f"this upload address expired at {expired_at}: ask for a new one")
     return int(size)

@@ -1,8 +1,7 @@
-"""Upload frames through the API into a dataset, and list what is stored there."""
+"""Upload files into a dataset through the API, and list its stored objects."""
 
 import asyncio
 import json
-import mimetypes
 import re
 import tempfile
 from collections.abc import AsyncIterator
@@ -21,19 +20,19 @@ from service.routers.catalog.dataset_models import StoredObject, Uploaded, safe_
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
 from service.routers.http.middleware import content_length
+from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_content, guess_media_type
 from service.routers.http.problems import error_responses
 from service.store.catalog.datasets import DatasetRow
 from service.store.objects.keys import upload_prefix
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
-# Paths whose bodies may be as long as REELMILL_MAX_UPLOAD_BYTES says.
+# Paths whose bodies are limited by REELMILL_MAX_UPLOAD_BYTES instead of the general limit.
 UPLOAD_PATHS = re.compile(r"/api/datasets/[^/]+/(objects|uploads)/.+", re.DOTALL)
-# Longer bodies go through a temporary file.
+# Longer bodies are buffered in a temporary file.
 MAX_IN_MEMORY_BYTES = 2 * 1024 * 1024
 
-FILE_CONTENT = {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a JPEG file)"}
-UPLOAD_REQUEST_BODY = {"required": False, "content": {"application/octet-stream": FILE_CONTENT}}
+UPLOAD_REQUEST_BODY = {"required": False, "content": binary_content(UNKNOWN_MEDIA_TYPE, "a JPEG file")}
 
 
 @router.put(
@@ -53,8 +52,8 @@ async def upload_object(
     objects: ObjectsDep,
     settings: CatalogDep,
 ) -> Uploaded:
-    """The body is the file. `name` may have folders in it; one that is there already is replaced. Only into datasets
-    that were made without a `prefix`. Scan the dataset when all is there."""
+    """The body is the file. `name` may contain folders; an existing file is replaced. Only for datasets that were
+    registered without a `prefix`. Scan the dataset after the uploads."""
     _check_name(name)
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
@@ -76,6 +75,7 @@ def _check_name(name: str) -> None:
 
 
 def require_upload_area(row: DatasetRow, own_bucket: str) -> None:
+    """Raises Conflict unless the dataset was registered without a prefix."""
     if (row.bucket, row.prefix) != (own_bucket, upload_prefix(row.experiment_id, row.id)):
         raise Conflict("this dataset reads from elsewhere: upload into one that was made without a prefix")
 
@@ -86,7 +86,7 @@ def _too_long_error(limit: int) -> ContentTooLarge:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A body on its way into an object, visible there only when it is whole."""
+    """Stores a request body of at most `limit` bytes, or exactly `limit` bytes, once it has arrived completely."""
 
     objects: ObjectStore
     ref: ObjectRef
@@ -94,13 +94,13 @@ class Upload:
     exact: bool = False
 
     async def receive(self, request: Request) -> ObjectInfo:
-        """Raises ContentTooLarge, BadRequest when the client leaves or, if `exact`, sends less; ObjectStoreError."""
+        """Raises ContentTooLarge, ObjectStoreError, and BadRequest if the client disconnects or sends too few bytes."""
         head, body = bytearray(), self._read_bounded(request)
         async for chunk in body:
             head += chunk
             if len(head) > MAX_IN_MEMORY_BYTES:
                 return await self._store_via_temp_file(head, body)
-        return await self.objects.put(self.ref, bytes(head), self._content_type())
+        return await self.objects.put(self.ref, bytes(head), guess_media_type(self.ref.key))
 
     async def _read_bounded(self, request: Request) -> AsyncIterator[bytes]:
         read = 0
@@ -121,10 +121,7 @@ class Upload:
             async for chunk in rest:
                 await asyncio.to_thread(file.write, chunk)
             await asyncio.to_thread(file.flush)
-            return await self.objects.put_file(self.ref, Path(file.name), self._content_type())
-
-    def _content_type(self) -> str:
-        return mimetypes.guess_type(self.ref.key)[0] or "application/octet-stream"
+            return await self.objects.put_file(self.ref, Path(file.name), guess_media_type(self.ref.key))
 
 
 @router.get(
@@ -136,7 +133,7 @@ class Upload:
 async def list_objects(
     dataset_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep
 ) -> StreamingResponse:
-    """Every object under the dataset's prefix, streamed: what an interrupted upload need not send again."""
+    """Streams every object under the dataset's prefix. An interrupted upload can skip these files."""
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
     pages = objects.list(row.bucket, row.prefix)

@@ -1,3 +1,1 @@
-"""What every route shares: dependencies, middleware, problem responses, conditional requests, pagination and
-signing.
-"""
+"""What all routes share: dependencies, middleware, problem responses, conditional requests, pagination, signing."""

@@ -13,19 +13,21 @@ ETAG_PATTERN = re.compile(r'(W/)?"([^"]*)"')
 
 IfMatch = Annotated[
     str | None,
-    Header(description="do it only while the ETag is one of these; otherwise 412", examples=['"6b1b36cbb04b41490bfc"']),
+    Header(
+        description="change it only if its ETag is one of these; otherwise 412", examples=['"6b1b36cbb04b41490bfc"']
+    ),
 ]
-IfNoneMatch = Annotated[str | None, Header(description="304 while the ETag is one of these")]
-ETAG_HEADERS = {"ETag": {"description": "Changes whenever what is told changes", "schema": {"type": "string"}}}
+IfNoneMatch = Annotated[str | None, Header(description="answer 304 if its ETag is one of these")]
+ETAG_HEADERS = {"ETag": {"description": "Changes whenever the representation changes", "schema": {"type": "string"}}}
 
 
 def etag(model: BaseModel) -> str:
-    """A strong validator of the representation."""
+    """The strong ETag of a response body."""
     return f'"{hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:32]}"'
 
 
 def require_match(if_match: str | None, current: str) -> None:
-    """Raises PreconditionFailed when the header names other states than the current one (strong comparison)."""
+    """Raises PreconditionFailed if the header does not list the current ETag (strong comparison)."""
     if if_match is None or if_match.strip() == "*":
         return
     if current not in {match.group() for match in ETAG_PATTERN.finditer(if_match)}:
@@ -35,10 +37,10 @@ def require_match(if_match: str | None, current: str) -> None:
 
 
 def not_modified_response(if_none_match: str | None, current: str) -> Response | None:
-    """The 304 to a caller who has the current state already (weak comparison), or None."""
+    """A 304 if the header lists the current ETag (weak comparison), else None."""
     if if_none_match is None:
         return None
-    known = {f'"{match.group(2)}"' for match in ETAG_PATTERN.finditer(if_none_match)}
-    if if_none_match.strip() != "*" and current not in known:
+    tags = {f'"{match.group(2)}"' for match in ETAG_PATTERN.finditer(if_none_match)}
+    if if_none_match.strip() != "*" and current not in tags:
         return None
     return Response(status_code=304, headers={"ETag": current})

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from service.errors import FieldProblem, ReelmillError
 
 JSON = "application/json"
-# The media ranges that JSON falls under, the more specific ones outranking the others (RFC 9110, 12.5.1).
+# The media ranges that include JSON. More specific ones take precedence (RFC 9110, 12.5.1).
 _SPECIFICITY = {"*/*": 0, "application/*": 1, JSON: 2}
 
 
@@ -18,7 +18,7 @@ class NotAcceptable(ReelmillError):
 
 
 async def require_json_acceptable(request: Request) -> None:
-    """A dependency of JSON routes. Raises NotAcceptable."""
+    """Dependency of routes that return JSON. Raises NotAcceptable."""
     sent = request.headers.getlist("accept")
     if sent and returns_json(request.scope.get("route")) and not accepts_json(", ".join(sent)):
         place = FieldProblem("accept `application/json` or `*/*`", "not_acceptable", header="Accept")
@@ -26,24 +26,27 @@ async def require_json_acceptable(request: Request) -> None:
 
 
 def returns_json(route: Any) -> bool:
-    kind = getattr(route, "response_class", None)
-    kind = kind.value if isinstance(kind, DefaultPlaceholder) else kind
-    return isinstance(kind, type) and issubclass(kind, JSONResponse) and getattr(route, "status_code", None) != 204
+    """Whether successful responses of the route have a JSON body."""
+    response = getattr(route, "response_class", None)
+    response = response.value if isinstance(response, DefaultPlaceholder) else response
+    return (
+        isinstance(response, type) and issubclass(response, JSONResponse) and getattr(route, "status_code", None) != 204
+    )
 
 
 def accepts_json(header: str) -> bool:
-    """Whether JSON may be sent to somebody with this Accept header; nonsense counts as absent."""
+    """Whether an Accept header allows JSON. A malformed header counts as absent."""
     ranges = dict(_parse_media_range(part) for part in header.split(",") if part.strip())
     if not any("/" in name for name in ranges):
         return True
-    known = [name for name in ranges if name in _SPECIFICITY]
-    return bool(known) and ranges[max(known, key=_SPECIFICITY.__getitem__)] > 0
+    matching = [name for name in ranges if name in _SPECIFICITY]
+    return bool(matching) and ranges[max(matching, key=_SPECIFICITY.__getitem__)] > 0
 
 
 def _parse_media_range(part: str) -> tuple[str, float]:
     name, *parameters = (word.strip().lower() for word in part.split(";"))
-    given = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+    quality = next((word[2:] for word in parameters if word.startswith("q=")), "1")
     try:
-        return name, float(given)
+        return name, float(quality)
     except ValueError:
         return name, 1.0

@@ -1,4 +1,4 @@
-"""Maps every exception, including validation errors, to the error that the caller sees."""
+"""Map every exception, including validation errors, to the error that the caller sees."""
 
 from types import TracebackType
 from typing import Any
@@ -21,18 +21,18 @@ class UnsupportedMediaType(ReelmillError):
 
 
 def invalid_request(exc: RequestValidationError) -> ReelmillError:
-    """One FieldProblem for each finding, the first of them also as the detail."""
+    """The public form of a FastAPI validation error: one FieldProblem per finding; the detail is the first of them."""
     if isinstance(exc.body, bytes):
-        place = FieldProblem("send `application/json`", "unsupported_media_type", header="Content-Type")
-        return UnsupportedMediaType("send the body as JSON, and say so in its Content-Type", errors=(place,))
-    if any(found["loc"][0] == "path" for found in exc.errors()):  # an id that cannot be: nothing has it
+        problem = FieldProblem("send `application/json`", "unsupported_media_type", header="Content-Type")
+        return UnsupportedMediaType("send the body as JSON, and say so in its Content-Type", errors=(problem,))
+    if any(error["loc"][0] == "path" for error in exc.errors()):  # a malformed id
         return NotFound("there is nothing at this path")
-    problems = tuple(_to_field_problem(found, exc.body) for found in exc.errors()[:MAX_ERRORS])
+    problems = tuple(_to_field_problem(error, exc.body) for error in exc.errors()[:MAX_ERRORS])
     return InvalidRequest(_summarize(problems), errors=problems)
 
 
 def json_pointer(loc: tuple[str | int, ...], body: Any) -> str:
-    """The JSON pointer (RFC 6901, as a URI fragment) of a pydantic `loc`, which also holds the tags of unions."""
+    """The JSON pointer (RFC 6901, as a URI fragment) for a pydantic `loc`, which also contains tags of unions."""
     parts: list[str] = []
     for depth, step in enumerate(loc):
         if isinstance(body, dict) and step in body:
@@ -40,32 +40,28 @@ def json_pointer(loc: tuple[str | int, ...], body: Any) -> str:
         elif isinstance(body, list) and isinstance(step, int):
             body = body[step] if step < len(body) else None
         elif not isinstance(body, dict) or depth < len(loc) - 1:
-            continue  # a tag, not a place; only a missing field is named where it is not
+            continue  # the tag of a union; only the last step may name a field that is missing
         parts.append(str(step).replace("~", "~0").replace("/", "~1"))
     return "#" + "".join("/" + quote(part, safe="!$&'()*+,;=:@-._~", errors="replace") for part in parts)
 
 
-def _to_field_problem(found: dict[str, Any], body: Any) -> FieldProblem:
-    origin, *rest = found["loc"]
-    detail, code = _error_message(found), found["type"]
+def _to_field_problem(error: dict[str, Any], body: Any) -> FieldProblem:
+    origin, *rest = error["loc"]
+    detail, code = _error_message(error), error["type"]
     if code == "json_invalid":
         return FieldProblem(f"not valid JSON, from character {rest[0] if rest else 0} on", code, pointer="#")
     if origin == "body":
-        return FieldProblem(detail, code, pointer=json_pointer(_field_steps(found), body))
+        steps = tuple(rest[:-1] if rest and rest[-1] == "[key]" else rest)
+        return FieldProblem(detail, code, pointer=json_pointer(steps, body))
     name = ".".join(str(step) for step in rest[:1])
     return FieldProblem(detail, code, header=name) if origin == "header" else FieldProblem(detail, code, parameter=name)
 
 
-def _field_steps(found: dict[str, Any]) -> tuple[str | int, ...]:
-    steps = tuple(found["loc"][1:])
-    return steps[:-1] if steps and steps[-1] == "[key]" else steps
-
-
-def _error_message(found: dict[str, Any]) -> str:
-    """pydantic's text without the parts that quote the input."""
-    text, code = str(found["msg"]), str(found["type"])
+def _error_message(error: dict[str, Any]) -> str:
+    """pydantic's message without the parts that quote the input."""
+    text, code = str(error["msg"]), str(error["type"])
     if code.startswith("union_tag"):
-        return f"Choose one of {found.get('ctx', {}).get('expected_tags', 'the documented kinds')}"
+        return f"Choose one of {error.get('ctx', {}).get('expected_tags', 'the documented kinds')}"
     if code.endswith("_parsing"):
         return text.partition(",")[0]
     return text.removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -79,9 +75,10 @@ def _summarize(problems: tuple[FieldProblem, ...]) -> str:
 
 
 RETRY_AFTER = {"Retry-After": "5"}
+INTERNAL_ERROR_DETAIL = "something went wrong on our side; it was logged under the error_id"
 # SQLSTATE classes: connection exception, insufficient resources, operator intervention (shutdown, crash).
 _UNAVAILABLE_SQLSTATES = ("08", "53", "57P")
-# SQLSTATE of a statement that ran into its time limit.
+# The SQLSTATE of a statement that exceeded its time limit.
 _QUERY_CANCELED = "57014"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -99,8 +96,11 @@ class ContentTooLarge(ReelmillError):
 
 
 def to_problem_error(exc: Exception, scope: Scope) -> ReelmillError:
-    """The public form of `exc`; anything unforeseen is a plain 500 that tells nothing."""
-    if isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:  # what a stream raised among its tasks
+    """The public form of `exc`. An unknown exception becomes a 500 without any details.
+
+    The order of the checks matters: some exceptions match several of them.
+    """
+    if isinstance(exc, ExceptionGroup) and len(exc.exceptions) == 1:  # raised by a streaming response
         return to_problem_error(exc.exceptions[0], scope)
     if isinstance(exc, ReelmillError):
         return exc
@@ -116,14 +116,14 @@ def to_problem_error(exc: Exception, scope: Scope) -> ReelmillError:
         return GatewayTimeout("the database took longer over this than a request may: ask for less")
     if is_database_unavailable(exc):
         return ServiceUnavailable("the database did not answer; try again in a moment", headers=RETRY_AFTER)
-    return ReelmillError("something went wrong on our side; it was logged under the error_id")
+    return ReelmillError(INTERNAL_ERROR_DETAIL)
 
 
 def is_database_unavailable(exc: BaseException) -> bool:
-    """Whether `exc` means that PostgreSQL cannot be reached or refuses to serve, and not that we asked wrongly."""
+    """Whether `exc` means that PostgreSQL is unreachable or refuses to serve, rather than that a statement is wrong."""
     if isinstance(exc, sql.DBAPIError):
-        lost = exc.connection_invalidated or isinstance(exc, sql.OperationalError | sql.InterfaceError)
-        return lost or _sqlstate(exc.orig).startswith(_UNAVAILABLE_SQLSTATES)
+        is_lost = exc.connection_invalidated or isinstance(exc, sql.OperationalError | sql.InterfaceError)
+        return is_lost or _sqlstate(exc.orig).startswith(_UNAVAILABLE_SQLSTATES)
     if isinstance(exc, sql.TimeoutError):  # every connection of the pool is in use
         return True
     if isinstance(exc, OSError):
@@ -136,7 +136,7 @@ def _sqlstate(error: BaseException | None) -> str:
 
 
 def _raised_in_package(package: str, trace: TracebackType | None) -> bool:
-    """asyncpg lets the bare OSError or TimeoutError of a failed connection through: tell it from any other."""
+    """Whether a function of `package` is in the traceback: asyncpg raises plain OSError if it cannot connect."""
     while trace is not None:
         if str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0] == package:
             return True
@@ -145,11 +145,11 @@ def _raised_in_package(package: str, trace: TracebackType | None) -> bool:
 
 
 def _framework_error(exc: HTTPException, scope: Scope) -> ReelmillError:
-    """What Starlette and FastAPI refuse by themselves, in our words."""
+    """The public form of an error that Starlette or FastAPI raises by itself."""
     match exc.status_code:
         case 400:
-            unreadable = FieldProblem("send one JSON document in UTF-8", "unreadable", pointer="#")
-            return BadRequest("the body cannot be read", errors=(unreadable,))
+            problem = FieldProblem("send one JSON document in UTF-8", "unreadable", pointer="#")
+            return BadRequest("the body cannot be read", errors=(problem,))
         case 404:
             return NotFound("there is nothing at this path")
         case 405:
@@ -158,16 +158,16 @@ def _framework_error(exc: HTTPException, scope: Scope) -> ReelmillError:
         case 413:
             return ContentTooLarge("send a shorter body")
         case _:
-            return ReelmillError("something went wrong on our side; it was logged under the error_id")
+            return ReelmillError(INTERNAL_ERROR_DETAIL)
 
 
 def allowed_methods(scope: Scope) -> list[str]:
-    """The methods of all routes that match the path (Starlette tells those of the first one only)."""
-    asked = {"type": "http", "path": scope["path"], "root_path": scope.get("root_path", ""), "headers": []}
+    """The methods of all routes that match the path; Starlette reports those of the first route only."""
+    base = {"type": "http", "path": scope["path"], "root_path": scope.get("root_path", ""), "headers": []}
     routes = scope["app"].router.routes
-    known = {
+    matching = {
         method
         for method in _METHODS
-        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in routes)
+        if any(route.matches({**base, "method": method})[0] is Match.FULL for route in routes)
     }
-    return [method for method in _METHODS if method in known or (method == "HEAD" and "GET" in known)]
+    return [method for method in _METHODS if method in matching or (method == "HEAD" and "GET" in matching)]

@@ -1,4 +1,4 @@
-"""ASGI middleware: bearer authentication, HEAD answered as GET, and the limit on request bodies."""
+"""ASGI middleware: bearer authentication, HEAD requests, and the size limit of request bodies."""
 
 import re
 
@@ -7,10 +7,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import Unauthenticated
-from service.identity.tokens import BEARER_CHALLENGE, TokenVerifier, invalid_token_error
+from service.identity.tokens import TokenVerifier, invalid_token_error
 from service.telemetry.request_log import BodyRecorder
 
-# The last one is the address of a signed upload, which carries its own grant.
+# Served without a token. The last pattern is signed uploads, which carry their own grant.
 PUBLIC_PATHS = re.compile(
     r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/datasets/[^/]+/uploads/.+",
     re.DOTALL,
@@ -18,7 +18,7 @@ PUBLIC_PATHS = re.compile(
 
 
 class Authentication:
-    """Pure ASGI. Leaves the Identity in `request.state.identity`; raises Unauthenticated for the problem boundary."""
+    """Verifies the bearer token and sets `request.state.identity`. Raises Unauthenticated."""
 
     def __init__(self, app: ASGIApp, verifier: TokenVerifier, public: re.Pattern[str] = PUBLIC_PATHS) -> None:
         self.app, self.verifier, self.public = app, verifier, public
@@ -34,19 +34,18 @@ class Authentication:
 
 
 def bearer_token(headers: Headers) -> str:
-    """The one token of the request; raise Unauthenticated when there is none, or several."""
+    """The bearer token of a request. Raises Unauthenticated if there is none or more than one."""
     sent = headers.getlist("authorization")
     if len(sent) > 1:
         raise invalid_token_error("invalid token")
     scheme, _, token = (sent[0] if sent else "").strip().partition(" ")
     if scheme.lower() != "bearer":
-        detail = "this needs a token: send the header `Authorization: Bearer <token>`"
-        raise Unauthenticated(detail, headers={"WWW-Authenticate": BEARER_CHALLENGE})
+        raise Unauthenticated("this needs a token: send the header `Authorization: Bearer <token>`")
     return token.strip()
 
 
 class HeadAsGet:
-    """Pure ASGI, inside of the access log, which is told what was asked for."""
+    """Answers HEAD with the headers of GET. Runs inside the access log, which records the original method."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -55,16 +54,15 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self.app(scope, receive, send)
             return
-        scope["method"], answer = "GET", _HeadResponse(receive, send)
+        scope["method"], response = "GET", _HeadResponse(receive, send)
         try:
-            await self.app(scope, answer.receive, answer.send)
+            await self.app(scope, response.receive, response.send)
         finally:
             scope["method"] = "HEAD"
 
 
 class _HeadResponse:
-    """Lets the beginning of an answer through and ends it there; to the route the client has then gone away, so that
-    no stream goes on for nobody."""
+    """Forwards the response headers and ends the response. The route then sees a disconnect, so that streams stop."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
@@ -82,27 +80,28 @@ class _HeadResponse:
 
 
 class BodyLimit:
-    """Pure ASGI. Raises HTTPException, the one error that FastAPI lets out of its reading of the body."""
+    """Limits and records request bodies. Raises HTTPException, the only error that FastAPI passes on while it reads a
+    body."""
 
     def __init__(self, app: ASGIApp, limit: int, exempt: re.Pattern[str]) -> None:
-        """`exempt`: paths of routes that have a limit of their own."""
+        """`limit` in bytes; `exempt` matches the paths of routes that check the length themselves."""
         self.app, self.limit, self.exempt = app, limit, exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        free = self.exempt.fullmatch(scope["path"]) is not None
-        self._check_length(0 if free else content_length(Headers(raw=scope["headers"])))
-        record = scope.setdefault("state", {})["body"] = BodyRecorder()
+        is_exempt = self.exempt.fullmatch(scope["path"]) is not None
+        self._check_length(0 if is_exempt else content_length(Headers(raw=scope["headers"])))
+        body = scope.setdefault("state", {})["body"] = BodyRecorder()
 
-        async def counted() -> Message:
+        async def receive_checked() -> Message:
             message = await receive()
-            record.add(message.get("body", b""))
-            self._check_length(0 if free else record.size)
+            body.add(message.get("body", b""))
+            self._check_length(0 if is_exempt else body.size)
             return message
 
-        await self.app(scope, counted, send)
+        await self.app(scope, receive_checked, send)
 
     def _check_length(self, length: int) -> None:
         if length > self.limit:
@@ -110,6 +109,6 @@ class BodyLimit:
 
 
 def content_length(headers: Headers) -> int:
-    """Content-Length, or 0 when it is absent or nonsense (the count of what arrives decides then)."""
+    """Content-Length, or 0 if it is absent or malformed; then the bytes that arrive are counted."""
     value = headers.get("content-length", "")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 20 else 0

@@ -11,34 +11,35 @@ from fastapi.responses import HTMLResponse
 from service.errors import NotFound, ReelmillError
 
 MEANINGS = {
-    "bad-request": "The body is no JSON in UTF-8, is nested too deeply, or broke off. Send one whole JSON document.",
+    "bad-request": "The body is no JSON in UTF-8, is nested too deeply, or broke off. Send one complete JSON document.",
     "unauthenticated": "The request has no bearer token, or one that is expired, altered or of another issuer. Get a "
     "new token and send it as `Authorization: Bearer <token>`.",
     "forbidden": "The token is good, but lacks the scope that the `detail` names, or what was asked for may only be "
     "done by the owner.",
     "not-found": "There is nothing at this address, or nothing that you may see: both look the same.",
     "method-not-allowed": "The address exists, but not for this method. The `Allow` header names those it has.",
-    "not-acceptable": "The `Accept` header refuses JSON, and JSON is all there is at this address. Accept "
+    "not-acceptable": "The `Accept` header refuses JSON, and JSON is all there is at this address. Send "
     "`application/json` or `*/*`.",
-    "conflict": "What was asked for does not go together with the state things are in; the `detail` says which. Look "
-    "at the state again, then decide.",
-    "precondition-failed": "The `If-Match` header names a version that has been changed meanwhile. Read it again, then "
-    "make your change to the new version.",
+    "conflict": "What was asked for does not go together with the state things are in; the `detail` says which. Read "
+    "the current state before you retry.",
+    "precondition-failed": "The `If-Match` header names a version that has been changed meanwhile. Read it again, "
+    "then apply your change to the new version.",
     "content-too-large": "The body is longer than this service takes.",
-    "unsupported-media-type": "The body is of another media type than the operation reads. Its `Content-Type` should "
-    "be `application/json`.",
+    "unsupported-media-type": "The body is of another media type than the operation reads. Send the "
+    "`Content-Type` `application/json`.",
     "range-not-satisfiable": "The `Range` header asks for bytes behind the end of the file.",
-    "validation-error": "The request can be read, but not fulfilled as it is. Each entry of `errors` names one place: "
-    "a JSON pointer into the body, a parameter or a header.",
-    "damaged-frame": "A worker looked at this frame and could not decode it; the `detail` says why. Upload it anew, "
-    "then scan the dataset.",
-    "query-refused": "The query is well formed, but costs more than it may, or asks for what is not open. `guardrails` "
-    "names the rule, its limit and the figure; the `detail` says how to ask for less.",
-    "too-many-requests": "You have asked too often, or have too much in the queue. Wait as long as `Retry-After` says.",
-    "internal-error": "We failed. It was logged under the `error_id`: name it when you report this.",
-    "unavailable": "Something that the request needs (database, object store, model server) does not answer. Nothing "
-    "is wrong with the request: repeat it after a pause.",
-    "timed-out": "The answer took longer than it may. Ask for less, or repeat it later.",
+    "validation-error": "The request can be read, but not fulfilled as it is. Each entry of `errors` names one invalid "
+    "field (a JSON pointer into the body), parameter or header.",
+    "damaged-frame": "A worker could not decode this frame; the `detail` says why. Upload the frame again, then scan "
+    "the dataset.",
+    "query-refused": "The query is well formed, but exceeds a limit or asks for data that queries cannot read. "
+    "`guardrails` has the rule, its limit and the actual value; the `detail` suggests a smaller query.",
+    "too-many-requests": "You have asked too often, or have too much in the queue. Wait for the number of seconds in "
+    "`Retry-After`.",
+    "internal-error": "We failed. The log has details under the `error_id`: include it when you report this.",
+    "unavailable": "Something that the request needs (database, object store, model server) does not answer. The "
+    "request is valid: repeat it later.",
+    "timed-out": "The answer took longer than it may. Ask for less, or repeat the request later.",
 }
 
 
@@ -53,21 +54,19 @@ class ProblemType:
 
 
 def problem_types() -> dict[str, ProblemType]:
-    """By slug, in the order of their statuses; whatever error class there is, it has an entry."""
+    """All problem types by slug, ordered by status: one for each subclass of ReelmillError."""
     classes: set[type[ReelmillError]] = {ReelmillError, *_subclasses(ReelmillError)}
-    kinds = sorted(classes, key=lambda kind: (kind.status, kind.slug))
-    return {kind.slug: ProblemType(kind.slug, kind.status, kind.title, _meaning(kind)) for kind in kinds}
+    types = {}
+    for kind in sorted(classes, key=lambda kind: (kind.status, kind.slug)):
+        meaning = MEANINGS.get(kind.slug) or cleandoc(vars(kind).get("__doc__") or kind.title)
+        types[kind.slug] = ProblemType(kind.slug, kind.status, kind.title, meaning)
+    return types
 
 
 def _subclasses(kind: type[ReelmillError]) -> Iterator[type[ReelmillError]]:
     for child in kind.__subclasses__():
         yield child
         yield from _subclasses(child)
-
-
-def _meaning(kind: type[ReelmillError]) -> str:
-    """A class that has its own docstring speaks for itself."""
-    return MEANINGS.get(kind.slug) or cleandoc(vars(kind).get("__doc__") or kind.title)
 
 
 router = APIRouter(prefix="/problems", include_in_schema=False)
@@ -92,7 +91,7 @@ PAGE_TEMPLATE = """<!doctype html>
 
 @router.get("")
 async def all_problems() -> HTMLResponse:
-    """Every type, with its status."""
+    """List every problem type with its status."""
     rows = "".join(
         f'<li><a href="/problems/{kind.slug}">{kind.status} {escape(kind.title)}</a></li>\n'
         for kind in problem_types().values()
@@ -102,7 +101,7 @@ async def all_problems() -> HTMLResponse:
 
 @router.get("/{slug}")
 async def one_problem(slug: str) -> HTMLResponse:
-    """Raises NotFound."""
+    """Explain one problem type. Raises NotFound."""
     kind: ProblemType | None = problem_types().get(slug)
     if kind is None:
         raise NotFound("there is no problem type of this name")

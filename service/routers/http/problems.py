@@ -23,12 +23,12 @@ from service.telemetry.request_log import describe_request
 
 log = structlog.get_logger("service.problems")
 MEDIA_TYPE = "application/problem+json"
-# Headers that an answer with this status has, whoever raised it.
+# Headers that every response with this status has, whatever raised the error.
 REQUIRED_HEADERS = {401: {"WWW-Authenticate": BEARER_CHALLENGE}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
 
 
 class FieldError(BaseModel):
-    """One offending place of a request."""
+    """One invalid field, parameter or header of a request."""
 
     detail: str
     code: str = Field(examples=["missing"])
@@ -38,7 +38,7 @@ class FieldError(BaseModel):
 
 
 class Guardrail(BaseModel):
-    """A rule of the guard that was broken."""
+    """A guardrail that the query violates."""
 
     rule: str = Field(examples=["rows"])
     limit: int = Field(examples=[1000])
@@ -53,15 +53,19 @@ class Problem(BaseModel):
     title: str = Field(examples=["Not found"])
     status: int = Field(examples=[404])
     detail: str = Field(examples=["there is nothing at this path"])
-    instance: str = Field(description="the path that was asked for", examples=["/api/experiments/nowhere"])
-    error_id: str = Field(description="the log has more under this id", examples=["c0ffee123456"])
-    errors: list[FieldError] | None = Field(None, description="with status 422: every offending place")
-    guardrails: list[Guardrail] | None = Field(None, description="of refused queries: every rule that was broken")
-    steps: list[dict[str, Any]] | None = Field(None, description="of a question to the agent: what was done until then")
+    instance: str = Field(description="path of the request", examples=["/api/experiments/nowhere"])
+    error_id: str = Field(description="finds the log line with more details", examples=["c0ffee123456"])
+    errors: list[FieldError] | None = Field(
+        None, description="with status 422: every invalid field, parameter or header"
+    )
+    guardrails: list[Guardrail] | None = Field(None, description="of refused queries: every violated rule")
+    steps: list[dict[str, Any]] | None = Field(
+        None, description="of a question to the agent: the steps taken before the error"
+    )
 
 
 class ProblemBoundary:
-    """Pure ASGI, inside the access log: whatever escapes becomes a problem, so that nothing else answers errors."""
+    """Turns every exception that reaches it into a problem response. Runs inside the access log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -69,36 +73,36 @@ class ProblemBoundary:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
 
-        async def watched(message: Message) -> None:
+        async def track_start(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, track_start)
         except ClientDisconnect:
-            return  # nobody is left to answer
+            return
         except Exception as exc:
             if scope["type"] != "http":
                 raise
             response = problem_response(exc, scope)
-            if started:  # too late for another answer: break the connection, so that nobody takes it for complete
+            if started:  # closes the connection, so that the client does not take the response for complete
                 raise
             await response(scope, receive, send)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Replace the answers of the framework; the boundary catches everything else."""
+    """Replace the error responses of the framework. ProblemBoundary handles all other exceptions."""
 
-    async def answer(request: Request, exc: Exception) -> Response:
+    async def handle(request: Request, exc: Exception) -> Response:
         return problem_response(exc, request.scope)
 
     for kind in (HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, handle)
 
 
 def problem_response(exc: Exception, scope: Scope) -> Response:
-    """The response to `exc`, logged under a fresh error_id."""
+    """The response for `exc`, which is logged under a new error_id."""
     error, error_id = to_problem_error(exc, scope), secrets.token_hex(6)
     scope.setdefault("state", {})["error_id"] = error_id
     _log_problem(exc, error, scope)
@@ -107,13 +111,13 @@ def problem_response(exc: Exception, scope: Scope) -> Response:
 
 
 def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route or router: these statuses are answered with a Problem."""
+    """The `responses=` of a route that may answer with a Problem of these statuses."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     return {status: {"description": HTTPStatus(status).phrase, "content": {MEDIA_TYPE: schema}} for status in statuses}
 
 
 def problem_schemas() -> dict[str, Any]:
-    """The components that `described` refers to."""
+    """The schemas of Problem and of the models it contains, for `components.schemas`."""
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     return {**schema.pop("$defs"), "Problem": schema}
 
@@ -128,13 +132,13 @@ def _problem_body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
         "error_id": scope["state"]["error_id"],
     }
     if error.errors:
-        places = (asdict(place) for place in error.errors)
-        body["errors"] = [{key: value for key, value in place.items() if value is not None} for place in places]
+        problems = (asdict(problem) for problem in error.errors)
+        body["errors"] = [{key: value for key, value in fields.items() if value is not None} for fields in problems]
     return error.extensions | body
 
 
 def _log_problem(exc: Exception, error: ReelmillError, scope: Scope) -> None:
-    """Above 499 with the trace and what it takes to ask the same again; below, with the reason that was not told."""
+    """Log errors from 500 on with traceback and request, and others with the reason, which may not be public."""
     facts: dict[str, Any] = {"error_id": scope["state"]["error_id"], "slug": error.slug, "status": error.status}
     if error.status < 500:
         log.info("problem", **facts, reason=str(exc.__cause__ or error.detail))

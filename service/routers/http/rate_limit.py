@@ -1,27 +1,21 @@
-"""A fixed-window rate limit per subject, counted in this process."""
+"""Fixed-window rate limit per subject. Each process counts on its own."""
 
 import math
 import time
 
-from limits import RateLimitItem, parse
+from limits import RateLimitItem
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import TooManyRequests
-
-UNLIMITED = "none"
-
-
-def parse_rate(value: str) -> RateLimitItem | None:
-    """`600/minute` and the like; None for `none`. Raises ValueError."""
-    return None if value.strip().lower() == UNLIMITED else parse(value)
+from service.routers.settings import parse_rate
 
 
 class RateLimit:
-    """Pure ASGI, inside of Authentication. Raises TooManyRequests; every answer to a known subject tells what is left
-    (draft-ietf-httpapi-ratelimit-headers-10)."""
+    """Limits the requests of each authenticated subject and adds RateLimit headers to their responses
+    (draft-ietf-httpapi-ratelimit-headers-10). Raises TooManyRequests."""
 
     def __init__(self, app: ASGIApp, rate: str) -> None:
         self.app, self.rate = app, parse_rate(rate)
@@ -34,21 +28,21 @@ class RateLimit:
             return
         headers = await self._count_request(self.rate, identity.subject)
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
-        await self.app(scope, receive, answer)
+        await self.app(scope, receive, send_with_headers)
 
     async def _count_request(self, rate: RateLimitItem, subject: str) -> dict[str, str]:
-        """One request more. The headers that tell what is left."""
+        """Count one request and return the RateLimit headers. Raises TooManyRequests."""
         allowed = await self._limiter.hit(rate, subject)
-        left = await self._limiter.get_window_stats(rate, subject)
-        wait = max(1, math.ceil(left.reset_time - time.time()))
+        window = await self._limiter.get_window_stats(rate, subject)
+        wait = max(1, math.ceil(window.reset_time - time.time()))
         headers = {
             "RateLimit-Policy": f'"subject";q={rate.amount};w={rate.get_expiry()}',
-            "RateLimit": f'"subject";r={left.remaining};t={wait}',
+            "RateLimit": f'"subject";r={window.remaining};t={wait}',
         }
         if not allowed:
             detail = f"at most {rate} are served to one subject (REELMILL_RATE_LIMIT): wait {wait} s"

@@ -15,7 +15,7 @@ MAC_BYTES = 16
 
 
 class Signer:
-    """HMAC-SHA256 over a purpose and a JSON value; a seal of one purpose does not open under another."""
+    """Signs JSON values with HMAC-SHA256. A signature is valid for one purpose only."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -25,11 +25,11 @@ class Signer:
         return base64.urlsafe_b64encode(self._mac(purpose, body) + body).decode().rstrip("=")
 
     def verify(self, purpose: str, signed: str) -> Any:
-        """The value. Raises ValueError for anything that `seal` did not make for this purpose."""
+        """The signed value. Raises ValueError, or RecursionError for deeply nested JSON, if the signature is wrong."""
         raw = base64.b64decode(signed + "=" * (-len(signed) % 4), b"-_", validate=True)
         mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(purpose, body)) or self.sign(purpose, json.loads(body)) != signed:
-            raise ValueError("the seal is broken")
+            raise ValueError("the signature is invalid")
         return json.loads(body)
 
     def _mac(self, purpose: str, body: bytes) -> bytes:
@@ -37,13 +37,13 @@ class Signer:
 
 
 async def signer(request: Request, resources: ResourcesDep) -> Signer:
-    """The key is read once a process."""
+    """The signer of this process. The key is loaded from the database on first use."""
     state = request.app.state
     if not hasattr(state, "signer"):
         async with resources.database.service_transaction() as connection:
             state.signer = Signer(await database.load_signing_key(connection))
-    found: Signer = state.signer
-    return found
+    instance: Signer = state.signer
+    return instance
 
 
 SignerDep = Annotated[Signer, Depends(signer)]

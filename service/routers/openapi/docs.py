@@ -2,7 +2,6 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
@@ -11,8 +10,8 @@ from service.errors import NotFound
 from service.routers.openapi.document_30 import document_30
 
 router = APIRouter(include_in_schema=False)
-# The viewers' files come from the fastapi-offline package. Its own pages start Swagger UI with an inline script, which
-# the Content-Security-Policy below refuses, so the pages are ours.
+# Swagger UI and ReDoc come from the fastapi-offline package. Its HTML pages use an inline script, which the
+# Content-Security-Policy below forbids, so this file has pages of its own.
 VIEWERS = Path(str(files("fastapi_offline"))) / "static"
 MEDIA_TYPES = {
     "swagger-ui.css": "text/css",
@@ -41,7 +40,7 @@ OWN_ASSETS = {
         '<circle cx="8" cy="8" r="7" fill="#234"/><path d="M6 5l5 3-5 3z" fill="#fff"/></svg>\n',
     ),
 }
-# Both viewers write style attributes. Scripts come from this service alone. img-src stops ReDoc's remote logo.
+# Both viewers need style attributes. Scripts must come from this service. img-src blocks the remote logo of ReDoc.
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
@@ -76,39 +75,34 @@ REDOC_PAGE = PAGE_TEMPLATE.format(
 
 @router.get("/openapi-3.1.json")
 async def native_document(request: Request) -> JSONResponse:
-    """OpenAPI 3.1, as FastAPI describes the routes."""
+    """The OpenAPI 3.1 document."""
     return JSONResponse(request.app.openapi())
 
 
 @router.get("/openapi.json")
 async def document(request: Request) -> JSONResponse:
-    """OpenAPI 3.0.3, which most tools read."""
-    return JSONResponse(_document_30(request.app))
-
-
-def _document_30(app: Any) -> dict[str, Any]:
-    """Converted once for each app."""
-    kept: dict[str, Any] | None = getattr(app.state, "document_30", None)
-    if kept is None:
-        kept = app.state.document_30 = document_30(app.openapi())
-    return kept
+    """The OpenAPI 3.0.3 document, which most tools can read. It is converted once per application."""
+    state = request.app.state
+    if not hasattr(state, "document_30"):
+        state.document_30 = document_30(request.app.openapi())
+    return JSONResponse(state.document_30)
 
 
 @router.get("/docs")
 async def swagger_ui() -> HTMLResponse:
-    """Try the operations out."""
+    """The Swagger UI page."""
     return HTMLResponse(SWAGGER_PAGE, headers=SECURITY_HEADERS)
 
 
 @router.get("/redoc")
 async def redoc() -> HTMLResponse:
-    """Read about them."""
+    """The ReDoc page."""
     return HTMLResponse(REDOC_PAGE, headers=SECURITY_HEADERS)
 
 
 @router.get("/docs/assets/{name}")
 async def asset(name: str) -> Response:
-    """One file of the pages. Raises NotFound for any other name."""
+    """A script, stylesheet or icon of the pages. Raises NotFound."""
     headers = SECURITY_HEADERS | {"Cache-Control": "public, max-age=3600"}
     if name in OWN_ASSETS:
         media_type, text = OWN_ASSETS[name]

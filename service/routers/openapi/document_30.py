@@ -10,15 +10,15 @@ _ROOT_KEYS = ("info", "servers", "tags", "security", "externalDocs")
 _UNCHANGED_COMPONENTS = ("securitySchemes", "examples", "links")
 
 
-def document_30(native: Json) -> Json:
-    """What validates as OpenAPI 3.0.3; webhooks and other news of 3.1 are left out."""
-    info = {key: value for key, value in native["info"].items() if key != "summary"}
+def document_30(document: Json) -> Json:
+    """The document as OpenAPI 3.0.3, without webhooks and other features of 3.1."""
+    info = {key: value for key, value in document["info"].items() if key != "summary"}
     return {
         "openapi": "3.0.3",
-        **{key: native[key] for key in _ROOT_KEYS if key in native},
+        **{key: document[key] for key in _ROOT_KEYS if key in document},
         "info": info,
-        "paths": {path: _convert_path(item) for path, item in native["paths"].items()},
-        "components": _convert_components(native.get("components", {})),
+        "paths": {path: _convert_path(item) for path, item in document["paths"].items()},
+        "components": _convert_components(document.get("components", {})),
     }
 
 
@@ -55,7 +55,7 @@ def _convert_each(parts: Json, change: Any) -> Json:
 
 
 def _convert_parameter(parameter: Json) -> Json:
-    """Also headers, which look the same."""
+    """Convert a parameter or a header, which have the same structure."""
     out = dict(parameter)
     if "schema" in parameter:
         out["schema"] = schema_30(parameter["schema"])

@@ -3,26 +3,25 @@
 from http import HTTPStatus
 from typing import Any
 
+from service.routers.http.content_negotiation import JSON
 from service.routers.http.problem_types import ProblemType, problem_types
 from service.routers.http.problems import MEDIA_TYPE, problem_schemas
 from service.routers.openapi.document_30 import METHODS
 from service.routers.openapi.examples import NO_EXAMPLE, example_of, restore_nulls
 
 Json = dict[str, Any]
-JSON = "application/json"
-PROBLEM_REFERENCE = {"$ref": "#/components/schemas/Problem"}
 TAG_DESCRIPTIONS = {
-    "health": "Is the service there, and all that it needs?",
-    "operations": "For those who run it.",
-    "experiments": "The catalogue: experiments own datasets.",
-    "datasets": "Ordered frames or source videos, where they lie, and how they come in.",
-    "videos": "Renders: ask for one, follow it, fetch the video.",
-    "queries": "Guarded questions to the database: documents in, rows out, never SQL.",
-    "problems": "What the `type` of an error means.",
+    "health": "The state of the service and of the services it needs.",
+    "operations": "Metrics and devices, for operators.",
+    "experiments": "Experiments, which contain datasets.",
+    "datasets": "Ordered frames or source videos: registration, uploads and scans.",
+    "videos": "Renders: submit one, follow it, download the video.",
+    "queries": "Guarded queries: JSON documents instead of SQL.",
+    "problems": "Explanations of the `type` of errors.",
 }
 SHARED_HEADERS: Json = {
     "X-Request-ID": {
-        "description": "The id of this request in the log: yours, when you sent a plain word, else a new one",
+        "description": "Id of this request in the log: the one that you sent, if it is valid, else a new one",
         "required": True,
         "schema": {
             "type": "string",
@@ -31,12 +30,12 @@ SHARED_HEADERS: Json = {
         },
     },
     "Allow": {
-        "description": "The methods of this address",
+        "description": "The methods of this path",
         "required": True,
         "schema": {"type": "string", "examples": ["GET, POST"]},
     },
     "Retry-After": {
-        "description": "Seconds to wait before the next try",
+        "description": "Seconds to wait before a retry",
         "required": True,
         "schema": {"type": "integer", "minimum": 0, "examples": [5]},
     },
@@ -51,7 +50,7 @@ _HEADER_OF_STATUS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 
 
 
 def complete_document(document: Json) -> Json:
-    """`document` of FastAPI, changed in place: problems and their headers, examples, tags; no word of OpenAPI 3.2."""
+    """Add problems, headers, examples and tags to FastAPI's `document` in place, and remove keywords of 3.2."""
     components = document.setdefault("components", {})
     components.setdefault("schemas", {}).update(problem_schemas())
     restore_nulls(components["schemas"])
@@ -69,31 +68,30 @@ def complete_document(document: Json) -> Json:
 
 
 def possible_statuses(path: str, operation: Json) -> set[int]:
-    """What the layers around a route may answer instead of it."""
-    found = {405, 500}
+    """The error statuses that middleware, dependencies and validation may answer."""
+    statuses = {405, 500}
     if operation.get("security"):
-        found |= {401, 403, 429, 503}
+        statuses |= {401, 403, 429, 503}
     if "{" in path:
-        found.add(404)
+        statuses.add(404)
     if any(part["in"] != "path" for part in operation.get("parameters", ())):
-        found.add(422)
+        statuses.add(422)
     if body := operation.get("requestBody"):
-        found |= {400, 413, 422} | ({415} if JSON in body["content"] else set())
-    if path.startswith("/api/") and any(JSON in content for content in _success_contents(operation)):
-        found.add(406)
-    return found
-
-
-def _success_contents(operation: Json) -> list[Json]:
-    return [response.get("content", {}) for code, response in operation["responses"].items() if code.startswith("2")]
+        statuses |= {400, 413, 422} | ({415} if JSON in body["content"] else set())
+    successes = [response for code, response in operation["responses"].items() if code.startswith("2")]
+    if path.startswith("/api/") and any(JSON in response.get("content", {}) for response in successes):
+        statuses.add(406)
+    return statuses
 
 
 def _complete_operation(path: str, operation: Json, components: Json) -> None:
     responses = operation["responses"]
-    told = {int(code) for code, response in responses.items() if set(response.get("content", ())) == {MEDIA_TYPE}}
-    if JSON in responses.get("422", {}).get("content", {}):  # FastAPI's own, which never comes
+    own_problems = {
+        int(code) for code, response in responses.items() if set(response.get("content", ())) == {MEDIA_TYPE}
+    }
+    if JSON in responses.get("422", {}).get("content", {}):  # FastAPI's own schema, which this API never returns
         del responses["422"]
-    for status in sorted(told | (possible_statuses(path, operation) - {int(code) for code in responses})):
+    for status in sorted(own_problems | (possible_statuses(path, operation) - {int(code) for code in responses})):
         responses[str(status)] = {"$ref": f"#/components/responses/{_share_response(status, components)}"}
     for media in operation.get("requestBody", {}).get("content", {}).values():
         _add_example(media, components)
@@ -116,17 +114,17 @@ def _complete_response(response: Json, components: Json) -> None:
 def _add_example(media: Json, components: Json) -> None:
     if "example" in media or "examples" in media:
         return
-    found = example_of(media.get("schema"), components["schemas"])
-    if found is not NO_EXAMPLE:
-        media["example"] = found
+    example = example_of(media.get("schema"), components["schemas"])
+    if example is not NO_EXAMPLE:
+        media["example"] = example
 
 
 def _share_response(status: int, components: Json) -> str:
-    """The name of the shared response with this status."""
-    if f"Problem{status}" in components["responses"]:
-        return f"Problem{status}"
-    kind = _default_problem_type(status)
+    """The name of the shared response with this status; adds it to `components` if it is missing."""
     name = f"Problem{status}"
+    if name in components["responses"]:
+        return name
+    kind = _default_problem_type(status)
     headers = {"X-Request-ID", *([_HEADER_OF_STATUS[status]] if status in _HEADER_OF_STATUS else [])}
     components["responses"][name] = {
         "description": kind.meaning if kind else HTTPStatus(status).phrase,
@@ -139,7 +137,7 @@ def _share_response(status: int, components: Json) -> str:
 
 
 def _default_problem_type(status: int) -> ProblemType | None:
-    """Of several types with one status, the one that any operation may answer with."""
+    """The problem type to show for a status. If there are several, the one that every operation may return."""
     kinds = [kind for kind in problem_types().values() if kind.status == status]
     return next((kind for kind in kinds if kind.slug == DEFAULT_422_SLUG), kinds[0] if kinds else None)
 
@@ -155,6 +153,6 @@ def _problem_example(status: int, kind: ProblemType | None) -> Json:
         "error_id": "c0ffee123456",
     }
     if status == 422:
-        place = {"detail": "Field required", "code": "missing", "pointer": "#/name"}
-        body |= {"detail": "#/name: Field required", "errors": [place]}
+        error = {"detail": "Field required", "code": "missing", "pointer": "#/name"}
+        body |= {"detail": "#/name: Field required", "errors": [error]}
     return body

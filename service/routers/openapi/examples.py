@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID
+
 Json = dict[str, Any]
-# No example can be told: a required text has none.
+# Returned if a required part has no example.
 NO_EXAMPLE = object()
 _EXAMPLE_BY_FORMAT = {
-    "uuid": "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11",
+    "uuid": EXAMPLE_EXPERIMENT_ID,
     "date-time": "2026-03-01T10:00:00Z",
     "uri": "https://lab.example/hook",
 }
@@ -14,7 +16,7 @@ _EXAMPLE_BY_TYPE: dict[str, Any] = {"boolean": False, "null": None, "integer": 0
 
 
 def restore_nulls(schemas: Json) -> None:
-    """FastAPI takes every null out of its document, those of examples too: put them back where they are required."""
+    """FastAPI removes every null from the document, also from examples. Restore those of required properties."""
     for schema in schemas.values():
         if schema.get("examples"):
             schema["examples"] = [_add_nulls(example, schema, schemas) for example in schema["examples"]]
@@ -26,8 +28,8 @@ def _add_nulls(example: Any, schema: Any, schemas: Json) -> Any:
         return [_add_nulls(item, schema.get("items"), schemas) for item in example]
     if not isinstance(example, dict) or "properties" not in schema:
         return example
-    told = {*example, *schema.get("required", ())}
-    parts = {name: part for name, part in schema["properties"].items() if name in told}
+    names = {*example, *schema.get("required", ())}
+    parts = {name: part for name, part in schema["properties"].items() if name in names}
     return example | {name: _add_nulls(example.get(name), part, schemas) for name, part in parts.items()}
 
 
@@ -38,7 +40,7 @@ def _resolve_reference(schema: Any, schemas: Json) -> Json:
 
 
 def example_of(schema: Any, components: Json) -> Any:
-    """The schema's own example or one composed of its parts'; NOTHING when a part that must be there has none."""
+    """The example of the schema, or one composed from its parts. NO_EXAMPLE if a required part has none."""
     if not isinstance(schema, dict):
         return NO_EXAMPLE
     if schema.get("examples"):
@@ -50,8 +52,8 @@ def example_of(schema: Any, components: Json) -> Any:
         return example_of(components.get(schema["$ref"].rpartition("/")[2]), components)
     branches: list[Any] = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf") or []
     for branch in branches:
-        if (found := example_of(branch, components)) is not NO_EXAMPLE:
-            return found
+        if (example := example_of(branch, components)) is not NO_EXAMPLE:
+            return example
     return _example_of_type(schema, components)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 Schema = dict[str, Any]
 
-# 3.0 has no null type, and `nullable` beside anyOf, oneOf or allOf still refuses null: a branch that is only null.
+# A branch that allows only null: 3.0 has no null type, and `nullable` beside anyOf, oneOf or allOf has no effect.
 NULL: Schema = {"type": "string", "nullable": True, "enum": [None]}
 _SUPPORTED_KEYWORDS = (
     {"title", "description", "default", "type", "format", "enum", "multipleOf", "maximum", "minimum", "maxLength"}
@@ -18,7 +18,7 @@ _COMBINATORS = ("anyOf", "oneOf", "allOf")
 
 
 def schema_30(schema: Schema | bool) -> Schema:
-    """`schema` for OpenAPI 3.0.3; the argument is left alone."""
+    """A copy of `schema` in the OpenAPI 3.0.3 dialect."""
     if isinstance(schema, bool):
         return {} if schema else {"not": {}}
     if "$ref" in schema:
@@ -30,16 +30,16 @@ def schema_30(schema: Schema | bool) -> Schema:
 
 
 def _convert_reference(schema: Schema) -> Schema:
-    """3.0 ignores what stands beside a `$ref`: the reference becomes a branch of it."""
+    """Move a `$ref` that has siblings into an `allOf`, because 3.0 ignores the siblings."""
     reference = {"$ref": schema["$ref"]}
-    beside = schema_30({key: value for key, value in schema.items() if key != "$ref"})
-    if not beside:
+    siblings = schema_30({key: value for key, value in schema.items() if key != "$ref"})
+    if not siblings:
         return reference
-    return {**beside, "allOf": [reference, *beside.get("allOf", [])]}
+    return {**siblings, "allOf": [reference, *siblings.get("allOf", [])]}
 
 
 def _convert_subschemas(schema: Schema, out: Schema) -> None:
-    """Every place of a schema where a schema stands; a property may well be called `const`."""
+    """Convert all nested schemas. Property names are kept, even if they equal a keyword."""
     for key in _COMBINATORS:
         if key in schema:
             out[key] = [schema_30(part) for part in schema[key]]
@@ -52,7 +52,7 @@ def _convert_subschemas(schema: Schema, out: Schema) -> None:
 
 
 def _convert_additional_properties(schema: Schema, out: Schema) -> None:
-    """Patterns of names are told as further properties of any of their shapes."""
+    """Turn `patternProperties` into additional properties that match any of the patterns' schemas."""
     further, patterns = schema.get("additionalProperties"), schema.get("patternProperties")
     if patterns and further is False:
         shapes = [schema_30(part) for part in patterns.values()]
@@ -62,7 +62,7 @@ def _convert_additional_properties(schema: Schema, out: Schema) -> None:
 
 
 def _convert_tuple(schema: Schema, out: Schema) -> None:
-    """Places of a tuple become items of any of their shapes."""
+    """Turn `prefixItems` into items that match any of their schemas."""
     if "prefixItems" in schema:
         shapes = [schema_30(part) for part in schema["prefixItems"]]
         rest = schema.get("items", True)
@@ -82,12 +82,12 @@ def _convert_example(schema: Schema, out: Schema) -> None:
 
 
 def _convert_bounds(schema: Schema, out: Schema) -> None:
-    """Exclusive bounds are flags in 3.0: of two bounds the stricter one is told."""
+    """Exclusive bounds are flags in 3.0. If a schema has both kinds of bound, the stricter one is kept."""
     for plain, exclusive, stricter in (("minimum", "exclusiveMinimum", max), ("maximum", "exclusiveMaximum", min)):
         if (bound := schema.get(exclusive)) is not None:
-            both = bound if plain not in schema else stricter(bound, schema[plain])
-            out[plain] = both
-            if both == bound:
+            strictest = bound if plain not in schema else stricter(bound, schema[plain])
+            out[plain] = strictest
+            if strictest == bound:
                 out[exclusive] = True
 
 
@@ -99,7 +99,7 @@ def _convert_content_encoding(schema: Schema, out: Schema) -> None:
 
 
 def _convert_types(schema: Schema, out: Schema) -> None:
-    """`type` is one word in 3.0."""
+    """Split a list of types, because 3.0 allows only one type."""
     names = schema.get("type")
     if names == "null":
         out.update(NULL)
@@ -116,7 +116,7 @@ def _convert_types(schema: Schema, out: Schema) -> None:
 
 
 def _merge_nullable(_schema: Schema, out: Schema) -> None:
-    """anyOf of one plain schema and null is that schema, nullable."""
+    """Turn an anyOf of one simple schema and null into that schema with `nullable`."""
     branches = out.get("anyOf", [])
     others = [branch for branch in branches if branch != NULL]
     if len(branches) == 2 and len(others) == 1 and _is_simple(others[0]):
@@ -135,12 +135,12 @@ def _is_simple(schema: Schema) -> bool:
 
 
 def _require_items(_schema: Schema, out: Schema) -> None:
-    """3.0 wants `items` beside `type: array`."""
+    """3.0 requires `items` for `type: array`."""
     if out.get("type") == "array":
         out.setdefault("items", {})
 
 
-# Each writes into `out` what it knows of `schema`.
+# Steps of schema_30: each converts some keywords of `schema` and writes them into `out`.
 _CONVERSIONS: tuple[Callable[[Schema, Schema], None], ...] = (
     _convert_subschemas,
     _convert_additional_properties,

@@ -1,4 +1,4 @@
-"""Response models of /api/devices, also printed by `reelmill devices`."""
+"""Response models of /api/devices, which `reelmill devices` also prints."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -7,25 +7,25 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.plan.capability import Stage, State
 
-# A device is as bad as the first of these that one of its capabilities is in.
+# Worst state first. A device has the worst state of its capabilities.
 SEVERITY: tuple[State, ...] = ("quarantined", "degraded", "unknown", "ok", "absent")
 
 
 class CapabilityModel(BaseModel):
-    """One thing that the device does or does not, as its canary proved it."""
+    """One capability of a device, as its self-test (canary) last found it."""
 
     stage: Stage
-    what: str = Field(description="a codec or, of the transform, `nv12`", examples=["h264"])
+    what: str = Field(description="codec or, for the transform stage, `nv12`", examples=["h264"])
     state: State = Field(
-        description="`ok`: proven; `degraded`: used, with a caveat; `quarantined`: not used until its canary passes; "
-        "`absent`: the device does not have it; `unknown`: not proven yet"
+        description="`ok`: the self-test passed; `degraded`: used, with a caveat; `quarantined`: not used until the "
+        "self-test passes; `absent`: the device does not have it; `unknown`: not tested yet"
     )
-    reason: str | None = Field(description="of every state but `ok`", examples=[None])
-    proven_seconds_ago: float | None = Field(description="since its canary last told something", examples=[4.2])
-    next_proof_seconds: float = Field(description="until its canary is due", examples=[5.8])
-    faults: int = Field(description="faults that three passes in a row have not made forgotten", examples=[0])
+    reason: str | None = Field(description="reason of every state other than `ok`", examples=[None])
+    proven_seconds_ago: float | None = Field(description="seconds since the last self-test", examples=[4.2])
+    next_proof_seconds: float = Field(description="seconds until the next self-test", examples=[5.8])
+    faults: int = Field(description="faults since three self-tests in a row passed", examples=[0])
     megapixels_per_second: float | None = Field(
-        description="what the canary measured: of the CPU for one core", examples=[118.4]
+        description="throughput in the self-test; for the CPU, of one core", examples=[118.4]
     )
 
     @classmethod
@@ -70,36 +70,31 @@ class DeviceModel(BaseModel):
             ]
         }
     )
-    worker: str = Field(description="its machine and process")
-    device: str = Field(description="`cpu`, or `cuda:0` and so on: a name within the worker")
+    worker: str = Field(description="host and process id of the worker")
+    device: str = Field(description="name within the worker: `cpu`, `cuda:0` and so on")
     kind: Literal["cpu", "gpu"]
     model: str | None
-    state: State = Field(description="the worst state of a capability; `absent`: there is no such device")
-    reason: str | None = Field(description="why it is absent, or what slows or threatens it")
-    looked_seconds_ago: float = Field(description="the age of `figures`")
-    figures: dict[str, Any] = Field(description="units are in the names; what cannot be read is null")
-    unknown: dict[str, str] = Field(description="why a figure is null")
+    state: State = Field(description="worst state of its capabilities; `absent`: there is no such device")
+    reason: str | None = Field(description="why the device is absent, or what degrades it")
+    looked_seconds_ago: float = Field(description="age of `figures` in seconds")
+    figures: dict[str, Any] = Field(description="measurements with units in their names; null if they cannot be read")
+    unknown: dict[str, str] = Field(description="why a measurement is null")
     capabilities: list[CapabilityModel]
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        facts, capabilities = row["facts"], [CapabilityModel.from_record(told) for told in row["capabilities"]]
+        facts = row["facts"]
+        capabilities = [CapabilityModel.from_record(record) for record in row["capabilities"]]
+        states: set[State] = {"absent"} if facts["absent"] else {capability.state for capability in capabilities}
         return cls(
             worker=row["worker"],
             device=row["device"],
             **{name: facts[name] for name in ("kind", "model", "figures", "unknown")},
-            state=_worst_state(facts, {one.state for one in capabilities}),
+            state=next((state for state in SEVERITY if state in states), "unknown"),
             reason=facts["absent"] or facts["warning"],
             looked_seconds_ago=round(row["age"], 1),
             capabilities=capabilities,
         )
-
-
-def _worst_state(facts: dict[str, Any], states: set[State]) -> State:
-    if facts["absent"]:
-        return "absent"
-    found: list[State] = [state for state in SEVERITY if state in states]
-    return found[0] if found else "unknown"
 
 
 def _round_optional(value: float | None, digits: int) -> float | None:

@@ -1,4 +1,4 @@
-"""GET /api/devices: the tested capabilities of live workers' devices."""
+"""GET /api/devices: the devices of live workers and their tested capabilities."""
 
 from typing import Annotated
 
@@ -19,12 +19,12 @@ DEVICE_NAME = r"^(cpu|cuda:[0-9]{1,3})$"
 async def list_devices(
     database: DatabaseDep,
     device: Annotated[
-        str | None, Query(description="only those of this name", examples=["cuda:0"], pattern=DEVICE_NAME)
+        str | None, Query(description="only devices with this name", examples=["cuda:0"], pattern=DEVICE_NAME)
     ] = None,
 ) -> list[DeviceModel]:
-    """Every device of every worker heard of within 15 seconds: its capabilities, each proven by a canary in a process
-    of its own whose output was checked, the age of each proof, the reason for each that is missing or broken, and the
-    figures that the kernel and the driver tell. Without a live worker the list is empty."""
+    """Every device of every live worker (heard from within 15 seconds). Each capability was tested by a canary, a
+    process of its own whose output is checked; the response has the age of the test and the reason if it is missing
+    or broken. The figures come from the kernel and the driver. Without a live worker the list is empty."""
     async with database.service_transaction() as connection:
         rows = await workers.list_devices(connection, device)
     if device is not None and not rows:

@@ -1,8 +1,9 @@
-"""GET /health: checks the services this process depends on, each with its own timeout."""
+"""GET /health: check the services that this process depends on, each with its own timeout."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import structlog
@@ -12,6 +13,7 @@ from sqlalchemy import RowMapping, text
 
 from service.agent.ollama_client import probe_ollama
 from service.routers.http.dependencies import Resources, ResourcesDep
+from service.routers.http.single_flight import SharedTasks
 from service.store.workers import count_live_slots, summarize_devices
 
 log = structlog.get_logger("service.health")
@@ -20,15 +22,15 @@ REQUIRED_CHECKS = ("database", "object_store", "ollama")
 
 
 class Check(BaseModel):
-    """One thing that was asked."""
+    """The result of one check."""
 
-    status: Literal["ok", "degraded", "failed", "absent"] = Field(description="`absent`: not configured, not needed")
+    status: Literal["ok", "degraded", "failed", "absent"] = Field(description="`absent`: not configured, or not needed")
     latency_ms: float = Field(examples=[1.9])
     detail: str = Field(examples=["answered"])
 
 
 class Health(BaseModel):
-    """`unhealthy` (503) when the database, the object store or a configured Ollama fails."""
+    """`unhealthy` (503) if the database, the object store or a configured Ollama fails."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -47,39 +49,33 @@ class Health(BaseModel):
 
 
 class Alive(BaseModel):
+    """The process answers requests."""
+
     status: Literal["alive"] = "alive"
 
 
 CheckResult = tuple[Literal["ok", "degraded", "absent"], str]
 UNHEALTHY_RESPONSES: dict[int | str, dict[str, Any]] = {
-    503: {"model": Health, "description": "Something vital does not answer"}
+    503: {"model": Health, "description": "A required service does not answer"}
 }
 
 
 class HealthChecks:
-    """The checks under way: who asks while one runs gets its answer, so that many askers are no load."""
+    """Runs the checks. Concurrent requests share one running check, so that many requests add no load."""
 
     def __init__(self) -> None:
-        self._running: dict[str, asyncio.Task[Check]] = {}
+        self._running = SharedTasks[str, Check]()
 
     async def run(self, resources: Resources, *names: str) -> dict[str, Check]:
-        """Now, and all at the same time."""
-        return dict(
-            zip(names, await asyncio.gather(*(self._run_shared(name, resources) for name in names)), strict=True)
-        )
-
-    async def _run_shared(self, name: str, resources: Resources) -> Check:
-        task = self._running.get(name)
-        if task is None or task.done():
-            task = self._running[name] = asyncio.create_task(
-                _run_check(name, resources, resources.http.health_timeout_s)
-            )
-        return await asyncio.shield(task)
+        """Run these checks concurrently."""
+        timeout_s = resources.http.health_timeout_s
+        runs = (self._running.run(name, partial(_run_check, name, resources, timeout_s)) for name in names)
+        return dict(zip(names, await asyncio.gather(*runs), strict=True))
 
 
 async def get_checks(request: Request) -> HealthChecks:
-    found: HealthChecks = request.app.state.checks
-    return found
+    checks: HealthChecks = request.app.state.checks
+    return checks
 
 
 ChecksDep = Annotated[HealthChecks, Depends(get_checks)]
@@ -87,26 +83,25 @@ ChecksDep = Annotated[HealthChecks, Depends(get_checks)]
 
 @router.get("/health", summary="Is everything there that the service needs?", responses=UNHEALTHY_RESPONSES)
 async def health(resources: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
-    """Checks the database, the object store, Ollama, the workers and the devices, at the same time."""
-    return _build_report(
-        await checks.run(resources, "database", "object_store", "ollama", "workers", "devices"), resources, response
-    )
+    """Checks the database, the object store, Ollama, the workers and the devices concurrently."""
+    results = await checks.run(resources, "database", "object_store", "ollama", "workers", "devices")
+    return _build_report(results, resources, response)
 
 
 @router.get("/health/live", summary="Does the process answer?")
 async def live() -> Alive:
-    """For orchestrators: restart the process when this fails."""
+    """For orchestrators: restart the process if this fails."""
     return Alive()
 
 
 @router.get("/health/ready", summary="Can requests be served?", responses=UNHEALTHY_RESPONSES)
 async def ready(resources: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
-    """For load balancers: the database and the object store only."""
+    """For load balancers: checks only the database and the object store."""
     return _build_report(await checks.run(resources, "database", "object_store"), resources, response)
 
 
 async def _run_check(name: str, resources: Resources, timeout_s: float) -> Check:
-    """One check, whatever happens in it; the reason of a failure goes to the log, not to the public."""
+    """Run one check; every exception becomes a failed check. The reason is logged, not returned."""
     started = time.perf_counter()
     try:
         async with asyncio.timeout(timeout_s):
@@ -147,8 +142,8 @@ async def _check_object_store(resources: Resources) -> CheckResult:
 async def _check_ollama(resources: Resources) -> CheckResult:
     if not resources.ollama_host:
         return "absent", "OLLAMA_HOST is not set"
-    found = await probe_ollama(resources.ollama_host, resources.agent)
-    return ("degraded", found.pull_hint()) if found.missing_models else ("ok", f"version {found.version}")
+    status = await probe_ollama(resources.ollama_host, resources.agent)
+    return ("degraded", status.pull_hint()) if status.missing_models else ("ok", f"version {status.version}")
 
 
 async def _check_workers(resources: Resources) -> CheckResult:
@@ -158,7 +153,7 @@ async def _check_workers(resources: Resources) -> CheckResult:
 
 
 async def _check_devices(resources: Resources) -> CheckResult:
-    """Of all live workers. What no canary has told of yet is named, and no fault."""
+    """Check the devices of all live workers. Untested capabilities are reported, but are no fault."""
     async with resources.database.health_connection() as connection:
         rows = await summarize_devices(connection)
     if not rows:
@@ -171,8 +166,8 @@ def _describe_device(row: RowMapping) -> str:
     if row["absent"]:
         return f"{row['device']}: absent"
     proven = row["capabilities"] - row["unknown"]
-    told = f"{row['device']}: {proven} of {row['capabilities']} capabilities proven"
-    return f"{told}, {', '.join(row['faulty'])} degraded or quarantined" if row["faulty"] else told
+    summary = f"{row['device']}: {proven} of {row['capabilities']} capabilities proven"
+    return f"{summary}, {', '.join(row['faulty'])} degraded or quarantined" if row["faulty"] else summary
 
 
 _CHECKS: dict[str, Callable[[Resources], Awaitable[CheckResult]]] = {

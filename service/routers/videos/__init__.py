@@ -1,1 +1,1 @@
-"""Routes and models of renders: submit, status, events, files and HLS."""
+"""Routes and models of renders: submission, status, events, files and HLS."""

@@ -1,6 +1,4 @@
-"""GET /api/videos/{job_id}/events: status changes as server-sent events. All followers of a render share one
-database poll.
-"""
+"""GET /api/videos/{job_id}/events: status changes as server-sent events. All followers of a render share its polls."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,34 +12,28 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from service.errors import NotFound
 from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, ResourcesDep, require_scope
 from service.routers.http.exception_mapping import is_database_unavailable
-from service.routers.videos.models import VideoStatus
+from service.routers.http.single_flight import SharedTasks
+from service.routers.videos.models import TERMINAL_STATUSES, VideoStatus
 from service.routers.videos.renders import get_status, get_visible_render
 from service.store.database import Database
 
 POLL_INTERVAL_S = 0.4
-RETENTION_S = 10.0
 
 
 class StatusPoller:
-    """The looks under way and the last ones."""
+    """Polls the status of each followed render once per interval, for all its followers."""
 
     def __init__(self) -> None:
-        self._polls: dict[UUID, tuple[float, asyncio.Task[VideoStatus]]] = {}
+        self._polls = SharedTasks[UUID, VideoStatus](max_age_s=0.9 * POLL_INTERVAL_S)
 
-    async def status(self, database: Database, job: UUID) -> VideoStatus:
-        """At most a beat old. Raises NotFound, and what a lost database raises."""
-        now = asyncio.get_running_loop().time()
-        began, look = self._polls.get(job, (0.0, None))
-        if look is None or (look.done() and now - began > POLL_INTERVAL_S * 0.9):
-            look = self._start_poll(database, job, now)
-        return await asyncio.shield(look)
-
-    def _start_poll(self, database: Database, job: UUID, now: float) -> asyncio.Task[VideoStatus]:
-        look = asyncio.create_task(get_status(database, job))
-        look.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may have waited for it
-        self._polls = {known: entry for known, entry in self._polls.items() if now - entry[0] < RETENTION_S}
-        self._polls[job] = (now, look)
-        return look
+    async def status(self, database: Database, job: UUID) -> VideoStatus | None:
+        """The status, at most POLL_INTERVAL_S old; None while the database is unavailable. Raises NotFound."""
+        try:
+            return await self._polls.run(job, lambda: get_status(database, job))
+        except Exception as error:
+            if not is_database_unavailable(error):
+                raise
+            return None
 
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
@@ -49,11 +41,10 @@ EXAMPLE_EVENT = 'id: running-render-120-1\nevent: status\ndata: {"status": "runn
 STOPPING_EVENT = ServerSentEvent(
     data={"reason": "the service is stopping: connect again"}, event="stopping", retry=2000
 )
-TERMINAL_STATUSES = ("succeeded", "failed", "cancelled")
 
 
 async def require_visible(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> None:
-    """A dependency, because it has to refuse before the stream begins. Raises NotFound."""
+    """A dependency, so that it runs before the stream starts. Raises NotFound."""
     await get_visible_render(database, caller, job_id)
 
 
@@ -72,9 +63,9 @@ async def follow(
     resources: ResourcesDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """One `status` event at each change; the stream ends after `succeeded`, `failed` or `cancelled`. When the service
-    stops before that, a `stopping` event is the last one: connect again, with the `Last-Event-ID`."""
-    async for status in status_changes(resources, request.app.state.followed, job_id, last_event_id):
+    """Sends a `status` event at each change. The stream ends after `succeeded`, `failed` or `cancelled`. If the service
+    stops first, it sends a `stopping` event: reconnect with `Last-Event-ID`."""
+    async for status in status_changes(resources, request.app.state.status_poller, job_id, last_event_id):
         yield ServerSentEvent(data=status, event="status", id=event_id(status))
         if status.status in TERMINAL_STATUSES:
             return
@@ -83,28 +74,17 @@ async def follow(
 
 
 def event_id(status: VideoStatus) -> str:
-    """An event id that says which state was told, so that a client that comes back is not told it again."""
+    """An id that identifies the status, so that a client that reconnects does not receive it again."""
     return f"{status.status}-{status.phase}-{status.frames_done}-{status.attempts}"
-
-
-async def _poll_status(database: Database, poller: StatusPoller, job: UUID) -> VideoStatus | None:
-    """None while the database is away: who follows a render need not know."""
-    try:
-        return await poller.status(database, job)
-    except Exception as error:
-        if not is_database_unavailable(error):
-            raise
-        return None
 
 
 async def status_changes(
     resources: Resources, poller: StatusPoller, job: UUID, last_event_id: str | None
 ) -> AsyncIterator[VideoStatus]:
-    """The status whenever it differs from the one told last, until the render has ended, is deleted, or the process
-    stops."""
+    """Yield the status whenever it changes, until the render ends or is deleted, or the process stops."""
     while not resources.stopping.is_set():
         try:
-            status = await _poll_status(resources.database, poller, job)
+            status = await poller.status(resources.database, job)
         except NotFound:
             return
         if status is not None and event_id(status) != last_event_id:

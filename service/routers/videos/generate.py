@@ -1,4 +1,4 @@
-"""A webhook's address is looked at when it is asked for, not only when it is used."""
+"""POST /api/videos/generate: validate the webhook, plan the render and submit it."""
 
 from typing import Annotated
 
@@ -9,7 +9,8 @@ from service.errors import invalid_field
 from service.plan.request import plan
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ResourcesDep, require_scope
 from service.routers.http.problems import error_responses
-from service.routers.videos.models import DryRun, EstimateModel, JobAccepted, VideoGenerationRequest
+from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
+from service.routers.videos.request_models import VideoGenerationRequest
 from service.store.renders.facts import read_render_facts
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.stream.playlist import STREAMABLE_CODECS
@@ -20,7 +21,10 @@ WEBHOOK_POINTER = "#/webhook_url"
 
 
 async def require_deliverable_webhook(url: str | None, settings: WebhookSettings) -> None:
-    """Raises Invalid; a host that does not resolve now may do so when the render has ended."""
+    """Validate a webhook URL before the render, not only at delivery. Raises InvalidRequest.
+
+    A host that does not resolve is accepted: it may resolve when the render ends.
+    """
     if url is None:
         return
     if settings.secret is None:
@@ -43,7 +47,7 @@ router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(
     summary="Render a video",
     response_model=JobAccepted | DryRun,
     responses={
-        200: {"model": JobAccepted | DryRun, "description": "It exists already, or it was a dry run"},
+        200: {"model": JobAccepted | DryRun, "description": "The video exists already, or this was a dry run"},
         **error_responses(404, 409),
     },
 )
@@ -55,11 +59,12 @@ async def generate(
     resources: ResourcesDep,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobAccepted | DryRun:
-    """Plans the render from catalogue facts and queues it. The answer is 200 when the same pictures with the same
-    options were rendered before; the same `Idempotency-Key` and body give the same job for 24 hours."""
+    """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before. For 24
+    hours, the same `Idempotency-Key` and body return the same job."""
     await require_deliverable_webhook(body.webhook_url, resources.webhooks)
     request, limits = body.to_request(), resources.limits
-    render_plan = plan(request, await read_render_facts(database, caller, request, limits))
+    facts = await read_render_facts(database, caller, request, limits)
+    render_plan = plan(request, facts)
     async with database.service_transaction() as connection:
         if body.dry_run:
             response.status_code = 200
@@ -75,13 +80,13 @@ async def generate(
 
 
 def _to_response(render: RowMapping) -> JobAccepted:
-    url, done = f"/api/videos/{render['id']}", render["status"] == "succeeded"
+    url, succeeded = f"/api/videos/{render['id']}", render["status"] == "succeeded"
     return JobAccepted(
         job_id=render["id"],
         status=render["status"],
         status_url=url,
-        video_url=f"{url}/video" if done else None,
-        estimate=None if done else EstimateModel(**render["estimate"]),
+        video_url=f"{url}/video" if succeeded else None,
+        estimate=None if succeeded else EstimateModel(**render["estimate"]),
         plan=render["stages"],
         stream_url=f"{url}/stream.m3u8" if render["options"]["codec"] in STREAMABLE_CODECS else None,
     )

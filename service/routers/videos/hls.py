@@ -1,4 +1,4 @@
-"""HLS: watch a render while it is made, from its finished segments."""
+"""HLS: play a render from its finished segments while it runs."""
 
 import asyncio
 from typing import Annotated
@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 from service.errors import Conflict, NotFound
 from service.plan.render_plan import ObjectRef
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.object_streams import IMMUTABLE_HEADERS, binary_content
 from service.routers.http.problems import error_responses
 from service.routers.videos.renders import get_visible_render
 from service.store.cache import segments
@@ -27,11 +28,11 @@ from service.stream.playlist import (
 )
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
-# How long a playlist is held back until it has something to play: players give up on an empty one.
-FIRST_SEGMENT_TIMEOUT_S, FIRST_SEGMENT_POLL_S = 10.0, 0.05
-CACHE_HEADERS = {"Cache-Control": "private, max-age=3600"}
+# How long a playlist request waits for the first segment: players give up on an empty playlist.
+FIRST_SEGMENT_TIMEOUT_S = 10.0
+FIRST_SEGMENT_POLL_S = 0.05
 PLAYLIST_CONTENT = {MEDIA_TYPE: {"schema": {"type": "string"}, "example": "#EXTM3U\n#EXT-X-VERSION:7\n"}}
-FMP4_CONTENT = {"video/mp4": {"schema": {"type": "string", "format": "binary"}, "example": "(bytes of a fragment)"}}
+FMP4_CONTENT = binary_content("video/mp4", "a fragment")
 
 
 @router.get(
@@ -39,13 +40,12 @@ FMP4_CONTENT = {"video/mp4": {"schema": {"type": "string", "format": "binary"}, 
     summary="HLS playlist, playable while it renders",
     response_class=Response,
     responses={
-        200: {"description": "The segments that are done so far", "content": PLAYLIST_CONTENT},
+        200: {"description": "The segments finished so far", "content": PLAYLIST_CONTENT},
         **error_responses(409),
     },
 )
 async def stream(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> Response:
-    """An EVENT playlist of fragmented MP4 that grows with the render and ends with it. Asked for before the first
-    segment is done, it waits for it (10 s at most)."""
+    """An EVENT playlist of fragmented MP4 that grows until the render ends. Waits up to 10 s for the first segment."""
     row, parts = await _wait_until_playable(database, caller, job_id)
     ended = row["status"] == "succeeded"
     if ended and len(playable_segments(parts)) < sum(part.duration != 0 for part in parts):
@@ -61,15 +61,15 @@ async def stream(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> Resp
     summary="HLS init section",
     response_class=Response,
     responses={
-        200: {"description": "The header that all segments share", "content": FMP4_CONTENT},
+        200: {"description": "The initialization section of all segments", "content": FMP4_CONTENT},
         **error_responses(409),
     },
 )
 async def stream_init(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
-    """What a player needs before any segment."""
-    placed = await _load_segments(database, caller, job_id)
-    data = await _read_segment(objects, placed[0].part)
-    return Response(init_section(data), media_type="video/mp4", headers=CACHE_HEADERS)
+    """The initialization section, which a player needs before any segment."""
+    timed = await _load_segments(database, caller, job_id)
+    data = await _read_segment(objects, timed[0].part)
+    return Response(init_section(data), media_type="video/mp4", headers=IMMUTABLE_HEADERS)
 
 
 @router.get(
@@ -80,22 +80,22 @@ async def stream_init(job_id: UUID, caller: CallerDep, database: DatabaseDep, ob
 )
 async def stream_segment(
     job_id: UUID,
-    number: Annotated[int, Path(ge=0, lt=1 << 31, description="as the playlist names it")],
+    number: Annotated[int, Path(ge=0, lt=1 << 31, description="number in the playlist")],
     caller: CallerDep,
     database: DatabaseDep,
     objects: ObjectsDep,
 ) -> Response:
-    """One segment, at its place on the time line."""
-    placed = await _load_segments(database, caller, job_id)
-    found = next((segment for segment in placed if segment.part.number == number), None)
-    if found is None:
+    """One segment with its position on the timeline."""
+    timed = await _load_segments(database, caller, job_id)
+    segment = next((segment for segment in timed if segment.part.number == number), None)
+    if segment is None:
         raise NotFound("there is no such segment, or not yet")
-    data = await _read_segment(objects, found.part)
-    return Response(media_section(data, found.start, number + 1), media_type="video/mp4", headers=CACHE_HEADERS)
+    data = await _read_segment(objects, segment.part)
+    return Response(media_section(data, segment.start, number + 1), media_type="video/mp4", headers=IMMUTABLE_HEADERS)
 
 
 async def _wait_until_playable(database: Database, caller: Caller, job: UUID) -> tuple[RowMapping, list[StreamSegment]]:
-    """The render and its segments once the first one is done. Raises NotFound, Conflict."""
+    """The render and its segments, as soon as the first is finished. Raises NotFound, Conflict."""
     deadline = asyncio.get_running_loop().time() + FIRST_SEGMENT_TIMEOUT_S
     while True:
         row = await get_visible_render(database, caller, job)
@@ -112,14 +112,15 @@ async def _wait_until_playable(database: Database, caller: Caller, job: UUID) ->
 
 
 async def _load_segments(database: Database, caller: Caller, job: UUID) -> list[TimedSegment]:
+    """The finished segments of a render. Raises NotFound, Conflict."""
     row = await get_visible_render(database, caller, job)
     _require_streamable(row)
     async with database.service_transaction() as connection:
-        placed = playable_segments(await segments.list_playlist_parts(connection, job))
+        timed = playable_segments(await segments.list_playlist_parts(connection, job))
         await segments.touch_segments(connection, job)
-    if not placed:
+    if not timed:
         raise NotFound("there is no such segment, or not yet")
-    return placed
+    return timed
 
 
 def _require_streamable(row: RowMapping) -> None:

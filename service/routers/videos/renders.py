@@ -1,15 +1,14 @@
-"""Routes of renders: list, status, change priority, cancel, retry, delete."""
+"""Routes of renders: list, read, change priority, cancel, retry, delete."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
-from service.clock import utc_now
 from service.errors import Conflict, NotFound
-from service.routers.catalog.deletion import Deleted, Force
-from service.routers.catalog.deletion import to_deleted as what_went
+from service.routers.catalog.deletion import Deleted, Force, to_deleted
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
@@ -27,7 +26,7 @@ REQUIRE_RENDER = Depends(require_scope("videos:render"))
 
 
 async def get_visible_render(database: Database, caller: Caller, job: UUID) -> RowMapping:
-    """The render as the caller may see it. Raises NotFound."""
+    """The render, if the caller may see it. Raises NotFound."""
     async with database.caller_transaction(caller) as connection:
         row = await queries.get_render(connection, job)
     if row is None:
@@ -57,28 +56,27 @@ async def list_videos(
     database: DatabaseDep,
     signer: SignerDep,
 ) -> list[VideoStatus]:
-    """Those the caller may see, newest first unless `sort` says otherwise; while there are more, the `Link` header has
-    the next page's address."""
+    """Renders that the caller may see, newest first unless `sort` is set. If there are more, the `Link` header has the
+    URL of the next page."""
     pager = Pager(signer, "videos", query.sort)
-    part, filters = pager.keyset_page(query), _to_filters(query, caller)
+    page = pager.keyset_page(query)
+    names = ("status", "experiment_id", "dataset_id", "created_after", "created_before")
+    filters = RenderFilter(
+        **{name: getattr(query, name) for name in names}, owner=caller.subject if query.mine else None
+    )
     async with database.caller_transaction(caller) as connection:
-        rows = await queries.page(connection, filters, part)
+        rows = await queries.page(connection, filters, page)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await queries.count_renders(connection, filters))
-    ids = [row["id"] for row in pager.paginate(rows, query.limit, (request, response))]
+    ids = [row["id"] for row in pager.paginate(rows, query.limit, request, response)]
     async with database.service_transaction() as connection:
-        found = {row["id"]: to_video_status(row) for row in await queries.list_statuses(connection, ids)}
-    return [found[id_] for id_ in ids if id_ in found]
-
-
-def _to_filters(query: VideoQuery, caller: Caller) -> RenderFilter:
-    names = ("status", "experiment_id", "dataset_id", "created_after", "created_before")
-    return RenderFilter(**{name: getattr(query, name) for name in names}, owner=caller.subject if query.mine else None)
+        statuses = {row["id"]: to_video_status(row) for row in await queries.list_statuses(connection, ids)}
+    return [statuses[id_] for id_ in ids if id_ in statuses]
 
 
 @router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[REQUIRE_READ])
 async def get_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
-    """Phase, frames, rate, time left, attempts, and the reason when it failed."""
+    """Phase, frames, frame rate, remaining time, attempts and, if it failed, the reason."""
     await get_visible_render(database, caller, job_id)
     return await get_status(database, job_id)
 
@@ -91,7 +89,7 @@ async def get_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> V
     dependencies=[REQUIRE_RENDER],
 )
 async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
-    """Only while it is queued; 409 once it has begun."""
+    """Answers 409 unless the render is queued."""
     await _get_owned_render(database, caller, job_id)
     async with database.service_transaction() as connection:
         if not await lifecycle.change_priority(connection, job_id, body.priority):
@@ -107,7 +105,7 @@ async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, data
     dependencies=[REQUIRE_RENDER],
 )
 async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
-    """Ends it at once; segments that are done stay in the cache."""
+    """Stops the render immediately. Finished segments stay in the cache."""
     await _get_owned_render(database, caller, job_id)
     async with database.service_transaction() as connection:
         if not await lifecycle.cancel_render(connection, job_id):
@@ -124,7 +122,7 @@ async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -
     dependencies=[REQUIRE_RENDER],
 )
 async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
-    """Another try for a failed or cancelled render; what was done is not done again."""
+    """Restarts a failed or cancelled render. Finished segments are reused."""
     row = await _get_owned_render(database, caller, job_id)
     async with database.service_transaction() as connection:
         if not await lifecycle.retry_render(connection, job_id, row["priority"]):
@@ -142,17 +140,17 @@ async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) ->
 async def delete_video(
     job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep, force: Force = False
 ) -> Deleted:
-    """Removes the render, its video, poster and receipt; source frames and cached segments stay. Refused with 409 while
-    it is under way, unless `force`."""
+    """Deletes the render, its video, poster and receipt. Source frames and cached segments are kept. Answers 409 while
+    the render is unfinished, unless `force` is set."""
     await _get_owned_render(database, caller, job_id)
     async with database.service_transaction() as connection:
-        doomed = await deletion.lock_for_deletion(connection, "render", job_id, objects.bucket)
-        await deletion.execute_deletion(connection, doomed, force=force)
-    return what_went(doomed)
+        plan = await deletion.lock_for_deletion(connection, "render", job_id, objects.bucket)
+        await deletion.execute_deletion(connection, plan, force=force)
+    return to_deleted(plan)
 
 
 async def get_status(database: Database, job: UUID) -> VideoStatus:
-    """The newest status. Raises NotFound when the render was deleted meanwhile."""
+    """The current status. Raises NotFound if the render does not exist."""
     async with database.service_transaction() as connection:
         rows = await queries.list_statuses(connection, [job])
     if not rows:
@@ -161,35 +159,32 @@ async def get_status(database: Database, job: UUID) -> VideoStatus:
 
 
 def to_video_status(row: RowMapping) -> VideoStatus:
-    """A render row with its progress, as the API tells it."""
+    """The response model of a render row with its progress."""
     base = f"/api/videos/{row['id']}"
-    done, asked = row["status"] == "succeeded", row["options"].get("outputs", ())
+    succeeded, outputs = row["status"] == "succeeded", row["options"].get("outputs", ())
+    streamable = row["status"] not in ("failed", "cancelled") and row["options"]["codec"] in STREAMABLE_CODECS
     rate = _render_rate(row)
-    left = row["frames_total"] - row["frames_done"]
-    running = row["status"] == "running" and rate
+    frames_left = row["frames_total"] - row["frames_done"]
     names = set(VideoStatus.model_fields) & set(row.keys())
     return VideoStatus(
         **{name: row[name] for name in names - {"error", "frames_done"}},
         job_id=row["id"],
         frames_done=row["frames_done"],
         fps=rate,
-        eta_seconds=round(left / rate, 1) if running and rate else None,
+        eta_seconds=round(frames_left / rate, 1) if rate and row["status"] == "running" else None,
         error=row["error"] or row["problem"],
-        video_url=f"{base}/video" if done else None,
-        poster_url=f"{base}/poster" if done else None,
-        receipt_url=f"{base}/receipt" if done else None,
-        stream_url=f"{base}/stream.m3u8" if _is_streamable(row) else None,
-        preview_url=f"{base}/preview.vtt" if done and "preview_strip" in asked else None,
-        keogram_url=f"{base}/keogram.png" if done and "keogram" in asked else None,
+        video_url=f"{base}/video" if succeeded else None,
+        poster_url=f"{base}/poster" if succeeded else None,
+        receipt_url=f"{base}/receipt" if succeeded else None,
+        stream_url=f"{base}/stream.m3u8" if streamable else None,
+        preview_url=f"{base}/preview.vtt" if succeeded and "preview_strip" in outputs else None,
+        keogram_url=f"{base}/keogram.png" if succeeded and "keogram" in outputs else None,
     )
 
 
-def _is_streamable(row: RowMapping) -> bool:
-    return row["status"] not in ("failed", "cancelled") and row["options"]["codec"] in STREAMABLE_CODECS
-
-
 def _render_rate(row: RowMapping) -> float | None:
+    """Rendered frames per second; cached frames do not count."""
     if row["started_at"] is None or not row["frames_fresh"]:
         return None
-    seconds = ((row["finished_at"] or utc_now()) - row["started_at"]).total_seconds()
+    seconds = ((row["finished_at"] or datetime.now(UTC)) - row["started_at"]).total_seconds()
     return round(float(row["frames_fresh"]) / seconds, 2) if seconds > 0 else None

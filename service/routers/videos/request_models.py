@@ -1,27 +1,35 @@
-"""The tone and overlay parts of a render request."""
+"""The body of POST /api/videos/generate."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
-from service.plan.formats import canonical_colour
+from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output, canonical_colour
+from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
+from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.plan.request import RenderRequest
+from service.plan.segments import FrameRangeSpec
+from service.plan.timing import Timing
 from service.plan.tone import Colormap, ToneMode, ToneSpec
+from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel
 
+EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 BackgroundColour = Annotated[str, AfterValidator(canonical_colour), Field(max_length=20)]
 
 
-class ToneRequest(BaseModel):
-    """How samples deeper than 8 bits, or gray ones of 8 bits, become levels: one window for the whole sequence.
+class ToneRequest(RequestModel):
+    """Maps samples of more than 8 bits, or gray samples of 8 bits, to output levels, with one window for the sequence.
 
-    `full`: what the samples can hold (0 to 65535; floats 0 to 1). `minmax`: the smallest to the largest sample.
-    `percentile`: between two percentiles. `fixed`: between two sample values, the choice for sequences that still grow
-    or are compared. Minimum, maximum and percentiles come from up to 64 frames over the sequence; what lies outside the
-    window is cut off, and the receipt counts it for each frame.
+    `full`: the range of the data type (0 to 65535; floats 0 to 1). `minmax`: the smallest to the largest sample.
+    `percentile`: between two percentiles. `fixed`: between two sample values, for sequences that still grow or are
+    compared. Minimum, maximum and percentiles come from up to 64 frames of the sequence. Samples outside the window are
+    clipped; the receipt counts them for each frame.
     """
 
     model_config = ConfigDict(
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"mode": "percentile", "low": 1, "high": 99.9, "colormap": "viridis"},
@@ -29,21 +37,21 @@ class ToneRequest(BaseModel):
             ]
         },
     )
-    mode: ToneMode = Field("percentile", description="where the window comes from")
+    mode: ToneMode = Field("percentile", description="how the window is chosen")
     low: float | None = Field(
-        None, allow_inf_nan=False, description="a percent (unset: 0.35); in mode fixed a sample value"
+        None, allow_inf_nan=False, description="percentile (unset: 0.35) or, in mode fixed, sample value"
     )
     high: float | None = Field(
         None,
         allow_inf_nan=False,
-        description="percent (unset: 99.65) or, in mode fixed, sample value",
+        description="percentile (unset: 99.65) or, in mode fixed, sample value",
         examples=[99.65],
     )
     gamma: float = Field(
-        1.0, ge=0.05, le=20, description="exponent within the window; below 1 brightens", examples=[0.7]
+        1.0, ge=0.05, le=20, description="exponent applied within the window; below 1 brightens", examples=[0.7]
     )
-    colormap: Colormap = Field("gray", description="for gray frames", examples=["viridis"])
-    inverse: bool = Field(False, description="dark becomes bright")
+    colormap: Colormap = Field("gray", description="colormap of gray frames", examples=["viridis"])
+    inverse: bool = Field(False, description="invert: dark becomes bright")
 
     def to_spec(self) -> ToneSpec:
         return ToneSpec(self.mode, self.low, self.high, self.gamma, self.colormap, self.inverse)
@@ -57,29 +65,30 @@ EXAMPLE_OVERLAY: dict[str, JsonValue] = {
 }
 
 
-class ScaleBarModel(BaseModel):
-    """A bar of this length in the scene; the experiment's `metadata.pixel_size_um` says how large a source pixel is."""
+class ScaleBarModel(RequestModel):
+    """A scale bar. The experiment's `metadata.pixel_size_um` has the size of a source pixel."""
 
-    model_config = ConfigDict(extra="forbid")
-    length: float = Field(gt=0, le=1e9, description="length of the bar, in the unit", examples=[100])
+    length: float = Field(gt=0, le=1e9, description="length of the bar, in `unit`", examples=[100])
     unit: Unit = Field("um", description="unit of the length; um is written µm")
 
 
-class OverlayModel(BaseModel):
-    """Text over the picture, light with a dark outline on a dim ground, sized by the output's height."""
+class OverlayModel(RequestModel):
+    """Text over the image: light with a dark outline on a dimmed background, scaled with the output height."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE_OVERLAY]})
-    frame_index: bool = Field(False, description="the source frame's position in the dataset; of a bin, the first")
-    captured_at: bool = Field(False, description="its capture time: UTC, or the camera's clock if it gives no offset")
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_OVERLAY]})
+    frame_index: bool = Field(
+        False, description="position of the source frame in the dataset; of a bin, its first frame"
+    )
+    captured_at: bool = Field(False, description="capture time: UTC, or camera time if it has no offset")
     elapsed: bool = Field(
-        False, description="capture time since the first frame or, where none has one, time in the video"
+        False, description="capture time since the first frame; without capture times, time in the video"
     )
-    text: str = Field("", max_length=200, description="free text, wrapped to the width", examples=["Well B7"])
-    scale_bar: ScaleBarModel | None = Field(None, description="a bar of known length")
-    position: Corner = Field("bottom_left", description="corner of the text; the scale bar is in the one beside it")
-    size: int | None = Field(
-        None, ge=8, le=1000, description="height of a line in pixels; unset: a 28th of the output's height"
+    text: str = Field("", max_length=200, description="free text, wrapped at the width", examples=["Well B7"])
+    scale_bar: ScaleBarModel | None = Field(None, description="scale bar")
+    position: Corner = Field(
+        "bottom_left", description="corner of the text; the scale bar is in the opposite corner of the same edge"
     )
+    size: int | None = Field(None, ge=8, le=1000, description="line height in pixels; unset: 1/28 of the output height")
 
     def to_spec(self) -> OverlaySpec:
         bar = self.scale_bar
@@ -92,3 +101,162 @@ class OverlayModel(BaseModel):
             self.position,
             self.size,
         )
+
+
+class FrameRange(RequestModel):
+    """Source frames from `start` (inclusive, counted from 0) to `stop` (exclusive), or those captured between `from`
+    (inclusive) and `to` (exclusive). A time without an offset is camera time."""
+
+    start: int = Field(0, ge=0, description="first source frame", examples=[0])
+    stop: int | None = Field(None, ge=1, description="end of the range, exclusive; unset: all frames", examples=[900])
+    since: datetime | None = Field(
+        None,
+        alias="from",
+        description="capture time of the first frame, instead of `start`",
+        examples=["2026-05-04T06:00:00Z"],
+    )
+    until: datetime | None = Field(
+        None,
+        alias="to",
+        description="end of the capture times, exclusive, instead of `stop`",
+        examples=["2026-05-04T18:00:00Z"],
+    )
+
+
+class CropModel(RequestModel):
+    """A region of the image, in pixels of an upright source frame of the dataset's most common size."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE_CROP]})
+    x: int = Field(ge=0, le=65_535, description="left edge")
+    y: int = Field(ge=0, le=65_535, description="top edge")
+    width: int = Field(ge=2, le=65_535, description="width; the region must be inside the frame")
+    height: int = Field(ge=2, le=65_535, description="height; the region must be inside the frame")
+
+
+class VideoGenerationRequest(RequestModel):
+    """A render: frames, frame rate, size, codec and quality."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"experiment_id": EXAMPLE_EXPERIMENT_ID, "decimation_factor": 4, "fps": 30},
+            ]
+        },
+    )
+    experiment_id: UUID = Field(description="the experiment whose frames to render")
+    decimation_factor: int = Field(
+        ge=1, le=100_000, description="one output frame per N source frames", examples=[1, 4]
+    )
+    fps: float | None = Field(
+        None,
+        ge=0.1,
+        le=240,
+        description="output frames per second; required unless duration_seconds is set or timing is captured",
+        examples=[30],
+    )
+    dataset_id: UUID | None = Field(None, description="required if the experiment has several datasets")
+    frames: FrameRange | None = Field(None, description="range of the sequence; unset: all frames")
+    width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
+    height: int | None = Field(None, ge=2, le=16384, description="output height in pixels")
+    scale: float | None = Field(None, gt=0, le=8, description="output size relative to the source", examples=[0.5])
+    codec: Codec = Field(
+        "h264",
+        description="h264 plays everywhere; av1 is faster and smaller; hevc is for Apple players; mjpeg copies JPEG "
+        "frames unchanged and opens in Fiji; ffv1 is lossless, also for 16-bit gray",
+    )
+    quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 corresponds to CRF 23 of x264")
+    missing: FramePolicy = Field("skip", description="what to do with missing frames")
+    corrupt: FramePolicy = Field("hold", description="what to do with frames that cannot be decoded")
+    mismatch: MismatchPolicy = Field("pad", description="what to do with frames of a different size")
+    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="where to run; auto falls back to the CPU")
+    priority: int = Field(0, ge=0, le=9, description="renders with a higher priority start first")
+    webhook_url: str | None = Field(
+        None,
+        max_length=2000,
+        description="receives a signed message (Standard Webhooks) when the render ends",
+        examples=["https://lab.example/hooks/reelmill"],
+    )
+    dry_run: bool = Field(False, description="only plan and estimate")
+    tone: ToneRequest | None = Field(
+        None, description="unset: mode percentile for frames of more than 8 bits, no change for others"
+    )
+    background: BackgroundColour = Field(
+        BLACK, description="colour behind transparent pixels: #rrggbb or a name", examples=["white", "#202020"]
+    )
+    container: Container | None = Field(
+        None,
+        description="file format; unset: mp4 for h264, hevc and av1, avi for mjpeg (mov with timing captured), mkv for "
+        "ffv1. mov supports h264, hevc and mjpeg; mkv supports all; avi supports only a constant frame rate",
+        examples=["mov"],
+    )
+    crop: CropModel | None = Field(None, description="region to render", examples=[EXAMPLE_CROP])
+    rotate: Literal[0, 90, 180, 270] = Field(
+        0,
+        description="degrees clockwise, applied after the crop and before width, height and scale",
+        examples=[90],
+    )
+    decimation_mode: DecimationMode = Field(
+        "drop",
+        description="of N neighbours, drop keeps the first and does not read the others, mean averages them, "
+        "max keeps the maximum of each pixel",
+        examples=["mean"],
+    )
+    duration_seconds: float | None = Field(
+        None, gt=0, le=86_400, description="duration of the video, instead of fps", examples=[12.5]
+    )
+    timing: Timing = Field(
+        "uniform",
+        description="uniform shows every frame for 1/fps seconds; captured uses the intervals of the capture times, "
+        "and fps is then only the nominal rate in the file",
+        examples=["captured"],
+    )
+    speed: float | None = Field(
+        None,
+        gt=0,
+        le=10_000_000,
+        description="seconds of capture time per second of video, with timing captured; unset: 1",
+    )
+    overlay: OverlayModel | None = Field(None, description="text and scale bar over the image")
+    outputs: list[Output] = Field(
+        default_factory=list,
+        max_length=len(ARTIFACT_FILES),
+        description="additional files: preview_strip is a sheet of thumbnails with WebVTT for the seek bar; keogram "
+        "shows the middle column of every frame side by side",
+        examples=[["preview_strip", "keogram"]],
+    )
+
+    def to_request(self) -> RenderRequest:
+        """The request for planning, without `dry_run` and `webhook_url`."""
+        frames, crop = self.frames, self.crop
+        return RenderRequest(
+            experiment_id=self.experiment_id,
+            decimation_factor=self.decimation_factor,
+            fps=self.fps,
+            dataset_id=self.dataset_id,
+            frames=FrameRangeSpec(frames.start, frames.stop, frames.since, frames.until) if frames else None,
+            width=self.width,
+            height=self.height,
+            scale=self.scale,
+            codec=self.codec,
+            quality=self.quality,
+            missing=self.missing,
+            corrupt=self.corrupt,
+            mismatch=self.mismatch,
+            device=self.device,
+            priority=self.priority,
+            tone=self.tone.to_spec() if self.tone else None,
+            background=self.background,
+            container=self.container,
+            crop=CropSpec(crop.x, crop.y, crop.width, crop.height) if crop else None,
+            rotate=self.rotate,
+            decimation_mode=self.decimation_mode,
+            duration_seconds=self.duration_seconds,
+            timing=self.timing,
+            speed=self.speed,
+            overlay=self.overlay.to_spec() if self.overlay else None,
+            outputs=tuple(self.outputs),
+        )
+
+    def to_document(self) -> dict[str, Any]:
+        """The JSON document to store with the render. It omits the webhook URL, because other users may read it."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"webhook_url"})

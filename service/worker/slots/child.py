@@ -8,8 +8,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from service.child_process import die_with_parent, lower_priority
+from service.malloc import trim_malloc
 from service.telemetry import logging
-from service.worker.slots.memory import set_memory_limit, trim_malloc, tune_malloc
+from service.worker.slots.memory import set_memory_limit, tune_malloc
 from service.worker.slots.messages import (
     CancelTask,
     Command,

@@ -1,15 +1,13 @@
 """Memory limit and malloc settings of a slot process."""
 
-import ctypes
 import resource
 
-# mallopt(3), from glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+from service.malloc import M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_malloc_options
+
 # More than any render frees at its end: `trim_malloc` decides when memory is returned, not the allocator.
 TRIM_THRESHOLD_BYTES = 512 << 20
 # The highest value that glibc allows. A larger block is returned to the kernel as soon as it is freed.
 MMAP_THRESHOLD_BYTES = 32 << 20
-LIBC = ctypes.CDLL(None)
 
 
 def set_memory_limit(soft_limit_mb: int, hard_limit_mb: int) -> None:
@@ -31,16 +29,4 @@ def tune_malloc() -> None:
     By default each encoder thread frees into an arena of its own: after some renders a slot kept 50 MB more than it
     needed, and the pages of a frame went back to the kernel, to be cleared and mapped again for the next frame.
     """
-    if hasattr(LIBC, "mallopt"):
-        for option, value in (
-            (M_ARENA_MAX, 1),
-            (M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
-            (M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
-        ):
-            LIBC.mallopt(option, value)
-
-
-def trim_malloc() -> None:
-    """Return free heap memory to the kernel: 200 MB after a render of 1080p frames. The next render maps it again."""
-    if hasattr(LIBC, "malloc_trim"):
-        LIBC.malloc_trim(0)
+    set_malloc_options({M_ARENA_MAX: 1, M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES, M_TRIM_THRESHOLD: TRIM_THRESHOLD_BYTES})

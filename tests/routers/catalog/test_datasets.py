@@ -1,4 +1,4 @@
-"""/api/datasets and what is under an experiment, over a real database and a folder of objects."""
+"""/api/datasets and the datasets of an experiment, with a real database and a folder of objects."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -46,7 +46,7 @@ async def _run_scan(api: CatalogueApi, dataset: str) -> None:
 
 
 async def _count_queued_tasks(api: CatalogueApi) -> int:
-    """Scan tasks that are in the queue, too."""
+    """Scan tasks, which must also be in the queue."""
     query = "SELECT count(*) FROM tasks t JOIN queue.pgqueuer q ON q.payload = uuid_send(t.id) WHERE t.kind = 'scan'"
     async with api.database.service_transaction() as connection:
         return int(await connection.scalar(text(query)) or 0)

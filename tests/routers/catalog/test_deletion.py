@@ -1,4 +1,4 @@
-"""What goes with an experiment, a dataset or a render, over a real database and a folder of objects."""
+"""Deletion of experiments, datasets and renders, with a real database and a folder of objects."""
 
 import asyncio
 from uuid import UUID
@@ -18,7 +18,7 @@ FILES = ("video.mp4", "poster.jpg", "receipt.ndjson")
 
 
 async def _create_renders(api: CatalogueApi, *states: str) -> tuple[DatasetRow, list[UUID]]:
-    """A dataset of three frames, and renders of it; those that succeeded have their files."""
+    """A dataset of three frames and its renders; succeeded renders have files."""
     async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 3)
         ids: list[UUID] = [await add_render(connection, dataset) for _ in states]
@@ -123,7 +123,7 @@ async def test_only_what_is_ours_can_be_marked(api: CatalogueApi) -> None:
 
 
 async def test_deleting_while_renders_are_asked_for(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    """Each answer is a plain one, and nothing is left of the experiment, whoever comes first."""
+    """Every response is an expected one, and nothing of the experiment is left, in any order of requests."""
     for _ in range(5):
         dataset, _ = await _create_renders(api)
         body = {"experiment_id": str(dataset.experiment_id), "decimation_factor": 1}

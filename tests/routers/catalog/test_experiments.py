@@ -1,4 +1,4 @@
-"""/api/experiments over a real database."""
+"""/api/experiments with a real database."""
 
 import asyncio
 import base64
@@ -136,7 +136,7 @@ async def test_scopes(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("sort", ["-created_at", "created_at", "name", "-name"])
 async def test_pages(alice: httpx.AsyncClient, sort: str) -> None:
-    """Every experiment comes once, in order, though others are made between the pages."""
+    """Every experiment appears once and in order, although others are created between the pages."""
     names = [f"run {number:02d}" for number in range(23)]
     for name in sorted(names, key=lambda name: name[::-1]):
         await _create_experiment(alice, name)

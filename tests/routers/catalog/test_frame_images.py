@@ -1,4 +1,4 @@
-"""Pictures of frames: stored bytes, and previews that a real worker makes, over a real database and a folder."""
+"""Images of frames: stored bytes, and previews that a real worker renders, with a real database and a folder."""
 
 import asyncio
 import io
@@ -45,7 +45,7 @@ async def worker(api: CatalogueApi) -> AsyncIterator[None]:
 async def _create_scanned_dataset(
     api: CatalogueApi, client: httpx.AsyncClient, files: dict[str, bytes], kind: str = "frames"
 ) -> str:
-    """The path of a dataset's frames."""
+    """The path of the frames of a dataset."""
     for name, data in files.items():
         await api.put(f"day/{name}", data, "camera")
     experiment = (await client.post("/api/experiments", json={"name": "run"})).json()["id"]
@@ -56,7 +56,7 @@ async def _create_scanned_dataset(
 
 
 async def _get_image(client: httpx.AsyncClient, url: str, **parameters: Any) -> httpx.Response:
-    """Asks again for as long as the answer says so."""
+    """Retry while the response asks for it."""
     while True:
         response = await client.get(url, params=parameters)
         if response.status_code != 503:

@@ -1,4 +1,4 @@
-"""Addresses that take one file each without a token, over both drivers of the object store."""
+"""Signed upload URLs, with both drivers of the object store."""
 
 import asyncio
 import time
@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -58,7 +59,7 @@ async def _request_upload_urls(client: httpx.AsyncClient, dataset: str, *files: 
 
 
 async def _put_file(api: CatalogueApi, address: dict[str, Any], body: Any, url: str | None = None) -> httpx.Response:
-    """As somebody who knows nothing but the address."""
+    """Upload without a token."""
     transport = None if isinstance(api.objects, S3ObjectStore) else httpx.ASGITransport(api.app)
     async with httpx.AsyncClient(transport=transport, trust_env=False) as stranger:
         return await stranger.request(
@@ -161,21 +162,21 @@ async def test_a_deleted_dataset_takes_no_more(api: CatalogueApi, alice: httpx.A
 
 
 def test_grants() -> None:
-    signer, target = Signer(b"k" * 32), ("d", "f.jpg")
+    signer, dataset, file = Signer(b"k" * 32), uuid4(), "f.jpg"
 
     def seal(purpose: str = SIGNING_PURPOSE, seconds: int = 60, by: Signer = signer) -> str:
-        return by.sign(purpose, [*target, 5, int(time.time()) + seconds])
+        return by.sign(purpose, [str(dataset), file, 5, int(time.time()) + seconds])
 
-    assert signed_size(signer, seal(), target) == 5
-    for grant, place in (
-        (seal(seconds=-1), target),
-        (seal("cursor"), target),
-        (seal(by=Signer(b"l" * 32)), target),
-        (seal(), ("d", "g.jpg")),
-        (seal(), ("e", "f.jpg")),
-        ("", target),
-        ("nonsense", target),
-        (signer.sign(SIGNING_PURPOSE, [])[:-1], target),
+    assert signed_size(signer, seal(), dataset, file) == 5
+    for grant, target_dataset, target_file in (
+        (seal(seconds=-1), dataset, file),
+        (seal("cursor"), dataset, file),
+        (seal(by=Signer(b"l" * 32)), dataset, file),
+        (seal(), dataset, "g.jpg"),
+        (seal(), uuid4(), file),
+        ("", dataset, file),
+        ("nonsense", dataset, file),
+        (signer.sign(SIGNING_PURPOSE, [])[:-1], dataset, file),
     ):
         with pytest.raises(Forbidden):
-            signed_size(signer, grant, place)
+            signed_size(signer, grant, target_dataset, target_file)

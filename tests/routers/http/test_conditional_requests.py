@@ -1,4 +1,4 @@
-"""ETag, If-Match and If-None-Match over a real database: no update is lost."""
+"""ETag, If-Match and If-None-Match with a real database: no update is lost."""
 
 import asyncio
 from typing import Any
@@ -60,7 +60,7 @@ async def test_a_stale_change_is_refused(alice: httpx.AsyncClient, make: Any) ->
 
 
 async def test_concurrent_read_modify_write_loses_no_update(alice: httpx.AsyncClient) -> None:
-    """Eight writers count in the metadata, each trying again when it was too late: the sum is right."""
+    """Eight writers increment a counter in the metadata and retry on 412: no increment is lost."""
     path = (await _create_experiment(alice)).headers["Location"]
     refused = 0
 
@@ -104,7 +104,7 @@ async def test_dataset_names(api: CatalogueApi, alice: httpx.AsyncClient) -> Non
 
 @given(st.text(max_size=60))
 def test_no_header_breaks_the_comparison(header: str) -> None:
-    """Only a list that holds the tag, or `*`, lets a change through; a weak tag is no match."""
+    """Only `*` or a list with the strong tag allows a change."""
     holds = header.strip() == "*" or CURRENT in header
     try:
         require_match(header, CURRENT)

@@ -1,4 +1,4 @@
-"""Nothing but the public paths is served without a good token; a scope is needed where one is asked for."""
+"""All paths but the public ones need a valid token, and some need a scope."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from service.identity.tokens import issue_token
 from service.processes.app import create_app
-from service.routers.http.dependencies import HttpSettings
+from service.routers.settings import HttpSettings
 from tests.routers.conftest import SECRET, resources
 from tests.routers.http.test_problems import API, assert_problem
 

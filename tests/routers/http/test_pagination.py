@@ -1,4 +1,4 @@
-"""Keyset pages over a real database: stable under concurrent inserts, and cursors that nobody can forge."""
+"""Keyset pages of a real database are stable under concurrent inserts, and cursors cannot be forged."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.li
 
 
 class Listing:
-    """One of the lists: where it is, how a row is added, what its pages are sorted by."""
+    """One of the lists: its path, how to add a row, and its sort orders."""
 
     def __init__(self, api: CatalogueApi, client: httpx.AsyncClient) -> None:
         self.api, self.client = api, client
@@ -89,7 +89,7 @@ async def _read_all_pages(client: httpx.AsyncClient, url: str, pause: Callable[[
 async def test_pages_are_stable_under_concurrent_inserts(
     api: CatalogueApi, alice: httpx.AsyncClient, kind: Any, sort: str
 ) -> None:
-    """Whatever is inserted meanwhile: rows that were there come once each, in order, and nothing comes twice."""
+    """Rows that existed at the start appear exactly once and in order, whatever is inserted meanwhile."""
     listing = kind(api, alice)
     await listing.prepare()
     for limit in (1, 2, 5):

@@ -1,4 +1,4 @@
-"""Every error has one shape, and tells what to do but nothing about our insides."""
+"""Every error has the same structure, says what to do, and reveals nothing internal."""
 
 import hashlib
 import json
@@ -161,7 +161,7 @@ async def test_a_long_body_is_refused(known: httpx.AsyncClient, announced: bool)
 async def test_frames_have_a_limit_of_their_own(
     client: httpx.AsyncClient, token: Callable[..., dict[str, str]]
 ) -> None:
-    """Past the body limit of other routes an upload goes on to the database, which is away here."""
+    """An upload may exceed the body limit of other routes: it reaches the database, which is unavailable here."""
     path = "/api/datasets/0197a3c2-9a44-7b1e-8d0a-61c3ab0be0d4/objects/a/f.jpg"
     response = await client.put(path, content=b" " * 1_500_000, headers=token("catalog:write"))
     assert_problem(response, 503, "unavailable")
@@ -203,7 +203,7 @@ async def test_who_refuses_json_is_told_before_anything_is_done(
 async def test_files_are_not_refused_for_their_type(
     client: httpx.AsyncClient, token: Callable[..., dict[str, str]]
 ) -> None:
-    """The address of a video does not answer JSON: what Accept says is the player's business."""
+    """The video route does not return JSON, so it ignores Accept."""
     path = "/api/videos/0197a3c2-b1f0-7aa1-8c63-9e0d5a1f2b44/video"
     response = await client.get(path, headers=token("videos:read") | {"Accept": "video/*"})
     assert_problem(response, 503, "unavailable")

@@ -1,4 +1,4 @@
-"""A subject that asks too often is told to wait; others are not."""
+"""A subject that sends too many requests has to wait; others do not."""
 
 import asyncio
 from datetime import timedelta
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from service.identity.tokens import issue_token
 from service.processes.app import create_app
-from service.routers.http.dependencies import HttpSettings
+from service.routers.settings import HttpSettings
 from tests.routers.conftest import SECRET, resources, router
 from tests.routers.http.test_problems import API, assert_problem
 

@@ -1,4 +1,4 @@
-"""/docs and /redoc show every operation in a real browser that may ask nobody else."""
+"""/docs and /redoc show every operation in a real browser without internet access."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def test_no_other_file_of_the_package_is_served(address: str, name: str) -> None
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """The API behind a real server on a free port."""
+    """The API on a real server with a free port."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(resources()), log_config=None, lifespan="off"))
@@ -101,7 +101,7 @@ def count(browser: Any, selector: str) -> int:
 
 
 def requests(browser: Any) -> set[str]:
-    """The addresses of all requests that left the page; those that the CSP stopped never did."""
+    """The URLs of all requests of the page, without those that the CSP blocked."""
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     sent = {
         m["params"]["requestId"]: m["params"]["request"]["url"]

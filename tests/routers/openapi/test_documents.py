@@ -1,4 +1,4 @@
-"""Both documents are valid, and tell of each operation all that somebody needs who has nothing else."""
+"""Both documents are valid and describe each operation completely."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ every_operation = pytest.mark.parametrize(
 
 @pytest.fixture
 def app() -> FastAPI:
-    """Without the trial routes."""
+    """The application without the trial routes."""
     return create_app(resources())
 
 

@@ -1,4 +1,4 @@
-"""Each schema in the dialect of OpenAPI 3.0 accepts what the one of 3.1 accepts."""
+"""A converted schema accepts everything that the original schema accepts."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""GET /api/devices, and what /health and /metrics say of devices."""
+"""GET /api/devices, and the devices in /health and /metrics."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -30,7 +30,7 @@ async def devices_api(server: str, headers: dict[str, str]) -> AsyncIterator[tup
 
 
 async def _insert_device_rows(database: Database, *rows: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
-    """A live worker has these devices with these capabilities."""
+    """Insert a live worker with these devices and capabilities."""
     async with database.service_transaction() as connection:
         await workers.record_heartbeat(connection, number := uuid4(), "bench:1", 2, "0")
         capabilities = [one for _, ones in rows for one in ones]

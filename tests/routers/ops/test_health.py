@@ -1,4 +1,4 @@
-"""GET /health tells the truth, quickly."""
+"""GET /health reports the state of each service, within its time limit."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import delete
 
 from service.processes.app import create_app
-from service.routers.http.dependencies import HttpSettings
+from service.routers.settings import HttpSettings
 from service.store.schema import migrate
 from service.store.tables import workers
 from service.store.workers import record_heartbeat

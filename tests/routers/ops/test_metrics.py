@@ -1,4 +1,4 @@
-"""GET /metrics: requests by route, the queue, and what each worker counted."""
+"""GET /metrics: requests by route, the queue, and the metrics of each worker."""
 
 from pathlib import Path
 from typing import Any

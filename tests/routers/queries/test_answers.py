@@ -1,4 +1,4 @@
-"""What may be asked, answers, refusals and the record of them, over a real database."""
+"""The queryable tables, answers, rejections and audit records, on a real database."""
 
 import asyncio
 from typing import Any

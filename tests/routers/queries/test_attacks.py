@@ -1,4 +1,4 @@
-"""The attack table: injection, type confusion, size, cost, settings, and another caller's rows by every path."""
+"""Attacks: injection, type confusion, size, cost, settings, and every path to another caller's rows."""
 
 import base64
 import json
@@ -230,7 +230,7 @@ async def _ids(api: CatalogueApi) -> dict[str, Any]:
 
 
 async def test_another_ones_rows_by_every_path(api: CatalogueApi, bob: httpx.AsyncClient) -> None:
-    """By id, by owner, by pattern, negated, grouped, ordered: never a row, a figure or a group of alice's."""
+    """By id, owner or pattern, negated, grouped or ordered: no row, aggregate or group is ever alice's."""
     ids = await _ids(api)
     count = [{"function": "count"}]
     paths: list[dict[str, Any]] = [
@@ -330,7 +330,7 @@ async def test_cursors_that_were_made_up(bob: httpx.AsyncClient) -> None:
 
 
 async def test_costs_do_not_tell_apart_what_may_not_be_seen(bob: httpx.AsyncClient) -> None:
-    """The planner knows of alice's rows; the figure that is told has one digit."""
+    """The planner's statistics cover alice's rows, so the cost has one significant digit only."""
     for owner in ("alice", "nobody"):
         answer = await run_query(bob, table="experiments", filters={"owner": owner})
         (cost,) = [item["actual"] for item in answer["guardrails"] if item["rule"] == "plan_cost"]

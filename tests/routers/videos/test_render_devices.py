@@ -1,4 +1,4 @@
-"""Where a render runs, as it is told and as it is kept: by what live workers have proven, in a real database."""
+"""The device of a render, in the response and in a real database, follows from the capabilities of live workers."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ GPU_CAPABILITIES = [("decode", "jpeg"), ("transform", "nv12")]
 
 
 async def register_gpu(api: CatalogueApi, state: str = "ok", nvenc: dict[str, Any] | None = None) -> None:
-    """A live worker of four slots with one GPU."""
+    """Insert a live worker with four slots and one GPU."""
     worker = new_uuid()
     rows = [
         capability_row("cuda:0", stage=stage, what=what, state=state, reason="hang", rate=5e4)
@@ -70,7 +70,7 @@ async def test_a_proven_gpu_is_in_the_plan_of_the_job(api: CatalogueApi, alice: 
 
 
 async def test_the_cpu_s_render_and_the_gpu_s_are_two(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
-    """Their bytes may differ, so one is never given out for the other."""
+    """The bytes of the two devices may differ, so a render of one is not reused for the other."""
     await register_gpu(api)
     async with api.database.service_transaction() as connection:
         dataset = await add_dataset(connection, 4)

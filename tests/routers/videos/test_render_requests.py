@@ -1,4 +1,4 @@
-"""Webhooks and priorities as they are asked for, over a real database; workers join where one is needed."""
+"""Webhooks and priorities of render requests, with a real database and, where needed, a worker."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

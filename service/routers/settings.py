@@ -1,0 +1,58 @@
+"""Settings of the HTTP API, apart from the routes so that reading them does not import FastAPI."""
+
+from limits import RateLimitItem, parse
+from pydantic import Field, field_validator
+
+from service.environment import EnvironmentSettings
+
+UNLIMITED = "none"
+
+
+def parse_rate(value: str) -> RateLimitItem | None:
+    """Parse a rate such as `600/minute`; None for `none`. Raises ValueError."""
+    return None if value.strip().lower() == UNLIMITED else parse(value)
+
+
+class HttpSettings(EnvironmentSettings):
+    """Limits and timeouts of HTTP requests."""
+
+    max_body_bytes: int = 1024 * 1024  # of JSON bodies; uploads have their own limit
+    metrics_public: bool = Field(
+        default=False, validation_alias="REELMILL_METRICS_PUBLIC", description="serve `/metrics` without a token"
+    )
+    health_timeout_s: float = 3  # less than the 5 s that docker-compose.yml waits
+    preview_wait_s: float = 5  # how long a request waits for a worker to render a preview
+    rate_limit: str = Field(
+        default="6000/minute",
+        validation_alias="REELMILL_RATE_LIMIT",
+        description="requests one subject may send to one API process (frames are uploaded one by one); `none`: any",
+    )
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _check_rate_limit(cls, value: str) -> str:
+        try:
+            parse_rate(value)
+        except ValueError as error:
+            raise ValueError("write it as in 600/minute, or none") from error
+        return value
+
+
+class CatalogSettings(EnvironmentSettings):
+    """Limits of uploads, and the buckets that datasets may read from."""
+
+    max_upload_bytes: int = Field(
+        default=512 * 1024 * 1024,
+        ge=1,
+        validation_alias="REELMILL_MAX_UPLOAD_BYTES",
+        description="longest uploaded frame",
+    )
+    source_buckets: str = Field(
+        default="",
+        validation_alias="MINIO_SOURCE_BUCKETS",
+        description="other buckets datasets may be read from, by commas",
+    )
+
+    def may_read(self, bucket: str) -> bool:
+        """Whether datasets may read from this bucket besides the service's own."""
+        return bucket in {name.strip() for name in self.source_buckets.split(",") if name.strip()}
