@@ -102,9 +102,9 @@ def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFram
     sources, transform = bench.decoded_pictures(case.source), FrameTransform(member_options(options), IMAGE_COLOUR)
 
     def member(ref: FrameRef) -> FrameContext:
-        work = FrameContext(ref)
-        work.frame, work.reason = transform.apply(sources[ref.index % len(sources)])
-        return work
+        context = FrameContext(ref)
+        context.frame, context.reason = transform.apply(sources[ref.index % len(sources)])
+        return context
 
     assert options.bins is not None
     binning = Binning(options, options.bins, IMAGE_COLOUR, member)
@@ -112,6 +112,8 @@ def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFram
     def make(number: int) -> VideoFrame | None:
         if number % BIN_FRAMES:
             return None
-        return binning.render_bin([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
+        frame = binning.render_bin([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
+        assert isinstance(frame, VideoFrame)
+        return frame
 
     return make

@@ -64,13 +64,13 @@ def decode_jpeg(device: str) -> float:
         driver = open_driver(device)
         driver.decode_jpegs(files[:1])  # the first call sets up a session
 
-        def decoded() -> Sequence[DeviceImage]:
+        def decode_files() -> Sequence[DeviceImage]:
             images = driver.decode_jpegs(files)
             if refused := [image for image in images if isinstance(image, str)]:
                 raise WrongOutput(f"{len(refused)} of {BATCH_IMAGES} images refused: {refused[0]}")
             return [image for image in images if not isinstance(image, str)]
 
-        images, rate = _measure_rate(driver, decoded, BATCH_IMAGES)
+        images, rate = _measure_rate(driver, decode_files, BATCH_IMAGES)
         known.require_frames(_download_luma(driver, images, FULL_SIZE), BATCH_IMAGES, 36)
     return rate
 
@@ -123,11 +123,11 @@ def _check_decoder(device: str, codec: VideoCodec) -> float:
         driver = open_driver(device)
         feed = driver.open_decoder(codec)
 
-        def decoded() -> list[tuple[int, DeviceImage]]:
+        def decode_files() -> list[tuple[int, DeviceImage]]:
             shown = [image for pts, packet in enumerate(packets) for image in feed.decode(packet, pts)]
             return [*shown, *feed.finish()]
 
-        shown, rate = _measure_rate(driver, decoded, CODED_FRAMES)
+        shown, rate = _measure_rate(driver, decode_files, CODED_FRAMES)
         if [pts for pts, _ in shown] != list(range(CODED_FRAMES)):
             raise WrongOutput(f"{len(shown)} frames out of order, or not {CODED_FRAMES}")
         known.require_frames(_download_luma(driver, [image for _, image in shown], FULL_SIZE), CODED_FRAMES, 34)
@@ -147,10 +147,10 @@ def _check_encoder(device: str, codec: VideoCodec) -> float:
             for number in range(CODED_FRAMES)
         ]
 
-        def encoded() -> list[EncodedPicture]:
+        def encode_frames() -> list[EncodedPicture]:
             return [*(part for frame in frames for part in session.encode(frame)), *session.finish()]
 
-        parts, rate = _measure_rate(driver, encoded, CODED_FRAMES)
+        parts, rate = _measure_rate(driver, encode_frames, CODED_FRAMES)
         head = session.parameters()
         session.close()
     known.require_frames(_decode_packets(codec, head, [part.data for part in parts]), CODED_FRAMES, 34)

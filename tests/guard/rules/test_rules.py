@@ -30,7 +30,7 @@ def _reject(tables: Tables, limits: GuardSettings, **fields: Any) -> QueryReject
     return raised.value
 
 
-def _nested(depth: int) -> Any:
+def _nest(depth: int) -> Any:
     """A condition with `depth` groups around it, the list included."""
     inner: Any = EQ
     for _ in range(depth - 1):
@@ -40,7 +40,7 @@ def _nested(depth: int) -> Any:
 
 SIZES: dict[str, tuple[int, Callable[[int], dict[str, Any]], str]] = {
     "rows": (10, lambda n: {"limit": n}, "#/limit"),
-    "filter_depth": (3, lambda n: {"filters": _nested(n)}, "#/filters/0/not/not/not"),
+    "filter_depth": (3, lambda n: {"filters": _nest(n)}, "#/filters/0/not/not/not"),
     "conditions": (4, lambda n: {"filters": [EQ] * n}, "#/filters"),
     "listed_values": (
         5,

@@ -87,7 +87,7 @@ async def test_injection_was_harmless(api: CatalogueApi, alice: httpx.AsyncClien
     ]
 
 
-def _nested(depth: int) -> Any:
+def _nest(depth: int) -> Any:
     filters: Any = EQ
     for _ in range(depth):
         filters = {"not": filters}
@@ -105,7 +105,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         "listed_values",
     ),
     "10 000 empty groups": ({"filters": [{"any": []}] * 10_000}, "conditions"),
-    "50 nested groups": ({"filters": _nested(50)}, "filter_depth"),
+    "50 nested groups": ({"filters": _nest(50)}, "filter_depth"),
     "a bomb of wildcards": ({"filters": [EQ | {"op": "like", "value": "%a" * 60 + "b"}]}, "pattern_wildcards"),
     "a bomb of singles": ({"filters": [EQ | {"op": "ilike", "value": "_%" * 90}]}, "pattern_wildcards"),
     "a long pattern": ({"filters": [EQ | {"op": "like", "value": "a" * 4000}]}, "pattern_length"),
