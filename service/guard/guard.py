@@ -61,8 +61,7 @@ class Guard:
 
         async def record(outcome: QueryOutcome, rule: str | None = None, rows: int = 0) -> None:
             with stopwatch.stage("audit"):
-                seconds, usage = stopwatch.seconds, guardrails.usage
-                entry = AuditRecord(caller.subject, document, outcome, seconds, usage, rule, rows)
+                entry = AuditRecord(caller.subject, document, outcome, stopwatch.seconds, guardrails.usage, rule, rows)
                 await write_record(self._database, entry, self.settings.audit_days)
 
         with self._count_running(caller.subject) as running:
