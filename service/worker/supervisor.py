@@ -55,6 +55,7 @@ class Supervisor:
         handlers = dict.fromkeys(("segment", "assemble", "scan", "preview"), self._run_task)
         waiting = min(settings.slots, 4)  # tasks that are taken ahead, so that a slot never waits for the queue
         self._consumer = QueueConsumer(database.url, handlers, settings.slots + waiting)
+        self._stopping = False
 
     async def run(self) -> None:
         """Work until `stop`. Survives an unavailable database."""
@@ -68,8 +69,9 @@ class Supervisor:
             for work in (*map(run_periodically, periodic), self._webhooks.run(), self.devices.run())
         ]
         try:
-            await self.devices.wait_first_probe()
-            await self._consumer.run()
+            if not self._stopping:  # else the background tasks are cancelled before they open a connection
+                await self.devices.wait_first_probe()
+                await self._consumer.run()
         finally:
             for task in background:
                 task.cancel()
@@ -79,6 +81,7 @@ class Supervisor:
 
     def stop(self) -> None:
         """Drain: take no new tasks; running ones may finish within the shutdown timeout."""
+        self._stopping = True
         self._consumer.stop()
         self.slots.close()
         asyncio.get_running_loop().call_later(self._settings.drain_s, self.slots.kill)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.documentation.architecture import layer_table, room_table
+from tests.documentation.architecture import layer_table, module_table, room_table
 from tests.documentation.command_table import command_table, exit_code_table
 from tests.documentation.settings_table import settings_table
 from tests.support.source_code import ROOT
@@ -26,6 +26,7 @@ TABLES = {
     "exit codes": GeneratedTable(ROOT / "docs/commands.md", exit_code_table),
     "settings": GeneratedTable(ROOT / "docs/settings.md", settings_table),
     "rooms": GeneratedTable(ROOT / "docs/architecture.md", room_table),
+    "modules": GeneratedTable(ROOT / "docs/architecture.md", module_table),
     "layers": GeneratedTable(ROOT / "docs/architecture.md", layer_table),
 }
 
