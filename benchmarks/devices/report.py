@@ -55,7 +55,7 @@ def format_line(measurement: Measurement) -> str:
     if measurement.absent_reason:
         return f"{what}: absent: {measurement.absent_reason}"
     return (
-        f"{what}: {_format_rates(measurement)} frames/s, {measurement.workers} processes{_format_parity(measurement)}"
+        f"{what}: {_format_rates(measurement)} frames/s, processes: {measurement.workers}{_format_parity(measurement)}"
     )
 
 

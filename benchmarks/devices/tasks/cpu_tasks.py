@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from av import VideoFrame
 
 from benchmarks.devices.cases import BIN_FRAMES, CAMERA_TONE, PARITY_QUALITY, QUALITY, Case, Operation
 from benchmarks.devices.parity import Luma
@@ -23,7 +22,8 @@ from service.plan.render_plan import FrameRef, RenderOptions
 
 # More than a CPU cache holds.
 COPY_BYTES = 64 << 20
-MakeFrame = Callable[[int], VideoFrame | None]
+# Called with a frame number; the output is discarded.
+MakeFrame = Callable[[int], object]
 
 
 def copy_blocks(bench: Workbench, blocks: int) -> None:
@@ -109,7 +109,7 @@ def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFram
     assert options.bins is not None
     binning = Binning(options, options.bins, IMAGE_COLOUR, member)
 
-    def make(number: int) -> VideoFrame | None:
+    def make(number: int) -> object:
         if number % BIN_FRAMES:
             return None
         frame = binning.render_bin([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
