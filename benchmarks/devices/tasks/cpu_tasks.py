@@ -112,8 +112,6 @@ def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFram
     def make(number: int) -> object:
         if number % BIN_FRAMES:
             return None
-        frame = binning.render_bin([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
-        assert isinstance(frame, VideoFrame)
-        return frame
+        return binning.render_bin([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
 
     return make
