@@ -157,7 +157,7 @@ def test_a_lost_device_is_a_fault_and_tells_nothing_wrong() -> None:
     assert device.readings.unknown["temperature_celsius"] == "GPU is lost"
 
 
-@pytest.mark.parametrize("told", [None, "0,1,2", "2,1,0"])
+@pytest.mark.parametrize("variable", [None, "0,1,2", "2,1,0"])
 def test_a_device_that_is_not_given_out_hides_no_other(variable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if variable:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", variable)
@@ -187,7 +187,7 @@ UUIDS = ["GPU-8932f937-d72c", "GPU-8932aaaa-0001", "GPU-1b2c"]
 
 
 @pytest.mark.parametrize(
-    ("told", "places"),
+    ("variable", "places"),
     [
         (None, [0, 1, 2]),
         ("", []),
