@@ -1,1 +1,1 @@
-"""Side-by-side measurements of Reelmill and its alternatives."""
+"""Benchmarks of Reelmill against its alternatives, and of its API."""

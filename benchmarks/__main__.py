@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: each subcommand measures one thing and appends its rows to results/."""
+"""`python -m benchmarks`: each subcommand runs one benchmark and appends its rows to results/."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 VTEST = Path("/usr/share/doc/opencv-doc/examples/data/vtest.avi")
 RESULTS = Path(__file__).parent / "results"
 app = typer.Typer(
-    help="Benchmarks of Reelmill. Exit codes: 0 measured, 1 outputs are not comparable or a contender failed, 2 usage.",
+    help="Benchmarks of Reelmill. Exit codes: 0 measured, 1 outputs are not comparable or a run failed, 2 usage.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -17,15 +17,15 @@ app = typer.Typer(
 
 @app.command()
 def render(
-    folder: Annotated[Path | None, typer.Option(help="camera JPEGs of one size; unset: made and cached")] = None,
-    frames: Annotated[int, typer.Option(min=2, help="how many 1080p frames to make")] = 300,
-    repetitions: Annotated[int, typer.Option(min=1, help="how often each contender renders each case")] = 5,
+    folder: Annotated[Path | None, typer.Option(help="camera JPEGs of one size; default: generated and cached")] = None,
+    frames: Annotated[int, typer.Option(min=2, help="1080p frames to generate")] = 300,
+    repetitions: Annotated[int, typer.Option(min=1, help="renders per contender and case")] = 5,
     case: Annotated[
-        list[str] | None, typer.Option(help="only this one (repeatable): h264, half, av1, deep, deep av1")
+        list[str] | None, typer.Option(help="case to run (repeatable): h264, half, av1, deep, deep av1; default: all")
     ] = None,
     results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
 ) -> None:
-    """Reelmill end to end, the ffmpeg command line and the old way, side by side on the same frames."""
+    """Compare Reelmill, end to end, with the ffmpeg command line and OpenCV scripts on the same frames."""
     from benchmarks.render.comparison import ComparisonRequest, compare
 
     raise typer.Exit(compare(ComparisonRequest(folder, frames, repetitions, tuple(case or ()), results)))
@@ -36,7 +36,7 @@ def quality(
     hall: Annotated[Path, typer.Option(help="vtest.avi of Debian's opencv-doc")] = VTEST,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
-    """The rate of each encoder at which it has x264's SSIM over a mixed corpus: the table of docs/quality.md."""
+    """Find the rate at which each encoder reaches x264's SSIM on a mixed corpus: the table of docs/quality.md."""
     from benchmarks.quality.calibration import calibrate
 
     raise typer.Exit(calibrate(hall, results))
@@ -48,7 +48,7 @@ def playable(
     repetitions: Annotated[int, typer.Option(min=1)] = 5,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
-    """Seconds from submit until the first HLS segment can be played."""
+    """Measure the seconds from submit until the first HLS segment can be played."""
     from benchmarks.render.playable import measure
 
     raise typer.Exit(measure(frames, repetitions, results))
@@ -57,10 +57,10 @@ def playable(
 @app.command()
 def incremental(
     frames: Annotated[int, typer.Option(min=100, help="1080p frames before the experiment grows")] = 3000,
-    repetitions: Annotated[int, typer.Option(min=1, help="how often the finished render is asked for again")] = 20,
+    repetitions: Annotated[int, typer.Option(min=1, help="requests for the finished render")] = 20,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
-    """What a render costs after the experiment grew by 5 %, and how fast a repeat answers."""
+    """Measure a render after its experiment has grown by 5 %, and a repeated request."""
     from benchmarks.render.incremental import measure
 
     raise typer.Exit(measure(frames, repetitions, results))
@@ -68,11 +68,14 @@ def incremental(
 
 @app.command()
 def planning(
-    frames: Annotated[list[int] | None, typer.Option(min=1, help="frames of the render (repeatable)")] = None,
+    frames: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="frames of the render (repeatable)"),
+    ] = None,
     repetitions: Annotated[int, typer.Option(min=1)] = 5,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
-    """Seconds and memory to plan a render of 1,000, 10,000 and 100,000 frames."""
+    """Measure the seconds and memory to plan renders of 1,000, 10,000 and 100,000 frames."""
     from benchmarks.render.planning import measure
 
     raise typer.Exit(measure(frames or (1_000, 10_000, 100_000), repetitions, results))
@@ -80,13 +83,13 @@ def planning(
 
 @app.command()
 def api(
-    rate: Annotated[int, typer.Option(min=1, max=1000, help="requests a second")] = 50,
-    seconds: Annotated[int, typer.Option(min=1, help="of each measurement")] = 20,
-    frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render beside it")] = 6000,
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="requests per second")] = 50,
+    seconds: Annotated[int, typer.Option(min=1, help="seconds per measurement")] = 20,
+    frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render that keeps the slots busy")] = 6000,
     repetitions: Annotated[int, typer.Option(min=1)] = 5,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
-    """p99 of the API with idle slots and with all slots at work, and what its middlewares cost. Needs h2load."""
+    """Measure the API's p99 with idle and with busy slots, and the cost of its middleware. Needs h2load."""
     from benchmarks.api.latency import LatencyRequest, measure
 
     raise typer.Exit(measure(LatencyRequest(rate, seconds, frames, repetitions, results)))
@@ -94,19 +97,19 @@ def api(
 
 @app.command()
 def soak(
-    clients: Annotated[int, typer.Option(min=1, help="who use the service at the same time")] = 200,
+    clients: Annotated[int, typer.Option(min=1, help="concurrent clients")] = 200,
     seconds: Annotated[float, typer.Option(min=1)] = 60,
     results: Annotated[Path, typer.Option(help="folder for the row")] = RESULTS,
 ) -> None:
-    """Readers, queries, renders and event streams at once: no 5xx, nothing stuck, memory back to its level."""
+    """Run readers, queries, renders and event streams at once; fail on a 5xx, a stuck client or a leak."""
     from benchmarks.api.soak import measure
 
     raise typer.Exit(measure(clients, seconds, results))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-def devices(words: Annotated[list[str] | None, typer.Argument(help="options: --help lists them")] = None) -> None:
-    """CPU, GPU and mixed paths on this machine: each stage and whole renders. Also `python -m benchmarks.devices`."""
+def devices(words: Annotated[list[str] | None, typer.Argument(help="see --help")] = None) -> None:
+    """Compare CPU, GPU and mixed paths of this machine: stages and renders. Also `python -m benchmarks.devices`."""
     from benchmarks.devices.__main__ import main
 
     raise typer.Exit(main(words or []))

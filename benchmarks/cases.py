@@ -1,4 +1,4 @@
-"""The benchmark cases: one Reelmill request each, the rivals and the target ratios."""
+"""The benchmark cases: one Reelmill request each, its rivals and target ratios."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,9 +11,9 @@ Source = Literal["jpeg", "tiff"]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`targets` are the least wanted ratios rival seconds : Reelmill seconds, by rival.
+    """`targets`: minimum ratio of rival seconds / Reelmill seconds, by rival.
 
-    `strict`: Reelmill must reach ffmpeg's SSIM in fewer bytes; else it may differ by what shorter GOPs cost.
+    `strict`: Reelmill must reach ffmpeg's SSIM in no more bytes; otherwise it may lose what its shorter GOPs cost.
     """
 
     name: str
@@ -26,17 +26,16 @@ class Case:
 
     @property
     def contenders(self) -> tuple[Contender, ...]:
-        """In the order they run."""
+        """All contenders, in the order they run."""
         return ("reelmill", *self.targets)
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """Pixels of the output for a source of this size."""
+        """(width, height) of the output for a source of this size."""
         return round(width * self.scale), round(height * self.scale)
 
 
-# ffmpeg always encodes x264 veryfast crf 23, the old way and the script MPEG-4 as OpenCV does by default. The deep
-# cases are 16-bit TIFFs under one percentile window. Quality 72 is where av1 reaches ffmpeg's SSIM on this footage: 70
-# is x264's over a mixed corpus.
+# ffmpeg encodes x264 veryfast crf 23; the old way and the script encode MPEG-4, OpenCV's default. The deep cases are
+# 16-bit TIFFs under one percentile window. On this footage av1 reaches ffmpeg's SSIM at quality 72.
 CASES = (
     Case("h264", "h264", 1, {"ffmpeg": 1.15, "old way": 2}),
     Case("half", "h264", 0.5, {"ffmpeg": 1.3, "old way": 2}),

@@ -1,12 +1,13 @@
-"""Camera frames to render: a street-like scene under a slow pan, walkers in front of it, sensor noise over all.
+"""Camera frames to render: a slow pan over a street-like scene with walkers and sensor noise.
 
-The same seed gives the same bytes with the same OpenCV; frames are made once and kept in the user's cache folder.
+The same seed and OpenCV give the same bytes. Frames are generated once and kept in the user's cache folder.
 """
 
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 from service.plan.natural_sort import natural_key
 
 SEED, CACHE_VERSION = 20, 1
-# Pixels of scene beyond each side of the picture, for the pan.
+# Pixels of scene around the picture, for the pan.
 MARGIN = 96
 JPEG_QUALITY = 80
 NOISE_FIELDS = 4
@@ -29,18 +30,25 @@ class UnusableFolder(Exception):
     """The folder cannot be benchmarked; the text says why."""
 
 
+class FootageShape(NamedTuple):
+    """Number of frames, and their size in pixels."""
+
+    frames: int
+    width: int
+    height: int
+
+
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """JPEGs or 16-bit gray TIFFs in order, all of one size."""
+    """Ordered JPEGs or 16-bit gray TIFFs of one size."""
 
     frames: tuple[Path, ...]
     width: int
     height: int
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """(frames, width, height)."""
-        return len(self.frames), self.width, self.height
+    def shape(self) -> FootageShape:
+        return FootageShape(len(self.frames), self.width, self.height)
 
     @property
     def bytes(self) -> int:
@@ -52,7 +60,7 @@ def cache_folder() -> Path:
 
 
 def load_or_create(count: int, size: tuple[int, int], cache: Path) -> Footage:
-    """The frames of this length and size, made when the cache lacks them."""
+    """`count` frames of (width, height), generated if the cache lacks them."""
     folder = cache / f"street-v{CACHE_VERSION}-{size[0]}x{size[1]}-{count}"
     if not folder.is_dir():
         draft = folder.with_name(f".{folder.name}-{os.getpid()}")
@@ -64,7 +72,7 @@ def load_or_create(count: int, size: tuple[int, int], cache: Path) -> Footage:
 
 
 def convert_to_deep_tiffs(source: Footage, folder: Path) -> Footage:
-    """The same scene as a 12-bit monochrome camera sees it: uncompressed 16-bit TIFFs, with noise of its own."""
+    """Uncompressed 16-bit TIFFs of the same scene as a 12-bit monochrome camera would see it, with their own noise."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(SEED)
     noise = random.normal(0, 12, (source.height + 64, source.width + 64)).astype(np.float32)
@@ -78,7 +86,7 @@ def convert_to_deep_tiffs(source: Footage, folder: Path) -> Footage:
 
 
 def repeat_frames(source: Footage, count: int, folder: Path) -> Footage:
-    """A folder of `count` frames that shows these again and again, as links: long footage that takes no room."""
+    """A folder of `count` frames that repeats these as hard links: long footage without more disk space."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         path = folder / f"{number:06d}.jpg"
@@ -88,14 +96,14 @@ def repeat_frames(source: Footage, count: int, folder: Path) -> Footage:
 
 
 def load_folder(folder: Path) -> Footage:
-    """The JPEGs of a folder in natural order. Raises UnusableFolder unless all are of one size that halves evenly."""
+    """The JPEGs of a folder in natural order. Raises UnusableFolder unless they have one size, a multiple of 4."""
     paths = [path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")] if folder.is_dir() else []
     sizes = {_image_size(path) for path in paths}
     if len(sizes) != 1:
         raise UnusableFolder(f"{folder} holds no JPEGs" if not paths else f"{folder}: {len(sizes)} sizes of frames")
     width, height = sizes.pop()
     if width % 4 or height % 4:
-        raise UnusableFolder(f"frames of {width}x{height} do not halve into even sides: crop them to multiples of 4")
+        raise UnusableFolder(f"half of {width}x{height} has odd sides: crop the frames to multiples of 4")
     return Footage(tuple(sorted(paths, key=lambda path: natural_key(path.name))), width, height)
 
 
@@ -108,7 +116,7 @@ def _image_size(path: Path) -> tuple[int, int]:
 
 
 def write_frames(folder: Path, count: int, size: tuple[int, int]) -> None:
-    """`count` numbered JPEGs of (width, height) pixels."""
+    """Write `count` numbered JPEGs of (width, height) pixels."""
     random = np.random.default_rng(SEED)
     scene = _Scene(random, size)
     noise = [random.normal(0, 1, (size[1] + 64, size[0] + 64, 3)).astype(np.float32) for _ in range(NOISE_FIELDS)]
@@ -123,7 +131,7 @@ def write_frames(folder: Path, count: int, size: tuple[int, int]) -> None:
 
 
 class _Scene:
-    """A textured backdrop with facades, and walkers that cross it; BGR levels as float32."""
+    """A textured backdrop with facades, crossed by walkers; (H, W, 3) BGR levels as float32."""
 
     def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
         self._size = size
@@ -132,7 +140,7 @@ class _Scene:
         self._walkers = [_Walker(random, size) for _ in range(14)]
 
     def frame(self, number: int) -> Pixels:
-        """The picture at a frame number, before noise."""
+        """The picture of a frame, before noise."""
         shift = (MARGIN * (1 + 0.8 * np.sin(number * 0.011)), MARGIN * (1 + 0.3 * np.sin(number * 0.017)))
         move = np.array([[1, 0, -shift[0]], [0, 1, -shift[1]]], np.float32)
         picture = cv2.warpAffine(self._backdrop, move, self._size, flags=cv2.INTER_LINEAR).astype(
@@ -144,7 +152,7 @@ class _Scene:
 
 
 class _Walker:
-    """An upright ellipse of cloth that crosses the picture and sways."""
+    """An upright textured ellipse that crosses the picture and sways."""
 
     def __init__(self, random: np.random.Generator, size: tuple[int, int]) -> None:
         tall = int(size[1] * random.uniform(0.08, 0.26))
@@ -159,7 +167,7 @@ class _Walker:
         self._size = size
 
     def draw(self, picture: Pixels, number: int) -> None:
-        """Blend into the picture, wrapping around its sides."""
+        """Blend into the picture; a walker that leaves one side returns on the other."""
         tall, wide = self._alpha.shape[:2]
         left = int((self._start + self._speed * number) % (self._size[0] + wide)) - wide
         top = int(np.clip(self._top + 4 * np.sin(number * 0.3), 0, self._size[1] - tall))
@@ -170,7 +178,7 @@ class _Walker:
 
 
 def _make_texture(random: np.random.Generator, width: int, height: int) -> Pixels:
-    """Noise whose octaves fall off as in photographs; about -1 to 1, with little colour."""
+    """Noise with the spectrum of photographs: about -1 to 1, with little colour."""
     total = np.zeros((height, width, 3), np.float32)
     for octave in range(8):
         step = 2**octave
@@ -181,7 +189,7 @@ def _make_texture(random: np.random.Generator, width: int, height: int) -> Pixel
 
 
 def _draw_facades(random: np.random.Generator, picture: Pixels) -> Pixels:
-    """Houses with windows, sharp edges and all, over the upper two thirds of the picture; a road is below."""
+    """Add houses with windows to the upper two thirds of the picture, and darken the road below."""
     height, width = picture.shape[:2]
     unit = max(height // 90, 2)
     for left in range(0, width, unit * 16):

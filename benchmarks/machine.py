@@ -1,4 +1,4 @@
-"""Facts that every result depends on: machine, commit, versions."""
+"""Facts recorded with every result: machine, commit, versions."""
 
 import functools
 import os
@@ -11,15 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
-
 from service import __version__
 
 ROOT = Path(__file__).parents[1]
 
 
 def facts() -> dict[str, Any]:
-    """Shared by all rows of one measurement; no host name, no user."""
+    """The facts shared by all rows of a measurement; without host or user names."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
@@ -38,7 +36,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def label(description: dict[str, Any]) -> str:
-    """A file-name part that says what kind of machine it was: `2-cores-amd-epyc`."""
+    """The machine as part of a file name: `2-cores-amd-epyc`."""
     return re.sub(r"[^a-z0-9]+", "-", f"{description['cores']} cores {description['cpu']}".lower()).strip("-")
 
 
@@ -52,7 +50,7 @@ def _cpu_model() -> str:
 
 
 def commit() -> str:
-    """The checked-out commit, with `+changes` when files differ from it; `unknown` outside a checkout."""
+    """The checked-out commit, with `+changes` if tracked files differ; `unknown` outside a checkout."""
     head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return f"{head}+changes" if head and changes else head or "unknown"
 
@@ -66,8 +64,8 @@ def _git(*words: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    import av  # here, for a machine that compares devices has no OpenCV
-    import cv2
+    import av
+    import cv2  # not at the top: `benchmarks.devices` must run without OpenCV and imageio-ffmpeg
 
     return {
         "reelmill": __version__,
@@ -82,12 +80,12 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def ffmpeg_path() -> str:
-    """The system's ffmpeg, else the one of imageio-ffmpeg."""
+    """The system's ffmpeg, or else imageio-ffmpeg's."""
+    import imageio_ffmpeg
+
     return shutil.which("ffmpeg") or str(imageio_ffmpeg.get_ffmpeg_exe())
 
 
 def ffmpeg_version() -> str:
-    first = subprocess.run([ffmpeg_path(), "-version"], check=True, capture_output=True, text=True).stdout.splitlines()[
-        0
-    ]
-    return first.removeprefix("ffmpeg version ").split(" Copyright")[0]
+    done = subprocess.run([ffmpeg_path(), "-version"], check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()[0].removeprefix("ffmpeg version ").split(" Copyright")[0]

@@ -1,4 +1,4 @@
-"""Access to the benchmark's own bucket, with boto3 as a script would use it."""
+"""Access to the benchmark's own bucket, through boto3 as in a simple script."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ from service.config import Settings
 
 
 def object_reader(settings: Settings) -> Callable[[str], bytes]:
-    """Get an object by key: boto3's get_object, or the plain file where objects are files."""
+    """A function that reads an object by key: with boto3's get_object, or the file in a local store."""
     bucket = settings.objects.bucket
     if settings.objects.endpoint is None:
         folder = settings.process.home / "objects" / bucket
@@ -17,7 +17,7 @@ def object_reader(settings: Settings) -> Callable[[str], bytes]:
 
 
 def remove_bucket(settings: Settings) -> None:
-    """Delete the benchmark's own bucket and all in it; of files nothing is left to delete."""
+    """Delete the benchmark's own bucket and its objects; a local store is deleted with its folder."""
     if settings.objects.endpoint is None:
         return
     client, bucket = _s3_client(settings), settings.objects.bucket

@@ -1,4 +1,4 @@
-"""Wall time, and CPU time, memory and sockets of processes from /proc."""
+"""Wall time, and CPU time, memory and sockets of processes (from /proc)."""
 
 import os
 import resource
@@ -13,7 +13,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(slots=True)
 class Timing:
-    """Seconds, 0 until the block has ended; `stages` where a contender knows its own."""
+    """Seconds, 0 until the block has ended; `stages` if a contender reports them."""
 
     wall: float = 0
     cpu: float = 0
@@ -22,7 +22,7 @@ class Timing:
 
 @contextmanager
 def measure_time(cpu_seconds: Callable[[], float]) -> Iterator[Timing]:
-    """Fills the timing at the end of the block; `cpu` tells CPU seconds used so far."""
+    """Fill the timing at the end of the block; `cpu_seconds` returns the CPU seconds used so far."""
     timing = Timing()
     cpu_before, before = cpu_seconds(), time.perf_counter()
     yield timing
@@ -44,14 +44,12 @@ def _rusage_seconds(scope: int) -> float:
 
 
 def tree_cpu_seconds(root_pids: list[int]) -> float:
-    """CPU seconds of these processes, of all below them, and of what those have waited for. Linux; else 0."""
-    facts = dict(_process_times())
-    wanted, grown = set(root_pids), True
-    while grown:
-        below = {pid for pid, (parent, _) in facts.items() if parent in wanted} - wanted
-        wanted |= below
-        grown = bool(below)
-    return sum(facts[pid][1] for pid in wanted if pid in facts)
+    """CPU seconds of these processes and their descendants, including reaped children. 0 unless on Linux."""
+    processes = dict(_process_times())
+    tree = set(root_pids)
+    while children := {pid for pid, (parent, _) in processes.items() if parent in tree} - tree:
+        tree |= children
+    return sum(processes[pid][1] for pid in tree if pid in processes)
 
 
 def _process_times() -> Iterator[tuple[int, tuple[int, float]]]:
@@ -65,20 +63,20 @@ def _process_times() -> Iterator[tuple[int, tuple[int, float]]]:
 
 
 def private_memory_mb(pid: int) -> float:
-    """Memory of its own (RssAnon): without the pages of libraries, which processes share."""
+    """Anonymous resident memory (RssAnon) in MB: without shared library pages."""
     status = Path(f"/proc/{pid}/status").read_text()
     return round(int(status.split("RssAnon:")[1].split()[0]) * 1024 / 1e6, 1)
 
 
 def count_open_sockets(pid: int, excluded_port: int) -> int:
-    """Open ones, listening and connected, but for those to the port `pooled`: a pool keeps what it has opened."""
-    kept = _sockets_to_port(pid, excluded_port)
+    """Open sockets, listening or connected, except those connected to `excluded_port`, which a pool keeps."""
+    excluded = _sockets_to_port(pid, excluded_port)
     names = [_link_target(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(name.startswith("socket:") and name not in kept for name in names)
+    return sum(name.startswith("socket:") and name not in excluded for name in names)
 
 
 def _sockets_to_port(pid: int, port: int) -> set[str]:
-    """As the file descriptors name them."""
+    """Sockets connected to this port, named as in /proc/<pid>/fd."""
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
@@ -90,6 +88,6 @@ def _sockets_to_port(pid: int, port: int) -> set[str]:
 
 def _link_target(path: Path) -> str:
     try:
-        return os.readlink(path)  # noqa: PTH115 (what it names is no path)
+        return os.readlink(path)  # noqa: PTH115 (the target is not a path)
     except OSError:
         return ""

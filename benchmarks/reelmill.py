@@ -1,5 +1,6 @@
-"""The running service as a contender: request, queue, worker, fetch, encode, assembly and upload. LISTEN reports
-finished renders, because polling every 10 ms cost 3 % CPU.
+"""The running service as a contender: request, queue, worker, fetch, encode, assembly and upload.
+
+It waits for finished renders with LISTEN, because polling every 10 ms cost 3 % CPU.
 """
 
 import asyncio
@@ -7,7 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +21,7 @@ from benchmarks.objects import remove_bucket
 from benchmarks.process_stats import Timing, measure_time, tree_cpu_seconds
 from service import config
 from service.commands.api_client import CLIENT_SCOPES, ApiError, json_or_raise, mint_local_token, open_client
-from service.commands.ingest import ingest
+from service.commands.ingest import FolderError, IngestTarget, ingest
 from service.commands.up import ChildExitError, LocalService, run_local_service
 from service.config import ClientSettings, Settings
 from service.embedded.postgres import EmbeddedPostgres
@@ -37,27 +38,27 @@ SELECT_STATUS = "SELECT status FROM renders WHERE id = $1::uuid"
 
 
 async def connect_listener(url: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """A connection to the benchmark's own database, which tells from now on."""
+    """A connection to the benchmark's own database, in which a trigger notifies of finished renders from now on."""
     connection = await asyncpg.connect(url)
     await connection.execute(CREATE_TRIGGER)
     return connection
 
 
 async def wait_until_ended(connection: "asyncpg.Connection[asyncpg.Record]", render_id: str, timeout_s: float) -> bool:
-    """Whether the render has ended before the time was up."""
+    """Wait up to `timeout_s`; whether the render has ended."""
     ended = asyncio.Event()
 
-    def heard(*told: object) -> None:
-        if told[-1] == render_id:
+    def on_notification(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+        if payload == render_id:
             ended.set()
 
-    await connection.add_listener(CHANNEL, heard)
+    await connection.add_listener(CHANNEL, on_notification)
     try:
         if await connection.fetchval(SELECT_STATUS, render_id) in ("queued", "running"):
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), timeout_s)
     finally:
-        await connection.remove_listener(CHANNEL, heard)
+        await connection.remove_listener(CHANNEL, on_notification)
     return await connection.fetchval(SELECT_STATUS, render_id) not in ("queued", "running")
 
 
@@ -71,17 +72,18 @@ SELECT_STAGE_SECONDS = """
 
 
 class RenderError(Exception):
-    """Reelmill did not make the video; the text is the status's reason."""
+    """The render failed; the text is the reason in its status."""
 
 
-# What a service that cannot be measured raises; each is told in one line.
-SERVICE_ERRORS = (RenderError, StartupError, ApiError, ChildExitError, httpx.HTTPError)
+# Raised if the service cannot be measured; commands print them as one line.
+SERVICE_ERRORS = (RenderError, StartupError, FolderError, ApiError, ChildExitError, httpx.HTTPError)
 
 
 @contextmanager
 def isolated_environment(home: Path, **variables: str) -> Iterator[Settings]:
-    """A home, a database and a bucket of the benchmark's own: nothing of the user's is touched, and it is removed.
-    `more` are further variables."""
+    """Settings with a home, a database and a bucket of the benchmark's own; the user's data is not touched.
+
+    Sets os.environ until the end of the block; `variables` are set as well."""
     before = dict(os.environ)
     for name in [name for name in before if name.startswith(CLEARED_PREFIXES) and name not in INHERITED_VARIABLES]:
         del os.environ[name]
@@ -97,94 +99,95 @@ def isolated_environment(home: Path, **variables: str) -> Iterator[Settings]:
 
 @contextmanager
 def running_service(settings: Settings, frames_folder: Path, log_file: IO[bytes] | None = None) -> Iterator["Reelmill"]:
-    """The service on this machine with these frames ingested, until the end of the block; `log`: where it logs."""
+    """Run the service with these frames ingested. It logs to `log_file`, if given."""
     database = EmbeddedPostgres(settings.process.home)
     with run_local_service(settings, output=log_file) as running, asyncio.Runner() as runner:
         try:
             token = mint_local_token(settings, "benchmark", CLIENT_SCOPES, timedelta(hours=12))
-            known = replace(settings, client=ClientSettings(url=running.url, token=token))
-            dataset = runner.run(_ingest(known, frames_folder))
+            settings = replace(settings, client=ClientSettings(url=running.url, token=token))
+            dataset = runner.run(_ingest(settings, frames_folder))
             connection = runner.run(connect_listener(database.start()))
             headers = {"Authorization": f"Bearer {token}"}
             with httpx.Client(base_url=running.url, headers=headers, timeout=60, trust_env=False) as client:
-                yield Reelmill(client, dataset, (runner, connection), (running, known))
+                yield Reelmill(client, dataset, settings, running, runner, connection)
             runner.run(connection.close())
         finally:
-            running.stop()  # nobody may write into the bucket any more
+            running.stop()  # before the bucket is removed
             database.stop()
             remove_bucket(settings)
 
 
 async def _ingest(settings: Settings, frames: Path) -> dict[str, Any]:
     async with open_client(settings) as client:
-        result = await ingest(client, frames, ("benchmark", "frames", "frames"), lambda *_: None)
+        result = await ingest(client, frames, IngestTarget("benchmark", "frames", "frames"), lambda *_: None)
     return result.dataset
 
 
+@dataclass(frozen=True, slots=True)
 class Reelmill:
-    """The running service and the dataset to render."""
+    """The running service and the dataset to render. `connection` is used on `runner`'s event loop."""
 
-    def __init__(
-        self,
-        client: httpx.Client,
-        dataset: dict[str, Any],
-        database: "tuple[asyncio.Runner, asyncpg.Connection[asyncpg.Record]]",
-        started: tuple[LocalService, Settings],
-    ) -> None:
-        self.client, self.dataset = client, dataset
-        self._running, self._known = started
-        self._runner, self._connection = database
+    client: httpx.Client
+    dataset: dict[str, Any]
+    settings: Settings
+    service: LocalService
+    runner: asyncio.Runner
+    connection: "asyncpg.Connection[asyncpg.Record]"
 
     def object_keys(self, names: list[str]) -> list[str]:
         """Object keys of the frames with these names."""
         return [f"{self.dataset['prefix']}{name}" for name in names]
 
     def render(self, case: Case, output: Path) -> Timing:
-        """Submit, wait until the API says `succeeded`; the download comes after the clock has stopped."""
+        """Time a render from submit until the API reports `succeeded`; then download the video. Raises RenderError."""
         self.delete_renders()
-        with measure_time(self._cpu_seconds) as timing:
+        with measure_time(lambda: tree_cpu_seconds([child.pid for child in self.service.children.values()])) as timing:
             job = self.submit(case)
             self.wait_for_end(job)
             status = json_or_raise(self.client.get(f"/api/videos/{job}"))
         if status["status"] != "succeeded":
             raise RenderError(f"the render {status['status']}: {(status['error'] or {}).get('reason', '')}")
         output.write_bytes(self.client.get(status["video_url"]).raise_for_status().content)
-        timing.stages = self._stage_seconds()
+        rows = self.runner.run(self.connection.fetch(SELECT_STAGE_SECONDS))
+        timing.stages = {row["stage"]: round(row["seconds"], 3) for row in rows}
         return timing
 
     def submit(self, case: Case) -> str:
         answer = self.client.post("/api/videos/generate", json=self.request_body(case))
         job = json_or_raise(answer)["job_id"]
         if answer.status_code != 202:
-            raise RenderError("the video was there before: nothing would be measured")
+            raise RenderError("the video exists already: nothing would be measured")
         return str(job)
 
     def request_body(self, case: Case) -> dict[str, Any]:
-        """The request of this case."""
-        body = {"experiment_id": self.dataset["experiment_id"], "decimation_factor": 1, "fps": 30}
-        return (
-            body | {"codec": case.codec, "quality": case.quality} | ({} if case.scale == 1 else {"scale": case.scale})
-        )
+        body = {
+            "experiment_id": self.dataset["experiment_id"],
+            "decimation_factor": 1,
+            "fps": 30,
+            "codec": case.codec,
+            "quality": case.quality,
+        }
+        return body if case.scale == 1 else body | {"scale": case.scale}
 
     def ingest_again(self, frames: Path) -> None:
-        """Upload what is new in the folder, and scan."""
-        self._runner.run(_ingest(self._known, frames))
+        """Upload new files of the folder, and scan."""
+        self.runner.run(_ingest(self.settings, frames))
 
     @property
     def url(self) -> str:
-        return self._running.url
+        return self.service.url
 
     @property
     def slots(self) -> int:
-        return self._known.worker.slots
+        return self.settings.worker.slots
 
     @property
     def token(self) -> str:
-        return str(self._known.client.token)
+        return str(self.settings.client.token)
 
     def pid(self, name: str) -> int:
-        """Of the process `api` or `worker`."""
-        return self._running.children[name].pid
+        """Process id of the `api` or the `worker`."""
+        return self.service.children[name].pid
 
     def count_running_tasks(self) -> int:
         return self._count_tasks("running")
@@ -193,31 +196,23 @@ class Reelmill:
         return self._count_tasks("running", "queued")
 
     def database_port(self) -> int:
-        return int(self._runner.run(self._connection.fetchval("SELECT inet_server_port()")) or 0)
+        return int(self.runner.run(self.connection.fetchval("SELECT inet_server_port()")) or 0)
 
     def count_busy_connections(self) -> int:
-        """To the service's database, besides this one."""
+        """Database connections that are not idle, without this one."""
         count = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
-        return int(self._runner.run(self._connection.fetchval(count)))
+        return int(self.runner.run(self.connection.fetchval(count)))
 
     def _count_tasks(self, *states: str) -> int:
         count = "SELECT count(*) FROM tasks WHERE state = ANY($1)"
-        return int(self._runner.run(self._connection.fetchval(count, states)))
+        return int(self.runner.run(self.connection.fetchval(count, states)))
 
     def wait_for_end(self, job: str) -> None:
-        """Until it has ended. Asking the API again and again would cost a tenth of the machine."""
-        if not self._runner.run(wait_until_ended(self._connection, job, RENDER_TIMEOUT_S)):
+        """Wait until the render has ended. Raises RenderError after RENDER_TIMEOUT_S."""
+        if not self.runner.run(wait_until_ended(self.connection, job, RENDER_TIMEOUT_S)):
             raise RenderError(f"the render did not end within {RENDER_TIMEOUT_S:.0f} s")
 
     def delete_renders(self) -> None:
-        """No render and no segment is known any more: nothing can be reused."""
+        """Delete all renders and the segment cache, so that nothing can be reused."""
         for table in ("renders", "segment_cache"):
-            self._runner.run(self._connection.execute(f"DELETE FROM {table}"))
-
-    def _stage_seconds(self) -> dict[str, float]:
-        """Seconds per pipeline stage of the last render, over all slots."""
-        rows = self._runner.run(self._connection.fetch(SELECT_STAGE_SECONDS))
-        return {row["stage"]: round(row["seconds"], 3) for row in rows}
-
-    def _cpu_seconds(self) -> float:
-        return tree_cpu_seconds([child.pid for child in self._running.children.values()])
+            self.runner.run(self.connection.execute(f"DELETE FROM {table}"))

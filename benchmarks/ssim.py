@@ -14,14 +14,14 @@ C1, C2 = (0.01 * 255) ** 2 * 64, (0.03 * 255) ** 2 * 64 * 63
 
 
 def ssim(picture: Sequence[Plane], reference: Sequence[Plane]) -> float:
-    """Over all planes of two pictures of one size; 1 is identity."""
+    """SSIM over all planes of two pictures of the same size; 1 if they are identical."""
     sizes = [plane.size for plane in reference]
     values = [plane_ssim(one, other) for one, other in zip(picture, reference, strict=True)]
     return float(np.average(values, weights=sizes))
 
 
 def plane_ssim(one: Plane, other: Plane) -> float:
-    """Two (height, width) planes of levels 0 to 255, at least 8x8; a remainder of less than 4 samples is left out."""
+    """SSIM of two (height, width) planes of levels 0 to 255, at least 8x8; a remainder below 4 samples is ignored."""
     s1, s2 = _window_sums(one), _window_sums(other)
     squares, product = _window_sums(one * one + other * other), _window_sums(one * other)
     variances = squares * 64 - s1 * s1 - s2 * s2

@@ -1,3 +1,3 @@
-"""Reelmill: camera frames and source videos in, videos out."""
+"""Reelmill: renders camera frames and source videos into videos."""
 
 __version__ = "0.1.0"

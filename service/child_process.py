@@ -1,4 +1,4 @@
-"""Settings of our child processes: module path, death signal, priority."""
+"""Set up our child processes: environment, death signal, priority."""
 
 import ctypes
 import os
@@ -9,21 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 
 AUTOGROUP = Path("/proc/self/autogroup")
-# The kernel lets one process in 100 ms of the whole machine change its group's niceness (kernel/sched/autogroup.c).
+# The kernel accepts one change of an autogroup's niceness per 100 ms, machine-wide (kernel/sched/autogroup.c).
 RETRY_DELAY_S, MAX_RETRIES = 0.1, 50
 
-# prctl(2): the signal that the kernel sends when the thread that started the process dies.
+# prctl(2): the signal to send to this process when the thread that started it dies.
 PR_SET_PDEATHSIG = 1
 
 
 def child_environment() -> dict[str, str]:
-    """The environment of a child that runs one of our modules, wherever it was started."""
+    """The environment of a child that runs one of our modules, whatever its working directory."""
     root = Path(__file__).parents[1]
     return os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
 
 
 def die_with_parent(parent_pid: int) -> None:
-    """In the child: die when the parent does, even when that is killed with SIGKILL, and when it has died already."""
+    """In the child: die with the parent, even if SIGKILL kills it or it is dead already."""
     if sys.platform == "linux":
         _set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != parent_pid:
@@ -31,31 +31,27 @@ def die_with_parent(parent_pid: int) -> None:
 
 
 def detach_from_terminal(death_signal: signal.Signals) -> None:
-    """In the child, before its program: a Ctrl-C of the terminal is not for it (its parent tells it), and a parent that
-    dies sends this signal."""
+    """In the child, before exec: ignore Ctrl-C from the terminal (the parent stops it) and receive this signal if the
+    parent dies."""
     os.setpgrp()
     if sys.platform == "linux":
         _set_parent_death_signal(death_signal)
 
 
 def lower_priority(niceness: int) -> None:
-    """In the child: leave the cores to whoever is asked something.
+    """In the child: lower the priority of this process and of its session.
 
-    Linux's autogroup counts niceness within a session only, and gives the session of one busy slot as much of a core as
-    that of a backend of PostgreSQL. So the child leads a session of its own, whose niceness says the same (sched(7)).
+    With Linux's autogroup, niceness counts only within a session: a busy slot's session would get as much of a core as
+    that of a PostgreSQL backend. So the child leads a session of its own, with the same niceness (sched(7)).
     """
     os.nice(niceness)
-    with suppress(OSError):  # not for the leader of a process group; and there are kernels without autogroup
+    with suppress(OSError):  # a process group leader cannot; some kernels have no autogroup
         os.setsid()
-        _set_autogroup_niceness(niceness)
-
-
-def _set_autogroup_niceness(niceness: int) -> None:
-    for _ in range(MAX_RETRIES):
-        with suppress(BlockingIOError):
-            AUTOGROUP.write_text(str(niceness))
-            return
-        time.sleep(RETRY_DELAY_S)
+        for _ in range(MAX_RETRIES):
+            with suppress(BlockingIOError):
+                AUTOGROUP.write_text(str(niceness))
+                return
+            time.sleep(RETRY_DELAY_S)
 
 
 def _set_parent_death_signal(death_signal: signal.Signals) -> None:

@@ -1,13 +1,9 @@
-"""The `reelmill` command line. Each command loads the settings, calls its implementation and turns errors into exit
-codes.
-"""
+"""The `reelmill` command line: options of each command, and errors turned into exit codes."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +16,7 @@ from service.errors import StartupError
 
 app = typer.Typer(
     name="reelmill",
-    help="Camera frames and source videos in S3/MinIO to videos, as fast as the machine allows.",
+    help="Render camera frames and source videos in S3/MinIO into videos, as fast as the machine allows.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage, 75 service unavailable, 77 not permitted, 78 configuration.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,37 +25,40 @@ app = typer.Typer(
 error_console = Console(stderr=True)
 
 FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, StartupError.exit_code
-# What an answer of the service means to a script: a refusal, a bad time, or (any other) a failure.
+# Exit codes for HTTP statuses of the service; any other error is FAILED.
 EXIT_CODE_BY_STATUS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
 
 
 @contextmanager
 def errors_to_exit_codes() -> Iterator[None]:
-    """Errors that a user can mend end as one line on stderr and a documented exit code."""
+    """Print errors the user can fix as one line on stderr and exit with the documented code."""
     from service.commands.api_client import ApiError
+    from service.commands.ingest import FolderError
     from service.commands.render import RenderError
     from service.commands.up import ChildExitError
 
     try:
         yield
-    except StartupError as refusal:
-        _exit_with(str(refusal), CONFIGURATION)
-    except ApiError as refusal:
-        _exit_with(str(refusal), EXIT_CODE_BY_STATUS.get(refusal.status, FAILED))
-    except RenderError as ended:
-        _exit_with(str(ended), FAILED)
-    except ChildExitError as ended:
-        _exit_with(str(ended), ended.code)
+    except StartupError as error:
+        _exit_with(str(error), CONFIGURATION)
+    except ApiError as error:
+        _exit_with(str(error), EXIT_CODE_BY_STATUS.get(error.status, FAILED))
+    except (FolderError, RenderError) as error:
+        _exit_with(str(error), FAILED)
+    except ChildExitError as error:
+        _exit_with(str(error), error.code)
     except httpx.TransportError as error:
-        _exit_with(
-            f"the service cannot be reached ({type(error).__name__}): is it running, is REELMILL_URL right?",
-            UNAVAILABLE,
-        )
+        reason = f"the service cannot be reached ({type(error).__name__}): is it running, is REELMILL_URL correct?"
+        _exit_with(reason, UNAVAILABLE)
 
 
 def _exit_with(message: str, code: int) -> None:
-    error_console.print(f"reelmill: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    _print_error(message)
     raise typer.Exit(code)
+
+
+def _print_error(message: str) -> None:
+    error_console.print(f"reelmill: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -71,65 +70,58 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def up() -> None:
-    """Everything on one machine: API and worker, with whatever the environment does not name embedded."""
-    from service.commands.api_client import mint_local_token
-    from service.commands.up import run_local_service
+    """Run the API and a worker on this machine; services without a setting are embedded."""
+    from service.commands.up import run_up
 
     with errors_to_exit_codes():
-        settings = config.load()
-        with run_local_service(settings) as running:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: running.stopping.set())
-            print(f"API     {running.url}\ndocs    {running.url}/docs", flush=True)
-            print(f"token   {mint_local_token(settings, 'operator', ('admin',), timedelta(days=1))}", flush=True)
-            running.supervise()
+        run_up(config.load())
 
 
 @app.command()
 def api() -> None:
-    """The HTTP API alone."""
+    """Run only the HTTP API."""
     from service.processes.api import run_api
-    from service.telemetry import logging
 
-    with errors_to_exit_codes():
-        settings = config.load()
-        logging.configure(settings.logging.level)
-        config.warn_of_outdated_variables()
-        _run_async(run_api(settings))
+    _serve(run_api)
 
 
 @app.command()
 def worker() -> None:
-    """A worker: a supervisor and its slot processes."""
+    """Run only a worker: a supervisor and its slot processes."""
     from service.processes.worker import run_worker
+
+    _serve(run_worker)
+
+
+def _serve(run: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
     from service.telemetry import logging
 
     with errors_to_exit_codes():
         settings = config.load()
         logging.configure(settings.logging.level)
         config.warn_of_outdated_variables()
-        _run_async(run_worker(settings))
+        _run_async(run(settings))
 
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to the newest schema."""
+    """Migrate the database to the current schema."""
     from service.processes.startup import open_database
 
     with errors_to_exit_codes():
         embedded, _ = _run_async(open_database(config.load()))
         if embedded is not None:
             embedded.stop()
-        print("the database has the newest schema")
+        print("the database has the current schema")
 
 
 @app.command()
 def token(
-    sub: Annotated[str, typer.Option(help="who the token is for")],
+    sub: Annotated[str, typer.Option(help="subject of the token")],
     scope: Annotated[str, typer.Option(help="space-separated scopes")] = "catalog:read videos:read",
-    ttl: Annotated[str, typer.Option(help="life time: 30m, 12h, 7d")] = "1h",
+    ttl: Annotated[str, typer.Option(help="lifetime: 30m, 12h, 7d")] = "1h",
 ) -> None:
-    """Mint a token with JWT_SECRET or the local secret; it is printed alone on the last line."""
+    """Sign a token with JWT_SECRET or the local secret and print it as the last line."""
     from service.commands.api_client import mint_local_token, parse_duration
 
     with errors_to_exit_codes():
@@ -141,37 +133,35 @@ def ingest(
     folder: Annotated[
         Path, typer.Argument(help="folder with the frames or source videos", exists=True, file_okay=False)
     ],
-    experiment: Annotated[str, typer.Option(help="experiment name; made when missing")],
-    dataset: Annotated[str, typer.Option(help="dataset name; made when missing")] = "frames",
+    experiment: Annotated[str, typer.Option(help="experiment name; created if missing")],
+    dataset: Annotated[str, typer.Option(help="dataset name; created if missing")] = "frames",
     kind: Annotated[str, typer.Option(help="frames or video")] = "frames",
 ) -> None:
-    """Upload a folder and register it; run again after an interruption, it goes on where it stopped."""
-    from service.commands.ingest import ingest_with_progress
+    """Upload a folder into a dataset; run it again after an interruption to resume."""
+    from service.commands.ingest import IngestTarget, ingest_with_progress
 
     with errors_to_exit_codes():
-        _run_async(ingest_with_progress(config.load(), folder, (experiment, dataset), kind))
+        _run_async(ingest_with_progress(config.load(), folder, IngestTarget(experiment, dataset, kind)))
 
 
 @app.command()
 def render(
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
     decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N")] = 1,
-    fps: Annotated[float | None, typer.Option(help="output frames per second; 30 where nothing else sets it")] = None,
+    fps: Annotated[float | None, typer.Option(help="output frames per second; default: 30")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="where to write the video; unset: out.mp4, or as the container"),
+        typer.Option("-o", "--output", help="output file; default: out.mp4, or out.<container>"),
     ] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="any other request field, as name=value", metavar="NAME=VALUE")
     ] = None,
 ) -> None:
-    """Render an experiment with live progress, fetch the video and its receipt, print its summary."""
-    from service.commands.render import parse_request_fields, render_to_file
+    """Render an experiment with live progress; download the video and its receipt, print a summary."""
+    from service.commands.render import render_to_file, request_fields
 
     with errors_to_exit_codes():
-        fields: dict[str, Any] = {"decimation_factor": decimation} | parse_request_fields(option or [])
-        if fps is not None or not fields.keys() & {"fps", "duration_seconds"}:
-            fields["fps"] = fps or 30
+        fields = request_fields(decimation, fps, option or [])
         _run_async(render_to_file(config.load(), experiment, fields, output))
 
 
@@ -180,20 +170,20 @@ def verify(
     video: Annotated[Path, typer.Argument(help="the video", exists=True, dir_okay=False)],
     receipt: Annotated[Path, typer.Argument(help="its receipt, NDJSON", exists=True, dir_okay=False)],
 ) -> None:
-    """Check a video against its receipt: digest, frames by decoding, every line. Exit code 1 when they differ."""
+    """Check a video against its receipt: digest, decoded frames, every line. Exit code 1 if they differ."""
     from service.commands.verify import verify_video
 
-    fits, lines = verify_video(video, receipt)
-    if not fits:
+    matches, lines = verify_video(video, receipt)
+    if not matches:
         for line in lines:
-            error_console.print(f"reelmill: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+            _print_error(line)
         raise typer.Exit(FAILED)
     print(*lines, sep="\n")
 
 
 @app.command()
 def demo(output: Annotated[Path, typer.Option(help="folder for the MP4")] = Path("demo")) -> None:
-    """A small camera sequence through the whole service, on free ports, in a home of its own."""
+    """Render a small generated camera sequence with the whole service, on free ports and in a temporary home."""
     from service.commands.demo import run_demo
 
     with errors_to_exit_codes():
@@ -202,13 +192,13 @@ def demo(output: Annotated[Path, typer.Option(help="folder for the MP4")] = Path
 
 @app.command()
 def devices(
-    here: Annotated[bool, typer.Option("--here", help="probe this machine, whatever service is running")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print what GET /api/devices answers")] = False,
+    here: Annotated[bool, typer.Option("--here", help="test this machine even if a service is running")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the response of GET /api/devices")] = False,
 ) -> None:
-    """What each device can do, proven, and its figures: of a service's workers or, where none runs, of this machine.
+    """Show the tested capabilities and readings of each device of the workers or, without a service, of this machine.
 
-    Without a service the canaries are run here, each once, in processes of their own; that takes some seconds. The exit
-    code is 1 when a device is degraded or quarantined.
+    Without a service, each canary runs here once, which takes some seconds. The exit code is 1 if a device is degraded
+    or quarantined.
     """
     from service.commands.devices import show_devices
 
@@ -219,14 +209,14 @@ def devices(
 
 @app.command()
 def doctor() -> None:
-    """Check what this machine and environment can do, and say what to mend."""
+    """Check what works on this machine with these settings, and how to fix what does not."""
     from service.commands.doctor import run_checks
 
     raise typer.Exit(_run_async(run_checks()))
 
 
 def _run_async(coroutine: Any) -> Any:
-    """asyncio.run on uvloop where there is one."""
+    """asyncio.run, on uvloop if it is installed."""
     try:
         import uvloop
     except ImportError:

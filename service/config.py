@@ -20,7 +20,7 @@ from service.telemetry.logging import LoggingSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
 
-# Set, they have no effect any more: each is a constant now (see the CHANGELOG).
+# Former settings that are constants now (see the CHANGELOG); setting them has no effect.
 REMOVED = (
     "REELMILL_AGENT_MAX_ROWS",
     "REELMILL_AGENT_STEP_TIMEOUT",
@@ -50,7 +50,7 @@ REMOVED = (
     "REELMILL_S3_TIMEOUT",
     "REELMILL_WEBHOOK_TIMEOUT",
 )
-# Old name -> new name; the old one is read for one more version.
+# Old name -> new name. The old name is still read for one more version.
 RENAMED = {"REELMILL_DRAIN": "REELMILL_SHUTDOWN_TIMEOUT"}
 
 
@@ -59,7 +59,7 @@ def _default_home() -> Path:
 
 
 class ProcessSettings(EnvironmentSettings):
-    """Where this process listens and keeps its state."""
+    """Bind address and state folder of this process."""
 
     host: str = Field(default="127.0.0.1", validation_alias="HOST", description="bind address")
     port: int = Field(
@@ -71,20 +71,22 @@ class ProcessSettings(EnvironmentSettings):
         description="state of the embedded services; unset: a per-user data folder",
     )
     ollama_host: Annotated[str, AfterValidator(ollama_url)] | None = Field(
-        default=None, validation_alias="OLLAMA_HOST", description="Ollama of the agent; unset: none"
+        default=None, validation_alias="OLLAMA_HOST", description="URL of the agent's Ollama server; unset: none"
     )
 
 
 class ClientSettings(EnvironmentSettings):
-    """How the commands that talk to a running service find it."""
+    """How commands reach a running service."""
 
     url: str | None = Field(
-        default=None, validation_alias="REELMILL_URL", description="service to talk to; unset: the local one"
+        default=None,
+        validation_alias="REELMILL_URL",
+        description="URL of the service for client commands; unset: the local one",
     )
     token: str | None = Field(
         default=None,
         validation_alias="REELMILL_TOKEN",
-        description="bearer token; unset: one made with the local secret",
+        description="bearer token for client commands; unset: one signed with the local secret",
     )
 
 
@@ -108,22 +110,22 @@ class Settings:
 
 
 def load() -> Settings:
-    """Read the environment. Raises StartupRefused with the variable and the reason, never the value."""
+    """Read the environment. Raises StartupError, which names the variable and the reason, never the value."""
     try:
         return Settings(
-            ProcessSettings(),
-            HttpSettings(),
-            DatabaseSettings(),
-            ObjectSettings(),
-            CatalogSettings(),
-            IdentitySettings(),
-            RenderLimits(),
-            GuardSettings(),
-            AgentSettings(),
-            WorkerSettings(),
-            LoggingSettings(),
-            ClientSettings(),
-            WebhookSettings(),
+            process=ProcessSettings(),
+            http=HttpSettings(),
+            database=DatabaseSettings(),
+            objects=ObjectSettings(),
+            catalog=CatalogSettings(),
+            identity=IdentitySettings(),
+            limits=RenderLimits(),
+            queries=GuardSettings(),
+            agent=AgentSettings(),
+            worker=WorkerSettings(),
+            logging=LoggingSettings(),
+            client=ClientSettings(),
+            webhooks=WebhookSettings(),
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
@@ -131,7 +133,7 @@ def load() -> Settings:
 
 
 def warn_of_outdated_variables() -> None:
-    """Log each variable of the environment that was removed or renamed."""
+    """Log each environment variable that was removed or renamed."""
     log = structlog.get_logger("config")
     for name in REMOVED:
         if name in os.environ:

@@ -1,4 +1,4 @@
-"""The base of every settings class: how variables of the environment become fields."""
+"""Base of all settings classes: how environment variables become fields."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 
 class DocumentedVariables(EnvSettingsSource):
-    """Reads the variables that `validation_alias` names. pydantic-settings would read a field by its own name, too:
+    """Reads only the variables named by `validation_alias`. pydantic-settings would also read a field's own name:
     `HOME` for `home`, `TOKEN` for `token`."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
@@ -16,8 +16,8 @@ class DocumentedVariables(EnvSettingsSource):
 
 
 class EnvironmentSettings(BaseSettings):
-    """Frozen. An empty variable counts as unset. A field without a `validation_alias` is a constant: no variable sets
-    it, only a caller, such as a test, that makes the settings itself."""
+    """Frozen. An empty variable counts as unset. A field without a `validation_alias` is a constant that only code,
+    such as a test, can override."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, env_ignore_empty=True)
 

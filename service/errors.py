@@ -1,4 +1,4 @@
-"""Errors that callers may read: each class carries its HTTP status and title, and one handler renders them."""
+"""Errors shown to API clients. Each class carries its HTTP status and title; one handler renders them all."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class FieldProblem:
-    """One offending place: a JSON pointer into the body, a query parameter, or a header."""
+    """One invalid field: a JSON pointer into the body, a query parameter, or a header."""
 
     detail: str
     code: str
@@ -17,9 +17,9 @@ class FieldProblem:
 
 @dataclass(eq=False)
 class ReelmillError(Exception):
-    """Base of all errors that a caller may read; `detail` is public and says what to do next.
+    """Base of all errors shown to API clients. `detail` is public and says what to do next.
 
-    `extensions` are further public members of the problem (RFC 9457, 3.2).
+    `extensions` are additional public members of the problem document (RFC 9457, 3.2).
     """
 
     detail: str
@@ -79,17 +79,17 @@ class GatewayTimeout(ReelmillError):
 
 
 class StartupError(Exception):
-    """Configuration that cannot work: a one-line reason that names the variable, never its secret."""
+    """Configuration that cannot work. The message is one line that names the variable, never a secret."""
 
     exit_code = 78
 
 
 def invalid_field(pointer: str, detail: str, code: str) -> InvalidRequest:
-    """A 422 about one place in the request body, `pointer` as `#/a/b`."""
+    """A 422 about one field of the request body; `pointer` is written as `#/a/b`."""
     return InvalidRequest(detail, errors=(FieldProblem(detail, code, pointer=pointer),))
 
 
 def first_line(error: BaseException) -> str:
-    """The type and the first line: libraries add pages of advice."""
+    """The exception's type and first line; some libraries append pages of advice."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

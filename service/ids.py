@@ -1,11 +1,10 @@
-"""Identifiers: one NewType per entity. UUIDv7, so rows sort by creation time."""
+"""Identifiers: one NewType per entity. They are UUIDv7, so that rows sort by creation time."""
 
 import os
 import time
 import uuid
 from typing import NewType
 
-ExperimentId = NewType("ExperimentId", uuid.UUID)
 DatasetId = NewType("DatasetId", uuid.UUID)
 RenderId = NewType("RenderId", uuid.UUID)
 TaskId = NewType("TaskId", uuid.UUID)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -17,9 +18,54 @@ from service.pipeline.native_libraries import reset_scheduler
 from service.telemetry.logging import configure
 from tests.support.servers.databases import drop_template
 
+FAST = "not servers and not slow"
+TESTS = Path(__file__).parent
+
+# No deadline: how long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("reelmill", deadline=None)
 hypothesis.settings.load_profile("reelmill")
-"""A test says what is right, never how long it may take: how fast it is depends on what else the machine does."""
+
+# What makes a test one of the `servers` or `slow` tests, which `make test-fast` leaves out.
+SERVER_FIXTURES = {"postgres_url", "service"}
+SERVER_PATHS = ("commands", "embedded", "end_to_end", "faults", "pipeline/test_colour_in_chromium.py")
+SLOW_PATHS = (
+    "agent/test_injection.py",
+    "architecture/test_environment.py",
+    "architecture/test_light_api.py",
+    "benchmarks",
+    "devices/test_canary_process.py",
+    "documentation/test_readme.py",
+    "identity/test_local_secret.py",
+    "kernels",
+    "pipeline/cuda/torch",
+    "pipeline/encode/test_containers.py",
+    "pipeline/encode/test_determinism.py",
+    "pipeline/images/test_damaged_images.py",
+    "pipeline/overlay/test_caption.py",
+    "pipeline/videos/test_damaged_videos.py",
+    "pipeline/videos/test_source_containers.py",
+    "routers/openapi/test_docs.py",
+    "routers/openapi/test_schema_30.py",
+    "worker/devices/test_canaries.py",
+    "worker/devices/test_cuda_canaries.py",
+    "worker/fetch/test_frame_fetcher.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests that start servers or processes of the service, and slow ones."""
+    for item in items:
+        path = item.path.relative_to(TESTS).as_posix()
+        if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or path.startswith(SERVER_PATHS):
+            item.add_marker("servers")
+        if path.startswith(SLOW_PATHS):
+            item.add_marker("slow")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import the files that the marker expression of `make test-fast` leaves out."""
+    left_out = collection_path.relative_to(TESTS).as_posix().startswith(SERVER_PATHS + SLOW_PATHS)
+    return True if left_out and config.getoption("markexpr") == FAST else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -29,7 +75,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_runtest_teardown() -> None:
-    """Tests that encode with SVT-AV1 themselves: what is started next must not inherit its real-time priority."""
+    """Undo the real-time priority that SVT-AV1 sets, so that processes started later do not inherit it."""
     reset_scheduler()
 
 
@@ -51,7 +97,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL, without our schema: the one of REELMILL_TEST_DATABASE_URL, or an embedded one."""
+    """The URL of a real PostgreSQL without our schema: REELMILL_TEST_DATABASE_URL, or an embedded one."""
     if given := os.environ.get("REELMILL_TEST_DATABASE_URL"):
         yield given
         asyncio.run(drop_template(given))
@@ -62,11 +108,11 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What was logged since the test began; the logging of the process is put back after it."""
+    """The log lines since the start of the test. Restores the logging of the process afterwards."""
     root, stream = logging.getLogger(), io.StringIO()
-    before = (root.handlers, root.level)
+    handlers, level = root.handlers, root.level
     configure(stream=stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers, _ = before
-    root.setLevel(before[1])
+    root.handlers = handlers
+    root.setLevel(level)
     structlog.reset_defaults()

@@ -1,4 +1,4 @@
-"""Children of ours stand back: from the processes of their session, and as a session from other sessions."""
+"""Child processes lower the priority of themselves and of their session."""
 
 import asyncio
 import os
@@ -45,18 +45,18 @@ def test_a_child_that_stands_back_is_nice_in_a_session_of_its_own(child: subproc
 
 @pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel has no autogroup")
 def test_its_session_is_as_nice_as_it_is_and_ours_is_another(child: subprocess.Popen[str]) -> None:
-    name, _, told = Path(f"/proc/{child.pid}/autogroup").read_text().split()
-    assert told == "7"
+    name, _, nice = Path(f"/proc/{child.pid}/autogroup").read_text().split()
+    assert nice == "7"
     assert name not in AUTOGROUP.read_text().split(), "a process of the root group reads an empty file"
 
 
 def test_a_leader_of_a_process_group_stays_in_its_session() -> None:
     group = AUTOGROUP.read_text() if AUTOGROUP.exists() else ""
-    asked = "import os; os.setpgrp(); from service.child_process import lower_priority; lower_priority(3); print(os.getsid(0))"
-    said = subprocess.run(
-        [sys.executable, "-c", asked], capture_output=True, text=True, env=child_environment(), check=True
+    script = "import os; os.setpgrp(); from service.child_process import lower_priority; lower_priority(3); print(os.getsid(0))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=child_environment(), check=True
     )
-    assert int(said.stdout) == os.getsid(0)
+    assert int(done.stdout) == os.getsid(0)
     assert not group or AUTOGROUP.read_text() == group, "the others of the session are as nice as before"
 
 

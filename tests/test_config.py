@@ -1,4 +1,4 @@
-"""The environment is read by the documented names and by no others."""
+"""Only the documented variables are read."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,8 +33,8 @@ def test_the_state_is_kept_in_a_folder_of_its_own(data_home: str | None, monkeyp
 def test_a_variable_that_was_removed_is_named_at_the_start(log_lines: Callable[[], list[dict[str, Any]]]) -> None:
     with clean_environment(REELMILL_S3_POOL="8", REELMILL_DRAIN="5"):
         config.warn_of_outdated_variables()
-    told = [(line["level"], line["variable"], line.get("instead")) for line in log_lines()]
-    assert told == [
+    warnings = [(line["level"], line["variable"], line.get("instead")) for line in log_lines()]
+    assert warnings == [
         ("warning", "REELMILL_S3_POOL", None),
         ("warning", "REELMILL_DRAIN", "REELMILL_SHUTDOWN_TIMEOUT"),
     ]
@@ -55,5 +55,5 @@ def test_a_renamed_variable_is_still_read_and_the_new_name_wins() -> None:
 
 
 def test_there_are_few_settings() -> None:
-    """What no operator would turn is a constant."""
+    """What no operator would change is a constant."""
     assert len(variables()) <= 40

@@ -1,6 +1,6 @@
 """`python -m benchmarks.api.baseline_app VARIANT`: a minimal app under our server, with none, three or all middleware.
 
-It prints its URL and a token when it serves, logs to stderr and stops on SIGTERM."""
+It prints its URL and a token once it listens, logs to stderr and stops on SIGTERM."""
 
 import asyncio
 import secrets
@@ -24,13 +24,13 @@ from service.telemetry import logging
 from service.telemetry.request_log import AccessLogMiddleware
 
 VARIANTS = ("bare", "three", "all")
-# The log, the errors and the limit: what is there whoever asks.
+# Access log, error documents and body limit: the middleware that every request needs.
 CORE_MIDDLEWARE: tuple[object, ...] = (AccessLogMiddleware, ProblemBoundary, BodyLimit)
 UNLIMITED_RATE = "1000000/second"
 
 
 def create_baseline_app(variant: str, secret: SecretStr) -> FastAPI:
-    """The application with the middlewares that the name means."""
+    """The application with the middleware of the variant."""
     app = FastAPI(openapi_url=None, middleware=_middleware_of(variant, secret))
 
     @app.get("/hello")
@@ -43,8 +43,8 @@ def create_baseline_app(variant: str, secret: SecretStr) -> FastAPI:
 def _middleware_of(variant: str, secret: SecretStr) -> list[Middleware]:
     verifier = TokenVerifier(IdentitySettings.model_construct(), secret)
     known = middleware_stack(verifier, HttpSettings.model_construct(rate_limit=UNLIMITED_RATE))
-    chosen = {"bare": [], "three": [layer for layer in known if layer.cls in CORE_MIDDLEWARE], "all": known}
-    return chosen[variant]
+    core = [layer for layer in known if layer.cls in CORE_MIDDLEWARE]
+    return {"bare": [], "three": core, "all": known}[variant]
 
 
 def main(variant: str) -> None:

@@ -1,4 +1,4 @@
-"""HTTP load with nghttp2's h2load: at a fixed rate or as fast as possible, over HTTP/1.1."""
+"""HTTP/1.1 load with nghttp2's h2load, at a fixed rate or as fast as possible."""
 
 import math
 import shutil
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Left out: in it the clients connect, one after the other.
+# Not measured: the clients connect one after the other.
 WARM_UP_S = 1
 TIMEOUT_MARGIN_S = 30
-# h2load's status of a request under way when the time was up.
+# h2load's status for a request that was cut off at the end.
 CUT_OFF_STATUS = 0
 
 
 class LoadError(Exception):
-    """No load could be offered; the text says why."""
+    """No load could be generated; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whom to ask for what."""
+    """URL and bearer token of a request."""
 
     url: str
     token: str = ""
@@ -30,20 +30,20 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What became of requests: the statuses, and microseconds from a request's first byte to its answer's last."""
+    """Results of requests: statuses, and microseconds from the request's first byte to the response's last."""
 
     sent: int
     statuses: Counter[int]
     latencies_us: Sequence[int]
 
     def percentile(self, part: float) -> float:
-        """Milliseconds that this part of the answers took at most (nearest rank)."""
+        """The latency percentile in ms (nearest rank); `part` is 0 to 1."""
         return sorted(self.latencies_us)[math.ceil(part * len(self.latencies_us)) - 1] / 1000
 
     def faults(self) -> list[str]:
-        """Why nothing can be said about the latency; empty when something can."""
+        """Why the latencies are not valid; empty if they are."""
         wrong = [(status, count) for status, count in sorted(self.statuses.items()) if status != 200]
-        found = [f"{count} of {self.sent} answers were {status}, not 200" for status, count in wrong]
+        found = [f"{count} of {self.sent} responses were {status}, not 200" for status, count in wrong]
         if (missing := self.sent - self.statuses.total()) > 0:
             found.append(f"{missing} of {self.sent} requests were not answered")
         return found
@@ -55,8 +55,16 @@ class Sample:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredRow:
+    """A result row, and why it must not be recorded, if anything."""
+
+    row: dict[str, Any]
+    faults: list[str]
+
+
 def h2load_path() -> str:
-    """The program. Raises LoadFailed."""
+    """The path of the program. Raises LoadError."""
     found = shutil.which("h2load")
     if found is None:
         raise LoadError("h2load is not on PATH: install nghttp2 (Debian's package is called nghttp2-client)")
@@ -68,8 +76,8 @@ def h2load_version() -> str:
 
 
 def run_at_rate(target: Target, rate: int, seconds: int, scratch: Path) -> Sample:
-    """`rate` requests a second, from as many clients that send one a second each: a rate that does not fall when
-    answers take longer, until they take a second. Raises LoadFailed."""
+    """`rate` requests per second, from as many clients that send one per second each: the rate holds as long as
+    responses take less than a second. Raises LoadError."""
     clients = [f"--clients={rate}", "--rate=1", f"--rate-period={1000 // rate}ms", "--rps=1"]
     sent = rate * (seconds + WARM_UP_S)
     rows = _run_h2load(target, [*clients, f"--requests={sent}"], seconds + WARM_UP_S + TIMEOUT_MARGIN_S, scratch)
@@ -78,7 +86,7 @@ def run_at_rate(target: Target, rate: int, seconds: int, scratch: Path) -> Sampl
 
 
 def run_at_full_speed(target: Target, clients: int, seconds: int, scratch: Path) -> Sample:
-    """As many requests as get answered. Raises LoadFailed."""
+    """As many requests as the server answers. Raises LoadError."""
     words = [f"--clients={clients}", f"--duration={seconds}", f"--warm-up-time={WARM_UP_S}"]
     rows = [
         row
@@ -89,11 +97,11 @@ def run_at_full_speed(target: Target, clients: int, seconds: int, scratch: Path)
 
 
 class RequestRow(NamedTuple):
-    """One request, as h2load logs it."""
+    """One request in h2load's log."""
 
     # Microseconds since the epoch.
     start_us: int
-    # -1 for a request without an answer.
+    # -1: no response.
     status: int
     latency_us: int
 
@@ -113,7 +121,7 @@ def _run_command(command: list[str], timeout_s: float) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
-        raise LoadError(f"h2load did not end within {timeout_s:.0f} s: an answer is missing") from None
+        raise LoadError(f"h2load did not end within {timeout_s:.0f} s: a response is missing") from None
     if done.returncode:
         raise LoadError(f"h2load ended with exit code {done.returncode}: {done.stderr.strip()[-200:]}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Concurrent clients of the soak test, each with a role, until the time is up."""
+"""Concurrent clients of the soak test, each with a role."""
 
 import asyncio
 import random
@@ -13,9 +13,9 @@ import httpx
 
 ROLES = ("reader", "reader", "reader", "asker", "asker", "watcher", "watcher", "renderer")
 PAUSE_S = (0.5, 2.0)
-# No answer takes longer on any machine that can carry the crowd; one that does is a fault.
+# Request timeout; slower responses count as faults.
 TIMEOUT_S = 30.0
-# A full queue and too many queries at once are told as 429, which is right under such load.
+# 429 is expected under load: the queue is full, or too many queries run at once.
 EXPECTED_STATUSES = {200, 202, 429}
 TERMINAL_STATUSES = ("succeeded", "failed", "cancelled")
 READ_PATHS = ("/api/experiments", "/api/experiments/{experiment_id}", "/api/datasets/{id}", "/api/videos", "/health")
@@ -25,51 +25,51 @@ MAX_KNOWN_RENDERS = 20
 
 @dataclass(slots=True)
 class LoadStats:
-    """What the crowd was told."""
+    """Results of all clients."""
 
-    # Of the answers to each role.
+    # Response times, by role.
     seconds: dict[str, list[float]] = field(default_factory=dict)
     statuses: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     events: int = 0
-    # By how they ended while their client watched.
+    # By final status, as seen by their client.
     renders: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class LoadClients:
-    """`tokens` of the subjects that the clients act for, in turn; `dataset` is one that all of them may see."""
+    """`tokens` are distributed over the clients in turn; `dataset` is visible to all of them."""
 
     url: str
     tokens: Sequence[str]
     dataset: dict[str, Any]
     stats: LoadStats = field(default_factory=LoadStats)
-    # Renders asked for lately, for those who watch.
+    # Recent renders, for the watchers.
     jobs: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_KNOWN_RENDERS))
 
     async def run(self, clients: int, seconds: float) -> LoadStats:
-        """Let them in, and wait until all have left."""
+        """Run the clients for `seconds` and wait until all have finished."""
         end = time.monotonic() + seconds
-        visits = [asyncio.create_task(LoadClient(self, number, end).run()) for number in range(clients)]
-        _, stuck = await asyncio.wait(visits, timeout=seconds + 2 * TIMEOUT_S)
-        for visit in stuck:
-            visit.cancel()
+        tasks = [asyncio.create_task(LoadClient(self, number, end).run()) for number in range(clients)]
+        _, stuck = await asyncio.wait(tasks, timeout=seconds + 2 * TIMEOUT_S)
+        for task in stuck:
+            task.cancel()
         if stuck:
-            self.stats.faults["clients did not get away"] += len(stuck)
-        for visit in visits:
-            if visit.done() and not visit.cancelled() and (error := visit.exception()):
+            self.stats.faults["clients did not finish"] += len(stuck)
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
                 raise error
         return self.stats
 
 
 class LoadClient:
-    """One visitor: a role, a subject, connections of its own."""
+    """One client: a role, a subject, connections of its own."""
 
     def __init__(self, clients: LoadClients, number: int, end: float) -> None:
-        self._crowd, self._end = clients, end
+        self._clients, self._end = clients, end
         self._role = ROLES[number % len(ROLES)]
         self._random = random.Random(number)
-        self._known = clients.dataset
+        self._dataset = clients.dataset
         self._http = httpx.AsyncClient(
             base_url=clients.url,
             headers={"Authorization": f"Bearer {clients.tokens[number % len(clients.tokens)]}"},
@@ -91,31 +91,31 @@ class LoadClient:
                 try:
                     await acts[self._role]()
                 except httpx.HTTPError as error:
-                    self._crowd.stats.faults[f"{self._role}: {type(error).__name__}"] += 1
+                    self._clients.stats.faults[f"{self._role}: {type(error).__name__}"] += 1
                 await self._pause()
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._random.uniform(*PAUSE_S))
 
     async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        began = time.monotonic()
-        answer = await self._http.request(method, path, json=body)
-        self._crowd.stats.seconds.setdefault(self._role, []).append(time.monotonic() - began)
-        self._record_response(answer)
-        return answer
+        start = time.monotonic()
+        response = await self._http.request(method, path, json=body)
+        self._clients.stats.seconds.setdefault(self._role, []).append(time.monotonic() - start)
+        self._record_response(response)
+        return response
 
     def _record_response(self, response: httpx.Response) -> None:
-        tally, status = self._crowd.stats, response.status_code
-        tally.statuses[str(status)] += 1
+        stats, status = self._clients.stats, response.status_code
+        stats.statuses[str(status)] += 1
         if status not in EXPECTED_STATUSES and not is_statement_timeout(response):
-            tally.faults[f"{self._role}: {status} {failure_reason(response)}"] += 1
+            stats.faults[f"{self._role}: {status} {failure_reason(response)}"] += 1
 
     async def _read(self) -> None:
-        await self._request("GET", self._random.choice((*READ_PATHS, FRAMES_PATH)).format(**self._known))
+        await self._request("GET", self._random.choice((*READ_PATHS, FRAMES_PATH)).format(**self._dataset))
 
     async def _query(self) -> None:
         filters = [
-            {"column": "dataset_id", "op": "eq", "value": self._known["id"]},
+            {"column": "dataset_id", "op": "eq", "value": self._dataset["id"]},
             {"column": "index", "op": "ge", "value": self._random.randrange(50)},
         ]
         counted = {"aggregates": [{"function": "count"}]} if self._random.random() < 0.5 else {"limit": 20}
@@ -123,53 +123,53 @@ class LoadClient:
 
     async def _render(self) -> None:
         body = {
-            "experiment_id": self._known["experiment_id"],
+            "experiment_id": self._dataset["experiment_id"],
             "decimation_factor": self._random.randint(1, 20),
             "fps": self._random.randint(5, 60),
         }
         answer = await self._request("POST", "/api/videos/generate", body)
         if answer.status_code in (200, 202):
             job = answer.json()["job_id"]
-            self._crowd.jobs.append(job)
+            self._clients.jobs.append(job)
             await self._wait_for_render(job)
 
     async def _wait_for_render(self, job: str) -> None:
         while time.monotonic() < self._end:
             answer = await self._request("GET", f"/api/videos/{job}")
             if answer.status_code == 200 and (status := answer.json())["status"] in TERMINAL_STATUSES:
-                self._crowd.stats.renders[status["status"]] += 1
+                self._clients.stats.renders[status["status"]] += 1
                 if status["status"] == "succeeded":
                     await self._request("GET", f"/api/videos/{job}/video")
                 return
             await self._pause()
 
     async def _watch(self) -> None:
-        """The events of a render to their end, or, half of the time, until the watcher has seen enough."""
-        if not self._crowd.jobs:
+        """Follow a render's events to the end or, half of the time, leave after half a second."""
+        if not self._clients.jobs:
             return
-        job, patience = self._random.choice(self._crowd.jobs), self._random.choice((0.5, TIMEOUT_S))
-        leave = min(time.monotonic() + patience, self._end)
+        job, stay_s = self._random.choice(self._clients.jobs), self._random.choice((0.5, TIMEOUT_S))
+        leave = min(time.monotonic() + stay_s, self._end)
         async with self._http.stream("GET", f"/api/videos/{job}/events") as stream:
             self._record_response(stream)
             async for line in stream.aiter_lines():
-                self._crowd.stats.events += line.startswith("event: ")
+                self._clients.stats.events += line.startswith("event: ")
                 if time.monotonic() > leave:
                     return
 
 
 def failure_reason(response: httpx.Response) -> str:
-    """What the service said, or at least what was asked."""
+    """The reason in the response, or else the request."""
     with suppress(ValueError, httpx.ResponseNotRead):
-        told = response.json()
-        failed = [f"{name}: {check['detail']}" for name, check in told.get("checks", {}).items() if is_failing(check)]
-        return "; ".join(failed) or str(told.get("detail", told))
+        body = response.json()
+        failed = [
+            f"{name}: {check['detail']}"
+            for name, check in body.get("checks", {}).items()
+            if check["status"] not in ("ok", "absent")
+        ]
+        return "; ".join(failed) or str(body.get("detail", body))
     return f"to {response.request.method} {response.url.path}"
 
 
 def is_statement_timeout(response: httpx.Response) -> bool:
-    """A query that was stopped at its time limit, as it should be."""
+    """Whether a query was stopped at its time limit, which is expected under load."""
     return response.status_code == 422 and "statement_ms" in response.text
-
-
-def is_failing(check: dict[str, Any]) -> bool:
-    return check["status"] not in ("ok", "absent")

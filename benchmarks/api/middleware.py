@@ -1,15 +1,14 @@
-"""Cost of the middleware: a minimal app served with none, three or all of it."""
+"""Cost of the middleware: a minimal app served with none, three or all of them."""
 
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from benchmarks.api import h2load
 from benchmarks.api.baseline_app import VARIANTS
-from benchmarks.api.h2load import Target
+from benchmarks.api.h2load import MeasuredRow, Target
 from benchmarks.process_stats import tree_cpu_seconds
 
 CLIENT_COUNT = 8
@@ -17,7 +16,7 @@ CLIENT_COUNT = 8
 
 @contextmanager
 def baseline_servers(scratch: Path) -> Iterator[Mapping[str, "BaselineServer"]]:
-    """All of them at once: who is not asked takes no time."""
+    """All variants at once; an idle server costs nothing."""
     with ExitStack() as stack:
         yield {name: stack.enter_context(_baseline_server(name, scratch)) for name in VARIANTS}
 
@@ -30,21 +29,21 @@ class BaselineServer:
         self._pid = process.pid
         self._target = Target(*process.stdout.readline().split())
 
-    def measure(self, variant: str, seconds: int, scratch: Path) -> tuple[dict[str, Any], list[str]]:
-        """Requests a second of a server that is never idle, CPU time of each, and why they do not count."""
+    def measure(self, variant: str, seconds: int, scratch: Path) -> MeasuredRow:
+        """Requests per second at full load, and CPU time per request."""
         before = tree_cpu_seconds([self._pid])
         sample = h2load.run_at_full_speed(self._target, CLIENT_COUNT, seconds, scratch)
         used = tree_cpu_seconds([self._pid]) - before
         whole = seconds + h2load.WARM_UP_S
         rate = sample.sent / seconds
-        told = {"layers": variant, "requests_per_s": round(rate, 1), "cpu_us": round(used / whole / rate * 1e6, 1)}
-        return told | sample.to_row(), [f"hello within {variant}: {fault}" for fault in sample.faults()]
+        row = {"layers": variant, "requests_per_s": round(rate, 1), "cpu_us": round(used / whole / rate * 1e6, 1)}
+        return MeasuredRow(row | sample.to_row(), [f"{variant} middleware: {fault}" for fault in sample.faults()])
 
 
 @contextmanager
 def _baseline_server(variant: str, scratch: Path) -> Iterator[BaselineServer]:
     command = [sys.executable, "-m", "benchmarks.api.baseline_app", variant]
-    with (scratch / f"hello-{variant}.log").open("wb") as log:
+    with (scratch / f"baseline-{variant}.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             yield BaselineServer(process)

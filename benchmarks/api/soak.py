@@ -22,26 +22,26 @@ from service.config import Settings
 FRAME_SIZE, FRAME_COUNT = (320, 180), 60
 SUBJECT_COUNT = 20
 SCOPES = ("catalog:read", "videos:read", "videos:render", "query:run")
-# What a process may hold more than after the warm-up: freed blocks that malloc keeps.
+# Memory growth allowed per process after the warm-up: freed blocks that malloc keeps.
 MEMORY_MARGIN_MB = 16.0
-# Within this after the last client left, sockets are closed and memory is back.
+# Time for sockets to close and memory to return after the last client has left.
 IDLE_TIMEOUT_S = 20.0
 DRAIN_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
-    """What the two processes hold while nobody asks."""
+    """Resources of the two idle processes."""
 
     api_mb: float
     worker_mb: float
-    # Of the API, without its pools of database connections: they grow to their size and stay.
+    # Of the API, without its database pools, which keep their connections.
     sockets: int
-    # Database connections that are not idle, or idle within a transaction.
+    # Database connections that are active or idle in a transaction.
     busy_connections: int
 
     def increases_over(self, before: "ResourceUsage") -> list[str]:
-        """What did not go back to its level."""
+        """Readings that did not return to their level."""
         found = [
             f"the {name} process holds {now:.0f} MB, {was:.0f} before"
             for name, now, was in (
@@ -58,15 +58,15 @@ class ResourceUsage:
 
 
 def measure(clients: int, seconds: float, results: Path) -> int:
-    """The whole command; 1 when something broke or stayed."""
+    """Run the command; the exit code is 1 if something failed or leaked."""
     console = Console(soft_wrap=True)
     try:
         with tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir=footage.cache_folder().parent) as name:
-            figure, faults = _run_soak(clients, seconds, Path(name))
+            row, faults = _run_soak(clients, seconds, Path(name))
     except SERVICE_ERRORS as error:
         console.print(f"benchmarks: {error}", style="red", markup=False)
         return 1
-    return _report(console, figure, faults, results)
+    return _report(console, row, faults, results)
 
 
 def _run_soak(clients: int, seconds: float, scratch: Path) -> tuple[dict[str, Any], list[str]]:
@@ -79,19 +79,19 @@ def _run_soak(clients: int, seconds: float, scratch: Path) -> tuple[dict[str, An
     ):
         tokens = _visitor_tokens(settings, reelmill)
         _run_clients(reelmill, tokens, clients, max(seconds / 4, 2))
-        before = _wait_until_idle(reelmill, lambda held: held.busy_connections == 0)
-        tally = _run_clients(reelmill, tokens, clients, seconds)
-        after = _wait_until_idle(reelmill, lambda held: not held.increases_over(before))
-    faults = [f"{what} ({count} times)" for what, count in tally.faults.items()]
-    faults += after.increases_over(before) + _logged_errors(scratch / "service.log") + missing_activity(tally)
-    return {"benchmark": "soak", "clients": clients, "seconds": seconds} | _to_row(tally, before, after), faults
+        before = _wait_until_idle(reelmill, lambda usage: usage.busy_connections == 0)
+        stats = _run_clients(reelmill, tokens, clients, seconds)
+        after = _wait_until_idle(reelmill, lambda usage: not usage.increases_over(before))
+    faults = [f"{what} ({count} times)" for what, count in stats.faults.items()]
+    faults += after.increases_over(before) + _logged_errors(scratch / "service.log") + missing_activity(stats)
+    return {"benchmark": "soak", "clients": clients, "seconds": seconds} | _to_row(stats, before, after), faults
 
 
 def _visitor_tokens(settings: Settings, reelmill: Reelmill) -> list[str]:
-    """Of callers who are not the owner, after everybody may see the experiment."""
+    """Make the experiment public; returns tokens of subjects that do not own it."""
     path = f"/api/experiments/{reelmill.dataset['experiment_id']}"
-    tag = reelmill.client.get(path).raise_for_status().headers["ETag"]
-    json_or_raise(reelmill.client.patch(path, json={"visibility": "public"}, headers={"If-Match": tag}))
+    etag = reelmill.client.get(path).raise_for_status().headers["ETag"]
+    json_or_raise(reelmill.client.patch(path, json={"visibility": "public"}, headers={"If-Match": etag}))
     return [
         mint_local_token(settings, f"visitor-{number}", SCOPES, timedelta(hours=12)) for number in range(SUBJECT_COUNT)
     ]
@@ -102,15 +102,15 @@ def _run_clients(reelmill: Reelmill, tokens: list[str], clients: int, seconds: f
 
 
 def _wait_until_idle(reelmill: Reelmill, condition: Callable[[ResourceUsage], bool]) -> ResourceUsage:
-    """After the last render has ended: as soon as it is good, at the latest when the time is up."""
+    """The usage after the last render has ended, once `condition` holds or IDLE_TIMEOUT_S have passed."""
     deadline = time.monotonic() + DRAIN_TIMEOUT_S
     while reelmill.count_unfinished_tasks() and time.monotonic() < deadline:
         time.sleep(0.2)
     deadline = time.monotonic() + IDLE_TIMEOUT_S
     time.sleep(2)
-    while not condition(held := _read_usage(reelmill)) and time.monotonic() < deadline:
+    while not condition(usage := _read_usage(reelmill)) and time.monotonic() < deadline:
         time.sleep(0.5)
-    return held
+    return usage
 
 
 def _read_usage(reelmill: Reelmill) -> ResourceUsage:
@@ -124,19 +124,19 @@ def _read_usage(reelmill: Reelmill) -> ResourceUsage:
 
 
 def _logged_errors(log: Path) -> list[str]:
-    """Each kind of error that the service logged."""
+    """The distinct errors that the service logged."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     wrong = [line for line in lines if line["level"] in ("error", "critical")]
     return sorted({f"the service logged: {line['logger']}: {line['event']}"[:200] for line in wrong})
 
 
 def missing_activity(stats: LoadStats) -> list[str]:
-    """What the crowd should have done and did not: then nothing is proven."""
+    """Activities without which the soak proves nothing, and renders that failed."""
     done = {"events": stats.events, "renders": stats.renders["succeeded"]} | {
         role: len(stats.seconds.get(role, ())) for role in ("reader", "asker", "renderer")
     }
     failed = [f"{count} renders {how}" for how, count in stats.renders.items() if how != "succeeded"]
-    return [f"no {what}: the crowd did nothing of the kind" for what, count in done.items() if not count] + failed
+    return [f"no {what}: no client of this kind was active" for what, count in done.items() if not count] + failed
 
 
 def _to_row(stats: LoadStats, before: ResourceUsage, after: ResourceUsage) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def _percentile_ms(ordered: list[float], part: float) -> float:
 
 def _report(console: Console, row: dict[str, Any], faults: list[str], results: Path) -> int:
     for fault in faults:
-        console.print(f"broken: {fault}", style="red", markup=False)
-    console.print(f"{sum(row['answers'].values())} answers {dict(row['answers'])}, {row['events']} events")
+        console.print(f"failed: {fault}", style="red", markup=False)
+    console.print(f"{sum(row['answers'].values())} responses {dict(row['answers'])}, {row['events']} events")
     console.print(f"API {row['api_mb']} MB, worker {row['worker_mb']} MB, sockets {row['sockets']}", markup=False)
     if faults:
         return 1

@@ -1,5 +1,5 @@
-"""`python -m benchmarks devices`: what a machine's CPU and GPU do, stage by stage and in whole renders, side by side.
+"""`python -m benchmarks devices`: compare a machine's CPU and GPU, stage by stage and in whole renders.
 
-It imports the standard library, numpy, av and Pillow, and torch where a device is asked: a machine without the
-service's packages runs it as `python -m benchmarks.devices`.
+It imports only the standard library, numpy, av, Pillow and, for a GPU, torch, so that a machine without the service's
+packages can run it as `python -m benchmarks.devices`.
 """

@@ -1,4 +1,4 @@
-"""What is measured: sizes, cases and the operations of kernels/."""
+"""The cases to measure: frame sizes, and the operations of kernels/."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,15 +10,17 @@ from service.plan.render_plan import CPU_ONLY, Backend, RenderOptions
 from service.plan.tone import Tone
 
 QUALITY = 70
-# At which an encoder hides least of what went into it: for the gate.
+# For parity checks: the encoder loses as little as possible.
 PARITY_QUALITY = 100
+# Frames of a case that a parity check compares.
+PARITY_FRAMES = 8
 Size = tuple[int, int]
 DEFAULT_DEVICE = DeviceConfig("cuda:0")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`seconds` bounds the whole; a repetition of a stage lasts about `each` seconds. Sizes are (width, height)."""
+    """Options of the command. `seconds` limits the whole run, `each` is the time per repetition."""
 
     results: Path
     seconds: float = 420
@@ -33,7 +35,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Camera JPEGs of `source` size shown at `size`; (width, height)."""
+    """Camera JPEGs of `source` pixels rendered at `size` pixels; both are (width, height)."""
 
     source: Size
     size: Size
@@ -44,7 +46,7 @@ class Case:
 
     @property
     def canvas(self) -> Size:
-        """Of the encoder: odd sides gain a replicated edge."""
+        """The encoder's (width, height): odd sides are extended by a replicated edge."""
         return self.size[0] + self.size[0] % 2, self.size[1] + self.size[1] % 2
 
     def options(self, family: Backend = CPU_ONLY, quality: int = QUALITY) -> RenderOptions:
@@ -54,7 +56,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Cases:
-    """With a base of 1080p: as it is, halved, 4K to a quarter of its sides, an uneven factor, and small odd JPEGs."""
+    """With a base of 1080p: unscaled, halved, 4K scaled to a quarter, an uneven factor, and small JPEGs of odd size."""
 
     base: Size
 
@@ -72,12 +74,12 @@ class Cases:
 
     @property
     def uneven(self) -> Case:
-        wide, high = (side * 9 // 14 // 2 * 2 for side in self.base)
-        return Case(self.base, (wide, high))
+        width, height = (side * 9 // 14 // 2 * 2 for side in self.base)
+        return Case(self.base, (width, height))
 
     @property
     def small(self) -> Case:
-        """The size that others publish rates of nvJPEG for."""
+        """The size for which nvJPEG rates are published."""
         return Case((551, 676), (551, 676))
 
     def all(self) -> tuple[Case, ...]:
@@ -85,14 +87,14 @@ class Cases:
 
 
 BIN_FRAMES = 4
-# Of a 12-bit camera's samples.
+# For samples of a 12-bit camera.
 CAMERA_TONE = Tone(300, 3300, 0.8, "viridis")
 Kernel = Literal["rgb_to_nv12", "nv12_scale", "tone", "mean", "max"]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Mean and max are of bins of four R'G'B' frames; rates and bytes count source frames."""
+    """A kernel on a case. Mean and max combine four R'G'B' frames; rates and bytes count source frames."""
 
     kernel: Kernel
     case: Case
@@ -118,7 +120,7 @@ def all_operations(cases: Cases) -> tuple[Operation, ...]:
 
 
 def cpu_bytes_per_frame(operation: Operation) -> tuple[int, int]:
-    """In and out of the CPU's transform, per frame: 4:2:0, or 16-bit gray."""
-    wide, high = operation.case.source
-    out = operation.case.canvas[0] * operation.case.canvas[1] * 3 // 2
-    return wide * high * 2 if operation.kernel == "tone" else wide * high * 3 // 2, out // operation.bin
+    """Bytes per frame into and out of the CPU transform: 4:2:0, or 16-bit gray."""
+    width, height = operation.case.source
+    bytes_in = width * height * 2 if operation.kernel == "tone" else width * height * 3 // 2
+    return bytes_in, operation.case.canvas[0] * operation.case.canvas[1] * 3 // 2 // operation.bin

@@ -1,4 +1,4 @@
-"""Energy counters of the GPU driver (NVML) and of the processor (RAPL)."""
+"""Energy counters of the GPU (NVML) and of the processor packages (RAPL)."""
 
 import ctypes
 from collections.abc import Callable
@@ -11,12 +11,12 @@ RAPL_FOLDER = Path("/sys/class/powercap")
 
 
 class EnergyMeter:
-    """NVML through its C library, for a bare machine has no binding of it. `uuid` is that of CUDA's device."""
+    """Uses NVML's C library, as a bare machine has no Python binding. `uuid` is that of the CUDA device."""
 
     def __init__(self, uuid: str | None, rapl: Path = RAPL_FOLDER) -> None:
         self._packages = sorted(rapl.glob("intel-rapl:[0-9]/energy_uj")) if rapl.is_dir() else []
-        opened: tuple[Any, Any] = _open_nvml(uuid) if uuid else (None, None)
-        self._library, self._handle = opened
+        nvml: tuple[Any, Any] = _open_nvml(uuid) if uuid else (None, None)
+        self._library, self._handle = nvml
 
     def read(self) -> Joules:
         return Joules(self._gpu_joules(), self._cpu_joules())
@@ -55,7 +55,7 @@ def _open_nvml(uuid: str) -> tuple[Any, Any]:
 
 
 def joules_per_frame(read: Callable[[], Joules], before: Joules, frames: int) -> Joules:
-    """Per frame since `before`; a counter that went round tells nothing."""
+    """Joules per frame since `before`; None where a counter has wrapped around."""
     after = read()
     return Joules(
         _difference_per_frame(before.gpu, after.gpu, frames), _difference_per_frame(before.cpu, after.cpu, frames)

@@ -11,7 +11,7 @@ Stage = Literal["copy", "decode", "transform", "decode + transform", "encode", "
 
 
 class Joules(NamedTuple):
-    """Per frame, of the whole GPU and of the whole processor package; None where no counter can be read."""
+    """Joules of the whole GPU and of all processor packages; None without a readable counter."""
 
     gpu: float | None
     cpu: float | None
@@ -24,8 +24,8 @@ UNKNOWN_ENERGY = Joules(None, None)
 class Measurement:
     """`path` says where each stage ran ("cpu > cpu > cpu"); `rates` are frames per second, one per warm repetition.
 
-    `cold_s` is the first call, with everything that is loaded and opened by it; `first_frames` is what it made.
-    `bytes_in` and `bytes_out` are of a frame. With `absent` nothing was measured, and it says why.
+    `cold_s` is the time of the first call, including imports and device initialisation, and `first_frames` its frames.
+    `bytes_in`, `bytes_out` and `joules` are per frame. `absent_reason` says why nothing was measured.
     """
 
     stage: Stage
@@ -39,7 +39,7 @@ class Measurement:
     bytes_out: int = 0
     joules: Joules = UNKNOWN_ENERGY
     parity: Parity | None = None
-    absent: str | None = None
+    absent_reason: str | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -48,7 +48,7 @@ class Measurement:
 
     @property
     def gb_s(self) -> float:
-        """Bytes in and out of the stage, in 10**9 a second."""
+        """Bytes into and out of the stage, in 10**9 per second."""
         return (self.bytes_in + self.bytes_out) * self.fps / 1e9
 
     @property
@@ -57,12 +57,12 @@ class Measurement:
 
     @property
     def is_valid(self) -> bool:
-        """Measured, and of a GPU proven to show what the CPU shows."""
-        return not self.absent and (self.is_cpu_only or bool(self.parity and self.parity.holds))
+        """Whether it was measured and, on a GPU, its output matches the CPU's."""
+        return not self.absent_reason and (self.is_cpu_only or bool(self.parity and self.parity.holds))
 
 
 def speed_up(measurement: Measurement, measurements: Sequence[Measurement]) -> float | None:
-    """Times the CPU path of the same stage and case; None for the CPU itself and where the gate does not hold."""
+    """Ratio to the CPU path of the same stage and case; None for the CPU itself and without parity."""
     rivals = [
         one
         for one in measurements
@@ -74,21 +74,22 @@ def speed_up(measurement: Measurement, measurements: Sequence[Measurement]) -> f
 
 
 def copy_share(measurement: Measurement, measurements: Sequence[Measurement]) -> float | None:
-    """Of the copy bandwidth of where it ran; None for what moves between the two, and without a measured bandwidth."""
-    copies = [
-        one.gb_s for one in measurements if one.stage == "copy" and one.path == measurement.path and not one.absent
-    ]
-    return measurement.gb_s / copies[0] if copies and not measurement.absent and measurement.stage != "copy" else None
+    """Fraction of the copy bandwidth of its device; None if it uses both devices or no bandwidth was measured."""
+    if measurement.absent_reason or measurement.stage == "copy":
+        return None
+    copies = [one for one in measurements if one.stage == "copy" and one.path == measurement.path]
+    return measurement.gb_s / copies[0].gb_s if copies and not copies[0].absent_reason else None
 
 
 def to_row(measurement: Measurement, measurements: Sequence[Measurement]) -> dict[str, Any]:
-    gate, faster, share = measurement.parity, speed_up(measurement, measurements), copy_share(measurement, measurements)
+    ratio, share = speed_up(measurement, measurements), copy_share(measurement, measurements)
+    parity, has_gate = measurement.parity, not measurement.is_cpu_only and not measurement.absent_reason
     return {
         "benchmark": "devices",
         "stage": measurement.stage,
         "case": measurement.case,
         "path": measurement.path,
-        "absent": measurement.absent,
+        "absent": measurement.absent_reason,
         "workers": measurement.workers,
         "frames_per_second": [round(rate, 2) for rate in measurement.rates],
         "median_frames_per_second": round(measurement.fps, 2),
@@ -98,10 +99,10 @@ def to_row(measurement: Measurement, measurements: Sequence[Measurement]) -> dic
         "bytes_out": measurement.bytes_out,
         "gb_per_second": round(measurement.gb_s, 3),
         "share_of_copy": None if share is None else round(share, 4),
-        "joules_per_frame": {"gpu": measurement.joules.gpu, "cpu": measurement.joules.cpu},
-        "psnr_db": gate.psnr if gate else None,
-        "least_db": gate.least if gate else None,
-        "ssim": gate.ssim if gate else None,
-        "gate": None if measurement.is_cpu_only or measurement.absent else "held" if measurement.is_valid else "failed",
-        "speed_up": None if faster is None else round(faster, 3),
+        "joules_per_frame": measurement.joules._asdict(),
+        "psnr_db": parity.psnr if parity else None,
+        "least_db": parity.least if parity else None,
+        "ssim": parity.ssim if parity else None,
+        "gate": ("held" if measurement.is_valid else "failed") if has_gate else None,
+        "speed_up": None if ratio is None else round(ratio, 3),
     } | measurement.notes

@@ -1,4 +1,4 @@
-"""Comparison of a path's output with the CPU path's; without parity there is no speed-up."""
+"""Compare the output of a path with the CPU's; without parity there is no speed-up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ Luma = np.ndarray[Any, np.dtype[np.uint8]]
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """The worst picture's luma against the CPU's: PSNR in dB (at most 99) and SSIM; `least` dB are enough."""
+    """Luma of the worst picture against the CPU's: PSNR in dB (at most 99) and SSIM. `least`: required PSNR."""
 
     psnr: float
     ssim: float
@@ -31,7 +31,7 @@ NO_PARITY = Parity(0.0, 0.0)
 
 
 def parity(actual: Sequence[Luma], expected: Sequence[Luma]) -> Parity:
-    """Pictures in order, each (H, W); another count or size is no parity at all."""
+    """Compare two sequences of (H, W) luma planes; NO_PARITY if count or size differ."""
     if not expected or [one.shape for one in actual] != [one.shape for one in expected]:
         return NO_PARITY
     pairs = list(zip(actual, expected, strict=True))
@@ -40,8 +40,8 @@ def parity(actual: Sequence[Luma], expected: Sequence[Luma]) -> Parity:
 
 
 def encoder_parity(actual: Sequence[Luma], cpu_encoded: Sequence[Luma], source: Sequence[Luma]) -> Parity:
-    """Two encoders err in ways of their own: each is compared with the pictures that the CPU gives to it, and the GPU's
-    may keep a decibel less of them than the CPU's (`rival`) does."""
+    """Compare an encoder's output with its source. Two encoders err differently, so it may be ENCODER_TOLERANCE_DB
+    worse than the CPU's encoder."""
     return replace(
         parity(actual, source), least=min(MIN_PSNR_DB, parity(cpu_encoded, source).psnr - ENCODER_TOLERANCE_DB)
     )

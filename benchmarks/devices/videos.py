@@ -1,12 +1,10 @@
-"""Measurements of video decoding: CPU processes, one decoder session, and one session per NVDEC engine of a data-
-centre card.
-"""
+"""Measurements of video decoding: CPU processes, one NVDEC session, and one session per NVDEC engine."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from benchmarks.devices.cases import Case
+from benchmarks.devices.cases import PARITY_FRAMES, Case
 from benchmarks.devices.measurement import Measurement
 from benchmarks.devices.parity import Parity, parity
 from benchmarks.devices.tasks import video_tasks
@@ -14,19 +12,18 @@ from benchmarks.devices.timer import BenchmarkTimer, BudgetExceededError, TimedT
 from benchmarks.devices.worker_pool import WorkerPool, WorkerPoolError
 from service.pipeline.cuda.driver import VideoCodec
 
-# NVDEC engines of an H100 and of an H200; a session uses one.
+# NVDEC engines of an H100 or H200; a session uses one.
 DECODER_SESSIONS = 7
-COMPARED_FRAMES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class VideoBenchmarks:
-    """`fresh` opens so many processes that share the device, a session each."""
+    """`fresh_pool` starts a number of processes that share the device, one session each."""
 
-    clock: BenchmarkTimer
+    timer: BenchmarkTimer
     cpu: WorkerPool
-    fresh: Callable[[int], AbstractContextManager[WorkerPool]]
-    absent: str | None
+    fresh_pool: Callable[[int], AbstractContextManager[WorkerPool]]
+    absent_reason: str | None
 
     def run(self, case: Case) -> Iterator[Measurement]:
         for codec in video_tasks.CODECS:
@@ -34,31 +31,33 @@ class VideoBenchmarks:
 
     def _measure_codec(self, case: Case, codec: VideoCodec) -> Iterator[Measurement]:
         width, height = case.source
-        figure = Measurement("decode", f"{codec} video, {width}x{height}", "cpu", bytes_out=width * height * 3 // 2)
+        measurement = Measurement(
+            "decode", f"{codec} video, {width}x{height}", "cpu", bytes_out=width * height * 3 // 2
+        )
         try:
-            figure = replace(
-                figure, bytes_in=self.clock.call_first(self.cpu, video_tasks.bytes_per_picture, case, codec)
+            measurement = replace(
+                measurement, bytes_in=self.timer.call_first(self.cpu, video_tasks.bytes_per_picture, case, codec)
             )
         except (BudgetExceededError, WorkerPoolError) as reason:
-            yield replace(figure, absent=str(reason))
+            yield replace(measurement, absent_reason=str(reason))
             return
-        yield self.clock.measure(
-            self.cpu, figure, TimedTask(video_tasks.decode_on_cpu, (case, codec), video_tasks.VIDEO_FRAMES)
+        yield self.timer.measure(
+            self.cpu, measurement, TimedTask(video_tasks.decode_on_cpu, (case, codec), video_tasks.VIDEO_FRAMES)
         )
-        one = self._measure_on_gpu(replace(figure, path="gpu"), 1, case, codec)
+        one = self._measure_on_gpu(replace(measurement, path="gpu"), 1, case, codec)
         yield one
         many = self._measure_on_gpu(
-            replace(figure, path=f"gpu, {DECODER_SESSIONS} sessions"), DECODER_SESSIONS, case, codec
+            replace(measurement, path=f"gpu, {DECODER_SESSIONS} sessions"), DECODER_SESSIONS, case, codec
         )
         yield replace(many, notes={"times_one_session": round(many.fps / one.fps, 3)}) if one.fps else many
 
-    def _measure_on_gpu(self, figure: Measurement, sessions: int, case: Case, codec: VideoCodec) -> Measurement:
-        if self.absent:
-            return replace(figure, absent=self.absent)
-        with self.fresh(sessions) as crew:
+    def _measure_on_gpu(self, measurement: Measurement, sessions: int, case: Case, codec: VideoCodec) -> Measurement:
+        if self.absent_reason:
+            return replace(measurement, absent_reason=self.absent_reason)
+        with self.fresh_pool(sessions) as pool:
             work = TimedTask(video_tasks.decode_on_gpu, (case, codec), video_tasks.VIDEO_FRAMES)
-            return self.clock.measure(crew, figure, work, lambda: self._luma_parity(crew, case, codec))
+            return self.timer.measure(pool, measurement, work, lambda: self._luma_parity(pool, case, codec))
 
-    def _luma_parity(self, crew: WorkerPool, case: Case, codec: VideoCodec) -> Parity:
-        seen = self.clock.call_first(crew, video_tasks.gpu_lumas, case, codec, COMPARED_FRAMES)
-        return parity(seen, self.clock.call_first(self.cpu, video_tasks.cpu_lumas, case, codec, COMPARED_FRAMES))
+    def _luma_parity(self, pool: WorkerPool, case: Case, codec: VideoCodec) -> Parity:
+        actual = self.timer.call_first(pool, video_tasks.gpu_lumas, case, codec, PARITY_FRAMES)
+        return parity(actual, self.timer.call_first(self.cpu, video_tasks.cpu_lumas, case, codec, PARITY_FRAMES))

@@ -11,20 +11,20 @@ from benchmarks.devices.tasks.workbench import Workbench, WorkerSetup
 from service.errors import first_line
 from service.pipeline.cuda.errors import CudaError
 
-# Its first argument is the member's bench; it travels by its name.
+# Called with the worker's Workbench first; pickled by name.
 Task = Callable[..., Any]
 
 
 class WorkerPoolError(Exception):
-    """A member failed, died or did not answer; the crew is of no more use unless it only failed."""
+    """A task failed, or a worker died or timed out; in the latter cases the pool cannot be used any more."""
 
 
 class WorkerPool:
-    """`count` spawned processes; use as a context."""
+    """`count` spawned processes; a context manager."""
 
     def __init__(self, count: int, setup: WorkerSetup) -> None:
         spawn = multiprocessing.get_context("spawn")
-        self._ends: list[Connection[Any, Any]] = []
+        self._connections: list[Connection[Any, Any]] = []
         self._processes: list[SpawnProcess] = []
         self._broken: str | None = None
         for _ in range(count):
@@ -32,7 +32,7 @@ class WorkerPool:
             process = spawn.Process(target=run_worker, args=(theirs, setup), daemon=True)
             process.start()
             theirs.close()
-            self._ends.append(ours)
+            self._connections.append(ours)
             self._processes.append(process)
 
     def __enter__(self) -> "WorkerPool":
@@ -50,44 +50,46 @@ class WorkerPool:
         return len(self._processes)
 
     def call_all(self, task: Task, *given: Any, seconds: float) -> list[Any]:
-        """What each member answers. Raises CrewFault."""
-        return self._call(self._ends, (task, given), seconds)
+        """The result of each worker. Raises WorkerPoolError."""
+        return self._call(self._connections, task, given, seconds)
 
     def call_first(self, task: Task, *given: Any, seconds: float) -> Any:
-        """What the first member answers. Raises CrewFault."""
-        return self._call(self._ends[:1], (task, given), seconds)[0]
+        """The result of the first worker. Raises WorkerPoolError."""
+        return self._call(self._connections[:1], task, given, seconds)[0]
 
-    def _call(self, ends: "list[Connection[Any, Any]]", call: tuple[Task, Any], seconds: float) -> list[Any]:
+    def _call(
+        self, connections: "list[Connection[Any, Any]]", task: Task, arguments: tuple[Any, ...], seconds: float
+    ) -> list[Any]:
         if self._broken:
             raise WorkerPoolError(self._broken)
         try:
-            for end in ends:
-                end.send(call)
-            answers = [self._receive(end, seconds) for end in ends]
+            for connection in connections:
+                connection.send((task, arguments))
+            results = [self._receive(connection, seconds) for connection in connections]
         except (EOFError, OSError):
-            self._broken = "a process that measured has died"
+            self._broken = "a worker process has died"
             raise WorkerPoolError(self._broken) from None
-        if faults := [fault for fault, _ in answers if fault]:
+        if faults := [fault for fault, _ in results if fault]:
             raise WorkerPoolError(faults[0])
-        return [answer for _, answer in answers]
+        return [result for _, result in results]
 
-    def _receive(self, end: "Connection[Any, Any]", seconds: float) -> tuple[str | None, Any]:
-        if not end.poll(seconds):
-            self._broken = f"no answer for {seconds:.0f} s"
+    def _receive(self, connection: "Connection[Any, Any]", seconds: float) -> tuple[str | None, Any]:
+        if not connection.poll(seconds):
+            self._broken = f"no result within {seconds:.0f} s"
             raise WorkerPoolError(self._broken)
-        answer: tuple[str | None, Any] = end.recv()
+        answer: tuple[str | None, Any] = connection.recv()
         return answer
 
 
-def run_worker(end: "Connection[Any, Any]", setup: WorkerSetup) -> None:
-    """A member's life."""
+def run_worker(connection: "Connection[Any, Any]", setup: WorkerSetup) -> None:
+    """Main function of a worker process: run tasks until the connection is closed."""
     bench = Workbench(setup)
     while True:
         try:
-            task, given = end.recv()
+            task, given = connection.recv()
         except EOFError:
             os._exit(0)
-        end.send(_run_task(task, bench, given))
+        connection.send(_run_task(task, bench, given))
 
 
 def _run_task(task: Task, bench: Workbench, given: tuple[Any, ...]) -> tuple[str | None, Any]:
@@ -95,5 +97,5 @@ def _run_task(task: Task, bench: Workbench, given: tuple[Any, ...]) -> tuple[str
         return None, task(bench, *given)
     except CudaError as fault:
         return fault.reason, None
-    except Exception as error:  # whatever it is, it becomes a row that says so
+    except Exception as error:  # reported as the reason in the result row
         return first_line(error), None

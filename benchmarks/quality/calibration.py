@@ -1,20 +1,17 @@
 """`python -m benchmarks quality`: the rate of each encoder that reaches x264's SSIM at each quality.
 
-The SSIM of the corpus is the mean of -10 log10(1 - SSIM) over its clips, so every clip counts the same."""
+The SSIM of the corpus is the mean of -10 log10(1 - SSIM) over its clips, so that all clips count equally."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from benchmarks import machine
+from benchmarks import machine, record
 from benchmarks.quality.corpus import Clip, clips
 from benchmarks.quality.encodes import EncodeResult, encode_clip
 from service.pipeline.encode.codecs import encoder_quality
@@ -30,10 +27,10 @@ console = Console(soft_wrap=True, highlight=False)
 
 
 def calibrate(hall_video: Path, results: Path) -> int:
-    """Measure, print the markdown table and the fit, append the rows. 1 when a clip is missing."""
+    """Measure, print the fit and the Markdown table, append the rows. The exit code is 1 if a clip is missing."""
     corpus = clips(hall_video)
     if len(corpus) < 4:
-        console.print(f"{hall_video} is not there: install Debian's opencv-doc, or name the file with --hall")
+        console.print(f"{hall_video} does not exist: install Debian's opencv-doc, or name the file with --hall")
         return 1
     reference = _encode_curve(corpus, "h264", [encoder_quality("h264", quality) for quality in QUALITIES])
     runs = list(reference)
@@ -51,7 +48,9 @@ def calibrate(hall_video: Path, results: Path) -> int:
         for run in _encode_curve(corpus, codec, sorted({encoder_quality(codec, q) for q in QUALITIES}))
     ]
     console.print(quality_table(runs), markup=False)
-    console.print(f"rows: {_write_rows(results, runs)}", markup=False)
+    facts = machine.facts()
+    rows = [{"benchmark": "quality"} | asdict(replace(run, ssim=round(run.ssim, 6))) for run in runs]
+    console.print(f"rows: {record.write_rows(results, machine.label(facts['machine']), rows, facts)}", markup=False)
     return 0
 
 
@@ -60,29 +59,28 @@ def mean_decibels(runs: Sequence[EncodeResult]) -> float:
 
 
 def fit_rate(curve: Sequence[EncodeResult], codec: Codec, target: float) -> float:
-    """The rate at which the corpus has `target` dB, between the measured ones; the nearest of them beyond."""
+    """The rate at which the corpus has `target` dB, interpolated; beyond the measured rates, the nearest one."""
     rates = sorted({run.rate for run in curve})
     heights = [mean_decibels(_runs_at_rate(curve, value)) for value in rates]
-    if codec != "mjpeg":  # a crf: more is worse
+    if codec != "mjpeg":  # crf: higher is worse
         rates, heights = rates[::-1], heights[::-1]
     return float(np.interp(target, np.maximum.accumulate(heights), rates))
 
 
 def quality_table(runs: Sequence[EncodeResult]) -> str:
-    """Markdown: what the mapping in use gives at each quality: rate, SSIM of the corpus, bytes against x264."""
+    """Markdown table of the current mapping by quality: rate, SSIM of the corpus, bytes relative to x264."""
     codecs: tuple[Codec, ...] = ("h264", *RATES)
     lines = ["| quality | " + " | ".join(f"{codec}: rate, SSIM, bytes" for codec in codecs) + " |"]
     lines.append("| --- " * (len(codecs) + 1) + "|")
     for quality in QUALITIES:
         base = sum(run.bytes for run in _runs_at_quality(runs, "h264", quality))
-        cells = [_format_cell(_runs_at_quality(runs, codec, quality), base) for codec in codecs]
+        cells = []
+        for codec in codecs:
+            own = _runs_at_quality(runs, codec, quality)
+            ssim = 1 - 10 ** (-mean_decibels(own) / 10)
+            cells.append(f"{own[0].rate}, {ssim:.4f}, {sum(run.bytes for run in own) / base:.2f}")
         lines.append(f"| {quality} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def _format_cell(runs: Sequence[EncodeResult], base: int) -> str:
-    similarity = 1 - 10 ** (-mean_decibels(runs) / 10)
-    return f"{runs[0].rate}, {similarity:.4f}, {sum(run.bytes for run in runs) / base:.2f}"
 
 
 def _runs_at_quality(runs: Sequence[EncodeResult], codec: Codec, quality: int) -> list[EncodeResult]:
@@ -95,17 +93,3 @@ def _runs_at_rate(runs: Sequence[EncodeResult], value: int) -> list[EncodeResult
 
 def _encode_curve(corpus: dict[str, Clip], codec: Codec, rates: Sequence[int]) -> list[EncodeResult]:
     return [encode_clip(name, clip, codec, value) for value in rates for name, clip in corpus.items()]
-
-
-def _write_rows(folder: Path, runs: Sequence[EncodeResult]) -> Path:
-    facts = machine.facts()
-    folder.mkdir(parents=True, exist_ok=True)
-    day = datetime.fromisoformat(facts["at"]).date().isoformat()
-    path = folder / f"quality-{day}-{machine.label(facts['machine'])}.jsonl"
-    with path.open("a") as file:
-        file.writelines(json.dumps(_to_row(run, facts)) + "\n" for run in runs)
-    return path
-
-
-def _to_row(run: EncodeResult, facts: dict[str, Any]) -> dict[str, Any]:
-    return {"benchmark": "quality"} | asdict(replace(run, ssim=round(run.ssim, 6))) | facts

@@ -1,5 +1,6 @@
 """A mixed corpus of clips: street, hall, graphics and cells, as limited-range yuv420p."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,13 +24,16 @@ FloatImage = NDArray[np.float32]
 
 
 def clips(hall_video: Path) -> dict[str, Clip]:
-    """Name -> frames. `hall` is vtest.avi of Debian's package opencv-doc, left out where it is not installed."""
+    """Name -> frames. `hall` is vtest.avi of Debian's package opencv-doc, omitted if the file does not exist."""
     found = {"street": _street_clip(), "graphics": _clip_of(_draw_graphics), "cells": _clip_of(_draw_cells)}
-    return found | ({"hall": _hall_clip(hall_video)} if hall_video.is_file() else {})
+    if hall_video.is_file():
+        with av.open(str(hall_video)) as container:
+            found["hall"] = list(itertools.islice(container.decode(video=0), FRAMES))
+    return found
 
 
 def _street_clip() -> Clip:
-    """JPEGs of twice the size, reduced: at their own size, libjpeg would find the levels it had quantised before."""
+    """JPEGs of twice the size, reduced: at full size, libjpeg would meet levels that it has quantised itself."""
     decoder, reformatter = ImageDecoder(DecodeOptions(10_000_000)), VideoReformatter()
     footage = load_or_create(FRAMES, (2 * SIZE[0], 2 * SIZE[1]), cache_folder())
     large = (
@@ -38,13 +42,8 @@ def _street_clip() -> Clip:
     return [reformatter.reformat(frame, *SIZE, interpolation=Interpolation.AREA) for frame in large]
 
 
-def _hall_clip(path: Path) -> Clip:
-    with av.open(str(path)) as container:
-        return [frame for _, frame in zip(range(FRAMES), container.decode(video=0), strict=False)]
-
-
 def _clip_of(pictures: Callable[[], Iterator[Pixels]]) -> Clip:
-    """RGB pictures as frames."""
+    """RGB pictures as limited-range yuv420p frames."""
     reformatter = VideoReformatter()
     return [
         reformatter.reformat(
@@ -55,7 +54,7 @@ def _clip_of(pictures: Callable[[], Iterator[Pixels]]) -> Clip:
 
 
 def _draw_graphics() -> Iterator[Pixels]:
-    """A chart that grows, text, and flat shapes that move: sharp edges and no noise."""
+    """A growing chart, text and moving flat shapes: sharp edges, no noise."""
     random = np.random.default_rng(4)
     curve = np.cumsum(random.normal(0, 6, SIZE[0])) + SIZE[1] / 2
     for number in range(FRAMES):
@@ -74,7 +73,7 @@ def _draw_graphics() -> Iterator[Pixels]:
 
 
 def _draw_cells() -> Iterator[Pixels]:
-    """Dim spots that drift and breathe on a black ground, with shot and read noise, in gray."""
+    """Dim spots that drift and pulsate on black, in gray, with shot and read noise."""
     random = np.random.default_rng(9)
     places, drifts = random.uniform(0, 1, (60, 2)) * SIZE, random.normal(0, 1.2, (60, 2))
     radii, lights = random.uniform(4, 22, 60), random.uniform(15, 110, 60)

@@ -1,4 +1,4 @@
-"""Bytes and SSIM of one clip through one encoder at one rate, set up as in the pipeline."""
+"""Bytes and SSIM of a clip encoded at one rate, with the encoder settings of the pipeline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _DECODERS: dict[Codec, str] = {"h264": "h264", "hevc": "hevc", "av1": "libdav1d"
 
 @dataclass(frozen=True, slots=True)
 class EncodeResult:
-    """`rate` is the encoder's own measure; `ssim` is FFmpeg's over all planes, the mean of the frames."""
+    """`rate`: crf, or FFmpeg's JPEG quality. `ssim`: FFmpeg's, over all planes, mean of the frames."""
 
     clip: str
     codec: Codec
@@ -34,7 +34,7 @@ class EncodeResult:
 
 
 def encode_clip(clip_name: str, clip: Sequence[VideoFrame], codec: Codec, rate: int) -> EncodeResult:
-    """`clip` is limited-range yuv420p."""
+    """Encode a clip of limited-range yuv420p frames, decode it again, and compare."""
     if codec == "mjpeg":
         packets, extradata = [encode_jpeg(_convert_range(FULL_RANGE, frame), rate) for frame in clip], None
     else:

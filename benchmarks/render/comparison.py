@@ -1,11 +1,11 @@
-"""`python -m benchmarks render`: contenders render the same frames in turn (A B C A B C ...); outputs are checked
-before ratios are printed.
+"""`python -m benchmarks render`: contenders render the same frames in turn (A B C A B C …). Ratios are printed only if
+the outputs are comparable.
 """
 
-import functools
+import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,68 +16,23 @@ from rich.console import Console
 
 from benchmarks import footage, machine, objects, record, reelmill
 from benchmarks.cases import CASES, Case, Contender, Source
-from benchmarks.footage import Footage, UnusableFolder
+from benchmarks.footage import Footage, FootageShape, UnusableFolder
 from benchmarks.process_stats import Timing
 from benchmarks.record import RenderRun
 from benchmarks.render import parity, report
-from benchmarks.render.ffmpeg import Ffmpeg, FfmpegError
-from benchmarks.render.opencv import OpenCvBaseline, TiffScript
 from benchmarks.render.parity import VideoInspector
-
-ProgressCallback = Callable[[str], None]
+from benchmarks.render.rivals import Ffmpeg, FfmpegError, OpenCvBaseline, TiffScript
 
 
 class Renderer(Protocol):
-    """Makes the video of a case and says how long it took."""
+    """Renders the video of a case and measures the time."""
 
     def render(self, case: Case, output: Path) -> Timing: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """What to run, and who hears how it goes."""
-
-    footage: Footage
-    cases: Sequence[Case]
-    repetitions: int
-    on_progress: ProgressCallback
-
-    def runs(self) -> list[RenderRun]:
-        """All runs, each output examined, in the order they were made."""
-        with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as name:
-            folder = Path(name)
-            frames = link_numbered(self.footage, folder / "frames")
-            self.on_progress("reading sample frames; starting the service; ingesting")
-            examiner = VideoInspector(self.footage.frames)
-            with contenders(self.footage, frames, folder / "home") as known:
-                return list(self._run_all(known, examiner, folder / "out.mp4"))
-
-    def _run_all(
-        self, known: Mapping[Contender, Renderer], examiner: VideoInspector, output: Path
-    ) -> Iterator[RenderRun]:
-        for repetition in range(1, self.repetitions + 1):
-            for case in self.cases:
-                for name in case.contenders:
-                    timing = known[name].render(case, output)
-                    seen = asdict(examiner.inspect(output))
-                    told = (timing.wall, timing.cpu)
-                    run = RenderRun(case.name, name, repetition, *told, **seen, stages=timing.stages)
-                    self.on_progress(f"{repetition}/{self.repetitions} {case.name:8} {name:9} {run.seconds:6.2f} s")
-                    yield run
-                    output.unlink(missing_ok=True)
-
-
-def link_numbered(footage: Footage, folder: Path) -> Path:
-    """A folder where the frames are called 00000.jpg, 00001.jpg, …, as ffmpeg wants them."""
-    folder.mkdir()
-    for number, path in enumerate(footage.frames):
-        (folder / f"{number:05d}{path.suffix.lower()}").symlink_to(path.resolve())
-    return folder
-
-
 @contextmanager
-def contenders(footage: Footage, frames: Path, home: Path) -> Iterator[Mapping[Contender, Renderer]]:
-    """All that know what to do with such frames, ready to render them."""
+def open_contenders(footage: Footage, frames: Path, home: Path) -> Iterator[Mapping[Contender, Renderer]]:
+    """The contenders that can render this footage. `frames` holds it as 00000.jpg, 00001.jpg, …"""
     size = (footage.width, footage.height)
     with reelmill.isolated_environment(home) as settings, reelmill.running_service(settings, frames) as ours:
         if footage.frames[0].suffix == ".tif":
@@ -93,15 +48,15 @@ def contenders(footage: Footage, frames: Path, home: Path) -> Iterator[Mapping[C
 
 MEASUREMENT_ERRORS = (UnusableFolder, FfmpegError, *reelmill.SERVICE_ERRORS)
 FRAME_SIZE = (1920, 1080)
-# At most: a 16-bit frame of that size takes 4 MB, and the script holds all of them twice.
+# A 16-bit frame of FRAME_SIZE takes 4 MB, and the script holds all frames twice.
 MAX_DEEP_FRAMES = 300
-# Columns of output; a pipe has 80, too few for the tables.
+# The tables need more than the 80 columns of a pipe.
 CONSOLE_WIDTH = 110
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonRequest:
-    """What the user asked for; `cases` empty means all."""
+    """The options of the command; no `cases` means all."""
 
     folder: Path | None
     frames: int
@@ -111,13 +66,17 @@ class ComparisonRequest:
 
 
 def compare(request: ComparisonRequest) -> int:
-    """The whole command; its exit code."""
+    """Run the command; returns the exit code."""
     console, cases = Console(), _select_cases(request.cases)
     console.width = max(console.width, CONSOLE_WIDTH)
     try:
-        taken = _load_footage(request, console)
-        facts = machine.facts() | _input_facts(taken, request)
-        shapes, runs = _measure(taken, cases, request, console)
+        jpegs = _load_footage(request, console)
+        facts = machine.facts() | {
+            "store": "s3" if os.environ.get("MINIO_ENDPOINT") else "folder",
+            "footage": "folder" if request.folder else "made",
+            "source_bytes": jpegs.bytes,
+        }
+        shapes, runs = _measure(jpegs, cases, request, console)
     except MEASUREMENT_ERRORS as error:
         console.print(f"benchmarks: {error}", style="red", markup=False, soft_wrap=True)
         return 1
@@ -125,20 +84,49 @@ def compare(request: ComparisonRequest) -> int:
 
 
 def _measure(
-    original: Footage, cases: Sequence[Case], request: ComparisonRequest, console: Console
-) -> "tuple[dict[Source, Shape], list[RenderRun]]":
-    """The shape of each kind of footage, and all runs. Deep footage is made of the other for the while."""
-    shapes: dict[Source, Shape] = {}
+    source_footage: Footage, cases: Sequence[Case], request: ComparisonRequest, console: Console
+) -> "tuple[dict[Source, FootageShape], list[RenderRun]]":
+    """The shape of each kind of footage, and all runs. Deep footage is converted from the JPEGs."""
+    shapes: dict[Source, FootageShape] = {}
     runs: list[RenderRun] = []
     with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as scratch:
         for source in dict.fromkeys(case.source for case in cases):
-            of = replace(original, frames=original.frames[:MAX_DEEP_FRAMES])
-            used = footage.convert_to_deep_tiffs(of, Path(scratch) / "deep") if source == "tiff" else original
+            used = source_footage
+            if source == "tiff":
+                used = replace(used, frames=used.frames[:MAX_DEEP_FRAMES])
+                used = footage.convert_to_deep_tiffs(used, Path(scratch) / "deep")
             shapes[source] = used.shape
-            own = [case for case in cases if case.source == source]
-            told = functools.partial(console.print, markup=False)
-            runs += Measurement(used, own, request.repetitions, told).runs()
+            cases_of_source = [case for case in cases if case.source == source]
+            for run in render_all(used, cases_of_source, request.repetitions):
+                progress = f"{run.repetition}/{request.repetitions} {run.case:8} {run.contender:9} {run.seconds:6.2f} s"
+                console.print(progress, markup=False)
+                runs.append(run)
     return shapes, runs
+
+
+def render_all(used: Footage, cases: Sequence[Case], repetitions: int) -> Iterator[RenderRun]:
+    """Each repetition of each case by each contender in turn; every output is inspected, then deleted."""
+    with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as name:
+        folder, output = Path(name), Path(name) / "out.mp4"
+        frames = folder / "frames"
+        frames.mkdir()
+        for number, path in enumerate(used.frames):
+            (frames / f"{number:05d}{path.suffix.lower()}").symlink_to(path.resolve())
+        inspector = VideoInspector(used.frames)
+        with open_contenders(used, frames, folder / "home") as renderers:
+            for repetition, case in itertools.product(range(1, repetitions + 1), cases):
+                for contender in case.contenders:
+                    timing = renderers[contender].render(case, output)
+                    yield RenderRun(
+                        case=case.name,
+                        contender=contender,
+                        repetition=repetition,
+                        seconds=timing.wall,
+                        cpu_seconds=timing.cpu,
+                        stages=timing.stages,
+                        **asdict(inspector.inspect(output)),
+                    )
+                    output.unlink(missing_ok=True)
 
 
 def _select_cases(names: Sequence[str]) -> list[Case]:
@@ -152,54 +140,47 @@ def _select_cases(names: Sequence[str]) -> list[Case]:
 def _load_footage(request: ComparisonRequest, console: Console) -> Footage:
     if request.folder is not None:
         return footage.load_folder(request.folder)
-    console.print(f"making {request.frames} frames, unless they are there from before", markup=False)
+    console.print(f"generating {request.frames} frames, unless they are cached", markup=False)
     return footage.load_or_create(request.frames, FRAME_SIZE, footage.cache_folder())
-
-
-def _input_facts(source: Footage, request: ComparisonRequest) -> dict[str, Any]:
-    return {
-        "store": "s3" if os.environ.get("MINIO_ENDPOINT") else "folder",
-        "footage": "folder" if request.folder else "made",
-        "source_bytes": source.bytes,
-    }
-
-
-# (frames, width, height) of the footage.
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonResult:
-    """Runs of these cases, and the facts they share."""
+    """The runs of these cases, and the facts they share."""
 
     cases: Sequence[Case]
     runs: Sequence[RenderRun]
     facts: dict[str, Any]
-    shapes: dict[Source, Shape]
+    shapes: dict[Source, FootageShape]
 
     def find_faults(self) -> list[str]:
-        """Why there is nothing to compare; empty when there is."""
-        of = {case.name: [run for run in self.runs if run.case == case.name] for case in self.cases}
-        each = (parity.find_faults(case, self.shapes[case.source], of[case.name]) for case in self.cases)
-        return [fault for faults in each for fault in faults]
+        """Why the runs are not comparable; empty if they are."""
+        found = []
+        for case in self.cases:
+            runs = [run for run in self.runs if run.case == case.name]
+            found += parity.find_faults(case, self.shapes[case.source], runs)
+        return found
 
     @property
     def title(self) -> str:
-        where = "{cores} cores, {cpu}, objects: {store}".format(**self.facts["machine"], store=self.facts["store"])
-        return f"{self.runs[0].frames} frames, Reelmill end to end: rival seconds / Reelmill seconds\n{where}"
+        cores, cpu = self.facts["machine"]["cores"], self.facts["machine"]["cpu"]
+        return (
+            f"{self.runs[0].frames} frames, Reelmill end to end: rival seconds / Reelmill seconds\n"
+            f"{cores} cores, {cpu}, objects: {self.facts['store']}"
+        )
 
 
 def report_result(console: Console, result: ComparisonResult, results: Path) -> int:
-    """The gate; past it rows, ratios and chart. The exit code."""
+    """Write rows, ratios and chart if the runs are comparable; returns the exit code."""
     cases, runs, facts = result.cases, result.runs, result.facts
     faults = result.find_faults()
     if faults:
         for fault in faults:
             console.print(f"not comparable: {fault}", style="red", markup=False, soft_wrap=True)
         return 1
-    found = [ratio for case in cases for ratio in report.speed_ratios(case, runs)]
+    ratios = [ratio for case in cases for ratio in report.speed_ratios(case, runs)]
     rows = record.write_runs(results, machine.label(facts["machine"]), runs, facts)
-    report.print_report(console, runs, found)
-    report.draw_chart(rows.with_suffix(".png"), found, result.title)
+    report.print_report(console, runs, ratios)
+    report.draw_chart(rows.with_suffix(".png"), ratios, result.title)
     console.print(f"rows and chart: {rows} and .png", markup=False, soft_wrap=True)
     return 0

@@ -1,4 +1,4 @@
-"""Checks that the outputs can be compared: frame count, size, SSIM and bytes."""
+"""Checks that the outputs are comparable: frame count, size, SSIM and bytes."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,25 +10,25 @@ import av
 import cv2
 import numpy as np
 import tifffile
-from av import VideoFrame
 
 from benchmarks.cases import Case
+from benchmarks.footage import FootageShape
 from benchmarks.record import RenderRun
-from benchmarks.render.opencv import percentile_window
+from benchmarks.render.rivals import percentile_window
 from benchmarks.ssim import Plane, ssim
 from service.pipeline.planes import plane_view
 
 SAMPLE_COUNT = 20
-# Under this the pictures are other ones, or in another order.
+# Below this, the pictures are different ones or in another order.
 MIN_SSIM = 0.85
-# With the same encoder settings Reelmill may lose this much SSIM, or take this many times the bytes.
+# With the same encoder settings, Reelmill may lose this much SSIM or need this many times the bytes.
 GOP_SSIM_LOSS, GOP_BYTES_RATIO = 0.003, 1.10
 LUMA, CHROMA = (219 / 255, 16.0), (224 / 255, 128 - 128 * 224 / 255)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """What a video holds: every frame is decoded and counted, some are compared with their source."""
+    """Facts of a video: all frames are decoded and counted, some are compared with their source."""
 
     frames: int
     width: int
@@ -48,19 +48,19 @@ class VideoInspector:
         positions = np.linspace(0, len(frames) - 1, min(SAMPLE_COUNT, len(frames))).round().astype(int)
         limits = percentile_window(frames) if frames[0].suffix == ".tif" else None
         self._sources = {int(position): _read_source(frames[position], limits) for position in positions}
-        self._known: dict[str, VideoFacts] = {}
+        self._facts_by_digest: dict[str, VideoFacts] = {}
 
     def inspect(self, video: Path) -> VideoFacts:
-        """A file with the same bytes as an earlier one is not decoded again; what is no video has 0 frames."""
+        """Facts of a file, cached by digest; a file that is not a video has 0 frames."""
         if not video.exists():
             return NO_VIDEO
         digest = hashlib.sha256(video.read_bytes()).hexdigest()
-        if digest not in self._known:
+        if digest not in self._facts_by_digest:
             try:
-                self._known[digest] = self._decode(video, digest)
+                self._facts_by_digest[digest] = self._decode(video, digest)
             except (av.FFmpegError, IndexError):
-                self._known[digest] = NO_VIDEO
-        return self._known[digest]
+                self._facts_by_digest[digest] = NO_VIDEO
+        return self._facts_by_digest[digest]
 
     def _decode(self, video: Path, digest: str) -> VideoFacts:
         values, count, size = [], 0, (0, 0)
@@ -69,13 +69,14 @@ class VideoInspector:
             for count, frame in enumerate(container.decode(video=0), 1):
                 size = (frame.width, frame.height)
                 if (source := self._sources.get(count - 1)) is not None:
-                    values.append(ssim(_planes(frame), expected_planes(source, size)))
+                    planes = [plane_view(plane).astype(np.float32) for plane in frame.planes]
+                    values.append(ssim(planes, expected_planes(source, size)))
         mean = float(np.mean(values)) if values else 0.0
         return VideoFacts(count, *size, round(mean, 5), video.stat().st_size, digest)
 
 
 def _read_source(path: Path, limits: tuple[float, float] | None = None) -> list[np.ndarray[Any, Any]]:
-    """The JPEG's own YCbCr samples, full range, 4:2:0; of a 16-bit TIFF, its place within `limits`, not rounded."""
+    """The JPEG's YCbCr planes, full range, 4:2:0; of a 16-bit TIFF, levels 0 to 255 within `limits`, not rounded."""
     if limits is not None:
         share = (tifffile.imread(path).astype(np.float32) - limits[0]) / (limits[1] - limits[0])
         neutral = np.full((share.shape[0] // 2, share.shape[1] // 2), 128, np.float32)
@@ -88,7 +89,7 @@ def _read_source(path: Path, limits: tuple[float, float] | None = None) -> list[
 
 
 def expected_planes(source: Sequence[np.ndarray[Any, Any]], size: tuple[int, int]) -> list[Plane]:
-    """The source at (width, height) by area average, limited range, not rounded."""
+    """The source planes scaled to (width, height) by area average, limited range, not rounded."""
     planes = []
     for number, plane in enumerate(source):
         wanted = (size[0] // 2, size[1] // 2) if number else size
@@ -98,51 +99,44 @@ def expected_planes(source: Sequence[np.ndarray[Any, Any]], size: tuple[int, int
     return planes
 
 
-def _planes(frame: VideoFrame) -> list[Plane]:
-    return [plane_view(plane).astype(np.float32) for plane in frame.planes]
-
-
-def find_faults(case: Case, shape: tuple[int, int, int], runs: Sequence[RenderRun]) -> list[str]:
-    """Why the runs of a case must not be compared; empty when they may. `footage` is (frames, width, height)."""
+def find_faults(case: Case, shape: FootageShape, runs: Sequence[RenderRun]) -> list[str]:
+    """Why the runs of a case are not comparable; empty if they are."""
     found = [fault for run in runs if (fault := _find_run_fault(case, shape, run))]
     if found:
         return found
     by_repetition: dict[int, dict[str, RenderRun]] = {}
     for run in runs:
         by_repetition.setdefault(run.repetition, {})[run.contender] = run
-    return [fault for together in by_repetition.values() for fault in _find_quality_faults(case, together)]
+    return [fault for by_contender in by_repetition.values() for fault in _find_quality_faults(case, by_contender)]
 
 
-def _find_run_fault(case: Case, shape: tuple[int, int, int], run: RenderRun) -> str | None:
+def _find_run_fault(case: Case, shape: FootageShape, run: RenderRun) -> str | None:
     who = f"{case.name}: {run.contender}, repetition {run.repetition}"
-    size = case.size(*shape[1:])
-    if run.frames != shape[0]:
-        return f"{who}: {run.frames} frames instead of {shape[0]}"
-    if (run.width, run.height) != size:
-        return f"{who}: {run.width}x{run.height} instead of {size[0]}x{size[1]}"
+    width, height = case.size(shape.width, shape.height)
+    if run.frames != shape.frames:
+        return f"{who}: {run.frames} frames instead of {shape.frames}"
+    if (run.width, run.height) != (width, height):
+        return f"{who}: {run.width}x{run.height} instead of {width}x{height}"
     if run.ssim < MIN_SSIM:
         return f"{who}: SSIM {run.ssim:.4f}, below {MIN_SSIM}: these are not the source's pictures"
     return None
 
 
-def _find_quality_faults(case: Case, by_name: dict[str, RenderRun]) -> list[str]:
-    """Of the runs of one repetition."""
-    ours, found = by_name["reelmill"], []
-    if (ffmpeg := by_name.get("ffmpeg")) is not None:
-        lowest, most = (ffmpeg.ssim, ffmpeg.bytes) if case.strict else _same_encoder_limits(ffmpeg)
-        if ours.ssim < lowest:
+def _find_quality_faults(case: Case, runs: dict[str, RenderRun]) -> list[str]:
+    """Quality faults of the runs of one repetition."""
+    ours, found = runs["reelmill"], []
+    if (ffmpeg := runs.get("ffmpeg")) is not None:
+        least_ssim = ffmpeg.ssim if case.strict else ffmpeg.ssim - GOP_SSIM_LOSS
+        most_bytes = ffmpeg.bytes if case.strict else ffmpeg.bytes * GOP_BYTES_RATIO
+        if ours.ssim < least_ssim:
             found.append(f"{case.name}: SSIM {ours.ssim:.4f} against ffmpeg's {ffmpeg.ssim:.4f}")
-        if ours.bytes > most:
+        if ours.bytes > most_bytes:
             found.append(f"{case.name}: {ours.bytes} bytes against ffmpeg's {ffmpeg.bytes}")
-    rivals = [run for name, run in by_name.items() if name in ("old way", "script")]
+    rivals = [run for name, run in runs.items() if name in ("old way", "script")]
     worse = [rival for rival in rivals if quality_per_megabyte(ours) <= quality_per_megabyte(rival)]
     return found + [f"{case.name}: no better quality per byte than the {rival.contender}" for rival in worse]
 
 
-def _same_encoder_limits(ffmpeg: RenderRun) -> tuple[float, float]:
-    return ffmpeg.ssim - GOP_SSIM_LOSS, ffmpeg.bytes * GOP_BYTES_RATIO
-
-
 def quality_per_megabyte(run: RenderRun) -> float:
-    """SSIM in decibels, -10 log10(1 - SSIM), per million bytes: plain SSIM would hardly look at quality."""
+    """SSIM in dB, -10 log10(1 - SSIM), per 10**6 bytes: with plain SSIM, quality would hardly count."""
     return float(-10 * np.log10(max(1 - run.ssim, 1e-9)) / (run.bytes / 1e6))

@@ -1,6 +1,7 @@
-"""`python -m benchmarks planning`: time and memory to plan a render, by its number of frames. Nothing is rendered."""
+"""`python -m benchmarks planning`: time and memory to plan renders of different lengths. Nothing is rendered."""
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -27,24 +28,24 @@ from service.config import Settings
 from service.embedded.cluster import find_free_port
 from service.embedded.postgres import EmbeddedPostgres
 
-# From the issue: planning so many frames takes less than this.
+# Target: planning LIMIT_FRAMES takes less than LIMIT_S.
 LIMIT_S, LIMIT_FRAMES = 2.0, 100_000
 OWNER = "benchmark"
 FRAME_COLUMNS = ("dataset_id", "index", "number", "key", "size", "etag", "format", "width", "height", "gray", "form")
 
 
 def measure(counts: Sequence[int], repetitions: int, results: Path) -> int:
-    """The whole command; 1 when the limit is missed or nothing could be measured."""
+    """Run the command; the exit code is 1 if the limit is missed or nothing could be measured."""
     try:
-        figures = measure_counts(counts, repetitions)
+        rows = measure_counts(counts, repetitions)
     except SERVICE_ERRORS as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 1
     facts = machine.facts()
-    path = record.write_rows(results, machine.label(facts["machine"]), figures, facts)
-    print_table(Console(), figures)
+    path = record.write_rows(results, machine.label(facts["machine"]), rows, facts)
+    print_table(Console(), rows)
     print(f"rows: {path}")
-    return int(any(figure["generate_s"] >= LIMIT_S for figure in figures if figure["frames"] <= LIMIT_FRAMES))
+    return int(any(row["generate_s"] >= LIMIT_S for row in rows if row["frames"] <= LIMIT_FRAMES))
 
 
 def measure_counts(counts: Sequence[int], repetitions: int) -> list[dict[str, Any]]:
@@ -61,17 +62,17 @@ def measure_counts(counts: Sequence[int], repetitions: int) -> list[dict[str, An
 
 
 def print_table(console: Console, rows: Sequence[dict[str, Any]]) -> None:
-    table = Table("frames", "dry_run", "generate", "generate, us a frame", "API's peak grew by")
-    for figure in rows:
-        each = figure["generate_s"] / figure["frames"] * 1e6
-        seconds = (f"{figure[name] * 1000:.0f} ms" for name in ("dry_run_s", "generate_s"))
-        table.add_row(f"{figure['frames']:,}", *seconds, f"{each:.1f}", f"{figure['grown_mb']:.1f} MB")
+    table = Table("frames", "dry_run", "generate", "generate, us per frame", "API memory peak")
+    for row in rows:
+        each = row["generate_s"] / row["frames"] * 1e6
+        seconds = (f"{row[name] * 1000:.0f} ms" for name in ("dry_run_s", "generate_s"))
+        table.add_row(f"{row['frames']:,}", *seconds, f"{each:.1f}", f"+{row['grown_mb']:.1f} MB")
     console.print(table)
 
 
 @contextmanager
 def running_planner(settings: Settings, url: str) -> Iterator["PlannerApi"]:
-    """An API without a worker: what is queued stays there."""
+    """Run an API without a worker, so that queued tasks stay queued."""
     port = find_free_port()
     running = LocalService(f"http://127.0.0.1:{port}", os.environ | {"PORT": str(port)})
     headers = {"Authorization": f"Bearer {mint_local_token(settings, OWNER, CLIENT_SCOPES, timedelta(hours=2))}"}
@@ -93,7 +94,7 @@ class PlannerApi:
     url: str
 
     def measure(self, count: int, repetitions: int) -> dict[str, Any]:
-        """Median seconds, and by how many megabytes the API's peak rose over what it held before."""
+        """A row with median seconds, and the megabytes by which the API's memory peak exceeds its level before."""
         body = asyncio.run(insert_dataset(self.url, count))
         self._time_request(body | {"dry_run": True})
         before = self._reset_peak()
@@ -119,7 +120,7 @@ class PlannerApi:
         return time.perf_counter() - start
 
     def _reset_peak(self) -> float:
-        """Megabytes in memory now, from which the peak is counted anew (proc(5), clear_refs)."""
+        """Reset the memory peak to the current level (proc(5), clear_refs); returns it in MB."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
         return self._memory_mb("VmRSS")
 
@@ -129,7 +130,7 @@ class PlannerApi:
 
 
 async def insert_dataset(url: str, count: int) -> dict[str, Any]:
-    """Rows of a scanned dataset of so many tiny frames, which need not exist; the request that renders them all."""
+    """Insert the rows of a scanned dataset of `count` tiny frames, without files; returns a request for all of them."""
     experiment, dataset = uuid4(), uuid4()
     prefix = f"frames/{experiment}/{dataset}/"
     connection = await asyncpg.connect(url)
@@ -137,7 +138,11 @@ async def insert_dataset(url: str, count: int) -> dict[str, Any]:
     await connection.execute(
         """INSERT INTO datasets (id, experiment_id, name, kind, bucket, prefix, state, frame_count, width, height,
             digest, forms) VALUES ($1, $2, 'frames', 'frames', 'reelmill', $3, 'ready', $4, 32, 32, $3, $5)""",
-        *(dataset, experiment, prefix, count, f'{{"yuvj420p": {count}}}'),
+        dataset,
+        experiment,
+        prefix,
+        count,
+        json.dumps({"yuvj420p": count}),
     )
     rows = (
         (dataset, n, n, f"{prefix}f{n:07d}.jpg", 900, f"{n:016x}-384", "jpeg", 32, 32, False, "yuvj420p")

@@ -1,10 +1,9 @@
-"""`python -m benchmarks playable`: time from submit until the first HLS segment has been fetched."""
+"""`python -m benchmarks playable`: seconds from submit until the first HLS segment has been fetched."""
 
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from rich.console import Console
 
@@ -19,38 +18,29 @@ LIMIT_S = 1.5
 
 
 def measure(frames: int, repetitions: int, results: Path) -> int:
-    """The whole command; 1 when the median is above the limit."""
+    """Run the command; the exit code is 1 if the median exceeds the limit."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir=footage.cache_folder().parent) as scratch:
         source = footage.load_or_create(DISTINCT_FRAMES, FRAME_SIZE, footage.cache_folder())
-        taken = footage.repeat_frames(source, frames, Path(scratch) / "frames")
+        shape = footage.repeat_frames(source, frames, Path(scratch) / "frames").shape
         with (
             isolated_environment(Path(scratch) / "home") as settings,
             running_service(settings, Path(scratch) / "frames") as reelmill,
         ):
-            figures = [_measure_once(reelmill, taken.shape, number) for number in range(repetitions)]
+            seconds = [time_first_segment(reelmill) for _ in range(repetitions)]
+    rows = [
+        {"benchmark": "playable", "repetition": number} | shape._asdict() | {"seconds": round(value, 4)}
+        for number, value in enumerate(seconds)
+    ]
     facts = machine.facts()
-    path = record.write_rows(results, machine.label(facts["machine"]), figures, facts)
-    middle = median(figure["seconds"] for figure in figures)
+    path = record.write_rows(results, machine.label(facts["machine"]), rows, facts)
+    middle = median(seconds)
     console.print(f"playable after {middle:.2f} s (median of {repetitions}, at most {LIMIT_S} s); rows: {path}")
     return int(middle > LIMIT_S)
 
 
-def _measure_once(reelmill: Reelmill, shape: tuple[int, int, int], repetition: int) -> dict[str, Any]:
-    seconds = time_first_segment(reelmill)
-    frames, width, height = shape
-    return {
-        "benchmark": "playable",
-        "repetition": repetition,
-        "frames": frames,
-        "width": width,
-        "height": height,
-        "seconds": round(seconds, 4),
-    }
-
-
 def time_first_segment(reelmill: Reelmill) -> float:
-    """Seconds from the submit until playlist, init section and first segment have arrived; then the render is ended."""
+    """Seconds from submit until playlist, init section and first segment have been fetched. Cancels the render."""
     reelmill.delete_renders()
     start = time.perf_counter()
     job = reelmill.submit(CASES[0])
@@ -61,12 +51,7 @@ def time_first_segment(reelmill: Reelmill) -> float:
         reelmill.client.get(f"{base}/{name}").raise_for_status()
     seconds = time.perf_counter() - start
     json_or_raise(reelmill.client.post(f"{base}/cancel"))
-    _wait_until_idle(reelmill)
-    return seconds
-
-
-def _wait_until_idle(reelmill: Reelmill) -> None:
-    """Until the slots have given up the cancelled segments: the next measurement finds them free."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30  # for the slots to drop the cancelled segments
     while reelmill.count_running_tasks() and time.monotonic() < deadline:
         time.sleep(0.1)
+    return seconds

@@ -1,4 +1,4 @@
-"""Tables and a chart of a comparison: medians, ratios with their spread, targets."""
+"""Tables and chart of the comparison: medians, ratios with their range, targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from benchmarks.render.parity import quality_per_megabyte
 
 @dataclass(frozen=True, slots=True)
 class SpeedRatio:
-    """How many times faster than a rival: rival seconds : Reelmill seconds, one value per repetition."""
+    """Speed-up over a rival: rival seconds / Reelmill seconds, one value per repetition."""
 
     case: str
     rival: Contender
@@ -35,7 +35,7 @@ class SpeedRatio:
 
 
 def speed_ratios(case: Case, runs: Sequence[RenderRun]) -> list[SpeedRatio]:
-    """Neighbours in time are compared: each repetition's rival with the same repetition's Reelmill."""
+    """The ratio to each rival; runs of the same repetition, which are close in time, are compared."""
     seconds = {(run.contender, run.repetition): run.seconds for run in runs if run.case == case.name}
     repetitions = sorted({run.repetition for run in runs if run.case == case.name})
     return [
@@ -45,7 +45,7 @@ def speed_ratios(case: Case, runs: Sequence[RenderRun]) -> list[SpeedRatio]:
 
 
 def print_report(console: Console, runs: Sequence[RenderRun], ratios: Sequence[SpeedRatio]) -> None:
-    """The two tables, and the stages of Reelmill's median runs."""
+    """Print both tables, and the stage times of Reelmill's median runs."""
     console.print(_contender_table(runs))
     console.print(_ratio_table(ratios))
     for case in dict.fromkeys(run.case for run in runs):
@@ -93,7 +93,7 @@ RIVAL_COLOURS = {"ffmpeg": "#2a78b8", "old way": "#d98b2b", "script": "#6a9a58"}
 
 
 def draw_chart(path: Path, comparisons: Sequence[SpeedRatio], title: str) -> None:
-    """One bar per ratio, its spread as a whisker, its target as a tick. Writes a PNG."""
+    """Write a PNG with one bar per ratio: range as a whisker, target as a black tick."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -108,7 +108,7 @@ def draw_chart(path: Path, comparisons: Sequence[SpeedRatio], title: str) -> Non
     axes.axvline(1, color="grey", linestyle=":")
     axes.set_yticks(range(len(comparisons)), [f"{ratio.case} : {ratio.rival}" for ratio in comparisons])
     axes.invert_yaxis()
-    axes.set_xlabel("times faster (median; whisker: least to most; black: target)")
+    axes.set_xlabel("times faster (median; whisker: minimum to maximum; black: target)")
     axes.set_title(title, fontsize=9)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

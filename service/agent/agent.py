@@ -8,12 +8,12 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
-from service import clock
 from service.agent import prompts
 from service.agent.common_questions import match_intent
 from service.agent.lookup import NameReference
@@ -157,7 +157,7 @@ class QuestionProcessor:
 
         session = self.session
         tables, subject = await session.guard.tables(), session.caller.subject
-        prompt = prompts.document_prompt(self.question, tables, session.max_rows, subject, clock.utc_now())
+        prompt = prompts.document_prompt(self.question, tables, session.max_rows, subject, datetime.now(UTC))
         return await self._draft_with_retry("document", prompt, partial(prompts.parse_output, Document), run)
 
     async def _prepare_render(self) -> TextAnswer | None:

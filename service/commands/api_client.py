@@ -1,4 +1,4 @@
-"""How the commands reach a running service: its URL, a token, and problem documents turned into exceptions."""
+"""Client of a running service: its URL, a token, and problem documents turned into exceptions."""
 
 import re
 from datetime import timedelta
@@ -12,30 +12,28 @@ from service.errors import StartupError
 from service.identity.local_secret import local_secret
 from service.identity.tokens import issue_token
 
+CLIENT_SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read")
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def mint_local_token(settings: Settings, subject: str, scopes: tuple[str, ...], lifetime: timedelta) -> str:
-    """A signed token. Raises StartupRefused where tokens come from somebody else (JWT_JWKS_URL)."""
+    """A signed token. Raises StartupError if another issuer signs the tokens (JWT_JWKS_URL)."""
     if settings.identity.jwks_url:
-        raise StartupError("JWT_JWKS_URL: tokens come from that issuer, none can be minted here")
+        raise StartupError("JWT_JWKS_URL: tokens are issued there and cannot be signed here")
     secret = settings.identity.secret or local_secret(settings.process.home)
     return issue_token(secret, subject, scopes, lifetime, settings.identity)
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90s`, `30m`, `12h`, `7d`."""
+    """Parse `90s`, `30m`, `12h` or `7d`."""
     match = re.fullmatch(r"(\d+)([smhd])", text.strip())
     if match is None or not int(match[1]):
         raise typer.BadParameter("use a number and one of s, m, h, d, as in 12h", param_hint="--ttl")
     return timedelta(seconds=int(match[1]) * SECONDS_PER_UNIT[match[2]])
 
 
-CLIENT_SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read")
-
-
 class ApiError(Exception):
-    """The service answered with a problem; the text is its detail and the fields it names."""
+    """The service returned an error; the text has the problem's detail or its invalid fields."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(f"{detail} ({status})")
@@ -43,7 +41,7 @@ class ApiError(Exception):
 
 
 def open_client(settings: Settings) -> httpx.AsyncClient:
-    """A client with REELMILL_URL and REELMILL_TOKEN, or the local service and a token minted here."""
+    """A client of REELMILL_URL with REELMILL_TOKEN; unset, of the local service with a token signed here."""
     url = settings.client.url or f"http://127.0.0.1:{settings.process.port}"
     token = settings.client.token or mint_local_token(settings, "local-user", CLIENT_SCOPES, timedelta(hours=12))
     timeout = httpx.Timeout(60, connect=5)
@@ -53,20 +51,20 @@ def open_client(settings: Settings) -> httpx.AsyncClient:
 
 
 def json_or_raise(response: httpx.Response) -> Any:
-    """The JSON of a good answer. Raises Refused."""
+    """The JSON of a successful response. Raises ApiError."""
     if response.is_success:
         return response.json()
     raise ApiError(response.status_code, problem_message(response))
 
 
 def problem_message(response: httpx.Response) -> str:
-    """The detail of a problem document, with the places it names."""
+    """The invalid fields of a problem document, or else its detail."""
     try:
         problem = response.json()
-        places = [
-            f"{place.get('pointer') or place.get('parameter') or place.get('header')}: {place['detail']}"
-            for place in problem.get("errors", [])
+        fields = [
+            f"{field.get('pointer') or field.get('parameter') or field.get('header')}: {field['detail']}"
+            for field in problem.get("errors", [])
         ]
-        return "; ".join(places) or str(problem.get("detail") or problem["title"])
+        return "; ".join(fields) or str(problem.get("detail") or problem["title"])
     except (ValueError, KeyError, AttributeError):
-        return f"unexpected answer {response.status_code}"
+        return f"unexpected response {response.status_code}"

@@ -1,8 +1,8 @@
 """`reelmill demo`: render a small generated camera sequence with the real service."""
 
 import asyncio
-import io
 import math
+import os
 import tempfile
 from dataclasses import replace
 from datetime import timedelta
@@ -14,8 +14,8 @@ from PIL import Image
 from rich.console import Console
 
 from service import config
-from service.commands.api_client import mint_local_token
-from service.commands.ingest import ingest_with_progress
+from service.commands.api_client import CLIENT_SCOPES, mint_local_token
+from service.commands.ingest import IngestTarget, ingest_with_progress
 from service.commands.render import render_to_file
 from service.commands.up import run_local_service
 from service.config import ClientSettings, Settings
@@ -26,9 +26,11 @@ console = Console(soft_wrap=True, highlight=False)
 
 
 def run_demo(folder: Path) -> None:
-    """Everything is made anew in a temporary home; only the MP4 stays, at the path that is printed."""
+    """Run the whole demo in a temporary home; only the video and its receipt remain, in `folder`."""
     with tempfile.TemporaryDirectory(prefix="reelmill-demo-") as scratch:
-        settings = _demo_settings(Path(scratch) / "home")
+        settings = config.load()
+        process = {"home": Path(scratch) / "home", "port": 0, "host": "127.0.0.1"}
+        settings = replace(settings, process=settings.process.model_copy(update=process))
         frames = Path(scratch) / "frames"
         console.print(f"1. writing {FRAME_COUNT} camera frames, one missing and one truncated", markup=False)
         write_sequence(frames)
@@ -36,38 +38,30 @@ def run_demo(folder: Path) -> None:
         with run_local_service(
             settings, {"REELMILL_HOME": str(settings.process.home), "REELMILL_LOG_LEVEL": "WARNING"}
         ) as running:
-            token = mint_local_token(
-                settings, "demo", ("catalog:read", "catalog:write", "videos:read", "videos:render"), _TOKEN_LIFETIME
-            )
+            token = mint_local_token(settings, "demo", CLIENT_SCOPES, timedelta(hours=1))
             client = ClientSettings(url=running.url, token=token)
             asyncio.run(_ingest_and_render(replace(settings, client=client), frames, folder / "reelmill-demo.mp4"))
 
 
-_TOKEN_LIFETIME = timedelta(hours=1)
-
-
-def _demo_settings(home: Path) -> Settings:
-    settings = config.load()
-    return replace(settings, process=settings.process.model_copy(update={"home": home, "port": 0, "host": "127.0.0.1"}))
-
-
 async def _ingest_and_render(settings: Settings, frames: Path, output: Path) -> None:
     console.print(f"3. ingesting into {settings.client.url}", markup=False)
-    await ingest_with_progress(settings, frames, ("demo", "camera"), "frames")
+    await ingest_with_progress(settings, frames, IngestTarget("demo", "camera", "frames"))
     console.print("4. rendering every second frame at 30 fps", markup=False)
     await render_to_file(settings, "demo", {"decimation_factor": 2, "fps": 30, "missing": "hold"}, output)
 
 
 def write_sequence(folder: Path) -> None:
-    """A plate with two moving discs and sensor noise, numbered as a camera would."""
+    """Write the JPEGs of two discs moving over a background, with sensor noise; one is missing, one truncated."""
     folder.mkdir(parents=True)
     noise = np.random.default_rng(7).integers(-6, 7, (HEIGHT, WIDTH, 1), dtype=np.int16)
     for number in range(FRAME_COUNT):
         if number == MISSING_FRAME:
             continue
-        data = _encode_jpeg(_draw_frame(number) + np.roll(noise, number * 37, axis=1))
+        pixels = np.clip(_draw_frame(number) + np.roll(noise, number * 37, axis=1), 0, 255).astype(np.uint8)
         path = folder / f"frame_{number:05d}.jpg"
-        path.write_bytes(data[: len(data) // 2] if number == TRUNCATED_FRAME else data)
+        Image.fromarray(pixels).save(path, "JPEG", quality=88)
+        if number == TRUNCATED_FRAME:
+            os.truncate(path, path.stat().st_size // 2)
 
 
 def _draw_frame(number: int) -> NDArray[np.int16]:
@@ -78,9 +72,3 @@ def _draw_frame(number: int) -> NDArray[np.int16]:
         y = HEIGHT / 2 + math.sin(number * speed) * HEIGHT / 3
         picture[(columns - x) ** 2 + (rows - y) ** 2 < radius**2] = colour
     return picture.astype(np.int16)
-
-
-def _encode_jpeg(picture: NDArray[np.int16]) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=88)
-    return file.getvalue()

@@ -1,4 +1,4 @@
-"""`reelmill devices`: device capabilities, from the workers of a running service or probed on this machine."""
+"""`reelmill devices`: tested device capabilities, as reported by workers or probed on this machine."""
 
 import json
 import platform
@@ -16,7 +16,8 @@ from service.config import Settings
 from service.devices.canary_process import CanaryProcess
 from service.devices.capabilities import CapabilityTable
 from service.routers.ops.device_models import DeviceModel
-from service.worker.devices.monitor import FIRST_START_TIMEOUT_S, DeviceInventory, DeviceSource, local_device_source
+from service.worker.devices.canaries import DeviceSource, local_device_source
+from service.worker.devices.monitor import FIRST_START_TIMEOUT_S, DeviceInventory
 
 STATE_STYLES = {"ok": "green", "degraded": "yellow", "quarantined": "red", "absent": "dim", "unknown": "dim"}
 FAULTY_STATES = ("degraded", "quarantined")
@@ -24,7 +25,7 @@ status_console = Console(stderr=True)
 
 
 async def show_devices(settings: Settings, *, here: bool, as_json: bool) -> bool:
-    """Print them; whether none is degraded or quarantined."""
+    """Print the devices; whether none is degraded or quarantined."""
     devices = None if here else await _fetch_devices(settings)
     if devices is None:
         devices = await probe_devices(settings, local_device_source(settings.worker.gpu_slots != 0))
@@ -36,12 +37,12 @@ async def show_devices(settings: Settings, *, here: bool, as_json: bool) -> bool
 
 
 async def _fetch_devices(settings: Settings) -> list[DeviceModel] | None:
-    """None where REELMILL_URL names no service and none answers on this machine."""
+    """What the service's workers report; None if REELMILL_URL is not set and no local service is running."""
     if settings.client.url is None and not await _is_reachable(f"http://127.0.0.1:{settings.process.port}"):
-        status_console.print("no service answers on this machine: its canaries are run here", style="dim")
+        status_console.print("no service is running on this machine: testing its devices here", style="dim")
         return None
     async with open_client(settings) as client:
-        return [DeviceModel(**told) for told in json_or_raise(await client.get("/api/devices"))]
+        return [DeviceModel(**row) for row in json_or_raise(await client.get("/api/devices"))]
 
 
 async def _is_reachable(url: str) -> bool:
@@ -53,20 +54,20 @@ async def _is_reachable(url: str) -> bool:
 
 
 async def probe_devices(settings: Settings, source: DeviceSource) -> list[DeviceModel]:
-    """Look at this machine and run each canary once, in processes of their own."""
-    own, looks = settings.worker, DeviceInventory(source.probes)
-    table = CapabilityTable(own.canary_period_s, own.cpu_canary_period_s)
-    await looks.refresh()
-    table.update_devices(looks.devices(), source.canaries)
+    """Read this machine's devices and run each canary once, one process per device."""
+    worker, inventory = settings.worker, DeviceInventory(source.probes)
+    table = CapabilityTable(worker.canary_period_s, worker.cpu_canary_period_s)
+    await inventory.refresh()
+    table.update_devices(inventory.devices(), source.canaries)
     with status_console.status("canaries") as status:
         for device in [device for device in table.devices() if device.absent_reason is None]:
-            process = CanaryProcess(device.name, own.canary_timeout_s, FIRST_START_TIMEOUT_S)
+            process = CanaryProcess(device.name, worker.canary_timeout_s, FIRST_START_TIMEOUT_S)
             for canary in source.canaries(device.name):
                 status.update(f"{canary.device}: {canary.stage} {canary.what}")
                 table.record(canary.key, await process.run(canary))
             await process.close()
-    await looks.refresh()
-    table.update_devices(looks.devices(), source.canaries)
+    await inventory.refresh()
+    table.update_devices(inventory.devices(), source.canaries)
     return list(_to_models(table))
 
 
@@ -74,14 +75,21 @@ def _to_models(table: CapabilityTable) -> Iterator[DeviceModel]:
     rows = table.to_json()
     for device in table.devices():
         own = [{**row, "reason": row["reason"] or None} for row in rows if row["device"] == device.name]
-        told: dict[str, Any] = {"worker": platform.node(), "device": device.name, "facts": device.to_json(), "age": 0.0}
-        yield DeviceModel.from_row(told | {"capabilities": sorted(own, key=lambda row: (row["stage"], row["what"]))})
+        yield DeviceModel.from_row(
+            {
+                "worker": platform.node(),
+                "device": device.name,
+                "facts": device.to_json(),
+                "age": 0.0,
+                "capabilities": sorted(own, key=lambda row: (row["stage"], row["what"])),
+            }
+        )
 
 
 def _print_devices(devices: list[DeviceModel]) -> None:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     if not devices:
-        console.print("no live worker has told of its devices")
+        console.print("no live worker has reported devices")
     for device in devices:
         console.print(f"\n[bold]{device.device}[/] {escape(device.model or '')} on {escape(device.worker)}", end=" ")
         console.print(
@@ -92,7 +100,7 @@ def _print_devices(devices: list[DeviceModel]) -> None:
 
 
 def _capability_table(device: DeviceModel) -> Grid:
-    grid = Grid("capability", "state", "proven", "MP/s", "reason", box=None, padding=(0, 2, 0, 0))
+    grid = Grid("capability", "state", "tested", "MP/s", "reason", box=None, padding=(0, 2, 0, 0))
     for one in device.capabilities:
         age = "never" if one.proven_seconds_ago is None else f"{one.proven_seconds_ago:.0f} s ago"
         rate = "" if one.megapixels_per_second is None else f"{one.megapixels_per_second:.0f}"
@@ -102,7 +110,7 @@ def _capability_table(device: DeviceModel) -> Grid:
 
 
 def _reading_table(device: DeviceModel) -> Grid:
-    grid = Grid("figure", "value", box=None, padding=(0, 2, 0, 0))
+    grid = Grid("reading", "value", box=None, padding=(0, 2, 0, 0))
     for name, value in device.figures.items():
         grid.add_row(
             name,

@@ -1,4 +1,4 @@
-"""`reelmill doctor`: check what works on this machine with these settings, and say how to fix the rest."""
+"""`reelmill doctor`: check what works on this machine with these settings, and say how to fix what does not."""
 
 import asyncio
 import os
@@ -25,12 +25,13 @@ REQUIRED_ENCODERS = ("libx264", "libx265", "libsvtav1", "ffv1")
 
 
 async def run_checks() -> int:
-    """Print one line a check; the exit code is 78 when something that was asked for cannot work here, else 0."""
+    """Print one line per check. The exit code is 78 if a configured feature cannot work here, else 0."""
     console.print(f"reelmill {__version__}, Python {platform.python_version()}, {os.cpu_count()} cores", markup=False)
     try:
         settings = config.load()
-    except StartupError as refusal:
-        return _print_result("settings", str(refusal), passed=False)
+    except StartupError as error:
+        _print_result("settings", str(error), passed=False)
+        return StartupError.exit_code
     checks: list[tuple[str, Check]] = [
         ("database", _check_database),
         ("object store", _check_object_store),
@@ -39,25 +40,24 @@ async def run_checks() -> int:
         ("encoders", _check_encoders),
         ("cuda", _check_cuda),
     ]
-    return max([await _run_check(name, check, settings) for name, check in checks])
+    all_passed = True
+    for name, check in checks:
+        try:
+            _print_result(name, await check(settings), passed=True)
+        except StartupError as error:
+            _print_result(name, str(error), passed=False)
+            all_passed = False
+    return 0 if all_passed else StartupError.exit_code
 
 
-async def _run_check(name: str, check: Check, settings: Settings) -> int:
-    try:
-        return _print_result(name, await check(settings), passed=True)
-    except StartupError as refusal:
-        return _print_result(name, str(refusal), passed=False)
-
-
-def _print_result(name: str, message: str, *, passed: bool) -> int:
+def _print_result(name: str, message: str, *, passed: bool) -> None:
     console.print(f"{'ok  ' if passed else 'FAIL'} {name:13} {message}", style=None if passed else "red", markup=False)
-    return 0 if passed else StartupError.exit_code
 
 
 async def _check_database(settings: Settings) -> str:
     embedded, _ = await open_database(settings)
     if embedded is None:
-        return "DATABASE_URL answers and has the newest schema"
+        return "DATABASE_URL is reachable and has the current schema"
     await asyncio.to_thread(embedded.stop)
     return f"embedded PostgreSQL starts in {settings.process.home}"
 
@@ -72,19 +72,19 @@ async def _check_tokens(settings: Settings) -> str:
     secret = None if settings.database.url else local_secret(settings.process.home)
     TokenVerifier(settings.identity, secret)
     if settings.identity.jwks_url:
-        return "of the issuer in JWT_JWKS_URL"
-    return "of JWT_SECRET" if settings.identity.secret else f"of the secret in {settings.process.home}"
+        return "verified with the keys of JWT_JWKS_URL"
+    return f"signed with {'JWT_SECRET' if settings.identity.secret else f'the secret in {settings.process.home}'}"
 
 
 async def _check_ollama(settings: Settings) -> str:
-    """The service starts without it; what was asked for and is not there is a failure all the same."""
+    """The service starts without Ollama, but a configured server that does not respond is a failure."""
     host = settings.process.ollama_host
     if host is None:
-        return "OLLAMA_HOST is not set: the agent answers common questions only"
+        return "OLLAMA_HOST is not set: the agent answers only common questions"
     try:
         found = await probe_ollama(host, settings.agent)
     except Exception as error:
-        raise StartupError(f"OLLAMA_HOST: no Ollama answers there ({type(error).__name__})") from error
+        raise StartupError(f"OLLAMA_HOST: no Ollama server responds there ({type(error).__name__})") from error
     if found.missing_models:
         raise StartupError(found.pull_hint())
     known = settings.agent
@@ -93,17 +93,17 @@ async def _check_ollama(settings: Settings) -> str:
 
 
 async def _check_encoders(_settings: Settings) -> str:
-    """In a process of its own, as everything that loads a codec."""
+    """In a process of its own, like everything that loads codecs."""
     script = f"import av; print(av.ffmpeg_version_info, *(c for c in {REQUIRED_ENCODERS} if c in av.codecs_available))"
     done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True)
     words = done.stdout.split()
     if done.returncode or len(words) <= len(REQUIRED_ENCODERS):
-        raise StartupError(f"one of {', '.join(REQUIRED_ENCODERS)} cannot be loaded: install the package again")
+        raise StartupError(f"one of {', '.join(REQUIRED_ENCODERS)} cannot be loaded: reinstall the package")
     return f"FFmpeg {words[0]} with {', '.join(words[1:])}"
 
 
 async def _check_cuda(_settings: Settings) -> str:
-    """What the driver names; what of it works, only canaries tell."""
+    """The devices that the driver lists; `reelmill devices` tests what works on them."""
     found = await asyncio.to_thread(NvmlProbe().read_devices)
-    there = [f"{device.name} is {device.model}" for device in found if device.absent_reason is None]
-    return f"{', '.join(there) or found[0].absent_reason}; `reelmill devices` proves what works"
+    present = [f"{device.name} is {device.model}" for device in found if device.absent_reason is None]
+    return f"{', '.join(present) or found[0].absent_reason}; `reelmill devices` tests what works"

@@ -1,6 +1,4 @@
-"""`reelmill ingest`: upload a local folder into a dataset through the API. Only missing files are sent, then the
-dataset is scanned.
-"""
+"""`reelmill ingest`: upload the missing files of a local folder into a dataset through the API, then scan it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -21,13 +19,29 @@ INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.25, 10.0
 POLL_INTERVAL_S = 0.3
 CHUNK_BYTES = 1024 * 1024
 
-# Hears the phase (`upload`, `scan`), how much of it is done, and of how much when that is known.
+# Called with the phase (`upload` or `scan`), the files done and the files in all, if known.
 ProgressCallback = Callable[[str, int, int | None], None]
+
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+class FolderError(Exception):
+    """The local folder cannot be ingested; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestTarget:
+    """The dataset to ingest into, created if missing. `kind` is `frames` or `video`."""
+
+    experiment: str
+    dataset: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """The dataset as the API tells it once it is ready; `uploaded` files were sent, `present` were there before."""
+    """The dataset as the API returns it after the scan, the number of files sent, and of those already there."""
 
     dataset: dict[str, Any]
     uploaded: int
@@ -35,49 +49,49 @@ class IngestResult:
 
 
 async def ingest(
-    client: httpx.AsyncClient, folder: Path, names: tuple[str, str, str], on_progress: ProgressCallback
+    client: httpx.AsyncClient, folder: Path, target: IngestTarget, on_progress: ProgressCallback
 ) -> IngestResult:
-    """Send the files of `folder` (hidden ones not) into a dataset; `names` are (experiment, dataset, kind).
+    """Upload the non-hidden files of `folder` into a dataset and scan it.
 
-    Run it again after an interruption: files whose name and size are there already are not sent. Raises Refused (a
-    problem's detail, an unusable folder, a failed scan) and httpx.TransportError when the service stays away.
+    Skips files that the dataset has with the same name and size, so an interrupted run can be repeated. Raises
+    FolderError, ApiError (also for a failed scan), and httpx.TransportError if the service stays unreachable.
     """
     files = await asyncio.to_thread(local_files, folder)
-    dataset = await _get_or_create_dataset(
-        client, await _get_or_create_experiment(client, names[0]), names[1], names[2]
-    )
-    there = await _list_uploaded_files(client, dataset["id"])
-    missing = [name for name, size in files.items() if there.get(name) != size]
-    total, before = len(files), len(files) - len(missing)
-    on_progress("upload", before, total)
-    upload = _Uploader(client, folder, dataset["id"], lambda sent: on_progress("upload", before + sent, total))
-    await upload.upload_all(missing)
-    return IngestResult(await _scan_and_wait(client, dataset["id"], total, on_progress), len(missing), before)
+    experiment = await _get_or_create_experiment(client, target.experiment)
+    dataset = (await _get_or_create_dataset(client, experiment, target))["id"]
+    stored = json_or_raise(await _get_with_retries(client, f"/api/datasets/{dataset}/objects"))
+    stored_sizes = {entry["name"]: entry["size"] for entry in stored}
+    missing = [name for name, size in files.items() if stored_sizes.get(name) != size]
+    total, present = len(files), len(files) - len(missing)
+    on_progress("upload", present, total)
+    uploader = _Uploader(client, folder, dataset, lambda sent: on_progress("upload", present + sent, total))
+    await uploader.upload_all(missing)
+    return IngestResult(await _scan_and_wait(client, dataset, total, on_progress), len(missing), present)
 
 
 def local_files(folder: Path) -> dict[str, int]:
-    """Relative names and sizes of what is in the folder and below. Raises Refused."""
+    """Relative name -> bytes of the non-hidden files in the folder and below. Raises FolderError."""
     if not folder.is_dir():
-        raise ApiError(0, f"{folder} is no folder")
+        raise FolderError(f"{folder} is not a folder")
     found = {
         path.relative_to(folder).as_posix(): path.stat().st_size
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
     if not found:
-        raise ApiError(0, f"{folder} has no files in it")
+        raise FolderError(f"{folder} has no files")
     return found
 
 
 async def _get_or_create_experiment(client: httpx.AsyncClient, name: str) -> str:
-    """The id of the caller's experiment of that name, made when missing."""
+    """The id of the caller's experiment with this name, created if missing."""
     found = await _find_own_experiment(client, name)
     if found is not None:
         return found
-    made = await _send_with_retries(lambda: client.post("/api/experiments", json={"name": name}))
-    if made.status_code == 409:  # a lost answer, or somebody else was faster
+    response = await _send_with_retries(lambda: client.post("/api/experiments", json={"name": name}))
+    if response.status_code == 409:  # an earlier response was lost, or another client was faster
         found = await _find_own_experiment(client, name)
-    return found or str(json_or_raise(made)["id"])
+    return found or str(json_or_raise(response)["id"])
 
 
 async def _find_own_experiment(client: httpx.AsyncClient, name: str) -> str | None:
@@ -86,20 +100,25 @@ async def _find_own_experiment(client: httpx.AsyncClient, name: str) -> str | No
     return None if found is None else str(found["id"])
 
 
-async def _get_or_create_dataset(client: httpx.AsyncClient, experiment: str, name: str, kind: str) -> dict[str, Any]:
-    """The dataset of that name, made when missing. Raises Refused for one of another kind."""
+async def _get_or_create_dataset(client: httpx.AsyncClient, experiment: str, target: IngestTarget) -> dict[str, Any]:
+    """The dataset with this name, created if missing. Raises ApiError if it has another kind."""
     path = f"/api/experiments/{experiment}/datasets"
-    query = httpx.URL(path, params={"q": name, "limit": 500})
-    found = await _find_by_name(client, query, name)
-    if found is None:
-        made = await _send_with_retries(lambda: client.post(path, json={"name": name, "kind": kind}))
-        found = await _find_by_name(client, query, name) if made.status_code == 409 else None
-        return _require_kind(found or json_or_raise(made)["dataset"], kind)
-    return _require_kind(found, kind)
+    query = httpx.URL(path, params={"q": target.dataset, "limit": 500})
+    row = await _find_by_name(client, query, target.dataset)
+    if row is None:
+        body = {"name": target.dataset, "kind": target.kind}
+        response = await _send_with_retries(lambda: client.post(path, json=body))
+        if response.status_code == 409:
+            row = await _find_by_name(client, query, target.dataset)
+        row = row or json_or_raise(response)["dataset"]
+    if row["kind"] != target.kind:
+        reason = f"the dataset {row['name']} holds {row['kind']}, not {target.kind}: choose another name"
+        raise ApiError(409, reason)
+    return row
 
 
 async def _find_by_name(client: httpx.AsyncClient, query: httpx.URL, name: str) -> dict[str, Any] | None:
-    """The row of exactly this name on any page of the list."""
+    """The row with exactly this name, from any page of the list."""
     page: str | None = str(query)
     while page is not None:
         found = await _get_with_retries(client, page)
@@ -111,22 +130,11 @@ async def _find_by_name(client: httpx.AsyncClient, query: httpx.URL, name: str) 
     return None
 
 
-def _require_kind(row: dict[str, Any], kind: str) -> dict[str, Any]:
-    if row["kind"] != kind:
-        raise ApiError(409, f"the dataset {row['name']} holds {row['kind']}, not {kind}: name another one")
-    return row
-
-
-async def _list_uploaded_files(client: httpx.AsyncClient, dataset: str) -> dict[str, int]:
-    answer = await _get_with_retries(client, f"/api/datasets/{dataset}/objects")
-    return {stored["name"]: stored["size"] for stored in json_or_raise(answer)}
-
-
 async def _scan_and_wait(
     client: httpx.AsyncClient, dataset: str, file_count: int, on_progress: ProgressCallback
 ) -> dict[str, Any]:
-    """Scan once everything is there, and wait. Raises Refused when the scan ends as failed."""
-    await _wait_until_scanned(client, dataset, lambda _: None)  # a scan that began before the last file would miss it
+    """Scan the uploaded files and wait for the end. Raises ApiError if the scan fails."""
+    await _wait_until_scanned(client, dataset, lambda _: None)  # an earlier scan would miss the last files
     json_or_raise(await _send_with_retries(lambda: client.post(f"/api/datasets/{dataset}/scan")))
     row = await _wait_until_scanned(client, dataset, lambda scanned: on_progress("scan", scanned, file_count))
     if row["state"] != "ready":
@@ -138,7 +146,7 @@ async def _scan_and_wait(
 async def _wait_until_scanned(
     client: httpx.AsyncClient, dataset: str, on_scanned: Callable[[int], None]
 ) -> dict[str, Any]:
-    """The dataset once no scan is under way."""
+    """The dataset once no scan is running."""
     while True:
         row: dict[str, Any] = json_or_raise(await _get_with_retries(client, f"/api/datasets/{dataset}"))
         if row["state"] != "scanning":
@@ -148,21 +156,21 @@ async def _wait_until_scanned(
 
 
 class _Uploader:
-    """Files on their way, eight at a time."""
+    """Uploads files, eight at a time."""
 
     def __init__(self, client: httpx.AsyncClient, folder: Path, dataset: str, on_sent: Callable[[int], None]) -> None:
         self._client, self._folder, self._dataset, self._on_sent = client, folder, dataset, on_sent
         self._sent = 0
 
     async def upload_all(self, names: Iterable[str]) -> None:
-        """Raises the first failure, and lets the others go."""
+        """Raises the first failure and cancels the other uploads."""
         waiting = iter(names)
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(CONCURRENT_UPLOADS):
                     group.create_task(self._upload_from(waiting))
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
 
     async def _upload_from(self, names: Iterable[str]) -> None:
         for name in names:
@@ -192,7 +200,7 @@ async def _get_with_retries(client: httpx.AsyncClient, url: str) -> httpx.Respon
 
 
 async def _send_with_retries(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """The answer to a request that may be repeated; a service that is away or busy is asked again, ever later."""
+    """The response to a repeatable request. Retries with growing delays while the service is unreachable or busy."""
     for attempt in range(MAX_ATTEMPTS):
         last = attempt == MAX_ATTEMPTS - 1
         pause = min(INITIAL_RETRY_DELAY_S * 2**attempt, MAX_RETRY_DELAY_S)
@@ -206,7 +214,7 @@ async def _send_with_retries(send: Callable[[], Awaitable[httpx.Response]]) -> h
                 return response
             pause = max(pause, _retry_after_s(response))
         await asyncio.sleep(pause)
-    raise AssertionError("the last try returns or raises")
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _retry_after_s(response: httpx.Response) -> float:
@@ -214,23 +222,20 @@ def _retry_after_s(response: httpx.Response) -> float:
     return min(float(value), MAX_RETRY_DELAY_S) if value.isdigit() else 0.0
 
 
-console = Console(soft_wrap=True, highlight=False)
-
-
-async def ingest_with_progress(settings: Settings, folder: Path, names: tuple[str, str], kind: str) -> None:
-    """`names` are (experiment, dataset). Raises Refused, httpx.TransportError."""
+async def ingest_with_progress(settings: Settings, folder: Path, target: IngestTarget) -> None:
+    """`ingest` with a progress bar and a summary. Raises as it does."""
     columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     async with open_client(settings) as client:
         with Progress(*columns, console=console) as bar:
             line = bar.add_task("upload", total=None)
 
-            def moved(phase: str, done: int, total: int | None) -> None:
+            def show(phase: str, done: int, total: int | None) -> None:
                 bar.update(line, description=phase, completed=done, total=total)
 
-            result = await ingest(client, folder, (*names, kind), moved)
+            result = await ingest(client, folder, target, show)
     dataset = result.dataset
     console.print(f"dataset {dataset['id']}: {dataset['frame_count']} frames, {dataset['bytes']} bytes", markup=False)
     if dataset["gap_frames"]:
-        console.print(f"        {dataset['gap_frames']} numbers are missing", markup=False)
+        console.print(f"        {dataset['gap_frames']} frame numbers are missing", markup=False)
     if dataset["unreadable_frames"]:
         console.print(f"        {dataset['unreadable_frames']} frames cannot be read", markup=False)

@@ -1,4 +1,4 @@
-"""`reelmill render`: submit a render, show its progress, download the video and print the receipt's summary."""
+"""`reelmill render`: submit a render, show its progress, download the video and its receipt, print a summary."""
 
 import asyncio
 import hashlib
@@ -18,6 +18,7 @@ from service.config import Settings
 
 console = Console(soft_wrap=True, highlight=False)
 MAX_RECONNECTS = 30
+DEFAULT_FPS = 30
 
 
 class RenderError(Exception):
@@ -25,9 +26,9 @@ class RenderError(Exception):
 
 
 async def render_to_file(settings: Settings, experiment: str, fields: dict[str, Any], output: Path | None) -> None:
-    """The whole command; unset, `output` is out.mp4, or out with the container's name. The receipt lies beside it.
+    """Render, and download the video and its receipt to `output` (default: out.mp4, or out.<container>).
 
-    Raises Refused, RenderEnded, httpx.TransportError.
+    Raises ApiError, RenderError, httpx.TransportError.
     """
     async with open_client(settings) as client:
         body = {"experiment_id": await find_experiment_id(client, experiment)} | fields
@@ -37,22 +38,20 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
             return
         status = await follow_render(client, job["job_id"])
         if status["status"] != "succeeded":
-            raise RenderError(_failure_reason(status))
-        place = output or Path(f"out.{status['options']['container']}")
-        await download_video(client, status, place)
-        receipt_path(place).write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
-        _print_summary(place, status)
-
-
-def _print_summary(output: Path, status: dict[str, Any]) -> None:
-    console.print(f"video   {output.resolve()}", markup=False)
-    console.print(f"receipt {receipt_path(output).resolve()}", markup=False)
+            reason = (status.get("error") or {}).get("reason", "no reason was given")
+            raise RenderError(f"the render {status['status']}: {reason}")
+        video = output or Path(f"out.{status['options']['container']}")
+        receipt = video.with_suffix(".receipt.ndjson")
+        await download_video(client, status, video)
+        receipt.write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
+    console.print(f"video   {video.resolve()}", markup=False)
+    console.print(f"receipt {receipt.resolve()}", markup=False)
     for line in summary_lines(status):
         console.print(line, markup=False)
 
 
 async def find_experiment_id(client: httpx.AsyncClient, name: str) -> str:
-    """The id of an experiment given by name or id. Raises Refused."""
+    """The id of an experiment given by name or id. Raises ApiError."""
     try:
         return str(UUID(name))
     except ValueError:
@@ -65,7 +64,7 @@ async def find_experiment_id(client: httpx.AsyncClient, name: str) -> str:
 
 
 async def follow_render(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
-    """The last status; a bar moves meanwhile on a terminal."""
+    """Show a progress bar until the render ends; returns its last status."""
     columns = (
         TextColumn("{task.description:10}"),
         BarColumn(),
@@ -84,7 +83,7 @@ async def follow_render(client: httpx.AsyncClient, job_id: str) -> dict[str, Any
 
 
 async def stream_statuses(client: httpx.AsyncClient, job_id: str) -> AsyncIterator[dict[str, Any]]:
-    """Statuses from the event stream; a stream that breaks is taken up again where it stopped."""
+    """Yield statuses from the event stream until the render ends. Reconnects where a broken stream stopped."""
     known: dict[str, str] = {}
     event = ""
     for _ in range(MAX_RECONNECTS):
@@ -105,11 +104,11 @@ async def stream_statuses(client: httpx.AsyncClient, job_id: str) -> AsyncIterat
                             return
         except httpx.TransportError:
             await asyncio.sleep(1)
-    raise RenderError("the event stream broke too often; the render goes on, look at its status")
+    raise RenderError("the event stream failed too often; the render continues: check its status")
 
 
 async def download_video(client: httpx.AsyncClient, status: dict[str, Any], output: Path) -> None:
-    """Write the video beside its place, check its sha256, then move it there. Raises RenderEnded."""
+    """Download to a temporary file, check its sha256, then move it to `output`. Raises RenderError."""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.part")
     digest = hashlib.sha256()
@@ -123,17 +122,12 @@ async def download_video(client: httpx.AsyncClient, status: dict[str, Any], outp
                 file.write(chunk)
     if digest.hexdigest() != status["video_sha256"]:
         partial.unlink()
-        raise RenderError("the downloaded file is not the one the receipt names: try again")
+        raise RenderError("the downloaded file differs from the one in the receipt: try again")
     partial.replace(output)
 
 
-def receipt_path(video: Path) -> Path:
-    """out.mp4 -> out.receipt.ndjson"""
-    return video.with_suffix(".receipt.ndjson")
-
-
 def summary_lines(status: dict[str, Any]) -> list[str]:
-    """The receipt's summary for people."""
+    """The receipt's summary, as lines of text."""
     summary = status["summary"]
     outcomes = ", ".join(f"{count} {name}" for name, count in sorted(summary.get("outcomes", {}).items()))
     lines = [
@@ -146,14 +140,12 @@ def summary_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _failure_reason(status: dict[str, Any]) -> str:
-    error = status.get("error") or {}
-    return f"the render {status['status']}: {error.get('reason', 'no reason was given')}"
+def request_fields(decimation: int, fps: float | None, options: list[str]) -> dict[str, Any]:
+    """The fields of a render request. `options` are `name=value`; a value that parses as JSON is taken as JSON.
 
-
-def parse_request_fields(options: list[str]) -> dict[str, Any]:
-    """`name=value` options as request fields; values are JSON where they parse as JSON."""
-    fields: dict[str, Any] = {}
+    `fps` is 30 if neither it nor the options set the frame rate or the duration.
+    """
+    fields: dict[str, Any] = {"decimation_factor": decimation}
     for option in options:
         name, equals, value = option.partition("=")
         if not equals:
@@ -162,4 +154,6 @@ def parse_request_fields(options: list[str]) -> dict[str, Any]:
             fields[name] = json.loads(value)
         except ValueError:
             fields[name] = value
+    if fps is not None or not fields.keys() & {"fps", "duration_seconds"}:
+        fields["fps"] = fps or DEFAULT_FPS
     return fields

@@ -1,4 +1,4 @@
-"""`reelmill up`: the API and a worker as child processes of this one."""
+"""`reelmill up`: run the API and a worker as child processes."""
 
 import os
 import signal
@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import IO
 
 import httpx
 
 from service.child_process import detach_from_terminal
+from service.commands.api_client import mint_local_token
 from service.config import Settings
 from service.embedded.cluster import find_free_port
 from service.errors import StartupError
@@ -22,15 +24,25 @@ READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
 
 
+def run_up(settings: Settings) -> None:
+    """Run both processes until SIGINT or SIGTERM; print the URLs and an admin token."""
+    with run_local_service(settings) as running:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: running.stopping.set())
+        print(f"API     {running.url}\ndocs    {running.url}/docs", flush=True)
+        print(f"token   {mint_local_token(settings, 'operator', ('admin',), timedelta(days=1))}", flush=True)
+        running.supervise()
+
+
 @dataclass
 class LocalService:
-    """The two child processes, and where the API answers."""
+    """The two child processes and the URL of the API."""
 
     url: str
     environment: dict[str, str]
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
-    # Where the children log; None: where this process does.
+    # Log file of the children; None: the output of this process.
     output: IO[bytes] | None = None
 
     def start(self, name: str) -> None:
@@ -43,7 +55,7 @@ class LocalService:
         )
 
     def wait_ready(self) -> None:
-        """Until the API is ready. Raises StartupRefused when a child gives up first (it has said why)."""
+        """Wait until the API is ready. Raises ChildExitError if it exits first, StartupError after 60 s."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
             if (code := self.children["api"].poll()) is not None:
@@ -57,7 +69,7 @@ class LocalService:
         raise StartupError(f"the API did not become ready within {READY_TIMEOUT_S:.0f} s: its log above says why")
 
     def supervise(self) -> None:
-        """Until told to stop; a worker that dies is started again, an API that dies ends the machine."""
+        """Restart a worker that exits, until `stopping` is set. Raises ChildExitError if the API exits."""
         while not self.stopping.wait(0.5):
             if (code := self.children["api"].poll()) is not None:
                 raise ChildExitError("api", code)
@@ -65,7 +77,7 @@ class LocalService:
                 self.start("worker")
 
     def stop(self) -> None:
-        """SIGTERM to both, then SIGKILL to whatever stays."""
+        """Send SIGTERM to both, then SIGKILL to one that is still running after 30 s."""
         self.stopping.set()
         for child in self.children.values():
             child.terminate()
@@ -79,10 +91,10 @@ class LocalService:
 
 
 class ChildExitError(Exception):
-    """A child process ended by itself; `code` is its exit code."""
+    """A child process exited unexpectedly, with exit code `code`."""
 
     def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"the {name} process ended with exit code {code}")
+        super().__init__(f"the {name} process exited with code {code}")
         self.code = code
 
 
@@ -90,7 +102,7 @@ class ChildExitError(Exception):
 def run_local_service(
     settings: Settings, extra_environment: dict[str, str] | None = None, output: IO[bytes] | None = None
 ) -> Iterator[LocalService]:
-    """Start both, wait until the API is ready, and stop both at the end."""
+    """Start both processes, wait until the API is ready, and stop both at the end."""
     port = settings.process.port or find_free_port()
     host = "127.0.0.1" if settings.process.host == "0.0.0.0" else settings.process.host  # noqa: S104 (compared)
     environment = os.environ | {"PORT": str(port)} | (extra_environment or {})

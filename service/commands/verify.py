@@ -1,4 +1,4 @@
-"""`reelmill verify`: check a video against its receipt and list every difference."""
+"""`reelmill verify`: check a video against its receipt and list the differences."""
 
 import hashlib
 import json
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
-# Further ones are counted only.
+# The rest is only counted.
 MAX_FAULTS_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt as it was read: one entry per planned frame, and the summary at its end."""
+    """The parsed receipt: one entry per planned frame, and the summary at the end."""
 
     lines: list[dict[str, Any]]
     summary: dict[str, Any]
@@ -26,7 +26,7 @@ class ReceiptError(Exception):
 
 
 def read_receipt(path: Path) -> Receipt:
-    """Raises NoReceipt."""
+    """Parse a receipt (NDJSON). Raises ReceiptError."""
     lines = []
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
@@ -37,26 +37,35 @@ def read_receipt(path: Path) -> Receipt:
             raise ReceiptError(f"line {number} is not a JSON object")
         lines.append(entry)
     if not lines or not isinstance(lines[-1].get("summary"), dict):
-        raise ReceiptError("it does not end with a summary: it was cut off, or it is another file")
+        raise ReceiptError("it does not end with a summary: it is truncated, or not a receipt")
     return Receipt(lines[:-1], lines[-1]["summary"])
 
 
-def find_faults(video: Path, receipt: Path) -> list[str]:
-    """Everything that does not fit, in words; empty when all is well."""
+def verify_video(video: Path, receipt_path: Path) -> tuple[bool, list[str]]:
+    """Whether the video matches its receipt, and the lines to print: a confirmation, or the differences."""
     try:
-        read = read_receipt(receipt)
+        receipt = read_receipt(receipt_path)
     except ReceiptError as error:
-        return [f"receipt: {error}"]
-    return [*find_line_faults(read), *find_summary_faults(read), *find_file_faults(video, read.summary)]
+        return False, [f"receipt: {error}"]
+    if found := find_faults(video, receipt):
+        rest = [f"and {len(found) - MAX_FAULTS_SHOWN} more"] if len(found) > MAX_FAULTS_SHOWN else []
+        return False, found[:MAX_FAULTS_SHOWN] + rest
+    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(receipt.summary["outcomes"].items()))
+    return True, [f"{video} matches this receipt: {receipt.summary['frames']} frames ({outcomes})"]
+
+
+def find_faults(video: Path, receipt: Receipt) -> list[str]:
+    """Every difference between the video and its receipt, and within the receipt, as text."""
+    return [*find_line_faults(receipt), *find_summary_faults(receipt), *find_file_faults(video, receipt.summary)]
 
 
 def find_line_faults(receipt: Receipt) -> list[str]:
-    """What is wrong with single lines: gaps in the numbering, order of the sources, outcomes without their facts."""
+    """Faults of single lines: gaps in the numbering, sources out of order, outcomes without their details."""
     found, expected, last = [], 0, -1
     for number, entry in enumerate(receipt.lines, 1):
         output, source = entry.get("output"), entry.get("source")
         if output is not None and output != expected:
-            found.append(f"line {number}: output frame {output} where {expected} comes next")
+            found.append(f"line {number}: output frame {output} instead of {expected}")
         if not isinstance(source, int) or source <= last:
             found.append(f"line {number}: source frame {source} does not come after {last}")
         found += [f"line {number}: {fault}" for fault in _find_entry_faults(entry)]
@@ -68,35 +77,35 @@ def find_line_faults(receipt: Receipt) -> list[str]:
 def _find_entry_faults(entry: dict[str, Any]) -> list[str]:
     outcome, found = entry.get("outcome"), []
     if not isinstance(outcome, str):
-        return ["it names no outcome"]
+        return ["no outcome"]
     if (outcome == "skipped") != (entry.get("output") is None):
-        found.append(f"{outcome}, and output is {entry.get('output')}")
+        found.append(f"{outcome}, but output is {entry.get('output')}")
     if outcome in ("held", "black", "skipped") and not entry.get("reason"):
         found.append(f"{outcome} without a reason")
     if (outcome == "held") != (entry.get("substituted_from") is not None):
-        found.append(f"{outcome}, and substituted_from is {entry.get('substituted_from')}")
+        found.append(f"{outcome}, but substituted_from is {entry.get('substituted_from')}")
     digest = entry.get("sha256")
     if digest is not None and not SHA256_PATTERN.fullmatch(str(digest)):
-        found.append("sha256 is no digest")
+        found.append("sha256 is not a digest")
     if outcome == "ok" and entry.get("key") is None:
         found.append("ok without a source object")
     return found
 
 
 def find_summary_faults(receipt: Receipt) -> list[str]:
-    """Whether the summary adds up to the lines."""
+    """Differences between the summary and the lines."""
     summary, found = receipt.summary, []
     shown = sum(entry.get("output") is not None for entry in receipt.lines)
     if summary.get("frames") != shown:
-        found.append(f"summary: {summary.get('frames')} frames, the lines show {shown}")
+        found.append(f"summary: {summary.get('frames')} frames, but the lines have {shown}")
     counted = dict(Counter(str(entry.get("outcome")) for entry in receipt.lines))
     if summary.get("outcomes") != counted:
-        found.append(f"summary: outcomes are {summary.get('outcomes')}, the lines have {counted}")
+        found.append(f"summary: outcomes are {summary.get('outcomes')}, but the lines have {counted}")
     return found
 
 
 def find_file_faults(video: Path, summary: dict[str, Any]) -> list[str]:
-    """Whether the file is the one that the summary describes: its bytes, and the pictures that a decoder finds."""
+    """Differences between the file and the summary: size, digest, and the decoded frames."""
     found, size = [], video.stat().st_size
     if summary.get("bytes") != size:
         found.append(f"video: {size} bytes, the receipt says {summary.get('bytes')}")
@@ -117,22 +126,12 @@ def _find_picture_faults(video: Path, summary: dict[str, Any]) -> list[str]:
                 count += 1
                 sizes.add((frame.width, frame.height))
     except (av.FFmpegError, IndexError) as error:
-        return [f"video: after {count} frames it cannot be decoded any more: {error}"]
+        return [f"video: decoding fails after {count} frames: {error}"]
     found = []
     if count != summary.get("frames"):
-        found.append(f"video: {count} frames can be decoded, the receipt says {summary.get('frames')}")
+        found.append(f"video: {count} decodable frames, the receipt says {summary.get('frames')}")
     if sizes - {(summary.get("width"), summary.get("height"))}:
-        told = f"{summary.get('width')}x{summary.get('height')}"
-        found.append(f"video: pictures of {', '.join(f'{w}x{h}' for w, h in sorted(sizes))}, the receipt says {told}")
+        expected = f"{summary.get('width')}x{summary.get('height')}"
+        actual = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        found.append(f"video: frames of {actual}, the receipt says {expected}")
     return found
-
-
-def verify_video(video: Path, receipt: Path) -> tuple[bool, list[str]]:
-    """Whether all fits, and what to print."""
-    found = find_faults(video, receipt)
-    if found:
-        rest = [f"and {len(found) - MAX_FAULTS_SHOWN} more"] if len(found) > MAX_FAULTS_SHOWN else []
-        return False, found[:MAX_FAULTS_SHOWN] + rest
-    read = read_receipt(receipt)
-    outcomes = ", ".join(f"{count} {name}" for name, count in sorted(read.summary["outcomes"].items()))
-    return True, [f"{video} is the video of this receipt: {read.summary['frames']} frames ({outcomes})"]

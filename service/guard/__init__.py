@@ -1,3 +1,3 @@
-"""Guarded queries: a JSON document is validated by named rules, compiled to one statement and run read-only as the
-caller.
+"""Guarded queries: a JSON document is validated against named rules, compiled to one SQL statement and run read-only
+as the caller.
 """

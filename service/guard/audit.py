@@ -1,4 +1,4 @@
-"""The audit log of guarded queries: who asked what, with which outcome and figures."""
+"""The audit log of guarded queries: the caller, the document, the outcome and the measured limits."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from service.telemetry.metrics import QUERIES, QUERY_REFUSALS, QUERY_SECONDS
 
 QueryOutcome = Literal["answered", "refused", "timed_out", "failed"]
 MAX_DOCUMENT_BYTES = 16 * 1024
-# More than are written, so that a table that was let grow becomes small again.
+# Each record deletes more old records than it adds, so that a table that has grown shrinks again.
 PRUNE_BATCH = 10
 PRUNE_SQL = text("""
     DELETE FROM query_audit WHERE id IN (
@@ -26,7 +26,7 @@ PRUNE_SQL = text("""
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One query. `rule` is the first that was broken."""
+    """One query. `rule` is the first that it broke."""
 
     subject: Subject
     document: Document
@@ -38,31 +38,28 @@ class AuditRecord:
 
 
 async def write_record(database: Database, record: AuditRecord, retention_days: int) -> None:
-    """Count it, record it, and let go of a few records that are older than `days`."""
+    """Update the metrics, insert the record and delete a few that are older than `retention_days`."""
     QUERIES.labels(record.outcome).inc()
     QUERY_SECONDS.observe(record.elapsed_s)
     if record.rule is not None:
         QUERY_REFUSALS.labels(record.rule).inc()
-    async with database.service_transaction() as connection:
-        await connection.execute(insert(query_audit).values(**_to_row(record)))
-        await connection.execute(PRUNE_SQL, {"days": retention_days, "most": PRUNE_BATCH})
-
-
-def _to_row(record: AuditRecord) -> dict[str, Any]:
-    return {
+    row = {
         "id": new_uuid(),
         "subject": record.subject,
         "document": _bounded_document(record.document),
         "outcome": record.outcome,
         "rule": record.rule,
-        "figures": [asdict(figure) for figure in record.limit_usage],
+        "figures": [asdict(usage) for usage in record.limit_usage],
         "row_count": record.row_count,
         "elapsed_ms": record.elapsed_s * 1000,
     }
+    async with database.service_transaction() as connection:
+        await connection.execute(insert(query_audit).values(**row))
+        await connection.execute(PRUNE_SQL, {"days": retention_days, "most": PRUNE_BATCH})
 
 
 def _bounded_document(document: Document) -> dict[str, Any]:
-    """The document; of a very long one, only the table and how long it was."""
-    kept = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    length = len(json.dumps(kept).encode())
-    return kept if length <= MAX_DOCUMENT_BYTES else {"table": document.table, "left_out_bytes": length}
+    """The document as it was sent; of one above MAX_DOCUMENT_BYTES, only the table and the length."""
+    sent = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    length = len(json.dumps(sent).encode())
+    return sent if length <= MAX_DOCUMENT_BYTES else {"table": document.table, "left_out_bytes": length}

@@ -1,4 +1,4 @@
-"""The guarded query as the client sends it. Nothing in it ever becomes text of a SQL statement."""
+"""The query document that a client sends. None of its text is ever inserted into SQL."""
 
 import json
 from typing import Annotated, Any, Literal
@@ -14,6 +14,8 @@ from pydantic import (
     StringConstraints,
     Tag,
 )
+
+from service.json_values import storable_text, walk_json
 
 Operator = Literal[
     "eq", "ne", "lt", "le", "gt", "ge", "in", "not_in", "like", "ilike", "starts_with", "contains", "between", "is_null"
@@ -49,34 +51,20 @@ EXAMPLES: list[Any] = [
 ]
 
 
-def storable_text(value: str) -> str:
-    """Text that PostgreSQL can store: without NUL and lone surrogates. Raises ValueError."""
-    if "\0" in value:
-        raise ValueError("NUL characters cannot be stored")
-    value.encode()
-    return value
-
-
 def storable_json(value: JsonValue) -> JsonValue:
-    """JSON that PostgreSQL can hold: finite numbers, storable text, at most 16 levels. Raises ValueError."""
-    waiting: list[tuple[int, Any]] = [(0, value)]
-    while waiting:
-        depth, item = waiting.pop()
+    """JSON that PostgreSQL can store: finite numbers, storable text, at most 16 levels. Raises ValueError."""
+    for depth, part in walk_json(value):
         if depth > MAX_VALUE_DEPTH:
             raise ValueError(f"a value may nest {MAX_VALUE_DEPTH} levels")
-        if isinstance(item, dict):
-            waiting += [(depth + 1, inner) for inner in (*item.keys(), *item.values())]
-        elif isinstance(item, list):
-            waiting += [(depth + 1, inner) for inner in item]
-        elif isinstance(item, str):
-            storable_text(item)
-        elif isinstance(item, float):
-            json.dumps(item, allow_nan=False)
+        if isinstance(part, str):
+            storable_text(part)
+        elif isinstance(part, float):
+            json.dumps(part, allow_nan=False)
     return value
 
 
 def storable_name(value: str) -> str:
-    """A storable text of a length that names have. Raises ValueError."""
+    """Storable text of 1 to 63 characters, as PostgreSQL's names. Raises ValueError."""
     if not 0 < len(value) <= MAX_NAME_LENGTH:
         raise ValueError(f"must have 1 to {MAX_NAME_LENGTH} characters")
     return storable_text(value)
@@ -94,7 +82,7 @@ class Condition(_DocumentModel):
     """One comparison of a column with a value."""
 
     column: Name = Field(description="a column of the table", examples=["name"])
-    op: Operator = Field(description="which ones a column has: `GET /api/database/tables`")
+    op: Operator = Field(description="one that the column supports: see `GET /api/database/tables`")
     value: Value = Field(
         None,
         description="`in` and `not_in` take a list, `between` a list of two, `is_null` true (the default) or false",
@@ -103,19 +91,19 @@ class Condition(_DocumentModel):
 
 
 class AllOf(_DocumentModel):
-    """True where every one of `all` is."""
+    """True where all of the filters are true."""
 
     all: tuple["Filter", ...]
 
 
 class AnyOf(_DocumentModel):
-    """True where at least one of `any` is."""
+    """True where at least one of the filters is true."""
 
     any: tuple["Filter", ...]
 
 
 class Not(_DocumentModel):
-    """True where `not` is false or unknown."""
+    """True where the filter is false or unknown (null)."""
 
     negated: "Filter" = Field(alias="not")
 
@@ -137,7 +125,7 @@ Filter = Annotated[
 
 
 def _filters_tag(value: Any) -> str:
-    """A list; or one filter without a list around it; or the shorthand `{column: value}`."""
+    """`list`, `single` (a filter that is not in a list) or `shorthand` (`{column: value}`)."""
     if isinstance(value, list | tuple):
         return "list"
     if not isinstance(value, dict) or {"column", "op"} <= value.keys():
@@ -154,19 +142,19 @@ Filters = Annotated[
 
 
 class Aggregate(_DocumentModel):
-    """A figure over the rows, or over those of each group. Its name in the answer is `count` or `function_column`."""
+    """A value computed over all rows, or over each group. Its name in the result is `count` or `function_column`."""
 
     function: AggregateFunction
     column: Name | None = Field(None, description="`count` without a column counts rows")
 
     @property
     def name(self) -> str:
-        """What the answer and `order_by` call it."""
+        """The column's name in the result and in `order_by`."""
         return self.function if self.column is None else f"{self.function}_{self.column}"
 
 
 class Order(_DocumentModel):
-    """One key of the order."""
+    """One key to sort by."""
 
     column: Annotated[str, StringConstraints(min_length=1, max_length=80), AfterValidator(storable_text)] = Field(
         description="a column; with aggregates, one of `group_by` or the name of an aggregate"
@@ -175,14 +163,14 @@ class Order(_DocumentModel):
 
 
 def _parse_order(value: Any) -> Any:
-    """`-name` as the order it stands for."""
+    """Expand `-name` to `{column: name, direction: desc}`."""
     if not isinstance(value, str):
         return value
     return {"column": value.removeprefix("-"), "direction": "desc" if value.startswith("-") else "asc"}
 
 
 def _use_any_of(schema: dict[str, Any]) -> None:
-    """pydantic says oneOf, but the shorthand can look like a filter."""
+    """Replace pydantic's `oneOf`: a shorthand object can also match the schema of a filter."""
     schema["anyOf"] = schema.pop("oneOf")
 
 
@@ -191,21 +179,28 @@ class Document(_DocumentModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": EXAMPLES})
     table: Name = Field(description="one of `GET /api/database/tables`", examples=["frames"])
-    columns: tuple[Name, ...] | None = Field(None, min_length=1, description="unset: all of them")
+    columns: tuple[Name, ...] | None = Field(None, min_length=1, description="the columns to return; default: all")
     filters: Filters = Field(
         (), description="all must hold; `{column: value}` is short for a list of `eq`", json_schema_extra=_use_any_of
     )
-    aggregates: tuple[Aggregate, ...] = Field((), description="figures instead of rows")
+    aggregates: tuple[Aggregate, ...] = Field(
+        (), description="values computed over the rows, instead of the rows themselves"
+    )
     group_by: tuple[Name, ...] = Field((), description="one row for each combination of these")
     order_by: tuple[Annotated[Order, BeforeValidator(_parse_order, json_schema_input_type=Order | str)], ...] = Field(
-        (), description="objects, or names with `-` for descending; unset: the table's key", examples=[["-created_at"]]
+        (),
+        description="objects, or names with `-` for descending; default: the table's key",
+        examples=[["-created_at"]],
     )
-    limit: int = Field(DEFAULT_LIMIT, ge=1, strict=True, description="most rows of one answer")
+    limit: int = Field(DEFAULT_LIMIT, ge=1, strict=True, description="maximum number of rows in one answer")
     cursor: str | None = Field(
-        None, min_length=1, max_length=65_536, description="`next_cursor` of the answer before, the rest unchanged"
+        None,
+        min_length=1,
+        max_length=65_536,
+        description="`next_cursor` of the previous answer; leave the rest unchanged",
     )
 
     @property
     def is_grouped(self) -> bool:
-        """Whether it asks for figures or groups instead of rows."""
+        """Whether the result is aggregates or groups instead of rows of the table."""
         return bool(self.aggregates or self.group_by)

@@ -1,20 +1,19 @@
-"""Validate a document against all rules: a pure function that returns a validated query or a rejection, always with
-the measured values.
-"""
+"""Measure a query against limits and rules. What breaks one is rejected with its limit and the measured value."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Literal
 
-from service.errors import FieldProblem, QueryRefusal, ReelmillError
+from service.errors import FieldProblem, GatewayTimeout, QueryRefusal, ReelmillError, TooManyRequests
 from service.guard.document import Document
-from service.guard.filters import filter_tree
-from service.guard.pagination import CURSOR
+from service.guard.filters import Branch, ResolvedQuery, filter_tree
+from service.guard.pagination import OrderKey, decode_cursor, order_keys
 from service.guard.rules import semantics, sizes
-from service.guard.rules.rule import Limit, ResolvedQuery, Rule
-from service.guard.schema import Tables
+from service.guard.rules.rule import Limit, Rule
+from service.guard.schema import TableDescription, Tables
 from service.guard.settings import GuardSettings
 
-# A stage is measured when nothing was wrong in those before: sizes first, so that no rule has much to look at.
+# A stage runs only if the one before found nothing: with sizes first, no rule has to look at much.
 RULE_STAGES: tuple[tuple[Rule, ...], ...] = (
     (sizes.DEPTH, sizes.CONDITIONS, sizes.LIST_VALUES, sizes.VALUE_BYTES, sizes.NAMES, sizes.ROWS),
     (
@@ -26,15 +25,13 @@ RULE_STAGES: tuple[tuple[Rule, ...], ...] = (
         sizes.PATTERN_WILDCARDS,
         sizes.PATTERN_ESCAPES,
     ),
-    (CURSOR,),
 )
-
 MAX_PROBLEMS = 50
 
 
 @dataclass(frozen=True, slots=True)
 class LimitUsage:
-    """What a rule measured."""
+    """A limit and the measured value. The field names are those of `guardrails` in answers and audit records."""
 
     rule: str
     limit: int
@@ -43,97 +40,128 @@ class LimitUsage:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A figure above its limit: where, and what to ask instead."""
+    """A measured value above its limit, the places that cause it, and what to send instead."""
 
     usage: LimitUsage
     suggestion: str
     problems: tuple[FieldProblem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ValidatedQuery:
-    """May be compiled and run."""
+class QueryRejected(ReelmillError):
+    """A query that breaks one or more rules, as the caller reads it: `guardrails` has the broken rules, `errors` the
+    places. `rule` is the first broken one; `limit_usage` has every value measured so far.
+    """
 
-    query: ResolvedQuery
-    limit_usage: tuple[LimitUsage, ...]
+    outcome: ClassVar[Literal["refused", "timed_out"]] = "refused"
 
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """At least one objection."""
-
-    limit_usage: tuple[LimitUsage, ...]
-    violations: tuple[Violation, ...]
-
-
-class QueryRejected(Exception):
-    """A refusal on its way out, with the error it becomes."""
-
-    def __init__(self, rejection: Rejection, error: type[ReelmillError] = QueryRefusal) -> None:
-        super().__init__(", ".join(objection.usage.rule for objection in rejection.violations))
-        self.rejection, self.error = rejection, error
+    def __init__(self, violations: Sequence[Violation], limit_usage: tuple[LimitUsage, ...]) -> None:
+        problems = tuple(problem for violation in violations for problem in violation.problems)
+        guardrails = [asdict(violation.usage) | {"suggestion": violation.suggestion} for violation in violations]
+        super().__init__(_summarize(violations[0]), problems[:MAX_PROBLEMS], extensions={"guardrails": guardrails})
+        self.violations, self.limit_usage = tuple(violations), limit_usage
+        self.rule = violations[0].usage.rule
 
 
-def validate(document: Document, tables: Tables, settings: GuardSettings) -> ValidatedQuery | Rejection:
-    """All rules of a stage are measured, so that a refusal tells all that is wrong."""
-    table = tables.get(document.table)
-    if table is None:
-        place = semantics.unknown_table_problem(document, tables)
-        return reject((), to_violation(semantics.TABLE, settings, 1, (place,)))
-    case = ResolvedQuery(document, table, filter_tree(document), settings)
-    figures: tuple[LimitUsage, ...] = ()
-    for stage in RULE_STAGES:
-        measured, objections = _check_rules(case, stage)
-        figures = (*figures, *measured)
-        if objections:
-            return Rejection(figures, objections)
-    return ValidatedQuery(case, figures)
+class DisallowedQuery(QueryRejected, QueryRefusal):
+    """The document breaks a rule, or running it would cost too much: 422."""
 
 
-def to_violation(
-    limit: Limit, settings: GuardSettings, actual: int, problems: tuple[FieldProblem, ...] = ()
-) -> Violation:
-    """The objection to a figure above its limit; the whole document is the place unless others are given."""
-    where = problems or (FieldProblem(limit.suggestion, limit.name, pointer="#"),)
-    return Violation(LimitUsage(limit.name, limit.bound(settings), actual), limit.suggestion, where)
+class QueryTimeout(QueryRejected, GatewayTimeout):
+    """The query was stopped because it ran too long: 504."""
+
+    outcome = "timed_out"
 
 
-def reject(limit_usage: tuple[LimitUsage, ...], violation: Violation) -> Rejection:
-    """A refusal for one reason, behind figures that were good."""
-    return Rejection((*limit_usage, violation.usage), (violation,))
+class TooManyQueries(QueryRejected, TooManyRequests):
+    """The caller has too many queries running: 429."""
 
-
-def to_problem_error(rejected: QueryRejected) -> ReelmillError:
-    """The error that a caller reads: each rule with limit, actual figure and suggestion, and each place."""
-    refused = rejected.rejection
-    first = refused.violations[0]
-    guardrails = [_to_guardrail(objection) for objection in refused.violations]
-    places = tuple(place for objection in refused.violations for place in objection.problems)
-    return rejected.error(_summarize(first), places[:MAX_PROBLEMS], extensions={"guardrails": guardrails})
+    def __init__(self, violations: Sequence[Violation], limit_usage: tuple[LimitUsage, ...]) -> None:
+        super().__init__(violations, limit_usage)
+        self.headers["Retry-After"] = "1"
 
 
 def _summarize(violation: Violation) -> str:
-    figure = violation.usage
-    if figure.limit == 0:
-        return f"{figure.rule}: {violation.problems[0].detail}"
-    return f"{figure.rule}: {figure.actual} is over the limit of {figure.limit}; {violation.suggestion}"
+    usage = violation.usage
+    if usage.limit == 0:
+        return f"{usage.rule}: {violation.problems[0].detail}"
+    return f"{usage.rule}: {usage.actual} is over the limit of {usage.limit}; {violation.suggestion}"
 
 
-def _to_guardrail(violation: Violation) -> dict[str, object]:
-    figure = violation.usage
-    return {
-        "rule": figure.rule,
-        "limit": figure.limit,
-        "actual": figure.actual,
-        "suggestion": violation.suggestion,
-    }
+class Guardrails:
+    """The limits of one query. Keeps what was measured, in order, for the answer and the audit record."""
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self.settings = settings
+        self.usage: tuple[LimitUsage, ...] = ()
+
+    def measure(self, limit: Limit, actual: int, problems: tuple[FieldProblem, ...] = ()) -> Violation | None:
+        """Record `actual`. Returns the violation if it is over the limit."""
+        violation = self._record(limit, actual, problems)
+        return violation if actual > violation.usage.limit else None
+
+    def check(self, limit: Limit, actual: int, error: type[QueryRejected] = DisallowedQuery) -> None:
+        """Record `actual`. Raises `error` if it is over the limit."""
+        if violation := self.measure(limit, actual):
+            raise error((violation,), self.usage)
+
+    def rejection(
+        self,
+        limit: Limit,
+        actual: int,
+        problems: tuple[FieldProblem, ...] = (),
+        error: type[QueryRejected] = DisallowedQuery,
+    ) -> QueryRejected:
+        """Record `actual`, which is known to be too much. Returns the error to raise."""
+        return error((self._record(limit, actual, problems),), self.usage)
+
+    def _record(self, limit: Limit, actual: int, problems: tuple[FieldProblem, ...]) -> Violation:
+        """The violation that this would be; without a more precise place it is the whole document."""
+        usage = LimitUsage(limit.name, limit.bound(self.settings), actual)
+        self.usage += (usage,)
+        whole = FieldProblem(limit.suggestion, limit.name, pointer="#")
+        return Violation(usage, limit.suggestion, problems or (whole,))
 
 
-def _check_rules(query: ResolvedQuery, rules: Sequence[Rule]) -> tuple[tuple[LimitUsage, ...], tuple[Violation, ...]]:
-    figures, objections = [], []
-    for rule in rules:
-        measure, limit = rule.measure(query), rule.bound(query.settings)
-        figures.append(LimitUsage(rule.name, limit, measure.actual))
-        if measure.actual > limit:
-            objections.append(to_violation(rule, query.settings, measure.actual, measure.problems))
-    return tuple(figures), tuple(objections)
+@dataclass(frozen=True, slots=True)
+class ValidatedQuery:
+    """A query that keeps all rules, with everything decided that its statement needs.
+
+    `operands` are the values of each condition as PostgreSQL takes them, by the location of the condition.
+    `cursor_position` has the values of `order_keys` to continue after, () for the first page.
+    """
+
+    document: Document
+    table: TableDescription
+    filters: Branch
+    operands: Mapping[str, tuple[Any, ...]]
+    order_keys: tuple[OrderKey, ...]
+    cursor_position: tuple[Any, ...]
+
+
+def validate(document: Document, tables: Tables, guardrails: Guardrails) -> ValidatedQuery:
+    """Resolve the table, apply all rules, then decode the cursor. Does no I/O.
+
+    All rules of a stage are measured before a rejection, so that the caller learns of every mistake at once.
+    Raises DisallowedQuery.
+    """
+    table = tables.get(document.table)
+    if table is None:
+        raise guardrails.rejection(semantics.TABLE, 1, (semantics.unknown_table_problem(document, tables),))
+    query = ResolvedQuery(document, table, filter_tree(document))
+    for stage in RULE_STAGES:
+        violations = [violation for rule in stage if (violation := _apply_rule(rule, query, guardrails))]
+        if violations:
+            raise DisallowedQuery(violations, guardrails.usage)
+    keys = order_keys(document, table)
+    try:
+        position = decode_cursor(document, keys)
+    except ValueError as error:
+        raise guardrails.rejection(semantics.CURSOR, 1, (semantics.CURSOR_PROBLEM,)) from error
+    guardrails.check(semantics.CURSOR, 0)
+    operands = {location: tuple(operand.value for operand in operands) for location, operands in query.operands.items()}
+    return ValidatedQuery(document, table, query.filters, operands, keys, position)
+
+
+def _apply_rule(rule: Rule, query: ResolvedQuery, guardrails: Guardrails) -> Violation | None:
+    measurement = rule.measure(query)
+    return guardrails.measure(rule, measurement.actual, measurement.problems)

@@ -30,6 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from service.guard.document import AggregateFunction, Operator
 from service.guard.settings import LOCK_WAIT_MS
+from service.json_values import walk_json
 
 ColumnTypeName = Literal["uuid", "text", "integer", "number", "boolean", "timestamp", "json", "text[]"]
 EQUALITY_OPERATORS: tuple[Operator, ...] = ("eq", "ne", "in", "not_in", "is_null")
@@ -42,7 +43,8 @@ _INT64_RANGE = range(-(2**63), 2**63)
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """`takes` turns a JSON value into one to bind (raises ValueError with a public text); `gives` does the reverse."""
+    """`to_sql` converts a JSON value to a bound parameter, and raises ValueError with a text for the caller; `to_json`
+    converts a value that PostgreSQL returned."""
 
     name: ColumnTypeName
     description: str
@@ -112,70 +114,91 @@ def _format_number(value: Any) -> float | int:
 
 
 def _limit_json_depth(value: Any) -> Any:
-    """As it is, unless it nests deeper than our JSON writer goes: then a text that says so."""
-    waiting = [(1, value)]
-    while waiting:
-        depth, item = waiting.pop()
-        if depth > MAX_JSON_DEPTH:
-            return f"(nested deeper than {MAX_JSON_DEPTH} levels)"
-        if isinstance(item, dict | list):
-            waiting += [(depth + 1, inner) for inner in (item.values() if isinstance(item, dict) else item)]
+    """The value, or a text instead of it if it nests deeper than the JSON encoder of the API can write."""
+    if any(depth >= MAX_JSON_DEPTH for depth, _ in walk_json(value)):
+        return f"(nested deeper than {MAX_JSON_DEPTH} levels)"
     return value
 
 
-def _identity(value: Any) -> Any:
-    return value
-
-
-UUID_TYPE = ColumnType("uuid", "a string", EQUALITY_OPERATORS, ("count",), True, Uuid(), _parse_uuid, str)
+UUID_TYPE = ColumnType(
+    name="uuid",
+    description="a string",
+    operators=EQUALITY_OPERATORS,
+    aggregates=("count",),
+    sortable=True,
+    sql_type=Uuid(),
+    to_sql=_parse_uuid,
+    to_json=str,
+)
 TEXT_TYPE = ColumnType(
-    "text",
-    "a string",
-    (*COMPARISON_OPERATORS, *PATTERN_OPERATORS),
-    ("count", "min", "max"),
-    True,
-    Text(),
-    _parse_text,
-    str,
+    name="text",
+    description="a string",
+    operators=(*COMPARISON_OPERATORS, *PATTERN_OPERATORS),
+    aggregates=("count", "min", "max"),
+    sortable=True,
+    sql_type=Text(),
+    to_sql=_parse_text,
+    to_json=str,
 )
 INTEGER_TYPE = ColumnType(
-    "integer",
-    "an integer",
-    COMPARISON_OPERATORS,
-    ("count", "min", "max", "avg", "sum"),
-    True,
-    BigInteger(),
-    _parse_integer,
-    int,
+    name="integer",
+    description="an integer",
+    operators=COMPARISON_OPERATORS,
+    aggregates=("count", "min", "max", "avg", "sum"),
+    sortable=True,
+    sql_type=BigInteger(),
+    to_sql=_parse_integer,
+    to_json=int,
 )
 NUMBER_TYPE = ColumnType(
-    "number",
-    "a number",
-    COMPARISON_OPERATORS,
-    ("count", "min", "max", "avg", "sum"),
-    True,
-    Numeric(),
-    _parse_number,
-    _format_number,
+    name="number",
+    description="a number",
+    operators=COMPARISON_OPERATORS,
+    aggregates=("count", "min", "max", "avg", "sum"),
+    sortable=True,
+    sql_type=Numeric(),
+    to_sql=_parse_number,
+    to_json=_format_number,
 )
 BOOLEAN_TYPE = ColumnType(
-    "boolean", "true or false", ("eq", "ne", "is_null"), ("count",), True, Boolean(), _parse_boolean, bool
+    name="boolean",
+    description="true or false",
+    operators=("eq", "ne", "is_null"),
+    aggregates=("count",),
+    sortable=True,
+    sql_type=Boolean(),
+    to_sql=_parse_boolean,
+    to_json=bool,
 )
 TIMESTAMP_TYPE = ColumnType(
-    "timestamp",
-    "a string: ISO 8601 with an offset; answers are in UTC",
-    COMPARISON_OPERATORS,
-    ("count", "min", "max"),
-    True,
-    DateTime(timezone=True),
-    _parse_timestamp,
-    _format_timestamp,
+    name="timestamp",
+    description="a string: ISO 8601 with an offset; answers are in UTC",
+    operators=COMPARISON_OPERATORS,
+    aggregates=("count", "min", "max"),
+    sortable=True,
+    sql_type=DateTime(timezone=True),
+    to_sql=_parse_timestamp,
+    to_json=_format_timestamp,
 )
 JSON_TYPE = ColumnType(
-    "json", "any JSON", ("contains", "is_null"), ("count",), False, JSONB(), _parse_json, _limit_json_depth
+    name="json",
+    description="any JSON",
+    operators=("contains", "is_null"),
+    aggregates=("count",),
+    sortable=False,
+    sql_type=JSONB(),
+    to_sql=_parse_json,
+    to_json=_limit_json_depth,
 )
 TEXT_ARRAY_TYPE = ColumnType(
-    "text[]", "a list of strings", ("contains", "is_null"), ("count",), False, ARRAY(Text()), _parse_text, _identity
+    name="text[]",
+    description="a list of strings",
+    operators=("contains", "is_null"),
+    aggregates=("count",),
+    sortable=False,
+    sql_type=ARRAY(Text()),
+    to_sql=_parse_text,
+    to_json=lambda value: value,
 )
 COLUMN_TYPES = (
     UUID_TYPE,
@@ -189,13 +212,20 @@ COLUMN_TYPES = (
 )
 
 
+def operand_type(op: Operator, column: ColumnType) -> ColumnType:
+    """The type of the values that `op` takes on a column of type `column`."""
+    if op == "is_null":
+        return BOOLEAN_TYPE
+    return TEXT_TYPE if op in ("like", "ilike", "starts_with") else column
+
+
 def to_column_type(reflected: TypeEngine[Any]) -> ColumnType | None:
-    """The kind of a reflected column; None for what cannot be asked (bytes, and whatever we do not know)."""
+    """The type of a reflected column; None if it cannot be queried (bytes, and every type not listed here)."""
     if isinstance(reflected, ARRAY):
         return TEXT_ARRAY_TYPE if isinstance(reflected.item_type, Text) else None
     if isinstance(reflected, DateTime):
         return TIMESTAMP_TYPE if reflected.timezone else None
-    known: tuple[tuple[type[Any], ColumnType], ...] = (
+    column_types: tuple[tuple[type[Any], ColumnType], ...] = (
         (Uuid, UUID_TYPE),
         (Boolean, BOOLEAN_TYPE),
         (Integer, INTEGER_TYPE),
@@ -203,17 +233,17 @@ def to_column_type(reflected: TypeEngine[Any]) -> ColumnType | None:
         (JSONB, JSON_TYPE),
         (Text, TEXT_TYPE),
     )
-    return next((kind for type_, kind in known if isinstance(reflected, type_)), None)
+    return next((column_type for sql_type, column_type in column_types if isinstance(reflected, sql_type)), None)
 
 
 QUERY_SCHEMA = "ask"
-# Nothing else is told or read, whatever the schema holds.
+# Only these views are exposed, whatever else the schema holds.
 QUERYABLE_TABLES = ("datasets", "experiments", "frames", "query_audit", "renders", "sources")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnDescription:
-    """`required`: never null, so that order and cursor need not provide for it."""
+    """`required`: never null, so that order and cursor need no case for nulls."""
 
     name: str
     type: ColumnType
@@ -222,7 +252,7 @@ class ColumnDescription:
 
 @dataclass(frozen=True, slots=True)
 class TableDescription:
-    """A view, with the key of the table it shows."""
+    """A view, with the primary key of the table it shows."""
 
     name: str
     description: str
@@ -234,26 +264,25 @@ Tables = Mapping[str, TableDescription]
 
 
 async def reflect_tables(connection: AsyncConnection) -> Tables:
-    """The tables on the list, by name. As the service: a caller need not see the catalogue. Waits for no lock."""
+    """The queryable tables by name. Needs a connection of the service, because a caller's role cannot read the
+    catalogue. Waits at most LOCK_WAIT_MS for a lock."""
     await connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}"))
     return await connection.run_sync(_reflect_views)
 
 
 def _reflect_views(connection: Connection) -> Tables:
     inspector = inspect(connection)
-    there = set(inspector.get_view_names(schema=QUERY_SCHEMA))
-    return {name: _describe_table(inspector, name) for name in QUERYABLE_TABLES if name in there}
+    views = set(inspector.get_view_names(schema=QUERY_SCHEMA))
+    return {name: _describe_table(inspector, name) for name in QUERYABLE_TABLES if name in views}
 
 
 def _describe_table(inspector: Inspector, name: str) -> TableDescription:
-    """Views know types; whether a column is required and what the key is, only the table of the same name knows."""
+    """Types come from the view; the key and which columns are required come from the table of the same name."""
     required = {column["name"] for column in inspector.get_columns(name) if not column["nullable"]}
-    columns = (_describe_column(column, required) for column in inspector.get_columns(name, schema=QUERY_SCHEMA))
-    says = inspector.get_table_comment(name, schema=QUERY_SCHEMA)["text"] or ""
-    key = tuple(inspector.get_pk_constraint(name)["constrained_columns"])
-    return TableDescription(name, says, {column.name: column for column in columns if column is not None}, key)
-
-
-def _describe_column(column: Any, required: set[str]) -> ColumnDescription | None:
-    kind = to_column_type(column["type"])
-    return None if kind is None else ColumnDescription(column["name"], kind, column["name"] in required)
+    columns = {
+        column["name"]: ColumnDescription(column["name"], column_type, column["name"] in required)
+        for column in inspector.get_columns(name, schema=QUERY_SCHEMA)
+        if (column_type := to_column_type(column["type"]))
+    }
+    description = inspector.get_table_comment(name, schema=QUERY_SCHEMA)["text"] or ""
+    return TableDescription(name, description, columns, tuple(inspector.get_pk_constraint(name)["constrained_columns"]))

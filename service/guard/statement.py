@@ -1,4 +1,4 @@
-"""Compile a validated query to a SQLAlchemy Core statement. Names come from the reflected tables, values are bound
+"""Compile a validated query to a SQLAlchemy Core statement. Names come from the reflected tables; values are bound
 parameters.
 """
 
@@ -28,10 +28,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from service.guard.document import Aggregate, Operator
 from service.guard.filters import Leaf, Node
-from service.guard.pagination import OrderKey, aggregate_type, decode_cursor, order_by_keys, order_keys, seek_after
-from service.guard.rules.rule import ResolvedQuery
-from service.guard.rules.semantics import operand_type
-from service.guard.schema import QUERY_SCHEMA, ColumnType, TableDescription
+from service.guard.pagination import aggregate_type, order_by_keys, seek_after
+from service.guard.policy import ValidatedQuery
+from service.guard.schema import QUERY_SCHEMA, ColumnType
 
 BINARY_OPERATORS: Mapping[Operator, Callable[[Any, Any], Any]] = {
     "eq": operator.eq,
@@ -45,61 +44,54 @@ BINARY_OPERATORS: Mapping[Operator, Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class CompiledQuery:
-    """`statement` gives `columns`, then `keys`, and one row more than the limit when there is one."""
+    """`statement` selects `columns`, then `key_0`, `key_1`, … for the cursor, and one row more than the limit."""
 
     statement: Select[Any]
     columns: tuple[tuple[str, ColumnType], ...]
-    keys: tuple[OrderKey, ...]
 
 
-def compile_query(query: ResolvedQuery) -> CompiledQuery:
-    """For documents that the policy allows; others may raise KeyError."""
-    document, keys = query.document, order_keys(query.document, query.table)
-    source = _from_clause(query.table)
-    where = _filter_expression(query.filters, source, query.table)
-    rows = _grouped_subquery(query, source, where) if document.is_grouped else source
-    told = _result_columns(query)
-    chosen = [rows.c[name] for name, _ in told]
-    places = [rows.c[key.name].label(f"key_{number}") for number, key in enumerate(keys)]
-    statement = select(*chosen, *places).limit(document.limit + 1)
-    if not document.is_grouped:
+def compile_query(query: ValidatedQuery) -> CompiledQuery:
+    """Groups become a subquery, so that order and cursor treat aggregates like columns."""
+    columns = (column(item.name, item.type.sql_type) for item in query.table.columns.values())
+    source = table(query.table.name, *columns, schema=QUERY_SCHEMA)
+    where = _filter_expression(query.filters, source, query)
+    rows = _grouped_subquery(query, source, where) if query.document.is_grouped else source
+    result_columns = _result_columns(query)
+    selected = [rows.c[name] for name, _ in result_columns]
+    keys = [rows.c[key.name].label(f"key_{number}") for number, key in enumerate(query.order_keys)]
+    statement = select(*selected, *keys).limit(query.document.limit + 1)
+    if not query.document.is_grouped:
         statement = statement.where(where)
-    statement = seek_after(statement, rows, keys, decode_cursor(document, keys))
-    return CompiledQuery(order_by_keys(statement, rows, keys), told, keys)
+    statement = seek_after(statement, rows, query.order_keys, query.cursor_position)
+    return CompiledQuery(order_by_keys(statement, rows, query.order_keys), result_columns)
 
 
-def _from_clause(description: TableDescription) -> FromClause:
-    columns = (column(item.name, item.type.sql_type) for item in description.columns.values())
-    return table(description.name, *columns, schema=QUERY_SCHEMA)
-
-
-def _result_columns(query: ResolvedQuery) -> tuple[tuple[str, ColumnType], ...]:
+def _result_columns(query: ValidatedQuery) -> tuple[tuple[str, ColumnType], ...]:
     document, columns = query.document, query.table.columns
     if not document.is_grouped:
         return tuple((name, columns[name].type) for name in document.columns or columns)
     groups = document.group_by if document.columns is None else document.columns
-    figures = ((item.name, aggregate_type(item, query.table)) for item in document.aggregates)
-    return (*((name, columns[name].type) for name in groups), *figures)
+    aggregates = ((item.name, aggregate_type(item, query.table)) for item in document.aggregates)
+    return (*((name, columns[name].type) for name in groups), *aggregates)
 
 
-def _grouped_subquery(query: ResolvedQuery, source: FromClause, where: ColumnElement[bool]) -> FromClause:
-    """The groups as a table of their own, so that order and cursor work on figures as on columns."""
+def _grouped_subquery(query: ValidatedQuery, source: FromClause, where: ColumnElement[bool]) -> FromClause:
     groups = [source.c[name] for name in query.document.group_by]
-    figures = [_aggregate_expression(item, source).label(item.name) for item in query.document.aggregates]
-    return select(*groups, *figures).select_from(source).where(where).group_by(*groups).subquery("figures")
+    aggregates = [_aggregate_expression(item, source).label(item.name) for item in query.document.aggregates]
+    return select(*groups, *aggregates).select_from(source).where(where).group_by(*groups).subquery("figures")
 
 
 def _aggregate_expression(aggregate: Aggregate, source: FromClause) -> ColumnElement[Any]:
     if aggregate.column is None:
         return func.count()
-    figure: ColumnElement[Any] = getattr(func, aggregate.function)(source.c[aggregate.column])
-    return figure
+    expression: ColumnElement[Any] = getattr(func, aggregate.function)(source.c[aggregate.column])
+    return expression
 
 
-def _filter_expression(node: Node, source: FromClause, table: TableDescription) -> ColumnElement[bool]:
+def _filter_expression(node: Node, source: FromClause, query: ValidatedQuery) -> ColumnElement[bool]:
     if isinstance(node, Leaf):
-        return _condition_expression(node, source.c[node.column], table.columns[node.column].type)
-    parts = [_filter_expression(child, source, table) for child in node.children]
+        return _condition_expression(node, source.c[node.column], query)
+    parts = [_filter_expression(child, source, query) for child in node.children]
     match node.kind:
         case "all":
             return and_(true(), *parts)
@@ -109,25 +101,26 @@ def _filter_expression(node: Node, source: FromClause, table: TableDescription) 
             return not_(func.coalesce(parts[0], false()))
 
 
-def _condition_expression(leaf: Leaf, operand: ColumnElement[Any], column_type: ColumnType) -> ColumnElement[bool]:
-    if leaf.op == "is_null":
-        return operand.is_(None) if leaf.value else operand.is_not(None)
-    takes = operand_type(leaf, column_type).to_sql
-    if leaf.op in ("in", "not_in"):
-        values = bindparam(None, [takes(value) for value in leaf.value], ARRAY(column_type.sql_type))
-        listed: ColumnElement[bool] = operand == any_(values) if leaf.op == "in" else operand != all_(values)
-        return listed
-    if leaf.op == "between":
-        low, high = (takes(value) for value in leaf.value)
-        return operand.between(low, high)
-    compared: ColumnElement[bool] = _comparison_expression(leaf, operand, takes(leaf.value), column_type)
-    return compared
-
-
-def _comparison_expression(leaf: Leaf, operand: Any, value: Any, column_type: ColumnType) -> Any:
-    if leaf.op in BINARY_OPERATORS:
-        return BINARY_OPERATORS[leaf.op](operand, value)
+def _condition_expression(leaf: Leaf, operand: ColumnElement[Any], query: ValidatedQuery) -> ColumnElement[bool]:
+    column_type, values = query.table.columns[leaf.column].type, query.operands[leaf.location]
     match leaf.op:
+        case "is_null":
+            return operand.is_(None) if values[0] else operand.is_not(None)
+        case "in" | "not_in":
+            listed = bindparam(None, list(values), ARRAY(column_type.sql_type))
+            condition: ColumnElement[bool] = operand == any_(listed) if leaf.op == "in" else operand != all_(listed)
+            return condition
+        case "between":
+            return operand.between(*values)
+        case _:
+            comparison: ColumnElement[bool] = _comparison_expression(leaf.op, operand, values[0], column_type)
+            return comparison
+
+
+def _comparison_expression(op: Operator, operand: Any, value: Any, column_type: ColumnType) -> Any:
+    if op in BINARY_OPERATORS:
+        return BINARY_OPERATORS[op](operand, value)
+    match op:
         case "like":
             return operand.like(value)
         case "ilike":
@@ -136,5 +129,5 @@ def _comparison_expression(leaf: Leaf, operand: Any, value: Any, column_type: Co
             return operand.startswith(value, autoescape=True)
         case _ if column_type.name == "text":
             return operand.contains(value, autoescape=True)
-        case _:
+        case _:  # contains: an array that has the element, or JSON that holds the value
             return operand.contains([value] if column_type.name == "text[]" else value)

@@ -6,41 +6,76 @@ that kills its workers ends as failed."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
-from uuid import UUID
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import bindparam
 
-from service.ids import TaskId
+from service.ids import DatasetId, RenderId, TaskId
 
-# A task that was started this often and never ended is poison.
+# A task that was attempted this often and never ended is poison.
 MAX_ATTEMPTS = 3
 
 TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]
 TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """The right to write about one task until somebody else starts it."""
+    """The right to write to a task row until another worker acquires the task.
 
-    task: TaskId
+    `token` is the column `lease`, which every write compares; `attempts` is the column `starts`.
+    """
+
+    task_id: TaskId
     kind: TaskKind
-    render_id: UUID | None
-    dataset_id: UUID | None
-    number: int | None
-    lease: int
-    starts: int
-    payload: dict[str, Any] | None = None
+    token: int
+    attempts: int
 
 
-FIELDS = tuple(name for name in Lease.__dataclass_fields__ if name != "task")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderLease(Lease):
+    """A task of a render: every write locks the render row first."""
+
+    render_id: RenderId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentLease(RenderLease):
+    """Encode segment `number` of the render."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssembleLease(RenderLease):
+    """Join the segments of the render."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanLease(Lease):
+    """Register the frames or videos of a dataset."""
+
+    dataset_id: DatasetId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewLease(Lease):
+    """Render a preview; the payload is that of `plan.preview.Preview`."""
+
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookLease(Lease):
+    """Deliver a webhook; the payload has `url` and `body`."""
+
+    payload: dict[str, Any]
 
 
 class LeaseLost(Exception):
-    """Another worker holds the task now (or it has ended): this one's writes no longer count."""
+    """Another worker holds the task, or it has ended: this worker's writes are rejected."""
 
 
 # A worker that is frozen with a row locked loses its connection, and with it the lock, after five seconds.
@@ -64,32 +99,47 @@ FINISH = text("""
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING id
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 RELEASE = text("""
-    UPDATE tasks SET state = 'queued', error = :error, progress = 0, starts = starts - :forgiven
+    UPDATE tasks SET state = 'queued', error = :error, progress = 0, starts = starts - :uncounted
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING id
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 
 
 async def acquire(connection: AsyncConnection, task: TaskId, worker_name: str) -> Lease | None:
-    """Take the task: None when it has ended or was cancelled meanwhile.
+    """Take the task. None if it has ended or was cancelled in the meantime.
 
-    The render row is locked first, as in every write that touches both, so that none deadlocks with another.
+    The render row is locked first, as in every write that touches both, so that no two writes deadlock.
     """
     await connection.execute(LOCK_RENDER, {"task": task})
-    row: RowMapping | None = (await connection.execute(START, {"task": task, "worker": worker_name})).mappings().first()
-    if row is None:
-        return None
-    return Lease(TaskId(row["id"]), **{name: row[name] for name in FIELDS})
+    row = (await connection.execute(START, {"task": task, "worker": worker_name})).mappings().first()
+    return None if row is None else _to_lease(row)
+
+
+def _to_lease(row: RowMapping) -> Lease:
+    """The lease of the row's kind. Raises ValueError if a column that the kind needs is empty."""
+    fence = {"task_id": TaskId(row["id"]), "kind": row["kind"], "token": row["lease"], "attempts": row["starts"]}
+    match dict(row):
+        case {"kind": "segment", "render_id": render, "number": int(number)} if render is not None:
+            return SegmentLease(**fence, render_id=RenderId(render), number=number)
+        case {"kind": "assemble", "render_id": render} if render is not None:
+            return AssembleLease(**fence, render_id=RenderId(render))
+        case {"kind": "scan", "dataset_id": dataset} if dataset is not None:
+            return ScanLease(**fence, dataset_id=DatasetId(dataset))
+        case {"kind": "preview", "payload": dict(payload)}:
+            return PreviewLease(**fence, payload=payload)
+        case {"kind": "webhook", "payload": dict(payload)}:
+            return WebhookLease(**fence, payload=payload)
+    raise ValueError(f"task {row['id']} of kind {row['kind']} lacks a column that its kind needs")
 
 
 async def previous_error(connection: AsyncConnection, task: TaskId) -> str:
-    """Why the task's last start did not end well."""
+    """Why the previous attempt of the task failed."""
     query = text("SELECT error ->> 'reason' FROM tasks WHERE id = :task")
     return str(await connection.scalar(query, {"task": task}) or "unknown")
 
 
 async def heartbeat(connection: AsyncConnection, lease: Lease, progress: int) -> bool:
-    """Say that the task is alive; returns whether it should be cancelled. Raises Fenced."""
-    values = {"task": lease.task, "lease": lease.lease, "progress": progress}
+    """Keep the lease. Returns whether the task should be cancelled. Raises LeaseLost."""
+    values = {"task": lease.task_id, "lease": lease.token, "progress": progress}
     row = (await connection.execute(HEARTBEAT, values)).first()
     if row is None:
         raise LeaseLost
@@ -104,14 +154,19 @@ async def finish(
     progress: int | None = None,
     error: dict[str, Any] | None = None,
 ) -> None:
-    """The final write. Raises Fenced."""
-    values = {"task": lease.task, "lease": lease.lease, "state": state, "progress": progress, "error": error}
+    """End the task. Raises LeaseLost."""
+    values = {"task": lease.task_id, "lease": lease.token, "state": state, "progress": progress, "error": error}
     if (await connection.execute(FINISH, values)).first() is None:
         raise LeaseLost
 
 
-async def release(connection: AsyncConnection, lease: Lease, error: dict[str, Any], *, forgiven: bool) -> None:
-    """Put the task back for another try; `forgiven` starts (a store outage) do not count as deaths. Raises Fenced."""
-    values = {"task": lease.task, "lease": lease.lease, "error": error, "forgiven": int(forgiven)}
+async def release(
+    connection: AsyncConnection, lease: Lease, error: dict[str, Any], *, count_attempt: bool = True
+) -> None:
+    """Return the task to the queue for another attempt. Raises LeaseLost.
+
+    `count_attempt=False` is for failures that are not the task's fault, such as an outage of the object store.
+    """
+    values = {"task": lease.task_id, "lease": lease.token, "error": error, "uncounted": int(not count_attempt)}
     if (await connection.execute(RELEASE, values)).first() is None:
         raise LeaseLost

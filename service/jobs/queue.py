@@ -1,7 +1,8 @@
-"""The task queue: PgQueuer on PostgreSQL. No other file knows it.
+"""The task queue: PgQueuer on PostgreSQL. No other file imports it.
 
 A queue entry carries only a task id; the task row (see `leases`) says what to do and who may write."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import structlog
 from pgqueuer import PgQueuer
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
@@ -22,16 +24,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 
-# Constructed, so that no variable of the environment (PGQUEUER_PREFIX, or a bare FUNCTION) renames the tables.
+log = structlog.get_logger("worker")
+# `model_construct` reads no environment variables: PGQUEUER_PREFIX, or a bare FUNCTION, would rename the tables.
 PGQUEUER_SETTINGS = DBSettings.model_construct(db_schema="queue", channel=Channel("reelmill_queue"))
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
-# The priority of what a person waits for, above that of every render (0 to 9).
+# Priority of previews that a user waits for; renders have 0 to 9.
 INTERACTIVE_PRIORITY = 10
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
+RECONNECT_DELAY_S = 1.0
 
 
 class Retry(Exception):
-    """A handler asks to run this task again after a pause."""
+    """Raised by a handler to run the task again after a delay."""
 
     def __init__(self, delay_s: float, reason: str) -> None:
         super().__init__(reason)
@@ -55,7 +59,7 @@ async def _driver_connection(connection: AsyncConnection) -> Any:
 
 
 async def install(connection: AsyncConnection) -> None:
-    """Create or upgrade the queue's own schema; called under the migration lock."""
+    """Create or upgrade the queue's own schema. The caller holds the migration lock."""
     queries = _open_queries(await _driver_connection(connection))
     if await queries.schema_is_installed():
         await queries.upgrade()
@@ -72,23 +76,42 @@ async def enqueue(connection: AsyncConnection, kind: str, tasks: Sequence[TaskId
 
 
 async def change_priority(connection: AsyncConnection, tasks: Sequence[TaskId], priority: int) -> None:
-    """Those of the tasks that still wait go to another place in the queue."""
+    """Change the priority of those tasks that are still waiting."""
     query = text("UPDATE queue.pgqueuer SET priority = :priority WHERE status = 'queued' AND payload = ANY(:payloads)")
     await connection.execute(query, {"priority": priority, "payloads": [task.bytes for task in tasks]})
 
 
 class QueueConsumer:
-    """Takes tasks off the queue and hands them to handlers, until `stop`; survives a cut connection by raising."""
+    """Takes tasks off the queue and hands them to handlers; reconnects when the database connection fails."""
 
     def __init__(self, url: str, handlers: Mapping[str, TaskHandler], concurrency: int) -> None:
         self._url, self._handlers, self._concurrency = url, handlers, max(2, concurrency)
+        self._stopping = asyncio.Event()
         self._engine: PgQueuer | None = None
 
     async def run(self) -> None:
-        """Run until `stop` or until the connection fails (then raises: the caller restarts it)."""
+        """Run until `stop`. Returns when the running handlers have ended."""
+        while not self._stopping.is_set():
+            try:
+                await self._consume()
+            except Exception as error:
+                log.warning("queue connection lost", reason=f"{type(error).__name__}: {error}")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), RECONNECT_DELAY_S)
+
+    def stop(self) -> None:
+        """Take no more tasks."""
+        self._stopping.set()
+        if self._engine is not None:
+            self._engine.shutdown.set()
+
+    async def _consume(self) -> None:
+        """Consume over one connection, until `stop` or until the connection fails."""
         connection = await asyncpg.connect(self._url, timeout=10)
         try:
             self._engine = self._build_engine(connection)
+            if self._stopping.is_set():  # `stop` was called before there was an engine to shut down
+                return
             await self._engine.qm.run(
                 batch_size=1,
                 dequeue_timeout=DEQUEUE_TIMEOUT,
@@ -100,11 +123,6 @@ class QueueConsumer:
             self._engine = None
             with suppress(Exception):
                 await connection.close(timeout=2)
-
-    def stop(self) -> None:
-        """Take no more tasks; `run` returns when those under way have ended."""
-        if self._engine is not None:
-            self._engine.shutdown.set()
 
     def _build_engine(self, connection: Any) -> PgQueuer:
         engine = PgQueuer(
@@ -146,17 +164,23 @@ SELECT_LOST_TASKS = text(f"""
     ORDER BY t.created_at FOR UPDATE OF t SKIP LOCKED LIMIT 500
 """)
 DELETE_OLD_LOG = text("DELETE FROM queue.pgqueuer_log WHERE created < now() - interval '1 day'")
-
 DELETE_FINISHED_TASKS = text("""
     DELETE FROM tasks WHERE kind IN ('preview', 'webhook') AND finished_at < now() - interval '1 day'
 """)
 
 
 async def requeue_lost_tasks(connection: AsyncConnection) -> int:
-    """Queue them again; safe beside other workers doing the same (a task id is in the queue at most once)."""
+    """Queue unfinished tasks that have no queue entry; returns how many.
+
+    Several workers may do this at the same time: a task id is in the queue at most once.
+    """
     rows = (await connection.execute(SELECT_LOST_TASKS)).all()
     for row in rows:
         await enqueue(connection, row.kind, [TaskId(row.id)], row.priority)
+    return len(rows)
+
+
+async def prune(connection: AsyncConnection) -> None:
+    """Delete queue logs, previews and webhook tasks that are more than a day old."""
     await connection.execute(DELETE_OLD_LOG)
     await connection.execute(DELETE_FINISHED_TASKS)
-    return len(rows)

@@ -71,7 +71,7 @@ class FrameContext:
     fallback: Fallback | None = None
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether no further stage has to run."""
         return bool(self.fault) or self.merged_into_bin or self.frame is not None or self.raw_picture is not None
 
@@ -111,7 +111,7 @@ def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> 
                 context.fault, context.reason = "corrupt", error.reason
             except SizeMismatch as error:
                 raise RenderFailed(str(error), ref.index) from error
-        if context.finished:
+        if context.is_finished:
             break
     context.data, context.picture = b"", None
     return context

@@ -85,12 +85,12 @@ class Geometry:
     output: Size
 
     @property
-    def cropped(self) -> Size:
+    def cropped_size(self) -> Size:
         """The size after the crop, before the rotation."""
         return (self.crop.width, self.crop.height) if self.crop else self.source
 
     @property
-    def unscaled(self) -> Size:
+    def unscaled_size(self) -> Size:
         """The size after crop and rotation, before scaling."""
         return unscaled_size(self.source, self.crop, self.rotate)
 

@@ -180,10 +180,10 @@ class SegmentPlan:
 
     def outputs(self) -> Sequence[tuple[FrameRef, ...]]:
         """The source frames of each output frame."""
-        return self._binned(self.frames)
+        return self._group_by_bin(self.frames)
 
     def lead_outputs(self) -> Sequence[tuple[FrameRef, ...]]:
-        return self._binned(self.lead)
+        return self._group_by_bin(self.lead)
 
     def shown_for(self, refs: Sequence[FrameRef]) -> int:
         """Ticks for which the output frame made of these source frames is shown."""
@@ -194,7 +194,7 @@ class SegmentPlan:
         lasts = sum(map(self.shown_for, self.outputs())) if self.options.timing else len(self.outputs())
         return lasts / self.options.ticks
 
-    def _binned(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
+    def _group_by_bin(self, refs: tuple[FrameRef, ...]) -> Sequence[tuple[FrameRef, ...]]:
         size = self.options.bins.size if self.options.bins else 1
         return [refs[start : start + size] for start in range(0, len(refs), size)]
 

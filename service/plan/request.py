@@ -107,7 +107,7 @@ def plan(request: RenderRequest, facts: RenderFacts) -> RenderPlan:
     if selection.source_count() > facts.limits.max_frames:
         raise _too_many_frames(selection, facts.limits.max_frames)
     cluster = facts.cluster
-    source = SourceMedia(dataset.formats, *geometry.cropped)
+    source = SourceMedia(dataset.formats, *geometry.cropped_size)
     placement = choose_placement(cluster.capabilities, options, source, request.device, cluster.slots_per_device)
     options = replace(options, family=placement.backend)
     key = render_key(dataset, selection, options)
@@ -178,7 +178,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         bins=bins_of(
             request.decimation_mode,
             request.decimation_factor,
-            native_size(geometry.unscaled, codec),
+            native_size(geometry.unscaled_size, codec),
             geometry.output,
         ),
         timing=timing,
@@ -215,7 +215,7 @@ def _captured_timing(request: RenderRequest, dataset: DatasetFacts) -> CapturedT
 def _pixel_format(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, tone: Tone | None) -> PixelFormat:
     """What the encoder is given when nothing is drawn."""
     counts = formats_after_tone(request.codec, dataset.pixel_formats, tone)
-    counts = formats_after_rotation(counts, geometry.unscaled, request.rotate)
+    counts = formats_after_rotation(counts, geometry.unscaled_size, request.rotate)
     pixel_format = choose_pixel_format(request.codec, counts)
     if request.decimation_mode == "max" and request.decimation_factor > 1:
         require_brightness(pixel_format)
@@ -235,7 +235,7 @@ def _overlay(
     bar = None
     if spec.scale_bar:
         stretched = request.mismatch == "scale"
-        bar = scale_bar(spec.scale_bar, pixel_size_um, geometry.unscaled, geometry.output, stretched=stretched)
+        bar = scale_bar(spec.scale_bar, pixel_size_um, geometry.unscaled_size, geometry.output, stretched=stretched)
     if not (spec.frame_index or spec.captured_at or spec.elapsed or text or bar):
         return None
     height = geometry.output[1]

@@ -155,12 +155,12 @@ def _window(spec: ToneSpec, levels: Levels) -> tuple[float, float]:
                 raise invalid_field(f"#/tone/{name}", f"mode {spec.mode} finds its own: leave it out", "exclusive")
         return _non_empty(*(levels.full_range() if spec.mode == "full" else (levels.low, levels.high)))
     if spec.mode == "fixed":
-        return _fixed(spec)
+        return _fixed_window(spec)
     low, high = _percents(spec)
     return _non_empty(*_rounded_outwards(levels.percentile(low), levels.percentile(high), (levels.low, levels.high)))
 
 
-def _fixed(spec: ToneSpec) -> tuple[float, float]:
+def _fixed_window(spec: ToneSpec) -> tuple[float, float]:
     if spec.low is None or spec.high is None:
         missing = "low" if spec.low is None else "high"
         raise invalid_field(f"#/tone/{missing}", "mode fixed needs low and high, as sample values", "missing")

@@ -1,16 +1,13 @@
 """The API process: uvicorn with graceful shutdown and problem documents for unreadable requests."""
 
 import asyncio
-import ctypes
 import json
 import os
 import secrets
 import signal
 import socket
-import sys
 from contextlib import suppress
 from types import FrameType
-from typing import Any
 
 import h11
 import structlog
@@ -22,6 +19,7 @@ from service import __version__
 from service.config import Settings
 from service.errors import StartupError
 from service.identity.tokens import TokenVerifier
+from service.malloc import M_MMAP_THRESHOLD, set_malloc_options, trim_malloc
 from service.processes.app import create_app
 from service.processes.startup import SharedState, open_shared_state
 from service.routers.http.dependencies import Resources
@@ -30,14 +28,14 @@ log = structlog.get_logger("service.processes.api")
 
 
 class GracefulServer(uvicorn.Server):
-    """Sets `stopping` before it waits for the requests in flight."""
+    """Sets `stopping`, which ends event streams, before it waits for the requests in flight."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._stopping = stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """uvicorn would raise the signal again at the end, which kills the process before the shared state is left."""
+        """As uvicorn's, but without raising the signal again: that would end the process before it closes its state."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.should_exit = True
@@ -48,15 +46,23 @@ class GracefulServer(uvicorn.Server):
 
 
 class ProblemProtocol(H11Protocol):
-    """What cannot be read as HTTP never reaches the application: it is refused here, in the same shape."""
+    """Answers a request that is not valid HTTP, which never reaches the application, with a problem document."""
 
     def send_400_response(self, msg: str) -> None:
         error_id = secrets.token_hex(6)
         log.info("problem", error_id=error_id, slug="bad-request", status=400, reason=msg)
+        problem = {
+            "type": "/problems/bad-request",
+            "title": "The request cannot be read",
+            "status": 400,
+            "detail": "this is not a valid HTTP/1.1 request",
+            "instance": "/",
+            "error_id": error_id,
+        }
         headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
         for event in (
             h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=_bad_request_body(error_id)),
+            h11.Data(data=json.dumps(problem).encode()),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
@@ -64,7 +70,7 @@ class ProblemProtocol(H11Protocol):
 
 
 def uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    """How the API is served; the log is ours, and the server does not name itself."""
+    """How uvicorn serves the API: with our log instead of its own, and without a Server header."""
     return uvicorn.Config(
         app,
         http=ProblemProtocol,
@@ -76,33 +82,21 @@ def uvicorn_config(app: FastAPI) -> uvicorn.Config:
     )
 
 
-def _bad_request_body(error_id: str) -> bytes:
-    body = {
-        "type": "/problems/bad-request",
-        "title": "The request cannot be read",
-        "status": 400,
-        "detail": "this is not a valid HTTP/1.1 request",
-        "instance": "/",
-        "error_id": error_id,
-    }
-    return json.dumps(body).encode()
-
-
-# mallopt(3): blocks of this many bytes go back to the kernel when freed; glibc's own limit grows up to 32 MiB.
-M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES = -3, 256 * 1024
+# Freed blocks of this size go back to the kernel at once; glibc raises its own threshold up to 32 MiB.
+MMAP_THRESHOLD_BYTES = 256 * 1024
 TRIM_INTERVAL_S = 10.0
 
 
 async def run_api(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupRefused."""
-    _set_mmap_threshold()
+    """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupError."""
+    set_malloc_options({M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES})  # upload buffers must not stay resident
     listener = _bind_listener(settings)
     state = await open_shared_state(settings)
     trimming = asyncio.create_task(_trim_heap_periodically())
     try:
-        at = build_resources(settings, state)
-        config = uvicorn_config(create_app(at))
-        await GracefulServer(config, at.stopping).serve(sockets=[listener])
+        resources = build_resources(settings, state)
+        server = GracefulServer(uvicorn_config(create_app(resources)), resources.stopping)
+        await server.serve(sockets=[listener])
     finally:
         trimming.cancel()
         with suppress(Exception):
@@ -110,7 +104,7 @@ async def run_api(settings: Settings) -> None:
 
 
 def build_resources(settings: Settings, state: SharedState) -> Resources:
-    """What the routers get."""
+    """Everything the routers need from the settings and the shared state."""
     return Resources(
         database=state.database,
         objects=state.objects,
@@ -126,22 +120,11 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
     )
 
 
-def _set_mmap_threshold() -> None:
-    """An upload's buffers must not stay: the process is small whatever has passed through it."""
-    if mallopt := _glibc_function("mallopt"):
-        mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
-
-
 async def _trim_heap_periodically() -> None:
-    """Heap that start-up and large answers left behind."""
-    trim = _glibc_function("malloc_trim")
-    while trim:
+    """Return the heap that start-up and large responses leave behind."""
+    while True:
         await asyncio.sleep(TRIM_INTERVAL_S)
-        trim(0)
-
-
-def _glibc_function(name: str) -> Any:
-    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
+        trim_malloc()
 
 
 def _bind_listener(settings: Settings) -> socket.socket:

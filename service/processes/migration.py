@@ -11,20 +11,18 @@ from service.store.schema import migrate
 
 
 def main() -> None:
-    """The URL comes on standard input, where nobody else can read it; a reason goes to standard error."""
+    """Read the database URL from standard input, where no other process can see it; print an error to stderr."""
     url = sys.stdin.readline().strip()
     try:
         asyncio.run(migrate(url, queue.install))
-    except StartupError as refusal:
-        sys.exit(_print_error(str(refusal)))
+    except StartupError as error:
+        reason = str(error)
     except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", "")
-        sys.exit(_print_error(f"DATABASE_URL: the schema could not be migrated ({state})"))
-
-
-def _print_error(message: str) -> int:
-    print(message, file=sys.stderr)
-    return StartupError.exit_code
+        reason = f"DATABASE_URL: the schema could not be migrated ({getattr(error.orig, 'sqlstate', '')})"
+    else:
+        return
+    print(reason, file=sys.stderr)
+    sys.exit(StartupError.exit_code)
 
 
 if __name__ == "__main__":

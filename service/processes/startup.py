@@ -1,8 +1,9 @@
-"""Open PostgreSQL and the object store, or refuse to start with one line that names the variable and no secret."""
+"""Open PostgreSQL and the object store. A failure is one line that names the variable and no secret."""
 
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import asyncpg
@@ -25,7 +26,7 @@ CONNECT_TIMEOUT_S = 12.0
 
 @dataclass(slots=True)
 class SharedState:
-    """PostgreSQL and the object store, proven at start; `close` also leaves the embedded server."""
+    """PostgreSQL and the object store, both tested. `close` also stops the embedded server, if there is one."""
 
     database: Database
     objects: ObjectStore
@@ -35,41 +36,42 @@ class SharedState:
     async def close(self) -> None:
         await self.objects.close()
         await self.database.close()
-        self.stop_embedded()
-
-    def stop_embedded(self) -> None:
         if self.embedded is not None:
             self.embedded.stop()
 
 
 async def open_shared_state(settings: Settings) -> SharedState:
-    """PostgreSQL (started or reached, then migrated) and the object store, at once: the first that refuses is told."""
-    opening = asyncio.create_task(open_database(settings)), asyncio.create_task(connect_object_store(settings))
-    try:
-        (embedded, url), objects = await asyncio.gather(*opening)
-    except BaseException:
-        await _close_opened(*opening)
-        raise
-    database = Database(url, settings.database)
-    secret = local_secret(settings.process.home) if embedded else None
-    return SharedState(database, objects, secret, embedded)
+    """Open PostgreSQL (started or reached, then migrated) and the object store at the same time.
 
+    Raises the first failure, after whatever was open by then has been closed.
+    """
+    async with AsyncExitStack() as opened:
 
-async def _close_opened(
-    database: "asyncio.Task[tuple[EmbeddedPostgres | None, str]]", objects: "asyncio.Task[ObjectStore]"
-) -> None:
-    """One of them refused: what the other has opened, or was opening, is closed."""
-    database.cancel()
-    objects.cancel()
-    reached, stored = await asyncio.gather(database, objects, return_exceptions=True)
-    if not isinstance(stored, BaseException):
-        await stored.close()
-    if not isinstance(reached, BaseException) and reached[0] is not None:
-        reached[0].stop()
+        async def enter_database() -> tuple[EmbeddedPostgres | None, str]:
+            embedded, url = await open_database(settings)
+            if embedded is not None:
+                opened.callback(embedded.stop)
+            return embedded, url
+
+        async def enter_object_store() -> ObjectStore:
+            objects = await connect_object_store(settings)
+            opened.push_async_callback(objects.close)
+            return objects
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                postgres, objects = group.create_task(enter_database()), group.create_task(enter_object_store())
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        embedded, url = postgres.result()
+        database = Database(url, settings.database)
+        secret = local_secret(settings.process.home) if embedded else None
+        opened.pop_all()
+        return SharedState(database, objects.result(), secret, embedded)
 
 
 async def open_database(settings: Settings) -> tuple[EmbeddedPostgres | None, str]:
-    """The URL of a migrated database, and the embedded server when there is one."""
+    """The embedded server, if there is one, and the URL of a migrated database. Raises StartupError."""
     if settings.database.url:
         url = _validate_url(settings.database.url)
         await _test_connection(url)
@@ -88,24 +90,19 @@ async def open_database(settings: Settings) -> tuple[EmbeddedPostgres | None, st
 
 
 async def connect_object_store(settings: Settings) -> ObjectStore:
-    """A store that has shown that it can be used."""
+    """An object store that has been tested. Raises StartupError."""
     objects = open_object_store(settings.objects, settings.process.home)
-    try:
-        await _check_object_store(objects)
-    except BaseException:
-        await objects.close()
-        raise
+    async with AsyncExitStack() as on_failure:
+        on_failure.push_async_callback(objects.close)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await objects.check()
+        except ObjectStoreError as error:
+            raise StartupError(str(error)) from error
+        except TimeoutError as error:
+            raise StartupError(f"MINIO_ENDPOINT: no answer within {CONNECT_TIMEOUT_S:.0f} s") from error
+        on_failure.pop_all()
     return objects
-
-
-async def _check_object_store(objects: ObjectStore) -> None:
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            await objects.check()
-    except ObjectStoreError as error:
-        raise StartupError(str(error)) from error
-    except TimeoutError as error:
-        raise StartupError(f"MINIO_ENDPOINT: no answer within {CONNECT_TIMEOUT_S:.0f} s") from error
 
 
 def _validate_url(url: str) -> str:
@@ -119,33 +116,28 @@ def _validate_url(url: str) -> str:
 
 
 async def _test_connection(url: str) -> None:
-    where = make_url(url).set(password=None, username=None).render_as_string()
+    address = make_url(url).set(password=None, username=None).render_as_string()
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
         await connection.close()
     except asyncpg.InvalidAuthorizationSpecificationError as error:
-        raise StartupError(f"DATABASE_URL: {where} refused the user or the password") from error
+        raise StartupError(f"DATABASE_URL: {address} refused the user or the password") from error
     except asyncpg.PostgresError as error:
-        raise StartupError(f"DATABASE_URL: {where}: {error.sqlstate} {type(error).__name__}") from error
+        raise StartupError(f"DATABASE_URL: {address}: {error.sqlstate} {type(error).__name__}") from error
     except (OSError, TimeoutError) as error:
-        raise StartupError(f"DATABASE_URL: {where} cannot be reached ({type(error).__name__})") from error
+        raise StartupError(f"DATABASE_URL: {address} cannot be reached ({type(error).__name__})") from error
 
 
 async def _ensure_migrated(url: str) -> None:
-    """At once when the schema is the newest. Raises StartupRefused."""
+    """Migrate in a child process unless the schema is current. Raises StartupError."""
     if await is_current(url):
         return
-    code, said = await _run_migration(url)
-    if code:
-        reason = (said.strip().splitlines() or ["the schema could not be migrated"])[-1]
-        raise StartupError(reason if code == StartupError.exit_code else f"DATABASE_URL: {reason}")
-
-
-async def _run_migration(url: str) -> tuple[int, str]:
-    """The exit code of the migration's process, and what it said."""
     command = [sys.executable, "-m", "service.processes.migration"]
     child = await asyncio.create_subprocess_exec(
         *command, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, env=child_environment()
     )
-    _, said = await child.communicate(f"{url}\n".encode())
-    return child.returncode or 0, said.decode(errors="replace")
+    _, output = await child.communicate(f"{url}\n".encode())
+    if child.returncode:
+        lines = output.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else "the schema could not be migrated"
+        raise StartupError(reason if child.returncode == StartupError.exit_code else f"DATABASE_URL: {reason}")

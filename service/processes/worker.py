@@ -10,7 +10,7 @@ from service.worker.supervisor import Supervisor
 
 
 async def run_worker(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT, then drain. Raises StartupRefused."""
+    """Run until SIGTERM or SIGINT, then drain. Raises StartupError."""
     state = await open_shared_state(settings)
     try:
         supervisor = Supervisor(state.database, build_slot_config(settings, state), settings.worker, settings.webhooks)

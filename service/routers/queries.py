@@ -1,4 +1,4 @@
-"""Routes and models of guarded queries. The request body is the guard's `Document`."""
+"""Routes and models of guarded queries: list the tables, run a query. The request body is the guard's `Document`."""
 
 from typing import Annotated, Any
 
@@ -13,13 +13,13 @@ from service.routers.http.problems import error_responses
 
 
 class AskableColumn(BaseModel):
-    """A column and the operations that it supports."""
+    """A column, and the operators and aggregates it supports."""
 
     name: str = Field(examples=["captured_at"])
     type: ColumnTypeName = Field(examples=["timestamp"])
-    operators: list[Operator] = Field(description="operators of conditions in `filters`")
+    operators: list[Operator] = Field(description="of conditions in `filters`")
     aggregates: list[AggregateFunction]
-    sortable: bool = Field(description="whether `order_by` and `group_by` may use it")
+    sortable: bool = Field(description="whether it may be in `order_by` and `group_by`")
 
     @classmethod
     def from_description(cls, column: ColumnDescription) -> "AskableColumn":
@@ -33,11 +33,11 @@ class AskableColumn(BaseModel):
 
 
 class AskableTable(BaseModel):
-    """A table that queries can read. It contains only the rows that the caller may see."""
+    """A queryable table. It shows only rows that the caller may see."""
 
     name: str = Field(examples=["frames"])
     description: str
-    key: list[str] = Field(description="columns that identify a row; also the default order")
+    key: list[str] = Field(description="identifies a row, and is the default order")
     columns: list[AskableColumn]
 
     @classmethod
@@ -54,7 +54,7 @@ class AnswerColumn(BaseModel):
 
 
 class GuardrailFigure(BaseModel):
-    """A rule with its limit and the actual value of the query."""
+    """A rule, its limit and the measured value."""
 
     rule: str = Field(examples=["plan_cost"])
     limit: int = Field(examples=[500_000])
@@ -62,7 +62,7 @@ class GuardrailFigure(BaseModel):
 
 
 class QueryAnswer(BaseModel):
-    """The rows as JSON objects. Times are in ISO 8601 and UTC, UUIDs are strings."""
+    """Rows as objects with JSON values: times in ISO 8601 and UTC, UUIDs as strings."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -83,9 +83,9 @@ class QueryAnswer(BaseModel):
     table: str
     columns: list[AnswerColumn]
     rows: list[dict[str, Any]]
-    row_count: int = Field(description="number of rows in this response")
-    truncated: bool = Field(description="whether there are more rows")
-    next_cursor: str | None = Field(description="for the next rows, send the same document with this `cursor`")
+    row_count: int = Field(description="rows in this answer")
+    truncated: bool = Field(description="whether there are more")
+    next_cursor: str | None = Field(description="send it as `cursor`, with the rest unchanged, for the next rows")
     elapsed_ms: float
     guardrails: list[GuardrailFigure]
 
@@ -93,15 +93,14 @@ class QueryAnswer(BaseModel):
     def from_result(cls, result: QueryResult) -> "QueryAnswer":
         return cls(
             table=result.table,
-            columns=[AnswerColumn.model_validate({"name": name, "type": kind}) for name, kind in result.columns],
+            columns=[AnswerColumn.model_validate({"name": name, "type": type_}) for name, type_ in result.columns],
             rows=result.rows,
             row_count=len(result.rows),
             truncated=result.truncated,
             next_cursor=result.next_cursor,
             elapsed_ms=round(result.elapsed_ms, 3),
             guardrails=[
-                GuardrailFigure(rule=figure.rule, limit=figure.limit, actual=figure.actual)
-                for figure in result.limit_usage
+                GuardrailFigure(rule=usage.rule, limit=usage.limit, actual=usage.actual) for usage in result.limit_usage
             ],
         )
 
@@ -112,7 +111,7 @@ REQUIRE_RUN = Depends(require_scope("query:run"))
 
 @router.get("/tables", summary="What may be asked about", response_model=list[AskableTable], dependencies=[REQUIRE_RUN])
 async def list_tables(guard: GuardDep) -> list[AskableTable]:
-    """The tables that queries can read, their columns, and the operations that each column supports."""
+    """The queryable tables and columns, and the operators and aggregates of each column."""
     return [AskableTable.from_description(table) for table in (await guard.tables()).values()]
 
 
@@ -126,9 +125,9 @@ async def list_tables(guard: GuardDep) -> list[AskableTable]:
 async def query_database(
     document: Annotated[Document, Body()], response: Response, caller: CallerDep, guard: GuardDep
 ) -> QueryAnswer:
-    """The query is a document with a table, filters and an order, or aggregates and groups. It sees only the rows that
-    the caller may see. If it violates a rule, the error has the rule, its limit, the actual value and a suggestion.
-    Every query is recorded; your own records are in the table `query_audit`."""
+    """Run a query that is written as a JSON document, not as SQL: table, filters and order, or aggregates with groups.
+    The result covers only rows that the caller may see. A query that breaks a rule is rejected with the rule, its
+    limit, the measured value and a narrower suggestion. Every query is recorded; find your own in `query_audit`."""
     result = await guard.run_query(caller, document)
     response.headers["Server-Timing"] = result.server_timing
     return QueryAnswer.from_result(result)

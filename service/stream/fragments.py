@@ -1,7 +1,7 @@
 """Turns a cached segment (fragmented MP4, timestamps from 0) into the init and media sections of an HLS rendition.
 
-Only box headers are rewritten (ISO/IEC 14496-12): all segments of a render share one moov, edit list included, so the
-decode times alone put a segment at its place on the timeline."""
+Only box headers are rewritten (ISO/IEC 14496-12). All segments of a render have the same moov with the same edit list,
+so the decode times alone place a segment on the timeline."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from fractions import Fraction
 
 
 class MalformedMp4(Exception):
-    """The bytes are not the boxes that were expected."""
+    """The bytes are not valid MP4 boxes, or a box is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Where a box lies: header from `start`, payload [`body`, `stop`)."""
+    """Byte offsets of a box: header from `start`, payload [`body`, `stop`)."""
 
     kind: bytes
     start: int
@@ -23,29 +23,29 @@ class Box:
 
 
 def iter_boxes(data: bytes | bytearray, parent: Box | None = None) -> Iterator[Box]:
-    """The boxes of a file, or those right inside a box, in order. Raises BrokenFile."""
-    at, end = (parent.body, parent.stop) if parent else (0, len(data))
-    while at < end:
-        box = _parse_box(data, at, end)
+    """The boxes of a file, or the direct children of `parent`, in order. Raises MalformedMp4."""
+    offset, end = (parent.body, parent.stop) if parent else (0, len(data))
+    while offset < end:
+        box = _parse_box(data, offset, end)
         yield box
-        at = box.stop
+        offset = box.stop
 
 
 def _parse_box(data: bytes | bytearray, offset: int, end: int) -> Box:
     if end - offset < 8:
-        raise MalformedMp4(f"a box header at byte {offset} is cut off")
+        raise MalformedMp4(f"box header at byte {offset} is truncated")
     size, header = int.from_bytes(data[offset : offset + 4], "big"), 8
     if size == 1:
         size, header = int.from_bytes(data[offset + 8 : offset + 16], "big"), 16
     if size == 0:
         size = end - offset
     if size < header or offset + size > end:
-        raise MalformedMp4(f"a box at byte {offset} says it has {size} bytes")
+        raise MalformedMp4(f"box at byte {offset} has an invalid size of {size} bytes")
     return Box(bytes(data[offset + 4 : offset + 8]), offset, offset + header, offset + size)
 
 
 def find_box(data: bytes | bytearray, *path: bytes, parent: Box | None = None) -> Box:
-    """The first box at the end of a path of kinds: find(data, b"moov", b"mvhd"). Raises BrokenFile."""
+    """The first box at a path of kinds, such as find_box(data, b"moov", b"mvhd"). Raises MalformedMp4."""
     for kind in path:
         parent = next((box for box in iter_boxes(data, parent) if box.kind == kind), None)
         if parent is None:
@@ -56,7 +56,7 @@ def find_box(data: bytes | bytearray, *path: bytes, parent: Box | None = None) -
 
 
 def read_uint(data: bytes | bytearray, offset: int, size: int, box: Box) -> int:
-    """An unsigned big-endian number of `size` bytes inside `box`. Raises BrokenFile."""
+    """An unsigned big-endian number of `size` bytes inside `box`. Raises MalformedMp4."""
     if offset + size > box.stop:
         raise MalformedMp4(f"a {box.kind.decode('latin-1')} box is too short")
     return int.from_bytes(data[offset : offset + size], "big")
@@ -65,29 +65,31 @@ def read_uint(data: bytes | bytearray, offset: int, size: int, box: Box) -> int:
 _INIT_BOXES = (b"ftyp", b"moov")
 _MEDIA_BOXES = (b"moof", b"mdat")
 _TFHD_DURATION, _TRUN_DURATION = 0x8, 0x100
-# Flags of the fields that a sample may have: duration, size, flags, composition offset.
+# Flags for the fields of a sample: duration, size, flags, composition offset.
 _TRUN_SAMPLE_FIELDS = (_TRUN_DURATION, 0x200, 0x400, 0x800)
 
 
 def init_section(segment: bytes) -> bytes:
-    """What EXT-X-MAP points to: ftyp and moov. Raises BrokenFile."""
+    """The boxes ftyp and moov, for EXT-X-MAP. Raises MalformedMp4."""
     find_box(segment, b"moov")
     return b"".join(segment[box.start : box.stop] for box in iter_boxes(segment) if box.kind in _INIT_BOXES)
 
 
 def media_section(segment: bytes, start: Fraction, sequence: int) -> bytes:
-    """moof and mdat, moved so that what was decoded at 0 is decoded at `start` seconds.
+    """The boxes moof and mdat, with decode times shifted by `start` seconds.
 
-    `sequence` numbers the first fragment. Raises BrokenFile, also when `start` is no whole number of ticks.
+    `sequence` is the number of the first fragment. Raises MalformedMp4, also if `start` is not a whole number of ticks.
     """
-    moved = start * timescale(segment)
-    if moved.denominator != 1:
+    shift = start * timescale(segment)
+    if shift.denominator != 1:
         raise MalformedMp4(f"{start} s is between two ticks of the track's timescale")
     data, parts = bytearray(segment), []
     for box in iter_boxes(segment):
         if box.kind == b"moof":
-            _set_sequence_number(data, box, sequence)
-            _shift_decode_time(data, box, int(moved))
+            header = find_box(data, b"mfhd", parent=box)
+            read_uint(data, header.body + 4, 4, header)  # raises if the box is too short
+            data[header.body + 4 : header.body + 8] = sequence.to_bytes(4, "big")
+            _shift_decode_time(data, box, int(shift))
             sequence += 1
         if box.kind in _MEDIA_BOXES:
             parts.append(bytes(data[box.start : box.stop]))
@@ -97,19 +99,13 @@ def media_section(segment: bytes, start: Fraction, sequence: int) -> bytes:
 
 
 def timescale(segment: bytes) -> int:
-    """Ticks per second of the file's one track. Raises BrokenFile."""
+    """Ticks per second of the file's only track. Raises MalformedMp4."""
     header = find_box(segment, b"moov", b"trak", b"mdia", b"mdhd")
     wide = read_uint(segment, header.body, 1, header) == 1
     ticks = read_uint(segment, header.body + (20 if wide else 12), 4, header)
     if ticks == 0:
         raise MalformedMp4("the timescale is 0")
     return ticks
-
-
-def _set_sequence_number(data: bytearray, moof: Box, sequence: int) -> None:
-    header = find_box(data, b"mfhd", parent=moof)
-    read_uint(data, header.body + 4, 4, header)
-    data[header.body + 4 : header.body + 8] = sequence.to_bytes(4, "big")
 
 
 def _shift_decode_time(data: bytearray, moof: Box, ticks: int) -> None:
@@ -123,15 +119,15 @@ def _shift_decode_time(data: bytearray, moof: Box, ticks: int) -> None:
 
 
 def segment_duration(segment: bytes) -> Fraction:
-    """Seconds that the samples of all fragments last together. Raises BrokenFile."""
+    """Duration of all fragments together, in seconds. Raises MalformedMp4."""
     ticks = sum(_fragment_ticks(segment, box) for box in iter_boxes(segment) if box.kind == b"moof")
     return Fraction(ticks, timescale(segment))
 
 
 def _fragment_ticks(data: bytes, moof: Box) -> int:
     track = find_box(data, b"traf", parent=moof)
-    usual = _default_sample_duration(data, find_box(data, b"tfhd", parent=track))
-    return sum(_run_ticks(data, run, usual) for run in iter_boxes(data, track) if run.kind == b"trun")
+    default_duration = _default_sample_duration(data, find_box(data, b"tfhd", parent=track))
+    return sum(_run_ticks(data, run, default_duration) for run in iter_boxes(data, track) if run.kind == b"trun")
 
 
 def _default_sample_duration(data: bytes, header: Box) -> int:
@@ -145,10 +141,10 @@ def _default_sample_duration(data: bytes, header: Box) -> int:
 
 
 def _run_ticks(data: bytes, run: Box, default_duration: int) -> int:
-    """The samples' own durations where the run has them (the first field of each), else the usual one."""
+    """Total duration of a run: each sample's own duration (its first field) if given, else the default."""
     flags, count = read_uint(data, run.body, 4, run) & 0xFFFFFF, read_uint(data, run.body + 4, 4, run)
     if not flags & _TRUN_DURATION:
         return count * default_duration
     first = run.body + 8 + 4 * bool(flags & 0x1) + 4 * bool(flags & 0x4)
     step = 4 * sum(bool(flags & field) for field in _TRUN_SAMPLE_FIELDS)
-    return sum(read_uint(data, first + place * step, 4, run) for place in range(count))
+    return sum(read_uint(data, first + index * step, 4, run) for index in range(count))

@@ -6,14 +6,14 @@ from fractions import Fraction
 from math import floor
 
 MEDIA_TYPE = "application/vnd.apple.mpegurl"
-# What players take in fragments.
+# Codecs that players accept in fragmented MP4.
 STREAMABLE_CODECS = ("h264", "hevc", "av1")
 _MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class StreamSegment:
-    """One segment: seconds that it is `planned` to last, and that it really `lasts` (None while it is not done)."""
+    """A segment of a render. Durations are in seconds; `duration` is None while the segment is not finished."""
 
     number: int
     planned_duration: Fraction
@@ -23,7 +23,7 @@ class StreamSegment:
 
 @dataclass(frozen=True, slots=True)
 class TimedSegment:
-    """A finished segment with pictures, and where it begins on the time line, in seconds."""
+    """A finished segment with frames, and its start on the timeline in seconds."""
 
     part: StreamSegment
     start: Fraction
@@ -34,24 +34,24 @@ class TimedSegment:
 
 
 def playable_segments(segments: Iterable[StreamSegment]) -> list[TimedSegment]:
-    """The unbroken run of finished segments from the beginning, empty ones (all frames skipped) left out."""
-    start, placed = Fraction(0), []
+    """The finished segments before the first unfinished one, without empty ones (all frames skipped)."""
+    start, playable = Fraction(0), []
     for part in segments:
         if part.duration is None:
             break
         if part.duration:
-            placed.append(TimedSegment(part, start))
+            playable.append(TimedSegment(part, start))
             start += part.duration
-    return placed
+    return playable
 
 
 def target_duration(segments: Iterable[StreamSegment]) -> int:
-    """The longest segment of the whole plan, in seconds, rounded half up (RFC 8216, 4.3.3.1): it never changes."""
+    """The longest planned duration in seconds, rounded half up (RFC 8216, 4.3.3.1). It must never change."""
     return max([1, *(floor(part.planned_duration + Fraction(1, 2)) for part in segments)])
 
 
 def media_playlist(segments: Sequence[StreamSegment], *, ended: bool) -> str:
-    """The text of the playlist; its addresses are relative to its own."""
+    """The text of the playlist. Its URLs are relative to that of the playlist."""
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -61,10 +61,10 @@ def media_playlist(segments: Sequence[StreamSegment], *, ended: bool) -> str:
         "#EXT-X-INDEPENDENT-SEGMENTS",
         "#EXT-X-START:TIME-OFFSET=0,PRECISE=YES",
     ]
-    placed = playable_segments(segments)
-    if placed:
+    playable = playable_segments(segments)
+    if playable:
         lines.append('#EXT-X-MAP:URI="stream/init.mp4"')
-    for segment in placed:
+    for segment in playable:
         lines += [f"#EXTINF:{_format_duration(segment)},", f"stream/{segment.part.number}.m4s"]
     if ended:
         lines.append("#EXT-X-ENDLIST")
@@ -72,6 +72,6 @@ def media_playlist(segments: Sequence[StreamSegment], *, ended: bool) -> str:
 
 
 def _format_duration(segment: TimedSegment) -> str:
-    """Its duration in microseconds, as the difference of rounded ends: what is rounded away never adds up."""
+    """Seconds with six decimals: the difference of rounded ends, so that rounding errors do not add up."""
     micros = round(segment.end * _MICROSECONDS) - round(segment.start * _MICROSECONDS)
     return f"{micros // _MICROSECONDS}.{micros % _MICROSECONDS:06d}"

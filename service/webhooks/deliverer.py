@@ -1,13 +1,12 @@
 """Takes webhook tasks off the queue and retries failed deliveries, independent of the slots."""
 
-import asyncio
 from collections.abc import Sequence
 
 import structlog
 
 from service.ids import TaskId
 from service.jobs import leases
-from service.jobs.leases import Lease, LeaseLost
+from service.jobs.leases import LeaseLost, WebhookLease
 from service.jobs.queue import QueueConsumer, Retry
 from service.store.database import Database
 from service.webhooks.delivery import DeliveryError, deliver
@@ -15,13 +14,12 @@ from service.webhooks.settings import WebhookSettings
 
 log = structlog.get_logger("worker")
 MAX_CONCURRENT_DELIVERIES = 8
-RECONNECT_DELAY_S = 1.0
-# After the first try, the second and so on; one more try than there are pauses, spread over a day.
+# Delays after the first, second, ... failed attempt. With the first attempt there are eight, spread over a day.
 RETRY_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600, 18 * 3600)
 
 
 class WebhookDeliverer:
-    """Delivers at least once: a receiver tells repeats by their `webhook-id`."""
+    """Delivers every webhook at least once; a receiver recognises repeats by their `webhook-id`."""
 
     def __init__(
         self,
@@ -30,23 +28,18 @@ class WebhookDeliverer:
         worker_name: str,
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
     ) -> None:
-        self._database, self._settings, self._worker, self._pauses = database, settings, worker_name, retry_delays_s
+        self._database, self._settings, self._worker = database, settings, worker_name
+        self._retry_delays_s = retry_delays_s
 
     async def run(self) -> None:
-        """Until cancelled; without a secret another worker, which has one, does it."""
-        while self._settings.secret is not None:
-            try:
-                await QueueConsumer(
-                    self._database.url, {"webhook": self._deliver_task}, MAX_CONCURRENT_DELIVERIES
-                ).run()
-            except Exception as error:
-                log.warning("queue connection lost", reason=f"{type(error).__name__}: {error}")
-            await asyncio.sleep(RECONNECT_DELAY_S)
+        """Run until cancelled. Without a secret it returns at once, and workers that have one deliver."""
+        if self._settings.secret is not None:
+            await QueueConsumer(self._database.url, {"webhook": self._run_task}, MAX_CONCURRENT_DELIVERIES).run()
 
-    async def _deliver_task(self, task: TaskId) -> None:
+    async def _run_task(self, task: TaskId) -> None:
         async with self._database.service_transaction() as connection:
             lease = await leases.acquire(connection, task, self._worker)
-        if lease is None or lease.payload is None:
+        if not isinstance(lease, WebhookLease):
             return
         try:
             await deliver(self._settings, lease.payload["url"], str(task), lease.payload["body"])
@@ -55,19 +48,19 @@ class WebhookDeliverer:
         else:
             await self._finish(lease, None)
 
-    async def _handle_failure(self, lease: Lease, failure: DeliveryError) -> None:
+    async def _handle_failure(self, lease: WebhookLease, failure: DeliveryError) -> None:
         error = {"code": "undelivered", "reason": failure.reason}
-        log.warning("webhook not delivered", task=str(lease.task), attempt=lease.starts, reason=failure.reason)
-        if failure.permanent or lease.starts > len(self._pauses):
+        log.warning("webhook not delivered", task=str(lease.task_id), attempt=lease.attempts, reason=failure.reason)
+        if failure.permanent or lease.attempts > len(self._retry_delays_s):
             await self._finish(lease, error)
             return
         async with self._database.service_transaction() as connection:
-            await leases.release(connection, lease, error, forgiven=False)
-        raise Retry(self._pauses[lease.starts - 1], failure.reason)
+            await leases.release(connection, lease, error)
+        raise Retry(self._retry_delays_s[lease.attempts - 1], failure.reason)
 
-    async def _finish(self, lease: Lease, error: dict[str, str] | None) -> None:
+    async def _finish(self, lease: WebhookLease, error: dict[str, str] | None) -> None:
         try:
             async with self._database.service_transaction() as connection:
                 await leases.finish(connection, lease, "failed" if error else "succeeded", error=error)
         except LeaseLost:
-            log.warning("lease lost", task=str(lease.task), lease=lease.lease)
+            log.warning("lease lost", task=str(lease.task_id), lease=lease.token)

@@ -1,4 +1,4 @@
-"""One attempt to deliver a webhook: signed (Standard Webhooks 1.0) and sent to the very address that was checked."""
+"""One attempt to deliver a webhook: signed (Standard Webhooks 1.0) and sent to exactly the address that was checked."""
 
 import asyncio
 import base64
@@ -17,7 +17,10 @@ from service.webhooks.target import Target, TargetForbidden, TargetUnresolvable,
 
 
 def signature_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """`webhook-id` is the same for each try; the signature is HMAC-SHA256 over `id.timestamp.body`."""
+    """The headers of Standard Webhooks: the signature is HMAC-SHA256 over `id.timestamp.body`.
+
+    The message id is the same for every attempt.
+    """
     content = b".".join((message_id.encode(), str(timestamp).encode(), body))
     signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
     return {
@@ -33,7 +36,7 @@ USER_AGENT = f"reelmill/{__version__}"
 
 
 class DeliveryError(Exception):
-    """The receiver did not take it; `final` says that another try is of no use."""
+    """The delivery failed. `permanent`: another attempt would fail, too."""
 
     def __init__(self, reason: str, *, permanent: bool = False) -> None:
         super().__init__(reason)
@@ -41,19 +44,19 @@ class DeliveryError(Exception):
 
 
 async def deliver(settings: WebhookSettings, url: str, message_id: str, body: dict[str, Any]) -> None:
-    """POST the body, signed; any 2xx is success, redirects are not followed. Raises Undelivered."""
+    """POST the signed body. Any 2xx is success; redirects are not followed. Raises DeliveryError."""
     assert settings.secret is not None
     data = json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
     headers = signature_headers(signing_key(settings.secret), message_id, int(time.time()), data)
     try:
         target = parse_target(url)
-        found = await resolve_addresses(target, allow_private=settings.allow_private)
+        addresses = await resolve_addresses(target, allow_private=settings.allow_private)
         async with asyncio.timeout(settings.timeout_s):
-            status = await _post_first_reachable(target, found, data, headers | {"user-agent": USER_AGENT})
-    except TargetForbidden as refused:
-        raise DeliveryError(str(refused), permanent=True) from refused
-    except TargetUnresolvable as unknown:
-        raise DeliveryError(str(unknown)) from unknown
+            status = await _post_first_reachable(target, addresses, data, headers | {"user-agent": USER_AGENT})
+    except TargetForbidden as error:
+        raise DeliveryError(str(error), permanent=True) from error
+    except TargetUnresolvable as error:
+        raise DeliveryError(str(error)) from error
     except TimeoutError as error:
         raise DeliveryError(f"no answer within {settings.timeout_s:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -63,7 +66,7 @@ async def deliver(settings: WebhookSettings, url: str, message_id: str, body: di
 
 
 async def _post_first_reachable(target: Target, addresses: list[str], content: bytes, headers: dict[str, str]) -> int:
-    """The status from the first address that can be connected to."""
+    """The HTTP status from the first address that accepts a connection."""
     for address in addresses[:-1]:
         with suppress(httpx.ConnectError):
             return await _post(target, address, content, headers)
@@ -71,9 +74,9 @@ async def _post_first_reachable(target: Target, addresses: list[str], content: b
 
 
 async def _post(target: Target, address: str, content: bytes, headers: dict[str, str]) -> int:
-    """Connects to `address`, asks for the host by name, and checks its certificate for that name."""
+    """Connect to `address`, with the name of the host in the request and in the check of its certificate."""
     url = httpx.URL(target.url).copy_with(host=address)
-    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None) as client:  # noqa: S113 (the caller's)
+    async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=None) as client:  # noqa: S113 (the caller has one)
         request = client.build_request(
             "POST",
             url,
@@ -81,6 +84,6 @@ async def _post(target: Target, address: str, content: bytes, headers: dict[str,
             headers=headers | {"host": target.authority},
             extensions={"sni_hostname": target.host},
         )
-        answer = await client.send(request, stream=True)
-        await answer.aclose()
-        return answer.status_code
+        response = await client.send(request, stream=True)  # the body is not read
+        await response.aclose()
+        return response.status_code

@@ -9,11 +9,11 @@ from service.environment import EnvironmentSettings
 
 # Bytes; Standard Webhooks asks for 24 to 64.
 MIN_SECRET_BYTES = 24
-SECRET_PREFIX = "whsec_"  # noqa: S105 (the mark of a secret, not one)
+SECRET_PREFIX = "whsec_"  # noqa: S105 (a prefix, not a secret)
 
 
 class WebhookSettings(EnvironmentSettings):
-    """Without a secret no webhook can be signed, so none is taken."""
+    """Webhooks are disabled without a secret."""
 
     secret: SecretStr | None = Field(
         default=None,
@@ -23,9 +23,9 @@ class WebhookSettings(EnvironmentSettings):
     allow_private: bool = Field(
         default=False,
         validation_alias="REELMILL_WEBHOOK_ALLOW_PRIVATE",
-        description="let webhooks go to loopback, link-local and private addresses",
+        description="allow webhooks to loopback, link-local and private addresses",
     )
-    timeout_s: float = 10  # a receiver should answer first and work afterwards; what fails is sent again
+    timeout_s: float = 10  # receivers should answer before they start work; failed deliveries are retried
 
     @field_validator("secret")
     @classmethod
@@ -36,11 +36,11 @@ class WebhookSettings(EnvironmentSettings):
 
 
 def signing_key(secret: SecretStr) -> bytes:
-    """The bytes to sign with. Raises ValueError for what claims to be base64 and is not."""
+    """The bytes to sign with. Raises ValueError if a secret with the prefix is not valid base64."""
     text = secret.get_secret_value()
     if not text.startswith(SECRET_PREFIX):
         return text.encode()
     try:
         return base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
     except binascii.Error:
-        raise ValueError(f"behind {SECRET_PREFIX} base64 is expected") from None
+        raise ValueError(f"{SECRET_PREFIX} must be followed by base64") from None

@@ -1,4 +1,4 @@
-"""Checks where a webhook may go: strict URL parsing, DNS resolution, and no address inside our own network."""
+"""Checks the target of a webhook: strict URL parsing, DNS resolution, and no address inside our own network."""
 
 import asyncio
 import socket
@@ -13,16 +13,16 @@ NAT64 = IPv6Network("64:ff9b::/96")
 
 
 class TargetForbidden(Exception):
-    """This address is not one to send to; the text says why and repeats nothing of it."""
+    """Webhooks must not go to this target. The text says why, without quoting the target."""
 
 
 class TargetUnresolvable(Exception):
-    """The name does not resolve now."""
+    """The name of the host cannot be resolved now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A checked URL; `authority` is the Host header."""
+    """A checked URL. `authority` is the value of the Host header."""
 
     url: str
     host: str
@@ -31,7 +31,7 @@ class Target:
 
 
 def parse_target(url: str) -> Target:
-    """Raises TargetRefused."""
+    """Check the syntax of a URL. Raises TargetForbidden."""
     if (
         len(url) > MAX_URL_LENGTH
         or not url.isascii()
@@ -54,7 +54,7 @@ def parse_target(url: str) -> Target:
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether it is a global unicast address, and so is any IPv4 address inside of it."""
+    """Whether this is a global unicast address, and so is any IPv4 address embedded in it."""
     if isinstance(address, IPv6Address):
         if address in NAT64:
             return is_public(IPv4Address(int(address) & 0xFFFFFFFF))
@@ -62,23 +62,23 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address.is_site_local:  # deprecated by RFC 3879, and global to ipaddress
             return False
-        inner = [address.sixtofour, *(address.teredo or ())]
-        if not all(is_public(found) for found in inner if found is not None):
+        embedded = [address.sixtofour, *(address.teredo or ())]
+        if not all(is_public(inner) for inner in embedded if inner is not None):
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
 async def resolve_addresses(target: Target, *, allow_private: bool) -> list[str]:
-    """What the host resolves to; every one must be allowed. Raises TargetRefused, TargetUnknown."""
+    """The addresses of the host, all of which must be allowed. Raises TargetForbidden, TargetUnresolvable."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            entries = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, TimeoutError, UnicodeError) as error:
         raise TargetUnresolvable("its host cannot be resolved") from error
-    plain = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
-    if not allow_private and not all(is_public(ip_address(one)) for one in plain):
+    addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in entries))
+    if not allow_private and not all(is_public(ip_address(address)) for address in addresses):
         raise TargetForbidden("its host is inside of a private network (REELMILL_WEBHOOK_ALLOW_PRIVATE)")
-    if not plain:
+    if not addresses:
         raise TargetUnresolvable("its host has no address")
-    return plain
+    return addresses

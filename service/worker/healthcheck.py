@@ -12,7 +12,7 @@ TIMEOUT_S = 10.0
 
 
 async def has_live_worker(settings: DatabaseSettings, machine: str) -> bool:
-    """Whether a worker on `machine` was heard of within 15 seconds; a database that is away is a no."""
+    """Whether a worker on `machine` sent a heartbeat within 15 seconds; False if the database is unavailable."""
     database = Database(settings.url or "", settings)
     try:
         async with asyncio.timeout(TIMEOUT_S), database.service_transaction() as connection:

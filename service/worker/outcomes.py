@@ -1,17 +1,20 @@
-"""The final write of a task: one transaction, fenced by the lease; the render row is locked before the task row."""
+"""What follows from the outcome of a task.
+
+The final write is one transaction, fenced by the lease; the render row is locked before the task row."""
 
 from collections.abc import Sequence
-from typing import assert_never
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, TaskId
 from service.jobs import leases, queue
-from service.jobs.leases import Lease
+from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
 from service.store.cache import segments
 from service.store.cache.segments import CacheEntry
-from service.store.renders import lifecycle
+from service.store.catalog import scan
+from service.store.renders import lifecycle, queries
+from service.telemetry import metrics
 from service.worker.slots.messages import (
     AssemblyDone,
     EncoderUnavailable,
@@ -35,56 +38,60 @@ HAS_EARLIER_MISMATCH = text("SELECT 1 FROM tasks WHERE render_id = :render AND e
 
 
 async def record_outcome(connection: AsyncConnection, lease: Lease, outcome: Outcome) -> None:
-    """Write how the task ended and what follows from it. Raises leases.Fenced: then nothing is written."""
-    if lease.render_id is not None:
+    """Write how the task ended, and queue the tasks that follow. Raises LeaseLost: then nothing is written."""
+    if isinstance(lease, RenderLease):
         await connection.execute(LOCK_RENDER, {"render": lease.render_id})
-    match outcome:
-        case SegmentDone():
+    match lease, outcome:
+        case SegmentLease(), SegmentDone():
             await _complete_segment(connection, lease, outcome)
-        case AssemblyDone():
-            await _complete_assembly(connection, lease, outcome)
-        case ScanDone():
-            await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
-        case PreviewDone():
-            await leases.finish(connection, lease, "succeeded", progress=1)
-        case EncoderUnavailable():
+        case SegmentLease(), EncoderUnavailable():
             await _replan_on_cpu(connection, lease, outcome.reason)
-        case SegmentsMissing():
-            await _rerender_missing_segments(connection, lease, outcome)
-        case TaskFailed(code="segments_differ") if not await connection.scalar(
+        case AssembleLease(), AssemblyDone():
+            await _complete_assembly(connection, lease, outcome)
+        case AssembleLease(), SegmentsMissing():
+            error = {"code": "segments_missing", "reason": "cache entry lost"}
+            await _rerender_segments(connection, lease, error, outcome.content_keys)
+        case AssembleLease(), TaskFailed(code="segments_differ") if not await connection.scalar(
             HAS_EARLIER_MISMATCH, {"render": lease.render_id}
         ):
             await _rerender_all_segments(connection, lease, outcome)
-        case TaskFailed():
+        case ScanLease(), ScanDone():
+            await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
+        case PreviewLease(), PreviewDone():
+            await leases.finish(connection, lease, "succeeded", progress=1)
+        case _, TaskFailed():
             await fail_task(connection, lease, outcome.code, outcome.reason)
-        case TaskCancelled():
+        case _, TaskCancelled():
             await leases.finish(connection, lease, "cancelled")
         case _:
-            assert_never(outcome)
+            raise TypeError(f"{outcome} does not end a task of kind {lease.kind}")
 
 
 async def fail_task(connection: AsyncConnection, lease: Lease, code: str, reason: str) -> None:
-    """The task ends as failed, and with it the render or the scan it belongs to."""
-    error = {"code": code, "reason": reason, "task": lease.kind, "segment": lease.number}
-    await connection.execute(LOCK_RENDER, {"render": lease.render_id})
+    """End the task as failed, and with it its render or scan. Raises LeaseLost."""
+    number = lease.number if isinstance(lease, SegmentLease) else None
+    error = {"code": code, "reason": reason, "task": lease.kind, "segment": number}
+    if isinstance(lease, RenderLease):
+        await connection.execute(LOCK_RENDER, {"render": lease.render_id})
     await leases.finish(connection, lease, "failed", error=error)
-    if lease.render_id is not None:
+    if isinstance(lease, RenderLease):
         await lifecycle.fail_render(connection, lease.render_id, error)
-    if lease.kind == "scan":
-        query = text("UPDATE datasets SET state = 'failed', error = :reason, updated_at = now() WHERE id = :dataset")
-        await connection.execute(query, {"dataset": lease.dataset_id, "reason": reason})
+    if isinstance(lease, ScanLease):
+        await scan.update_dataset(connection, lease.dataset_id, {"state": "failed", "error": reason})
 
 
-async def complete_cached_segment(connection: AsyncConnection, lease: Lease, frames: int) -> None:
-    """The segment lies in the cache already: the task succeeds without work."""
-    assert lease.render_id is not None
+async def complete_cached_segment(connection: AsyncConnection, lease: SegmentLease, frames: int) -> None:
+    """End a task whose segment is in the cache: it succeeds without work. Raises LeaseLost."""
     await connection.execute(LOCK_RENDER, {"render": lease.render_id})
     await leases.finish(connection, lease, "succeeded", progress=frames)
-    await queue_assembly_if_complete(connection, RenderId(lease.render_id))
+    await _queue_assembly_if_complete(connection, lease.render_id)
 
 
-async def queue_assembly_if_complete(connection: AsyncConnection, render_id: RenderId) -> None:
-    """The transaction that ends the last segment queues the assembly; the lock on the render row makes it one."""
+async def _queue_assembly_if_complete(connection: AsyncConnection, render_id: RenderId) -> None:
+    """Queue the assembly if all segments have ended.
+
+    The lock on the render row makes sure that only one transaction does.
+    """
     row = (await connection.execute(LOCK_RENDER, {"render": render_id})).one()
     if row.status not in ("queued", "running") or await connection.scalar(
         COUNT_UNFINISHED_SEGMENTS, {"render": render_id}
@@ -93,18 +100,16 @@ async def queue_assembly_if_complete(connection: AsyncConnection, render_id: Ren
     await lifecycle.enqueue_assembly(connection, render_id, row.priority)
 
 
-async def _complete_segment(connection: AsyncConnection, lease: Lease, done: SegmentDone) -> None:
-    assert lease.render_id is not None and lease.number is not None
+async def _complete_segment(connection: AsyncConnection, lease: SegmentLease, done: SegmentDone) -> None:
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
-    key = await segments.get_content_key(connection, lease.render_id, lease.number)
-    lasts = None if done.duration is None else str(done.duration)
-    entry = CacheEntry(key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, lasts)
+    content_key = await segments.get_content_key(connection, lease.render_id, lease.number)
+    duration = None if done.duration is None else str(done.duration)
+    entry = CacheEntry(content_key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, duration)
     await segments.insert_entry(connection, entry)
-    await queue_assembly_if_complete(connection, RenderId(lease.render_id))
+    await _queue_assembly_if_complete(connection, lease.render_id)
 
 
-async def _complete_assembly(connection: AsyncConnection, lease: Lease, done: AssemblyDone) -> None:
-    assert lease.render_id is not None
+async def _complete_assembly(connection: AsyncConnection, lease: AssembleLease, done: AssemblyDone) -> None:
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     await lifecycle.complete_render(
         connection,
@@ -121,35 +126,46 @@ async def _complete_assembly(connection: AsyncConnection, lease: Lease, done: As
     )
 
 
-async def _replan_on_cpu(connection: AsyncConnection, lease: Lease, reason: str) -> None:
-    """On the CPU's encoder, every segment: whatever its other segments are doing is fenced by that."""
-    assert lease.render_id is not None
-    error = {"code": "encoder_gone", "reason": reason}
-    await leases.finish(connection, lease, "cancelled", error=error)
-    render = RenderId(lease.render_id)
-    tasks = await lifecycle.replan_on_cpu_encoder(connection, render, reason)
-    priority = (await connection.execute(LOCK_RENDER, {"render": render})).one().priority
+async def _replan_on_cpu(connection: AsyncConnection, lease: SegmentLease, reason: str) -> None:
+    """Replan every segment on the CPU encoder. That fences the segments still running."""
+    await leases.finish(connection, lease, "cancelled", error={"code": "encoder_gone", "reason": reason})
+    tasks = await lifecycle.replan_on_cpu_encoder(connection, lease.render_id, reason)
+    priority = (await connection.execute(LOCK_RENDER, {"render": lease.render_id})).one().priority
     await queue.enqueue(connection, "segment", tasks, priority)
-    await queue_assembly_if_complete(connection, render)
+    await _queue_assembly_if_complete(connection, lease.render_id)
 
 
-async def _rerender_all_segments(connection: AsyncConnection, lease: Lease, failure: TaskFailed) -> None:
-    """Once: some came from the cache, of an encoder that is no longer here; those of today's fit together."""
-    assert lease.render_id is not None
-    keys = [key for key, _ in await segments.list_render_segments(connection, lease.render_id)]
-    await _rerender_segments(connection, lease, {"code": failure.code, "reason": failure.reason}, keys)
-
-
-async def _rerender_missing_segments(connection: AsyncConnection, lease: Lease, missing: SegmentsMissing) -> None:
-    error = {"code": "segments_missing", "reason": "cache entry lost"}
-    await _rerender_segments(connection, lease, error, missing.content_keys)
+async def _rerender_all_segments(connection: AsyncConnection, lease: AssembleLease, failure: TaskFailed) -> None:
+    """Render all segments again, once: some came from the cache, made by an encoder that is no longer installed."""
+    content_keys = [key for key, _ in await segments.list_render_segments(connection, lease.render_id)]
+    await _rerender_segments(connection, lease, {"code": failure.code, "reason": failure.reason}, content_keys)
 
 
 async def _rerender_segments(
-    connection: AsyncConnection, lease: Lease, error: dict[str, str], content_keys: Sequence[str]
+    connection: AsyncConnection, lease: AssembleLease, error: dict[str, str], content_keys: Sequence[str]
 ) -> None:
-    """The assembly is called off; the last of these segments will queue another."""
-    assert lease.render_id is not None
+    """Cancel the assembly; the last of these segments will queue another."""
     await leases.finish(connection, lease, "cancelled", error=error)
     tasks: list[TaskId] = await segments.invalidate_entries(connection, lease.render_id, content_keys)
     await queue.enqueue(connection, "segment", tasks)
+
+
+def count_segment(done: SegmentDone) -> None:
+    """Add the segment to this worker's counters."""
+    metrics.FRAMES_RENDERED.inc(done.frames)
+    metrics.OBJECTS_FETCHED.inc(done.fetched_objects)
+    metrics.BYTES_FETCHED.inc(done.fetched_bytes)
+    metrics.BYTES_ENCODED.inc(done.size)
+    for reason, frames in done.frame_outcomes.items():
+        metrics.FALLBACKS.labels("decode", reason).inc(frames)
+    for (stage, code), frames in done.device_fallbacks.items():
+        metrics.FALLBACKS.labels(stage, code).inc(frames)
+    for stage, seconds in done.stage_seconds.items():
+        metrics.STAGE_SECONDS.labels(stage).inc(seconds)
+
+
+async def observe_estimate_error(connection: AsyncConnection, render_id: RenderId) -> None:
+    """Record how the render's real duration compares with its estimate."""
+    ratio = await queries.estimate_ratio(connection, render_id)
+    if ratio is not None:
+        metrics.ESTIMATE_RATIO.observe(ratio)

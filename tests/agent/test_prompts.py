@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import jsonschema
@@ -9,13 +10,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from service import clock
 from service.agent.ollama_client import UnusableOutput
 from service.agent.prompts import describe_refusal, document_prompt, document_schema, parse_output
 from service.agent.render_requests import RenderIntent
 from service.errors import FieldProblem, QueryRefusal
 from service.guard.document import Document
-from service.guard.policy import ValidatedQuery, validate
+from service.guard.policy import Guardrails, validate
 from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
 from service.ids import Subject
@@ -79,12 +79,12 @@ async def test_the_schema_names_what_exists_and_nothing_else(lab: Lab) -> None:
 @pytest.mark.anyio
 async def test_the_examples_in_the_prompt_fit_and_are_allowed(lab: Lab) -> None:
     tables = await lab.guard.tables()
-    prompt = document_prompt("?", tables, 100, Subject("alice"), clock.utc_now())
+    prompt = document_prompt("?", tables, 100, Subject("alice"), datetime.now(UTC))
     examples = [json.loads(line) for line in prompt.system.splitlines() if line.startswith('{"table"')]
     assert len(examples) >= 3
     for example in examples:
         jsonschema.Draft202012Validator(prompt.schema).validate(example)
-        assert isinstance(validate(Document.model_validate(example), tables, LIMITS), ValidatedQuery)
+        assert validate(Document.model_validate(example), tables, Guardrails(LIMITS))
 
 
 @given(st.text(max_size=300) | st.from_regex(r'[{}\[\]":,a-z0-9\\\\]{0,40}'))

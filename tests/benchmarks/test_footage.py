@@ -1,4 +1,4 @@
-"""The frames that are made, and the folders that are taken."""
+"""Generated frames, and folders that are accepted or rejected."""
 
 from pathlib import Path
 

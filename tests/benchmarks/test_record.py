@@ -1,4 +1,4 @@
-"""Rows, and what they say about where they come from."""
+"""Result rows and the facts in them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Our SSIM is FFmpeg's."""
+"""Our SSIM agrees with FFmpeg's."""
 
 import av
 import numpy as np

@@ -1,4 +1,4 @@
-"""`reelmill devices`: of this machine by running canaries here, or of a service that runs."""
+"""`reelmill devices`: canaries on this machine, or the devices of a running service."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def by_name(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
 def test_without_a_service_this_machine_is_probed(tmp_path: Path) -> None:
     done = run_devices("--json", REELMILL_HOME=str(tmp_path / "home"), PORT="1")
     assert done.returncode == 0, done.stderr
-    assert "no service answers on this machine" in done.stderr
+    assert "no service is running on this machine" in done.stderr
     told = by_name(done)
     proven = {(one["stage"], one["what"]) for one in told["cpu"]["capabilities"] if one["state"] == "ok"}
     assert proven == set(CPU_CAPABILITIES)

@@ -12,7 +12,7 @@ from tests.support.processes.clean_environment import clean_environment
 
 
 def run_doctor(home: Path, **settings: str) -> tuple[int, dict[str, str]]:
-    """Exit code, and check -> "ok" or "FAIL" with what is said about it."""
+    """Exit code, and check -> "ok" or "FAIL" with its message."""
     with clean_environment(REELMILL_HOME=str(home), **settings):
         command = [sys.executable, "-m", "service", "doctor"]
         done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Exit codes of the commands, from a shell's point of view; a plain HTTP server plays the service's refusals."""
+"""Exit codes of the commands, as a shell sees them; a plain HTTP server plays the service's errors."""
 
 import json
 import os

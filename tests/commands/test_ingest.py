@@ -1,4 +1,4 @@
-"""`ingest`: a folder through a real API, a real queue and a real slot into a dataset."""
+"""`ingest`: a folder into a dataset, with a real API, queue and slot."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,13 +10,13 @@ import pytest
 
 from service.commands import ingest as ingesting
 from service.commands.api_client import ApiError
-from service.commands.ingest import ingest
+from service.commands.ingest import FolderError, IngestTarget, ingest
 from tests.support.data.media import jpeg, numbered_picture, video
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
 
 pytestmark = pytest.mark.anyio
-NAMES = ("run", "camera", "frames")
+TARGET = IngestTarget("run", "camera", "frames")
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class UnreliableTransport(httpx.AsyncBaseTransport):
-    """The API behind a connection that fails as it is told: a status or an exception for each PUT, None to let pass."""
+    """The API behind a scripted connection: a status or an exception for each PUT, None to let it pass."""
 
     def __init__(self, inner: httpx.AsyncBaseTransport, faults: list[int | Exception | None]) -> None:
         self.inner, self.faults, self.puts = inner, faults, 0
@@ -67,7 +67,7 @@ def _unreliable_client(
 async def test_a_folder_becomes_a_dataset(api: CatalogueApi, folder: Path) -> None:
     heard: list[tuple[str, int, int | None]] = []
     async with api.client("alice") as client:
-        result = await ingest(client, folder, NAMES, lambda *moved: heard.append(moved))
+        result = await ingest(client, folder, TARGET, lambda *moved: heard.append(moved))
         assert (result.uploaded, result.present) == (12, 0)
         dataset = result.dataset
         assert (dataset["state"], dataset["frame_count"], dataset["gap_frames"]) == ("ready", 12, 1)
@@ -82,16 +82,16 @@ async def test_only_what_is_missing_is_sent(api: CatalogueApi, folder: Path) -> 
     broken, first = _unreliable_client(api, *[None] * 8, *[422] * 20)
     async with broken:
         with pytest.raises(ApiError, match="no room left"):
-            await ingest(broken, folder, NAMES, lambda *_: None)
+            await ingest(broken, folder, TARGET, lambda *_: None)
     whole, second = _unreliable_client(api)
     async with whole:
         stored = len((await _stored_objects(whole))["objects"])
         assert 0 < stored < 12 and first.puts >= stored
         (folder / "f3.jpg").write_bytes(jpeg(numbered_picture(3), quality=50))
-        result = await ingest(whole, folder, NAMES, lambda *_: None)
+        result = await ingest(whole, folder, TARGET, lambda *_: None)
         assert second.puts == result.uploaded and result.uploaded + result.present == 12
         assert 1 <= result.uploaded <= 13 - stored, "the changed file and the missing ones"
-        again = await ingest(whole, folder, NAMES, lambda *_: None)
+        again = await ingest(whole, folder, TARGET, lambda *_: None)
         assert (again.uploaded, again.present, again.dataset["id"]) == (0, 12, result.dataset["id"])
 
 
@@ -106,7 +106,7 @@ async def test_short_outages_are_waited_out(api: CatalogueApi, folder: Path, mon
     faults = [httpx.ConnectError("refused"), 503, None, httpx.ReadError("cut"), 429, 503]
     client, transport = _unreliable_client(api, *faults)
     async with client:
-        result = await ingest(client, folder, NAMES, lambda *_: None)
+        result = await ingest(client, folder, TARGET, lambda *_: None)
     assert result.dataset["frame_count"] == 12 and transport.puts == 17
 
 
@@ -115,15 +115,15 @@ async def test_a_service_that_stays_away(api: CatalogueApi, folder: Path, monkey
     client, _ = _unreliable_client(api, *[httpx.ConnectError("refused")] * 100)
     async with client:
         with pytest.raises(httpx.ConnectError):
-            await ingest(client, folder, NAMES, lambda *_: None)
+            await ingest(client, folder, TARGET, lambda *_: None)
 
 
 async def test_folders_that_cannot_be_used(api: CatalogueApi, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     async with api.client("alice") as client:
-        for name, reason in (("nowhere", "is no folder"), ("empty", "has no files in it")):
-            with pytest.raises(ApiError, match=reason):
-                await ingest(client, tmp_path / name, NAMES, lambda *_: None)
+        for name, reason in (("nowhere", "is not a folder"), ("empty", "has no files")):
+            with pytest.raises(FolderError, match=reason):
+                await ingest(client, tmp_path / name, TARGET, lambda *_: None)
 
 
 async def test_nothing_readable(api: CatalogueApi, tmp_path: Path) -> None:
@@ -131,30 +131,30 @@ async def test_nothing_readable(api: CatalogueApi, tmp_path: Path) -> None:
     (tmp_path / "texts" / "a.txt").write_text("text")
     async with api.client("alice") as client:
         with pytest.raises(ApiError, match="the scan failed: no frames under frames/"):
-            await ingest(client, tmp_path / "texts", NAMES, lambda *_: None)
+            await ingest(client, tmp_path / "texts", TARGET, lambda *_: None)
 
 
 async def test_refusals_are_told(api: CatalogueApi, folder: Path) -> None:
     async with api.client("alice", "catalog:read") as client:
         with pytest.raises(ApiError, match="the token lacks the scope catalog:write"):
-            await ingest(client, folder, NAMES, lambda *_: None)
+            await ingest(client, folder, TARGET, lambda *_: None)
     async with api.client("alice") as client:
-        await ingest(client, folder, NAMES, lambda *_: None)
+        await ingest(client, folder, TARGET, lambda *_: None)
         with pytest.raises(ApiError, match="holds frames, not video"):
-            await ingest(client, folder, ("run", "camera", "video"), lambda *_: None)
+            await ingest(client, folder, IngestTarget("run", "camera", "video"), lambda *_: None)
 
 
 async def test_somebody_elses_experiment_of_that_name_is_left_alone(api: CatalogueApi, folder: Path) -> None:
     async with api.client("bob") as bob:
         await bob.post("/api/experiments", json={"name": "run", "visibility": "public"})
     async with api.client("alice") as client:
-        result = await ingest(client, folder, NAMES, lambda *_: None)
+        result = await ingest(client, folder, TARGET, lambda *_: None)
         assert (await client.get(f"/api/experiments/{result.dataset['experiment_id']}")).json()["owner"] == "alice"
 
 
 async def test_two_at_once(api: CatalogueApi, folder: Path) -> None:
     async with api.client("alice") as client:
-        results = await asyncio.gather(*(ingest(client, folder, NAMES, lambda *_: None) for _ in range(3)))
+        results = await asyncio.gather(*(ingest(client, folder, TARGET, lambda *_: None) for _ in range(3)))
     assert {result.dataset["id"] for result in results} == {results[0].dataset["id"]}
     assert {result.dataset["frame_count"] for result in results} == {12}
 
@@ -166,5 +166,5 @@ async def test_source_videos(api: CatalogueApi, tmp_path: Path) -> None:
     free = (2 * 1024 * 1024).to_bytes(4, "big") + b"free" + bytes(2 * 1024 * 1024 - 8)
     (tmp_path / "videos" / "a.mp4").write_bytes(data + free)
     async with api.client("alice") as client:
-        result = await ingest(client, tmp_path / "videos", ("run", "film", "video"), lambda *_: None)
+        result = await ingest(client, tmp_path / "videos", IngestTarget("run", "film", "video"), lambda *_: None)
     assert (result.dataset["frame_count"], result.dataset["bytes"]) == (30, len(data) + len(free))

@@ -1,4 +1,4 @@
-"""The deployment's files, parsed."""
+"""The parsed deployment files."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ INSTRUCTIONS = {
     "ADD", "ARG", "CMD", "COMMENT", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "ONBUILD",
     "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
 }  # fmt: skip
-# Compose's `${NAME}`, `${NAME:-default}`, `${NAME:?message}`: name, operator, the rest.
+# Compose's `${NAME}`, `${NAME:-default}` and `${NAME:?message}`: name, operator, rest.
 VARIABLE = re.compile(r"\$\{(\w+)(?:(:?[-?+])([^}]*))?\}")
 
 
@@ -26,7 +26,7 @@ def dockerfile(name: str) -> DockerfileParser:
 
 
 def last_stage(name: str) -> list[dict[str, Any]]:
-    """The instructions after the last FROM: those that make the image that runs."""
+    """The instructions after the last FROM: those of the final image."""
     structure = dockerfile(name).structure
     start = max(index for index, step in enumerate(structure) if step["instruction"] == "FROM")
     return list(structure[start:])
@@ -47,7 +47,7 @@ def compose() -> dict[str, Any]:
 
 
 def services(*, ours: bool | None = None) -> dict[str, dict[str, Any]]:
-    """All services, or those that are (not) built from this project."""
+    """All services, or only those that are (not) built from this project."""
     found: dict[str, dict[str, Any]] = compose()["services"]
     return {name: service for name, service in found.items() if ours is None or ("build" in service) == ours}
 
@@ -58,6 +58,6 @@ def example_environment() -> dict[str, str]:
 
 
 def run_linter(program: str, *arguments: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run a linter of this virtual environment, whether or not that is on PATH."""
+    """Run a linter of this virtual environment, which need not be on PATH."""
     command = [str(Path(sys.executable).parent / program), *arguments]
     return subprocess.run(command, cwd=ROOT, input=text, capture_output=True, text=True)

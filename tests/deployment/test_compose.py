@@ -1,4 +1,4 @@
-"""docker-compose.yml: parsed and linted. No engine is needed, and none of this proves that it starts."""
+"""docker-compose.yml, parsed and linted, without a container engine: this does not prove that it starts."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from tests.deployment.files import VARIABLE, compose, compose_text, example_envi
 from tests.documentation.command_table import group
 from tests.documentation.settings_table import variables
 
-# Variables that only the compose file itself reads.
+# Variables that only the compose file reads.
 COMPOSE_VARIABLES = {"POSTGRES_PASSWORD", "POSTGRES_IMAGE", "MINIO_IMAGE", "VERSITYGW_IMAGE", "OLLAMA_IMAGE"} | {
     "PUBLISH_HOST",
     "PUBLISH_PORT",
@@ -94,7 +94,7 @@ def test_what_the_operator_may_set_is_known_and_shown() -> None:
 
 
 def test_no_secret_is_baked_in() -> None:
-    """Secrets come from outside, and those without which nothing works are asked for by name."""
+    """Secrets come from the environment, and a missing required one is reported by name."""
     for name, service in services().items():
         for variable, value in service.get("environment", {}).items():
             if SECRET.search(variable):

@@ -1,4 +1,4 @@
-"""The images: parsed and linted. No engine is needed, and none of this proves that they build."""
+"""The Dockerfiles, parsed and linted, without a container engine: this does not prove that they build."""
 
 import re
 
@@ -11,7 +11,7 @@ from tests.documentation.settings_table import variables
 from tests.support.source_code import ROOT
 
 pytestmark = pytest.mark.parametrize("name", DOCKERFILES)
-# Variables that something else than our settings reads.
+# Variables read by something other than our settings.
 FOREIGN_VARIABLES = {"PATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "TMPDIR", "TRITON_CACHE_DIR"} | {
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
@@ -35,7 +35,7 @@ def test_hadolint_has_nothing_to_say(name: str) -> None:
 
 
 def test_hadolint_would_say_it(name: str) -> None:
-    """The linter that is installed does find a root user and an unpinned image."""
+    """The linter finds a root user and an unpinned image."""
     done = run_linter("hadolint", "-", text="FROM python:latest\nUSER root\n")
     assert done.returncode == 1
     assert "DL3007" in done.stdout and "DL3002" in done.stdout
@@ -70,7 +70,7 @@ def test_no_secret_is_baked_in(name: str) -> None:
 
 
 def test_only_what_is_needed_reaches_the_builder(name: str) -> None:
-    """.dockerignore lets in exactly what the first stage copies: no .git, no .env, no .venv."""
+    """.dockerignore admits exactly what the first stage copies: no .git, no .env, no .venv."""
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {
         word

@@ -1,4 +1,4 @@
-"""The README's tables of commands and exit codes, made from the command line's own help."""
+"""The tables of commands and exit codes in docs/commands.md, made from the command line's own help."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The table of docs/quality.md, from the mapping itself: `python -m tests.documentation.quality` prints it."""
+"""The table of docs/quality.md, generated from the mapping: `python -m tests.documentation.quality` prints it."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""The README's settings table, made from the settings classes that service/config.py composes."""
+"""The table of docs/settings.md, made from the settings classes that service/config.py composes."""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A decision names the check that enforces it, and a dependency its reason."""
+"""Every decision names the check that enforces it, and every dependency has a reason."""
 
 import re
 import tomllib

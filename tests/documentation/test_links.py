@@ -1,4 +1,4 @@
-"""Nothing in the documentation, nor a comment in the code, points to a page that is not there."""
+"""Links and paths in the documentation, and pages named in the code, exist."""
 
 import re
 
@@ -6,12 +6,13 @@ import pytest
 
 from tests.support.source_code import ROOT, relative_name, source_files
 
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+ROOT_PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/README.md")
+PAGES = sorted([*(ROOT / name for name in ROOT_PAGES), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 
 
 def heading_anchors(text: str) -> set[str]:
-    """GitHub's ids of the headings."""
+    """The anchors that GitHub gives to headings."""
     heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
@@ -30,7 +31,7 @@ def test_links_lead_somewhere(page: object) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=relative_name)
 def test_files_that_are_named_exist(page: object) -> None:
-    """`service/….py` and its like, in code quotes."""
+    """Paths such as `service/….py` in code quotes."""
     for name in re.findall(r"`((?:service|tests|kernels|docs)/[\w/]+\.(?:py|md))`", page.read_text()):
         assert (ROOT / name).is_file(), name
 

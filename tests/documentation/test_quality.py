@@ -1,4 +1,4 @@
-"""The page of the quality scale shows what the encoders are really told."""
+"""The table of docs/quality.md shows the settings that the encoders get."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every scenario of the user's specification has a test, and the page that says so is current."""
+"""Every scenario of the specification has a test, and docs/specification.md is current."""
 
 from tests.documentation.specification import PAGE, render_page, requirements, scenario_tests
 

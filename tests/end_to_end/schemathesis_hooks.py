@@ -1,4 +1,4 @@
-"""Loaded by schemathesis."""
+"""Hooks that schemathesis loads."""
 
 from typing import Any
 
@@ -7,6 +7,6 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(_context: Any, case: Any, _arguments: Any) -> None:
-    """Nothing is made public: one user reading what the other one owns is always a fault then."""
+    """Keep everything private, so that reading another user's data is always a fault."""
     if isinstance(case.body, dict) and case.body.get("visibility") == "public":
         case.body = case.body | {"visibility": "shared"}

@@ -1,4 +1,4 @@
-"""The API process stays small whatever it is asked."""
+"""The API process stays small, whatever the requests."""
 
 import time
 from typing import Any

@@ -1,8 +1,6 @@
-"""Bad input gets a problem that names the place, or follows its policy and is named in the receipt."""
+"""Bad input gets a problem that names the field, or follows its policy and is listed in the receipt."""
 
 import io
-import struct
-import zlib
 from datetime import timedelta
 from typing import Any
 
@@ -11,20 +9,9 @@ import httpx
 import pytest
 
 from tests.support.data.footage import frame_jpeg
+from tests.support.data.media import png_bomb
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
-
-
-def png_bomb(side: int) -> bytes:
-    """A few kilobytes that say they are side x side pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(side))) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +82,7 @@ def test_bad_frames_follow_their_policy_and_are_named(alice: httpx.Client) -> No
     files["f03.jpg"] = b"this is a text file named .jpg"
     files["f05.jpg"] = frame_jpeg(5)[:200]
     files["f07.jpg"] = b""
-    files["f09.jpg"] = png_bomb(30_000)
+    files["f09.jpg"] = png_bomb()
     dataset = api.make_dataset(alice, files)
     assert dataset["frame_count"] == 12
     held = api.render(alice, dataset)

@@ -1,4 +1,4 @@
-"""The catalogue through the whole service: signed uploads, previews, and what a deletion leaves."""
+"""The catalogue through the whole service: signed uploads, previews, and deletion."""
 
 import io
 import time
@@ -15,7 +15,7 @@ from tests.support.processes.running_service import RunningService
 
 
 def upload_signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict[str, Any]:
-    """Uploaded by somebody who has addresses and no token."""
+    """Uploaded by a client with signed URLs and no token."""
     experiment = client.post("/api/experiments", json={"name": f"signed-{time.time_ns()}"}).json()
     path = f"/api/experiments/{experiment['id']}/datasets"
     dataset = client.post(path, json={"name": "d"}).raise_for_status().json()["dataset"]
@@ -50,7 +50,7 @@ def test_signed_uploads_become_frames_that_can_be_seen(alice: httpx.Client) -> N
 
 
 def test_deleting_a_render_leaves_what_others_use(alice: httpx.Client) -> None:
-    """Two renders share their segments (they differ in where they stop); one goes, the other still plays."""
+    """Two renders of different length share segments; after one is deleted, the other still plays."""
     dataset = api.make_dataset(alice, {f"f{number:04}.jpg": frame_jpeg(number) for number in range(200)})
     first = api.render(alice, dataset)
     second = api.render(alice, dataset, frames={"start": 0, "stop": 199})
@@ -83,7 +83,7 @@ def test_a_forced_deletion_ends_renders_and_removes_their_files(service: Running
 
 
 def test_previews_of_deep_frames_and_of_pages(alice: httpx.Client) -> None:
-    """Through the window that a render would use; each page is a frame of its own."""
+    """Previews use the same window as a render; each page is a frame."""
     ramp = (np.tile(np.arange(64, dtype=np.uint16) * 60, (48, 1)) + 1000).astype(np.uint16)
     stack = media.tiff(np.stack([ramp, ramp[:, ::-1], ramp]), photometric="minisblack")
     dataset = api.make_dataset(alice, {"stack.tif": stack})

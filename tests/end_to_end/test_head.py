@@ -10,7 +10,7 @@ from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
 from tests.support.processes.running_service import RunningService
 
-# Differ from answer to answer; the length of those that tell the time does.
+# Headers that differ between responses; the length differs where the body has a time.
 CHANGING_HEADERS = {"x-request-id", "date", "ratelimit", "content-length"}
 
 
@@ -39,7 +39,7 @@ def stable_headers(answer: httpx.Response) -> dict[str, str]:
 
 
 def test_an_open_stream_is_left_at_once(service: RunningService, places: dict[str, str]) -> None:
-    """The connection is free for the next question."""
+    """The connection can be used for the next request."""
     with service.client("alice") as client:
         for _ in range(3):
             answer = client.head(f"/api/videos/{places['job_id']}/events")

@@ -28,7 +28,7 @@ USERS = {
 
 @pytest.fixture(scope="module")
 def environment(service: RunningService, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What the configuration refers to: tokens, and a render of alice's."""
+    """The variables of the configuration: tokens, and a render of alice's."""
     with service.client("alice") as alice:
         dataset = api.make_dataset(alice, {f"f{number}.jpg": frame_jpeg(number) for number in range(4)})
         job = api.render(alice, dataset)["job_id"]

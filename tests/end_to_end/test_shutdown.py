@@ -1,71 +1,38 @@
-"""SIGTERM to a real API process: what is under way ends well, event streams are told, then the process leaves."""
+"""SIGTERM to a real API process: requests in flight finish, event streams are closed, then the process exits."""
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import text
 
-from service.commands.up import LocalService
-from service.embedded.cluster import find_free_port
-from service.identity.tokens import issue_token
 from service.store.database import Database
 from service.store.objects.keys import upload_prefix
 from tests.support.data.database_rows import add_dataset, add_render
-from tests.support.processes.clean_environment import clean_environment
+from tests.support.processes.api_process import ApiProcess, api_process
 from tests.support.processes.running_service import SCOPES
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
-
-
-@dataclass
-class Api:
-    """`reelmill api` alone: nobody renders what is queued."""
-
-    process: subprocess.Popen[bytes]
-    url: str
-    database: Database
-
-    def client(self) -> httpx.AsyncClient:
-        token = issue_token(SecretStr(SECRET), "alice", SCOPES, timedelta(minutes=5))
-        headers = {"Authorization": f"Bearer {token}"}
-        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20, trust_env=False)
-
-    async def wait_exit(self) -> int:
-        return await asyncio.to_thread(self.process.wait, 30)
 
 
 @contextlib.asynccontextmanager
-async def running_api(postgres_url: str, home: Path) -> AsyncIterator[Api]:
+async def running_api(postgres_url: str, home: Path) -> AsyncIterator[tuple[ApiProcess, Database]]:
     async with fresh_database(postgres_url) as database:
-        port = str(find_free_port())
-        with clean_environment(DATABASE_URL=database.url, REELMILL_HOME=str(home), PORT=port, JWT_SECRET=SECRET):
-            process = subprocess.Popen(
-                [sys.executable, "-m", "service", "api"], env=dict(os.environ), stdout=subprocess.DEVNULL
-            )
-        machine = LocalService(f"http://127.0.0.1:{port}", {}, {"api": process})
-        try:
-            await asyncio.to_thread(machine.wait_ready)
-            yield Api(process, machine.url, database)
-        finally:
-            process.kill()
-            process.wait()
+        with api_process(database.url, home) as api:
+            yield api, database
+
+
+async def wait_exit(api: ApiProcess) -> int:
+    return await asyncio.to_thread(api.process.wait, 30)
 
 
 async def test_event_streams_are_told(postgres_url: str, tmp_path: Path) -> None:
-    async with running_api(postgres_url, tmp_path) as api, api.client() as client:
-        async with api.database.service_transaction() as connection:
+    async with running_api(postgres_url, tmp_path) as (api, database), api.async_client("alice", *SCOPES) as client:
+        async with database.service_transaction() as connection:
             render = await add_render(connection, await add_dataset(connection, 8))
         lines = []
         async with client.stream("GET", f"/api/videos/{render}/events") as stream:
@@ -76,12 +43,12 @@ async def test_event_streams_are_told(postgres_url: str, tmp_path: Path) -> None
         events = [line[7:] for line in lines if line.startswith("event: ")]
         assert events == ["status", "stopping"]
         assert any(line.startswith("retry: ") for line in lines)
-        assert await api.wait_exit() == 0
+        assert await wait_exit(api) == 0
 
 
 async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path) -> None:
-    async with running_api(postgres_url, tmp_path) as api, api.client() as client:
-        async with api.database.service_transaction() as connection:
+    async with running_api(postgres_url, tmp_path) as (api, database), api.async_client("alice", *SCOPES) as client:
+        async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 0)
             area = upload_prefix(dataset.experiment_id, dataset.id)
             await connection.execute(text("UPDATE datasets SET prefix = :area"), {"area": area})
@@ -100,12 +67,12 @@ async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path
         go_on.set()
         answer = await upload
         assert (answer.status_code, answer.json()["size"]) == (200, 2000)
-        assert await api.wait_exit() == 0
+        assert await wait_exit(api) == 0
         assert (tmp_path / "objects" / "reelmill" / area / "f.jpg").read_bytes() == b"a" * 1000 + b"b" * 1000
 
 
 async def wait_until_refused(url: str) -> None:
-    """Until no new connection is taken."""
+    """Wait until no new connection is accepted."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -117,7 +84,7 @@ async def wait_until_refused(url: str) -> None:
 
 
 async def test_what_is_no_http_is_a_problem_too(postgres_url: str, tmp_path: Path) -> None:
-    async with running_api(postgres_url, tmp_path) as api:
+    async with running_api(postgres_url, tmp_path) as (api, _):
         host, _, port = api.url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n")
@@ -125,7 +92,7 @@ async def test_what_is_no_http_is_a_problem_too(postgres_url: str, tmp_path: Pat
         writer.close()
         assert answer.startswith("HTTP/1.1 400") and "application/problem+json" in answer
         assert '"type": "/problems/bad-request"' in answer
-        async with api.client() as client:
+        async with api.async_client("alice", *SCOPES) as client:
             upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x" * 24}
             response = await client.get("/api/nothing", headers=upgrade | {"Sec-WebSocket-Version": "13"})
             assert (response.status_code, response.json()["type"]) == (404, "/problems/not-found")

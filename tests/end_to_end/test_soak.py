@@ -1,4 +1,4 @@
-"""The benchmark's crowd, smaller and shorter: no 5xx, nothing stuck, memory and sockets back to their level."""
+"""The soak benchmark, smaller and shorter: no 5xx, no stuck client, no leaked memory or socket."""
 
 import json
 import subprocess

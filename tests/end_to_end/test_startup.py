@@ -1,4 +1,4 @@
-"""What cannot work is refused at start: exit code 78, one line, the variable's name, never its secret."""
+"""A configuration that cannot work ends the start: exit code 78 and one line with the variable's name, never a secret."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""A render is watched over HTTP while it is made, and sought in when it is done."""
+"""Watch a render over HTTP while it runs, and seek in it when it is finished."""
 
 import io
 import re
@@ -23,7 +23,7 @@ from tests.support.servers.browser import chromium
 from tests.support.servers.reverse_proxy import reverse_proxy
 
 FRAMES = 190
-# So many, and enlarged, that the render is long and takes some seconds: somebody must be able to watch it meanwhile.
+# Enough enlarged frames for a render of some seconds, which can be watched meanwhile.
 LONG_FRAME_COUNT = LONG_RENDER_SEGMENTS * 75
 PLAYER = Path(__file__).with_name("player.html")
 
@@ -40,7 +40,7 @@ def submit(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict
 
 
 def fetch_all(client: httpx.Client, url: str, folder: Path) -> Path:
-    """Playlist and everything it names, as files, and ended: a reader of files would wait for more for ever."""
+    """The playlist and its files in a folder, with an end tag: a reader of files would otherwise wait for more."""
     text = client.get(url).raise_for_status().text
     for name in re.findall(r"stream/[\w.]+", text):
         path = folder / name

@@ -20,10 +20,10 @@ from tests.support.processes.worker_process import worker_process
 from tests.support.servers.outages import (
     RESTARTED_S3,
     Answer,
-    Ask,
     CallerPool,
     RestartablePostgres,
     RestartableServer,
+    SendRequest,
     needs_restarted_s3,
     under_load,
 )
@@ -54,7 +54,7 @@ def wait_started(client: httpx.Client, job: str) -> None:
         time.sleep(0.05)
 
 
-def database_requests(dataset: dict[str, Any], job: str) -> dict[str, Ask]:
+def database_requests(dataset: dict[str, Any], job: str) -> dict[str, SendRequest]:
     """Of everything that needs the database."""
     counted = {"table": "frames", "filters": [], "aggregates": [{"function": "count"}]}
     path = f"/api/experiments/{dataset['experiment_id']}"
@@ -72,10 +72,10 @@ def database_requests(dataset: dict[str, Any], job: str) -> dict[str, Ask]:
 def assert_unavailable(answers: list[Answer]) -> None:
     """All of them 503, and but for the health report problems that say when to come back."""
     assert answers
-    for told in answers:
-        assert told.status == 503, told
-        if told.name != "health":
-            assert told.kind == "application/problem+json" and told.retry_after, told
+    for answer in answers:
+        assert answer.status == 503, answer
+        if answer.name != "health":
+            assert answer.kind == "application/problem+json" and answer.retry_after, answer
 
 
 def assert_logged_no_crash(api: ApiProcess) -> None:
@@ -128,20 +128,20 @@ def test_postgresql_goes_away_and_comes_back(postgres: RestartablePostgres, tmp_
         follower, asks = EventFollower(api.client(), job), database_requests(dataset, job)
         follower.start()
         with under_load(api.client, asks) as load:
-            told = restart_postgres(postgres, signal.SIGINT, load, asks)
+            answers = restart_postgres(postgres, signal.SIGINT, load, asks)
             later = submit(client, dataset, decimation_factor=20)
-            told += restart_postgres(postgres, signal.SIGKILL, load, asks)
+            answers += restart_postgres(postgres, signal.SIGKILL, load, asks)
         assert {wait_until_ended(client, each)["status"] for each in (job, later)} == {"succeeded"}
         follower.join(60)
         assert not follower.is_alive(), "who follows the render is told its end"
         assert (api.process.poll(), worker.poll()) == (None, None), "nobody was restarted"
         assert load.connection_errors == []
         assert set.union(*load.statuses().values()) == {200, 503}
-        assert_unavailable(told)
+        assert_unavailable(answers)
         assert_logged_no_crash(api)
 
 
-def object_requests(dataset: str, job: str) -> dict[str, Ask]:
+def object_requests(dataset: str, job: str) -> dict[str, SendRequest]:
     """Of what needs the object store, and one that does not."""
     return {
         "upload": lambda client: client.put(f"/api/datasets/{dataset}/objects/new.jpg", content=frame_jpeg(1)),
@@ -191,5 +191,5 @@ def test_the_object_store_goes_away_and_comes_back(
         assert (api.process.poll(), worker.poll()) == (None, None), "nobody was restarted"
         assert load.connection_errors == []
         assert load.statuses()["list"] == {200}, "what needs no objects goes on"
-        assert_unavailable([told for told in load.during(away, back) if told.name != "list"])
+        assert_unavailable([answer for answer in load.during(away, back) if answer.name != "list"])
         assert_logged_no_crash(api)

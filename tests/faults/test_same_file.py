@@ -35,14 +35,15 @@ CASES: dict[str, tuple[RenderOptions, Any]] = {
 COUNT = 160
 
 
-async def render_sha256(database: Database, home: Path, dataset: Any, how: tuple[RenderOptions, str, bool]) -> str:
-    """sha256 of the video, made anew by so many slots, of which one is killed midway if asked."""
-    options, slots, kill = how
+async def render_sha256(
+    database: Database, home: Path, dataset: Any, options: RenderOptions, *, slots: int, kill_one: bool
+) -> str:
+    """sha256 of the video, rendered without the cache on this many slots. `kill_one` kills a slot midway."""
     async with database.service_transaction() as connection:
         await connection.execute(text("DELETE FROM segment_cache"))
         render = await add_render(connection, dataset, options.bins.size if options.bins else 1, options)
-    with worker_process(database.url, home, REELMILL_SLOTS=slots) as worker:
-        if kill:
+    with worker_process(database.url, home, REELMILL_SLOTS=str(slots)) as worker:
+        if kill_one:
             await wait_for_status(database, render, lambda row: row["frames_done"] > 0)
             os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
         row = await wait_until_ended(database, render)
@@ -61,6 +62,8 @@ async def test_any_number_of_slots_and_a_death_make_the_same_file(postgres_url: 
     async with fresh_database(postgres_url) as database:
         async with database.service_transaction() as connection:
             dataset = await add_footage(connection, tmp_path, COUNT, SIZE, make)
-        ways = [("1", False), ("2", True), ("3", False)]
-        made = [await render_sha256(database, tmp_path, dataset, (options, *way)) for way in ways]
-    assert len(set(made)) == 1
+        digests = [
+            await render_sha256(database, tmp_path, dataset, options, slots=slots, kill_one=slots == 2)
+            for slots in (1, 2, 3)
+        ]
+    assert len(set(digests)) == 1

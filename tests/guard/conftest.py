@@ -1,4 +1,4 @@
-"""A migrated database for all tests of the guard, and its tables as the guard sees them."""
+"""One migrated database for all tests of the guard, and the tables that the guard reflects from it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.support.servers.databases import fresh_database
 
 @pytest.fixture(scope="session")
 def guard_url(postgres_url: str) -> Iterator[str]:
-    """Its URL: connections belong to the event loop of a test."""
+    """Only the URL: connections belong to the event loop of a test."""
     with asyncio.Runner() as runner:
         fresh = fresh_database(postgres_url)
         database = runner.run(fresh.__aenter__())
@@ -43,11 +43,11 @@ async def _fill(database: Database) -> None:
 
 @pytest.fixture(scope="session")
 def tables(guard_url: str) -> Tables:
-    async def look() -> Tables:
+    async def reflect() -> Tables:
         database = Database(guard_url, DatabaseSettings.model_construct())
         try:
             return await Guard(database, GuardSettings.model_construct()).tables()
         finally:
             await database.close()
 
-    return asyncio.run(look())
+    return asyncio.run(reflect())

@@ -1,4 +1,4 @@
-"""The document: what it takes, what it means, and where each part of it is."""
+"""Which documents are valid, what they mean, and the JSON pointer of each condition."""
 
 from typing import Any
 

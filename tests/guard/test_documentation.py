@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from service.guard.document import EXAMPLES, AggregateFunction, Document
-from service.guard.policy import RULE_STAGES, ValidatedQuery, validate
+from service.guard.policy import RULE_STAGES, Guardrails, validate
 from service.guard.rules import semantics
 from service.guard.rules.rule import RUNTIME_LIMITS
 from service.guard.schema import COLUMN_TYPES, Tables
@@ -20,13 +20,14 @@ BLOCKS = [json.loads(block) for block in re.findall("```json\n(.*?)```", PAGE, r
 
 
 def _rows(heading: str) -> list[str]:
-    """The lines of the table under this first line, without its rule."""
+    """The rows of the table with this header."""
     lines = PAGE[PAGE.index(heading) :].splitlines()
     return lines[2 : lines.index("")] if "" in lines else lines[2:]
 
 
 def test_every_rule_is_told_with_its_default() -> None:
-    rules = (semantics.TABLE, *(rule for stage in RULE_STAGES for rule in stage), *RUNTIME_LIMITS)
+    stages = (rule for stage in RULE_STAGES for rule in stage)
+    rules = (semantics.TABLE, *stages, semantics.CURSOR, *RUNTIME_LIMITS)
     expected = [
         f"| `{rule.name}` | {rule.bound(DEFAULTS)} | {rule.description} | {rule.suggestion} |" for rule in rules
     ]
@@ -54,7 +55,7 @@ def test_every_field_and_function_is_told() -> None:
 
 @pytest.mark.parametrize("example", [*EXAMPLES, *BLOCKS], ids=lambda example: example["table"])
 def test_examples_are_allowed(tables: Tables, example: dict[str, object]) -> None:
-    assert isinstance(validate(Document.model_validate(example), tables, DEFAULTS), ValidatedQuery)
+    assert validate(Document.model_validate(example), tables, Guardrails(DEFAULTS))
 
 
 def _code(words: tuple[str, ...]) -> str:

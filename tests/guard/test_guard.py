@@ -1,4 +1,4 @@
-"""What the database itself enforces: read-only, as the caller, within time, cost, size and number."""
+"""A query runs read-only, as the caller, and within the limits on time, cost, size and concurrency."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from service.errors import GatewayTimeout, QueryRefusal, ReelmillError, ServiceUnavailable, TooManyRequests
 from service.guard.document import Document
-from service.guard.execution import read_only_session
-from service.guard.guard import Guard, QueryResult, round_up_to_one_digit
+from service.guard.execution import read_only_session, round_up_to_one_digit
+from service.guard.guard import Guard, QueryResult
 from service.guard.schema import QUERY_SCHEMA, QUERYABLE_TABLES
 from service.guard.settings import GuardSettings
 from service.ids import Subject
@@ -79,7 +79,7 @@ WRITES = [
 @pytest.mark.parametrize("statement", WRITES)
 @pytest.mark.parametrize("caller", [ALICE, ROOT], ids=["alice", "admin"])
 async def test_nothing_can_be_written(database: Database, statement: str, caller: Caller) -> None:
-    """The transaction is read-only (25006) even where the caller's role might write; or the role may not (42501)."""
+    """Either the transaction is read-only (25006), or the role lacks the privilege (42501)."""
     async with database.service_transaction() as connection:
         await connection.execute(text("CREATE SEQUENCE IF NOT EXISTS s"))
     with pytest.raises(DBAPIError) as refused:
@@ -132,22 +132,22 @@ async def test_a_view_that_is_not_on_the_list_is_not_there(database: Database) -
 
 
 async def test_a_slow_query_is_stopped_and_recorded(database: Database) -> None:
-    told = await _rejection(
+    guardrail = await _rejection(
         database,
         {"timeout_s": 0.001},
         GatewayTimeout,
         filters=[{"column": "key", "op": "ilike", "value": "%1%2%3%"}],
         aggregates=[{"function": "count"}],
     )
-    assert told["rule"] == "statement_ms" and told["limit"] == 1 and told["actual"] > 1
+    assert guardrail["rule"] == "statement_ms" and guardrail["limit"] == 1 and guardrail["actual"] > 1
     record = await _last_record(database)
     assert (record["outcome"], record["rule"], record["subject"]) == ("timed_out", "statement_ms", "alice")
 
 
 async def test_the_costliest_step_decides_whatever_the_limit(database: Database) -> None:
     scan = {"filters": [{"column": "key", "op": "contains", "value": "no"}], "limit": 1}
-    told = await _rejection(database, {"max_cost": 300}, QueryRefusal, **scan)
-    assert told["rule"] == "plan_cost" and told["limit"] == 300 and told["actual"] > 300
+    guardrail = await _rejection(database, {"max_cost": 300}, QueryRefusal, **scan)
+    assert guardrail["rule"] == "plan_cost" and guardrail["limit"] == 300 and guardrail["actual"] > 300
     assert (await _last_record(database))["rule"] == "plan_cost"
     answer = await _run_query(database, {}, **scan)
     assert answer.rows == []
@@ -185,8 +185,8 @@ async def test_bytes_cut_the_answer_and_the_cursor_goes_on(database: Database) -
 
 
 async def test_one_row_that_is_too_long(database: Database) -> None:
-    told = await _rejection(database, {"max_bytes": 20}, QueryRefusal, limit=1)
-    assert told["rule"] == "result_bytes" and told["actual"] > told["limit"] == 20
+    guardrail = await _rejection(database, {"max_bytes": 20}, QueryRefusal, limit=1)
+    assert guardrail["rule"] == "result_bytes" and guardrail["actual"] > guardrail["limit"] == 20
 
 
 async def test_one_caller_has_so_many_queries_and_others_have_theirs(database: Database) -> None:
@@ -233,5 +233,6 @@ async def test_a_long_document_is_recorded_without_its_values(database: Database
     await _run_query(
         database, {}, filters=[{"column": "key", "op": "in", "value": [f"{number:040}" for number in range(900)]}]
     )
-    kept = (await _last_record(database))["document"]
-    assert kept["table"] == "frames" and kept["left_out_bytes"] > 36_000 and set(kept) == {"table", "left_out_bytes"}
+    document = (await _last_record(database))["document"]
+    assert document["table"] == "frames" and document["left_out_bytes"] > 36_000
+    assert set(document) == {"table", "left_out_bytes"}

@@ -1,4 +1,4 @@
-"""Following next_cursor gives every row once, in order, whatever the order, nulls and ties."""
+"""Following `next_cursor` returns every row once and in order, for every order, with nulls and ties."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -35,7 +35,7 @@ def part(value: Any) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def signed(header: Any, claims: Any, key: bytes = SECRET.encode(), digest: str = "sha256") -> str:
+def sign_token(header: Any, claims: Any, key: bytes = SECRET.encode(), digest: str = "sha256") -> str:
     body = f"{part(header)}.{part(claims)}"
     return f"{body}.{part(hmac.new(key, body.encode(), getattr(hashlib, digest)).digest())}"
 
@@ -50,7 +50,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 async def test_a_good_token() -> None:
-    identity = await TokenVerifier(settings()).verify(signed(HEADER, GOOD))
+    identity = await TokenVerifier(settings()).verify(sign_token(HEADER, GOOD))
     assert identity.subject == "lab" and identity.scopes == {"videos:read", "admin"}
 
 
@@ -63,60 +63,60 @@ async def test_minted_tokens_are_accepted_by_the_same_settings() -> None:
 ATTACKS: dict[str, Callable[[], str]] = {
     "empty": lambda: "",
     "one dot": lambda: "a.b",
-    "four parts": lambda: signed(HEADER, GOOD) + ".x",
+    "four parts": lambda: sign_token(HEADER, GOOD) + ".x",
     "jwe": lambda: "a.b.c.d.e",
     "alg none": lambda: f"{part({'alg': 'none'})}.{part(GOOD)}.",
-    "alg None, some signature": lambda: signed({"alg": "None"}, GOOD),
-    "alg lower case": lambda: signed({"alg": "hs256"}, GOOD),
-    "alg HS384": lambda: signed({"alg": "HS384"}, GOOD, digest="sha384"),
-    "alg RS256": lambda: signed({"alg": "RS256"}, GOOD),
-    "alg missing": lambda: signed({"typ": "JWT"}, GOOD),
-    "alg a list": lambda: signed({"alg": ["HS256"]}, GOOD),
-    "alg a number": lambda: signed({"alg": 1}, GOOD),
-    "kid an object": lambda: signed(HEADER | {"kid": {}}, GOOD),
-    "signed with a PEM public key": lambda: signed(HEADER, GOOD, public_key(Encoding.PEM)),
-    "signed with a DER public key": lambda: signed(HEADER, GOOD, public_key(Encoding.DER)),
-    "signed with an empty key": lambda: signed(HEADER, GOOD, b""),
-    "signed with a key of its own header": lambda: signed(
+    "alg None, some signature": lambda: sign_token({"alg": "None"}, GOOD),
+    "alg lower case": lambda: sign_token({"alg": "hs256"}, GOOD),
+    "alg HS384": lambda: sign_token({"alg": "HS384"}, GOOD, digest="sha384"),
+    "alg RS256": lambda: sign_token({"alg": "RS256"}, GOOD),
+    "alg missing": lambda: sign_token({"typ": "JWT"}, GOOD),
+    "alg a list": lambda: sign_token({"alg": ["HS256"]}, GOOD),
+    "alg a number": lambda: sign_token({"alg": 1}, GOOD),
+    "kid an object": lambda: sign_token(HEADER | {"kid": {}}, GOOD),
+    "signed with a PEM public key": lambda: sign_token(HEADER, GOOD, public_key(Encoding.PEM)),
+    "signed with a DER public key": lambda: sign_token(HEADER, GOOD, public_key(Encoding.DER)),
+    "signed with an empty key": lambda: sign_token(HEADER, GOOD, b""),
+    "signed with a key of its own header": lambda: sign_token(
         HEADER | {"jwk": {"kty": "oct", "k": part(b"mine" * 8)}}, GOOD, b"mine" * 8
     ),
-    "crit": lambda: signed(HEADER | {"crit": ["exp"]}, GOOD),
-    "crit empty": lambda: signed(HEADER | {"crit": []}, GOOD),
-    "b64 false": lambda: signed(HEADER | {"b64": False}, GOOD),
+    "crit": lambda: sign_token(HEADER | {"crit": ["exp"]}, GOOD),
+    "crit empty": lambda: sign_token(HEADER | {"crit": []}, GOOD),
+    "b64 false": lambda: sign_token(HEADER | {"b64": False}, GOOD),
     "payload changed": lambda: ".".join(
-        [part(HEADER), part(GOOD | {"sub": "root"}), signed(HEADER, GOOD).split(".")[2]]
+        [part(HEADER), part(GOOD | {"sub": "root"}), sign_token(HEADER, GOOD).split(".")[2]]
     ),
-    "no signature": lambda: signed(HEADER, GOOD).rpartition(".")[0] + ".",
-    "oversize": lambda: signed(HEADER, GOOD | {"x": "y" * 8192}),
+    "no signature": lambda: sign_token(HEADER, GOOD).rpartition(".")[0] + ".",
+    "oversize": lambda: sign_token(HEADER, GOOD | {"x": "y" * 8192}),
     "nested header": lambda: f"{part(b'[' * 3000)}.{part(GOOD)}.x",
-    "nested claims": lambda: signed(HEADER, b'{"a":' + b"[" * 3000),
-    "header not UTF-8": lambda: signed(b'{"alg":"HS256","x":"\xff"}', GOOD),
-    "claims not UTF-8": lambda: signed(HEADER, b'{"sub":"\xff"}'),
-    "header a list": lambda: signed([], GOOD),
-    "claims a list": lambda: signed(HEADER, []),
-    "claims a token": lambda: signed(HEADER, signed(HEADER, GOOD).encode()),
-    "duplicate keys": lambda: signed(HEADER, b'{"sub":"a","sub":"b","exp":%d}' % GOOD["exp"]),
-    "not ASCII": lambda: signed(HEADER, GOOD) + "é",
-    "line feed at the end": lambda: signed(HEADER, GOOD) + "\n",
-    "no exp": lambda: signed(HEADER, without("exp")),
-    "exp a string": lambda: signed(HEADER, GOOD | {"exp": str(GOOD["exp"])}),
-    "exp true": lambda: signed(HEADER, GOOD | {"exp": True}),
-    "exp null": lambda: signed(HEADER, GOOD | {"exp": None}),
-    "exp infinite": lambda: signed(HEADER, GOOD | {"exp": float("inf")}),
-    "exp nan": lambda: signed(HEADER, GOOD | {"exp": float("nan")}),
-    "exp huge": lambda: signed(HEADER, GOOD | {"exp": 10**400}),
-    "nbf in the future": lambda: signed(HEADER, GOOD | {"nbf": NOW + 86_000}),
-    "nbf a list": lambda: signed(HEADER, GOOD | {"nbf": []}),
-    "iat an object": lambda: signed(HEADER, GOOD | {"iat": {}}),
-    "no sub": lambda: signed(HEADER, without("sub")),
-    "sub empty": lambda: signed(HEADER, GOOD | {"sub": ""}),
-    "sub blank": lambda: signed(HEADER, GOOD | {"sub": " "}),
-    "sub a number": lambda: signed(HEADER, GOOD | {"sub": 7}),
-    "sub with NUL": lambda: signed(HEADER, GOOD | {"sub": "a\0b"}),
-    "sub with a lone surrogate": lambda: signed(HEADER, GOOD | {"sub": "\ud800"}),
-    "sub long": lambda: signed(HEADER, GOOD | {"sub": "a" * 300}),
-    "scope a list": lambda: signed(HEADER, GOOD | {"scope": ["admin"]}),
-    "aud unasked": lambda: signed(HEADER, GOOD | {"aud": "another"}),
+    "nested claims": lambda: sign_token(HEADER, b'{"a":' + b"[" * 3000),
+    "header not UTF-8": lambda: sign_token(b'{"alg":"HS256","x":"\xff"}', GOOD),
+    "claims not UTF-8": lambda: sign_token(HEADER, b'{"sub":"\xff"}'),
+    "header a list": lambda: sign_token([], GOOD),
+    "claims a list": lambda: sign_token(HEADER, []),
+    "claims a token": lambda: sign_token(HEADER, sign_token(HEADER, GOOD).encode()),
+    "duplicate keys": lambda: sign_token(HEADER, b'{"sub":"a","sub":"b","exp":%d}' % GOOD["exp"]),
+    "not ASCII": lambda: sign_token(HEADER, GOOD) + "é",
+    "line feed at the end": lambda: sign_token(HEADER, GOOD) + "\n",
+    "no exp": lambda: sign_token(HEADER, without("exp")),
+    "exp a string": lambda: sign_token(HEADER, GOOD | {"exp": str(GOOD["exp"])}),
+    "exp true": lambda: sign_token(HEADER, GOOD | {"exp": True}),
+    "exp null": lambda: sign_token(HEADER, GOOD | {"exp": None}),
+    "exp infinite": lambda: sign_token(HEADER, GOOD | {"exp": float("inf")}),
+    "exp nan": lambda: sign_token(HEADER, GOOD | {"exp": float("nan")}),
+    "exp huge": lambda: sign_token(HEADER, GOOD | {"exp": 10**400}),
+    "nbf in the future": lambda: sign_token(HEADER, GOOD | {"nbf": NOW + 86_000}),
+    "nbf a list": lambda: sign_token(HEADER, GOOD | {"nbf": []}),
+    "iat an object": lambda: sign_token(HEADER, GOOD | {"iat": {}}),
+    "no sub": lambda: sign_token(HEADER, without("sub")),
+    "sub empty": lambda: sign_token(HEADER, GOOD | {"sub": ""}),
+    "sub blank": lambda: sign_token(HEADER, GOOD | {"sub": " "}),
+    "sub a number": lambda: sign_token(HEADER, GOOD | {"sub": 7}),
+    "sub with NUL": lambda: sign_token(HEADER, GOOD | {"sub": "a\0b"}),
+    "sub with a lone surrogate": lambda: sign_token(HEADER, GOOD | {"sub": "\ud800"}),
+    "sub long": lambda: sign_token(HEADER, GOOD | {"sub": "a" * 300}),
+    "scope a list": lambda: sign_token(HEADER, GOOD | {"scope": ["admin"]}),
+    "aud unasked": lambda: sign_token(HEADER, GOOD | {"aud": "another"}),
 }
 
 
@@ -143,7 +143,7 @@ async def test_attacks_are_refused(attack: str) -> None:
 )
 async def test_audience_and_issuer(claims: dict[str, Any], accepted: bool) -> None:
     verifier = TokenVerifier(settings(audience="reelmill", issuer="us"))
-    token = signed(HEADER, GOOD | claims)
+    token = sign_token(HEADER, GOOD | claims)
     if accepted:
         await verifier.verify(token)
     else:
@@ -153,14 +153,14 @@ async def test_audience_and_issuer(claims: dict[str, Any], accepted: bool) -> No
 
 async def test_leeway() -> None:
     verifier = TokenVerifier(settings())
-    await verifier.verify(signed(HEADER, GOOD | {"exp": time.time() - 25, "nbf": time.time() + 25}))
+    await verifier.verify(sign_token(HEADER, GOOD | {"exp": time.time() - 25, "nbf": time.time() + 25}))
     with pytest.raises(Unauthenticated, match="token expired"):
-        await verifier.verify(signed(HEADER, GOOD | {"exp": time.time() - 31}))
+        await verifier.verify(sign_token(HEADER, GOOD | {"exp": time.time() - 31}))
 
 
 async def test_an_expired_forgery_is_invalid_and_not_expired() -> None:
     with pytest.raises(Unauthenticated, match="invalid token"):
-        await TokenVerifier(settings()).verify(signed(HEADER, GOOD | {"exp": 1}, b"another key"))
+        await TokenVerifier(settings()).verify(sign_token(HEADER, GOOD | {"exp": 1}, b"another key"))
 
 
 @pytest.mark.parametrize(

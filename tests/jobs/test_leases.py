@@ -47,7 +47,7 @@ async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
             lambda c: leases.heartbeat(c, frozen, 5),
             lambda c: outcomes.record_outcome(c, frozen, DONE),
             lambda c: outcomes.record_outcome(c, frozen, TaskFailed("x", "y")),
-            lambda c: leases.release(c, frozen, {}, forgiven=False),
+            lambda c: leases.release(c, frozen, {}, count_attempt=True),
         ):
             with pytest.raises(LeaseLost):
                 async with database.service_transaction() as connection:
@@ -62,13 +62,13 @@ async def test_the_last_segment_queues_the_assembly_exactly_once(postgres_url: s
     async with fresh_database(postgres_url) as database:
         render, tasks = await add_tasks(database)
         assert [task["number"] for task in tasks] == [0, 1, 2, 3]
-        held = [await acquire_lease(database, task) for task in tasks]
+        acquired = [await acquire_lease(database, task) for task in tasks]
 
         async def finish(lease: Any) -> None:
             async with database.service_transaction() as connection:
                 await outcomes.record_outcome(connection, lease, DONE)
 
-        await asyncio.gather(*(finish(lease) for lease in held))
+        await asyncio.gather(*(finish(lease) for lease in acquired))
         kinds = [task["kind"] for task in await list_tasks(database, render)]
         assert kinds.count("assemble") == 1
 
@@ -91,13 +91,13 @@ async def test_starts_are_counted_and_outages_are_forgiven(postgres_url: str) ->
         _, (task, *_) = await add_tasks(database)
         lease = await acquire_lease(database, task)
         async with database.service_transaction() as connection:
-            await leases.release(connection, lease, {"reason": "store away"}, forgiven=True)
+            await leases.release(connection, lease, {"reason": "store away"}, count_attempt=False)
         lease = await acquire_lease(database, task)
-        assert lease.starts == 1
+        assert lease.attempts == 1
         async with database.service_transaction() as connection:
-            await leases.release(connection, lease, {"reason": "killed by SIGSEGV"}, forgiven=False)
-            assert await leases.previous_error(connection, lease.task) == "killed by SIGSEGV"
-        assert (await acquire_lease(database, task)).starts == 2
+            await leases.release(connection, lease, {"reason": "killed by SIGSEGV"}, count_attempt=True)
+            assert await leases.previous_error(connection, lease.task_id) == "killed by SIGSEGV"
+        assert (await acquire_lease(database, task)).attempts == 2
 
 
 async def test_lost_segments_are_made_again(postgres_url: str) -> None:
@@ -151,11 +151,11 @@ async def test_a_task_that_fell_out_of_the_queue_comes_back(postgres_url: str) -
 
 async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
-        seen: list[TaskId] = []
+        delivered: list[TaskId] = []
 
         async def handle(task: TaskId) -> None:
-            seen.append(task)
-            if len(seen) == 1:
+            delivered.append(task)
+            if len(delivered) == 1:
                 raise Retry(0.1, "once more")
 
         runner = QueueConsumer(database.url, {"segment": handle}, 2)
@@ -167,12 +167,12 @@ async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> N
         async with database.service_transaction() as connection:
             await add_render(connection, await add_dataset(connection, 10))
         async with asyncio.timeout(10):
-            while len(seen) < 2:
+            while len(delivered) < 2:
                 await asyncio.sleep(0.02)
-        assert seen[0] == seen[1]
+        assert delivered[0] == delivered[1]
         runner.stop()
         await asyncio.wait_for(running, 10)
-        assert len(seen) == 2
+        assert len(delivered) == 2
 
 
 async def test_a_worker_frozen_with_a_render_locked_loses_the_lock(postgres_url: str) -> None:

@@ -1,4 +1,4 @@
-"""A start that is refused leaves nothing open, and one that is not hands every setting on."""
+"""A failed start leaves nothing open; a successful one passes on every setting."""
 
 import asyncio
 import dataclasses
@@ -50,7 +50,7 @@ async def test_a_store_that_answered_is_let_go_when_the_database_refuses(monkeyp
 
 
 def test_the_routers_get_the_settings_that_were_read_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What changes in the environment later is not seen."""
+    """Later changes of the environment have no effect."""
     monkeypatch.setenv("MINIO_SOURCE_BUCKETS", " scope, camera,,")
     settings = config.load()
     monkeypatch.setenv("MINIO_SOURCE_BUCKETS", "secrets")

@@ -98,7 +98,7 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
             stopped = update(renders).where(renders.c.dataset_id == dataset.id).values(phase="queued")
             assert (await connection.execute(stopped)).rowcount == int(may)
         if not may:
-            assert await _refused(database, who, _new_dataset(dataset.experiment_id))
+            assert await _is_refused(database, who, _new_dataset(dataset.experiment_id))
             async with database.caller_transaction(who) as connection:
                 gone = experiment_rows.delete().where(experiment_rows.c.id == dataset.experiment_id)
                 assert (await connection.execute(gone)).rowcount == 0
@@ -107,21 +107,21 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
 @CALLERS
 async def test_nobody_writes_frames_or_tasks(database: Database, tree: Tree, who: Caller) -> None:
     dataset = tree["public"]["id"]
-    assert await _refused(database, who, frames.delete().where(frames.c.dataset_id == dataset))
-    assert await _refused(database, who, text("SELECT * FROM tasks"))
-    assert await _refused(database, who, text("SELECT * FROM queue.pgqueuer"))
-    assert await _refused(database, who, text("SELECT * FROM workers"))
-    assert await _refused(database, who, text("SELECT * FROM signing_keys"))
-    assert await _refused(database, who, text("SELECT * FROM removals"))
-    assert await _refused(database, who, text("SELECT * FROM webhooks"))
+    assert await _is_refused(database, who, frames.delete().where(frames.c.dataset_id == dataset))
+    assert await _is_refused(database, who, text("SELECT * FROM tasks"))
+    assert await _is_refused(database, who, text("SELECT * FROM queue.pgqueuer"))
+    assert await _is_refused(database, who, text("SELECT * FROM workers"))
+    assert await _is_refused(database, who, text("SELECT * FROM signing_keys"))
+    assert await _is_refused(database, who, text("SELECT * FROM removals"))
+    assert await _is_refused(database, who, text("SELECT * FROM webhooks"))
 
 
 async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:
     async with database.caller_transaction(OWNER) as connection:
         mine = await experiments.create(connection, Subject("alice"), {"name": "given away"})
     given = update(experiment_rows).where(experiment_rows.c.id == mine["id"]).values(owner="eve")
-    assert await _refused(database, OWNER, given)
-    assert await _refused(database, OWNER, insert(experiment_rows).values(id=UUID(int=1), name="x", owner="eve"))
+    assert await _is_refused(database, OWNER, given)
+    assert await _is_refused(database, OWNER, insert(experiment_rows).values(id=UUID(int=1), name="x", owner="eve"))
     async with database.caller_transaction(OWNER) as connection:
         gone = experiment_rows.delete().where(experiment_rows.c.id == mine["id"])
         assert (await connection.execute(gone)).rowcount == 1
@@ -155,7 +155,7 @@ def _new_dataset(experiment: UUID) -> Any:
     return insert(datasets).values(**row)
 
 
-async def _refused(database: Database, who: Caller, statement: Any) -> bool:
+async def _is_refused(database: Database, who: Caller, statement: Any) -> bool:
     """Whether PostgreSQL refuses the statement (42501: insufficient privilege, or the check of a policy)."""
     try:
         async with database.caller_transaction(who) as connection:

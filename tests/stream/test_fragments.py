@@ -104,8 +104,8 @@ def test_the_init_section_is_the_same_whichever_segment_it_comes_from(codec: str
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(1, 3), Fraction(240)])
 def test_the_duration_is_that_of_its_frames(codec: str, fps: Fraction) -> None:
-    made = [render(numbered_jpegs(count), codec=codec, fps=fps).data for count in FRAME_COUNTS]
-    assert [segment_duration(data) for data in made] == [count / fps for count in FRAME_COUNTS]
+    rendered = [render(numbered_jpegs(count), codec=codec, fps=fps).data for count in FRAME_COUNTS]
+    assert [segment_duration(data) for data in rendered] == [count / fps for count in FRAME_COUNTS]
 
 
 def test_samples_may_have_durations_of_their_own() -> None:
@@ -149,7 +149,7 @@ def test_damaged_files_are_named_as_such(noise: bytes, keep: int) -> None:
             assert segment_duration(data) >= 0
         for cut in (init_section, lambda d: media_section(d, Fraction(1), 1)):
             try:
-                made = cut(data)
+                section = cut(data)
             except MalformedMp4:
                 continue
-            assert made and sum(box.stop - box.start for box in iter_boxes(made)) == len(made)
+            assert section and sum(box.stop - box.start for box in iter_boxes(section)) == len(section)

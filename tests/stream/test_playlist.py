@@ -48,11 +48,11 @@ def test_every_line_is_one_that_the_specification_knows(parts: list[StreamSegmen
 @given(render_segments())
 def test_durations_are_exact_and_below_the_target(parts: list[StreamSegment]) -> None:
     text, segments = media_playlist(parts, ended=False), playable_segments(parts)
-    told = listed_durations(text)
+    durations = listed_durations(text)
     target = int(re.findall(r"TARGETDURATION:(\d+)", text)[0])
-    assert all(round(float(each)) <= target for each in told)
+    assert all(round(float(each)) <= target for each in durations)
     if segments:
-        assert abs(sum(told) - segments[-1].end) <= Fraction(1, 2_000_000)
+        assert abs(sum(durations) - segments[-1].end) <= Fraction(1, 2_000_000)
 
 
 @given(render_segments(), st.data())

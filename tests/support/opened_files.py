@@ -1,4 +1,4 @@
-"""Which files of a folder any process opens: told by the kernel (inotify), not by those who open them."""
+"""Which files of a folder any process opens, as reported by the kernel (inotify)."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ EVENT = struct.Struct("iIII")
 
 @contextmanager
 def opened_files(folder: Path) -> Iterator[list[str]]:
-    """The names, in order and once per opening; complete when the block has ended. For up to 16,384 openings."""
+    """The names of opened files, once per open, in order; complete after the block. At most 16,384."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = libc.inotify_init1(IN_NONBLOCK)
     assert descriptor >= 0 and libc.inotify_add_watch(descriptor, os.fsencode(folder), IN_OPEN) >= 0

@@ -11,7 +11,7 @@ PACKAGES = ("service", "kernels", "benchmarks")
 
 @dataclass(frozen=True)
 class Function:
-    """A function and where it is: `lines` from `def` to its end, `parameters` without self and cls."""
+    """A function: `lines` from `def` to its end; `parameters` without self and cls."""
 
     where: str
     lines: int
@@ -19,7 +19,7 @@ class Function:
 
 
 def source_files(*packages: str) -> list[Path]:
-    """Every Python file of these packages (default: all that is shipped), in a stable order."""
+    """All Python files of these packages (default: all of PACKAGES), sorted."""
     return sorted(path for package in packages or PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -41,7 +41,7 @@ def module_name(path: Path) -> str:
 
 
 def imported_modules(path: Path) -> set[str]:
-    """The project's modules that a file imports, wherever in it."""
+    """The project's modules that a file imports, at any level."""
     ours = {module_name(each) for each in source_files()}
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):

@@ -81,17 +81,17 @@ async def test_a_private_address_is_never_connected_to(host: str) -> None:
 
 async def test_the_checked_address_is_the_one_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
     """The name is resolved once: a second look, which could say something else, is never taken."""
-    loop, asked = asyncio.get_running_loop(), []
+    loop, lookups = asyncio.get_running_loop(), []
     real = loop.getaddrinfo
 
     async def resolve(host: Any, port: Any, **more: Any) -> Any:
-        asked.append(host)
+        lookups.append(host)
         return await real("127.0.0.1" if host == "hook.test" else host, port, **more)
 
     monkeypatch.setattr(loop, "getaddrinfo", resolve)
     with webhook_receiver() as at:
         await deliver(settings(), f"http://hook.test:{at.port}/hook", "msg_1", BODY)
-    assert asked.count("hook.test") == 1
+    assert lookups.count("hook.test") == 1
     assert at.received[0].headers["host"] == f"hook.test:{at.port}"
 
 

@@ -35,8 +35,8 @@ async def test_five_percent_more_frames_cost_one_segment(postgres_url: str, tmp_
             query = text("SELECT reused, count(*) FROM segments WHERE render_id = :render GROUP BY reused")
             counted = {row.reused: row.count for row in await connection.execute(query, {"render": grown})}
         assert counted == {True: 9, False: 1}
-    told = row["estimate"]
-    assert (told["frames"], told["reused_frames"]) == (FRAMES_AFTER, FRAMES_BEFORE)
-    assert set(told["stages"]) == {"fetch", "decode", "transform", "encode"} and told["stages"]["encode"] > 0
+    estimate = row["estimate"]
+    assert (estimate["frames"], estimate["reused_frames"]) == (FRAMES_AFTER, FRAMES_BEFORE)
+    assert set(estimate["stages"]) == {"fetch", "decode", "transform", "encode"} and estimate["stages"]["encode"] > 0
     with av.open(str(tmp_path / "objects" / "reelmill" / row["video_key"])) as video:
         assert sum(1 for _ in video.decode(video=0)) == FRAMES_AFTER

@@ -60,8 +60,8 @@ async def test_segments_that_do_not_fit_together_are_made_again(postgres_url: st
             again = await add_render(connection, dataset)
         row = await wait_until_ended(database, again)
         async with database.service_transaction() as connection:
-            told = text("SELECT error ->> 'code' FROM tasks WHERE kind = 'assemble' AND state = 'cancelled'")
-            reasons = (await connection.execute(told)).scalars().all()
+            query = text("SELECT error ->> 'code' FROM tasks WHERE kind = 'assemble' AND state = 'cancelled'")
+            reasons = (await connection.execute(query)).scalars().all()
     assert (row["status"], row["video_frames"], reasons) == ("succeeded", 100, ["segments_differ"]), row["error"]
 
 
@@ -77,8 +77,8 @@ async def test_what_a_slot_says_is_in_the_log_stream(
         async with running_supervisor(database, tmp_path):
             await wait_until_ended(database, render)
     lines = [line for line in capfd.readouterr().out.splitlines() if "frame changed since the scan" in line]
-    told = [json.loads(line) for line in lines]
-    assert [(line["level"], line["index"], line["logger"]) for line in told] == [("warning", 3, "worker")]
+    records = [json.loads(line) for line in lines]
+    assert [(line["level"], line["index"], line["logger"]) for line in records] == [("warning", 3, "worker")]
 
 
 async def test_a_worker_that_is_stopped_while_it_starts_breaks_no_connection(postgres_url: str, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from service.store.database import Database
 from service.store.settings import DatabaseSettings
+from service.worker.periodic import run_periodically
 from service.worker.settings import WorkerSettings
 from service.worker.supervisor import Supervisor
 from tests.support.processes.supervisor import NO_DEVICES, slot_config
@@ -21,7 +22,7 @@ async def test_a_heartbeat_that_fails_is_logged(tmp_path: Path, log_lines: Calla
     database = Database(NOWHERE, DatabaseSettings.model_construct())
     settings = WorkerSettings.model_construct(slots=1)
     supervisor = Supervisor(database, slot_config(database, tmp_path), settings, devices=NO_DEVICES)
-    beating = asyncio.create_task(supervisor._send_heartbeats())
+    beating = asyncio.create_task(run_periodically(supervisor.heartbeat))
     try:
         async with asyncio.timeout(5):
             while not log_lines():

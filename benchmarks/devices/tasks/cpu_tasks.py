@@ -1,13 +1,11 @@
-"""Stages on the CPU, single-threaded in each process. A task makes the given number of frames; with 0 it only
-prepares its inputs.
+"""CPU stages, single-threaded in each process. A task processes the given number of frames; with 0 it only prepares
+its inputs.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from av import VideoFrame
 
 from benchmarks.devices.cases import BIN_FRAMES, CAMERA_TONE, PARITY_QUALITY, QUALITY, Case, Operation
 from benchmarks.devices.parity import Luma
@@ -22,9 +20,10 @@ from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions
 
-# Bytes of a block: more than a cache holds.
+# More than a CPU cache holds.
 COPY_BYTES = 64 << 20
-MakeFrame = Callable[[int], VideoFrame | None]
+# Called with a frame number; the output is discarded.
+MakeFrame = Callable[[int], object]
 
 
 def copy_blocks(bench: Workbench, blocks: int) -> None:
@@ -41,7 +40,6 @@ def decode_jpegs(bench: Workbench, case: Case, frames: int) -> None:
 
 
 def decode_and_transform(bench: Workbench, case: Case, frames: int) -> None:
-    """Decode and transform."""
     key = ("chain", case)
     transform = bench.cache.setdefault(key, FrameTransform(case.options(), IMAGE_COLOUR))
     for data in bench.jpegs(case.source, frames):
@@ -49,7 +47,7 @@ def decode_and_transform(bench: Workbench, case: Case, frames: int) -> None:
 
 
 def transformed_lumas(bench: Workbench, case: Case, count: int) -> list[Luma]:
-    """The luma that they come to."""
+    """Luma of the transformed frames."""
     return [planes.plane_views(frame)[0].copy() for frame in bench.output_frames(case, count)]
 
 
@@ -63,7 +61,7 @@ def run_transform(bench: Workbench, operation: Operation, frames: int) -> None:
 
 
 def encoded_size(bench: Workbench, case: Case, frames: int) -> int:
-    """Bytes of a segment."""
+    """Bytes of an encoded segment."""
     return len(encode_segment(bench, case, frames, QUALITY))
 
 
@@ -88,9 +86,9 @@ def _frame_maker(bench: Workbench, operation: Operation) -> MakeFrame:
                 FrameTransform(replace(options, tone=CAMERA_TONE), IMAGE_COLOUR), bench.deep_pictures(case.source)
             )
         case "mean" | "max":
-            return _bin_maker(
-                replace(options, bins=Bins(operation.kernel, BIN_FRAMES, *_bin_size(operation))), bench, case
-            )
+            width, height = case.size if operation.kernel == "mean" else case.source  # see service.plan.geometry
+            bins = Bins(operation.kernel, BIN_FRAMES, width, height)
+            return _bin_maker(replace(options, bins=bins), bench, case)
         case _:
             return _single_frame_maker(FrameTransform(options, IMAGE_COLOUR), bench.decoded_pictures(case.source))
 
@@ -99,27 +97,21 @@ def _single_frame_maker(transform: FrameTransform, sources: list[Picture]) -> Ma
     return lambda number: transform.apply(sources[number % len(sources)])[0]
 
 
-def _bin_size(operation: Operation) -> tuple[int, int]:
-    """The size at which frames of a bin are laid over one another: see `service.plan.geometry`."""
-    return operation.case.size if operation.kernel == "mean" else operation.case.source
-
-
 def _bin_maker(options: RenderOptions, bench: Workbench, case: Case) -> MakeFrame:
-    """Every fourth frame makes the picture of a whole bin."""
-    sources, fit = bench.decoded_pictures(case.source), FrameTransform(member_options(options), IMAGE_COLOUR)
+    """A maker that returns the picture of a bin for its first frame, None for the others."""
+    sources, transform = bench.decoded_pictures(case.source), FrameTransform(member_options(options), IMAGE_COLOUR)
 
     def member(ref: FrameRef) -> FrameContext:
-        work = FrameContext(ref)
-        work.frame, work.reason = fit.apply(sources[ref.index % len(sources)])
-        return work
+        context = FrameContext(ref)
+        context.frame, context.reason = transform.apply(sources[ref.index % len(sources)])
+        return context
 
     assert options.bins is not None
-    binning: Any = Binning(options, options.bins, IMAGE_COLOUR, member)
+    binning = Binning(options, options.bins, IMAGE_COLOUR, member)
 
-    def make(number: int) -> VideoFrame | None:
+    def make(number: int) -> object:
         if number % BIN_FRAMES:
             return None
-        frame: VideoFrame = binning.prepare([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
-        return frame
+        return binning.render_bin([FrameRef(number + place, "") for place in range(BIN_FRAMES)]).frame
 
     return make

@@ -1,5 +1,5 @@
-"""Stages on the device through its driver, in batches from one process. Bytes start and end in host memory, except
-for decode alone.
+"""GPU stages through the driver, in batches from one process. Data starts and ends in host memory, except for decode
+alone.
 """
 
 import sys
@@ -9,12 +9,14 @@ from typing import Any
 
 from benchmarks.devices.cases import PARITY_QUALITY, QUALITY, Case
 from benchmarks.devices.parity import Luma
-from benchmarks.devices.tasks.workbench import CACHED_PICTURES, Workbench
+from benchmarks.devices.tasks.workbench import CACHED_PICTURES, MAX_PIXELS, Workbench
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.cuda.driver import DeviceImage, EncoderSettings, Transfer, TransformSpec
 from service.pipeline.cuda.encoder import DeviceEncoder
 from service.pipeline.cuda.errors import CudaCallFailed, CudaError
 from service.pipeline.frames import DevicePicture
+from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.plan.render_plan import Backend
 
 BATCH_FRAMES = 32
@@ -22,14 +24,14 @@ NVENC = Backend("cuda", "nvenc")
 
 
 def open_device(bench: Workbench) -> dict[str, str | None]:
-    """Facts of the device, and why it has no H.264 encoder (None: it has one). Raises CudaUnavailable."""
+    """Facts of the device, among them why it has no H.264 encoder (None: it has one). Raises CudaUnavailable."""
     driver = bench.driver()
     found: dict[str, str | None] = dict(driver.facts())
     try:
         driver.open_encoder(EncoderSettings("h264", 640, 480, Case((0, 0), (0, 0)).options().fps, 70, 6, 1, 13)).close()
-        found["no_nvenc"] = None
+        found["nvenc_unavailable_reason"] = None
     except CudaError as fault:
-        found["no_nvenc"] = fault.reason
+        found["nvenc_unavailable_reason"] = fault.reason
     return found | {"uuid": _device_uuid(driver.device)}
 
 
@@ -48,12 +50,12 @@ def decode_jpegs(bench: Workbench, case: Case, frames: int) -> None:
 
 
 def decode_and_transform(bench: Workbench, case: Case, frames: int) -> None:
-    """Decode, shape, download."""
+    """Decode, transform, download."""
     _download_all(bench, case, (_decode_batch(bench, batch) for batch in _batches(bench, case, frames)))
 
 
 def transform_cpu_decoded(bench: Workbench, case: Case, threads: int, frames: int) -> None:
-    """Decoded by threads of the CPU, uploaded as R'G'B', shaped, downloaded."""
+    """Decode on CPU threads, upload as R'G'B', transform, download."""
     with ThreadPoolExecutor(threads) as pool:
         _download_all(bench, case, _upload_batches(bench, case, frames, pool))
 
@@ -68,7 +70,7 @@ def cpu_decoded_lumas(bench: Workbench, case: Case, count: int) -> list[Luma]:
 
 
 def encoded_size(bench: Workbench, case: Case, on_device: bool, frames: int) -> int:
-    """Bytes of a segment of pictures from the device's memory, or from the host's."""
+    """Bytes of an encoded segment; its pictures are in device memory, or else in host memory."""
     return len(encode_segment(bench, case, on_device, frames, QUALITY))
 
 
@@ -114,11 +116,7 @@ def _upload_batches(
 
 
 def _decode_rgb(data: bytes) -> Any:
-    """(H, W, 3); a decoder of its own, for threads cannot share one."""
-    from benchmarks.devices.tasks.workbench import MAX_PIXELS
-    from service.pipeline.images.decoder import ImageDecoder
-    from service.pipeline.images.header import DecodeOptions
-
+    """(H, W, 3) of uint8. Threads cannot share a decoder."""
     return ImageDecoder(DecodeOptions(MAX_PIXELS)).decode(data).frame.to_ndarray(format="rgb24")
 
 
@@ -127,15 +125,15 @@ def _transform_spec(case: Case) -> TransformSpec:
 
 
 def _download_all(bench: Workbench, case: Case, batches: Iterator[Sequence[DeviceImage]]) -> None:
-    """One download is waited for while the next batch is made, as in a render."""
-    driver, under_way = bench.driver(), None
+    """Overlap each download with the next batch, as a render does."""
+    driver, pending = bench.driver(), None
     for images in batches:
-        begun: Transfer = driver.download(driver.transform(images, _transform_spec(case)))
-        if under_way is not None:
-            under_way.wait()
-        under_way = begun
-    if under_way is not None:
-        under_way.wait()
+        transfer: Transfer = driver.download(driver.transform(images, _transform_spec(case)))
+        if pending is not None:
+            pending.wait()
+        pending = transfer
+    if pending is not None:
+        pending.wait()
 
 
 def _download_lumas(bench: Workbench, case: Case, images: Sequence[DeviceImage]) -> list[Luma]:

@@ -16,13 +16,13 @@ from service.pipeline.planes import plane_views
 from service.pipeline.tone.colormaps import colormap
 
 COPY_BYTES = 1 << 30
-# Of sources: far more than a cache holds.
+# Source bytes of a batch: far more than a cache holds.
 BATCH_BYTES = 512 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """`run` makes one batch of `frames`, from `bytes_in` to `bytes_out` in all, and `luma` are its first pictures."""
+    """`run` processes a batch of `frames` (`bytes_in` and `bytes_out` in all); `luma` downloads its output."""
 
     run: Callable[[], None]
     frames: int
@@ -44,7 +44,7 @@ def copy_blocks(bench: Workbench, blocks: int) -> None:
 
 
 def launch_facts(bench: Workbench, operation: Operation) -> tuple[int, int, int]:
-    """(frames of a batch, bytes in and out of one frame)."""
+    """(frames per batch, bytes in per frame, bytes out per frame)."""
     launch = _cached_launch(bench, operation)
     return launch.frames, launch.bytes_in // launch.frames, launch.bytes_out // launch.frames
 
@@ -60,16 +60,16 @@ def run_kernel(bench: Workbench, operation: Operation, frames: int) -> None:
 
 
 def kernel_and_reference_lumas(bench: Workbench, operation: Operation) -> tuple[list[Luma], list[Luma]]:
-    """What the kernel makes, and what its reference makes on the CPU."""
+    """First output picture of the kernel, and of its reference on the CPU."""
     both = _cached_launch(bench, operation), prepare_launch(bench, operation, "cpu", operation.bin)
     for launch in both:
         launch.run()
-    seen, meant = (launch.luma()[:1] for launch in both)
-    return seen, meant
+    actual, expected = (launch.luma()[:1] for launch in both)
+    return actual, expected
 
 
 def _cached_launch(bench: Workbench, operation: Operation) -> Launch:
-    if bench.cache.get("launched") != operation:  # one batch at a time: they are large
+    if bench.cache.get("launched") != operation:  # keep one batch only: they are large
         for large in ("launch", "copied"):
             bench.cache.pop(large, None)
         bench.cache["launched"] = operation
@@ -81,22 +81,22 @@ def _cached_launch(bench: Workbench, operation: Operation) -> Launch:
 def _cuda_device(bench: Workbench) -> str:
     driver, torch = bench.driver(), sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
-        raise CudaUnavailable(f"{driver.device}: its driver is not torch's, which the kernels need")
+        raise CudaUnavailable(f"{driver.device}: the kernels need the torch driver")
     return driver.device
 
 
 def prepare_launch(bench: Workbench, operation: Operation, device: str, count: int | None) -> Launch:
-    """On "cpu" the reference runs. Of `count` source frames, or as many as are a good batch."""
+    """A batch of `count` source frames (None: BATCH_BYTES) on `device`; on "cpu" the reference runs."""
     import torch
 
     sources = _source_arrays(bench, operation)
-    wanted = count or max(BATCH_BYTES // sources[0].nbytes // BIN_FRAMES * BIN_FRAMES, BIN_FRAMES)
-    batch = torch.from_numpy(np.stack([sources[place % len(sources)] for place in range(wanted)])).to(device)
+    frames = count or max(BATCH_BYTES // sources[0].nbytes // BIN_FRAMES * BIN_FRAMES, BIN_FRAMES)
+    batch = torch.from_numpy(np.stack([sources[place % len(sources)] for place in range(frames)])).to(device)
     wide, high = operation.case.canvas
-    packed = torch.empty((wanted // operation.bin, high * 3 // 2, wide), dtype=torch.uint8, device=device)
+    packed = torch.empty((frames // operation.bin, high * 3 // 2, wide), dtype=torch.uint8, device=device)
     run = _kernel_call(operation, batch, packed)
     into, out = batch.numel() * batch.element_size(), packed.numel()
-    return Launch(run, wanted, into, out, lambda: list(packed[:, :high].cpu().numpy()))
+    return Launch(run, frames, into, out, lambda: list(packed[:, :high].cpu().numpy()))
 
 
 def _source_arrays(bench: Workbench, operation: Operation) -> list[Any]:

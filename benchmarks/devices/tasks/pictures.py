@@ -1,4 +1,4 @@
-"""Camera-like pictures made with numpy and Pillow only: texture, edges, a pan and sensor noise."""
+"""Camera-like pictures made with numpy and Pillow alone: texture, edges, a pan and sensor noise."""
 
 import io
 from collections.abc import Sequence
@@ -10,31 +10,31 @@ from PIL import Image
 from benchmarks.devices.cases import Size
 
 SEED, JPEG_QUALITY = 5, 80
-# Pixels of pan from one picture to the next.
+# Pixels that the view pans per picture.
 PAN_STEP = 6
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def make_jpegs(size: Size, count: int) -> tuple[bytes, ...]:
-    """4:2:0 JPEGs of this (width, height); the same for the same arguments, numpy and Pillow."""
+    """4:2:0 JPEGs of (width, height); deterministic for the same numpy and Pillow."""
     return tuple(_encode_jpeg(picture) for picture in make_pictures(size, count))
 
 
 def make_pictures(size: Size, count: int) -> Sequence[Pixels]:
-    """(H, W, 3) of R'G'B'."""
+    """Pictures of (H, W, 3), uint8 R'G'B'."""
     random = np.random.default_rng(SEED)
     scene = _draw_scene(random, (size[0] + PAN_STEP * count, size[1]))
     noise = random.normal(0, 1.6, (size[1], size[0] + 64, 1)).astype(np.float32)
-    made = []
+    pictures = []
     for number in range(count):
         shift = int(random.integers(64))
         shown = scene[:, number * PAN_STEP : number * PAN_STEP + size[0]] + noise[:, shift : shift + size[0]]
-        made.append(shown.clip(0, 255).astype(np.uint8))
-    return made
+        pictures.append(shown.clip(0, 255).astype(np.uint8))
+    return pictures
 
 
 def make_deep_pictures(size: Size, count: int) -> "list[np.ndarray[Any, np.dtype[np.uint16]]]":
-    """(H, W) as a 12-bit camera sees it."""
+    """Pictures of (H, W), uint16, with the levels of a 12-bit camera."""
     return [picture[..., 1].astype(np.uint16) * 15 + 90 for picture in make_pictures(size, count)]
 
 

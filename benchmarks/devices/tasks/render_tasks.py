@@ -15,7 +15,7 @@ from service.pipeline.planes import plane_views
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import CPU_ONLY, Backend, FrameRef, RenderOptions, SegmentPlan
 
-# Where decode, transform and encode run.
+# Path name (where decode, transform and encode run) -> backend.
 PATHS = {
     "cpu > cpu > cpu": CPU_ONLY,
     "gpu > gpu > cpu": Backend("cuda", "cpu"),
@@ -23,11 +23,11 @@ PATHS = {
     "gpu > gpu > gpu": Backend("cuda", "nvenc"),
 }
 UNSUPPORTED_PATHS = ("cpu > gpu > cpu", "cpu > gpu > gpu", "gpu > cpu > cpu", "gpu > cpu > gpu")
-UNSUPPORTED_REASON = "renders of JPEGs have no such path: decode and transform stay together (docs/gpu.md)"
+UNSUPPORTED_REASON = "not supported: JPEGs are decoded and transformed on the same device (docs/gpu.md)"
 
 
 class MemoryFrames:
-    """Both ports over JPEGs in order."""
+    """Frame and stream reader of JPEGs in memory."""
 
     def __init__(self, images: list[bytes]) -> None:
         self._images = images
@@ -40,12 +40,12 @@ class MemoryFrames:
 
 
 def render(bench: Workbench, case: Case, family: Backend, frames: int) -> int:
-    """The segment's bytes. Raises CudaFailed when a frame went another way than it was to."""
+    """Bytes of the segment. Raises CudaCallFailed if a frame fell back to another path."""
     return len(_render_frames(bench, case, case.options(family), frames).data) if frames else 0
 
 
 def render_for_parity(bench: Workbench, case: Case, family: Backend, frames: int) -> bytes:
-    """For the gate: without loss where the CPU encodes, else with as little as possible."""
+    """Render for a parity check: losslessly if the CPU encodes, else with as little loss as possible."""
     options = case.options(family, PARITY_QUALITY)
     return _render_frames(
         bench, case, replace(options, codec="ffv1") if family.encoder == "cpu" else options, frames
@@ -53,7 +53,7 @@ def render_for_parity(bench: Workbench, case: Case, family: Backend, frames: int
 
 
 def encode_for_parity(bench: Workbench, case: Case, frames: int) -> bytes:
-    """By the CPU, as little as possible being lost."""
+    """Render and encode on the CPU with as little loss as possible."""
     return _render_frames(bench, case, case.options(quality=PARITY_QUALITY), frames).data
 
 
@@ -67,11 +67,11 @@ def _render_frames(bench: Workbench, case: Case, options: RenderOptions, frames:
         report.fallback or report.reason for report in result.reports if report.fallback or report.outcome != "ok"
     ]
     if others:
-        raise CudaCallFailed(f"{len(others)} of {frames} frames went another way: {others[0]}")
+        raise CudaCallFailed(f"{len(others)} of {frames} frames fell back: {others[0]}")
     return result
 
 
 def decode_lumas(video: bytes) -> list[Luma]:
-    """Of every picture."""
+    """Luma of every picture, each (H, W) of uint8."""
     with av.open(io.BytesIO(video), "r") as container:
         return [plane_views(frame)[0].copy() for frame in container.decode(video=0)]

@@ -1,4 +1,4 @@
-"""Decoding of a whole source video, by one CPU thread or one decoder session of the device."""
+"""Decoding of a source video with one CPU thread or one decoder session of the GPU."""
 
 import io
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ CODECS: tuple[VideoCodec, ...] = ("h264", "hevc")
 
 
 def bytes_per_picture(bench: Workbench, case: Case, codec: VideoCodec) -> int:
-    """Bytes of a picture, as it is stored."""
+    """Encoded bytes per picture."""
     return len(_encoded_video(bench, case, codec)) // VIDEO_FRAMES
 
 
@@ -51,7 +51,7 @@ def cpu_lumas(bench: Workbench, case: Case, codec: VideoCodec, count: int) -> li
 
 
 def gpu_lumas(bench: Workbench, case: Case, codec: VideoCodec, count: int) -> list[Luma]:
-    """Shaped to what they are, and downloaded."""
+    """Luma of the first pictures, transformed without scaling and downloaded."""
     images = list(islice(_decode_with_device(bench, _encoded_video(bench, case, codec)), count))
     pictures = bench.driver().transform(images, TransformSpec(case.size, case.canvas))
     found, _ = bench.driver().download(pictures).wait()

@@ -1,4 +1,4 @@
-"""What a worker process keeps between tasks: sources, decoded pictures, the device."""
+"""State that a worker process keeps between tasks: sources, decoded pictures, the device."""
 
 import functools
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ from service.pipeline.picture import Picture
 from service.pipeline.transform.frame_transform import FrameTransform
 
 MAX_PIXELS = 100_000_000
-# Decoded pictures that are gone through again and again: more than a cache holds.
+# Decoded pictures used in turn: more than a CPU cache holds.
 CACHED_PICTURES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSetup:
-    """`sources` are JPEGs by size; travels to the process by pickle."""
+    """`sources`: JPEGs by size. Sent to the worker process by pickle."""
 
     sources: Mapping[Size, tuple[bytes, ...]]
     device: DeviceConfig
 
 
 class Workbench:
-    """Nothing of it is made before it is asked for; CUDA least of all."""
+    """Created lazily, so that cold times include everything, above all CUDA."""
 
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
@@ -52,18 +52,18 @@ class Workbench:
         return {}
 
     def decoded_pictures(self, size: Size) -> list[Picture]:
-        """As the CPU's decoder gives them."""
+        """Pictures as decoded on the CPU."""
         if size not in self._pictures_by_size:
             self._pictures_by_size[size] = [self.decoder.decode(data) for data in self.jpegs(size, CACHED_PICTURES)]
         return self._pictures_by_size[size]
 
     def output_frames(self, case: Case, count: int = CACHED_PICTURES) -> list[VideoFrame]:
-        """yuv420p of the case's size, by the CPU."""
+        """yuv420p frames of the case's size, transformed on the CPU."""
         transform = FrameTransform(case.options(), IMAGE_COLOUR)
         return [transform.apply(picture)[0] for picture in self.decoded_pictures(case.source)[:count]]
 
     def deep_pictures(self, size: Size) -> list[Picture]:
-        """16-bit gray."""
+        """16-bit gray pictures."""
         key = ("deep", size)
         if key not in self.cache:
             self.cache[key] = [

@@ -1,1 +1,1 @@
-"""The rules of guarded queries: a named limit, and a pure function that measures a query against it."""
+"""The rules of guarded queries: each measures a query against a named limit."""

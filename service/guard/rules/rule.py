@@ -1,41 +1,16 @@
-"""What a rule is, the query that it measures, and the limits that only the running query can exceed."""
+"""What a limit and a rule are, and the limits that are measured while the query runs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from service.errors import FieldProblem
-from service.guard.document import Document
-from service.guard.filters import Branch, Leaf, leaves
-from service.guard.schema import TableDescription
+from service.guard.filters import ResolvedQuery
 from service.guard.settings import GuardSettings
 
 
 @dataclass(frozen=True, slots=True)
-class ResolvedQuery:
-    """A document about a table that exists."""
-
-    document: Document
-    table: TableDescription
-    filters: Branch
-    settings: GuardSettings
-
-    @property
-    def conditions(self) -> Iterable[Leaf]:
-        return (node for _, node in leaves(self.filters) if isinstance(node, Leaf))
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """How much it is, and the places to look at when that is too much."""
-
-    actual: int
-    problems: tuple[FieldProblem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Limit:
-    """A named bound, of the operator's choice. `suggestion` tells what to ask instead."""
+    """A named bound, read from the settings. `suggestion` tells the caller what to send instead."""
 
     name: str
     description: str
@@ -44,29 +19,35 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """The measured value, and the places to point at if it exceeds the limit."""
+
+    actual: int
+    problems: tuple[FieldProblem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Rule(Limit):
-    """A bound on documents; `measure` is pure."""
+    """A limit on the document; `measure` is pure."""
 
     measure: Callable[[ResolvedQuery], Measurement]
 
 
 def zero(_settings: GuardSettings) -> int:
-    """The limit of rules that count mistakes."""
+    """The bound of limits that count mistakes."""
     return 0
 
 
-def count_problems(problems: Iterable[FieldProblem]) -> Measurement:
-    """One for each place."""
-    found = tuple(problems)
-    return Measurement(len(found), found)
+def mistake_rule(
+    name: str, description: str, suggestion: str, find_problems: Callable[[ResolvedQuery], Iterable[FieldProblem]]
+) -> Rule:
+    """A rule that every problem breaks: its limit is 0."""
 
+    def measure(query: ResolvedQuery) -> Measurement:
+        problems = tuple(find_problems(query))
+        return Measurement(len(problems), problems)
 
-def operand_values(leaf: Leaf) -> tuple[tuple[str, Any], ...]:
-    """(pointer, value) of every single value that a condition compares with."""
-    at = leaf.pointer("value")
-    if leaf.op in ("in", "not_in", "between") and isinstance(leaf.value, list):
-        return tuple((f"{at}/{number}", value) for number, value in enumerate(leaf.value))
-    return ((at, leaf.value),)
+    return Rule(name, description, suggestion, zero, measure)
 
 
 CONCURRENCY = Limit(
@@ -93,4 +74,5 @@ RESULT_BYTES = Limit(
     "name only the columns you need",
     lambda settings: settings.max_bytes,
 )
+# In the order in which they are checked; the first one is checked before the rules.
 RUNTIME_LIMITS = (CONCURRENCY, PLAN_COST, STATEMENT_TIME, RESULT_BYTES)

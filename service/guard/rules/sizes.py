@@ -2,64 +2,22 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.errors import FieldProblem
-from service.guard.filters import Leaf, leaves
-from service.guard.rules.rule import Measurement, ResolvedQuery, Rule, count_problems, operand_values, zero
+from service.guard.filters import Leaf, ResolvedQuery, leaves
+from service.guard.rules.rule import Measurement, Rule, mistake_rule
 
 
-def _largest(measured: list[tuple[int, str]], code: str, text: str) -> Measurement:
-    """The largest of the (figure, pointer) pairs, with its place."""
-    figure, pointer = max(measured, key=lambda pair: pair[0], default=(0, "#/filters"))
-    return Measurement(figure, (FieldProblem(text, code, pointer=pointer),))
-
-
-def _total(figure: int, pointer: str, code: str, text: str) -> Measurement:
-    return Measurement(figure, (FieldProblem(text, code, pointer=pointer),))
+def _largest(sizes: Iterable[tuple[int, str]], code: str, detail: str) -> Measurement:
+    """The largest of (size, pointer)."""
+    size, pointer = max(sizes, key=lambda pair: pair[0], default=(0, "#/filters"))
+    return Measurement(size, (FieldProblem(detail, code, pointer=pointer),))
 
 
 def _measure_depth(query: ResolvedQuery) -> Measurement:
-    return _largest(
-        [(depth, node.location) for depth, node in leaves(query.filters)], "filter_depth", "the filter nests too deep"
-    )
-
-
-def _count_conditions(query: ResolvedQuery) -> Measurement:
-    """Groups without conditions count as one: they are nodes of the statement, too."""
-    figure = sum(1 for _, node in leaves(query.filters) if node is not query.filters)
-    return _total(figure, "#/filters", "conditions", "the filters hold too many conditions")
-
-
-def _count_list_values(query: ResolvedQuery) -> Measurement:
-    lists = [(len(leaf.value), leaf.pointer("value")) for leaf in query.conditions if isinstance(leaf.value, list)]
-    place = max(lists, default=(0, "#/filters"))[1]
-    return _total(sum(size for size, _ in lists), place, "listed_values", "the lists hold too many values")
-
-
-def _measure_value_bytes(query: ResolvedQuery) -> Measurement:
-    sizes = [(_byte_length(value), at) for leaf in query.conditions for at, value in operand_values(leaf)]
-    return _largest(sizes, "value_bytes", "the value is too long")
-
-
-def _byte_length(value: object) -> int:
-    return len(value.encode()) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False).encode())
-
-
-def _count_names(query: ResolvedQuery) -> Measurement:
-    document = query.document
-    lists = {
-        "#/columns": len(document.columns or ()),
-        "#/aggregates": len(document.aggregates),
-        "#/group_by": len(document.group_by),
-        "#/order_by": len(document.order_by),
-    }
-    longest = max(lists, key=lambda field: lists[field])
-    return _total(sum(lists.values()), longest, "names", "the query names too many columns and figures")
-
-
-def _measure_row_limit(query: ResolvedQuery) -> Measurement:
-    return _total(query.document.limit, "#/limit", "rows", "one answer cannot hold that many rows")
+    depths = ((depth, node.location) for depth, node in leaves(query.filters))
+    return _largest(depths, "filter_depth", "the filter nests too deep")
 
 
 DEPTH = Rule(
@@ -69,6 +27,15 @@ DEPTH = Rule(
     lambda settings: settings.max_depth,
     _measure_depth,
 )
+
+
+def _count_conditions(query: ResolvedQuery) -> Measurement:
+    """An empty group counts as one: it is a node of the statement, too."""
+    count = sum(1 for _, node in leaves(query.filters) if node is not query.filters)
+    problem = FieldProblem("the filters hold too many conditions", "conditions", pointer="#/filters")
+    return Measurement(count, (problem,))
+
+
 CONDITIONS = Rule(
     "conditions",
     "conditions in all filters together",
@@ -76,6 +43,15 @@ CONDITIONS = Rule(
     lambda settings: settings.max_conditions,
     _count_conditions,
 )
+
+
+def _count_list_values(query: ResolvedQuery) -> Measurement:
+    lists = [(len(leaf.value), leaf.pointer("value")) for leaf in query.conditions if isinstance(leaf.value, list)]
+    _, longest = max(lists, default=(0, "#/filters"))
+    problem = FieldProblem("the lists hold too many values", "listed_values", pointer=longest)
+    return Measurement(sum(length for length, _ in lists), (problem,))
+
+
 LIST_VALUES = Rule(
     "listed_values",
     "values in all lists together",
@@ -83,6 +59,17 @@ LIST_VALUES = Rule(
     lambda settings: settings.max_values,
     _count_list_values,
 )
+
+
+def _measure_value_bytes(query: ResolvedQuery) -> Measurement:
+    sizes = ((_byte_length(value), pointer) for leaf in query.conditions for pointer, value in leaf.values())
+    return _largest(sizes, "value_bytes", "the value is too long")
+
+
+def _byte_length(value: object) -> int:
+    return len(value.encode()) if isinstance(value, str) else len(json.dumps(value, ensure_ascii=False).encode())
+
+
 VALUE_BYTES = Rule(
     "value_bytes",
     "bytes of the longest single value",
@@ -90,6 +77,21 @@ VALUE_BYTES = Rule(
     lambda settings: settings.max_value_bytes,
     _measure_value_bytes,
 )
+
+
+def _count_names(query: ResolvedQuery) -> Measurement:
+    document = query.document
+    lengths = {
+        "#/columns": len(document.columns or ()),
+        "#/aggregates": len(document.aggregates),
+        "#/group_by": len(document.group_by),
+        "#/order_by": len(document.order_by),
+    }
+    longest = max(lengths, key=lambda pointer: lengths[pointer])
+    problem = FieldProblem("the query names too many columns and figures", "names", pointer=longest)
+    return Measurement(sum(lengths.values()), (problem,))
+
+
 NAMES = Rule(
     "names",
     "columns, aggregates, groups and order keys together",
@@ -97,6 +99,13 @@ NAMES = Rule(
     lambda settings: settings.max_names,
     _count_names,
 )
+
+
+def _measure_row_limit(query: ResolvedQuery) -> Measurement:
+    problem = FieldProblem("one answer cannot hold that many rows", "rows", pointer="#/limit")
+    return Measurement(query.document.limit, (problem,))
+
+
 ROWS = Rule(
     "rows",
     "rows of one answer (`limit`)",
@@ -105,38 +114,18 @@ ROWS = Rule(
     _measure_row_limit,
 )
 
-
-LIKE_OPERATORS = ("like", "ilike")
 _ESCAPE_SEQUENCE = re.compile(r"\\.", re.DOTALL)
 
 
 def _like_patterns(query: ResolvedQuery) -> Iterator[tuple[Leaf, str]]:
     for leaf in query.conditions:
-        if leaf.op in LIKE_OPERATORS and isinstance(leaf.value, str):
+        if leaf.op in ("like", "ilike") and isinstance(leaf.value, str):
             yield leaf, leaf.value
 
 
-def _largest_pattern(figures: list[tuple[int, Leaf]], code: str, text: str) -> Measurement:
-    figure, leaf = max(figures, key=lambda pair: pair[0], default=(0, None))
-    return Measurement(figure, (FieldProblem(text, code, pointer=leaf.pointer("value")),) if leaf else ())
-
-
 def _measure_pattern_length(query: ResolvedQuery) -> Measurement:
-    return _largest_pattern(
-        [(len(value), leaf) for leaf, value in _like_patterns(query)], "pattern_length", "the pattern is too long"
-    )
-
-
-def _count_wildcards(query: ResolvedQuery) -> Measurement:
-    counts = [(len(re.findall("[%_]", _ESCAPE_SEQUENCE.sub("", value))), leaf) for leaf, value in _like_patterns(query)]
-    return _largest_pattern(counts, "pattern_wildcards", "the pattern has too many wildcards")
-
-
-def _find_dangling_escapes(query: ResolvedQuery) -> Measurement:
-    """PostgreSQL refuses a backslash with nothing behind it, but only when a row gets there."""
-    wrong = (leaf for leaf, value in _like_patterns(query) if _ESCAPE_SEQUENCE.sub("", value).endswith("\\"))
-    text = "the pattern ends with an escape character: write two backslashes for one"
-    return count_problems(FieldProblem(text, "pattern_escape", pointer=leaf.pointer("value")) for leaf in wrong)
+    lengths = ((len(pattern), leaf.pointer("value")) for leaf, pattern in _like_patterns(query))
+    return _largest(lengths, "pattern_length", "the pattern is too long")
 
 
 PATTERN_LENGTH = Rule(
@@ -146,6 +135,16 @@ PATTERN_LENGTH = Rule(
     lambda settings: settings.max_pattern,
     _measure_pattern_length,
 )
+
+
+def _count_wildcards(query: ResolvedQuery) -> Measurement:
+    counts = (
+        (len(re.findall("[%_]", _ESCAPE_SEQUENCE.sub("", pattern))), leaf.pointer("value"))
+        for leaf, pattern in _like_patterns(query)
+    )
+    return _largest(counts, "pattern_wildcards", "the pattern has too many wildcards")
+
+
 PATTERN_WILDCARDS = Rule(
     "pattern_wildcards",
     "wildcards (`%` and `_`) of a LIKE pattern",
@@ -153,10 +152,19 @@ PATTERN_WILDCARDS = Rule(
     lambda settings: settings.max_wildcards,
     _count_wildcards,
 )
-PATTERN_ESCAPES = Rule(
+
+
+def _dangling_escapes(query: ResolvedQuery) -> Iterator[FieldProblem]:
+    """PostgreSQL rejects a backslash at the end of a pattern, but only once it compares a row with it."""
+    for leaf, pattern in _like_patterns(query):
+        if _ESCAPE_SEQUENCE.sub("", pattern).endswith("\\"):
+            detail = "the pattern ends with an escape character: write two backslashes for one"
+            yield FieldProblem(detail, "pattern_escape", pointer=leaf.pointer("value"))
+
+
+PATTERN_ESCAPES = mistake_rule(
     "pattern_escape",
     "LIKE patterns that end within an escape",
     "write two backslashes for one",
-    zero,
-    _find_dangling_escapes,
+    _dangling_escapes,
 )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from service.json_values import storable_text, walk_json
 from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText, Timestamp
 from service.routers.http.pagination import PageQuery
 from service.store.catalog.experiments import SortOrder
@@ -32,17 +33,11 @@ def _storable_metadata(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("must be plain JSON: no NaN, no broken Unicode, no endless nesting") from error
     if len(encoded) > MAX_METADATA_BYTES:
         raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
-    stack: list[tuple[Any, int]] = [(value, 1)]
-    while stack:
-        item, depth = stack.pop()
-        if depth > MAX_METADATA_DEPTH:
+    for depth, part in walk_json(value):
+        if depth >= MAX_METADATA_DEPTH:
             raise ValueError(f"must be nested at most {MAX_METADATA_DEPTH} levels deep")
-        if isinstance(item, dict):
-            stack += [(part, depth + 1) for part in (*item.keys(), *item.values())]
-        elif isinstance(item, list):
-            stack += [(part, depth + 1) for part in item]
-        elif isinstance(item, str) and "\0" in item:
-            raise ValueError("NUL characters cannot be stored")
+        if isinstance(part, str):
+            storable_text(part)
     return value
 
 

@@ -11,7 +11,6 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from service.clock import utc_now
 from service.errors import Forbidden, invalid_field
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
@@ -149,7 +148,7 @@ async def sign_uploads(
     require_owner(row.owner, caller)
     require_upload_area(row, objects.bucket)
     _check_sizes(body, settings)
-    expires_at = utc_now() + timedelta(seconds=body.expires_in)
+    expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in)
     urls = UploadUrls(objects, signer, str(request.base_url), row, body.expires_in)
     return Uploads(uploads=[await urls.sign(file) for file in body.files], expires_at=expires_at)
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
 
-from service.guard.document import storable_text
+from service.json_values import storable_text
 
 MAX_INT64 = 2**63 - 1
 EXAMPLE_EXPERIMENT_ID = "0197a3c2-7d10-7cc2-9d5e-2f1b6f0f6c11"

@@ -63,7 +63,8 @@ async def generate(
     hours, the same `Idempotency-Key` and body return the same job."""
     await require_deliverable_webhook(body.webhook_url, resources.webhooks)
     request, limits = body.to_request(), resources.limits
-    render_plan = plan(request, await read_render_facts(database, caller, request, limits))
+    facts = await read_render_facts(database, caller, request, limits)
+    render_plan = plan(request, facts)
     async with database.service_transaction() as connection:
         if body.dry_run:
             response.status_code = 200

@@ -1,12 +1,12 @@
 """Routes of renders: list, read, change priority, cancel, retry, delete."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
-from service.clock import utc_now
 from service.errors import Conflict, NotFound
 from service.routers.catalog.deletion import Deleted, Force, to_deleted
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
@@ -186,5 +186,5 @@ def _render_rate(row: RowMapping) -> float | None:
     """Rendered frames per second; cached frames do not count."""
     if row["started_at"] is None or not row["frames_fresh"]:
         return None
-    seconds = ((row["finished_at"] or utc_now()) - row["started_at"]).total_seconds()
+    seconds = ((row["finished_at"] or datetime.now(UTC)) - row["started_at"]).total_seconds()
     return round(float(row["frames_fresh"]) / seconds, 2) if seconds > 0 else None

@@ -26,12 +26,12 @@ from service.pipeline.cuda.errors import CudaUnavailable, CudaUnsupported, Devic
 from service.pipeline.encode.codecs import silence_svt_log
 from service.pipeline.native_libraries import reset_scheduler
 from service.worker.devices import canary_pictures as known
-from service.worker.devices.canaries import DECODED_FRAMES, FRAME_MEGAPIXELS
+from service.worker.devices.canary_pictures import DECODED_FRAMES, FRAME_MEGAPIXELS
 
 BATCH_IMAGES, CODED_FRAMES = 24, 18
 FULL_SIZE = (known.WIDTH, known.HEIGHT)
 HALF_SIZE = (known.WIDTH // 2, known.HEIGHT // 2)
-# Without reordering: a packet is a picture.
+# Without reordering, so that each packet is one frame.
 REFERENCE_ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "h264": ("libx264", {"preset": "ultrafast", "bf": "0"}),
     "hevc": ("libx265", {"preset": "ultrafast", "bf": "0", "x265-params": "log-level=none:pools=none:frame-threads=1"}),
@@ -42,14 +42,14 @@ open_driver = functools.cache(load_driver)
 
 
 def prepare(device: str) -> None:
-    """Load the libraries and open the context, before a canary's time is taken."""
+    """Load the libraries and open the context before the time of a canary is taken."""
     with translate_driver_faults():
         open_driver(device)
 
 
 @contextmanager
 def translate_driver_faults() -> Iterator[None]:
-    """What a fault of the driver means to a canary; those that are neither are light."""
+    """Raise what an error of the driver means for a canary. Other errors, such as out of memory, pass unchanged."""
     try:
         yield
     except (CudaUnavailable, CudaUnsupported) as fault:
@@ -62,21 +62,21 @@ def decode_jpeg(device: str) -> float:
     files = [known.jpeg(known.picture(number % DECODED_FRAMES)) for number in range(BATCH_IMAGES)]
     with translate_driver_faults():
         driver = open_driver(device)
-        driver.decode_jpegs(files[:1])  # a session is set up by the first call
+        driver.decode_jpegs(files[:1])  # the first call sets up a session
 
-        def decoded() -> Sequence[DeviceImage]:
+        def decode_files() -> Sequence[DeviceImage]:
             images = driver.decode_jpegs(files)
             if refused := [image for image in images if isinstance(image, str)]:
                 raise WrongOutput(f"{len(refused)} of {BATCH_IMAGES} images refused: {refused[0]}")
             return [image for image in images if not isinstance(image, str)]
 
-        images, rate = _measure_rate(driver, decoded, BATCH_IMAGES)
-        _require_frames(_download_luma(driver, images, FULL_SIZE), BATCH_IMAGES, 36)
+        images, rate = _measure_rate(driver, decode_files, BATCH_IMAGES)
+        known.require_frames(_download_luma(driver, images, FULL_SIZE), BATCH_IMAGES, 36)
     return rate
 
 
 def transform_nv12(device: str) -> float:
-    """To half the size; judged by means of four pixels."""
+    """Scale to half the size; the expected pixels are means of four."""
     with translate_driver_faults():
         driver = open_driver(device)
         images = driver.upload([known.picture(number % DECODED_FRAMES) for number in range(BATCH_IMAGES)])
@@ -84,12 +84,12 @@ def transform_nv12(device: str) -> float:
         pictures, rate = _measure_rate(
             driver, lambda: driver.transform(images, TransformSpec(HALF_SIZE, HALF_SIZE)), BATCH_IMAGES
         )
-        found, _ = driver.download(pictures).wait()
-    if len(found) != BATCH_IMAGES:
-        raise WrongOutput(f"{len(found)} pictures where {BATCH_IMAGES} were due")
-    for number, picture in enumerate(found):
+        downloaded, _ = driver.download(pictures).wait()
+    if len(downloaded) != BATCH_IMAGES:
+        raise WrongOutput(f"{len(downloaded)} frames instead of {BATCH_IMAGES}")
+    for number, picture in enumerate(downloaded):
         halved = known.luma(number % DECODED_FRAMES).reshape(HALF_SIZE[1], 2, HALF_SIZE[0], 2).mean(axis=(1, 3))
-        known.require_similar(_to_full_range(picture[: HALF_SIZE[1]]), halved, 40)
+        known.require_similar(known.to_full_range(picture[: HALF_SIZE[1]]), halved, 40)
     return rate
 
 
@@ -123,14 +123,14 @@ def _check_decoder(device: str, codec: VideoCodec) -> float:
         driver = open_driver(device)
         feed = driver.open_decoder(codec)
 
-        def decoded() -> list[tuple[int, DeviceImage]]:
+        def decode_files() -> list[tuple[int, DeviceImage]]:
             shown = [image for pts, packet in enumerate(packets) for image in feed.decode(packet, pts)]
             return [*shown, *feed.finish()]
 
-        shown, rate = _measure_rate(driver, decoded, CODED_FRAMES)
+        shown, rate = _measure_rate(driver, decode_files, CODED_FRAMES)
         if [pts for pts, _ in shown] != list(range(CODED_FRAMES)):
-            raise WrongOutput(f"{len(shown)} pictures out of order, or not the {CODED_FRAMES} that were due")
-        _require_frames(_download_luma(driver, [image for _, image in shown], FULL_SIZE), CODED_FRAMES, 34)
+            raise WrongOutput(f"{len(shown)} frames out of order, or not {CODED_FRAMES}")
+        known.require_frames(_download_luma(driver, [image for _, image in shown], FULL_SIZE), CODED_FRAMES, 34)
         feed.close()
     return rate
 
@@ -147,37 +147,25 @@ def _check_encoder(device: str, codec: VideoCodec) -> float:
             for number in range(CODED_FRAMES)
         ]
 
-        def encoded() -> list[EncodedPicture]:
+        def encode_frames() -> list[EncodedPicture]:
             return [*(part for frame in frames for part in session.encode(frame)), *session.finish()]
 
-        parts, rate = _measure_rate(driver, encoded, CODED_FRAMES)
+        parts, rate = _measure_rate(driver, encode_frames, CODED_FRAMES)
         head = session.parameters()
         session.close()
-    _require_frames(_decode_packets(codec, head, [part.data for part in parts]), CODED_FRAMES, 34)
+    known.require_frames(_decode_packets(codec, head, [part.data for part in parts]), CODED_FRAMES, 34)
     return rate
 
 
 def _download_luma(
     driver: CudaDriver, images: Sequence[DeviceImage], size: tuple[int, int]
 ) -> "list[np.ndarray[Any, Any]]":
-    found, _ = driver.download(driver.transform(images, TransformSpec(size, size))).wait()
-    return [_to_full_range(picture[: size[1]]) for picture in found]
-
-
-def _to_full_range(luma: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Limited range -> 0 to 255."""
-    return (luma.astype(np.float32) - 16) * np.float32(255 / 219)
-
-
-def _require_frames(actual: "Sequence[np.ndarray[Any, Any]]", count: int, min_psnr: float) -> None:
-    if len(actual) != count:
-        raise WrongOutput(f"{len(actual)} pictures where {count} were due")
-    for number, levels in enumerate(actual):
-        known.require_similar(levels, known.luma(number % DECODED_FRAMES), min_psnr)
+    downloaded, _ = driver.download(driver.transform(images, TransformSpec(size, size))).wait()
+    return [known.to_full_range(picture[: size[1]]) for picture in downloaded]
 
 
 def _encode_packets(codec: VideoCodec) -> list[bytes]:
-    """Packets of the known pictures (Annex B, AV1: temporal units), one a picture, in order of presentation."""
+    """Encode the known pictures with FFmpeg: one packet per frame (Annex B; AV1: temporal units), in display order."""
     encoder, options = REFERENCE_ENCODERS[codec]
     context = CodecContext.create(encoder, "w")
     assert isinstance(context, VideoCodecContext)
@@ -196,7 +184,7 @@ def _encode_packets(codec: VideoCodec) -> list[bytes]:
 
 
 def _decode_packets(codec: VideoCodec, parameter_sets: bytes, packets: Sequence[bytes]) -> "list[np.ndarray[Any, Any]]":
-    """By FFmpeg; the parameter sets are put before the first picture, which may have them already."""
+    """Full-range luma of the frames, decoded by FFmpeg. The parameter sets may also be in the first packet."""
     context = CodecContext.create(REFERENCE_DECODERS[codec], "r")
     assert isinstance(context, VideoCodecContext)
     context.thread_count = 1
@@ -204,15 +192,15 @@ def _decode_packets(codec: VideoCodec, parameter_sets: bytes, packets: Sequence[
     frames: list[VideoFrame] = [frame for part in whole for frame in context.decode(Packet(part))]
     frames += context.decode(None)
     return [
-        _to_full_range(frame.reformat(format="gray", src_color_range=1, dst_color_range=1).to_ndarray())
+        known.to_full_range(frame.reformat(format="gray", src_color_range=1, dst_color_range=1).to_ndarray())
         for frame in frames
     ]
 
 
 def _measure_rate(driver: CudaDriver, work: "Callable[[], Any]", frames: int) -> tuple[Any, float]:
-    """What comes out, and megapixels a second of the device until it is done."""
+    """The result, and the rate of the device in megapixels per second until all work is done."""
     driver.synchronise()
-    began = time.perf_counter()
-    made = work()
+    started_at = time.perf_counter()
+    result = work()
     driver.synchronise()
-    return made, frames * FRAME_MEGAPIXELS / max(time.perf_counter() - began, 1e-9)
+    return result, frames * FRAME_MEGAPIXELS / max(time.perf_counter() - started_at, 1e-9)

@@ -1,6 +1,5 @@
-"""Reads frames ahead of the decoder, within a window of bytes. A hot path."""
+"""Reads frames ahead of the decoder, within a window of bytes. This is a hot path."""
 
-import builtins
 import io
 import threading
 from collections import OrderedDict, deque
@@ -23,39 +22,26 @@ from service.worker.fetch.readers import ByteRange, FetchStats, FileReader, Obje
 MIB = 1024 * 1024
 PREFETCH_BYTES, MAX_CONCURRENT_READS = 64 * MIB, 16
 MAX_FRAME_BYTES = 512 * MIB
-# What a frame of unknown size counts in the window, and the most of it that is read ahead.
+# A frame of unknown size takes this much of the window, and is read ahead only if it is not larger.
 UNKNOWN_SIZE_BYTES = 4 * MIB
-# Frames read ahead for each read under way, however small they are.
+# Frames read ahead for each concurrent read, however small they are.
 MAX_PENDING_PER_READ = 8
 
 log = structlog.get_logger("worker")
 
 
 class FrameFetcher:
-    """All that one slot reads of frames and source videos, and the tally of it. Refuses frames above `max_object`."""
+    """Reads all frames and source videos of one slot, and counts them in `stats`."""
 
     def __init__(self, settings: ObjectSettings, home: Path, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self.max_frame_bytes, self._tally = max_frame_bytes, FetchStats()
-        self._reads = self._open_reader(settings, home)
-
-    def _open_reader(self, settings: ObjectSettings, home: Path) -> ObjectReader:
+        self.max_frame_bytes, self.stats = max_frame_bytes, FetchStats()
+        self._reader: ObjectReader
         if settings.endpoint is None:
-            return FileReader(FileObjectStore(home / "objects", settings.bucket), self._tally)
-        from service.store.objects.s3_http import SignedReader
+            self._reader = FileReader(FileObjectStore(home / "objects", settings.bucket), self.stats)
+        else:
+            from service.store.objects.s3_http import SignedReader
 
-        return SignedUrlReader(SignedReader(settings), self._tally)
-
-    @property
-    def objects(self) -> int:
-        return self._tally.objects
-
-    @property
-    def bytes(self) -> int:
-        return self._tally.bytes
-
-    @property
-    def seconds(self) -> float:
-        return self._tally.seconds
+            self._reader = SignedUrlReader(SignedReader(settings), self.stats)
 
     def prefetch(
         self,
@@ -64,17 +50,17 @@ class FrameFetcher:
         window_bytes: int = PREFETCH_BYTES,
         concurrency: int = MAX_CONCURRENT_READS,
     ) -> "PrefetchReader":
-        """A reader that has the next frames of `refs` under way: `window_bytes` of them at most, or one larger one."""
-        return PrefetchReader(self, bucket, refs, (window_bytes, concurrency))
+        """A reader that fetches the next frames of `refs` ahead: at most `window_bytes`, or one larger frame."""
+        return PrefetchReader(self, bucket, refs, window_bytes, concurrency)
 
     def source_opener(self, bucket: str) -> "SourceOpener":
         return SourceOpener(self, bucket)
 
     def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
-        return self._reads.submit(ref, span, limit)
+        return self._reader.submit(ref, span, limit)
 
-    def fetch(self, bucket: str, ref: FrameRef) -> builtins.bytes:
-        """The frame, now. Raises FrameMissing, FrameUnreadable; ObjectStoreError when the store is away."""
+    def fetch(self, bucket: str, ref: FrameRef) -> bytes:
+        """Read the frame now. Raises FrameMissing, FrameUnreadable, or ObjectStoreError if the store is unavailable."""
         if ref.key is None:
             raise FrameMissing("the numbering has a hole here")
         try:
@@ -86,34 +72,46 @@ class FrameFetcher:
         except ObjectTooLarge as error:
             raise FrameUnreadable(str(error)) from error
 
-    def open_source(self, bucket: str, ref: FrameRef) -> BinaryIO:
-        """The source video as a seekable file. Raises FrameMissing; its reads raise ObjectStoreError."""
+    def close(self) -> None:
+        self._reader.close()
+
+
+class SourceOpener:
+    """The pipeline's SourceReader: opens source videos as seekable files."""
+
+    def __init__(self, fetcher: FrameFetcher, bucket: str) -> None:
+        self._fetcher, self._bucket = fetcher, bucket
+
+    def open(self, ref: FrameRef) -> BinaryIO:
+        """Raises FrameMissing if there is no object, ObjectStoreError if the store is unavailable (reads do, too)."""
         if ref.key is None:
             raise FrameMissing("the source has no object")
-        where = ObjectRef(bucket, ref.key)
+        object_ref = ObjectRef(self._bucket, ref.key)
         try:
-            first = self.submit(where, (0, SOURCE_BLOCK_BYTES), SOURCE_BLOCK_BYTES).result()
+            first = self._fetcher.submit(object_ref, (0, SOURCE_BLOCK_BYTES), SOURCE_BLOCK_BYTES).result()
         except ObjectNotFound as error:
             raise FrameMissing from error
-        return io.BufferedReader(SourceVideoFile(self, where, first), 64 * 1024)
-
-    def close(self) -> None:
-        self._reads.close()
+        return io.BufferedReader(SourceVideoFile(self._fetcher, object_ref, first), 64 * 1024)
 
 
 class PrefetchReader:
-    """The pipeline's FrameReader: frames in order from the window, any other frame on demand."""
+    """The pipeline's FrameReader: fetches frames in order within a window of bytes, any other frame on demand."""
 
-    def __init__(self, fetcher: FrameFetcher, bucket: str, refs: Iterable[FrameRef], bounds: tuple[int, int]) -> None:
-        self._fetcher, self._bucket, (self._window, self._concurrency) = fetcher, bucket, bounds
-        self._ahead = deque(ref for ref in refs if _is_read_whole(ref) and ref.size <= fetcher.max_frame_bytes)
+    def __init__(
+        self, fetcher: FrameFetcher, bucket: str, refs: Iterable[FrameRef], window_bytes: int, concurrency: int
+    ) -> None:
+        self._fetcher, self._bucket = fetcher, bucket
+        self._window_bytes, self._concurrency = window_bytes, concurrency
+        # Pages of a stack are not read whole: their ranges are read as they are decoded.
+        whole = (ref for ref in refs if ref.key is not None and ref.page is None)
+        self._ahead = deque(ref for ref in whole if ref.size <= fetcher.max_frame_bytes)
         self._pending: OrderedDict[FrameRef, Future[ReadResult]] = OrderedDict()
-        self._held = self._running = 0
+        self._pending_bytes = self._running = 0
         self._lock, self._filling = threading.RLock(), False
         self._fill()
 
     def read(self, ref: FrameRef) -> bytes:
-        """Raises FrameMissing, FrameUnreadable; ObjectStoreError when the store is away."""
+        """Raises FrameMissing, FrameUnreadable, or ObjectStoreError if the store is unavailable."""
         future = self._take_pending(ref)
         if future is None:
             return self._warn_if_changed(ref, self._fetcher.fetch(self._bucket, ref))
@@ -121,20 +119,22 @@ class PrefetchReader:
             return self._warn_if_changed(ref, future.result().data)
         except ObjectNotFound as error:
             raise FrameMissing from error
-        except ObjectTooLarge:  # than planned, so not read ahead: now it is the only one
+        except ObjectTooLarge:  # larger than planned: read it alone
             return self._warn_if_changed(ref, self._fetcher.fetch(self._bucket, ref))
         finally:
-            self._release(ref)
+            with self._lock:
+                self._pending_bytes -= _window_share(ref)
+                self._fill()
 
     def _take_pending(self, ref: FrameRef) -> "Future[ReadResult] | None":
-        """The read under way of this frame; frames before it are wanted no more."""
+        """The pending read of this frame. Frames before it are not needed any more: their reads are cancelled."""
         with self._lock:
             while ref in self._pending:
                 first, future = self._pending.popitem(last=False)
                 if first == ref:
                     return future
                 future.cancel()
-                self._held -= _window_bytes(first)
+                self._pending_bytes -= _window_share(first)
         return None
 
     def _warn_if_changed(self, ref: FrameRef, data: bytes) -> bytes:
@@ -142,32 +142,28 @@ class PrefetchReader:
             log.warning("frame changed since the scan", index=ref.index, key=ref.key, planned=ref.size, found=len(data))
         return data
 
-    def _release(self, ref: FrameRef) -> None:
-        with self._lock:
-            self._held -= _window_bytes(ref)
-            self._fill()
-
     def _fill(self) -> None:
         with self._lock:
             if self._filling:
                 return
             self._filling = True
             try:
-                while self._ahead and self._has_room(_window_bytes(self._ahead[0])):
+                while self._ahead and self._has_room(_window_share(self._ahead[0])):
                     self._start_read(self._ahead.popleft())
             finally:
                 self._filling = False
 
-    def _has_room(self, charge: int) -> bool:
-        within = self._held + charge <= self._window and len(self._pending) < MAX_PENDING_PER_READ * self._concurrency
-        return self._running < self._concurrency and (within or self._held == 0)
+    def _has_room(self, share: int) -> bool:
+        fits = self._pending_bytes + share <= self._window_bytes
+        fits = fits and len(self._pending) < MAX_PENDING_PER_READ * self._concurrency
+        return self._running < self._concurrency and (fits or self._pending_bytes == 0)
 
     def _start_read(self, ref: FrameRef) -> None:
         if ref in self._pending or ref.key is None:
             return
-        self._held += _window_bytes(ref)
+        self._pending_bytes += _window_share(ref)
         self._running += 1
-        limit = min(_window_bytes(ref), self._fetcher.max_frame_bytes)
+        limit = min(_window_share(ref), self._fetcher.max_frame_bytes)
         future = self._fetcher.submit(ObjectRef(self._bucket, ref.key), None, limit)
         self._pending[ref] = future
         future.add_done_callback(self._on_read_done)
@@ -179,7 +175,7 @@ class PrefetchReader:
                 self._fill()
 
     def close(self) -> None:
-        """What is under way is cancelled; frames can still be read one by one."""
+        """Cancel the pending reads. Frames can still be read one by one."""
         with self._lock:
             self._ahead.clear()
             pending = [*self._pending.values()]
@@ -196,22 +192,6 @@ class PrefetchReader:
         self.close()
 
 
-def _is_read_whole(ref: FrameRef) -> bool:
-    """Pages of a stack are read by ranges, as they are decoded."""
-    return ref.key is not None and ref.page is None
-
-
-def _window_bytes(ref: FrameRef) -> int:
-    """Bytes that a frame takes of the window; more than that is never read ahead."""
+def _window_share(ref: FrameRef) -> int:
+    """Bytes that a frame takes of the window. A larger frame is not read ahead."""
     return ref.size or UNKNOWN_SIZE_BYTES
-
-
-class SourceOpener:
-    """The pipeline's SourceReader: source videos as seekable files."""
-
-    def __init__(self, fetcher: FrameFetcher, bucket: str) -> None:
-        self._fetcher, self._bucket = fetcher, bucket
-
-    def open(self, ref: FrameRef) -> BinaryIO:
-        """Raises FrameMissing when there is no object; ObjectStoreError, also in its reads, when the store is away."""
-        return self._fetcher.open_source(self._bucket, ref)

@@ -5,47 +5,74 @@ import io
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
 from service.plan.render_plan import ObjectRef
 from service.store.objects.object_store import ObjectStore, ObjectStoreError, ReadResult
-from service.worker.fetch.readers import ByteRange
+from service.worker.fetch.readers import ObjectReader
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 BUFFER_BYTES = 1024 * 1024
+SOURCE_BLOCK_BYTES, MAX_CACHED_BLOCKS = 2 * 1024 * 1024, 4
 PROGRESS_INTERVAL_S = 1.0
 T = TypeVar("T")
 
 
-class RangedFile(io.RawIOBase):
-    """Made on the event loop, read on a thread; `fetched` counts bytes. An error of the store outlives the codec's."""
+class _SeekableFile(io.RawIOBase):
+    """A read-only file of known size; subclasses read at `_position`."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self._size, self._position = size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(base + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+
+class RangedFile(_SeekableFile):
+    """Created on the event loop, read on a thread. `fetched_bytes` counts what has been read.
+
+    Codecs turn errors of the store into errors of their own; `run` raises the store's.
+    """
 
     def __init__(self, objects: ObjectStore, ref: ObjectRef, size: int) -> None:
-        self._objects, self._ref, self._size = objects, ref, size
+        super().__init__(size)
+        self._objects, self._ref = objects, ref
         self._loop = asyncio.get_running_loop()
-        self._position, self._stopped = 0, False
+        self._stopped = False
         self._failure: BaseException | None = None
         self.fetched_bytes = 0
 
     async def run_in_thread(
         self, reader: Callable[[BinaryIO], T], on_progress: Callable[[], None], buffer_bytes: int = BUFFER_BYTES
     ) -> T:
-        """`used_by` on a thread; ticks only while bytes are flowing, so that a hang can be told from a large file."""
+        """`run` on a thread. `on_progress` is called only while bytes arrive, so that a hang is not taken for work."""
         working = asyncio.create_task(asyncio.to_thread(self.run, reader, buffer_bytes))
         try:
-            told = -1
+            reported_bytes = -1
             while not (await asyncio.wait((working,), timeout=PROGRESS_INTERVAL_S))[0]:
-                if self.fetched_bytes != told:
-                    told = self.fetched_bytes
+                if self.fetched_bytes != reported_bytes:
+                    reported_bytes = self.fetched_bytes
                     on_progress()
             return await working
         finally:
             self.stop()
 
     def run(self, reader: Callable[[BinaryIO], T], buffer_bytes: int = BUFFER_BYTES) -> T:
-        """Run `work` with a buffered view of the file. Raises what the store raised, whatever the codec made of it."""
+        """Call `reader` with a buffered view of the file. Raises ObjectStoreError, and what `reader` raises."""
         try:
             return reader(cast(BinaryIO, io.BufferedReader(self, buffer_bytes)))
         finally:
@@ -53,7 +80,7 @@ class RangedFile(io.RawIOBase):
                 raise self._failure
 
     def stop(self) -> None:
-        """Every later read fails, so that the thread ends."""
+        """Make every later read fail, so that the thread ends."""
         self._stopped = True
 
     def readinto(self, buffer: "Buffer") -> int:
@@ -76,68 +103,31 @@ class RangedFile(io.RawIOBase):
             self._failure = error
             raise OSError("the object store failed") from error
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
 
-    def tell(self) -> int:
-        return self._position
+class SourceVideoFile(_SeekableFile):
+    """A source video over ranged reads. It caches a few blocks, and fetches the next one ahead."""
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-
-SOURCE_BLOCK_BYTES, MAX_CACHED_BLOCKS = 2 * 1024 * 1024, 4
-
-
-class RangeReader(Protocol):
-    """Starts a ranged read."""
-
-    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]": ...
-
-
-class SourceVideoFile(io.RawIOBase):
-    """A read-only file over ranged reads; a few blocks are kept, and the next one is fetched ahead."""
-
-    def __init__(self, fetcher: RangeReader, ref: ObjectRef, first_part: ReadResult) -> None:
-        super().__init__()
-        self._fetcher, self._ref, self._size, self._etag = fetcher, ref, first_part.size, first_part.etag
-        self._position = 0
+    def __init__(self, reader: ObjectReader, ref: ObjectRef, first_part: ReadResult) -> None:
+        super().__init__(first_part.size)
+        self._reader, self._ref, self._etag = reader, ref, first_part.etag
         self._blocks: OrderedDict[int, Future[ReadResult]] = OrderedDict()
         self._blocks[0] = Future()
         self._blocks[0].set_result(first_part)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: "Buffer") -> int:
         if self._position >= self._size:
             return 0
+        view = memoryview(buffer).cast("B")
         number, offset = divmod(self._position, SOURCE_BLOCK_BYTES)
-        part = memoryview(self._read_block(number))[offset : offset + len(buffer)]
-        buffer[: len(part)] = part
+        part = memoryview(self._read_block(number))[offset : offset + len(view)]
+        view[: len(part)] = part
         self._position += len(part)
         return len(part)
 
     def _read_block(self, number: int) -> bytes:
-        forward = number - 1 in self._blocks
+        reads_forward = number - 1 in self._blocks
         future = self._start_block(number)
-        if forward and (number + 1) * SOURCE_BLOCK_BYTES < self._size:
+        if reads_forward and (number + 1) * SOURCE_BLOCK_BYTES < self._size:
             self._start_block(number + 1)
         try:
             part = future.result()
@@ -154,7 +144,7 @@ class SourceVideoFile(io.RawIOBase):
         if number not in self._blocks:
             start = number * SOURCE_BLOCK_BYTES
             span = (start, min(start + SOURCE_BLOCK_BYTES, self._size))
-            self._blocks[number] = self._fetcher.submit(self._ref, span, SOURCE_BLOCK_BYTES)
+            self._blocks[number] = self._reader.submit(self._ref, span, SOURCE_BLOCK_BYTES)
         self._blocks.move_to_end(number)
         if len(self._blocks) > MAX_CACHED_BLOCKS:
             self._blocks.popitem(last=False)[1].cancel()

@@ -25,14 +25,14 @@ ByteRange = tuple[int, int]
 
 
 class FetchStats:
-    """What has been fetched: `objects`, `bytes`, and `seconds` from request to last byte, summed over reads."""
+    """Counts fetched `objects` and `bytes`, and the `seconds` from request to last byte, summed over all reads."""
 
     def __init__(self) -> None:
         self.objects, self.bytes, self.seconds = 0, 0, 0.0
         self._lock = threading.Lock()
 
     def add(self, byte_range: ByteRange | None, size: int, started_at: float) -> None:
-        """A source video counts as an object with its first range."""
+        """Count a read. A source video counts as one object, with its first range."""
         with self._lock:
             self.objects += byte_range is None or byte_range[0] == 0
             self.bytes += size
@@ -40,7 +40,10 @@ class FetchStats:
 
 
 class ObjectReader(Protocol):
-    """Starts whole or ranged reads; they fail with ObjectMissing, ObjectTooLarge, or else ObjectStoreError."""
+    """Starts whole or ranged reads of at most `limit` bytes.
+
+    They raise ObjectNotFound, ObjectTooLarge, or another ObjectStoreError.
+    """
 
     def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]": ...
 
@@ -48,23 +51,23 @@ class ObjectReader(Protocol):
 
 
 class FileReader:
-    """Plain file reads on a few threads, so that a slow disk is waited for ahead of the decoder."""
+    """Reads files on a few threads, so that a slow disk does not stall the decoder."""
 
     def __init__(self, store: FileObjectStore, stats: FetchStats) -> None:
-        self._store, self._tally = store, stats
+        self._store, self._stats = store, stats
         self._threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="frame-fetch")
 
     def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
         return self._threads.submit(self._read, ref, span, limit)
 
     def _read(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> ReadResult:
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         with self._store.open(ref) as file:
             try:
                 part = _read_part(file, span, limit)
             except OSError as error:
                 raise ObjectStoreError(f"REELMILL_HOME: an object cannot be read ({error.strerror})") from error
-        self._tally.add(span, len(part.data), began)
+        self._stats.add(span, len(part.data), started_at)
         return part
 
     def close(self) -> None:
@@ -81,11 +84,16 @@ def _read_part(file: BinaryIO, span: ByteRange | None, limit: int) -> ReadResult
 
 
 class SignedUrlReader:
-    """Signed reads on an event loop in a thread of its own."""
+    """Reads signed URLs on an event loop in a thread of its own."""
 
     def __init__(self, client: "SignedReader", stats: FetchStats) -> None:
-        self._reads, self._tally = client, stats
-        self._loop = _new_event_loop()
+        self._client, self._stats = client, stats
+        try:
+            import uvloop
+        except ImportError:
+            self._loop = asyncio.new_event_loop()
+        else:
+            self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="frame-fetch", daemon=True)
         self._thread.start()
 
@@ -93,9 +101,9 @@ class SignedUrlReader:
         return asyncio.run_coroutine_threadsafe(self._read(ref, span, limit), self._loop)
 
     async def _read(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> ReadResult:
-        began = time.perf_counter()
-        part = await self._reads.read(ref, span, limit)
-        self._tally.add(span, len(part.data), began)
+        started_at = time.perf_counter()
+        part = await self._client.read(ref, span, limit)
+        self._stats.add(span, len(part.data), started_at)
         return part
 
     def close(self) -> None:
@@ -107,17 +115,8 @@ class SignedUrlReader:
             self._loop.close()
 
     async def _cancel_reads(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
+        reads = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in reads:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await self._reads.close()
-
-
-def _new_event_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
+        await asyncio.gather(*reads, return_exceptions=True)
+        await self._client.close()

@@ -20,7 +20,7 @@ ProgressCallback = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class ScanSummary:
-    """How the scan ended; `ignored` objects neither are frames nor claim to be."""
+    """How the scan ended. `ignored` objects are not frames, and their names do not claim so."""
 
     state: str
     frame_count: int = 0
@@ -36,8 +36,8 @@ async def scan_dataset(
 ) -> ScanSummary:
     """Find and probe the frames, then replace the dataset's rows in one transaction: readers see old or new.
 
-    `progress` hears how many objects have been looked at, and may raise to stop the scan. Memory does not grow with the
-    number of frames. Raises ObjectStoreError when the store is away; the rows are then as they were.
+    `on_progress` is called with the number of objects examined, and may raise to stop the scan. Memory does not grow
+    with the number of frames. Raises ObjectStoreError if the store is unavailable; the rows are then unchanged.
     """
     async with database.service_transaction() as connection:
         dataset = await frame_scan.begin_scan(connection, dataset_id)
@@ -49,7 +49,7 @@ async def scan_dataset(
 
 @dataclass(slots=True)
 class _DatasetScan:
-    """One scan under way; `seen` objects have been looked at, `ignored` of them are no frames."""
+    """A running scan: `examined` objects so far, of which `ignored` are not frames."""
 
     database: Database
     objects: ObjectStore
@@ -62,45 +62,42 @@ class _DatasetScan:
         async with self.database.engine.connect() as connection:
             await frame_scan.create_staging_table(connection)
             await self._stage_frames(connection)
-            levels = await self._sample_levels(connection)
+            sample = await frame_scan.sample_frames(connection, MAX_SAMPLED_FRAMES)
+            sampler = LevelScanner(self.objects, self.dataset.bucket, self._report_progress)
+            levels = await sampler.scan(sample)
             async with connection.begin():
                 if not await frame_scan.lock_dataset(connection, self.dataset.id):
                     return ScanSummary("gone")
                 await frame_scan.replace_frames(connection, self.dataset.id)
                 facts = await frame_scan.summarize_frames(connection, self.dataset.id) | {"levels": levels}
-                return await self._record(
-                    connection, facts, await frame_scan.first_problem(connection, self.dataset.id)
-                )
+                problem = await frame_scan.first_problem(connection, self.dataset.id)
+                return await self._record(connection, facts, problem)
 
     async def _stage_frames(self, connection: AsyncConnection) -> None:
-        probe = ImageScanner(self.objects, self.dataset.bucket, self._report_progress)
+        scanner = ImageScanner(self.objects, self.dataset.bucket, self._report_progress)
         try:
             async for page in self.objects.list(self.dataset.bucket, self.dataset.prefix):
-                found = await probe.scan_page(page)
-                for rows in batch_rows(found):
+                page_rows = await scanner.scan_page(page)
+                for rows in batch_rows(page_rows):
                     await frame_scan.copy_to_staging(connection, rows)
-                await self._advance(len(page), sum(rows is None for rows in found))
+                await self._advance(len(page), sum(rows is None for rows in page_rows))
         except ObjectNotFound:
-            return  # the bucket does not exist: nothing is under the prefix
-
-    async def _sample_levels(self, connection: AsyncConnection) -> dict[str, Any] | None:
-        rows = await frame_scan.sample_frames(connection, MAX_SAMPLED_FRAMES)
-        return await LevelScanner(self.objects, self.dataset.bucket, self._report_progress).scan(rows)
+            return  # the bucket does not exist, so nothing is under the prefix
 
     async def scan_videos(self) -> ScanSummary:
-        scan = VideoScanner(self.objects, self.dataset.bucket, self._report_progress)
+        scanner = VideoScanner(self.objects, self.dataset.bucket, self._report_progress)
         try:
             async for page in self.objects.list(self.dataset.bucket, self.dataset.prefix):
-                await self._advance(0, scan.add_page(page))
+                await self._advance(0, scanner.add_page(page))
         except ObjectNotFound:
             pass
-        async for _ in scan.probe():
+        async for _ in scanner.probe():
             await self._advance(1, 0)
         async with self.database.service_transaction() as connection:
             if not await frame_scan.lock_dataset(connection, self.dataset.id):
                 return ScanSummary("gone")
-            await frame_scan.replace_sources(connection, self.dataset.id, scan.rows)
-            return await self._record(connection, scan.dataset_facts(), scan.first_problem())
+            await frame_scan.replace_sources(connection, self.dataset.id, scanner.rows)
+            return await self._record(connection, scanner.dataset_facts(), scanner.first_problem())
 
     def _report_progress(self) -> None:
         self.on_progress(self.examined)

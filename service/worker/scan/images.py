@@ -1,4 +1,4 @@
-"""Probes listed objects as images by their headers, without decoding. Each page of a TIFF stack is a frame."""
+"""Probes objects as images by their headers, without decoding. Each page of a TIFF stack is a frame."""
 
 import asyncio
 import io
@@ -32,7 +32,7 @@ def frame_row(info: ObjectInfo, facts: ImageFacts) -> ScannedFrame:
         facts.format,
         facts.width,
         facts.height,
-        _as_utc(facts.captured_at),
+        as_utc(facts.captured_at) if facts.captured_at else None,
         bits=facts.bit_depth,
         gray=facts.gray,
         form=facts.pixel_format,
@@ -40,43 +40,47 @@ def frame_row(info: ObjectInfo, facts: ImageFacts) -> ScannedFrame:
 
 
 def unreadable_row(info: ObjectInfo, reason: str) -> ScannedFrame:
-    problem = reason.replace("\0", "")[:MAX_REASON_LENGTH]
     return ScannedFrame(
-        natural_key(info.key), info.key, trailing_number(info.key), info.size, info.etag, problem=problem
+        natural_key(info.key), info.key, trailing_number(info.key), info.size, info.etag, problem=clean_reason(reason)
     )
 
 
-def _as_utc(moment: datetime | None) -> datetime | None:
-    """A camera's local time is told as UTC."""
-    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+def clean_reason(reason: str) -> str:
+    """A reason that a text column accepts: file contents may be quoted in it."""
+    return reason.replace("\0", "")[:MAX_REASON_LENGTH]
 
 
-# Bytes read at once where directories lie scattered.
+def as_utc(moment: datetime) -> datetime:
+    """A camera that records no time zone is assumed to run on UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+# Size of the reads when the directories are scattered over the file.
 DIRECTORY_READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class TiffPages:
-    """The pages of a file up to its end, or up to `problem`; `first` is where the first directory begins."""
+    """The pages of a file, up to its end or up to `problem`. `first_offset` is that of the first directory."""
 
     pages: tuple[TiffDirectory, ...]
     first_offset: int
     problem: str | None
 
     def require_pages(self) -> "TiffPages":
-        """Raises Unreadable when there is no page at all."""
+        """Raises MediaUnreadable if there is no page."""
         if not self.pages:
             raise MediaUnreadable(self.problem or "the TIFF has no picture in it")
         return self
 
     @property
     def is_single_frame(self) -> bool:
-        """Whether the file is one frame, its first page, as it is for any viewer."""
+        """Whether the file is one frame: its first page, as any viewer would show it."""
         return len(self.pages) == 1 and self.problem is None and self.pages[0].offset == self.first_offset
 
 
 def read_pages(file: BinaryIO) -> TiffPages:
-    """Thumbnails, pyramid levels and masks are left out, unless there is nothing else."""
+    """Read all directories. Thumbnails, pyramid levels and masks are left out, unless there is nothing else."""
     found: list[TiffDirectory] = []
     problem = None
     try:
@@ -84,18 +88,18 @@ def read_pages(file: BinaryIO) -> TiffPages:
     except MediaUnreadable as error:
         problem = error.reason
     except (ValueError, OverflowError) as error:  # an offset that no file can have
-        problem = f"its directories make no sense ({type(error).__name__})"
+        problem = f"its directories are invalid ({type(error).__name__})"
     pictures = tuple(page for page in found if page.is_picture) or tuple(found[:1])
     return TiffPages(pictures, found[0].offset if found else 0, problem)
 
 
 def tiff_rows(info: ObjectInfo, tiff: TiffPages) -> Iterator[ScannedFrame]:
-    """Rows of a chain that has pages. Pages have no number of their own; the page that is damaged is a row too."""
+    """One row for each page, and one for the damaged page where reading ended. Pages have no frame number."""
     if tiff.is_single_frame:
         yield frame_row(info, probe_tiff_page(tiff.pages[0]))
         return
-    for place, page in enumerate(tiff.pages):
-        yield replace(frame_row(info, probe_tiff_page(page)), number=None, page=place, page_offset=page.offset)
+    for index, page in enumerate(tiff.pages):
+        yield replace(frame_row(info, probe_tiff_page(page)), number=None, page=index, page_offset=page.offset)
     if tiff.problem:
         reason = f"{tiff.problem}: this page and those after it are lost"
         yield replace(unreadable_row(info, reason), number=None, page=len(tiff.pages))
@@ -103,10 +107,10 @@ def tiff_rows(info: ObjectInfo, tiff: TiffPages) -> Iterator[ScannedFrame]:
 
 HEADER_BYTES = 64 * 1024
 MAX_HEADER_READS, MAX_WHOLE_READS = 16, 2
-# Objects up to this size are read whole when their header goes on past HEAD.
+# Objects up to this size are read whole if their header is longer than HEADER_BYTES.
 MAX_WHOLE_BYTES = 256 * 1024 * 1024
 
-# Names that claim to be images: such an object is a frame even when it cannot be read. Others must prove it.
+# An object with one of these suffixes is a frame even if it cannot be read. Others are frames only if they can be.
 IMAGE_SUFFIXES = frozenset(
     (
         ".jpg",
@@ -137,28 +141,28 @@ FrameRows = Iterable[ScannedFrame]
 
 
 class ImageScanner:
-    """Reads heads from one bucket with bounded concurrency."""
+    """Reads image headers from one bucket with bounded concurrency."""
 
     def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
-        self._objects, self._bucket, self._tick = objects, bucket, on_progress
-        self._wholes = asyncio.Semaphore(MAX_WHOLE_READS)
+        self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
+        self._whole_reads = asyncio.Semaphore(MAX_WHOLE_READS)
 
     async def scan_page(self, page: Sequence[ObjectInfo]) -> list[FrameRows | None]:
-        """The frames of each object, None for those that are no images. Raises ObjectStoreError."""
-        answers: list[FrameRows | None] = [None] * len(page)
-        waiting = iter(enumerate(page))
+        """The rows of each object, None for objects that are not images. Raises ObjectStoreError."""
+        rows: list[FrameRows | None] = [None] * len(page)
+        remaining = iter(enumerate(page))
 
-        async def some() -> None:
-            for place, info in waiting:
-                answers[place] = await self._scan_object(info)
+        async def scan_objects() -> None:
+            for index, info in remaining:
+                rows[index] = await self._scan_object(info)
 
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(MAX_HEADER_READS):
-                    group.create_task(some())
+                    group.create_task(scan_objects())
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed
-        return answers
+        return rows
 
     async def _scan_object(self, info: ObjectInfo) -> FrameRows | None:
         base = info.key.rpartition("/")[2]
@@ -166,9 +170,8 @@ class ImageScanner:
             return None
         ref = ObjectRef(self._bucket, info.key)
         try:
-            head = (
-                await self._objects.get(ref, 0, HEADER_BYTES) if info.size else b""
-            )  # S3 refuses ranges of empty objects
+            # S3 refuses ranges of empty objects.
+            head = await self._objects.get(ref, 0, HEADER_BYTES) if info.size else b""
             if head.startswith(TIFF_MAGICS):
                 return tiff_rows(info, await self._read_tiff_pages(ref, head, info.size))
             return (frame_row(info, await self._read_facts(ref, head, info.size)),)
@@ -183,33 +186,33 @@ class ImageScanner:
         except HeaderIncomplete:
             if size > MAX_WHOLE_BYTES:
                 raise
-        async with self._wholes:
+        async with self._whole_reads:
             return _probe_header(await self._objects.get(ref), size)
 
     async def _read_tiff_pages(self, ref: ObjectRef, head: bytes, size: int) -> TiffPages:
-        """From the head when it holds all directories, else by ranged reads. Raises Unreadable."""
-        found = read_pages(io.BytesIO(head))
-        if not found.problem or len(head) == size:
-            return found.require_pages()
+        """From the header if it contains all directories, else by ranged reads. Raises MediaUnreadable."""
+        tiff = read_pages(io.BytesIO(head))
+        if not tiff.problem or len(head) == size:
+            return tiff.require_pages()
         file = RangedFile(self._objects, ref, size)
-        return (await file.run_in_thread(read_pages, self._tick, DIRECTORY_READ_BYTES)).require_pages()
+        return (await file.run_in_thread(read_pages, self._on_progress, DIRECTORY_READ_BYTES)).require_pages()
 
 
 def batch_rows(page_rows: Iterable[FrameRows | None]) -> Iterator[Sequence[ScannedFrame]]:
-    """A stack's frames are made as they are written."""
+    """Batches of at most ROWS_PER_BATCH rows. The rows of a stack are created as they are consumed."""
     frames = chain.from_iterable(frames for frames in page_rows if frames is not None)
     while batch := tuple(islice(frames, ROWS_PER_BATCH)):
         yield batch
 
 
 def _probe_header(data: bytes, size: int) -> ImageFacts:
-    """One hostile header costs one frame, not the scan."""
+    """Probe a header. Any exception means that this frame is unreadable, so that it does not end the scan."""
     try:
         return probe_image(data, size)
     except MediaUnreadable:
         raise
     except Exception as error:
-        raise MediaUnreadable(f"its header makes no sense ({type(error).__name__})") from error
+        raise MediaUnreadable(f"its header is invalid ({type(error).__name__})") from error
 
 
 def has_image_suffix(name: str) -> bool:

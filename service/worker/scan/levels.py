@@ -1,4 +1,4 @@
-"""Samples the value range of a dataset: decodes frames spread over the sequence, so that one window fits all."""
+"""Samples the value range of a dataset: decodes frames spread over the whole sequence."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,29 +17,28 @@ from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.worker.fetch.ranged_files import RangedFile
 
 MAX_SAMPLED_FRAMES = 64
-# Objects above this size, and pictures above MAX_PIXELS, are not sampled.
+# Objects above this size, and frames above MAX_PIXELS, are not sampled.
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
-
 MAX_PIXELS = 100_000_000
 
 
 class LevelScanner:
-    """Decodes one frame after the other, each on a thread; memory is that of one frame."""
+    """Decodes one frame after the other on a thread. Memory: one frame."""
 
     def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
-        self._objects, self._bucket, self._tick = objects, bucket, on_progress
+        self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
         self._decoder = ImageDecoder(DecodeOptions(MAX_PIXELS))
 
     async def scan(self, rows: list[RowMapping]) -> dict[str, Any] | None:
-        """Facts for the `levels` column; None when no frame has any. Raises ObjectStoreError."""
+        """The value of the `levels` column; None if no frame has samples. Raises ObjectStoreError."""
         sampler = LevelSampler()
         for row in rows:
             samples = await self._decode_frame(row)
             if samples is not None:
                 await asyncio.to_thread(sampler.add, samples, row["bits"])
-            self._tick()
-        found = sampler.levels()
-        return found.to_json() if found else None
+            self._on_progress()
+        levels = sampler.levels()
+        return levels.to_json() if levels else None
 
     async def _decode_frame(self, row: RowMapping) -> Samples | None:
         ref = ObjectRef(self._bucket, row["key"])
@@ -49,7 +48,7 @@ class LevelScanner:
             if row["size"] > MAX_OBJECT_BYTES:
                 return None
             return await asyncio.to_thread(self._decoder.decode_samples, await self._objects.get(ref))
-        except (MediaUnreadable, ObjectNotFound):  # the render will say so of each such frame
+        except (MediaUnreadable, ObjectNotFound):  # the render reports each such frame
             return None
 
     async def _decode_page(self, ref: ObjectRef, row: RowMapping) -> Samples:
@@ -59,4 +58,4 @@ class LevelScanner:
             page, _ = TiffStack(stream).decode_page(row["page_offset"], DecodeOptions(MAX_PIXELS))
             return page.samples
 
-        return await file.run_in_thread(read, self._tick)
+        return await file.run_in_thread(read, self._on_progress)

@@ -1,4 +1,4 @@
-"""Probes listed objects as source videos, one after the other, and records the timestamp of every picture."""
+"""Probes objects as source videos, one after the other, and records the timestamp of every frame."""
 
 import hashlib
 import sys
@@ -6,7 +6,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ from service.plan.render_plan import ObjectRef
 from service.store.catalog.scan import digest_line
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from service.worker.fetch.ranged_files import RangedFile
+from service.worker.scan.images import as_utc, clean_reason
 
 VIDEO_SUFFIXES = frozenset(
     (
@@ -42,29 +43,29 @@ UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None,
 
 
 class VideoScanner:
-    """Collects sources page by page, then probes them in natural order; holds one small row for each file."""
+    """Collects source videos page by page, then probes them in natural order. Memory: one small row for each file."""
 
     def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
-        self._objects, self._bucket, self._tick = objects, bucket, on_progress
+        self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
-        self._forms = Counter[str]()
+        self._pixel_formats = Counter[str]()
         self.rows: list[dict[str, Any]] = []
 
     def add_page(self, page: Sequence[ObjectInfo]) -> int:
-        """Keep the videos of a page; returns how many objects were none."""
+        """Collect the videos of a page; returns how many objects are not videos."""
         videos = [info for info in page if _has_video_suffix(info.key)]
         self._found += videos
         return len(page) - len(videos)
 
     async def probe(self) -> AsyncIterator[None]:
         """Yields after each source. Raises ObjectStoreError."""
-        first = 0
+        first_index = 0
         for info in sorted(self._found, key=lambda info: (natural_key(info.key), info.key)):
-            row = await self._source_row(info, first)
+            row = await self._source_row(info, first_index)
             if row is not None:
                 self.rows.append(row)
-                first += row["frame_count"]
+                first_index += row["frame_count"]
             yield
 
     async def _source_row(self, info: ObjectInfo, first_index: int) -> dict[str, Any] | None:
@@ -76,15 +77,15 @@ class VideoScanner:
             "first_index": first_index,
         }
         try:
-            facts = await self._read_facts(info)
+            file = RangedFile(self._objects, ObjectRef(self._bucket, info.key), info.size)
+            facts = await file.run_in_thread(_probe_file, self._on_progress)
         except ObjectNotFound:
             return None
         except MediaUnreadable as error:
-            problem = error.reason.replace("\0", "")[:500]
-            return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": problem}
-        self._forms[facts.pixel_format] += len(facts.pts)
+            return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": clean_reason(error.reason)}
+        self._pixel_formats[facts.pixel_format] += len(facts.pts)
         if facts.captured_at is not None:
-            self._captured.append(_as_utc(facts.captured_at))
+            self._captured.append(as_utc(facts.captured_at))
         return row | {
             "codec": facts.codec,
             "width": facts.width,
@@ -95,12 +96,8 @@ class VideoScanner:
             "problem": None,
         }
 
-    async def _read_facts(self, info: ObjectInfo) -> VideoFacts:
-        file = RangedFile(self._objects, ObjectRef(self._bucket, info.key), info.size)
-        return await file.run_in_thread(_probe_file, self._tick)
-
     def dataset_facts(self) -> dict[str, Any]:
-        """What the sources say about the dataset, as values of its columns."""
+        """Values of the dataset's columns, from all its sources."""
         digest, sizes = hashlib.sha256(), Counter[tuple[int, int]]()
         for row in self.rows:
             digest.update(digest_line(row["key"], row["etag"], row["size"]))
@@ -113,7 +110,7 @@ class VideoScanner:
             "width": width,
             "height": height,
             "sizes": [{"width": w, "height": h, "count": n} for (w, h), n in sizes.most_common(1000)],
-            "forms": dict(self._forms),
+            "forms": dict(self._pixel_formats),
             "formats": sorted({row["codec"] for row in self.rows if row["codec"]}),
             "captured_from": min(self._captured, default=None),
             "captured_to": max(self._captured, default=None),
@@ -130,7 +127,7 @@ class VideoScanner:
 
 
 def _probe_file(file: BinaryIO) -> VideoFacts:
-    """One hostile file costs one source, not the scan."""
+    """Probe a file. Any exception means that this source is unreadable, so that it does not end the scan."""
     try:
         return probe_video(file)
     except MediaUnreadable:
@@ -150,7 +147,3 @@ def pack_timestamps(pts: Sequence[int]) -> bytes:
 def _has_video_suffix(key: str) -> bool:
     name = PurePosixPath(key).name
     return not name.startswith(".") and PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
-
-
-def _as_utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,1 +1,1 @@
-"""Slot processes: each does one command at a time, and untrusted media is decoded only here."""
+"""Slot processes: each executes one command at a time, and only they decode untrusted media."""

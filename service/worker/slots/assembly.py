@@ -21,28 +21,28 @@ from service.pipeline.stills.artifacts import Keogram, PreviewStrip, keogram_hei
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
 from service.store.objects.keys import artifact_key, receipt_key, render_object_key, segment_key
-from service.store.objects.object_store import ObjectInfo, ObjectStore
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from service.stream.fragments import segment_duration
 from service.worker.fetch.batch_reader import BatchReader, batches, gather_all
-from service.worker.slots.messages import AssembleRender, AssemblyDone, Outcome, TaskFailed
+from service.worker.slots.messages import AssembleRender, AssemblyDone, Outcome, SegmentsMissing, TaskFailed
 
-PREVIEW_VTT_NAME = "preview.vtt"
-# The bytes of these objects of the service's bucket, in order.
+POSTER_NAME, RECEIPT_NAME, PREVIEW_VTT_NAME = "poster.jpg", "receipt.ndjson", "preview.vtt"
+# Media types of everything but videos, by suffix.
+FILE_MEDIA_TYPES = {
+    ".ndjson": "application/x-ndjson",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".vtt": "text/vtt",
+}
+# The summary names this many frames that are not plain `ok`; the receipt names all.
+MAX_NOTES = 100
+# Reads these objects of the service's bucket, in order.
 ReadObjects = Callable[[Sequence[str]], Iterator[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A finished by-product: its file name, bytes and media type."""
-
-    name: str
-    data: bytes
-    media_type: str
 
 
 @dataclass
 class SegmentOffsets:
-    """Where on the time line each segment with pictures begins, noted while the video is assembled."""
+    """Where on the timeline, in seconds, each segment with frames begins; filled in while the video is assembled."""
 
     starts: list[tuple[str, Fraction]] = field(default_factory=list)
     end: Fraction = Fraction(0)
@@ -54,35 +54,30 @@ class SegmentOffsets:
 
 def build_artifacts(
     options: RenderOptions, offsets: SegmentOffsets, frames: int, read_objects: ReadObjects
-) -> Iterator[Artifact]:
-    """What was asked for. Raises what `each` raises."""
+) -> dict[str, bytes]:
+    """The files that the options ask for besides the video, by name. Raises what `read_objects` raises."""
 
     def pieces(output: Output) -> Iterator[tuple[bytes, Fraction]]:
         found = read_objects([artifact_key(key, ARTIFACT_FILES[output]) for key, _ in offsets.starts])
         return zip(found, (start for _, start in offsets.starts), strict=True)
 
+    artifacts = {}
     if "preview_strip" in options.outputs:
         strip = PreviewStrip(tile_size(options.width, options.height))
         for piece, start in pieces("preview_strip"):
             strip.add(piece, start)
-        sprite, cues = strip.finish(offsets.end)
-        yield Artifact(ARTIFACT_FILES["preview_strip"], sprite, "image/jpeg")
-        yield Artifact(PREVIEW_VTT_NAME, cues, "text/vtt")
+        artifacts[ARTIFACT_FILES["preview_strip"]], artifacts[PREVIEW_VTT_NAME] = strip.finish(offsets.end)
     if "keogram" in options.outputs:
         keogram = Keogram(frames, keogram_height(options.height))
         for piece, _ in pieces("keogram"):
             keogram.add(piece)
-        yield Artifact(ARTIFACT_FILES["keogram"], keogram.finish(), "image/png")
-
-
-POSTER_NAME, RECEIPT_NAME = "poster.jpg", "receipt.ndjson"
-# How many of the frames that are not plain `ok` the summary itself names; the receipt names all.
-MAX_NOTES = 100
+        artifacts[ARTIFACT_FILES["keogram"]] = keogram.finish()
+    return artifacts
 
 
 @dataclass
 class ReceiptWriter:
-    """The render receipt as it grows: one line per planned frame, then a summary."""
+    """Writes the render receipt: one line per planned frame, then a summary."""
 
     path: Path
     frames: int = 0
@@ -92,25 +87,18 @@ class ReceiptWriter:
     clipped_samples: Counter[str] = field(default_factory=Counter)
 
     def add_segment(self, lines: bytes) -> None:
-        """Append one segment's lines, its output numbers moved to the whole video's."""
-        base = self.frames
+        """Append the lines of one segment, with output numbers of the whole video."""
+        first_output = self.frames
         with self.path.open("ab") as file:
             for line in lines.splitlines():
                 entry = json.loads(line)
                 if entry["output"] is not None:
-                    entry["output"] += base
+                    entry["output"] += first_output
                     self.frames += 1
-                self._count_outcome(entry)
-                self._count_clipped(entry.get("clipped"))
+                self._count(entry)
                 file.write(json.dumps(entry).encode() + b"\n")
 
-    def _count_clipped(self, counts: list[int] | None) -> None:
-        """Sum up what the tone's window has cut off."""
-        if counts is not None:
-            self.clipped_samples.update(dict(zip(("below", "above", "nan"), counts, strict=True)))
-            self.clipped_samples["frames"] += any(counts)
-
-    def _count_outcome(self, entry: dict[str, Any]) -> None:
+    def _count(self, entry: dict[str, Any]) -> None:
         self.outcomes[entry["outcome"]] += 1
         if entry.get("clock"):
             self.timestamp_anomalies[entry["clock"]] += 1
@@ -123,79 +111,133 @@ class ReceiptWriter:
                     "reason": entry["reason"],
                 }
             )
+        if (clipped := entry.get("clipped")) is not None:  # samples outside the window of the tone
+            self.clipped_samples.update(dict(zip(("below", "above", "nan"), clipped, strict=True)))
+            self.clipped_samples["frames"] += any(clipped)
+
+    def add_summary(self, summary: dict[str, Any]) -> None:
+        with self.path.open("ab") as file:
+            file.write(json.dumps({"summary": summary}).encode() + b"\n")
 
 
 def assemble_render(
     command: AssembleRender,
     objects: ObjectStore,
     runner: asyncio.Runner,
-    to: tuple[Path, Callable[[int], None]],
+    folder: Path,
+    on_progress: Callable[[int], None],
 ) -> Outcome:
-    """`to` is (a scratch folder, the progress call). Raises ObjectMissing when a cached segment is gone."""
-    folder, report = to
-    receipt, places, reads = ReceiptWriter(folder / RECEIPT_NAME), SegmentOffsets(), BatchReader(objects, runner)
-    still: list[Future[bytes]] = []
+    """Assemble and publish a render, with `folder` for temporary files. Raises ObjectStoreError."""
+    try:
+        return _Assembly(command, objects, runner, folder, on_progress).run()
+    except ObjectNotFound:
+        missing = runner.run(_find_missing_segments(command, objects))
+        if missing:
+            return SegmentsMissing(missing)
+        raise
 
-    def segments() -> Iterator[bytes]:
-        for key, lines, data in _read_segments(command, reads):
-            receipt.add_segment(lines)
-            report(receipt.frames)
-            if data:
-                still[:] = still or [beside.submit(poster, data)]
-                places.add(key, data)
-                yield data
 
-    video = folder / f"video.{command.options.container}"
-    with ThreadPoolExecutor(1) as beside:  # at the end of a render the other cores have nothing to do
+class _Assembly:
+    """One render being assembled: its files so far."""
+
+    def __init__(
+        self,
+        command: AssembleRender,
+        objects: ObjectStore,
+        runner: asyncio.Runner,
+        folder: Path,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        self._command, self._objects, self._runner, self._on_progress = command, objects, runner, on_progress
+        self._reader = BatchReader(objects, runner)
+        self._video = folder / f"video.{command.options.container}"
+        self._receipt = ReceiptWriter(folder / RECEIPT_NAME)
+        self._offsets = SegmentOffsets()
+        self._poster: Future[bytes] | None = None
+
+    def run(self) -> Outcome:
+        """Raises ObjectNotFound if a cached segment is missing."""
+        options = self._command.options
+        with ThreadPoolExecutor(1) as thread:  # for the poster: at the end of a render the other cores are idle
+            try:
+                assemble(self._read_segments(thread), options, self._video)
+            except NothingToAssemble:
+                return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
+            except SegmentMismatch as mismatch:
+                return TaskFailed("segments_differ", f"{mismatch}: was it made by another version of the encoder?")
+            summary: dict[str, Any] = self._command.receipt_facts | _build_summary(options, self._receipt, self._video)
+            self._receipt.add_summary(summary)
+            frames = self._receipt.frames
+            artifacts = build_artifacts(options, self._offsets, frames, self._reader.iter_objects)
+            self._runner.run(self._publish(artifacts))
+        return AssemblyDone(
+            video_key=self._key(self._video.name),
+            size=summary["bytes"],
+            sha256=summary["sha256"],
+            frames=summary["frames"],
+            poster_key=self._key(POSTER_NAME),
+            receipt_key=self._key(RECEIPT_NAME),
+            summary=summary,
+        )
+
+    def _read_segments(self, thread: ThreadPoolExecutor) -> Iterator[bytes]:
+        """The segments with frames, in order; their receipts are written on the way, the first starts the poster."""
+        for keys in batches(self._command.segments):
+            found = self._reader.read_all([name(key) for name in (receipt_key, segment_key) for key in keys])
+            for key, lines, segment in zip(keys, found[: len(keys)], found[len(keys) :], strict=True):
+                self._receipt.add_segment(lines)
+                self._on_progress(self._receipt.frames)
+                if segment:
+                    self._poster = self._poster or thread.submit(poster, segment)
+                    self._offsets.add(key, segment)
+                    yield segment
+
+    async def _publish(self, artifacts: dict[str, bytes]) -> None:
+        """Write all objects at once. The render names none of them before all are written."""
+        assert self._poster is not None  # something was assembled
+        poster_future = asyncio.wrap_future(self._poster)
+
+        async def put_poster() -> ObjectInfo:
+            return await self._put(POSTER_NAME, await poster_future)
+
+        video_type = MEDIA_TYPES[self._command.options.container]
+        receipt_type = FILE_MEDIA_TYPES[self._receipt.path.suffix]
+        await gather_all(
+            [
+                self._objects.put_file(self._ref(RECEIPT_NAME), self._receipt.path, receipt_type),
+                self._objects.put_file(self._ref(self._video.name), self._video, video_type),
+                *(self._put(name, data) for name, data in artifacts.items()),
+                put_poster(),
+            ]
+        )
+
+    async def _put(self, name: str, data: bytes) -> ObjectInfo:
+        return await self._objects.put(self._ref(name), data, FILE_MEDIA_TYPES[Path(name).suffix])
+
+    def _ref(self, name: str) -> ObjectRef:
+        return ObjectRef(self._objects.bucket, self._key(name))
+
+    def _key(self, name: str) -> str:
+        return render_object_key(self._command.render_id, name)
+
+
+async def _find_missing_segments(command: AssembleRender, objects: ObjectStore) -> tuple[str, ...]:
+    """Content keys of the segments of which an object is missing: the segment, its receipt, or a part of an artifact.
+
+    A segment without frames has no artifacts.
+    """
+
+    async def is_complete(content_key: str) -> bool:
+        artifacts = [artifact_key(content_key, ARTIFACT_FILES[output]) for output in command.options.outputs]
         try:
-            assemble(segments(), command.options, video)
-        except NothingToAssemble:
-            return TaskFailed("no_frames", "every frame was skipped: nothing is left to show")
-        except SegmentMismatch as differ:
-            return TaskFailed("segments_differ", f"{differ}: was it made by another version of the encoder?")
-        summary = command.receipt_facts | _build_summary(command.options, receipt, video)
-        with receipt.path.open("ab") as file:
-            file.write(json.dumps({"summary": summary}).encode() + b"\n")
-        extras = [*build_artifacts(command.options, places, receipt.frames, reads.iter_objects)]
-        runner.run(_publish(command, objects, (video, receipt.path), extras, still[0]))
-    return _assembly_done(command, video, summary)
+            size = (await objects.head(ObjectRef(objects.bucket, segment_key(content_key)))).size
+            for name in (receipt_key(content_key), *(artifacts if size else ())):
+                await objects.head(ObjectRef(objects.bucket, name))
+        except ObjectNotFound:
+            return False
+        return True
 
-
-def _read_segments(command: AssembleRender, reader: BatchReader) -> Iterator[tuple[str, bytes, bytes]]:
-    """(content key, receipt, video) of each segment."""
-    for keys in batches(command.segments):
-        found = reader.read_all([name(key) for name in (receipt_key, segment_key) for key in keys])
-        yield from zip(keys, found[: len(keys)], found[len(keys) :], strict=True)
-
-
-async def _publish(
-    command: AssembleRender,
-    objects: ObjectStore,
-    files: tuple[Path, Path],
-    artifacts: list[Artifact],
-    poster_future: Future[bytes],
-) -> None:
-    """All at once: nobody is told of any before all are there. The poster takes longest and comes when it is made."""
-    video, receipt = files
-
-    def ref(name: str) -> ObjectRef:
-        return ObjectRef(objects.bucket, render_object_key(command.render_id, name))
-
-    async def poster_too() -> ObjectInfo:
-        return await objects.put(ref(POSTER_NAME), await asyncio.wrap_future(poster_future), "image/jpeg")
-
-    puts = [
-        objects.put_file(ref(RECEIPT_NAME), receipt, "application/x-ndjson"),
-        objects.put_file(ref(video.name), video, MEDIA_TYPES[command.options.container]),
-        *(objects.put(ref(extra.name), extra.data, extra.media_type) for extra in artifacts),
-        poster_too(),
-    ]
-    await gather_all(puts)
-
-
-def _assembly_done(command: AssembleRender, video: Path, summary: dict[str, Any]) -> AssemblyDone:
-    keys = [render_object_key(command.render_id, name) for name in (video.name, POSTER_NAME, RECEIPT_NAME)]
-    return AssemblyDone(keys[0], video.stat().st_size, summary["sha256"], summary["frames"], keys[1], keys[2], summary)
+    return tuple([key for key, _ in command.segments if not await is_complete(key)])
 
 
 def _build_summary(options: RenderOptions, receipt: ReceiptWriter, video: Path) -> dict[str, Any]:

@@ -16,16 +16,15 @@ from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.frames import FrameMissing, MediaUnreadable, RenderFailed
 from service.pipeline.segment import render_segment
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
-from service.plan.formats import ARTIFACT_FILES
 from service.plan.placement import GpuAllocation
 from service.plan.preview import Preview
-from service.plan.render_plan import ObjectRef, RenderOptions
+from service.plan.render_plan import ObjectRef
 from service.store.objects.drivers import open_object_store
 from service.store.objects.keys import artifact_key, receipt_key, segment_key
-from service.store.objects.object_store import ObjectNotFound, ObjectStore, ObjectStoreError
+from service.store.objects.object_store import ObjectStore, ObjectStoreError
 from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.frame_fetcher import FrameFetcher
-from service.worker.slots.assembly import assemble_render
+from service.worker.slots.assembly import FILE_MEDIA_TYPES, assemble_render
 from service.worker.slots.memory import raise_memory_limit
 from service.worker.slots.messages import (
     AssembleRender,
@@ -38,18 +37,18 @@ from service.worker.slots.messages import (
     ScanDataset,
     ScanDone,
     SegmentDone,
-    SegmentsMissing,
     SlotConfig,
     TaskFailed,
 )
 
 
 class SlotGpu:
-    """Opens lazily; `about_to_open` is called before the libraries of the first one are loaded."""
+    """The slot's GPU, opened by the first command that uses it."""
 
     def __init__(self, driver_module: str, before_open: Callable[[], None]) -> None:
-        self._module, self._about_to_open = driver_module, before_open
-        self._share: GpuAllocation | None = None
+        """`before_open` is called before the libraries of a GPU are loaded."""
+        self._driver_module, self._before_open = driver_module, before_open
+        self._allocation: GpuAllocation | None = None
         self._device: SlotDevice | None = None
 
     @property
@@ -57,55 +56,46 @@ class SlotGpu:
         return self._device is not None
 
     def get_device(self, allocation: GpuAllocation | None, disabled_reason: str | None) -> SlotDevice | None:
-        """None for a slot without a GPU; a withheld device says why when it is asked for."""
+        """None for a slot without a GPU. A disabled device is not opened, and gives the reason when it is used."""
         if allocation is None:
             return None
         if disabled_reason is not None:
             return SlotDevice(DeviceConfig(allocation.device), disabled_reason=disabled_reason)
-        if self._device is None or allocation != self._share:
+        if self._device is None or allocation != self._allocation:
             self.close()
-            choice = DeviceConfig(allocation.device, allocation.memory, self._module)
-            self._share, self._device = allocation, SlotDevice(choice, self._about_to_open)
+            config = DeviceConfig(allocation.device, allocation.memory, self._driver_module)
+            self._allocation, self._device = allocation, SlotDevice(config, self._before_open)
         return self._device
 
     def close(self) -> None:
         if self._device is not None:
             self._device.close()
-        self._share = self._device = None
+        self._allocation = self._device = None
 
 
 ProgressCallback = Callable[[int], None]
-ARTIFACT_MEDIA_TYPES = {".ndjson": "application/x-ndjson", ".jpg": "image/jpeg", ".png": "image/png"}
-
-
-def _duration_or_none(segment: bytes) -> Fraction | None:
-    """Seconds of video; None where the container is no fragmented MP4."""
-    try:
-        return segment_duration(segment) if segment else Fraction(0)
-    except MalformedMp4:
-        return None
 
 
 class SlotExecutor:
-    """A slot's open connections, and its commands."""
+    """Executes commands; keeps the connections of the slot open between them."""
 
     def __init__(self, config: SlotConfig, runner: asyncio.Runner) -> None:
         self._config, self._runner = config, runner
         self._objects: ObjectStore = open_object_store(config.objects, config.home)
         self._fetcher = FrameFetcher(config.objects, config.home)
-        self._scratch = Path(tempfile.gettempdir())
-        self._gpus = SlotGpu(config.driver, lambda: raise_memory_limit(config.gpu_memory_mb))
+        self._gpu = SlotGpu(config.driver, lambda: raise_memory_limit(config.gpu_memory_mb))
 
     def execute(self, command: Command, on_progress: ProgressCallback) -> Outcome:
-        """One command to its end; a store that is away is an outcome, not an exception."""
+        """Execute one command. Expected failures are outcomes; `on_progress` may raise to cancel the command."""
         try:
             match command:
                 case RenderSegment():
                     return self._render_segment(command, on_progress)
                 case AssembleRender():
-                    return self._assemble_render(command, on_progress)
+                    with tempfile.TemporaryDirectory(prefix="reelmill-") as folder:
+                        return assemble_render(command, self._objects, self._runner, Path(folder), on_progress)
                 case ScanDataset():
-                    return self._scan_dataset(command, on_progress)
+                    return self._runner.run(self._scan_dataset(command, on_progress))
                 case RenderPreview():
                     return self._render_preview(command.preview)
                 case _:
@@ -124,71 +114,44 @@ class SlotExecutor:
             return TaskFailed("device_lost", lost.reason, retry=True, restart_slot=True)
 
     def _render_segment(self, command: RenderSegment, on_progress: ProgressCallback) -> Outcome:
-        plan = command.plan
-        before = (self._fetcher.objects, self._fetcher.bytes)
+        plan, stats = command.plan, self._fetcher.stats
+        objects_before, bytes_before = stats.objects, stats.bytes
         with self._fetcher.prefetch(plan.bucket, plan.frames, self._config.prefetch_mb << 20) as reader:
-            device = self._gpus.get_device(command.gpu, command.gpu_disabled_reason)
+            device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
             result = render_segment(plan, reader, self._fetcher.source_opener(plan.bucket), on_progress, device)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
+        files = {receipt_key(command.content_key): lines.encode()}
+        files |= {artifact_key(command.content_key, name): data for name, data in result.artifacts.items()}
         ref = ObjectRef(self._objects.bucket, segment_key(command.content_key))
-        beside = {receipt_key(command.content_key): lines.encode()}
-        beside |= {artifact_key(command.content_key, name): data for name, data in result.artifacts.items()}
-        self._runner.run(self._publish_segment(ref, result.data, beside))
+        self._runner.run(self._publish_segment(ref, result.data, files))
         return SegmentDone(
-            ref.key,
-            len(result.data),
-            result.frames,
-            result.encoder,
-            dict(result.seconds),
-            self._fetcher.objects - before[0],
-            self._fetcher.bytes - before[1],
-            dict(Counter(entry.outcome for entry in result.reports if entry.outcome != "ok")),
-            _duration_or_none(result.data),
-            dict(result.fallbacks),
+            key=ref.key,
+            size=len(result.data),
+            frames=result.frames,
+            encoder=result.encoder,
+            stage_seconds=dict(result.seconds),
+            fetched_objects=stats.objects - objects_before,
+            fetched_bytes=stats.bytes - bytes_before,
+            frame_outcomes=dict(Counter(entry.outcome for entry in result.reports if entry.outcome != "ok")),
+            duration=_duration_or_none(result.data),
+            device_fallbacks=dict(result.fallbacks),
         )
 
-    async def _publish_segment(self, ref: ObjectRef, data: bytes, artifacts: Mapping[str, bytes]) -> None:
-        """Receipt and pieces first: a segment that can be seen has them."""
-        for key, content in artifacts.items():
-            await self._objects.put(ObjectRef(ref.bucket, key), content, ARTIFACT_MEDIA_TYPES[Path(key).suffix])
+    async def _publish_segment(self, ref: ObjectRef, data: bytes, files: Mapping[str, bytes]) -> None:
+        """The segment comes last: when it is there, so are its receipt and its artifacts."""
+        for key, content in files.items():
+            await self._objects.put(ObjectRef(ref.bucket, key), content, FILE_MEDIA_TYPES[Path(key).suffix])
         await self._objects.put(ref, data, "video/mp4")
 
-    def _assemble_render(self, command: AssembleRender, on_progress: ProgressCallback) -> Outcome:
-        with tempfile.TemporaryDirectory(prefix="reelmill-", dir=self._scratch) as folder:
-            try:
-                return assemble_render(command, self._objects, self._runner, (Path(folder), on_progress))
-            except ObjectNotFound:
-                missing = self._runner.run(self._find_missing_segments(command))
-                if missing:
-                    return SegmentsMissing(missing)
-                raise
-
-    async def _find_missing_segments(self, command: AssembleRender) -> tuple[str, ...]:
-        return tuple([key for key, _ in command.segments if not await self._is_complete(key, command.options)])
-
-    async def _is_complete(self, content_key: str, options: RenderOptions) -> bool:
-        """Whether a segment, its receipt and its pieces are all there; one without pictures has no pieces."""
-        bucket = self._objects.bucket
-        pieces = [artifact_key(content_key, ARTIFACT_FILES[output]) for output in options.outputs]
-        try:
-            size = (await self._objects.head(ObjectRef(bucket, segment_key(content_key)))).size
-            for name in (receipt_key(content_key), *(pieces if size else ())):
-                await self._objects.head(ObjectRef(bucket, name))
-        except ObjectNotFound:
-            return False
-        return True
-
-    def _scan_dataset(self, command: ScanDataset, on_progress: ProgressCallback) -> Outcome:
-        return self._runner.run(self._run_scan(command, on_progress))
-
-    async def _run_scan(self, command: ScanDataset, on_progress: ProgressCallback) -> Outcome:
-        from service.store.database import Database  # 28 MB that a slot which only renders does not carry
+    async def _scan_dataset(self, command: ScanDataset, on_progress: ProgressCallback) -> Outcome:
+        from service.store.database import Database  # 28 MB that a slot without a scan does not load
         from service.worker.scan.dataset import scan_dataset
 
         database = Database(self._config.database_url, self._config.database)
         try:
             summary = await scan_dataset(database, self._objects, DatasetId(command.dataset_id), on_progress)
-            return ScanDone(summary.frame_count, restart_slot=not self._gpus.is_open)  # a context takes longer
+            # A slot with an open GPU goes on: opening a CUDA context again takes longer than the memory is worth.
+            return ScanDone(summary.frame_count, restart_slot=not self._gpu.is_open)
         finally:
             await database.close()
 
@@ -205,6 +168,14 @@ class SlotExecutor:
         return PreviewDone(len(data))
 
     def close(self) -> None:
-        self._gpus.close()
+        self._gpu.close()
         self._fetcher.close()
         self._runner.run(self._objects.close())
+
+
+def _duration_or_none(segment: bytes) -> Fraction | None:
+    """Duration in seconds; None for a container other than fragmented MP4."""
+    try:
+        return segment_duration(segment) if segment else Fraction(0)
+    except MalformedMp4:
+        return None

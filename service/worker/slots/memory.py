@@ -1,45 +1,32 @@
 """Memory limit and malloc settings of a slot process."""
 
-import ctypes
 import resource
 
-# mallopt(3), from glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-# More than any render frees at its end: `give_back_memory` says when, not the allocator.
+from service.malloc import M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, set_malloc_options
+
+# More than any render frees at its end: `trim_malloc` decides when memory is returned, not the allocator.
 TRIM_THRESHOLD_BYTES = 512 << 20
-# The highest that glibc allows. A block above it is given back as soon as it is freed.
+# The highest value that glibc allows. A larger block is returned to the kernel as soon as it is freed.
 MMAP_THRESHOLD_BYTES = 32 << 20
-LIBC = ctypes.CDLL(None)
 
 
 def set_memory_limit(soft_limit_mb: int, hard_limit_mb: int) -> None:
-    """`most` can be allowed later on, see `allow_memory`."""
+    """Limit the memory of the process. `raise_memory_limit` can raise the limit up to `hard_limit_mb`."""
     resource.setrlimit(resource.RLIMIT_DATA, (soft_limit_mb << 20, max(soft_limit_mb, hard_limit_mb) << 20))
 
 
 def raise_memory_limit(limit_mb: int) -> None:
-    """Raise the limit for a process that opens a GPU: its libraries and page-locked memory take more."""
-    now, most = resource.getrlimit(resource.RLIMIT_DATA)
-    if now != resource.RLIM_INFINITY:
-        resource.setrlimit(resource.RLIMIT_DATA, (min(max(now, limit_mb << 20), most), most))
+    """Raise the limit for a process that opens a GPU: its libraries and page-locked memory need more."""
+    current, hard_limit = resource.getrlimit(resource.RLIMIT_DATA)
+    if current != resource.RLIM_INFINITY:
+        soft_limit = min(max(current, limit_mb << 20), hard_limit)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft_limit, hard_limit))
 
 
 def tune_malloc() -> None:
-    """Before the first thread: pictures are freed into one heap, from which the next ones come.
+    """Use one malloc arena, so that freed frames are reused by the next ones. Call before the first thread starts.
 
-    As glibc has it, each thread of an encoder frees into a heap of its own, which after some renders kept 50 MB more of
-    a slot than it needed, and a picture's pages went back to the kernel, to be cleared and mapped again for the next.
+    By default each encoder thread frees into an arena of its own: after some renders a slot kept 50 MB more than it
+    needed, and the pages of a frame went back to the kernel, to be cleared and mapped again for the next frame.
     """
-    if hasattr(LIBC, "mallopt"):
-        for option, value in (
-            (M_ARENA_MAX, 1),
-            (M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
-            (M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
-        ):
-            LIBC.mallopt(option, value)
-
-
-def trim_malloc() -> None:
-    """All that is free, to the kernel: 200 MB after a render of 1080p frames. The next one is to be mapped anew."""
-    if hasattr(LIBC, "malloc_trim"):
-        LIBC.malloc_trim(0)
+    set_malloc_options({M_ARENA_MAX: 1, M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES, M_TRIM_THRESHOLD: TRIM_THRESHOLD_BYTES})

@@ -16,7 +16,7 @@ from service.telemetry import logging
 class RenderSegment:
     """Render this segment and publish it under its content key.
 
-    `device` is the slot's share of a GPU, and `withheld` says why it is not to be used this time.
+    `gpu` is the slot's share of a GPU; `gpu_disabled_reason` says why this attempt must not use it.
     """
 
     plan: SegmentPlan
@@ -27,9 +27,9 @@ class RenderSegment:
 
 @dataclass(frozen=True, slots=True)
 class AssembleRender:
-    """Join these segments (content keys in order, bytes of each) into the video of a render.
+    """Join these segments (content keys in order, with sizes in bytes) into the video of a render.
 
-    `facts` are members of the receipt's summary that the rows know.
+    `receipt_facts` are members of the receipt's summary that come from the database.
     """
 
     render_id: UUID
@@ -40,26 +40,26 @@ class AssembleRender:
 
 @dataclass(frozen=True, slots=True)
 class ScanDataset:
-    """Register what lies under the dataset's prefix."""
+    """Register the objects under the dataset's prefix."""
 
     dataset_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
 class RenderPreview:
-    """Draw this frame small and publish it under its key."""
+    """Render a preview of this frame and publish it under its key."""
 
     preview: Preview
 
 
 @dataclass(frozen=True, slots=True)
 class CancelTask:
-    """Give up the command under way."""
+    """Stop the current command."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopSlot:
-    """Leave when the command under way has ended."""
+    """Exit when the current command has ended."""
 
 
 Command = RenderSegment | AssembleRender | ScanDataset | RenderPreview
@@ -67,21 +67,26 @@ Command = RenderSegment | AssembleRender | ScanDataset | RenderPreview
 
 @dataclass(frozen=True, slots=True)
 class SlotReady:
-    """The slot has imported its codecs and waits for a command."""
+    """The slot has imported its codecs and is waiting for a command."""
 
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`done` frames of the command are finished."""
+    """`frames_done` frames of the command are finished."""
 
     frames_done: int
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentDone:
-    """The segment lies in the object store under `key`, its receipt beside it."""
+    """The segment is stored under `key`, and so are its receipt and its artifacts.
+
+    `frame_outcomes` counts the frames that are not plain `ok`, by outcome. `duration` is in seconds, None if the
+    container does not say. `device_fallbacks` counts the frames that a GPU should have processed and the CPU did, by
+    (stage, code).
+    """
 
     key: str
     size: int
@@ -90,17 +95,14 @@ class SegmentDone:
     stage_seconds: dict[str, float]
     fetched_objects: int
     fetched_bytes: int
-    # Frames that are not plain `ok`, by what became of them.
     frame_outcomes: dict[str, int]
-    # Seconds of video in it, where the container tells.
     duration: Fraction | None = None
-    # Source frames that a GPU was to make and the CPU made, by (stage, code).
     device_fallbacks: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderUnavailable:
-    """The encoder that the render was planned on cannot be had: it has to be planned on another."""
+    """The encoder that the render was planned for is not available: the render must be replanned."""
 
     reason: str
 
@@ -120,8 +122,10 @@ class AssemblyDone:
 
 @dataclass(frozen=True, slots=True)
 class ScanDone:
-    """The dataset row tells what was found. `slot_ends`: the process leaves, for what only a scan needs, the database's
-    libraries above all, would stay 25 MB of it."""
+    """The scan has updated the dataset row.
+
+    `restart_slot`: replace the process, because the database libraries that only a scan needs would keep 25 MB in it.
+    """
 
     frames: int
     restart_slot: bool = True
@@ -129,22 +133,24 @@ class ScanDone:
 
 @dataclass(frozen=True, slots=True)
 class PreviewDone:
-    """The preview lies in the object store."""
+    """The preview is stored; `size` is in bytes."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentsMissing:
-    """Cached segments that are not in the store any more: render them again."""
+    """These cached segments are not in the object store any more: they must be rendered again."""
 
     content_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """It cannot be done; `retry` says that another try may succeed (a store that is away), `slot_ends` that this slot
-    process is of no more use and leaves."""
+    """The task failed.
+
+    `retry`: another attempt may succeed, for example after an outage. `restart_slot`: this process must be replaced.
+    """
 
     code: str
     reason: str
@@ -154,7 +160,7 @@ class TaskFailed:
 
 @dataclass(frozen=True, slots=True)
 class TaskCancelled:
-    """The slot gave up as told and is free again."""
+    """The slot stopped the command as asked, and is free again."""
 
 
 Outcome = (
@@ -172,9 +178,11 @@ SlotEvent = SlotReady | Progress | Outcome
 
 @dataclass(frozen=True, slots=True)
 class SlotConfig:
-    """What a slot needs to reach the shared state, and its bounds; travels to the child by pickle. `driver` is the
-    module that opens a GPU, and `gpu_memory_mb` the bound of a slot that has opened one. Without a command for `idle_s`
-    seconds it keeps no memory for the next one."""
+    """What a slot needs to reach the database and the object store, and its limits.
+
+    `driver` is the module that opens a GPU; `gpu_memory_mb` is the memory limit of a slot that has opened one. After
+    `idle_s` seconds without a command the slot returns its free memory to the kernel.
+    """
 
     database_url: str
     database: DatabaseSettings

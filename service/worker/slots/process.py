@@ -27,16 +27,16 @@ CANCEL_GRACE_S = 2.0
 
 
 class SlotDied(Exception):
-    """The process ended, or was killed, with its command unfinished."""
+    """The process ended before its command did."""
 
 
 class SlotProcess:
-    """One slot: at most one command at a time."""
+    """A slot process, seen from the supervisor. It executes one command at a time."""
 
     def __init__(self, config: SlotConfig, number: int) -> None:
         self._config, self.number = config, number
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._pipe: Connection | None = None
+        self._connection: Connection | None = None
         self._events: asyncio.Queue[SlotEvent | None] = asyncio.Queue()
         self.progress = 0
         self.last_progress_at = 0.0
@@ -58,7 +58,7 @@ class SlotProcess:
         )
         self._process.start()
         theirs.close()
-        self._pipe = ours
+        self._connection = ours
         asyncio.get_running_loop().add_reader(ours.fileno(), self._read_events, ours, self._events)
         first = await asyncio.wait_for(self._events.get(), START_TIMEOUT_S)
         if not isinstance(first, SlotReady):
@@ -66,7 +66,7 @@ class SlotProcess:
             raise SlotDied("the slot process ended while it started")
 
     async def execute(self, command: Command) -> Outcome:
-        """Do one command to its end; `progress` moves meanwhile. Raises SlotDied."""
+        """Execute one command and update `progress` meanwhile. Raises SlotDied."""
         self.progress, self.last_progress_at = 0, asyncio.get_running_loop().time()
         self._send(command)
         while (event := await self._events.get()) is not None:
@@ -80,26 +80,26 @@ class SlotProcess:
         raise SlotDied(await self._exit_reason())
 
     async def cancel(self) -> None:
-        """Ask the command under way to stop; kill the process when it does not within two seconds."""
+        """Ask the current command to stop; kill the process if it does not within two seconds."""
         with suppress(SlotDied):
             self._send(CancelTask())
         await asyncio.sleep(CANCEL_GRACE_S)
         self.kill()
 
     def kill(self) -> None:
-        """End the process at once: its command ends as SlotDied."""
+        """Kill the process now: `execute` raises SlotDied."""
         if self._process is not None and self._process.pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Let the process leave by itself; kill it when it does not."""
+        """Ask the process to exit; kill it if it does not."""
         with suppress(SlotDied):
             self._send(StopSlot())
         await self._wait_exit()
 
     async def _wait_exit(self) -> None:
-        """Wait for a process that said it leaves, so that the next command finds a fresh one."""
+        """Wait for the process to exit, so that the next command gets a new one."""
         if self._process is not None:
             await asyncio.to_thread(self._process.join, CANCEL_GRACE_S)
             self.kill()
@@ -107,9 +107,10 @@ class SlotProcess:
 
     def _send(self, message: object) -> None:
         try:
-            assert self._pipe is not None
-            self._pipe.send(message)
-        except (OSError, AssertionError) as error:
+            if self._connection is None:
+                raise OSError("not started")
+            self._connection.send(message)
+        except OSError as error:
             raise SlotDied("the slot process is gone") from error
 
     def _read_events(self, connection: Connection, events: asyncio.Queue[SlotEvent | None]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks api` for real with tiny settings, and its gate."""
+"""`python -m benchmarks api` for real with tiny settings, and what makes it fail."""
 
 import json
 import os
@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.api import h2load, ratios
+from benchmarks.api import h2load
 from benchmarks.api.h2load import LoadError, Sample, Target
+from benchmarks.api.latency import middleware_cost_ratios, render_load_ratios
 from tests.support.processes.api_process import api_process
 from tests.support.servers.databases import fresh_database
 
@@ -43,7 +44,7 @@ async def test_answers_that_are_not_200_are_no_measurement(postgres_url: str, tm
         with api_process(database.url, tmp_path) as api:
             refused = h2load.run_at_rate(Target(f"{api.url}/api/experiments"), 10, 1, tmp_path)
             good = h2load.run_at_rate(Target(f"{api.url}/health/live"), 10, 1, tmp_path)
-    assert refused.faults() == ["20 of 20 answers were 401, not 200"]
+    assert refused.faults() == ["20 of 20 responses were 401, not 200"]
     assert (good.faults(), good.statuses) == ([], {200: 20})
 
 
@@ -79,7 +80,7 @@ def latency_rows(idle: list[float], busy: list[float]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("busy", "missed"), [([19.0, 90.0, 20.0], False), ([21.0, 5.0, 21.0], True)])
 def test_the_median_of_the_repetitions_decides(busy: list[float], missed: bool) -> None:
-    (ratio,) = ratios.render_load_ratios(latency_rows([10.0, 10.0, 10.0], busy))
+    (ratio,) = render_load_ratios(latency_rows([10.0, 10.0, 10.0], busy))
     assert ratio.is_missed is missed
     assert f"{min(busy) / 10:.2f} to {max(busy) / 10:.2f}" in str(ratio)
 
@@ -90,7 +91,7 @@ def test_the_cost_of_layers_is_the_part_of_a_bare_hello_that_is_lost() -> None:
         {"benchmark": "layers", "layers": name, "requests_per_s": rate, "cpu_us": cpu}
         for name, (rate, cpu) in known.items()
     ]
-    three, three_cpu, every, every_cpu = ratios.middleware_cost_ratios(told)
+    three, three_cpu, every, every_cpu = middleware_cost_ratios(told)
     assert three.values == three_cpu.values == (pytest.approx(0.2),) and not three.is_missed
     assert (every.values, every_cpu.values) == ((0.5,), (0.75,))
     assert not every.is_missed, "all of them have no limit"

@@ -1,4 +1,4 @@
-"""What the soak calls broken."""
+"""What the soak benchmark reports as a failure."""
 
 from collections import Counter
 
@@ -29,9 +29,9 @@ def test_what_did_not_go_back_is_named(after: ResourceUsage, told: str) -> None:
 
 
 def test_a_crowd_that_did_nothing_proves_nothing() -> None:
-    tally = LoadStats(seconds={"reader": [0.1], "asker": [0.1]}, events=3, renders=Counter(failed=1))
-    assert sorted(missing_activity(tally)) == [
+    stats = LoadStats(seconds={"reader": [0.1], "asker": [0.1]}, events=3, renders=Counter(failed=1))
+    assert sorted(missing_activity(stats)) == [
         "1 renders failed",
-        "no renderer: the crowd did nothing of the kind",
-        "no renders: the crowd did nothing of the kind",
+        "no renderer: no client of this kind was active",
+        "no renders: no client of this kind was active",
     ]

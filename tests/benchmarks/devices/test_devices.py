@@ -1,6 +1,4 @@
-"""`python -m benchmarks devices`: for real by the CPU, over a double of a GPU, and on a machine with little
-installed.
-"""
+"""`python -m benchmarks devices` for real on the CPU, with a double of a GPU, and on a bare machine."""
 
 import json
 import os
@@ -49,13 +47,13 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def run_python(*words: str) -> "subprocess.CompletedProcess[str]":
-    here = os.environ | {"PYTHONPATH": str(ROOT)}  # a script outside of it is run, too
+    here = os.environ | {"PYTHONPATH": str(ROOT)}  # for scripts outside of it
     return subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300, env=here)
 
 
 @pytest.fixture(scope="module")
 def doubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results over a double whose pictures are the CPU's own."""
+    """Results with a double whose pictures are those of the CPU."""
     folder = tmp_path_factory.mktemp("doubled")
     driver = ("--driver", "tests.support.cuda_doubles.sound")
     done = run_python("-m", "benchmarks", "devices", *TINY, *driver, "--results", str(folder))
@@ -122,7 +120,7 @@ def test_spent_time_ends_it(tmp_path: Path) -> None:
     done = run_python("-m", "benchmarks.devices", *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert all(row["absent"] for row in read_rows(tmp_path))
-    assert "the 0 s of --seconds were spent" in done.stdout
+    assert "the 0 s of --seconds were used up" in done.stdout
 
 
 def test_an_unusable_size_is_a_usage_error() -> None:
@@ -194,7 +192,7 @@ def exit_process(bench: Workbench, frames: int) -> None:
 def test_a_process_that_dies_is_a_reason() -> None:
     setup, clock = WorkerSetup({}, DeviceConfig("cuda:0")), BenchmarkTimer(1, 0.01, TimeBudget(60), EnergyMeter(None))
     with WorkerPool(1, setup) as crew:
-        assert clock.measure(crew, CPU, TimedTask(exit_process, ())).absent == "a process that measured has died"
+        assert clock.measure(crew, CPU, TimedTask(exit_process, ())).absent_reason == "a worker process has died"
 
 
 def test_energy_that_cannot_be_read_is_unknown(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The calibration of the quality scale: curves are inverted rightly, and the mapping in use is still the fitted one."""
+"""The calibration of the quality scale: curves are inverted correctly, and the current mapping is the fitted one."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def test_a_clip_counts_by_its_decibels() -> None:
 @pytest.mark.parametrize("codec", ["h264", *RATES])
 def test_an_encode_is_measured(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.quality.corpus.FRAMES", 4)
-    monkeypatch.setattr("benchmarks.quality.corpus._street", list)
+    monkeypatch.setattr("benchmarks.quality.corpus._street_clip", list)
     graphics = clips(Path("none"))["graphics"]
     good, bad = (encode_clip("graphics", graphics, codec, encoder_quality(codec, quality)) for quality in (85, 25))
     assert good.frames == 4
@@ -54,7 +54,7 @@ def test_an_encode_is_measured(codec: Codec, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("codec", RATES)
 def test_the_mapping_in_use_is_the_one_that_was_measured(codec: Codec) -> None:
-    """From quality 40 on, where every encoder can reach x264's SSIM, within 0.35 dB of it (0.75 at 100) in the newest rows."""
+    """In the newest rows, within 0.35 dB of x264's SSIM (0.75 at 100) from quality 40 on, where all encoders can reach it."""
     rows = [json.loads(line) for line in sorted(RESULTS.glob("quality-*.jsonl"))[-1].read_text().splitlines()]
     for quality in (quality for quality in QUALITIES if quality >= 40):
         assert mean_level(rows, codec, quality) == pytest.approx(

@@ -1,4 +1,4 @@
-"""The gate: whatever differs between the outputs is found, and then nothing is compared."""
+"""Outputs that differ are found, and then nothing is compared."""
 
 import io
 from pathlib import Path
@@ -19,14 +19,14 @@ H264, HALF, AV1, DEEP, _ = CASES
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
-    return footage.load_or_create(SHAPE[0], SHAPE[1:], tmp_path_factory.mktemp("cache")).frames
+    return footage.load_or_create(SHAPE.frames, (SHAPE.width, SHAPE.height), tmp_path_factory.mktemp("cache")).frames
 
 
 def encode_frames(path: Path, frames: tuple[Path, ...], crf: int = 20) -> Path:
-    """The frames through libx264, limited range BT.601."""
+    """Encode the frames with libx264, limited range BT.601."""
     with av.open(path, "w") as container:
         stream = container.add_stream("libx264", 30, {"crf": str(crf)})
-        stream.width, stream.height, stream.pix_fmt = SHAPE[1], SHAPE[2], "yuv420p"
+        stream.width, stream.height, stream.pix_fmt = SHAPE.width, SHAPE.height, "yuv420p"
         for frame in frames:
             with av.open(frame) as source:
                 picture = next(source.decode(video=0)).reformat(format="yuv420p", dst_color_range=1)
@@ -45,23 +45,23 @@ def test_every_frame_is_counted_and_a_good_encode_is_recognised(frames: tuple[Pa
 
 
 def test_worse_pictures_and_other_pictures_have_a_lower_ssim(frames: tuple[Path, ...], tmp_path: Path) -> None:
-    examiner = VideoInspector(frames)
-    good = examiner.inspect(encode_frames(tmp_path / "good.mp4", frames)).ssim
-    coarse = examiner.inspect(encode_frames(tmp_path / "coarse.mp4", frames, crf=38)).ssim
-    reversed_ = examiner.inspect(encode_frames(tmp_path / "reversed.mp4", frames[::-1])).ssim
+    inspector = VideoInspector(frames)
+    good = inspector.inspect(encode_frames(tmp_path / "good.mp4", frames)).ssim
+    coarse = inspector.inspect(encode_frames(tmp_path / "coarse.mp4", frames, crf=38)).ssim
+    reversed_ = inspector.inspect(encode_frames(tmp_path / "reversed.mp4", frames[::-1])).ssim
     assert reversed_ < coarse < good
     assert reversed_ < 0.85
 
 
 def test_frames_that_were_lost_are_noticed(frames: tuple[Path, ...], tmp_path: Path) -> None:
-    assert VideoInspector(frames).inspect(encode_frames(tmp_path / "short.mp4", frames[:-1])).frames == SHAPE[0] - 1
+    assert VideoInspector(frames).inspect(encode_frames(tmp_path / "short.mp4", frames[:-1])).frames == SHAPE.frames - 1
 
 
 def test_what_is_no_video_has_no_frames(frames: tuple[Path, ...], tmp_path: Path) -> None:
-    examiner = VideoInspector(frames)
-    assert examiner.inspect(tmp_path / "missing.mp4").frames == 0
+    inspector = VideoInspector(frames)
+    assert inspector.inspect(tmp_path / "missing.mp4").frames == 0
     (tmp_path / "text.mp4").write_bytes(b"not a video")
-    assert examiner.inspect(tmp_path / "text.mp4").frames == 0
+    assert inspector.inspect(tmp_path / "text.mp4").frames == 0
 
 
 @pytest.mark.parametrize("who", ["reelmill", "ffmpeg", "old way"])

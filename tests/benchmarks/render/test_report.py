@@ -1,4 +1,4 @@
-"""Ratio arithmetic."""
+"""Speed ratios and their report."""
 
 import io
 from statistics import median
@@ -35,7 +35,7 @@ def test_each_repetition_is_compared_with_itself(
 
 
 def test_a_slow_phase_of_the_machine_cancels_out() -> None:
-    """The machine is four times slower in the second repetition; the ratio is 2 all the same."""
+    """A machine that is four times slower in the second repetition does not change the ratio."""
     runs = [
         make_run("reelmill", 1, repetition=1),
         make_run("ffmpeg", 2, repetition=1),

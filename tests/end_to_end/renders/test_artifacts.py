@@ -1,4 +1,4 @@
-"""What is made besides a video: asked for, fetched, cached, and told apart from what was not asked for."""
+"""Artifacts of a render: requested, downloaded, cached, and absent if not requested."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""Codecs and containers through the real API: the file, its type and name, and what was refused."""
+"""Codecs and containers through the real API: the file, its type and name, and rejected combinations."""
 
 import asyncio
 import io

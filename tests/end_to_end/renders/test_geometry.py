@@ -1,4 +1,4 @@
-"""Crop, rotation and bins through the API: size, pixels, receipt, and requests that cannot be met."""
+"""Crop, rotation and bins through the API: size, pixels, receipt, and rejected requests."""
 
 import io
 from typing import Any
@@ -14,7 +14,7 @@ from tests.support.processes.running_service import RunningService
 
 
 def quartered_jpeg(number: int) -> bytes:
-    """160x120, each quarter of its own level: 40, 90, 140, 190 (by rows), and the number in the levels' last digits."""
+    """160x120; the quarters have the levels 40, 90, 140, 190 (by rows) plus the frame number."""
     levels = np.array([[40, 90], [140, 190]], np.uint8) + number % 10
     pixels = np.repeat(np.repeat(np.repeat(levels, 60, 0), 80, 1)[..., None], 3, 2)
     out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""An overlay through the API: options as planned, digits in the video, and requests that cannot be met."""
+"""An overlay through the API: planned options, digits in the video, and rejected requests."""
 
 import io
 from typing import Any
@@ -18,7 +18,7 @@ from tests.support.processes.running_service import RunningService
 
 @pytest.fixture(scope="module")
 def plate(service: RunningService) -> dict[str, Any]:
-    """Eight frames of 320x240, a pixel of which is 50 micrometres wide; no capture times."""
+    """Eight frames of 320x240 with pixels of 50 micrometres, without capture times."""
     with service.client("alice") as client:
         dataset = api.make_dataset(client, {f"p{n}.jpg": frame_jpeg(n, (320, 240)) for n in range(8)})
         change = {"metadata": {"pixel_size_um": 50}}

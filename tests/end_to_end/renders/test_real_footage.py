@@ -1,4 +1,4 @@
-"""A real street camera: every frame accounted for, and only those that survive decimation are touched."""
+"""A real street camera: every frame is accounted for, and only the decimated selection is read."""
 
 import io
 from collections import Counter

@@ -15,7 +15,7 @@ from tests.support.processes import api
 from tests.support.processes.running_service import RunningService
 
 START = datetime(2026, 5, 4, 6, 0, tzinfo=UTC)
-# Capture times of the frames: a pause, two at once, and a clock that was put back by 20 s.
+# Capture times of the frames: a pause, two equal times, and a clock set back by 20 s.
 SECONDS = [0, 10, 20, 30, 60, 60, 90, 100, 80, 90, 100, 110]
 
 

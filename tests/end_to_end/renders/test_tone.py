@@ -14,7 +14,7 @@ from tests.support.processes import api
 
 
 def frame(number: int) -> np.ndarray[Any, Any]:
-    """12-bit samples, one hot pixel, a patch that grows."""
+    """12-bit samples with a hot pixel and a growing patch."""
     samples = np.full((48, 64), 500, np.uint16)
     samples[8:40, 8:56] = 1500 + number
     samples[0, 0] = 65_000

@@ -1,4 +1,4 @@
-"""Each rule, at its limit and one beyond it."""
+"""Each rule at its limit and just above it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.guard.document import Document
-from service.guard.policy import RULE_STAGES, LimitUsage, ValidatedQuery, validate
+from service.guard.policy import RULE_STAGES, DisallowedQuery, Guardrails, LimitUsage, QueryRejected, validate
 from service.guard.schema import Tables
 from service.guard.settings import GuardSettings
 
@@ -24,7 +24,13 @@ EQ = {"column": "size", "op": "eq", "value": 1}
 KEY = {"column": "key"}
 
 
-def _nested(depth: int) -> Any:
+def _reject(tables: Tables, limits: GuardSettings, **fields: Any) -> QueryRejected:
+    with pytest.raises(DisallowedQuery) as raised:
+        validate(Document.model_validate({"table": "frames", **fields}), tables, Guardrails(limits))
+    return raised.value
+
+
+def _nest(depth: int) -> Any:
     """A condition with `depth` groups around it, the list included."""
     inner: Any = EQ
     for _ in range(depth - 1):
@@ -34,7 +40,7 @@ def _nested(depth: int) -> Any:
 
 SIZES: dict[str, tuple[int, Callable[[int], dict[str, Any]], str]] = {
     "rows": (10, lambda n: {"limit": n}, "#/limit"),
-    "filter_depth": (3, lambda n: {"filters": _nested(n)}, "#/filters/0/not/not/not"),
+    "filter_depth": (3, lambda n: {"filters": _nest(n)}, "#/filters/0/not/not/not"),
     "conditions": (4, lambda n: {"filters": [EQ] * n}, "#/filters"),
     "listed_values": (
         5,
@@ -63,14 +69,14 @@ SIZES: dict[str, tuple[int, Callable[[int], dict[str, Any]], str]] = {
 @pytest.mark.parametrize("rule", SIZES)
 def test_a_size_at_its_limit_and_beyond(tables: Tables, rule: str) -> None:
     limit, build, pointer = SIZES[rule]
-    at = validate(Document.model_validate({"table": "frames", "limit": 5, **build(limit)}), tables, LIMITS)
-    assert isinstance(at, ValidatedQuery) and LimitUsage(rule, limit, limit) in at.limit_usage
-    over = validate(Document.model_validate({"table": "frames", "limit": 5, **build(limit + 1)}), tables, LIMITS)
-    assert not isinstance(over, ValidatedQuery)
-    (objection,) = over.violations
-    assert objection.usage == LimitUsage(rule, limit, limit + 1)
-    assert [place.pointer for place in objection.problems] == [pointer]
-    assert objection.suggestion
+    guardrails = Guardrails(LIMITS)
+    validate(Document.model_validate({"table": "frames", "limit": 5, **build(limit)}), tables, guardrails)
+    assert LimitUsage(rule, limit, limit) in guardrails.usage
+    rejected = _reject(tables, LIMITS, **{"limit": 5, **build(limit + 1)})
+    (violation,) = rejected.violations
+    assert rejected.rule == rule and violation.usage == LimitUsage(rule, limit, limit + 1)
+    assert [problem.pointer for problem in violation.problems] == [pointer]
+    assert violation.suggestion
 
 
 AGGREGATE = {"function": "max", "column": "size"}
@@ -121,11 +127,9 @@ MISTAKES: list[tuple[str, str, dict[str, Any], list[str]]] = [
     ("rule", "fields", "pointers"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES]
 )
 def test_mistakes(tables: Tables, rule: str, fields: dict[str, Any], pointers: list[str]) -> None:
-    verdict = validate(Document.model_validate({"table": "frames", **fields}), tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, ValidatedQuery)
-    (objection,) = verdict.violations
-    assert objection.usage == LimitUsage(rule, 0, len(pointers))
-    assert [place.pointer for place in objection.problems] == pointers
+    (violation,) = _reject(tables, GuardSettings.model_construct(), **fields).violations
+    assert violation.usage == LimitUsage(rule, 0, len(pointers))
+    assert [problem.pointer for problem in violation.problems] == pointers
 
 
 WRONG_VALUES: list[tuple[str, str, str, Any]] = (
@@ -178,28 +182,33 @@ WRONG_VALUES: list[tuple[str, str, str, Any]] = (
 
 @pytest.mark.parametrize(("table", "column", "op", "value"), WRONG_VALUES)
 def test_values_of_another_type(tables: Tables, table: str, column: str, op: str, value: Any) -> None:
-    document = Document.model_validate({"table": table, "filters": [{"column": column, "op": op, "value": value}]})
-    verdict = validate(document, tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, ValidatedQuery)
-    assert {objection.usage.rule for objection in verdict.violations} == {"values"}
+    filters = [{"column": column, "op": op, "value": value}]
+    rejected = _reject(tables, GuardSettings.model_construct(), table=table, filters=filters)
+    assert {violation.usage.rule for violation in rejected.violations} == {"values"}
     assert all(
-        place.pointer and place.pointer.startswith("#/filters/0/value") for place in verdict.violations[0].problems
+        problem.pointer and problem.pointer.startswith("#/filters/0/value")
+        for problem in rejected.violations[0].problems
     )
 
 
 def test_the_names_that_exist_are_told_and_the_one_sent_is_not(tables: Tables) -> None:
-    verdict = validate(Document(table="frame_x"), tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, ValidatedQuery)
-    detail = verdict.violations[0].problems[0].detail
+    detail = _reject(tables, GuardSettings.model_construct(), table="frame_x").violations[0].problems[0].detail
     assert "did you mean frames?" in detail and "frame_x" not in detail
     assert all(name in detail for name in tables)
 
 
 def test_sizes_are_measured_before_anything_that_takes_long(tables: Tables) -> None:
-    document = Document.model_validate({"table": "frames", "columns": [f"nope_{number}" for number in range(50_000)]})
-    verdict = validate(document, tables, GuardSettings.model_construct())
-    assert not isinstance(verdict, ValidatedQuery)
-    assert [objection.usage for objection in verdict.violations] == [LimitUsage("names", 100, 50_000)]
+    rejected = _reject(tables, GuardSettings.model_construct(), columns=[f"nope_{number}" for number in range(50_000)])
+    assert [violation.usage for violation in rejected.violations] == [LimitUsage("names", 100, 50_000)]
+
+
+def test_what_was_measured_is_told_in_order(tables: Tables) -> None:
+    """Every value of the stages up to the one that rejects the query, and no later one."""
+    rejected = _reject(tables, GuardSettings.model_construct(), columns=["nope"])
+    names = [rule.name for stage in RULE_STAGES for rule in stage]
+    assert [usage.rule for usage in rejected.limit_usage] == names
+    rejected = _reject(tables, GuardSettings.model_construct(), limit=2000)
+    assert [usage.rule for usage in rejected.limit_usage] == [rule.name for rule in RULE_STAGES[0]]
 
 
 def test_every_rule_has_a_name_of_its_own() -> None:

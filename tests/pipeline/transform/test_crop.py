@@ -55,7 +55,7 @@ def transform_frame(data: bytes, crop: Crop | None, rotate: int) -> list[Levels]
     return [plane_view(plane).astype(float) for plane in frame.planes]
 
 
-def expected(crop: Crop | None, rotate: int) -> media.Pixels:
+def expected_pixels(crop: Crop | None, rotate: int) -> media.Pixels:
     left, top, right, bottom = crop.within(WIDTH, HEIGHT) if crop else (0, 0, WIDTH, HEIGHT)
     return np.rot90(scenery()[top:bottom, left:right], -rotate // 90)
 
@@ -90,14 +90,16 @@ CROPS = [
 @pytest.mark.parametrize("crop", CROPS, ids=str)
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:2:2", "4:4:4"])
 def test_jpegs_of_every_subsampling(subsampling: str, crop: Crop | None, rotate: int) -> None:
-    assert_close(transform_frame(media.jpeg(scenery(), 98, subsampling), crop, rotate), expected(crop, rotate))
+    assert_close(transform_frame(media.jpeg(scenery(), 98, subsampling), crop, rotate), expected_pixels(crop, rotate))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("crop", CROPS[2:5], ids=str)
 def test_the_crop_is_that_of_the_upright_picture(orientation: int, crop: Crop) -> None:
     for rotate in (0, 90):
-        assert_close(transform_frame(media.oriented_jpeg(scenery(), orientation), crop, rotate), expected(crop, rotate))
+        assert_close(
+            transform_frame(media.oriented_jpeg(scenery(), orientation), crop, rotate), expected_pixels(crop, rotate)
+        )
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1"])
@@ -162,7 +164,7 @@ def test_a_crop_is_scaled_in_the_same_render() -> None:
     frames: list[bytes | None] = [media.jpeg(scenery())] * 2
     crop = Crop(32, 16, 64, 48, WIDTH, HEIGHT)
     result = render(frames, crop=crop, rotate=90, width=96, height=128)
-    target = np.asarray(Image.fromarray(expected(crop, 90)).resize((96, 128), Image.Resampling.BICUBIC))
+    target = np.asarray(Image.fromarray(expected_pixels(crop, 90)).resize((96, 128), Image.Resampling.BICUBIC))
     assert {report.outcome for report in result.reports} == {"ok"}
     assert_same_scene(decode_pictures(result.data)[1], target)
 
@@ -179,7 +181,7 @@ def test_a_frame_of_another_size_is_cropped_to_the_same_scene() -> None:
     result = render([media.jpeg(scenery()), media.jpeg(large)], crop=crop, width=64, height=48)
     assert [report.outcome for report in result.reports] == ["ok", "ok"]
     for picture in decode_pictures(result.data):
-        assert_same_scene(picture, expected(crop, 0))
+        assert_same_scene(picture, expected_pixels(crop, 0))
 
 
 def test_ten_bit_video_is_cropped_between_its_chroma_samples() -> None:
@@ -191,7 +193,7 @@ def test_ten_bit_video_is_cropped_between_its_chroma_samples() -> None:
     frame.color_range = 1
     crop = Crop(33, 17, 64, 48, WIDTH, HEIGHT)
     transformed, _ = FrameTransform(options(width=64, height=48, crop=crop), IMAGE_COLOUR).apply(Picture(frame, "test"))
-    assert_close([plane_view(plane).astype(float) for plane in transformed.planes], expected(crop, 0))
+    assert_close([plane_view(plane).astype(float) for plane in transformed.planes], expected_pixels(crop, 0))
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 400), st.integers(1, 400), st.data())

@@ -88,7 +88,7 @@ simple = st.one_of(
 )
 
 
-def combined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def combine(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(
         st.fixed_dictionaries(
             {"anyOf": st.lists(inner, min_size=1, max_size=3)},
@@ -107,7 +107,7 @@ def combined(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-schemas = st.recursive(simple, combined, max_leaves=6)
+schemas = st.recursive(simple, combine, max_leaves=6)
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,4 +1,4 @@
-"""Tables, results, refusals and the audit of queries, with a real database."""
+"""The queryable tables, answers, rejections and audit records, on a real database."""
 
 import asyncio
 from typing import Any

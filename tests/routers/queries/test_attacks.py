@@ -1,4 +1,4 @@
-"""Attacks: injection, type confusion, size, cost, settings, and access to the rows of another caller."""
+"""Attacks: injection, type confusion, size, cost, settings, and every path to another caller's rows."""
 
 import base64
 import json
@@ -87,7 +87,7 @@ async def test_injection_was_harmless(api: CatalogueApi, alice: httpx.AsyncClien
     ]
 
 
-def _nested(depth: int) -> Any:
+def _nest(depth: int) -> Any:
     filters: Any = EQ
     for _ in range(depth):
         filters = {"not": filters}
@@ -105,7 +105,7 @@ ATTACKS: dict[str, tuple[dict[str, Any], str]] = {
         "listed_values",
     ),
     "10 000 empty groups": ({"filters": [{"any": []}] * 10_000}, "conditions"),
-    "50 nested groups": ({"filters": _nested(50)}, "filter_depth"),
+    "50 nested groups": ({"filters": _nest(50)}, "filter_depth"),
     "a bomb of wildcards": ({"filters": [EQ | {"op": "like", "value": "%a" * 60 + "b"}]}, "pattern_wildcards"),
     "a bomb of singles": ({"filters": [EQ | {"op": "ilike", "value": "_%" * 90}]}, "pattern_wildcards"),
     "a long pattern": ({"filters": [EQ | {"op": "like", "value": "a" * 4000}]}, "pattern_length"),
@@ -230,7 +230,7 @@ async def _ids(api: CatalogueApi) -> dict[str, Any]:
 
 
 async def test_another_ones_rows_by_every_path(api: CatalogueApi, bob: httpx.AsyncClient) -> None:
-    """No filter, negation, group or order reveals a row, a count or a group of alice's data."""
+    """By id, owner or pattern, negated, grouped or ordered: no row, aggregate or group is ever alice's."""
     ids = await _ids(api)
     count = [{"function": "count"}]
     paths: list[dict[str, Any]] = [
@@ -330,7 +330,7 @@ async def test_cursors_that_were_made_up(bob: httpx.AsyncClient) -> None:
 
 
 async def test_costs_do_not_tell_apart_what_may_not_be_seen(bob: httpx.AsyncClient) -> None:
-    """The planner's cost depends on alice's rows, so only one significant digit is returned."""
+    """The planner's statistics cover alice's rows, so the cost has one significant digit only."""
     for owner in ("alice", "nobody"):
         answer = await run_query(bob, table="experiments", filters={"owner": owner})
         (cost,) = [item["actual"] for item in answer["guardrails"] if item["rule"] == "plan_cost"]

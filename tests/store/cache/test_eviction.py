@@ -45,7 +45,7 @@ async def age(connection: AsyncConnection, keys: list[str], minutes: float) -> N
         await connection.execute(query, {"key": key, "seconds": minutes * 60 + place})
 
 
-async def cached(connection: AsyncConnection) -> set[str]:
+async def list_cached_keys(connection: AsyncConnection) -> set[str]:
     return set(await connection.scalars(text("SELECT content_key FROM segment_cache")))
 
 
@@ -60,7 +60,7 @@ async def test_the_longest_unused_go_until_the_rest_fits(postgres_url: str) -> N
         _, keys = await make(connection, 300)
         assert await evict(connection, SIZE * len(keys)) == EvictionResult(0, 0)
         assert await evict(connection, 2 * SIZE + 1) == EvictionResult(len(keys) - 2, SIZE * (len(keys) - 2))
-        assert await cached(connection) == set(keys[:2])
+        assert await list_cached_keys(connection) == set(keys[:2])
         assert await segments.cache_size(connection) == (2, 2 * SIZE)
 
 
@@ -69,7 +69,7 @@ async def test_the_old_go_however_small_the_cache(postgres_url: str) -> None:
         _, keys = await make(connection, 300)
         await age(connection, keys[3:], 60 * 24 * 8)
         assert (await evict(connection, 10**12, days=7)).segments == len(keys) - 3
-        assert await cached(connection) == set(keys[:3])
+        assert await list_cached_keys(connection) == set(keys[:3])
 
 
 @pytest.mark.parametrize("status", ["queued", "running"])
@@ -78,7 +78,7 @@ async def test_a_live_render_keeps_its_segments(postgres_url: str, status: str) 
         _, live = await make(connection, 100, status)
         _, done = await make(connection, 80)
         assert (await evict(connection)).segments == len(done)
-        assert await cached(connection) == set(live)
+        assert await list_cached_keys(connection) == set(live)
 
 
 async def test_what_is_watched_stays(postgres_url: str) -> None:
@@ -87,7 +87,7 @@ async def test_what_is_watched_stays(postgres_url: str) -> None:
         await make(connection, 80)
         await segments.touch_segments(connection, watched)
         await evict(connection)
-        assert await cached(connection) == set(kept)
+        assert await list_cached_keys(connection) == set(kept)
 
 
 async def test_one_worker_at_a_time(postgres_url: str) -> None:
@@ -100,7 +100,7 @@ async def test_one_worker_at_a_time(postgres_url: str) -> None:
         assert await eviction.evict_segments(other, "reelmill", 0, 1) is None
 
 
-async def published(objects: FileObjectStore, keys: list[str]) -> None:
+async def publish(objects: FileObjectStore, keys: list[str]) -> None:
     for key in keys:
         for name in (segment_key(key), receipt_key(key)):
             await objects.put(ObjectRef("reelmill", name), b"data", "video/mp4")
@@ -116,7 +116,7 @@ async def test_objects_go_after_their_rows(postgres_url: str, tmp_path: Path) ->
         await objects.check()
         async with database.service_transaction() as connection:
             _, keys = await make(connection, 100)
-            await published(objects, keys)
+            await publish(objects, keys)
             await evict(connection, SIZE)
             assert names(tmp_path) == set(keys), "not before the transaction ends"
         assert await deletion.delete_due_objects(database, objects) == 2 * (len(keys) - 1)
@@ -135,7 +135,7 @@ async def test_a_new_render_spares_what_was_about_to_be_removed(postgres_url: st
                 await segments.insert_entry(connection, CacheEntry(key, segment_key(key), SIZE, 12, "x264", {}))
             await age(connection, keys, PROTECTED_MINUTES + 1)
             await lifecycle.cancel_render(connection, render)
-        await published(objects, keys)
+        await publish(objects, keys)
         async with database.service_transaction() as connection:
             assert (await evict(connection)).segments == len(keys)
             await add_render(connection, dataset)
@@ -157,13 +157,13 @@ async def test_a_render_planned_meanwhile_wins(postgres_url: str) -> None:
         planning = database.service_transaction()
         connection = await planning.__aenter__()
         await add_render(connection, dataset)
-        evicting = asyncio.create_task(evicted(database))
+        evicting = asyncio.create_task(run_eviction(database))
         await until_waiting(database)
         await planning.__aexit__(None, None, None)
         assert (await evicting).segments == 0
 
 
-async def evicted(database: Database) -> EvictionResult:
+async def run_eviction(database: Database) -> EvictionResult:
     async with database.service_transaction() as connection:
         return await evict(connection)
 

@@ -15,7 +15,7 @@ HOURS = (0.1, 2, 30, 60)
 SIZE = 1000
 
 
-async def filled(home: Path) -> FileObjectStore:
+async def fill_store(home: Path) -> FileObjectStore:
     """A preview of each age, and a segment older than all of them."""
     objects = FileObjectStore(home, "reelmill")
     await objects.check()
@@ -46,7 +46,7 @@ def names(*hours: float) -> list[str]:
     ],
 )
 async def test_the_oldest_go(tmp_path: Path, most: int, days: float, kept: tuple[float, ...]) -> None:
-    objects = await filled(tmp_path)
+    objects = await fill_store(tmp_path)
     assert await eviction.evict_previews(objects, most, days) == len(HOURS) - len(kept)
     assert await left(objects) == names(*kept)
     assert await eviction.evict_previews(objects, most, days) == 0

@@ -56,11 +56,11 @@ def no_bucket_left() -> Iterator[None]:
 async def _remove_bucket() -> None:
     store = S3ObjectStore(SERVER.settings())
     await store.check()
-    for info in await listed(store, ""):
+    for info in await list_objects(store, ""):
         await store.delete(ObjectRef(BUCKET, info.key))
     await (await store._client()).delete_bucket(Bucket=BUCKET)
     await store.close()
 
 
-async def listed(store: ObjectStore, prefix: str) -> list[ObjectInfo]:
+async def list_objects(store: ObjectStore, prefix: str) -> list[ObjectInfo]:
     return [info async for page in store.list(store.bucket, prefix) for info in page]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from service.plan.render_plan import ObjectRef
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectNotFound, ObjectStoreError
-from tests.store.objects.conftest import BUCKET, listed
+from tests.store.objects.conftest import BUCKET, list_objects
 
 MIB = 1024 * 1024
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ def test_listing_order_of_any_keys(tmp_path_factory: pytest.TempPathFactory, key
     (root / "b").mkdir(exist_ok=True)
     store = FileObjectStore(root, "b")
     for wanted in ("", prefix, prefix[:2]):
-        found = [info.key for info in asyncio.run(listed(store, wanted))]
+        found = [info.key for info in asyncio.run(list_objects(store, wanted))]
         assert found == sorted((key for key in kept if key.startswith(wanted)), key=str.encode)
 
 
@@ -63,7 +63,7 @@ async def test_links_are_neither_listed_nor_followed(folder: FileObjectStore, tm
     (bucket / "out").symlink_to(tmp_path / "secret")
     (bucket / "leaf").symlink_to(tmp_path / "secret" / "key")
     (bucket / "a" / "loop").symlink_to(bucket)
-    assert [info.key for info in await listed(folder, "")] == ["a/x"]
+    assert [info.key for info in await list_objects(folder, "")] == ["a/x"]
     for key in ("out/key", "leaf", "a/loop/a/x"):
         for asking in (folder.get(ObjectRef(BUCKET, key)), folder.head(ObjectRef(BUCKET, key))):
             with pytest.raises(ObjectStoreError):
@@ -80,7 +80,7 @@ async def test_what_is_no_object_is_not_listed(folder: FileObjectStore, tmp_path
     os.mkfifo(bucket / "pipe")
     (bucket / "empty").mkdir()
     Path(os.fsdecode(os.fsencode(bucket) + b"/\xff.jpg")).touch()
-    assert [info.key for info in await listed(folder, "")] == ["x"]
+    assert [info.key for info in await list_objects(folder, "")] == ["x"]
     for key in ("pipe", "empty"):
         with pytest.raises(ObjectNotFound):
             await asyncio.wait_for(folder.get(ObjectRef(BUCKET, key)), 5)
@@ -99,14 +99,14 @@ async def test_an_object_below_another_is_refused(folder: FileObjectStore) -> No
     for key in ("a/b", "b", "a/b/c"):
         with pytest.raises(ObjectStoreError, match="below another"):
             await folder.put(ObjectRef(BUCKET, key), b"y", "text/plain")
-    assert [info.key for info in await listed(folder, "")] == ["a", "b/c"]
+    assert [info.key for info in await list_objects(folder, "")] == ["a", "b/c"]
     assert list((folder.root / ".tmp").iterdir()) == []
 
 
 async def test_a_deep_tree(folder: FileObjectStore) -> None:
     key = "/".join(["d"] * 500)
     await folder.put(ObjectRef(BUCKET, key), b"x", "text/plain")
-    assert [info.key for info in await listed(folder, "d/d")] == [key]
+    assert [info.key for info in await list_objects(folder, "d/d")] == [key]
 
 
 async def test_drafts_of_the_dead_are_swept(folder: FileObjectStore) -> None:
@@ -148,7 +148,7 @@ async def test_a_full_disk_keeps_what_was_there(small_disk: Path, tmp_path: Path
         with pytest.raises(ObjectStoreError, match="no space left"):
             await filling
     assert await store.get(ref) == b"before"
-    assert [info.key for info in await listed(store, "")] == ["x"]
+    assert [info.key for info in await list_objects(store, "")] == ["x"]
     assert list((small_disk / ".tmp").iterdir()) == []
     assert (await store.put(ref, bytes(MIB // 2), "text/plain")).size == MIB // 2
 

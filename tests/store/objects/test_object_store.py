@@ -11,7 +11,7 @@ from service.plan.render_plan import ObjectRef
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.store.objects.s3 import PART_BYTES
-from tests.store.objects.conftest import BUCKET, listed
+from tests.store.objects.conftest import BUCKET, list_objects
 
 MIB = 1024 * 1024
 pytestmark = pytest.mark.anyio
@@ -24,7 +24,7 @@ async def test_what_was_put_is_there_whole(store: ObjectStore, top: str) -> None
     assert await store.head(ref) == put
     assert (put.key, put.size, put.content_type) == (ref.key, 7, "image/jpeg")
     assert abs(put.modified.timestamp() - time.time()) < 60
-    assert [(entry.key, entry.size, entry.etag) for entry in await listed(store, top)] == [(ref.key, 7, put.etag)]
+    assert [(entry.key, entry.size, entry.etag) for entry in await list_objects(store, top)] == [(ref.key, 7, put.etag)]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_deleting_twice_is_no_error(store: ObjectStore, top: str) -> None:
     await store.delete(ref)
     await store.delete(ObjectRef(BUCKET, f"{top}a"))
     await store.delete(ObjectRef(BUCKET, f"{top}never/was"))
-    assert await listed(store, top) == []
+    assert await list_objects(store, top) == []
 
 
 TRAPS = ["a-b", "a/b", "a.b", "a0", "a/a-b", "a/a/b", "a!b", "ab", "Z", "é", "z", "a/é", "\U0001f600", "\uffee"]
@@ -100,11 +100,13 @@ TRAPS = ["a-b", "a/b", "a.b", "a0", "a/a-b", "a/a/b", "a!b", "ab", "Z", "é", "z
 
 async def test_listing_is_in_the_order_of_utf8_keys(store: ObjectStore, top: str) -> None:
     await asyncio.gather(*(store.put(ObjectRef(BUCKET, top + name), b"x", "text/plain") for name in TRAPS))
-    assert [info.key for info in await listed(store, top)] == sorted((top + name for name in TRAPS), key=str.encode)
+    assert [info.key for info in await list_objects(store, top)] == sorted(
+        (top + name for name in TRAPS), key=str.encode
+    )
     for prefix in ("a", "a/", "a/a", "a-", "é", "nothing", "a//", "/", "../", "a\0", "./a"):
         wanted = sorted((top + name for name in TRAPS if name.startswith(prefix)), key=str.encode)
         if "\0" not in prefix or isinstance(store, FileObjectStore):
-            assert [info.key for info in await listed(store, top + prefix)] == wanted
+            assert [info.key for info in await list_objects(store, top + prefix)] == wanted
 
 
 async def test_listing_comes_in_pages(store: ObjectStore, top: str) -> None:

@@ -32,7 +32,7 @@ FRAMES = text("""
 """)
 
 
-async def planned(connection: AsyncConnection, count: int, bins: Bins | None = None) -> RenderPlan:
+async def make_plan(connection: AsyncConnection, count: int, bins: Bins | None = None) -> RenderPlan:
     dataset = replace(await add_dataset(connection, 0), frame_count=count)
     await connection.execute(FRAMES, {"dataset": dataset.id, "count": count})
     options = replace(OPTIONS, bins=bins)
@@ -67,7 +67,7 @@ def statements(connection: AsyncConnection) -> Iterator[list[str]]:
 @pytest.mark.parametrize("bins", [None, Bins("mean", 64, 64, 48)])
 async def test_five_times_the_frames_need_no_more_memory(postgres_url: str, bins: Bins | None) -> None:
     async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
-        few, many = await planned(connection, FEW, bins), await planned(connection, MANY, bins)
+        few, many = await make_plan(connection, FEW, bins), await make_plan(connection, MANY, bins)
         await peak_megabytes(connection, few)  # what is imported and cached once
         assert await peak_megabytes(connection, many) < 2 * await peak_megabytes(connection, few)
 
@@ -76,7 +76,7 @@ async def test_the_database_is_asked_once_a_batch_of_segments(postgres_url: str)
     async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         counted = []
         for count in (FEW, MANY):
-            new = await planned(connection, count)
+            new = await make_plan(connection, count)
             with statements(connection) as seen:
                 await write_render(connection, Subject("alice"), new, {"priority": 0})
             counted.append(len(seen))

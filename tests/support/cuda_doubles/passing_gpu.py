@@ -2,7 +2,7 @@
 
 from service.devices.canary import Canary
 from service.devices.device import Device
-from service.worker.devices.monitor import DeviceSource
+from service.worker.devices.canaries import DeviceSource
 
 GPU = "cuda:0"
 ENTRY_POINT = "tests.support.cuda_doubles.passing_gpu:passing_canary"

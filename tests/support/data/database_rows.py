@@ -55,7 +55,7 @@ async def add_render(
 
 
 def render_plan(dataset: DatasetRow, step: int, options: RenderOptions) -> RenderPlan:
-    """The plan of every `step`-th frame, whatever planning would say about the options."""
+    """The plan of every `step`-th frame, without checks of the options."""
     selection = select_frames(dataset.frame_count, step, None, None, binned=options.bins is not None)
     return RenderPlan(dataset, options, selection, render_key(dataset, selection, options), describe_stages(options))
 

@@ -16,7 +16,7 @@ from tests.support.data.media import tiff
 
 
 def frame_jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
-    """A picture whose level tells its number (modulo 200)."""
+    """A picture whose level encodes its number (modulo 200)."""
     file = io.BytesIO()
     level = 20 + number % 200
     picture = np.full((size[1], size[0], 3), level, np.uint8)
@@ -26,7 +26,7 @@ def frame_jpeg(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
 
 
 def frame_tiff16(number: int, size: tuple[int, int] = (64, 48)) -> bytes:
-    """16-bit samples around a level that tells its number, with a little noise."""
+    """16-bit samples around a level that encodes the number, with a little noise."""
     random = np.random.default_rng(number)
     return tiff(random.normal(2000 + number, 3, (size[1], size[0])).astype(np.uint16))
 
@@ -38,7 +38,7 @@ async def add_footage(
     size: tuple[int, int] = (64, 48),
     make: Callable[[int, tuple[int, int]], bytes] = frame_jpeg,
 ) -> DatasetRow:
-    """A dataset of `count` real frames of alice's: files in the folder store of `home`, and their rows."""
+    """A dataset of alice's with `count` real frames: files in the folder store of `home`, and rows."""
     dataset = await add_dataset(connection, 0, "alice")
     folder = home / "objects" / "reelmill" / dataset.prefix
     folder.mkdir(parents=True)

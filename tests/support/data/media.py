@@ -24,7 +24,7 @@ def numbered_picture(number: int, width: int = 128, height: int = 96) -> Pixels:
 
 
 def read_number(pixels: Pixels) -> int:
-    """The number drawn by `numbered`, from RGB or gray pixels of any size."""
+    """The number drawn by `numbered_picture`, from RGB or gray pixels of any size."""
     middle = pixels[pixels.shape[0] // 2].reshape(pixels.shape[1], -1)[:, 0]
     width = len(middle)
     centres = [int(middle[(2 * bit + 1) * width // (2 * _BITS)]) for bit in range(_BITS)]
@@ -61,7 +61,7 @@ def tiff(pixels: "np.ndarray[Any, Any]", **options: Any) -> bytes:
 
 
 def oriented_jpeg(upright: Pixels, orientation: int, taken: str | None = None) -> bytes:
-    """A JPEG stored turned, whose EXIF turns it upright again."""
+    """A JPEG whose pixels are rotated and whose EXIF orientation corrects it."""
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL.Image.Transpose members
     image = Image.fromarray(upright)
     stored = image.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else image
@@ -79,7 +79,7 @@ def truncate(data: bytes, keep: float = 0.6) -> bytes:
 
 
 def remove_bytes(data: bytes, start: float = 0.5, count: int = 200) -> bytes:
-    """Lose `count` bytes in the middle: the end marker is there, the picture is not."""
+    """Remove `count` bytes in the middle: the end marker is present, the picture is damaged."""
     cut = int(len(data) * start)
     return data[:cut] + data[cut + count :]
 
@@ -100,7 +100,7 @@ def tiff_bomb(side: int = 30_000) -> bytes:
 
 
 def video(pictures: Iterable[Pixels], fps: Fraction = Fraction(25), codec: str = "libx264", **tags: int) -> bytes:
-    """A small MP4 of RGB pictures with B-frames and a key frame every 12; `tags` are colour code points."""
+    """A small MP4 of RGB pictures with B-frames and a key frame every 12 frames; `tags` are colour code points."""
     out = io.BytesIO()
     with av.open(out, "w", format="mp4") as container:
         stream = container.add_stream(

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for guarded queries: sound ones for given tables, and odd ones."""
+"""Hypothesis strategies for guarded queries: valid ones for given tables, and arbitrary ones."""
 
 from typing import Any, get_args
 
@@ -46,7 +46,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def arbitrary_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
-    """Of the right shape; the rest may be anything, often names and operators that exist."""
+    """Well-formed documents whose names and values are arbitrary, but often exist."""
     table = draw(st.sampled_from(list(tables)) | NAME)
     known = list(tables[table].columns) if table in tables else ["id"]
     name = st.sampled_from(known) | NAME
@@ -56,7 +56,7 @@ def arbitrary_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
 
 @st.composite
 def valid_documents(draw: st.DrawFn, tables: Tables) -> dict[str, Any]:
-    """Of right names, operators and values."""
+    """Documents with existing names, and operators and values of the right type."""
     table = tables[draw(st.sampled_from(list(tables)))]
     conditions = st.one_of([_condition(name, column.type) for name, column in table.columns.items()])
     rows = _document(table.name, st.sampled_from(list(table.columns)), conditions, st.integers(1, 50), aggregates=None)

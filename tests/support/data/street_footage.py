@@ -16,7 +16,7 @@ FRAMES = 795
 
 
 def street_frames() -> list[bytes]:
-    """All pictures in order. Skips where the footage is not at hand and cannot be fetched from Debian."""
+    """All pictures in order. Skips the test if the footage is neither installed nor available from Debian."""
     pictures = []
     with av.open(str(_video_path())) as source:
         for frame in source.decode(video=0):
@@ -36,7 +36,7 @@ def _video_path() -> Path:
 
 
 def _download_video(place: Path) -> Path:
-    """From the package, without installing it."""
+    """Extract the video from the package, without installing it."""
     with tempfile.TemporaryDirectory() as scratch:
         if subprocess.run(["apt-get", "download", PACKAGE], cwd=scratch, capture_output=True).returncode:
             subprocess.run(["apt-get", "update"], capture_output=True)

@@ -1,1 +1,1 @@
-"""Doubles of what is not ours: NVML, Ollama, webhook receivers, and scripted canaries."""
+"""Doubles of external parts: NVML, Ollama, webhook receivers, and scripted canaries."""

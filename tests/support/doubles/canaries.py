@@ -1,4 +1,4 @@
-"""Canaries that do as a file says, in real processes: `CANARY_ORDERS` names it."""
+"""Canaries in real processes that behave as the file named by `CANARY_ORDERS` says."""
 
 import importlib
 import os
@@ -10,7 +10,7 @@ import numpy as np
 
 from service.devices.canary import Canary, DeviceUnusable, Unsupported
 from service.devices.device import Device
-from service.worker.devices.monitor import DeviceSource
+from service.worker.devices.canaries import DeviceSource
 
 ORDERS_VARIABLE = "CANARY_ORDERS"
 MODULE = "tests.support.doubles.canaries"
@@ -18,7 +18,7 @@ GPU = "cuda:0"
 
 
 def device_source() -> DeviceSource:
-    """One GPU that is there as far as its driver tells, and two things that it may do."""
+    """A GPU that the driver lists, with two capabilities."""
     return DeviceSource((lambda: [Device(GPU, "gpu", "ordered")],), canaries)
 
 
@@ -52,7 +52,7 @@ def sound(_device: str) -> float:
 
 
 def _decode_and_compare(*, wrong: bool) -> float:
-    """Decode a real JPEG, one of another picture when told so, and compare."""
+    """Decode a JPEG (a wrong one if ordered) and compare."""
     from service.pipeline.images.decoder import ImageDecoder
     from service.pipeline.images.header import DecodeOptions
     from service.worker.devices import canary_pictures as known
@@ -63,7 +63,7 @@ def _decode_and_compare(*, wrong: bool) -> float:
 
 
 def run_canary(canary: Canary) -> float:
-    """Megapixels a second. Raises what a child process would tell."""
+    """Megapixels per second. Raises what a child process would report."""
     module, _, name = canary.entry_point.partition(":")
     rate: float = getattr(importlib.import_module(module), name)(canary.device)
     return rate

@@ -1,4 +1,4 @@
-"""A double of the library under us: the real module's names, constants and errors, with figures of our choice."""
+"""A double of NVML: names, constants and errors of the real module, with chosen readings."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ import pynvml
 
 @dataclass
 class Card:
-    """One device; `lacks` are the functions that it does not support, `xids` those that the driver will report."""
+    """One device. `lacks`: functions that it does not support; `xids`: those that the driver will report."""
 
     uuid: str
     lacks: set[str] = field(default_factory=set)
@@ -18,12 +18,12 @@ class Card:
     ecc: int = 0
     rows: tuple[int, int, int, int] = (0, 0, 0, 0)
     lost: bool = False
-    # The driver counts it and does not give it out any more.
+    # The driver lists the device but does not open it any more.
     unreachable: bool = False
 
 
 class NvmlDouble:
-    """Handed to `Nvml` as its library."""
+    """Passed to `Nvml` as its library."""
 
     def __init__(self, *cards: Card, start: int | None = None) -> None:
         self.cards, self.start = list(cards), start
@@ -31,7 +31,7 @@ class NvmlDouble:
         self.opened = 0
 
     def __getattr__(self, name: str) -> Any:
-        """Constants and error classes are the real ones."""
+        """Constants and error classes are those of the real module."""
         if not hasattr(pynvml, name) or name.startswith("nvmlDevice"):
             raise AttributeError(name)
         return getattr(pynvml, name)

@@ -16,15 +16,15 @@ from typing import Any
 import jsonschema
 
 VERSION, CREATED_AT = "0.32.14", "2026-10-01T08:00:00.000000Z"
-# llama.cpp's grammar refuses a schema that asks for more of the same.
+# llama.cpp's grammar rejects schemas with more repetitions.
 MAX_REPETITION = 2000
-# Characters of a streamed part.
+# Characters per streamed part.
 CHUNK_CHARACTERS = 7
 
 
 @dataclass(frozen=True)
 class TextReply:
-    """A whole answer. `length`: the model ran into num_predict, so that its text is cut, grammar or not."""
+    """A complete reply. `length`: the model reached num_predict, so that the text is cut off, with or without a grammar."""
 
     text: str
     length: bool = False
@@ -32,7 +32,7 @@ class TextReply:
 
 @dataclass(frozen=True)
 class ErrorReply:
-    """A status and Ollama's error object instead of an answer."""
+    """A status and Ollama's error object instead of a reply."""
 
     status: int
     error: str
@@ -40,7 +40,7 @@ class ErrorReply:
 
 @dataclass(frozen=True)
 class BrokenReply:
-    """Some text, then an error object in the stream; without `error` the connection ends in the middle of a line."""
+    """Some text, then an error object in the stream; without `error`, the connection ends in the middle of a line."""
 
     text: str
     error: str | None = None
@@ -48,7 +48,7 @@ class BrokenReply:
 
 @dataclass(frozen=True)
 class HangingReply:
-    """Nothing (after `text`) until the double is closed."""
+    """`text`, then nothing until the double is closed."""
 
     text: str = ""
 
@@ -61,7 +61,7 @@ CRASHED = "an error was encountered while running the model: CUDA error"
 
 @dataclass
 class OllamaDouble:
-    """`asked`: the bodies of /api/chat. Each model answers with its next reply; the last one is repeated."""
+    """`asked`: the bodies of /api/chat. Each model sends its next reply; the last one is repeated."""
 
     models: tuple[str, ...]
     ignores_format: bool = False
@@ -71,7 +71,7 @@ class OllamaDouble:
     _replies: dict[str, deque[Reply]] = field(default_factory=dict)
 
     def script(self, model: str, *replies: Reply | str | dict[str, Any]) -> None:
-        """Texts and JSON objects are whole answers."""
+        """Texts and JSON objects are complete replies."""
         self._replies[model] = deque(_to_reply(reply) for reply in replies)
 
     def next_reply(self, model: str) -> Reply:
@@ -82,7 +82,7 @@ class OllamaDouble:
         return _with_tag(model) in map(_with_tag, self.models)
 
     def prompts(self, model: str) -> list[str]:
-        """Everything each question to this model said, as one text."""
+        """The prompts sent to this model, each as one text."""
         bodies = (body for body in self.chat_requests if body["model"] == model)
         return ["\n".join(message["content"] for message in body["messages"]) for body in bodies]
 
@@ -186,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         return None
 
     def _cut_stream(self) -> None:
-        """Half of a line, then the end of the stream: how a proxy ends one whose server is gone."""
+        """Half a line, then the end of the stream, as from a proxy whose server has gone."""
         self._send_chunk(b'{"model":"m","created_at":"2026')
         self._send_chunk(b"")
 
@@ -197,7 +197,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
             self.wfile.flush()
-        except OSError:  # the client has gone, as it may
+        except OSError:  # the client may disconnect
             self.close_connection = True
 
     def _send_json(self, status: int, value: dict[str, Any]) -> None:
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _find_refusal(double: OllamaDouble, body: dict[str, Any]) -> ErrorReply | None:
-    """What Ollama refuses before a model is asked, and a script that could not be said."""
+    """Requests that Ollama rejects before it runs a model, and scripts that the schema does not allow."""
     if not body.get("model"):
         return ErrorReply(400, "model is required")
     if not double.has(body["model"]):
@@ -241,7 +241,7 @@ def _matches_schema(text: str, schema: dict[str, Any]) -> bool:
 
 
 def _as_grammar(schema: Any) -> Any:
-    """llama.cpp has long read a schema without any word as an object's."""
+    """llama.cpp treats an empty schema as that of an object."""
     if isinstance(schema, list):
         return [_as_grammar(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""A real HTTP server that receives webhooks and answers as it is told."""
+"""A real HTTP server that receives webhooks and sends scripted responses."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ class ReceivedRequest:
 
 @dataclass
 class WebhookReceiver:
-    """`answers` are the statuses to come, the last of them again and again; "hang" sleeps for two seconds first."""
+    """`answers`: the next statuses, of which the last is repeated; "hang" waits for two seconds first."""
 
     server: ThreadingHTTPServer
     answers: list[Any] = field(default_factory=lambda: [200])

@@ -1,1 +1,1 @@
-"""The service under test: whole, as single processes or inside this process, and what its clients do."""
+"""The service under test: whole, as single processes or in this process, and steps of its clients."""

@@ -1,5 +1,6 @@
-"""What a client of the API does in many tests."""
+"""Steps that clients of the API take in many tests."""
 
+import json
 import time
 import uuid
 from typing import Any
@@ -8,7 +9,7 @@ import httpx
 
 
 def make_dataset(client: httpx.Client, files: dict[str, bytes], kind: str = "frames") -> dict[str, Any]:
-    """A scanned dataset (ready or failed) of a new experiment."""
+    """A scanned dataset (ready or failed) in a new experiment."""
     experiment = client.post("/api/experiments", json={"name": f"e-{uuid.uuid4()}"}).raise_for_status().json()
     path = f"/api/experiments/{experiment['id']}/datasets"
     dataset = client.post(path, json={"name": "d", "kind": kind}).raise_for_status().json()["dataset"]
@@ -29,7 +30,7 @@ def wait_until_scanned(client: httpx.Client, dataset: str) -> dict[str, Any]:
 
 
 def render(client: httpx.Client, dataset: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Submit and wait for the end; the final status."""
+    """Submit a render and wait for its end; returns the final status."""
     body = {"experiment_id": dataset["experiment_id"], "decimation_factor": 1, "fps": 30} | fields
     job = client.post("/api/videos/generate", json=body).raise_for_status().json()
     return wait_until_ended(client, job["job_id"])
@@ -47,7 +48,5 @@ def wait_until_ended(client: httpx.Client, job: str, seconds: float = 180) -> di
 
 def receipt_lines(client: httpx.Client, job: str) -> list[dict[str, Any]]:
     """The receipt's lines without the summary."""
-    import json
-
     lines = client.get(f"/api/videos/{job}/receipt").raise_for_status().text.splitlines()
     return [json.loads(line) for line in lines[:-1]]

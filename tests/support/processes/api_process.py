@@ -1,4 +1,4 @@
-"""`reelmill api` alone, with a log that can be read; nobody renders what is queued."""
+"""`reelmill api` without a worker, and with a readable log; queued renders stay queued."""
 
 import json
 import os
@@ -26,28 +26,34 @@ SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 
 @dataclass(frozen=True)
 class ApiProcess:
-    """A running API on the database it was given."""
+    """A running API process."""
 
     process: subprocess.Popen[bytes]
     url: str
     log: Path
 
     def client(self, subject: str = "alice", *scopes: str) -> httpx.Client:
-        token = issue_token(SecretStr(SECRET), subject, scopes or ("admin",), timedelta(minutes=5))
-        headers = {"Authorization": f"Bearer {token}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=_headers(subject, scopes), timeout=20, trust_env=False)
+
+    def async_client(self, subject: str = "alice", *scopes: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, headers=_headers(subject, scopes), timeout=20, trust_env=False)
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """What it has logged: each line is one JSON object, or this raises."""
+        """Its log so far; raises if a line is not a JSON object."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def wait_for_log_line(self, **wanted: Any) -> dict[str, Any]:
-        """The last line with these values; one of a request is written when its answer is already out."""
+        """The last line with these values. Waits, as a request is logged after its response has been sent."""
         deadline = time.monotonic() + LOG_TIMEOUT_S
         while not (found := [line for line in self.log_lines() if wanted.items() <= line.items()]):
-            assert time.monotonic() < deadline, f"no line of the log has {wanted}"
+            assert time.monotonic() < deadline, f"no log line has {wanted}"
             time.sleep(0.02)
         return found[-1]
+
+
+def _headers(subject: str, scopes: tuple[str, ...]) -> dict[str, str]:
+    token = issue_token(SecretStr(SECRET), subject, scopes or ("admin",), timedelta(minutes=5))
+    return {"Authorization": f"Bearer {token}"}
 
 
 @contextmanager
@@ -58,9 +64,9 @@ def api_process(database_url: str, home: Path, **settings: str) -> Iterator[ApiP
         log.open("wb") as out,
     ):
         process = subprocess.Popen([sys.executable, "-m", "service", "api"], env=dict(os.environ), stdout=out)
-    machine = LocalService(f"http://127.0.0.1:{port}", {}, {"api": process})
+    service = LocalService(f"http://127.0.0.1:{port}", {}, {"api": process})
     try:
-        machine.wait_ready()
-        yield ApiProcess(process, machine.url, log)
+        service.wait_ready()
+        yield ApiProcess(process, service.url, log)
     finally:
-        machine.stop()
+        service.stop()

@@ -1,4 +1,4 @@
-"""The catalogue's API over a real database and a folder of objects, for callers of any name and scope."""
+"""The catalogue API in this process, on a real database and a folder of objects, for any subject and scopes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,13 +36,13 @@ class CatalogueApi:
     objects: Any
 
     def client(self, subject: str, *scopes: str) -> httpx.AsyncClient:
-        """`subject` with these scopes (default: the catalogue's two)."""
+        """A client of `subject` with these scopes (default: SCOPES)."""
         token = issue_token(SECRET, subject, scopes or SCOPES, timedelta(minutes=5))
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://test", headers=headers)
 
     async def put(self, key: str, data: bytes, bucket: str = "reelmill") -> None:
-        """An object that did not come through the API."""
+        """Store an object without using the API."""
         await self.objects.put(ObjectRef(bucket, key), data, "application/octet-stream")
 
 

@@ -1,4 +1,4 @@
-"""Settings of the developer's shell must not reach a test."""
+"""An environment without the settings of the developer's shell."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ SETTING_PREFIXES = ("MINIO_", "REELMILL_", "JWT_", "DATABASE_URL", "OLLAMA_", "P
 
 @contextmanager
 def clean_environment(**settings: str) -> Iterator[None]:
-    """Only these settings, until the end of the block."""
+    """Set only these settings until the end of the block."""
     before = dict(os.environ)
     for name in before:
         if name.startswith(SETTING_PREFIXES):

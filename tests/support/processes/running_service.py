@@ -1,4 +1,4 @@
-"""The whole service as a user starts it: API, worker, embedded PostgreSQL, objects in a folder and on S3."""
+"""The whole service as `reelmill up` starts it: API, worker, embedded PostgreSQL, objects in a folder or on S3."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -17,6 +17,7 @@ from service.commands.up import run_local_service
 from service.config import Settings
 from service.plan.render_plan import ObjectRef
 from service.store.objects.drivers import open_object_store
+from tests.support.processes import api
 from tests.support.processes.clean_environment import clean_environment
 from tests.support.servers.s3_server import needs_s3, s3_server
 
@@ -25,7 +26,7 @@ SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render")
 
 @dataclass(frozen=True)
 class RunningService:
-    """The service under test: where it answers, where its state lies, and tokens for it."""
+    """The service under test: its URL, its settings, and tokens for it."""
 
     url: str
     settings: Settings
@@ -41,7 +42,7 @@ class RunningService:
         return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
     def remove_object(self, key: str) -> None:
-        """Behind the service's back."""
+        """Delete an object without using the service."""
 
         async def remove() -> None:
             objects = open_object_store(self.settings.objects, self.home)
@@ -60,26 +61,26 @@ class RunningService:
         return asyncio.run(read())
 
     def object_keys(self, prefix: str) -> list[str]:
-        """What lies in the store."""
+        """Keys of all stored objects."""
 
-        async def listed() -> list[str]:
+        async def list_keys() -> list[str]:
             objects = open_object_store(self.settings.objects, self.home)
             keys = [info.key async for page in objects.list(objects.bucket, prefix) for info in page]
             await objects.close()
             return keys
 
-        return asyncio.run(listed())
+        return asyncio.run(list_keys())
 
 
 def store_settings(driver: str) -> dict[str, str]:
-    """Objects in a folder need no settings; on the S3 server they go to a bucket of this run's own."""
+    """Settings of the object store; on the S3 server, with a new bucket."""
     return s3_server().environment() if driver == "s3" else {}
 
 
 @pytest.fixture(scope="session", params=["folder", pytest.param("s3", marks=needs_s3)])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     home = tmp_path_factory.mktemp("service")
-    ours = {
+    own = {
         "REELMILL_HOME": str(home),
         "PORT": "0",
         "REELMILL_LOG_LEVEL": "WARNING",
@@ -87,7 +88,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "REELMILL_RATE_LIMIT": "none",
     }
     with ExitStack() as stack:
-        with clean_environment(**ours, **store_settings(request.param)):
+        with clean_environment(**own, **store_settings(request.param)):
             settings = config.load()
             running = stack.enter_context(run_local_service(settings))
 
@@ -105,7 +106,5 @@ def alice(service: RunningService) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def make_dataset(alice: httpx.Client) -> Callable[[dict[str, bytes]], dict[str, Any]]:
-    """Upload these files into a dataset of a new experiment, scan it, and wait for the end of the scan."""
-    from tests.support.processes.api import make_dataset
-
-    return lambda files, **more: make_dataset(alice, files, **more)
+    """Upload files into a dataset of a new experiment, and scan it."""
+    return lambda files, **more: api.make_dataset(alice, files, **more)

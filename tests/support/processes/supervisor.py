@@ -12,12 +12,12 @@ from service.store.database import Database
 from service.store.renders import queries
 from service.store.settings import DatabaseSettings, ObjectSettings
 from service.webhooks.settings import WebhookSettings
-from service.worker.devices.monitor import DeviceSource
+from service.worker.devices.canaries import DeviceSource
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import SlotConfig
 from service.worker.supervisor import Supervisor
 
-# Most tests are about something else than canaries.
+# Most tests do not need canaries.
 NO_DEVICES = DeviceSource((), lambda device: ())
 
 
@@ -36,7 +36,7 @@ async def running_supervisor(
     idle_s: float = 30,
     **settings: Any,
 ) -> AsyncIterator[Supervisor]:
-    """Tasks are worked on while this is open."""
+    """Run tasks until the end of the block."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
     supervisor = Supervisor(database, slot_config(database, home, driver=driver, idle_s=idle_s), own, webhooks, devices)
@@ -49,7 +49,7 @@ async def running_supervisor(
 
 
 async def wait_until_ended(database: Database, render: UUID, seconds: float = 60) -> Any:
-    """The status row of the render when it has ended."""
+    """Wait until the render has ended; returns its status row."""
     async with asyncio.timeout(seconds):
         while True:
             async with database.service_transaction() as connection:
@@ -60,7 +60,7 @@ async def wait_until_ended(database: Database, render: UUID, seconds: float = 60
 
 
 async def wait_for_status(database: Database, render: UUID, done: Callable[[Any], bool]) -> None:
-    """Wait for a moment in the life of a render, told from its status row."""
+    """Wait until a render's status row satisfies `done`."""
     async with asyncio.timeout(30):
         while True:
             async with database.service_transaction() as connection:

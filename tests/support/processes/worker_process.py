@@ -1,4 +1,4 @@
-"""Real worker processes, to be killed for real."""
+"""Real worker processes, which tests may kill."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def worker_process(url: str, home: Path, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`reelmill worker` with one slot; killed at the end if the test has not done so."""
+    """`reelmill worker` with one slot; killed at the end of the block if it is still running."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MINIO_", "REELMILL_"))}
     environment |= {"DATABASE_URL": url, "REELMILL_HOME": str(home), "REELMILL_SLOTS": "1"} | settings
     process = subprocess.Popen([sys.executable, "-m", "service", "worker"], env=environment, stdout=subprocess.DEVNULL)
@@ -35,12 +35,12 @@ def slot_pids(pid: int) -> list[int]:
 
 
 def peak_megabytes(pid: int) -> float:
-    """The most resident memory the process has ever had (VmHWM)."""
+    """Peak resident memory of the process in MB (VmHWM)."""
     return _status_megabytes(pid, "VmHWM")
 
 
 def resident_mebibytes(pid: int) -> float:
-    """What the process holds in memory now (VmRSS), the pages of its libraries too, as `ps` and `top` tell it."""
+    """Resident memory of the process in MiB (VmRSS, including shared library pages), as `ps` and `top` show it."""
     return _status_megabytes(pid, "VmRSS") * 1e6 / 2**20
 
 

@@ -1,4 +1,4 @@
-"""A migrated database of its own for a test, on the session's real PostgreSQL."""
+"""A new database per test, on the session's real PostgreSQL."""
 
 import secrets
 from collections.abc import AsyncIterator
@@ -12,13 +12,13 @@ from service.store.database import Database
 from service.store.schema import migrate
 from service.store.settings import DatabaseSettings
 
-# Server -> a database that is migrated once and copied for each test.
+# Server URL -> a database that is migrated once and copied for each test.
 _templates: dict[str, str] = {}
 
 
 @asynccontextmanager
 async def fresh_database(server: str) -> AsyncIterator[Database]:
-    """A new database with our schema; dropped at the end, whoever is still connected."""
+    """A new database with our schema; dropped at the end, even with open connections."""
     name = f"test_{secrets.token_hex(6)}"
     template = await _template(server)
     admin = await asyncpg.connect(server)
@@ -34,7 +34,7 @@ async def fresh_database(server: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def empty_database(server: str) -> AsyncIterator[str]:
-    """The URL of a database without any schema, dropped at the end."""
+    """The URL of a new database without a schema; dropped at the end."""
     name = f"test_{secrets.token_hex(6)}"
     admin = await asyncpg.connect(server)
     await admin.execute(f"CREATE DATABASE {name}")
@@ -46,7 +46,7 @@ async def empty_database(server: str) -> AsyncIterator[str]:
 
 
 async def drop_template(server: str) -> None:
-    """At the end of the session: the server may not be ours alone."""
+    """Drop the template at the end of the session, as others may use the server."""
     if name := _templates.pop(server, None):
         admin = await asyncpg.connect(server)
         await admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

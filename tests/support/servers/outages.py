@@ -1,4 +1,4 @@
-"""Servers that are stopped and started again for real, and callers who go on asking meanwhile."""
+"""Servers that tests stop and restart, and callers that keep sending requests meanwhile."""
 
 import os
 import secrets
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -22,12 +21,12 @@ from service.embedded.cluster import Cluster
 RESTARTED_S3 = os.environ.get("REELMILL_TEST_S3_RESTARTED", "")
 needs_restarted_s3 = pytest.mark.skipif(
     not RESTARTED_S3,
-    reason="REELMILL_TEST_S3_RESTARTED is not set: no S3 server that nobody else uses, to stop and start",
+    reason="REELMILL_TEST_S3_RESTARTED is not set: no S3 server that this test may restart",
 )
 
 
 class RestartablePostgres:
-    """A cluster of the test's own, always on the same port."""
+    """A cluster of the test's own that keeps its port."""
 
     def __init__(self, folder: Path) -> None:
         sockets = Path("/tmp") / f"rm-{secrets.token_hex(4)}"
@@ -38,17 +37,17 @@ class RestartablePostgres:
         self.url = self._cluster.url
 
     def stop(self, number: int) -> None:
-        """SIGINT is PostgreSQL's fast shutdown, SIGKILL the end without a word."""
+        """Send SIGINT (PostgreSQL's fast shutdown) or SIGKILL, and wait for the exit."""
         process = self._cluster.process
         assert process is not None
         process.send_signal(number)
         process.wait(30)
 
     def start(self) -> None:
-        """Where it was; after a kill it recovers first, and its orphans have to be gone."""
+        """Start on the same port. After a kill, its orphans must exit first, and it recovers."""
         deadline = time.monotonic() + 60
         while not self._cluster._try_start():
-            assert time.monotonic() < deadline, "PostgreSQL does not come back"
+            assert time.monotonic() < deadline, "PostgreSQL does not restart"
             time.sleep(0.2)
 
     def close(self) -> None:
@@ -59,7 +58,7 @@ class RestartablePostgres:
 
 
 class RestartableServer:
-    """Whoever listens at this address on this machine: killed, and started with the same command and environment."""
+    """The process that listens at this address: killed, and restarted with the same command and environment."""
 
     def __init__(self, endpoint: str) -> None:
         self._port = urlsplit(endpoint).port or 80
@@ -75,7 +74,7 @@ class RestartableServer:
             time.sleep(0.05)
 
     def start(self) -> None:
-        """Unless it runs."""
+        """Restart it, unless it is running."""
         if _accepts_connections(self._port):
             return
         subprocess.Popen(
@@ -87,7 +86,7 @@ class RestartableServer:
         )
         deadline = time.monotonic() + 60
         while not _accepts_connections(self._port):
-            assert time.monotonic() < deadline, "the server does not come back"
+            assert time.monotonic() < deadline, "the server does not restart"
             time.sleep(0.05)
 
 
@@ -101,11 +100,11 @@ def _listening_pid(port: int) -> int:
                 inodes.add(f"socket:[{words[9]}]")
     for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if os.readlink(descriptor) in inodes:  # noqa: PTH115 (a socket is no path)
+            if os.readlink(descriptor) in inodes:  # noqa: PTH115 (a socket is not a path)
                 return int(descriptor.parts[2])
         except OSError:
             continue
-    raise LookupError(f"nobody listens on port {port}")
+    raise LookupError(f"no process listens on port {port}")
 
 
 def _accepts_connections(port: int) -> bool:
@@ -115,7 +114,7 @@ def _accepts_connections(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer."""
+    """One response; times are of time.monotonic()."""
 
     began: float
     ended: float
@@ -125,56 +124,56 @@ class Answer:
     retry_after: str | None
 
 
-Ask = Callable[[httpx.Client], httpx.Response]
+SendRequest = Callable[[httpx.Client], httpx.Response]
 
 
 @dataclass
 class CallerPool:
-    """Callers, one thread each, that ask the same again and again."""
+    """Callers, one thread each, that repeat the same request."""
 
     answers: list[Answer] = field(default_factory=list)
     connection_errors: list[str] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def ask_repeatedly(self, client: httpx.Client, name: str, ask: Ask) -> None:
+    def send_repeatedly(self, client: httpx.Client, name: str, send: SendRequest) -> None:
         with client:
             while not self.stopping.is_set():
                 began = time.monotonic()
                 try:
-                    answer = ask(client)
+                    response = send(client)
                 except httpx.HTTPError as error:
                     self.connection_errors.append(f"{name}: {type(error).__name__}")
                 else:
-                    headers = answer.headers
-                    fact = (answer.status_code, headers.get("content-type", ""), headers.get("retry-after"))
-                    self.answers.append(Answer(began, time.monotonic(), name, *fact))
+                    kind, retry_after = response.headers.get("content-type", ""), response.headers.get("retry-after")
+                    answer = Answer(began, time.monotonic(), name, response.status_code, kind, retry_after)
+                    self.answers.append(answer)
                 self.stopping.wait(0.05)
 
     def during(self, since: float, until: float) -> list[Answer]:
-        """Asked and answered in this time."""
-        return [told for told in self.answers if told.began >= since and told.ended <= until]
+        """The requests that began and ended in this time."""
+        return [answer for answer in self.answers if answer.began >= since and answer.ended <= until]
 
     def wait_for(self, name: str, status: int) -> None:
-        """Until somebody who began to ask from now on was told this."""
+        """Wait until a request that begins from now on gets this status."""
         since, deadline = time.monotonic(), time.monotonic() + 60
-        while not any(told.status == status for told in self.answers if told.name == name and told.began >= since):
-            assert time.monotonic() < deadline, f"{name} is not answered {status}"
+        while not any(one.status == status for one in self.answers if one.name == name and one.began >= since):
+            assert time.monotonic() < deadline, f"{name} does not get {status}"
             time.sleep(0.05)
 
     def statuses(self) -> dict[str, set[int]]:
         found: dict[str, set[int]] = {}
-        for told in self.answers:
-            found.setdefault(told.name, set()).add(told.status)
+        for answer in self.answers:
+            found.setdefault(answer.name, set()).add(answer.status)
         return found
 
 
 @contextmanager
-def under_load(client: Callable[[], httpx.Client], asks: dict[str, Ask]) -> Iterator[CallerPool]:
-    """Until the end of the block; each kind of question is asked by two callers."""
-    load: Any = CallerPool()
+def under_load(client: Callable[[], httpx.Client], requests: dict[str, SendRequest]) -> Iterator[CallerPool]:
+    """Two callers for each request, until the end of the block."""
+    load = CallerPool()
     threads = [
-        threading.Thread(target=load.ask, args=(client(), name, ask), daemon=True)
-        for name, ask in asks.items()
+        threading.Thread(target=load.send_repeatedly, args=(client(), name, send), daemon=True)
+        for name, send in requests.items()
         for _ in range(2)
     ]
     for thread in threads:
@@ -182,8 +181,8 @@ def under_load(client: Callable[[], httpx.Client], asks: dict[str, Ask]) -> Iter
     try:
         yield load
     finally:
-        load.over.set()
+        load.stopping.set()
         for thread in threads:
             thread.join(30)
         stuck = [thread for thread in threads if thread.is_alive()]
-        assert not stuck, f"{len(stuck)} callers never got an answer"
+        assert not stuck, f"{len(stuck)} callers never got a response"

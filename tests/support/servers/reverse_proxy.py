@@ -1,4 +1,4 @@
-"""A page of our own in front of the API, on one address, as a laboratory's web server would serve it."""
+"""A web server that serves a page and proxies the API under the same origin."""
 
 import threading
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import httpx
 
 @contextmanager
 def reverse_proxy(page: bytes, api: str) -> Iterator[str]:
-    """The address: "/" is the page, everything under /api/ goes to the service with its headers."""
+    """Yield the URL: "/" is the page, and /api/ is forwarded to the service."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -31,7 +31,7 @@ def reverse_proxy(page: bytes, api: str) -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
+            """Do not log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,4 +1,4 @@
-"""The real S3 server of REELMILL_TEST_S3_ENDPOINT, as it was named when the tests began."""
+"""The real S3 server of REELMILL_TEST_S3_ENDPOINT, read once at import."""
 
 import os
 import secrets
@@ -16,7 +16,7 @@ needs_s3 = pytest.mark.skipif(not _ENDPOINT, reason="REELMILL_TEST_S3_ENDPOINT i
 
 @dataclass(frozen=True)
 class S3Server:
-    """Where it is, and a bucket that nobody else uses."""
+    """Endpoint, credentials and a bucket name of this test's own."""
 
     endpoint: str
     access_key: str

@@ -51,7 +51,7 @@ def test_pictures_differ_so_that_a_wrong_one_is_noticed() -> None:
 
 
 def test_sizes_and_losses_are_noticed() -> None:
-    with pytest.raises(WrongOutput, match="10x20 pixels where 20x10 were due"):
+    with pytest.raises(WrongOutput, match="10x20 pixels instead of 20x10"):
         known.require_similar(np.zeros((20, 10)), np.zeros((10, 20)), 1)
     with pytest.raises(WrongOutput):
         known.require_equal(np.zeros((2, 2)), np.ones((2, 2)))

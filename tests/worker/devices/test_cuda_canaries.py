@@ -41,7 +41,7 @@ def test_other_pixels_do_not(driver: DriverDouble, canary: Canary, monkeypatch: 
 
 def test_a_batch_with_one_image_refused_is_wrong(driver: DriverDouble) -> None:
     driver.faults = Faults(undecodable_images=frozenset({5}))
-    with pytest.raises(WrongOutput, match="1 of 24 images refused: the double was told"):
+    with pytest.raises(WrongOutput, match="1 of 24 images refused: the double refuses this one"):
         run_canary(DECODE_JPEG)
 
 
@@ -77,7 +77,7 @@ def test_pictures_that_are_lost_on_the_way_are_missed(driver: DriverDouble, monk
 
     monkeypatch.setattr(driver, "download", Short)
     for canary in (DECODE_JPEG, TRANSFORM):
-        with pytest.raises(WrongOutput, match="23 pictures where 24 were due"):
+        with pytest.raises(WrongOutput, match="23 frames instead of 24"):
             run_canary(canary)
 
 

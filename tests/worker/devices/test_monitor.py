@@ -83,8 +83,8 @@ async def test_a_fault_is_noticed_and_over_by_itself(
             render = await add_render(connection, await add_footage(connection, tmp_path, 12))
         row = await wait_until_ended(database, render)
         assert (row["status"], row["video_frames"]) == ("succeeded", 12), row["error"]
-        seen = {one.stage: one for one in supervisor.devices.capabilities()}
-        assert not seen["decode"].usable and seen["transform"].usable, "slots are told"
+        capabilities = {one.stage: one for one in supervisor.devices.capabilities()}
+        assert not capabilities["decode"].usable and capabilities["transform"].usable, "slots know"
         order("right")
         mended = await wait_for_state(database, "ok")
         assert mended["decode"]["reason"] is None
@@ -98,7 +98,7 @@ async def test_a_slot_that_dies_makes_everything_suspect(postgres_url: str, tmp_
         async with database.service_transaction() as connection:
             footage = await add_footage(connection, tmp_path, 240)
             render = await add_render(connection, footage, options=replace(OPTIONS, width=1280, height=960))
-        (slot,) = supervisor._slots
+        (slot,) = supervisor.slots.processes
         async with asyncio.timeout(DEADLINE_S):
             while not slot.progress:
                 await asyncio.sleep(0.02)

@@ -1,20 +1,17 @@
 """The slot's reader over a folder, over a small real HTTP server that can misbehave, and over S3 where there is one."""
 
 import asyncio
-import hashlib
 import io
 import os
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from aiohttp import web
 from pydantic import SecretStr
 
 from service.pipeline.frames import FrameMissing, FrameUnreadable
@@ -24,6 +21,7 @@ from service.store.objects.s3 import S3ObjectStore
 from service.store.settings import ObjectSettings
 from service.worker.fetch.frame_fetcher import MAX_PENDING_PER_READ, FrameFetcher
 from service.worker.fetch.ranged_files import SOURCE_BLOCK_BYTES
+from tests.support.servers.object_server import FaultyObjectServer
 from tests.support.servers.s3_server import needs_s3, s3_server
 
 MIB = 1024 * 1024
@@ -31,102 +29,11 @@ SIZE = 210_000
 BUCKET = "reelmill"
 
 
-class FaultyObjectServer:
-    """Serves `objects`; `faults` maps a key to the answers it gives before it serves the object."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-        self.faults: dict[str, list[str]] = {}
-        self.request_counts: Counter[str] = Counter()
-        self.dropped: list[str] = []
-        self.running = self.max_running = 0
-        self.pause_s, self.ranges = 0.0, True
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        self.address = self._do(self._listen())
-
-    def _do(self, work: Awaitable[str]) -> str:
-        async def awaited() -> str:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result(10)
-
-    async def _listen(self) -> str:
-        app = web.Application()
-        app.router.add_get("/{bucket}/{key:.*}", self._get)
-        self._runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0, shutdown_timeout=0.1)
-        await site.start()
-        return f"127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def _stop(self) -> str:
-        await self._runner.cleanup()
-        return ""
-
-    def stop(self) -> None:
-        self._do(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
-
-    async def _get(self, request: web.Request) -> web.StreamResponse:
-        key = request.match_info["key"]
-        self.request_counts[key] += 1
-        self.running += 1
-        self.max_running = max(self.max_running, self.running)
-        try:
-            await asyncio.sleep(self.pause_s)
-            return await self._answer(request, key)
-        except asyncio.CancelledError:
-            self.dropped.append(key)
-            raise
-        finally:
-            self.running -= 1
-
-    async def _answer(self, request: web.Request, key: str) -> web.StreamResponse:
-        faults = self.faults.get(key, [])
-        fault = faults.pop(0) if faults else ""
-        if fault.isdecimal():
-            return web.Response(status=int(fault))
-        if fault == "slow":
-            await asyncio.sleep(30)
-        if key not in self.objects:
-            return web.Response(status=404)
-        data = self.objects[key]
-        if fault in ("truncated", "stalled"):
-            return await self._cut(request, data, fault)
-        return self._part(request, data)
-
-    async def _cut(self, request: web.Request, data: bytes, fault: str) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Length": str(len(data))})
-        await response.prepare(request)
-        await response.write(data[: len(data) // 2])
-        if fault == "stalled":
-            await asyncio.sleep(30)
-        assert request.transport is not None
-        request.transport.close()
-        return response
-
-    def _part(self, request: web.Request, data: bytes) -> web.Response:
-        headers = {"ETag": f'"{hashlib.md5(data).hexdigest()}"'}
-        if "Range" not in request.headers or not self.ranges:
-            return web.Response(body=data, headers=headers)
-        wanted = request.http_range
-        if (wanted.start or 0) >= len(data):
-            return web.Response(status=416, headers=headers | {"Content-Range": f"bytes */{len(data)}"})
-        part = data[wanted]
-        first = wanted.start or 0
-        headers["Content-Range"] = f"bytes {first}-{first + len(part) - 1}/{len(data)}"
-        return web.Response(status=206, body=part, headers=headers)
-
-
 @pytest.fixture
 def server() -> Iterator[FaultyObjectServer]:
-    made = FaultyObjectServer()
-    yield made
-    made.stop()
+    server = FaultyObjectServer()
+    yield server
+    server.stop()
 
 
 def object_settings(address: str, timeout_s: float = 20) -> ObjectSettings:
@@ -137,22 +44,22 @@ def object_settings(address: str, timeout_s: float = 20) -> ObjectSettings:
 
 @pytest.fixture
 def fetcher(server: FaultyObjectServer, tmp_path: Path) -> Iterator[FrameFetcher]:
-    made = FrameFetcher(object_settings(server.address), tmp_path)
-    yield made
-    made.close()
+    fetcher = FrameFetcher(object_settings(server.address), tmp_path)
+    yield fetcher
+    fetcher.close()
 
 
 class StoredFrames:
-    """A fetcher and the way to put objects where it looks."""
+    """A fetcher, and a function that stores objects where it reads."""
 
     def __init__(self, fetcher: FrameFetcher, put: Callable[[str, bytes], None]) -> None:
         self.fetcher, self.put = fetcher, put
 
     def frames(self, count: int, size: int = SIZE) -> list[tuple[FrameRef, bytes]]:
-        made = [(FrameRef(n, f"f/{n:05} é+.jpg", "e", size), os.urandom(size)) for n in range(count)]
-        for ref, data in made:
+        frames = [(FrameRef(n, f"f/{n:05} é+.jpg", "e", size), os.urandom(size)) for n in range(count)]
+        for ref, data in frames:
             self.put(ref.key or "", data)
-        return made
+        return frames
 
 
 @pytest.fixture(params=["folder", "server"])
@@ -176,8 +83,8 @@ def test_frames_come_in_order_and_once(shelf: StoredFrames) -> None:
     wanted = frames[10:110:3]
     with shelf.fetcher.prefetch(BUCKET, (ref for ref, _ in wanted), 8 * MIB) as reader:
         assert all(reader.read(ref) == data for ref, data in wanted)
-    assert (shelf.fetcher.objects, shelf.fetcher.bytes) == (len(wanted), len(wanted) * SIZE)
-    assert shelf.fetcher.seconds > 0
+    assert (shelf.fetcher.stats.objects, shelf.fetcher.stats.bytes) == (len(wanted), len(wanted) * SIZE)
+    assert shelf.fetcher.stats.seconds > 0
 
 
 def test_a_hole_or_a_gone_object_is_told_at_its_turn(shelf: StoredFrames) -> None:
@@ -199,7 +106,7 @@ def test_lead_frames_are_fetched_on_demand_only(shelf: StoredFrames) -> None:
             assert reader.read(ref) == data
         for ref, data in frames[4:]:
             assert reader.read(ref) == data
-    assert shelf.fetcher.objects == 7
+    assert shelf.fetcher.stats.objects == 7
 
 
 def test_frames_passed_over_do_not_block_the_window(shelf: StoredFrames) -> None:
@@ -228,7 +135,7 @@ def test_objects_above_the_limit_are_refused(shelf: StoredFrames) -> None:
             with pytest.raises(FrameUnreadable, match="1001 bytes, more than the limit of 1000"):
                 reader.read(ref)
         assert len(reader.read(refs[2])) == 1000
-    assert shelf.fetcher.objects == 1
+    assert shelf.fetcher.stats.objects == 1
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -250,11 +157,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_what_is_ahead_is_bounded(shelf: StoredFrames, size: int, window: int, concurrency: int, ahead: int) -> None:
     frames = shelf.frames(60, size)
     with shelf.fetcher.prefetch(BUCKET, [ref for ref, _ in frames], window, concurrency) as reader:
-        wait_until(lambda: shelf.fetcher.objects == ahead)
+        wait_until(lambda: shelf.fetcher.stats.objects == ahead)
         time.sleep(0.2)
-        assert shelf.fetcher.objects == ahead
+        assert shelf.fetcher.stats.objects == ahead
         reader.read(frames[0][0])
-        wait_until(lambda: shelf.fetcher.objects == ahead + 1)
+        wait_until(lambda: shelf.fetcher.stats.objects == ahead + 1)
 
 
 def test_concurrency_is_kept_and_used(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
@@ -273,7 +180,7 @@ def test_an_abandoned_reader_drops_what_is_under_way(server: FaultyObjectServer,
         wait_until(lambda: server.running == 4)
         raise KeyError
     wait_until(lambda: server.running == 0)
-    assert (len(server.dropped), server.request_counts.total(), fetcher.objects) == (4, 4, 0)
+    assert (len(server.dropped), server.request_counts.total(), fetcher.stats.objects) == (4, 4, 0)
 
 
 def test_close_stops_the_thread(server: FaultyObjectServer, tmp_path: Path) -> None:
@@ -295,7 +202,7 @@ def test_a_passing_fault_costs_only_time(server: FaultyObjectServer, fetcher: Fr
     server.objects["x"], server.faults["x"] = data, list(faults)
     with fetcher.prefetch(BUCKET, [ref]) as reader:
         assert reader.read(ref) == data
-    assert (server.request_counts["x"], fetcher.objects, fetcher.bytes) == (len(faults) + 1, 1, SIZE)
+    assert (server.request_counts["x"], fetcher.stats.objects, fetcher.stats.bytes) == (len(faults) + 1, 1, SIZE)
 
 
 @pytest.mark.parametrize("fault", ["slow", "stalled"])
@@ -325,9 +232,9 @@ def test_a_lasting_fault_is_the_store_s_and_not_the_frame_s(
 
 def test_refused_credentials_are_told_without_a_secret(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
     server.faults["x"] = ["403"]
-    with pytest.raises(ObjectStoreError, match="MINIO_SECRET_KEY") as told:
+    with pytest.raises(ObjectStoreError, match="MINIO_SECRET_KEY") as failure:
         fetcher.fetch(BUCKET, FrameRef(0, "x", "e", 5))
-    assert "tell-nobody" not in str(told.value)
+    assert "tell-nobody" not in str(failure.value)
     assert server.request_counts["x"] == 1
 
 
@@ -357,7 +264,7 @@ def test_the_driver_reads_again_what_broke_off(server: FaultyObjectServer) -> No
 def test_a_source_is_a_seekable_file(shelf: StoredFrames) -> None:
     data, rng = os.urandom(5 * SOURCE_BLOCK_BYTES + 12_345), random.Random(7)
     shelf.put("v.mp4", data)
-    with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", len(data))) as file:
+    with shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", len(data))) as file:
         plain = io.BytesIO(data)
         for _ in range(300):
             offset, whence = rng.choice([(rng.randrange(len(data) + 9), 0), (-rng.randrange(999), 2), (5, 1)])
@@ -374,32 +281,36 @@ def test_reading_forward_fetches_each_block_once(server: FaultyObjectServer, fet
     with fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", 6 * SOURCE_BLOCK_BYTES + 1)) as file:
         while file.read(32_768):
             pass
-    assert (server.request_counts["v.mp4"], fetcher.objects, fetcher.bytes) == (7, 1, 6 * SOURCE_BLOCK_BYTES + 1)
+    assert (server.request_counts["v.mp4"], fetcher.stats.objects, fetcher.stats.bytes) == (
+        7,
+        1,
+        6 * SOURCE_BLOCK_BYTES + 1,
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, SOURCE_BLOCK_BYTES, SOURCE_BLOCK_BYTES + 1])
 def test_sources_of_awkward_sizes(shelf: StoredFrames, size: int) -> None:
     data = os.urandom(size)
     shelf.put("v.mp4", data)
-    with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4")) as file:
+    with shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4")) as file:
         assert file.read() == data
 
 
 def test_a_source_that_is_gone(shelf: StoredFrames) -> None:
     for ref in (FrameRef(0, "gone.mp4", "e", 5), FrameRef(0, None)):
         with pytest.raises(FrameMissing):
-            shelf.fetcher.open_source(BUCKET, ref)
+            shelf.fetcher.source_opener(BUCKET).open(ref)
 
 
 def test_a_server_without_ranges_is_told(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
     server.objects["v.mp4"], server.ranges = os.urandom(2 * SOURCE_BLOCK_BYTES), False
     with pytest.raises(ObjectStoreError, match="does not serve ranges"):
-        fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", 2 * SOURCE_BLOCK_BYTES))
+        fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", 2 * SOURCE_BLOCK_BYTES))
 
 
 def test_a_source_that_changes_while_it_is_read(shelf: StoredFrames) -> None:
     shelf.put("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))
-    with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", 3 * SOURCE_BLOCK_BYTES)) as file:
+    with shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", 3 * SOURCE_BLOCK_BYTES)) as file:
         assert len(file.read(100)) == 100
         shelf.put("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))
         file.seek(2 * SOURCE_BLOCK_BYTES)
@@ -425,7 +336,10 @@ def test_av_opens_a_source(shelf: StoredFrames) -> None:
     data = video(40)
     assert len(data) > 3 * SOURCE_BLOCK_BYTES
     shelf.put("v.mp4", data)
-    with shelf.fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", len(data))) as file, av.open(file) as container:
+    with (
+        shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", len(data))) as file,
+        av.open(file) as container,
+    ):
         assert sum(1 for _ in container.decode(video=0)) == 40
 
 
@@ -439,7 +353,7 @@ def test_a_fault_under_av_is_the_store_s_and_not_the_video_s(
     fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.2), tmp_path)
     with (
         pytest.raises(ObjectStoreError),
-        fetcher.open_source(BUCKET, FrameRef(0, "v.mp4", "e", len(data))) as file,
+        fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", len(data))) as file,
         av.open(file) as container,
     ):
         assert sum(1 for _ in container.decode(video=0)) < 40
@@ -460,7 +374,7 @@ def test_a_real_server_takes_our_signatures(tmp_path: Path) -> None:
         refs = [FrameRef(n, key, "e", len(data)) for n, (key, data) in enumerate(objects.items())]
         with fetcher.prefetch(bucket, refs) as reader:
             assert [reader.read(ref) for ref in refs] == list(objects.values())
-        with fetcher.open_source(bucket, refs[-1]) as file, av.open(file) as container:
+        with fetcher.source_opener(bucket).open(refs[-1]) as file, av.open(file) as container:
             assert sum(1 for _ in container.decode(video=0)) == 40
         with pytest.raises(FrameMissing):
             fetcher.fetch(bucket, FrameRef(0, "gone", "e", 5))

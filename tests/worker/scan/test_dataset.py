@@ -268,8 +268,8 @@ async def test_a_scan_that_breaks_off_changes_nothing(lab: DatasetFolder) -> Non
     for number in range(2, 2500):
         lab.write_at(f"f{number}.jpg", b"")
 
-    def stop(seen: int) -> None:
-        if seen >= 2000:
+    def stop(examined: int) -> None:
+        if examined >= 2000:
             raise RuntimeError("cancelled")
 
     with pytest.raises(RuntimeError, match="cancelled"):
@@ -286,20 +286,20 @@ async def test_readers_see_the_old_or_the_new(lab: DatasetFolder) -> None:
     await lab.scan()
     for number in range(1500):
         (lab.folder / f"a{number}.jpg").rename(lab.folder / f"b{number}.jpg")
-    seen = set()
+    states = set()
 
     async def watch() -> None:
         while True:
             async with lab.database.service_transaction() as connection:
                 query = text("SELECT count(*), min(key) FROM frames WHERE dataset_id = :id")
-                seen.add(tuple((await connection.execute(query, {"id": lab.id})).one()))
+                states.add(tuple((await connection.execute(query, {"id": lab.id})).one()))
             await asyncio.sleep(0)
 
     watching = asyncio.create_task(watch())
     await asyncio.gather(*(lab.scan() for _ in range(3)))
     await asyncio.sleep(0.05)
     watching.cancel()
-    assert seen == {(1500, "day/a0.jpg"), (1500, "day/b0.jpg")}
+    assert states == {(1500, "day/a0.jpg"), (1500, "day/b0.jpg")}
 
 
 async def test_a_dataset_deleted_meanwhile(lab: DatasetFolder) -> None:

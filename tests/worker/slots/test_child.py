@@ -14,14 +14,14 @@ def test_progress_of_many_small_frames_is_told_now_and_then() -> None:
     for done in range(10_000):
         talk(done)
     theirs.close()
-    told = []
+    events = []
     while ours.poll():
         try:
-            told.append(ours.recv())
+            events.append(ours.recv())
         except EOFError:
             break
-    assert told[0] == Progress(0)
-    assert len(told) < 1_000
+    assert events[0] == Progress(0)
+    assert len(events) < 1_000
 
 
 def test_a_cancelled_command_stops_at_its_next_word() -> None:

@@ -81,9 +81,9 @@ async def test_a_broken_context_ends_the_slot_and_the_third_start_is_by_the_cpu(
 ) -> None:
     before, ended_before = fallback_count("decode", "no_device"), failure_count("device_lost")
     async with fresh_database(postgres_url) as database, worker_on_double(database, tmp_path, "lost") as supervisor:
-        first = supervisor._slots[0].pid
+        first = supervisor.slots.processes[0].pid
         row = await wait_until_ended(database, await submit(database, tmp_path, CUDA, 15))
-        assert supervisor._slots[0].pid != first, "a fresh process took over"
+        assert supervisor.slots.processes[0].pid != first, "a fresh process took over"
     assert (row["status"], row["video_frames"]) == ("succeeded", 15)
     assert row["attempts"] == 3
     assert failure_count("device_lost") - ended_before == 2
@@ -144,13 +144,13 @@ async def test_an_encoder_lost_midway_plans_the_render_anew(postgres_url: str, t
         assert all(name.startswith("libx264") for name in await encoders_used(database, render)), "none is mixed in"
         async with database.service_transaction() as connection:
             options = RenderOptions.from_json((await queries.get_render(connection, render))["options"])  # type: ignore[index]
-            made = await connection.scalar(text("SELECT count(*) FROM segment_cache WHERE encoder LIKE 'nvenc%'"))
+            count = await connection.scalar(text("SELECT count(*) FROM segment_cache WHERE encoder LIKE 'nvenc%'"))
             states = await connection.execute(text("SELECT state FROM tasks WHERE render_id = :id"), {"id": render})
             assert {state for (state,) in states} == {"succeeded"}
     assert (row["status"], row["video_frames"]) == ("succeeded", 240)
     assert options.family == Backend("cuda", "cpu")
     assert row["stages"]["encode"] == {"device": "cpu", "reason": "planned anew: no NVENC session for h264"}
-    assert made == 2, "what was made stays under its own keys"
+    assert count == 2, "segments that were encoded keep their own keys"
     assert row["video_sha256"] == same["video_sha256"]
 
 

@@ -107,10 +107,10 @@ async def test_a_scan_of_ten_times_the_frames_takes_no_more_memory(postgres_url:
 
 async def test_after_a_scan_a_slot_starts_anew_and_renders(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database, running_supervisor(database, tmp_path) as supervisor:
-        (before,) = (slot.pid for slot in supervisor._slots)
+        (before,) = (slot.pid for slot in supervisor.slots.processes)
         await peak_while_scanning(database, tmp_path, 50, os.getpid())
         async with database.service_transaction() as connection:
             render = await add_render(connection, await add_footage(connection, tmp_path, 20))
         assert (await wait_until_ended(database, render))["video_frames"] == 20
-        (after,) = (slot.pid for slot in supervisor._slots)
+        (after,) = (slot.pid for slot in supervisor.slots.processes)
         assert after != before

@@ -1,0 +1,49 @@
+"""Builds the command that a slot executes for a task, from the task's rows."""
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from service.jobs.leases import AssembleLease, Lease, PreviewLease, ScanLease, SegmentLease
+from service.plan.preview import Preview
+from service.plan.render_plan import RenderOptions
+from service.store.cache import segments
+from service.store.renders import lifecycle, queries
+from service.telemetry import metrics
+from service.worker import outcomes
+from service.worker.slots.messages import AssembleRender, Command, RenderPreview, RenderSegment, ScanDataset
+
+
+async def load_command(connection: AsyncConnection, lease: Lease) -> Command | None:
+    """Build the slot's command. None if the task was completed from the cache."""
+    match lease:
+        case SegmentLease():
+            await lifecycle.mark_running(connection, lease.render_id)
+            return await _load_segment(connection, lease)
+        case AssembleLease():
+            await lifecycle.mark_running(connection, lease.render_id)
+            return await _load_assembly(connection, lease)
+        case ScanLease():
+            return ScanDataset(lease.dataset_id)
+        case PreviewLease():
+            return RenderPreview(Preview.from_json(lease.payload))
+    raise TypeError(f"no slot executes a task of kind {lease.kind}")
+
+
+async def _load_segment(connection: AsyncConnection, lease: SegmentLease) -> RenderSegment | None:
+    plan, content_key = await queries.load_segment_plan(connection, lease.render_id, lease.number)
+    entry = await segments.find_entry(connection, content_key)
+    if entry is None:
+        return RenderSegment(plan, content_key)
+    metrics.SEGMENTS_REUSED.inc()
+    await outcomes.complete_cached_segment(connection, lease, entry["frames"])
+    return None
+
+
+async def _load_assembly(connection: AsyncConnection, lease: AssembleLease) -> AssembleRender:
+    render = await queries.get_render(connection, lease.render_id)
+    if render is None:
+        raise LookupError(f"render {lease.render_id} does not exist")
+    facts = {name: render[name] for name in ("request", "stages")}
+    facts |= {name: str(render[name]) for name in ("id", "experiment_id", "dataset_id")}
+    facts |= await segments.timing_summary(connection, lease.render_id)
+    sized_keys = await segments.list_render_segments(connection, lease.render_id)
+    return AssembleRender(lease.render_id, RenderOptions.from_json(render["options"]), tuple(sized_keys), facts)

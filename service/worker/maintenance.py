@@ -1,0 +1,65 @@
+"""The housekeeping of a worker: deletes objects, bounds the caches, requeues lost tasks.
+
+Every worker does it; the database makes sure that two at the same time do no harm."""
+
+import structlog
+
+from service.jobs import queue
+from service.store import deletion
+from service.store.cache import eviction
+from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
+from service.store.database import Database
+from service.store.objects.object_store import ObjectStore
+from service.telemetry import metrics
+from service.worker.periodic import PeriodicTask
+from service.worker.settings import WorkerSettings
+
+log = structlog.get_logger("worker")
+
+
+class Maintenance:
+    """The actions, and how often each of them runs."""
+
+    def __init__(self, database: Database, objects: ObjectStore, settings: WorkerSettings) -> None:
+        self._database, self._objects, self._settings = database, objects, settings
+
+    def periodic_tasks(self) -> tuple[PeriodicTask, ...]:
+        return (
+            PeriodicTask("removal", 2, self.delete_marked_objects),
+            PeriodicTask("reconcile", 10, self.requeue_lost_tasks),
+            PeriodicTask("pruning", 10, self.prune_queue),
+            PeriodicTask("eviction", 30, self.evict_segments),
+            PeriodicTask("eviction of previews", 3600, self.evict_previews),
+        )
+
+    async def delete_marked_objects(self) -> None:
+        """Delete the objects of deleted experiments, datasets and renders, and of evicted segments."""
+        await deletion.delete_due_objects(self._database, self._objects)
+
+    async def requeue_lost_tasks(self) -> None:
+        """Queue the tasks again that a dead worker has left, or that fell out of the queue."""
+        async with self._database.service_transaction() as connection:
+            count = await queue.requeue_lost_tasks(connection)
+        if count:
+            log.warning("lost tasks queued again", count=count)
+
+    async def prune_queue(self) -> None:
+        """Delete old queue logs and old finished tasks."""
+        async with self._database.service_transaction() as connection:
+            await queue.prune(connection)
+
+    async def evict_segments(self) -> None:
+        """Keep the segment cache within its bounds."""
+        max_bytes, max_days = self._settings.cache_bytes, self._settings.cache_days
+        async with self._database.service_transaction() as connection:
+            evicted = await eviction.evict_segments(connection, self._objects.bucket, max_bytes, max_days)
+        if evicted:
+            metrics.SEGMENTS_EVICTED.inc(evicted.segments)
+            metrics.BYTES_EVICTED.inc(evicted.bytes)
+
+    async def evict_previews(self) -> None:
+        """Keep previews within their share of the cache."""
+        max_bytes = self._settings.cache_bytes // PREVIEW_CACHE_DIVISOR
+        count = await eviction.evict_previews(self._objects, max_bytes, self._settings.cache_days)
+        if count:
+            log.info("previews evicted", count=count)

@@ -1,0 +1,66 @@
+"""The slot processes of one worker, each lent to one task at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from service.worker.slots.messages import SlotConfig
+from service.worker.slots.process import SlotDied, SlotProcess
+
+
+class PoolClosed(Exception):
+    """The worker is stopping: no task gets a slot any more."""
+
+
+class SlotPool:
+    """`size` slots. A slot whose process has ended gets a new one."""
+
+    def __init__(self, config: SlotConfig, size: int) -> None:
+        self.processes = [SlotProcess(config, number) for number in range(size)]
+        self._free: asyncio.Queue[SlotProcess] = asyncio.Queue()
+        self._closed = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start all processes. Raises SlotDied."""
+        await asyncio.gather(*(slot.start() for slot in self.processes))
+        for slot in self.processes:
+            self._free.put_nowait(slot)
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[SlotProcess]:
+        """Wait for a free slot. Raises PoolClosed, SlotDied."""
+        slot = await self._next_free()
+        try:
+            if not slot.is_alive:
+                await slot.start()
+            yield slot
+        finally:
+            if not slot.is_alive and not self._closed.is_set():  # start a new process before the next task needs it
+                with suppress(SlotDied, TimeoutError):
+                    await slot.start()
+            self._free.put_nowait(slot)
+
+    async def _next_free(self) -> SlotProcess:
+        slot = asyncio.ensure_future(self._free.get())
+        closed = asyncio.ensure_future(self._closed.wait())
+        await asyncio.wait((slot, closed), return_when=asyncio.FIRST_COMPLETED)
+        closed.cancel()
+        if self._closed.is_set():
+            if slot.done():
+                self._free.put_nowait(slot.result())
+            slot.cancel()
+            raise PoolClosed
+        return slot.result()
+
+    def close(self) -> None:
+        """Lend no more slots; tasks that have one keep it."""
+        self._closed.set()
+
+    def kill(self) -> None:
+        """Kill all processes now."""
+        for slot in self.processes:
+            slot.kill()
+
+    async def stop(self) -> None:
+        """Let the processes exit; kill those that do not."""
+        await asyncio.gather(*(slot.stop() for slot in self.processes), return_exceptions=True)
