@@ -185,7 +185,7 @@ async def test_a_busy_ollama_is_503_with_retry_after(plain: CatalogueApi, double
     assert response.status_code == 503 and response.headers["Retry-After"] and "busy" in response.json()["detail"]
 
 
-@pytest.mark.parametrize("settings", [{"timeout_s": 0.3}, {"step_timeout_s": 0.3}])
+@pytest.mark.parametrize("settings", [{"timeout_s": 0.3, "step_timeout_s": 30}, {"step_timeout_s": 0.3}])
 @pytest.mark.parametrize("model", [FAST, CODE])
 async def test_deadlines_are_504(plain: CatalogueApi, double: OllamaDouble, settings: Any, model: str) -> None:
     double.script(model, HangingReply())
