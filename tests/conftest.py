@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 
 # No deadline: how long an example takes depends on what else the machine does.
 hypothesis.settings.register_profile("reelmill", deadline=None)
-hypothesis.settings.load_profile("reelmill")
+hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
 
 # What makes a test one of the `servers` or `slow` tests, which `make test-fast` leaves out.
 SERVER_FIXTURES = {"postgres_url", "service"}
@@ -37,9 +37,11 @@ SLOW_PATHS = (
     "documentation/test_readme.py",
     "identity/test_local_secret.py",
     "kernels",
+    "pipeline/cuda/test_errors.py",
     "pipeline/cuda/torch",
     "pipeline/encode/test_containers.py",
     "pipeline/encode/test_determinism.py",
+    "pipeline/encode/test_imagej.py",
     "pipeline/images/test_damaged_images.py",
     "pipeline/overlay/test_caption.py",
     "pipeline/videos/test_damaged_videos.py",
@@ -49,7 +51,12 @@ SLOW_PATHS = (
     "worker/devices/test_canaries.py",
     "worker/devices/test_cuda_canaries.py",
     "worker/fetch/test_frame_fetcher.py",
+    "worker/test_healthcheck.py",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    hypothesis.settings.load_profile("fast" if config.getoption("markexpr") == FAST else "reelmill")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

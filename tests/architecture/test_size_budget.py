@@ -15,6 +15,7 @@ from tests.support.source_code import (
     module_name,
     relative_name,
     source_files,
+    syntax_tree,
 )
 
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc", "stuff", "shared", "base"}
@@ -99,11 +100,11 @@ def _lines(path: Path) -> int:
 
 
 def _docstring(path: Path) -> str | None:
-    return ast.get_docstring(ast.parse(path.read_text())) if path.exists() else None
+    return ast.get_docstring(syntax_tree(path)) if path.exists() else None
 
 
 def _hidden_parameters(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for argument in (*node.args.args, *node.args.kwonlyargs):
                 if _is_a_list_in_disguise(argument.annotation):

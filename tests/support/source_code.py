@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -27,8 +28,13 @@ def relative_name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def syntax_tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def functions_in(path: Path) -> Iterator[Function]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             given = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
             count = sum(argument.arg not in ("self", "cls") for argument in given)
@@ -42,12 +48,17 @@ def module_name(path: Path) -> str:
 
 def imported_modules(path: Path) -> set[str]:
     """The project's modules that a file imports, at any level."""
-    ours = {module_name(each) for each in source_files()}
+    ours = _own_modules()
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= names & ours or {node.module} & ours
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names} & ours
     return found
+
+
+@cache
+def _own_modules() -> frozenset[str]:
+    return frozenset(module_name(path) for path in source_files())
