@@ -106,7 +106,7 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
 
 @CALLERS
 async def test_nobody_writes_frames_or_tasks(database: Database, tree: Tree, who: Caller) -> None:
-    dataset = tree["public"]["id"]
+    dataset = tree["public"].id
     assert await _is_refused(database, who, frames.delete().where(frames.c.dataset_id == dataset))
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
     assert await _is_refused(database, who, text("SELECT * FROM queue.pgqueuer"))
