@@ -1,4 +1,4 @@
-"""Which device does each stage of a render, and why; and which part of a GPU each slot gets.
+"""Which device does each stage of a render, and why; and which share of a GPU each slot gets.
 
 Placement is decided from what devices have shown they can do, and from what it costs at the measured rates. Seconds are
 those of one output frame in one slot.
@@ -124,7 +124,7 @@ def choose_placement(
         return candidates.cpu_placement(candidates.gpu_unavailable_reason())
     if best.seconds < candidates.cpu_seconds():
         return best
-    return candidates.cpu_placement(f"{format_ms(best.seconds)} by {best.decode.device}, no less")
+    return candidates.cpu_placement(f"{best.decode.device} would need {format_ms(best.seconds)}, which is not less")
 
 
 def describe_stages(options: RenderOptions, placement: Placement | None = None) -> Stages:
@@ -187,16 +187,16 @@ class PlacementCandidates:
         """What about the render itself keeps it off every device."""
         options, source = self._options, self._source
         if options.form != "yuv420p" or options.codec not in NVENC_CODECS:
-            return f"{options.codec} of {options.form} is made by the CPU"
+            return f"{options.codec} of {options.form} runs on the CPU"
         if source.main is None:
-            return f"{', '.join(source.formats)} is decoded by the CPU"
+            return f"{', '.join(source.formats)} is decoded on the CPU"
         if source.main == UPLOADED and options.bins and options.tone and not self._merges_bins():
-            return "such bins of TIFF frames are made by the CPU"
+            return "such bins of TIFF frames are merged on the CPU"
         quarter = options.rotate in (90, 270)
         width, height = (source.height, source.width) if quarter else (source.width, source.height)
         target = options.bins or options
         if target.width > width + width % 2 or target.height > height + height % 2:
-            return "pictures are enlarged by the CPU"
+            return "enlarging runs on the CPU"
         return None
 
     def _merges_bins(self) -> bool:
@@ -259,9 +259,9 @@ class PlacementCandidates:
 
     def _decode_stage(self, device: str, busy: float) -> StageDevice:
         if self._source.main == UPLOADED:
-            return StageDevice(CPU, "by threads, then uploaded")
+            return StageDevice(CPU, "on CPU threads, then uploaded")
         cpu = format_ms(self._cpu_pixel_seconds())
-        return StageDevice(device, f"{format_ms(busy)} a frame with its transfers, against {cpu} by the CPU")
+        return StageDevice(device, f"{format_ms(busy)} a frame with its transfers, against {cpu} on the CPU")
 
     def _no_nvenc_reason(self, device: str) -> str:
         codec = self._options.codec

@@ -199,7 +199,7 @@ def test_bins_of_measured_samples_go_through_a_device_as_a_whole_or_not_at_all(s
 def test_a_bin_that_a_device_makes_comes_back_as_one_picture() -> None:
     means, brightest = (replace(HD, bins=Bins(mode, 8, 1920, 1080)) for mode in ("mean", "max"))
     seconds = [choose_placement(card(), options, JPEGS, "cuda").seconds for options in (means, brightest)]
-    assert seconds[0] < seconds[1], "the brightest of colours are chosen by the CPU, which wants all eight"
+    assert seconds[0] < seconds[1], "the brightest of colours are chosen on the CPU, which needs all eight"
 
 
 def test_videos_need_their_codec_on_the_card() -> None:
@@ -209,12 +209,12 @@ def test_videos_need_their_codec_on_the_card() -> None:
         choose_placement(card(), video, SourceMedia(("av1",), 1920, 1080)).decode.reason == "cuda:0 decode av1: unknown"
     )
     assert (
-        "vp9 is decoded by the CPU" in choose_placement(card(), video, SourceMedia(("vp9",), 1920, 1080)).decode.reason
+        "vp9 is decoded on the CPU" in choose_placement(card(), video, SourceMedia(("vp9",), 1920, 1080)).decode.reason
     )
 
 
 def test_png_is_the_cpu_s() -> None:
-    assert "png is decoded by the CPU" in choose_placement(card(), HD, SourceMedia(("png",), 1920, 1080)).decode.reason
+    assert "png is decoded on the CPU" in choose_placement(card(), HD, SourceMedia(("png",), 1920, 1080)).decode.reason
 
 
 def test_a_family_is_part_of_the_key_only_where_it_is_not_the_cpu_s() -> None:

@@ -89,7 +89,7 @@ class VideoDemuxer:
                 if not data:
                     continue
                 if part.pts is None:
-                    raise CudaUnsupported("a packet without a time is for the CPU")
+                    raise CudaUnsupported("a packet has no timestamp")
                 is_access_point = bool(part.is_keyframe) and _is_random_access_point(data, codec)
                 if not started and (not is_access_point or part.pts > first_pts):
                     raise CudaUnsupported("no complete key picture lies at or before the first wanted one")
@@ -113,10 +113,10 @@ def _read_properties(source: VideoSource, colour: ColourTags) -> VideoProperties
     codec_name, container_name = source.stream.codec_context.name, source.container.format.name
     codec = VIDEO_CODECS.get(codec_name)
     if codec is None or container_name == "avi":
-        raise CudaUnsupported(f"{codec_name} in {container_name} is for the CPU")
+        raise CudaUnsupported(f"{codec_name} in {container_name} runs on the CPU")
     frame = source.first_frame()
     if frame.format.name not in _PIXEL_FORMATS:
-        raise CudaUnsupported(f"{frame.format.name} is decoded by the CPU")
+        raise CudaUnsupported(f"{frame.format.name} is not supported by the device")
     if swscale_matrix(video_colour(frame).matrix) != swscale_matrix(colour.matrix):
         raise CudaUnsupported("its colours are of another matrix than the render's")
     full_range = frame.format.name == "yuvj420p" or frame.color_range == FULL_RANGE

@@ -47,13 +47,13 @@ def plan_transform(options: RenderOptions, source: SourceGeometry) -> TransformP
     """The transform of one picture, or why the CPU has to do it. Raises SizeMismatch."""
     rotation = _ROTATIONS.get(compose_orientations(source.orientation, ORIENTATION_BY_DEGREES[options.rotate]))
     if rotation is None:
-        return Fallback("transform", "mirrored", "mirrored pictures are turned by the CPU")
+        return Fallback("transform", "mirrored", "mirrored orientations run on the CPU")
     box = _stored_crop(options, source)
     read_size = (box[2] - box[0], box[3] - box[1]) if box else source.size
     width, height = _rotated_size(read_size, rotation)
     place = placement((width, height), (options.width, options.height), options.mismatch)
     if place.width > width or place.height > height:
-        return Fallback("transform", "enlarged", "pictures are enlarged by the CPU")
+        return Fallback("transform", "enlarged", "enlarging runs on the CPU")
     spec = TransformSpec(
         size=(place.width, place.height),
         canvas=(options.width, options.height),

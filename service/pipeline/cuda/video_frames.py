@@ -77,7 +77,7 @@ class VideoFrameSource:
         if isinstance(plan, Fallback):
             return Fallback("decode", plan.code, plan.reason)
         if any(side % 2 for side in (width, height, *(plan.spec.crop or ()))):
-            raise CudaUnsupported("odd sizes of 4:2:0 pictures are cut by the CPU")
+            raise CudaUnsupported("odd crops of 4:2:0 frames run on the CPU")
         bin_plan = plan_bin_transform(self._options, source)
         return Candidate(
             properties.size,

@@ -142,7 +142,7 @@ def test_an_enlargement_is_the_cpu_s() -> None:
     result = render_on(DriverDouble(), numbered_jpegs(3), width=256, height=192)
     assert result.data == render(numbered_jpegs(3), width=256, height=192).data
     assert result.fallbacks == {("transform", "enlarged"): 3}
-    assert result.reports[0].fallback == "transform: pictures are enlarged by the CPU"
+    assert result.reports[0].fallback == "transform: enlarging runs on the CPU"
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])

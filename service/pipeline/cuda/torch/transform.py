@@ -31,7 +31,7 @@ class KernelTransformer:
         packed, inside = _allocate_canvas(bins.count(len(images)), images.device, spec)
         if kind == "nv12":
             if any(side % 2 for side in geometry.crop or ()):
-                raise CudaUnsupported("an odd crop of 4:2:0 pictures is made by the CPU")
+                raise CudaUnsupported("odd crops of 4:2:0 frames run on the CPU")
             planes = Nv12.from_packed(images)
             nv12_scale(planes, geometry, to_limited_range=spec.full_range, bins=bins, out=inside)
             return packed, None
