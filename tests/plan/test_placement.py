@@ -173,7 +173,7 @@ def test_tiff_needs_no_decoder_on_the_card() -> None:
     [
         ({"codec": "ffv1"}, "ffv1 of yuv420p"),
         ({"form": "gray"}, "h264 of gray"),
-        ({"width": 3840, "height": 2160}, "enlarged"),
+        ({"width": 3840, "height": 2160}, "enlarging"),
     ],
 )
 def test_what_no_device_does_is_said(changes: dict[str, Any], why: str) -> None:
