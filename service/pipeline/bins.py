@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from av import VideoFrame
 
@@ -51,6 +52,7 @@ class Binning:
         result = FrameContext(replace(members[0], key=None, clock=clock))
         result.members = tuple(_member_report(context) for context in contexts)
         result.reason = next((context.reason for context in contexts if context.reason), None)
+        result.conversions = tuple(dict.fromkeys(chain.from_iterable(context.conversions for context in contexts)))
         if contexts[0].merged_into_bin:
             result.frame, result.clip_counts = contexts[0].frame, contexts[0].clip_counts
             return result

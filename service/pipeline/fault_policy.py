@@ -101,4 +101,5 @@ def _frame_report(
         captured_at=captured.isoformat().replace("+00:00", "Z") if captured else None,
         clock=CLOCK_ANOMALIES[ref.clock] if ref.clock else None,
         fallback=f"{fallback.stage}: {fallback.reason}" if fallback else None,
+        conversions=context.conversions,
     )

@@ -69,6 +69,13 @@ class FrameContext:
     reason: str | None = None
     members: tuple[BinMemberReport, ...] | None = None
     fallback: Fallback | None = None
+    # What was done to the stored samples so that they show what was meant, in words.
+    conversions: tuple[str, ...] = ()
+
+    def set_picture(self, picture: Picture) -> None:
+        """Take over the decoded picture, and what is reported of it."""
+        self.picture, self.decoder = picture, picture.decoder
+        self.conversions += picture.conversions
 
     @property
     def is_finished(self) -> bool:

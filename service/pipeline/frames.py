@@ -107,6 +107,8 @@ class FrameReport:
     clock: str | None = None
     # The stage that was planned for a GPU and ran on the CPU, and why.
     fallback: str | None = None
+    # What was done to the stored samples so that they show what was meant, in words; of a bin, of any member.
+    conversions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class Picture:
     """A decoded picture: `frame` has the decoder's own format, range and matrix; `orientation` is not yet applied.
 
     Frames deeper than 8 bits are gray16le or rgb48le. If `clip_counts` is set, their samples are positions in the tone
-    window, computed from signed, 32-bit or float samples, which are in `raw_samples`.
+    window, computed from signed, 32-bit or float samples, which are in `raw_samples`. `conversions` says in words what
+    was done to the samples that the file holds so that they show what was meant, such as a colour profile's conversion.
     """
 
     frame: VideoFrame
@@ -33,6 +34,7 @@ class Picture:
     orientation: int = 1
     clip_counts: ClipCounts | None = None
     raw_samples: Samples | None = None
+    conversions: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:

@@ -82,8 +82,7 @@ class TiffPageDecodeStage:
         if context.ref.page is None:
             return
         page, context.sha256 = self._open_stack(context.ref).decode_page(context.ref.page_offset, self._options)
-        context.picture = to_picture(page.samples, self._options.window, "tifffile", page.orientation)
-        context.decoder = context.picture.decoder
+        context.set_picture(to_picture(page.samples, self._options.window, "tifffile", page.orientation))
 
     def _open_stack(self, ref: FrameRef) -> TiffStack:
         if ref.key is None:
@@ -110,9 +109,8 @@ class ImageDecodeStage:
     def __call__(self, context: FrameContext) -> None:
         if context.picture is not None:
             return
-        context.picture = self._decoder.decode(context.data)
+        context.set_picture(self._decoder.decode(context.data))
         context.data = b""
-        context.decoder = context.picture.decoder
 
 
 class VideoDecodeStage:
@@ -129,8 +127,7 @@ class VideoDecodeStage:
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None or context.ref.pts is None:
             raise FrameMissing("the source video has no picture here")
-        context.picture = self._open_source(context.ref).picture(context.ref.pts)
-        context.decoder = context.picture.decoder
+        context.set_picture(self._open_source(context.ref).picture(context.ref.pts))
 
     def source_colour(self, refs: Iterable[FrameRef]) -> ColourTags:
         """The colour tags of the first source in `refs`. Every segment of a render must get the same ones."""

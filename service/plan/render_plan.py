@@ -18,7 +18,7 @@ from service.plan.overlay import Overlay
 from service.plan.tone import Tone
 
 # Part of every content key: raise it when the same input may give other bytes.
-PIPELINE_VERSION = "6"
+PIPELINE_VERSION = "7"
 
 # Ticks per second of a render paced by capture times: fine enough for any camera; a day of them fits 31 bits.
 TICKS = 10_000

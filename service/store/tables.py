@@ -71,6 +71,7 @@ datasets = Table(
     Column("scanned", BigInteger, nullable=False, server_default="0"),
     Column("levels", JSONB),
     Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("excluded", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="left out by the last scan"),
     _timestamp_column("created_at"),
     _timestamp_column("updated_at"),
 )
@@ -112,6 +113,9 @@ sources = Table(
     Column("fps", Text),
     Column("pts", LargeBinary, nullable=False, comment="zlib of little-endian int64, ascending, one per picture"),
     Column("problem", Text),
+    Column("pixel_aspect", Text, comment="width to height of a pixel as shown, as a fraction; null if unknown"),
+    Column("colour", JSONB, comment="primaries, transfer, matrix and range of the samples (Rec. ITU-T H.273)"),
+    Column("fields", Text, comment="progressive, top or bottom field first, or mixed; null if unknown"),
 )
 
 renders = Table(

@@ -86,6 +86,7 @@ def test_reports_are_json_and_name_the_bytes() -> None:
         "captured_at": None,
         "clock": None,
         "fallback": None,
+        "conversions": [],
     }
 
 

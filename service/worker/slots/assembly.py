@@ -83,6 +83,7 @@ class ReceiptWriter:
     frames: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     timestamp_anomalies: Counter[str] = field(default_factory=Counter)
+    conversions: Counter[str] = field(default_factory=Counter)
     notes: list[dict[str, Any]] = field(default_factory=list)
     clipped_samples: Counter[str] = field(default_factory=Counter)
 
@@ -102,6 +103,7 @@ class ReceiptWriter:
         self.outcomes[entry["outcome"]] += 1
         if entry.get("clock"):
             self.timestamp_anomalies[entry["clock"]] += 1
+        self.conversions.update(entry.get("conversions", ()))
         if entry["outcome"] != "ok" and len(self.notes) < MAX_NOTES:
             self.notes.append(
                 {
@@ -252,6 +254,7 @@ def _build_summary(options: RenderOptions, receipt: ReceiptWriter, video: Path) 
         "notes": receipt.notes,
         "clipped": dict(receipt.clipped_samples),
         "clock": dict(receipt.timestamp_anomalies),
+        "conversions": dict(receipt.conversions),
         "bytes": video.stat().st_size,
         "sha256": digest,
         "encoder": f"nvenc {options.codec}" if options.family.encoder == "nvenc" else encoder_name(options.codec),
