@@ -1,4 +1,4 @@
-"""Converts samples from the colours that a file states to sRGB: relative colorimetric, through lcms2.
+"""Converts samples from the colours that a file states to sRGB: relative colorimetric.
 
 A profile is examined once: if no colour of a coarse grid changes by more than one level of 255 it counts as sRGB, and
 the samples stay as they are.
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from service.pipeline.images.icc_transform import gray_table, gray_to_srgb, rgb_to_srgb
 from service.pipeline.images.stored_colour import DAMAGED, SRGB_CURVE, UNSTATED, ColourSpace, StoredColour
 from service.pipeline.picture import Samples
 
 # Pictures with more profiles than this in turn pay 5 ms for each.
 _REMEMBERED_PROFILES = 16
-_RELATIVE_COLORIMETRIC, _NO_FLAGS = 1, 0
 _GRID_LEVELS, _CURVE_ENTRIES, _NAME_LENGTH = 9, 4096, 80
 # ICC.1:2022, tables 18 and 19: classes of profiles that describe stored colours, and the colour spaces of pictures.
 _DESCRIBING_CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
@@ -52,10 +52,8 @@ class ColourConversion:
         return converted
 
     def _convert(self, samples: Samples) -> Samples:
-        if self.space == "gray":
-            converted: Samples = _gray_table(self.profile, samples.dtype.str)[samples]
-            return converted
-        return _transform(samples, self.profile, "rgb")
+        convert = gray_to_srgb if self.space == "gray" else rgb_to_srgb
+        return convert(samples, self.profile)
 
 
 UNCHANGED = ColourConversion()
@@ -156,41 +154,10 @@ def _description(profile: bytes) -> str:
 def _changes_colours(profile: bytes, space: str) -> bool:
     """Whether any of some colours moves by more than one level. Raises CmsError for a damaged profile."""
     if space == "gray":
-        table = _gray_table(profile, np.dtype(np.uint8).str)
+        table = gray_table(profile, np.dtype(np.uint8).str)
         return bool(np.abs(table.astype(np.int16) - np.arange(256)).max() > 1)
     steps = np.rint(np.linspace(0, 255, _GRID_LEVELS)).astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
     grays = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(1, -1, 3)
     colours = np.concatenate([grid, grays], axis=1)
-    return bool(np.abs(_transform(colours, profile, "rgb").astype(np.int16) - colours).max() > 1)
-
-
-@lru_cache(maxsize=_REMEMBERED_PROFILES)
-def _gray_table(profile: bytes, dtype: str) -> Samples:
-    """sRGB's level for each level of the profile, of that type. Raises CmsError."""
-    kind = np.dtype(dtype)
-    levels = np.arange(1 << 8 * kind.itemsize, dtype=kind)[None]
-    return np.ascontiguousarray(_transform(levels, profile, "gray")[0, :, 1])
-
-
-def _transform(samples: Samples, profile: bytes, space: str) -> Samples:
-    """(height, width[, 3]) -> (height, width, 3) of the same type."""
-    import imagecodecs  # 30 MB that ordinary JPEGs do not need
-
-    converted: Samples = imagecodecs.cms_transform(
-        np.ascontiguousarray(samples),
-        profile,
-        _srgb_profile(),
-        colorspace=space,
-        outcolorspace="rgb",
-        intent=_RELATIVE_COLORIMETRIC,
-        flags=_NO_FLAGS,
-    )
-    return converted
-
-
-@lru_cache(maxsize=1)
-def _srgb_profile() -> bytes:
-    import imagecodecs
-
-    return bytes(imagecodecs.cms_profile("srgb"))
+    return bool(np.abs(rgb_to_srgb(colours, profile).astype(np.int16) - colours).max() > 1)

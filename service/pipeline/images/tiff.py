@@ -39,7 +39,7 @@ _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1,
 _COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
-_ICC_PROFILE, _EXIF = 34675, 34665
+_ICC_PROFILE, _EXIF, _MAX_INTEROPERABILITY_FIELDS = 34675, 34665, 5
 # imagecodecs 2026.3's own decoders of these crash the process on damaged data; its libtiff reports an error.
 _LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS)
 
@@ -129,9 +129,17 @@ def _stored_colour(page: Any) -> StoredColour:
             return TOO_LARGE
         return profile_colour(bytes(tag.value) if isinstance(tag.value, bytes | tuple) else b"")
     fields = exif.value if exif is not None and isinstance(exif.value, dict) else {}
-    other = fields.get("InteroperabilityTag")
-    index = other.get("InteroperabilityIndex", "") if isinstance(other, dict) else ""
+    index = _interoperability_index(page.parent.filehandle, fields.get("InteroperabilityTag"))
     return ADOBE_RGB if says_adobe_rgb(fields.get("ColorSpace"), index) else UNSTATED
+
+
+def _interoperability_index(file: Any, offset: object) -> str:
+    """The text of four bytes of a directory (EXIF 3.0, 4.6.7) that tifffile does not read; empty without one."""
+    if not isinstance(offset, int) or not 0 < offset < file.size:
+        return ""
+    file.seek(offset)
+    start = file.read(2 + 12 * _MAX_INTEROPERABILITY_FIELDS)
+    return "R03" if b"R03\0" in start else ""
 
 
 def _read_samples(page: Any, data: bytes) -> Samples:
