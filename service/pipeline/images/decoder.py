@@ -20,7 +20,7 @@ from service.pipeline.images.header import (
     require_pixel_limit,
 )
 from service.pipeline.images.jpeg import jpeg_header
-from service.pipeline.images.png import decode_png, png_header, without_profile
+from service.pipeline.images.png import decode_png, png_header, without_colour_chunks
 from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
@@ -101,7 +101,7 @@ class ImageDecoder:
     ) -> tuple[VideoFrame | Samples, str]:
         """(the picture after `conversion`, the name of the decoder)."""
         if header.format == "png":
-            data = without_profile(data)
+            data = without_colour_chunks(data)
         if header.plain:
             frame, decoder = self._decode_with_ffmpeg(data, header), f"ffmpeg-{_CODECS[header.format]}"
             if not conversion.profile:

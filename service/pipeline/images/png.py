@@ -10,7 +10,7 @@ from PIL import Image
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.colour_conversion import ColourConversion
 from service.pipeline.images.header import HeaderIncomplete, ImageHeader
-from service.pipeline.images.png_colour import png_colour
+from service.pipeline.images.png_colour import COLOUR_CHUNKS, png_colour
 from service.pipeline.picture import Samples, composite_over
 
 Image.MAX_IMAGE_PIXELS = None  # checked on the header before anything is decoded
@@ -61,12 +61,20 @@ def png_header(data: bytes) -> ImageHeader:
     return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain, colour=said)
 
 
-def without_profile(data: bytes) -> bytes:
-    """The PNG without its iCCP chunk: decoders unpack it without a limit, and refuse the picture if it is damaged."""
-    for kind, start, stop in _png_chunks(data):
-        if kind == b"iCCP":
-            return data[: start - 8] + data[stop + 4 :]
-    return data
+def without_colour_chunks(data: bytes) -> bytes:
+    """The PNG without what it says of its colours, if a decoder could stumble over it.
+
+    Decoders unpack profiles without a limit, and refuse a picture for a damaged one.
+    """
+    chunks = _png_chunks(data)
+    if all(stop - start == COLOUR_CHUNKS.get(kind, stop - start) for kind, start, stop in chunks):
+        return data
+    pieces, copied = [], 0
+    for kind, start, stop in chunks:
+        if kind in COLOUR_CHUNKS:
+            pieces.append(data[copied : start - 8])
+            copied = stop + 4
+    return b"".join([*pieces, data[copied:]])
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:

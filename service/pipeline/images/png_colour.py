@@ -17,6 +17,8 @@ from service.pipeline.images.stored_colour import (
     profile_colour,
 )
 
+# The chunks, and how many bytes each has to have; profiles have any number.
+COLOUR_CHUNKS = {b"cICP": 4, b"iCCP": None, b"sRGB": 1, b"cHRM": 32, b"gAMA": 4}
 _DEFLATE = 0
 # The reciprocal of 2.2, which the sRGB chunk's description tells writers to add: libpng takes what is within 5 % of it
 # for sRGB's curve, and chromaticities within 0.01 for sRGB's.
@@ -42,6 +44,9 @@ _CICP_RGB, _CICP_FULL_RANGE = 0, 1
 
 def png_colour(chunks: Mapping[bytes, bytes]) -> StoredColour:
     """From the bodies of the chunks before the image data."""
+    for name, size in COLOUR_CHUNKS.items():
+        if name in chunks and len(chunks[name]) != (size or len(chunks[name])):
+            return StoredColour(problem=f"the PNG's {name.decode()} chunk is damaged and was ignored")
     if b"cICP" in chunks:
         return _coding_independent(chunks[b"cICP"])
     if b"iCCP" in chunks:
@@ -54,8 +59,6 @@ def png_colour(chunks: Mapping[bytes, bytes]) -> StoredColour:
 
 
 def _coding_independent(body: bytes) -> StoredColour:
-    if len(body) != 4:
-        return StoredColour(problem="the PNG's cICP chunk is damaged and was ignored")
     primaries, transfer, matrix, full_range = body
     known = primaries in _CICP_PRIMARIES and transfer in _CICP_GAMMAS
     if not known or matrix != _CICP_RGB or full_range != _CICP_FULL_RANGE:
@@ -82,8 +85,6 @@ def _embedded_profile(body: bytes) -> StoredColour:
 
 def _by_numbers(chromaticities: bytes | None, gamma: bytes | None) -> StoredColour:
     """What browsers show: without cHRM sRGB's primaries, without gAMA its curve."""
-    if (chromaticities is not None and len(chromaticities) != 32) or (gamma is not None and len(gamma) != 4):
-        return StoredColour(problem="the PNG's cHRM or gAMA chunk is damaged and was ignored")
     primaries = SRGB_PRIMARIES
     if chromaticities is not None:
         white_x, white_y, *rgb = (value / 100_000 for value in struct.unpack(">8I", chromaticities))

@@ -38,11 +38,12 @@ def pixels_of(picture: Picture) -> Array:
 
 
 def as_srgb(pixels: Array, profile: bytes) -> Array:
-    """What ImageCms makes of 8-bit gray or RGB pixels."""
+    """What ImageCms makes of 8-bit gray or RGB pixels; its tables for gray are 10 levels off in the dark, so without."""
     source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     intent, target = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.createProfile("sRGB")
+    flags = ImageCms.Flags.NONE if pixels.ndim == 3 else ImageCms.Flags.NOOPTIMIZE
     shown = ImageCms.profileToProfile(
-        Image.fromarray(pixels), source, target, renderingIntent=intent, outputMode="RGB", flags=ImageCms.Flags.NONE
+        Image.fromarray(pixels), source, target, renderingIntent=intent, outputMode="RGB", flags=flags
     )
     assert shown is not None
     found = np.asarray(shown)
