@@ -87,9 +87,10 @@ class CandidateSelector:
         conversion = plan_header_conversion(header)
         if conversion.profile:
             return _COLOUR_PROFILE
-        pixel_format = jpeg_layout(data).pixel_format
+        layout = jpeg_layout(data)
+        pixel_format = layout.pixel_format
         toned = pixel_format == "gray" and self._tone is not None and self._tone.shallow
-        if pixel_format == "bgr0" or (toned and not self._device_counts_clipped):
+        if layout.ambiguous or pixel_format == "bgr0" or (toned and not self._device_counts_clipped):
             return None
         orientation = exif.orientation(header.exif) if header.exif else 1
         source = SourceGeometry((header.width, header.height), orientation, self._gray_curve if toned else None)

@@ -19,7 +19,7 @@ from service.pipeline.images.header import (
     require_compression_ratio,
     require_pixel_limit,
 )
-from service.pipeline.images.jpeg import jpeg_header
+from service.pipeline.images.jpeg import as_ycbcr, jpeg_header, jpeg_layout
 from service.pipeline.images.png import decode_png, png_header, without_colour_chunks
 from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
@@ -104,6 +104,8 @@ class ImageDecoder:
             data = without_colour_chunks(data)
         if header.plain:
             frame, decoder = self._decode_with_ffmpeg(data, header), f"ffmpeg-{_CODECS[header.format]}"
+            if header.format == "jpeg" and frame.format.is_rgb and jpeg_layout(data).ambiguous:
+                frame = self._decode_with_ffmpeg(as_ycbcr(data), header)
             if not conversion.profile:
                 return frame, decoder
             return conversion.apply(self._to_samples(frame, gray=header.channels == 1)), decoder
@@ -138,6 +140,9 @@ class ImageDecoder:
         packet.is_keyframe = True  # else FFmpeg's PNG decoder adds the image to the previous one (as MNG deltas)
         try:
             frames = context.decode(packet)
+        except av.error.PatchWelcomeError as error:
+            reason = f"a {_format_name(header)} of this kind (its chroma sampling) is not supported: save it again"
+            raise MediaUnreadable(reason) from error
         except av.FFmpegError as error:
             raise MediaUnreadable(f"the {_format_name(header)} is damaged: {error.strerror}") from error
         self._contexts[codec] = context

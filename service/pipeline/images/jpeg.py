@@ -10,7 +10,7 @@ from service.pipeline.images.header import EXIF_PREFIX, HeaderIncomplete, ImageH
 from service.pipeline.images.stored_colour import MAX_PROFILE_BYTES, TOO_LARGE, UNSTATED, StoredColour, profile_colour
 from service.plan.formats import PixelFormat
 
-_BASELINE, _EOI, _SOS, _APP1, _APP2, _APP14 = 0xC0, 0xD9, 0xDA, 0xE1, 0xE2, 0xEE
+_BASELINE, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xC0, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 # ICC.1:2022, annex B.4: then the number of this part, from 1, and how many there are.
 _ICC_PREFIX = b"ICC_PROFILE\0"
 # C0 to CF are frame headers (SOF) but for DHT, JPG and DAC.
@@ -29,11 +29,13 @@ _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 @dataclass(frozen=True, slots=True)
 class JpegLayout:
     """`pixel_format` is the format that the JPEG decodes to; a `plain` JPEG is baseline, has one scan and decodes to
-    that format without conversion. `scan_offset` is where the compressed data of the first scan begins."""
+    that format without conversion. `scan_offset` is where the compressed data of the first scan begins. An `ambiguous`
+    one says in two places that it is YCbCr and that it is RGB: libjpeg believes the first."""
 
     pixel_format: PixelFormat
     plain: bool
     scan_offset: int
+    ambiguous: bool = False
 
 
 def jpeg_header(data: bytes) -> ImageHeader:
@@ -67,22 +69,41 @@ def _joined_profile(parts: list[bytes]) -> StoredColour:
 
 def jpeg_layout(data: bytes) -> JpegLayout:
     """Raises HeaderIncomplete, MediaUnreadable."""
-    frame_header, baseline, untransformed = b"", False, False
+    frame_header, baseline, transform, jfif = b"", False, b"", False
     *segments, (_, scan_header, scan_offset) = _segments(data)
     for marker, start, end in segments:
         if marker in _FRAME_HEADERS:
             frame_header, baseline = data[start:end], marker == _BASELINE and data[start] == 8
         elif marker == _APP14 and data.startswith(b"Adobe", start):
-            untransformed = data[start + 11 : start + 12] == b"\0"
+            transform = data[start + 11 : start + 12]
+        elif marker == _APP0 and data.startswith(b"JFIF\0", start):
+            jfif = True
     # A frame header is depth, height, width, count, then (id, sampling, table) of each component.
     ids, samplings = frame_header[6::3], frame_header[7::3]
     one_scan = baseline and data[scan_header] == len(ids)
     if len(ids) == 1:
         return JpegLayout("gray", one_scan, scan_offset)
-    if untransformed or ids == b"RGB":
-        return JpegLayout("bgr0", False, scan_offset)
+    ambiguous = False
+    if transform == b"\0" or ids == b"RGB":
+        ambiguous = jfif or transform not in (b"", b"\0")
+        if not ambiguous:
+            return JpegLayout("bgr0", False, scan_offset)
     pixel_format = _PIXEL_FORMATS.get(samplings)
-    return JpegLayout(pixel_format or "yuvj444p", one_scan and pixel_format is not None, scan_offset)
+    plain = one_scan and pixel_format is not None and not ambiguous
+    return JpegLayout(pixel_format or "yuvj444p", plain, scan_offset, ambiguous)
+
+
+def as_ycbcr(data: bytes) -> bytes:
+    """An ambiguous JPEG with nothing left that says RGB: FFmpeg would believe it."""
+    patched = bytearray(data)
+    for marker, start, _ in _segments(data):
+        if marker == _APP14 and data.startswith(b"Adobe", start):
+            patched[start + 11] = 1
+        elif marker in _FRAME_HEADERS and data[start + 6 : start + 6 + 9 : 3] == b"RGB":
+            patched[start + 6 : start + 6 + 9 : 3] = b"\1\2\3"
+        elif marker == _SOS and data[start + 1 : start + 1 + 6 : 2] == b"RGB":
+            patched[start + 1 : start + 1 + 6 : 2] = b"\1\2\3"
+    return bytes(patched)
 
 
 def end_of_image(data: bytes, scan_offset: int) -> int | None:

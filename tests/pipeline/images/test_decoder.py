@@ -7,7 +7,6 @@ import tracemalloc
 from typing import Any
 
 import av
-import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,16 +49,6 @@ JPEG, PNG = media.jpeg(NOISE), media.png(NOISE)
 TIFF = media.tiff(NUMBERED)
 
 
-def cmyk_jpeg() -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(NUMBERED).convert("CMYK").save(out, "JPEG")
-    return out.getvalue()
-
-
-def twelve_bit_jpeg() -> bytes:
-    return bytes(imagecodecs.jpeg_encode(np.full((32, 32), 2000, np.uint16), bitspersample=12))
-
-
 def animated_webp() -> bytes:
     out = io.BytesIO()
     frames = [Image.fromarray(media.numbered_picture(number)) for number in range(3)]
@@ -86,8 +75,12 @@ BAD: dict[str, tuple[bytes, str]] = {
     "tiff cut in the directory": (TIFF[:20], "damaged"),
     "tiff damaged inside": (media.tiff(NUMBERED, compression="deflate")[:400] + bytes(4000), "damaged"),
     "tiff float, no window known": (media.tiff(GRAY.astype(np.float32)), "float32 samples need a tone window"),
-    "cmyk jpeg": (cmyk_jpeg(), "CMYK"),
-    "12-bit jpeg": (twelve_bit_jpeg(), "12-bit samples"),
+    "cmyk jpeg": (media.cmyk_jpeg(NUMBERED), "CMYK"),
+    "cmyk tiff": (media.cmyk_tiff(NUMBERED), "a CMYK TIFF is for print"),
+    "lab tiff": (media.lab_tiff(NUMBERED), r"L\*a\*b\*"),
+    "lab tiff of 16 bits": (media.tiff(NUMBERED.astype(np.int16), photometric="cielab"), r"L\*a\*b\*"),
+    "itulab tiff": (media.tiff(NUMBERED, photometric="itulab"), "ITULAB"),
+    "12-bit jpeg": (media.twelve_bit_jpeg(), "12-bit samples"),
     "animated webp": (animated_webp(), "animated"),
     "webp cut": (media.truncate(media._encode_picture(NOISE, "WEBP")), "truncated"),
     "png of 98 megapixels from nothing": (media.png_bomb(9_900), "claim to be 93 MiB"),

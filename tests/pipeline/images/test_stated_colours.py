@@ -1,5 +1,6 @@
 """Where files say what their colours are: APP2 of JPEG, the chunks of PNG and WebP, EXIF."""
 
+import io
 import struct
 import zlib
 from typing import Any
@@ -11,8 +12,10 @@ from PIL import Image
 from service.pipeline.images.decoder import read_header
 from service.pipeline.images.jpeg import jpeg_header
 from service.pipeline.images.stored_colour import STATED_SRGB, UNSTATED
+from service.pipeline.probe import probe_image
 from tests.pipeline.images.sample_images import Array, encode_tiff, encode_with_pillow
 from tests.pipeline.images.test_colour_conversion import ADOBE_WORDS, as_srgb, decode, difference, pixels_of
+from tests.pipeline.rendering import decode_pictures, render
 from tests.support.data import colour_profiles, media
 from tests.support.data.colour_profiles import ADOBE_GAMMA, D65, GRAY_PROFILES, P3, PROFILES, SRGB, to_srgb
 
@@ -229,7 +232,43 @@ def test_12_bit_samples_are_no_16_bit_ones() -> None:
     assert decode(encode_tiff(np.full((8, 8), 2048, np.uint16))).conversions == ()
 
 
-def _decode_with_pillow(data: bytes) -> Image.Image:
-    import io
+DOWN, ACROSS = np.mgrid[0:112, 0:64].astype(np.uint8)
+COLOURFUL = np.dstack([20 + 2 * DOWN, np.full_like(DOWN, 90), 3 * ACROSS])
 
+
+def marked(jfif: bool, transform: int | None = None, ids: bytes = b"\1\2\3", progressive: bool = False) -> bytes:
+    """A JPEG with or without its JFIF marker, with an Adobe marker, and with other component ids."""
+    data = media.jpeg(COLOURFUL, subsampling="4:4:4", progressive=progressive)
+    frame, scan = data.index(b"\xff\xc2" if progressive else b"\xff\xc0"), data.index(b"\xff\xda")
+    own = bytearray(data)
+    own[frame + 10 : frame + 19 : 3] = ids
+    own[scan + 5 : scan + 11 : 2] = ids
+    adobe = b"" if transform is None else b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0" + bytes([transform])
+    return bytes(own[:2] + adobe + own[2 if jfif else 20 :])
+
+
+@pytest.mark.parametrize("ids", [b"\1\2\3", b"\0\1\2", b"RGB", b"rgb"])
+@pytest.mark.parametrize("transform", [None, 0, 1, 2])
+@pytest.mark.parametrize("jfif", [False, True])
+def test_ycbcr_or_rgb_as_libjpeg_decides(jfif: bool, transform: int | None, ids: bytes) -> None:
+    """By JFIF, then by Adobe's marker, then by the ids of the components."""
+    data = marked(jfif, transform, ids)
+    theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    is_rgb = decode(data).frame.format.is_rgb
+    assert probe_image(data, len(data)).pixel_format == ("bgr0" if is_rgb else "yuvj444p")
+    flat = render([data], codec="ffv1", form="bgr0", width=64, height=112)
+    assert np.abs(decode_pictures(flat.data)[0].astype(int) - theirs).max() <= 4
+
+
+@pytest.mark.parametrize("subsampling", ["411", "440"])
+def test_rare_chroma_samplings(subsampling: str) -> None:
+    import imagecodecs
+
+    data = bytes(imagecodecs.jpeg8_encode(COLOURFUL, level=95, subsampling=subsampling))
+    theirs = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    shown = decode_pictures(render([data], codec="ffv1", form="bgr0", width=64, height=112).data)[0]
+    assert np.abs(shown.astype(int) - theirs).mean() <= 1.5
+
+
+def _decode_with_pillow(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")

@@ -50,6 +50,26 @@ def png16(pixels: Pixels) -> bytes:
     return bytes(imagecodecs.png_encode(pixels.astype(np.uint16) * 257))
 
 
+def cmyk_jpeg(pixels: Pixels) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).convert("CMYK").save(out, "JPEG")
+    return out.getvalue()
+
+
+def twelve_bit_jpeg() -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.jpeg_encode(np.full((32, 32), 2000, np.uint16), bitspersample=12))
+
+
+def cmyk_tiff(pixels: Pixels) -> bytes:
+    return tiff(np.asarray(Image.fromarray(pixels).convert("CMYK")), photometric="separated")
+
+
+def lab_tiff(pixels: Pixels) -> bytes:
+    return tiff(pixels, photometric="cielab")
+
+
 def tiff(pixels: "np.ndarray[Any, Any]", **options: Any) -> bytes:
     """Options are tifffile's: compression="deflate", tile=(32, 32), photometric=..."""
     import tifffile

@@ -240,6 +240,29 @@ async def test_a_header_beyond_the_first_64_kib(lab: DatasetFolder) -> None:
     ]
 
 
+UNSHOWABLE = {
+    "f1.jpg": (lambda: media.cmyk_jpeg(media.numbered_picture(1)), "a CMYK JPEG is for print"),
+    "f2.jpg": (media.twelve_bit_jpeg, "a JPEG of 12-bit samples is not supported"),
+    "f3.tif": (lambda: media.cmyk_tiff(media.numbered_picture(1)), "a CMYK TIFF is for print"),
+    "f4.tif": (lambda: media.lab_tiff(media.numbered_picture(1)), "a TIFF in L*a*b* colours is not supported"),
+}
+
+
+async def test_kinds_that_cannot_be_shown_are_told_by_the_scan(lab: DatasetFolder) -> None:
+    """So the planner does not advise another scan, which would change nothing."""
+    for name, (make, _) in UNSHOWABLE.items():
+        lab.write_at(name, make())
+    summary = await lab.scan()
+    assert (summary.state, summary.unreadable_frames) == ("failed", 4)
+    assert summary.error is not None and "a CMYK JPEG is for print" in summary.error
+    for row, (_, reason) in zip(await lab.rows(), UNSHOWABLE.values(), strict=True):
+        assert row["problem"].startswith(reason)
+    lab.write_at("f5.jpg", JPEG)
+    summary = await lab.scan()
+    assert (summary.state, summary.unreadable_frames) == ("ready", 4)
+    assert (await lab.row())["forms"] == {"yuvj420p": 1}
+
+
 def _directory_last(tiff: bytes) -> bytes:
     """The same TIFF with its first directory moved to the end (values it points to stay where they are)."""
     start = int.from_bytes(tiff[4:8], "little")
