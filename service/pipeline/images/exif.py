@@ -1,5 +1,6 @@
-"""Reads orientation and capture time from EXIF."""
+"""Reads orientation, capture time and colour space from EXIF."""
 
+import struct
 import warnings
 from datetime import datetime
 
@@ -12,8 +13,6 @@ _COLOUR_SPACE, _INTEROPERABILITY_IFD, _INTEROPERABILITY_INDEX = 0xA001, 0xA005, 
 _SRGB, _ADOBE_RGB = 1, 2
 # DCF 2.0: files in Adobe RGB are "R03"; their colour space is uncalibrated (65535), or 2 as some cameras write.
 _ADOBE_RGB_INDEX = "R03"
-# The index, and the field of a colour space of 2 in both byte orders: all else need not be parsed.
-_ADOBE_RGB_SIGNS = (b"R03", b"\x01\xa0\x03\0\x01\0\0\0\x02\0", b"\xa0\x01\0\x03\0\0\0\x01\0\x02")
 
 
 def orientation(payload: bytes) -> int:
@@ -31,12 +30,31 @@ def capture_time(payload: bytes) -> datetime | None:
 
 
 def is_adobe_rgb(payload: bytes) -> bool:
-    """Whether a camera says that its picture is in Adobe RGB, as DCF has it instead of a profile."""
-    if not any(sign in payload for sign in _ADOBE_RGB_SIGNS):
+    """Whether a camera says that its picture is in Adobe RGB, as DCF has it instead of a profile.
+
+    Reads three directories by itself: Pillow would take 0.2 ms, of every frame.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(payload[:2])
+    if order is None:
         return False
-    fields = _read_fields(payload, _EXIF_IFD, _INTEROPERABILITY_IFD)
-    index = _clean_text(fields.get(_INTEROPERABILITY_INDEX)) if _INTEROPERABILITY_IFD in fields else ""
-    return says_adobe_rgb(fields.get(_COLOUR_SPACE), index)
+    try:
+        pointer = _entries(payload, payload[4:8], order).get(_EXIF_IFD)
+        fields = _entries(payload, pointer, order) if pointer else {}
+        pointer = fields.get(_INTEROPERABILITY_IFD)
+        index = _entries(payload, pointer, order).get(_INTEROPERABILITY_INDEX, b"") if pointer else b""
+        space = fields.get(_COLOUR_SPACE)
+        number = None if space is None else struct.unpack_from(order + "H", space)[0]
+    except struct.error:
+        return False
+    return says_adobe_rgb(number, index.strip(b"\0 ").decode("ascii", "replace"))
+
+
+def _entries(payload: bytes, pointer: bytes, order: str) -> dict[int, bytes]:
+    """Tag -> its value, or where that is, of the directory at an offset. Raises struct.error for a damaged one."""
+    (offset,) = struct.unpack(order + "I", pointer)
+    (count,) = struct.unpack_from(order + "H", payload, offset)
+    fields = struct.iter_unpack(order + "HHI4s", payload[offset + 2 : offset + 2 + 12 * count])
+    return {tag: value for tag, _, _, value in fields}
 
 
 def says_adobe_rgb(colour_space: object, interoperability_index: str) -> bool:
@@ -44,18 +62,14 @@ def says_adobe_rgb(colour_space: object, interoperability_index: str) -> bool:
     return colour_space == _ADOBE_RGB or (colour_space != _SRGB and interoperability_index == _ADOBE_RGB_INDEX)
 
 
-def _read_fields(payload: bytes, *directories: int) -> dict[int, object]:
-    """The fields of the first directory, and of those that it points to (by default EXIF's)."""
+def _read_fields(payload: bytes) -> dict[int, object]:
+    exif = Image.Exif()
     if not payload:
         return {}
-    exif = Image.Exif()
     try:
         with warnings.catch_warnings(action="ignore"):
             exif.load(payload)
-            fields = dict(exif)
-            for directory in directories or (_EXIF_IFD,):
-                fields |= exif.get_ifd(directory)
-            return fields
+            return {**dict(exif), **exif.get_ifd(_EXIF_IFD)}
     except Exception:  # Pillow raises SyntaxError, struct.error, ValueError...: ignore damaged EXIF
         return {}
 
