@@ -20,16 +20,18 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.header import DecodeOptions, require_compression_ratio, require_pixel_limit
 from service.pipeline.picture import Samples, composite_over
 
-# Size, bits, compression, photometric, fill order, samples, rows, planes, predictor, tile size, alpha, sample format.
-_COPIED_TAGS = (256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 322, 323, 338, 339)
+# Size, bits, compression, photometric, fill order, samples, rows, planes, fax options, predictor, tile size, alpha,
+# sample format.
+_COPIED_TAGS = (256, 257, 258, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 338, 339)
 _OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _SHORT, _LONG = 3, 4
+_FAX_COMPRESSIONS = (2, 3, 4)
 _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
-_COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
+_COMPRESSIONS = (_UNCOMPRESSED, *_FAX_COMPRESSIONS, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
 # imagecodecs 2026.3's own decoders of these crash the process on damaged data; its libtiff reports an error.
-_LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS)
+_LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS, *_FAX_COMPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
