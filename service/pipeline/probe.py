@@ -13,24 +13,23 @@ from av.video.stream import VideoStream
 from service.pipeline.colour import FULL_RANGE
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
-from service.pipeline.images.decoder import read_header
+from service.pipeline.images.decoder import read_header, require_supported
 from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
 from service.pipeline.images.jpeg import jpeg_layout
-from service.pipeline.images.tiff_directory import TiffDirectory
+from service.pipeline.images.tiff_directory import TiffDirectory, require_supported_colours
 from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
 from service.pipeline.videos.source import VideoSource
 from service.plan.formats import PixelFormat, format_after_rotation
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
-_CMYK = 4
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
     """`width` x `height` in pixels as shown, after `orientation` (EXIF); `captured_at` may be naive.
 
-    `pixel_format` is a PixelFormat or, for samples that have none, a description; None if it cannot be shown.
+    `pixel_format` is a PixelFormat or, for samples that have none, a description.
     """
 
     format: ImageFormat
@@ -40,7 +39,7 @@ class ImageFacts:
     captured_at: datetime | None
     orientation: int
     gray: bool = False
-    pixel_format: str | None = None
+    pixel_format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,8 @@ def probe_image(head: bytes, size: int) -> ImageFacts:
     """Facts from the first 64 KiB of an object of `size` bytes; nothing is decoded.
 
     Raises HeaderIncomplete if the header is longer than `head` (pass the whole object then), and MediaUnreadable for
-    anything but a JPEG, PNG or WebP. Use `probe_tiff_page` for a TIFF: its directories can be anywhere in the file.
+    anything but a JPEG, PNG or WebP, and for kinds of these that cannot be shown. Use `probe_tiff_page` for a TIFF: its
+    directories can be anywhere in the file.
     """
     try:
         header = read_header(head)
@@ -71,6 +71,7 @@ def probe_image(head: bytes, size: int) -> ImageFacts:
         if len(head) < size:
             raise
         raise MediaUnreadable(error.reason) from error
+    require_supported(header)
     orientation = exif.orientation(header.exif)
     width, height = oriented_size((header.width, header.height), orientation)
     return ImageFacts(
@@ -86,7 +87,8 @@ def probe_image(head: bytes, size: int) -> ImageFacts:
 
 
 def probe_tiff_page(directory: TiffDirectory) -> ImageFacts:
-    """Facts of one page of a TIFF, from its directory."""
+    """Facts of one page of a TIFF, from its directory. Raises MediaUnreadable for colours that cannot be shown."""
+    require_supported_colours(directory.photometric)
     width, height = oriented_size((directory.width, directory.height), directory.orientation)
     return ImageFacts(
         format="tiff",
@@ -100,10 +102,8 @@ def probe_tiff_page(directory: TiffDirectory) -> ImageFacts:
     )
 
 
-def _image_pixel_format(header: ImageHeader, head: bytes, orientation: int) -> str | None:
-    """The pixel format after rotation; None for images that cannot be shown."""
-    if header.format == "jpeg" and header.channels == _CMYK:
-        return None
+def _image_pixel_format(header: ImageHeader, head: bytes, orientation: int) -> str:
+    """The pixel format after rotation."""
     pixel_format: PixelFormat
     if header.format == "jpeg":
         pixel_format = jpeg_layout(head).pixel_format

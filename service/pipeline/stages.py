@@ -7,8 +7,8 @@ from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, ColourTags, video_colo
 from service.pipeline.frame_context import FrameContext
 from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
 from service.pipeline.images import exif
-from service.pipeline.images.decoder import ImageDecoder, to_picture
-from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, require_pixel_limit
+from service.pipeline.images.decoder import ImageDecoder, plan_header_conversion, to_picture
+from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, ImageHeader, require_pixel_limit
 from service.pipeline.images.jpeg import end_of_image, jpeg_header, jpeg_layout
 from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.transform.frame_transform import FrameTransform
@@ -56,12 +56,15 @@ class JpegCopyStage:
         self._pixel_format, self._size = options.form, (options.width, options.height)
 
     def __call__(self, context: FrameContext) -> None:
-        if context.data.startswith(JPEG_MAGIC) and (end := self._copy_length(context.data)):
+        if not context.data.startswith(JPEG_MAGIC):
+            return
+        header = jpeg_header(context.data)
+        if end := self._copy_length(context.data, header):
             context.frame, context.decoder = context.data[:end], "copied"
+            context.conversions += plan_header_conversion(header, keep=True).words
 
-    def _copy_length(self, data: bytes) -> int | None:
+    def _copy_length(self, data: bytes, header: ImageHeader) -> int | None:
         """How many bytes to copy; None for a JPEG that must be decoded. Raises MediaUnreadable."""
-        header = jpeg_header(data)
         if (header.width, header.height) != self._size or (header.exif and exif.orientation(header.exif) != 1):
             return None
         layout = jpeg_layout(data)
@@ -82,7 +85,9 @@ class TiffPageDecodeStage:
         if context.ref.page is None:
             return
         page, context.sha256 = self._open_stack(context.ref).decode_page(context.ref.page_offset, self._options)
-        context.set_picture(to_picture(page.samples, self._options.window, "tifffile", page.orientation))
+        context.set_picture(
+            to_picture(page.samples, self._options.window, "tifffile", page.orientation, page.conversions)
+        )
 
     def _open_stack(self, ref: FrameRef) -> TiffStack:
         if ref.key is None:

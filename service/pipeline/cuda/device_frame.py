@@ -77,6 +77,7 @@ class DeviceFrameStage:
             return
         context.decoder, context.clip_counts = frame.candidate.decoder, frame.clipped
         context.merged_into_bin = frame.merged_into_bin
+        context.conversions += frame.candidate.conversions
         context.reason = frame.candidate.transform_for(frame.merged_into_bin).reason
         if frame.picture is not None:
             context.frame = frame.picture

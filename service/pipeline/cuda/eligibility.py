@@ -10,7 +10,7 @@ from service.pipeline.cuda.driver import Samples, ToneCurve
 from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
 from service.pipeline.frames import Fallback, MediaUnreadable, SizeMismatch
 from service.pipeline.images import exif
-from service.pipeline.images.decoder import require_decodable
+from service.pipeline.images.decoder import plan_header_conversion, require_decodable
 from service.pipeline.images.header import JPEG_MAGIC, TIFF_MAGICS, DecodeOptions
 from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
 from service.pipeline.images.tiff import decode_tiff
@@ -22,6 +22,8 @@ from service.plan.render_plan import RenderOptions
 from service.plan.tone import Tone
 
 _UPLOADABLE_TYPES: tuple[type[Any], ...] = (np.uint8, np.uint16, np.float32)
+
+_COLOUR_PROFILE = Fallback("decode", "unsupported", "its colours are converted from a profile, which the CPU does")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Candidate:
     bin_transform: TransformPlan | None = None
     # False: the image may only be processed as part of a whole bin.
     allowed_unbinned: bool = True
+    # As in a Picture.
+    conversions: tuple[str, ...] = ()
 
     @property
     def batch_key(self) -> object:
@@ -80,6 +84,9 @@ class CandidateSelector:
     def _select_jpeg(self, data: bytes) -> Candidate | Fallback | None:
         header = jpeg_header(data)
         require_decodable(data, header, self._options.max_pixels)
+        conversion = plan_header_conversion(header)
+        if conversion.profile:
+            return _COLOUR_PROFILE
         pixel_format = jpeg_layout(data).pixel_format
         toned = pixel_format == "gray" and self._tone is not None and self._tone.shallow
         if pixel_format == "bgr0" or (toned and not self._device_counts_clipped):
@@ -89,7 +96,9 @@ class CandidateSelector:
         plan = plan_transform(self._options, source)
         if isinstance(plan, Fallback):
             return plan
-        return self._with_bin(Candidate(source.size, header.channels, plan, "cuda-nvjpeg"), source)
+        return self._with_bin(
+            Candidate(source.size, header.channels, plan, "cuda-nvjpeg", conversions=conversion.words), source
+        )
 
     def _select_tiff(self, data: bytes) -> Candidate | Fallback | None:
         page = decode_tiff(data, DecodeOptions.of_render(self._options))
@@ -108,7 +117,9 @@ class CandidateSelector:
         clipped = None
         if curve and not self._device_counts_clipped:
             clipped = Window(curve.low, curve.high).count_clipped(samples)
-        candidate = Candidate(source.size, 1 if gray else 3, plan, "cuda-tifffile", samples, clipped)
+        candidate = Candidate(
+            source.size, 1 if gray else 3, plan, "cuda-tifffile", samples, clipped, conversions=page.conversions
+        )
         return self._with_bin(candidate, source)
 
     def _with_bin(self, candidate: Candidate, source: SourceGeometry) -> Candidate | None:

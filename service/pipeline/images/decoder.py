@@ -6,9 +6,12 @@ import av
 import numpy as np
 from av import VideoFrame
 from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import Interpolation, VideoReformatter
 
+from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, LIMITED_RANGE, swscale_matrix
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
+from service.pipeline.images.colour_conversion import ColourConversion, plan_conversion
 from service.pipeline.images.header import (
     DecodeOptions,
     ImageHeader,
@@ -17,7 +20,8 @@ from service.pipeline.images.header import (
     require_pixel_limit,
 )
 from service.pipeline.images.jpeg import jpeg_header
-from service.pipeline.images.png import decode_png, png_header
+from service.pipeline.images.png import decode_png, png_header, without_colour_chunks
+from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
 from service.pipeline.picture import ARRAY_FORMATS, Picture, Samples, as_frame_view, empty_frame, samples_view, to_frame
@@ -30,6 +34,8 @@ _STRICT_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
 # level off, in both directions alike (FFmpeg's: 1.7 %, nearly all too low).
 _CODEC_OPTIONS = {"mjpeg": _STRICT_OPTIONS | {"idct": "xvid"}}
 _CMYK = 4
+# Exact rounding, and chroma of every pixel: the triangle filter of libjpeg's upsampling.
+_RGB_TARGET = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -47,21 +53,27 @@ class _Decoded(NamedTuple):
     image: VideoFrame | Samples
     decoder: str
     orientation: int
+    conversions: tuple[str, ...] = ()
 
 
 class ImageDecoder:
-    """Decodes images one after another on the calling thread, with one codec context per format."""
+    """Decodes images one after another on the calling thread, with one codec context per format.
+
+    Colours that are not sRGB's are converted, unless the options say to keep them.
+    """
 
     def __init__(self, options: DecodeOptions) -> None:
         self._options = options
         self._contexts: dict[str, VideoCodecContext] = {}
+        self._reformatter = VideoReformatter()
 
     def decode(self, data: bytes) -> Picture:
-        """JPEG and lossy WebP stay YCbCr; others become gray or RGB of 8 or 16 bits. Raises MediaUnreadable."""
-        decoded = self._decode(data)
-        if isinstance(decoded.image, VideoFrame):
-            return Picture(decoded.image, decoded.decoder, decoded.orientation)
-        return to_picture(decoded.image, self._options.window, decoded.decoder, decoded.orientation)
+        """JPEG and lossy WebP stay YCbCr; others become gray or RGB of 8 or 16 bits, and so does what is converted from
+        a colour profile. Raises MediaUnreadable."""
+        image, decoder, orientation, conversions = self._decode(data)
+        if isinstance(image, VideoFrame):
+            return Picture(image, decoder, orientation, conversions=conversions)
+        return to_picture(image, self._options.window, decoder, orientation, conversions)
 
     def decode_samples(self, data: bytes) -> Samples | None:
         """Samples (height, width) of gray of any depth, or (height, width, 3) of RGB deeper than 8 bits.
@@ -76,16 +88,47 @@ class ImageDecoder:
         image_format = detect_format(data)
         if image_format == "tiff":
             page = decode_tiff(data, self._options)
-            return _Decoded(page.samples, "tifffile", page.orientation)
+            return _Decoded(page.samples, "tifffile", page.orientation, page.conversions)
         header = read_header(data)
         require_decodable(data, header, self._options.max_pixels)
         orientation = exif.orientation(header.exif) if header.exif else 1
+        conversion = plan_header_conversion(header, keep=self._options.keep_colours)
+        image, decoder = self._decode_colours(data, header, conversion)
+        return _Decoded(image, decoder, orientation, conversion.words)
+
+    def _decode_colours(
+        self, data: bytes, header: ImageHeader, conversion: ColourConversion
+    ) -> tuple[VideoFrame | Samples, str]:
+        """(the picture after `conversion`, the name of the decoder)."""
+        if header.format == "png":
+            data = without_colour_chunks(data)
         if header.plain:
-            return _Decoded(self._decode_with_ffmpeg(data, header), f"ffmpeg-{_CODECS[image_format]}", orientation)
-        if image_format == "png":
-            samples = decode_png(data, header, self._options.background)
-            return _Decoded(samples, "libpng" if header.bit_depth == 16 else "pillow-png", orientation)
-        return _Decoded(decode_webp(data, self._options.background), "libwebp", orientation)
+            frame, decoder = self._decode_with_ffmpeg(data, header), f"ffmpeg-{_CODECS[header.format]}"
+            if not conversion.profile:
+                return frame, decoder
+            return conversion.apply(self._to_samples(frame, gray=header.channels == 1)), decoder
+        if header.format == "png":
+            samples = decode_png(data, header, self._options.background, conversion)
+            return samples, "libpng" if header.bit_depth == 16 else "pillow-png"
+        return decode_webp(data, self._options.background, conversion), "libwebp"
+
+    def _to_samples(self, frame: VideoFrame, *, gray: bool) -> Samples:
+        """(height, width) of a gray frame, else (height, width, 3) of R'G'B'; uint8."""
+        samples = samples_view(frame)
+        if samples is None:
+            full_range = "j" in frame.format.name or frame.format.is_rgb
+            frame = self._reformatter.reformat(
+                frame,
+                format="gray" if gray else "rgb24",
+                src_colorspace=swscale_matrix(IMAGE_COLOUR.matrix),
+                interpolation=_RGB_TARGET,
+                src_color_range=FULL_RANGE if full_range else LIMITED_RANGE,
+                dst_color_range=FULL_RANGE,
+                threads=1,
+            )
+            samples = samples_view(frame)
+            assert samples is not None
+        return samples
 
     def _decode_with_ffmpeg(self, data: bytes, header: ImageHeader) -> VideoFrame:
         codec = _CODECS[header.format]
@@ -107,27 +150,43 @@ def require_decodable(data: bytes, header: ImageHeader, max_pixels: int) -> None
     samples = header.width * header.height * max(header.channels, 1)
     require_compression_ratio(samples * (2 if header.bit_depth > 8 else 1), len(data))
     _require_end_marker(data, header)
+    require_supported(header)
+
+
+def require_supported(header: ImageHeader) -> None:
+    """Refuse kinds of images that cannot be shown, by name. Raises MediaUnreadable."""
     if header.format == "jpeg" and header.channels == _CMYK:
         raise MediaUnreadable("a CMYK JPEG is for print, its colours have no meaning on a screen: save it as RGB")
     if header.format == "jpeg" and header.bit_depth != 8:
         raise MediaUnreadable(f"a JPEG of {header.bit_depth}-bit samples is not supported")
 
 
-def to_picture(samples: Samples, window: Window | None, decoder: str, orientation: int) -> Picture:
+def plan_header_conversion(header: ImageHeader, *, keep: bool = False) -> ColourConversion:
+    """What has to be done to the samples of a JPEG, PNG or WebP: by its own colour profile, else by its EXIF."""
+    colour: StoredColour = header.colour
+    if colour is UNSTATED and header.exif and exif.is_adobe_rgb(header.exif):
+        colour = ADOBE_RGB
+    return plan_conversion(colour, header.channels, "uint16" if header.bit_depth == 16 else "uint8", keep=keep)
+
+
+def to_picture(
+    samples: Samples, window: Window | None, decoder: str, orientation: int, conversions: tuple[str, ...] = ()
+) -> Picture:
     """Unsigned 8 and 16-bit samples stay as they are; others become positions in the window.
 
     Raises MediaUnreadable for others if there is no window.
     """
     if (samples.ndim, samples.dtype.type) in ARRAY_FORMATS:
         toned_gray = window is not None and samples.ndim == 2 and samples.dtype == np.uint16
-        return Picture((as_frame_view if toned_gray else to_frame)(samples), decoder, orientation)
+        frame = (as_frame_view if toned_gray else to_frame)(samples)
+        return Picture(frame, decoder, orientation, conversions=conversions)
     if window is None:
         raise MediaUnreadable(
             f"{samples.dtype} samples need a tone window, which a scan of the dataset finds: scan it again"
         )
     frame, positions = empty_frame(samples)
     window.map_into(samples, positions)
-    return Picture(frame, decoder, orientation, window.count_clipped(samples), samples)
+    return Picture(frame, decoder, orientation, window.count_clipped(samples), samples, conversions)
 
 
 def _open_codec(codec: str) -> VideoCodecContext:

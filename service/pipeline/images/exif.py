@@ -8,6 +8,12 @@ from PIL import Image
 _ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
 _DATETIME_ORIGINAL, _DATETIME_DIGITIZED, _DATETIME = 0x9003, 0x9004, 0x0132
 _SUBSECONDS, _OFFSET = 0x9291, 0x9011
+_COLOUR_SPACE, _INTEROPERABILITY_IFD, _INTEROPERABILITY_INDEX = 0xA001, 0xA005, 1
+_SRGB, _ADOBE_RGB = 1, 2
+# DCF 2.0: files in Adobe RGB are "R03"; their colour space is uncalibrated (65535), or 2 as some cameras write.
+_ADOBE_RGB_INDEX = "R03"
+# The index, and the field of a colour space of 2 in both byte orders: all else need not be parsed.
+_ADOBE_RGB_SIGNS = (b"R03", b"\x01\xa0\x03\0\x01\0\0\0\x02\0", b"\xa0\x01\0\x03\0\0\0\x01\0\x02")
 
 
 def orientation(payload: bytes) -> int:
@@ -24,14 +30,32 @@ def capture_time(payload: bytes) -> datetime | None:
     return parse_time(_clean_text(taken), _clean_text(fraction), _clean_text(offset))
 
 
-def _read_fields(payload: bytes) -> dict[int, object]:
-    exif = Image.Exif()
+def is_adobe_rgb(payload: bytes) -> bool:
+    """Whether a camera says that its picture is in Adobe RGB, as DCF has it instead of a profile."""
+    if not any(sign in payload for sign in _ADOBE_RGB_SIGNS):
+        return False
+    fields = _read_fields(payload, _EXIF_IFD, _INTEROPERABILITY_IFD)
+    index = _clean_text(fields.get(_INTEROPERABILITY_INDEX)) if _INTEROPERABILITY_IFD in fields else ""
+    return says_adobe_rgb(fields.get(_COLOUR_SPACE), index)
+
+
+def says_adobe_rgb(colour_space: object, interoperability_index: str) -> bool:
+    """From the values of EXIF's fields; None for a colour space that is absent."""
+    return colour_space == _ADOBE_RGB or (colour_space != _SRGB and interoperability_index == _ADOBE_RGB_INDEX)
+
+
+def _read_fields(payload: bytes, *directories: int) -> dict[int, object]:
+    """The fields of the first directory, and of those that it points to (by default EXIF's)."""
     if not payload:
         return {}
+    exif = Image.Exif()
     try:
         with warnings.catch_warnings(action="ignore"):
             exif.load(payload)
-            return {**dict(exif), **exif.get_ifd(_EXIF_IFD)}
+            fields = dict(exif)
+            for directory in directories or (_EXIF_IFD,):
+                fields |= exif.get_ifd(directory)
+            return fields
     except Exception:  # Pillow raises SyntaxError, struct.error, ValueError...: ignore damaged EXIF
         return {}
 

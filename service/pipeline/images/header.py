@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.stored_colour import UNSTATED, StoredColour
 from service.pipeline.tone.window import Window
 from service.plan.formats import BLACK
 from service.plan.render_plan import RenderOptions
@@ -25,16 +26,19 @@ class HeaderIncomplete(MediaUnreadable):
 @dataclass(frozen=True, slots=True)
 class DecodeOptions:
     """`max_pixels` limits width x height; transparent pixels show `background` (#rrggbb); signed, 32-bit and float
-    samples need a `window`."""
+    samples need a `window`. With `keep_colours` samples stay in the colours of their profile: an archive holds them as
+    they are."""
 
     max_pixels: int
     background: str = BLACK
     window: Window | None = None
+    keep_colours: bool = False
 
     @classmethod
     def of_render(cls, options: RenderOptions) -> Self:
         """The decoding part of a render's options."""
-        return cls(options.max_pixels, options.background, Window.of(options.tone) if options.tone else None)
+        window = Window.of(options.tone) if options.tone else None
+        return cls(options.max_pixels, options.background, window, options.codec == "ffv1" and window is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,8 @@ class ImageHeader:
     """`width` x `height` in pixels as stored, before orientation; `exif` is a TIFF structure, empty if there is none.
 
     `channels` is 1 for gray, 2 for gray with alpha, 3 or 4 for colour. `data_offset` is where the image data begins (of
-    a JPEG: the payload of the first SOS marker). A `plain` image has no alpha channel and no palette.
+    a JPEG: the payload of the first SOS marker). A `plain` image has no alpha channel and no palette. `colour` is what
+    the file says beside EXIF.
     """
 
     format: ImageFormat
@@ -53,6 +58,7 @@ class ImageHeader:
     exif: bytes = b""
     data_offset: int = 0
     plain: bool = True
+    colour: StoredColour = UNSTATED
 
 
 def detect_format(head: bytes) -> ImageFormat:

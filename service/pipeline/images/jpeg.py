@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.header import EXIF_PREFIX, HeaderIncomplete, ImageHeader
+from service.pipeline.images.stored_colour import MAX_PROFILE_BYTES, TOO_LARGE, UNSTATED, StoredColour, profile_colour
 from service.plan.formats import PixelFormat
 
-_BASELINE, _EOI, _SOS, _APP1, _APP14 = 0xC0, 0xD9, 0xDA, 0xE1, 0xEE
+_BASELINE, _EOI, _SOS, _APP1, _APP2, _APP14 = 0xC0, 0xD9, 0xDA, 0xE1, 0xE2, 0xEE
+# ICC.1:2022, annex B.4: then the number of this part, from 1, and how many there are.
+_ICC_PREFIX = b"ICC_PROFILE\0"
 # C0 to CF are frame headers (SOF) but for DHT, JPG and DAC.
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
@@ -35,17 +38,31 @@ class JpegLayout:
 
 def jpeg_header(data: bytes) -> ImageHeader:
     """Raises HeaderIncomplete, MediaUnreadable."""
-    exif, frame_header = b"", None
+    exif, frame_header, icc_parts = b"", None, []
     *segments, (_, scan_header, _) = _segments(data)
     for marker, start, end in segments:
         if marker in _FRAME_HEADERS:
             frame_header = struct.unpack_from(">BHHB", data, start)
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
             exif = data[start + len(EXIF_PREFIX) : end]
+        elif marker == _APP2 and data.startswith(_ICC_PREFIX, start):
+            icc_parts.append(data[start + len(_ICC_PREFIX) : end])
     if frame_header is None or not frame_header[1] or not frame_header[2]:
         raise MediaUnreadable("the JPEG does not give its size")
     depth, height, width, channels = frame_header
-    return ImageHeader("jpeg", width, height, depth, channels, exif, scan_header)
+    colour = _joined_profile(icc_parts) if icc_parts else UNSTATED
+    return ImageHeader("jpeg", width, height, depth, channels, exif, scan_header, colour=colour)
+
+
+def _joined_profile(parts: list[bytes]) -> StoredColour:
+    """The ICC profile of its parts, which may be in any order."""
+    numbered = {part[0]: part[2:] for part in parts if len(part) >= 2}
+    count = max(part[1] for part in parts if len(part) >= 2) if numbered else 0
+    if len(numbered) != len(parts) or sorted(numbered) != [*range(1, count + 1)]:
+        return StoredColour(problem="the colour profile is incomplete (parts of it are missing) and was ignored")
+    if sum(map(len, parts)) > MAX_PROFILE_BYTES:
+        return TOO_LARGE
+    return profile_colour(b"".join(numbered[number] for number in range(1, count + 1)))
 
 
 def jpeg_layout(data: bytes) -> JpegLayout:

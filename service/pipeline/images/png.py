@@ -8,14 +8,16 @@ import numpy as np
 from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.colour_conversion import ColourConversion
 from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.images.png_colour import COLOUR_CHUNKS, png_colour
 from service.pipeline.picture import Samples, composite_over
 
 Image.MAX_IMAGE_PIXELS = None  # checked on the header before anything is decoded
 
 
-def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
-    """(height, width) gray or (height, width, 3) RGB of uint8 or uint16; transparent pixels show `background`.
+def decode_png(data: bytes, header: ImageHeader, background: str, conversion: ColourConversion) -> Samples:
+    """(height, width) gray or (height, width, 3) sRGB of uint8 or uint16; transparent pixels show `background`.
 
     Raises MediaUnreadable.
     """
@@ -30,6 +32,7 @@ def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
         raise MediaUnreadable(f"the PNG is damaged: {error}") from error
     if samples.shape[:2] != (header.height, header.width):
         raise MediaUnreadable("the PNG is not the size its header says")
+    samples = conversion.apply(samples)
     return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
 
 
@@ -54,7 +57,24 @@ def png_header(data: bytes) -> ImageHeader:
     chunks = _png_chunks(data)
     exif = next((data[start:stop] for kind, start, stop in chunks if kind == b"eXIf"), b"")
     plain = colour in (0, 2) and depth == 8 and all(kind != b"tRNS" for kind, _, _ in chunks)
-    return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain)
+    said = png_colour({kind: data[start:stop] for kind, start, stop in chunks})
+    return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain, colour=said)
+
+
+def without_colour_chunks(data: bytes) -> bytes:
+    """The PNG without what it says of its colours, if a decoder could stumble over it.
+
+    Decoders unpack profiles without a limit, and refuse a picture for a damaged one.
+    """
+    chunks = _png_chunks(data)
+    if all(stop - start == COLOUR_CHUNKS.get(kind, stop - start) for kind, start, stop in chunks):
+        return data
+    pieces, copied = [], 0
+    for kind, start, stop in chunks:
+        if kind in COLOUR_CHUNKS:
+            pieces.append(data[copied : start - 8])
+            copied = stop + 4
+    return b"".join([*pieces, data[copied:]])
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:

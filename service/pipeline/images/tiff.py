@@ -17,7 +17,18 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.colour_conversion import ColourConversion, plan_conversion
+from service.pipeline.images.exif import says_adobe_rgb
 from service.pipeline.images.header import DecodeOptions, require_compression_ratio, require_pixel_limit
+from service.pipeline.images.stored_colour import (
+    ADOBE_RGB,
+    MAX_PROFILE_BYTES,
+    TOO_LARGE,
+    UNSTATED,
+    StoredColour,
+    profile_colour,
+)
+from service.pipeline.images.tiff_directory import require_supported_colours
 from service.pipeline.picture import Samples, composite_over
 
 # Size, bits, compression, photometric, fill order, samples, rows, planes, fax options, predictor, tile size, alpha,
@@ -30,16 +41,21 @@ _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1,
 _COMPRESSIONS = (_UNCOMPRESSED, *_FAX_COMPRESSIONS, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
+_ICC_PROFILE, _EXIF, _MAX_INTEROPERABILITY_FIELDS = 34675, 34665, 5
 # imagecodecs 2026.3's own decoders of these crash the process on damaged data; its libtiff reports an error.
 _LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS, *_FAX_COMPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class TiffPage:
-    """Decoded samples, (height, width) or (height, width, 3), as stored; `orientation` (EXIF) is not yet applied."""
+    """Decoded samples, (height, width) or (height, width, 3); `orientation` (EXIF) is not yet applied.
+
+    They are as stored, but for what `conversions` says.
+    """
 
     samples: Samples
     orientation: int
+    conversions: tuple[str, ...] = ()
 
 
 def decode_tiff(data: bytes, options: DecodeOptions) -> TiffPage:
@@ -88,11 +104,44 @@ def _decode(page: Any, options: DecodeOptions, data: bytes = b"") -> TiffPage:
     _require_complete(page, options.max_pixels)
     tag = page.tags.get(_ORIENTATION)
     orientation = int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
-    samples = _to_gray_or_rgb(_read_samples(page, data), page, options.background)
+    conversion = _plan_conversion(page, options)
+    samples = _to_gray_or_rgb(_read_samples(page, data), page, options.background, conversion)
     size = (page.imagelength, page.imagewidth)
     if samples.shape not in (size, (*size, 3)) or not samples.size:
         raise MediaUnreadable("the TIFF is damaged: its fields contradict each other")
-    return TiffPage(samples, orientation)
+    return TiffPage(samples, orientation, conversion.words)
+
+
+def _plan_conversion(page: Any, options: DecodeOptions) -> ColourConversion:
+    colour = _stored_colour(page)
+    if colour is UNSTATED:
+        return plan_conversion(colour, 1)
+    gray = page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO)
+    samples = page.dtype.name if page.bitspersample == 8 * page.dtype.itemsize else f"{page.bitspersample}-bit"
+    if page.bitspersample < 8 or page.photometric == _PALETTE:
+        samples = "uint8"
+    return plan_conversion(colour, 1 if gray else 3, samples, keep=options.keep_colours)
+
+
+def _stored_colour(page: Any) -> StoredColour:
+    """The page's profile, or else what its EXIF says."""
+    tag, exif = page.tags.get(_ICC_PROFILE), page.tags.get(_EXIF)
+    if tag is not None:
+        if tag.count > MAX_PROFILE_BYTES:
+            return TOO_LARGE
+        return profile_colour(bytes(tag.value) if isinstance(tag.value, bytes | tuple) else b"")
+    fields = exif.value if exif is not None and isinstance(exif.value, dict) else {}
+    index = _interoperability_index(page.parent.filehandle, fields.get("InteroperabilityTag"))
+    return ADOBE_RGB if says_adobe_rgb(fields.get("ColorSpace"), index) else UNSTATED
+
+
+def _interoperability_index(file: Any, offset: object) -> str:
+    """The text of four bytes of a directory (EXIF 3.0, 4.6.7) that tifffile does not read; empty without one."""
+    if not isinstance(offset, int) or not 0 < offset < file.size:
+        return ""
+    file.seek(offset)
+    start = file.read(2 + 12 * _MAX_INTEROPERABILITY_FIELDS)
+    return "R03" if b"R03\0" in start else ""
 
 
 def _read_samples(page: Any, data: bytes) -> Samples:
@@ -120,6 +169,7 @@ def _require_supported(page: Any) -> None:
         raise MediaUnreadable(f"a TIFF of {page.bitspersample}-bit {page.dtype} samples is not supported")
     if page.compression not in _COMPRESSIONS:
         raise MediaUnreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
+    require_supported_colours(int(page.photometric))
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))
     least = 3 if page.photometric in (_RGB, _YCBCR) else 1
     if not least <= page.samplesperpixel <= 4 or page.imagedepth != 1 or page.photometric not in kinds:
@@ -139,20 +189,28 @@ def _require_complete(page: Any, max_pixels: int) -> None:
     require_compression_ratio(page.nbytes, sum(page.databytecounts))
 
 
-def _to_gray_or_rgb(array: Samples, page: Any, background: str) -> Samples:
+def _to_gray_or_rgb(array: Samples, page: Any, background: str, conversion: ColourConversion) -> Samples:
     """(separate samples, depth, height, width, samples) -> (height, width) gray or (height, width, 3) RGB, black 0."""
     array = np.moveaxis(array[:, 0], 0, -1)[..., 0, :] if page.planarconfig == _SEPARATE else array[0, 0]
     if page.photometric == _PALETTE:
-        return _apply_palette(array[..., 0], page)
+        return conversion.apply(_apply_palette(array[..., 0], page))
     array = _expand_to_8_bit(array, page)
     if page.photometric == _WHITE_IS_ZERO:
         array = _invert(array, page)
     colours = 1 if page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) else 3
     if array.shape[2] > colours and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
-        return composite_over(
-            array[..., : colours + 1], background, premultiplied=int(page.extrasamples[0]) == _ASSOCIATED
-        )
-    return np.ascontiguousarray(array[..., 0] if colours == 1 else array[..., :3])
+        array, premultiplied = array[..., : colours + 1], int(page.extrasamples[0]) == _ASSOCIATED
+        if premultiplied and conversion.profile:
+            array, premultiplied = _divide_by_alpha(array), False
+        return composite_over(conversion.apply(array), background, premultiplied=premultiplied)
+    return conversion.apply(np.ascontiguousarray(array[..., 0] if colours == 1 else array[..., :3]))
+
+
+def _divide_by_alpha(array: Samples) -> Samples:
+    """Straight colours of premultiplied ones, unsigned: a profile describes colours, not their products with alpha."""
+    top = np.iinfo(array.dtype).max
+    straight = array[..., :-1].astype(np.float64) * top / np.maximum(array[..., -1:], 1)
+    return np.concatenate([np.rint(straight).clip(0, top).astype(array.dtype), array[..., -1:]], axis=-1)
 
 
 def _apply_palette(indexes: Samples, page: Any) -> Samples:

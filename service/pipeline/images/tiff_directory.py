@@ -13,6 +13,19 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 
 _WIDTH, _HEIGHT, _BITS, _ORIENTATION, _SAMPLES, _DATETIME, _SUBFILE_TYPE = 256, 257, 258, 274, 277, 306, 254
+_PHOTOMETRIC, _BLACK_IS_ZERO = 262, 1
+# Photometric interpretations whose samples are no colours of a screen.
+_UNSUPPORTED_COLOURS = {
+    4: "a TIFF that is a transparency mask is not a picture",
+    5: "a CMYK TIFF is for print, its colours have no meaning on a screen: save it as RGB",
+    8: "a TIFF in L*a*b* colours is not supported: save it as RGB",
+    9: "a TIFF in L*a*b* colours (ICCLAB) is not supported: save it as RGB",
+    10: "a TIFF in L*a*b* colours (ITULAB) is not supported: save it as RGB",
+    32803: "a raw picture of a camera's sensor (CFA) is not supported: develop it first, and save it as RGB",
+    32844: "a TIFF of logarithmic luminance (LogL) is not supported: save it as float32",
+    32845: "a TIFF of logarithmic colours (LogLuv) is not supported: save it as RGB",
+    34892: "a raw picture (LinearRaw) is not supported: develop it first, and save it as RGB",
+}
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 18: 8}
 _STRUCT_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _REDUCED_IMAGE, _MASK = 1, 4
@@ -31,6 +44,7 @@ class TiffDirectory:
     orientation: int
     subfile_type: int
     captured_at: datetime | None
+    photometric: int = _BLACK_IS_ZERO
 
     @property
     def is_picture(self) -> bool:
@@ -52,6 +66,12 @@ class _ByteLayout:
     @property
     def offset_size(self) -> int:
         return 8 if self.big else 4
+
+
+def require_supported_colours(photometric: int) -> None:
+    """Refuse samples that are no gray levels and no colours of a screen, by name. Raises MediaUnreadable."""
+    if reason := _UNSUPPORTED_COLOURS.get(photometric):
+        raise MediaUnreadable(reason)
 
 
 def read_directories(file: BinaryIO) -> Iterator[TiffDirectory]:
@@ -117,6 +137,7 @@ def _to_directory(file: BinaryIO, layout: _ByteLayout, offset: int, fields: dict
         orientation=orientation if 1 <= orientation <= 8 else 1,
         subfile_type=number(_SUBFILE_TYPE, 0),
         captured_at=exif.parse_time(captured.decode("ascii", "replace").strip("\0 ")),
+        photometric=number(_PHOTOMETRIC, _BLACK_IS_ZERO),
     )
 
 

@@ -1,7 +1,9 @@
 """Reads WebP containers (RFC 9649) and decodes lossless WebP and WebP with alpha."""
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.colour_conversion import ColourConversion
 from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.images.stored_colour import UNSTATED, profile_colour
 from service.pipeline.picture import Samples, composite_over
 
 _CHUNK_HEADER_BYTES = 8
@@ -14,11 +16,13 @@ def webp_header(data: bytes) -> ImageHeader:
     if b"ANIM" in names or b"ANMF" in names:
         raise MediaUnreadable("an animated WebP is not one picture: extract its frames")
     exif = next((data[start:stop] for name, start, stop in chunks if name == b"EXIF"), b"").removeprefix(b"Exif\0\0")
+    profile = next((data[start:stop] for name, start, stop in chunks if name == b"ICCP"), None)
+    colour = UNSTATED if profile is None else profile_colour(profile)
     for name, start, _ in chunks:
         if name in (b"VP8 ", b"VP8L"):
             width, height = _lossy_size(data, start) if name == b"VP8 " else _lossless_size(data, start)
             plain = name == b"VP8 " and b"ALPH" not in names
-            return ImageHeader("webp", width, height, 8, 3 if plain else 4, exif, start, plain)
+            return ImageHeader("webp", width, height, 8, 3 if plain else 4, exif, start, plain, colour)
     raise HeaderIncomplete("the WebP header is cut short")
 
 
@@ -28,15 +32,15 @@ def require_complete_webp(data: bytes) -> None:
         raise MediaUnreadable("the WebP is truncated: it is shorter than it says")
 
 
-def decode_webp(data: bytes, background: str) -> Samples:
-    """(height, width, 3) of uint8; transparent pixels show `background`. Raises MediaUnreadable."""
+def decode_webp(data: bytes, background: str, conversion: ColourConversion) -> Samples:
+    """(height, width, 3) of uint8, sRGB; transparent pixels show `background`. Raises MediaUnreadable."""
     import imagecodecs
 
     try:
         samples: Samples = imagecodecs.webp_decode(data, hasalpha=True)
     except Exception as error:  # WebpError, or an error of NumPy about its result
         raise MediaUnreadable(f"the WebP is damaged: {error}") from error
-    return composite_over(samples, background)
+    return composite_over(conversion.apply(samples), background)
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:

@@ -18,6 +18,8 @@ from PIL import Image
 from service.pipeline import planes
 from service.pipeline.encode.mux import SKIP_DECODE
 from service.pipeline.frame_context import EncoderInput
+from service.pipeline.images.decoder import plan_header_conversion
+from service.pipeline.images.jpeg import jpeg_header
 from service.plan.formats import ARTIFACT_FILES
 from service.plan.render_plan import RenderOptions
 
@@ -78,10 +80,19 @@ def _scale_to_rgb(picture: EncoderInput, width: int, height: int) -> Pixels:
     """(height, width, 3) of uint8."""
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as still:
-            return np.asarray(still.convert("RGB").resize((width, height), Image.Resampling.BOX))
+            pixels = np.asarray(still.convert("RGB").resize((width, height), Image.Resampling.BOX))
+        return _convert_copied(picture, pixels)
     assert isinstance(picture, VideoFrame), "pictures stay on a GPU only in renders without artifacts"
     pixels = picture.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
     return pixels.astype(np.uint8, copy=False)
+
+
+def _convert_copied(jpeg: bytes, pixels: Pixels) -> Pixels:
+    """RGB pixels of a JPEG that was copied into the video, from its colour profile to sRGB."""
+    conversion = plan_header_conversion(jpeg_header(jpeg))
+    if conversion.space == "gray":
+        return np.dstack([conversion.apply(pixels[..., 0])] * 3)
+    return conversion.apply(pixels)
 
 
 def _middle_column(picture: EncoderInput, height: int) -> Pixels:
@@ -90,7 +101,8 @@ def _middle_column(picture: EncoderInput, height: int) -> Pixels:
         with Image.open(io.BytesIO(picture)) as still:
             middle = still.width // 2
             strip = still.convert("RGB").crop((middle, 0, middle + 1, still.height))
-            return np.asarray(strip.resize((1, height), Image.Resampling.BOX))
+            column = np.asarray(strip.resize((1, height), Image.Resampling.BOX))
+        return _convert_copied(picture, column)
     assert isinstance(picture, VideoFrame), "pictures stay on a GPU only in renders without artifacts"
     narrow = picture.format.name == "yuv420p" and picture.width > KEOGRAM_STRIP_WIDTH
     frame = _crop_middle(picture) if narrow else picture
@@ -211,4 +223,13 @@ def poster(segment: bytes, max_width: int = 1280) -> bytes:
         width = min(max_width, frame.width)
         height = max(1, round(frame.height * width / frame.width))
         pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+    if jpeg := _first_jpeg(segment):
+        pixels = _convert_copied(jpeg, pixels.astype(np.uint8, copy=False))
     return encode_image(pixels, "JPEG", quality=85)
+
+
+def _first_jpeg(segment: bytes) -> bytes:
+    """The first frame as it is stored; empty if the segment is not MJPEG."""
+    with av.open(io.BytesIO(segment), "r", stream_options=SKIP_DECODE) as source:
+        stream = source.streams.video[0]
+        return bytes(next(source.demux(stream))) if stream.codec_context.name == "mjpeg" else b""

@@ -96,13 +96,20 @@ def read_pages(file: BinaryIO) -> TiffPages:
 def tiff_rows(info: ObjectInfo, tiff: TiffPages) -> Iterator[ScannedFrame]:
     """One row for each page, and one for the damaged page where reading ended. Pages have no frame number."""
     if tiff.is_single_frame:
-        yield frame_row(info, probe_tiff_page(tiff.pages[0]))
+        yield _page_row(info, tiff.pages[0])
         return
     for index, page in enumerate(tiff.pages):
-        yield replace(frame_row(info, probe_tiff_page(page)), number=None, page=index, page_offset=page.offset)
+        yield replace(_page_row(info, page), number=None, page=index, page_offset=page.offset)
     if tiff.problem:
         reason = f"{tiff.problem}: this page and those after it are lost"
         yield replace(unreadable_row(info, reason), number=None, page=len(tiff.pages))
+
+
+def _page_row(info: ObjectInfo, page: TiffDirectory) -> ScannedFrame:
+    try:
+        return frame_row(info, probe_tiff_page(page))
+    except MediaUnreadable as error:
+        return unreadable_row(info, error.reason)
 
 
 HEADER_BYTES = 64 * 1024

@@ -1,0 +1,50 @@
+"""What an image file says of its colours: an ICC profile, or a colour space by numbers."""
+
+from dataclasses import dataclass
+
+# Display profiles with lookup tables take 1 to 4 MiB, the largest ones for print 3 MiB.
+MAX_PROFILE_BYTES = 8 << 20
+
+# x and y of red, green, blue and white (IEC 61966-2-1).
+SRGB_PRIMARIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
+SRGB_CURVE = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ColourSpace:
+    """`primaries` are x and y of red, green, blue and white; light is value ** `gamma`, or SRGB_CURVE of the value."""
+
+    name: str
+    primaries: tuple[float, ...] = SRGB_PRIMARIES
+    gamma: float = SRGB_CURVE
+
+
+@dataclass(frozen=True, slots=True)
+class StoredColour:
+    """An ICC `profile`, or a colour `space`; samples are sRGB if both are absent.
+
+    `problem` is why a profile in the file cannot be used, in words.
+    """
+
+    profile: bytes = b""
+    space: ColourSpace | None = None
+    problem: str = ""
+
+
+UNSTATED = StoredColour()
+STATED_SRGB = StoredColour(space=ColourSpace("sRGB"))
+# Adobe RGB (1998) Color Image Encoding, version 2005-05: the gamma is 2 + 51/256.
+ADOBE_RGB = StoredColour(
+    space=ColourSpace("Adobe RGB (1998)", (0.64, 0.33, 0.21, 0.71, 0.15, 0.06, 0.3127, 0.3290), 563 / 256)
+)
+DAMAGED = StoredColour(problem="the colour profile is damaged and was ignored")
+TOO_LARGE = StoredColour(
+    problem=f"the colour profile is larger than {MAX_PROFILE_BYTES >> 20} MiB and was ignored",
+)
+
+
+def profile_colour(profile: bytes) -> StoredColour:
+    """The colours of an ICC profile that is stored in one piece."""
+    if len(profile) > MAX_PROFILE_BYTES:
+        return TOO_LARGE
+    return StoredColour(profile) if profile else DAMAGED
