@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Literal
 
 import av
@@ -17,8 +18,8 @@ OFFSET_BITS = 20
 MAX_DELAY_PACKETS = 64
 # Bytes before a picture at which reading starts; each attempt goes four times further back.
 LEAD_BYTES, MAX_ATTEMPTS = 512 * 1024, 5
-# Formats in which reading can begin at any byte: those that were made for broadcasts, and bare elementary streams, which
-# store no timestamps.
+# Formats in which reading can begin at any byte: those that were made for broadcasts, and bare elementary streams,
+# which store no timestamps.
 BROADCAST_FORMATS = frozenset(("mpegts", "mpeg"))
 BARE_FORMATS = frozenset(
     ("h264", "hevc", "vvc", "mpegvideo", "m4v", "h263", "h261", "mjpeg", "vc1", "dirac", "cavsvideo", "mjpeg_2000")
@@ -238,12 +239,12 @@ class CountedReader:
         """Seek to a place before `offset`; False if that is best done by reading from the start."""
         try:
             if self._container.format.name in _BYTE_SEEKABLE:
-                place = offset - LEAD_BYTES * 4**attempt
+                place: int = offset - LEAD_BYTES * 4**attempt
                 if place > 0:
                     self._container.seek(place, unsupported_byte_offset=True)
                 return place > 0
             offsets, times = self._key_entries()
-            entry = bisect_right(offsets, offset) - 2**attempt
+            entry: int = bisect_right(offsets, offset) - 2**attempt
             if entry > 0:
                 self._container.seek(times[entry], stream=self._stream)
             return entry > 0
@@ -254,6 +255,6 @@ class CountedReader:
         """(byte offsets, timestamps) of the index entries of key frames; nothing if the offsets fall."""
         if self._keys is None:
             entries = [(entry.pos, entry.timestamp) for entry in self._stream.index_entries if entry.is_keyframe]
-            ordered = all(before[0] <= entry[0] for before, entry in zip(entries, entries[1:], strict=False))
+            ordered = all(before[0] <= entry[0] for before, entry in pairwise(entries))
             self._keys = ([pos for pos, _ in entries], [time for _, time in entries]) if ordered else ([], [])
         return self._keys

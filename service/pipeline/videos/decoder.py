@@ -35,7 +35,7 @@ class ForwardDecoder:
     are dropped if their references were not decoded.
 
     `position` is the byte offset of the last packet, `packets_decoded` the number of packets that went to the decoder,
-    `first_pts` the timestamp of the first decoded frame.
+    `first_pts` the timestamp of the first decoded frame, `has_failed` whether a packet could not be decoded.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class ForwardDecoder:
         self._starting, self._start_pts = True, -(2**63)
         self.position = self.packets_decoded = 0
         self.first_pts: int | None = None
+        self.has_failed = False
 
     def decode_until(self, target_pts: int) -> DecodedFrame | None:
         """The first frame at or after `target_pts`, which must not decrease between calls; None at the end of the file.
@@ -125,7 +126,7 @@ class ForwardDecoder:
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            self._corrupt_until_key, frames = True, []
+            self._corrupt_until_key, self.has_failed, frames = True, True, []
         if self._corrupt_until_key and packet.pts is not None:
             self._corrupt_pts.add(packet.pts)
         return frames

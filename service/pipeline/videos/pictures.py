@@ -116,7 +116,7 @@ def _distinct_times(source: VideoSource, survey: _PacketSurvey) -> list[int] | N
         first = next((frame.pts for frame, is_whole in zip(shown, whole, strict=True) if is_whole), survey.keys[0])
         shown = [frame for frame in shown if frame.pts >= first]
     times = times[bisect_left(times, first) :]
-    if all(whole) and [frame.pts for frame in shown] != times[: len(shown)]:
+    if all(whole) and not decoder.has_failed and [frame.pts for frame in shown] != times[: len(shown)]:
         return None
     return times
 
@@ -125,7 +125,8 @@ def _count_pictures(source: VideoSource, numbering: Numbering) -> PictureList:
     """Decode everything, in order: a decoder alone knows which packets become pictures."""
     decoder = source.all_packets(numbering)
     source.stream.codec_context.options = {"skip_loop_filter": "all"}
-    packets, keys = [], []
+    packets: list[int] = []
+    keys: list[int] = []
     for frame in decoder.frames():
         if frame.frame.key_frame:
             keys.append(len(packets))
