@@ -5,7 +5,6 @@ from datetime import datetime
 from fractions import Fraction
 from typing import BinaryIO
 
-import av
 from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
@@ -18,6 +17,7 @@ from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageH
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import TiffDirectory, require_supported_colours
 from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
+from service.pipeline.videos.pictures import PictureList, list_pictures
 from service.pipeline.videos.source import VideoSource
 from service.plan.formats import PixelFormat, format_after_rotation
 
@@ -44,7 +44,11 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """`width` x `height` in pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`."""
+    """`width` x `height` in pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`.
+
+    Where timestamps do not tell the frames apart, `pts` counts them from 0, and `packets` says which packet of the file
+    holds each: see `counted.PacketNumbers`.
+    """
 
     codec: str
     width: int
@@ -56,6 +60,7 @@ class VideoFacts:
     key_pts: tuple[int, ...]
     captured_at: datetime | None
     pixel_format: str
+    packets: tuple[int, ...] | None = None
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
@@ -128,9 +133,8 @@ def _sample_pixel_format(bits: int, channels: int) -> str:
 def probe_video(file: BinaryIO) -> VideoFacts:
     """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
     with VideoSource(file) as source:
-        stream = source.stream
-        pts, key_pts = _timestamps(source.container, stream)
-        first = source.first_frame()
+        pictures = list_pictures(source)
+        first, stream = source.first_frame(), source.stream
         width, height = oriented_size((first.width, first.height), orientation_of_display(first.rotation))
         return VideoFacts(
             codec=stream.codec_context.codec.canonical_name,
@@ -138,33 +142,20 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             height=height,
             time_base=stream.time_base or Fraction(1),
             average_rate=stream.average_rate,
-            duration_seconds=_duration(stream, pts),
-            pts=tuple(pts),
-            key_pts=tuple(key_pts),
+            duration_seconds=_duration(stream, pictures),
+            pts=tuple(pictures.pts),
+            key_pts=tuple(pictures.key_pts),
             captured_at=_creation_time(source.container, stream),
             pixel_format=_video_pixel_format(first),
+            packets=tuple(pictures.packets) if pictures.packets is not None else None,
         )
 
 
-def _timestamps(container: InputContainer, stream: VideoStream) -> tuple[list[int], list[int]]:
-    """(timestamps of all frames, of key frames), both ascending."""
-    frames, keys = [], []
-    try:
-        for packet in container.demux(stream):
-            if packet.size and packet.pts is not None and not packet.is_discard:
-                frames.append(packet.pts)
-                if packet.is_keyframe:
-                    keys.append(packet.pts)
-    except av.FFmpegError as error:
-        raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
-    if not frames:
-        raise MediaUnreadable("the source video has no pictures")
-    return sorted(set(frames)), sorted(keys)
-
-
-def _duration(stream: VideoStream, pts: list[int]) -> Fraction:
+def _duration(stream: VideoStream, pictures: PictureList) -> Fraction:
     """In seconds, from the start of the first frame to the end of the last, which is given the mean frame duration."""
-    base = stream.time_base or Fraction(1)
+    base, pts = stream.time_base or Fraction(1), pictures.pts
+    if pictures.packets is not None:
+        return len(pts) / stream.average_rate if stream.average_rate else Fraction(0)
     span = pts[-1] - pts[0]
     if len(pts) > 1:
         return span * base * len(pts) / (len(pts) - 1)

@@ -132,7 +132,7 @@ class VideoDecodeStage:
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None or context.ref.pts is None:
             raise FrameMissing("the source video has no picture here")
-        context.set_picture(self._open_source(context.ref).picture(context.ref.pts))
+        context.set_picture(self._open_source(context.ref).picture(context.ref.pts, context.ref.packet))
 
     def source_colour(self, refs: Iterable[FrameRef]) -> ColourTags:
         """The colour tags of the first source in `refs`. Every segment of a render must get the same ones."""

@@ -75,7 +75,9 @@ class FrameRef:
     """One source frame of an output frame.
 
     `index` is its position in the dataset. `key` names the image object, or the source video object when `pts`
-    (in the video stream's own time base) says which picture of it; `key` is None for a gap in the numbering.
+    (in the video stream's own time base) says which picture of it; `key` is None for a gap in the numbering. Where the
+    timestamps of a source video do not tell its pictures apart, `pts` counts them, and `packet` is the number of the
+    packet that holds the picture.
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
     `captured` is the capture time in microseconds since 1970. Where the render needs them, `shown_for` is the frame's
     share of the video in ticks of the render's time base, `clock` an anomaly of the capture time, and `elapsed` the
@@ -93,13 +95,15 @@ class FrameRef:
     shown_for: int | None = None
     clock: ClockAnomaly | None = None
     elapsed: int | None = None
+    packet: int | None = None
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does."""
         page = "" if self.page is None else f"\0page {self.page}"
         known = (self.captured, self.shown_for, self.clock, self.elapsed)
         times = "".join(f"\0{time}" for time in known) if known != (None, None, None, None) else ""
-        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}"
+        packet = "" if self.packet is None else f"\0packet {self.packet}"
+        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{packet}"
 
 
 @dataclass(frozen=True, slots=True)

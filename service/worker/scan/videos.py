@@ -21,25 +21,44 @@ from service.worker.scan.images import as_utc, clean_reason
 
 VIDEO_SUFFIXES = frozenset(
     (
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".mpg",
-        ".mpeg",
-        ".mjpeg",
-        ".mjpg",
-        ".mxf",
-        ".flv",
-        ".wmv",
+        *(
+            ".mp4",
+            ".m4v",
+            ".mov",
+            ".qt",
+            ".3gp",
+            ".3g2",
+            ".f4v",
+            ".mj2",
+            ".insv",
+            ".lrv",
+            ".360",
+            ".mkv",
+            ".mk3d",
+            ".webm",
+        ),
+        *(
+            ".webm",
+            ".avi",
+            ".divx",
+            ".wmv",
+            ".asf",
+            ".flv",
+            ".ogv",
+            ".ogm",
+            ".mxf",
+            ".nut",
+            ".rm",
+            ".rmvb",
+            ".gif",
+            ".apng",
+        ),
+        *(".ts", ".mts", ".m2ts", ".m2t", ".tod", ".mpg", ".mpeg", ".mpe", ".vob", ".mod", ".m1v", ".m2v", ".mpv"),
+        *(".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".vc1", ".drc", ".ivf", ".obu", ".y4m", ".dv", ".dif"),
+        *(".mjpeg", ".mjpg", ".swf", ".dav"),
     )
 )
-UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
+UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets")) | {"frame_count": 0}
 
 
 class VideoScanner:
@@ -93,6 +112,7 @@ class VideoScanner:
             "fps": str(facts.average_rate) if facts.average_rate else None,
             "frame_count": len(facts.pts),
             "pts": pack_timestamps(facts.pts),
+            "packets": pack_timestamps(facts.packets) if facts.packets is not None else None,
             "problem": None,
         }
 

@@ -9,6 +9,7 @@ STATEMENTS = (
     "ALTER TABLE sources ADD COLUMN pixel_aspect text",
     "ALTER TABLE sources ADD COLUMN colour jsonb",
     "ALTER TABLE sources ADD COLUMN fields text",
+    "ALTER TABLE sources ADD COLUMN packets bytea",
     "ALTER TABLE datasets ADD COLUMN excluded jsonb NOT NULL DEFAULT '{}'::jsonb",
 )
 
