@@ -64,13 +64,13 @@ class ImageDecoder:
         return to_picture(decoded.image, self._options.window, decoded.decoder, decoded.orientation)
 
     def decode_samples(self, data: bytes) -> Samples | None:
-        """Samples (height, width) of gray of any depth, or (height, width, 3) of RGB deeper than 8 bits.
+        """Samples (height, width) of gray of any depth, or (height, width, 3) of RGB that is not unsigned 8-bit.
 
         None for other images. Raises MediaUnreadable.
         """
         image = self._decode(data).image
         samples = samples_view(image) if isinstance(image, VideoFrame) else image
-        return None if samples is None or (samples.ndim == 3 and samples.dtype.itemsize == 1) else samples
+        return None if samples is None or (samples.ndim == 3 and samples.dtype == np.uint8) else samples
 
     def _decode(self, data: bytes) -> _Decoded:
         image_format = detect_format(data)

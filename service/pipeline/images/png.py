@@ -25,7 +25,7 @@ def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
 
             samples: Samples = np.asarray(imagecodecs.png_decode(data))
         else:
-            samples = _decode_8_bit(data)
+            samples = _decode_8_bit(data, header.bit_depth)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
         raise MediaUnreadable(f"the PNG is damaged: {error}") from error
     if samples.shape[:2] != (header.height, header.width):
@@ -33,12 +33,25 @@ def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
     return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
 
 
-def _decode_8_bit(data: bytes) -> Samples:
+def _decode_8_bit(data: bytes, bit_depth: int) -> Samples:
     """Palettes, 1 to 4-bit gray, alpha and transparent colours."""
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        _scale_transparent_level(image, bit_depth)
         if "transparency" in image.info or image.mode in ("LA", "RGBA"):
             return np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA"))
         return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+
+
+def _scale_transparent_level(image: Image.Image, bit_depth: int) -> None:
+    """Express the transparent level or colour in 8 bits, as Pillow does the samples.
+
+    tRNS has it at the depth of the image, in the low bits of two bytes (PNG 3, 11.3.2.1).
+    """
+    levels, value = (1 << bit_depth) - 1, image.info.get("transparency")
+    if image.mode == "L" and isinstance(value, int):
+        image.info["transparency"] = (value & levels) * 255 // levels
+    elif image.mode == "RGB" and isinstance(value, tuple):
+        image.info["transparency"] = tuple(channel & levels for channel in value)
 
 
 def png_header(data: bytes) -> ImageHeader:

@@ -18,6 +18,7 @@ import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.header import DecodeOptions, require_compression_ratio, require_pixel_limit
+from service.pipeline.images.tiff_directory import MAX_SAMPLES
 from service.pipeline.picture import Samples, composite_over
 
 # Size, bits, compression, photometric, fill order, samples, rows, planes, predictor, tile size, alpha, sample format.
@@ -27,6 +28,7 @@ _SHORT, _LONG = 3, 4
 _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
 _COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_PRINT_COLOURS = {5: "CMYK", 8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*"}
 _SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
 # imagecodecs 2026.3's own decoders of these crash the process on damaged data; its libtiff reports an error.
 _LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS)
@@ -120,9 +122,12 @@ def _require_supported(page: Any) -> None:
         raise MediaUnreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))
     least = 3 if page.photometric in (_RGB, _YCBCR) else 1
-    if not least <= page.samplesperpixel <= 4 or page.imagedepth != 1 or page.photometric not in kinds:
+    if page.photometric in _PRINT_COLOURS:
+        raise MediaUnreadable(f"a TIFF of {_PRINT_COLOURS[page.photometric]} colours is not supported: save it as RGB")
+    if not least <= page.samplesperpixel <= MAX_SAMPLES or page.imagedepth != 1 or page.photometric not in kinds:
         raise MediaUnreadable(
-            f"a TIFF of {page.samplesperpixel} samples, photometric {page.photometric}, is not supported"
+            f"a TIFF of {page.samplesperpixel} samples, photometric {int(page.photometric)}, is not supported: "
+            "save it as gray or RGB"
         )
 
 
@@ -154,9 +159,13 @@ def _to_gray_or_rgb(array: Samples, page: Any, background: str) -> Samples:
 
 
 def _apply_palette(indexes: Samples, page: Any) -> Samples:
-    """(height, width, 3) of uint8: the high bytes of the palette, which most writers fill from 8-bit colours."""
+    """(height, width, 3) of uint8: the high bytes of the palette, which most writers fill from 8-bit colours.
+
+    A palette without any value above 255 was written in 8 bits, as libtiff assumes too.
+    """
     table = np.asarray(page.tags[_COLORMAP].value).reshape(3, -1)
-    return np.ascontiguousarray(np.moveaxis((table >> 8).astype(np.uint8)[:, indexes], 0, -1))
+    levels = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(levels[:, indexes], 0, -1))
 
 
 def _expand_to_8_bit(array: Samples, page: Any) -> Samples:

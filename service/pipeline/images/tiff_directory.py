@@ -13,15 +13,23 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 
 _WIDTH, _HEIGHT, _BITS, _ORIENTATION, _SAMPLES, _DATETIME, _SUBFILE_TYPE = 256, 257, 258, 274, 277, 306, 254
+_COMPRESSION, _PHOTOMETRIC, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 259, 262, 338, 339
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 18: 8}
 _STRUCT_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _REDUCED_IMAGE, _MASK = 1, 4
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_JPEG, _ALPHA_KINDS = 7, (1, 2)
+MAX_SAMPLES = 4
 _MAX_FIELDS, _MAX_PAGES = 4096, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class TiffDirectory:
-    """One page. `offset` is the byte where its directory begins; sizes are in pixels as stored."""
+    """One page. `offset` is the byte where its directory begins; sizes are in pixels as stored.
+
+    `compression`, `photometric`, `extra_samples` (what the first one is) and `sample_format` (1 unsigned, 2 signed, 3
+    float) have the numbers of TIFF 6.0.
+    """
 
     offset: int
     width: int
@@ -30,12 +38,31 @@ class TiffDirectory:
     samples_per_pixel: int
     orientation: int
     subfile_type: int
+    compression: int
+    photometric: int
+    extra_samples: int
+    sample_format: int
     captured_at: datetime | None
 
     @property
     def is_picture(self) -> bool:
         """False for thumbnails, pyramid levels and transparency masks."""
         return not self.subfile_type & (_REDUCED_IMAGE | _MASK)
+
+
+def tiff_channels(page: TiffDirectory) -> int:
+    """Channels that a page shows: 1 gray, 2 gray with alpha, 3 RGB, 4 RGB with alpha; 0 if it cannot be shown.
+
+    Samples that are neither a colour nor alpha are left out.
+    """
+    colours = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, PALETTE: 3}.get(page.photometric, 0)
+    if page.photometric == _YCBCR and page.compression == _JPEG:
+        colours = 3
+    stored = 1 if page.photometric == PALETTE else colours
+    if not colours or not stored <= page.samples_per_pixel <= MAX_SAMPLES:
+        return 0
+    alpha = page.samples_per_pixel > stored and page.extra_samples in _ALPHA_KINDS and page.photometric != PALETTE
+    return colours + alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +143,10 @@ def _to_directory(file: BinaryIO, layout: _ByteLayout, offset: int, fields: dict
         samples_per_pixel=number(_SAMPLES, 1),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         subfile_type=number(_SUBFILE_TYPE, 0),
+        compression=number(_COMPRESSION, 1),
+        photometric=number(_PHOTOMETRIC, 1),
+        extra_samples=number(_EXTRA_SAMPLES, 0),
+        sample_format=number(_SAMPLE_FORMAT, 1),
         captured_at=exif.parse_time(captured.decode("ascii", "replace").strip("\0 ")),
     )
 
