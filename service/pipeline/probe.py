@@ -31,7 +31,8 @@ _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 class ImageFacts:
     """`width` x `height` in pixels as shown, after `orientation` (EXIF); `captured_at` may be naive.
 
-    `pixel_format` is a PixelFormat or, for samples that have none, a description; None if it cannot be shown.
+    `pixel_format` is a PixelFormat or, for samples that have none, a description; None if it cannot be shown. If
+    `has_exif` is false, there may be EXIF in what was not read.
     """
 
     format: ImageFormat
@@ -42,6 +43,7 @@ class ImageFacts:
     orientation: int
     gray: bool = False
     pixel_format: str | None = None
+    has_exif: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,12 @@ class VideoFacts:
     pixel_format: str
 
 
-def probe_image(head: bytes, size: int) -> ImageFacts:
-    """Facts from the first 64 KiB of an object of `size` bytes; nothing is decoded.
+def probe_image(head: bytes, size: int, late_exif: bytes = b"") -> ImageFacts:
+    """Facts from the beginning of an object of `size` bytes; nothing is decoded.
 
-    Raises HeaderIncomplete if the header is longer than `head` (pass the whole object then), and MediaUnreadable for
-    anything but a JPEG, PNG or WebP. Use `probe_tiff_page` for a TIFF: its directories can be anywhere in the file.
+    `late_exif` is the EXIF that was found behind `head`. Raises HeaderIncomplete if the header is longer than `head`
+    (pass more then), and MediaUnreadable for anything but a JPEG, PNG or WebP. Use `probe_tiff_page` for a TIFF: its
+    directories can be anywhere in the file.
     """
     try:
         header = read_header(head)
@@ -72,17 +75,19 @@ def probe_image(head: bytes, size: int) -> ImageFacts:
         if len(head) < size:
             raise
         raise MediaUnreadable(error.reason) from error
-    orientation = exif.orientation(header.exif)
+    metadata = header.exif or late_exif
+    orientation = exif.orientation(metadata)
     width, height = oriented_size((header.width, header.height), orientation)
     return ImageFacts(
         format=header.format,
         width=width,
         height=height,
         bit_depth=header.bit_depth,
-        captured_at=exif.capture_time(header.exif),
+        captured_at=exif.capture_time(metadata),
         orientation=orientation,
         gray=header.channels <= 2,
         pixel_format=_image_pixel_format(header, head, orientation),
+        has_exif=bool(metadata),
     )
 
 

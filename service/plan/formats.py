@@ -134,6 +134,11 @@ def choose_pixel_format(codec: Codec, counts: Mapping[str, int]) -> PixelFormat:
     return _lossless_format(frozenset(counts))
 
 
+def has_deep_frames(names: Iterable[str]) -> bool:
+    """Whether any frame has samples that a tone makes visible."""
+    return any(" samples" in name or name in ("gray16le", "ya16le", "gbrp16le") for name in names)
+
+
 def formats_of_rgb_samples(counts: Mapping[str, int]) -> Mapping[str, int]:
     """The formats of a dataset whose deep frames are all RGB; a scan of an earlier version did not note which are."""
     found: dict[str, int] = {}

@@ -23,6 +23,7 @@ from service.plan.formats import (
     formats_after_tone,
     formats_of_rgb_samples,
     formats_over_background,
+    has_deep_frames,
     require_brightness,
 )
 from service.plan.geometry import (
@@ -196,7 +197,7 @@ def _tone(request: RenderRequest, dataset: DatasetFacts) -> Tone | None:
     levels = dataset.levels
     if request.codec == "ffv1" and request.tone is None and levels and levels.dtype in LOSSLESS_DTYPES:
         return None
-    return resolve_tone(request.tone, levels)
+    return resolve_tone(request.tone, levels, deep=has_deep_frames(dataset.pixel_formats))
 
 
 def _captured_timing(request: RenderRequest, dataset: DatasetFacts) -> CapturedTiming | None:

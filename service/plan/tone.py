@@ -41,7 +41,7 @@ _SPARSE_PERCENT = 3.5
 # A background of integers that are this close is noise, if a thousandth of the samples is 256 times as far away.
 _NOISE_WIDTH, _LEVELS, _SIGNAL_PERCENTS, _ALL_BUT_HOT = 3, 256, (0.1, 99.9), (0.001, 99.999)
 SPARSE_NOTE = "nearly all samples have one value: the window reaches from it to the percentiles of the others"
-NOISE_NOTE = "the percentiles are only noise apart: the window reaches over all but 0.001 % of the samples at either end"
+NOISE_NOTE = "the percentiles are only noise apart: the window reaches over all but 0.001 % of the samples at each end"
 EQUAL_NOTE = "all measured samples are equal: the window reaches to the greatest value that they can hold"
 
 _TAIL = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8)
@@ -161,14 +161,16 @@ class Tone:
         return cls(**document)
 
 
-def resolve_tone(spec: ToneSpec | None, levels: Levels | None) -> Tone | None:
+def resolve_tone(spec: ToneSpec | None, levels: Levels | None, *, deep: bool = False) -> Tone | None:
     """The concrete tone of a render; None where frames are shown as they are.
 
-    Without a spec, deep frames get the percentile window and 8-bit ones none. Raises InvalidRequest, pointing into
-    `#/tone`.
+    Without a spec, deep frames get the percentile window and 8-bit ones none. `deep` says that there are deep frames
+    even if there are no levels. Raises InvalidRequest, pointing into `#/tone`.
     """
     if spec is None:
         return resolve_tone(ToneSpec(), levels) if levels and levels.is_deep else None
+    if levels is None and deep:
+        return _unmeasured_tone(spec)
     if levels is None:
         detail = "tone is for gray or deeper than 8-bit images, and the last scan found none that can be decoded"
         raise invalid_field("#/tone", detail, "no_levels")
@@ -176,6 +178,15 @@ def resolve_tone(spec: ToneSpec | None, levels: Levels | None) -> Tone | None:
         raise invalid_field("#/tone/colormap", "a colormap needs gray frames, and these are RGB", "not_gray")
     low, high, note = _window(spec, levels)
     return Tone(low + 0.0, high + 0.0, float(spec.gamma), spec.colormap, spec.inverse, not levels.is_deep, note)
+
+
+def _unmeasured_tone(spec: ToneSpec) -> Tone:
+    """Of deep frames in which a scan has found no number: only a fixed window is possible."""
+    if spec.mode != "fixed":
+        detail = "the scan found no number in the frames that it measured: use mode fixed, with low and high"
+        raise invalid_field("#/tone/mode", detail, "no_levels")
+    low, high = _fixed_window(spec)
+    return Tone(low + 0.0, high + 0.0, float(spec.gamma), spec.colormap, spec.inverse)
 
 
 def _window(spec: ToneSpec, levels: Levels) -> tuple[float, float, str]:

@@ -20,7 +20,16 @@ from service.pipeline.images.jpeg import jpeg_header
 from service.pipeline.images.png import decode_png, png_header
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
-from service.pipeline.picture import ARRAY_FORMATS, Picture, Samples, as_frame_view, empty_frame, samples_view, to_frame
+from service.pipeline.picture import (
+    ARRAY_FORMATS,
+    Picture,
+    Samples,
+    as_frame_view,
+    empty_frame,
+    has_number,
+    samples_view,
+    to_frame,
+)
 from service.pipeline.tone.window import Window
 
 _HEADER_READERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
@@ -116,14 +125,17 @@ def require_decodable(data: bytes, header: ImageHeader, max_pixels: int) -> None
 def to_picture(samples: Samples, window: Window | None, decoder: str, orientation: int) -> Picture:
     """Unsigned 8 and 16-bit samples stay as they are; others become positions in the window.
 
-    Raises MediaUnreadable for others if there is no window.
+    Raises MediaUnreadable for others if there is no window, and for floats without a number.
     """
     if (samples.ndim, samples.dtype.type) in ARRAY_FORMATS:
         toned_gray = window is not None and samples.ndim == 2 and samples.dtype == np.uint16
         return Picture((as_frame_view if toned_gray else to_frame)(samples), decoder, orientation)
+    if samples.dtype.kind == "f" and not has_number(samples):
+        raise MediaUnreadable(f"none of its {samples.dtype} samples is a number (all are NaN or infinite)")
     if window is None:
         raise MediaUnreadable(
-            f"{samples.dtype} samples need a tone window, which a scan of the dataset finds: scan it again"
+            f"{samples.dtype} samples need a tone window, and the scan has measured no number to make one from: "
+            "request tone with mode fixed, low and high"
         )
     frame, positions = empty_frame(samples)
     window.map_into(samples, positions)

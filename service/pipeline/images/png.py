@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.chunk_exif import png_chunks, png_exif
 from service.pipeline.images.header import HeaderIncomplete, ImageHeader
 from service.pipeline.picture import Samples, composite_over
 
@@ -55,7 +56,7 @@ def _scale_transparent_level(image: Image.Image, bit_depth: int) -> None:
 
 
 def png_header(data: bytes) -> ImageHeader:
-    """Read IHDR, and eXIf if it precedes the image data. Raises HeaderIncomplete, MediaUnreadable."""
+    """Read IHDR, and EXIF wherever it lies in `data`. Raises HeaderIncomplete, MediaUnreadable."""
     if len(data) < 33:
         raise HeaderIncomplete("the PNG header is cut short")
     if data[12:16] != b"IHDR":
@@ -64,17 +65,20 @@ def png_header(data: bytes) -> ImageHeader:
     if not width or not height:
         raise MediaUnreadable("the PNG does not give its size")
     channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
-    chunks = _png_chunks(data)
-    exif = next((data[start:stop] for kind, start, stop in chunks if kind == b"eXIf"), b"")
-    plain = colour in (0, 2) and depth == 8 and all(kind != b"tRNS" for kind, _, _ in chunks)
+    clear = any(kind == b"tRNS" for kind, _, _ in _png_chunks(data))
+    exif = png_exif(data, png_chunks(data))
+    plain = colour in (0, 2) and depth == 8 and not clear
+    channels += clear and colour in (0, 2)  # one level or colour is transparent
     return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain)
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """(name, offset of its body, offset after it) of each chunk before the image data."""
+    """(name, offset of its body, offset after it) of each chunk before the image data. Raises HeaderIncomplete."""
     chunks, position = [], 8
     while position + 8 <= len(data) and data[position + 4 : position + 8] != b"IDAT":
         length = int.from_bytes(data[position : position + 4], "big")
         chunks.append((data[position + 4 : position + 8], position + 8, position + 8 + length))
         position += 12 + length
+    if data[position + 4 : position + 8] != b"IDAT":
+        raise HeaderIncomplete("the PNG header is cut short")
     return chunks

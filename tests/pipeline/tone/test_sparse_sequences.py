@@ -94,7 +94,9 @@ def test_8_bit_gray_with_a_tone() -> None:
     assert resolved(levels, ToneSpec()) == Tone(0, 200, shallow=True, note=SPARSE_NOTE)
 
 
-@pytest.mark.parametrize(("percents", "window"), [((5, 95), (0, 52_826)), ((50, 99), (0, 55_000)), ((0, 100), (0, 55_000))])
+@pytest.mark.parametrize(
+    ("percents", "window"), [((5, 95), (0, 52_826)), ((50, 99), (0, 55_000)), ((0, 100), (0, 55_000))]
+)
 def test_percentiles_that_were_asked_for(percents: tuple[float, float], window: tuple[float, float]) -> None:
     """They are taken of the samples other than the background where they fall together; 0 to 100 never do."""
     tone = resolved(measure(with_beads(0)), ToneSpec("percentile", *percents))
@@ -122,13 +124,17 @@ def test_a_hot_sample_among_beads_does_not_darken_them() -> None:
 def test_other_sequences_keep_the_percentiles(name: str) -> None:
     """Independently of the code: numpy's percentiles, rounded outwards by less than 1/256 of the width."""
     random = np.random.default_rng(5)
-    frame = {
-        "noise": random.normal(1000, 30, (HEIGHT, WIDTH)),
-        "hot column": np.where(np.arange(WIDTH) == 5, 65_000, random.normal(300, 10, (HEIGHT, WIDTH))),
-        "half black": random.gamma(2, 900, (HEIGHT, WIDTH)) * (np.arange(WIDTH) > 70),
-        "mask": (random.random((HEIGHT, WIDTH)) > 0.7) * 1.0,
-        "steps": np.broadcast_to(np.arange(WIDTH) // 8 * 1000, (HEIGHT, WIDTH)),
-    }[name].clip(0, 65_535).astype(np.uint16)
+    frame = (
+        {
+            "noise": random.normal(1000, 30, (HEIGHT, WIDTH)),
+            "hot column": np.where(np.arange(WIDTH) == 5, 65_000, random.normal(300, 10, (HEIGHT, WIDTH))),
+            "half black": random.gamma(2, 900, (HEIGHT, WIDTH)) * (np.arange(WIDTH) > 70),
+            "mask": (random.random((HEIGHT, WIDTH)) > 0.7) * 1.0,
+            "steps": np.broadcast_to(np.arange(WIDTH) // 8 * 1000, (HEIGHT, WIDTH)),
+        }[name]
+        .clip(0, 65_535)
+        .astype(np.uint16)
+    )
     low, high = np.percentile(frame, (0.35, 99.65), method="inverted_cdf").astype(float)
     tone = resolved(measure(frame))
     assert tone.note == ""
