@@ -9,9 +9,11 @@ from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.chunk_exif import png_chunks, png_exif
-from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.images.header import HeaderIncomplete, ImageHeader, damaged
 from service.pipeline.picture import Samples, composite_over
 
+# Colour type -> bit depths (PNG 3, table 12).
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 Image.MAX_IMAGE_PIXELS = None  # checked on the header before anything is decoded
 
 
@@ -28,7 +30,7 @@ def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
         else:
             samples = _decode_8_bit(data, header.bit_depth)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
-        raise MediaUnreadable(f"the PNG is damaged: {error}") from error
+        raise damaged("PNG", error) from error
     if samples.shape[:2] != (header.height, header.width):
         raise MediaUnreadable("the PNG is not the size its header says")
     return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
@@ -64,7 +66,9 @@ def png_header(data: bytes) -> ImageHeader:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     if not width or not height:
         raise MediaUnreadable("the PNG does not give its size")
-    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
+    if depth not in _DEPTHS.get(colour, ()):
+        raise MediaUnreadable("the PNG header is damaged: its bit depth and colour type do not go together")
+    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[colour]
     clear = any(kind == b"tRNS" for kind, _, _ in _png_chunks(data))
     exif = png_exif(data, png_chunks(data))
     plain = colour in (0, 2) and depth == 8 and not clear

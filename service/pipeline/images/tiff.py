@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.images.header import DecodeOptions, require_compression_ratio, require_pixel_limit
+from service.pipeline.images.header import DecodeOptions, damaged, require_compression_ratio, require_pixel_limit
 from service.pipeline.images.tiff_directory import MAX_SAMPLES
 from service.pipeline.picture import Samples, composite_over
 
@@ -72,7 +72,7 @@ def translate_tiff_errors() -> Iterator[None]:
     except (MediaUnreadable, OSError, MemoryError):
         raise
     except Exception as error:
-        raise MediaUnreadable(f"the TIFF is damaged: {error}") from error
+        raise damaged("TIFF", error) from error
 
 
 def _open(file: BinaryIO) -> Any:
@@ -116,8 +116,11 @@ def _is_uncompressed(page: Any) -> bool:
 
 
 def _require_supported(page: Any) -> None:
-    if page.dtype is None or page.dtype.kind not in "buif" or isinstance(page.bitspersample, tuple):
-        raise MediaUnreadable(f"a TIFF of {page.bitspersample}-bit {page.dtype} samples is not supported")
+    if isinstance(page.bitspersample, tuple):
+        raise MediaUnreadable("a TIFF whose channels have different bit depths is not supported")
+    if page.dtype is None or page.dtype.kind not in "buif":
+        kind = f" {page.dtype}" if page.dtype is not None else ""
+        raise MediaUnreadable(f"a TIFF of {page.bitspersample}-bit{kind} samples is not supported")
     if page.compression not in _COMPRESSIONS:
         raise MediaUnreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))

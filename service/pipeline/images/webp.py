@@ -2,7 +2,7 @@
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.chunk_exif import webp_chunks, webp_end, webp_exif
-from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.images.header import HeaderIncomplete, ImageHeader, damaged
 from service.pipeline.picture import Samples, composite_over
 
 
@@ -34,7 +34,7 @@ def decode_webp(data: bytes, background: str) -> Samples:
     try:
         samples: Samples = imagecodecs.webp_decode(data, hasalpha=True)
     except Exception as error:  # WebpError, or an error of NumPy about its result
-        raise MediaUnreadable(f"the WebP is damaged: {error}") from error
+        raise damaged("WebP", error) from error
     return composite_over(samples, background)
 
 
