@@ -82,6 +82,12 @@ def samples_view(frame: VideoFrame) -> Samples | None:
     return None
 
 
+def has_number(samples: Samples) -> bool:
+    """Whether any sample is finite. The first rows nearly always tell."""
+    rows = 64
+    return any(np.isfinite(samples[row : row + rows]).any() for row in range(0, len(samples), rows))
+
+
 def composite_over(samples: Samples, background: str, *, premultiplied: bool = False) -> Samples:
     """Blend (height, width, 2 or 4), alpha last, over a background colour (#rrggbb) and drop alpha.
 

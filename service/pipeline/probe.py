@@ -15,7 +15,7 @@ from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header, require_supported
 from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
 from service.pipeline.images.jpeg import jpeg_layout
-from service.pipeline.images.tiff_directory import TiffDirectory, require_supported_colours
+from service.pipeline.images.tiff_directory import PALETTE, TiffDirectory, require_supported_colours, tiff_channels
 from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
 from service.pipeline.videos.pictures import PictureList, list_pictures
 from service.pipeline.videos.source import VideoSource
@@ -23,13 +23,15 @@ from service.plan.formats import PixelFormat, format_after_rotation
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
     """`width` x `height` in pixels as shown, after `orientation` (EXIF); `captured_at` may be naive.
 
-    `pixel_format` is a PixelFormat or, for samples that have none, a description.
+    `pixel_format` is a PixelFormat or, for samples that have none, a description; None for a TIFF that cannot be shown.
+    If `has_exif` is false, there may be EXIF in what was not read.
     """
 
     format: ImageFormat
@@ -39,7 +41,8 @@ class ImageFacts:
     captured_at: datetime | None
     orientation: int
     gray: bool = False
-    pixel_format: str = ""
+    pixel_format: str | None = None
+    has_exif: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,12 @@ class VideoFacts:
     packets: tuple[int, ...] | None = None
 
 
-def probe_image(head: bytes, size: int) -> ImageFacts:
-    """Facts from the first 64 KiB of an object of `size` bytes; nothing is decoded.
+def probe_image(head: bytes, size: int, late_exif: bytes = b"") -> ImageFacts:
+    """Facts from the beginning of an object of `size` bytes; nothing is decoded.
 
-    Raises HeaderIncomplete if the header is longer than `head` (pass the whole object then), and MediaUnreadable for
-    anything but a JPEG, PNG or WebP, and for kinds of these that cannot be shown. Use `probe_tiff_page` for a TIFF: its
+    `late_exif` is the EXIF that was found behind `head`. Raises HeaderIncomplete if the header is longer than `head`
+    (pass more then), and MediaUnreadable for anything but a JPEG, PNG or WebP, and for kinds of these that cannot be
+    shown. Use `probe_tiff_page` for a TIFF: its
     directories can be anywhere in the file.
     """
     try:
@@ -77,17 +81,19 @@ def probe_image(head: bytes, size: int) -> ImageFacts:
             raise
         raise MediaUnreadable(error.reason) from error
     require_supported(header)
-    orientation = exif.orientation(header.exif)
+    metadata = header.exif or late_exif
+    orientation = exif.orientation(metadata)
     width, height = oriented_size((header.width, header.height), orientation)
     return ImageFacts(
         format=header.format,
         width=width,
         height=height,
         bit_depth=header.bit_depth,
-        captured_at=exif.capture_time(header.exif),
+        captured_at=exif.capture_time(metadata),
         orientation=orientation,
         gray=header.channels <= 2,
         pixel_format=_image_pixel_format(header, head, orientation),
+        has_exif=bool(metadata),
     )
 
 
@@ -95,15 +101,16 @@ def probe_tiff_page(directory: TiffDirectory) -> ImageFacts:
     """Facts of one page of a TIFF, from its directory. Raises MediaUnreadable for colours that cannot be shown."""
     require_supported_colours(directory.photometric)
     width, height = oriented_size((directory.width, directory.height), directory.orientation)
+    channels = tiff_channels(directory)
     return ImageFacts(
         format="tiff",
         width=width,
         height=height,
-        bit_depth=directory.bits_per_sample,
+        bit_depth=8 if directory.photometric == PALETTE else directory.bits_per_sample,
         captured_at=directory.captured_at,
         orientation=directory.orientation,
-        gray=directory.samples_per_pixel <= 2,
-        pixel_format=_sample_pixel_format(directory.bits_per_sample, directory.samples_per_pixel),
+        gray=channels in (1, 2),
+        pixel_format=_tiff_pixel_format(directory, channels),
     )
 
 
@@ -121,13 +128,27 @@ def _image_pixel_format(header: ImageHeader, head: bytes, orientation: int) -> s
     return format_after_rotation(pixel_format, (header.width, header.height), quarter=swaps_sides(orientation))
 
 
-def _sample_pixel_format(bits: int, channels: int) -> str:
-    """Of gray or RGB samples, ignoring alpha; samples of more than 16 bits have no PixelFormat."""
-    if bits > 16:
-        return f"{bits}-bit samples"
-    if channels <= 2:
-        return "gray" if bits <= 8 else "gray16le"
-    return "bgr0" if bits <= 8 else "gbrp16le"
+def _tiff_pixel_format(directory: TiffDirectory, channels: int) -> str | None:
+    """What `decode_tiff` makes of the page; None for a page that it refuses."""
+    if not channels:
+        return None
+    bits = 8 if directory.photometric == PALETTE else directory.bits_per_sample
+    return _sample_pixel_format(bits, channels, directory.sample_format)
+
+
+def _sample_pixel_format(bits: int, channels: int, sample_format: int = _UNSIGNED) -> str:
+    """Of gray (1), gray with alpha (2) or RGB samples (3, 4), whose alpha is gone once the background shows.
+
+    Samples that have no PixelFormat are described. `sample_format` has the numbers of TIFF.
+    """
+    if bits > 16 or sample_format in (_SIGNED, _FLOAT):
+        kind = {_SIGNED: " signed", _FLOAT: " float"}.get(sample_format, "") if bits <= 16 else ""
+        return f"{bits}-bit{kind}{' RGB' if channels > 2 else ''} samples{' with alpha' if channels == 2 else ''}"
+    if channels > 2:
+        return "bgr0" if bits <= 8 else "gbrp16le"
+    if channels == 2:
+        return "ya8" if bits <= 8 else "ya16le"
+    return "gray" if bits <= 8 else "gray16le"
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:

@@ -21,6 +21,9 @@ from service.plan.formats import (
     format_with_overlay,
     formats_after_rotation,
     formats_after_tone,
+    formats_of_rgb_samples,
+    formats_over_background,
+    has_deep_frames,
     require_brightness,
 )
 from service.plan.geometry import (
@@ -194,7 +197,7 @@ def _tone(request: RenderRequest, dataset: DatasetFacts) -> Tone | None:
     levels = dataset.levels
     if request.codec == "ffv1" and request.tone is None and levels and levels.dtype in LOSSLESS_DTYPES:
         return None
-    return resolve_tone(request.tone, levels)
+    return resolve_tone(request.tone, levels, deep=has_deep_frames(dataset.pixel_formats))
 
 
 def _captured_timing(request: RenderRequest, dataset: DatasetFacts) -> CapturedTiming | None:
@@ -214,7 +217,11 @@ def _captured_timing(request: RenderRequest, dataset: DatasetFacts) -> CapturedT
 
 def _pixel_format(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, tone: Tone | None) -> PixelFormat:
     """What the encoder is given when nothing is drawn."""
-    counts = formats_after_tone(request.codec, dataset.pixel_formats, tone)
+    counts = dataset.pixel_formats
+    if dataset.levels is not None and dataset.levels.channels > 1:
+        counts = formats_of_rgb_samples(counts)
+    counts = formats_over_background(counts, request.background)
+    counts = formats_after_tone(request.codec, counts, tone)
     counts = formats_after_rotation(counts, geometry.unscaled_size, request.rotate)
     pixel_format = choose_pixel_format(request.codec, counts)
     if request.decimation_mode == "max" and request.decimation_factor > 1:

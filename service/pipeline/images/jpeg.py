@@ -15,6 +15,7 @@ _BASELINE, _EOI, _SOS, _APP1, _APP2, _APP14 = 0xC0, 0xD9, 0xDA, 0xE1, 0xE2, 0xEE
 _ICC_PREFIX = b"ICC_PROFILE\0"
 # C0 to CF are frame headers (SOF) but for DHT, JPG and DAC.
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_FRAME_HEADER_BYTES = 6
 _STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 # Sampling factors of Y, Cb and Cr.
 _PIXEL_FORMATS: dict[bytes, PixelFormat] = {
@@ -42,6 +43,8 @@ def jpeg_header(data: bytes) -> ImageHeader:
     *segments, (_, scan_header, _) = _segments(data)
     for marker, start, end in segments:
         if marker in _FRAME_HEADERS:
+            if end - start < _FRAME_HEADER_BYTES:
+                raise MediaUnreadable("the JPEG header is damaged")
             frame_header = struct.unpack_from(">BHHB", data, start)
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
             exif = data[start + len(EXIF_PREFIX) : end]
@@ -74,6 +77,8 @@ def jpeg_layout(data: bytes) -> JpegLayout:
             frame_header, baseline = data[start:end], marker == _BASELINE and data[start] == 8
         elif marker == _APP14 and data.startswith(b"Adobe", start):
             untransformed = data[start + 11 : start + 12] == b"\0"
+    if scan_header == scan_offset:
+        raise MediaUnreadable("the JPEG header is damaged")
     # A frame header is depth, height, width, count, then (id, sampling, table) of each component.
     ids, samplings = frame_header[6::3], frame_header[7::3]
     one_scan = baseline and data[scan_header] == len(ids)

@@ -26,7 +26,9 @@ class FrameTransform:
         self._mismatch = options.mismatch
         self._matrix = swscale_matrix(colour.matrix)
         self._target = PIXEL_FORMATS[options.form]
-        self._tone = ToneMapper(options.tone) if options.tone else None
+        # Gray stays gray: swscale would give the gray of limited-range YCbCr another range than it is asked for.
+        as_gray = self._target.pixel_format == "gray"
+        self._tone = ToneMapper(options.tone, full_range_gray=as_gray) if options.tone else None
         self._crop = CropAndRotation(options) if options.crop or options.rotate else None
         self._reformatter = VideoReformatter()
 

@@ -29,13 +29,15 @@ INSERT_FRAMES = text("""
         key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray, form
     FROM scanned_frames
 """)
-SELECT_SAMPLE = text("""
+# Frames whose samples a screen cannot show as they are: deeper than 8 bits, or described ("8-bit signed samples").
+_IS_DEEP = "(bits > 8 OR form LIKE '%samples%')"
+SELECT_SAMPLE = text(f"""
     WITH numbered AS (
         SELECT key, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
             count(*) OVER () AS total
         FROM scanned_frames
-        WHERE problem IS NULL AND CASE WHEN EXISTS (SELECT FROM scanned_frames WHERE bits > 8)
-            THEN bits > 8 ELSE gray END)
+        WHERE problem IS NULL AND CASE WHEN EXISTS (SELECT FROM scanned_frames WHERE {_IS_DEEP})
+            THEN {_IS_DEEP} ELSE gray END)
     SELECT DISTINCT ON (place * :count / total) key, size, page, page_offset, bits
     FROM numbered ORDER BY place * :count / total, place
 """)

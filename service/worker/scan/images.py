@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.chunk_exif import late_exif, late_span
 from service.pipeline.images.header import TIFF_MAGICS, HeaderIncomplete
 from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
 from service.pipeline.probe import ImageFacts, probe_image, probe_tiff_page
@@ -79,12 +80,15 @@ class TiffPages:
         return len(self.pages) == 1 and self.problem is None and self.pages[0].offset == self.first_offset
 
 
-def read_pages(file: BinaryIO) -> TiffPages:
-    """Read all directories. Thumbnails, pyramid levels and masks are left out, unless there is nothing else."""
+def read_pages(file: BinaryIO, size: int | None = None) -> TiffPages:
+    """Read all directories. Thumbnails, pyramid levels and masks are left out, unless there is nothing else.
+
+    `file` may be the beginning of one of `size` bytes.
+    """
     found: list[TiffDirectory] = []
     problem = None
     try:
-        found.extend(read_directories(file))
+        found.extend(read_directories(file, size))
     except MediaUnreadable as error:
         problem = error.reason
     except (ValueError, OverflowError) as error:  # an offset that no file can have
@@ -114,8 +118,8 @@ def _page_row(info: ObjectInfo, page: TiffDirectory) -> ScannedFrame:
 
 HEADER_BYTES = 64 * 1024
 MAX_HEADER_READS, MAX_WHOLE_READS = 16, 2
-# Objects up to this size are read whole if their header is longer than HEADER_BYTES.
-MAX_WHOLE_BYTES = 256 * 1024 * 1024
+# A header that is longer than what was read is read again with so many times as many bytes, up to the limit.
+HEAD_GROWTH, MAX_WHOLE_BYTES = 16, 256 * 1024 * 1024
 
 # An object with one of these suffixes is a frame even if it cannot be read. Others are frames only if they can be.
 IMAGE_SUFFIXES = frozenset(
@@ -188,17 +192,30 @@ class ImageScanner:
             return (unreadable_row(info, error.reason),) if has_image_suffix(base) else None
 
     async def _read_facts(self, ref: ObjectRef, head: bytes, size: int) -> ImageFacts:
-        try:
-            return _probe_header(head, size)
-        except HeaderIncomplete:
-            if size > MAX_WHOLE_BYTES:
-                raise
+        """From as much of the beginning as the header takes, and from the end if EXIF may be there."""
+        while True:
+            try:
+                facts = _probe_header(head, size)
+                break
+            except HeaderIncomplete:
+                if len(head) >= min(size, MAX_WHOLE_BYTES):
+                    raise
+            head = await self._read_head(ref, HEAD_GROWTH * len(head))
+        span = None if facts.has_exif else late_span(head, size)
+        if span is None:
+            return facts
+        found = late_exif(head, await self._objects.get(ref, *span))
+        if found is None and size <= MAX_WHOLE_BYTES:  # parts of the image data are larger than what was read
+            return _probe_header(await self._read_head(ref, size), size)
+        return _probe_header(head, size, found) if found else facts
+
+    async def _read_head(self, ref: ObjectRef, length: int) -> bytes:
         async with self._whole_reads:
-            return _probe_header(await self._objects.get(ref), size)
+            return await self._objects.get(ref, 0, length)
 
     async def _read_tiff_pages(self, ref: ObjectRef, head: bytes, size: int) -> TiffPages:
         """From the header if it contains all directories, else by ranged reads. Raises MediaUnreadable."""
-        tiff = read_pages(io.BytesIO(head))
+        tiff = read_pages(io.BytesIO(head), size)
         if not tiff.problem or len(head) == size:
             return tiff.require_pages()
         file = RangedFile(self._objects, ref, size)
@@ -212,10 +229,10 @@ def batch_rows(page_rows: Iterable[FrameRows | None]) -> Iterator[Sequence[Scann
         yield batch
 
 
-def _probe_header(data: bytes, size: int) -> ImageFacts:
+def _probe_header(data: bytes, size: int, exif: bytes = b"") -> ImageFacts:
     """Probe a header. Any exception means that this frame is unreadable, so that it does not end the scan."""
     try:
-        return probe_image(data, size)
+        return probe_image(data, size, exif)
     except MediaUnreadable:
         raise
     except Exception as error:
