@@ -17,11 +17,14 @@ from service.pipeline.images.decoder import read_header
 from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import TiffDirectory
-from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
+from service.pipeline.orientation import oriented_size, swaps_sides
+from service.pipeline.videos.diagnosis import ENCRYPTED, describe_error
+from service.pipeline.videos.display import display_orientation
 from service.pipeline.videos.source import VideoSource
 from service.plan.formats import PixelFormat, format_after_rotation
+from service.plan.geometry import square_size
 
-_RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
+_RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr", "pal8")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
 _CMYK = 4
 
@@ -45,7 +48,11 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """`width` x `height` in pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`."""
+    """`width` x `height` in square pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`.
+
+    `stored_size` is (width, height) upright in stored pixels, and `pixel_aspect` the width to the height of one.
+    `problem` says that a part of the file is missing.
+    """
 
     codec: str
     width: int
@@ -57,6 +64,9 @@ class VideoFacts:
     key_pts: tuple[int, ...]
     captured_at: datetime | None
     pixel_format: str
+    stored_size: tuple[int, int]
+    pixel_aspect: Fraction = Fraction(1)
+    problem: str | None = None
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
@@ -130,8 +140,12 @@ def probe_video(file: BinaryIO) -> VideoFacts:
     with VideoSource(file) as source:
         stream = source.stream
         pts, key_pts = _timestamps(source.container, stream)
+        if not pts:
+            raise MediaUnreadable(source.missing_pictures_reason())
         first = source.first_frame()
-        width, height = oriented_size((first.width, first.height), orientation_of_display(first.rotation))
+        pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)
+        stored = (first.width, first.height)
+        width, height = oriented_size(square_size(stored, pixel_aspect), orientation)
         return VideoFacts(
             codec=stream.codec_context.codec.canonical_name,
             width=width,
@@ -143,6 +157,9 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             key_pts=tuple(key_pts),
             captured_at=_creation_time(source.container, stream),
             pixel_format=_video_pixel_format(first),
+            stored_size=oriented_size(stored, orientation),
+            pixel_aspect=1 / pixel_aspect if swaps_sides(orientation) else pixel_aspect,
+            problem=source.describe_loss(),
         )
 
 
@@ -151,14 +168,14 @@ def _timestamps(container: InputContainer, stream: VideoStream) -> tuple[list[in
     frames, keys = [], []
     try:
         for packet in container.demux(stream):
+            if not frames and packet.has_sidedata("encryption_info"):
+                raise MediaUnreadable(ENCRYPTED)
             if packet.size and packet.pts is not None and not packet.is_discard:
                 frames.append(packet.pts)
                 if packet.is_keyframe:
                     keys.append(packet.pts)
     except av.FFmpegError as error:
-        raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
-    if not frames:
-        raise MediaUnreadable("the source video has no pictures")
+        raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
     return sorted(set(frames)), sorted(keys)
 
 
