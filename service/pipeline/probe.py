@@ -165,7 +165,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
 
 def _timestamps(container: InputContainer, stream: VideoStream) -> tuple[list[int], list[int]]:
     """(timestamps of all frames, of key frames), both ascending."""
-    frames, keys = [], []
+    frames, keys = list[int](), list[int]()
     try:
         for packet in container.demux(stream):
             if not frames and packet.has_sidedata("encryption_info"):

@@ -80,12 +80,17 @@ class Bins:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What happens to the size of a frame: `source`, cropped, rotated by `rotate` degrees clockwise, then scaled."""
+    """What happens to the size of a frame: `source`, cropped, rotated by `rotate` degrees clockwise, then scaled.
+
+    `pixel_aspect` is the width to the height of an output pixel; None if sources are shown as stored, whatever they
+    say of their pixels.
+    """
 
     source: Size
     crop: Crop | None
     rotate: int
     output: Size
+    pixel_aspect: Fraction | None = Fraction(1)
 
     @property
     def cropped_size(self) -> Size:
@@ -110,6 +115,12 @@ def crop_of(source: Size, part: CropSpec) -> Crop | None:
     if (part.width, part.height) == source:
         return None
     return Crop(part.x, part.y, part.width, part.height, *source)
+
+
+def crop_in_stored_pixels(crop: Crop, stored: Size) -> Crop:
+    """The same part of a frame whose stored pixels are not square."""
+    left, top, right, bottom = crop.within(*stored)
+    return Crop(left, top, right - left, bottom - top, *stored)
 
 
 def unscaled_size(source: Size, crop: Crop | None, rotate: int) -> Size:

@@ -77,6 +77,8 @@ class Track:
         if self._stream is None:
             self._stream = self._container.add_stream_from_template(source, opaque=True)
             self._stream.time_base = self._tick
+            if (pixel_aspect := self._options.pixel_aspect) not in (None, 1):
+                self._stream.codec_context.sample_aspect_ratio = pixel_aspect
             if (tag := ENCODERS[self._options.codec].codec_tag) and self._options.container in ("mp4", "mov"):
                 self._stream.codec_context.codec_tag = tag
             self._identity = identity

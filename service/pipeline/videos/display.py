@@ -4,7 +4,7 @@ import struct
 from fractions import Fraction
 
 from av import VideoFrame
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -14,8 +14,8 @@ from service.plan.geometry import MAX_PIXEL_ASPECT
 
 def display_orientation(frame: VideoFrame) -> int:
     """The EXIF orientation of the frame's display matrix: the container's or, without one, the bitstream's."""
-    matrix = frame.side_data.get(Type.DISPLAYMATRIX)
-    return orientation_of_display(struct.unpack_from("=9i", matrix)) if matrix is not None else 1
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    return orientation_of_display(struct.unpack_from("=9i", bytes(matrix))) if isinstance(matrix, SideData) else 1
 
 
 def claimed_pixel_aspect(stream: VideoStream) -> Fraction | None:

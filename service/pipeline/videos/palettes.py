@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from av import Packet
-from av.codec.codec import Properties
 from av.container import InputContainer
 from av.packet import PacketSideData
 from av.video.stream import VideoStream
@@ -30,8 +29,7 @@ def read_palette(container: InputContainer, stream: VideoStream, file: BinaryIO)
     packet = next((packet for packet in container.demux(stream) if packet.size), None)
     if packet is not None and packet.has_sidedata("palette"):
         return SourcePalette(packet.get_sidedata("palette"), _changes_palette(file))
-    intra_only = bool(stream.codec_context.codec.properties & Properties.INTRA_ONLY.value)
-    return SourcePalette(None, not intra_only)
+    return SourcePalette(None, not stream.codec_context.codec.intra_only)
 
 
 def carry_palette(packets: Iterable["Packet[VideoStream]"], first: PacketSideData) -> Iterator["Packet[VideoStream]"]:
