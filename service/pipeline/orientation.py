@@ -30,14 +30,11 @@ Box = tuple[int, int, int, int]
 def orientation_of_display(matrix: Sequence[int]) -> int:
     """The EXIF orientation for a video's display matrix, a b u c d v x y w (ISO/IEC 14496-12, 6.2.2).
 
-    As FFmpeg's command puts videos upright: by the direction of (a, b), rounded to a degree, and mirrored by the signs
-    of the others. 1 for an angle that is not a multiple of 90 degrees, which FFmpeg would show with black corners.
+    As FFmpeg's command puts videos upright: by the direction of (a, b), and mirrored by the signs of the others. 1 for
+    an angle that is not a multiple of 90 degrees, which FFmpeg would show with black corners.
     """
-    a, b, _, c, d, *_ = matrix
-    across, down = math.hypot(a, c), math.hypot(b, d)
-    if not across or not down:
-        return 1
-    match round(math.degrees(math.atan2(b / down, a / across))) % 360:
+    a, _, _, c, d, *_ = matrix
+    match display_degrees(matrix):
         case 0:
             return 4 if d < 0 else 1
         case 90:
@@ -48,6 +45,13 @@ def orientation_of_display(matrix: Sequence[int]) -> int:
             return 7 if c < 0 else 8
         case _:
             return 1
+
+
+def display_degrees(matrix: Sequence[int]) -> int:
+    """The turn of a display matrix clockwise, rounded to a degree from 0 to 359; 0 for one that shows nothing."""
+    a, b, _, c, d, *_ = matrix
+    across, down = math.hypot(a, c), math.hypot(b, d)
+    return round(math.degrees(math.atan2(b / down, a / across))) % 360 if across and down else 0
 
 
 def swaps_sides(orientation: int) -> bool:

@@ -8,14 +8,26 @@ from av.sidedata.sidedata import SideData
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from service.pipeline.orientation import orientation_of_display
+from service.pipeline.orientation import display_degrees, orientation_of_display
 from service.plan.geometry import MAX_PIXEL_ASPECT
 
 
 def display_orientation(frame: VideoFrame) -> int:
     """The EXIF orientation of the frame's display matrix: the container's or, without one, the bitstream's."""
+    matrix = _display_matrix(frame)
+    return orientation_of_display(matrix) if matrix else 1
+
+
+def describe_ignored_turn(frame: VideoFrame) -> tuple[str, ...]:
+    """What is said of a display matrix that asks for a turn other than by quarters."""
+    matrix = _display_matrix(frame)
+    degrees = display_degrees(matrix) if matrix else 0
+    return (f"a turn by {degrees} degrees is not applied: only quarter turns are",) if degrees % 90 else ()
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
     matrix = frame.side_data.get("DISPLAYMATRIX")
-    return orientation_of_display(struct.unpack_from("=9i", bytes(matrix))) if isinstance(matrix, SideData) else 1
+    return struct.unpack_from("=9i", bytes(matrix)) if isinstance(matrix, SideData) else None
 
 
 def claimed_pixel_aspect(stream: VideoStream) -> Fraction | None:

@@ -18,6 +18,7 @@ from service.pipeline.videos.diagnosis import describe_error, describe_loss, mis
 from service.pipeline.videos.display import (
     addressable_frame,
     claimed_pixel_aspect,
+    describe_ignored_turn,
     display_orientation,
     is_plausible,
 )
@@ -73,13 +74,18 @@ class VideoSource:
 
     def _to_picture(self, decoded: VideoFrame) -> Picture:
         frame, orientation = addressable_frame(decoded), display_orientation(decoded)
-        picture = Picture(frame, f"ffmpeg-{self.stream.codec_context.codec.name}", orientation)
+        picture = Picture(
+            frame,
+            f"ffmpeg-{self.stream.codec_context.codec.name}",
+            orientation,
+            conversions=describe_ignored_turn(decoded),
+        )
         claimed = self._claimed_pixel_aspect
         if claimed is None:
             return picture
         if not is_plausible(claimed):
             words = f"pixels of {claimed.numerator}:{claimed.denominator} are not believed: they are shown square"
-            return replace(picture, conversions=(words,))
+            return replace(picture, conversions=(*picture.conversions, words))
         shown = oriented_size(square_size((frame.width, frame.height), claimed), orientation)
         return replace(picture, pixel_aspect=claimed, shown_size=shown)
 
