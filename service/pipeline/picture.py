@@ -1,6 +1,7 @@
 """A decoded picture, and conversions between NumPy sample arrays and video frames."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ class Picture:
     Frames deeper than 8 bits are gray16le or rgb48le. If `clip_counts` is set, their samples are positions in the tone
     window, computed from signed, 32-bit or float samples, which are in `raw_samples`. `conversions` says in words what
     was done to the samples that the file holds so that they show what was meant, such as a colour profile's conversion.
+    If the stored pixels are not square, `pixel_aspect` is their width to their height, and `shown_size` the size
+    (width, height) upright at which the picture has its shape in square pixels.
     """
 
     frame: VideoFrame
@@ -35,10 +38,17 @@ class Picture:
     clip_counts: ClipCounts | None = None
     raw_samples: Samples | None = None
     conversions: tuple[str, ...] = ()
+    pixel_aspect: Fraction | None = None
+    shown_size: tuple[int, int] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels as shown, after orientation."""
+        """(width, height) in pixels as shown: square, and after orientation."""
+        return self.shown_size or self.stored_size
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(width, height) in stored pixels, after orientation."""
         return oriented_size((self.frame.width, self.frame.height), self.orientation)
 
 

@@ -16,12 +16,14 @@ from service.pipeline.images.decoder import read_header, require_supported
 from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import PALETTE, TiffDirectory, require_supported_colours, tiff_channels
-from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
+from service.pipeline.orientation import oriented_size, swaps_sides
+from service.pipeline.videos.display import display_orientation
 from service.pipeline.videos.pictures import PictureList, list_pictures
 from service.pipeline.videos.source import VideoSource
 from service.plan.formats import PixelFormat, format_after_rotation
+from service.plan.geometry import square_size
 
-_RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
+_RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr", "pal8")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 
@@ -47,10 +49,11 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """`width` x `height` in pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`.
+    """`width` x `height` in square pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`.
 
     Where timestamps do not tell the frames apart, `pts` counts them from 0, and `packets` says which packet of the file
-    holds each: see `counted.PacketNumbers`.
+    holds each: see `counted.PacketNumbers`. `stored_size` is (width, height) upright in stored pixels, and
+    `pixel_aspect` the width to the height of one. `problem` says that a part of the file is missing.
     """
 
     codec: str
@@ -63,7 +66,10 @@ class VideoFacts:
     key_pts: tuple[int, ...]
     captured_at: datetime | None
     pixel_format: str
+    stored_size: tuple[int, int]
     packets: tuple[int, ...] | None = None
+    pixel_aspect: Fraction = Fraction(1)
+    problem: str | None = None
 
 
 def probe_image(head: bytes, size: int, late_exif: bytes = b"") -> ImageFacts:
@@ -156,7 +162,9 @@ def probe_video(file: BinaryIO) -> VideoFacts:
     with VideoSource(file) as source:
         pictures = list_pictures(source)
         first, stream = source.first_frame(), source.stream
-        width, height = oriented_size((first.width, first.height), orientation_of_display(first.rotation))
+        pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)
+        stored = (first.width, first.height)
+        width, height = oriented_size(square_size(stored, pixel_aspect), orientation)
         return VideoFacts(
             codec=stream.codec_context.codec.canonical_name,
             width=width,
@@ -169,6 +177,9 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             captured_at=_creation_time(source.container, stream),
             pixel_format=_video_pixel_format(first),
             packets=tuple(pictures.packets) if pictures.packets is not None else None,
+            stored_size=oriented_size(stored, orientation),
+            pixel_aspect=1 / pixel_aspect if swaps_sides(orientation) else pixel_aspect,
+            problem=source.describe_loss(),
         )
 
 

@@ -167,6 +167,7 @@ class TransformStage:
     def __call__(self, context: FrameContext) -> None:
         assert context.picture is not None
         context.clip_counts = self._transform.count_clipped(context.picture)
+        context.conversions += self._transform.describe_pixels(context.picture)
         context.frame, context.reason = self._transform.apply(context.picture)
 
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from service.plan.formats import BLACK, Codec, Container, Output, PixelFormat
-from service.plan.geometry import Bins, Crop
+from service.plan.geometry import Bins, Crop, Size, square_size
 from service.plan.overlay import Overlay
 from service.plan.tone import Tone
 
@@ -113,7 +113,9 @@ class RenderOptions:
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
     An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
-    backend: the CPU unless a GPU had passed its self-test when the render was planned.
+    backend: the CPU unless a GPU had passed its self-test when the render was planned. `pixel_aspect` is the width to
+    the height of an output pixel: 1, but for ffv1 that keeps the samples of such a source. None: the samples of sources
+    are shown as stored, because the size was planned before the shape of their pixels was known.
     """
 
     codec: Codec
@@ -137,6 +139,12 @@ class RenderOptions:
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
     family: Backend = CPU_ONLY
+    pixel_aspect: Fraction | None = Fraction(1)
+
+    @property
+    def shown_size(self) -> Size:
+        """(width, height) of the output in square pixels."""
+        return square_size((self.width, self.height), self.pixel_aspect or Fraction(1))
 
     @property
     def ticks(self) -> Fraction:
@@ -146,6 +154,7 @@ class RenderOptions:
     def to_json(self) -> dict[str, Any]:
         timing = {"speed": str(self.timing.speed)} if self.timing else None
         document = dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
+        document["pixel_aspect"] = str(self.pixel_aspect) if self.pixel_aspect else None
         if self.family == CPU_ONLY:  # the CPU's keys are older than backends, and stay as they were
             del document["family"]
         return document
@@ -164,6 +173,7 @@ class RenderOptions:
             "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
             "outputs": tuple(document.get("outputs", ())),
             "family": Backend(**family) if family else CPU_ONLY,
+            "pixel_aspect": Fraction(document["pixel_aspect"]) if document.get("pixel_aspect") else None,
         }
         return cls(**(document | nested))
 

@@ -31,6 +31,7 @@ from service.plan.geometry import (
     DecimationMode,
     Geometry,
     bins_of,
+    crop_in_stored_pixels,
     crop_of,
     native_size,
     output_size,
@@ -110,7 +111,8 @@ def plan(request: RenderRequest, facts: RenderFacts) -> RenderPlan:
     if selection.source_count() > facts.limits.max_frames:
         raise _too_many_frames(selection, facts.limits.max_frames)
     cluster = facts.cluster
-    source = SourceMedia(dataset.formats, *geometry.cropped_size)
+    square_pixels = dataset.stored_size in (None, (dataset.width, dataset.height))
+    source = SourceMedia(dataset.formats, *geometry.cropped_size, square_pixels)
     placement = choose_placement(cluster.capabilities, options, source, request.device, cluster.slots_per_device)
     options = replace(options, family=placement.backend)
     key = render_key(dataset, selection, options)
@@ -146,11 +148,22 @@ def _check_state(request: RenderRequest, dataset: DatasetFacts) -> None:
 def _geometry(request: RenderRequest, dataset: DatasetFacts) -> Geometry:
     if not dataset.width or not dataset.height:
         raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
-    source = (dataset.width, dataset.height)
+    source, pixel_aspect = (dataset.width, dataset.height), Fraction(1) if dataset.pixel_aspect else None
     crop = crop_of(source, request.crop) if request.crop else None
+    if dataset.stored_size and dataset.pixel_aspect and _keeps_samples(request):
+        source, pixel_aspect = dataset.stored_size, dataset.pixel_aspect
+        crop = crop_in_stored_pixels(crop, source) if crop else None
     unscaled = unscaled_size(source, crop, request.rotate)
     output = output_size(unscaled, request.width, request.height, request.scale, request.codec)
-    return Geometry(source, crop, request.rotate, output)
+    if pixel_aspect and request.rotate in (90, 270):
+        pixel_aspect = 1 / pixel_aspect
+    return Geometry(source, crop, request.rotate, output, pixel_aspect)
+
+
+def _keeps_samples(request: RenderRequest) -> bool:
+    """Whether stored pixels that are not square stay as they are, and the file says their shape."""
+    resized = request.width or request.height or request.scale is not None
+    return request.codec == "ffv1" and not resized and request.overlay is None
 
 
 def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, facts: RenderFacts) -> RenderOptions:
@@ -187,6 +200,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         timing=timing,
         overlay=overlay,
         outputs=canonical_outputs(request.outputs),
+        pixel_aspect=geometry.pixel_aspect,
     )
 
 

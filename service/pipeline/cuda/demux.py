@@ -15,8 +15,8 @@ from av.bitstream import BitStreamFilterContext
 from service.pipeline.colour import FULL_RANGE, ColourTags, swscale_matrix, video_colour
 from service.pipeline.cuda.driver import VIDEO_CODECS, CudaDriver, DeviceImage, VideoCodec
 from service.pipeline.cuda.errors import CudaUnsupported
-from service.pipeline.orientation import orientation_of_display
 from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES
+from service.pipeline.videos.display import display_orientation
 from service.pipeline.videos.source import VideoSource
 
 _PIXEL_FORMATS = ("yuv420p", "yuvj420p")
@@ -120,8 +120,9 @@ def _read_properties(source: VideoSource, colour: ColourTags) -> VideoProperties
     if swscale_matrix(video_colour(frame).matrix) != swscale_matrix(colour.matrix):
         raise CudaUnsupported("its colours are of another matrix than the render's")
     full_range = frame.format.name == "yuvj420p" or frame.color_range == FULL_RANGE
-    orientation = orientation_of_display(frame.rotation)
-    return VideoProperties((frame.width, frame.height), orientation, full_range, codec)
+    if source.pixel_aspect is not None:
+        raise CudaUnsupported("pixels that are not square run on the CPU")
+    return VideoProperties((frame.width, frame.height), display_orientation(frame), full_range, codec)
 
 
 def _is_random_access_point(data: bytes, codec: VideoCodec) -> bool:

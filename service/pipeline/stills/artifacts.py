@@ -21,6 +21,7 @@ from service.pipeline.frame_context import EncoderInput
 from service.pipeline.images.decoder import plan_header_conversion
 from service.pipeline.images.jpeg import jpeg_header
 from service.plan.formats import ARTIFACT_FILES
+from service.plan.geometry import square_size
 from service.plan.render_plan import RenderOptions
 
 Pixels = NDArray[np.uint8]
@@ -38,8 +39,8 @@ class SegmentArtifacts:
 
     def __init__(self, options: RenderOptions) -> None:
         self._outputs = options.outputs
-        self._tile_size = tile_size(options.width, options.height)
-        self._height = keogram_height(options.height)
+        self._tile_size = tile_size(*options.shown_size)
+        self._height = keogram_height(options.shown_size[1])
         self._tiles: list[Pixels] = []
         self._times: list[int] = []
         self._columns: list[Pixels] = []
@@ -220,8 +221,9 @@ def poster(segment: bytes, max_width: int = 1280) -> bytes:
     with av.open(io.BytesIO(segment), "r", stream_options=SKIP_DECODE) as source:
         source.streams.video[0].codec_context.thread_count = 1  # dav1d's other threads would decode more frames
         frame = next(source.decode(video=0))
-        width = min(max_width, frame.width)
-        height = max(1, round(frame.height * width / frame.width))
+        shown = square_size((frame.width, frame.height), source.streams.video[0].sample_aspect_ratio or Fraction(1))
+        width = min(max_width, shown[0])
+        height = max(1, round(shown[1] * width / shown[0]))
         pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
     if jpeg := _first_jpeg(segment):
         pixels = _convert_copied(jpeg, pixels.astype(np.uint8, copy=False))

@@ -10,6 +10,7 @@ from service.pipeline.picture import ClipCounts, Picture
 from service.pipeline.tone.tone_mapper import ToneMapper
 from service.pipeline.transform.colour_range import convert_range
 from service.pipeline.transform.crop import CropAndRotation
+from service.pipeline.transform.pixel_aspect import OutputPixels
 from service.pipeline.transform.placement import Placement, placement
 from service.plan.render_plan import RenderOptions
 
@@ -30,6 +31,7 @@ class FrameTransform:
         as_gray = self._target.pixel_format == "gray"
         self._tone = ToneMapper(options.tone, full_range_gray=as_gray) if options.tone else None
         self._crop = CropAndRotation(options) if options.crop or options.rotate else None
+        self._pixels = OutputPixels(options)
         self._reformatter = VideoReformatter()
 
     def count_clipped(self, picture: Picture) -> ClipCounts | None:
@@ -45,8 +47,14 @@ class FrameTransform:
         size = self._crop.output_size(picture) if self._crop else picture.size
         return placement(size, self._canvas, self._mismatch).reason
 
+    def describe_pixels(self, picture: Picture) -> tuple[str, ...]:
+        """What `apply` does to stored pixels that are not square, for the receipt."""
+        return self._pixels.describe(picture) if picture.pixel_aspect is not None else ()
+
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was padded or stretched or None). Raises SizeMismatch."""
+        if picture.pixel_aspect is not None or not self._pixels.are_square:
+            picture = self._pixels.apply(picture)
         if self._crop:
             picture = self._crop.apply(picture)
         place = placement(picture.size, self._canvas, self._mismatch)

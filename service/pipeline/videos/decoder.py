@@ -8,8 +8,11 @@ from dataclasses import dataclass
 import av
 from av import Packet, VideoFrame
 from av.container import InputContainer
+from av.packet import PacketSideData
 from av.video.frame import PictureType
 from av.video.stream import VideoStream
+
+from service.pipeline.videos.palettes import carry_palette
 
 # Limit of the buffered packets; a longer GOP is decoded packet by packet.
 MAX_BACKLOG_BYTES = 32 * 1024 * 1024
@@ -39,9 +42,16 @@ class ForwardDecoder:
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, *, may_skip: bool = True, at_key: bool = False
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        may_skip: bool = True,
+        at_key: bool = False,
+        palette: PacketSideData | None = None,
     ) -> None:
-        self._packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+        packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+        self._packets = carry_palette(packets, palette) if palette else packets
         self._context = stream.codec_context
         lacks_timestamps = container.format.name == "avi" and stream.codec_context.name == "h264"
         self._timestamps = _AviTimestamps() if lacks_timestamps else None

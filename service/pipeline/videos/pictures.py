@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.videos.counted import BARE_FORMATS, Numbering
+from service.pipeline.videos.diagnosis import ENCRYPTED, describe_error
 from service.pipeline.videos.source import VideoSource
 
 # Pictures that are decoded to see whether they come out with the timestamps of the packets, in their order.
@@ -76,18 +77,20 @@ def list_pictures(source: VideoSource) -> PictureList:
     try:
         survey = _survey_packets(source)
         if not survey.count:
-            raise MediaUnreadable("the source video has no pictures")
+            raise MediaUnreadable(source.missing_pictures_reason())
         times = _distinct_times(source, survey)
         if times is not None:
             return PictureList(times, [pts for pts in sorted(survey.keys) if pts >= times[0]])
         return _count_pictures(source, "offset" if survey.offsets_rise else "count")
     except av.FFmpegError as error:
-        raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
+        raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
 
 
 def _survey_packets(source: VideoSource) -> _PacketSurvey:
     survey = _PacketSurvey([], [])
     for packet in source.stored_packets():
+        if not survey.count and packet.has_sidedata("encryption_info"):
+            raise MediaUnreadable(ENCRYPTED)
         if packet.size:
             survey.add(packet)
     return survey
@@ -132,5 +135,5 @@ def _count_pictures(source: VideoSource, numbering: Numbering) -> PictureList:
             keys.append(len(packets))
         packets.append(frame.pts)
     if not packets:
-        raise MediaUnreadable("the source video has no pictures")
+        raise MediaUnreadable(source.missing_pictures_reason())
     return PictureList(range(len(packets)), keys, packets)

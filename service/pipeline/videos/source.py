@@ -1,20 +1,32 @@
 """Random access to the frames of a source video by presentation timestamp."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import av
 from av import Packet, VideoFrame
-from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.orientation import orientation_of_display
+from service.pipeline.orientation import oriented_size
 from service.pipeline.picture import Picture
 from service.pipeline.videos.counted import BROADCAST_FORMATS, CountedReader, Numbering, PacketDecoder
 from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
+from service.pipeline.videos.diagnosis import describe_error, describe_loss, missing_pictures_reason
+from service.pipeline.videos.display import (
+    addressable_frame,
+    claimed_pixel_aspect,
+    describe_ignored_turn,
+    display_orientation,
+    is_plausible,
+)
+from service.pipeline.videos.opening import open_video
+from service.plan.geometry import square_size
 
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
 SEEK_THRESHOLD_BYTES = 1024 * 1024
@@ -32,10 +44,11 @@ class VideoSource:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         try:
-            self.container, self.stream = _open_video(file)
-        except (av.FFmpegError, IndexError) as error:
+            self.container, self.stream, self._palette = open_video(file)
+        except BaseException:
             file.close()
-            raise MediaUnreadable(f"the source is not a video: {error}") from error
+            raise
+        self._claimed_pixel_aspect = claimed_pixel_aspect(self.stream)
         self._decoder: ForwardDecoder | None = None
         self._last_frame: DecodedFrame | None = None
         self._counted: CountedReader | None = None
@@ -62,14 +75,36 @@ class VideoSource:
             found = self._decode_at(pts) if packet is None else self._decode_packet(packet)
         except av.FFmpegError as error:
             self._decoder = self._last_frame = self._counted = None
-            raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
+            raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
         if found is None or found.pts != (pts if packet is None else packet):
             raise MediaUnreadable(f"the source video has no picture {place}")
         if found.corrupt or found.frame.is_corrupt:
             place = place if packet is None else f"at picture {pts}"
             raise MediaUnreadable(f"the source video is damaged {place}")
-        orientation = orientation_of_display(found.frame.rotation)
-        return Picture(found.frame, f"ffmpeg-{self.stream.codec_context.codec.name}", orientation)
+        return self._to_picture(found.frame)
+
+    def _to_picture(self, decoded: VideoFrame) -> Picture:
+        frame, orientation = addressable_frame(decoded), display_orientation(decoded)
+        picture = Picture(
+            frame,
+            f"ffmpeg-{self.stream.codec_context.codec.name}",
+            orientation,
+            conversions=describe_ignored_turn(decoded),
+        )
+        claimed = self._claimed_pixel_aspect
+        if claimed is None:
+            return picture
+        if not is_plausible(claimed):
+            words = f"pixels of {claimed.numerator}:{claimed.denominator} are not believed: they are shown square"
+            return replace(picture, conversions=(*picture.conversions, words))
+        shown = oriented_size(square_size((frame.width, frame.height), claimed), orientation)
+        return replace(picture, pixel_aspect=claimed, shown_size=shown)
+
+    @property
+    def pixel_aspect(self) -> Fraction | None:
+        """The width to the height of a stored pixel, before orientation; None if it is square or not plausible."""
+        claimed = self._claimed_pixel_aspect
+        return claimed if claimed and is_plausible(claimed) else None
 
     def first_frame(self) -> VideoFrame:
         """The first frame that can be decoded, for its size and colour tags. Raises MediaUnreadable."""
@@ -77,15 +112,15 @@ class VideoSource:
             self._last_frame = self.from_start(may_skip=True).decode_until(_MIN_PTS)
             first = self._last_frame or next(self.all_packets().frames(), None)
         except av.FFmpegError as error:
-            raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
+            raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
         if first is None:
-            raise MediaUnreadable("the source video has no pictures")
+            raise MediaUnreadable(self.missing_pictures_reason())
         return first.frame
 
     def from_start(self, *, may_skip: bool = False) -> ForwardDecoder:
         """Decode from the first packet: without an index, a seek to the start may end up after it."""
         self._rewind()
-        self._decoder = ForwardDecoder(self.container, self.stream, may_skip=may_skip)
+        self._decoder = self._new_decoder(may_skip=may_skip)
         return self._decoder
 
     def stored_packets(self) -> "Iterator[Packet[VideoStream]]":
@@ -103,6 +138,16 @@ class VideoSource:
         self._rewind()
         self._decoder = None
         return PacketDecoder(self.container, self.stream, numbering, at_start=True)
+
+    def missing_pictures_reason(self) -> str:
+        """Why not even one picture can be shown."""
+        with _kept_position(self._file):
+            return missing_pictures_reason(self._file, self.stream)
+
+    def describe_loss(self) -> str | None:
+        """Which part of the file is missing; None if it is whole."""
+        with _kept_position(self._file):
+            return describe_loss(self._file, self.stream)
 
     def _decode_at(self, pts: int) -> DecodedFrame | None:
         """The first frame at or after `pts`, decoded with all its references if possible."""
@@ -123,6 +168,8 @@ class VideoSource:
         """Whether the index has a key frame for `pts` that is far enough ahead in the file to seek to it."""
         entries = self.stream.index_entries
         number = entries.search_timestamp(pts, backward=True)
+        if self._palette and self._palette.sequential:
+            return False
         return number >= 0 and entries[number].pos > decoder.position + SEEK_THRESHOLD_BYTES
 
     def _retry_from_earlier_keyframe(self, pts: int, first_pts: int) -> DecodedFrame | None:
@@ -166,13 +213,19 @@ class VideoSource:
 
     def _seek(self, pts: int, *, may_skip: bool = True) -> ForwardDecoder:
         """Decode from a key frame at or before `pts`, if the container can find one, else from the first packet."""
+        if self._palette and self._palette.sequential:
+            return self.from_start(may_skip=may_skip)
         try:
             self.container.seek(pts, stream=self.stream, backward=True)
         except av.FFmpegError:
             return self.from_start(may_skip=may_skip)
         self._is_at_start, self._last_frame = False, None
-        self._decoder = ForwardDecoder(self.container, self.stream, may_skip=may_skip, at_key=True)
+        self._decoder = self._new_decoder(may_skip=may_skip, at_key=True)
         return self._decoder
+
+    def _new_decoder(self, *, may_skip: bool, at_key: bool = False) -> ForwardDecoder:
+        palette = self._palette.first if self._palette else None
+        return ForwardDecoder(self.container, self.stream, may_skip=may_skip, at_key=at_key, palette=palette)
 
     def _rewind(self) -> None:
         """Be at the first packet."""
@@ -182,8 +235,7 @@ class VideoSource:
 
     def _reopen(self, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
         self.container.close()
-        self._file.seek(0)
-        self.container, self.stream = _open_video(self._file, options)
+        self.container, self.stream, self._palette = open_video(self._file, options)
         self._is_at_start, self._last_frame = True, None
         return self.container, self.stream
 
@@ -193,17 +245,11 @@ class VideoSource:
         return max(1, round(1 / self.stream.time_base)) if self.stream.time_base else 1
 
 
-def _open_video(file: BinaryIO, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
-    """Raises av.FFmpegError, and IndexError if there is no video stream with a known codec."""
-    container = av.open(file, "r", metadata_errors="replace", options=options)
+@contextmanager
+def _kept_position(file: BinaryIO) -> Iterator[None]:
+    """The open container goes on reading where it was."""
+    position = file.tell()
     try:
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise IndexError("its codec is unknown")
-    except IndexError:
-        container.close()
-        raise
-    stream.thread_type = ThreadType.NONE
-    stream.thread_count = 1
-    stream.codec_context.options = {"err_detect": "explode"}  # fail instead of concealing damage
-    return container, stream
+        yield
+    finally:
+        file.seek(position)

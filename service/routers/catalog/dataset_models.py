@@ -74,11 +74,14 @@ class DatasetChange(RequestModel):
 
 
 class SizeCount(BaseModel):
-    """The number of frames of one size, in pixels."""
+    """The number of frames of one size, in pixels as shown; of source videos, also the stored pixels."""
 
     width: int
     height: int
     count: int
+    stored_width: int | None = Field(None, description="in pixels as stored; only of source videos")
+    stored_height: int | None = Field(None, description="in pixels as stored; only of source videos")
+    pixel_aspect: str | None = Field(None, description="width to height of a stored pixel, such as 16/15")
 
 
 class SizeRange(BaseModel):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
@@ -41,7 +42,7 @@ class DatasetRow(DatasetFacts):
     created_at: datetime
     updated_at: datetime
     bytes: int = 0
-    sizes: Sequence[dict[str, int]] = ()
+    sizes: Sequence[dict[str, Any]] = ()
     gaps: Sequence[dict[str, int]] = ()
     unreadable_frames: int = 0
     scanned: int = 0
@@ -63,10 +64,22 @@ def to_dataset_row(row: RowMapping) -> DatasetRow:
         formats=tuple(row["formats"]),
         levels=Levels.from_json(row["levels"]) if row["levels"] else None,
         pixel_formats=row["forms"],
+        **_pixel_shape(row["kind"], row["sizes"]),
         captured=None if row["captured_from"] is None else (row["captured_from"], row["captured_to"]),
         first_gap=row["gaps"][0]["number"] if row["gaps"] else None,
         owner=row.get("owner"),
     )
+
+
+def _pixel_shape(kind: str, sizes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the scan noted of the pixels of the usual size; scans before it could leave the aspect unknown."""
+    if kind != "video" or not sizes:
+        return {}
+    usual = sizes[0]
+    if "pixel_aspect" not in usual:
+        return {"pixel_aspect": None}
+    stored_size = (usual["stored_width"], usual["stored_height"])
+    return {"pixel_aspect": Fraction(usual["pixel_aspect"]), "stored_size": stored_size}
 
 
 async def fetch_dataset(connection: AsyncConnection, query: Executable) -> DatasetRow | None:

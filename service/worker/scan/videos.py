@@ -69,6 +69,8 @@ class VideoScanner:
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
         self._pixel_formats = Counter[str]()
+        # (width, height as shown, stored size, pixel aspect) -> pictures
+        self._sizes = Counter[tuple[int, int, tuple[int, int], str]]()
         self.rows: list[dict[str, Any]] = []
 
     def add_page(self, page: Sequence[ObjectInfo]) -> int:
@@ -103,6 +105,7 @@ class VideoScanner:
         except MediaUnreadable as error:
             return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": clean_reason(error.reason)}
         self._pixel_formats[facts.pixel_format] += len(facts.pts)
+        self._sizes[facts.width, facts.height, facts.stored_size, str(facts.pixel_aspect)] += len(facts.pts)
         if facts.captured_at is not None:
             self._captured.append(as_utc(facts.captured_at))
         return row | {
@@ -113,23 +116,26 @@ class VideoScanner:
             "frame_count": len(facts.pts),
             "pts": pack_timestamps(facts.pts),
             "packets": pack_timestamps(facts.packets) if facts.packets is not None else None,
-            "problem": None,
+            "problem": facts.problem,
+            "pixel_aspect": str(facts.pixel_aspect),
         }
 
     def dataset_facts(self) -> dict[str, Any]:
         """Values of the dataset's columns, from all its sources."""
-        digest, sizes = hashlib.sha256(), Counter[tuple[int, int]]()
+        digest = hashlib.sha256()
         for row in self.rows:
             digest.update(digest_line(row["key"], row["etag"], row["size"]))
-            if row["width"] is not None:
-                sizes[row["width"], row["height"]] += row["frame_count"]
-        width, height = sizes.most_common(1)[0][0] if sizes else (None, None)
+        sizes = [
+            {"width": w, "height": h, "count": n, "stored_width": sw, "stored_height": sh, "pixel_aspect": aspect}
+            for (w, h, (sw, sh), aspect), n in self._sizes.most_common(1000)
+        ]
+        usual = sizes[0] if sizes else {"width": None, "height": None}
         return {
             "frame_count": sum(row["frame_count"] for row in self.rows),
             "bytes": sum(row["size"] for row in self.rows),
-            "width": width,
-            "height": height,
-            "sizes": [{"width": w, "height": h, "count": n} for (w, h), n in sizes.most_common(1000)],
+            "width": usual["width"],
+            "height": usual["height"],
+            "sizes": sizes,
             "forms": dict(self._pixel_formats),
             "formats": sorted({row["codec"] for row in self.rows if row["codec"]}),
             "captured_from": min(self._captured, default=None),
