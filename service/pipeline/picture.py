@@ -7,6 +7,7 @@ import numpy as np
 from av import VideoFrame
 
 from service.pipeline.orientation import oriented_size
+from service.plan.colour import Colour
 from service.plan.formats import rgb
 
 Samples = np.ndarray[Any, Any]
@@ -27,6 +28,7 @@ class Picture:
     Frames deeper than 8 bits are gray16le or rgb48le. If `clip_counts` is set, their samples are positions in the tone
     window, computed from signed, 32-bit or float samples, which are in `raw_samples`. `conversions` says in words what
     was done to the samples that the file holds so that they show what was meant, such as a colour profile's conversion.
+    `colour` is what the samples of a source video mean; those of an image need no conversion.
     """
 
     frame: VideoFrame
@@ -35,6 +37,7 @@ class Picture:
     clip_counts: ClipCounts | None = None
     raw_samples: Samples | None = None
     conversions: tuple[str, ...] = ()
+    colour: Colour | None = None
 
     @property
     def size(self) -> tuple[int, int]:

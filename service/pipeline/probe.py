@@ -10,7 +10,7 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from service.pipeline.colour import FULL_RANGE
+from service.pipeline.colour import FULL_RANGE, video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header
@@ -19,6 +19,7 @@ from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import TiffDirectory
 from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
 from service.pipeline.videos.source import VideoSource
+from service.plan.colour import Colour
 from service.plan.formats import PixelFormat, format_after_rotation
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
@@ -45,7 +46,10 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class VideoFacts:
-    """`width` x `height` in pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`."""
+    """`width` x `height` in pixels as shown; `pts` are the timestamps of all frames, ascending, in `time_base`.
+
+    `colour` and `full_range` are those of the first frame, with what players assume in place of missing tags.
+    """
 
     codec: str
     width: int
@@ -57,6 +61,8 @@ class VideoFacts:
     key_pts: tuple[int, ...]
     captured_at: datetime | None
     pixel_format: str
+    colour: Colour
+    full_range: bool
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
@@ -143,6 +149,8 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             key_pts=tuple(key_pts),
             captured_at=_creation_time(source.container, stream),
             pixel_format=_video_pixel_format(first),
+            colour=video_colour(first),
+            full_range=video_range(first) == FULL_RANGE,
         )
 
 
@@ -186,7 +194,7 @@ def _video_pixel_format(frame: VideoFrame) -> str:
         return "bgr0"
     if name in _DEEP_RGB:
         return "gbrp16le"
-    full_range = frame.color_range == FULL_RANGE or "j" in name
+    full_range = video_range(frame) == FULL_RANGE
     if name.startswith("gray"):
         return name if full_range else f"{name} of limited range"
     if full_range and name in ("yuv420p", "yuv422p", "yuv444p"):

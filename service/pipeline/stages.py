@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, ColourTags, video_colour
+from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, video_colour
 from service.pipeline.frame_context import FrameContext
 from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
 from service.pipeline.images import exif
@@ -13,6 +13,7 @@ from service.pipeline.images.jpeg import end_of_image, jpeg_header, jpeg_layout
 from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.pipeline.videos.source import VideoSource
+from service.plan.colour import Colour
 from service.plan.render_plan import FrameRef, RenderOptions
 
 
@@ -129,11 +130,11 @@ class VideoDecodeStage:
             raise FrameMissing("the source video has no picture here")
         context.set_picture(self._open_source(context.ref).picture(context.ref.pts))
 
-    def source_colour(self, refs: Iterable[FrameRef]) -> ColourTags:
-        """The colour tags of the first source in `refs`. Every segment of a render must get the same ones."""
+    def source_colour(self, refs: Iterable[FrameRef]) -> Colour:
+        """The colours of the first source in `refs`, for a render that was planned without knowing them."""
         ref = next((ref for ref in refs if ref.key is not None), None)
         try:
-            return video_colour(self._open_source(ref).first_frame()) if ref else DEFAULT_VIDEO_COLOUR
+            return video_colour(self._open_source(ref).first_frame()).writable() if ref else DEFAULT_VIDEO_COLOUR
         except (FrameMissing, MediaUnreadable):
             return DEFAULT_VIDEO_COLOUR
 
@@ -163,6 +164,7 @@ class TransformStage:
         assert context.picture is not None
         context.clip_counts = self._transform.count_clipped(context.picture)
         context.frame, context.reason = self._transform.apply(context.picture)
+        context.conversions += self._transform.conversions(context.picture)
 
 
 class RawSampleStage(TransformStage):

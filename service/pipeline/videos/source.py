@@ -9,10 +9,13 @@ from av.codec.context import ThreadType
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from service.pipeline.colour import video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.light.matrices import UNKNOWN_MATRICES
 from service.pipeline.orientation import orientation_of_display
 from service.pipeline.picture import Picture
 from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
+from service.plan.colour import Colour
 
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
 SEEK_THRESHOLD_BYTES = 1024 * 1024
@@ -59,7 +62,8 @@ class VideoSource:
         if found.corrupt or found.frame.is_corrupt:
             raise MediaUnreadable(f"the source video is damaged at timestamp {pts}")
         orientation = orientation_of_display(found.frame.rotation)
-        return Picture(found.frame, f"ffmpeg-{self.stream.codec_context.codec.name}", orientation)
+        colour = declare_colour(found.frame)
+        return Picture(found.frame, f"ffmpeg-{self.stream.codec_context.codec.name}", orientation, colour=colour)
 
     def first_frame(self) -> VideoFrame:
         """The first frame that can be decoded, for its size and colour tags. Raises MediaUnreadable."""
@@ -69,6 +73,7 @@ class VideoSource:
             raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
         if self._last_frame is None:
             raise MediaUnreadable("the source video has no pictures")
+        declare_colour(self._last_frame.frame)
         return self._last_frame.frame
 
     def _decode_at(self, pts: int) -> DecodedFrame | None:
@@ -131,6 +136,20 @@ class VideoSource:
     def ticks_per_second(self) -> int:
         """Of the stream's time base, at least 1."""
         return max(1, round(1 / self.stream.time_base)) if self.stream.time_base else 1
+
+
+def declare_colour(frame: VideoFrame) -> Colour:
+    """Set the frame's matrix and range to what they mean, filled in by this frame alone, and return its colours.
+
+    Raises MediaUnreadable for a matrix whose arithmetic is not known.
+    """
+    colour = video_colour(frame)
+    if name := UNKNOWN_MATRICES.get(colour.matrix):
+        raise MediaUnreadable(f"its colours are coded as {name} (matrix {colour.matrix}), which cannot be shown")
+    frame.color_range = video_range(frame)
+    if not frame.format.is_rgb:
+        frame.colorspace = colour.matrix
+    return colour
 
 
 def _open_video(file: BinaryIO) -> tuple[InputContainer, VideoStream]:

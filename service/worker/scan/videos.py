@@ -6,10 +6,12 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.natural_sort import natural_key
@@ -39,7 +41,7 @@ VIDEO_SUFFIXES = frozenset(
         ".wmv",
     )
 )
-UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
+UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0, "colour": None}
 
 
 class VideoScanner:
@@ -94,6 +96,7 @@ class VideoScanner:
             "frame_count": len(facts.pts),
             "pts": pack_timestamps(facts.pts),
             "problem": None,
+            "colour": asdict(facts.colour) | {"range": FULL_RANGE if facts.full_range else LIMITED_RANGE},
         }
 
     def dataset_facts(self) -> dict[str, Any]:
