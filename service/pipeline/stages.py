@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 
 from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, video_colour
-from service.pipeline.frame_context import FrameContext
+from service.pipeline.frame_context import FrameContext, MediaStage
 from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import ImageDecoder, to_picture
@@ -44,14 +44,14 @@ def can_copy_jpegs(options: RenderOptions) -> bool:
     return options.codec == "mjpeg" and options.source_kind == "frames" and not changed
 
 
-class JpegCopyStage:
+class JpegCopyStage(MediaStage):
     """Copies a JPEG that already has the output's pixel format and size; leaves all others to the stages after it.
 
     Only the markers are checked, up to the end of the image: a truncated JPEG raises MediaUnreadable, damage inside the
     compressed data is copied.
     """
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, options: RenderOptions) -> None:
         self._pixel_format, self._size = options.form, (options.width, options.height)
@@ -70,10 +70,10 @@ class JpegCopyStage:
         return end_of_image(data, layout.scan_offset) if copyable else None
 
 
-class TiffPageDecodeStage:
+class TiffPageDecodeStage(MediaStage):
     """Decodes frames that are pages of a TIFF and skips all others. Consecutive pages share one open file."""
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, sources: SourceReader, options: DecodeOptions) -> None:
         self._sources, self._options = sources, options
@@ -99,10 +99,10 @@ class TiffPageDecodeStage:
         self._open_file = None
 
 
-class ImageDecodeStage:
+class ImageDecodeStage(MediaStage):
     """Decodes a fetched image; skips TIFF pages, which are decoded already."""
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, options: DecodeOptions) -> None:
         self._decoder = ImageDecoder(options)
@@ -114,10 +114,10 @@ class ImageDecodeStage:
         context.data = b""
 
 
-class VideoDecodeStage:
+class VideoDecodeStage(MediaStage):
     """Decodes frames of source videos. One source stays open, so that consecutive frames of it are read forward."""
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, sources: SourceReader, max_pixels: int) -> None:
         self._sources = sources
@@ -128,7 +128,13 @@ class VideoDecodeStage:
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None or context.ref.pts is None:
             raise FrameMissing("the source video has no picture here")
-        context.set_picture(self._open_source(context.ref).picture(context.ref.pts))
+        try:
+            context.set_picture(self._open_source(context.ref).picture(context.ref.pts))
+        except (FrameMissing, MediaUnreadable):
+            raise
+        except BaseException:  # whatever state it is in, the next frame needs a new one
+            self.close()
+            raise
 
     def source_colour(self, refs: Iterable[FrameRef]) -> Colour:
         """The colours of the first source in `refs`, for a render that was planned without knowing them."""
@@ -152,10 +158,10 @@ class VideoDecodeStage:
         return self._source
 
 
-class TransformStage:
+class TransformStage(MediaStage):
     """Converts the decoded picture to the encoder's pixel format and size."""
 
-    name = "transform"
+    name, verb = "transform", "converted"
 
     def __init__(self, transform: FrameTransform) -> None:
         self._transform = transform

@@ -15,7 +15,7 @@ from service.pipeline.colour import (
     ColourTags,
     swscale_matrix,
 )
-from service.pipeline.frame_context import FrameContext, Stage, Stopwatch, run_stages
+from service.pipeline.frame_context import FrameContext, MediaStage, Stage, Stopwatch, run_stages
 from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import FetchStage, ImageDecodeStage, TiffPageDecodeStage, VideoDecodeStage
@@ -58,10 +58,10 @@ def video_preview(ref: FrameRef, sources: SourceReader, options: PreviewOptions)
         return _render_jpeg(ref, [decode], PreviewTransformStage(options.width, DEFAULT_VIDEO_COLOUR))
 
 
-class PreviewTransformStage:
+class PreviewTransformStage(MediaStage):
     """Scales a picture to the width of the preview, never up, and keeps its aspect; sets `size`, (width, height)."""
 
-    name = "transform"
+    name, verb = "transform", "converted"
 
     def __init__(self, width: int, colour: ColourTags, tone: Tone | None = None) -> None:
         self._width, self.colour, self._tone = width, colour, tone
