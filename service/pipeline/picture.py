@@ -8,6 +8,7 @@ import numpy as np
 from av import VideoFrame
 
 from service.pipeline.orientation import oriented_size
+from service.plan.colour import Colour
 from service.plan.formats import rgb
 
 Samples = np.ndarray[Any, Any]
@@ -30,6 +31,7 @@ class Picture:
     was done to the samples that the file holds so that they show what was meant, such as a colour profile's conversion.
     If the stored pixels are not square, `pixel_aspect` is their width to their height, and `shown_size` the size
     (width, height) upright at which the picture has its shape in square pixels.
+    `colour` is what the samples of a source video mean; those of an image need no conversion.
     """
 
     frame: VideoFrame
@@ -40,6 +42,7 @@ class Picture:
     conversions: tuple[str, ...] = ()
     pixel_aspect: Fraction | None = None
     shown_size: tuple[int, int] | None = None
+    colour: Colour | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from service.pipeline.colour import FULL_RANGE
+from service.pipeline.colour import FULL_RANGE, video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header, require_supported
@@ -20,6 +20,7 @@ from service.pipeline.orientation import oriented_size, swaps_sides
 from service.pipeline.videos.display import display_orientation
 from service.pipeline.videos.pictures import PictureList, list_pictures
 from service.pipeline.videos.source import VideoSource
+from service.plan.colour import Colour
 from service.plan.formats import PixelFormat, format_after_rotation
 from service.plan.geometry import square_size
 
@@ -54,6 +55,8 @@ class VideoFacts:
     Where timestamps do not tell the frames apart, `pts` counts them from 0, and `packets` says which packet of the file
     holds each: see `counted.PacketNumbers`. `stored_size` is (width, height) upright in stored pixels, and
     `pixel_aspect` the width to the height of one. `problem` says that a part of the file is missing.
+
+    `colour` and `full_range` are those of the first frame, with what players assume in place of missing tags.
     """
 
     codec: str
@@ -66,6 +69,8 @@ class VideoFacts:
     key_pts: tuple[int, ...]
     captured_at: datetime | None
     pixel_format: str
+    colour: Colour
+    full_range: bool
     stored_size: tuple[int, int]
     packets: tuple[int, ...] | None = None
     pixel_aspect: Fraction = Fraction(1)
@@ -180,6 +185,8 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             stored_size=oriented_size(stored, orientation),
             pixel_aspect=1 / pixel_aspect if swaps_sides(orientation) else pixel_aspect,
             problem=source.describe_loss(),
+            colour=video_colour(first),
+            full_range=video_range(first) == FULL_RANGE,
         )
 
 
@@ -209,7 +216,7 @@ def _video_pixel_format(frame: VideoFrame) -> str:
         return "bgr0"
     if name in _DEEP_RGB:
         return "gbrp16le"
-    full_range = frame.color_range == FULL_RANGE or "j" in name
+    full_range = video_range(frame) == FULL_RANGE
     if name.startswith("gray"):
         return name if full_range else f"{name} of limited range"
     if full_range and name in ("yuv420p", "yuv422p", "yuv444p"):

@@ -11,6 +11,7 @@ from pydantic import Field
 from service.environment import EnvironmentSettings
 from service.errors import InvalidRequest, invalid_field
 from service.plan.capability import Capability
+from service.plan.colour import Colour
 from service.plan.geometry import Size
 from service.plan.render_plan import FramePolicy, SourceKind
 from service.plan.tone import Levels
@@ -109,7 +110,8 @@ class RenderFacts:
 
     `datasets` are those that the request can mean: of its experiment and, when it names a dataset, of that id.
     `pixel_size_um` is the side of a source pixel in micrometres (see `overlay.pixel_size_of`), `captured` the frames in
-    the request's time window; None when there are none, or no window.
+    the request's time window; None when there are none, or no window. `colours` are those of the dataset's source
+    videos, each once, in the order of the sources; empty when its scan did not note those of all.
     """
 
     limits: RenderLimits
@@ -118,3 +120,4 @@ class RenderFacts:
     pixel_size_um: float | None = None
     captured: CapturedFrames | None = None
     cluster: ClusterCapabilities = ClusterCapabilities()
+    colours: tuple[Colour, ...] = ()

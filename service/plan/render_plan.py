@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from service.plan.colour import Colour
 from service.plan.formats import BLACK, Codec, Container, Output, PixelFormat
 from service.plan.geometry import Bins, Crop, Size, square_size
 from service.plan.overlay import Overlay
@@ -112,6 +113,8 @@ class RenderOptions:
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
+    `colour` is what all segments of source videos are tagged with and converted to; None for images, and for datasets
+    whose scan did not note the sources' colours: then each segment has its first source's.
     An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
     backend: the CPU unless a GPU had passed its self-test when the render was planned. `pixel_aspect` is the width to
     the height of an output pixel: 1, but for ffv1 that keeps the samples of such a source. None: the samples of sources
@@ -139,6 +142,7 @@ class RenderOptions:
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
     family: Backend = CPU_ONLY
+    colour: Colour | None = None
     pixel_aspect: Fraction | None = Fraction(1)
 
     @property
@@ -155,14 +159,16 @@ class RenderOptions:
         timing = {"speed": str(self.timing.speed)} if self.timing else None
         document = dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
         document["pixel_aspect"] = str(self.pixel_aspect) if self.pixel_aspect else None
+        if self.colour is None:
+            del document["colour"]
         if self.family == CPU_ONLY:  # the CPU's keys are older than backends, and stay as they were
             del document["family"]
         return document
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        tone, crop, bins, timing, overlay, family = (
-            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay", "family")
+        tone, crop, bins, timing, overlay, family, colour = (
+            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay", "family", "colour")
         )
         nested = {
             "fps": Fraction(document["fps"]),
@@ -174,6 +180,7 @@ class RenderOptions:
             "outputs": tuple(document.get("outputs", ())),
             "family": Backend(**family) if family else CPU_ONLY,
             "pixel_aspect": Fraction(document["pixel_aspect"]) if document.get("pixel_aspect") else None,
+            "colour": Colour.from_json(colour) if colour else None,
         }
         return cls(**(document | nested))
 

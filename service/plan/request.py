@@ -8,6 +8,7 @@ from fractions import Fraction
 from uuid import UUID
 
 from service.errors import Conflict, InvalidRequest, NotFound, invalid_field
+from service.plan.colour import Hdr, choose_colour
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.formats import (
     BLACK,
@@ -81,6 +82,7 @@ class RenderRequest:
     speed: float | None = None
     overlay: OverlaySpec | None = None
     outputs: tuple[Output, ...] = ()
+    hdr: Hdr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
     container = choose_container(codec, request.container, timed=timing is not None)
     pixel_format = _pixel_format(request, dataset, geometry, tone)
     overlay = _overlay(request, dataset, geometry, facts.pixel_size_um)
+    colour = choose_colour(codec, request.hdr, facts.colours)
     return RenderOptions(
         codec=codec,
         quality=LOSSLESS_QUALITY if codec == "ffv1" else request.quality,
@@ -200,6 +203,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         timing=timing,
         overlay=overlay,
         outputs=canonical_outputs(request.outputs),
+        colour=colour if dataset.kind == "video" else None,
         pixel_aspect=geometry.pixel_aspect,
     )
 

@@ -12,7 +12,9 @@ from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from service.pipeline.colour import video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.light.matrices import UNKNOWN_MATRICES
 from service.pipeline.orientation import oriented_size
 from service.pipeline.picture import Picture
 from service.pipeline.videos.counted import BROADCAST_FORMATS, CountedReader, Numbering, PacketDecoder
@@ -26,6 +28,7 @@ from service.pipeline.videos.display import (
     is_plausible,
 )
 from service.pipeline.videos.opening import open_video
+from service.plan.colour import Colour
 from service.plan.geometry import square_size
 
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
@@ -90,6 +93,7 @@ class VideoSource:
             f"ffmpeg-{self.stream.codec_context.codec.name}",
             orientation,
             conversions=describe_ignored_turn(decoded),
+            colour=declare_colour(frame),
         )
         claimed = self._claimed_pixel_aspect
         if claimed is None:
@@ -115,6 +119,7 @@ class VideoSource:
             raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
         if first is None:
             raise MediaUnreadable(self.missing_pictures_reason())
+        declare_colour(first.frame)
         return first.frame
 
     def from_start(self, *, may_skip: bool = False) -> ForwardDecoder:
@@ -243,6 +248,20 @@ class VideoSource:
     def ticks_per_second(self) -> int:
         """Of the stream's time base, at least 1."""
         return max(1, round(1 / self.stream.time_base)) if self.stream.time_base else 1
+
+
+def declare_colour(frame: VideoFrame) -> Colour:
+    """Set the frame's matrix and range to what they mean, filled in by this frame alone, and return its colours.
+
+    Raises MediaUnreadable for a matrix whose arithmetic is not known.
+    """
+    colour = video_colour(frame)
+    if name := UNKNOWN_MATRICES.get(colour.matrix):
+        raise MediaUnreadable(f"its colours are coded as {name} (matrix {colour.matrix}), which cannot be shown")
+    frame.color_range = video_range(frame)
+    if not frame.format.is_rgb:
+        frame.colorspace = colour.matrix
+    return colour
 
 
 @contextmanager

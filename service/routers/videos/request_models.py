@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
+from service.plan.colour import Hdr
 from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
@@ -224,6 +225,12 @@ class VideoGenerationRequest(RequestModel):
         "shows the middle column of every frame side by side",
         examples=[["preview_strip", "keogram"]],
     )
+    hdr: Hdr | None = Field(
+        None,
+        description="what to do with HDR source videos (PQ or HLG): keep leaves samples and tags as they are, sdr "
+        "tone-maps to BT.709; unset: keep, but sdr for mjpeg, which cannot be HDR, and for HDR beside SDR sources",
+        examples=["sdr"],
+    )
 
     def to_request(self) -> RenderRequest:
         """The request for planning, without `dry_run` and `webhook_url`."""
@@ -255,6 +262,7 @@ class VideoGenerationRequest(RequestModel):
             speed=self.speed,
             overlay=self.overlay.to_spec() if self.overlay else None,
             outputs=tuple(self.outputs),
+            hdr=self.hdr,
         )
 
     def to_document(self) -> dict[str, Any]:

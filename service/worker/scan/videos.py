@@ -6,10 +6,12 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.natural_sort import natural_key
@@ -58,7 +60,7 @@ VIDEO_SUFFIXES = frozenset(
         *(".mjpeg", ".mjpg", ".swf", ".dav"),
     )
 )
-UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets")) | {"frame_count": 0}
+UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets", "colour")) | {"frame_count": 0}
 
 
 class VideoScanner:
@@ -118,6 +120,7 @@ class VideoScanner:
             "packets": pack_timestamps(facts.packets) if facts.packets is not None else None,
             "problem": facts.problem,
             "pixel_aspect": str(facts.pixel_aspect),
+            "colour": asdict(facts.colour) | {"range": FULL_RANGE if facts.full_range else LIMITED_RANGE},
         }
 
     def dataset_facts(self) -> dict[str, Any]:
