@@ -98,6 +98,22 @@ class Gap(BaseModel):
     count: int
 
 
+class ExcludedFiles(BaseModel):
+    """Objects under the prefix that the scan left out."""
+
+    count: int
+    example: str = Field(description="one of them, named below the folder of the prefix")
+    reason: str = Field(description="why they are left out")
+
+
+class UnreadableFrames(BaseModel):
+    """Frames or source videos that cannot be read, for one reason."""
+
+    reason: str
+    count: int
+    example: str = Field(description="one of them, named below the folder of the prefix")
+
+
 class ScanJob(BaseModel):
     """A scan. `progress` counts the objects that it has examined."""
 
@@ -147,6 +163,8 @@ class Dataset(BaseModel):
                     "gap_frames": 1,
                     "gaps": [{"after_index": 99, "number": 100, "count": 1}],
                     "unreadable_frames": 1,
+                    "unreadable": [{"reason": "the file is empty", "count": 1, "example": "frame_00412.jpg"}],
+                    "excluded": {".txt": {"count": 3, "example": "notes.txt", "reason": "not an image"}},
                     "number_first": 0,
                     "number_stride": 1,
                     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -181,6 +199,11 @@ class Dataset(BaseModel):
     gaps: list[Gap] = Field(description="the first 100 gaps")
     unreadable_frames: int = Field(
         description="number of frames with a `problem`; `/frames?unreadable=true` lists them"
+    )
+    unreadable: list[UnreadableFrames] = Field(description="their reasons, most common first, at most 20")
+    excluded: dict[str, ExcludedFiles] = Field(
+        description="what the last scan left out, by suffix; also `no suffix`, `hidden`, `folder`, `deleted`, names "
+        "of system folders such as `@eaDir`, and `others` after 50 labels"
     )
     number_first: int | None = Field(description="number of frame 0, if the numbering is regular")
     number_stride: int | None = Field(description="difference between consecutive numbers, if they are regular")
