@@ -58,15 +58,12 @@ def is_media_name(path: str, kind: SourceKind) -> bool:
 
 def excluded_by_name(path: str, kind: SourceKind) -> Exclusion | None:
     """Why a file of this relative path is not looked into; None if it may be a frame or source video."""
-    parts, suffix = path.split("/"), suffix_of(path)
-    if not parts[-1]:
+    if exclusion := excluded_by_folder(path):
+        return exclusion
+    suffix = suffix_of(path)
+    if path == "" or path.endswith("/"):
         return Exclusion(FOLDER, "the marker of a folder")
-    if any(part.startswith(".") for part in parts):
-        return Exclusion(HIDDEN, "hidden")
-    system = next((part for part in parts if part.lower() in SYSTEM_NAMES), None)
-    if system is not None:
-        return Exclusion(system, "belongs to the system")
-    if suffix in UNFINISHED_SUFFIXES or parts[-1].endswith("~"):
+    if suffix in UNFINISHED_SUFFIXES or path.endswith("~"):
         return Exclusion(suffix or NO_SUFFIX, "unfinished, or a backup")
     if kind == "frames":
         is_video = suffix in VIDEO_SUFFIXES - IMAGE_SUFFIXES
@@ -75,6 +72,16 @@ def excluded_by_name(path: str, kind: SourceKind) -> Exclusion | None:
         return None
     is_image = suffix in IMAGE_SUFFIXES
     return Exclusion(suffix, "images: make a dataset of kind frames") if is_image else not_media(path, kind)
+
+
+def excluded_by_folder(path: str) -> Exclusion | None:
+    """Why everything at or below this relative path is left out: a part of it is hidden, or belongs to the system."""
+    for part in path.split("/"):
+        if part.startswith("."):
+            return Exclusion(HIDDEN, "hidden")
+        if part.lower() in SYSTEM_NAMES:
+            return Exclusion(part, "belongs to the system")
+    return None
 
 
 def not_media(path: str, kind: SourceKind) -> Exclusion:

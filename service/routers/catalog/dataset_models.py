@@ -9,20 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from service.plan.render_plan import SourceKind
 from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
+from service.store.objects.keys import safe_path
 
+EXAMPLE_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
-
-
-def safe_path(path: str) -> str:
-    """Check that a relative path is valid in every object store and file system. Raises ValueError."""
-    parts = path.split("/")
-    if any(part in (".", "..", "") for part in parts):
-        raise ValueError("parts between slashes must not be empty, '.' or '..'")
-    if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in path):
-        raise ValueError("control characters and backslashes are not allowed")
-    if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > 700:
-        raise ValueError("longer than object stores and file systems take")
-    return path
 
 
 def _safe_prefix(prefix: str) -> str:
@@ -232,7 +222,7 @@ class Frame(BaseModel):
                     "key": "2026-03-01/camera-1/frame_00000.jpg",
                     "number": 0,
                     "size": 210_000,
-                    "etag": "d41d8cd98f00b204e9800998ecf8427e",
+                    "etag": EXAMPLE_ETAG,
                     "format": "jpeg",
                     "width": 1920,
                     "height": 1080,
@@ -263,7 +253,16 @@ class StoredObject(BaseModel):
     size: int = Field(description="in bytes", examples=[210_000])
 
 
+class StoredObjectDetails(StoredObject):
+    """An object under the dataset's prefix; `etag` and `modified` only with `details`."""
+
+    etag: str | None = Field(
+        None, description="of S3, the MD5 of the content if it was sent in one part", examples=[EXAMPLE_ETAG]
+    )
+    modified: datetime | None = Field(None, description="when it was stored", examples=["2026-03-01T10:00:00Z"])
+
+
 class Uploaded(StoredObject):
     """An object that was stored."""
 
-    etag: str = Field(examples=["d41d8cd98f00b204e9800998ecf8427e"])
+    etag: str = Field(examples=[EXAMPLE_ETAG])
