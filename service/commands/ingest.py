@@ -331,7 +331,7 @@ async def ingest_with_progress(settings: Settings, folder: Path, target: IngestT
     """`ingest` with a progress bar and a summary; returns whether it is complete. Raises as it does."""
     columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     survey = await asyncio.to_thread(survey_folder, folder, target.kind)
-    if survey.excluded.total:
+    if survey.files and survey.excluded.total:
         console.print(f"left out by name: {survey.excluded}", markup=False)
     async with open_client(settings) as client:
         with Progress(*columns, console=console) as bar:
