@@ -30,7 +30,7 @@ class FetchStage:
 
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None:
-            raise FrameMissing("the numbering has a hole here")
+            raise FrameMissing("gap in the numbering")
         if context.ref.page is not None or context.sha256 is not None:
             return
         context.data = self._reader.read(context.ref)
@@ -92,7 +92,7 @@ class TiffPageDecodeStage(MediaStage):
 
     def _open_stack(self, ref: FrameRef) -> TiffStack:
         if ref.key is None:
-            raise FrameMissing("the numbering has a hole here")
+            raise FrameMissing("gap in the numbering")
         if self._open_file is None or self._open_file[0] != ref.key:
             self.close()
             self._open_file = (ref.key, TiffStack(self._sources.open(ref)))

@@ -72,6 +72,7 @@ datasets = Table(
     Column("levels", JSONB),
     Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("excluded", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="left out by the last scan"),
+    Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="why frames are unreadable"),
     _timestamp_column("created_at"),
     _timestamp_column("updated_at"),
 )

@@ -15,7 +15,7 @@ from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
 from service.plan.tone import Colormap, ToneMode, ToneSpec
-from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel
+from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, MAX_INT64, RequestModel
 
 EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 BackgroundColour = Annotated[str, AfterValidator(canonical_colour), Field(max_length=20)]
@@ -108,8 +108,10 @@ class FrameRange(RequestModel):
     """Source frames from `start` (inclusive, counted from 0) to `stop` (exclusive), or those captured between `from`
     (inclusive) and `to` (exclusive). A time without an offset is camera time."""
 
-    start: int = Field(0, ge=0, description="first source frame", examples=[0])
-    stop: int | None = Field(None, ge=1, description="end of the range, exclusive; unset: all frames", examples=[900])
+    start: int = Field(0, ge=0, le=MAX_INT64, description="first source frame", examples=[0])
+    stop: int | None = Field(
+        None, ge=1, le=MAX_INT64, description="end of the range, exclusive; unset: all frames", examples=[900]
+    )
     since: datetime | None = Field(
         None,
         alias="from",

@@ -1,7 +1,7 @@
 """Datasets of an experiment, and the tasks that scan them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
@@ -34,8 +34,9 @@ class DatasetRow(DatasetFacts):
     """A row of `datasets`: what planning needs to know, and what else the catalogue shows.
 
     `bytes` is the size of all frames or source videos together, `sizes` and `gaps` list the most frequent frame sizes
-    and the first gaps in the numbering, `scanned` counts the objects that the current scan has examined. Only `get`
-    reads `owner`, which is the experiment's.
+    and the first gaps in the numbering, `scanned` counts the objects that the current scan has examined. `excluded`
+    counts what the last scan left out, by label; `problems` counts unreadable frames, by reason. Only `get` reads
+    `owner`, which is the experiment's.
     """
 
     prefix: str
@@ -46,6 +47,8 @@ class DatasetRow(DatasetFacts):
     gaps: Sequence[dict[str, int]] = ()
     unreadable_frames: int = 0
     scanned: int = 0
+    excluded: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    problems: Sequence[dict[str, Any]] = ()
     owner: Subject | None = None
 
 

@@ -55,6 +55,11 @@ COUNT_SIZES = text("""
     SELECT width, height, count(*) AS count FROM frames WHERE dataset_id = :dataset AND width IS NOT NULL
     GROUP BY width, height ORDER BY count(*) DESC, width::bigint * height DESC, width LIMIT 1000
 """)
+MAX_PROBLEMS = 20
+COUNT_PROBLEMS = text(f"""
+    SELECT problem AS reason, count(*) AS count, min(key) AS example FROM frames
+    WHERE dataset_id = :dataset AND problem IS NOT NULL GROUP BY problem ORDER BY 2 DESC, 3 LIMIT {MAX_PROBLEMS}
+""")
 NUMBER_STEPS = """
     WITH steps AS (
         SELECT index, number, lag(number) OVER (ORDER BY index) AS before,
@@ -173,6 +178,11 @@ async def summarize_frames(connection: AsyncConnection, dataset: UUID) -> dict[s
     forms = {row.form: row.count for row in await connection.execute(COUNT_PIXEL_FORMATS, {"dataset": dataset})}
     facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"], "forms": forms}
     return facts | await _numbering_facts(connection, dataset) | {"digest": await _digest(connection, dataset)}
+
+
+async def count_problems(connection: AsyncConnection, dataset: UUID) -> list[dict[str, Any]]:
+    """The most frequent reasons why frames cannot be read: `reason`, `count`, and a key as `example`."""
+    return [dict(row) for row in (await connection.execute(COUNT_PROBLEMS, {"dataset": dataset})).mappings()]
 
 
 async def first_problem(connection: AsyncConnection, dataset: UUID) -> str | None:

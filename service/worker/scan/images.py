@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from service.pipeline.frames import MediaUnreadable
@@ -14,6 +13,7 @@ from service.pipeline.images.chunk_exif import late_exif, late_span
 from service.pipeline.images.header import TIFF_MAGICS, HeaderIncomplete
 from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
 from service.pipeline.probe import ImageFacts, probe_image, probe_tiff_page
+from service.plan.media_names import is_media_name
 from service.plan.natural_sort import natural_key, trailing_number
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scan import ScannedFrame
@@ -121,32 +121,6 @@ MAX_HEADER_READS, MAX_WHOLE_READS = 16, 2
 # A header that is longer than what was read is read again with so many times as many bytes, up to the limit.
 HEAD_GROWTH, MAX_WHOLE_BYTES = 16, 256 * 1024 * 1024
 
-# An object with one of these suffixes is a frame even if it cannot be read. Others are frames only if they can be.
-IMAGE_SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jp2",
-        ".dng",
-        ".raw",
-        ".exr",
-        ".pgm",
-        ".ppm",
-    )
-)
-
-
 ROWS_PER_BATCH = 1000
 FrameRows = Iterable[ScannedFrame]
 
@@ -159,7 +133,7 @@ class ImageScanner:
         self._whole_reads = asyncio.Semaphore(MAX_WHOLE_READS)
 
     async def scan_page(self, page: Sequence[ObjectInfo]) -> list[FrameRows | None]:
-        """The rows of each object, None for objects that are not images. Raises ObjectStoreError."""
+        """The rows of each object: None if it is not an image, none if it was deleted. Raises ObjectStoreError."""
         rows: list[FrameRows | None] = [None] * len(page)
         remaining = iter(enumerate(page))
 
@@ -176,9 +150,6 @@ class ImageScanner:
         return rows
 
     async def _scan_object(self, info: ObjectInfo) -> FrameRows | None:
-        base = info.key.rpartition("/")[2]
-        if not base or base.startswith("."):  # a folder's marker, or a hidden file such as AppleDouble's ._img.jpg
-            return None
         ref = ObjectRef(self._bucket, info.key)
         try:
             # S3 refuses ranges of empty objects.
@@ -187,9 +158,9 @@ class ImageScanner:
                 return tiff_rows(info, await self._read_tiff_pages(ref, head, info.size))
             return (frame_row(info, await self._read_facts(ref, head, info.size)),)
         except ObjectNotFound:  # deleted since it was listed
-            return None
+            return ()
         except MediaUnreadable as error:
-            return (unreadable_row(info, error.reason),) if has_image_suffix(base) else None
+            return (unreadable_row(info, error.reason),) if is_media_name(info.key, "frames") else None
 
     async def _read_facts(self, ref: ObjectRef, head: bytes, size: int) -> ImageFacts:
         """From as much of the beginning as the header takes, and from the end if EXIF may be there."""
@@ -237,7 +208,3 @@ def _probe_header(data: bytes, size: int, exif: bytes = b"") -> ImageFacts:
         raise
     except Exception as error:
         raise MediaUnreadable(f"its header is invalid ({type(error).__name__})") from error
-
-
-def has_image_suffix(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE
@@ -16,50 +15,11 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
-from service.store.catalog.scan import digest_line
+from service.store.catalog.scan import MAX_PROBLEMS, digest_line
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
 
-VIDEO_SUFFIXES = frozenset(
-    (
-        *(
-            ".mp4",
-            ".m4v",
-            ".mov",
-            ".qt",
-            ".3gp",
-            ".3g2",
-            ".f4v",
-            ".mj2",
-            ".insv",
-            ".lrv",
-            ".360",
-            ".mkv",
-            ".mk3d",
-            ".webm",
-        ),
-        *(
-            ".webm",
-            ".avi",
-            ".divx",
-            ".wmv",
-            ".asf",
-            ".flv",
-            ".ogv",
-            ".ogm",
-            ".mxf",
-            ".nut",
-            ".rm",
-            ".rmvb",
-            ".gif",
-            ".apng",
-        ),
-        *(".ts", ".mts", ".m2ts", ".m2t", ".tod", ".mpg", ".mpeg", ".mpe", ".vob", ".mod", ".m1v", ".m2v", ".mpv"),
-        *(".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".vc1", ".drc", ".ivf", ".obu", ".y4m", ".dv", ".dif"),
-        *(".mjpeg", ".mjpg", ".swf", ".dav"),
-    )
-)
 UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets", "colour")) | {"frame_count": 0}
 
 
@@ -75,21 +35,19 @@ class VideoScanner:
         self._sizes = Counter[tuple[int, int, tuple[int, int], str]]()
         self.rows: list[dict[str, Any]] = []
 
-    def add_page(self, page: Sequence[ObjectInfo]) -> int:
-        """Collect the videos of a page; returns how many objects are not videos."""
-        videos = [info for info in page if _has_video_suffix(info.key)]
+    def add_page(self, videos: Sequence[ObjectInfo]) -> None:
+        """Collect the source videos of a page."""
         self._found += videos
-        return len(page) - len(videos)
 
-    async def probe(self) -> AsyncIterator[None]:
-        """Yields after each source. Raises ObjectStoreError."""
+    async def probe(self) -> AsyncIterator[str | None]:
+        """Yields after each source: its key if it was deleted since it was listed. Raises ObjectStoreError."""
         first_index = 0
         for info in sorted(self._found, key=lambda info: (natural_key(info.key), info.key)):
             row = await self._source_row(info, first_index)
             if row is not None:
                 self.rows.append(row)
                 first_index += row["frame_count"]
-            yield
+            yield None if row else info.key
 
     async def _source_row(self, info: ObjectInfo, first_index: int) -> dict[str, Any] | None:
         row = {
@@ -151,6 +109,15 @@ class VideoScanner:
             "digest": digest.hexdigest(),
         }
 
+    def problems(self) -> list[dict[str, Any]]:
+        """The most frequent reasons why sources cannot be read: `reason`, `count`, and the first key as `example`."""
+        keys: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row["problem"]:
+                keys.setdefault(row["problem"], []).append(row["key"])
+        ordered = sorted(keys.items(), key=lambda item: -len(item[1]))[:MAX_PROBLEMS]
+        return [{"reason": reason, "count": len(found), "example": found[0]} for reason, found in ordered]
+
     def first_problem(self) -> str | None:
         return next((row["problem"] for row in self.rows if row["problem"]), None)
 
@@ -171,8 +138,3 @@ def pack_timestamps(pts: Sequence[int]) -> bytes:
     if sys.byteorder == "big":
         times.byteswap()
     return zlib.compress(times.tobytes())
-
-
-def _has_video_suffix(key: str) -> bool:
-    name = PurePosixPath(key).name
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES

@@ -11,6 +11,7 @@ STATEMENTS = (
     "ALTER TABLE sources ADD COLUMN fields text",
     "ALTER TABLE sources ADD COLUMN packets bytea",
     "ALTER TABLE datasets ADD COLUMN excluded jsonb NOT NULL DEFAULT '{}'::jsonb",
+    "ALTER TABLE datasets ADD COLUMN problems jsonb NOT NULL DEFAULT '[]'::jsonb",
 )
 
 
