@@ -1,11 +1,13 @@
 """The `reelmill` command line: options of each command, and errors turned into exit codes."""
 
 import asyncio
+import io
+import os
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import typer
@@ -17,14 +19,15 @@ from service.errors import StartupError
 app = typer.Typer(
     name="reelmill",
     help="Render camera frames and source videos in S3/MinIO into videos, as fast as the machine allows.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage, 75 service unavailable, 77 not permitted, 78 configuration.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 65 done but some files were left out, 75 service unavailable, "
+    "77 not permitted, 78 configuration, 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
 error_console = Console(stderr=True)
 
-FAILED, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 75, 77, StartupError.exit_code
+FAILED, USAGE, LEFT_OUT, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 2, 65, 75, 77, StartupError.exit_code
 # Exit codes for HTTP statuses of the service; any other error is FAILED.
 EXIT_CODE_BY_STATUS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
 
@@ -42,14 +45,29 @@ def errors_to_exit_codes() -> Iterator[None]:
     except StartupError as error:
         _exit_with(str(error), CONFIGURATION)
     except ApiError as error:
-        _exit_with(str(error), EXIT_CODE_BY_STATUS.get(error.status, FAILED))
+        _exit_with(str(error), USAGE if error.refuses_fields else EXIT_CODE_BY_STATUS.get(error.status, FAILED))
     except (FolderError, RenderError) as error:
         _exit_with(str(error), FAILED)
     except ChildExitError as error:
         _exit_with(str(error), error.code)
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         reason = f"the service cannot be reached ({type(error).__name__}): is it running, is REELMILL_URL correct?"
         _exit_with(reason, UNAVAILABLE)
+
+
+@contextmanager
+def client_errors_to_exit_codes() -> Iterator[None]:
+    """Also the errors of local files, and of options that are not text. A closed pipe is left to `main`."""
+    with errors_to_exit_codes():
+        try:
+            yield
+        except UnicodeEncodeError:
+            _exit_with("an option is not in UTF-8", USAGE)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+            _exit_with(f"{place}{error.strerror or error}", FAILED)
 
 
 def _exit_with(message: str, code: int) -> None:
@@ -124,7 +142,7 @@ def token(
     """Sign a token with JWT_SECRET or the local secret and print it as the last line."""
     from service.commands.api_client import mint_local_token, parse_duration
 
-    with errors_to_exit_codes():
+    with client_errors_to_exit_codes():
         print(mint_local_token(config.load(), sub, tuple(scope.split()), parse_duration(ttl)))
 
 
@@ -135,20 +153,28 @@ def ingest(
     ],
     experiment: Annotated[str, typer.Option(help="experiment name; created if missing")],
     dataset: Annotated[str, typer.Option(help="dataset name; created if missing")] = "frames",
-    kind: Annotated[str, typer.Option(help="frames or video")] = "frames",
+    kind: Annotated[Literal["frames", "video"], typer.Option(help="what the files are")] = "frames",
+    checksum: Annotated[
+        bool, typer.Option("--checksum", help="compare contents, not times; where the store has no MD5, send all again")
+    ] = False,
 ) -> None:
-    """Upload a folder into a dataset; run it again after an interruption to resume."""
+    """Upload the new and changed files of a folder into a dataset; run it again after an interruption to resume.
+
+    What is left out is named. The exit code is 65 if frames or source videos are among it.
+    """
     from service.commands.ingest import IngestTarget, ingest_with_progress
 
-    with errors_to_exit_codes():
-        _run_async(ingest_with_progress(config.load(), folder, IngestTarget(experiment, dataset, kind)))
+    with client_errors_to_exit_codes():
+        target = IngestTarget(experiment, dataset, kind)
+        if not _run_async(ingest_with_progress(config.load(), folder, target, checksum)):
+            raise typer.Exit(LEFT_OUT)
 
 
 @app.command()
 def render(
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
-    decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N")] = 1,
-    fps: Annotated[float | None, typer.Option(help="output frames per second; default: 30")] = None,
+    decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N", min=1, max=100_000)] = 1,
+    fps: Annotated[float | None, typer.Option(help="output frames per second; default: 30", min=0.1, max=240)] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="output file; default: out.mp4, or out.<container>"),
@@ -160,7 +186,7 @@ def render(
     """Render an experiment with live progress; download the video and its receipt, print a summary."""
     from service.commands.render import render_to_file, request_fields
 
-    with errors_to_exit_codes():
+    with client_errors_to_exit_codes():
         fields = request_fields(decimation, fps, option or [])
         _run_async(render_to_file(config.load(), experiment, fields, output))
 
@@ -173,7 +199,8 @@ def verify(
     """Check a video against its receipt: digest, decoded frames, every line. Exit code 1 if they differ."""
     from service.commands.verify import verify_video
 
-    matches, lines = verify_video(video, receipt)
+    with client_errors_to_exit_codes():
+        matches, lines = verify_video(video, receipt)
     if not matches:
         for line in lines:
             _print_error(line)
@@ -186,7 +213,7 @@ def demo(output: Annotated[Path, typer.Option(help="folder for the MP4")] = Path
     """Render a small generated camera sequence with the whole service, on free ports and in a temporary home."""
     from service.commands.demo import run_demo
 
-    with errors_to_exit_codes():
+    with client_errors_to_exit_codes():
         run_demo(output)
 
 
@@ -202,7 +229,7 @@ def devices(
     """
     from service.commands.devices import show_devices
 
-    with errors_to_exit_codes():
+    with client_errors_to_exit_codes():
         if not _run_async(show_devices(config.load(), here=here, as_json=as_json)):
             raise typer.Exit(FAILED)
 
@@ -225,4 +252,18 @@ def _run_async(coroutine: Any) -> Any:
 
 
 def main() -> None:
-    app(prog_name="reelmill" if not sys.argv[0].endswith("__main__.py") else "python -m service")
+    """Run a command. Errors in its words are one line, and a reader that closes our output ends it quietly."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may have any bytes
+    name = "reelmill" if not sys.argv[0].endswith("__main__.py") else "python -m service"
+    try:
+        code = app(prog_name=name, standalone_mode=len(sys.argv) == 1)  # alone, it prints the help
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        _print_error(error.format_message())
+        code = USAGE
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered goes nowhere
+        code = FAILED
+    sys.exit(code)

@@ -1,7 +1,11 @@
-"""Errors shown to API clients. Each class carries its HTTP status and title; one handler renders them all."""
+"""Errors shown to API clients, each with its HTTP status and title, and the base of those that interrupt work."""
 
 from dataclasses import dataclass, field
 from typing import Any
+
+
+class Interruption(Exception):
+    """Ends work for a reason outside its data: an outage, a lost device, a request to stop. Never a fault of media."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from service.commands.api_client import json_or_raise, open_client
+from service.commands.api_client import CHECK_URL, OK, ApiError, json_or_raise, open_client
 from service.config import Settings
 from service.devices.canary_process import CanaryProcess
 from service.devices.capabilities import CapabilityTable
@@ -42,7 +43,11 @@ async def _fetch_devices(settings: Settings) -> list[DeviceModel] | None:
         status_console.print("no service is running on this machine: testing its devices here", style="dim")
         return None
     async with open_client(settings) as client:
-        return [DeviceModel(**row) for row in json_or_raise(await client.get("/api/devices"))]
+        rows = json_or_raise(await client.get("/api/devices"), list)
+    try:
+        return [DeviceModel(**row) for row in rows]
+    except ValidationError as error:
+        raise ApiError(OK, f"the answer is not of the expected form: {CHECK_URL}") from error
 
 
 async def _is_reachable(url: str) -> bool:

@@ -1,23 +1,38 @@
-"""`reelmill ingest`: upload the missing files of a local folder into a dataset through the API, then scan it."""
+"""`reelmill ingest`: upload the new and changed files of a folder into a dataset through the API, then scan it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+import os
+import stat
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.commands.api_client import ApiError, json_or_raise, open_client
+from service.commands.api_client import ApiError, json_or_raise, open_client, problem_message
+from service.commands.local_files import FolderError as FolderError
+from service.commands.local_files import FolderSurvey, LeftOut, StoredFiles, nothing_to_upload, printable, survey_folder
 from service.config import Settings
+from service.plan.media_names import describe_exclusions
+from service.plan.render_plan import SourceKind
 
 CONCURRENT_UPLOADS, MAX_ATTEMPTS = 8, 7
 INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.25, 10.0
 POLL_INTERVAL_S = 0.3
 CHUNK_BYTES = 1024 * 1024
+# O_NONBLOCK: a pipe that took the place of a file must not block.
+OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+# How often a file that changes is sent, and the status of files that the service refuses for good.
+MAX_CHANGES, REFUSED_FILE = 3, (413,)
+# Clocks that differ by less than this are taken as equal: HTTP's dates have whole seconds.
+CLOCK_TOLERANCE_S = 2.0
+MAX_NAMES, MAX_LEFT_OUT = 3, 20
 
 # Called with the phase (`upload` or `scan`), the files done and the files in all, if known.
 ProgressCallback = Callable[[str, int, int | None], None]
@@ -26,61 +41,86 @@ ProgressCallback = Callable[[str, int, int | None], None]
 console = Console(soft_wrap=True, highlight=False)
 
 
-class FolderError(Exception):
-    """The local folder cannot be ingested; the text says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class IngestTarget:
     """The dataset to ingest into, created if missing. `kind` is `frames` or `video`."""
 
     experiment: str
     dataset: str
-    kind: str
+    kind: SourceKind
 
 
 @dataclass(frozen=True, slots=True)
 class IngestResult:
-    """The dataset as the API returns it after the scan, the number of files sent, and of those already there."""
+    """The dataset as the API returns it after the scan, the number of files sent, and of those already there.
+
+    `left_out`: what could not be uploaded. `gone`: names of stored files that are not in the folder any more.
+    """
 
     dataset: dict[str, Any]
     uploaded: int
     present: int
+    left_out: Sequence[LeftOut] = ()
+    gone: Sequence[str] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing was left out that, by its name, is a frame or source video."""
+        return not any(left.is_media for left in self.left_out)
 
 
 async def ingest(
-    client: httpx.AsyncClient, folder: Path, target: IngestTarget, on_progress: ProgressCallback
+    client: httpx.AsyncClient, folder: Path, target: IngestTarget, on_progress: ProgressCallback, checksum: bool = False
 ) -> IngestResult:
-    """Upload the non-hidden files of `folder` into a dataset and scan it.
+    """Upload the files of `folder` into a dataset and scan it: `survey_folder`, then `ingest_survey`."""
+    survey = await asyncio.to_thread(survey_folder, folder, target.kind)
+    return await ingest_survey(client, survey, target, on_progress, checksum)
 
-    Skips files that the dataset has with the same name and size, so an interrupted run can be repeated. Raises
-    FolderError, ApiError (also for a failed scan), and httpx.TransportError if the service stays unreachable.
+
+async def ingest_survey(
+    client: httpx.AsyncClient,
+    survey: FolderSurvey,
+    target: IngestTarget,
+    on_progress: ProgressCallback,
+    checksum: bool = False,
+) -> IngestResult:
+    """Upload the files of a survey into a dataset and scan it.
+
+    Skips files that the dataset has unchanged (`StoredFiles.has_same`), so an interrupted run can be repeated. Files
+    that cannot be read, or that the service refuses, are left out, and the others go on. Raises ApiError (also for a
+    failed scan), FolderError if there is nothing to upload, and httpx.TransportError if the service stays unreachable.
     """
-    files = await asyncio.to_thread(local_files, folder)
+    if not survey.files:
+        await _require_kind_if_exists(client, target)
+        raise FolderError(nothing_to_upload(survey))
     experiment = await _get_or_create_experiment(client, target.experiment)
     dataset = (await _get_or_create_dataset(client, experiment, target))["id"]
-    stored = json_or_raise(await _get_with_retries(client, f"/api/datasets/{dataset}/objects"))
-    stored_sizes = {entry["name"]: entry["size"] for entry in stored}
-    missing = [name for name, size in files.items() if stored_sizes.get(name) != size]
-    total, present = len(files), len(files) - len(missing)
+    stored = await _list_stored(client, dataset, checksum)
+    missing = await asyncio.to_thread(_select_changed, survey, stored)
+    total, present = len(survey.files), len(survey.files) - len(missing)
     on_progress("upload", present, total)
-    uploader = _Uploader(client, folder, dataset, lambda sent: on_progress("upload", present + sent, total))
+    uploader = _Uploader(client, survey, dataset, lambda sent: on_progress("upload", present + sent, total))
     await uploader.upload_all(missing)
-    return IngestResult(await _scan_and_wait(client, dataset, total, on_progress), len(missing), present)
+    row = await _scan_and_wait(client, dataset, total, on_progress)
+    known = survey.files.keys() | {left.name for left in survey.left_out}
+    gone = sorted(name for name in stored.by_name.keys() - known if not (survey.folder / name).exists())
+    return IngestResult(row, uploader.sent, present, tuple(survey.left_out), gone)
 
 
-def local_files(folder: Path) -> dict[str, int]:
-    """Relative name -> bytes of the non-hidden files in the folder and below. Raises FolderError."""
-    if not folder.is_dir():
-        raise FolderError(f"{folder} is not a folder")
-    found = {
-        path.relative_to(folder).as_posix(): path.stat().st_size
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    }
-    if not found:
-        raise FolderError(f"{folder} has no files")
-    return found
+def _select_changed(survey: FolderSurvey, stored: StoredFiles) -> list[str]:
+    return [name for name, status in survey.files.items() if not stored.has_same(survey.folder, name, status)]
+
+
+async def _list_stored(client: httpx.AsyncClient, dataset: str, checksum: bool) -> StoredFiles:
+    """What the dataset has stored. The Date of the answer is compared with our clock before the request was sent."""
+    asked_at = time.time()
+    response = await _get_with_retries(client, f"/api/datasets/{dataset}/objects?details=true")
+    by_name = {entry["name"]: entry for entry in json_or_raise(response, list)}
+    try:
+        ahead_s = parsedate_to_datetime(response.headers["Date"]).timestamp() - asked_at
+    except (KeyError, ValueError):
+        ahead_s = 0.0
+    return StoredFiles(by_name, ahead_s if abs(ahead_s) > CLOCK_TOLERANCE_S else 0.0, checksum)
 
 
 async def _get_or_create_experiment(client: httpx.AsyncClient, name: str) -> str:
@@ -102,8 +142,7 @@ async def _find_own_experiment(client: httpx.AsyncClient, name: str) -> str | No
 
 async def _get_or_create_dataset(client: httpx.AsyncClient, experiment: str, target: IngestTarget) -> dict[str, Any]:
     """The dataset with this name, created if missing. Raises ApiError if it has another kind."""
-    path = f"/api/experiments/{experiment}/datasets"
-    query = httpx.URL(path, params={"q": target.dataset, "limit": 500})
+    path, query = _dataset_urls(experiment, target)
     row = await _find_by_name(client, query, target.dataset)
     if row is None:
         body = {"name": target.dataset, "kind": target.kind}
@@ -111,10 +150,29 @@ async def _get_or_create_dataset(client: httpx.AsyncClient, experiment: str, tar
         if response.status_code == 409:
             row = await _find_by_name(client, query, target.dataset)
         row = row or json_or_raise(response)["dataset"]
+    _require_kind(row, target)
+    return row
+
+
+def _dataset_urls(experiment: str, target: IngestTarget) -> tuple[str, httpx.URL]:
+    """Of the experiment's datasets, and of those with a similar name."""
+    path = f"/api/experiments/{experiment}/datasets"
+    return path, httpx.URL(path, params={"q": target.dataset, "limit": 500})
+
+
+def _require_kind(row: dict[str, Any], target: IngestTarget) -> None:
     if row["kind"] != target.kind:
         reason = f"the dataset {row['name']} holds {row['kind']}, not {target.kind}: choose another name"
         raise ApiError(409, reason)
-    return row
+
+
+async def _require_kind_if_exists(client: httpx.AsyncClient, target: IngestTarget) -> None:
+    """Raises ApiError if the dataset exists and has another kind: then the folder may be right."""
+    experiment = await _find_own_experiment(client, target.experiment)
+    if experiment is not None:
+        row = await _find_by_name(client, _dataset_urls(experiment, target)[1], target.dataset)
+        if row is not None:
+            _require_kind(row, target)
 
 
 async def _find_by_name(client: httpx.AsyncClient, query: httpx.URL, name: str) -> dict[str, Any] | None:
@@ -122,7 +180,7 @@ async def _find_by_name(client: httpx.AsyncClient, query: httpx.URL, name: str) 
     page: str | None = str(query)
     while page is not None:
         found = await _get_with_retries(client, page)
-        rows: list[dict[str, Any]] = json_or_raise(found)
+        rows: list[dict[str, Any]] = json_or_raise(found, list)
         for row in rows:
             if row["name"] == name:
                 return row
@@ -155,15 +213,21 @@ async def _wait_until_scanned(
         await asyncio.sleep(POLL_INTERVAL_S)
 
 
-class _Uploader:
-    """Uploads files, eight at a time."""
+class FileChanged(Exception):
+    """A file is not the one that was looked at, or changes while it is read."""
 
-    def __init__(self, client: httpx.AsyncClient, folder: Path, dataset: str, on_sent: Callable[[int], None]) -> None:
-        self._client, self._folder, self._dataset, self._on_sent = client, folder, dataset, on_sent
-        self._sent = 0
+
+class _Uploader:
+    """Uploads files, eight at a time. `sent` counts them."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, survey: FolderSurvey, dataset: str, on_sent: Callable[[int], None]
+    ) -> None:
+        self._client, self._survey, self._dataset, self._on_sent = client, survey, dataset, on_sent
+        self.sent = 0
 
     async def upload_all(self, names: Iterable[str]) -> None:
-        """Raises the first failure and cancels the other uploads."""
+        """Raises the first failure of the service and cancels the other uploads."""
         waiting = iter(names)
         try:
             async with asyncio.TaskGroup() as group:
@@ -174,25 +238,66 @@ class _Uploader:
 
     async def _upload_from(self, names: Iterable[str]) -> None:
         for name in names:
-            json_or_raise(await _send_with_retries(lambda name=name: self._upload_file(name)))  # type: ignore[misc]
-            self._sent += 1
-            self._on_sent(self._sent)
+            if reason := await self._try_upload(name):
+                self._survey.leave_out(name, reason)
+                continue
+            self.sent += 1
+            self._on_sent(self.sent)
 
-    async def _upload_file(self, name: str) -> httpx.Response:
-        path = self._folder / name
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= CHUNK_BYTES else _read_chunks(path)
-        return await self._client.put(
-            f"/api/datasets/{self._dataset}/objects/{quote(name)}",
-            content=content,
-            headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
-        )
+    async def _try_upload(self, name: str) -> str | None:
+        """Why the file was not uploaded; None if it was. A file that changes is sent up to three times."""
+        path = self._survey.folder / name
+        for _ in range(MAX_CHANGES):
+            try:
+                status = path.stat()
+                if not stat.S_ISREG(status.st_mode):
+                    return "it is not a file any more"
+                response = await _send_with_retries(lambda status=status: self._upload_file(name, status))  # type: ignore[misc]
+                _require_same(path, status)
+            except FileChanged:
+                continue
+            except OSError as error:
+                return f"it cannot be read ({error.strerror})"
+            if response.status_code in REFUSED_FILE:
+                return f"the service refused it: {problem_message(response)}"
+            json_or_raise(response)
+            return None
+        return "it changes while it is uploaded: run ingest again"
+
+    async def _upload_file(self, name: str, status: os.stat_result) -> httpx.Response:
+        """Raises OSError, and FileChanged if the file is not the one of `status`."""
+        path, size = self._survey.folder / name, status.st_size
+        descriptor = await asyncio.to_thread(os.open, path, OPEN_FLAGS)
+        with os.fdopen(descriptor, "rb") as file:
+            _require_same(path, status)
+            content = _read_exactly(file, size) if size <= CHUNK_BYTES else _read_chunks(file, size)
+            return await self._client.put(
+                f"/api/datasets/{self._dataset}/objects/{quote(name)}",
+                content=content,
+                headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
+            )
 
 
-async def _read_chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-            yield chunk
+def _require_same(path: Path, expected: os.stat_result) -> None:
+    """Raises FileChanged unless the file at this path is the one that was looked at, unchanged; OSError."""
+    found = path.stat()
+    for name in ("st_ino", "st_size", "st_mtime_ns", "st_mode"):
+        if getattr(found, name) != getattr(expected, name):
+            raise FileChanged
+
+
+def _read_exactly(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise FileChanged
+    return data
+
+
+async def _read_chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
+    while size:
+        chunk = await asyncio.to_thread(_read_exactly, file, min(size, CHUNK_BYTES))
+        size -= len(chunk)
+        yield chunk
 
 
 async def _get_with_retries(client: httpx.AsyncClient, url: str) -> httpx.Response:
@@ -222,9 +327,12 @@ def _retry_after_s(response: httpx.Response) -> float:
     return min(float(value), MAX_RETRY_DELAY_S) if value.isdigit() else 0.0
 
 
-async def ingest_with_progress(settings: Settings, folder: Path, target: IngestTarget) -> None:
-    """`ingest` with a progress bar and a summary. Raises as it does."""
+async def ingest_with_progress(settings: Settings, folder: Path, target: IngestTarget, checksum: bool = False) -> bool:
+    """`ingest` with a progress bar and a summary; returns whether it is complete. Raises as it does."""
     columns = (TextColumn("{task.description:10}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    survey = await asyncio.to_thread(survey_folder, folder, target.kind)
+    if survey.files and survey.excluded.total:
+        console.print(f"left out by name: {survey.excluded}", markup=False)
     async with open_client(settings) as client:
         with Progress(*columns, console=console) as bar:
             line = bar.add_task("upload", total=None)
@@ -232,10 +340,27 @@ async def ingest_with_progress(settings: Settings, folder: Path, target: IngestT
             def show(phase: str, done: int, total: int | None) -> None:
                 bar.update(line, description=phase, completed=done, total=total)
 
-            result = await ingest(client, folder, target, show)
+            result = await ingest_survey(client, survey, target, show, checksum)
+    for text in _summary_lines(result):
+        console.print(text, markup=False)
+    return result.is_complete
+
+
+def _summary_lines(result: IngestResult) -> Iterator[str]:
     dataset = result.dataset
-    console.print(f"dataset {dataset['id']}: {dataset['frame_count']} frames, {dataset['bytes']} bytes", markup=False)
+    yield f"dataset {dataset['id']}: {dataset['frame_count']} frames, {dataset['bytes']} bytes"
     if dataset["gap_frames"]:
-        console.print(f"        {dataset['gap_frames']} frame numbers are missing", markup=False)
+        yield f"        {dataset['gap_frames']} frame numbers are missing"
     if dataset["unreadable_frames"]:
-        console.print(f"        {dataset['unreadable_frames']} frames cannot be read", markup=False)
+        reasons = "; ".join(f"{row['count']} {row['reason']} ({row['example']})" for row in dataset["unreadable"][:5])
+        yield f"        {dataset['unreadable_frames']} frames cannot be read: {printable(reasons)}"
+    if dataset["excluded"]:
+        yield f"        left out by the scan: {printable(describe_exclusions(dataset['excluded']))}"
+    if result.gone:
+        names = ", ".join(printable(name) for name in result.gone[:MAX_NAMES])
+        more = ", …" if len(result.gone) > MAX_NAMES else ""
+        yield f"        {len(result.gone)} stored files are not in the folder any more and stay: {names}{more}"
+    for left in result.left_out[:MAX_LEFT_OUT]:
+        yield f"        not uploaded: {left}"
+    if len(result.left_out) > MAX_LEFT_OUT:
+        yield f"        and {len(result.left_out) - MAX_LEFT_OUT} more were not uploaded"

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+import math
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.commands.api_client import ApiError, json_or_raise, open_client
+from service.commands.api_client import Answer, ApiError, json_or_raise, open_client
 from service.config import Settings
 
 console = Console(soft_wrap=True, highlight=False)
 MAX_RECONNECTS = 30
 DEFAULT_FPS = 30
+NOT_FINITE = "a finite number of ordinary length is needed"
 
 
 class RenderError(Exception):
@@ -31,6 +34,8 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
     Raises ApiError, RenderError, httpx.TransportError.
     """
     async with open_client(settings) as client:
+        if output is not None:
+            _require_file_name(output)
         body = {"experiment_id": await find_experiment_id(client, experiment)} | fields
         job = json_or_raise(await client.post("/api/videos/generate", json=body))
         if "job_id" not in job:
@@ -43,11 +48,23 @@ async def render_to_file(settings: Settings, experiment: str, fields: dict[str, 
         video = output or Path(f"out.{status['options']['container']}")
         receipt = video.with_suffix(".receipt.ndjson")
         await download_video(client, status, video)
-        receipt.write_bytes((await client.get(status["receipt_url"])).raise_for_status().content)
+        answer = await client.get(status["receipt_url"])
+        if not answer.is_success:
+            json_or_raise(answer)
+        receipt.write_bytes(answer.content)
     console.print(f"video   {video.resolve()}", markup=False)
     console.print(f"receipt {receipt.resolve()}", markup=False)
     for line in summary_lines(status):
         console.print(line, markup=False)
+
+
+def _require_file_name(output: Path) -> None:
+    """Find out before the render whether its file can be written. Raises RenderError, OSError."""
+    if output.is_dir():
+        raise RenderError(f"{output} is a folder: name a file")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(output.parent, os.W_OK):
+        raise RenderError(f"{output.parent} cannot be written")
 
 
 async def find_experiment_id(client: httpx.AsyncClient, name: str) -> str:
@@ -56,7 +73,7 @@ async def find_experiment_id(client: httpx.AsyncClient, name: str) -> str:
         return str(UUID(name))
     except ValueError:
         pass
-    found = json_or_raise(await client.get("/api/experiments", params={"q": name, "limit": 500}))
+    found = json_or_raise(await client.get("/api/experiments", params={"q": name, "limit": 500}), list)
     ids = [row["id"] for row in found if row["name"] == name]
     if not ids:
         raise ApiError(404, f"there is no experiment named {name}")
@@ -98,11 +115,11 @@ async def stream_statuses(client: httpx.AsyncClient, job_id: str) -> AsyncIterat
                     if line.startswith("event:"):
                         event = line[6:].strip()
                     if line.startswith("data:") and event == "status":
-                        status = json.loads(line[5:])
+                        status = json.loads(line[5:], object_hook=Answer)
                         yield status
                         if status["status"] in ("succeeded", "failed", "cancelled"):
                             return
-        except httpx.TransportError:
+        except (httpx.TransportError, ValueError):  # ValueError: a line that is not JSON
             await asyncio.sleep(1)
     raise RenderError("the event stream failed too often; the render continues: check its status")
 
@@ -143,17 +160,33 @@ def summary_lines(status: dict[str, Any]) -> list[str]:
 def request_fields(decimation: int, fps: float | None, options: list[str]) -> dict[str, Any]:
     """The fields of a render request. `options` are `name=value`; a value that parses as JSON is taken as JSON.
 
-    `fps` is 30 if neither it nor the options set the frame rate or the duration.
+    `fps` is 30 if neither it nor the options set the frame rate or the duration. Raises typer.BadParameter for numbers
+    that JSON does not have.
     """
+    if fps is not None and not math.isfinite(fps):
+        raise typer.BadParameter(NOT_FINITE, param_hint="--fps")
     fields: dict[str, Any] = {"decimation_factor": decimation}
     for option in options:
         name, equals, value = option.partition("=")
-        if not equals:
+        if not (name and equals):
             raise typer.BadParameter(f"{option}: write name=value, as in width=1280", param_hint="--option")
-        try:
-            fields[name] = json.loads(value)
-        except ValueError:
-            fields[name] = value
-    if fps is not None or not fields.keys() & {"fps", "duration_seconds"}:
-        fields["fps"] = fps or DEFAULT_FPS
+        fields[name] = _option_value(name, value)
+    if fps is not None and "fps" in fields:
+        raise typer.BadParameter("fps is given twice", param_hint="--option")
+    if fps is not None:
+        fields["fps"] = fps
+    elif not fields.keys() & {"fps", "duration_seconds"}:
+        fields["fps"] = DEFAULT_FPS
     return fields
+
+
+def _option_value(name: str, text: str) -> Any:
+    """The JSON value, or the text if it is none. Raises typer.BadParameter."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except json.JSONDecodeError:
+        return text
+    except (ValueError, RecursionError) as error:  # NaN, Infinity, 1e999, thousands of digits or of brackets
+        raise typer.BadParameter(f"{name}: {NOT_FINITE}", param_hint="--option") from error
+    return value

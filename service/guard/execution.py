@@ -92,7 +92,7 @@ async def execute(
         if _sqlstate(error) == QUERY_CANCELED:
             raise _timeout(guardrails, stopwatch) from error
         raise
-    guardrails.check(STATEMENT_TIME, stopwatch.whole_milliseconds)
+    guardrails.check(STATEMENT_TIME, stopwatch.whole_milliseconds, QueryTimeout)
     guardrails.check(RESULT_BYTES, page.size)
     return page
 

@@ -1,6 +1,7 @@
 """Temporal binning: renders the members of a bin and combines them into one output frame."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 
@@ -8,7 +9,7 @@ from av import VideoFrame
 
 from service.pipeline.colour import PIXEL_FORMATS, ColourTags
 from service.pipeline.frame_context import FrameContext
-from service.pipeline.frames import BinMemberReport, RenderFailed, SizeMismatch
+from service.pipeline.frames import BinMemberReport, MediaUnreadable, RenderFailed, SizeMismatch
 from service.pipeline.picture import ClipCounts, Picture
 from service.pipeline.tone.window import Window
 from service.pipeline.transform.accumulators import BinAccumulator, MaxAccumulator, MeanAccumulator, RawBinAccumulator
@@ -60,7 +61,9 @@ class Binning:
         if self._accumulator.count or (self._raw_accumulator and self._raw_accumulator.count):
             result.frame, reshape_reason = self._finish_frame(members[0])
             result.reason = result.reason or reshape_reason
-            if faulty:
+            if result.frame is None:
+                result.fault = "corrupt"
+            elif faulty:
                 first = f"frame {faulty[0].ref.index}: {faulty[0].reason}"
                 result.reason = f"{len(faulty)} of {len(contexts)} frames left out; {first}"
         else:
@@ -85,9 +88,10 @@ class Binning:
         return context
 
     def _flush_run(self, run: RawBinAccumulator) -> None:
-        """Reduce the raw samples so far to one frame that counts as many times."""
+        """Reduce the raw samples so far to one frame that counts as many times; none if no pixel has a number."""
         weight = run.count
-        self._accumulator.add(self._transform_run(run, self._member_transform)[0], weight)
+        with suppress(MediaUnreadable):
+            self._accumulator.add(self._transform_run(run, self._member_transform)[0], weight)
 
     def _transform_run(self, run: RawBinAccumulator, transform: FrameTransform) -> tuple[VideoFrame, str | None]:
         picture = run.finish()
@@ -95,18 +99,22 @@ class Binning:
             self._clip_counts.append(clip_counts)
         return transform.apply(picture)
 
-    def _finish_frame(self, ref: FrameRef) -> tuple[VideoFrame, str | None]:
-        """(frame ready to encode, why it was reshaped or None)."""
+    def _finish_frame(self, ref: FrameRef) -> tuple[VideoFrame | None, str | None]:
+        """(frame ready to encode, why it was reshaped or None); (None, why the bin cannot be shown)."""
         try:
             if self._raw_accumulator and self._raw_accumulator.count:
                 if not self._accumulator.count:
                     return self._transform_run(self._raw_accumulator, self._output_transform)
                 self._flush_run(self._raw_accumulator)
+                if not self._accumulator.count:
+                    raise MediaUnreadable("no sample is a number in all of its frames")
             frame = self._accumulator.finish()
             frame.color_range = self._range
             return self._final_transform.apply(Picture(frame, "bin")) if self._final_transform else (frame, None)
         except SizeMismatch as error:
             raise RenderFailed(str(error), ref.index) from error
+        except MediaUnreadable as error:  # each frame has numbers, but no pixel has one in all frames
+            return None, f"the mean or maximum of the bin: {error.reason}"
 
 
 def _member_report(context: FrameContext) -> BinMemberReport:

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,6 +17,7 @@ from service.pipeline.frames import (
     MediaUnreadable,
     RenderFailed,
     SizeMismatch,
+    media_faults,
 )
 from service.pipeline.picture import ClipCounts, Picture
 from service.plan.render_plan import FrameRef
@@ -33,6 +34,9 @@ class Stopwatch:
         start = time.perf_counter()
         try:
             yield
+        except Exception as error:
+            error.add_note(f"during {stage}")
+            raise
         finally:
             self.seconds[stage] += time.perf_counter() - start
 
@@ -91,6 +95,15 @@ class Stage(Protocol):
     def __call__(self, context: FrameContext) -> None: ...
 
 
+class MediaStage:
+    """A stage that works on the bytes of one frame: what it raises unexpectedly is a fault of that frame.
+
+    `verb` says what could not be done. What other stages raise unexpectedly, such as those of a GPU, ends the segment.
+    """
+
+    verb: str
+
+
 def count_fallbacks(
     prepare_frame: Callable[[FrameRef], FrameContext], counts: Counter[tuple[str, str]]
 ) -> Callable[[FrameRef], FrameContext]:
@@ -111,7 +124,8 @@ def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> 
     for stage in stages:
         with stopwatch.measure(stage.name):
             try:
-                stage(context)
+                with media_faults(stage.verb) if isinstance(stage, MediaStage) else nullcontext():
+                    stage(context)
             except FrameMissing as error:
                 context.fault, context.reason = "missing", error.reason
             except MediaUnreadable as error:

@@ -1,10 +1,16 @@
 """The interface of the pipeline: readers of source bytes, errors of a frame, and the result of a segment."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, Protocol
 
+from service.errors import Interruption
 from service.plan.render_plan import FrameOutcome, FrameRef
+
+log = logging.getLogger("pipeline")
+MAX_REASON_LENGTH = 200
 
 FallbackStage = Literal["decode", "transform", "encode"]
 FallbackCode = Literal[
@@ -39,6 +45,27 @@ class RenderFailed(Exception):
         super().__init__(f"frame {frame_index}: {reason}")
         self.reason = reason
         self.frame_index = frame_index
+
+
+class SizeMismatch(Exception):
+    """A picture's shape differs from the output's, and the policy for that is `fail`."""
+
+
+@contextmanager
+def media_faults(verb: str) -> Iterator[None]:
+    """Where the bytes of one frame are worked on: MediaUnreadable instead of any exception that nobody expected.
+
+    `verb` says what could not be done, such as "decoded". The exception is logged with its traceback, because it may be
+    a fault of this program. Interruptions and a full memory are not the frame's fault, and pass.
+    """
+    try:
+        yield
+    except (FrameMissing, MediaUnreadable, RenderFailed, SizeMismatch, Interruption, MemoryError):
+        raise
+    except Exception as error:
+        log.exception("a frame could not be %s", verb)
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_LENGTH]
+        raise MediaUnreadable(f"it cannot be {verb} ({text})") from error
 
 
 class FrameReader(Protocol):
@@ -129,10 +156,6 @@ class SegmentResult:
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     # (stage, code) -> source frames that fell back from a GPU to the CPU.
     fallbacks: Mapping[tuple[str, str], int] = field(default_factory=dict)
-
-
-class SizeMismatch(Exception):
-    """A picture's shape differs from the output's, and the policy for that is `fail`."""
 
 
 class DevicePicture(Protocol):

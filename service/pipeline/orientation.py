@@ -1,5 +1,7 @@
 """EXIF orientations, 1 to 8: how a stored picture is transposed and mirrored to stand upright."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,9 +27,31 @@ Plane = np.ndarray[Any, np.dtype[Any]]
 Box = tuple[int, int, int, int]
 
 
-def orientation_of_display(degrees: int) -> int:
-    """The EXIF orientation for a video's display matrix: degrees counter-clockwise; 1 unless a multiple of 90."""
-    return ORIENTATION_BY_DEGREES.get(-degrees % 360, 1)
+def orientation_of_display(matrix: Sequence[int]) -> int:
+    """The EXIF orientation for a video's display matrix, a b u c d v x y w (ISO/IEC 14496-12, 6.2.2).
+
+    As FFmpeg's command puts videos upright: by the direction of (a, b), and mirrored by the signs of the others. 1 for
+    an angle that is not a multiple of 90 degrees, which FFmpeg would show with black corners.
+    """
+    a, _, _, c, d, *_ = matrix
+    match display_degrees(matrix):
+        case 0:
+            return 4 if d < 0 else 1
+        case 90:
+            return 5 if c > 0 else 6
+        case 180:
+            return _NUMBERS[False, a < 0, d < 0]
+        case 270:
+            return 7 if c < 0 else 8
+        case _:
+            return 1
+
+
+def display_degrees(matrix: Sequence[int]) -> int:
+    """The turn of a display matrix clockwise, rounded to a degree from 0 to 359; 0 for one that shows nothing."""
+    a, b, _, c, d, *_ = matrix
+    across, down = math.hypot(a, c), math.hypot(b, d)
+    return round(math.degrees(math.atan2(b / down, a / across))) % 360 if across and down else 0
 
 
 def swaps_sides(orientation: int) -> bool:

@@ -1,12 +1,14 @@
 """A decoded picture, and conversions between NumPy sample arrays and video frames."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 import numpy as np
 from av import VideoFrame
 
 from service.pipeline.orientation import oriented_size
+from service.plan.colour import Colour
 from service.plan.formats import rgb
 
 Samples = np.ndarray[Any, Any]
@@ -27,6 +29,9 @@ class Picture:
     Frames deeper than 8 bits are gray16le or rgb48le. If `clip_counts` is set, their samples are positions in the tone
     window, computed from signed, 32-bit or float samples, which are in `raw_samples`. `conversions` says in words what
     was done to the samples that the file holds so that they show what was meant, such as a colour profile's conversion.
+    If the stored pixels are not square, `pixel_aspect` is their width to their height, and `shown_size` the size
+    (width, height) upright at which the picture has its shape in square pixels.
+    `colour` is what the samples of a source video mean; those of an image need no conversion.
     """
 
     frame: VideoFrame
@@ -35,10 +40,18 @@ class Picture:
     clip_counts: ClipCounts | None = None
     raw_samples: Samples | None = None
     conversions: tuple[str, ...] = ()
+    pixel_aspect: Fraction | None = None
+    shown_size: tuple[int, int] | None = None
+    colour: Colour | None = None
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels as shown, after orientation."""
+        """(width, height) in pixels as shown: square, and after orientation."""
+        return self.shown_size or self.stored_size
+
+    @property
+    def stored_size(self) -> tuple[int, int]:
+        """(width, height) in stored pixels, after orientation."""
         return oriented_size((self.frame.width, self.frame.height), self.orientation)
 
 
@@ -80,6 +93,12 @@ def samples_view(frame: VideoFrame) -> Samples | None:
             inside = rows[:, : frame.width * channels]
             return inside if channels == 1 else inside.reshape(frame.height, frame.width, 3)
     return None
+
+
+def has_number(samples: Samples) -> bool:
+    """Whether any sample is finite. The first rows nearly always tell."""
+    rows = 64
+    return any(np.isfinite(samples[row : row + rows]).any() for row in range(0, len(samples), rows))
 
 
 def composite_over(samples: Samples, background: str, *, premultiplied: bool = False) -> Samples:

@@ -60,7 +60,7 @@ def render_segment(
         render_output = _output_renderer(plan, colour, run_frame, lambda: report_progress(len(reports)))
         policy = FaultPolicy(plan, render_output)
         overlay = _overlay_writer(options, stopwatch)
-        artifacts, encoder = SegmentArtifacts(options), segment_encoder(options, colour, device)
+        artifacts, encoder = SegmentArtifacts(options, colour), segment_encoder(options, colour, device)
         cleanup.callback(encoder.close)
         for refs in plan.outputs():
             frame, report = policy.apply(render_output(refs))
@@ -98,7 +98,7 @@ def open_stages(
     options = member_options(plan.options)
     if options.source_kind == "video":
         with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
-            colour = decode.source_colour((*plan.frames, *plan.lead))
+            colour = ColourTags.of(options.colour or decode.source_colour((*plan.frames, *plan.lead)))
             with device_video_stages(plan, sources, colour, device) as gpu_stages:
                 yield [*gpu_stages, decode, TransformStage(FrameTransform(options, colour))], colour
         return

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Iterable
 
-from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, ColourTags, video_colour
-from service.pipeline.frame_context import FrameContext
+from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, video_colour
+from service.pipeline.frame_context import FrameContext, MediaStage
 from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import ImageDecoder, plan_header_conversion, to_picture
@@ -13,6 +13,7 @@ from service.pipeline.images.jpeg import end_of_image, jpeg_header, jpeg_layout
 from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.pipeline.videos.source import VideoSource
+from service.plan.colour import Colour
 from service.plan.render_plan import FrameRef, RenderOptions
 
 
@@ -29,7 +30,7 @@ class FetchStage:
 
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None:
-            raise FrameMissing("the numbering has a hole here")
+            raise FrameMissing("gap in the numbering")
         if context.ref.page is not None or context.sha256 is not None:
             return
         context.data = self._reader.read(context.ref)
@@ -43,14 +44,14 @@ def can_copy_jpegs(options: RenderOptions) -> bool:
     return options.codec == "mjpeg" and options.source_kind == "frames" and not changed
 
 
-class JpegCopyStage:
+class JpegCopyStage(MediaStage):
     """Copies a JPEG that already has the output's pixel format and size; leaves all others to the stages after it.
 
     Only the markers are checked, up to the end of the image: a truncated JPEG raises MediaUnreadable, damage inside the
     compressed data is copied.
     """
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, options: RenderOptions) -> None:
         self._pixel_format, self._size = options.form, (options.width, options.height)
@@ -72,10 +73,10 @@ class JpegCopyStage:
         return end_of_image(data, layout.scan_offset) if copyable else None
 
 
-class TiffPageDecodeStage:
+class TiffPageDecodeStage(MediaStage):
     """Decodes frames that are pages of a TIFF and skips all others. Consecutive pages share one open file."""
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, sources: SourceReader, options: DecodeOptions) -> None:
         self._sources, self._options = sources, options
@@ -91,7 +92,7 @@ class TiffPageDecodeStage:
 
     def _open_stack(self, ref: FrameRef) -> TiffStack:
         if ref.key is None:
-            raise FrameMissing("the numbering has a hole here")
+            raise FrameMissing("gap in the numbering")
         if self._open_file is None or self._open_file[0] != ref.key:
             self.close()
             self._open_file = (ref.key, TiffStack(self._sources.open(ref)))
@@ -103,10 +104,10 @@ class TiffPageDecodeStage:
         self._open_file = None
 
 
-class ImageDecodeStage:
+class ImageDecodeStage(MediaStage):
     """Decodes a fetched image; skips TIFF pages, which are decoded already."""
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, options: DecodeOptions) -> None:
         self._decoder = ImageDecoder(options)
@@ -118,10 +119,10 @@ class ImageDecodeStage:
         context.data = b""
 
 
-class VideoDecodeStage:
+class VideoDecodeStage(MediaStage):
     """Decodes frames of source videos. One source stays open, so that consecutive frames of it are read forward."""
 
-    name = "decode"
+    name, verb = "decode", "decoded"
 
     def __init__(self, sources: SourceReader, max_pixels: int) -> None:
         self._sources = sources
@@ -132,13 +133,19 @@ class VideoDecodeStage:
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None or context.ref.pts is None:
             raise FrameMissing("the source video has no picture here")
-        context.set_picture(self._open_source(context.ref).picture(context.ref.pts))
+        try:
+            context.set_picture(self._open_source(context.ref).picture(context.ref.pts, context.ref.packet))
+        except (FrameMissing, MediaUnreadable):
+            raise
+        except BaseException:  # whatever state it is in, the next frame needs a new one
+            self.close()
+            raise
 
-    def source_colour(self, refs: Iterable[FrameRef]) -> ColourTags:
-        """The colour tags of the first source in `refs`. Every segment of a render must get the same ones."""
+    def source_colour(self, refs: Iterable[FrameRef]) -> Colour:
+        """The colours of the first source in `refs`, for a render that was planned without knowing them."""
         ref = next((ref for ref in refs if ref.key is not None), None)
         try:
-            return video_colour(self._open_source(ref).first_frame()) if ref else DEFAULT_VIDEO_COLOUR
+            return video_colour(self._open_source(ref).first_frame()).writable() if ref else DEFAULT_VIDEO_COLOUR
         except (FrameMissing, MediaUnreadable):
             return DEFAULT_VIDEO_COLOUR
 
@@ -156,10 +163,10 @@ class VideoDecodeStage:
         return self._source
 
 
-class TransformStage:
+class TransformStage(MediaStage):
     """Converts the decoded picture to the encoder's pixel format and size."""
 
-    name = "transform"
+    name, verb = "transform", "converted"
 
     def __init__(self, transform: FrameTransform) -> None:
         self._transform = transform
@@ -167,7 +174,9 @@ class TransformStage:
     def __call__(self, context: FrameContext) -> None:
         assert context.picture is not None
         context.clip_counts = self._transform.count_clipped(context.picture)
+        context.conversions += self._transform.describe_pixels(context.picture)
         context.frame, context.reason = self._transform.apply(context.picture)
+        context.conversions += self._transform.conversions(context.picture)
 
 
 class RawSampleStage(TransformStage):

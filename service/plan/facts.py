@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from uuid import UUID
 
 from pydantic import Field
@@ -10,6 +11,8 @@ from pydantic import Field
 from service.environment import EnvironmentSettings
 from service.errors import InvalidRequest, invalid_field
 from service.plan.capability import Capability
+from service.plan.colour import Colour
+from service.plan.geometry import Size
 from service.plan.render_plan import FramePolicy, SourceKind
 from service.plan.tone import Levels
 
@@ -38,10 +41,11 @@ class ClusterCapabilities:
 class DatasetFacts:
     """A dataset as its last scan left it.
 
-    `width` x `height` is the usual size of a frame in pixels, None when no frame can be read. `pixel_formats` says how
-    many frames have each format. `captured` holds the first and the last capture time. Frame numbers are `number_first`
-    + k * `number_stride`; `first_gap` is the first number without a frame, `gap_frames` how many there are.
-    `digest` changes with the content.
+    `width` x `height` is the usual size of a frame as shown, None when no frame can be read; `stored_size` is that in
+    stored pixels if they are not square, `pixel_aspect` their width to their height, None if the scan did not note it.
+    `pixel_formats` says how many frames have each format. `captured` holds the first and the last capture time. Frame
+    numbers are `number_first` + k * `number_stride`; `first_gap` is the first number without a frame, `gap_frames` how
+    many there are. `digest` changes with the content.
     """
 
     id: UUID
@@ -54,6 +58,8 @@ class DatasetFacts:
     frame_count: int = 0
     width: int | None = None
     height: int | None = None
+    stored_size: Size | None = None
+    pixel_aspect: Fraction | None = Fraction(1)
     formats: tuple[str, ...] = ()
     pixel_formats: Mapping[str, int] = field(default_factory=dict)
     levels: Levels | None = None
@@ -104,7 +110,8 @@ class RenderFacts:
 
     `datasets` are those that the request can mean: of its experiment and, when it names a dataset, of that id.
     `pixel_size_um` is the side of a source pixel in micrometres (see `overlay.pixel_size_of`), `captured` the frames in
-    the request's time window; None when there are none, or no window.
+    the request's time window; None when there are none, or no window. `colours` are those of the dataset's source
+    videos, each once, in the order of the sources; empty when its scan did not note those of all.
     """
 
     limits: RenderLimits
@@ -113,3 +120,4 @@ class RenderFacts:
     pixel_size_um: float | None = None
     captured: CapturedFrames | None = None
     cluster: ClusterCapabilities = ClusterCapabilities()
+    colours: tuple[Colour, ...] = ()

@@ -72,6 +72,7 @@ COLOUR_NAMES: dict[str, str] = {
 }
 BLACK = COLOUR_NAMES["black"]
 _HEX_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_NOT_NOTED = re.compile(r"^(\d+-bit) samples$")
 
 PIXEL_FORMATS: frozenset[str] = frozenset(get_args(PixelFormat))
 _GRAY: frozenset[str] = frozenset(("gray", "gray16le"))
@@ -133,6 +134,36 @@ def choose_pixel_format(codec: Codec, counts: Mapping[str, int]) -> PixelFormat:
     return _lossless_format(frozenset(counts))
 
 
+def has_deep_frames(names: Iterable[str]) -> bool:
+    """Whether any frame has samples that a tone makes visible."""
+    return any(" samples" in name or name in ("gray16le", "ya16le", "gbrp16le") for name in names)
+
+
+def formats_of_rgb_samples(counts: Mapping[str, int]) -> Mapping[str, int]:
+    """The formats of a dataset whose deep frames are all RGB; a scan of an earlier version did not note which are."""
+    found: dict[str, int] = {}
+    for name, count in counts.items():
+        after = _NOT_NOTED.sub(r"\1 RGB samples", name)
+        found[after] = found.get(after, 0) + count
+    return found
+
+
+def formats_over_background(counts: Mapping[str, int], background: str) -> Mapping[str, int]:
+    """The formats of the frames once their transparent pixels show the background (#rrggbb).
+
+    Gray with alpha becomes RGB over a background that has a colour.
+    """
+    red, green, blue = rgb(background)
+    gray = red == green == blue
+    changed = {"ya8": "gray" if gray else "bgr0", "ya16le": "gray16le" if gray else "gbrp16le"}
+    found: dict[str, int] = {}
+    for name, count in counts.items():
+        described = name.replace(" samples with alpha", " samples" if gray else " RGB samples")
+        after = changed.get(name, described)
+        found[after] = found.get(after, 0) + count
+    return found
+
+
 def formats_after_tone(codec: Codec, counts: Mapping[str, int], tone: Tone | None) -> Mapping[str, int]:
     """The formats of the frames once the tone has been applied to those that need it."""
     if tone is None:
@@ -141,7 +172,8 @@ def formats_after_tone(codec: Codec, counts: Mapping[str, int], tone: Tone | Non
     changed = {"gray16le": as_gray, "gbrp16le": "bgr0"} | ({"gray": as_gray} if tone.shallow else {})
     found: dict[str, int] = {}
     for name, count in counts.items():
-        after = changed.get(name, name if name in PIXEL_FORMATS else as_gray)
+        described = "bgr0" if name.endswith(" RGB samples") else as_gray
+        after = changed.get(name, name if name in PIXEL_FORMATS else described)
         found[after] = found.get(after, 0) + count
     return found
 

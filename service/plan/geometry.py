@@ -16,6 +16,9 @@ Size = tuple[int, int]
 # The limit of x264 and SVT-AV1 on a side, in pixels.
 MAX_SIDE = 16384
 
+# Pixels of a source that are further from square than 1:8 or 8:1 are taken for a mistake in its header.
+MAX_PIXEL_ASPECT = 8
+
 # x265 4.1 writes beyond its own memory when a picture is narrower than 50 pixels.
 _SMALLEST_SIDE: dict[Codec, int] = {"hevc": 64, "av1": 4}
 
@@ -77,12 +80,17 @@ class Bins:
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """What happens to the size of a frame: `source`, cropped, rotated by `rotate` degrees clockwise, then scaled."""
+    """What happens to the size of a frame: `source`, cropped, rotated by `rotate` degrees clockwise, then scaled.
+
+    `pixel_aspect` is the width to the height of an output pixel; None if sources are shown as stored, whatever they
+    say of their pixels.
+    """
 
     source: Size
     crop: Crop | None
     rotate: int
     output: Size
+    pixel_aspect: Fraction | None = Fraction(1)
 
     @property
     def cropped_size(self) -> Size:
@@ -109,10 +117,25 @@ def crop_of(source: Size, part: CropSpec) -> Crop | None:
     return Crop(part.x, part.y, part.width, part.height, *source)
 
 
+def crop_in_stored_pixels(crop: Crop, stored: Size) -> Crop:
+    """The same part of a frame whose stored pixels are not square."""
+    left, top, right, bottom = crop.within(*stored)
+    return Crop(left, top, right - left, bottom - top, *stored)
+
+
 def unscaled_size(source: Size, crop: Crop | None, rotate: int) -> Size:
     """What is left of a source frame after the crop and then the rotation (degrees)."""
     width, height = (crop.width, crop.height) if crop else source
     return (height, width) if rotate in (90, 270) else (width, height)
+
+
+def square_size(stored: Size, pixel_aspect: Fraction) -> Size:
+    """The size at which a stored picture has its shape in square pixels: only the width changes, and stays even.
+
+    `pixel_aspect` is the width to the height of a stored pixel.
+    """
+    width = stored[0] * pixel_aspect
+    return (_even(width) if stored[0] % 2 == 0 else _whole(width)), stored[1]
 
 
 def bins_of(mode: DecimationMode, size: int, native: Size, output: Size) -> Bins | None:

@@ -63,11 +63,15 @@ CPU_FALLBACK_ATTEMPT = 3
 
 @dataclass(frozen=True, slots=True)
 class SourceMedia:
-    """What is decoded: image formats or video codecs, and the usual size after the crop, before the rotation."""
+    """What is decoded: image formats or video codecs, and the usual size after the crop, before the rotation.
+
+    `square_pixels`: the usual frame has its shape in stored pixels.
+    """
 
     formats: tuple[str, ...]
     width: int
     height: int
+    square_pixels: bool = True
 
     @property
     def main(self) -> str | None:
@@ -192,6 +196,8 @@ class PlacementCandidates:
             return f"{', '.join(source.formats)} is decoded on the CPU"
         if source.main == UPLOADED and options.bins and options.tone and not self._merges_bins():
             return "such bins of TIFF frames are merged on the CPU"
+        if not source.square_pixels:
+            return "pixels that are not square run on the CPU"
         quarter = options.rotate in (90, 270)
         width, height = (source.height, source.width) if quarter else (source.width, source.height)
         target = options.bins or options

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
+from service.plan.colour import Colour
 from service.plan.formats import BLACK, Codec, Container, Output, PixelFormat
-from service.plan.geometry import Bins, Crop
+from service.plan.geometry import Bins, Crop, Size, square_size
 from service.plan.overlay import Overlay
 from service.plan.tone import Tone
 
@@ -75,7 +76,9 @@ class FrameRef:
     """One source frame of an output frame.
 
     `index` is its position in the dataset. `key` names the image object, or the source video object when `pts`
-    (in the video stream's own time base) says which picture of it; `key` is None for a gap in the numbering.
+    (in the video stream's own time base) says which picture of it; `key` is None for a gap in the numbering. Where the
+    timestamps of a source video do not tell its pictures apart, `pts` counts them, and `packet` is the number of the
+    packet that holds the picture.
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
     `captured` is the capture time in microseconds since 1970. Where the render needs them, `shown_for` is the frame's
     share of the video in ticks of the render's time base, `clock` an anomaly of the capture time, and `elapsed` the
@@ -93,13 +96,15 @@ class FrameRef:
     shown_for: int | None = None
     clock: ClockAnomaly | None = None
     elapsed: int | None = None
+    packet: int | None = None
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does."""
         page = "" if self.page is None else f"\0page {self.page}"
         known = (self.captured, self.shown_for, self.clock, self.elapsed)
         times = "".join(f"\0{time}" for time in known) if known != (None, None, None, None) else ""
-        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}"
+        packet = "" if self.packet is None else f"\0packet {self.packet}"
+        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{packet}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,12 @@ class RenderOptions:
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
+    `colour` is what all segments of source videos are tagged with and converted to; None for images, and for datasets
+    whose scan did not note the sources' colours: then each segment has its first source's.
     An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
-    backend: the CPU unless a GPU had passed its self-test when the render was planned.
+    backend: the CPU unless a GPU had passed its self-test when the render was planned. `pixel_aspect` is the width to
+    the height of an output pixel: 1, but for ffv1 that keeps the samples of such a source. None: the samples of sources
+    are shown as stored, because the size was planned before the shape of their pixels was known.
     """
 
     codec: Codec
@@ -133,6 +142,13 @@ class RenderOptions:
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
     family: Backend = CPU_ONLY
+    colour: Colour | None = None
+    pixel_aspect: Fraction | None = Fraction(1)
+
+    @property
+    def shown_size(self) -> Size:
+        """(width, height) of the output in square pixels."""
+        return square_size((self.width, self.height), self.pixel_aspect or Fraction(1))
 
     @property
     def ticks(self) -> Fraction:
@@ -142,14 +158,17 @@ class RenderOptions:
     def to_json(self) -> dict[str, Any]:
         timing = {"speed": str(self.timing.speed)} if self.timing else None
         document = dataclasses.asdict(self) | {"fps": str(self.fps), "timing": timing}
+        document["pixel_aspect"] = str(self.pixel_aspect) if self.pixel_aspect else None
+        if self.colour is None:
+            del document["colour"]
         if self.family == CPU_ONLY:  # the CPU's keys are older than backends, and stay as they were
             del document["family"]
         return document
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "RenderOptions":
-        tone, crop, bins, timing, overlay, family = (
-            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay", "family")
+        tone, crop, bins, timing, overlay, family, colour = (
+            document.get(name) for name in ("tone", "crop", "bins", "timing", "overlay", "family", "colour")
         )
         nested = {
             "fps": Fraction(document["fps"]),
@@ -160,6 +179,8 @@ class RenderOptions:
             "timing": CapturedTiming(Fraction(timing["speed"])) if timing else None,
             "outputs": tuple(document.get("outputs", ())),
             "family": Backend(**family) if family else CPU_ONLY,
+            "pixel_aspect": Fraction(document["pixel_aspect"]) if document.get("pixel_aspect") else None,
+            "colour": Colour.from_json(colour) if colour else None,
         }
         return cls(**(document | nested))
 

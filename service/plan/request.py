@@ -8,6 +8,7 @@ from fractions import Fraction
 from uuid import UUID
 
 from service.errors import Conflict, InvalidRequest, NotFound, invalid_field
+from service.plan.colour import Hdr, choose_colour
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.formats import (
     BLACK,
@@ -21,6 +22,9 @@ from service.plan.formats import (
     format_with_overlay,
     formats_after_rotation,
     formats_after_tone,
+    formats_of_rgb_samples,
+    formats_over_background,
+    has_deep_frames,
     require_brightness,
 )
 from service.plan.geometry import (
@@ -28,6 +32,7 @@ from service.plan.geometry import (
     DecimationMode,
     Geometry,
     bins_of,
+    crop_in_stored_pixels,
     crop_of,
     native_size,
     output_size,
@@ -77,6 +82,7 @@ class RenderRequest:
     speed: float | None = None
     overlay: OverlaySpec | None = None
     outputs: tuple[Output, ...] = ()
+    hdr: Hdr | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,8 @@ def plan(request: RenderRequest, facts: RenderFacts) -> RenderPlan:
     if selection.source_count() > facts.limits.max_frames:
         raise _too_many_frames(selection, facts.limits.max_frames)
     cluster = facts.cluster
-    source = SourceMedia(dataset.formats, *geometry.cropped_size)
+    square_pixels = dataset.stored_size in (None, (dataset.width, dataset.height))
+    source = SourceMedia(dataset.formats, *geometry.cropped_size, square_pixels)
     placement = choose_placement(cluster.capabilities, options, source, request.device, cluster.slots_per_device)
     options = replace(options, family=placement.backend)
     key = render_key(dataset, selection, options)
@@ -143,11 +150,22 @@ def _check_state(request: RenderRequest, dataset: DatasetFacts) -> None:
 def _geometry(request: RenderRequest, dataset: DatasetFacts) -> Geometry:
     if not dataset.width or not dataset.height:
         raise invalid_field("#/dataset_id", "no frame of the dataset can be read", "unreadable_dataset")
-    source = (dataset.width, dataset.height)
+    source, pixel_aspect = (dataset.width, dataset.height), Fraction(1) if dataset.pixel_aspect else None
     crop = crop_of(source, request.crop) if request.crop else None
+    if dataset.stored_size and dataset.pixel_aspect and _keeps_samples(request):
+        source, pixel_aspect = dataset.stored_size, dataset.pixel_aspect
+        crop = crop_in_stored_pixels(crop, source) if crop else None
     unscaled = unscaled_size(source, crop, request.rotate)
     output = output_size(unscaled, request.width, request.height, request.scale, request.codec)
-    return Geometry(source, crop, request.rotate, output)
+    if pixel_aspect and request.rotate in (90, 270):
+        pixel_aspect = 1 / pixel_aspect
+    return Geometry(source, crop, request.rotate, output, pixel_aspect)
+
+
+def _keeps_samples(request: RenderRequest) -> bool:
+    """Whether stored pixels that are not square stay as they are, and the file says their shape."""
+    resized = request.width or request.height or request.scale is not None
+    return request.codec == "ffv1" and not resized and request.overlay is None
 
 
 def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, facts: RenderFacts) -> RenderOptions:
@@ -158,6 +176,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
     container = choose_container(codec, request.container, timed=timing is not None)
     pixel_format = _pixel_format(request, dataset, geometry, tone)
     overlay = _overlay(request, dataset, geometry, facts.pixel_size_um)
+    colour = choose_colour(codec, request.hdr, facts.colours)
     return RenderOptions(
         codec=codec,
         quality=LOSSLESS_QUALITY if codec == "ffv1" else request.quality,
@@ -184,6 +203,8 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         timing=timing,
         overlay=overlay,
         outputs=canonical_outputs(request.outputs),
+        colour=colour if dataset.kind == "video" else None,
+        pixel_aspect=geometry.pixel_aspect,
     )
 
 
@@ -194,7 +215,7 @@ def _tone(request: RenderRequest, dataset: DatasetFacts) -> Tone | None:
     levels = dataset.levels
     if request.codec == "ffv1" and request.tone is None and levels and levels.dtype in LOSSLESS_DTYPES:
         return None
-    return resolve_tone(request.tone, levels)
+    return resolve_tone(request.tone, levels, deep=has_deep_frames(dataset.pixel_formats))
 
 
 def _captured_timing(request: RenderRequest, dataset: DatasetFacts) -> CapturedTiming | None:
@@ -214,7 +235,11 @@ def _captured_timing(request: RenderRequest, dataset: DatasetFacts) -> CapturedT
 
 def _pixel_format(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, tone: Tone | None) -> PixelFormat:
     """What the encoder is given when nothing is drawn."""
-    counts = formats_after_tone(request.codec, dataset.pixel_formats, tone)
+    counts = dataset.pixel_formats
+    if dataset.levels is not None and dataset.levels.channels > 1:
+        counts = formats_of_rgb_samples(counts)
+    counts = formats_over_background(counts, request.background)
+    counts = formats_after_tone(request.codec, counts, tone)
     counts = formats_after_rotation(counts, geometry.unscaled_size, request.rotate)
     pixel_format = choose_pixel_format(request.codec, counts)
     if request.decimation_mode == "max" and request.decimation_factor > 1:

@@ -36,6 +36,14 @@ COLORMAPS: tuple[Colormap, ...] = get_args(Colormap)
 # scientific viewers.
 DEFAULT_PERCENTS = (0.35, 99.65)
 
+# With the default percents, a tenth of the samples other than the usual value are cut off from here on.
+_SPARSE_PERCENT = 3.5
+# A background of integers that are this close is noise, if a thousandth of the samples is 256 times as far away.
+_NOISE_WIDTH, _LEVELS, _SIGNAL_PERCENTS, _ALL_BUT_HOT = 3, 256, (0.1, 99.9), (0.001, 99.999)
+SPARSE_NOTE = "nearly all samples have one value: the window reaches from it to the percentiles of the others"
+NOISE_NOTE = "the percentiles are only noise apart: the window reaches over all but 0.001 % of the samples at each end"
+EQUAL_NOTE = "all measured samples are equal: the window reaches to the greatest value that they can hold"
+
 _TAIL = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.8)
 # The percents at which a scan records percentiles: every half percent, and finer where windows usually end.
 PERCENTS: tuple[float, ...] = (
@@ -52,6 +60,9 @@ class Levels:
     `dtype` is NumPy's name ("uint16", "float32"), `bits` the significant ones, `channels` 1 for gray or 3 for RGB.
     `low`, `high` and `values` (at PERCENTS) are in the samples' own unit, over finite samples; `nan` and `inf` count
     the others. `low` and `high` are exact over these frames, other frames may exceed them.
+
+    If one value makes up most of the samples, `usual` is that value, `others_percent` how many percent have another one
+    and `others` the percentiles of those, at PERCENTS.
     """
 
     dtype: str
@@ -63,22 +74,30 @@ class Levels:
     nan: int
     inf: int
     values: tuple[float, ...]
+    usual: float | None = None
+    others_percent: float = 0.0
+    others: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"values": list(self.values)}
+        return dataclasses.asdict(self) | {"values": list(self.values), "others": list(self.others)}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Levels":
-        return cls(**(document | {"values": tuple(document["values"])}))
+        return cls(**(document | {"values": tuple(document["values"]), "others": tuple(document.get("others", ()))}))
 
     @property
     def is_deep(self) -> bool:
-        """Whether the samples have more than 8 bits, so that a screen cannot show them as they are."""
-        return self.bits > 8
+        """Whether a screen cannot show the samples as they are: they have more than 8 bits, or a sign."""
+        return self.bits > 8 or not self.dtype.startswith("uint")
 
     @property
     def is_float(self) -> bool:
         return self.dtype.startswith("float")
+
+    @property
+    def is_short_integer(self) -> bool:
+        """Whether the samples are integers of at most 16 bits."""
+        return not self.is_float and self.bits <= 16
 
     def full_range(self) -> tuple[float, float]:
         """The smallest and the largest value that the type holds; for floats, by convention, 0 to 1."""
@@ -89,11 +108,20 @@ class Levels:
         return 0.0, float((1 << self.bits) - 1)
 
     def percentile(self, percent: float) -> float:
-        """Linear between the recorded ones."""
-        place = min(max(bisect_left(PERCENTS, percent), 1), len(PERCENTS) - 1)
-        below, above = PERCENTS[place - 1], PERCENTS[place]
-        share = (percent - below) / (above - below)
-        return math.fsum((self.values[place - 1] * (1 - share), self.values[place] * share))
+        """Of all samples, linear between the recorded ones."""
+        return _interpolate(self.values, percent)
+
+    def other_percentile(self, percent: float) -> float:
+        """Of the samples that differ from the usual value; if none was sampled, of the lowest and the highest."""
+        return _interpolate(self.others, percent) if self.others else self.low if percent < 50 else self.high
+
+
+def _interpolate(values: tuple[float, ...], percent: float) -> float:
+    """Linear between the two of PERCENTS around it."""
+    place = min(max(bisect_left(PERCENTS, percent), 1), len(PERCENTS) - 1)
+    below, above = PERCENTS[place - 1], PERCENTS[place]
+    share = (percent - below) / (above - below)
+    return math.fsum((values[place - 1] * (1 - share), values[place] * share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +141,8 @@ class Tone:
     """Sample -> level, the same for every frame: `low` and `high`, in the samples' own unit, become 0 and 1; then
     `** gamma` (below 1 brightens); then the colormap, reversed when `inverse`.
 
-    `shallow` says that it applies to 8-bit gray frames too; otherwise only to deeper ones.
+    `shallow` says that it applies to 8-bit gray frames too; otherwise only to deeper ones. `note` says why the window
+    is another than the percentiles that were asked for, empty if it is not.
     """
 
     low: float
@@ -122,6 +151,7 @@ class Tone:
     colormap: Colormap = "gray"
     inverse: bool = False
     shallow: bool = False
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -131,33 +161,74 @@ class Tone:
         return cls(**document)
 
 
-def resolve_tone(spec: ToneSpec | None, levels: Levels | None) -> Tone | None:
+def resolve_tone(spec: ToneSpec | None, levels: Levels | None, *, deep: bool = False) -> Tone | None:
     """The concrete tone of a render; None where frames are shown as they are.
 
-    Without a spec, deep frames get the percentile window and 8-bit ones none. Raises InvalidRequest, pointing into
-    `#/tone`.
+    Without a spec, deep frames get the percentile window and 8-bit ones none. `deep` says that there are deep frames
+    even if there are no levels. Raises InvalidRequest, pointing into `#/tone`.
     """
     if spec is None:
         return resolve_tone(ToneSpec(), levels) if levels and levels.is_deep else None
+    if levels is None and deep:
+        return _unmeasured_tone(spec)
     if levels is None:
         detail = "tone is for gray or deeper than 8-bit images, and the last scan found none that can be decoded"
         raise invalid_field("#/tone", detail, "no_levels")
     if spec.colormap != "gray" and levels.channels == 3:
         raise invalid_field("#/tone/colormap", "a colormap needs gray frames, and these are RGB", "not_gray")
-    low, high = _window(spec, levels)
-    return Tone(low + 0.0, high + 0.0, float(spec.gamma), spec.colormap, spec.inverse, not levels.is_deep)
+    low, high, note = _window(spec, levels)
+    return Tone(low + 0.0, high + 0.0, float(spec.gamma), spec.colormap, spec.inverse, not levels.is_deep, note)
 
 
-def _window(spec: ToneSpec, levels: Levels) -> tuple[float, float]:
+def _unmeasured_tone(spec: ToneSpec) -> Tone:
+    """Of deep frames in which a scan has found no number: only a fixed window is possible."""
+    if spec.mode != "fixed":
+        detail = "the scan found no number in the frames that it measured: use mode fixed, with low and high"
+        raise invalid_field("#/tone/mode", detail, "no_levels")
+    low, high = _fixed_window(spec)
+    return Tone(low + 0.0, high + 0.0, float(spec.gamma), spec.colormap, spec.inverse)
+
+
+def _window(spec: ToneSpec, levels: Levels) -> tuple[float, float, str]:
+    """(low, high, why they are not the percentiles that were asked for)."""
     if spec.mode in ("full", "minmax"):
         for name in ("low", "high"):
             if getattr(spec, name) is not None:
                 raise invalid_field(f"#/tone/{name}", f"mode {spec.mode} finds its own: leave it out", "exclusive")
-        return _non_empty(*(levels.full_range() if spec.mode == "full" else (levels.low, levels.high)))
+        return *_non_empty(*(levels.full_range() if spec.mode == "full" else (levels.low, levels.high))), ""
     if spec.mode == "fixed":
-        return _fixed_window(spec)
-    low, high = _percents(spec)
-    return _non_empty(*_rounded_outwards(levels.percentile(low), levels.percentile(high), (levels.low, levels.high)))
+        return *_fixed_window(spec), ""
+    percents = _percents(spec)
+    if levels.low == levels.high and levels.is_short_integer and levels.low < levels.full_range()[1]:
+        return levels.low, levels.full_range()[1], EQUAL_NOTE  # other frames may have more
+    low, high, note = _percentile_window(percents, levels)
+    return *_non_empty(*_rounded_outwards(low, high, (levels.low, levels.high))), note
+
+
+def _percentile_window(percents: tuple[float, float], levels: Levels) -> tuple[float, float, str]:
+    """(low, high, note). Where the percentiles fall together, the window reaches over what they would cut off.
+
+    - Nearly all samples have one value (stars, beads, events, masks): from that value to the percentiles of the others.
+    - The background has noise of a few whole numbers and the signal is far outside: all but a few hot pixels.
+    """
+    low, high = levels.percentile(percents[0]), levels.percentile(percents[1])
+    if levels.low == levels.high:
+        return low, high, ""
+    if low == high or _cuts_off_the_others(percents, levels):
+        usual = low if levels.usual is None else levels.usual
+        others = levels.other_percentile(percents[0]), levels.other_percentile(percents[1])
+        return min(usual, others[0]), max(usual, others[1]), SPARSE_NOTE
+    signal = levels.percentile(_SIGNAL_PERCENTS[1]) - levels.percentile(_SIGNAL_PERCENTS[0])
+    if levels.is_short_integer and high - low <= _NOISE_WIDTH and signal > _LEVELS * (high - low):
+        return levels.percentile(_ALL_BUT_HOT[0]), levels.percentile(_ALL_BUT_HOT[1]), NOISE_NOTE
+    return low, high, ""
+
+
+def _cuts_off_the_others(percents: tuple[float, float], levels: Levels) -> bool:
+    """Whether few samples differ from the usual value, and over a tenth of those would be above or below the window."""
+    if levels.usual is None or levels.others_percent > _SPARSE_PERCENT:
+        return False
+    return 5 * (percents[0] + 100 - percents[1]) > levels.others_percent
 
 
 def _fixed_window(spec: ToneSpec) -> tuple[float, float]:

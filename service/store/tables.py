@@ -72,6 +72,7 @@ datasets = Table(
     Column("levels", JSONB),
     Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     Column("excluded", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="left out by the last scan"),
+    Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="why frames are unreadable"),
     _timestamp_column("created_at"),
     _timestamp_column("updated_at"),
 )
@@ -116,6 +117,7 @@ sources = Table(
     Column("pixel_aspect", Text, comment="width to height of a pixel as shown, as a fraction; null if unknown"),
     Column("colour", JSONB, comment="primaries, transfer, matrix and range of the samples (Rec. ITU-T H.273)"),
     Column("fields", Text, comment="progressive, top or bottom field first, or mixed; null if unknown"),
+    Column("packets", LargeBinary, comment="as pts: the packet of each picture, where pts only counts them; else null"),
 )
 
 renders = Table(

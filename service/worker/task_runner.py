@@ -188,8 +188,8 @@ class TaskRunner:
         raise Retry(1.0, "the result could not be written to the database")
 
 
-async def _fail_as_poison(connection: AsyncConnection, lease: Lease, deaths: int, reason: str) -> None:
-    await outcomes.fail_task(connection, lease, "poison", f"its worker died {deaths} times; the last time: {reason}")
+async def _fail_as_poison(connection: AsyncConnection, lease: Lease, attempts: int, reason: str) -> None:
+    await outcomes.fail_task(connection, lease, "poison", f"it failed {attempts} times; the last time: {reason}")
 
 
 async def _has_live_encoder(connection: AsyncConnection, render_id: RenderId) -> bool:

@@ -10,8 +10,9 @@ from sqlalchemy.exc import DBAPIError
 
 from service.errors import GatewayTimeout, QueryRefusal, ReelmillError, ServiceUnavailable, TooManyRequests
 from service.guard.document import Document
-from service.guard.execution import read_only_session, round_up_to_one_digit
+from service.guard.execution import Stopwatch, execute, read_only_session, round_up_to_one_digit
 from service.guard.guard import Guard, QueryResult
+from service.guard.policy import Guardrails, QueryTimeout, validate
 from service.guard.schema import QUERY_SCHEMA, QUERYABLE_TABLES
 from service.guard.settings import GuardSettings
 from service.ids import Subject
@@ -142,6 +143,17 @@ async def test_a_slow_query_is_stopped_and_recorded(database: Database) -> None:
     assert guardrail["rule"] == "statement_ms" and guardrail["limit"] == 1 and guardrail["actual"] > 1
     record = await _last_record(database)
     assert (record["outcome"], record["rule"], record["subject"]) == ("timed_out", "statement_ms", "alice")
+
+
+async def test_a_query_that_is_slow_only_as_a_whole_is_stopped_alike(database: Database) -> None:
+    """No statement of it takes too long; together, with what came before, they do."""
+    guardrails = Guardrails(GuardSettings.model_construct(timeout_s=0.5))
+    query = validate(Document(table="frames", limit=1), await Guard(database, LIMITS).tables(), guardrails)
+    stopwatch = Stopwatch()
+    await asyncio.sleep(0.6)
+    with pytest.raises(QueryTimeout) as raised:
+        await execute(database, ALICE, query, guardrails, stopwatch)
+    assert (raised.value.status, raised.value.rule, raised.value.outcome) == (504, "statement_ms", "timed_out")
 
 
 async def test_the_costliest_step_decides_whatever_the_limit(database: Database) -> None:

@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 from av import Packet
 from av.bitstream import BitStreamFilterContext
 
-from service.pipeline.colour import FULL_RANGE, ColourTags, swscale_matrix, video_colour
+from service.pipeline.colour import FULL_RANGE, ColourTags, swscale_matrix, video_colour, video_range
 from service.pipeline.cuda.driver import VIDEO_CODECS, CudaDriver, DeviceImage, VideoCodec
 from service.pipeline.cuda.errors import CudaUnsupported
-from service.pipeline.orientation import orientation_of_display
+from service.pipeline.light.conversion import describe
 from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES
+from service.pipeline.videos.display import display_orientation
 from service.pipeline.videos.source import VideoSource
 
 _PIXEL_FORMATS = ("yuv420p", "yuvj420p")
@@ -117,11 +118,15 @@ def _read_properties(source: VideoSource, colour: ColourTags) -> VideoProperties
     frame = source.first_frame()
     if frame.format.name not in _PIXEL_FORMATS:
         raise CudaUnsupported(f"{frame.format.name} is not supported by the device")
-    if swscale_matrix(video_colour(frame).matrix) != swscale_matrix(colour.matrix):
+    source_colour = video_colour(frame)
+    if swscale_matrix(source_colour.matrix) != swscale_matrix(colour.matrix):
         raise CudaUnsupported("its colours are of another matrix than the render's")
-    full_range = frame.format.name == "yuvj420p" or frame.color_range == FULL_RANGE
-    orientation = orientation_of_display(frame.rotation)
-    return VideoProperties((frame.width, frame.height), orientation, full_range, codec)
+    if done := describe(source_colour, colour):
+        raise CudaUnsupported(f"its colours are {done.removeprefix('colours ')} on the CPU")
+    if source.pixel_aspect is not None:
+        raise CudaUnsupported("pixels that are not square run on the CPU")
+    full_range = video_range(frame) == FULL_RANGE
+    return VideoProperties((frame.width, frame.height), display_orientation(frame), full_range, codec)
 
 
 def _is_random_access_point(data: bytes, codec: VideoCodec) -> bool:

@@ -14,7 +14,7 @@ from service.pipeline.images.decoder import plan_header_conversion, require_deco
 from service.pipeline.images.header import JPEG_MAGIC, TIFF_MAGICS, DecodeOptions
 from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
 from service.pipeline.images.tiff import decode_tiff
-from service.pipeline.picture import ClipCounts
+from service.pipeline.picture import ClipCounts, has_number
 from service.pipeline.tone.colormaps import colormap
 from service.pipeline.tone.window import Window
 from service.plan.capability import DEVICE_BATCH
@@ -104,7 +104,7 @@ class CandidateSelector:
     def _select_tiff(self, data: bytes) -> Candidate | Fallback | None:
         page = decode_tiff(data, DecodeOptions.of_render(self._options))
         samples, gray = page.samples, page.samples.ndim == 2
-        if samples.dtype.type not in _UPLOADABLE_TYPES:
+        if samples.dtype.type not in _UPLOADABLE_TYPES or (samples.dtype.kind == "f" and not has_number(samples)):
             return None
         curve = None
         if samples.dtype != np.uint8 or (gray and self._tone and self._tone.shallow):

@@ -2,10 +2,11 @@
 
 from typing import ClassVar
 
+from service.errors import Interruption
 from service.pipeline.frames import FallbackCode
 
 
-class CudaError(Exception):
+class CudaError(Interruption):
     """`reason` is one line for receipts and operators; `fallback_code` is counted if frames fall back to the CPU."""
 
     fallback_code: ClassVar[FallbackCode] = "device_failed"

@@ -46,6 +46,8 @@ class VideoFrameSource:
         """Removes each frame from `remaining` before it is yielded."""
         if remaining[0].key is None or remaining[0].pts is None:
             raise FrameMissing
+        if remaining[0].packet is not None:
+            raise CudaUnsupported("its timestamps do not tell its pictures apart")
         demuxer = VideoDemuxer(self._sources.open(remaining[0]), self._colour)
 
         def next_pts() -> int:

@@ -12,6 +12,7 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.encode.codecs import ENCODERS, reorder_depth
+from service.pipeline.encode.matroska import write_display_width
 from service.pipeline.encode.mux import MUXERS, SKIP_DECODE, file_mux_options
 from service.plan.render_plan import RenderOptions
 
@@ -39,6 +40,8 @@ def assemble(segments: Iterable[bytes], options: RenderOptions, out: Path) -> No
                 track.append(data)
         if not track.frames:
             raise NothingToAssemble("no segment has a frame")
+    if options.container == "mkv" and options.pixel_aspect not in (None, 1):
+        write_display_width(out, options.shown_size[0])
 
 
 class Track:

@@ -129,6 +129,8 @@ def configure_context(context: VideoCodecContext, options: RenderOptions, colour
     context.thread_count = 1
     context.color_range, context.colorspace = spec.range, RGB_MATRIX if spec.rgb else colour.matrix
     context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+    if options.pixel_aspect not in (None, 1):
+        context.sample_aspect_ratio = options.pixel_aspect
     if options.codec == "mjpeg":
         context.pix_fmt = "yuvj420p"  # the encoder knows no gray; each JPEG declares its own format
     if tag := ENCODERS[options.codec].codec_tag:

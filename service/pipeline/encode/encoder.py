@@ -16,6 +16,7 @@ from service.pipeline import planes
 from service.pipeline.colour import ColourTags
 from service.pipeline.encode.codecs import ENCODERS, configure_context, encoder_options, encoder_quality, reorder_depth
 from service.pipeline.encode.mux import segment_mux_options
+from service.pipeline.encode.pixel_aspect import PixelAspectWriter
 from service.pipeline.frame_context import EncoderInput
 from service.pipeline.native_libraries import reset_scheduler
 from service.plan.render_plan import RenderOptions
@@ -67,6 +68,8 @@ class SegmentEncoder:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._reorder = reorder_depth(options)
+        holds_aspect = options.codec == "ffv1" and options.source_kind == "video"
+        self._write_pixel_aspect = PixelAspectWriter(options.pixel_aspect or Fraction(1)) if holds_aspect else None
         # In ticks: the time of the next frame, and when each frame added so far is shown.
         self._decode_index = self._clock = 0
         self._starts: list[int] = []
@@ -129,7 +132,7 @@ class SegmentEncoder:
         assert isinstance(picture, VideoFrame), "pictures in GPU memory are encoded by DeviceEncoder"
         picture.pts, picture.time_base = start, 1 / self._options.ticks
         picture.pict_type = PictureType.NONE  # decoded JPEGs say I, which would force a key frame
-        return stream.encode(picture)
+        return stream.encode(self._write_pixel_aspect(picture) if self._write_pixel_aspect else picture)
 
     def _flush(self, stream: VideoStream) -> "list[Packet[VideoStream]]":
         return [] if self._options.codec == "mjpeg" else stream.encode(None)

@@ -24,7 +24,16 @@ from service.pipeline.images.png import decode_png, png_header, without_colour_c
 from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
-from service.pipeline.picture import ARRAY_FORMATS, Picture, Samples, as_frame_view, empty_frame, samples_view, to_frame
+from service.pipeline.picture import (
+    ARRAY_FORMATS,
+    Picture,
+    Samples,
+    as_frame_view,
+    empty_frame,
+    has_number,
+    samples_view,
+    to_frame,
+)
 from service.pipeline.tone.window import Window
 
 _HEADER_READERS = {"jpeg": jpeg_header, "png": png_header, "webp": webp_header}
@@ -76,13 +85,13 @@ class ImageDecoder:
         return to_picture(image, self._options.window, decoder, orientation, conversions)
 
     def decode_samples(self, data: bytes) -> Samples | None:
-        """Samples (height, width) of gray of any depth, or (height, width, 3) of RGB deeper than 8 bits.
+        """Samples (height, width) of gray of any depth, or (height, width, 3) of RGB that is not unsigned 8-bit.
 
         None for other images. Raises MediaUnreadable.
         """
         image = self._decode(data).image
         samples = samples_view(image) if isinstance(image, VideoFrame) else image
-        return None if samples is None or (samples.ndim == 3 and samples.dtype.itemsize == 1) else samples
+        return None if samples is None or (samples.ndim == 3 and samples.dtype == np.uint8) else samples
 
     def _decode(self, data: bytes) -> _Decoded:
         image_format = detect_format(data)
@@ -179,15 +188,18 @@ def to_picture(
 ) -> Picture:
     """Unsigned 8 and 16-bit samples stay as they are; others become positions in the window.
 
-    Raises MediaUnreadable for others if there is no window.
+    Raises MediaUnreadable for others if there is no window, and for floats without a number.
     """
     if (samples.ndim, samples.dtype.type) in ARRAY_FORMATS:
         toned_gray = window is not None and samples.ndim == 2 and samples.dtype == np.uint16
         frame = (as_frame_view if toned_gray else to_frame)(samples)
         return Picture(frame, decoder, orientation, conversions=conversions)
+    if samples.dtype.kind == "f" and not has_number(samples):
+        raise MediaUnreadable(f"none of its {samples.dtype} samples is a number (all are NaN or infinite)")
     if window is None:
         raise MediaUnreadable(
-            f"{samples.dtype} samples need a tone window, which a scan of the dataset finds: scan it again"
+            f"{samples.dtype} samples need a tone window, and the scan has measured no number to make one from: "
+            "request tone with mode fixed, low and high"
         )
     frame, positions = empty_frame(samples)
     window.map_into(samples, positions)

@@ -1,5 +1,6 @@
 """What is known of an image before it is decoded: its format, its header, and the limits that apply to it."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -15,6 +16,7 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 EXIF_PREFIX = b"Exif\0\0"
+_OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>|\b0x[0-9a-fA-F]{9,}\b")
 # Images up to the first limit may compress to any ratio. Deflate, the strongest codec that cameras use, reaches 1032.
 _RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO = 64 << 20, 2000
 
@@ -74,6 +76,14 @@ def detect_format(head: bytes) -> ImageFormat:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
     raise MediaUnreadable("not a JPEG, PNG, TIFF or WebP image")
+
+
+def damaged(name: str, error: Exception) -> MediaUnreadable:
+    """The error of a codec as a reason that is the same in every process: without the addresses of Python's objects."""
+    if isinstance(error, (TypeError, LookupError, ArithmeticError, AttributeError, UnicodeError)):
+        return MediaUnreadable(f"the {name} is damaged: its fields contradict each other")  # Python's words say nothing
+    text = _OBJECT.sub("", str(error)).strip() or type(error).__name__
+    return MediaUnreadable(f"the {name} is damaged: {text}")
 
 
 def require_pixel_limit(width: int, height: int, limit: int) -> None:

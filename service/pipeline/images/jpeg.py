@@ -15,6 +15,7 @@ _BASELINE, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xC0, 0xD9, 0xDA, 0xE0, 0xE
 _ICC_PREFIX = b"ICC_PROFILE\0"
 # C0 to CF are frame headers (SOF) but for DHT, JPG and DAC.
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_FRAME_HEADER_BYTES = 6
 _STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 # Sampling factors of Y, Cb and Cr.
 _PIXEL_FORMATS: dict[bytes, PixelFormat] = {
@@ -44,6 +45,8 @@ def jpeg_header(data: bytes) -> ImageHeader:
     *segments, (_, scan_header, _) = _segments(data)
     for marker, start, end in segments:
         if marker in _FRAME_HEADERS:
+            if end - start < _FRAME_HEADER_BYTES:
+                raise MediaUnreadable("the JPEG header is damaged")
             frame_header = struct.unpack_from(">BHHB", data, start)
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
             exif = data[start + len(EXIF_PREFIX) : end]
@@ -78,6 +81,8 @@ def jpeg_layout(data: bytes) -> JpegLayout:
             transform = data[start + 11 : start + 12]
         elif marker == _APP0 and data.startswith(b"JFIF\0", start):
             jfif = True
+    if scan_header == scan_offset:
+        raise MediaUnreadable("the JPEG header is damaged")
     # A frame header is depth, height, width, count, then (id, sampling, table) of each component.
     ids, samplings = frame_header[6::3], frame_header[7::3]
     one_scan = baseline and data[scan_header] == len(ids)

@@ -8,11 +8,14 @@ import numpy as np
 from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.chunk_exif import png_chunks, png_exif
 from service.pipeline.images.colour_conversion import ColourConversion
-from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.images.header import HeaderIncomplete, ImageHeader, damaged
 from service.pipeline.images.png_colour import COLOUR_CHUNKS, png_colour
 from service.pipeline.picture import Samples, composite_over
 
+# Colour type -> bit depths (PNG 3, table 12).
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 Image.MAX_IMAGE_PIXELS = None  # checked on the header before anything is decoded
 
 
@@ -27,25 +30,38 @@ def decode_png(data: bytes, header: ImageHeader, background: str, conversion: Co
 
             samples: Samples = np.asarray(imagecodecs.png_decode(data))
         else:
-            samples = _decode_8_bit(data)
+            samples = _decode_8_bit(data, header.bit_depth)
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
-        raise MediaUnreadable(f"the PNG is damaged: {error}") from error
+        raise damaged("PNG", error) from error
     if samples.shape[:2] != (header.height, header.width):
         raise MediaUnreadable("the PNG is not the size its header says")
     samples = conversion.apply(samples)
     return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
 
 
-def _decode_8_bit(data: bytes) -> Samples:
+def _decode_8_bit(data: bytes, bit_depth: int) -> Samples:
     """Palettes, 1 to 4-bit gray, alpha and transparent colours."""
     with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        _scale_transparent_level(image, bit_depth)
         if "transparency" in image.info or image.mode in ("LA", "RGBA"):
             return np.asarray(image.convert("LA" if image.mode in ("1", "L", "LA") else "RGBA"))
         return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
+def _scale_transparent_level(image: Image.Image, bit_depth: int) -> None:
+    """Express the transparent level or colour in 8 bits, as Pillow does the samples.
+
+    tRNS has it at the depth of the image, in the low bits of two bytes (PNG 3, 11.3.2.1).
+    """
+    levels, value = (1 << bit_depth) - 1, image.info.get("transparency")
+    if image.mode == "L" and isinstance(value, int):
+        image.info["transparency"] = (value & levels) * 255 // levels
+    elif image.mode == "RGB" and isinstance(value, tuple):
+        image.info["transparency"] = tuple(channel & levels for channel in value)
+
+
 def png_header(data: bytes) -> ImageHeader:
-    """Read IHDR, and eXIf if it precedes the image data. Raises HeaderIncomplete, MediaUnreadable."""
+    """Read IHDR, and EXIF wherever it lies in `data`. Raises HeaderIncomplete, MediaUnreadable."""
     if len(data) < 33:
         raise HeaderIncomplete("the PNG header is cut short")
     if data[12:16] != b"IHDR":
@@ -53,10 +69,14 @@ def png_header(data: bytes) -> ImageHeader:
     width, height, depth, colour = struct.unpack_from(">IIBB", data, 16)
     if not width or not height:
         raise MediaUnreadable("the PNG does not give its size")
-    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}.get(colour, 0)
+    if depth not in _DEPTHS.get(colour, ()):
+        raise MediaUnreadable("the PNG header is damaged: its bit depth and colour type do not go together")
+    channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[colour]
     chunks = _png_chunks(data)
-    exif = next((data[start:stop] for kind, start, stop in chunks if kind == b"eXIf"), b"")
-    plain = colour in (0, 2) and depth == 8 and all(kind != b"tRNS" for kind, _, _ in chunks)
+    clear = any(kind == b"tRNS" for kind, _, _ in chunks)
+    exif = png_exif(data, png_chunks(data))
+    plain = colour in (0, 2) and depth == 8 and not clear
+    channels += clear and colour in (0, 2)  # one level or colour is transparent
     said = png_colour({kind: data[start:stop] for kind, start, stop in chunks})
     return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain, colour=said)
 
@@ -78,10 +98,12 @@ def without_colour_chunks(data: bytes) -> bytes:
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """(name, offset of its body, offset after it) of each chunk before the image data."""
+    """(name, offset of its body, offset after it) of each chunk before the image data. Raises HeaderIncomplete."""
     chunks, position = [], 8
     while position + 8 <= len(data) and data[position + 4 : position + 8] != b"IDAT":
         length = int.from_bytes(data[position : position + 4], "big")
         chunks.append((data[position + 4 : position + 8], position + 8, position + 8 + length))
         position += 12 + length
+    if data[position + 4 : position + 8] != b"IDAT":
+        raise HeaderIncomplete("the PNG header is cut short")
     return chunks

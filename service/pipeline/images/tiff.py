@@ -19,7 +19,7 @@ import numpy as np
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.colour_conversion import ColourConversion, plan_conversion
 from service.pipeline.images.exif import says_adobe_rgb
-from service.pipeline.images.header import DecodeOptions, require_compression_ratio, require_pixel_limit
+from service.pipeline.images.header import DecodeOptions, damaged, require_compression_ratio, require_pixel_limit
 from service.pipeline.images.stored_colour import (
     ADOBE_RGB,
     MAX_PROFILE_BYTES,
@@ -28,20 +28,22 @@ from service.pipeline.images.stored_colour import (
     StoredColour,
     profile_colour,
 )
-from service.pipeline.images.tiff_directory import require_supported_colours
+from service.pipeline.images.tiff_directory import MAX_SAMPLES, require_supported_colours
 from service.pipeline.picture import Samples, composite_over
 
-# Size, bits, compression, photometric, fill order, samples, rows, planes, predictor, tile size, alpha, sample format.
-_COPIED_TAGS = (256, 257, 258, 259, 262, 266, 277, 278, 284, 317, 322, 323, 338, 339)
+# Size, bits, compression, photometric, fill order, samples, rows, planes, fax options, predictor, tile size, alpha,
+# sample format.
+_COPIED_TAGS = (256, 257, 258, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 338, 339)
 _OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _SHORT, _LONG = 3, 4
+_FAX_COMPRESSIONS = (2, 3, 4)
 _UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
-_COMPRESSIONS = (_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
+_COMPRESSIONS = (_UNCOMPRESSED, *_FAX_COMPRESSIONS, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
 _ICC_PROFILE, _EXIF, _MAX_INTEROPERABILITY_FIELDS = 34675, 34665, 5
 # imagecodecs 2026.3's own decoders of these crash the process on damaged data; its libtiff reports an error.
-_LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS)
+_LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS, *_FAX_COMPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def translate_tiff_errors() -> Iterator[None]:
     except (MediaUnreadable, OSError, MemoryError):
         raise
     except Exception as error:
-        raise MediaUnreadable(f"the TIFF is damaged: {error}") from error
+        raise damaged("TIFF", error) from error
 
 
 def _open(file: BinaryIO) -> Any:
@@ -163,16 +165,20 @@ def _is_uncompressed(page: Any) -> bool:
 
 
 def _require_supported(page: Any) -> None:
-    if page.dtype is None or page.dtype.kind not in "buif" or isinstance(page.bitspersample, tuple):
-        raise MediaUnreadable(f"a TIFF of {page.bitspersample}-bit {page.dtype} samples is not supported")
+    if isinstance(page.bitspersample, tuple):
+        raise MediaUnreadable("a TIFF whose channels have different bit depths is not supported")
+    if page.dtype is None or page.dtype.kind not in "buif":
+        kind = f" {page.dtype}" if page.dtype is not None else ""
+        raise MediaUnreadable(f"a TIFF of {page.bitspersample}-bit{kind} samples is not supported")
     if page.compression not in _COMPRESSIONS:
         raise MediaUnreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
     require_supported_colours(int(page.photometric))
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))
     least = 3 if page.photometric in (_RGB, _YCBCR) else 1
-    if not least <= page.samplesperpixel <= 4 or page.imagedepth != 1 or page.photometric not in kinds:
+    if not least <= page.samplesperpixel <= MAX_SAMPLES or page.imagedepth != 1 or page.photometric not in kinds:
         raise MediaUnreadable(
-            f"a TIFF of {page.samplesperpixel} samples, photometric {page.photometric}, is not supported"
+            f"a TIFF of {page.samplesperpixel} samples, photometric {int(page.photometric)}, is not supported: "
+            "save it as gray or RGB"
         )
 
 
@@ -212,9 +218,13 @@ def _divide_by_alpha(array: Samples) -> Samples:
 
 
 def _apply_palette(indexes: Samples, page: Any) -> Samples:
-    """(height, width, 3) of uint8: the high bytes of the palette, which most writers fill from 8-bit colours."""
+    """(height, width, 3) of uint8: the high bytes of the palette, which most writers fill from 8-bit colours.
+
+    A palette without any value above 255 was written in 8 bits, as libtiff assumes too.
+    """
     table = np.asarray(page.tags[_COLORMAP].value).reshape(3, -1)
-    return np.ascontiguousarray(np.moveaxis((table >> 8).astype(np.uint8)[:, indexes], 0, -1))
+    levels = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(levels[:, indexes], 0, -1))
 
 
 def _expand_to_8_bit(array: Samples, page: Any) -> Samples:

@@ -3,6 +3,7 @@
 TIFF 6.0, section 2; BigTIFF is version 43, with 8-byte offsets and counts.
 """
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import BinaryIO, NamedTuple
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 
-_WIDTH, _HEIGHT, _BITS, _ORIENTATION, _SAMPLES, _DATETIME, _SUBFILE_TYPE = 256, 257, 258, 274, 277, 306, 254
-_PHOTOMETRIC, _BLACK_IS_ZERO = 262, 1
+_WIDTH, _HEIGHT, _BITS, _ORIENTATION, _SAMPLES, _SUBFILE_TYPE = 256, 257, 258, 274, 277, 254
+_EXIF_DIRECTORY = 34665
+_COMPRESSION, _PHOTOMETRIC, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 259, 262, 338, 339
 # Photometric interpretations whose samples are no colours of a screen.
 _UNSUPPORTED_COLOURS = {
     4: "a TIFF that is a transparency mask is not a picture",
@@ -29,12 +31,19 @@ _UNSUPPORTED_COLOURS = {
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 7: 1, 8: 2, 9: 4, 13: 4, 16: 8, 18: 8}
 _STRUCT_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _REDUCED_IMAGE, _MASK = 1, 4
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_JPEG, _ALPHA_KINDS = 7, (1, 2)
+MAX_SAMPLES = 4
 _MAX_FIELDS, _MAX_PAGES = 4096, 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class TiffDirectory:
-    """One page. `offset` is the byte where its directory begins; sizes are in pixels as stored."""
+    """One page. `offset` is the byte where its directory begins; sizes are in pixels as stored.
+
+    `compression`, `photometric`, `extra_samples` (what the first one is) and `sample_format` (1 unsigned, 2 signed, 3
+    float) have the numbers of TIFF 6.0.
+    """
 
     offset: int
     width: int
@@ -43,13 +52,31 @@ class TiffDirectory:
     samples_per_pixel: int
     orientation: int
     subfile_type: int
+    compression: int
+    photometric: int
+    extra_samples: int
+    sample_format: int
     captured_at: datetime | None
-    photometric: int = _BLACK_IS_ZERO
 
     @property
     def is_picture(self) -> bool:
         """False for thumbnails, pyramid levels and transparency masks."""
         return not self.subfile_type & (_REDUCED_IMAGE | _MASK)
+
+
+def tiff_channels(page: TiffDirectory) -> int:
+    """Channels that a page shows: 1 gray, 2 gray with alpha, 3 RGB, 4 RGB with alpha; 0 if it cannot be shown.
+
+    Samples that are neither a colour nor alpha are left out.
+    """
+    colours = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, PALETTE: 3}.get(page.photometric, 0)
+    if page.photometric == _YCBCR and page.compression == _JPEG:
+        colours = 3
+    stored = 1 if page.photometric == PALETTE else colours
+    if not colours or not stored <= page.samples_per_pixel <= MAX_SAMPLES:
+        return 0
+    alpha = page.samples_per_pixel > stored and page.extra_samples in _ALPHA_KINDS and page.photometric != PALETTE
+    return colours + alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +101,13 @@ def require_supported_colours(photometric: int) -> None:
         raise MediaUnreadable(reason)
 
 
-def read_directories(file: BinaryIO) -> Iterator[TiffDirectory]:
-    """Every page in order. Raises MediaUnreadable at the first damaged one, and if the chain of directories loops."""
+def read_directories(file: BinaryIO, size: int | None = None) -> Iterator[TiffDirectory]:
+    """Every page in order. Raises MediaUnreadable at the first damaged one, and if the chain of directories loops.
+
+    `file` may be the beginning of one of `size` bytes; a capture time that lies behind it is then damage too.
+    """
+    partial = size is not None and file.seek(0, io.SEEK_END) < size
+    file.seek(0)
     head = _read_exactly(file, 8)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     version = struct.unpack((order or "<") + "H", head[2:4])[0]
@@ -93,7 +125,7 @@ def read_directories(file: BinaryIO) -> Iterator[TiffDirectory]:
         file.seek(offset)
         fields = _read_fields(file, layout)
         following = layout.read_number(file, layout.offset_size)
-        yield _to_directory(file, layout, offset, fields)
+        yield _to_directory(file, layout, offset, fields, _captured_at(file, layout, fields, partial))
         offset = following
 
 
@@ -119,7 +151,29 @@ def _read_fields(file: BinaryIO, layout: _ByteLayout) -> dict[int, _Field]:
     return fields
 
 
-def _to_directory(file: BinaryIO, layout: _ByteLayout, offset: int, fields: dict[int, _Field]) -> TiffDirectory:
+def _captured_at(file: BinaryIO, layout: _ByteLayout, fields: dict[int, _Field], partial: bool) -> datetime | None:
+    """From the page's own fields and from the EXIF directory that it names. Damage is ignored unless `partial`."""
+    try:
+        texts = _texts(file, layout, fields)
+        if _EXIF_DIRECTORY in fields:
+            file.seek(_field_number(file, layout, fields[_EXIF_DIRECTORY]))
+            texts |= _texts(file, layout, _read_fields(file, layout))
+    except (MediaUnreadable, ValueError, OverflowError):
+        if partial:
+            raise
+        return None
+    return exif.time_of_fields(texts)
+
+
+def _texts(file: BinaryIO, layout: _ByteLayout, fields: dict[int, _Field]) -> dict[int, str]:
+    """The fields that say when the picture was taken."""
+    found = {tag: _field_bytes(file, layout, fields[tag]) for tag in exif.TIME_TAGS if tag in fields}
+    return {tag: data.decode("ascii", "replace").strip("\0 ") for tag, data in found.items()}
+
+
+def _to_directory(
+    file: BinaryIO, layout: _ByteLayout, offset: int, fields: dict[int, _Field], captured_at: datetime | None
+) -> TiffDirectory:
     def number(tag: int, default: int) -> int:
         return _field_number(file, layout, fields[tag]) if tag in fields else default
 
@@ -127,7 +181,6 @@ def _to_directory(file: BinaryIO, layout: _ByteLayout, offset: int, fields: dict
     if not width or not height:
         raise MediaUnreadable("the TIFF does not give its size")
     orientation = number(_ORIENTATION, 1)
-    captured = _field_bytes(file, layout, fields[_DATETIME]) if _DATETIME in fields else b""
     return TiffDirectory(
         offset=offset,
         width=width,
@@ -136,8 +189,11 @@ def _to_directory(file: BinaryIO, layout: _ByteLayout, offset: int, fields: dict
         samples_per_pixel=number(_SAMPLES, 1),
         orientation=orientation if 1 <= orientation <= 8 else 1,
         subfile_type=number(_SUBFILE_TYPE, 0),
-        captured_at=exif.parse_time(captured.decode("ascii", "replace").strip("\0 ")),
-        photometric=number(_PHOTOMETRIC, _BLACK_IS_ZERO),
+        compression=number(_COMPRESSION, 1),
+        photometric=number(_PHOTOMETRIC, 1),
+        extra_samples=number(_EXTRA_SAMPLES, 0),
+        sample_format=number(_SAMPLE_FORMAT, 1),
+        captured_at=captured_at,
     )
 
 

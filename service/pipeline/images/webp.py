@@ -1,21 +1,20 @@
 """Reads WebP containers (RFC 9649) and decodes lossless WebP and WebP with alpha."""
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.chunk_exif import webp_chunks, webp_end, webp_exif
 from service.pipeline.images.colour_conversion import ColourConversion
-from service.pipeline.images.header import HeaderIncomplete, ImageHeader
+from service.pipeline.images.header import HeaderIncomplete, ImageHeader, damaged
 from service.pipeline.images.stored_colour import UNSTATED, profile_colour
 from service.pipeline.picture import Samples, composite_over
-
-_CHUNK_HEADER_BYTES = 8
 
 
 def webp_header(data: bytes) -> ImageHeader:
     """Raises HeaderIncomplete, MediaUnreadable."""
-    chunks = _chunks(data)
+    chunks = tuple(webp_chunks(data))
     names = [name for name, _, _ in chunks]
     if b"ANIM" in names or b"ANMF" in names:
         raise MediaUnreadable("an animated WebP is not one picture: extract its frames")
-    exif = next((data[start:stop] for name, start, stop in chunks if name == b"EXIF"), b"").removeprefix(b"Exif\0\0")
+    exif = webp_exif(data, chunks, webp_end(data))
     profile = next((data[start:stop] for name, start, stop in chunks if name == b"ICCP"), None)
     colour = UNSTATED if profile is None else profile_colour(profile)
     for name, start, _ in chunks:
@@ -28,7 +27,7 @@ def webp_header(data: bytes) -> ImageHeader:
 
 def require_complete_webp(data: bytes) -> None:
     """Compare the file's length with the one in its container. Raises MediaUnreadable."""
-    if len(data) < int.from_bytes(data[4:8], "little") + _CHUNK_HEADER_BYTES:
+    if len(data) < webp_end(data):
         raise MediaUnreadable("the WebP is truncated: it is shorter than it says")
 
 
@@ -39,19 +38,8 @@ def decode_webp(data: bytes, background: str, conversion: ColourConversion) -> S
     try:
         samples: Samples = imagecodecs.webp_decode(data, hasalpha=True)
     except Exception as error:  # WebpError, or an error of NumPy about its result
-        raise MediaUnreadable(f"the WebP is damaged: {error}") from error
+        raise damaged("WebP", error) from error
     return composite_over(conversion.apply(samples), background)
-
-
-def _chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """(name, offset of its body, offset after it) of each chunk whose header is in `data`."""
-    found, position = [], 12
-    while position + _CHUNK_HEADER_BYTES <= len(data):
-        length = int.from_bytes(data[position + 4 : position + _CHUNK_HEADER_BYTES], "little")
-        start = position + _CHUNK_HEADER_BYTES
-        found.append((data[position : position + 4], start, start + length))
-        position = start + length + length % 2
-    return found
 
 
 def _lossy_size(data: bytes, start: int) -> tuple[int, int]:

@@ -16,14 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.pipeline import planes
+from service.pipeline.colour import video_colour
 from service.pipeline.encode.mux import SKIP_DECODE
 from service.pipeline.frame_context import EncoderInput
 from service.pipeline.images.decoder import plan_header_conversion
 from service.pipeline.images.jpeg import jpeg_header
+from service.pipeline.stills.rgb import Pixels, StillConverter
+from service.plan.colour import Colour
 from service.plan.formats import ARTIFACT_FILES
+from service.plan.geometry import square_size
 from service.plan.render_plan import RenderOptions
 
-Pixels = NDArray[np.uint8]
 # In pixels.
 MAX_TILE_SIDE, MAX_KEOGRAM_HEIGHT = 160, 480
 # Luma columns around the middle that are converted to get one column of the keogram: swscale needs a few.
@@ -36,10 +39,11 @@ SPRITE_COLUMNS, MAX_TILES = 10, 200
 class SegmentArtifacts:
     """One segment's preview tiles (the first frame of each second) and keogram columns (one per frame), on request."""
 
-    def __init__(self, options: RenderOptions) -> None:
+    def __init__(self, options: RenderOptions, colour: Colour) -> None:
         self._outputs = options.outputs
-        self._tile_size = tile_size(options.width, options.height)
-        self._height = keogram_height(options.height)
+        self._converter = StillConverter(colour)
+        self._tile_size = tile_size(*options.shown_size)
+        self._height = keogram_height(options.shown_size[1])
         self._tiles: list[Pixels] = []
         self._times: list[int] = []
         self._columns: list[Pixels] = []
@@ -47,10 +51,10 @@ class SegmentArtifacts:
     def observe(self, picture: EncoderInput, start: Fraction) -> None:
         """Take what is needed of an output frame that is shown from `start` seconds into the segment."""
         if "preview_strip" in self._outputs and start >= len(self._tiles):
-            self._tiles.append(_scale_to_rgb(picture, *self._tile_size))
+            self._tiles.append(_scale_to_rgb(picture, *self._tile_size, self._converter))
             self._times.append(round(start * 1000))
         if "keogram" in self._outputs:
-            self._columns.append(_middle_column(picture, self._height))
+            self._columns.append(_middle_column(picture, self._height, self._converter))
 
     def finish(self) -> Mapping[str, bytes]:
         """File name -> bytes; empty for a segment without frames."""
@@ -76,15 +80,14 @@ def keogram_height(height: int) -> int:
     return min(height, MAX_KEOGRAM_HEIGHT)
 
 
-def _scale_to_rgb(picture: EncoderInput, width: int, height: int) -> Pixels:
+def _scale_to_rgb(picture: EncoderInput, width: int, height: int, converter: StillConverter) -> Pixels:
     """(height, width, 3) of uint8."""
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as still:
             pixels = np.asarray(still.convert("RGB").resize((width, height), Image.Resampling.BOX))
         return _convert_copied(picture, pixels)
     assert isinstance(picture, VideoFrame), "pictures stay on a GPU only in renders without artifacts"
-    pixels = picture.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
-    return pixels.astype(np.uint8, copy=False)
+    return converter.to_rgb(picture, width, height)
 
 
 def _convert_copied(jpeg: bytes, pixels: Pixels) -> Pixels:
@@ -95,7 +98,7 @@ def _convert_copied(jpeg: bytes, pixels: Pixels) -> Pixels:
     return conversion.apply(pixels)
 
 
-def _middle_column(picture: EncoderInput, height: int) -> Pixels:
+def _middle_column(picture: EncoderInput, height: int, converter: StillConverter) -> Pixels:
     """(height, 1, 3) of uint8, RGB."""
     if isinstance(picture, bytes):
         with Image.open(io.BytesIO(picture)) as still:
@@ -106,7 +109,7 @@ def _middle_column(picture: EncoderInput, height: int) -> Pixels:
     assert isinstance(picture, VideoFrame), "pictures stay on a GPU only in renders without artifacts"
     narrow = picture.format.name == "yuv420p" and picture.width > KEOGRAM_STRIP_WIDTH
     frame = _crop_middle(picture) if narrow else picture
-    return _scale_to_rgb(frame, frame.width, height)[:, frame.width // 2][:, None]
+    return converter.to_rgb(frame, frame.width, height)[:, frame.width // 2][:, None]
 
 
 def _crop_middle(frame: VideoFrame) -> VideoFrame:
@@ -214,17 +217,21 @@ class Keogram:
 
 
 def poster(segment: bytes, max_width: int = 1280) -> bytes:
-    """A JPEG of the segment's first frame, at most `max_width` pixels wide. Raises ValueError for an empty segment."""
+    """A JPEG of the segment's first frame, at most `max_width` pixels wide, HDR shown as SDR.
+
+    Raises ValueError for an empty segment.
+    """
     if not segment:
         raise ValueError("an empty segment has no picture")
     with av.open(io.BytesIO(segment), "r", stream_options=SKIP_DECODE) as source:
         source.streams.video[0].codec_context.thread_count = 1  # dav1d's other threads would decode more frames
         frame = next(source.decode(video=0))
-        width = min(max_width, frame.width)
-        height = max(1, round(frame.height * width / frame.width))
-        pixels = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA")
+        shown = square_size((frame.width, frame.height), source.streams.video[0].sample_aspect_ratio or Fraction(1))
+        width = min(max_width, shown[0])
+        height = max(1, round(shown[1] * width / shown[0]))
+        pixels = StillConverter(video_colour(frame)).to_rgb(frame, width, height)
     if jpeg := _first_jpeg(segment):
-        pixels = _convert_copied(jpeg, pixels.astype(np.uint8, copy=False))
+        pixels = _convert_copied(jpeg, pixels)
     return encode_image(pixels, "JPEG", quality=85)
 
 

@@ -7,8 +7,15 @@ from fractions import Fraction
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, LIMITED_RANGE, ColourTags, swscale_matrix
-from service.pipeline.frame_context import FrameContext, Stage, Stopwatch, run_stages
+from service.pipeline.colour import (
+    DEFAULT_VIDEO_COLOUR,
+    FULL_RANGE,
+    IMAGE_COLOUR,
+    LIMITED_RANGE,
+    ColourTags,
+    swscale_matrix,
+)
+from service.pipeline.frame_context import FrameContext, MediaStage, Stage, Stopwatch, run_stages
 from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import FetchStage, ImageDecodeStage, TiffPageDecodeStage, VideoDecodeStage
@@ -43,16 +50,18 @@ def image_preview(ref: FrameRef, reader: FrameReader, sources: SourceReader, opt
 
 
 def video_preview(ref: FrameRef, sources: SourceReader, options: PreviewOptions) -> bytes:
-    """JPEG of a frame of a source video. Raises FrameMissing, MediaUnreadable, and what `sources` raises besides."""
+    """JPEG of a frame of a source video, HDR shown as SDR.
+
+    Raises FrameMissing, MediaUnreadable, and what `sources` raises besides.
+    """
     with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
-        colour = decode.source_colour([ref])
-        return _render_jpeg(ref, [decode], PreviewTransformStage(options.width, colour))
+        return _render_jpeg(ref, [decode], PreviewTransformStage(options.width, DEFAULT_VIDEO_COLOUR))
 
 
-class PreviewTransformStage:
+class PreviewTransformStage(MediaStage):
     """Scales a picture to the width of the preview, never up, and keeps its aspect; sets `size`, (width, height)."""
 
-    name = "transform"
+    name, verb = "transform", "converted"
 
     def __init__(self, width: int, colour: ColourTags, tone: Tone | None = None) -> None:
         self._width, self.colour, self._tone = width, colour, tone

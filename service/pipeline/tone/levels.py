@@ -13,6 +13,7 @@ _MAX_SAMPLES_PER_FRAME = 65_536
 # Rows counted at once: NumPy widens them to 64 bits.
 _BLOCK_ROWS = 256
 _Values = np.ndarray[Any, np.dtype[np.float64]]
+_Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class LevelSampler:
@@ -55,7 +56,9 @@ class LevelSampler:
         """None if there was no finite sample."""
         if self._low > self._high:
             return None
-        values = self._sample_percentiles() if self._uses_pool else self._histogram_percentiles()
+        values, counts = self._distribution()
+        percentiles = _percentiles(values, counts)
+        usual, others_percent, others = _others(values, counts)
         return Levels(
             np.result_type(*self._dtypes).name,
             self._bits,
@@ -65,15 +68,31 @@ class LevelSampler:
             self._high,
             self._nan,
             self._inf,
-            (self._low, *values[1:-1], self._high),
+            (self._low, *percentiles[1:-1], self._high),
+            usual,
+            others_percent,
+            others,
         )
 
-    def _histogram_percentiles(self) -> list[float]:
-        """Of each percentage, the smallest value that at least so many samples do not exceed."""
-        below = np.cumsum(self._histogram)
-        return [float(np.searchsorted(below, percent / 100 * below[-1])) for percent in PERCENTS]
+    def _distribution(self) -> tuple[_Values, _Counts]:
+        """(values, ascending; how often each occurs)."""
+        if self._uses_pool:
+            return np.unique(np.concatenate(self._pool), return_counts=True)
+        present = np.flatnonzero(self._histogram)
+        return present.astype(np.float64), self._histogram[present]
 
-    def _sample_percentiles(self) -> list[float]:
-        values = np.sort(np.concatenate(self._pool))
-        places = np.ceil(np.array(PERCENTS) / 100 * values.size).astype(np.int64) - 1
-        return [float(values[place]) for place in places.clip(0)]
+
+def _percentiles(values: _Values, counts: _Counts) -> list[float]:
+    """At PERCENTS: the smallest value that at least so many samples do not exceed."""
+    below = np.cumsum(counts)
+    return [float(values[np.searchsorted(below, percent / 100 * below[-1])]) for percent in PERCENTS]
+
+
+def _others(values: _Values, counts: _Counts) -> tuple[float | None, float, tuple[float, ...]]:
+    """(usual value, percent of other samples, their percentiles); (None, 0, ()) if no value makes up most samples."""
+    place, total = int(np.argmax(counts)), int(counts.sum())
+    if 2 * counts[place] < total:
+        return None, 0.0, ()
+    others = np.delete(values, place), np.delete(counts, place)
+    percentiles = tuple(_percentiles(*others)) if others[0].size else ()
+    return float(values[place]), 100 * float(others[1].sum()) / total, percentiles

@@ -29,32 +29,36 @@ class ToneLut:
     """Lookup tables from window position to display level and to Y'CbCr.
 
     `levels` (65536,) uint8 is the level of gray or of a colour channel, after gamma and before the colormap.
+    `full_range_gray`: gray becomes full-range gray instead of Y'CbCr.
     """
 
-    def __init__(self, tone: Tone) -> None:
+    def __init__(self, tone: Tone, *, full_range_gray: bool = False) -> None:
         share = (np.arange(65536, dtype=np.float64) / MAX_POSITION) ** tone.gamma
         self.levels: LookupTable = np.rint((1 - share if tone.inverse else share) * 255).astype(np.uint8)
         full_range = colormap(tone.colormap).astype(np.float64) @ _BT601.T / 255
         limited = np.rint(full_range * (219, 224, 224) + (16, 128, 128)).astype(np.uint8)
         luma, blue, red = limited[self.levels].T
-        self._luma = np.ascontiguousarray(luma)
+        self._luma = self.levels if full_range_gray else np.ascontiguousarray(luma)
+        self._gray_format = "gray" if full_range_gray else "yuv420p"
         self._packed: PackedYuv = luma * np.uint32(1 << 24) + red * np.uint32(1 << 12) + blue
         self._gray = tone.colormap == "gray"
 
     def compose(self, positions: Positions) -> "LumaLut | YuvLut":
         """The table for samples whose window position is `positions[sample]`, (N,)."""
-        return LumaLut(self._luma[positions]) if self._gray else YuvLut(self._packed[positions])
+        if self._gray:
+            return LumaLut(self._luma[positions], self._gray_format)
+        return YuvLut(self._packed[positions])
 
 
 class LumaLut:
-    """A table from samples, which are its indexes, to Y."""
+    """A table from samples, which are its indexes, to Y or gray."""
 
-    def __init__(self, luma: LookupTable) -> None:
-        self._luma = luma
+    def __init__(self, luma: LookupTable, pixel_format: str) -> None:
+        self._luma, self._pixel_format = luma, pixel_format
 
     def to_frame(self, samples: Samples) -> VideoFrame:
-        """(height, width) samples -> limited-range yuv420p."""
-        frame = VideoFrame(samples.shape[1], samples.shape[0], "yuv420p")
+        """(height, width) samples -> limited-range yuv420p, or full-range gray."""
+        frame = VideoFrame(samples.shape[1], samples.shape[0], self._pixel_format)
         for row in range(0, len(samples), _BLOCK_ROWS):
             part = slice(row, row + _BLOCK_ROWS)
             np.take(self._luma, samples[part], out=plane_view(frame.planes[0])[part], mode="clip")
@@ -96,8 +100,8 @@ def _sum_2x2(packed: PackedYuv) -> PackedYuv:
 class ToneMapper:
     """Applies one tone. Its tables are built once per segment."""
 
-    def __init__(self, tone: Tone) -> None:
-        self._window, self._lut = Window.of(tone), ToneLut(tone)
+    def __init__(self, tone: Tone, *, full_range_gray: bool = False) -> None:
+        self._window, self._lut = Window.of(tone), ToneLut(tone, full_range_gray=full_range_gray)
         self._gray_formats = ("gray", "gray16le") if tone.shallow else ("gray16le",)
         self._positions = self._window.lookup_table()
         self._sample_lut = self._lut.compose(self._positions)
@@ -120,7 +124,7 @@ class ToneMapper:
         return self._window.count_clipped(samples)
 
     def map_gray(self, picture: Picture, width: int, height: int) -> VideoFrame:
-        """Gray -> limited-range yuv420p of this size in pixels."""
+        """Gray -> limited-range yuv420p, or full-range gray, of this size in pixels."""
         samples = samples_view(picture.frame)
         assert samples is not None
         if (picture.frame.width, picture.frame.height) == (width, height):

@@ -98,8 +98,10 @@ class CropAndRotation:
         return oriented_size((width, height), self._rotation)
 
     def apply(self, picture: Picture) -> Picture:
-        frame = picture.frame
+        """The part of the picture, cut out to the nearest stored pixel."""
+        frame, stored = picture.frame, picture.stored_size
+        shown_size = self.output_size(picture) if picture.shown_size else None
         if self._crop:
-            box = to_stored_box(self._crop.within(*picture.size), picture.size, picture.orientation)
-            frame = crop_frame(frame, box)
-        return replace(picture, frame=frame, orientation=compose_orientations(picture.orientation, self._rotation))
+            frame = crop_frame(frame, to_stored_box(self._crop.within(*stored), stored, picture.orientation))
+        orientation = compose_orientations(picture.orientation, self._rotation)
+        return replace(picture, frame=frame, orientation=orientation, shown_size=shown_size)

@@ -4,12 +4,14 @@ from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from service.pipeline import planes
-from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE, PIXEL_FORMATS, UNSPECIFIED, ColourTags, swscale_matrix
+from service.pipeline.colour import PIXEL_FORMATS, SWSCALE_MATRICES, ColourTags, swscale_matrix, video_range
 from service.pipeline.orientation import oriented_size, swaps_sides
 from service.pipeline.picture import ClipCounts, Picture
 from service.pipeline.tone.tone_mapper import ToneMapper
+from service.pipeline.transform.colour_conversion import ColourConverter
 from service.pipeline.transform.colour_range import convert_range
 from service.pipeline.transform.crop import CropAndRotation
+from service.pipeline.transform.pixel_aspect import OutputPixels
 from service.pipeline.transform.placement import Placement, placement
 from service.plan.render_plan import RenderOptions
 
@@ -25,9 +27,13 @@ class FrameTransform:
         self._canvas = (options.width, options.height)
         self._mismatch = options.mismatch
         self._matrix = swscale_matrix(colour.matrix)
+        self._converter = ColourConverter(colour)
         self._target = PIXEL_FORMATS[options.form]
-        self._tone = ToneMapper(options.tone) if options.tone else None
+        # Gray stays gray: swscale would give the gray of limited-range YCbCr another range than it is asked for.
+        as_gray = self._target.pixel_format == "gray"
+        self._tone = ToneMapper(options.tone, full_range_gray=as_gray) if options.tone else None
         self._crop = CropAndRotation(options) if options.crop or options.rotate else None
+        self._pixels = OutputPixels(options)
         self._reformatter = VideoReformatter()
 
     def count_clipped(self, picture: Picture) -> ClipCounts | None:
@@ -43,8 +49,19 @@ class FrameTransform:
         size = self._crop.output_size(picture) if self._crop else picture.size
         return placement(size, self._canvas, self._mismatch).reason
 
+    def describe_pixels(self, picture: Picture) -> tuple[str, ...]:
+        """What `apply` does to stored pixels that are not square, for the receipt."""
+        return self._pixels.describe(picture) if picture.pixel_aspect is not None else ()
+
+    def conversions(self, picture: Picture) -> tuple[str, ...]:
+        """What `apply` does to the colours of the picture beyond its matrix and range, in words."""
+        done = self._converter.description(picture.colour) if picture.colour else None
+        return (done,) if done else ()
+
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was padded or stretched or None). Raises SizeMismatch."""
+        if picture.pixel_aspect is not None or not self._pixels.are_square:
+            picture = self._pixels.apply(picture)
         if self._crop:
             picture = self._crop.apply(picture)
         place = placement(picture.size, self._canvas, self._mismatch)
@@ -53,6 +70,8 @@ class FrameTransform:
         if self._tone is not None and self.applies_tone_to(picture):
             map_samples = self._tone.map_rgb if frame.format.is_rgb else self._tone.map_gray
             frame = map_samples(picture, width, height)
+        elif picture.colour is not None and self._converter.applies_to(picture.colour):
+            frame = self._converter.apply(frame, picture.colour, (width, height))
         frame = self._convert(frame, width, height)
         if picture.orientation > 1:
             frame = self._rotate(frame, place, picture.orientation)
@@ -85,7 +104,7 @@ class FrameTransform:
 
         swscale keeps the range of 8-bit YCbCr and gray, which `convert_range` then changes.
         """
-        source_range, target = _frame_range(frame), self._target
+        source_range, target = video_range(frame), self._target
         matches = (frame.width, frame.height) == (width, height) and self._matches_format(frame)
         if source_range == target.range and matches:
             return frame if frame.format.name == target.pixel_format else planes.relabel(frame, target.pixel_format)
@@ -113,18 +132,12 @@ class FrameTransform:
             src_colorspace=swscale_matrix(_frame_matrix(frame, self._matrix)),
             dst_colorspace=self._matrix,
             interpolation=interpolation,
-            src_color_range=_frame_range(frame),
+            src_color_range=video_range(frame),
             dst_color_range=target_range,
             threads=1,
         )
 
 
 def _frame_matrix(frame: VideoFrame, assumed: int) -> int:
-    return assumed if frame.colorspace in (0, UNSPECIFIED) else frame.colorspace
-
-
-def _frame_range(frame: VideoFrame) -> int:
-    """FFmpeg does not specify the range of RGB and gray images: they are full range."""
-    if frame.color_range != 0:
-        return frame.color_range
-    return LIMITED_RANGE if frame.format.name.startswith("yuv") and "j" not in frame.format.name else FULL_RANGE
+    """The frame's own, which `VideoSource` fills in for source videos; images have that of the render."""
+    return frame.colorspace if frame.colorspace in SWSCALE_MATRICES else assumed

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 import av
 from av import Packet, VideoFrame
 from av.container import InputContainer
+from av.packet import PacketSideData
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
+
+from service.pipeline.videos.palettes import carry_palette
 
 # Limit of the buffered packets; a longer GOP is decoded packet by packet.
 MAX_BACKLOG_BYTES = 32 * 1024 * 1024
+# A frame of these types is no start, whatever the container says of its packet. H.264 and HEVC may recover at one.
+PREDICTED = (PictureType.P, PictureType.B)
+RECOVERING_CODECS = ("h264", "hevc", "vvc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +38,25 @@ class ForwardDecoder:
     are dropped if their references were not decoded.
 
     `position` is the byte offset of the last packet, `packets_decoded` the number of packets that went to the decoder,
-    `first_pts` the timestamp of the first decoded frame.
+    `first_pts` the timestamp of the first decoded frame, `has_failed` whether a packet could not be decoded.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, *, may_skip: bool = True) -> None:
-        self._packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        may_skip: bool = True,
+        at_key: bool = False,
+        palette: PacketSideData | None = None,
+    ) -> None:
+        packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+        self._packets = carry_palette(packets, palette) if palette else packets
         self._context = stream.codec_context
         lacks_timestamps = container.format.name == "avi" and stream.codec_context.name == "h264"
         self._timestamps = _AviTimestamps() if lacks_timestamps else None
-        self._may_skip = may_skip
+        self._may_skip, self._awaits_key = may_skip, at_key
+        self._checks_start, self._began_late = stream.codec_context.name not in RECOVERING_CODECS, at_key
         self._skips_unreferenced = may_skip and stream.codec_context.name == "h264" and self._timestamps is None
         self._backlog: list[Packet[VideoStream]] = []
         self._backlog_bytes = 0
@@ -48,6 +65,7 @@ class ForwardDecoder:
         self._starting, self._start_pts = True, -(2**63)
         self.position = self.packets_decoded = 0
         self.first_pts: int | None = None
+        self.has_failed = False
 
     def decode_until(self, target_pts: int) -> DecodedFrame | None:
         """The first frame at or after `target_pts`, which must not decrease between calls; None at the end of the file.
@@ -68,6 +86,9 @@ class ForwardDecoder:
         """Buffer a packet, and decide what to do with the buffered ones."""
         if packet.pos is not None:
             self.position = packet.pos
+        if self._awaits_key and packet.size and not packet.is_keyframe:
+            return
+        self._awaits_key = False
         is_useful_key = packet.is_keyframe and packet.pts is not None and packet.pts <= target_pts
         if is_useful_key and self._may_skip and self._backlog:
             self._drop_backlog()
@@ -86,7 +107,7 @@ class ForwardDecoder:
         self._corrupt_pts.clear()
         if not self._starting:
             self._context.flush_buffers()
-        self._starting, self.first_pts = True, None
+        self._starting, self._began_late, self.first_pts = True, True, None
         if self._timestamps:
             self._timestamps.clear()
 
@@ -98,8 +119,12 @@ class ForwardDecoder:
         for frame in self._decode_packet(packet, target_pts):
             pts = self._timestamps.pts_of(frame) if self._timestamps else frame.pts
             if pts is not None:
-                self.first_pts = pts if self.first_pts is None else self.first_pts
+                if self.first_pts is None and not self._is_false_start(frame):
+                    self.first_pts = pts
                 yield DecodedFrame(pts, frame, frame.pts in self._corrupt_pts)
+
+    def _is_false_start(self, frame: VideoFrame) -> bool:
+        return self._checks_start and self._began_late and frame.pict_type in PREDICTED
 
     def _decode_packet(self, packet: "Packet[VideoStream]", target_pts: int) -> list[VideoFrame]:
         if self._skips_unreferenced:
@@ -111,7 +136,7 @@ class ForwardDecoder:
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            self._corrupt_until_key, frames = True, []
+            self._corrupt_until_key, self.has_failed, frames = True, True, []
         if self._corrupt_until_key and packet.pts is not None:
             self._corrupt_pts.add(packet.pts)
         return frames

@@ -1,18 +1,35 @@
 """Random access to the frames of a source video by presentation timestamp."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
 from types import TracebackType
 from typing import BinaryIO, Self
 
 import av
-from av import VideoFrame
-from av.codec.context import ThreadType
+from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from service.pipeline.colour import video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.orientation import orientation_of_display
+from service.pipeline.light.matrices import UNKNOWN_MATRICES
+from service.pipeline.orientation import oriented_size
 from service.pipeline.picture import Picture
+from service.pipeline.videos.counted import BROADCAST_FORMATS, CountedReader, Numbering, PacketDecoder
 from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
+from service.pipeline.videos.diagnosis import describe_error, describe_loss, missing_pictures_reason
+from service.pipeline.videos.display import (
+    addressable_frame,
+    claimed_pixel_aspect,
+    describe_ignored_turn,
+    display_orientation,
+    is_plausible,
+)
+from service.pipeline.videos.opening import open_video
+from service.plan.colour import Colour
+from service.plan.geometry import square_size
 
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
 SEEK_THRESHOLD_BYTES = 1024 * 1024
@@ -23,18 +40,22 @@ _MIN_PTS = -(2**62)
 class VideoSource:
     """One open source video. Ascending timestamps are read forward; others, and distant ones, cause a seek.
 
-    Timestamps are in the stream's time base. Closes `file`.
+    Timestamps are in the stream's time base. Closes `file`. Where timestamps do not tell pictures apart, the number of
+    the packet that holds a picture does: see `counted.PacketNumbers`.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         try:
-            self.container, self.stream = _open_video(file)
-        except (av.FFmpegError, IndexError) as error:
+            self.container, self.stream, self._palette = open_video(file)
+        except BaseException:
             file.close()
-            raise MediaUnreadable(f"the source is not a video: {error}") from error
+            raise
+        self._claimed_pixel_aspect = claimed_pixel_aspect(self.stream)
         self._decoder: ForwardDecoder | None = None
         self._last_frame: DecodedFrame | None = None
+        self._counted: CountedReader | None = None
+        self._is_at_start = True
 
     def __enter__(self) -> Self:
         return self
@@ -43,33 +64,95 @@ class VideoSource:
         self.close()
 
     def close(self) -> None:
-        self._decoder = self._last_frame = None
+        self._decoder = self._last_frame = self._counted = None
         self.container.close()
         self._file.close()
 
-    def picture(self, pts: int) -> Picture:
-        """The frame at exactly `pts`. Raises MediaUnreadable if there is none or it is damaged."""
+    def picture(self, pts: int, packet: int | None = None) -> Picture:
+        """The frame at exactly `pts`, or, if `packet` is given, the one in this packet: `pts` then counts the pictures.
+
+        Raises MediaUnreadable if there is none or it is damaged.
+        """
+        place = f"at timestamp {pts}" if packet is None else f"number {pts} that can be decoded"
         try:
-            found = self._decode_at(pts)
+            found = self._decode_at(pts) if packet is None else self._decode_packet(packet)
         except av.FFmpegError as error:
-            self._decoder = self._last_frame = None
-            raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
-        if found is None or found.pts != pts:
-            raise MediaUnreadable(f"the source video has no picture at timestamp {pts}")
+            self._decoder = self._last_frame = self._counted = None
+            raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
+        if found is None or found.pts != (pts if packet is None else packet):
+            raise MediaUnreadable(f"the source video has no picture {place}")
         if found.corrupt or found.frame.is_corrupt:
-            raise MediaUnreadable(f"the source video is damaged at timestamp {pts}")
-        orientation = orientation_of_display(found.frame.rotation)
-        return Picture(found.frame, f"ffmpeg-{self.stream.codec_context.codec.name}", orientation)
+            place = place if packet is None else f"at picture {pts}"
+            raise MediaUnreadable(f"the source video is damaged {place}")
+        return self._to_picture(found.frame)
+
+    def _to_picture(self, decoded: VideoFrame) -> Picture:
+        frame, orientation = addressable_frame(decoded), display_orientation(decoded)
+        picture = Picture(
+            frame,
+            f"ffmpeg-{self.stream.codec_context.codec.name}",
+            orientation,
+            conversions=describe_ignored_turn(decoded),
+            colour=declare_colour(frame),
+        )
+        claimed = self._claimed_pixel_aspect
+        if claimed is None:
+            return picture
+        if not is_plausible(claimed):
+            words = f"pixels of {claimed.numerator}:{claimed.denominator} are not believed: they are shown square"
+            return replace(picture, conversions=(*picture.conversions, words))
+        shown = oriented_size(square_size((frame.width, frame.height), claimed), orientation)
+        return replace(picture, pixel_aspect=claimed, shown_size=shown)
+
+    @property
+    def pixel_aspect(self) -> Fraction | None:
+        """The width to the height of a stored pixel, before orientation; None if it is square or not plausible."""
+        claimed = self._claimed_pixel_aspect
+        return claimed if claimed and is_plausible(claimed) else None
 
     def first_frame(self) -> VideoFrame:
         """The first frame that can be decoded, for its size and colour tags. Raises MediaUnreadable."""
         try:
-            self._last_frame = self._seek(self.stream.start_time or 0).decode_until(_MIN_PTS)
+            self._last_frame = self.from_start(may_skip=True).decode_until(_MIN_PTS)
+            first = self._last_frame or next(self.all_packets().frames(), None)
         except av.FFmpegError as error:
-            raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
-        if self._last_frame is None:
-            raise MediaUnreadable("the source video has no pictures")
-        return self._last_frame.frame
+            raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
+        if first is None:
+            raise MediaUnreadable(self.missing_pictures_reason())
+        declare_colour(first.frame)
+        return first.frame
+
+    def from_start(self, *, may_skip: bool = False) -> ForwardDecoder:
+        """Decode from the first packet: without an index, a seek to the start may end up after it."""
+        self._rewind()
+        self._decoder = self._new_decoder(may_skip=may_skip)
+        return self._decoder
+
+    def stored_packets(self) -> "Iterator[Packet[VideoStream]]":
+        """All packets, with the timestamps that are in the file: of broadcast formats, none is computed."""
+        self._decoder = None
+        if self.container.format.name in BROADCAST_FORMATS:
+            self._reopen({"fflags": "+nofillin"})
+        else:
+            self._rewind()
+        self._is_at_start = False
+        return self.container.demux(self.stream)
+
+    def all_packets(self, numbering: Numbering = "offset") -> PacketDecoder:
+        """Decode from the first packet, and name pictures by their packets."""
+        self._rewind()
+        self._decoder = None
+        return PacketDecoder(self.container, self.stream, numbering, at_start=True)
+
+    def missing_pictures_reason(self) -> str:
+        """Why not even one picture can be shown."""
+        with _kept_position(self._file):
+            return missing_pictures_reason(self._file, self.stream)
+
+    def describe_loss(self) -> str | None:
+        """Which part of the file is missing; None if it is whole."""
+        with _kept_position(self._file):
+            return describe_loss(self._file, self.stream)
 
     def _decode_at(self, pts: int) -> DecodedFrame | None:
         """The first frame at or after `pts`, decoded with all its references if possible."""
@@ -81,22 +164,34 @@ class VideoSource:
         self._last_frame = decoder.decode_until(pts)
         if decoder.first_pts is None or decoder.first_pts > pts:
             self._last_frame = self._decode_from_earlier(pts, decoder)
-        elif self._last_frame is not None and self._last_frame.corrupt:
-            self._last_frame = self._retry_from_earlier_keyframe(pts, decoder.first_pts)
+        first_pts = self._decoder.first_pts if self._decoder else None
+        if self._last_frame is not None and self._last_frame.corrupt and first_pts is not None:
+            self._last_frame = self._retry_from_earlier_keyframe(pts, first_pts)
         return self._last_frame
 
     def _is_far_ahead(self, pts: int, decoder: ForwardDecoder) -> bool:
         """Whether the index has a key frame for `pts` that is far enough ahead in the file to seek to it."""
         entries = self.stream.index_entries
         number = entries.search_timestamp(pts, backward=True)
+        if self._palette and self._palette.sequential:
+            return False
         return number >= 0 and entries[number].pos > decoder.position + SEEK_THRESHOLD_BYTES
 
     def _retry_from_earlier_keyframe(self, pts: int, first_pts: int) -> DecodedFrame | None:
-        """After a recovery point, H.264 may refer to frames before it: start a second before `first_pts`."""
+        """After a recovery point, H.264 may refer to frames before it: start at a key frame before `first_pts`.
+
+        Some containers seek to a packet after the key frame: at most 16 seconds earlier, then at the first packet.
+        """
         start = self.stream.start_time or 0
         if first_pts <= start:
             return self._last_frame
-        return self._seek(max(first_pts - self.ticks_per_second, start), may_skip=False).decode_until(pts)
+        for seconds in (1, 4, 16):
+            target = first_pts - seconds * self.ticks_per_second
+            decoder = self._seek(target, may_skip=False) if target > start else self.from_start()
+            found = decoder.decode_until(pts)
+            if target <= start or (decoder.first_pts is not None and decoder.first_pts < first_pts):
+                break
+        return found
 
     def _decode_from_earlier(self, pts: int, decoder: ForwardDecoder) -> DecodedFrame | None:
         """Start earlier until decoding begins at or before `pts`, at last at the first packet of the file.
@@ -110,22 +205,44 @@ class VideoSource:
             decoder = self._seek(target, may_skip=False)
             found = decoder.decode_until(pts)
         if decoder.first_pts is None or decoder.first_pts > pts:
-            found = self._reopen().decode_until(pts)
+            found = self.from_start().decode_until(pts)
+        return found
+
+    def _decode_packet(self, number: int) -> DecodedFrame | None:
+        """The picture of packet `number`."""
+        if self._counted is None:
+            self._counted = CountedReader(self.container, self.stream, self._reopen)
+        found = self._counted.decode_at(number)
+        self._is_at_start = False
         return found
 
     def _seek(self, pts: int, *, may_skip: bool = True) -> ForwardDecoder:
-        self.container.seek(pts, stream=self.stream, backward=True)
-        self._last_frame = None
-        self._decoder = ForwardDecoder(self.container, self.stream, may_skip=may_skip)
+        """Decode from a key frame at or before `pts`, if the container can find one, else from the first packet."""
+        if self._palette and self._palette.sequential:
+            return self.from_start(may_skip=may_skip)
+        try:
+            self.container.seek(pts, stream=self.stream, backward=True)
+        except av.FFmpegError:
+            return self.from_start(may_skip=may_skip)
+        self._is_at_start, self._last_frame = False, None
+        self._decoder = self._new_decoder(may_skip=may_skip, at_key=True)
         return self._decoder
 
-    def _reopen(self) -> ForwardDecoder:
-        """Decode from the first packet: without an index, a seek to the start may end up after it."""
+    def _new_decoder(self, *, may_skip: bool, at_key: bool = False) -> ForwardDecoder:
+        palette = self._palette.first if self._palette else None
+        return ForwardDecoder(self.container, self.stream, may_skip=may_skip, at_key=at_key, palette=palette)
+
+    def _rewind(self) -> None:
+        """Be at the first packet."""
+        if not self._is_at_start:
+            self._reopen()
+        self._is_at_start, self._last_frame, self._counted = False, None, None
+
+    def _reopen(self, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
         self.container.close()
-        self._file.seek(0)
-        self.container, self.stream = _open_video(self._file)
-        self._decoder = ForwardDecoder(self.container, self.stream, may_skip=False)
-        return self._decoder
+        self.container, self.stream, self._palette = open_video(self._file, options)
+        self._is_at_start, self._last_frame = True, None
+        return self.container, self.stream
 
     @property
     def ticks_per_second(self) -> int:
@@ -133,17 +250,25 @@ class VideoSource:
         return max(1, round(1 / self.stream.time_base)) if self.stream.time_base else 1
 
 
-def _open_video(file: BinaryIO) -> tuple[InputContainer, VideoStream]:
-    """Raises av.FFmpegError, and IndexError if there is no video stream with a known codec."""
-    container = av.open(file, "r", metadata_errors="replace")
+def declare_colour(frame: VideoFrame) -> Colour:
+    """Set the frame's matrix and range to what they mean, filled in by this frame alone, and return its colours.
+
+    Raises MediaUnreadable for a matrix whose arithmetic is not known.
+    """
+    colour = video_colour(frame)
+    if name := UNKNOWN_MATRICES.get(colour.matrix):
+        raise MediaUnreadable(f"its colours are coded as {name} (matrix {colour.matrix}), which cannot be shown")
+    frame.color_range = video_range(frame)
+    if not frame.format.is_rgb:
+        frame.colorspace = colour.matrix
+    return colour
+
+
+@contextmanager
+def _kept_position(file: BinaryIO) -> Iterator[None]:
+    """The open container goes on reading where it was."""
+    position = file.tell()
     try:
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise IndexError("its codec is unknown")
-    except IndexError:
-        container.close()
-        raise
-    stream.thread_type = ThreadType.NONE
-    stream.thread_count = 1
-    stream.codec_context.options = {"err_detect": "explode"}  # fail instead of concealing damage
-    return container, stream
+        yield
+    finally:
+        file.seek(position)

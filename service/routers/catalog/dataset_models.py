@@ -9,20 +9,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from service.plan.render_plan import SourceKind
 from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText
 from service.routers.http.pagination import PageQuery
+from service.store.objects.keys import safe_path
 
+EXAMPLE_ETAG = "d41d8cd98f00b204e9800998ecf8427e"
 DatasetState = Literal["empty", "scanning", "ready", "failed"]
-
-
-def safe_path(path: str) -> str:
-    """Check that a relative path is valid in every object store and file system. Raises ValueError."""
-    parts = path.split("/")
-    if any(part in (".", "..", "") for part in parts):
-        raise ValueError("parts between slashes must not be empty, '.' or '..'")
-    if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in path):
-        raise ValueError("control characters and backslashes are not allowed")
-    if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > 700:
-        raise ValueError("longer than object stores and file systems take")
-    return path
 
 
 def _safe_prefix(prefix: str) -> str:
@@ -74,11 +64,14 @@ class DatasetChange(RequestModel):
 
 
 class SizeCount(BaseModel):
-    """The number of frames of one size, in pixels."""
+    """The number of frames of one size, in pixels as shown; of source videos, also the stored pixels."""
 
     width: int
     height: int
     count: int
+    stored_width: int | None = Field(None, description="in pixels as stored; only of source videos")
+    stored_height: int | None = Field(None, description="in pixels as stored; only of source videos")
+    pixel_aspect: str | None = Field(None, description="width to height of a stored pixel, such as 16/15")
 
 
 class SizeRange(BaseModel):
@@ -96,6 +89,22 @@ class Gap(BaseModel):
     after_index: int
     number: int
     count: int
+
+
+class ExcludedFiles(BaseModel):
+    """Objects under the prefix that the scan left out."""
+
+    count: int
+    example: str = Field(description="one of them, named below the folder of the prefix")
+    reason: str = Field(description="why they are left out")
+
+
+class UnreadableFrames(BaseModel):
+    """Frames or source videos that cannot be read, for one reason."""
+
+    reason: str
+    count: int
+    example: str = Field(description="one of them, named below the folder of the prefix")
 
 
 class ScanJob(BaseModel):
@@ -147,6 +156,8 @@ class Dataset(BaseModel):
                     "gap_frames": 1,
                     "gaps": [{"after_index": 99, "number": 100, "count": 1}],
                     "unreadable_frames": 1,
+                    "unreadable": [{"reason": "the file is empty", "count": 1, "example": "frame_00412.jpg"}],
+                    "excluded": {".txt": {"count": 3, "example": "notes.txt", "reason": "not an image"}},
                     "number_first": 0,
                     "number_stride": 1,
                     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -182,6 +193,11 @@ class Dataset(BaseModel):
     unreadable_frames: int = Field(
         description="number of frames with a `problem`; `/frames?unreadable=true` lists them"
     )
+    unreadable: list[UnreadableFrames] = Field(description="their reasons, most common first, at most 20")
+    excluded: dict[str, ExcludedFiles] = Field(
+        description="what the last scan left out, by suffix; also `no suffix`, `hidden`, `folder`, `deleted`, names "
+        "of system folders such as `@eaDir`, and `others` after 50 labels"
+    )
     number_first: int | None = Field(description="number of frame 0, if the numbering is regular")
     number_stride: int | None = Field(description="difference between consecutive numbers, if they are regular")
     digest: str = Field(description="SHA-256 of the ordered keys, ETags and sizes")
@@ -209,7 +225,7 @@ class Frame(BaseModel):
                     "key": "2026-03-01/camera-1/frame_00000.jpg",
                     "number": 0,
                     "size": 210_000,
-                    "etag": "d41d8cd98f00b204e9800998ecf8427e",
+                    "etag": EXAMPLE_ETAG,
                     "format": "jpeg",
                     "width": 1920,
                     "height": 1080,
@@ -240,7 +256,16 @@ class StoredObject(BaseModel):
     size: int = Field(description="in bytes", examples=[210_000])
 
 
+class StoredObjectDetails(StoredObject):
+    """An object under the dataset's prefix; `etag` and `modified` only with `details`."""
+
+    etag: str | None = Field(
+        None, description="of S3, the MD5 of the content if it was sent in one part", examples=[EXAMPLE_ETAG]
+    )
+    modified: datetime | None = Field(None, description="when it was stored", examples=["2026-03-01T10:00:00Z"])
+
+
 class Uploaded(StoredObject):
     """An object that was stored."""
 
-    etag: str = Field(examples=["d41d8cd98f00b204e9800998ecf8427e"])
+    etag: str = Field(examples=[EXAMPLE_ETAG])

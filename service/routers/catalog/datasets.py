@@ -63,6 +63,7 @@ def to_dataset(row: DatasetRow) -> Dataset:
         "captured_to": captured_to,
         "size_range": _size_range(row),
         "levels": _level_facts(row.levels),
+        "unreadable": [dict(problem) for problem in row.problems],
     }
     return Dataset(**{name: getattr(row, name) for name in Dataset.model_fields if name not in computed}, **computed)
 

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from service.errors import Forbidden, invalid_field
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
-from service.routers.catalog.dataset_models import Uploaded, safe_path
+from service.routers.catalog.dataset_models import Uploaded
 from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, require_upload_area
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.fields import RequestModel
@@ -23,6 +23,7 @@ from service.routers.http.problems import error_responses
 from service.routers.http.signing import Signer, SignerDep
 from service.routers.settings import CatalogSettings
 from service.store.catalog.datasets import DatasetRow
+from service.store.objects.keys import safe_path
 from service.store.objects.object_store import ObjectStore
 
 MAX_FILES = 1000

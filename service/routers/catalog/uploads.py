@@ -4,26 +4,28 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from service.errors import Conflict, FieldProblem, InvalidRequest
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
-from service.routers.catalog.dataset_models import StoredObject, Uploaded, safe_path
+from service.routers.catalog.dataset_models import StoredObjectDetails, Uploaded
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
 from service.routers.http.middleware import content_length
 from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_content, guess_media_type
 from service.routers.http.problems import error_responses
 from service.store.catalog.datasets import DatasetRow
-from service.store.objects.keys import upload_prefix
+from service.store.objects.keys import safe_path, upload_prefix
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
@@ -127,26 +129,37 @@ class Upload:
 @router.get(
     "/{dataset_id}/objects",
     summary="List what is stored",
-    response_model=list[StoredObject],
+    response_model=list[StoredObjectDetails],
     dependencies=[Depends(require_scope("catalog:read"))],
 )
 async def list_objects(
-    dataset_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep
+    dataset_id: UUID,
+    caller: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    details: Annotated[bool, Query(description="also `etag` and `modified`")] = False,
 ) -> StreamingResponse:
-    """Streams every object under the dataset's prefix. An interrupted upload can skip these files."""
+    """Streams every object under the dataset's prefix. An upload can skip the files that are there unchanged."""
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
     pages = objects.list(row.bucket, row.prefix)
     first: list[ObjectInfo] = await anext(pages, [])
-    return StreamingResponse(_stream_json_array(first, pages, len(row.prefix)), media_type="application/json")
+    describe = partial(_stored_object, prefix_length=len(row.prefix), details=details)
+    return StreamingResponse(_stream_json_array(first, pages, describe), media_type="application/json")
 
 
 async def _stream_json_array(
-    page: list[ObjectInfo], rest: AsyncIterator[list[ObjectInfo]], prefix_length: int
+    page: list[ObjectInfo], rest: AsyncIterator[list[ObjectInfo]], describe: Callable[[ObjectInfo], dict[str, Any]]
 ) -> AsyncIterator[str]:
     comma = ""
     yield "["
     while page:
-        yield comma + ",".join(json.dumps({"name": info.key[prefix_length:], "size": info.size}) for info in page)
+        yield comma + ",".join(json.dumps(describe(info)) for info in page)
         page, comma = await anext(rest, []), ","
     yield "]"
+
+
+def _stored_object(info: ObjectInfo, prefix_length: int, *, details: bool) -> dict[str, Any]:
+    """The members of a StoredObject."""
+    members: dict[str, Any] = {"name": info.key[prefix_length:], "size": info.size}
+    return members | ({"etag": info.etag, "modified": info.modified.isoformat()} if details else {})

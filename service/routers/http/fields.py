@@ -1,8 +1,16 @@
 """Field types, examples and the base class that request and response models share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationInfo,
+    field_validator,
+)
 
 from service.json_values import storable_text
 
@@ -15,6 +23,15 @@ class RequestModel(BaseModel):
     """Base of request bodies and query parameters. Unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        """pydantic would take true and false for the numbers 1 and 0."""
+        kind = cls.model_fields[info.field_name].annotation if info.field_name else None
+        if isinstance(value, bool) and kind is not bool and bool not in get_args(kind):
+            raise ValueError("true and false are not values of this field")
+        return value
 
 
 def require_rfc3339(value: Any) -> Any:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
+from service.plan.colour import Hdr
 from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
@@ -14,7 +15,7 @@ from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
 from service.plan.tone import Colormap, ToneMode, ToneSpec
-from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel
+from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, MAX_INT64, RequestModel
 
 EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 BackgroundColour = Annotated[str, AfterValidator(canonical_colour), Field(max_length=20)]
@@ -107,8 +108,10 @@ class FrameRange(RequestModel):
     """Source frames from `start` (inclusive, counted from 0) to `stop` (exclusive), or those captured between `from`
     (inclusive) and `to` (exclusive). A time without an offset is camera time."""
 
-    start: int = Field(0, ge=0, description="first source frame", examples=[0])
-    stop: int | None = Field(None, ge=1, description="end of the range, exclusive; unset: all frames", examples=[900])
+    start: int = Field(0, ge=0, le=MAX_INT64, description="first source frame", examples=[0])
+    stop: int | None = Field(
+        None, ge=1, le=MAX_INT64, description="end of the range, exclusive; unset: all frames", examples=[900]
+    )
     since: datetime | None = Field(
         None,
         alias="from",
@@ -224,6 +227,12 @@ class VideoGenerationRequest(RequestModel):
         "shows the middle column of every frame side by side",
         examples=[["preview_strip", "keogram"]],
     )
+    hdr: Hdr | None = Field(
+        None,
+        description="what to do with HDR source videos (PQ or HLG): keep leaves samples and tags as they are, sdr "
+        "tone-maps to BT.709; unset: keep, but sdr for mjpeg, which cannot be HDR, and for HDR beside SDR sources",
+        examples=["sdr"],
+    )
 
     def to_request(self) -> RenderRequest:
         """The request for planning, without `dry_run` and `webhook_url`."""
@@ -255,6 +264,7 @@ class VideoGenerationRequest(RequestModel):
             speed=self.speed,
             overlay=self.overlay.to_spec() if self.overlay else None,
             outputs=tuple(self.outputs),
+            hdr=self.hdr,
         )
 
     def to_document(self) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Datasets of an experiment, and the tasks that scan them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
@@ -33,18 +34,21 @@ class DatasetRow(DatasetFacts):
     """A row of `datasets`: what planning needs to know, and what else the catalogue shows.
 
     `bytes` is the size of all frames or source videos together, `sizes` and `gaps` list the most frequent frame sizes
-    and the first gaps in the numbering, `scanned` counts the objects that the current scan has examined. Only `get`
-    reads `owner`, which is the experiment's.
+    and the first gaps in the numbering, `scanned` counts the objects that the current scan has examined. `excluded`
+    counts what the last scan left out, by label; `problems` counts unreadable frames, by reason. Only `get` reads
+    `owner`, which is the experiment's.
     """
 
     prefix: str
     created_at: datetime
     updated_at: datetime
     bytes: int = 0
-    sizes: Sequence[dict[str, int]] = ()
+    sizes: Sequence[dict[str, Any]] = ()
     gaps: Sequence[dict[str, int]] = ()
     unreadable_frames: int = 0
     scanned: int = 0
+    excluded: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    problems: Sequence[dict[str, Any]] = ()
     owner: Subject | None = None
 
 
@@ -63,10 +67,22 @@ def to_dataset_row(row: RowMapping) -> DatasetRow:
         formats=tuple(row["formats"]),
         levels=Levels.from_json(row["levels"]) if row["levels"] else None,
         pixel_formats=row["forms"],
+        **_pixel_shape(row["kind"], row["sizes"]),
         captured=None if row["captured_from"] is None else (row["captured_from"], row["captured_to"]),
         first_gap=row["gaps"][0]["number"] if row["gaps"] else None,
         owner=row.get("owner"),
     )
+
+
+def _pixel_shape(kind: str, sizes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the scan noted of the pixels of the usual size; scans before it could leave the aspect unknown."""
+    if kind != "video" or not sizes:
+        return {}
+    usual = sizes[0]
+    if "pixel_aspect" not in usual:
+        return {"pixel_aspect": None}
+    stored_size = (usual["stored_width"], usual["stored_height"])
+    return {"pixel_aspect": Fraction(usual["pixel_aspect"]), "stored_size": stored_size}
 
 
 async def fetch_dataset(connection: AsyncConnection, query: Executable) -> DatasetRow | None:

@@ -98,12 +98,19 @@ async def _video_frames(
 ) -> AsyncIterator[FrameRef]:
     query = select(sources).where(sources.c.dataset_id == dataset.id).order_by(sources.c.number)
     for row in (await connection.execute(query)).mappings().all():
-        times = unpack_timestamps(row["pts"])
+        times, packets = _picture_places(row)
         first, last = row["first_index"], min(row["first_index"] + len(times), selection.stop)
         behind = max(first - selection.start, 0)
         begin = selection.start + -(-behind // selection.stride) * selection.stride
         for index in range(begin, last, selection.stride):
-            yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first])
+            packet = packets[index - first] if packets else None
+            yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first], packet=packet)
+
+
+def _picture_places(row: RowMapping) -> "tuple[array[int], array[int] | None]":
+    """The timestamps of a source's pictures; their packets, where timestamps do not tell them apart."""
+    packets = row["packets"]
+    return unpack_timestamps(row["pts"]), unpack_timestamps(packets) if packets is not None else None
 
 
 def unpack_timestamps(packed: bytes) -> "array[int]":
@@ -138,12 +145,14 @@ async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int
     row = (await connection.execute(query)).mappings().first()
     if row is None:
         return None
-    pts = unpack_timestamps(row["pts"])[index - row["first_index"]]
-    return FrameRef(index, row["key"], row["etag"], row["size"], pts)
+    times, packets = _picture_places(row)
+    place = index - row["first_index"]
+    packet = packets[place] if packets else None
+    return FrameRef(index, row["key"], row["etag"], row["size"], times[place], packet=packet)
 
 
 async def list_sources(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:
-    """The source videos of a dataset in order, without their timestamps."""
-    columns = [column for column in sources.c if column.name != "pts"]
+    """The source videos of a dataset in order, without their timestamps and packets."""
+    columns = [column for column in sources.c if column.name not in ("pts", "packets")]
     query = select(*columns).where(sources.c.dataset_id == dataset).order_by(sources.c.number)
     return (await connection.execute(query)).mappings().all()

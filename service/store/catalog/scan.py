@@ -29,13 +29,15 @@ INSERT_FRAMES = text("""
         key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray, form
     FROM scanned_frames
 """)
-SELECT_SAMPLE = text("""
+# Frames whose samples a screen cannot show as they are: deeper than 8 bits, or described ("8-bit signed samples").
+_IS_DEEP = "(bits > 8 OR form LIKE '%samples%')"
+SELECT_SAMPLE = text(f"""
     WITH numbered AS (
         SELECT key, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
             count(*) OVER () AS total
         FROM scanned_frames
-        WHERE problem IS NULL AND CASE WHEN EXISTS (SELECT FROM scanned_frames WHERE bits > 8)
-            THEN bits > 8 ELSE gray END)
+        WHERE problem IS NULL AND CASE WHEN EXISTS (SELECT FROM scanned_frames WHERE {_IS_DEEP})
+            THEN {_IS_DEEP} ELSE gray END)
     SELECT DISTINCT ON (place * :count / total) key, size, page, page_offset, bits
     FROM numbered ORDER BY place * :count / total, place
 """)
@@ -52,6 +54,11 @@ COUNT_PIXEL_FORMATS = text("""
 COUNT_SIZES = text("""
     SELECT width, height, count(*) AS count FROM frames WHERE dataset_id = :dataset AND width IS NOT NULL
     GROUP BY width, height ORDER BY count(*) DESC, width::bigint * height DESC, width LIMIT 1000
+""")
+MAX_PROBLEMS = 20
+COUNT_PROBLEMS = text(f"""
+    SELECT problem AS reason, count(*) AS count, min(key) AS example FROM frames
+    WHERE dataset_id = :dataset AND problem IS NOT NULL GROUP BY problem ORDER BY 2 DESC, 3 LIMIT {MAX_PROBLEMS}
 """)
 NUMBER_STEPS = """
     WITH steps AS (
@@ -171,6 +178,11 @@ async def summarize_frames(connection: AsyncConnection, dataset: UUID) -> dict[s
     forms = {row.form: row.count for row in await connection.execute(COUNT_PIXEL_FORMATS, {"dataset": dataset})}
     facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"], "forms": forms}
     return facts | await _numbering_facts(connection, dataset) | {"digest": await _digest(connection, dataset)}
+
+
+async def count_problems(connection: AsyncConnection, dataset: UUID) -> list[dict[str, Any]]:
+    """The most frequent reasons why frames cannot be read: `reason`, `count`, and a key as `example`."""
+    return [dict(row) for row in (await connection.execute(COUNT_PROBLEMS, {"dataset": dataset})).mappings()]
 
 
 async def first_problem(connection: AsyncConnection, dataset: UUID) -> str | None:

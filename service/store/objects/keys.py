@@ -1,4 +1,4 @@
-"""The layout of keys in the service's own bucket."""
+"""The layout of keys in the service's own bucket, and which names files may have in it."""
 
 from uuid import UUID
 
@@ -42,3 +42,17 @@ def render_prefix(render: UUID) -> str:
 
 def render_object_key(render: UUID, name: str) -> str:
     return f"{render_prefix(render)}{name}"
+
+
+def safe_path(path: str) -> str:
+    """Check that a relative path is valid in every object store and file system. Raises ValueError."""
+    parts = path.split("/")
+    if any("\ud800" <= char <= "\udfff" for char in path):
+        raise ValueError("it is not in UTF-8")
+    if any(part in (".", "..", "") for part in parts):
+        raise ValueError("parts between slashes must not be empty, '.' or '..'")
+    if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in path):
+        raise ValueError("control characters and backslashes are not allowed")
+    if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > 700:
+        raise ValueError("longer than object stores and file systems take")
+    return path

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from service.errors import Interruption
 from service.plan.render_plan import ObjectRef
 
 
@@ -20,7 +21,7 @@ class ObjectInfo:
     content_type: str = "application/octet-stream"
 
 
-class ObjectStoreError(Exception):
+class ObjectStoreError(Interruption):
     """The store failed, after the driver's own retries; the text contains no secret."""
 
 

@@ -3,6 +3,7 @@
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.plan.colour import Colour
 from service.plan.facts import CapturedFrames, ClusterCapabilities, DatasetFacts, RenderFacts, RenderLimits
 from service.plan.overlay import pixel_size_of
 from service.plan.request import RenderRequest
@@ -16,6 +17,9 @@ CAPTURED_FRAMES = text("""
     FROM frames WHERE dataset_id = :dataset
         AND captured_at >= coalesce(CAST(:since AS timestamptz), captured_at)
         AND captured_at < coalesce(CAST(:until AS timestamptz), 'infinity')
+""")
+SOURCE_COLOURS = text("""
+    SELECT colour FROM sources WHERE dataset_id = :dataset AND problem IS NULL GROUP BY colour ORDER BY min(number)
 """)
 
 
@@ -36,6 +40,7 @@ async def read_render_facts(
             datasets=found,
             pixel_size_um=pixel_size_of(experiment["metadata"]) if experiment else None,
             captured=await _captured_frames(connection, request, found[0]) if len(found) == 1 else None,
+            colours=await _source_colours(connection, found[0]) if len(found) == 1 else (),
             cluster=cluster,
         )
 
@@ -56,3 +61,13 @@ async def _captured_frames(
     values = {"dataset": dataset.id, "since": frames.window.since, "until": frames.window.until}
     row = (await connection.execute(CAPTURED_FRAMES, values)).mappings().one()
     return None if row["first_index"] is None else CapturedFrames(**row)
+
+
+async def _source_colours(connection: AsyncConnection, dataset: DatasetFacts) -> tuple[Colour, ...]:
+    """Empty for images, and if a source was scanned by a version that did not note its colours."""
+    if dataset.kind != "video":
+        return ()
+    documents = list(await connection.scalars(SOURCE_COLOURS, {"dataset": dataset.id}))
+    if None in documents:
+        return ()
+    return tuple(dict.fromkeys(map(Colour.from_json, documents)))

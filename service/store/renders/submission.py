@@ -190,9 +190,11 @@ async def _insert_segments(connection: AsyncConnection, render: RenderId, plans:
 
 
 def _pack_frame(frame: FrameRef) -> list[Any]:
-    """Positional arguments of FrameRef, for `queries.load_segment_plan`; the times are left out when all are None."""
+    """Positional arguments of FrameRef, for `queries.load_segment_plan`; the last are left out when they are None."""
     packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
     times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
+    if frame.packet is not None:
+        return [*packed, *times, frame.packet]
     return packed if times == [None] * 4 else packed + times
 
 

@@ -62,7 +62,7 @@ class FrameFetcher:
     def fetch(self, bucket: str, ref: FrameRef) -> bytes:
         """Read the frame now. Raises FrameMissing, FrameUnreadable, or ObjectStoreError if the store is unavailable."""
         if ref.key is None:
-            raise FrameMissing("the numbering has a hole here")
+            raise FrameMissing("gap in the numbering")
         try:
             if ref.size > self.max_frame_bytes:
                 raise ObjectTooLarge(ref.size, self.max_frame_bytes)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.chunk_exif import late_exif, late_span
 from service.pipeline.images.header import TIFF_MAGICS, HeaderIncomplete
 from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
 from service.pipeline.probe import ImageFacts, probe_image, probe_tiff_page
+from service.plan.media_names import is_media_name
 from service.plan.natural_sort import natural_key, trailing_number
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scan import ScannedFrame
@@ -79,12 +80,15 @@ class TiffPages:
         return len(self.pages) == 1 and self.problem is None and self.pages[0].offset == self.first_offset
 
 
-def read_pages(file: BinaryIO) -> TiffPages:
-    """Read all directories. Thumbnails, pyramid levels and masks are left out, unless there is nothing else."""
+def read_pages(file: BinaryIO, size: int | None = None) -> TiffPages:
+    """Read all directories. Thumbnails, pyramid levels and masks are left out, unless there is nothing else.
+
+    `file` may be the beginning of one of `size` bytes.
+    """
     found: list[TiffDirectory] = []
     problem = None
     try:
-        found.extend(read_directories(file))
+        found.extend(read_directories(file, size))
     except MediaUnreadable as error:
         problem = error.reason
     except (ValueError, OverflowError) as error:  # an offset that no file can have
@@ -114,34 +118,8 @@ def _page_row(info: ObjectInfo, page: TiffDirectory) -> ScannedFrame:
 
 HEADER_BYTES = 64 * 1024
 MAX_HEADER_READS, MAX_WHOLE_READS = 16, 2
-# Objects up to this size are read whole if their header is longer than HEADER_BYTES.
-MAX_WHOLE_BYTES = 256 * 1024 * 1024
-
-# An object with one of these suffixes is a frame even if it cannot be read. Others are frames only if they can be.
-IMAGE_SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".gif",
-        ".webp",
-        ".heic",
-        ".heif",
-        ".avif",
-        ".jp2",
-        ".dng",
-        ".raw",
-        ".exr",
-        ".pgm",
-        ".ppm",
-    )
-)
-
+# A header that is longer than what was read is read again with so many times as many bytes, up to the limit.
+HEAD_GROWTH, MAX_WHOLE_BYTES = 16, 256 * 1024 * 1024
 
 ROWS_PER_BATCH = 1000
 FrameRows = Iterable[ScannedFrame]
@@ -155,7 +133,7 @@ class ImageScanner:
         self._whole_reads = asyncio.Semaphore(MAX_WHOLE_READS)
 
     async def scan_page(self, page: Sequence[ObjectInfo]) -> list[FrameRows | None]:
-        """The rows of each object, None for objects that are not images. Raises ObjectStoreError."""
+        """The rows of each object: None if it is not an image, none if it was deleted. Raises ObjectStoreError."""
         rows: list[FrameRows | None] = [None] * len(page)
         remaining = iter(enumerate(page))
 
@@ -172,9 +150,6 @@ class ImageScanner:
         return rows
 
     async def _scan_object(self, info: ObjectInfo) -> FrameRows | None:
-        base = info.key.rpartition("/")[2]
-        if not base or base.startswith("."):  # a folder's marker, or a hidden file such as AppleDouble's ._img.jpg
-            return None
         ref = ObjectRef(self._bucket, info.key)
         try:
             # S3 refuses ranges of empty objects.
@@ -183,22 +158,35 @@ class ImageScanner:
                 return tiff_rows(info, await self._read_tiff_pages(ref, head, info.size))
             return (frame_row(info, await self._read_facts(ref, head, info.size)),)
         except ObjectNotFound:  # deleted since it was listed
-            return None
+            return ()
         except MediaUnreadable as error:
-            return (unreadable_row(info, error.reason),) if has_image_suffix(base) else None
+            return (unreadable_row(info, error.reason),) if is_media_name(info.key, "frames") else None
 
     async def _read_facts(self, ref: ObjectRef, head: bytes, size: int) -> ImageFacts:
-        try:
-            return _probe_header(head, size)
-        except HeaderIncomplete:
-            if size > MAX_WHOLE_BYTES:
-                raise
+        """From as much of the beginning as the header takes, and from the end if EXIF may be there."""
+        while True:
+            try:
+                facts = _probe_header(head, size)
+                break
+            except HeaderIncomplete:
+                if len(head) >= min(size, MAX_WHOLE_BYTES):
+                    raise
+            head = await self._read_head(ref, HEAD_GROWTH * len(head))
+        span = None if facts.has_exif else late_span(head, size)
+        if span is None:
+            return facts
+        found = late_exif(head, await self._objects.get(ref, *span))
+        if found is None and size <= MAX_WHOLE_BYTES:  # parts of the image data are larger than what was read
+            return _probe_header(await self._read_head(ref, size), size)
+        return _probe_header(head, size, found) if found else facts
+
+    async def _read_head(self, ref: ObjectRef, length: int) -> bytes:
         async with self._whole_reads:
-            return _probe_header(await self._objects.get(ref), size)
+            return await self._objects.get(ref, 0, length)
 
     async def _read_tiff_pages(self, ref: ObjectRef, head: bytes, size: int) -> TiffPages:
         """From the header if it contains all directories, else by ranged reads. Raises MediaUnreadable."""
-        tiff = read_pages(io.BytesIO(head))
+        tiff = read_pages(io.BytesIO(head), size)
         if not tiff.problem or len(head) == size:
             return tiff.require_pages()
         file = RangedFile(self._objects, ref, size)
@@ -212,15 +200,11 @@ def batch_rows(page_rows: Iterable[FrameRows | None]) -> Iterator[Sequence[Scann
         yield batch
 
 
-def _probe_header(data: bytes, size: int) -> ImageFacts:
+def _probe_header(data: bytes, size: int, exif: bytes = b"") -> ImageFacts:
     """Probe a header. Any exception means that this frame is unreadable, so that it does not end the scan."""
     try:
-        return probe_image(data, size)
+        return probe_image(data, size, exif)
     except MediaUnreadable:
         raise
     except Exception as error:
         raise MediaUnreadable(f"its header is invalid ({type(error).__name__})") from error
-
-
-def has_image_suffix(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from service.pipeline.frames import MediaUnreadable
+from service.pipeline.frames import MediaUnreadable, media_faults
 from service.pipeline.images.decoder import ImageDecoder
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.tiff_stack import TiffStack
@@ -43,11 +43,12 @@ class LevelScanner:
     async def _decode_frame(self, row: RowMapping) -> Samples | None:
         ref = ObjectRef(self._bucket, row["key"])
         try:
-            if row["page"] is not None:
-                return await self._decode_page(ref, row)
-            if row["size"] > MAX_OBJECT_BYTES:
-                return None
-            return await asyncio.to_thread(self._decoder.decode_samples, await self._objects.get(ref))
+            with media_faults("decoded"):
+                if row["page"] is not None:
+                    return await self._decode_page(ref, row)
+                if row["size"] > MAX_OBJECT_BYTES:
+                    return None
+                return await asyncio.to_thread(self._decoder.decode_samples, await self._objects.get(ref))
         except (MediaUnreadable, ObjectNotFound):  # the render reports each such frame
             return None
 

@@ -6,40 +6,21 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import asdict
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
-from service.store.catalog.scan import digest_line
+from service.store.catalog.scan import MAX_PROBLEMS, digest_line
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
 
-VIDEO_SUFFIXES = frozenset(
-    (
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".mts",
-        ".m2ts",
-        ".mpg",
-        ".mpeg",
-        ".mjpeg",
-        ".mjpg",
-        ".mxf",
-        ".flv",
-        ".wmv",
-    )
-)
-UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
+UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets", "colour")) | {"frame_count": 0}
 
 
 class VideoScanner:
@@ -50,23 +31,23 @@ class VideoScanner:
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
         self._pixel_formats = Counter[str]()
+        # (width, height as shown, stored size, pixel aspect) -> pictures
+        self._sizes = Counter[tuple[int, int, tuple[int, int], str]]()
         self.rows: list[dict[str, Any]] = []
 
-    def add_page(self, page: Sequence[ObjectInfo]) -> int:
-        """Collect the videos of a page; returns how many objects are not videos."""
-        videos = [info for info in page if _has_video_suffix(info.key)]
+    def add_page(self, videos: Sequence[ObjectInfo]) -> None:
+        """Collect the source videos of a page."""
         self._found += videos
-        return len(page) - len(videos)
 
-    async def probe(self) -> AsyncIterator[None]:
-        """Yields after each source. Raises ObjectStoreError."""
+    async def probe(self) -> AsyncIterator[str | None]:
+        """Yields after each source: its key if it was deleted since it was listed. Raises ObjectStoreError."""
         first_index = 0
         for info in sorted(self._found, key=lambda info: (natural_key(info.key), info.key)):
             row = await self._source_row(info, first_index)
             if row is not None:
                 self.rows.append(row)
                 first_index += row["frame_count"]
-            yield
+            yield None if row else info.key
 
     async def _source_row(self, info: ObjectInfo, first_index: int) -> dict[str, Any] | None:
         row = {
@@ -84,6 +65,7 @@ class VideoScanner:
         except MediaUnreadable as error:
             return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": clean_reason(error.reason)}
         self._pixel_formats[facts.pixel_format] += len(facts.pts)
+        self._sizes[facts.width, facts.height, facts.stored_size, str(facts.pixel_aspect)] += len(facts.pts)
         if facts.captured_at is not None:
             self._captured.append(as_utc(facts.captured_at))
         return row | {
@@ -93,23 +75,28 @@ class VideoScanner:
             "fps": str(facts.average_rate) if facts.average_rate else None,
             "frame_count": len(facts.pts),
             "pts": pack_timestamps(facts.pts),
-            "problem": None,
+            "packets": pack_timestamps(facts.packets) if facts.packets is not None else None,
+            "problem": facts.problem,
+            "pixel_aspect": str(facts.pixel_aspect),
+            "colour": asdict(facts.colour) | {"range": FULL_RANGE if facts.full_range else LIMITED_RANGE},
         }
 
     def dataset_facts(self) -> dict[str, Any]:
         """Values of the dataset's columns, from all its sources."""
-        digest, sizes = hashlib.sha256(), Counter[tuple[int, int]]()
+        digest = hashlib.sha256()
         for row in self.rows:
             digest.update(digest_line(row["key"], row["etag"], row["size"]))
-            if row["width"] is not None:
-                sizes[row["width"], row["height"]] += row["frame_count"]
-        width, height = sizes.most_common(1)[0][0] if sizes else (None, None)
+        sizes = [
+            {"width": w, "height": h, "count": n, "stored_width": sw, "stored_height": sh, "pixel_aspect": aspect}
+            for (w, h, (sw, sh), aspect), n in self._sizes.most_common(1000)
+        ]
+        usual = sizes[0] if sizes else {"width": None, "height": None}
         return {
             "frame_count": sum(row["frame_count"] for row in self.rows),
             "bytes": sum(row["size"] for row in self.rows),
-            "width": width,
-            "height": height,
-            "sizes": [{"width": w, "height": h, "count": n} for (w, h), n in sizes.most_common(1000)],
+            "width": usual["width"],
+            "height": usual["height"],
+            "sizes": sizes,
             "forms": dict(self._pixel_formats),
             "formats": sorted({row["codec"] for row in self.rows if row["codec"]}),
             "captured_from": min(self._captured, default=None),
@@ -121,6 +108,15 @@ class VideoScanner:
             "number_stride": None,
             "digest": digest.hexdigest(),
         }
+
+    def problems(self) -> list[dict[str, Any]]:
+        """The most frequent reasons why sources cannot be read: `reason`, `count`, and the first key as `example`."""
+        keys: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row["problem"]:
+                keys.setdefault(row["problem"], []).append(row["key"])
+        ordered = sorted(keys.items(), key=lambda item: -len(item[1]))[:MAX_PROBLEMS]
+        return [{"reason": reason, "count": len(found), "example": found[0]} for reason, found in ordered]
 
     def first_problem(self) -> str | None:
         return next((row["problem"] for row in self.rows if row["problem"]), None)
@@ -142,8 +138,3 @@ def pack_timestamps(pts: Sequence[int]) -> bytes:
     if sys.byteorder == "big":
         times.byteswap()
     return zlib.compress(times.tobytes())
-
-
-def _has_video_suffix(key: str) -> bool:
-    name = PurePosixPath(key).name
-    return not name.startswith(".") and PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES

@@ -63,12 +63,12 @@ def build_artifacts(
 
     artifacts = {}
     if "preview_strip" in options.outputs:
-        strip = PreviewStrip(tile_size(options.width, options.height))
+        strip = PreviewStrip(tile_size(*options.shown_size))
         for piece, start in pieces("preview_strip"):
             strip.add(piece, start)
         artifacts[ARTIFACT_FILES["preview_strip"]], artifacts[PREVIEW_VTT_NAME] = strip.finish(offsets.end)
     if "keogram" in options.outputs:
-        keogram = Keogram(frames, keogram_height(options.height))
+        keogram = Keogram(frames, keogram_height(options.shown_size[1]))
         for piece, _ in pieces("keogram"):
             keogram.add(piece)
         artifacts[ARTIFACT_FILES["keogram"]] = keogram.finish()

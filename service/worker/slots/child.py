@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+import structlog
+
 from service.child_process import die_with_parent, lower_priority
+from service.errors import Interruption
 from service.malloc import trim_malloc
 from service.telemetry import logging
 from service.worker.slots.memory import set_memory_limit, tune_malloc
@@ -24,15 +27,21 @@ from service.worker.slots.messages import (
     TaskFailed,
 )
 
+log = structlog.get_logger("slot")
 PROGRESS_INTERVAL_S = 0.2
+MAX_REASON_LENGTH = 300
 # Encoders use all the CPU they can get; API requests come first.
 SLOT_NICENESS = 10
 
 Execute = Callable[[Command, Callable[[int], None]], Outcome]
 
 
-class CommandCancelled(Exception):
+class CommandCancelled(Interruption):
     """Raised by the progress callback when the supervisor has asked to stop."""
+
+
+class SupervisorGone(Interruption):
+    """Raised by the progress callback when nobody listens any more."""
 
 
 def main(config: SlotConfig, connection: Connection, parent_pid: int) -> None:
@@ -73,7 +82,7 @@ def _serve_commands(execute: Execute, connection: Connection, idle_s: float) -> 
                     os._exit(1)  # a broken CUDA context may hang the normal exit
                 if isinstance(outcome, ScanDone) and outcome.restart_slot:
                     return
-        except (EOFError, BrokenPipeError):
+        except (EOFError, BrokenPipeError, SupervisorGone):
             return
 
 
@@ -84,6 +93,17 @@ def _run_command(execute: Execute, command: Command, connection: Connection) -> 
         return TaskCancelled()
     except MemoryError:
         return TaskFailed("out_of_memory", "the slot exceeded its memory limit (REELMILL_SLOT_MEMORY_MB)")
+    except SupervisorGone:
+        raise
+    except Exception as error:
+        log.exception("a command failed unexpectedly", command=type(command).__name__)
+        return TaskFailed("unexpected", describe_unexpected(error), retry=True, restart_slot=True)
+
+
+def describe_unexpected(error: Exception) -> str:
+    """What happened, and during which stage, in one line; the log has the traceback."""
+    text = " ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())[:1]])
+    return f"an unexpected error ended the work ({' '.join(text.split())[:MAX_REASON_LENGTH]}): see the worker's log"
 
 
 class ProgressReporter:
@@ -99,7 +119,10 @@ class ProgressReporter:
         if (now := time.monotonic()) < self._due_at:
             return
         self._due_at = now + PROGRESS_INTERVAL_S
-        self._connection.send(Progress(frames_done))
-        while self._connection.poll():
-            if isinstance(self._connection.recv(), CancelTask | StopSlot):
-                raise CommandCancelled
+        try:
+            self._connection.send(Progress(frames_done))
+            while self._connection.poll():
+                if isinstance(self._connection.recv(), CancelTask | StopSlot):
+                    raise CommandCancelled
+        except (EOFError, OSError) as error:
+            raise SupervisorGone from error

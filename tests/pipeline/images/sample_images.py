@@ -256,7 +256,7 @@ def _tiffs_of_other_tools() -> Iterator[SampleImage]:
         data = encode_with_pillow(palette, "TIFF", compression=method)
         yield SampleImage(f"tiff pillow palette {method}", data, np.asarray(palette.convert("RGB")))
     bilevel = Image.fromarray(gray()).convert("1")
-    for method in ("raw", "tiff_lzw", "packbits"):
+    for method in ("raw", "tiff_lzw", "packbits", "tiff_ccitt", "group3", "group4"):
         data = encode_with_pillow(bilevel, "TIFF", compression=method)
         yield SampleImage(f"tiff pillow 1 bit {method}", data, np.asarray(bilevel).astype(np.uint8) * 255)
     for method in ("raw", "lzw", "deflate", "packbits"):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
 from service.plan.tone import Tone
 from tests.pipeline.images.decoding_in_child import decode_all
 from tests.pipeline.images.sample_images import HEIGHT, SAMPLE_IMAGES, WIDTH
@@ -93,3 +95,32 @@ def test_each_has_its_line(name: str) -> None:
     assert all(report.reason and report.sha256 for report in damaged if report.outcome != "ok")
     assert sum(report.outcome == "held" for report in damaged) >= 11
     assert [report.reason for report in damaged if report.sha256 == damaged[0].sha256] == ["the file is empty"]
+
+
+@pytest.mark.parametrize("group", ["png", "tiff tifffile rgb", "tiff pillow", "webp", "jpeg pillow"])
+def test_the_reasons_are_the_same_in_every_process(group: str) -> None:
+    """A receipt must not differ from run to run: no address of an object, nothing of memory that was never written."""
+    random = np.random.default_rng(11)
+    variants = []
+    for name, sample in SAMPLE_IMAGES.items():
+        if name.startswith(group):
+            head = np.frombuffer(sample.data, np.uint8).copy()
+            head[random.integers(0, min(len(head), 120), 3)] ^= 129
+            variants += [*damaged_variants(sample.data), head.tobytes()]
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as first, ProcessPoolExecutor(1, mp_context=context) as second:
+        outcomes = first.submit(decode_all, variants), second.submit(decode_all, variants)
+        ours, theirs = (outcome.result(120) for outcome in outcomes)
+    assert ours == theirs
+    assert not any("0x" in reason for _, reason in ours)
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\xff\xc0\0\2\xff\xda\0\2", b"\xff\xc0\0\x0b\x08\0\x10\0\x10\1\1\x11\0\xff\xda\0\2", b"\xff\xdb\0\2"]
+)
+def test_a_jpeg_whose_segments_are_empty(tail: bytes) -> None:
+    for ending in (b"", b"\xff\xd9", b"\xff\xdb\0\2"):
+        data = b"\xff\xd8" + tail + ending
+        with pytest.raises(MediaUnreadable):
+            jpeg_header(data)
+            jpeg_layout(data)

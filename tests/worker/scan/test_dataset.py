@@ -187,7 +187,7 @@ async def test_nothing_there(lab: DatasetFolder) -> None:
     assert row["error"] == "no frames under day/ in bucket camera: upload some or correct the prefix, then scan again"
     lab.write_at("readme.txt", b"text")
     await lab.scan()
-    assert "(1 other objects are there)" in (await lab.row())["error"]
+    assert "(left out: 1 .txt (readme.txt))" in (await lab.row())["error"]
 
 
 async def test_no_bucket(lab: DatasetFolder) -> None:

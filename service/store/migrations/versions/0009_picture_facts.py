@@ -9,7 +9,9 @@ STATEMENTS = (
     "ALTER TABLE sources ADD COLUMN pixel_aspect text",
     "ALTER TABLE sources ADD COLUMN colour jsonb",
     "ALTER TABLE sources ADD COLUMN fields text",
+    "ALTER TABLE sources ADD COLUMN packets bytea",
     "ALTER TABLE datasets ADD COLUMN excluded jsonb NOT NULL DEFAULT '{}'::jsonb",
+    "ALTER TABLE datasets ADD COLUMN problems jsonb NOT NULL DEFAULT '[]'::jsonb",
 )
 
 

@@ -1,0 +1,67 @@
+"""Opens a source video and chooses its video stream."""
+
+from typing import BinaryIO, NamedTuple
+
+import av
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from service.pipeline.frames import MediaUnreadable
+from service.pipeline.videos.diagnosis import describe_boxes, describe_file, describe_streams
+from service.pipeline.videos.palettes import PALETTE_FORMAT, SourcePalette, read_palette
+
+
+class OpenVideo(NamedTuple):
+    """An open container, its main video stream, and the palette of a stream that has one."""
+
+    container: InputContainer
+    stream: VideoStream
+    palette: SourcePalette | None
+
+
+def open_video(file: BinaryIO, options: dict[str, str] | None = None) -> OpenVideo:
+    """Open a source video, to be decoded on one thread and without hiding damage.
+
+    `options` are the demuxer's. Raises MediaUnreadable with the reason; `file` stays open.
+    """
+    try:
+        container, stream = _open(file, options)
+        if stream.codec_context.pix_fmt != PALETTE_FORMAT:
+            return OpenVideo(container, stream, None)
+        palette = read_palette(container, stream, file)
+        container.close()
+        return OpenVideo(*_open(file, options), palette)
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaUnreadable(describe_file(file)) from error
+
+
+def _open(file: BinaryIO, options: dict[str, str] | None) -> tuple[InputContainer, VideoStream]:
+    """Raises av.FFmpegError, ValueError, and MediaUnreadable for a file without a video."""
+    file.seek(0)
+    container = av.open(file, "r", metadata_errors="replace", options=options)
+    stream = _main_stream(container)
+    if stream is None:
+        reason = describe_boxes(file) or describe_streams(container, file)
+        container.close()
+        raise MediaUnreadable(reason)
+    stream.thread_type = ThreadType.NONE
+    stream.thread_count = 1
+    stream.codec_context.options = {"err_detect": "explode"}  # fail instead of concealing damage
+    return container, stream
+
+
+def _main_stream(container: InputContainer) -> VideoStream | None:
+    """The stream that FFmpeg's command would choose: most pixels, after a bonus for the default track.
+
+    Cover pictures and thumbnails are not videos, nor is a stream whose codec is unknown.
+    """
+    still = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in container.streams.video if stream.codec_context and not stream.disposition & still]
+    return max(streams, key=_preference, default=None)
+
+
+def _preference(stream: VideoStream) -> int:
+    """The score of FFmpeg's command (`map_auto_video`)."""
+    return stream.width * stream.height + (5_000_000 if stream.disposition & Disposition.default else 0)

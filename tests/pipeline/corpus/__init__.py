@@ -1,0 +1,1 @@
+"""Images that other projects test their own readers with, compared with an independent reader."""
