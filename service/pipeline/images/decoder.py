@@ -17,7 +17,7 @@ from service.pipeline.images.header import (
     require_pixel_limit,
 )
 from service.pipeline.images.jpeg import jpeg_header
-from service.pipeline.images.png import decode_png, png_header
+from service.pipeline.images.png import decode_png, png_header, png_without_metadata
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
 from service.pipeline.picture import (
@@ -90,11 +90,21 @@ class ImageDecoder:
         require_decodable(data, header, self._options.max_pixels)
         orientation = exif.orientation(header.exif) if header.exif else 1
         if header.plain:
-            return _Decoded(self._decode_with_ffmpeg(data, header), f"ffmpeg-{_CODECS[image_format]}", orientation)
+            return _Decoded(self._decode_plain(data, header), f"ffmpeg-{_CODECS[image_format]}", orientation)
         if image_format == "png":
             samples = decode_png(data, header, self._options.background)
             return _Decoded(samples, "libpng" if header.bit_depth == 16 else "pillow-png", orientation)
         return _Decoded(decode_webp(data, self._options.background), "libwebp", orientation)
+
+    def _decode_plain(self, data: bytes, header: ImageHeader) -> VideoFrame:
+        """FFmpeg refuses a PNG whose EXIF or text is damaged: then only what makes the picture is decoded."""
+        try:
+            return self._decode_with_ffmpeg(data, header)
+        except MediaUnreadable:
+            bare = png_without_metadata(data) if header.format == "png" else data
+            if len(bare) == len(data):
+                raise
+            return self._decode_with_ffmpeg(bare, header)
 
     def _decode_with_ffmpeg(self, data: bytes, header: ImageHeader) -> VideoFrame:
         codec = _CODECS[header.format]
