@@ -20,7 +20,7 @@ from service.pipeline.images.header import (
     require_pixel_limit,
 )
 from service.pipeline.images.jpeg import as_ycbcr, jpeg_header, jpeg_layout
-from service.pipeline.images.png import decode_png, png_header, without_colour_chunks
+from service.pipeline.images.png import decode_png, png_header, png_without_metadata, without_colour_chunks
 from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
@@ -112,7 +112,7 @@ class ImageDecoder:
         if header.format == "png":
             data = without_colour_chunks(data)
         if header.plain:
-            frame, decoder = self._decode_with_ffmpeg(data, header), f"ffmpeg-{_CODECS[header.format]}"
+            frame, decoder = self._decode_plain(data, header), f"ffmpeg-{_CODECS[header.format]}"
             if header.format == "jpeg" and frame.format.is_rgb and jpeg_layout(data).ambiguous:
                 frame = self._decode_with_ffmpeg(as_ycbcr(data), header)
             if not conversion.profile:
@@ -140,6 +140,16 @@ class ImageDecoder:
             samples = samples_view(frame)
             assert samples is not None
         return samples
+
+    def _decode_plain(self, data: bytes, header: ImageHeader) -> VideoFrame:
+        """FFmpeg refuses a PNG whose EXIF or text is damaged: then only what makes the picture is decoded."""
+        try:
+            return self._decode_with_ffmpeg(data, header)
+        except MediaUnreadable:
+            bare = png_without_metadata(data) if header.format == "png" else data
+            if len(bare) == len(data):
+                raise
+            return self._decode_with_ffmpeg(bare, header)
 
     def _decode_with_ffmpeg(self, data: bytes, header: ImageHeader) -> VideoFrame:
         codec = _CODECS[header.format]

@@ -10,12 +10,14 @@ from PIL import Image
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.chunk_exif import png_chunks, png_exif
 from service.pipeline.images.colour_conversion import ColourConversion
-from service.pipeline.images.header import HeaderIncomplete, ImageHeader, damaged
+from service.pipeline.images.header import PNG_MAGIC, HeaderIncomplete, ImageHeader, damaged
 from service.pipeline.images.png_colour import COLOUR_CHUNKS, png_colour
 from service.pipeline.picture import Samples, composite_over
 
 # Colour type -> bit depths (PNG 3, table 12).
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME")
+_LENGTH_AND_NAME, _CHECKSUM = 8, 4
 Image.MAX_IMAGE_PIXELS = None  # checked on the header before anything is decoded
 
 
@@ -95,6 +97,15 @@ def without_colour_chunks(data: bytes) -> bytes:
             pieces.append(data[copied : start - 8])
             copied = stop + 4
     return b"".join([*pieces, data[copied:]])
+
+
+def png_without_metadata(data: bytes) -> bytes:
+    """The same file without EXIF and text, which do not change the picture."""
+    kept = [data[: len(PNG_MAGIC)]]
+    for name, start, stop in png_chunks(data):
+        if name not in _METADATA:
+            kept.append(data[start - _LENGTH_AND_NAME : stop + _CHECKSUM])
+    return b"".join(kept)
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
