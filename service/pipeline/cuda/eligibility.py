@@ -85,7 +85,7 @@ class CandidateSelector:
         header = jpeg_header(data)
         require_decodable(data, header, self._options.max_pixels)
         conversion = plan_header_conversion(header)
-        if conversion.profile:
+        if conversion.is_needed:
             return _COLOUR_PROFILE
         layout = jpeg_layout(data)
         pixel_format = layout.pixel_format

@@ -9,10 +9,14 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from av import VideoFrame
 
 from service.pipeline.images.icc_transform import gray_table, gray_to_srgb, rgb_to_srgb
 from service.pipeline.images.stored_colour import DAMAGED, SRGB_CURVE, UNSTATED, ColourSpace, StoredColour
-from service.pipeline.picture import Samples
+from service.pipeline.light.conversion import describe
+from service.pipeline.light.cube import RGB_FORMAT, apply_cube
+from service.pipeline.picture import Samples, samples_view
+from service.plan.colour import HDR_TRANSFERS, JPEG_COLOUR, Colour
 
 # Pictures with more profiles than this in turn pay 5 ms for each.
 _REMEMBERED_PROFILES = 16
@@ -25,11 +29,20 @@ _SPACE_NAMES = {b"RGB ": "colour", b"GRAY": "gray", b"CMYK": "CMYK", b"Lab ": "L
 
 @dataclass(frozen=True, slots=True)
 class ColourConversion:
-    """What is done to the samples of one image. `words` are for the receipt; without a `profile` nothing is changed."""
+    """What is done to the samples of one image, and the words for the receipt.
+
+    `profile` is an ICC profile for gray or colour, `hdr` the code points of HDR; without both nothing is changed.
+    """
 
     words: tuple[str, ...] = ()
     profile: bytes = b""
-    space: str = "rgb"
+    is_gray: bool = False
+    hdr: Colour | None = None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether samples are changed."""
+        return bool(self.profile) or self.hdr is not None
 
     def apply(self, samples: Samples) -> Samples:
         """sRGB samples of the same shape and depth; alpha, the last of 2 or 4 channels, stays as it is.
@@ -37,7 +50,7 @@ class ColourConversion:
         `samples` are (height, width) or (height, width, 2) of gray, or (height, width, 3 or 4) of R'G'B', unsigned 8 or
         16 bits.
         """
-        if not self.profile:
+        if not self.is_needed:
             return samples
         native = samples.astype(samples.dtype.newbyteorder("="), copy=False)
         if native.ndim == 2:
@@ -52,7 +65,9 @@ class ColourConversion:
         return converted
 
     def _convert(self, samples: Samples) -> Samples:
-        convert = gray_to_srgb if self.space == "gray" else rgb_to_srgb
+        if self.hdr is not None:
+            return _hdr_to_srgb(samples, self.hdr)
+        convert = gray_to_srgb if self.is_gray else rgb_to_srgb
         return convert(samples, self.profile)
 
 
@@ -69,6 +84,8 @@ def plan_conversion(
     """
     if colour is UNSTATED:
         return UNCHANGED
+    if colour.hdr is not None:
+        return _plan_hdr(colour.hdr, keep=keep)
     found = _examine(colour, channels <= 2)
     if found.problem:
         return ColourConversion((found.problem,))
@@ -80,7 +97,25 @@ def plan_conversion(
         return ColourConversion((f"the {found.name} was not applied: {samples} samples are measurements",))
     if keep:
         return ColourConversion((f"samples are kept as stored, in the {found.name}",))
-    return ColourConversion((f"colours converted from the {found.name} to sRGB",), found.profile, found.space)
+    return ColourConversion((f"colours converted from the {found.name} to sRGB",), found.profile, channels <= 2)
+
+
+def _plan_hdr(colour: Colour, *, keep: bool) -> ColourConversion:
+    if keep:
+        return ColourConversion((f"samples are kept as stored, in {HDR_TRANSFERS[colour.transfer]} (BT.2100)",))
+    words = describe(colour, JPEG_COLOUR)
+    return ColourConversion(() if words is None else (words,), hdr=colour)
+
+
+def _hdr_to_srgb(samples: Samples, colour: Colour) -> Samples:
+    """(height, width[, 3]) of unsigned 8 or 16 bits -> the same shape and type."""
+    deep = samples if samples.dtype == np.uint16 else samples.astype(np.uint16) * np.uint16(257)
+    stored = np.ascontiguousarray(deep if deep.ndim == 3 else np.dstack([deep] * 3))
+    frame = VideoFrame.from_ndarray(stored, format="rgb48le").reformat(format=RGB_FORMAT)
+    shown = samples_view(apply_cube(frame, colour, JPEG_COLOUR).reformat(format="rgb48le"))
+    assert shown is not None
+    converted = shown if samples.dtype == np.uint16 else ((shown.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return np.ascontiguousarray(converted if samples.ndim == 3 else converted[..., 1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,7 +115,7 @@ class ImageDecoder:
             frame, decoder = self._decode_plain(data, header), f"ffmpeg-{_CODECS[header.format]}"
             if header.format == "jpeg" and frame.format.is_rgb and jpeg_layout(data).ambiguous:
                 frame = self._decode_with_ffmpeg(as_ycbcr(data), header)
-            if not conversion.profile:
+            if not conversion.is_needed:
                 return frame, decoder
             return conversion.apply(self._to_samples(frame, gray=header.channels == 1)), decoder
         if header.format == "png":

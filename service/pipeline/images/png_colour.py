@@ -16,6 +16,7 @@ from service.pipeline.images.stored_colour import (
     StoredColour,
     profile_colour,
 )
+from service.plan.colour import BT2020, HDR_TRANSFERS, SMPTE2084, Colour
 
 # The chunks, and how many bytes each has to have; profiles have any number.
 COLOUR_CHUNKS = {b"cICP": 4, b"iCCP": None, b"sRGB": 1, b"cHRM": 32, b"gAMA": 4}
@@ -40,6 +41,8 @@ _CICP_NAMES = {1: "BT.709", 9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
 # BT.709's camera curve and its relatives are shown with sRGB's, as source videos are.
 _CICP_GAMMAS = {1: SRGB_CURVE, 4: 2.2, 5: 2.8, 6: SRGB_CURVE, 8: 1.0, 13: SRGB_CURVE, 14: SRGB_CURVE, 15: SRGB_CURVE}
 _CICP_RGB, _CICP_FULL_RANGE = 0, 1
+# An older way to say PQ: the name of the profile, which only approximates it (W3C note "Using PQ in PNG").
+_PQ_PROFILE_NAME, _PQ = b"ITUR_2100_PQ_FULL", Colour(_CICP_RGB, BT2020, SMPTE2084)
 
 
 def png_colour(chunks: Mapping[bytes, bytes]) -> StoredColour:
@@ -60,10 +63,12 @@ def png_colour(chunks: Mapping[bytes, bytes]) -> StoredColour:
 
 def _coding_independent(body: bytes) -> StoredColour:
     primaries, transfer, matrix, full_range = body
-    known = primaries in _CICP_PRIMARIES and transfer in _CICP_GAMMAS
+    known = primaries in _CICP_PRIMARIES and (transfer in _CICP_GAMMAS or transfer in HDR_TRANSFERS)
     if not known or matrix != _CICP_RGB or full_range != _CICP_FULL_RANGE:
         numbers = "/".join(map(str, body))
         return StoredColour(problem=f"the PNG's colour code cICP {numbers} is not supported and was ignored")
+    if transfer in HDR_TRANSFERS:
+        return StoredColour(hdr=Colour(matrix, primaries, transfer))
     name = _CICP_NAMES.get(primaries, f"primaries {primaries}") + f" (cICP {'/'.join(map(str, body))})"
     return StoredColour(space=ColourSpace(name, _CICP_PRIMARIES[primaries], _CICP_GAMMAS[transfer]))
 
@@ -73,6 +78,8 @@ def _embedded_profile(body: bytes) -> StoredColour:
     name, _, rest = body.partition(b"\0")
     if not name or not rest or rest[0] != _DEFLATE:
         return DAMAGED
+    if name == _PQ_PROFILE_NAME:
+        return StoredColour(hdr=_PQ)
     unpacker = zlib.decompressobj()
     try:
         profile = unpacker.decompress(rest[1:], MAX_PROFILE_BYTES + 1)

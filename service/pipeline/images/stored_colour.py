@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from service.plan.colour import Colour
+
 # Display profiles with lookup tables take 1 to 4 MiB, the largest ones for print 3 MiB.
 MAX_PROFILE_BYTES = 8 << 20
 
@@ -21,7 +23,7 @@ class ColourSpace:
 
 @dataclass(frozen=True, slots=True)
 class StoredColour:
-    """An ICC `profile`, or a colour `space`; samples are sRGB if both are absent.
+    """An ICC `profile`, or a colour `space`, or the code points of `hdr`; samples are sRGB if all are absent.
 
     `problem` is why a profile in the file cannot be used, in words.
     """
@@ -29,6 +31,7 @@ class StoredColour:
     profile: bytes = b""
     space: ColourSpace | None = None
     problem: str = ""
+    hdr: Colour | None = None
 
 
 UNSTATED = StoredColour()

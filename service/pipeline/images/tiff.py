@@ -204,7 +204,7 @@ def _to_gray_or_rgb(array: Samples, page: Any, background: str, conversion: Colo
     colours = 1 if page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) else 3
     if array.shape[2] > colours and page.extrasamples and int(page.extrasamples[0]) in (1, 2):
         array, premultiplied = array[..., : colours + 1], int(page.extrasamples[0]) == _ASSOCIATED
-        if premultiplied and conversion.profile:
+        if premultiplied and conversion.is_needed:
             array, premultiplied = _divide_by_alpha(array), False
         return composite_over(conversion.apply(array), background, premultiplied=premultiplied)
     return conversion.apply(np.ascontiguousarray(array[..., 0] if colours == 1 else array[..., :3]))

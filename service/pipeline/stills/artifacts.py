@@ -93,7 +93,7 @@ def _scale_to_rgb(picture: EncoderInput, width: int, height: int, converter: Sti
 def _convert_copied(jpeg: bytes, pixels: Pixels) -> Pixels:
     """RGB pixels of a JPEG that was copied into the video, from its colour profile to sRGB."""
     conversion = plan_header_conversion(jpeg_header(jpeg))
-    if conversion.space == "gray":
+    if conversion.is_gray:
         return np.dstack([conversion.apply(pixels[..., 0])] * 3)
     return conversion.apply(pixels)
 

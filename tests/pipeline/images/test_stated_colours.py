@@ -142,7 +142,7 @@ def test_pngs_that_are_srgb_stay_as_they_are(chunks: list[tuple[bytes, bytes]]) 
 @pytest.mark.parametrize(
     ("chunk", "words"),
     [
-        ((b"cICP", bytes((9, 16, 0, 1))), "the PNG's colour code cICP 9/16/0/1 is not supported and was ignored"),
+        ((b"cICP", bytes((9, 9, 0, 1))), "the PNG's colour code cICP 9/9/0/1 is not supported and was ignored"),
         ((b"cICP", bytes((9, 13, 0, 0))), "the PNG's colour code cICP 9/13/0/0 is not supported and was ignored"),
         ((b"cICP", b"\1"), "the PNG's cICP chunk is damaged and was ignored"),
         ((b"gAMA", b"\0\0"), "the PNG's gAMA chunk is damaged and was ignored"),
@@ -166,6 +166,48 @@ def test_png_chunks_that_are_ignored(chunk: tuple[bytes, bytes], words: str, kin
     picture = decode(plain[:33] + told + plain[33:])
     assert picture.conversions == (words,)
     np.testing.assert_array_equal(pixels_of(picture), RED)
+
+
+def bt2020_light(pixels: Array) -> Array:
+    """Light of BT.2020 primaries, 1 is white, of sRGB levels."""
+    mixing = np.linalg.inv(colour_profiles.to_xyz(BT2020)) @ colour_profiles.to_xyz(SRGB)
+    light: Array = colour_profiles.srgb_light(pixels / 255) @ mixing.T
+    return light
+
+
+def pq(light: Array) -> Array:
+    """BT.2100, table 4: code of light whose white is 203 cd/m²."""
+    power = (light * 203 / 10_000) ** 0.1593017578125
+    code: Array = ((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375
+    return code
+
+
+def hlg(light: Array) -> Array:
+    """BT.2100, table 5, on a display of 1,000 cd/m²: code of light whose white is 203 cd/m²."""
+    display = light * 203 / 1000
+    luminance = (display @ np.array([0.2627, 0.6780, 0.0593]))[..., None]
+    scene = display * luminance ** (1 / 1.2 - 1)
+    bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-6)) + 0.55991073
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("code", "encode", "name"), [(16, pq, "PQ"), (18, hlg, "HLG")])
+def test_hdr_pngs_are_tone_mapped(code: int, encode: Any, name: str, dtype: Any) -> None:
+    """Colours below the knee of the tone map stay what they are."""
+    import imagecodecs
+
+    top = np.iinfo(dtype).max
+    samples = np.rint(encode(bt2020_light(RED)) * top).astype(dtype)
+    plain = bytes(imagecodecs.png_encode(samples))
+    body = b"cICP" + bytes((9, code, 0, 1))
+    data = plain[:33] + b"\0\0\0\4" + body + struct.pack(">I", zlib.crc32(body)) + plain[33:]
+    picture = decode(data)
+    assert difference(pixels_of(picture) / top * 255, RED) <= (3 if dtype == np.uint8 else 1.5)
+    assert picture.conversions == (f"tone-mapped from {name} (BT.2100) to SDR BT.709",)
+    kept = decode(data, keep_colours=True)
+    np.testing.assert_array_equal(pixels_of(kept), samples)
+    assert kept.conversions == (f"samples are kept as stored, in {name} (BT.2100)",)
 
 
 def test_a_gray_png_has_its_gamma_converted() -> None:
