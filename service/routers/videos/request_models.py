@@ -25,7 +25,8 @@ class ToneRequest(RequestModel):
     """Maps samples of more than 8 bits, or gray samples of 8 bits, to output levels, with one window for the sequence.
 
     `full`: the range of the data type (0 to 65535; floats 0 to 1). `minmax`: the smallest to the largest sample.
-    `percentile`: between two percentiles. `fixed`: between two sample values, for sequences that still grow or are
+    `percentile`: between two percentiles, or over what they would cut off where nearly all samples have one value (the
+    render's `options.tone.note` says so). `fixed`: between two sample values, for sequences that still grow or are
     compared. Minimum, maximum and percentiles come from up to 64 frames of the sequence. Samples outside the window are
     clipped; the receipt counts them for each frame.
     """
