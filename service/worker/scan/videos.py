@@ -39,7 +39,7 @@ VIDEO_SUFFIXES = frozenset(
         ".wmv",
     )
 )
-UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
+UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0, "pixel_aspect": None}
 
 
 class VideoScanner:
