@@ -14,7 +14,7 @@ from service.pipeline.colour import FULL_RANGE
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header
-from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
+from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, require_pixel_limit
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import TiffDirectory
 from service.pipeline.orientation import oriented_size, swaps_sides
@@ -27,6 +27,8 @@ from service.plan.geometry import square_size
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr", "pal8")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
 _CMYK = 4
+# Of a source video whose first frame is decoded; renders have a limit of their own.
+MAX_PROBED_PIXELS = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
         pts, key_pts = _timestamps(source.container, stream)
         if not pts:
             raise MediaUnreadable(source.missing_pictures_reason())
+        require_pixel_limit(stream.width, stream.height, MAX_PROBED_PIXELS)
         first = source.first_frame()
         pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)
         stored = (first.width, first.height)
