@@ -83,9 +83,12 @@ def _element(id_: int, contents: bytes, length_bytes: int = 1) -> bytes:
 
 
 def _find(data: bytearray, parent: _Element | None, id_: int) -> _Element:
-    """The first child with this ID. Raises StopIteration if FFmpeg has changed the layout of its files."""
+    """The first child with this ID. Raises LookupError if FFmpeg has changed the layout of its files."""
     start, stop = (parent.contents, parent.stop) if parent else (0, len(data))
-    return next(element for element in _elements(data, start, stop) if element.id == id_)
+    for element in _elements(data, start, stop):
+        if element.id == id_:
+            return element
+    raise LookupError(f"the header of the Matroska file has no element {id_:x} where FFmpeg writes it")
 
 
 def _elements(data: bytearray, start: int, stop: int) -> Iterator[_Element]:
