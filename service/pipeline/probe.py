@@ -13,7 +13,7 @@ from service.pipeline.colour import FULL_RANGE, video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header, require_supported
-from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
+from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, require_pixel_limit
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import PALETTE, TiffDirectory, require_supported_colours, tiff_channels
 from service.pipeline.orientation import oriented_size, swaps_sides
@@ -27,6 +27,8 @@ from service.plan.geometry import square_size
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr", "pal8")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+# Of a source video whose first frame is decoded; renders have a limit of their own.
+MAX_PROBED_PIXELS = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +167,10 @@ def _sample_pixel_format(bits: int, channels: int, sample_format: int = _UNSIGNE
 def probe_video(file: BinaryIO) -> VideoFacts:
     """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
     with VideoSource(file) as source:
+        stream = source.stream
+        require_pixel_limit(stream.width, stream.height, MAX_PROBED_PIXELS)
         pictures = list_pictures(source)
-        first, stream = source.first_frame(), source.stream
+        first = source.first_frame()
         pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)
         stored = (first.width, first.height)
         width, height = oriented_size(square_size(stored, pixel_aspect), orientation)

@@ -12,8 +12,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.encode.codecs import ENCODERS, reorder_depth
-from service.pipeline.encode.matroska import write_display_width
 from service.pipeline.encode.mux import MUXERS, SKIP_DECODE, file_mux_options
+from service.pipeline.encode.pixel_aspect import write_display_width
 from service.plan.render_plan import RenderOptions
 
 

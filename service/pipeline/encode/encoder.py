@@ -68,8 +68,8 @@ class SegmentEncoder:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._reorder = reorder_depth(options)
-        holds_aspect = options.codec == "ffv1" and options.source_kind == "video"
-        self._write_pixel_aspect = PixelAspectWriter(options.pixel_aspect or Fraction(1)) if holds_aspect else None
+        pixel_aspect = options.pixel_aspect or Fraction(1)
+        self._write_pixel_aspect = PixelAspectWriter(pixel_aspect) if options.codec == "ffv1" else None
         # In ticks: the time of the next frame, and when each frame added so far is shown.
         self._decode_index = self._clock = 0
         self._starts: list[int] = []

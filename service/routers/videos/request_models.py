@@ -68,7 +68,7 @@ EXAMPLE_OVERLAY: dict[str, JsonValue] = {
 
 
 class ScaleBarModel(RequestModel):
-    """A scale bar. The experiment's `metadata.pixel_size_um` has the size of a source pixel."""
+    """A scale bar. The experiment's `metadata.pixel_size_um` has the size of a source pixel, as shown."""
 
     length: float = Field(gt=0, le=1e9, description="length of the bar, in `unit`", examples=[100])
     unit: Unit = Field("um", description="unit of the length; um is written µm")
@@ -160,7 +160,7 @@ class VideoGenerationRequest(RequestModel):
     )
     dataset_id: UUID | None = Field(None, description="required if the experiment has several datasets")
     frames: FrameRange | None = Field(None, description="range of the sequence; unset: all frames")
-    width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
+    width: int | None = Field(None, ge=2, le=16384, description="output width in (square) pixels", examples=[1280])
     height: int | None = Field(None, ge=2, le=16384, description="output height in pixels")
     scale: float | None = Field(None, gt=0, le=8, description="output size relative to the source", examples=[0.5])
     codec: Codec = Field(

@@ -20,7 +20,9 @@ from service.store.objects.object_store import ObjectInfo, ObjectNotFound, Objec
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
 
-UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets", "colour")) | {"frame_count": 0}
+UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets", "colour", "pixel_aspect")) | {
+    "frame_count": 0
+}
 
 
 class VideoScanner:

@@ -17,6 +17,7 @@ from tests.pipeline.rendering import MemoryObjects, options, read_numbers
 from tests.pipeline.videos.test_source_containers import make_with_ffmpeg, make_with_pyav
 from tests.support.cuda_doubles.driver import DriverDouble, Faults, HostImage, SoftwareDecoder
 from tests.support.data import media
+from tests.support.data.ffmpeg_command import make_video
 
 SOURCES = {
     name: media.video([media.numbered_picture(i) for i in range(60)], codec=name) for name in ("libx264", "libx265")
@@ -147,6 +148,25 @@ def test_avi_keeps_no_times_and_is_the_cpu_s() -> None:
     result = render_video(DriverDouble(), make_with_pyav("libx264", "avi"), [0, 1, 2], name="v.avi")
     assert read_numbers(result.data) == [0, 1, 2]
     assert result.fallbacks == {("decode", "unsupported"): 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs", "stage", "code", "reason"),
+    [
+        (("-vf", "setsar=4/3"), (), "decode", "unsupported", "pixels that are not square run on the CPU"),
+        (("-c", "copy"), ("-display_hflip",), "decode", "mirrored", "mirrored orientations run on the CPU"),
+    ],
+    ids=["not-square", "mirrored"],
+)
+def test_what_only_the_cpu_shows_right_is_told(
+    options: tuple[str, ...], inputs: tuple[str, ...], stage: str, code: str, reason: str
+) -> None:
+    source = make_video("v.mp4", *options, source=SOURCES["libx264"], inputs=inputs)
+    size = {"width": 170 if code == "unsupported" else 128}
+    result = render_video(DriverDouble(), source, [0, 30], **size)
+    assert result.fallbacks == {(stage, code): 2}
+    assert reason in (result.reports[0].fallback or "")
+    assert result.data == render_video(None, source, [0, 30], **size).data
 
 
 CONTAINERS = {

@@ -15,6 +15,7 @@ from sqlalchemy import insert, select, text
 
 from service.ids import DatasetId, new_uuid
 from service.plan.render_plan import ObjectRef
+from service.store.catalog.datasets import to_dataset_row
 from service.store.catalog.scan import is_regular_numbering
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
@@ -22,6 +23,7 @@ from service.store.objects.object_store import ObjectStoreError
 from service.store.tables import datasets, experiments, frames, sources
 from service.worker.scan.dataset import ScanSummary, scan_dataset
 from tests.support.data import media
+from tests.support.data.ffmpeg_command import make_video
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
@@ -364,6 +366,27 @@ async def test_source_videos(lab: DatasetFolder) -> None:
     times = array("q", zlib.decompress(rows[1]["pts"]))
     assert len(times) == 20 and list(times) == sorted(set(times))
     assert (row["frame_count"], row["width"], row["formats"], row["gap_frames"]) == (27, 128, ["h264"], 0)
+
+
+async def test_source_videos_whose_pixels_are_not_square(lab: DatasetFolder) -> None:
+    """The catalogue has the size as shown, and what the planner needs to keep the stored samples."""
+    async with lab.database.service_transaction() as connection:
+        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
+    plain = media.video(media.numbered_picture(n, 90, 72) for n in range(5))
+    lab.write_at("a.mp4", make_video("v.mp4", "-c", "copy", "-aspect", "16:9", source=plain))
+    lab.write_at("b.mp4", plain)
+    lab.write_at("c.mp4", make_video("v.mp4", "-c", "copy", "-aspect", "16:9", source=plain)[:-40])
+    lab.write_at("d.mp4", b"text")
+    assert (await lab.scan()).state == "ready"
+    row, rows = await lab.row(), await lab.rows(sources)
+    shapes = [(source["width"], source["height"], source["pixel_aspect"]) for source in rows]
+    assert shapes[:2] == [(128, 72, "64/45"), (90, 72, "1")] and shapes[3] == (None, None, None)
+    assert (row["width"], row["height"]) == (128, 72)
+    found = to_dataset_row(row)
+    assert (found.stored_size, found.pixel_aspect) == ((90, 72), Fraction(64, 45))
+    before = [{"width": 90, "height": 72, "count": 10}]
+    assert to_dataset_row({**row, "sizes": before}).pixel_aspect is None
+    assert to_dataset_row({**row, "sizes": before, "kind": "frames"}).pixel_aspect == 1
 
 
 async def test_a_video_that_breaks_off_with_its_store(lab: DatasetFolder) -> None:
