@@ -41,7 +41,7 @@ def hevc(primaries: int, transfer: int, matrix: int = 9) -> tuple[str, ...]:
     return ("-c:v", "libx265", "-x265-params", tags, *DEEP)
 
 
-VP9 = ("-c:v", "libvpx-vp9", "-lossless", "1", "-color_primaries", "bt2020", "-color_trc", "smpte2084")
+VP9: tuple[str, ...] = ("-c:v", "libvpx-vp9", "-lossless", "1", "-color_primaries", "bt2020", "-color_trc", "smpte2084")
 VP9 += ("-colorspace", "bt2020nc", "-color_range", "tv", *DEEP)
 AV1 = ("-c:v", "libaom-av1", "-cpu-used", "8", "-crf", "4", *VP9[4:])
 TO_PQ = f"{SDR}:p=2020:t=smpte2084:m=2020_ncl:r=limited,format=yuv420p10le"
@@ -59,7 +59,7 @@ def hlg_source(colour: Rgb = PATCH) -> bytes:
     code = np.array(colour) / 255
     light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
     display = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]]) @ light * 0.203
-    scene = display * max(display @ [0.2627, 0.6780, 0.0593], 1e-9) ** (1 / 1.2 - 1)
+    scene = display * max(float(display @ [0.2627, 0.6780, 0.0593]), 1e-9) ** (1 / 1.2 - 1)
     bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
     red, green, blue = np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
     luma = 0.2627 * red + 0.6780 * green + 0.0593 * blue
@@ -113,9 +113,9 @@ def test_outputs_without_tags_show_the_colour_that_was_meant(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["pq-hevc", "hlg-hevc", "sdr-2020"])
 @pytest.mark.parametrize("codec", ["h264", "ffv1"])
 def test_tags_are_kept_by_default_and_stills_are_converted(kind: str, codec: Codec) -> None:
-    form = {"form": "yuv420p10le"} if codec == "ffv1" else {}
+    form = "yuv420p10le" if codec == "ffv1" else "yuv420p"
     source = hdr_source(kind)
-    result = render_sources(source, codec=codec, outputs=("preview_strip", "keogram"), **form)
+    result = render_sources(source, codec=codec, outputs=("preview_strip", "keogram"), form=form)
     transfer = {"pq-hevc": 16, "hlg-hevc": 18, "sdr-2020": 14}[kind]
     assert output_tags(result) == (9, 9, transfer)
     assert result.reports[0].conversions == ()
@@ -127,8 +127,7 @@ def test_tags_are_kept_by_default_and_stills_are_converted(kind: str, codec: Cod
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "ffv1"])
 def test_hdr_sdr_gives_a_video_of_bt709(codec: Codec) -> None:
-    size = {"width": 128, "height": 96} if codec != "h264" else {}
-    result = render_sources(pq_source(), codec=codec, hdr="sdr", **size)
+    result = render_sources(pq_source(), codec=codec, hdr="sdr", width=128, height=96)
     assert output_tags(result) == (1, 1, 1)
     assert_near(rendered_pixels(result)[0], PATCH, 4)
 
