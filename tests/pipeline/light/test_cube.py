@@ -1,9 +1,13 @@
 """The lookup table gives what the formulae give, and the same on every processor."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from av import VideoFrame
 
+from service.child_process import child_environment
 from service.pipeline.light.conversion import KNEE, converter, roll_off
 from service.pipeline.light.cube import apply_cube
 from service.pipeline.light.primaries import light_matrix, luma_weights
@@ -44,3 +48,35 @@ def test_the_roll_off_is_the_identity_then_rises_to_white() -> None:
     assert np.array_equal(shown[light <= KNEE], light[light <= KNEE])
     assert np.all(np.diff(shown) >= 0) and shown[-1] == 1
     assert roll_off(np.array(1000 / 203)) == pytest.approx(1)
+
+
+CHILD = """
+import ctypes, hashlib, sys
+import numpy as np
+from av import VideoFrame
+from service.pipeline import native_libraries
+from service.pipeline.light.cube import apply_cube
+from service.plan.colour import SDR_COLOUR, Colour
+
+library = ctypes.CDLL(native_libraries._loaded_library("/libavutil"))
+library.av_force_cpu_flags(library.av_get_cpu_flags() & int(sys.argv[1]))
+code = np.random.default_rng(5).integers(0, 65536, (64, 101, 3), dtype=np.uint16)
+frame = VideoFrame.from_ndarray(code, format="rgb48le").reformat(format="gbrp16le")
+converted = apply_cube(frame, Colour(9, 9, 16), SDR_COLOUR).reformat(format="rgb48le")
+print(hashlib.sha256(converted.to_ndarray().tobytes()).hexdigest())
+"""
+
+
+def test_the_same_samples_on_every_processor() -> None:
+    """All instruction sets of this one, none beyond SSE2, and none at all."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", CHILD, str(flags)],
+            capture_output=True,
+            text=True,
+            env=child_environment(),
+            check=True,
+        ).stdout
+        for flags in (-1, 0x1F, 0)
+    }
+    assert len(found) == 1
