@@ -125,11 +125,14 @@ class FrameTransform:
             interpolation |= _RGB_TARGET
         if frame.format.is_rgb:
             interpolation |= _RGB_SOURCE
+        source_matrix = swscale_matrix(_frame_matrix(frame, self._matrix))
+        if source_matrix != self._matrix:  # swscale converts through RGB, else up to 3 levels too dark
+            interpolation |= _RGB_SOURCE | _RGB_TARGET
         return self._reformatter.reformat(
             frame,
             *size,
             self._target.pixel_format,
-            src_colorspace=swscale_matrix(_frame_matrix(frame, self._matrix)),
+            src_colorspace=source_matrix,
             dst_colorspace=self._matrix,
             interpolation=interpolation,
             src_color_range=video_range(frame),

@@ -363,6 +363,8 @@ async def test_source_videos(lab: DatasetFolder) -> None:
     ]
     assert [bool(source["problem"]) for source in rows] == [True, False, True, False]
     assert (rows[1]["codec"], rows[1]["width"], rows[1]["height"], rows[1]["fps"]) == ("h264", 128, 96, "25")
+    assert rows[1]["colour"] == {"matrix": 6, "primaries": 6, "transfer": 6, "range": 1}
+    assert rows[0]["colour"] is None
     times = array("q", zlib.decompress(rows[1]["pts"]))
     assert len(times) == 20 and list(times) == sorted(set(times))
     assert (row["frame_count"], row["width"], row["formats"], row["gap_frames"]) == (27, 128, ["h264"], 0)
