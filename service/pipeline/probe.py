@@ -167,10 +167,9 @@ def _sample_pixel_format(bits: int, channels: int, sample_format: int = _UNSIGNE
 def probe_video(file: BinaryIO) -> VideoFacts:
     """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
     with VideoSource(file) as source:
-        stream = source.stream
-        require_pixel_limit(stream.width, stream.height, MAX_PROBED_PIXELS)
+        require_pixel_limit(source.stream.width, source.stream.height, MAX_PROBED_PIXELS)
         pictures = list_pictures(source)
-        first = source.first_frame()
+        first, stream = source.first_frame(), source.stream
         pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)
         stored = (first.width, first.height)
         width, height = oriented_size(square_size(stored, pixel_aspect), orientation)
