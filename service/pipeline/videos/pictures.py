@@ -10,7 +10,7 @@ from av import Packet
 from av.video.stream import VideoStream
 
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.videos.counted import BARE_FORMATS, BROADCAST_FORMATS, PacketNumbers
+from service.pipeline.videos.counted import BARE_FORMATS, BROADCAST_FORMATS, Numbering, PacketNumbers
 from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
 from service.pipeline.videos.source import VideoSource
 
@@ -163,7 +163,8 @@ def _join_runs(runs: list[_Run]) -> PictureList:
 
 def _by_decoding(source: VideoSource, survey: _PacketSurvey) -> PictureList:
     """Decode everything, in order: the decoder alone knows which packets become pictures."""
-    decoder = source.all_packets("offset" if survey.offsets_rise else "count")
+    numbering: Numbering = "offset" if survey.offsets_rise else "count"
+    decoder = source.all_packets(numbering, has_keys=any(run.keys for run in survey.runs))
     source.stream.codec_context.options = {"skip_loop_filter": "all", "skip_idct": "all"}
     packets: list[int] = []
     keys: list[int] = []

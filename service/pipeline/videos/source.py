@@ -98,11 +98,12 @@ class VideoSource:
         self._is_at_start = False
         return self.container.demux(self.stream)
 
-    def all_packets(self, numbering: Numbering = "offset") -> PacketDecoder:
-        """Decode from the first packet, and name pictures by their packets."""
+    def all_packets(self, numbering: Numbering = "offset", *, has_keys: bool = False) -> PacketDecoder:
+        """Decode from the first packet, and name pictures by their packets. With `has_keys`, packets of a broadcast
+        before the first key frame are left out."""
         self._rewind()
         self._decoder = None
-        return PacketDecoder(self.container, self.stream, numbering, at_start=True)
+        return PacketDecoder(self.container, self.stream, numbering, at_start=True, may_skip=has_keys)
 
     def _decode_at(self, pts: int) -> DecodedFrame | None:
         """The first frame at or after `pts`, decoded with all its references if possible."""
