@@ -36,6 +36,10 @@ class VideoSource:
         except (av.FFmpegError, IndexError) as error:
             file.close()
             raise MediaUnreadable(f"the source is not a video: {error}") from error
+        if self.container.format.name.endswith("_pipe"):
+            self.container.close()
+            file.close()
+            raise MediaUnreadable("the source is an image, not a video: put images into a dataset of kind frames")
         self._decoder: ForwardDecoder | None = None
         self._last_frame: DecodedFrame | None = None
         self._counted: CountedReader | None = None

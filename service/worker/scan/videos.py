@@ -55,7 +55,7 @@ VIDEO_SUFFIXES = frozenset(
         ),
         *(".ts", ".mts", ".m2ts", ".m2t", ".tod", ".mpg", ".mpeg", ".mpe", ".vob", ".mod", ".m1v", ".m2v", ".mpv"),
         *(".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".vc1", ".drc", ".ivf", ".obu", ".y4m", ".dv", ".dif"),
-        *(".mjpeg", ".mjpg", ".swf", ".dav"),
+        *(".mjpeg", ".mjpg", ".swf", ".dav", ".gxf", ".wtv", ".h263", ".h261"),
     )
 )
 UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets")) | {"frame_count": 0}
