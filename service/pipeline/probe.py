@@ -131,7 +131,7 @@ def _sample_pixel_format(bits: int, channels: int) -> str:
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:
-    """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
+    """Facts of a seekable video, from its packets; see `list_pictures` for what is decoded. Raises MediaUnreadable."""
     with VideoSource(file) as source:
         pictures = list_pictures(source)
         first, stream = source.first_frame(), source.stream
