@@ -13,8 +13,16 @@ from av.video.stream import VideoStream
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.orientation import orientation_of_display
 from service.pipeline.picture import Picture
-from service.pipeline.videos.counted import BROADCAST_FORMATS, CountedReader, Numbering, PacketDecoder
+from service.pipeline.videos.counted import (
+    BROADCAST_FORMATS,
+    CountedReader,
+    Numbering,
+    PacketDecoder,
+    PacketNumbers,
+    numbering_of,
+)
 from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
+from service.pipeline.videos.open_start import OpenStart
 
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
 SEEK_THRESHOLD_BYTES = 1024 * 1024
@@ -44,6 +52,8 @@ class VideoSource:
         self._last_frame: DecodedFrame | None = None
         self._counted: CountedReader | None = None
         self._is_at_start = True
+        self._open_start: OpenStart | None = None
+        self._may_start_open = self.stream.codec_context.name == "h264"
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +62,7 @@ class VideoSource:
         self.close()
 
     def close(self) -> None:
-        self._decoder = self._last_frame = self._counted = None
+        self._decoder = self._last_frame = self._counted = self._open_start = None
         self.container.close()
         self._file.close()
 
@@ -63,7 +73,7 @@ class VideoSource:
         """
         place = f"at timestamp {pts}" if packet is None else f"number {pts} that can be decoded"
         try:
-            found = self._decode_at(pts) if packet is None else self._decode_packet(packet)
+            found = self._find_in_open_start(pts, packet) or self._find(pts, packet)
         except av.FFmpegError as error:
             self._decoder = self._last_frame = self._counted = None
             raise MediaUnreadable(f"the source video is damaged: {error.strerror}") from error
@@ -108,6 +118,32 @@ class VideoSource:
         self._rewind()
         self._decoder = None
         return PacketDecoder(self.container, self.stream, numbering, at_start=True, may_skip=has_keys)
+
+    def _find(self, pts: int, packet: int | None) -> DecodedFrame | None:
+        """Decode strictly; where that fails, see whether a first group refers to what was cut off before it."""
+        found = self._decode_at(pts) if packet is None else self._decode_packet(packet)
+        name = pts if packet is None else packet
+        is_whole = found is not None and found.pts == name and not found.corrupt
+        if is_whole or not self._may_start_open or (packet is None and self.container.format.name == "avi"):
+            return found
+        self._reopen(is_strict=False)
+        numbers = PacketNumbers(numbering_of(packet)) if packet is not None else None
+        name_packet = numbers.number if numbers else lambda packet: packet.pts
+        self._open_start = OpenStart(self.container, self.stream, name_packet)
+        return self._find_in_open_start(pts, packet) or found
+
+    def _find_in_open_start(self, pts: int, packet: int | None) -> DecodedFrame | None:
+        """None leaves the source as it was opened."""
+        if self._open_start is None:
+            return None
+        name = pts if packet is None else packet
+        frame = self._open_start.find(name)
+        if frame is not None:
+            return DecodedFrame(name, frame, False)
+        self._may_start_open = self._open_start.is_open
+        self._open_start = self._decoder = self._counted = None
+        self._reopen()
+        return None
 
     def _decode_at(self, pts: int) -> DecodedFrame | None:
         """The first frame at or after `pts`, decoded with all its references if possible."""
@@ -183,12 +219,14 @@ class VideoSource:
         """Be at the first packet."""
         if not self._is_at_start:
             self._reopen()
-        self._is_at_start, self._last_frame, self._counted = False, None, None
+        self._is_at_start, self._last_frame, self._counted, self._open_start = False, None, None, None
 
-    def _reopen(self, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
+    def _reopen(
+        self, options: dict[str, str] | None = None, *, is_strict: bool = True
+    ) -> tuple[InputContainer, VideoStream]:
         self.container.close()
         self._file.seek(0)
-        self.container, self.stream = _open_video(self._file, options)
+        self.container, self.stream = _open_video(self._file, options, is_strict=is_strict)
         self._is_at_start, self._last_frame = True, None
         return self.container, self.stream
 
@@ -198,8 +236,13 @@ class VideoSource:
         return max(1, round(1 / self.stream.time_base)) if self.stream.time_base else 1
 
 
-def _open_video(file: BinaryIO, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
-    """Raises av.FFmpegError, and IndexError if there is no video stream with a known codec."""
+def _open_video(
+    file: BinaryIO, options: dict[str, str] | None = None, *, is_strict: bool = True
+) -> tuple[InputContainer, VideoStream]:
+    """With `is_strict`, decoding damage fails instead of being concealed.
+
+    Raises av.FFmpegError, and IndexError if there is no video stream with a known codec.
+    """
     container = av.open(file, "r", metadata_errors="replace", options=options)
     try:
         stream = container.streams.video[0]
@@ -210,5 +253,6 @@ def _open_video(file: BinaryIO, options: dict[str, str] | None = None) -> tuple[
         raise
     stream.thread_type = ThreadType.NONE
     stream.thread_count = 1
-    stream.codec_context.options = {"err_detect": "explode"}  # fail instead of concealing damage
+    if is_strict:
+        stream.codec_context.options = {"err_detect": "explode"}
     return container, stream

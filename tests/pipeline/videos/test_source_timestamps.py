@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from service.pipeline.segment import render_segment
 from service.pipeline.videos.source import VideoSource
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, options, read_numbers
-from tests.pipeline.videos.ffmpeg_reference import assert_as_ffmpeg, make_video, read_pictures
+from tests.pipeline.videos.ffmpeg_reference import assert_as_ffmpeg, make_video, read_pictures, run_ffmpeg
 from tests.pipeline.videos.packed_frames import pack_frames
 from tests.support.data import media
 
@@ -82,6 +83,7 @@ RECORDINGS: dict[str, tuple[Callable[[], bytes], int | None]] = {
     "over the end of 33 bits": (lambda: make_video(".ts", *GOPS, "-output_ts_offset", str(2**33 / 90000 - 1)), 50),
     "after the end of 33 bits": (lambda: concatenated(*X264, offset=str(2**33 / 90000 - 2), swapped=True), 40),
     "begins within a group": (lambda: cut(make_video(".ts", *GOPS), 0.2), None),
+    "begins within an open group": (lambda: cut(make_video(".ts", *OPEN_GOPS), 0.2), None),
     "begins within a group of MPEG-2": (lambda: cut(make_video(".ts", *MPEG2), 0.3), None),
     "the second begins within a group": (
         lambda: make_video(".ts", *MPEG2) + cut(make_video(".ts", *MPEG2), 0.3),
@@ -139,6 +141,14 @@ def remux(data: bytes) -> bytes:
                 packet.pts, packet.dts, packet.stream = number, number, stream
                 target.mux(packet)
     return out.getvalue()
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_a_cut_without_encoding_at_an_open_group(suffix: str, tmp_path: Path) -> None:
+    """The first group drops reference pictures that were cut off, which a strict decoder takes for damage."""
+    (tmp_path / "whole.ts").write_bytes(make_video(".ts", *OPEN_GOPS))
+    run_ffmpeg("-ss", "0.9", "-i", str(tmp_path / "whole.ts"), "-c", "copy", str(tmp_path / f"cut{suffix}"))
+    assert_as_ffmpeg((tmp_path / f"cut{suffix}").read_bytes(), suffix)
 
 
 def test_joined_recordings_render_every_picture_once() -> None:
