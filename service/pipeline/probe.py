@@ -165,7 +165,7 @@ def _sample_pixel_format(bits: int, channels: int, sample_format: int = _UNSIGNE
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:
-    """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
+    """Facts of a seekable video, from its packets; see `list_pictures` for what is decoded. Raises MediaUnreadable."""
     with VideoSource(file) as source:
         require_pixel_limit(source.stream.width, source.stream.height, MAX_PROBED_PIXELS)
         pictures = list_pictures(source)

@@ -14,6 +14,7 @@ from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.cuda.rendering import CUDA, NVENC, PreparedSlotDevice
 from tests.pipeline.rendering import MemoryObjects, options, read_numbers
+from tests.pipeline.videos.ffmpeg_reference import make_numbered_video
 from tests.pipeline.videos.test_source_containers import make_with_ffmpeg, make_with_pyav
 from tests.support.cuda_doubles.driver import DriverDouble, Faults, HostImage, SoftwareDecoder
 from tests.support.data import media
@@ -105,6 +106,19 @@ def test_a_decoder_that_stops_midway_leaves_the_rest_to_the_cpu() -> None:
     result = render_video(Device(), SOURCES["libx264"], wanted)
     assert read_numbers(result.data) == wanted
     assert 0 < result.fallbacks["decode", "device_failed"] < 40
+
+
+def test_where_timestamps_do_not_tell_pictures_apart_the_cpu_decodes() -> None:
+    recording = make_numbered_video(".ts", "-c:v", "libx264", count=20)
+    facts = probe_video(io.BytesIO(recording + recording))
+    packets = facts.packets or ()
+    refs = tuple(FrameRef(at, "v.ts", pts=at, packet=packets[at]) for at in range(18, 24))
+    store = MemoryObjects({"v.ts": recording + recording})
+    plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", family=CUDA), refs)
+    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    assert read_numbers(result.data) == [18, 19, 0, 1, 2, 3]
+    assert sum(result.fallbacks.values()) == 6
+    assert "timestamps do not tell" in (result.reports[0].fallback or "")
 
 
 def test_groups_of_pictures_that_nobody_wants_are_not_decoded() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 import zlib
 from array import array
 from collections.abc import AsyncIterator
@@ -14,14 +15,19 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from service.ids import DatasetId, new_uuid
+from service.pipeline.videos.source import VideoSource
 from service.plan.render_plan import ObjectRef
+from service.plan.segments import Selection
+from service.store.catalog import datasets as catalog_datasets
 from service.store.catalog.datasets import to_dataset_row
+from service.store.catalog.frames import get_video_frame, stream_frames
 from service.store.catalog.scan import is_regular_numbering
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStoreError
 from service.store.tables import datasets, experiments, frames, sources
 from service.worker.scan.dataset import ScanSummary, scan_dataset
+from tests.pipeline.videos.ffmpeg_reference import make_numbered_video
 from tests.support.data import media
 from tests.support.data.ffmpeg_command import make_video
 from tests.support.servers.databases import fresh_database
@@ -389,6 +395,29 @@ async def test_source_videos_whose_pixels_are_not_square(lab: DatasetFolder) -> 
     before = [{"width": 90, "height": 72, "count": 10}]
     assert to_dataset_row({**row, "sizes": before}).pixel_aspect is None
     assert to_dataset_row({**row, "sizes": before, "kind": "frames"}).pixel_aspect == 1
+
+
+async def test_a_folder_of_broadcast_segments_and_a_joined_recording(lab: DatasetFolder) -> None:
+    """Each picture has a place, and where timestamps are equal, the packet that holds it."""
+    async with lab.database.service_transaction() as connection:
+        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
+    segments = [make_numbered_video(".ts", "-c:v", "libx264", count=8, first=8 * number) for number in range(11)]
+    for number, segment in enumerate(segments):
+        lab.write_at(f"hls{number}.ts", segment)
+    lab.write_at("joined.ts", segments[0] + segments[1])
+    summary, rows = await lab.scan(), await lab.rows(sources)
+    assert (summary.frame_count, summary.unreadable_frames) == (11 * 8 + 16, 0)
+    assert [source["key"] for source in rows] == [*(f"day/hls{number}.ts" for number in range(11)), "day/joined.ts"]
+    assert [source["packets"] is None for source in rows] == [True] * 11 + [False]
+    async with lab.database.service_transaction() as connection:
+        row = await get_video_frame(connection, lab.id, 88 + 12)
+        assert row is not None and (row.key, row.pts) == ("day/joined.ts", 12)
+        dataset = await catalog_datasets.get(connection, lab.id)
+        assert dataset is not None
+        refs = [ref async for ref in stream_frames(connection, dataset, Selection(80, 104, 4), "skip")]
+    assert refs[5] == row and [ref.packet is None for ref in refs] == [True, True, False, False, False, False]
+    with VideoSource(io.BytesIO(segments[0] + segments[1])) as source:
+        assert media.read_number(source.picture(row.pts or 0, row.packet).frame.to_ndarray(format="rgb24")) == 12
 
 
 async def test_a_video_that_breaks_off_with_its_store(lab: DatasetFolder) -> None:
