@@ -133,9 +133,7 @@ def test_something_else_answers(name: str, refusing: str, tmp_path: Path) -> Non
         assert "does REELMILL_URL name a Reelmill service" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "address", ["nonsense", "localhost:5003", "ftp://host/", "http://", "http://[::1"]
-)
+@pytest.mark.parametrize("address", ["nonsense", "localhost:5003", "ftp://host/", "http://", "http://[::1"])
 def test_addresses_that_are_none(address: str, tmp_path: Path) -> None:
     done = run_command(tmp_path, *RENDER, REELMILL_URL=address)
     assert (done.returncode, done.stderr.startswith("reelmill: REELMILL_URL must be ")) == (78, True), done.stderr
