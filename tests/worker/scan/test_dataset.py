@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import os
 import zlib
 from array import array
 from collections.abc import AsyncIterator
@@ -186,6 +187,74 @@ async def test_objects_that_cannot_be_read_are_named(lab: DatasetFolder) -> None
     assert (rows["f06.png"]["width"], rows["f06.png"]["height"]) == (30_000, 30_000), "registered, never decoded"
     assert (rows["f10.JPG"]["format"], rows["f11.jpg"]["format"]) == ("png", "jpeg"), "by content, not by name"
     assert (summary.state, summary.unreadable_frames, summary.ignored) == ("ready", 5, 2)
+
+
+async def test_what_is_left_out_is_counted_and_named(lab: DatasetFolder) -> None:
+    """By suffix, or what else it is; also what a folder has that no object store lists."""
+    for name in ("f1.jpg", "@eaDir/f1.jpg", ".thumbnails/f1.jpg", "deep/@eaDir/f1.jpg", "f1.jpg.part"):
+        lab.write_at(name, JPEG)
+    for name in ("a.3gp", "b.3gp", "c.H264", "notes.txt", "README", "Thumbs.db"):
+        lab.write_at(name, b"text")
+    lab.write_at("f2.heic", b"\0\0\0\x18ftypheic")
+    lab.write_at("f3.jpg", b"")
+    lab.write_at("f4.jpg", b"")
+    (lab.folder / "link.jpg").symlink_to(lab.folder / "f1.jpg")
+    os.mkfifo(lab.folder / "pipe.jpg")
+    Path(os.fsdecode(os.fsencode(lab.folder) + b"/caf\xe9.jpg")).write_bytes(JPEG)
+    summary = await lab.scan()
+    row = await lab.row()
+    counts = {label: (entry["count"], entry["example"]) for label, entry in row["excluded"].items()}
+    assert counts == {
+        "@eaDir": (2, "@eaDir/f1.jpg"),
+        "hidden": (1, ".thumbnails/f1.jpg"),
+        ".part": (1, "f1.jpg.part"),
+        ".3gp": (2, "a.3gp"),
+        ".h264": (1, "c.H264"),
+        ".txt": (1, "notes.txt"),
+        "no suffix": (1, "README"),
+        "Thumbs.db": (1, "Thumbs.db"),
+        "link": (1, "link.jpg"),
+        "special file": (1, "pipe.jpg"),
+        "name not in UTF-8": (1, "caf\\xe9.jpg"),
+    }
+    assert row["excluded"][".3gp"]["reason"] == "videos: make a dataset of kind video"
+    assert (await lab.keys(), summary.ignored) == (["f1.jpg", "f2.heic", "f3.jpg", "f4.jpg"], 13)
+    problems = {problem["example"]: problem["count"] for problem in row["problems"]}
+    assert problems == {"f2.heic": 1, "f3.jpg": 2} and summary.unreadable_frames == 3
+    (lab.folder / "notes.txt").unlink()
+    await lab.scan()
+    assert ".txt" not in (await lab.row())["excluded"], "only what the last scan left out"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "hidden"), [("day/.cache/", 0), ("day/.ca", 0), ("day/", 1), ("day/@eaDir/", 0), ("da", 1)]
+)
+async def test_a_prefix_may_name_what_is_hidden(postgres_url: str, tmp_path: Path, prefix: str, hidden: int) -> None:
+    async with fresh_database(postgres_url) as database:
+        lab = DatasetFolder(database, tmp_path)
+        await lab.create(prefix=prefix)
+        lab.write_at("@eaDir/f.jpg" if "@" in prefix else ".cache/f.jpg", JPEG)
+        summary = await lab.scan()
+        assert (summary.frame_count, summary.ignored) == (1 - hidden, hidden)
+
+
+async def test_a_source_deleted_during_the_scan_is_told(lab: DatasetFolder) -> None:
+    async with lab.database.service_transaction() as connection:
+        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
+    lab.write_at("a.mp4", media.video(media.numbered_picture(n) for n in range(3)))
+    lab.write_at("b.mp4", b"x")
+    lab.write_at("c.jpg", JPEG)
+
+    class Store(FileObjectStore):
+        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+            (lab.folder / "b.mp4").unlink(missing_ok=True)
+            return await super().get(ref, start, stop)
+
+    lab.objects = Store(lab.objects.root, "reelmill")
+    assert (await lab.scan()).state == "ready"
+    excluded = (await lab.row())["excluded"]
+    assert excluded["deleted"]["example"] == "b.mp4"
+    assert excluded[".jpg"] == {"count": 1, "example": "c.jpg", "reason": "images: make a dataset of kind frames"}
 
 
 async def test_nothing_there(lab: DatasetFolder) -> None:
