@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, video_colour
 from service.pipeline.frame_context import FrameContext, MediaStage
-from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
+from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader, media_faults
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import ImageDecoder, plan_header_conversion, to_picture
 from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, ImageHeader, require_pixel_limit
@@ -145,7 +145,8 @@ class VideoDecodeStage(MediaStage):
         """The colours of the first source in `refs`, for a render that was planned without knowing them."""
         ref = next((ref for ref in refs if ref.key is not None), None)
         try:
-            return video_colour(self._open_source(ref).first_frame()).writable() if ref else DEFAULT_VIDEO_COLOUR
+            with media_faults("opened"):
+                return video_colour(self._open_source(ref).first_frame()).writable() if ref else DEFAULT_VIDEO_COLOUR
         except (FrameMissing, MediaUnreadable):
             return DEFAULT_VIDEO_COLOUR
 

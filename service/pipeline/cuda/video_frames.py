@@ -15,7 +15,14 @@ from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.eligibility import Candidate
 from service.pipeline.cuda.errors import CudaError, CudaUnsupported, DeviceLost
 from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
-from service.pipeline.frames import Fallback, FrameMissing, MediaUnreadable, SizeMismatch, SourceReader
+from service.pipeline.frames import (
+    Fallback,
+    FrameMissing,
+    MediaUnreadable,
+    SizeMismatch,
+    SourceReader,
+    media_faults,
+)
 from service.plan.render_plan import FrameRef, RenderOptions
 
 _NOT_DECODED = Fallback("decode", "not_decoded", "no such picture came out of the device")
@@ -48,7 +55,8 @@ class VideoFrameSource:
             raise FrameMissing
         if remaining[0].packet is not None:
             raise CudaUnsupported("its timestamps do not tell its pictures apart")
-        demuxer = VideoDemuxer(self._sources.open(remaining[0]), self._colour)
+        with media_faults("opened"):
+            demuxer = VideoDemuxer(self._sources.open(remaining[0]), self._colour)
 
         def next_pts() -> int:
             return remaining[0].pts or 0 if remaining else 2**62
