@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import typer
@@ -145,10 +145,14 @@ def ingest(
 
 
 @app.command()
-def render(
+def render(  # noqa: PLR0913 (each is an option of the command line)
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
     decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N")] = 1,
     fps: Annotated[float | None, typer.Option(help="output frames per second; default: 30")] = None,
+    effort: Annotated[
+        Literal["fast", "balanced", "small"] | None,
+        typer.Option(help="at the same quality, fast takes less time, small gives fewer bytes; default: balanced"),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="output file; default: out.mp4, or out.<container>"),
@@ -161,7 +165,7 @@ def render(
     from service.commands.render import render_to_file, request_fields
 
     with errors_to_exit_codes():
-        fields = request_fields(decimation, fps, option or [])
+        fields = request_fields(decimation, fps, option or []) | ({"effort": effort} if effort else {})
         _run_async(render_to_file(config.load(), experiment, fields, output))
 
 

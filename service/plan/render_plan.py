@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from service.plan.formats import BLACK, Codec, Container, Output, PixelFormat
+from service.plan.formats import BLACK, Codec, Container, Effort, Output, PixelFormat
 from service.plan.geometry import Bins, Crop
 from service.plan.overlay import Overlay
 from service.plan.tone import Tone
@@ -108,6 +108,7 @@ class RenderOptions:
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
+    `effort` is one that differs for the codec.
     An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
     backend: the CPU unless a GPU had passed its self-test when the render was planned.
     """
@@ -132,6 +133,7 @@ class RenderOptions:
     timing: CapturedTiming | None = None
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
+    effort: Effort = "balanced"
     family: Backend = CPU_ONLY
 
     @property

@@ -11,8 +11,10 @@ from service.errors import Conflict, InvalidRequest, NotFound, invalid_field
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.formats import (
     BLACK,
+    EFFORTS,
     Codec,
     Container,
+    Effort,
     Output,
     PixelFormat,
     canonical_outputs,
@@ -61,6 +63,7 @@ class RenderRequest:
     scale: float | None = None
     codec: Codec = "h264"
     quality: int = 70
+    effort: Effort = "balanced"
     missing: FramePolicy = "skip"
     corrupt: FramePolicy = "hold"
     mismatch: MismatchPolicy = "pad"
@@ -184,6 +187,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         timing=timing,
         overlay=overlay,
         outputs=canonical_outputs(request.outputs),
+        effort=request.effort if request.effort in EFFORTS[codec] else "balanced",
     )
 
 
