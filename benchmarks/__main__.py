@@ -46,6 +46,18 @@ def quality(
 
 
 @app.command()
+def efforts(
+    frames: Annotated[int, typer.Option(min=2, help="1080p frames of each kind of footage")] = 30,
+    repetitions: Annotated[int, typer.Option(min=1)] = 2,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Measure CPU, bytes and SSIM of each effort on four kinds of footage: the second table of docs/quality.md."""
+    from benchmarks.quality.efforts import measure
+
+    raise typer.Exit(measure(frames, repetitions, results))
+
+
+@app.command()
 def playable(
     frames: Annotated[int, typer.Option(min=100, help="1080p frames of the render")] = 3000,
     repetitions: Annotated[int, typer.Option(min=1)] = 5,

@@ -39,8 +39,9 @@ class _SensorNoise:
     def next_field(self) -> Pixels:
         """(H, W, channels), standard deviation 1."""
         left, top = self._random.integers(0, 64, 2)
-        field: Pixels = self._fields[int(self._random.integers(NOISE_FIELDS))]
-        return field[top : top + self._size[1], left : left + self._size[0]]
+        field = self._fields[int(self._random.integers(NOISE_FIELDS))]
+        part: Pixels = field[top : top + self._size[1], left : left + self._size[0]]
+        return part
 
 
 def _street(count: int, size: Size) -> Iterator[Picture]:

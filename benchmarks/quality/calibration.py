@@ -1,6 +1,9 @@
 """`python -m benchmarks quality`: the rate of each encoder that reaches x264's SSIM at each quality.
 
-The SSIM of the corpus is the mean of -10 log10(1 - SSIM) over its clips, so that all clips count equally."""
+The SSIM of the corpus is the mean of -10 log10(1 - SSIM) over its clips, so that all clips count equally. The other
+efforts of an encoder are fitted to its balanced one, over the clips with noise: flat graphics gain more SSIM from
+B-frames and from a longer search than anything else, and would make all other pictures worse at the same quality.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -19,6 +22,7 @@ from service.plan.formats import Codec, Effort
 QUALITIES = tuple(range(0, 101, 10))
 Setting = tuple[Codec, Effort]
 REFERENCE: Setting = ("h264", "balanced")
+NOISY_CLIPS = ("street", "hall", "cells")
 # The rates that are measured; mjpeg makes the same picture at every effort.
 RATES: dict[Setting, tuple[int, ...]] = {
     ("hevc", "balanced"): (1, 4, 8, 12, 15, 18, 21, 24, 27, 30, 34, 38, 42, 46, 51),
@@ -39,16 +43,14 @@ def calibrate(hall_video: Path, efforts: Sequence[Effort], results: Path) -> int
         console.print(f"{hall_video} does not exist: install Debian's opencv-doc, or name the file with --hall")
         return 1
     settings = [setting for setting in RATES if setting[1] in efforts]
-    runs = _encode_curve(corpus, REFERENCE, [encoder_quality("h264", quality) for quality in QUALITIES])
-    targets = [mean_decibels(_runs_at_quality(runs, REFERENCE, quality)) for quality in QUALITIES]
+    runs: list[EncodeResult] = []
+    for setting in dict.fromkeys((REFERENCE, *((codec, "balanced") for codec, _ in settings), *settings)):
+        runs += _encode_curve(corpus, setting, _rates_in_use(setting))
     for setting in settings:
-        curve = _encode_curve(corpus, setting, RATES[setting])
-        runs += curve
-        fit = [fit_rate(curve, setting[0], target) for target in targets]
+        missing = sorted(set(RATES[setting]) - set(_rates_in_use(setting)))
+        runs += _encode_curve(corpus, setting, missing)
+        fit = [fit_rate(runs, setting, target) for target in _targets(runs, setting)]
         console.print(f"{' '.join(setting)}: {', '.join(f'{value:.1f}' for value in fit)}")
-    for codec, effort in settings:
-        rates = sorted({encoder_quality(codec, quality, effort) for quality in QUALITIES} - set(RATES[codec, effort]))
-        runs += _encode_curve(corpus, (codec, effort), rates)
     console.print(quality_table(runs, [REFERENCE, *settings]), markup=False)
     facts = machine.facts()
     rows = [{"benchmark": "quality"} | asdict(replace(run, ssim=round(run.ssim, 6))) for run in runs]
@@ -60,13 +62,33 @@ def mean_decibels(runs: Sequence[EncodeResult]) -> float:
     return mean(run.decibels for run in runs)
 
 
-def fit_rate(curve: Sequence[EncodeResult], codec: Codec, target: float) -> float:
-    """The rate at which the corpus has `target` dB, interpolated; beyond the measured rates, the nearest one."""
+def fit_rate(runs: Sequence[EncodeResult], setting: Setting, target: float) -> float:
+    """The rate at which the setting's clips have `target` dB, interpolated; beyond the measured rates, the nearest."""
+    curve = _fitted_clips(runs, setting)
     rates = sorted({run.rate for run in curve})
     heights = [mean_decibels(_runs_at_rate(curve, value)) for value in rates]
-    if codec != "mjpeg":  # crf: higher is worse
+    if setting[0] != "mjpeg":  # crf: higher is worse
         rates, heights = rates[::-1], heights[::-1]
     return float(np.interp(target, np.maximum.accumulate(heights), rates))
+
+
+def _targets(runs: Sequence[EncodeResult], setting: Setting) -> list[float]:
+    """The decibels to reach at each quality: x264's, or those of the codec's balanced effort."""
+    codec, effort = setting
+    reference: Setting = REFERENCE if effort == "balanced" else (codec, "balanced")
+    known = runs if effort == "balanced" else [run for run in runs if run.clip in NOISY_CLIPS]
+    return [mean_decibels(_runs_at_quality(known, reference, quality)) for quality in QUALITIES]
+
+
+def _fitted_clips(runs: Sequence[EncodeResult], setting: Setting) -> list[EncodeResult]:
+    """The runs of this setting that count in its fit."""
+    own = [run for run in runs if (run.codec, run.effort) == setting]
+    return own if setting[1] == "balanced" else [run for run in own if run.clip in NOISY_CLIPS]
+
+
+def _rates_in_use(setting: Setting) -> list[int]:
+    codec, effort = setting
+    return sorted({encoder_quality(codec, quality, effort) for quality in QUALITIES})
 
 
 def quality_table(runs: Sequence[EncodeResult], settings: Sequence[Setting]) -> str:

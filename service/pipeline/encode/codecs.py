@@ -56,7 +56,7 @@ _EFFORTS: dict[Codec, dict[Effort, EffortSettings]] = {
         # One quantiser instead of a rate control, which would have to look at each frame first. The deblocking filter
         # gains more SSIM than it costs, B-frames cost less than P-frames, and the 8x8 transform makes it High profile.
         "fast": EffortSettings(
-            (51, 50.7, 46.6, 42.2, 38.2, 33.6, 29.3, 25.4, 21.4, 16.7, 13.1),
+            (51, 50.1, 45.6, 41.3, 37.0, 32.7, 28.2, 24.0, 20.2, 15.7, 11.9),
             preset="ultrafast",
             parameters="no-deblock=0:deblock=0,0:8x8dct=1:bframes=3:b-adapt=0:b-pyramid=0",
             rate_option="qp",
@@ -65,7 +65,7 @@ _EFFORTS: dict[Codec, dict[Effort, EffortSettings]] = {
         "balanced": EffortSettings((51, 47, 43, 39, 35, 31, 27, 23, 19, 15, 11), preset="veryfast", reorder_depth=2),
         # No psychovisual decisions: the scale is SSIM's. More than 4 references at 1080p need a level above 4.
         "small": EffortSettings(
-            (51, 48.6, 45.4, 41.2, 37.4, 33.5, 29.6, 26.0, 21.8, 16.7, 12),
+            (51, 48.6, 46.2, 41.6, 37.1, 33.4, 29.5, 25.7, 21.6, 16.0, 12.0),
             preset="slower",
             parameters="psy=0:rc-lookahead=20:bframes=8:ref=4",
             reorder_depth=2,
@@ -82,7 +82,7 @@ _EFFORTS: dict[Codec, dict[Effort, EffortSettings]] = {
         ),
         # No psychovisual decisions, as for x264.
         "small": EffortSettings(
-            (51, 51, 48.1, 43.1, 38.5, 34.5, 30.3, 26.3, 22.1, 16.2, 11.5),
+            (51, 51, 47.4, 42.0, 36.7, 32.7, 28.9, 25.2, 20.7, 15.7, 10.1),
             preset="fast",
             parameters="rc-lookahead=10:bframes=4:aq-mode=2:psy-rd=0:psy-rdoq=0",
             reorder_depth=2,
@@ -93,7 +93,7 @@ _EFFORTS: dict[Codec, dict[Effort, EffortSettings]] = {
         # three times as often, because their quick skip decision compares variances instead of means.
         # A pyramid of 16 frames: at equal SSIM 12 % fewer bytes than one of 8, for 43 MB more at 1080p.
         "balanced": EffortSettings((63, 63, 63, 63, 60.7, 57.1, 49.7, 38.1, 25.8, 8.7, 3.4), preset="10"),
-        "small": EffortSettings((63, 63, 63, 63, 62.9, 59.6, 56.1, 48.9, 38.8, 24.1, 12.5), preset="6"),
+        "small": EffortSettings((63, 63, 63, 63, 61.2, 57.9, 52.7, 41.8, 31.6, 18.5, 8.0), preset="6"),
     },
     # libjpeg's quality: the same picture at every effort.
     "mjpeg": {"balanced": EffortSettings((1, 3.4, 6.1, 10.6, 19.7, 31.7, 54.9, 74.4, 85.9, 93.2, 96.4))},
