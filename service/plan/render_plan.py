@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from service.plan.colour import Colour
-from service.plan.formats import BLACK, Codec, Container, Output, PixelFormat
+from service.plan.formats import BLACK, Codec, Container, Effort, Output, PixelFormat
 from service.plan.geometry import Bins, Crop, Size, square_size
 from service.plan.overlay import Overlay
 from service.plan.tone import Tone
@@ -113,6 +113,7 @@ class RenderOptions:
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
+    `effort` is one that differs for the codec.
     `colour` is what all segments of source videos are tagged with and converted to; None for images, and for datasets
     whose scan did not note the sources' colours: then each segment has its first source's.
     An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
@@ -141,6 +142,7 @@ class RenderOptions:
     timing: CapturedTiming | None = None
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
+    effort: Effort = "balanced"
     family: Backend = CPU_ONLY
     colour: Colour | None = None
     pixel_aspect: Fraction | None = Fraction(1)

@@ -12,8 +12,10 @@ from service.plan.colour import Hdr, choose_colour
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.formats import (
     BLACK,
+    EFFORTS,
     Codec,
     Container,
+    Effort,
     Output,
     PixelFormat,
     canonical_outputs,
@@ -66,6 +68,7 @@ class RenderRequest:
     scale: float | None = None
     codec: Codec = "h264"
     quality: int = 70
+    effort: Effort = "balanced"
     missing: FramePolicy = "skip"
     corrupt: FramePolicy = "hold"
     mismatch: MismatchPolicy = "pad"
@@ -205,6 +208,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         outputs=canonical_outputs(request.outputs),
         colour=colour if dataset.kind == "video" else None,
         pixel_aspect=geometry.pixel_aspect,
+        effort=request.effort if request.effort in EFFORTS[codec] else "balanced",
     )
 
 

@@ -23,6 +23,9 @@ SEGMENT_SECONDS = Fraction(5, 2)
 # seconds at 1080p, segments of 5 s instead of 2.5 take 5 % less CPU and a fifth fewer bytes.
 AV1_SECONDS = Fraction(5)
 
+# The same of effort small, where a key frame is predicted from: see docs/quality.md.
+SMALL_SECONDS = Fraction(5)
+
 # Frames of the first segments of a long render, as far as they are shorter together than a usual one: at 1080p a core
 # makes 15 in about half a second, and the next are ready before much time has passed.
 STARTUP_FRAMES = (15, 60)
@@ -194,7 +197,10 @@ def _startup_lengths(outputs: int, length: int, max_unsplit: int) -> Iterator[in
 
 
 def _segment_seconds(options: RenderOptions) -> Fraction:
-    return AV1_SECONDS if options.codec == "av1" else SEGMENT_SECONDS
+    if options.codec == "av1":
+        return AV1_SECONDS
+    predicted = options.codec in ("h264", "hevc")
+    return SMALL_SECONDS if predicted and options.effort == "small" else SEGMENT_SECONDS
 
 
 def _max_outputs(options: RenderOptions) -> int:

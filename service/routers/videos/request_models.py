@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from service.plan.colour import Hdr
-from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output, canonical_colour
+from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Effort, Output, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
 from service.plan.render_plan import FramePolicy, MismatchPolicy
@@ -169,6 +169,11 @@ class VideoGenerationRequest(RequestModel):
         "frames unchanged and opens in Fiji; ffv1 is lossless, also for 16-bit gray",
     )
     quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 corresponds to CRF 23 of x264")
+    effort: Effort = Field(
+        "balanced",
+        description="at the same quality, fast takes less time and more bytes, small more time and fewer bytes; "
+        "fast is for h264 and ffv1, and balanced for others",
+    )
     missing: FramePolicy = Field("skip", description="what to do with missing frames")
     corrupt: FramePolicy = Field("hold", description="what to do with frames that cannot be decoded")
     mismatch: MismatchPolicy = Field("pad", description="what to do with frames of a different size")
@@ -249,6 +254,7 @@ class VideoGenerationRequest(RequestModel):
             scale=self.scale,
             codec=self.codec,
             quality=self.quality,
+            effort=self.effort,
             missing=self.missing,
             corrupt=self.corrupt,
             mismatch=self.mismatch,
