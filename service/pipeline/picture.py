@@ -8,6 +8,7 @@ from av import VideoFrame
 
 from service.pipeline.orientation import oriented_size
 from service.plan.formats import rgb
+from service.plan.render_plan import FieldOrder
 
 Samples = np.ndarray[Any, Any]
 
@@ -27,6 +28,7 @@ class Picture:
     Frames deeper than 8 bits are gray16le or rgb48le. If `clip_counts` is set, their samples are positions in the tone
     window, computed from signed, 32-bit or float samples, which are in `raw_samples`. `conversions` says in words what
     was done to the samples that the file holds so that they show what was meant, such as a colour profile's conversion.
+    `field_order` is set where the fields of an interlaced picture are kept: the output has to say so.
     """
 
     frame: VideoFrame
@@ -35,6 +37,7 @@ class Picture:
     clip_counts: ClipCounts | None = None
     raw_samples: Samples | None = None
     conversions: tuple[str, ...] = ()
+    field_order: FieldOrder | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -18,8 +18,10 @@ from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageH
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import TiffDirectory
 from service.pipeline.orientation import orientation_of_display, oriented_size, swaps_sides
+from service.pipeline.videos.fields import detect_field_order
 from service.pipeline.videos.source import VideoSource
 from service.plan.formats import PixelFormat, format_after_rotation
+from service.plan.render_plan import FieldOrder
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
@@ -57,6 +59,7 @@ class VideoFacts:
     key_pts: tuple[int, ...]
     captured_at: datetime | None
     pixel_format: str
+    field_order: FieldOrder | None = None
 
 
 def probe_image(head: bytes, size: int) -> ImageFacts:
@@ -126,7 +129,10 @@ def _sample_pixel_format(bits: int, channels: int) -> str:
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:
-    """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
+    """Facts of a seekable video, from its packets; decoded are the few frames that tell whether it is interlaced.
+
+    Raises MediaUnreadable.
+    """
     with VideoSource(file) as source:
         stream = source.stream
         pts, key_pts = _timestamps(source.container, stream)
@@ -143,6 +149,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             key_pts=tuple(key_pts),
             captured_at=_creation_time(source.container, stream),
             pixel_format=_video_pixel_format(first),
+            field_order=detect_field_order(source, pts, key_pts),
         )
 
 

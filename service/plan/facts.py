@@ -10,7 +10,7 @@ from pydantic import Field
 from service.environment import EnvironmentSettings
 from service.errors import InvalidRequest, invalid_field
 from service.plan.capability import Capability
-from service.plan.render_plan import FramePolicy, SourceKind
+from service.plan.render_plan import INTERLACED, FramePolicy, SourceKind
 from service.plan.tone import Levels
 
 
@@ -41,7 +41,7 @@ class DatasetFacts:
     `width` x `height` is the usual size of a frame in pixels, None when no frame can be read. `pixel_formats` says how
     many frames have each format. `captured` holds the first and the last capture time. Frame numbers are `number_first`
     + k * `number_stride`; `first_gap` is the first number without a frame, `gap_frames` how many there are.
-    `digest` changes with the content.
+    `field_orders` says how many pictures of source videos have each field order. `digest` changes with the content.
     """
 
     id: UUID
@@ -63,6 +63,11 @@ class DatasetFacts:
     number_first: int | None = None
     number_stride: int | None = None
     digest: str = ""
+    field_orders: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_interlaced_pictures(self) -> bool:
+        return any(order in INTERLACED for order in self.field_orders)
 
     @property
     def has_capture_times(self) -> bool:

@@ -30,6 +30,11 @@ FrameOutcome = Literal["ok", "held", "black", "skipped", "resized", "partial"]
 PixelBackend = Literal["cpu", "cuda"]
 Encoder = Literal["cpu", "nvenc"]
 ClockAnomaly = Literal["same", "unknown", "back", "jump"]
+FieldOrder = Literal["progressive", "top", "bottom", "mixed"]
+Deinterlace = Literal["auto", "off", "on"]
+
+# Of interlaced pictures: which field is first, or that each picture says so itself.
+INTERLACED: tuple[FieldOrder, ...] = ("top", "bottom", "mixed")
 
 CLOCK_ANOMALIES: dict[ClockAnomaly, str] = {
     "same": "captured at the same time as the frame before it: they share the time up to the next",
@@ -79,7 +84,8 @@ class FrameRef:
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
     `captured` is the capture time in microseconds since 1970. Where the render needs them, `shown_for` is the frame's
     share of the video in ticks of the render's time base, `clock` an anomaly of the capture time, and `elapsed` the
-    microseconds that the overlay shows.
+    microseconds that the overlay shows. `field_order` is set for pictures of interlaced source videos; `pts_before` and
+    `pts_after` are the pictures before and after in the video, for those that may be deinterlaced.
     """
 
     index: int
@@ -93,13 +99,18 @@ class FrameRef:
     shown_for: int | None = None
     clock: ClockAnomaly | None = None
     elapsed: int | None = None
+    field_order: FieldOrder | None = None
+    pts_before: int | None = None
+    pts_after: int | None = None
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does."""
         page = "" if self.page is None else f"\0page {self.page}"
         known = (self.captured, self.shown_for, self.clock, self.elapsed)
         times = "".join(f"\0{time}" for time in known) if known != (None, None, None, None) else ""
-        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}"
+        fields = (self.field_order, self.pts_before, self.pts_after)
+        order = "".join(f"\0{part}" for part in ("fields", *fields)) if fields != (None, None, None) else ""
+        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{order}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +120,8 @@ class RenderOptions:
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
     An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
-    backend: the CPU unless a GPU had passed its self-test when the render was planned.
+    backend: the CPU unless a GPU had passed its self-test when the render was planned. `deinterlace` is off where the
+    request or the dataset leaves nothing to deinterlace.
     """
 
     codec: Codec
@@ -133,6 +145,11 @@ class RenderOptions:
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
     family: Backend = CPU_ONLY
+    deinterlace: Deinterlace = "off"
+
+    def deinterlaces(self, frame: FrameRef) -> bool:
+        """Whether this picture of a source video is deinterlaced, if its own flags do not say otherwise."""
+        return self.deinterlace == "on" or (self.deinterlace == "auto" and frame.field_order in INTERLACED)
 
     @property
     def ticks(self) -> Fraction:

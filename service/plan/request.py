@@ -35,7 +35,7 @@ from service.plan.geometry import (
 )
 from service.plan.overlay import Overlay, OverlaySpec, drawable_text, scale_bar, text_size
 from service.plan.placement import DevicePreference, SourceMedia, Stages, choose_placement, describe_stages
-from service.plan.render_plan import CapturedTiming, FramePolicy, MismatchPolicy, RenderOptions
+from service.plan.render_plan import CapturedTiming, Deinterlace, FramePolicy, MismatchPolicy, RenderOptions
 from service.plan.segments import FrameRangeSpec, Selection, frame_range, render_key, select_frames
 from service.plan.timing import Timing, nominal_rate, rate_lasting
 from service.plan.tone import Tone, ToneSpec, resolve_tone
@@ -77,6 +77,7 @@ class RenderRequest:
     speed: float | None = None
     overlay: OverlaySpec | None = None
     outputs: tuple[Output, ...] = ()
+    deinterlace: Deinterlace = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,18 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         timing=timing,
         overlay=overlay,
         outputs=canonical_outputs(request.outputs),
+        deinterlace=_deinterlace(request, dataset),
     )
+
+
+def _deinterlace(request: RenderRequest, dataset: DatasetFacts) -> Deinterlace:
+    """Off where nothing would be deinterlaced."""
+    if request.deinterlace == "on" and dataset.kind != "video":
+        detail = "image frames are shown as they are: deinterlace is for source videos"
+        raise invalid_field("#/deinterlace", detail, "not_video")
+    if request.deinterlace == "auto" and not dataset.has_interlaced_pictures:
+        return "off"
+    return request.deinterlace
 
 
 def _tone(request: RenderRequest, dataset: DatasetFacts) -> Tone | None:

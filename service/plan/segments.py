@@ -250,7 +250,9 @@ def _lasts(outputs: int, ticks: int, seconds: Fraction) -> bool:
 
 
 def render_key(dataset: DatasetFacts, selection: Selection, options: RenderOptions) -> str:
-    """sha256 (hex) of all that the video depends on: the dataset's content digest, the positions, the options."""
+    """sha256 (hex) of all that the video depends on: the dataset's content digest, the positions, the options, and how
+    many pictures are interlaced, which is measured."""
     positions = [selection.start, selection.stop, selection.step]
-    parts = [PIPELINE_VERSION, str(dataset.id), dataset.digest, positions, options.to_json()]
+    content = [dataset.digest, dict(dataset.field_orders)]
+    parts = [PIPELINE_VERSION, str(dataset.id), content, positions, options.to_json()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -18,6 +18,7 @@ from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_b
 from service.pipeline.frames import Fallback, FrameMissing, MediaUnreadable, SizeMismatch, SourceReader
 from service.plan.render_plan import FrameRef, RenderOptions
 
+_INTERLACED = Fallback("decode", "unsupported", "interlaced pictures are deinterlaced on the CPU")
 _NOT_DECODED = Fallback("decode", "not_decoded", "no such picture came out of the device")
 
 
@@ -46,6 +47,9 @@ class VideoFrameSource:
         """Removes each frame from `remaining` before it is yielded."""
         if remaining[0].key is None or remaining[0].pts is None:
             raise FrameMissing
+        if self._options.deinterlaces(remaining[0]):
+            yield from (DeviceFrame(ref, fallback=_INTERLACED) for ref in remaining)
+            return
         demuxer = VideoDemuxer(self._sources.open(remaining[0]), self._colour)
 
         def next_pts() -> int:

@@ -149,6 +149,7 @@ class Dataset(BaseModel):
                     "unreadable_frames": 1,
                     "number_first": 0,
                     "number_stride": 1,
+                    "field_orders": {},
                     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                     "scanned": 899,
                     "levels": None,
@@ -184,6 +185,12 @@ class Dataset(BaseModel):
     )
     number_first: int | None = Field(description="number of frame 0, if the numbering is regular")
     number_stride: int | None = Field(description="difference between consecutive numbers, if they are regular")
+    field_orders: dict[str, int] = Field(
+        default_factory=dict,
+        description="number of pictures of source videos that are `progressive`, or interlaced with the `top` or the "
+        "`bottom` field first, or `mixed`: each says so itself",
+        examples=[{"top": 250}],
+    )
     digest: str = Field(description="SHA-256 of the ordered keys, ETags and sizes")
     scanned: int = Field(description="objects that the scan has examined so far")
     levels: LevelFacts | None = Field(None, description="only for frames of more than 8 bits and for gray frames")

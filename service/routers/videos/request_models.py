@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
-from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.plan.render_plan import Deinterlace, FramePolicy, MismatchPolicy
 from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
@@ -225,6 +225,13 @@ class VideoGenerationRequest(RequestModel):
         examples=[["preview_strip", "keogram"]],
     )
 
+    deinterlace: Deinterlace = Field(
+        "auto",
+        description="for source videos: auto deinterlaces the pictures that the scan found interlaced, on deinterlaces "
+        "all, off shows the fields as they are stored; ffv1 keeps the fields unless on is set",
+        examples=["off"],
+    )
+
     def to_request(self) -> RenderRequest:
         """The request for planning, without `dry_run` and `webhook_url`."""
         frames, crop = self.frames, self.crop
@@ -255,6 +262,7 @@ class VideoGenerationRequest(RequestModel):
             speed=self.speed,
             overlay=self.overlay.to_spec() if self.overlay else None,
             outputs=tuple(self.outputs),
+            deinterlace=self.deinterlace,
         )
 
     def to_document(self) -> dict[str, Any]:

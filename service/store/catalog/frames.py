@@ -4,6 +4,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from sqlalchemy import Row, RowMapping, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.facts import DatasetFacts
-from service.plan.render_plan import FramePolicy, FrameRef
+from service.plan.render_plan import INTERLACED, Deinterlace, FramePolicy, FrameRef
 from service.plan.segments import Selection
 from service.store.tables import frames, sources
 
@@ -42,10 +43,11 @@ def stream_frames(
     dataset: DatasetFacts,
     selection: Selection,
     missing: FramePolicy,
+    deinterlace: Deinterlace = "off",
 ) -> AsyncIterator[FrameRef]:
     """One FrameRef per source frame that the render reads, in order; `key` is None for a gap in the numbering."""
     if dataset.kind == "video":
-        return _video_frames(connection, dataset, selection)
+        return _video_frames(connection, dataset, selection, deinterlace)
     if dataset.counts_gaps(missing):
         return _stream_by_number(connection, dataset, selection)
     return _stream_by_index(connection, dataset, selection)
@@ -94,7 +96,7 @@ def _image_frame(row: Sequence[Any]) -> FrameRef:
 
 
 async def _video_frames(
-    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection, deinterlace: Deinterlace
 ) -> AsyncIterator[FrameRef]:
     query = select(sources).where(sources.c.dataset_id == dataset.id).order_by(sources.c.number)
     for row in (await connection.execute(query)).mappings().all():
@@ -103,7 +105,20 @@ async def _video_frames(
         behind = max(first - selection.start, 0)
         begin = selection.start + -(-behind // selection.stride) * selection.stride
         for index in range(begin, last, selection.stride):
-            yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first])
+            yield _video_frame(row, times, index, deinterlace)
+
+
+def _video_frame(row: RowMapping, times: "array[int]", index: int, deinterlace: Deinterlace) -> FrameRef:
+    """Picture `index` of the dataset, in the source video that has these timestamps."""
+    place = index - row["first_index"]
+    ref = FrameRef(index, row["key"], row["etag"], row["size"], times[place])
+    interlaced = row["fields"] in INTERLACED
+    if interlaced:
+        ref = replace(ref, field_order=row["fields"])
+    if deinterlace == "on" or (deinterlace == "auto" and interlaced):
+        after = times[place + 1] if place + 1 < len(times) else None
+        ref = replace(ref, pts_before=times[place - 1] if place else None, pts_after=after)
+    return ref
 
 
 def unpack_timestamps(packed: bytes) -> "array[int]":
@@ -138,8 +153,7 @@ async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int
     row = (await connection.execute(query)).mappings().first()
     if row is None:
         return None
-    pts = unpack_timestamps(row["pts"])[index - row["first_index"]]
-    return FrameRef(index, row["key"], row["etag"], row["size"], pts)
+    return _video_frame(row, unpack_timestamps(row["pts"]), index, "auto")
 
 
 async def list_sources(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:

@@ -190,9 +190,12 @@ async def _insert_segments(connection: AsyncConnection, render: RenderId, plans:
 
 
 def _pack_frame(frame: FrameRef) -> list[Any]:
-    """Positional arguments of FrameRef, for `queries.load_segment_plan`; the times are left out when all are None."""
+    """Positional arguments of FrameRef, for `queries.load_segment_plan`; trailing groups of None are left out."""
     packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
     times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
+    fields = [frame.field_order, frame.pts_before, frame.pts_after]
+    if fields != [None] * 3:
+        return packed + times + fields
     return packed if times == [None] * 4 else packed + times
 
 
@@ -206,7 +209,7 @@ async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int
 def _segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
     """The segments of the render, whose frames have the times that the options need."""
     options = plan.options
-    frames = stream_frames(connection, plan.dataset, plan.selection, options.missing)
+    frames = stream_frames(connection, plan.dataset, plan.selection, options.missing, options.deinterlace)
     if options.timing:
         frames = retime(frames, options.timing, options)
     if options.overlay and options.overlay.elapsed:

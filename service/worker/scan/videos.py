@@ -39,7 +39,7 @@ VIDEO_SUFFIXES = frozenset(
         ".wmv",
     )
 )
-UNREADABLE_COLUMNS = {"codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
+UNREADABLE_COLUMNS = {"fields": None, "codec": None, "width": None, "height": None, "fps": None, "frame_count": 0}
 
 
 class VideoScanner:
@@ -49,7 +49,7 @@ class VideoScanner:
         self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
-        self._pixel_formats = Counter[str]()
+        self._pixel_formats, self._field_orders = Counter[str](), Counter[str]()
         self.rows: list[dict[str, Any]] = []
 
     def add_page(self, page: Sequence[ObjectInfo]) -> int:
@@ -84,6 +84,8 @@ class VideoScanner:
         except MediaUnreadable as error:
             return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": clean_reason(error.reason)}
         self._pixel_formats[facts.pixel_format] += len(facts.pts)
+        if facts.field_order is not None:
+            self._field_orders[facts.field_order] += len(facts.pts)
         if facts.captured_at is not None:
             self._captured.append(as_utc(facts.captured_at))
         return row | {
@@ -94,6 +96,7 @@ class VideoScanner:
             "frame_count": len(facts.pts),
             "pts": pack_timestamps(facts.pts),
             "problem": None,
+            "fields": facts.field_order,
         }
 
     def dataset_facts(self) -> dict[str, Any]:
@@ -111,6 +114,7 @@ class VideoScanner:
             "height": height,
             "sizes": [{"width": w, "height": h, "count": n} for (w, h), n in sizes.most_common(1000)],
             "forms": dict(self._pixel_formats),
+            "field_orders": dict(self._field_orders),
             "formats": sorted({row["codec"] for row in self.rows if row["codec"]}),
             "captured_from": min(self._captured, default=None),
             "captured_to": max(self._captured, default=None),
