@@ -62,6 +62,9 @@ class Deinterlacer:
         if self._filter is None or not continues or parity != self._parity:
             self._filter, self._parity = FilterChain(_planar(frame), "bwdif", f"send_frame:{parity}:all"), parity
             new = [frame, after] if before is None else [before, frame, after]
+        if before is None and after is None:
+            # With itself on both sides it would seem to stand still; of a first picture one field is left.
+            new = [frame, frame]
         found: list[VideoFrame] = []
         for one in new:
             found += self._filter.feed(None if one is None else _planar(one))

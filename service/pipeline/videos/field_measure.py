@@ -22,6 +22,9 @@ _WIDTH = 640
 _BLOCKS_A_FIELD = 16
 # Levels by which a block must differ from the next picture to count as moving.
 _MOVING = 4.0
+# Where the other field may be, in halves of the way to the next picture: unmoved, later, earlier. Telecined film has
+# whole ways.
+_WAYS = ((0,), (1, 2), (-1, -2))
 # A verdict needs so many blocks, of which so many say the same.
 _LEAST_VOTES, _AGREEMENT = 4, 0.8
 
@@ -57,9 +60,9 @@ def to_luma(frame: VideoFrame) -> Luma:
 def count_votes(picture: Luma, later: Luma) -> Votes:
     """What the blocks of the picture that move sideways say of it, by the picture after it.
 
-    Blocks are judged by where the other field is: unmoved in a progressive picture, half way to the next picture if it
-    is the second field, half way back to the one before if it is the first. Vertical motion says nothing: between rows
-    of one field there is only a guess.
+    Blocks are judged by where the other field is: unmoved in a progressive picture, on the way to the next picture if
+    it is the second field, on the way back to the one before if it is the first. Vertical motion says nothing: between
+    rows of one field there is only a guess.
     """
     top, bottom, later_top, later_bottom = picture[::2], picture[1::2], later[::2], later[1::2]
     unmoved, second, first = _places_of_other_field(top, later_top, bottom, 1)
@@ -68,7 +71,7 @@ def count_votes(picture: Luma, later: Luma) -> Votes:
 
 
 def _places_of_other_field(field: Luma, later: Luma, other: Luma, below: int) -> list[int]:
-    """How many blocks have the `other` field unmoved, half way on, and half way back.
+    """How many blocks have the `other` field unmoved, later than the field, and earlier.
 
     Its rows are `below` (1 or -1) those of the field, whose motion is known from that of the `later` picture.
     """
@@ -81,9 +84,12 @@ def _places_of_other_field(field: Luma, later: Luma, other: Luma, below: int) ->
         if motion is None:
             continue
         shown = other[row : row + _ROWS, column : column + _COLUMNS]
-        costs = [np.abs(_shifted(between, (2 * row + below, column), motion, way) - shown).mean() for way in (0, 1, -1)]
-        best, second = sorted(costs)[:2]
-        if best < 0.75 * second - 0.5:
+        costs = [
+            min(np.abs(_shifted(between, (2 * row + below, column), motion, halves) - shown).mean() for halves in ways)
+            for ways in _WAYS
+        ]
+        best, second_best = sorted(costs)[:2]
+        if best < 0.75 * second_best - 0.5:
             counts[costs.index(best)] += 1
     return counts
 
