@@ -237,5 +237,9 @@ async def ingest_with_progress(settings: Settings, folder: Path, target: IngestT
     console.print(f"dataset {dataset['id']}: {dataset['frame_count']} frames, {dataset['bytes']} bytes", markup=False)
     if dataset["gap_frames"]:
         console.print(f"        {dataset['gap_frames']} frame numbers are missing", markup=False)
+    orders = dataset["field_orders"]
+    if interlaced := sum(count for order, count in orders.items() if order != "progressive"):
+        text = f"        {interlaced} pictures are interlaced: renders deinterlace them unless deinterlace is off"
+        console.print(text, markup=False)
     if dataset["unreadable_frames"]:
         console.print(f"        {dataset['unreadable_frames']} frames cannot be read", markup=False)
