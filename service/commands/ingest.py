@@ -237,6 +237,10 @@ async def ingest_with_progress(settings: Settings, folder: Path, target: IngestT
     console.print(f"dataset {dataset['id']}: {dataset['frame_count']} frames, {dataset['bytes']} bytes", markup=False)
     if dataset["gap_frames"]:
         console.print(f"        {dataset['gap_frames']} frame numbers are missing", markup=False)
+    if (cadence := dataset["cadence"]) and cadence["from_names"]:
+        missing = f"{cadence['missing']} are missing" if cadence["missing"] else "none are missing"
+        text = f"        one every {cadence['interval_seconds']:g} s by their names, {missing}"
+        console.print(text, markup=False)
     orders = dataset["field_orders"]
     if interlaced := sum(count for order, count in orders.items() if order != "progressive"):
         text = f"        {interlaced} pictures are interlaced: renders deinterlace them unless deinterlace is off"

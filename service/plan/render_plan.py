@@ -32,6 +32,7 @@ Encoder = Literal["cpu", "nvenc"]
 ClockAnomaly = Literal["same", "unknown", "back", "jump"]
 FieldOrder = Literal["progressive", "top", "bottom", "mixed"]
 Deinterlace = Literal["auto", "off", "on"]
+Gaps = Literal["numbers", "interval", "none"]
 
 # Of interlaced pictures: which field is first, or that each picture says so itself.
 INTERLACED: tuple[FieldOrder, ...] = ("top", "bottom", "mixed")

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
-from service.plan.render_plan import Deinterlace, FramePolicy, MismatchPolicy
+from service.plan.render_plan import Deinterlace, FramePolicy, Gaps, MismatchPolicy
 from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
@@ -232,6 +232,13 @@ class VideoGenerationRequest(RequestModel):
         examples=["off"],
     )
 
+    gaps: Gaps = Field(
+        "numbers",
+        description="what counts as missing: numbers, gaps in a regular numbering (names that are dates or times have "
+        "none); interval, frames that the usual time between captures leaves out (see `cadence` of the dataset); none",
+        examples=["interval"],
+    )
+
     def to_request(self) -> RenderRequest:
         """The request for planning, without `dry_run` and `webhook_url`."""
         frames, crop = self.frames, self.crop
@@ -263,6 +270,7 @@ class VideoGenerationRequest(RequestModel):
             overlay=self.overlay.to_spec() if self.overlay else None,
             outputs=tuple(self.outputs),
             deinterlace=self.deinterlace,
+            gaps=self.gaps,
         )
 
     def to_document(self) -> dict[str, Any]:

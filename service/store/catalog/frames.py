@@ -12,8 +12,9 @@ from sqlalchemy import Row, RowMapping, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.facts import DatasetFacts
-from service.plan.render_plan import INTERLACED, Deinterlace, FramePolicy, FrameRef
+from service.plan.render_plan import INTERLACED, Deinterlace, FrameRef, Gaps
 from service.plan.segments import Selection
+from service.store.catalog.cadence import MISSING_BEFORE, PAUSES
 from service.store.tables import frames, sources
 
 ROWS_PER_READ = 1000
@@ -36,20 +37,38 @@ SELECT_BY_NUMBER = text(
     WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
 """
 )
+SELECT_BY_INTERVAL = text(
+    """
+    SELECT position, key, etag, size, page, page_offset, captured FROM (
+        SELECT (index + sum(missing) OVER (ORDER BY index))::bigint AS position, key, etag, size, page, page_offset,
+            captured
+        FROM (SELECT index, key, etag, size, page, page_offset, """
+    + f"{CAPTURED_MICROSECONDS}, {MISSING_BEFORE} AS missing FROM {PAUSES}"
+    + """ ) counted) placed
+    WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
+"""
+)
 
 
 def stream_frames(
     connection: AsyncConnection,
     dataset: DatasetFacts,
     selection: Selection,
-    missing: FramePolicy,
+    gaps: Gaps,
     deinterlace: Deinterlace = "off",
 ) -> AsyncIterator[FrameRef]:
-    """One FrameRef per source frame that the render reads, in order; `key` is None for a gap in the numbering."""
+    """One FrameRef per source frame that the render reads, in order; `key` is None for a missing one.
+
+    `gaps` is RenderPlan's: `none` where no position is without a frame.
+    """
     if dataset.kind == "video":
         return _video_frames(connection, dataset, selection, deinterlace)
-    if dataset.counts_gaps(missing):
-        return _stream_by_number(connection, dataset, selection)
+    if gaps == "interval" and dataset.cadence:
+        values = {"interval": dataset.cadence.interval_us}
+        return _stream_with_gaps(connection, SELECT_BY_INTERVAL, dataset, selection, values)
+    if gaps == "numbers":
+        values = {"first": dataset.number_first or 0, "stride": dataset.number_stride or 1}
+        return _stream_with_gaps(connection, SELECT_BY_NUMBER, dataset, selection, values)
     return _stream_by_index(connection, dataset, selection)
 
 
@@ -65,12 +84,15 @@ async def _stream_by_index(
         yield _image_frame(row)
 
 
-async def _stream_by_number(
-    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+async def _stream_with_gaps(
+    connection: AsyncConnection,
+    query: TextClause,
+    dataset: DatasetFacts,
+    selection: Selection,
+    placement: dict[str, int],
 ) -> AsyncIterator[FrameRef]:
-    values = _bind_values(dataset, selection) | {"first": dataset.number_first, "stride": dataset.number_stride}
     expected = selection.start
-    async for row in _stream_rows(connection, SELECT_BY_NUMBER, values):
+    async for row in _stream_rows(connection, query, _bind_values(dataset, selection) | placement):
         while expected < row.position:
             yield FrameRef(expected, None)
             expected += selection.stride

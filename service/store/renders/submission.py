@@ -209,7 +209,7 @@ async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int
 def _segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
     """The segments of the render, whose frames have the times that the options need."""
     options = plan.options
-    frames = stream_frames(connection, plan.dataset, plan.selection, options.missing, options.deinterlace)
+    frames = stream_frames(connection, plan.dataset, plan.selection, plan.gaps, options.deinterlace)
     if options.timing:
         frames = retime(frames, options.timing, options)
     if options.overlay and options.overlay.elapsed:

@@ -360,7 +360,7 @@ async def test_interlaced_sources_and_the_neighbours_of_their_pictures(lab: Data
         dataset = await catalogue.get(connection, lab.id)
         assert dataset is not None and dataset.has_interlaced_pictures
         found = {
-            mode: [ref async for ref in stream_frames(connection, dataset, Selection(0, 12, 5), "skip", mode)]
+            mode: [ref async for ref in stream_frames(connection, dataset, Selection(0, 12, 5), "none", mode)]
             for mode in ("auto", "on", "off")
         }
         preview = await get_video_frame(connection, lab.id, 5)

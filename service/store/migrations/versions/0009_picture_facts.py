@@ -10,6 +10,7 @@ STATEMENTS = (
     "ALTER TABLE sources ADD COLUMN colour jsonb",
     "ALTER TABLE sources ADD COLUMN fields text",
     "ALTER TABLE datasets ADD COLUMN excluded jsonb NOT NULL DEFAULT '{}'::jsonb",
+    "ALTER TABLE datasets ADD COLUMN cadence jsonb",
     "ALTER TABLE datasets ADD COLUMN field_orders jsonb NOT NULL DEFAULT '{}'::jsonb",
 )
 
