@@ -18,11 +18,13 @@ from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import PALETTE, TiffDirectory, require_supported_colours, tiff_channels
 from service.pipeline.orientation import oriented_size, swaps_sides
 from service.pipeline.videos.display import display_orientation
+from service.pipeline.videos.fields import detect_field_order
 from service.pipeline.videos.pictures import PictureList, list_pictures
 from service.pipeline.videos.source import VideoSource
 from service.plan.colour import Colour
 from service.plan.formats import PixelFormat, format_after_rotation
 from service.plan.geometry import square_size
+from service.plan.render_plan import FieldOrder
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr", "pal8")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
@@ -77,6 +79,7 @@ class VideoFacts:
     packets: tuple[int, ...] | None = None
     pixel_aspect: Fraction = Fraction(1)
     problem: str | None = None
+    field_order: FieldOrder | None = None
 
 
 def probe_image(head: bytes, size: int, late_exif: bytes = b"") -> ImageFacts:
@@ -165,7 +168,10 @@ def _sample_pixel_format(bits: int, channels: int, sample_format: int = _UNSIGNE
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:
-    """Facts of a seekable video, from its packets; see `list_pictures` for what is decoded. Raises MediaUnreadable."""
+    """Facts of a seekable video, from its packets; see `list_pictures` and `detect_field_order` for what is decoded.
+
+    Raises MediaUnreadable.
+    """
     with VideoSource(file) as source:
         require_pixel_limit(source.stream.width, source.stream.height, MAX_PROBED_PIXELS)
         pictures = list_pictures(source)
@@ -190,6 +196,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             problem=source.describe_loss(),
             colour=video_colour(first),
             full_range=video_range(first) == FULL_RANGE,
+            field_order=detect_field_order(source, pictures),
         )
 
 

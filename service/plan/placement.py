@@ -199,6 +199,8 @@ class PlacementCandidates:
         options, source = self._options, self._source
         if options.form != "yuv420p" or options.codec not in NVENC_CODECS:
             return f"{options.codec} of {options.form} runs on the CPU"
+        if options.deinterlace != "off":
+            return "pictures are deinterlaced on the CPU"
         if source.main is None:
             return f"{', '.join(source.formats)} is decoded on the CPU"
         if source.main == UPLOADED and options.bins and options.tone and not self._merges_bins():

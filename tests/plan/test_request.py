@@ -137,6 +137,7 @@ def test_the_placement_is_in_the_key() -> None:
         ({"timing": "captured"}, {"kind": "video"}, ("#/timing", "no_capture_times")),
         ({"tone": ToneSpec()}, {}, ("#/tone", "no_levels")),
         ({"tone": ToneSpec()}, {"kind": "video"}, ("#/tone", "not_images")),
+        ({"deinterlace": "on"}, {}, ("#/deinterlace", "not_video")),
         ({"container": "avi"}, {}, ("#/container", "container")),
         ({"codec": "ffv1"}, {"pixel_formats": {}}, ("#/codec", "rescan")),
         (
@@ -380,3 +381,25 @@ def test_pixels_that_are_not_square_are_planned_on_the_cpu() -> None:
     cards = tuple(Capability("cuda:0", stage, name, "ok", rate=5e4) for stage, name in stages)
     planned = plan(replace(REQUEST, scale=0.25), facts(ANAMORPHIC, cluster=ClusterCapabilities(cards)))
     assert planned.stages["decode"]["reason"] == "pixels that are not square run on the CPU"
+
+
+@pytest.mark.parametrize(
+    ("orders", "mode", "options", "device"),
+    [
+        ({}, "auto", "off", "cuda:0"),
+        ({"progressive": 900}, "auto", "off", "cuda:0"),
+        ({"top": 1, "progressive": 899}, "auto", "auto", "cpu"),
+        ({"mixed": 900}, "on", "on", "cpu"),
+        ({"progressive": 900}, "on", "on", "cpu"),
+        ({"bottom": 900}, "off", "off", "cuda:0"),
+    ],
+)
+def test_interlaced_sources_are_deinterlaced_on_the_cpu(
+    orders: dict[str, int], mode: Any, options: str, device: str
+) -> None:
+    card = ClusterCapabilities((Capability("cuda:0", "decode", "h264", "ok", rate=5e4), CARD.capabilities[1]))
+    dataset = replace(FRAMES, kind="video", formats=("h264",), field_orders=orders)
+    planned = plan(replace(REQUEST, deinterlace=mode), facts(dataset, cluster=card))
+    assert (planned.options.deinterlace, planned.stages["decode"]["device"]) == (options, device)
+    other = replace(dataset, field_orders=orders | {"bottom": 7})
+    assert plan(replace(REQUEST, deinterlace=mode), facts(other, cluster=card)).key != planned.key

@@ -25,6 +25,7 @@ from service.pipeline.frames import (
 )
 from service.plan.render_plan import FrameRef, RenderOptions
 
+_INTERLACED = Fallback("decode", "unsupported", "interlaced pictures are deinterlaced on the CPU")
 _NOT_DECODED = Fallback("decode", "not_decoded", "no such picture came out of the device")
 
 
@@ -53,6 +54,9 @@ class VideoFrameSource:
         """Removes each frame from `remaining` before it is yielded."""
         if remaining[0].key is None or remaining[0].pts is None:
             raise FrameMissing
+        if self._options.deinterlaces(remaining[0]):
+            yield from (DeviceFrame(ref, fallback=_INTERLACED) for ref in remaining)
+            return
         if remaining[0].packet is not None:
             raise CudaUnsupported("its timestamps do not tell its pictures apart")
         with media_faults("opened"):

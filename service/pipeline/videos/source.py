@@ -196,7 +196,7 @@ class VideoSource:
         last, decoder = self._last_frame, self._decoder
         if last is not None and last.pts == pts:
             return last
-        if decoder is None or (last is not None and last.pts > pts) or self._is_far_ahead(pts, decoder):
+        if decoder is None or last is None or last.pts > pts or self._is_far_ahead(pts, decoder):
             decoder = self._seek(pts)
         self._last_frame = decoder.decode_until(pts)
         if decoder.first_pts is None or decoder.first_pts > pts:

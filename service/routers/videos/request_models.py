@@ -10,7 +10,7 @@ from service.plan.colour import Hdr
 from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Effort, Output, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
-from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.plan.render_plan import Deinterlace, FramePolicy, Gaps, MismatchPolicy
 from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
@@ -240,6 +240,20 @@ class VideoGenerationRequest(RequestModel):
         examples=["sdr"],
     )
 
+    deinterlace: Deinterlace = Field(
+        "auto",
+        description="for source videos: auto deinterlaces the pictures that the scan found interlaced, on deinterlaces "
+        "all, off shows the fields as they are stored; ffv1 keeps the fields unless on is set",
+        examples=["off"],
+    )
+
+    gaps: Gaps = Field(
+        "numbers",
+        description="what counts as missing: numbers, gaps in a regular numbering (names that are dates or times have "
+        "none); interval, frames that the usual time between captures leaves out (see `cadence` of the dataset); none",
+        examples=["interval"],
+    )
+
     def to_request(self) -> RenderRequest:
         """The request for planning, without `dry_run` and `webhook_url`."""
         frames, crop = self.frames, self.crop
@@ -272,6 +286,8 @@ class VideoGenerationRequest(RequestModel):
             overlay=self.overlay.to_spec() if self.overlay else None,
             outputs=tuple(self.outputs),
             hdr=self.hdr,
+            deinterlace=self.deinterlace,
+            gaps=self.gaps,
         )
 
     def to_document(self) -> dict[str, Any]:

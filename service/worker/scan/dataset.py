@@ -77,8 +77,9 @@ class _DatasetScan:
             async with connection.begin():
                 if not await frame_scan.lock_dataset(connection, self.dataset.id):
                     return ScanSummary("gone")
-                await frame_scan.replace_frames(connection, self.dataset.id)
-                facts = await frame_scan.summarize_frames(connection, self.dataset.id) | {"levels": levels}
+                named = await frame_scan.replace_frames(connection, self.dataset.id)
+                facts = await frame_scan.summarize_frames(connection, self.dataset.id, named=named)
+                facts["levels"] = levels
                 facts["problems"] = await frame_scan.count_problems(connection, self.dataset.id)
                 problem = await frame_scan.first_problem(connection, self.dataset.id)
                 return await self._record(connection, facts, problem)

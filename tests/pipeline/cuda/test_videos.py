@@ -183,6 +183,18 @@ def test_what_only_the_cpu_shows_right_is_told(
     assert result.data == render_video(None, source, [0, 30], **size).data
 
 
+def test_interlaced_pictures_are_left_to_the_cpu() -> None:
+    source = SOURCES["libx264"]
+    pts = probe_video(io.BytesIO(source)).pts
+    refs = tuple(FrameRef(i, "v.mp4", pts=pts[i], field_order="top", pts_after=pts[i + 1]) for i in range(3))
+    changes = {"source_kind": "video", "family": CUDA, "deinterlace": "auto"}
+    store = MemoryObjects({"v.mp4": source})
+    plan = SegmentPlan(0, 0, "bucket", options(**changes), refs)
+    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    assert result.fallbacks == {("decode", "unsupported"): 3}
+    assert result.reports[0].conversions == ("deinterlaced (bwdif, top field first)",)
+
+
 CONTAINERS = {
     "H.264 in Matroska": lambda: make_with_ffmpeg("h264", "mkv"),
     "H.264 in a transport stream": lambda: make_with_ffmpeg("h264", "ts"),

@@ -29,7 +29,7 @@ from service.store.objects.object_store import ObjectStoreError
 from service.store.tables import datasets, experiments, frames, sources
 from service.worker.scan.dataset import ScanSummary, scan_dataset
 from tests.pipeline.videos.ffmpeg_reference import make_numbered_video
-from tests.support.data import media
+from tests.support.data import interlaced, media
 from tests.support.data.ffmpeg_command import make_video
 from tests.support.servers.databases import fresh_database
 
@@ -487,6 +487,35 @@ async def test_a_folder_of_broadcast_segments_and_a_joined_recording(lab: Datase
     assert refs[5] == row and [ref.packet is None for ref in refs] == [True, True, False, False, False, False]
     with VideoSource(io.BytesIO(segments[0] + segments[1])) as source:
         assert media.read_number(source.picture(row.pts or 0, row.packet).frame.to_ndarray(format="rgb24")) == 12
+
+
+async def test_interlaced_sources_and_the_neighbours_of_their_pictures(lab: DatasetFolder) -> None:
+    async with lab.database.service_transaction() as connection:
+        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
+    fields = interlaced.moments(12)
+    for name, order in (("a.mp4", "top"), ("b.mp4", "progressive")):
+        pictures = interlaced.woven(fields, order)  # type: ignore[arg-type]
+        lab.write_at(name, interlaced.encode(pictures, ".mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p"))
+    await lab.scan()
+    assert (await lab.row())["field_orders"] == {"top": 6, "progressive": 6}
+    assert [source["fields"] for source in await lab.rows(sources)] == ["top", "progressive"]
+    async with lab.database.service_transaction() as connection:
+        dataset = await catalog_datasets.get(connection, lab.id)
+        assert dataset is not None and dataset.has_interlaced_pictures
+        found = {
+            mode: [ref async for ref in stream_frames(connection, dataset, Selection(0, 12, 5), "none", mode)]
+            for mode in ("auto", "on", "off")
+        }
+        preview = await get_video_frame(connection, lab.id, 5)
+    orders = {mode: [ref.field_order for ref in refs] for mode, refs in found.items()}
+    assert set(map(tuple, orders.values())) == {("top", "top", None)}
+    times = list(array("q", zlib.decompress((await lab.rows(sources))[0]["pts"])))
+    neighbours = {mode: [(ref.pts_before, ref.pts_after) for ref in refs] for mode, refs in found.items()}
+    assert neighbours["auto"] == [(None, times[1]), (times[4], None), (None, None)]
+    assert neighbours["on"] == [(None, times[1]), (times[4], None), (times[3], times[5])]
+    assert neighbours["off"] == [(None, None)] * 3
+    assert preview == found["auto"][1]
+    assert len({ref.digest() for refs in found.values() for ref in refs}) == 6
 
 
 async def test_a_video_that_breaks_off_with_its_store(lab: DatasetFolder) -> None:
