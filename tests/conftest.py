@@ -39,7 +39,7 @@ SLOW_PATHS = (
     "kernels",
     "pipeline/cuda/test_errors.py",
     "pipeline/cuda/torch",
-    "pipeline/corpus",
+    "pipeline/images/test_corpus.py",
     "pipeline/encode/test_containers.py",
     "pipeline/encode/test_determinism.py",
     "pipeline/encode/test_imagej.py",

@@ -1,7 +1,8 @@
 """Every image in the test suites of other projects is shown as Pillow shows it, or refused with a reason.
 
-Limits: 3 levels of 8 bits, 1 of deeper samples; 4 levels in 0.2 % of the samples of a JPEG, of which each decoder may be a
-level off before the conversion to RGB. The images come from the package index while the test runs.
+Limits: 3 levels of 8 bits, 1 of deeper samples. Two decoders of lossy images may each be a level off before the conversion
+to RGB, and their filters of subsampled chroma differ at edges, which a colour profile can amplify: 4 levels in 0.2 % of the
+samples, or with a profile any difference in 0.5 %. The images come from the package index while the test runs.
 """
 
 import re
@@ -18,13 +19,14 @@ from service.pipeline import planes
 from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder, detect_format
-from service.pipeline.images.header import DecodeOptions
+from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions
 from service.pipeline.orientation import orient
 from service.pipeline.picture import Picture
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.render_plan import RenderOptions
-from tests.pipeline.corpus import packages, reference
-from tests.pipeline.corpus.known import REFUSED, UNLIKE_PILLOW
+from tests.pipeline.images import corpus_packages as packages
+from tests.pipeline.images import corpus_reference as reference
+from tests.pipeline.images.corpus_known import REFUSED, UNLIKE_PILLOW
 
 Array = np.ndarray[Any, Any]
 MAX_PIXELS = 200_000_000
@@ -89,7 +91,8 @@ def _difference(data: bytes) -> str | None:
         shown = samples if samples.ndim == 3 else np.dstack([samples] * 3)
         return _compare(np.rint(shown / 257), expected.rgb, limit=3)
     picture = decoder.decode(data)
-    return None if expected.rgb is None else _compare(_shown(picture), expected.rgb, limit=3)
+    stray = 0.005 if picture.conversions and data.startswith((JPEG_MAGIC, b"RIFF")) else 0.0
+    return None if expected.rgb is None else _compare(_shown(picture), expected.rgb, limit=3, stray=stray)
 
 
 def _shown(picture: Picture) -> Array:
@@ -105,11 +108,13 @@ def _shown(picture: Picture) -> Array:
     return FrameTransform(options, IMAGE_COLOUR).apply(picture)[0].to_ndarray(format="rgb24")
 
 
-def _compare(found: Array, expected: Array, limit: int) -> str | None:
+def _compare(found: Array, expected: Array, limit: int, stray: float = 0.0) -> str | None:
+    """What differs by more than `limit` levels; `stray` is the share of samples that may."""
     if found.shape != expected.shape:
         return f"its shape is {found.shape}, not {expected.shape}"
     levels = np.abs(found.astype(np.float64) - expected.astype(np.float64))
-    bound = limit + 1 if limit == 3 and np.mean(levels > limit) <= 0.002 else limit
-    if np.nanmax(levels, initial=0) <= bound and np.array_equal(np.isnan(found), np.isnan(expected)):
+    beyond = np.mean(levels > limit)
+    close = np.nanmax(levels, initial=0) <= (limit + 1 if limit == 3 and beyond <= 0.002 else limit)
+    if (close or beyond <= stray) and np.array_equal(np.isnan(found), np.isnan(expected)):
         return None
-    return f"{np.nanmax(levels):.0f} levels off, {np.mean(levels > limit):.1%} of the samples"
+    return f"{np.nanmax(levels):.0f} levels off, {beyond:.1%} of the samples"
