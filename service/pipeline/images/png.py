@@ -72,7 +72,7 @@ def png_header(data: bytes) -> ImageHeader:
         raise MediaUnreadable("the PNG header is damaged: its bit depth and colour type do not go together")
     channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[colour]
     clear = any(kind == b"tRNS" for kind, _, _ in _png_chunks(data))
-    exif = png_exif(data, png_chunks(data))
+    exif = png_exif(data)
     plain = colour in (0, 2) and depth == 8 and not clear
     channels += clear and colour in (0, 2)  # one level or colour is transparent
     return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain)
