@@ -25,17 +25,23 @@ def decode_png(data: bytes, header: ImageHeader, background: str) -> Samples:
     Raises MediaUnreadable.
     """
     try:
-        if header.bit_depth == 16:
-            import imagecodecs
-
-            samples: Samples = np.asarray(imagecodecs.png_decode(data))
-        else:
-            samples = _decode_8_bit(data, header.bit_depth)
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...; imagecodecs PngError
+        samples = _decode_16_bit(data) if header.bit_depth == 16 else _decode_8_bit(data, header.bit_depth)
+    except MediaUnreadable:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...
         raise damaged("PNG", error) from error
     if samples.shape[:2] != (header.height, header.width):
         raise MediaUnreadable("the PNG is not the size its header says")
     return composite_over(samples, background) if samples.ndim == 3 and samples.shape[2] in (2, 4) else samples
+
+
+def _decode_16_bit(data: bytes) -> Samples:
+    import imagecodecs
+
+    try:
+        return np.asarray(imagecodecs.png_decode(data))
+    except Exception as error:  # its text may be memory that was never written
+        raise MediaUnreadable("the PNG is damaged: libpng cannot decode it") from error
 
 
 def _decode_8_bit(data: bytes, bit_depth: int) -> Samples:
