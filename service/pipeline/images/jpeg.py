@@ -119,16 +119,6 @@ def end_of_image(data: bytes, scan_offset: int) -> int | None:
     return found.end() if data[found.end() - 1] == _EOI else None
 
 
-def jpeg_without_metadata(data: bytes) -> bytes:
-    """The JPEG without its segments APP1 to APP13, such as EXIF. Raises HeaderIncomplete, MediaUnreadable."""
-    pieces, kept = [], 0
-    for marker, start, end in _segments(data):
-        if _APP1 <= marker < _APP14:
-            pieces.append(data[kept : start - 4])
-            kept = end
-    return b"".join([*pieces, data[kept:]])
-
-
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """(marker, offset of its payload, offset after it) of each segment; the last one is the first scan's header.
 
