@@ -27,6 +27,19 @@ class DecodedFrame:
     corrupt: bool
 
 
+def read_packets(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """Packets of the stream, from the container's position. Raises av.FFmpegError.
+
+    Where streams appear within a file, by damage or because another programme begins, PyAV raises IndexError once.
+    """
+    while True:
+        try:
+            yield from container.demux(stream)
+        except IndexError:
+            continue
+        return
+
+
 class ForwardDecoder:
     """Reads a container from its current position. Timestamps are in the stream's time base.
 
@@ -41,7 +54,7 @@ class ForwardDecoder:
     def __init__(
         self, container: InputContainer, stream: VideoStream, *, may_skip: bool = True, at_key: bool = False
     ) -> None:
-        self._packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+        self._packets: Iterator[Packet[VideoStream]] = read_packets(container, stream)
         self._context = stream.codec_context
         lacks_timestamps = container.format.name == "avi" and stream.codec_context.name == "h264"
         self._timestamps = _AviTimestamps() if lacks_timestamps else None

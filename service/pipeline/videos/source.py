@@ -21,7 +21,7 @@ from service.pipeline.videos.counted import (
     PacketNumbers,
     numbering_of,
 )
-from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
+from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder, read_packets
 from service.pipeline.videos.open_start import OpenStart
 
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
@@ -110,7 +110,7 @@ class VideoSource:
         else:
             self._rewind()
         self._is_at_start = False
-        return self.container.demux(self.stream)
+        return read_packets(self.container, self.stream)
 
     def all_packets(self, numbering: Numbering = "offset", *, has_keys: bool = False) -> PacketDecoder:
         """Decode from the first packet, and name pictures by their packets. With `has_keys`, packets of a broadcast
