@@ -16,7 +16,7 @@ from service.pipeline.colour import FULL_RANGE, ColourTags, swscale_matrix, vide
 from service.pipeline.cuda.driver import VIDEO_CODECS, CudaDriver, DeviceImage, VideoCodec
 from service.pipeline.cuda.errors import CudaUnsupported
 from service.pipeline.light.conversion import describe
-from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES
+from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES, read_packets
 from service.pipeline.videos.display import display_orientation
 from service.pipeline.videos.source import VideoSource
 
@@ -103,7 +103,7 @@ class VideoDemuxer:
         start, target, step = stream.start_time or 0, first_pts, self._source.ticks_per_second
         while True:
             container.seek(target, stream=stream, backward=True)
-            packets = container.demux(stream)
+            packets = read_packets(container, stream)
             head = next((packet for packet in packets if packet.size), None)
             if head is None or head.pts is None or head.pts <= first_pts or target <= start:
                 return chain([head] if head else [], packets)

@@ -11,7 +11,7 @@ from av import Packet
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES, PREDICTED, RECOVERING_CODECS, DecodedFrame
+from service.pipeline.videos.decoder import MAX_BACKLOG_BYTES, PREDICTED, RECOVERING_CODECS, DecodedFrame, read_packets
 
 OFFSET_BITS = 20
 # A picture comes out of a decoder at most this many packets after its own went in.
@@ -70,7 +70,7 @@ class PacketDecoder:
         at_start: bool,
         may_skip: bool = True,
     ) -> None:
-        self._packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+        self._packets: Iterator[Packet[VideoStream]] = read_packets(container, stream)
         self._context, self._numbers = stream.codec_context, PacketNumbers(numbering)
         self._is_byte_seek = not at_start and container.format.name in _BYTE_SEEKABLE
         self._partial_pos: int | None = None

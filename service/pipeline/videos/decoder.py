@@ -30,6 +30,19 @@ class DecodedFrame:
     corrupt: bool
 
 
+def read_packets(container: InputContainer, stream: VideoStream) -> "Iterator[Packet[VideoStream]]":
+    """Packets of the stream, from the container's position. Raises av.FFmpegError.
+
+    Where streams appear within a file, by damage or because another programme begins, PyAV raises IndexError once.
+    """
+    while True:
+        try:
+            yield from container.demux(stream)
+        except IndexError:
+            continue
+        return
+
+
 class ForwardDecoder:
     """Reads a container from its current position. Timestamps are in the stream's time base.
 
@@ -50,7 +63,7 @@ class ForwardDecoder:
         at_key: bool = False,
         palette: PacketSideData | None = None,
     ) -> None:
-        packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+        packets: Iterator[Packet[VideoStream]] = read_packets(container, stream)
         self._packets = carry_palette(packets, palette) if palette else packets
         self._context = stream.codec_context
         lacks_timestamps = container.format.name == "avi" and stream.codec_context.name == "h264"

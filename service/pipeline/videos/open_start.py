@@ -9,6 +9,8 @@ from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from service.pipeline.videos.decoder import read_packets
+
 # All that FFmpeg says of such a group: the stream drops a reference picture that lies before its beginning.
 _TOLERATED = "mmco: unref short failure"
 MAX_PACKETS = 1000
@@ -17,8 +19,8 @@ MAX_PACKETS = 1000
 class OpenStart:
     """Finds pictures of the first group, by timestamp or packet number as `name_packet` gives it.
 
-    FFmpeg can treat all errors alike only, so a strict decoder refuses this group. This one lets errors pass, and stops at
-    the first one in FFmpeg's log that is not the harmless one.
+    FFmpeg can treat all errors alike only, so a strict decoder refuses this group. This one lets errors pass, and stops
+    at the first one in FFmpeg's log that is not the harmless one.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class OpenStart:
     def _first_group(self) -> Iterator[VideoFrame]:
         """Frames named by `pts`. Nothing before the harmless error: until then, a strict decoder does as well."""
         keys: list[int | None] = []
-        for packet in islice(self._container.demux(self._stream), MAX_PACKETS):
+        for packet in islice(read_packets(self._container, self._stream), MAX_PACKETS):
             name = self._name_packet(packet) if packet.size else None
             if packet.is_keyframe:
                 keys.append(name)

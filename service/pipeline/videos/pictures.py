@@ -54,11 +54,12 @@ class _Run:
 class _PacketSurvey:
     """What the packets say, without decoding: timestamps, and whether they and the byte offsets are in order."""
 
-    def __init__(self, packets: "Iterable[Packet[VideoStream]]") -> None:
+    def __init__(self, packets: "Iterable[Packet[VideoStream]]", *, times_as_stored: bool) -> None:
         self.runs: list[_Run] = []
         self.has_all_times = self.offsets_rise = True
         self._last_dts, self._last_pos = _LOWEST, -1
         self._numbers = PacketNumbers("offset")
+        self._times_as_stored = times_as_stored
         for packet in packets:
             if not self.runs and packet.has_sidedata("encryption_info"):
                 raise MediaUnreadable(ENCRYPTED)
@@ -70,7 +71,8 @@ class _PacketSurvey:
         if packet.pos is not None:
             self.offsets_rise &= packet.pos >= self._last_pos
             self._last_pos = packet.pos
-        decoded_at = packet.pts if packet.dts is None else packet.dts
+        # A broadcast leaves out a decoding time that equals the presentation time.
+        decoded_at = packet.pts if packet.dts is None and self._times_as_stored else packet.dts
         if not self.runs or (decoded_at is not None and decoded_at < self._last_dts):
             self.runs.append(_Run(bool(packet.is_keyframe)))
         self._last_dts = self._last_dts if decoded_at is None else decoded_at
@@ -103,7 +105,9 @@ def list_pictures(source: VideoSource) -> PictureList:
     pictures, are not counted.
     """
     try:
-        survey = _PacketSurvey(source.stored_packets())
+        survey = _PacketSurvey(
+            source.stored_packets(), times_as_stored=source.container.format.name in BROADCAST_FORMATS
+        )
         if not survey.runs:
             raise MediaUnreadable(source.missing_pictures_reason())
         return _by_timestamp(source, survey) or _by_decoding(source, survey)

@@ -25,7 +25,7 @@ from service.pipeline.videos.counted import (
     PacketNumbers,
     numbering_of,
 )
-from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
+from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder, read_packets
 from service.pipeline.videos.diagnosis import describe_error, describe_loss, missing_pictures_reason
 from service.pipeline.videos.display import (
     addressable_frame,
@@ -146,7 +146,7 @@ class VideoSource:
         else:
             self._rewind()
         self._is_at_start = False
-        return self.container.demux(self.stream)
+        return read_packets(self.container, self.stream)
 
     def all_packets(self, numbering: Numbering = "offset", *, has_keys: bool = False) -> PacketDecoder:
         """Decode from the first packet, and name pictures by their packets. With `has_keys`, packets of a broadcast
