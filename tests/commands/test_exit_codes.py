@@ -64,6 +64,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         ("ingest", "/nowhere/at/all", "--experiment", "x"),
         ("token", "--sub", "me", "--ttl", "soon"),
         (*RENDER, "--option", "width"),
+        (*RENDER, "--effort", "slow"),
     ],
 )
 def test_usage(words: tuple[str, ...], tmp_path: Path) -> None:
