@@ -34,15 +34,13 @@ def render(
 @app.command()
 def quality(
     hall: Annotated[Path, typer.Option(help="vtest.avi of Debian's opencv-doc")] = VTEST,
-    effort: Annotated[
-        list[Literal["fast", "balanced", "small"]] | None, typer.Option(help="effort (repeatable); default: all")
-    ] = None,
+    effort: Annotated[Literal["fast", "balanced", "small"] | None, typer.Option(help="only this one")] = None,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """Find the rate at which each encoder reaches x264's SSIM on a mixed corpus: the table of docs/quality.md."""
     from benchmarks.quality.calibration import calibrate
 
-    raise typer.Exit(calibrate(hall, effort or ["fast", "balanced", "small"], results))
+    raise typer.Exit(calibrate(hall, [effort] if effort else ["fast", "balanced", "small"], results))
 
 
 @app.command()

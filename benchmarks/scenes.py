@@ -71,7 +71,8 @@ def _draw_lamps(random: np.random.Generator, size: Size) -> Pixels:
     for place in random.uniform(0.1, 0.9, (5, 2)) * size:
         cv2.circle(light, (int(place[0]), int(place[1] * 0.6)), max(size[1] // 60, 2), 1, -1)
     halo = cv2.GaussianBlur(light, (0, 0), size[1] / 16)
-    return np.maximum(light, halo / max(float(halo.max()), 1e-6) * 0.5)[..., None].astype(np.float32)
+    reach: Pixels = np.maximum(light, halo / max(float(halo.max()), 1e-6) * 0.5).astype(np.float32)
+    return reach[..., None]
 
 
 def _microscope(count: int, size: Size) -> Iterator[Picture]:

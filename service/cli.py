@@ -171,7 +171,7 @@ def ingest(
 
 
 @app.command()
-def render(  # noqa: PLR0913 (each is an option of the command line)
+def render(
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
     decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N", min=1, max=100_000)] = 1,
     fps: Annotated[float | None, typer.Option(help="output frames per second; default: 30", min=0.1, max=240)] = None,

@@ -31,14 +31,14 @@ BITS_PER_PIXEL: dict[Codec, float] = {
 # Seconds of the encoder and bytes of the video at each effort that differs, relative to the balanced one: the table in
 # docs/quality.md.
 EFFORT_SECONDS: dict[Codec, dict[Effort, float]] = {
-    "h264": {"fast": 0.3, "balanced": 1, "small": 3},
+    "h264": {"fast": 0.3, "balanced": 1, "small": 4.2},
     "hevc": {"balanced": 1, "small": 1.5},
-    "av1": {"balanced": 1, "small": 5},
+    "av1": {"balanced": 1, "small": 3.4},
     "mjpeg": {"balanced": 1, "small": 2},
     "ffv1": {"fast": 0.75, "balanced": 1, "small": 1.1},
 }
 EFFORT_BYTES: dict[Codec, dict[Effort, float]] = {
-    "h264": {"fast": 2, "balanced": 1, "small": 0.65},
+    "h264": {"fast": 1.8, "balanced": 1, "small": 0.65},
     "hevc": {"balanced": 1, "small": 0.6},
     "av1": {"balanced": 1, "small": 0.6},
     "mjpeg": {"balanced": 1, "small": 0.94},

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import footage
 from benchmarks.footage import UnusableFolder
+from benchmarks.scenes import JPEG_QUALITIES
 from tests.support.data.media import flat_picture, jpeg
 
 
@@ -15,6 +16,14 @@ def test_the_same_frames_every_time(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in one.frames}) == 3
     assert one.shape == (3, 160, 96)
     assert one.bytes == sum(path.stat().st_size for path in one.frames)
+
+
+def test_four_kinds_of_footage_differ_and_move(tmp_path: Path) -> None:
+    found = {kind: footage.load_or_create(3, (320, 180), tmp_path, kind) for kind in JPEG_QUALITIES}
+    assert list(found) == ["street", "night", "microscope", "screen"]
+    pictures = [path.read_bytes() for made in found.values() for path in made.frames]
+    assert len(set(pictures)) == 12
+    assert {made.shape for made in found.values()} == {(3, 320, 180)}
 
 
 def test_frames_are_made_once(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
         (*RENDER, "--option", "width"),
         (*RENDER, "--fps", "1", "--option", "fps=2"),
         (*RENDER, "--option", b"text=caf\xe9"),
+        (*RENDER, "--effort", "slow"),
     ],
 )
 def test_usage(words: tuple[str, ...], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.plan.estimate import OVERHEAD_S, Estimate, SegmentStats, Workload, estimate, measured_cost
+from service.plan.formats import EFFORTS, Codec
 from service.plan.render_plan import RenderOptions
 
 OPTIONS = RenderOptions("h264", 70, Fraction(30), 1920, 1080)
@@ -53,3 +54,17 @@ def test_more_work_never_costs_less(frames: int, slots: int, samples: list[Segme
     a, b = estimate(options, load, samples), estimate(options, more, samples)
     assert b.seconds >= a.seconds and b.bytes > a.bytes
     assert Estimate(**a.to_json()) == a
+
+
+@pytest.mark.parametrize("codec", EFFORTS)
+def test_before_anything_was_measured_an_effort_is_estimated_by_its_own_figures(codec: Codec) -> None:
+    told = {
+        effort: estimate(replace(OPTIONS, codec=codec, effort=effort), Workload(10_000, 10_000, 10, 1))
+        for effort in EFFORTS[codec]
+    }
+    balanced = told["balanced"]
+    assert told["small"].bytes < balanced.bytes
+    assert told["small"].seconds >= balanced.seconds
+    if "fast" in told:
+        assert told["fast"].bytes > balanced.bytes
+        assert told["fast"].seconds < balanced.seconds

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.errors import Conflict, InvalidRequest, NotFound, ReelmillError
 from service.plan.capability import Capability, Stage, State
 from service.plan.facts import CapturedFrames, ClusterCapabilities, DatasetFacts, RenderFacts, RenderLimits
-from service.plan.formats import CONTAINERS, PIXEL_FORMATS, Codec, Container, Output
+from service.plan.formats import CONTAINERS, PIXEL_FORMATS, Codec, Container, Effort, Output
 from service.plan.geometry import Bins, Crop, CropSpec, DecimationMode
 from service.plan.overlay import Corner, Overlay, OverlaySpec, ScaleBar, ScaleBarSpec, Unit
 from service.plan.placement import DevicePreference
@@ -110,6 +110,15 @@ def test_a_window_counts_gaps_where_they_have_positions() -> None:
     assert plan(request, facts(gapped, captured=captured)).selection == Selection(5, 9, 1)
     holding = replace(request, missing="hold")
     assert plan(holding, facts(gapped, captured=captured)).selection == Selection(10, 16, 1)
+
+
+def test_an_effort_without_settings_of_its_own_is_the_balanced_render() -> None:
+    balanced, fast, small = (
+        plan(replace(REQUEST, codec="av1", effort=effort), facts()) for effort in ("balanced", "fast", "small")
+    )
+    assert (fast.key, fast.options.effort) == (balanced.key, "balanced")
+    assert small.key != balanced.key
+    assert small.stages["encode"]["reason"].startswith("libsvtav1 preset 6")
 
 
 def test_the_placement_is_in_the_key() -> None:
@@ -235,6 +244,7 @@ requests = st.builds(
     scale=rarely(st.floats(0, 8, exclude_min=True)),
     codec=one_of(Codec),
     quality=st.integers(0, 100),
+    effort=one_of(Effort),
     missing=rarely(one_of(FramePolicy), "hold"),
     corrupt=one_of(FramePolicy),
     mismatch=one_of(MismatchPolicy),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidRequest
 from service.plan.facts import DatasetFacts
-from service.plan.formats import Codec
+from service.plan.formats import EFFORTS, Codec
 from service.plan.geometry import Bins
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.plan.segments import (
@@ -152,6 +152,7 @@ def test_growing_a_sequence_changes_only_its_last_segments() -> None:
     "other",
     [
         replace(OPTIONS, quality=71),
+        replace(OPTIONS, effort="fast"),
         replace(OPTIONS, codec="av1"),
         replace(OPTIONS, width=642),
         replace(OPTIONS, corrupt="black"),
@@ -211,3 +212,10 @@ def test_render_keys_tell_datasets_apart() -> None:
     two = replace(one, digest="y")
     assert render_key(one, chosen, OPTIONS) != render_key(two, chosen, OPTIONS)
     assert render_key(one, chosen, OPTIONS) == render_key(replace(one), chosen, OPTIONS)
+
+
+def test_small_h264_and_hevc_have_segments_of_five_seconds() -> None:
+    """A key frame is the largest picture; copied JPEGs and ffv1 have nothing but key frames."""
+    lengths = {codec: frames_per_segment(replace(OPTIONS, codec=codec, effort="small")) for codec in EFFORTS}
+    assert lengths == {"h264": 150, "hevc": 150, "av1": 150, "mjpeg": 75, "ffv1": 75}
+    assert frames_per_segment(replace(OPTIONS, effort="fast")) == frames_per_segment(OPTIONS) == 75

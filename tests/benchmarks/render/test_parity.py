@@ -1,6 +1,7 @@
 """Outputs that differ are found, and then nothing is compared."""
 
 import io
+import json
 from pathlib import Path
 
 import av
@@ -14,7 +15,9 @@ from benchmarks.render.comparison import ComparisonResult, report_result
 from benchmarks.render.parity import VideoInspector, find_faults
 from tests.benchmarks.runs import FACTS, SHAPE, make_run
 
-H264, HALF, AV1, DEEP, _ = CASES
+_BY_NAME = {case.name: case for case in CASES}
+H264, HALF, AV1, DEEP = (_BY_NAME[name] for name in ("h264", "half", "av1", "deep"))
+FAST = _BY_NAME["fast night"]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +125,13 @@ def test_another_codec_must_be_as_good_and_no_larger(ours: dict[str, float], goo
     assert (find_faults(AV1, SHAPE, runs) == []) is good
 
 
+def test_fast_must_be_as_good_whatever_its_bytes() -> None:
+    others = [make_run("ffmpeg", case="fast night"), make_run("old way", case="fast night")]
+    assert find_faults(FAST, SHAPE, [make_run("reelmill", case="fast night", bytes=90_000), *others]) == []
+    worse = make_run("reelmill", case="fast night", ssim=0.9599)
+    assert find_faults(FAST, SHAPE, [worse, *others]) == ["fast night: SSIM 0.9599 against ffmpeg's 0.9600"]
+
+
 def test_the_old_way_must_not_have_the_better_quality_per_byte() -> None:
     runs = [make_run("reelmill"), make_run("ffmpeg"), make_run("old way", ssim=0.961, bytes=1000)]
     assert find_faults(H264, SHAPE, runs) == ["h264: no better quality per byte than the old way"]
@@ -146,6 +156,18 @@ def test_a_red_gate_prints_the_reason_and_no_ratio_and_keeps_nothing(tmp_path: P
     assert "3.00x" not in text
     assert "5.00x" not in text
     assert not (tmp_path / "results").exists()
+
+
+def test_a_case_that_is_not_comparable_does_not_hide_the_others(tmp_path: Path) -> None:
+    good = [make_run("reelmill", 1.0), make_run("ffmpeg", 3.0), make_run("old way", 5.0)]
+    bad = [make_run(name, 1.0, case="half", frames=7) for name in ("reelmill", "ffmpeg", "old way")]
+    text = io.StringIO()
+    result = ComparisonResult([H264, HALF], [*good, *bad], FACTS, {("jpeg", "street"): SHAPE})
+    assert report_result(Console(file=text, width=110), result, tmp_path) == 1
+    assert "half: reelmill, repetition 1: 7 frames" in text.getvalue()
+    assert "3.00x" in text.getvalue()
+    (rows,) = tmp_path.glob("*.jsonl")
+    assert {json.loads(line)["case"] for line in rows.read_text().splitlines()} == {"h264"}
 
 
 def test_a_green_gate_prints_the_ratios_and_keeps_rows_and_a_chart(tmp_path: Path) -> None:

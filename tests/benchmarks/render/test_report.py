@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchmarks.cases import CASES
 from benchmarks.render.parity import quality_per_megabyte
-from benchmarks.render.report import SpeedRatio, print_report, speed_ratios
+from benchmarks.render.report import SpeedRatio, print_report, print_worst, speed_ratios
 from tests.benchmarks.runs import make_run
 
 H264 = CASES[0]
@@ -89,3 +89,19 @@ def test_quality_per_byte() -> None:
     assert quality_per_megabyte(good) == pytest.approx(20 / 0.001)
     assert quality_per_megabyte(same_in_half) == pytest.approx(2 * quality_per_megabyte(good))
     assert quality_per_megabyte(worse) == pytest.approx(quality_per_megabyte(good) / 2)
+
+
+def test_the_worst_kind_of_footage_is_named() -> None:
+    cases = [case for case in CASES if case.name.startswith("av1")]
+    seconds = {"av1": 2.0, "av1 night": 1.5, "av1 microscope": 3.0, "av1 screen": 1.8}
+    runs = [
+        make_run(name, ratio if name == "ffmpeg" else 1, case=case)
+        for case, ratio in seconds.items()
+        for name in ("reelmill", "ffmpeg", "old way")
+    ]
+    text = io.StringIO()
+    print_worst(Console(file=text, width=110), cases, [ratio for case in cases for ratio in speed_ratios(case, runs)])
+    assert text.getvalue().splitlines() == [
+        "av1: worst of 4 kinds of footage: 1.50x (1.50 to 1.50) ffmpeg (av1 night)",
+        "av1: worst of 4 kinds of footage: 1.00x (1.00 to 1.00) old way (av1)",
+    ]

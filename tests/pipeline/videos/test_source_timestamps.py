@@ -157,8 +157,8 @@ def test_a_cut_without_encoding_at_an_open_group(suffix: str, tmp_path: Path) ->
 def test_a_joined_recording_with_other_packet_identifiers() -> None:
     """FFmpeg's command shows the first only, unless told to merge the versions of the programme. The packet that is not
     complete where they change is lost either way."""
-    second = make_video(".ts", *GOPS, "-mpegts_start_pid", "768", count=20, first=20)
-    data = make_video(".ts", *GOPS, count=20) + second
+    second = make_numbered_video(".ts", *GOPS, "-mpegts_start_pid", "768", count=20, first=20)
+    data = make_numbered_video(".ts", *GOPS, count=20) + second
     facts = probe_video(io.BytesIO(data))
     found = read_pictures(data, facts, range(len(facts.pts)))
     numbers = [picture if isinstance(picture, str) else media.read_number(picture) for picture in found]

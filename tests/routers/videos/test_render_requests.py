@@ -96,6 +96,20 @@ async def test_another_webhook_is_another_body(api: CatalogueApi, alice: httpx.A
     assert (other.status_code, other.json()["errors"][0]["header"]) == (422, "Idempotency-Key")
 
 
+async def test_efforts(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    body = await _request_body(api)
+    refused = await alice.post("/api/videos/generate", json=body | {"effort": "slow"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/effort"), refused.text
+    jobs = {}
+    for effort in ("balanced", "fast", "small"):
+        answer = await alice.post("/api/videos/generate", json=body | {"effort": effort})
+        jobs[effort] = answer.raise_for_status().json()["job_id"]
+        status = (await alice.get(f"/api/videos/{jobs[effort]}")).json()
+        assert status["options"]["effort"] == effort
+    assert len(set(jobs.values())) == 3
+    assert (await alice.post("/api/videos/generate", json=body)).json()["job_id"] == jobs["balanced"]
+
+
 async def test_a_waiting_render_can_be_preferred(api: CatalogueApi, alice: httpx.AsyncClient, tmp_path: Path) -> None:
     jobs = []
     for _ in range(3):

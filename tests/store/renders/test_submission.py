@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import InvalidRequest, TooManyRequests
 from service.ids import Subject
 from service.plan.request import RenderPlan
+from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments, recent_stats
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.store.tables import renders, segments, tasks
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
@@ -37,6 +38,17 @@ async def test_the_same_video_is_rendered_once(postgres_url: str) -> None:
         assert await count(connection, segments) == await count(connection, tasks) == 3
         again = await submit_render(connection, submission(replace(plan, priority=9)))
         assert (again["id"], await count(connection, renders)) == (row["id"], 1)
+
+
+async def test_the_rate_of_one_effort_says_nothing_about_another(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        dataset, fast = await add_dataset(connection, 60), replace(OPTIONS, effort="fast")
+        row = await submit_render(connection, submission(render_plan(dataset, 1, fast)))
+        for key, _ in await list_render_segments(connection, row["id"]):
+            await insert_entry(connection, CacheEntry(key, key, 5000, 60, "x264", {"encode": 600.0}))
+        assert (await recent_stats(connection, fast))[0].seconds == {"encode": 600.0}
+        assert await recent_stats(connection, OPTIONS) == []
+        assert (await estimate_render(connection, render_plan(dataset, 1, OPTIONS))).seconds < 10
 
 
 async def test_an_idempotency_key_goes_with_one_body(postgres_url: str) -> None:

@@ -4,6 +4,7 @@ That the libraries really do so can only be shown on a machine with a GPU: see t
 """
 
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
@@ -125,6 +126,15 @@ def test_an_encoder_is_asked_for_one_group_without_reordering() -> None:
     assert (asked["size"], asked["fmt"], asked["host"], asked["codec"]) == ((64, 48), "NV12", False, "h264")
     assert (asked["bf"], asked["rc"], asked["cudastream"], asked["fps"]) == ("0", "constqp", 77, "29.97")
     assert int(asked["gop"]) == int(asked["idrperiod"]) >= 100_000
+
+
+def test_the_effort_is_the_preset() -> None:
+    presets = []
+    for effort in ("fast", "balanced", "small"):
+        library = Library()
+        NvencSession(library, replace(SETTINGS, effort=effort), Stream(), translate)
+        presets.append(library.asked["preset"])
+    assert presets == ["P1", "P4", "P7"]
 
 
 def test_whatever_the_option_counts_there_are_no_b_pictures() -> None:
