@@ -31,7 +31,7 @@ def read_receipt(path: Path) -> Receipt:
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
             entry = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ReceiptError(f"line {number} is not JSON") from error
         if not isinstance(entry, dict):
             raise ReceiptError(f"line {number} is not a JSON object")

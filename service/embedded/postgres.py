@@ -29,6 +29,10 @@ class EmbeddedPostgres:
 
     def start(self) -> str:
         """The URL of the running server. Raises EmbeddedPostgresError, which says why there is none and what to do."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise EmbeddedPostgresError(f"{self._folder} cannot be created ({error.strerror})") from error
         sockets = socket_folder(self._folder)
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:

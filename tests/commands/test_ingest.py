@@ -110,6 +110,46 @@ async def test_short_outages_are_waited_out(api: CatalogueApi, folder: Path, mon
     assert result.dataset["frame_count"] == 12 and transport.puts == 17
 
 
+async def test_a_file_that_the_service_refuses_does_not_stop_the_others(api: CatalogueApi, folder: Path) -> None:
+    client, _ = _unreliable_client(api, 413)
+    async with client:
+        result = await ingest(client, folder, TARGET, lambda *_: None)
+    (left,) = result.left_out
+    assert left.reason == "the service refused it: no room left" and left.is_media and not result.is_complete
+    assert (result.uploaded, result.dataset["frame_count"]) == (11, 11)
+
+
+class ChangingTransport(httpx.AsyncBaseTransport):
+    """The API; what its first `times` uploads send is written anew meanwhile."""
+
+    def __init__(self, inner: httpx.AsyncBaseTransport, path: Path, times: int) -> None:
+        self.inner, self.path, self.times = inner, path, times
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT" and self.times and self.path.exists():
+            self.times -= 1
+            self.path.write_bytes(jpeg(numbered_picture(self.times), quality=50 + self.times))
+        return await self.inner.handle_async_request(request)
+
+
+@pytest.mark.parametrize(("times", "left_out"), [(1, []), (9, ["it changes while it is uploaded: run ingest again"])])
+async def test_a_file_that_changes_while_it_is_sent(
+    api: CatalogueApi, tmp_path: Path, times: int, left_out: list[str]
+) -> None:
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "f.jpg").write_bytes(jpeg(numbered_picture(1)))
+    transport = ChangingTransport(httpx.ASGITransport(api.app), folder / "f.jpg", times)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://test", headers=api.client("alice").headers
+    ) as client:
+        result = await ingest(client, folder, TARGET, lambda *_: None)
+        assert [left.reason for left in result.left_out] == left_out
+        if result.is_complete:
+            shown = await client.get(f"/api/datasets/{result.dataset['id']}/frames/0/image")
+            assert shown.content == (folder / "f.jpg").read_bytes()
+
+
 async def test_a_service_that_stays_away(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingesting, "INITIAL_RETRY_DELAY_S", 0.001)
     client, _ = _unreliable_client(api, *[httpx.ConnectError("refused")] * 100)

@@ -103,6 +103,12 @@ def test_a_folder_of_somebody_else_is_not_used(temporary: Path, tmp_path: Path) 
         EmbeddedPostgres(tmp_path).start()
 
 
+def test_a_home_that_is_a_file_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "home").write_bytes(b"")
+    with pytest.raises(EmbeddedPostgresError, match=r"home/postgres cannot be created \(Not a directory\)"):
+        EmbeddedPostgres(tmp_path / "home").start()
+
+
 def test_two_clients_share_one_server(tmp_path: Path) -> None:
     first, second = EmbeddedPostgres(tmp_path), EmbeddedPostgres(tmp_path)
     url = first.start()

@@ -10,18 +10,18 @@ from service.plan.render_plan import SourceKind
 # A file with one of these suffixes is a frame even if it cannot be read. Others are frames only if they can be.
 IMAGE_SUFFIXES = frozenset(
     (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".tif", ".tiff", ".bmp", ".gif", ".webp"),
         *(".heic", ".heif", ".avif", ".jp2", ".dng", ".raw", ".exr", ".pgm", ".ppm"),
     )
 )
 # A file is a source video by its suffix alone.
 VIDEO_SUFFIXES = frozenset(
     (
-        *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mj2", ".insv", ".lrv", ".360"),
-        *(".mkv", ".mk3d", ".webm", ".avi", ".divx", ".wmv", ".asf", ".flv", ".ogv", ".ogm", ".mxf", ".nut"),
-        *(".rm", ".rmvb", ".gif", ".apng", ".swf", ".dav", ".mjpeg", ".mjpg", ".gxf", ".wtv", ".h263", ".h261"),
+        *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mj2", ".insv", ".360", ".mkv", ".mk3d", ".webm"),
+        *(".avi", ".divx", ".wmv", ".asf", ".flv", ".ogv", ".ogm", ".mxf", ".nut", ".rm", ".rmvb", ".gif", ".apng"),
         *(".ts", ".mts", ".m2ts", ".m2t", ".tod", ".mpg", ".mpeg", ".mpe", ".vob", ".mod", ".m1v", ".m2v", ".mpv"),
         *(".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".vc1", ".drc", ".ivf", ".obu", ".y4m", ".dv", ".dif"),
+        *(".mjpeg", ".mjpg", ".swf", ".dav", ".gxf", ".wtv", ".h263", ".h261"),
     )
 )
 # Written beside frames by NAS boxes, Windows, macOS and file systems, in lower case. Hidden names are not listed.
@@ -68,7 +68,8 @@ def excluded_by_name(path: str, kind: SourceKind) -> Exclusion | None:
     if suffix in UNFINISHED_SUFFIXES or path.endswith("~"):
         return Exclusion(suffix or NO_SUFFIX, "unfinished, or a backup")
     if kind == "frames":
-        is_video = suffix in VIDEO_SUFFIXES - IMAGE_SUFFIXES
+        # shot.264 is the 264th of a sequence, until its content says that it is no image
+        is_video = suffix in VIDEO_SUFFIXES - IMAGE_SUFFIXES and not suffix[1:].isdecimal()
         return Exclusion(suffix, "videos: make a dataset of kind video") if is_video else None
     if suffix in VIDEO_SUFFIXES:
         return None

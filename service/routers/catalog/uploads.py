@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -56,7 +57,7 @@ async def upload_object(
 ) -> Uploaded:
     """The body is the file. `name` may contain folders; an existing file is replaced. Only for datasets that were
     registered without a `prefix`. Scan the dataset after the uploads."""
-    _check_name(name)
+    _check_name(name, request)
     async with database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
     require_owner(row.owner, caller)
@@ -68,9 +69,14 @@ async def upload_object(
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, request: Request) -> None:
+    """Raises InvalidRequest for a name that cannot be stored as it was sent: servers replace what is not UTF-8."""
     try:
+        unquote_to_bytes(request.scope.get("raw_path", b"")).decode()
         safe_path(name)
+    except UnicodeDecodeError as error:
+        detail = "this name cannot be stored: it is not in UTF-8"
+        raise InvalidRequest(detail, errors=(FieldProblem(detail, "unsafe_name", parameter="name"),)) from error
     except ValueError as error:
         detail = f"this name cannot be stored: {error}"
         raise InvalidRequest(detail, errors=(FieldProblem(detail, "unsafe_name", parameter="name"),)) from error

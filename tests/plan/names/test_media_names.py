@@ -14,6 +14,7 @@ from service.plan.names.media_names import Exclusion, Exclusions, excluded_by_na
         ("a.gif", None, None),
         ("a.3gp", ".3gp", None),
         ("a.H264", ".h264", None),
+        ("shot.264", None, None),
         ("a.mp4", ".mp4", None),
         ("a.txt", None, ".txt"),
         ("README", None, "no suffix"),

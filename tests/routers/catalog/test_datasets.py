@@ -1,6 +1,7 @@
 """/api/datasets and the datasets of an experiment, with a real database and a folder of objects."""
 
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -105,6 +106,12 @@ async def test_upload_and_resume(api: CatalogueApi, alice: httpx.AsyncClient) ->
     stored = (await alice.get(base)).json()
     assert stored == [{"name": "deep/é#?.jpg", "size": 5}, {"name": "f 1.jpg", "size": 5}]
     assert (api.objects.root / "reelmill" / dataset["prefix"] / "f 1.jpg").read_bytes() == b"12345"
+    details = (await alice.get(base, params={"details": "true"})).json()
+    assert [entry.keys() for entry in details] == [{"name", "size", "etag", "modified"}] * 2
+    assert datetime.fromisoformat(details[0]["modified"]).tzinfo is not None
+    latin = await alice.put(f"{base}/caf%E9.jpg", content=b"1")
+    assert (latin.status_code, latin.json()["errors"][0]["parameter"]) == (422, "name"), latin.text
+    assert "not in UTF-8" in latin.json()["detail"] and len((await alice.get(base)).json()) == 2
 
 
 async def test_uploads_of_any_length_up_to_the_limit(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
