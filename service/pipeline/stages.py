@@ -5,7 +5,15 @@ from collections.abc import Iterable
 
 from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, video_colour
 from service.pipeline.frame_context import FrameContext, MediaStage
-from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader, media_faults
+from service.pipeline.frames import (
+    FrameMissing,
+    FrameReader,
+    MediaUnreadable,
+    ReadFailed,
+    SourceReader,
+    media_faults,
+    open_watched,
+)
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import ImageDecoder, to_picture
 from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, require_pixel_limit
@@ -90,7 +98,7 @@ class TiffPageDecodeStage(MediaStage):
             raise FrameMissing("the numbering has a hole here")
         if self._open_file is None or self._open_file[0] != ref.key:
             self.close()
-            self._open_file = (ref.key, TiffStack(self._sources.open(ref)))
+            self._open_file = (ref.key, TiffStack(open_watched(self._sources, ref)))
         return self._open_file[1]
 
     def close(self) -> None:
@@ -144,6 +152,8 @@ class VideoDecodeStage(MediaStage):
                 return video_colour(self._open_source(ref).first_frame()).writable() if ref else DEFAULT_VIDEO_COLOUR
         except (FrameMissing, MediaUnreadable):
             return DEFAULT_VIDEO_COLOUR
+        except ReadFailed as failed:
+            raise failed.error from None
 
     def close(self) -> None:
         if self._source:
@@ -153,7 +163,7 @@ class VideoDecodeStage(MediaStage):
     def _open_source(self, ref: FrameRef) -> VideoSource:
         if self._source is None or self._open_key != ref.key:
             self.close()
-            self._source = VideoSource(self._sources.open(ref))
+            self._source = VideoSource(open_watched(self._sources, ref))
             self._open_key = ref.key
         require_pixel_limit(self._source.stream.width, self._source.stream.height, self._max_pixels)
         return self._source
