@@ -15,6 +15,7 @@ from service.pipeline.frames import (
     Fallback,
     FrameMissing,
     MediaUnreadable,
+    ReadFailed,
     RenderFailed,
     SizeMismatch,
     media_faults,
@@ -132,6 +133,8 @@ def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> 
                 context.fault, context.reason = "corrupt", error.reason
             except SizeMismatch as error:
                 raise RenderFailed(str(error), ref.index) from error
+            except ReadFailed as failed:
+                raise failed.error from None
         if context.is_finished:
             break
     context.data, context.picture = b"", None

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal, Protocol, cast
 
 from service.errors import Interruption
 from service.plan.render_plan import FrameOutcome, FrameRef
@@ -66,6 +66,42 @@ def media_faults(verb: str) -> Iterator[None]:
         log.exception("a frame could not be %s", verb)
         text = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON_LENGTH]
         raise MediaUnreadable(f"it cannot be {verb} ({text})") from error
+
+
+class ReadFailed(Interruption):
+    """Reading a source raised `error`, of a class that only the reader knows; `run_stages` raises that one."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def _read_errors() -> Iterator[None]:
+    try:
+        yield
+    except (FrameMissing, MediaUnreadable, Interruption):
+        raise
+    except Exception as error:
+        raise ReadFailed(error) from error
+
+
+class _WatchedFile:
+    """A file whose errors of reading are ReadFailed, so that they are not taken for a fault of what was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
+
+    def read(self, size: int = -1) -> bytes:
+        with _read_errors():
+            return self._file.read(size)
+
+
+def open_watched(sources: "SourceReader", ref: FrameRef) -> BinaryIO:
+    """Open a source for a MediaStage. Raises FrameMissing, FrameUnreadable, ReadFailed; so does reading the file."""
+    with _read_errors():
+        return cast(BinaryIO, _WatchedFile(sources.open(ref)))
 
 
 class FrameReader(Protocol):

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable
 from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, video_colour
 from service.pipeline.field_order import tag_fields
 from service.pipeline.frame_context import FrameContext, MediaStage
-from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader, media_faults
+from service.pipeline.frames import (
+    FrameMissing,
+    FrameReader,
+    MediaUnreadable,
+    ReadFailed,
+    SourceReader,
+    media_faults,
+    open_watched,
+)
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import ImageDecoder, plan_header_conversion, to_picture
 from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, ImageHeader, require_pixel_limit
@@ -98,7 +106,7 @@ class TiffPageDecodeStage(MediaStage):
             raise FrameMissing("gap in the numbering")
         if self._open_file is None or self._open_file[0] != ref.key:
             self.close()
-            self._open_file = (ref.key, TiffStack(self._sources.open(ref)))
+            self._open_file = (ref.key, TiffStack(open_watched(self._sources, ref)))
         return self._open_file[1]
 
     def close(self) -> None:
@@ -154,6 +162,8 @@ class VideoDecodeStage(MediaStage):
             return video_colour(first).writable() if first else DEFAULT_VIDEO_COLOUR
         except (FrameMissing, MediaUnreadable):
             return DEFAULT_VIDEO_COLOUR
+        except ReadFailed as failed:
+            raise failed.error from None
 
     def keep_fields_where(self, keeps_fields: Callable[[Picture], bool]) -> None:
         """Before the first frame: which interlaced pictures the output has room for as they are stored."""
@@ -168,7 +178,7 @@ class VideoDecodeStage(MediaStage):
     def _open_reader(self, ref: FrameRef) -> PictureReader:
         if self._reader is None or self._open_key != ref.key:
             self.close()
-            source = VideoSource(self._sources.open(ref))
+            source = VideoSource(open_watched(self._sources, ref))
             self._reader, self._open_key = PictureReader(source, self._deinterlace, self._keeps_fields), ref.key
         stream = self._reader.source.stream
         require_pixel_limit(stream.width, stream.height, self._max_pixels)
