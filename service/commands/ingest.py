@@ -242,7 +242,7 @@ async def ingest_with_progress(settings: Settings, folder: Path, target: IngestT
         text = f"        one every {cadence['interval_seconds']:g} s by their names, {missing}"
         console.print(text, markup=False)
     orders = dataset["field_orders"]
-    if interlaced := sum(count for order, count in orders.items() if order != "progressive"):
+    if interlaced := sum(count for order, count in orders.items() if order in ("top", "bottom", "mixed")):
         text = f"        {interlaced} pictures are interlaced: renders deinterlace them unless deinterlace is off"
         console.print(text, markup=False)
     if dataset["unreadable_frames"]:

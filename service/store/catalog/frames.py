@@ -12,7 +12,7 @@ from sqlalchemy import Row, RowMapping, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.facts import DatasetFacts
-from service.plan.render_plan import INTERLACED, Deinterlace, FrameRef, Gaps
+from service.plan.render_plan import INTERLACED, SEPARATE_FIELDS, Deinterlace, FrameRef, Gaps
 from service.plan.segments import Selection
 from service.store.catalog.cadence import MISSING_BEFORE, PAUSES
 from service.store.tables import frames, sources
@@ -135,7 +135,7 @@ def _video_frame(row: RowMapping, times: "array[int]", index: int, deinterlace: 
     place = index - row["first_index"]
     ref = FrameRef(index, row["key"], row["etag"], row["size"], times[place])
     interlaced = row["fields"] in INTERLACED
-    if interlaced:
+    if interlaced or row["fields"] == SEPARATE_FIELDS:
         ref = replace(ref, field_order=row["fields"])
     if deinterlace == "on" or (deinterlace == "auto" and interlaced):
         after = times[place + 1] if place + 1 < len(times) else None
