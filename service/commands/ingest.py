@@ -355,7 +355,7 @@ def _summary_lines(result: IngestResult) -> Iterator[str]:
         missing = f"{cadence['missing']} are missing" if cadence["missing"] else "none are missing"
         yield f"        one every {cadence['interval_seconds']:g} s by their names, {missing}"
     orders = dataset["field_orders"]
-    if interlaced := sum(count for order, count in orders.items() if order != "progressive"):
+    if interlaced := sum(count for order, count in orders.items() if order in ("top", "bottom", "mixed")):
         yield f"        {interlaced} pictures are interlaced: renders deinterlace them unless deinterlace is off"
     if dataset["unreadable_frames"]:
         reasons = "; ".join(f"{row['count']} {row['reason']} ({row['example']})" for row in dataset["unreadable"][:5])

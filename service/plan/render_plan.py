@@ -31,12 +31,14 @@ FrameOutcome = Literal["ok", "held", "black", "skipped", "resized", "partial"]
 PixelBackend = Literal["cpu", "cuda"]
 Encoder = Literal["cpu", "nvenc"]
 ClockAnomaly = Literal["same", "unknown", "back", "jump"]
-FieldOrder = Literal["progressive", "top", "bottom", "mixed"]
+FieldOrder = Literal["progressive", "top", "bottom", "mixed", "separate"]
 Deinterlace = Literal["auto", "off", "on"]
 Gaps = Literal["numbers", "interval", "none"]
 
 # Of interlaced pictures: which field is first, or that each picture says so itself.
 INTERLACED: tuple[FieldOrder, ...] = ("top", "bottom", "mixed")
+# The fields are pictures of their own, of half the height: there is nothing to deinterlace.
+SEPARATE_FIELDS: FieldOrder = "separate"
 
 CLOCK_ANOMALIES: dict[ClockAnomaly, str] = {
     "same": "captured at the same time as the frame before it: they share the time up to the next",
@@ -88,8 +90,8 @@ class FrameRef:
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
     `captured` is the capture time in microseconds since 1970. Where the render needs them, `shown_for` is the frame's
     share of the video in ticks of the render's time base, `clock` an anomaly of the capture time, and `elapsed` the
-    microseconds that the overlay shows. `field_order` is set for pictures of interlaced source videos; `pts_before` and
-    `pts_after` are the pictures before and after in the video, for those that may be deinterlaced.
+    microseconds that the overlay shows. `field_order` is set for pictures that are interlaced, or fields; `pts_before`
+    and `pts_after` are the pictures before and after in the video, for those that may be deinterlaced.
     """
 
     index: int
@@ -170,6 +172,8 @@ class RenderOptions:
 
     def deinterlaces(self, frame: FrameRef) -> bool:
         """Whether this picture of a source video is deinterlaced, if its own flags do not say otherwise."""
+        if frame.field_order == SEPARATE_FIELDS:
+            return False
         return self.deinterlace == "on" or (self.deinterlace == "auto" and frame.field_order in INTERLACED)
 
     @property

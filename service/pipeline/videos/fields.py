@@ -11,14 +11,14 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.videos.field_measure import Luma, Votes, count_votes, to_luma
 from service.pipeline.videos.pictures import PictureList
 from service.pipeline.videos.source import VideoSource
-from service.plan.render_plan import FieldOrder
+from service.plan.render_plan import INTERLACED, SEPARATE_FIELDS, FieldOrder
 
 # Pictures are examined at this many places of a source, so many consecutive ones at each.
 _PLACES, _PICTURES = 3, 5
 _MOST = 0.8
 # Values of FFmpeg's AVFieldOrder: of a stream, what is shown first.
 _UNKNOWN, _TOP_FIRST, _BOTTOM_FIRST = 0, (2, 4), (3, 5)
-# Its decoder returns the fields of an interlaced stream as pictures of their own, which have no second field.
+# Its decoder returns the fields of an interlaced stream as pictures of their own, flagged by turns.
 _FIELDS_ARE_PICTURES = ("hevc",)
 # Decoders that flag each picture; of others only the stream says what its pictures are.
 _FLAGGING = ("dvvideo", "ffv1", "h264", "mpeg1video", "mpeg2video", "mpeg4", "prores", "vc1")
@@ -39,10 +39,12 @@ def detect_field_order(source: VideoSource, pictures: PictureList) -> FieldOrder
             if before is not None and before.shape == luma.shape:
                 votes.append(count_votes(before, luma))
             before = luma
-    context = source.stream.codec_context
+    context, measured = source.stream.codec_context, measured_order(votes)
     if context.name in _FIELDS_ARE_PICTURES:
+        if claims["top"] and claims["bottom"] and measured not in INTERLACED:
+            return SEPARATE_FIELDS
         claims = Counter({"progressive": claims.total()})
-    return _decide(claims, measured_order(votes), is_claimed=context.field_order != _UNKNOWN)
+    return _decide(claims, measured, is_claimed=context.field_order != _UNKNOWN)
 
 
 def _decide(claims: Counter[FieldOrder], measured: FieldOrder | None, *, is_claimed: bool) -> FieldOrder | None:

@@ -9,7 +9,7 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.picture import Picture
 from service.pipeline.videos.deinterlacer import Deinterlacer
 from service.pipeline.videos.source import VideoSource
-from service.plan.render_plan import INTERLACED, Deinterlace, FieldOrder, FrameRef
+from service.plan.render_plan import INTERLACED, SEPARATE_FIELDS, Deinterlace, FieldOrder, FrameRef
 
 _ORDERS: dict[FieldOrder, str] = {
     "top": "top field first",
@@ -34,6 +34,8 @@ class PictureReader:
     def picture(self, ref: FrameRef, pts: int) -> Picture:
         """The picture of `ref`, at `pts`. A function of the stored pictures at it and beside it, whatever was read
         before. Raises MediaUnreadable."""
+        if ref.field_order == SEPARATE_FIELDS:
+            return _with_note(self.source.picture(pts), "one field of an interlaced picture, of half the height")
         interlaced = ref.field_order in INTERLACED
         if not interlaced and self._mode != "on":
             return self.source.picture(pts, ref.packet)

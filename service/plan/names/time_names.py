@@ -29,6 +29,8 @@ _CALENDARS = tuple(map(re.compile, (_CALENDAR, _DAY_OF_YEAR, _SHORT_YEAR)))
 _UNIX = re.compile(r"(?<!\d)(?P<seconds>1\d{9})(?:\.(?P<fraction>\d{1,9})|(?P<digits>\d{3}|\d{6}|\d{9}))?(?!\d)")
 # Unix seconds from 2005 on; before, such numbers are counters.
 _FIRST_SECOND = 1_104_537_600
+# The digits of a year and a day in it, and of a date with hour and minute.
+_LEAST_DIGITS, _LEAST_PATH_DIGITS = 7, 12
 _LAST_DIGITS = re.compile(r"\d(?=\D*$)")
 
 
@@ -79,7 +81,12 @@ def named_time(name: str) -> NamedTime | None:
     """The time in the last part of a path, or in the path ("2024-06-01/13-45-10.jpg"); None if there is none."""
     stem = _stem(name)
     base = stem.rpartition("/")[2]
-    return _calendar_time(base) or _unix_time(base) or _calendar_time(stem, path=True)
+    found = None
+    if sum(map(str.isdecimal, base)) >= _LEAST_DIGITS:
+        found = _calendar_time(base) or _unix_time(base)
+    if found is None and sum(map(str.isdecimal, stem)) >= _LEAST_PATH_DIGITS:
+        found = _calendar_time(stem, path=True)
+    return found
 
 
 def _stem(name: str) -> str:

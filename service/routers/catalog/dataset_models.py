@@ -231,7 +231,7 @@ class Dataset(BaseModel):
     field_orders: dict[str, int] = Field(
         default_factory=dict,
         description="number of pictures of source videos that are `progressive`, or interlaced with the `top` or the "
-        "`bottom` field first, or `mixed`: each says so itself",
+        "`bottom` field first, or `mixed` (each says so itself), or `separate` fields of half the height",
         examples=[{"top": 250}],
     )
     digest: str = Field(description="SHA-256 of the ordered keys, ETags and sizes")

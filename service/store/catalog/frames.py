@@ -12,7 +12,7 @@ from sqlalchemy import Row, RowMapping, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.facts import DatasetFacts
-from service.plan.render_plan import INTERLACED, Deinterlace, FrameRef, Gaps
+from service.plan.render_plan import INTERLACED, SEPARATE_FIELDS, Deinterlace, FrameRef, Gaps
 from service.plan.segments import Selection
 from service.store.catalog.cadence import MISSING_BEFORE, PAUSES
 from service.store.tables import frames, sources
@@ -144,7 +144,7 @@ def _video_frame(
     packet = packets[place] if packets else None
     ref = FrameRef(index, row["key"], row["etag"], row["size"], times[place], packet=packet)
     interlaced = row["fields"] in INTERLACED
-    if interlaced:
+    if interlaced or row["fields"] == SEPARATE_FIELDS:
         ref = replace(ref, field_order=row["fields"])
     if deinterlace == "on" or (deinterlace == "auto" and interlaced):
         if place:

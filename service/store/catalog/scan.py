@@ -176,6 +176,8 @@ async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> bool:
 
 async def names_have_times(connection: AsyncConnection) -> bool:
     """Whether the names of the staged frames say when they were captured."""
+    if await connection.scalar(text("SELECT EXISTS (SELECT FROM scanned_frames WHERE named_at IS NULL)")):
+        return False
     row = (await connection.execute(SELECT_NAMED_TIMES)).mappings().one()
     return NamedTimes(**row).are_times
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FieldOrder, FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, options
-from tests.support.data import interlaced
+from tests.support.data import interlaced, media
 from tests.support.data.interlaced import FLAGGED, HEIGHT, WIDTH, Order
 
 COUNT = 12
@@ -81,7 +82,7 @@ def by_ffmpeg(source: bytes, parity: str) -> list[interlaced.Gray]:
     return list(np.frombuffer(raw, np.uint8).reshape(-1, HEIGHT * 3 // 2, WIDTH)[:, :HEIGHT])
 
 
-def error(shown: interlaced.Gray, true: interlaced.Gray) -> float:
+def error(shown: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> float:
     """Mean squared, inside the edges."""
     return float(np.square(shown.astype(float) - true)[8:-8, 8:-8].mean())
 
@@ -108,6 +109,47 @@ def test_any_size_is_measured(size: tuple[int, int], order: Order) -> None:
     pictures = interlaced.woven(interlaced.moments(12, 2, size), order)
     source = interlaced.encode(pictures, ".mkv", "-c:v", "libx264", "-crf", "28", *YUV420)
     assert probe_video(io.BytesIO(source)).field_order == order
+
+
+def test_fields_that_are_pictures_of_their_own_are_left_alone() -> None:
+    """x265 codes each field as a picture, and FFmpeg returns it as one."""
+    fields = [moment[number % 2 :: 2] for number, moment in enumerate(MOMENTS)]
+    source = interlaced.encode(fields, ".mp4", "-c:v", "libx265", "-x265-params", "interlace=tff:log-level=none")
+    assert probe_video(io.BytesIO(source)).field_order == "separate"
+    result = render(source, "separate", range(3), height=HEIGHT // 2, form="yuv420p")
+    assert result.reports[0].conversions == ("one field of an interlaced picture, of half the height",)
+    assert np.array_equal(luma(result.data)[2], luma(source)[2])
+
+
+def two_field_jpegs(order: Order) -> bytes:
+    """AVI as old capture cards wrote it: each packet has a JPEG for each field, that of the odd rows first (AVI1)."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="avi") as container:
+        stream = container.add_stream("mjpeg", 25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuvj420p"
+        for number, picture in enumerate(interlaced.woven(MOMENTS, order)):
+            stored = [(1, picture[1::2]), (2, picture[::2])]
+            packet = av.Packet(b"".join(_field_jpeg(field, polarity) for polarity, field in stored))
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 25)
+            packet.is_keyframe = True
+            container.mux(packet)
+    return out.getvalue()
+
+
+def _field_jpeg(field: interlaced.Gray, polarity: int) -> bytes:
+    data = media.jpeg(np.repeat(field[..., None], 3, 2))
+    first_segment = 4 + int.from_bytes(data[4:6], "big")
+    return data[:2] + b"\xff\xe0\0\x10AVI1" + bytes([polarity, *bytes(9)]) + data[first_segment:]
+
+
+@pytest.mark.parametrize("order", ["top", "bottom"])
+def test_two_jpegs_a_picture(order: Order) -> None:
+    source = two_field_jpegs(order)
+    facts = probe_video(io.BytesIO(source))
+    assert (facts.field_order, facts.height, len(facts.pts)) == (order, HEIGHT, COUNT)
+    shown = luma(render(source, order, codec="h264", quality=100, form="yuv420p").data)
+    true, combed = (picture * (219 / 255) + 16 for picture in (MOMENTS[10], interlaced.woven(MOMENTS, order)[5]))
+    assert error(shown[5], true) < error(combed, true) / 4
 
 
 def test_telecined_film_has_the_order_of_its_interlaced_pictures() -> None:
