@@ -1,7 +1,7 @@
 """`python -m benchmarks`: each subcommand runs one benchmark and appends its rows to results/."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,7 +21,7 @@ def render(
     frames: Annotated[int, typer.Option(min=2, help="1080p frames to generate")] = 300,
     repetitions: Annotated[int, typer.Option(min=1, help="renders per contender and case")] = 5,
     case: Annotated[
-        list[str] | None, typer.Option(help="case to run (repeatable): h264, half, av1, deep, deep av1; default: all")
+        list[str] | None, typer.Option(help="case to run (repeatable); see README.md; default: all")
     ] = None,
     results: Annotated[Path, typer.Option(help="folder for the rows and the chart")] = RESULTS,
 ) -> None:
@@ -34,12 +34,27 @@ def render(
 @app.command()
 def quality(
     hall: Annotated[Path, typer.Option(help="vtest.avi of Debian's opencv-doc")] = VTEST,
+    effort: Annotated[
+        list[Literal["fast", "balanced", "small"]] | None, typer.Option(help="effort (repeatable); default: all")
+    ] = None,
     results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
 ) -> None:
     """Find the rate at which each encoder reaches x264's SSIM on a mixed corpus: the table of docs/quality.md."""
     from benchmarks.quality.calibration import calibrate
 
-    raise typer.Exit(calibrate(hall, results))
+    raise typer.Exit(calibrate(hall, effort or ["fast", "balanced", "small"], results))
+
+
+@app.command()
+def efforts(
+    frames: Annotated[int, typer.Option(min=2, help="1080p frames of each kind of footage")] = 30,
+    repetitions: Annotated[int, typer.Option(min=1)] = 2,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Measure CPU, bytes and SSIM of each effort on four kinds of footage: the second table of docs/quality.md."""
+    from benchmarks.quality.efforts import measure
+
+    raise typer.Exit(measure(frames, repetitions, results))
 
 
 @app.command()

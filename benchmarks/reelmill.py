@@ -166,6 +166,7 @@ class Reelmill:
             "fps": 30,
             "codec": case.codec,
             "quality": case.quality,
+            "effort": case.effort,
         }
         return body if case.scale == 1 else body | {"scale": case.scale}
 

@@ -171,10 +171,14 @@ def ingest(
 
 
 @app.command()
-def render(
+def render(  # noqa: PLR0913 (each is an option of the command line)
     experiment: Annotated[str, typer.Option(help="experiment name or id")],
     decimation: Annotated[int, typer.Option(help="keep one frame in N", metavar="N", min=1, max=100_000)] = 1,
     fps: Annotated[float | None, typer.Option(help="output frames per second; default: 30", min=0.1, max=240)] = None,
+    effort: Annotated[
+        Literal["fast", "balanced", "small"] | None,
+        typer.Option(help="at the same quality, fast takes less time, small gives fewer bytes; default: balanced"),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="output file; default: out.mp4, or out.<container>"),
@@ -187,7 +191,7 @@ def render(
     from service.commands.render import render_to_file, request_fields
 
     with client_errors_to_exit_codes():
-        fields = request_fields(decimation, fps, option or [])
+        fields = request_fields(decimation, fps, option or []) | ({"effort": effort} if effort else {})
         _run_async(render_to_file(config.load(), experiment, fields, output))
 
 

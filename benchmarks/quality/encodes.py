@@ -1,5 +1,7 @@
 """Bytes and SSIM of a clip encoded at one rate, with the encoder settings of the pipeline."""
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,7 +16,7 @@ from service.pipeline.encode.codecs import ENCODERS, configure_context, encoder_
 from service.pipeline.encode.encoder import encode_jpeg
 from service.pipeline.native_libraries import reset_scheduler
 from service.pipeline.transform.colour_range import convert_range
-from service.plan.formats import Codec
+from service.plan.formats import Codec, Effort
 from service.plan.render_plan import RenderOptions
 
 FPS = Fraction(30)
@@ -23,7 +25,10 @@ _DECODERS: dict[Codec, str] = {"h264": "h264", "hevc": "hevc", "av1": "libdav1d"
 
 @dataclass(frozen=True, slots=True)
 class EncodeResult:
-    """`rate`: crf, or FFmpeg's JPEG quality. `ssim`: FFmpeg's, over all planes, mean of the frames."""
+    """`rate`: crf, quantiser, or libjpeg's quality. `ssim`: FFmpeg's, over all planes, mean of the frames.
+
+    `cpu_seconds` are the encoder's.
+    """
 
     clip: str
     codec: Codec
@@ -31,30 +36,46 @@ class EncodeResult:
     frames: int
     bytes: int
     ssim: float
+    effort: Effort = "balanced"
+    cpu_seconds: float = 0
+
+    @property
+    def decibels(self) -> float:
+        return -10 * math.log10(1 - min(self.ssim, 0.999999))
 
 
-def encode_clip(clip_name: str, clip: Sequence[VideoFrame], codec: Codec, rate: int) -> EncodeResult:
-    """Encode a clip of limited-range yuv420p frames, decode it again, and compare."""
+def encode_clip(
+    clip_name: str, clip: Sequence[VideoFrame], codec: Codec, rate: int, effort: Effort = "balanced"
+) -> EncodeResult:
+    """Encode a clip of limited-range yuv420p frames on this thread, decode it again, and compare."""
     if codec == "mjpeg":
-        packets, extradata = [encode_jpeg(_convert_range(FULL_RANGE, frame), rate) for frame in clip], None
+        sources = [_convert_range(FULL_RANGE, frame) for frame in clip]
+        began = time.process_time()
+        packets, extradata = [encode_jpeg(frame, rate, effort == "small") for frame in sources], None
     else:
-        packets, extradata = _encode_packets(clip, codec, rate)
+        began = time.process_time()
+        packets, extradata = _encode_packets(clip, codec, rate, effort)
+    spent = time.process_time() - began
     shown = _decode_packets(codec, packets, extradata)
     if codec == "mjpeg":
         shown = [_convert_range(LIMITED_RANGE, frame) for frame in shown]
-    return EncodeResult(clip_name, codec, rate, len(clip), sum(map(len, packets)), _mean_ssim(shown, clip))
+    ssim, size = _mean_ssim(shown, clip), sum(map(len, packets))
+    return EncodeResult(clip_name, codec, rate, len(clip), size, ssim, effort, spent)
 
 
 def _convert_range(color_range: int, frame: VideoFrame) -> VideoFrame:
     return convert_range(color_range, frame, "yuv420p")
 
 
-def _encode_packets(clip: Sequence[VideoFrame], codec: Codec, rate: int) -> tuple[list[bytes], bytes | None]:
-    options = RenderOptions(codec, 70, FPS, clip[0].width, clip[0].height)
+def _encode_packets(
+    clip: Sequence[VideoFrame], codec: Codec, rate: int, effort: Effort
+) -> tuple[list[bytes], bytes | None]:
+    options = RenderOptions(codec, 70, FPS, clip[0].width, clip[0].height, effort=effort)
     context = av.CodecContext.create(ENCODERS[codec].name, "w")
     assert isinstance(context, VideoCodecContext)
     configure_context(context, options, IMAGE_COLOUR)
-    context.options = encoder_options(options, IMAGE_COLOUR) | {"crf": str(rate)}
+    given = encoder_options(options, IMAGE_COLOUR)
+    context.options = given | {"qp" if "qp" in given else "crf": str(rate)}
     context.open()
     reset_scheduler()
     packets = []

@@ -1,11 +1,11 @@
-"""`python -m benchmarks render`: contenders render the same frames in turn (A B C A B C …). Ratios are printed only if
-the outputs are comparable.
+"""`python -m benchmarks render`: contenders render the same frames in turn (A B C A B C …). Ratios of a case are
+printed only if its outputs are comparable.
 """
 
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import footage, machine, objects, record, reelmill
-from benchmarks.cases import CASES, Case, Contender, Source
+from benchmarks.cases import CASES, Case, Contender, Input
 from benchmarks.footage import Footage, FootageShape, UnusableFolder
 from benchmarks.process_stats import Timing
 from benchmarks.record import RenderRun
@@ -67,7 +67,7 @@ class ComparisonRequest:
 
 def compare(request: ComparisonRequest) -> int:
     """Run the command; returns the exit code."""
-    console, cases = Console(), _select_cases(request.cases)
+    console, cases = Console(), _select_cases(request.cases, request.folder)
     console.width = max(console.width, CONSOLE_WIDTH)
     try:
         jpegs = _load_footage(request, console)
@@ -85,20 +85,24 @@ def compare(request: ComparisonRequest) -> int:
 
 def _measure(
     source_footage: Footage, cases: Sequence[Case], request: ComparisonRequest, console: Console
-) -> "tuple[dict[Source, FootageShape], list[RenderRun]]":
-    """The shape of each kind of footage, and all runs. Deep footage is converted from the JPEGs."""
-    shapes: dict[Source, FootageShape] = {}
+) -> "tuple[dict[Input, FootageShape], list[RenderRun]]":
+    """The shape of each input, and all runs. Deep footage is converted from the JPEGs."""
+    shapes: dict[Input, FootageShape] = {}
     runs: list[RenderRun] = []
     with tempfile.TemporaryDirectory(prefix="reelmill-bench-") as scratch:
-        for source in dict.fromkeys(case.source for case in cases):
+        for source, kind in dict.fromkeys(case.input for case in cases):
             used = source_footage
+            if kind != "street":
+                used = footage.load_or_create(request.frames, FRAME_SIZE, footage.cache_folder(), kind)
             if source == "tiff":
                 used = replace(used, frames=used.frames[:MAX_DEEP_FRAMES])
                 used = footage.convert_to_deep_tiffs(used, Path(scratch) / "deep")
-            shapes[source] = used.shape
-            cases_of_source = [case for case in cases if case.source == source]
-            for run in render_all(used, cases_of_source, request.repetitions):
-                progress = f"{run.repetition}/{request.repetitions} {run.case:8} {run.contender:9} {run.seconds:6.2f} s"
+            shapes[source, kind] = used.shape
+            cases_of_input = [case for case in cases if case.input == (source, kind)]
+            for run in render_all(used, cases_of_input, request.repetitions):
+                progress = (
+                    f"{run.repetition}/{request.repetitions} {run.case:15} {run.contender:9} {run.seconds:6.2f} s"
+                )
                 console.print(progress, markup=False)
                 runs.append(run)
     return shapes, runs
@@ -129,12 +133,13 @@ def render_all(used: Footage, cases: Sequence[Case], repetitions: int) -> Iterat
                     output.unlink(missing_ok=True)
 
 
-def _select_cases(names: Sequence[str]) -> list[Case]:
-    known = {case.name: case for case in CASES}
+def _select_cases(names: Sequence[str], folder: Path | None) -> list[Case]:
+    """The cases of these names, or all; of a folder, only those that do not make their own footage."""
+    known = {case.name: case for case in CASES if folder is None or case.footage == "street"}
     for name in names:
         if name not in known:
             raise typer.BadParameter(f"{name}: the cases are {', '.join(known)}", param_hint="--case")
-    return [known[name] for name in names] or list(CASES)
+    return [known[name] for name in names] or list(known.values())
 
 
 def _load_footage(request: ComparisonRequest, console: Console) -> Footage:
@@ -151,15 +156,21 @@ class ComparisonResult:
     cases: Sequence[Case]
     runs: Sequence[RenderRun]
     facts: dict[str, Any]
-    shapes: dict[Source, FootageShape]
+    shapes: dict[Input, FootageShape]
 
-    def find_faults(self) -> list[str]:
-        """Why the runs are not comparable; empty if they are."""
-        found = []
+    def find_faults(self) -> dict[str, list[str]]:
+        """Why the runs of a case are not comparable, by its name; cases without faults are left out."""
+        found = {}
         for case in self.cases:
             runs = [run for run in self.runs if run.case == case.name]
-            found += parity.find_faults(case, self.shapes[case.source], runs)
+            if faults := parity.find_faults(case, self.shapes[case.input], runs):
+                found[case.name] = faults
         return found
+
+    def without(self, names: Collection[str]) -> "ComparisonResult":
+        """The result of the other cases."""
+        cases = [case for case in self.cases if case.name not in names]
+        return replace(self, cases=cases, runs=[run for run in self.runs if run.case not in names])
 
     @property
     def title(self) -> str:
@@ -171,16 +182,16 @@ class ComparisonResult:
 
 
 def report_result(console: Console, result: ComparisonResult, results: Path) -> int:
-    """Write rows, ratios and chart if the runs are comparable; returns the exit code."""
-    cases, runs, facts = result.cases, result.runs, result.facts
+    """Write rows, ratios and chart of the cases whose runs are comparable; returns the exit code."""
     faults = result.find_faults()
-    if faults:
-        for fault in faults:
-            console.print(f"not comparable: {fault}", style="red", markup=False, soft_wrap=True)
-        return 1
-    ratios = [ratio for case in cases for ratio in report.speed_ratios(case, runs)]
-    rows = record.write_runs(results, machine.label(facts["machine"]), runs, facts)
-    report.print_report(console, runs, ratios)
-    report.draw_chart(rows.with_suffix(".png"), ratios, result.title)
-    console.print(f"rows and chart: {rows} and .png", markup=False, soft_wrap=True)
-    return 0
+    for fault in itertools.chain(*faults.values()):
+        console.print(f"not comparable: {fault}", style="red", markup=False, soft_wrap=True)
+    good = result.without(faults)
+    if good.cases:
+        ratios = [ratio for case in good.cases for ratio in report.speed_ratios(case, good.runs)]
+        rows = record.write_runs(results, machine.label(good.facts["machine"]), good.runs, good.facts)
+        report.print_report(console, good.runs, ratios)
+        report.print_worst(console, good.cases, ratios)
+        report.draw_chart(rows.with_suffix(".png"), ratios, good.title)
+        console.print(f"rows and chart: {rows} and .png", markup=False, soft_wrap=True)
+    return 1 if faults else 0

@@ -55,6 +55,17 @@ def print_report(console: Console, runs: Sequence[RenderRun], ratios: Sequence[S
         console.print(f"{case}: slot seconds of the median run: {stages}", highlight=False)
 
 
+def print_worst(console: Console, cases: Sequence[Case], ratios: Sequence[SpeedRatio]) -> None:
+    """Print the least ratio over the kinds of footage, where a request was measured on several."""
+    names: dict[str, list[str]] = {}
+    for case in cases:
+        names.setdefault(case.name.removesuffix(f" {case.footage}"), []).append(case.name)
+    for request, kinds in names.items():
+        for rival in dict.fromkeys(ratio.rival for ratio in ratios if ratio.case in kinds and len(kinds) > 1):
+            worst = min((r for r in ratios if r.case in kinds and r.rival == rival), key=lambda r: r.median)
+            console.print(f"{request}: worst of {len(kinds)} kinds of footage: {worst} {rival} ({worst.case})")
+
+
 def _contender_table(runs: Sequence[RenderRun]) -> Table:
     table = Table("case", "contender", title="Medians over the repetitions")
     for column in ("seconds", "frames/s", "CPU s", "MB", "SSIM", "SSIM dB/MB"):

@@ -351,6 +351,12 @@ def _summary_lines(result: IngestResult) -> Iterator[str]:
     yield f"dataset {dataset['id']}: {dataset['frame_count']} frames, {dataset['bytes']} bytes"
     if dataset["gap_frames"]:
         yield f"        {dataset['gap_frames']} frame numbers are missing"
+    if (cadence := dataset["cadence"]) and cadence["from_names"]:
+        missing = f"{cadence['missing']} are missing" if cadence["missing"] else "none are missing"
+        yield f"        one every {cadence['interval_seconds']:g} s by their names, {missing}"
+    orders = dataset["field_orders"]
+    if interlaced := sum(count for order, count in orders.items() if order != "progressive"):
+        yield f"        {interlaced} pictures are interlaced: renders deinterlace them unless deinterlace is off"
     if dataset["unreadable_frames"]:
         reasons = "; ".join(f"{row['count']} {row['reason']} ({row['example']})" for row in dataset["unreadable"][:5])
         yield f"        {dataset['unreadable_frames']} frames cannot be read: {printable(reasons)}"

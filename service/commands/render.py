@@ -151,6 +151,9 @@ def summary_lines(status: dict[str, Any]) -> list[str]:
         f"        {summary['frames']} frames at {summary['fps']} fps: {outcomes}",
         f"        {summary['encoder']}, {summary['width']}x{summary['height']}, {status['video_bytes']} bytes",
     ]
+    tone = status.get("options", {}).get("tone")
+    if tone and tone.get("note"):
+        lines.append(f"        tone {tone['low']:g} to {tone['high']:g}: {tone['note']}")
     lines += [
         f"        frame {note['index']}: {note['outcome']}, {note['reason']}" for note in summary.get("notes", [])
     ]

@@ -1,9 +1,12 @@
-"""Workarounds for native libraries: SVT-AV1's real-time threads and swscale's slow AVX2 gathers on AMD CPUs."""
+"""Workarounds for native libraries: SVT-AV1's real-time threads, swscale's slow AVX2 gathers on AMD CPUs, and results
+that depend on the CPU.
+"""
 
 import ctypes
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -23,6 +26,8 @@ def reset_scheduler() -> None:
 
 # AV_CPU_FLAG_SLOW_GATHER of libavutil/cpu.h, on x86.
 SLOW_GATHER = 0x2000000
+# AV_CPU_FLAG_FMA3 and AV_CPU_FLAG_FMA4.
+FUSED_MULTIPLY_ADD = 0x10800
 
 
 def disable_avx_gather() -> None:
@@ -36,6 +41,25 @@ def disable_avx_gather() -> None:
             return
         library = ctypes.CDLL(_loaded_library("/libavutil"))
         library.av_force_cpu_flags(library.av_get_cpu_flags() | SLOW_GATHER)
+
+
+@contextmanager
+def without_fused_multiply_add() -> Iterator[None]:
+    """Hide these instructions from a filter that is being set up, so that it gives the same samples on every CPU.
+
+    They round once where others round twice: FFmpeg's lut3d then differs in the last of 16 bits.
+    """
+    try:
+        library = ctypes.CDLL(_loaded_library("/libavutil"))
+        flags = library.av_get_cpu_flags()
+    except (OSError, AttributeError):
+        yield
+        return
+    library.av_force_cpu_flags(flags & ~FUSED_MULTIPLY_ADD)
+    try:
+        yield
+    finally:
+        library.av_force_cpu_flags(flags)
 
 
 def _loaded_library(name: str) -> str:

@@ -10,6 +10,7 @@ from av import VideoFrame
 from service.pipeline.orientation import oriented_size
 from service.plan.colour import Colour
 from service.plan.formats import rgb
+from service.plan.render_plan import FieldOrder
 
 Samples = np.ndarray[Any, Any]
 
@@ -32,6 +33,7 @@ class Picture:
     If the stored pixels are not square, `pixel_aspect` is their width to their height, and `shown_size` the size
     (width, height) upright at which the picture has its shape in square pixels.
     `colour` is what the samples of a source video mean; those of an image need no conversion.
+    `field_order` is set where the fields of an interlaced picture are kept: the output has to say so.
     """
 
     frame: VideoFrame
@@ -43,6 +45,7 @@ class Picture:
     pixel_aspect: Fraction | None = None
     shown_size: tuple[int, int] | None = None
     colour: Colour | None = None
+    field_order: FieldOrder | None = None
 
     @property
     def size(self) -> tuple[int, int]:

@@ -13,20 +13,24 @@ from service.pipeline.colour import FULL_RANGE, video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header, require_supported
-from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
+from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, require_pixel_limit
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import PALETTE, TiffDirectory, require_supported_colours, tiff_channels
 from service.pipeline.orientation import oriented_size, swaps_sides
 from service.pipeline.videos.display import display_orientation
+from service.pipeline.videos.fields import detect_field_order
 from service.pipeline.videos.pictures import PictureList, list_pictures
 from service.pipeline.videos.source import VideoSource
 from service.plan.colour import Colour
 from service.plan.formats import PixelFormat, format_after_rotation
 from service.plan.geometry import square_size
+from service.plan.render_plan import FieldOrder
 
 _RGB = ("rgb24", "bgr24", "bgr0", "rgb0", "gbrp", "0rgb", "0bgr", "pal8")
 _DEEP_RGB = ("rgb48le", "rgb48be", "gbrp16le")
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+# Of a source video whose first frame is decoded; renders have a limit of their own.
+MAX_PROBED_PIXELS = 2**28
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,7 @@ class VideoFacts:
     packets: tuple[int, ...] | None = None
     pixel_aspect: Fraction = Fraction(1)
     problem: str | None = None
+    field_order: FieldOrder | None = None
 
 
 def probe_image(head: bytes, size: int, late_exif: bytes = b"") -> ImageFacts:
@@ -163,8 +168,12 @@ def _sample_pixel_format(bits: int, channels: int, sample_format: int = _UNSIGNE
 
 
 def probe_video(file: BinaryIO) -> VideoFacts:
-    """Facts of a seekable video, from its packets; only the first frame is decoded. Raises MediaUnreadable."""
+    """Facts of a seekable video, from its packets; see `list_pictures` and `detect_field_order` for what is decoded.
+
+    Raises MediaUnreadable.
+    """
     with VideoSource(file) as source:
+        require_pixel_limit(source.stream.width, source.stream.height, MAX_PROBED_PIXELS)
         pictures = list_pictures(source)
         first, stream = source.first_frame(), source.stream
         pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)
@@ -187,6 +196,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
             problem=source.describe_loss(),
             colour=video_colour(first),
             full_range=video_range(first) == FULL_RANGE,
+            field_order=detect_field_order(source, pictures),
         )
 
 

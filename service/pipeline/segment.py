@@ -97,10 +97,13 @@ def open_stages(
     """
     options = member_options(plan.options)
     if options.source_kind == "video":
-        with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
+        with closing(VideoDecodeStage(sources, options.max_pixels, options.deinterlace)) as decode:
             colour = ColourTags.of(options.colour or decode.source_colour((*plan.frames, *plan.lead)))
+            transform = FrameTransform(options, colour)
+            if options.codec == "ffv1" and not options.bins:
+                decode.keep_fields_where(transform.keeps_rows)
             with device_video_stages(plan, sources, colour, device) as gpu_stages:
-                yield [*gpu_stages, decode, TransformStage(FrameTransform(options, colour))], colour
+                yield [*gpu_stages, decode, TransformStage(transform)], colour
         return
     decoding, transform = DecodeOptions.of_render(options), FrameTransform(options, IMAGE_COLOUR)
     with (

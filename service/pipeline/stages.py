@@ -1,20 +1,23 @@
 """The stages of a frame on the CPU: fetch, copy a JPEG, decode an image, TIFF page or video frame, transform."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from service.pipeline.colour import DEFAULT_VIDEO_COLOUR, video_colour
+from service.pipeline.field_order import tag_fields
 from service.pipeline.frame_context import FrameContext, MediaStage
-from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
+from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader, media_faults
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import ImageDecoder, plan_header_conversion, to_picture
 from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, ImageHeader, require_pixel_limit
 from service.pipeline.images.jpeg import end_of_image, jpeg_header, jpeg_layout
 from service.pipeline.images.tiff_stack import TiffStack
+from service.pipeline.picture import Picture
 from service.pipeline.transform.frame_transform import FrameTransform
+from service.pipeline.videos.interlaced import PictureReader
 from service.pipeline.videos.source import VideoSource
 from service.plan.colour import Colour
-from service.plan.render_plan import FrameRef, RenderOptions
+from service.plan.render_plan import Deinterlace, FrameRef, RenderOptions
 
 
 class FetchStage:
@@ -124,17 +127,18 @@ class VideoDecodeStage(MediaStage):
 
     name, verb = "decode", "decoded"
 
-    def __init__(self, sources: SourceReader, max_pixels: int) -> None:
+    def __init__(self, sources: SourceReader, max_pixels: int, deinterlace: Deinterlace = "auto") -> None:
         self._sources = sources
-        self._max_pixels = max_pixels
+        self._max_pixels, self._deinterlace = max_pixels, deinterlace
+        self._keeps_fields: Callable[[Picture], bool] | None = None
         self._open_key: str | None = None
-        self._source: VideoSource | None = None
+        self._reader: PictureReader | None = None
 
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None or context.ref.pts is None:
             raise FrameMissing("the source video has no picture here")
         try:
-            context.set_picture(self._open_source(context.ref).picture(context.ref.pts, context.ref.packet))
+            context.set_picture(self._open_reader(context.ref).picture(context.ref, context.ref.pts))
         except (FrameMissing, MediaUnreadable):
             raise
         except BaseException:  # whatever state it is in, the next frame needs a new one
@@ -145,22 +149,30 @@ class VideoDecodeStage(MediaStage):
         """The colours of the first source in `refs`, for a render that was planned without knowing them."""
         ref = next((ref for ref in refs if ref.key is not None), None)
         try:
-            return video_colour(self._open_source(ref).first_frame()).writable() if ref else DEFAULT_VIDEO_COLOUR
+            with media_faults("opened"):
+                first = self._open_reader(ref).source.first_frame() if ref else None
+            return video_colour(first).writable() if first else DEFAULT_VIDEO_COLOUR
         except (FrameMissing, MediaUnreadable):
             return DEFAULT_VIDEO_COLOUR
 
-    def close(self) -> None:
-        if self._source:
-            self._source.close()
-        self._open_key = self._source = None
+    def keep_fields_where(self, keeps_fields: Callable[[Picture], bool]) -> None:
+        """Before the first frame: which interlaced pictures the output has room for as they are stored."""
+        self._keeps_fields = keeps_fields
+        self.close()
 
-    def _open_source(self, ref: FrameRef) -> VideoSource:
-        if self._source is None or self._open_key != ref.key:
+    def close(self) -> None:
+        if self._reader:
+            self._reader.close()
+        self._open_key = self._reader = None
+
+    def _open_reader(self, ref: FrameRef) -> PictureReader:
+        if self._reader is None or self._open_key != ref.key:
             self.close()
-            self._source = VideoSource(self._sources.open(ref))
-            self._open_key = ref.key
-        require_pixel_limit(self._source.stream.width, self._source.stream.height, self._max_pixels)
-        return self._source
+            source = VideoSource(self._sources.open(ref))
+            self._reader, self._open_key = PictureReader(source, self._deinterlace, self._keeps_fields), ref.key
+        stream = self._reader.source.stream
+        require_pixel_limit(stream.width, stream.height, self._max_pixels)
+        return self._reader
 
 
 class TransformStage(MediaStage):
@@ -175,7 +187,9 @@ class TransformStage(MediaStage):
         assert context.picture is not None
         context.clip_counts = self._transform.count_clipped(context.picture)
         context.conversions += self._transform.describe_pixels(context.picture)
-        context.frame, context.reason = self._transform.apply(context.picture)
+        frame, context.reason = self._transform.apply(context.picture)
+        kept = context.picture.field_order
+        context.frame = tag_fields(frame, kept) if kept else frame
         context.conversions += self._transform.conversions(context.picture)
 
 

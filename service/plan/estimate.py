@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from service.plan.formats import Codec
+from service.plan.formats import Codec, Effort
 from service.plan.render_plan import RenderOptions
 
 # One core, decode included, from the table in docs/rendering.md; used until a worker has measured its own.
@@ -28,6 +28,23 @@ BITS_PER_PIXEL: dict[Codec, float] = {
     "ffv1": 2.8,
 }
 
+# Seconds of the encoder and bytes of the video at each effort that differs, relative to the balanced one: the table in
+# docs/quality.md.
+EFFORT_SECONDS: dict[Codec, dict[Effort, float]] = {
+    "h264": {"fast": 0.3, "balanced": 1, "small": 3},
+    "hevc": {"balanced": 1, "small": 1.5},
+    "av1": {"balanced": 1, "small": 5},
+    "mjpeg": {"balanced": 1, "small": 2},
+    "ffv1": {"fast": 0.75, "balanced": 1, "small": 1.1},
+}
+EFFORT_BYTES: dict[Codec, dict[Effort, float]] = {
+    "h264": {"fast": 2, "balanced": 1, "small": 0.65},
+    "hevc": {"balanced": 1, "small": 0.6},
+    "av1": {"balanced": 1, "small": 0.6},
+    "mjpeg": {"balanced": 1, "small": 0.94},
+    "ffv1": {"fast": 1.04, "balanced": 1, "small": 0.98},
+}
+
 STAGES = ("fetch", "decode", "transform", "encode")
 
 # From the queue to the first slot, and the assembly of a small video.
@@ -36,7 +53,7 @@ OVERHEAD_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class SegmentStats:
-    """A recent segment of the same codec: its frames, bytes, seconds per stage, and output options."""
+    """A recent segment of the same codec and effort: its frames, bytes, seconds per stage, and output options."""
 
     frames: int
     bytes: int
@@ -82,7 +99,7 @@ class Estimate:
 
 
 def estimate(options: RenderOptions, workload: Workload, samples: Sequence[SegmentStats] = ()) -> Estimate:
-    """The estimate from `samples` of the same codec, best of the same size; without any, from the tables above."""
+    """The estimate from `samples` of the same codec and effort, best of the same size; without any, from the tables."""
     measured = measured_cost(options, samples)
     cost = measured or _default_cost(options)
     each = sum(cost.seconds.values())
@@ -117,9 +134,17 @@ def measured_cost(options: RenderOptions, samples: Sequence[SegmentStats]) -> Fr
 
 def _default_cost(options: RenderOptions) -> FrameCost:
     pixels = options.width * options.height
-    size = pixels * BITS_PER_PIXEL[options.codec] * _size_factor(options.quality - 70) / 8
-    seconds = DEFAULT_SECONDS_PER_MEGAPIXEL[options.codec] * pixels / 1e6
+    bits = BITS_PER_PIXEL[options.codec] * EFFORT_BYTES[options.codec][options.effort]
+    size = pixels * bits * _size_factor(options.quality - 70) / 8
+    seconds = _seconds_per_megapixel(options) * pixels / 1e6
     return FrameCost({"decode": _bin_decode_seconds(options), "encode": seconds}, size)
+
+
+def _seconds_per_megapixel(options: RenderOptions) -> float:
+    """Decode included, whose share is the same at every effort; JPEGs that mjpeg copies are not encoded at all."""
+    seconds = DEFAULT_SECONDS_PER_MEGAPIXEL[options.codec]
+    encode = max(seconds - DECODE_SECONDS_PER_MEGAPIXEL, 0)
+    return seconds + encode * (EFFORT_SECONDS[options.codec][options.effort] - 1)
 
 
 def _bin_decode_seconds(options: RenderOptions) -> float:

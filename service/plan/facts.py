@@ -1,6 +1,6 @@
 """What planning needs to know beside the request: the dataset, its capture times, the devices, the limits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
@@ -13,7 +13,7 @@ from service.errors import InvalidRequest, invalid_field
 from service.plan.capability import Capability
 from service.plan.colour import Colour
 from service.plan.geometry import Size
-from service.plan.render_plan import FramePolicy, SourceKind
+from service.plan.render_plan import INTERLACED, FramePolicy, Gaps, SourceKind
 from service.plan.tone import Levels
 
 
@@ -38,6 +38,21 @@ class ClusterCapabilities:
 
 
 @dataclass(frozen=True, slots=True)
+class Cadence:
+    """Frames follow each other at about `interval_us` microseconds; by that, `missing` frames are missing.
+
+    `gaps` are the first places where, each with `after_index` and `count`. `pauses` are too long to be gaps.
+    `from_names`: the names of the frames have the times, and files without a time of their own take them from there.
+    """
+
+    interval_us: int
+    missing: int
+    pauses: int
+    from_names: bool
+    gaps: Sequence[Mapping[str, int]] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetFacts:
     """A dataset as its last scan left it.
 
@@ -45,7 +60,8 @@ class DatasetFacts:
     stored pixels if they are not square, `pixel_aspect` their width to their height, None if the scan did not note it.
     `pixel_formats` says how many frames have each format. `captured` holds the first and the last capture time. Frame
     numbers are `number_first` + k * `number_stride`; `first_gap` is the first number without a frame, `gap_frames` how
-    many there are. `digest` changes with the content.
+    many there are. `field_orders` says how many pictures of source videos have each field order. `digest` changes with
+    the content.
     """
 
     id: UUID
@@ -69,19 +85,32 @@ class DatasetFacts:
     number_first: int | None = None
     number_stride: int | None = None
     digest: str = ""
+    cadence: Cadence | None = None
+    field_orders: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_interlaced_pictures(self) -> bool:
+        return any(order in INTERLACED for order in self.field_orders)
 
     @property
     def has_capture_times(self) -> bool:
         """Whether frames have capture times; pictures of a source video have none in the catalogue."""
         return self.kind != "video" and self.captured is not None
 
-    def counts_gaps(self, missing: FramePolicy) -> bool:
-        """Whether a number without a frame has a position of its own under this policy."""
-        return missing != "skip" and bool(self.gap_frames) and bool(self.number_stride)
+    def missing_frames(self, gaps: Gaps) -> int:
+        """How many frames are missing by the numbering, or by the usual interval of the capture times."""
+        if gaps == "interval":
+            return self.cadence.missing if self.cadence else 0
+        return self.gap_frames if gaps == "numbers" else 0
 
-    def position_count(self, missing: FramePolicy) -> int:
-        """Positions of the dataset: its frames, and the gaps in their numbering unless those are skipped."""
-        return self.frame_count + (self.gap_frames if self.counts_gaps(missing) else 0)
+    def counts_gaps(self, missing: FramePolicy, gaps: Gaps = "numbers") -> bool:
+        """Whether a missing frame has a position of its own under this policy."""
+        placed = gaps == "interval" or bool(self.number_stride)
+        return missing != "skip" and placed and self.missing_frames(gaps) > 0
+
+    def position_count(self, missing: FramePolicy, gaps: Gaps = "numbers") -> int:
+        """Positions of the dataset: its frames, and the missing ones unless those are skipped."""
+        return self.frame_count + (self.missing_frames(gaps) if self.counts_gaps(missing, gaps) else 0)
 
     def capture_times_error(self, pointer: str, instead: str) -> InvalidRequest | None:
         """Why the field at `pointer`, which needs capture times, cannot be used; None when it can."""

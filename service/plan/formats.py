@@ -12,6 +12,7 @@ from service.errors import invalid_field
 from service.plan.tone import Tone
 
 Codec = Literal["h264", "av1", "hevc", "mjpeg", "ffv1"]
+Effort = Literal["fast", "balanced", "small"]
 Container = Literal["mp4", "mov", "mkv", "avi"]
 Output = Literal["preview_strip", "keogram"]
 PixelFormat = Literal[
@@ -29,6 +30,16 @@ PixelFormat = Literal[
     "bgr0",
     "gbrp16le",
 ]
+
+# The efforts that have settings of their own; any other is balanced. SVT-AV1's faster presets lose blinking lights, and
+# x265 and libjpeg have no faster settings that are worth their bytes: see docs/quality.md.
+EFFORTS: dict[Codec, tuple[Effort, ...]] = {
+    "h264": ("fast", "balanced", "small"),
+    "hevc": ("balanced", "small"),
+    "av1": ("balanced", "small"),
+    "mjpeg": ("balanced", "small"),
+    "ffv1": ("fast", "balanced", "small"),
+}
 
 # The containers that hold a codec so that common players show the right colours at the right times; the first is the
 # default. AVI has no timestamps for B-frames and no field for range or matrix; MOV has neither AV1 nor FFV1.

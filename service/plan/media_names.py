@@ -19,7 +19,7 @@ VIDEO_SUFFIXES = frozenset(
     (
         *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".f4v", ".mj2", ".insv", ".lrv", ".360"),
         *(".mkv", ".mk3d", ".webm", ".avi", ".divx", ".wmv", ".asf", ".flv", ".ogv", ".ogm", ".mxf", ".nut"),
-        *(".rm", ".rmvb", ".gif", ".apng", ".swf", ".dav", ".mjpeg", ".mjpg"),
+        *(".rm", ".rmvb", ".gif", ".apng", ".swf", ".dav", ".mjpeg", ".mjpg", ".gxf", ".wtv", ".h263", ".h261"),
         *(".ts", ".mts", ".m2ts", ".m2t", ".tod", ".mpg", ".mpeg", ".mpe", ".vob", ".mod", ".m1v", ".m2v", ".mpv"),
         *(".h264", ".264", ".avc", ".hevc", ".h265", ".265", ".vc1", ".drc", ".ivf", ".obu", ".y4m", ".dv", ".dif"),
     )

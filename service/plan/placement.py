@@ -20,7 +20,8 @@ from service.plan.capability import (
     CapabilityIndex,
     Stage,
 )
-from service.plan.formats import Codec
+from service.plan.estimate import EFFORT_SECONDS
+from service.plan.formats import EFFORTS, Codec, Effort
 from service.plan.render_plan import CPU_ONLY, Backend, Encoder, RenderOptions, SourceKind
 
 DevicePreference = Literal["auto", "cpu", "cuda"]
@@ -39,12 +40,13 @@ NVENC_SIDES = {"h264": (160, 4096), "hevc": (160, 8192), "av1": (192, 8192)}
 # The format that threads of the CPU decode before the device transforms it.
 UPLOADED = "tiff"
 
-ENCODERS: dict[Codec, str] = {
-    "h264": "libx264 veryfast",
-    "av1": "libsvtav1 preset 10",
-    "hevc": "libx265 ultrafast",
-    "mjpeg": "JPEGs copied as they are where they fit, else libjpeg-turbo",
-    "ffv1": "ffv1 level 3, lossless",
+# What the CPU encodes with, for efforts that differ.
+ENCODERS: dict[Codec, dict[Effort, str]] = {
+    "h264": {"fast": "libx264 ultrafast", "balanced": "libx264 veryfast", "small": "libx264 slower"},
+    "av1": {"balanced": "libsvtav1 preset 10", "small": "libsvtav1 preset 6"},
+    "hevc": {"balanced": "libx265 ultrafast", "small": "libx265 fast"},
+    "mjpeg": dict.fromkeys(EFFORTS["mjpeg"], "JPEGs copied as they are where they fit, else libjpeg-turbo"),
+    "ffv1": dict.fromkeys(EFFORTS["ffv1"], "ffv1 level 3, lossless"),
 }
 
 # The part of a device's memory that all slots together may take: contexts and codecs need the rest.
@@ -156,7 +158,7 @@ class PlacementCandidates:
         self._output_megapixels = options.width * options.height / 1e6
 
     def cpu_placement(self, reason: str) -> Placement:
-        encode = f"{ENCODERS[self._options.codec]}, one thread a slot; {reason}"
+        encode = f"{self._cpu_encoder()}, one thread a slot; {reason}"
         return Placement(
             CPU_ONLY,
             StageDevice(CPU, reason),
@@ -184,14 +186,21 @@ class PlacementCandidates:
         decode = self._index.rate(CPU, "decode", self._source.main or "")
         return self._source_megapixels / decode + self._source_megapixels / self._index.rate(CPU, "transform", "nv12")
 
+    def _cpu_encoder(self) -> str:
+        return ENCODERS[self._options.codec][self._options.effort]
+
     def _cpu_encode_seconds(self) -> float:
-        return self._output_megapixels / self._index.rate(CPU, "encode", self._options.codec)
+        """The measured rate is that of the balanced effort."""
+        seconds = self._output_megapixels / self._index.rate(CPU, "encode", self._options.codec)
+        return seconds * EFFORT_SECONDS[self._options.codec][self._options.effort]
 
     def _unsupported_reason(self) -> str | None:
         """What about the render itself keeps it off every device."""
         options, source = self._options, self._source
         if options.form != "yuv420p" or options.codec not in NVENC_CODECS:
             return f"{options.codec} of {options.form} runs on the CPU"
+        if options.deinterlace != "off":
+            return "pictures are deinterlaced on the CPU"
         if source.main is None:
             return f"{', '.join(source.formats)} is decoded on the CPU"
         if source.main == UPLOADED and options.bins and options.tone and not self._merges_bins():
@@ -246,7 +255,7 @@ class PlacementCandidates:
             downloaded = self._output_megapixels * 1e6 * 1.5 * (1 if self._merges_bins() else self._members)
             busy += downloaded / TRANSFER_BYTES
             seconds = max(busy * self._sharing, self._cpu_encode_seconds() + downloaded / COPY_BYTES)
-            reason = f"{ENCODERS[self._options.codec]}, one thread a slot; {self._no_nvenc_reason(device)}"
+            reason = f"{self._cpu_encoder()}, one thread a slot; {self._no_nvenc_reason(device)}"
             encode = StageDevice(CPU, reason)
         return Placement(
             Backend("cuda", encoder),

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from service.plan.colour import Colour
-from service.plan.formats import BLACK, Codec, Container, Output, PixelFormat
+from service.plan.formats import BLACK, Codec, Container, Effort, Output, PixelFormat
 from service.plan.geometry import Bins, Crop, Size, square_size
 from service.plan.overlay import Overlay
 from service.plan.tone import Tone
@@ -31,6 +31,12 @@ FrameOutcome = Literal["ok", "held", "black", "skipped", "resized", "partial"]
 PixelBackend = Literal["cpu", "cuda"]
 Encoder = Literal["cpu", "nvenc"]
 ClockAnomaly = Literal["same", "unknown", "back", "jump"]
+FieldOrder = Literal["progressive", "top", "bottom", "mixed"]
+Deinterlace = Literal["auto", "off", "on"]
+Gaps = Literal["numbers", "interval", "none"]
+
+# Of interlaced pictures: which field is first, or that each picture says so itself.
+INTERLACED: tuple[FieldOrder, ...] = ("top", "bottom", "mixed")
 
 CLOCK_ANOMALIES: dict[ClockAnomaly, str] = {
     "same": "captured at the same time as the frame before it: they share the time up to the next",
@@ -82,7 +88,8 @@ class FrameRef:
     `page` counts the pictures of a multi-page TIFF from 0; `page_offset` is where that page's directory begins.
     `captured` is the capture time in microseconds since 1970. Where the render needs them, `shown_for` is the frame's
     share of the video in ticks of the render's time base, `clock` an anomaly of the capture time, and `elapsed` the
-    microseconds that the overlay shows.
+    microseconds that the overlay shows. `field_order` is set for pictures of interlaced source videos; `pts_before` and
+    `pts_after` are the pictures before and after in the video, for those that may be deinterlaced.
     """
 
     index: int
@@ -97,6 +104,11 @@ class FrameRef:
     clock: ClockAnomaly | None = None
     elapsed: int | None = None
     packet: int | None = None
+    field_order: FieldOrder | None = None
+    pts_before: int | None = None
+    pts_after: int | None = None
+    packet_before: int | None = None
+    packet_after: int | None = None
 
     def digest(self) -> str:
         """The identity of the picture for content keys; changes whenever the stored object does."""
@@ -104,7 +116,9 @@ class FrameRef:
         known = (self.captured, self.shown_for, self.clock, self.elapsed)
         times = "".join(f"\0{time}" for time in known) if known != (None, None, None, None) else ""
         packet = "" if self.packet is None else f"\0packet {self.packet}"
-        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{packet}"
+        fields = (self.field_order, self.pts_before, self.pts_after)
+        order = "".join(f"\0{part}" for part in ("fields", *fields)) if fields != (None, None, None) else ""
+        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{packet}{order}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +127,14 @@ class RenderOptions:
 
     `width` and `height` are even, but for mjpeg and ffv1. `tone` is None where no frame needs one; `background`
     (#rrggbb) shows through transparent pixels. `form` is the pixel format that the encoder is given.
+    `effort` is one that differs for the codec.
     `colour` is what all segments of source videos are tagged with and converted to; None for images, and for datasets
     whose scan did not note the sources' colours: then each segment has its first source's.
     An upright source frame is cropped, then rotated by `rotate` degrees clockwise, then scaled. `family` is the
     backend: the CPU unless a GPU had passed its self-test when the render was planned. `pixel_aspect` is the width to
     the height of an output pixel: 1, but for ffv1 that keeps the samples of such a source. None: the samples of sources
     are shown as stored, because the size was planned before the shape of their pixels was known.
+    `deinterlace` is off where the request or the dataset leaves nothing to deinterlace.
     """
 
     codec: Codec
@@ -141,14 +157,20 @@ class RenderOptions:
     timing: CapturedTiming | None = None
     overlay: Overlay | None = None
     outputs: tuple[Output, ...] = ()
+    effort: Effort = "balanced"
     family: Backend = CPU_ONLY
     colour: Colour | None = None
     pixel_aspect: Fraction | None = Fraction(1)
+    deinterlace: Deinterlace = "off"
 
     @property
     def shown_size(self) -> Size:
         """(width, height) of the output in square pixels."""
         return square_size((self.width, self.height), self.pixel_aspect or Fraction(1))
+
+    def deinterlaces(self, frame: FrameRef) -> bool:
+        """Whether this picture of a source video is deinterlaced, if its own flags do not say otherwise."""
+        return self.deinterlace == "on" or (self.deinterlace == "auto" and frame.field_order in INTERLACED)
 
     @property
     def ticks(self) -> Fraction:

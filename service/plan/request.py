@@ -12,8 +12,10 @@ from service.plan.colour import Hdr, choose_colour
 from service.plan.facts import DatasetFacts, RenderFacts
 from service.plan.formats import (
     BLACK,
+    EFFORTS,
     Codec,
     Container,
+    Effort,
     Output,
     PixelFormat,
     canonical_outputs,
@@ -40,7 +42,7 @@ from service.plan.geometry import (
 )
 from service.plan.overlay import Overlay, OverlaySpec, drawable_text, scale_bar, text_size
 from service.plan.placement import DevicePreference, SourceMedia, Stages, choose_placement, describe_stages
-from service.plan.render_plan import CapturedTiming, FramePolicy, MismatchPolicy, RenderOptions
+from service.plan.render_plan import CapturedTiming, Deinterlace, FramePolicy, Gaps, MismatchPolicy, RenderOptions
 from service.plan.segments import FrameRangeSpec, Selection, frame_range, render_key, select_frames
 from service.plan.timing import Timing, nominal_rate, rate_lasting
 from service.plan.tone import Tone, ToneSpec, resolve_tone
@@ -66,6 +68,7 @@ class RenderRequest:
     scale: float | None = None
     codec: Codec = "h264"
     quality: int = 70
+    effort: Effort = "balanced"
     missing: FramePolicy = "skip"
     corrupt: FramePolicy = "hold"
     mismatch: MismatchPolicy = "pad"
@@ -83,11 +86,16 @@ class RenderRequest:
     overlay: OverlaySpec | None = None
     outputs: tuple[Output, ...] = ()
     hdr: Hdr | None = None
+    deinterlace: Deinterlace = "auto"
+    gaps: Gaps = "numbers"
 
 
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
-    """What will be rendered. `key` is equal for equal videos; `stages` is the device and the reason of each stage."""
+    """What will be rendered. `key` is equal for equal videos; `stages` is the device and the reason of each stage.
+
+    `gaps` says what the positions without a frame are; `none` if there are none.
+    """
 
     dataset: DatasetFacts
     options: RenderOptions
@@ -95,6 +103,7 @@ class RenderPlan:
     key: str
     stages: Stages
     priority: int = 0
+    gaps: Gaps = "numbers"
 
 
 def plan(request: RenderRequest, facts: RenderFacts) -> RenderPlan:
@@ -117,8 +126,10 @@ def plan(request: RenderRequest, facts: RenderFacts) -> RenderPlan:
     source = SourceMedia(dataset.formats, *geometry.cropped_size, square_pixels)
     placement = choose_placement(cluster.capabilities, options, source, request.device, cluster.slots_per_device)
     options = replace(options, family=placement.backend)
-    key = render_key(dataset, selection, options)
-    return RenderPlan(dataset, options, selection, key, describe_stages(options, placement), request.priority)
+    gaps = request.gaps if dataset.counts_gaps(request.missing, request.gaps) else "none"
+    key = render_key(dataset, selection, options, gaps)
+    stages = describe_stages(options, placement)
+    return RenderPlan(dataset, options, selection, key, stages, request.priority, gaps)
 
 
 def _find_dataset(request: RenderRequest, facts: RenderFacts) -> DatasetFacts:
@@ -142,9 +153,22 @@ def _check_state(request: RenderRequest, dataset: DatasetFacts) -> None:
     if dataset.state != "ready":
         reason = dataset.error or "it has never been scanned: upload frames, then scan it"
         raise invalid_field("#/dataset_id", f"the dataset is {dataset.state}: {reason}", "dataset_not_ready")
-    if request.missing == "fail" and dataset.gap_frames:
-        detail = f"frame number {dataset.first_gap} is missing ({dataset.gap_frames} in all) and missing is fail"
-        raise invalid_field("#/missing", detail, "gap")
+    if request.gaps == "interval":
+        _require_interval(request, dataset)
+    if request.missing == "fail" and (count := dataset.missing_frames(request.gaps)):
+        first = f"frame number {dataset.first_gap}"
+        if request.gaps == "interval" and dataset.cadence:
+            first = f"a frame after index {dataset.cadence.gaps[0]['after_index']}"
+        raise invalid_field("#/missing", f"{first} is missing ({count} in all) and missing is fail", "gap")
+
+
+def _require_interval(request: RenderRequest, dataset: DatasetFacts) -> None:
+    if dataset.cadence is None:
+        detail = "the frames were not captured at one interval, or do not say when: use numbers or none"
+        raise invalid_field("#/gaps", detail, "no_interval")
+    if request.frames and request.frames.window:
+        detail = "gaps by interval have positions, not capture times: choose frames by start and stop"
+        raise invalid_field("#/gaps", detail, "exclusive")
 
 
 def _geometry(request: RenderRequest, dataset: DatasetFacts) -> Geometry:
@@ -205,7 +229,19 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         outputs=canonical_outputs(request.outputs),
         colour=colour if dataset.kind == "video" else None,
         pixel_aspect=geometry.pixel_aspect,
+        effort=request.effort if request.effort in EFFORTS[codec] else "balanced",
+        deinterlace=_deinterlace(request, dataset),
     )
+
+
+def _deinterlace(request: RenderRequest, dataset: DatasetFacts) -> Deinterlace:
+    """Off where nothing would be deinterlaced."""
+    if request.deinterlace == "on" and dataset.kind != "video":
+        detail = "image frames are shown as they are: deinterlace is for source videos"
+        raise invalid_field("#/deinterlace", detail, "not_video")
+    if request.deinterlace == "auto" and not dataset.has_interlaced_pictures:
+        return "off"
+    return request.deinterlace
 
 
 def _tone(request: RenderRequest, dataset: DatasetFacts) -> Tone | None:
@@ -269,8 +305,10 @@ def _overlay(
 
 
 def _selection(request: RenderRequest, dataset: DatasetFacts, facts: RenderFacts, *, binned: bool) -> Selection:
-    start, stop = frame_range(request.frames, dataset, facts.captured, request.missing)
-    return select_frames(dataset.position_count(request.missing), request.decimation_factor, start, stop, binned)
+    start, stop = frame_range(request.frames, dataset, facts.captured, request.missing, request.gaps)
+    return select_frames(
+        dataset.position_count(request.missing, request.gaps), request.decimation_factor, start, stop, binned
+    )
 
 
 def _too_many_frames(selection: Selection, limit: int) -> InvalidRequest:

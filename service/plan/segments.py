@@ -14,7 +14,7 @@ from itertools import accumulate, chain, pairwise, repeat
 
 from service.errors import InvalidRequest, invalid_field
 from service.plan.facts import CapturedFrames, DatasetFacts
-from service.plan.render_plan import PIPELINE_VERSION, TICKS, FramePolicy, FrameRef, RenderOptions, SegmentPlan
+from service.plan.render_plan import PIPELINE_VERSION, TICKS, FramePolicy, FrameRef, Gaps, RenderOptions, SegmentPlan
 
 # Output seconds of a segment: short enough to share a 10 s render over cores, long enough for the encoder.
 SEGMENT_SECONDS = Fraction(5, 2)
@@ -22,6 +22,9 @@ SEGMENT_SECONDS = Fraction(5, 2)
 # The same of AV1. Its frames take half as long to encode, and the first ones after a key frame the longest: of ten
 # seconds at 1080p, segments of 5 s instead of 2.5 take 5 % less CPU and a fifth fewer bytes.
 AV1_SECONDS = Fraction(5)
+
+# The same of effort small, where a key frame is predicted from: see docs/quality.md.
+SMALL_SECONDS = Fraction(5)
 
 # Frames of the first segments of a long render, as far as they are shorter together than a usual one: at 1080p a core
 # makes 15 in about half a second, and the next are ready before much time has passed.
@@ -89,7 +92,11 @@ def window_error(spec: FrameRangeSpec, dataset: DatasetFacts) -> InvalidRequest 
 
 
 def frame_range(
-    spec: FrameRangeSpec | None, dataset: DatasetFacts, captured: CapturedFrames | None, missing: FramePolicy
+    spec: FrameRangeSpec | None,
+    dataset: DatasetFacts,
+    captured: CapturedFrames | None,
+    missing: FramePolicy,
+    gaps: Gaps = "numbers",
 ) -> tuple[int | None, int | None]:
     """(start, stop) as positions of the dataset; None: open. `captured` are the frames in the time window.
 
@@ -107,7 +114,7 @@ def frame_range(
         raise invalid_field("#/frames", f"no frame was captured in this window: the dataset has {span}", "empty_range")
     first, stride = dataset.number_first, dataset.number_stride
     low, high = captured.first_number, captured.last_number
-    if not dataset.counts_gaps(missing) or first is None or not stride or low is None or high is None:
+    if not dataset.counts_gaps(missing, gaps) or first is None or not stride or low is None or high is None:
         return captured.first_index, captured.last_index + 1
     return (low - first) // stride, (high - first) // stride + 1
 
@@ -194,7 +201,10 @@ def _startup_lengths(outputs: int, length: int, max_unsplit: int) -> Iterator[in
 
 
 def _segment_seconds(options: RenderOptions) -> Fraction:
-    return AV1_SECONDS if options.codec == "av1" else SEGMENT_SECONDS
+    if options.codec == "av1":
+        return AV1_SECONDS
+    predicted = options.codec in ("h264", "hevc")
+    return SMALL_SECONDS if predicted and options.effort == "small" else SEGMENT_SECONDS
 
 
 def _max_outputs(options: RenderOptions) -> int:
@@ -249,8 +259,10 @@ def _lasts(outputs: int, ticks: int, seconds: Fraction) -> bool:
     return ticks >= 8 * TICKS or (outputs >= 16 and ticks >= seconds * TICKS)
 
 
-def render_key(dataset: DatasetFacts, selection: Selection, options: RenderOptions) -> str:
-    """sha256 (hex) of all that the video depends on: the dataset's content digest, the positions, the options."""
-    positions = [selection.start, selection.stop, selection.step]
-    parts = [PIPELINE_VERSION, str(dataset.id), dataset.digest, positions, options.to_json()]
+def render_key(dataset: DatasetFacts, selection: Selection, options: RenderOptions, gaps: Gaps = "none") -> str:
+    """sha256 (hex) of all that the video depends on: the dataset's content digest, the positions, what the positions
+    without a frame are, the options, and how many pictures are interlaced, which is measured."""
+    positions = [selection.start, selection.stop, selection.step, gaps]
+    content = [dataset.digest, dict(dataset.field_orders)]
+    parts = [PIPELINE_VERSION, str(dataset.id), content, positions, options.to_json()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -71,6 +71,8 @@ datasets = Table(
     Column("scanned", BigInteger, nullable=False, server_default="0"),
     Column("levels", JSONB),
     Column("forms", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    Column("cadence", JSONB, comment="the usual time between frames, and where frames are missing by it"),
+    Column("field_orders", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="pictures of each"),
     Column("excluded", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="left out by the last scan"),
     Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="why frames are unreadable"),
     _timestamp_column("created_at"),

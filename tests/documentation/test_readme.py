@@ -88,9 +88,9 @@ def test_help_names_the_same_commands_and_exit_codes() -> None:
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    """0 and 2 are the command line library's own."""
-    ours = {cli.FAILED, cli.UNAVAILABLE, cli.NOT_PERMITTED, cli.CONFIGURATION}
-    assert ours | {0, 2} == set(exit_codes())
+    """0, 2 and 130 are the command line library's own."""
+    ours = {cli.FAILED, cli.LEFT_OUT, cli.UNAVAILABLE, cli.NOT_PERMITTED, cli.CONFIGURATION}
+    assert ours | {0, cli.USAGE, 130} == set(exit_codes())
     assert set(cli.EXIT_CODE_BY_STATUS.values()) <= ours
 
 

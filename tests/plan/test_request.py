@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any, get_args
 from uuid import UUID
 
@@ -136,6 +137,7 @@ def test_the_placement_is_in_the_key() -> None:
         ({"timing": "captured"}, {"kind": "video"}, ("#/timing", "no_capture_times")),
         ({"tone": ToneSpec()}, {}, ("#/tone", "no_levels")),
         ({"tone": ToneSpec()}, {"kind": "video"}, ("#/tone", "not_images")),
+        ({"deinterlace": "on"}, {}, ("#/deinterlace", "not_video")),
         ({"container": "avi"}, {}, ("#/container", "container")),
         ({"codec": "ffv1"}, {"pixel_formats": {}}, ("#/codec", "rescan")),
         (
@@ -328,3 +330,76 @@ def test_a_key_depends_on_pictures_only(
     assert one.key == other.key
     changed = replace(known, datasets=(replace(one.dataset, digest=one.dataset.digest + "x"),))
     assert plan(replace(request, device="cpu"), changed).key != one.key
+
+
+ANAMORPHIC = replace(
+    FRAMES,
+    kind="video",
+    width=1024,
+    height=576,
+    stored_size=(720, 576),
+    pixel_aspect=Fraction(64, 45),
+    formats=("h264",),
+    pixel_formats={"yuv420p": 900},
+    captured=None,
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "pixel_aspect"),
+    [
+        ({}, (1024, 576), Fraction(1)),
+        ({"scale": 0.5}, (512, 288), Fraction(1)),
+        ({"width": 720, "height": 576}, (720, 576), Fraction(1)),
+        ({"crop": CropSpec(512, 0, 512, 576)}, (512, 576), Fraction(1)),
+        ({"codec": "ffv1"}, (720, 576), Fraction(64, 45)),
+        ({"codec": "ffv1", "rotate": 90}, (576, 720), Fraction(45, 64)),
+        ({"codec": "ffv1", "crop": CropSpec(512, 0, 512, 576)}, (360, 576), Fraction(64, 45)),
+        ({"codec": "ffv1", "scale": 0.5}, (512, 288), Fraction(1)),
+        ({"codec": "ffv1", "overlay": OverlaySpec(text="a")}, (1024, 576), Fraction(1)),
+    ],
+)
+def test_sources_whose_pixels_are_not_square(
+    changes: dict[str, Any], size: tuple[int, int], pixel_aspect: Fraction
+) -> None:
+    """They are shown in square pixels; only ffv1 keeps the stored ones, unless something else is asked for."""
+    found = plan(replace(REQUEST, **changes), facts(ANAMORPHIC)).options
+    assert ((found.width, found.height), found.pixel_aspect) == (size, pixel_aspect)
+    assert RenderOptions.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_a_scan_that_did_not_note_the_shape_of_pixels() -> None:
+    """What was scanned as 720x576 is rendered so, whatever the source says, until it is scanned again."""
+    before = replace(ANAMORPHIC, width=720, stored_size=None, pixel_aspect=None)
+    found = plan(REQUEST, facts(before)).options
+    assert ((found.width, found.height), found.pixel_aspect) == ((720, 576), None)
+    assert RenderOptions.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_pixels_that_are_not_square_are_planned_on_the_cpu() -> None:
+    stages = ("decode", "h264"), ("transform", "nv12")
+    cards = tuple(Capability("cuda:0", stage, name, "ok", rate=5e4) for stage, name in stages)
+    planned = plan(replace(REQUEST, scale=0.25), facts(ANAMORPHIC, cluster=ClusterCapabilities(cards)))
+    assert planned.stages["decode"]["reason"] == "pixels that are not square run on the CPU"
+
+
+@pytest.mark.parametrize(
+    ("orders", "mode", "options", "device"),
+    [
+        ({}, "auto", "off", "cuda:0"),
+        ({"progressive": 900}, "auto", "off", "cuda:0"),
+        ({"top": 1, "progressive": 899}, "auto", "auto", "cpu"),
+        ({"mixed": 900}, "on", "on", "cpu"),
+        ({"progressive": 900}, "on", "on", "cpu"),
+        ({"bottom": 900}, "off", "off", "cuda:0"),
+    ],
+)
+def test_interlaced_sources_are_deinterlaced_on_the_cpu(
+    orders: dict[str, int], mode: Any, options: str, device: str
+) -> None:
+    card = ClusterCapabilities((Capability("cuda:0", "decode", "h264", "ok", rate=5e4), CARD.capabilities[1]))
+    dataset = replace(FRAMES, kind="video", formats=("h264",), field_orders=orders)
+    planned = plan(replace(REQUEST, deinterlace=mode), facts(dataset, cluster=card))
+    assert (planned.options.deinterlace, planned.stages["decode"]["device"]) == (options, device)
+    other = replace(dataset, field_orders=orders | {"bottom": 7})
+    assert plan(replace(REQUEST, deinterlace=mode), facts(other, cluster=card)).key != planned.key

@@ -16,6 +16,7 @@ from service.errors import first_line
 from service.pipeline.cuda.errors import CudaUnavailable
 from service.pipeline.frames import DevicePicture
 from service.pipeline.picture import ClipCounts
+from service.plan.formats import Effort
 from service.plan.placement import REAL_DRIVER
 
 Samples = np.ndarray[Any, Any]
@@ -107,7 +108,10 @@ class VideoDecoderSession(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
-    """For one closed GOP of limited-range NV12. `quality` is 0 to 100; the colour tags are H.273 numbers."""
+    """For one closed GOP of limited-range NV12. `quality` is 0 to 100; the colour tags are H.273 numbers.
+
+    `effort` chooses the preset.
+    """
 
     codec: VideoCodec
     width: int
@@ -117,6 +121,7 @@ class EncoderSettings:
     matrix: int
     primaries: int
     transfer: int
+    effort: Effort = "balanced"
 
 
 class EncodedPicture(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from service.pipeline.bins import member_options
 from service.pipeline.cuda.driver import Samples, ToneCurve
 from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
-from service.pipeline.frames import Fallback, MediaUnreadable, SizeMismatch
+from service.pipeline.frames import Fallback, MediaUnreadable, SizeMismatch, media_faults
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import plan_header_conversion, require_decodable
 from service.pipeline.images.header import JPEG_MAGIC, TIFF_MAGICS, DecodeOptions
@@ -73,10 +73,11 @@ class CandidateSelector:
     def select(self, data: bytes) -> Candidate | Fallback | None:
         """The candidate, a Fallback with its reason, or None for other formats and for damaged images."""
         try:
-            if data.startswith(JPEG_MAGIC):
-                return self._select_jpeg(data)
-            if data.startswith(TIFF_MAGICS):
-                return self._select_tiff(data)
+            with media_faults("decoded"):
+                if data.startswith(JPEG_MAGIC):
+                    return self._select_jpeg(data)
+                if data.startswith(TIFF_MAGICS):
+                    return self._select_tiff(data)
         except (MediaUnreadable, SizeMismatch):
             pass  # the stages on the CPU find the same fault and report it
         return None

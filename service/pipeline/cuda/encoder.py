@@ -60,6 +60,7 @@ class DeviceEncoder(SegmentEncoder):
             matrix=colour.matrix,
             primaries=colour.primaries,
             transfer=colour.transfer,
+            effort=options.effort,
         )
         with _raise_encoder_lost():
             self._session = self._driver.open_encoder(settings)

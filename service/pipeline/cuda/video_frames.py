@@ -15,9 +15,17 @@ from service.pipeline.cuda.driver import CudaDriver
 from service.pipeline.cuda.eligibility import Candidate
 from service.pipeline.cuda.errors import CudaError, CudaUnsupported, DeviceLost
 from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_bin_transform, plan_transform
-from service.pipeline.frames import Fallback, FrameMissing, MediaUnreadable, SizeMismatch, SourceReader
+from service.pipeline.frames import (
+    Fallback,
+    FrameMissing,
+    MediaUnreadable,
+    SizeMismatch,
+    SourceReader,
+    media_faults,
+)
 from service.plan.render_plan import FrameRef, RenderOptions
 
+_INTERLACED = Fallback("decode", "unsupported", "interlaced pictures are deinterlaced on the CPU")
 _NOT_DECODED = Fallback("decode", "not_decoded", "no such picture came out of the device")
 
 
@@ -46,9 +54,13 @@ class VideoFrameSource:
         """Removes each frame from `remaining` before it is yielded."""
         if remaining[0].key is None or remaining[0].pts is None:
             raise FrameMissing
+        if self._options.deinterlaces(remaining[0]):
+            yield from (DeviceFrame(ref, fallback=_INTERLACED) for ref in remaining)
+            return
         if remaining[0].packet is not None:
             raise CudaUnsupported("its timestamps do not tell its pictures apart")
-        demuxer = VideoDemuxer(self._sources.open(remaining[0]), self._colour)
+        with media_faults("opened"):
+            demuxer = VideoDemuxer(self._sources.open(remaining[0]), self._colour)
 
         def next_pts() -> int:
             return remaining[0].pts or 0 if remaining else 2**62

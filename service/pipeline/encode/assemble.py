@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.encode.codecs import ENCODERS, reorder_depth
-from service.pipeline.encode.matroska import write_display_width
 from service.pipeline.encode.mux import MUXERS, SKIP_DECODE, file_mux_options
-from service.plan.render_plan import RenderOptions
+from service.pipeline.encode.pixel_aspect import write_display_width
+from service.pipeline.field_order import STREAM_ORDERS, order_of
+from service.plan.render_plan import FieldOrder, RenderOptions
+
+# Of an ffv1 video, the pictures whose flags say whether its fields were kept.
+_JUDGED_PICTURES = 5
 
 
 class SegmentMismatch(Exception):
@@ -59,7 +64,7 @@ class Track:
         """Write the packets of the next segment. Raises SegmentMismatch."""
         with av.open(io.BytesIO(segment), "r", stream_options=self._stream_options()) as source:
             stream = source.streams.video[0]
-            self._accept_stream(stream)
+            self._accept_stream(stream, segment)
             assert stream.time_base is not None
             to_ticks = _tick_converter(stream.time_base * self._options.ticks)
             packets = [packet for packet in source.demux(stream) if packet.size]
@@ -75,11 +80,13 @@ class Track:
         is written to the file."""
         return None if self._stream is None and self._options.container == "mkv" else SKIP_DECODE
 
-    def _accept_stream(self, source: VideoStream) -> None:
+    def _accept_stream(self, source: VideoStream, segment: bytes) -> None:
         identity = (source.codec_context.extradata, source.width, source.height, source.codec_context.codec.id)
         if self._stream is None:
             self._stream = self._container.add_stream_from_template(source, opaque=True)
             self._stream.time_base = self._tick
+            if self._options.codec == "ffv1":
+                self._stream.codec_context.field_order = STREAM_ORDERS.get(self._field_order(segment), 0)
             if (tag := ENCODERS[self._options.codec].codec_tag) and self._options.container in ("mp4", "mov"):
                 self._stream.codec_context.codec_tag = tag
             self._identity = identity
@@ -87,6 +94,14 @@ class Track:
             raise SegmentMismatch(
                 f"the segment from frame {self.frames} on has other encoder parameters than the first"
             )
+
+    def _field_order(self, segment: bytes) -> FieldOrder:
+        """That of the pictures: only source videos may be interlaced, and only their first pictures tell it here."""
+        if self._options.source_kind != "video":
+            return "progressive"
+        with av.open(io.BytesIO(segment), "r") as source:
+            orders = {order_of(frame) for frame in islice(source.decode(video=0), _JUDGED_PICTURES)}
+        return orders.pop() if len(orders) == 1 else "mixed"
 
     def _write(self, packet: "Packet[VideoStream]", position: int, to_ticks: "TickConverter") -> None:
         assert self._stream is not None

@@ -25,13 +25,17 @@ from service.plan.render_plan import RenderOptions
 _SUBSAMPLING = {"yuv420p": (2, 2, "420"), "yuv422p": (1, 2, "422"), "yuv444p": (1, 1, "444")}
 
 
-def encode_jpeg(frame: VideoFrame, quality: int) -> bytes:
-    """A JPEG of a gray or full-range YCbCr frame of 8 bits; `quality` is libjpeg's, 1 to 100."""
+def encode_jpeg(frame: VideoFrame, quality: int, optimize: bool = False) -> bytes:
+    """A JPEG of a gray or full-range YCbCr frame of 8 bits; `quality` is libjpeg's, 1 to 100.
+
+    `optimize`: Huffman codes made for this picture, instead of the standard's; the samples are the same.
+    """
     import imagecodecs  # 30 MB that only MJPEG and TIFF need
 
     name = frame.format.name.replace("yuvj", "yuv")
     if name == "gray":
-        return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(planes.plane_views(frame)[0]), level=quality))
+        luma = np.ascontiguousarray(planes.plane_views(frame)[0])
+        return bytes(imagecodecs.jpeg8_encode(luma, level=quality, optimize=optimize))
     rows, columns, subsampling = _SUBSAMPLING[name]
     return bytes(
         imagecodecs.jpeg8_encode(
@@ -40,6 +44,7 @@ def encode_jpeg(frame: VideoFrame, quality: int) -> bytes:
             colorspace="YCBCR",
             outcolorspace="YCBCR",
             subsampling=subsampling,
+            optimize=optimize,
         )
     )
 
@@ -68,8 +73,8 @@ class SegmentEncoder:
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
         self._reorder = reorder_depth(options)
-        holds_aspect = options.codec == "ffv1" and options.source_kind == "video"
-        self._write_pixel_aspect = PixelAspectWriter(options.pixel_aspect or Fraction(1)) if holds_aspect else None
+        pixel_aspect = options.pixel_aspect or Fraction(1)
+        self._write_pixel_aspect = PixelAspectWriter(pixel_aspect) if options.codec == "ffv1" else None
         # In ticks: the time of the next frame, and when each frame added so far is shown.
         self._decode_index = self._clock = 0
         self._starts: list[int] = []
@@ -92,7 +97,8 @@ class SegmentEncoder:
         self._starts.append(start)
         self._clock += shown_for
         if isinstance(picture, VideoFrame) and self._options.codec == "mjpeg":
-            picture = encode_jpeg(picture, encoder_quality("mjpeg", self._options.quality))
+            quality = encoder_quality("mjpeg", self._options.quality)
+            picture = encode_jpeg(picture, quality, optimize=self._options.effort == "small")
         self._queue(self._encode(picture, stream, start))
         self.frames += 1
 

@@ -28,7 +28,12 @@ from service.pipeline.images.stored_colour import (
     StoredColour,
     profile_colour,
 )
-from service.pipeline.images.tiff_directory import MAX_SAMPLES, require_supported_colours
+from service.pipeline.images.tiff_directory import (
+    COMPRESSIONS,
+    FAX_COMPRESSIONS,
+    MAX_SAMPLES,
+    require_supported_colours,
+)
 from service.pipeline.picture import Samples, composite_over
 
 # Size, bits, compression, photometric, fill order, samples, rows, planes, fax options, predictor, tile size, alpha,
@@ -36,14 +41,12 @@ from service.pipeline.picture import Samples, composite_over
 _COPIED_TAGS = (256, 257, 258, 259, 262, 266, 277, 278, 284, 292, 293, 317, 322, 323, 338, 339)
 _OFFSETS, _COUNTS, _TILE_OFFSETS, _TILE_COUNTS = 273, 279, 324, 325
 _SHORT, _LONG = 3, 4
-_FAX_COMPRESSIONS = (2, 3, 4)
-_UNCOMPRESSED, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD = 1, 5, 7, 8, 32773, 32946, 34925, 50000
-_COMPRESSIONS = (_UNCOMPRESSED, *_FAX_COMPRESSIONS, _LZW, _JPEG, _DEFLATE, _PACKBITS, _OLD_DEFLATE, _LZMA, _ZSTD)
+_UNCOMPRESSED, _LZW, _JPEG, _PACKBITS = 1, 5, 7, 32773
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _MAX_CHUNKS = 2, 1, 274, 320, 65_536
+_SEPARATE, _ASSOCIATED, _ORIENTATION, _COLORMAP, _PHOTOMETRIC, _MAX_CHUNKS = 2, 1, 274, 320, 262, 65_536
 _ICC_PROFILE, _EXIF, _MAX_INTEROPERABILITY_FIELDS = 34675, 34665, 5
 # imagecodecs 2026.3's own decoders of these crash the process on damaged data; its libtiff reports an error.
-_LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS, *_FAX_COMPRESSIONS)
+_LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS, *FAX_COMPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ def _require_supported(page: Any) -> None:
     if page.dtype is None or page.dtype.kind not in "buif":
         kind = f" {page.dtype}" if page.dtype is not None else ""
         raise MediaUnreadable(f"a TIFF of {page.bitspersample}-bit{kind} samples is not supported")
-    if page.compression not in _COMPRESSIONS:
+    if page.compression not in COMPRESSIONS:
         raise MediaUnreadable(f"a TIFF compressed by method {int(page.compression)} is not supported")
     require_supported_colours(int(page.photometric))
     kinds = (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, *([_YCBCR] if page.compression == _JPEG else []))
@@ -224,7 +227,7 @@ def _apply_palette(indexes: Samples, page: Any) -> Samples:
     """
     table = np.asarray(page.tags[_COLORMAP].value).reshape(3, -1)
     levels = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
-    return np.ascontiguousarray(np.moveaxis(levels[:, indexes], 0, -1))
+    return np.ascontiguousarray(np.moveaxis(levels[:, indexes.astype(np.uint16)], 0, -1))
 
 
 def _expand_to_8_bit(array: Samples, page: Any) -> Samples:
@@ -252,6 +255,8 @@ def _single_page_tiff(page: Any) -> bytes:
         pieces.append(file.read(count))
     values = {tag: page.tags[tag].value for tag in _COPIED_TAGS if tag in page.tags}
     fields = {tag: [*map(int, value)] if isinstance(value, tuple) else [int(value)] for tag, value in values.items()}
+    if page.photometric == _PALETTE:
+        fields[_PHOTOMETRIC] = [_BLACK_IS_ZERO]  # the indexes are wanted, and libtiff would look for the palette
     sizes = [len(piece) for piece in pieces]
     fields[_TILE_OFFSETS if page.is_tiled else _OFFSETS] = [*itertools.accumulate(sizes[:-1], initial=8)]
     fields[_TILE_COUNTS if page.is_tiled else _COUNTS] = sizes

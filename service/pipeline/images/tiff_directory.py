@@ -34,6 +34,10 @@ _REDUCED_IMAGE, _MASK = 1, 4
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _JPEG, _ALPHA_KINDS = 7, (1, 2)
 MAX_SAMPLES = 4
+# CCITT RLE, group 3, group 4.
+FAX_COMPRESSIONS = (2, 3, 4)
+# None, fax, LZW, JPEG, Deflate, PackBits, Deflate's older number, LZMA, Zstandard.
+COMPRESSIONS = (1, *FAX_COMPRESSIONS, 5, _JPEG, 8, 32773, 32946, 34925, 50000)
 _MAX_FIELDS, _MAX_PAGES = 4096, 1_000_000
 
 
@@ -73,7 +77,8 @@ def tiff_channels(page: TiffDirectory) -> int:
     if page.photometric == _YCBCR and page.compression == _JPEG:
         colours = 3
     stored = 1 if page.photometric == PALETTE else colours
-    if not colours or not stored <= page.samples_per_pixel <= MAX_SAMPLES:
+    storable = stored <= page.samples_per_pixel <= MAX_SAMPLES and page.compression in COMPRESSIONS
+    if not colours or not storable:
         return 0
     alpha = page.samples_per_pixel > stored and page.extra_samples in _ALPHA_KINDS and page.photometric != PALETTE
     return colours + alpha

@@ -19,6 +19,7 @@ from service.pipeline.light.transfers import (
     srgb_from_light,
     srgb_to_light,
 )
+from service.pipeline.native_libraries import without_fused_multiply_add
 from service.plan.colour import SMPTE2084, Colour
 
 # Of each axis; the filter interpolates between them in tetrahedra.
@@ -52,7 +53,7 @@ def apply_cube(frame: VideoFrame, source: Colour, target: Colour, peak: int = 65
     return converted
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _filter_graph(width: int, height: int, source: Colour, target: Colour, peak: int) -> Graph:
     graph = Graph()
     graph.threads = 1
@@ -63,7 +64,8 @@ def _filter_graph(width: int, height: int, source: Colour, target: Colour, peak:
         table, end = graph.add("lut3d", file=str(path), interp="tetrahedral"), graph.add("buffersink")
         begin.link_to(table)
         table.link_to(end)
-        graph.configure()
+        with without_fused_multiply_add():
+            graph.configure()
     return graph
 
 

@@ -19,6 +19,8 @@ _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolati
 _DEEP_WHITE = 65_535
 # swscale shifts samples to 16 bits: white of limited range, and of RGB, is 255 * 256.
 _SHIFTED_WHITE = 65_280
+# Rows that are computed at a time, so that memory does not grow with the picture.
+_BAND = 64
 
 
 class ColourConverter:
@@ -54,12 +56,14 @@ class ColourConverter:
         limited = sample_range == LIMITED_RANGE
         black, luma_span = (16 * 256, 219 * 256) if limited else (0, 255 * 256)
         chroma_span = 224 * 256 if limited and source.matrix != YCGCO else luma_span
-        y, cb, cr = (plane.astype(np.float64) for plane in planes.plane_views(planar))
-        rgb = to_rgb((y - black) / luma_span, (cb - 32_768) / chroma_span, (cr - 32_768) / chroma_span, source)
         result = VideoFrame(*size, RGB_FORMAT)
-        levels = np.rint(rgb.clip(0, 1) * _DEEP_WHITE).astype(np.uint16)
-        for into, channel in zip(planes.plane_views(result), (1, 2, 0), strict=True):
-            into[:] = levels[..., channel]
+        sources, targets = planes.plane_views(planar), planes.plane_views(result)
+        for top in range(0, size[1], _BAND):
+            y, cb, cr = (plane[top : top + _BAND].astype(np.float64) for plane in sources)
+            rgb = to_rgb((y - black) / luma_span, (cb - 32_768) / chroma_span, (cr - 32_768) / chroma_span, source)
+            levels = np.rint(rgb.clip(0, 1) * _DEEP_WHITE).astype(np.uint16)
+            for into, channel in zip(targets, (1, 2, 0), strict=True):
+                into[top : top + _BAND] = levels[..., channel]
         return result
 
     def _reformat(

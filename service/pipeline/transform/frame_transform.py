@@ -1,6 +1,6 @@
 """Converts a decoded picture to the encoder's pixel format and size: crop, rotate, tone, scale, pad."""
 
-from av import VideoFrame
+from av import VideoFormat, VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from service.pipeline import planes
@@ -57,6 +57,15 @@ class FrameTransform:
         """What `apply` does to the colours of the picture beyond its matrix and range, in words."""
         done = self._converter.description(picture.colour) if picture.colour else None
         return (done,) if done else ()
+
+    def keeps_rows(self, picture: Picture) -> bool:
+        """Whether every row of every plane stays a row of its own, so that the fields of the picture are not mixed."""
+        if self._crop or picture.orientation != 1 or picture.size[1] != self._canvas[1]:
+            return False
+        stored, target = picture.frame.format, VideoFormat(self._target.pixel_format)
+        height = picture.size[1]
+        same_chroma = stored.chroma_height(height) == target.chroma_height(height)
+        return same_chroma and placement(picture.size, self._canvas, self._mismatch).height == height
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was padded or stretched or None). Raises SizeMismatch."""
@@ -125,11 +134,14 @@ class FrameTransform:
             interpolation |= _RGB_TARGET
         if frame.format.is_rgb:
             interpolation |= _RGB_SOURCE
+        source_matrix = swscale_matrix(_frame_matrix(frame, self._matrix))
+        if source_matrix != self._matrix:  # swscale converts through RGB, else up to 3 levels too dark
+            interpolation |= _RGB_SOURCE | _RGB_TARGET
         return self._reformatter.reformat(
             frame,
             *size,
             self._target.pixel_format,
-            src_colorspace=swscale_matrix(_frame_matrix(frame, self._matrix)),
+            src_colorspace=source_matrix,
             dst_colorspace=self._matrix,
             interpolation=interpolation,
             src_color_range=video_range(frame),

@@ -74,7 +74,9 @@ class PacketDecoder:
         self._context, self._numbers = stream.codec_context, PacketNumbers(numbering)
         self._is_byte_seek = not at_start and container.format.name in _BYTE_SEEKABLE
         self._partial_pos: int | None = None
-        self._started, self._may_skip = at_start, may_skip
+        # A recording of a broadcast may begin within a group of pictures.
+        self._started = at_start and not (may_skip and container.format.name in BROADCAST_FORMATS)
+        self._may_skip = may_skip
         self._ready: deque[DecodedFrame] = deque()
         self._undelivered: set[int] = set()
         self._first_key: int | None = None
@@ -106,7 +108,9 @@ class PacketDecoder:
             while self._ready:
                 yield self._ready.popleft()
             if not self.ended:
-                self._feed(*self._next_packet())
+                packet, number = self._next_packet()
+                self._started |= packet is not None and bool(packet.is_keyframe)
+                self._feed(packet, number)
                 self._undelivered.clear()
 
     def can_reach(self, target: int) -> bool:

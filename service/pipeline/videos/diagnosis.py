@@ -1,5 +1,6 @@
 """Says in plain words why a file cannot be shown as a video."""
 
+import errno
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -52,11 +53,9 @@ _VIDEO_FILES = (
 
 def describe_error(error: av.FFmpegError) -> str:
     """What went wrong while a source was read, in plain words."""
-    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError):
-        return "its data cannot be decoded"
     if isinstance(error, av.error.EOFError):
         return "it ends early"
-    return (error.strerror or "it cannot be read").lower()
+    return "it cannot be read" if error.errno == errno.EIO else "its data cannot be decoded"
 
 
 def missing_pictures_reason(file: BinaryIO, stream: VideoStream) -> str:

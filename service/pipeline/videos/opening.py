@@ -21,26 +21,29 @@ class OpenVideo(NamedTuple):
     palette: SourcePalette | None
 
 
-def open_video(file: BinaryIO, options: dict[str, str] | None = None) -> OpenVideo:
-    """Open a source video, to be decoded on one thread and without hiding damage.
+def open_video(file: BinaryIO, options: dict[str, str] | None = None, *, is_strict: bool = True) -> OpenVideo:
+    """Open a source video, to be decoded on one thread and, if `is_strict`, without concealing damage.
 
     `options` are the demuxer's. Raises MediaUnreadable with the reason; `file` stays open.
     """
     try:
-        container, stream = _open(file, options)
+        container, stream = _open(file, options, is_strict=is_strict)
         if stream.codec_context.pix_fmt != PALETTE_FORMAT:
             return OpenVideo(container, stream, None)
         palette = read_palette(container, stream, file)
         container.close()
-        return OpenVideo(*_open(file, options), palette)
+        return OpenVideo(*_open(file, options, is_strict=is_strict), palette)
     except (av.FFmpegError, ValueError) as error:
         raise MediaUnreadable(describe_file(file)) from error
 
 
-def _open(file: BinaryIO, options: dict[str, str] | None) -> tuple[InputContainer, VideoStream]:
+def _open(file: BinaryIO, options: dict[str, str] | None, *, is_strict: bool) -> tuple[InputContainer, VideoStream]:
     """Raises av.FFmpegError, ValueError, and MediaUnreadable for a file without a video."""
     file.seek(0)
     container = av.open(file, "r", metadata_errors="replace", options=options)
+    if container.format.name.endswith("_pipe"):
+        container.close()
+        raise MediaUnreadable("the source is an image, not a video: put images into a dataset of kind frames")
     stream = _main_stream(container)
     if stream is None:
         reason = describe_boxes(file) or describe_streams(container, file)
@@ -48,7 +51,8 @@ def _open(file: BinaryIO, options: dict[str, str] | None) -> tuple[InputContaine
         raise MediaUnreadable(reason)
     stream.thread_type = ThreadType.NONE
     stream.thread_count = 1
-    stream.codec_context.options = {"err_detect": "explode"}  # fail instead of concealing damage
+    if is_strict:
+        stream.codec_context.options = {"err_detect": "explode"}
     return container, stream
 
 

@@ -17,7 +17,14 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.light.matrices import UNKNOWN_MATRICES
 from service.pipeline.orientation import oriented_size
 from service.pipeline.picture import Picture
-from service.pipeline.videos.counted import BROADCAST_FORMATS, CountedReader, Numbering, PacketDecoder
+from service.pipeline.videos.counted import (
+    BROADCAST_FORMATS,
+    CountedReader,
+    Numbering,
+    PacketDecoder,
+    PacketNumbers,
+    numbering_of,
+)
 from service.pipeline.videos.decoder import DecodedFrame, ForwardDecoder
 from service.pipeline.videos.diagnosis import describe_error, describe_loss, missing_pictures_reason
 from service.pipeline.videos.display import (
@@ -27,6 +34,7 @@ from service.pipeline.videos.display import (
     display_orientation,
     is_plausible,
 )
+from service.pipeline.videos.open_start import OpenStart
 from service.pipeline.videos.opening import open_video
 from service.plan.colour import Colour
 from service.plan.geometry import square_size
@@ -56,6 +64,8 @@ class VideoSource:
         self._last_frame: DecodedFrame | None = None
         self._counted: CountedReader | None = None
         self._is_at_start = True
+        self._open_start: OpenStart | None = None
+        self._may_start_open = self.stream.codec_context.name == "h264"
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +74,7 @@ class VideoSource:
         self.close()
 
     def close(self) -> None:
-        self._decoder = self._last_frame = self._counted = None
+        self._decoder = self._last_frame = self._counted = self._open_start = None
         self.container.close()
         self._file.close()
 
@@ -75,7 +85,7 @@ class VideoSource:
         """
         place = f"at timestamp {pts}" if packet is None else f"number {pts} that can be decoded"
         try:
-            found = self._decode_at(pts) if packet is None else self._decode_packet(packet)
+            found = self._find_in_open_start(pts, packet) or self._find(pts, packet)
         except av.FFmpegError as error:
             self._decoder = self._last_frame = self._counted = None
             raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
@@ -138,11 +148,38 @@ class VideoSource:
         self._is_at_start = False
         return self.container.demux(self.stream)
 
-    def all_packets(self, numbering: Numbering = "offset") -> PacketDecoder:
-        """Decode from the first packet, and name pictures by their packets."""
+    def all_packets(self, numbering: Numbering = "offset", *, has_keys: bool = False) -> PacketDecoder:
+        """Decode from the first packet, and name pictures by their packets. With `has_keys`, packets of a broadcast
+        before the first key frame are left out."""
         self._rewind()
         self._decoder = None
-        return PacketDecoder(self.container, self.stream, numbering, at_start=True)
+        return PacketDecoder(self.container, self.stream, numbering, at_start=True, may_skip=has_keys)
+
+    def _find(self, pts: int, packet: int | None) -> DecodedFrame | None:
+        """Decode strictly; where that fails, see whether a first group refers to what was cut off before it."""
+        found = self._decode_at(pts) if packet is None else self._decode_packet(packet)
+        name = pts if packet is None else packet
+        is_whole = found is not None and found.pts == name and not found.corrupt
+        if is_whole or not self._may_start_open or (packet is None and self.container.format.name == "avi"):
+            return found
+        self._reopen(is_strict=False)
+        numbers = PacketNumbers(numbering_of(packet)) if packet is not None else None
+        name_packet = numbers.number if numbers else lambda packet: packet.pts
+        self._open_start = OpenStart(self.container, self.stream, name_packet)
+        return self._find_in_open_start(pts, packet) or found
+
+    def _find_in_open_start(self, pts: int, packet: int | None) -> DecodedFrame | None:
+        """None leaves the source as it was opened."""
+        if self._open_start is None:
+            return None
+        name = pts if packet is None else packet
+        frame = self._open_start.find(name)
+        if frame is not None:
+            return DecodedFrame(name, frame, False)
+        self._may_start_open = self._open_start.is_open
+        self._open_start = self._decoder = self._counted = None
+        self._reopen()
+        return None
 
     def missing_pictures_reason(self) -> str:
         """Why not even one picture can be shown."""
@@ -159,7 +196,7 @@ class VideoSource:
         last, decoder = self._last_frame, self._decoder
         if last is not None and last.pts == pts:
             return last
-        if decoder is None or (last is not None and last.pts > pts) or self._is_far_ahead(pts, decoder):
+        if decoder is None or last is None or last.pts > pts or self._is_far_ahead(pts, decoder):
             decoder = self._seek(pts)
         self._last_frame = decoder.decode_until(pts)
         if decoder.first_pts is None or decoder.first_pts > pts:
@@ -236,11 +273,13 @@ class VideoSource:
         """Be at the first packet."""
         if not self._is_at_start:
             self._reopen()
-        self._is_at_start, self._last_frame, self._counted = False, None, None
+        self._is_at_start, self._last_frame, self._counted, self._open_start = False, None, None, None
 
-    def _reopen(self, options: dict[str, str] | None = None) -> tuple[InputContainer, VideoStream]:
+    def _reopen(
+        self, options: dict[str, str] | None = None, *, is_strict: bool = True
+    ) -> tuple[InputContainer, VideoStream]:
         self.container.close()
-        self.container, self.stream, self._palette = open_video(self._file, options)
+        self.container, self.stream, self._palette = open_video(self._file, options, is_strict=is_strict)
         self._is_at_start, self._last_frame = True, None
         return self.container, self.stream
 

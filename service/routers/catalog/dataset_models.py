@@ -107,6 +107,23 @@ class UnreadableFrames(BaseModel):
     example: str = Field(description="one of them, named below the folder of the prefix")
 
 
+class IntervalGap(BaseModel):
+    """Frames that are missing by the usual time between captures, after the frame `after_index`."""
+
+    after_index: int
+    count: int
+
+
+class CadenceFacts(BaseModel):
+    """The usual time between frames, and the frames that are missing by it: see `gaps` of a render."""
+
+    interval_seconds: float = Field(description="the median time between frames")
+    from_names: bool = Field(description="capture times come from the names of the frames that have no other")
+    missing: int = Field(description="frames that are missing in gaps of up to 100 intervals")
+    pauses: int = Field(description="longer gaps, in which nothing counts as missing")
+    gaps: list[IntervalGap] = Field(description="the first 100 gaps")
+
+
 class ScanJob(BaseModel):
     """A scan. `progress` counts the objects that it has examined."""
 
@@ -160,6 +177,14 @@ class Dataset(BaseModel):
                     "excluded": {".txt": {"count": 3, "example": "notes.txt", "reason": "not an image"}},
                     "number_first": 0,
                     "number_stride": 1,
+                    "cadence": {
+                        "interval_seconds": 1.0,
+                        "from_names": False,
+                        "missing": 1,
+                        "pauses": 0,
+                        "gaps": [{"after_index": 99, "count": 1}],
+                    },
+                    "field_orders": {},
                     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                     "scanned": 899,
                     "levels": None,
@@ -200,6 +225,15 @@ class Dataset(BaseModel):
     )
     number_first: int | None = Field(description="number of frame 0, if the numbering is regular")
     number_stride: int | None = Field(description="difference between consecutive numbers, if they are regular")
+    cadence: CadenceFacts | None = Field(
+        None, description="set if all frames have a capture time and most follow at one interval"
+    )
+    field_orders: dict[str, int] = Field(
+        default_factory=dict,
+        description="number of pictures of source videos that are `progressive`, or interlaced with the `top` or the "
+        "`bottom` field first, or `mixed`: each says so itself",
+        examples=[{"top": 250}],
+    )
     digest: str = Field(description="SHA-256 of the ordered keys, ETags and sizes")
     scanned: int = Field(description="objects that the scan has examined so far")
     levels: LevelFacts | None = Field(None, description="only for frames of more than 8 bits and for gray frames")

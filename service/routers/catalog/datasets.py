@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
+from service.plan.facts import Cadence
 from service.plan.tone import Levels
 from service.routers.catalog.access import (
     CatalogDep,
@@ -16,11 +17,13 @@ from service.routers.catalog.access import (
     require_owner,
 )
 from service.routers.catalog.dataset_models import (
+    CadenceFacts,
     Dataset,
     DatasetAndScan,
     DatasetChange,
     DatasetQuery,
     Frame,
+    IntervalGap,
     LevelFacts,
     NewDataset,
     ScanJob,
@@ -64,8 +67,17 @@ def to_dataset(row: DatasetRow) -> Dataset:
         "size_range": _size_range(row),
         "levels": _level_facts(row.levels),
         "unreadable": [dict(problem) for problem in row.problems],
+        "cadence": _cadence_facts(row.cadence),
     }
     return Dataset(**{name: getattr(row, name) for name in Dataset.model_fields if name not in computed}, **computed)
+
+
+def _cadence_facts(cadence: Cadence | None) -> CadenceFacts | None:
+    if cadence is None:
+        return None
+    counts = {name: getattr(cadence, name) for name in ("from_names", "missing", "pauses")}
+    gaps = [IntervalGap(**gap) for gap in cadence.gaps]
+    return CadenceFacts(interval_seconds=cadence.interval_us / 1e6, gaps=gaps, **counts)
 
 
 def _level_facts(levels: Levels | None) -> LevelFacts | None:

@@ -7,10 +7,10 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
 
 from service.plan.colour import Hdr
-from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Output, canonical_colour
+from service.plan.formats import ARTIFACT_FILES, BLACK, Codec, Container, Effort, Output, canonical_colour
 from service.plan.geometry import CropSpec, DecimationMode
 from service.plan.overlay import Corner, OverlaySpec, ScaleBarSpec, Unit
-from service.plan.render_plan import FramePolicy, MismatchPolicy
+from service.plan.render_plan import Deinterlace, FramePolicy, Gaps, MismatchPolicy
 from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
@@ -25,7 +25,8 @@ class ToneRequest(RequestModel):
     """Maps samples of more than 8 bits, or gray samples of 8 bits, to output levels, with one window for the sequence.
 
     `full`: the range of the data type (0 to 65535; floats 0 to 1). `minmax`: the smallest to the largest sample.
-    `percentile`: between two percentiles. `fixed`: between two sample values, for sequences that still grow or are
+    `percentile`: between two percentiles, or over what they would cut off where nearly all samples have one value (the
+    render's `options.tone.note` says so). `fixed`: between two sample values, for sequences that still grow or are
     compared. Minimum, maximum and percentiles come from up to 64 frames of the sequence. Samples outside the window are
     clipped; the receipt counts them for each frame.
     """
@@ -67,7 +68,7 @@ EXAMPLE_OVERLAY: dict[str, JsonValue] = {
 
 
 class ScaleBarModel(RequestModel):
-    """A scale bar. The experiment's `metadata.pixel_size_um` has the size of a source pixel."""
+    """A scale bar. The experiment's `metadata.pixel_size_um` has the size of a source pixel, as shown."""
 
     length: float = Field(gt=0, le=1e9, description="length of the bar, in `unit`", examples=[100])
     unit: Unit = Field("um", description="unit of the length; um is written µm")
@@ -159,7 +160,7 @@ class VideoGenerationRequest(RequestModel):
     )
     dataset_id: UUID | None = Field(None, description="required if the experiment has several datasets")
     frames: FrameRange | None = Field(None, description="range of the sequence; unset: all frames")
-    width: int | None = Field(None, ge=2, le=16384, description="output width in pixels", examples=[1280])
+    width: int | None = Field(None, ge=2, le=16384, description="output width in (square) pixels", examples=[1280])
     height: int | None = Field(None, ge=2, le=16384, description="output height in pixels")
     scale: float | None = Field(None, gt=0, le=8, description="output size relative to the source", examples=[0.5])
     codec: Codec = Field(
@@ -168,6 +169,11 @@ class VideoGenerationRequest(RequestModel):
         "frames unchanged and opens in Fiji; ffv1 is lossless, also for 16-bit gray",
     )
     quality: int = Field(70, ge=0, le=100, description="one scale for all codecs; 70 corresponds to CRF 23 of x264")
+    effort: Effort = Field(
+        "balanced",
+        description="at the same quality, fast takes less time and more bytes, small more time and fewer bytes; "
+        "fast is for h264 and ffv1, and balanced for others",
+    )
     missing: FramePolicy = Field("skip", description="what to do with missing frames")
     corrupt: FramePolicy = Field("hold", description="what to do with frames that cannot be decoded")
     mismatch: MismatchPolicy = Field("pad", description="what to do with frames of a different size")
@@ -234,6 +240,20 @@ class VideoGenerationRequest(RequestModel):
         examples=["sdr"],
     )
 
+    deinterlace: Deinterlace = Field(
+        "auto",
+        description="for source videos: auto deinterlaces the pictures that the scan found interlaced, on deinterlaces "
+        "all, off shows the fields as they are stored; ffv1 keeps the fields unless on is set",
+        examples=["off"],
+    )
+
+    gaps: Gaps = Field(
+        "numbers",
+        description="what counts as missing: numbers, gaps in a regular numbering (names that are dates or times have "
+        "none); interval, frames that the usual time between captures leaves out (see `cadence` of the dataset); none",
+        examples=["interval"],
+    )
+
     def to_request(self) -> RenderRequest:
         """The request for planning, without `dry_run` and `webhook_url`."""
         frames, crop = self.frames, self.crop
@@ -248,6 +268,7 @@ class VideoGenerationRequest(RequestModel):
             scale=self.scale,
             codec=self.codec,
             quality=self.quality,
+            effort=self.effort,
             missing=self.missing,
             corrupt=self.corrupt,
             mismatch=self.mismatch,
@@ -265,6 +286,8 @@ class VideoGenerationRequest(RequestModel):
             overlay=self.overlay.to_spec() if self.overlay else None,
             outputs=tuple(self.outputs),
             hdr=self.hdr,
+            deinterlace=self.deinterlace,
+            gaps=self.gaps,
         )
 
     def to_document(self) -> dict[str, Any]:

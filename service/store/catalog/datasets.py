@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId, Subject, TaskId, new_uuid
 from service.jobs import queue
-from service.plan.facts import DatasetFacts
+from service.plan.facts import Cadence, DatasetFacts
 from service.plan.tone import Levels
 from service.store.database import translate_integrity_errors
 from service.store.keyset import PageRequest
@@ -56,7 +56,7 @@ class DatasetRow(DatasetFacts):
 PLAIN_COLUMNS = tuple(
     column.name
     for column in datasets.c
-    if column.name in DatasetRow.__dataclass_fields__ and column.name not in ("formats", "levels")
+    if column.name in DatasetRow.__dataclass_fields__ and column.name not in ("formats", "levels", "cadence")
 )
 
 
@@ -66,6 +66,7 @@ def to_dataset_row(row: RowMapping) -> DatasetRow:
         **{name: row[name] for name in PLAIN_COLUMNS},
         formats=tuple(row["formats"]),
         levels=Levels.from_json(row["levels"]) if row["levels"] else None,
+        cadence=Cadence(**row["cadence"]) if row["cadence"] else None,
         pixel_formats=row["forms"],
         **_pixel_shape(row["kind"], row["sizes"]),
         captured=None if row["captured_from"] is None else (row["captured_from"], row["captured_to"]),

@@ -4,6 +4,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from sqlalchemy import Row, RowMapping, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.facts import DatasetFacts
-from service.plan.render_plan import FramePolicy, FrameRef
+from service.plan.render_plan import INTERLACED, Deinterlace, FrameRef, Gaps
 from service.plan.segments import Selection
+from service.store.catalog.cadence import MISSING_BEFORE, PAUSES
 from service.store.tables import frames, sources
 
 ROWS_PER_READ = 1000
@@ -35,19 +37,38 @@ SELECT_BY_NUMBER = text(
     WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
 """
 )
+SELECT_BY_INTERVAL = text(
+    """
+    SELECT position, key, etag, size, page, page_offset, captured FROM (
+        SELECT (index + sum(missing) OVER (ORDER BY index))::bigint AS position, key, etag, size, page, page_offset,
+            captured
+        FROM (SELECT index, key, etag, size, page, page_offset, """
+    + f"{CAPTURED_MICROSECONDS}, {MISSING_BEFORE} AS missing FROM {PAUSES}"
+    + """ ) counted) placed
+    WHERE position >= :start AND position < :stop AND (position - :start) % :step = 0 ORDER BY position
+"""
+)
 
 
 def stream_frames(
     connection: AsyncConnection,
     dataset: DatasetFacts,
     selection: Selection,
-    missing: FramePolicy,
+    gaps: Gaps,
+    deinterlace: Deinterlace = "off",
 ) -> AsyncIterator[FrameRef]:
-    """One FrameRef per source frame that the render reads, in order; `key` is None for a gap in the numbering."""
+    """One FrameRef per source frame that the render reads, in order; `key` is None for a missing one.
+
+    `gaps` is RenderPlan's: `none` where no position is without a frame.
+    """
     if dataset.kind == "video":
-        return _video_frames(connection, dataset, selection)
-    if dataset.counts_gaps(missing):
-        return _stream_by_number(connection, dataset, selection)
+        return _video_frames(connection, dataset, selection, deinterlace)
+    if gaps == "interval" and dataset.cadence:
+        values = {"interval": dataset.cadence.interval_us}
+        return _stream_with_gaps(connection, SELECT_BY_INTERVAL, dataset, selection, values)
+    if gaps == "numbers":
+        values = {"first": dataset.number_first or 0, "stride": dataset.number_stride or 1}
+        return _stream_with_gaps(connection, SELECT_BY_NUMBER, dataset, selection, values)
     return _stream_by_index(connection, dataset, selection)
 
 
@@ -63,12 +84,15 @@ async def _stream_by_index(
         yield _image_frame(row)
 
 
-async def _stream_by_number(
-    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+async def _stream_with_gaps(
+    connection: AsyncConnection,
+    query: TextClause,
+    dataset: DatasetFacts,
+    selection: Selection,
+    placement: dict[str, int],
 ) -> AsyncIterator[FrameRef]:
-    values = _bind_values(dataset, selection) | {"first": dataset.number_first, "stride": dataset.number_stride}
     expected = selection.start
-    async for row in _stream_rows(connection, SELECT_BY_NUMBER, values):
+    async for row in _stream_rows(connection, query, _bind_values(dataset, selection) | placement):
         while expected < row.position:
             yield FrameRef(expected, None)
             expected += selection.stride
@@ -94,7 +118,7 @@ def _image_frame(row: Sequence[Any]) -> FrameRef:
 
 
 async def _video_frames(
-    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection
+    connection: AsyncConnection, dataset: DatasetFacts, selection: Selection, deinterlace: Deinterlace
 ) -> AsyncIterator[FrameRef]:
     query = select(sources).where(sources.c.dataset_id == dataset.id).order_by(sources.c.number)
     for row in (await connection.execute(query)).mappings().all():
@@ -103,14 +127,31 @@ async def _video_frames(
         behind = max(first - selection.start, 0)
         begin = selection.start + -(-behind // selection.stride) * selection.stride
         for index in range(begin, last, selection.stride):
-            packet = packets[index - first] if packets else None
-            yield FrameRef(index, row["key"], row["etag"], row["size"], times[index - first], packet=packet)
+            yield _video_frame(row, times, packets, index, deinterlace)
 
 
 def _picture_places(row: RowMapping) -> "tuple[array[int], array[int] | None]":
     """The timestamps of a source's pictures; their packets, where timestamps do not tell them apart."""
     packets = row["packets"]
     return unpack_timestamps(row["pts"]), unpack_timestamps(packets) if packets is not None else None
+
+
+def _video_frame(
+    row: RowMapping, times: "array[int]", packets: "array[int] | None", index: int, deinterlace: Deinterlace
+) -> FrameRef:
+    """Picture `index` of the dataset, in the source video that has these timestamps and packets."""
+    place = index - row["first_index"]
+    packet = packets[place] if packets else None
+    ref = FrameRef(index, row["key"], row["etag"], row["size"], times[place], packet=packet)
+    interlaced = row["fields"] in INTERLACED
+    if interlaced:
+        ref = replace(ref, field_order=row["fields"])
+    if deinterlace == "on" or (deinterlace == "auto" and interlaced):
+        if place:
+            ref = replace(ref, pts_before=times[place - 1], packet_before=packets[place - 1] if packets else None)
+        if place + 1 < len(times):
+            ref = replace(ref, pts_after=times[place + 1], packet_after=packets[place + 1] if packets else None)
+    return ref
 
 
 def unpack_timestamps(packed: bytes) -> "array[int]":
@@ -145,10 +186,7 @@ async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int
     row = (await connection.execute(query)).mappings().first()
     if row is None:
         return None
-    times, packets = _picture_places(row)
-    place = index - row["first_index"]
-    packet = packets[place] if packets else None
-    return FrameRef(index, row["key"], row["etag"], row["size"], times[place], packet=packet)
+    return _video_frame(row, *_picture_places(row), index, "auto")
 
 
 async def list_sources(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:

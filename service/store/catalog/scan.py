@@ -12,6 +12,8 @@ from uuid import UUID
 from sqlalchemy import RowMapping, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.plan.time_names import NamedTimes
+from service.store.catalog.cadence import measure_cadence
 from service.store.catalog.datasets import DatasetRow, fetch_dataset
 from service.store.tables import datasets, frames, sources
 
@@ -19,18 +21,35 @@ CREATE_STAGING = text("""
     CREATE TEMP TABLE scanned_frames (
         sort_key text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, number bigint, size bigint NOT NULL,
         etag text NOT NULL, format text, width integer, height integer, captured_at timestamptz, problem text,
-        page integer, page_offset bigint, bits integer, gray boolean, form text)
+        page integer, page_offset bigint, bits integer, gray boolean, form text,
+        named_at timestamptz, named_kind text, named_number boolean)
 """)
 DROP_STAGING = text("DROP TABLE IF EXISTS pg_temp.scanned_frames")
 INSERT_FRAMES = text("""
     INSERT INTO frames (dataset_id, index, key, number, size, etag, format, width, height, captured_at, problem,
         page, page_offset, bits, gray, form)
     SELECT :dataset, row_number() OVER (ORDER BY sort_key, key, page) - 1,
-        key, number, size, etag, format, width, height, captured_at, problem, page, page_offset, bits, gray, form
+        key, CASE WHEN :named AND named_number THEN NULL ELSE number END, size, etag, format, width, height,
+        CASE WHEN :named THEN coalesce(captured_at, named_at) ELSE captured_at END,
+        problem, page, page_offset, bits, gray, form
     FROM scanned_frames
 """)
 # Frames whose samples a screen cannot show as they are: deeper than 8 bits, or described ("8-bit signed samples").
 _IS_DEEP = "(bits > 8 OR form LIKE '%samples%')"
+SELECT_NAMED_TIMES = text("""
+    WITH steps AS (
+        SELECT named_at, named_kind, captured_at, number - lag(number) OVER names AS step,
+            named_at - lag(named_at) OVER names AS pause
+        FROM scanned_frames WINDOW names AS (ORDER BY sort_key, key, page)),
+    usual AS (SELECT step, count(*) AS times FROM steps WHERE step IS NOT NULL GROUP BY step ORDER BY 2 DESC, 1 LIMIT 1)
+    SELECT count(*) AS frames, count(named_at) AS named, count(DISTINCT named_at) AS moments,
+        coalesce(bool_or(named_kind = 'date'), false) AS doubtful,
+        coalesce(bool_or(named_kind = 'unix'), false) AS unix,
+        (SELECT step FROM usual) AS usual_step, coalesce((SELECT times FROM usual), 0) AS usual_steps,
+        coalesce((SELECT count(*) FROM steps WHERE pause IS NOT NULL GROUP BY pause ORDER BY 1 DESC LIMIT 1), 0)
+            AS usual_pauses
+    FROM steps
+""")
 SELECT_SAMPLE = text(f"""
     WITH numbered AS (
         SELECT key, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
@@ -110,6 +129,10 @@ class ScannedFrame:
     bits: int | None = None
     gray: bool | None = None
     form: str | None = None
+    # The time in the name, if it has one, and whether the number is part of it: see `time_names`.
+    named_at: datetime | None = None
+    named_kind: str | None = None
+    named_number: bool = False
 
     def to_record(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in COLUMNS)
@@ -151,11 +174,23 @@ async def lock_dataset(connection: AsyncConnection, dataset: UUID) -> bool:
     return await connection.scalar(query) is not None
 
 
-async def replace_frames(connection: AsyncConnection, dataset: UUID) -> None:
-    """Replace the dataset's frames by the staged ones, and drop the staging table."""
+async def names_have_times(connection: AsyncConnection) -> bool:
+    """Whether the names of the staged frames say when they were captured."""
+    row = (await connection.execute(SELECT_NAMED_TIMES)).mappings().one()
+    return NamedTimes(**row).are_times
+
+
+async def replace_frames(connection: AsyncConnection, dataset: UUID) -> bool:
+    """Replace the dataset's frames by the staged ones, and drop the staging table.
+
+    Times in names are the capture times of frames that have no other, and their digits number nothing. Returns whether
+    there are such.
+    """
     await _delete_rows(connection, dataset)
-    await connection.execute(INSERT_FRAMES, {"dataset": dataset})
+    named = await names_have_times(connection)
+    await connection.execute(INSERT_FRAMES, {"dataset": dataset, "named": named})
     await connection.execute(DROP_STAGING)
+    return named
 
 
 async def replace_sources(connection: AsyncConnection, dataset: UUID, rows: Sequence[dict[str, Any]]) -> None:
@@ -170,13 +205,20 @@ async def _delete_rows(connection: AsyncConnection, dataset: UUID) -> None:
         await connection.execute(delete(table).where(table.c.dataset_id == dataset))
 
 
-async def summarize_frames(connection: AsyncConnection, dataset: UUID) -> dict[str, Any]:
-    """Values for columns of `datasets`, computed from the dataset's rows in `frames`."""
+async def summarize_frames(connection: AsyncConnection, dataset: UUID, *, named: bool = False) -> dict[str, Any]:
+    """Values for columns of `datasets`, computed from the rows in `frames`; `named`: their names have times."""
     totals = (await connection.execute(SELECT_TOTALS, {"dataset": dataset})).mappings().one()
     sizes = [dict(row) for row in (await connection.execute(COUNT_SIZES, {"dataset": dataset})).mappings()]
     usual = sizes[0] if sizes else {"width": None, "height": None}
     forms = {row.form: row.count for row in await connection.execute(COUNT_PIXEL_FORMATS, {"dataset": dataset})}
-    facts = dict(totals) | {"sizes": sizes, "width": usual["width"], "height": usual["height"], "forms": forms}
+    cadence = await measure_cadence(connection, dataset, named=named)
+    facts = dict(totals) | {
+        "cadence": cadence,
+        "sizes": sizes,
+        "width": usual["width"],
+        "height": usual["height"],
+        "forms": forms,
+    }
     return facts | await _numbering_facts(connection, dataset) | {"digest": await _digest(connection, dataset)}
 
 

@@ -12,16 +12,17 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, TypeVar
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError, SkippedEntry
 
+Found = TypeVar("Found", ObjectInfo, SkippedEntry)
 CHUNK_BYTES = 1024 * 1024
 PAGE_SIZE = 1000
 # The limits of file names on Linux and of keys in S3.
@@ -146,21 +147,26 @@ class FileObjectStore:
         folder = self.path(ObjectRef(bucket, "x")).parent
         if not await asyncio.to_thread(folder.is_dir):
             raise ObjectNotFound(f"there is no bucket {bucket}")
-        entries = self._walk(bucket, prefix)
+        entries = self._walk(bucket, prefix, _walk_files)
         while page := await asyncio.to_thread(lambda: list(islice(entries, PAGE_SIZE))):
             yield page
 
-    def _walk(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
-        """Objects in the order of their keys, read folder by folder from the deepest one that the prefix names."""
+    def _walk(self, bucket: str, prefix: str, walk: Callable[[Path, str, str], Iterator[Found]]) -> Iterator[Found]:
+        """What `walk` finds, read folder by folder from the deepest one that the prefix names."""
         parent = prefix.rpartition("/")[0]
         try:
             top = self.path(ObjectRef(bucket, f"{parent}/x" if parent else "x")).parent
         except ObjectStoreError:
             return  # no valid key has this prefix
         try:
-            yield from _walk_files(top, f"{parent}/" if parent else "", prefix)
+            yield from walk(top, f"{parent}/" if parent else "", prefix)
         except OSError as error:
             raise _to_read_error(error, ObjectRef(bucket, prefix)) from error
+
+    async def list_skipped(self, bucket: str, prefix: str) -> AsyncIterator[Sequence[SkippedEntry]]:
+        entries = self._walk(bucket, prefix, _find_skipped)
+        while page := await asyncio.to_thread(lambda: list(islice(entries, PAGE_SIZE))):
+            yield page
 
     async def delete(self, ref: ObjectRef) -> None:
         try:
@@ -250,6 +256,32 @@ def _walk_files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
                 status = os.lstat(root + path)
                 if stat.S_ISREG(status.st_mode):
                     yield _to_info(key.decode(), status)
+
+
+def _find_skipped(top: Path, base: str, prefix: str) -> Iterator[SkippedEntry]:
+    """What `_walk_files` leaves out without a word, except what was deleted meanwhile."""
+    root, key_base, wanted = os.fsencode(top) + b"/", base.encode(), prefix.encode(errors="surrogatepass")
+    pending = [b""]
+    while pending:
+        parent = pending.pop()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root + parent) as entries:
+            for entry in entries:
+                key = key_base + parent + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if (key + b"/").startswith(wanted[: len(key) + 1]):
+                        pending.append(parent + entry.name + b"/")
+                elif key.startswith(wanted) and (kind := _skipped_kind(entry, key)):
+                    yield SkippedEntry(key.decode(errors="backslashreplace"), kind)
+
+
+def _skipped_kind(entry: os.DirEntry[bytes], key: bytes) -> Literal["link", "special file", "name not in UTF-8"] | None:
+    if not entry.is_file(follow_symlinks=False):
+        return "link" if entry.is_symlink() else "special file"
+    try:
+        key.decode()
+    except UnicodeDecodeError:
+        return "name not in UTF-8"
+    return None
 
 
 def _list_folder(folder: bytes) -> list[bytes]:

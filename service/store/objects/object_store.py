@@ -1,10 +1,10 @@
 """The object-store interface: what every driver offers, and the errors it raises."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from service.errors import Interruption
 from service.plan.render_plan import ObjectRef
@@ -19,6 +19,14 @@ class ObjectInfo:
     etag: str
     modified: datetime
     content_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedEntry:
+    """An entry of a folder that is no object; `key` can be printed."""
+
+    key: str
+    kind: Literal["link", "special file", "name not in UTF-8"]
 
 
 class ObjectStoreError(Interruption):
@@ -73,6 +81,10 @@ class ObjectStore(Protocol):
 
     def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
         """Objects under a prefix, in pages of up to 1,000, ordered by their keys as UTF-8."""
+        ...
+
+    def list_skipped(self, bucket: str, prefix: str) -> AsyncIterator[Sequence[SkippedEntry]]:
+        """What lies under a prefix and is no object, in pages. Only a folder has such entries."""
         ...
 
     async def delete(self, ref: ObjectRef) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -13,7 +13,7 @@ from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError, SkippedEntry
 from service.store.objects.s3_http import (
     BUCKET_EXISTS_CODES,
     CONNECT_TIMEOUT_S,
@@ -238,6 +238,12 @@ class S3ObjectStore:
                 ]
                 if found:
                     yield found
+
+    async def list_skipped(self, bucket: str, prefix: str) -> AsyncIterator[Sequence[SkippedEntry]]:
+        """Everything in S3 is an object."""
+        nothing: Sequence[Sequence[SkippedEntry]] = ()
+        for page in nothing:
+            yield page
 
     async def delete(self, ref: ObjectRef) -> None:
         client = await self._client()

@@ -1,6 +1,6 @@
 """Read all facts that a render is planned from, in one go."""
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.colour import Colour
@@ -11,15 +11,13 @@ from service.plan.segments import window_error
 from service.store import workers
 from service.store.catalog import datasets, experiments
 from service.store.database import Caller, Database
+from service.store.tables import sources
 
 CAPTURED_FRAMES = text("""
     SELECT min(index) AS first_index, max(index) AS last_index, min(number) AS first_number, max(number) AS last_number
     FROM frames WHERE dataset_id = :dataset
         AND captured_at >= coalesce(CAST(:since AS timestamptz), captured_at)
         AND captured_at < coalesce(CAST(:until AS timestamptz), 'infinity')
-""")
-SOURCE_COLOURS = text("""
-    SELECT colour FROM sources WHERE dataset_id = :dataset AND problem IS NULL GROUP BY colour ORDER BY min(number)
 """)
 
 
@@ -67,7 +65,9 @@ async def _source_colours(connection: AsyncConnection, dataset: DatasetFacts) ->
     """Empty for images, and if a source was scanned by a version that did not note its colours."""
     if dataset.kind != "video":
         return ()
-    documents = list(await connection.scalars(SOURCE_COLOURS, {"dataset": dataset.id}))
+    query = select(sources.c.colour).where(sources.c.dataset_id == dataset.id, sources.c.problem.is_(None))
+    in_order = query.group_by(sources.c.colour).order_by(func.min(sources.c.number))
+    documents = list(await connection.scalars(in_order))
     if None in documents:
         return ()
     return tuple(dict.fromkeys(map(Colour.from_json, documents)))

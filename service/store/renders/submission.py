@@ -192,10 +192,11 @@ async def _insert_segments(connection: AsyncConnection, render: RenderId, plans:
 def _pack_frame(frame: FrameRef) -> list[Any]:
     """Positional arguments of FrameRef, for `queries.load_segment_plan`; the last are left out when they are None."""
     packed = [frame.index, frame.key, frame.etag, frame.size, frame.pts, frame.page, frame.page_offset]
-    times = [frame.captured, frame.shown_for, frame.clock, frame.elapsed]
-    if frame.packet is not None:
-        return [*packed, *times, frame.packet]
-    return packed if times == [None] * 4 else packed + times
+    packed += [frame.captured, frame.shown_for, frame.clock, frame.elapsed, frame.packet]
+    packed += [frame.field_order, frame.pts_before, frame.pts_after, frame.packet_before, frame.packet_after]
+    while packed[-1] is None:
+        packed.pop()
+    return packed
 
 
 async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int, segment_count: int) -> Estimate:
@@ -208,7 +209,7 @@ async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int
 def _segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
     """The segments of the render, whose frames have the times that the options need."""
     options = plan.options
-    frames = stream_frames(connection, plan.dataset, plan.selection, options.missing)
+    frames = stream_frames(connection, plan.dataset, plan.selection, plan.gaps, options.deinterlace)
     if options.timing:
         frames = retime(frames, options.timing, options)
     if options.overlay and options.overlay.elapsed:

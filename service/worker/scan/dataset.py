@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId
-from service.plan.media_names import DELETED, Exclusion, Exclusions, excluded_by_name, not_media
+from service.plan.media_names import DELETED, Exclusion, Exclusions, excluded_by_folder, excluded_by_name, not_media
 from service.store.catalog import scan as frame_scan
 from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database
@@ -18,6 +18,11 @@ from service.worker.scan.levels import MAX_SAMPLED_FRAMES, LevelScanner
 from service.worker.scan.videos import VideoScanner
 
 ProgressCallback = Callable[[int], None]
+SKIPPED = {
+    "link": Exclusion("link", "links are not followed: put the files there"),
+    "special file": Exclusion("special file", "a pipe, socket or device"),
+    "name not in UTF-8": Exclusion("name not in UTF-8", "names must be UTF-8: rename the files"),
+}
 DELETED_MEANWHILE = Exclusion(DELETED, "deleted during the scan")
 log = structlog.get_logger("worker")
 
@@ -72,8 +77,9 @@ class _DatasetScan:
             async with connection.begin():
                 if not await frame_scan.lock_dataset(connection, self.dataset.id):
                     return ScanSummary("gone")
-                await frame_scan.replace_frames(connection, self.dataset.id)
-                facts = await frame_scan.summarize_frames(connection, self.dataset.id) | {"levels": levels}
+                named = await frame_scan.replace_frames(connection, self.dataset.id)
+                facts = await frame_scan.summarize_frames(connection, self.dataset.id, named=named)
+                facts["levels"] = levels
                 facts["problems"] = await frame_scan.count_problems(connection, self.dataset.id)
                 problem = await frame_scan.first_problem(connection, self.dataset.id)
                 return await self._record(connection, facts, problem)
@@ -81,6 +87,7 @@ class _DatasetScan:
     async def _stage_frames(self, connection: AsyncConnection) -> None:
         scanner = ImageScanner(self.objects, self.dataset.bucket, self._report_progress)
         try:
+            await self._count_skipped()
             async for page in self.objects.list(self.dataset.bucket, self.dataset.prefix):
                 wanted = self._select_by_name(page)
                 page_rows = await scanner.scan_page(wanted)
@@ -95,6 +102,7 @@ class _DatasetScan:
     async def scan_videos(self) -> ScanSummary:
         scanner = VideoScanner(self.objects, self.dataset.bucket, self._report_progress)
         try:
+            await self._count_skipped()
             async for page in self.objects.list(self.dataset.bucket, self.dataset.prefix):
                 wanted = self._select_by_name(page)
                 scanner.add_page(wanted)
@@ -111,6 +119,13 @@ class _DatasetScan:
             await frame_scan.replace_sources(connection, self.dataset.id, scanner.rows)
             facts = scanner.dataset_facts() | {"problems": scanner.problems()}
             return await self._record(connection, facts, scanner.first_problem())
+
+    async def _count_skipped(self) -> None:
+        """Count the entries of a folder that are no objects."""
+        async for page in self.objects.list_skipped(self.dataset.bucket, self.dataset.prefix):
+            for entry in page:
+                path = self._relative(entry.key)
+                self.excluded.add(excluded_by_folder(path) or SKIPPED[entry.kind], path)
 
     def _select_by_name(self, page: Sequence[ObjectInfo]) -> list[ObjectInfo]:
         """The objects of a page whose names allow a frame or source video; the others are counted."""

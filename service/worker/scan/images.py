@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain, islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.chunk_exif import late_exif, late_span
@@ -16,6 +16,7 @@ from service.pipeline.probe import ImageFacts, probe_image, probe_tiff_page
 from service.plan.media_names import is_media_name
 from service.plan.natural_sort import natural_key, trailing_number
 from service.plan.render_plan import ObjectRef
+from service.plan.time_names import named_time
 from service.store.catalog.scan import ScannedFrame
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from service.worker.fetch.ranged_files import RangedFile
@@ -37,13 +38,26 @@ def frame_row(info: ObjectInfo, facts: ImageFacts) -> ScannedFrame:
         bits=facts.bit_depth,
         gray=facts.gray,
         form=facts.pixel_format,
+        **time_columns(info.key),
     )
 
 
 def unreadable_row(info: ObjectInfo, reason: str) -> ScannedFrame:
     return ScannedFrame(
-        natural_key(info.key), info.key, trailing_number(info.key), info.size, info.etag, problem=clean_reason(reason)
+        natural_key(info.key),
+        info.key,
+        trailing_number(info.key),
+        info.size,
+        info.etag,
+        problem=clean_reason(reason),
+        **time_columns(info.key),
     )
+
+
+def time_columns(key: str) -> dict[str, Any]:
+    """The time in a frame's name, as columns of the staging table."""
+    found = named_time(key)
+    return {"named_at": found.moment, "named_kind": found.kind, "named_number": found.is_number} if found else {}
 
 
 def clean_reason(reason: str) -> str:

@@ -20,7 +20,9 @@ from service.store.objects.object_store import ObjectInfo, ObjectNotFound, Objec
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
 
-UNREADABLE_COLUMNS = dict.fromkeys(("codec", "width", "height", "fps", "packets", "colour")) | {"frame_count": 0}
+UNREADABLE_COLUMNS = dict.fromkeys(
+    ("codec", "width", "height", "fps", "packets", "colour", "pixel_aspect", "fields")
+) | {"frame_count": 0}
 
 
 class VideoScanner:
@@ -30,7 +32,7 @@ class VideoScanner:
         self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
-        self._pixel_formats = Counter[str]()
+        self._pixel_formats, self._field_orders = Counter[str](), Counter[str]()
         # (width, height as shown, stored size, pixel aspect) -> pictures
         self._sizes = Counter[tuple[int, int, tuple[int, int], str]]()
         self.rows: list[dict[str, Any]] = []
@@ -66,6 +68,8 @@ class VideoScanner:
             return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": clean_reason(error.reason)}
         self._pixel_formats[facts.pixel_format] += len(facts.pts)
         self._sizes[facts.width, facts.height, facts.stored_size, str(facts.pixel_aspect)] += len(facts.pts)
+        if facts.field_order is not None:
+            self._field_orders[facts.field_order] += len(facts.pts)
         if facts.captured_at is not None:
             self._captured.append(as_utc(facts.captured_at))
         return row | {
@@ -79,6 +83,7 @@ class VideoScanner:
             "problem": facts.problem,
             "pixel_aspect": str(facts.pixel_aspect),
             "colour": asdict(facts.colour) | {"range": FULL_RANGE if facts.full_range else LIMITED_RANGE},
+            "fields": facts.field_order,
         }
 
     def dataset_facts(self) -> dict[str, Any]:
@@ -98,6 +103,7 @@ class VideoScanner:
             "height": usual["height"],
             "sizes": sizes,
             "forms": dict(self._pixel_formats),
+            "field_orders": dict(self._field_orders),
             "formats": sorted({row["codec"] for row in self.rows if row["codec"]}),
             "captured_from": min(self._captured, default=None),
             "captured_to": max(self._captured, default=None),

@@ -130,7 +130,9 @@ def test_the_old_way_must_not_have_the_better_quality_per_byte() -> None:
 def report_to_text(tmp_path: Path, runs: list[RenderRun]) -> tuple[int, str]:
     text = io.StringIO()
     code = report_result(
-        Console(file=text, width=110), ComparisonResult([H264], runs, FACTS, {"jpeg": SHAPE}), tmp_path / "results"
+        Console(file=text, width=110),
+        ComparisonResult([H264], runs, FACTS, {("jpeg", "street"): SHAPE}),
+        tmp_path / "results",
     )
     return code, text.getvalue()
 

@@ -14,9 +14,11 @@ from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.cuda.rendering import CUDA, NVENC, PreparedSlotDevice
 from tests.pipeline.rendering import MemoryObjects, options, read_numbers
+from tests.pipeline.videos.ffmpeg_reference import make_numbered_video
 from tests.pipeline.videos.test_source_containers import make_with_ffmpeg, make_with_pyav
 from tests.support.cuda_doubles.driver import DriverDouble, Faults, HostImage, SoftwareDecoder
 from tests.support.data import media
+from tests.support.data.ffmpeg_command import make_video
 
 SOURCES = {
     name: media.video([media.numbered_picture(i) for i in range(60)], codec=name) for name in ("libx264", "libx265")
@@ -106,6 +108,19 @@ def test_a_decoder_that_stops_midway_leaves_the_rest_to_the_cpu() -> None:
     assert 0 < result.fallbacks["decode", "device_failed"] < 40
 
 
+def test_where_timestamps_do_not_tell_pictures_apart_the_cpu_decodes() -> None:
+    recording = make_numbered_video(".ts", "-c:v", "libx264", count=20)
+    facts = probe_video(io.BytesIO(recording + recording))
+    packets = facts.packets or ()
+    refs = tuple(FrameRef(at, "v.ts", pts=at, packet=packets[at]) for at in range(18, 24))
+    store = MemoryObjects({"v.ts": recording + recording})
+    plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", family=CUDA), refs)
+    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    assert read_numbers(result.data) == [18, 19, 0, 1, 2, 3]
+    assert sum(result.fallbacks.values()) == 6
+    assert "timestamps do not tell" in (result.reports[0].fallback or "")
+
+
 def test_groups_of_pictures_that_nobody_wants_are_not_decoded() -> None:
     class Device(DriverDouble):
         fed = 0
@@ -147,6 +162,37 @@ def test_avi_keeps_no_times_and_is_the_cpu_s() -> None:
     result = render_video(DriverDouble(), make_with_pyav("libx264", "avi"), [0, 1, 2], name="v.avi")
     assert read_numbers(result.data) == [0, 1, 2]
     assert result.fallbacks == {("decode", "unsupported"): 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs", "stage", "code", "reason"),
+    [
+        (("-vf", "setsar=4/3"), (), "decode", "unsupported", "pixels that are not square run on the CPU"),
+        (("-c", "copy"), ("-display_hflip",), "decode", "mirrored", "mirrored orientations run on the CPU"),
+    ],
+    ids=["not-square", "mirrored"],
+)
+def test_what_only_the_cpu_shows_right_is_told(
+    options: tuple[str, ...], inputs: tuple[str, ...], stage: str, code: str, reason: str
+) -> None:
+    source = make_video("v.mp4", *options, source=SOURCES["libx264"], inputs=inputs)
+    size = {"width": 170 if code == "unsupported" else 128}
+    result = render_video(DriverDouble(), source, [0, 30], **size)
+    assert result.fallbacks == {(stage, code): 2}
+    assert reason in (result.reports[0].fallback or "")
+    assert result.data == render_video(None, source, [0, 30], **size).data
+
+
+def test_interlaced_pictures_are_left_to_the_cpu() -> None:
+    source = SOURCES["libx264"]
+    pts = probe_video(io.BytesIO(source)).pts
+    refs = tuple(FrameRef(i, "v.mp4", pts=pts[i], field_order="top", pts_after=pts[i + 1]) for i in range(3))
+    changes = {"source_kind": "video", "family": CUDA, "deinterlace": "auto"}
+    store = MemoryObjects({"v.mp4": source})
+    plan = SegmentPlan(0, 0, "bucket", options(**changes), refs)
+    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    assert result.fallbacks == {("decode", "unsupported"): 3}
+    assert result.reports[0].conversions == ("deinterlaced (bwdif, top field first)",)
 
 
 CONTAINERS = {

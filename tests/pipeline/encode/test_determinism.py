@@ -12,12 +12,11 @@ import pytest
 
 from service.pipeline.encode import codecs
 from service.pipeline.encode.codecs import ENCODERS
+from service.plan.formats import EFFORTS
 from tests.pipeline.rendering import render
 from tests.support.data import media
 
-SCRIPT = (
-    "import sys; from tests.pipeline.encode.test_determinism import segment_digest; print(segment_digest(sys.argv[1]))"
-)
+SCRIPT = "import sys; from tests.pipeline.encode.test_determinism import segment_digest; print(segment_digest(*sys.argv[1:]))"
 FORMS = {"mjpeg": "yuvj444p", "ffv1": "yuvj420p"}
 
 
@@ -35,31 +34,32 @@ def noisy_frames() -> list[bytes | None]:
     return frames
 
 
-def segment_digest(codec: str) -> str:
+def segment_digest(codec: str, effort: str = "balanced") -> str:
     """SHA-256 (hex) of a segment."""
     form = FORMS.get(codec, "yuv420p")
-    return hashlib.sha256(
-        render(noisy_frames(), codec=codec, form=form, width=416, height=270, quality=40).data
-    ).hexdigest()
+    given = {"codec": codec, "effort": effort, "form": form, "width": 416, "height": 270, "quality": 40}
+    return hashlib.sha256(render(noisy_frames(), **given).data).hexdigest()
 
 
-def digest_in_child(codec: str, fill: str) -> str:
+def digest_in_child(codec: str, effort: str, fill: str) -> str:
     """In another process; MALLOC_PERTURB_ (glibc, mallopt(3)) fills allocated and freed memory."""
     place, environment = Path(__file__).parents[3], os.environ | {"MALLOC_PERTURB_": fill}
-    command = [sys.executable, "-c", SCRIPT, codec]
+    command = [sys.executable, "-c", SCRIPT, codec, effort]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=place, env=environment)
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("codec", ENCODERS)
-def test_fresh_memory_of_any_content(codec: str) -> None:
-    assert {digest_in_child(codec, "85"), digest_in_child(codec, "170")} == {segment_digest(codec)}
+@pytest.mark.parametrize(("codec", "effort"), [(codec, effort) for codec in ENCODERS for effort in EFFORTS[codec]])
+def test_fresh_memory_of_any_content(codec: str, effort: str) -> None:
+    digests = {digest_in_child(codec, effort, "85"), digest_in_child(codec, effort, "170")}
+    assert digests == {segment_digest(codec, effort)}
 
 
+@pytest.mark.parametrize("effort", EFFORTS["h264"])
 @pytest.mark.parametrize(
     "fewer", ["asm=0", "asm=MMX2,SSE2Fast,SSSE3", "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"]
 )
-def test_x264_on_lesser_cpus(fewer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    best = segment_digest("h264")
+def test_x264_on_lesser_cpus(fewer: str, effort: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = segment_digest("h264", effort)
     monkeypatch.setattr(codecs, "_X264", f"{codecs._X264}:{fewer}")
-    assert segment_digest("h264") == best
+    assert segment_digest("h264", effort) == best

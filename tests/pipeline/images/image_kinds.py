@@ -55,6 +55,28 @@ def encode_png(samples: Array, depth: int, colour_type: int, *chunks: bytes, aft
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + b"".join(chunks) + data + ending
 
 
+def encode_packed_tiff(indexes: Array, bits: int, palette: Array, compression: int) -> bytes:
+    """A TIFF of a palette (TIFF 6.0, section 5) below 8 bits; `compression` is 1, 5 (LZW) or 32773 (PackBits)."""
+    height, width = indexes.shape
+    ones = (indexes[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    rows = np.packbits(ones.astype(np.uint8).reshape(height, -1), axis=1)
+    if compression == 5:
+        pixels = bytes(imagecodecs.lzw_encode(rows.tobytes()))
+    elif compression == 32773:
+        pixels = b"".join(bytes(imagecodecs.packbits_encode(row.tobytes())) for row in rows)
+    else:
+        pixels = rows.tobytes()
+    colours = (palette.T.astype("<u2") * 257).tobytes()
+    fields = {256: width, 257: height, 258: bits, 259: compression, 262: 3, 273: 8, 277: 1, 278: height}
+    fields |= {279: len(pixels), 320: 8 + len(pixels)}
+    data = b"II*\0" + (8 + len(pixels) + len(colours)).to_bytes(4, "little") + pixels + colours
+    data += len(fields).to_bytes(2, "little")
+    for tag, value in fields.items():
+        kind, count = (3, 3 << bits) if tag == 320 else (4, 1)
+        data += struct.pack("<HHII", tag, kind, count, value)
+    return data + bytes(4)
+
+
 def _quantized(bits: int) -> tuple[Array, Array]:
     """(indexes (height, width), palette (colours, 3)) of a colour picture."""
     image = Image.fromarray(rgb()).quantize(1 << bits)
@@ -68,6 +90,10 @@ def _palettes() -> list[ImageKind]:
         indexes, palette = _quantized(bits)
         colours = png_chunk(b"PLTE", palette.tobytes())
         found.append(ImageKind(f"png palette {bits}", encode_png(indexes, bits, 3, colours), palette[indexes]))
+        for compression in (1, 5, 32773) if bits < 8 else ():
+            data = encode_packed_tiff(indexes, bits, palette, compression)
+            assert (np.asarray(Image.open(io.BytesIO(data)).convert("RGB")) == palette[indexes]).all()
+            found.append(ImageKind(f"tiff palette {bits}, compression {compression}", data, palette[indexes]))
     alpha = np.full(len(palette), 255)
     alpha[:40] = 0
     alpha[40:80] = 100

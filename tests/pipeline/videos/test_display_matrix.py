@@ -10,8 +10,8 @@ import pytest
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import probe_video
 from tests.pipeline.rendering import decode_pictures
-from tests.pipeline.videos.ffmpeg_command import make_video, shown_by_ffmpeg
 from tests.pipeline.videos.test_source import render_pictures
+from tests.support.data.ffmpeg_command import make_video, shown_by_ffmpeg
 
 ONE = 1 << 16
 MIRRORED = [(-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)]

@@ -8,7 +8,7 @@ import pytest
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import probe_video
-from tests.pipeline.videos.ffmpeg_command import make_video, shown_by_ffmpeg
+from tests.support.data.ffmpeg_command import make_video, shown_by_ffmpeg
 
 SOUND = ("-f", "lavfi", "-i", "sine=d=0.2")
 VIDEO = ("-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=0.4")

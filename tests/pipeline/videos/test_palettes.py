@@ -11,8 +11,8 @@ from PIL import Image
 from service.pipeline.probe import probe_video
 from service.pipeline.videos.source import VideoSource
 from tests.pipeline.rendering import decode_pictures
-from tests.pipeline.videos.ffmpeg_command import make_video, shown_by_ffmpeg
 from tests.pipeline.videos.test_source import render_pictures
+from tests.support.data.ffmpeg_command import make_video, shown_by_ffmpeg
 from tests.support.data.riff import gray_ramp, palette_avi
 
 RNG = np.random.default_rng(5)

@@ -19,8 +19,8 @@ from service.pipeline.stills.preview import PreviewOptions, video_preview
 from service.plan.geometry import Crop
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, decode_pictures, options
-from tests.pipeline.videos.ffmpeg_command import make_video, shown_by_ffmpeg
 from tests.pipeline.videos.test_source import render_pictures
+from tests.support.data.ffmpeg_command import make_video, shown_by_ffmpeg
 
 H264 = ("-c:v", "libx264", "-qp", "6", "-pix_fmt", "yuv420p")
 # As FFmpeg's command would show the source in square pixels.

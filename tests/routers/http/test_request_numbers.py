@@ -108,6 +108,5 @@ async def test_numbers_of_other_bodies(api: CatalogueApi) -> None:
 async def test_numbers_of_queries(api: CatalogueApi) -> None:
     async with api.client("alice") as client:
         for value in ("0", "-1", "nan", "inf", "1e3", "", "1/0", "9" * 400):
-            for parameter in ("limit",):
-                response = await client.get("/api/experiments", params={parameter: value})
-                assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, parameter), value
+            response = await client.get("/api/experiments", params={"limit": value})
+            assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "limit"), value

@@ -285,7 +285,7 @@ def _merge(over: MeanAccumulator | MaxAccumulator, frames: Sequence[VideoFrame])
 
 def _transform_image(image: HostImage, spec: TransformSpec) -> HostPicture:
     frame = crop_frame(image.picture.frame, spec.crop) if spec.crop else image.picture.frame
-    colour = video_colour(frame) if image.kind == "nv12" else IMAGE_COLOUR
+    colour = ColourTags.of(video_colour(frame)) if image.kind == "nv12" else IMAGE_COLOUR
     return _fit(Picture(frame, "double", ORIENTATION_BY_DEGREES[spec.rotation]), colour, spec)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 Levels = np.ndarray[Any, np.dtype[np.uint8]]
-Palette = Sequence[tuple[int, int, int]]
+Palette = Sequence[tuple[int, ...]]
 _PALETTE_CHANGES = 0x0001_0000
 
 
-def gray_ramp(bits: int) -> list[tuple[int, int, int]]:
+def gray_ramp(bits: int) -> list[tuple[int, ...]]:
     """The palette of gray levels that ImageJ writes for 8-bit images."""
     last = (1 << bits) - 1
     return [(level * 255 // last,) * 3 for level in range(last + 1)]

@@ -49,7 +49,7 @@ async def scanned_refs(lab: DatasetFolder) -> list[FrameRef]:
     async with lab.database.service_transaction() as connection:
         dataset = await datasets.get(connection, lab.id)
         assert dataset is not None
-        chosen = stream_frames(connection, dataset, Selection(0, dataset.frame_count, 1), "skip")
+        chosen = stream_frames(connection, dataset, Selection(0, dataset.frame_count, 1), "none")
         return [ref async for ref in chosen]
 
 

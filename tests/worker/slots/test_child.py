@@ -1,11 +1,13 @@
 """What a slot and its supervisor say to each other while a command is under way."""
 
+from collections.abc import Callable
 from multiprocessing import Pipe
+from uuid import UUID
 
 import pytest
 
-from service.worker.slots.child import CommandCancelled, ProgressReporter
-from service.worker.slots.messages import CancelTask, Progress
+from service.worker.slots.child import CommandCancelled, ProgressReporter, SupervisorGone, _run_command
+from service.worker.slots.messages import CancelTask, Command, Outcome, Progress, ScanDataset, TaskCancelled, TaskFailed
 
 
 def test_progress_of_many_small_frames_is_told_now_and_then() -> None:
@@ -29,3 +31,42 @@ def test_a_cancelled_command_stops_at_its_next_word() -> None:
     ours.send(CancelTask())
     with pytest.raises(CommandCancelled):
         ProgressReporter(theirs)(1)
+
+
+COMMAND = ScanDataset(UUID(int=1))
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), OSError(28, "no space left"), EOFError(), TypeError()], ids=repr)
+def test_an_unexpected_error_is_an_outcome_with_a_reason(error: Exception) -> None:
+    def execute(command: Command, on_progress: Callable[[int], None]) -> Outcome:
+        error.add_note("during encode")
+        raise error
+
+    outcome = _run_command(execute, COMMAND, Pipe()[1])
+    assert isinstance(outcome, TaskFailed) and outcome.code == "unexpected"
+    assert outcome.retry and outcome.restart_slot
+    assert type(error).__name__ in outcome.reason and "during encode" in outcome.reason
+
+
+def test_memory_and_cancellation_have_outcomes_of_their_own() -> None:
+    def raising(error: BaseException) -> Outcome:
+        def execute(command: Command, on_progress: Callable[[int], None]) -> Outcome:
+            raise error
+
+        return _run_command(execute, COMMAND, Pipe()[1])
+
+    assert raising(CommandCancelled()) == TaskCancelled()
+    memory = raising(MemoryError())
+    assert isinstance(memory, TaskFailed) and memory.code == "out_of_memory"
+
+
+def test_a_slot_whose_supervisor_is_gone_ends() -> None:
+    ours, theirs = Pipe()
+    ours.close()
+
+    def execute(command: Command, on_progress: Callable[[int], None]) -> Outcome:
+        on_progress(1)
+        raise AssertionError("it should have ended")
+
+    with pytest.raises(SupervisorGone):
+        _run_command(execute, COMMAND, theirs)

@@ -14,6 +14,7 @@ from service.pipeline.cuda.errors import CudaCallFailed, CudaUnsupported
 from service.pipeline.cuda.torch.memory import as_batch_picture
 from service.pipeline.encode.codecs import encoder_quality
 from service.pipeline.frames import DevicePicture
+from service.plan.formats import Effort
 
 # More pictures than any segment has: the end of the segment ends the GOP.
 _GOP_LENGTH = "1000000"
@@ -23,6 +24,9 @@ _KEY_PICTURE_TYPES = (2, 3)
 
 # Surfaces that are kept alive after they were submitted: more than the encoder processes at once.
 _MAX_HELD_SURFACES = 16
+
+# From the fastest (P1) to the one with the most work (P7).
+_PRESETS: dict[Effort, str] = {"fast": "P1", "balanced": "P4", "small": "P7"}
 
 # NVENC's AV1 quantiser has 256 steps; `encoder_quality` for AV1 has 64.
 _AV1_QUANTISER_SCALE = 4
@@ -137,7 +141,7 @@ def _encoder_options(settings: EncoderSettings, stream: Any) -> dict[str, Any]:
         "codec": settings.codec,
         "gpu_id": stream.device.index or 0,
         "cudastream": stream.cuda_stream,
-        "preset": "P4",
+        "preset": _PRESETS[settings.effort],
         "tuning_info": "high_quality",
         "rc": "constqp",
         "constqp": str(quantiser),

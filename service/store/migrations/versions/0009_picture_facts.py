@@ -12,6 +12,8 @@ STATEMENTS = (
     "ALTER TABLE sources ADD COLUMN packets bytea",
     "ALTER TABLE datasets ADD COLUMN excluded jsonb NOT NULL DEFAULT '{}'::jsonb",
     "ALTER TABLE datasets ADD COLUMN problems jsonb NOT NULL DEFAULT '[]'::jsonb",
+    "ALTER TABLE datasets ADD COLUMN cadence jsonb",
+    "ALTER TABLE datasets ADD COLUMN field_orders jsonb NOT NULL DEFAULT '{}'::jsonb",
 )
 
 
