@@ -38,8 +38,10 @@ DEFAULT_PERCENTS = (0.35, 99.65)
 
 # With the default percents, a tenth of the samples other than the usual value are cut off from here on.
 _SPARSE_PERCENT = 3.5
-# A background of integers that are this close is noise, if a thousandth of the samples is 256 times as far away.
-_NOISE_WIDTH, _LEVELS, _SIGNAL_PERCENTS, _ALL_BUT_HOT = 3, 256, (0.1, 99.9), (0.001, 99.999)
+# A window is only noise if a thousandth of the samples is 65,536 times as far away as it is wide; of integers of at
+# most 16 bits, if it is at most 3 wide and they are 256 times as far away.
+_NOISE_WIDTH, _LEVELS, _FINE_LEVELS = 3, 256, 65536
+_SIGNAL_PERCENTS, _ALL_BUT_HOT = (0.1, 99.9), (0.001, 99.999)
 SPARSE_NOTE = "nearly all samples have one value: the window reaches from it to the percentiles of the others"
 NOISE_NOTE = "the percentiles are only noise apart: the window reaches over all but 0.001 % of the samples at each end"
 EQUAL_NOTE = "all measured samples are equal: the window reaches to the greatest value that they can hold"
@@ -209,7 +211,7 @@ def _percentile_window(percents: tuple[float, float], levels: Levels) -> tuple[f
     """(low, high, note). Where the percentiles fall together, the window reaches over what they would cut off.
 
     - Nearly all samples have one value (stars, beads, events, masks): from that value to the percentiles of the others.
-    - The background has noise of a few whole numbers and the signal is far outside: all but a few hot pixels.
+    - The window would hold only noise and the signal is far outside: over all but a few hot pixels.
     """
     low, high = levels.percentile(percents[0]), levels.percentile(percents[1])
     if levels.low == levels.high:
@@ -218,10 +220,22 @@ def _percentile_window(percents: tuple[float, float], levels: Levels) -> tuple[f
         usual = low if levels.usual is None else levels.usual
         others = levels.other_percentile(percents[0]), levels.other_percentile(percents[1])
         return min(usual, others[0]), max(usual, others[1]), SPARSE_NOTE
-    signal = levels.percentile(_SIGNAL_PERCENTS[1]) - levels.percentile(_SIGNAL_PERCENTS[0])
-    if levels.is_short_integer and high - low <= _NOISE_WIDTH and signal > _LEVELS * (high - low):
+    if _is_only_noise(low, high, levels):
         return levels.percentile(_ALL_BUT_HOT[0]), levels.percentile(_ALL_BUT_HOT[1]), NOISE_NOTE
     return low, high, ""
+
+
+def _is_only_noise(low: float, high: float, levels: Levels) -> bool:
+    """Whether a thousandth of the samples, of more than one value, is very far from a narrow window.
+
+    One value far away is a mark, such as a hot column or "no data": that it is cut off hides nothing.
+    """
+    width, (far_low, far_high) = high - low, _SIGNAL_PERCENTS
+    reach = (_LEVELS if levels.is_short_integer and width <= _NOISE_WIDTH else _FINE_LEVELS) * width
+    below, above = levels.percentile(far_low), levels.percentile(far_high)
+    return (low - below > reach and levels.percentile(_ALL_BUT_HOT[0]) < below) or (
+        above - high > reach and levels.percentile(_ALL_BUT_HOT[1]) > above
+    )
 
 
 def _cuts_off_the_others(percents: tuple[float, float], levels: Levels) -> bool:

@@ -6,6 +6,7 @@ PNG 3, sections 5.3 and 11.3.3.6 (eXIf may follow the image data); RFC 9649, sec
 import binascii
 import zlib
 from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 from service.pipeline.images.header import EXIF_PREFIX, PNG_MAGIC, HeaderIncomplete
@@ -44,7 +45,19 @@ def webp_chunks(data: bytes, position: int = 12) -> Iterator[Chunk]:
         position = stop + stop % 2
 
 
-def png_exif(data: bytes, chunks: Iterable[Chunk]) -> bytes:
+def png_exif(data: bytes) -> bytes:
+    """EXIF wherever it lies in `data`, a whole PNG or its beginning; empty if there is none. Raises HeaderIncomplete.
+
+    The many chunks of image data are not walked through if the end of the file shows what follows them.
+    """
+    early = _exif_of_chunks(data, takewhile(lambda chunk: chunk.name != b"IDAT", png_chunks(data)))
+    if early:
+        return early
+    late = late_exif(data, data[-TAIL_BYTES:]) if len(data) > 2 * TAIL_BYTES else None
+    return _exif_of_chunks(data, png_chunks(data)) if late is None else late
+
+
+def _exif_of_chunks(data: bytes, chunks: Iterable[Chunk]) -> bytes:
     """The TIFF structure of eXIf, or of ImageMagick's profile; empty if there is none. Raises HeaderIncomplete."""
     profile = b""
     for chunk in chunks:
@@ -94,7 +107,7 @@ def late_exif(head: bytes, tail: bytes) -> bytes | None:
     for position in _chunk_offsets(tail):
         chunks = tuple(png_chunks(tail, position))
         if chunks and chunks[-1].name == b"IEND":
-            return png_exif(tail, chunks)
+            return _exif_of_chunks(tail, chunks)
     return None
 
 

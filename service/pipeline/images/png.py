@@ -43,7 +43,7 @@ def _decode_16_bit(data: bytes) -> Samples:
 
     try:
         return np.asarray(imagecodecs.png_decode(data))
-    except (imagecodecs.PngError, UnicodeError) as error:  # its text is that of memory which libpng has freed
+    except Exception as error:  # its text may be memory that was never written
         raise MediaUnreadable("the PNG is damaged: libpng cannot decode it") from error
 
 
@@ -82,7 +82,7 @@ def png_header(data: bytes) -> ImageHeader:
     channels = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}[colour]
     chunks = _png_chunks(data)
     clear = any(kind == b"tRNS" for kind, _, _ in chunks)
-    exif = png_exif(data, png_chunks(data))
+    exif = png_exif(data)
     plain = colour in (0, 2) and depth == 8 and not clear
     channels += clear and colour in (0, 2)  # one level or colour is transparent
     said = png_colour({kind: data[start:stop] for kind, start, stop in chunks})

@@ -65,6 +65,7 @@ SPARSE: dict[str, tuple[list[Array], tuple[float, float], str]] = {
     "labels": ([with_beads(0, np.arange(1, 25))], (0, 24), SPARSE_NOTE),
     "in one frame of many": ([*[np.full((HEIGHT, WIDTH), 9, np.uint16)] * 20, with_beads(9)], (9, 55_000), SPARSE_NOTE),
     "noise of a level": ([with_beads(noise(2))], (100, 55_000), NOISE_NOTE),
+    "nearly constant floats": ([with_beads(noise(9) * 1e-12, BEADS / 55_000, "f4")], (1e-10, 1), NOISE_NOTE),
     "all equal": ([np.full((HEIGHT, WIDTH), 100, np.uint16)], (100, 65_535), EQUAL_NOTE),
 }
 
@@ -120,21 +121,24 @@ def test_a_hot_sample_among_beads_does_not_darken_them() -> None:
     assert (tone.low, tone.high) == pytest.approx((100, 1100), rel=0.005)
 
 
-@pytest.mark.parametrize("name", ["noise", "hot column", "half black", "mask", "steps"])
+MARKED = ["hot column", "hot column on still ground", "no data in floats"]
+
+
+@pytest.mark.parametrize("name", ["noise", "half black", "mask", "steps", *MARKED])
 def test_other_sequences_keep_the_percentiles(name: str) -> None:
     """Independently of the code: numpy's percentiles, rounded outwards by less than 1/256 of the width."""
-    random = np.random.default_rng(5)
-    frame = (
-        {
-            "noise": random.normal(1000, 30, (HEIGHT, WIDTH)),
-            "hot column": np.where(np.arange(WIDTH) == 5, 65_000, random.normal(300, 10, (HEIGHT, WIDTH))),
-            "half black": random.gamma(2, 900, (HEIGHT, WIDTH)) * (np.arange(WIDTH) > 70),
-            "mask": (random.random((HEIGHT, WIDTH)) > 0.7) * 1.0,
-            "steps": np.broadcast_to(np.arange(WIDTH) // 8 * 1000, (HEIGHT, WIDTH)),
-        }[name]
-        .clip(0, 65_535)
-        .astype(np.uint16)
-    )
+    random, place = np.random.default_rng(5), np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
+    frames: dict[str, Array] = {
+        "noise": random.normal(1000, 30, (HEIGHT, WIDTH)),
+        "hot column": np.where(place % WIDTH == 5, 65_000, random.normal(300, 10, (HEIGHT, WIDTH))),
+        "hot column on still ground": np.where(place < 30, 65_535, noise(3)),
+        "no data in floats": np.where(place < 30, -3e38, noise(9) / 1000),
+        "half black": random.gamma(2, 900, (HEIGHT, WIDTH)) * (place % WIDTH > 70),
+        "mask": (random.random((HEIGHT, WIDTH)) > 0.7) * 1.0,
+        "steps": place % WIDTH // 8 * 1000,
+    }
+    frame = frames[name]
+    frame = frame.astype(np.float32) if "floats" in name else frame.clip(0, 65_535).astype(np.uint16)
     low, high = np.percentile(frame, (0.35, 99.65), method="inverted_cdf").astype(float)
     tone = resolved(measure(frame))
     assert tone.note == ""

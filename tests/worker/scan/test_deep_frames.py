@@ -164,3 +164,22 @@ async def test_a_store_that_goes_away_while_levels_are_sampled(lab: DatasetFolde
     lab.objects = Away(lab.objects.root, "reelmill")
     with pytest.raises(ObjectStoreError, match="away"):
         await lab.scan()
+
+
+@pytest.mark.parametrize("channels", [(), (3,)])
+async def test_signed_8_bit_frames_have_levels_as_deep_ones_do(lab: DatasetFolder, channels: tuple[int, ...]) -> None:
+    lab.write_at("f1.png", media.png(np.full((48, 64), 40, np.uint8)))
+    lab.write_at("f2.tif", media.tiff(np.full((48, 64, *channels), -40, np.int8)))
+    found = await scan_levels(lab)
+    assert found and (found.dtype, found.frames, found.low, found.is_deep) == ("int8", 1, -40, True)
+    kind = "RGB samples" if channels else "samples"
+    assert (await lab.row())["forms"] == {"gray": 1, f"8-bit signed {kind}": 1}
+
+
+async def test_what_the_catalogue_says_of_palettes_and_of_frames_without_numbers(lab: DatasetFolder) -> None:
+    colours = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
+    lab.write_at("f1.tif", media.tiff(np.zeros((48, 64), np.uint8), photometric="palette", colormap=colours))
+    lab.write_at("f2.tif", media.tiff(np.full((48, 64), np.nan, np.float32)))
+    assert await scan_levels(lab) is None
+    assert (await lab.row())["forms"] == {"bgr0": 1, "32-bit samples": 1}
+    assert [row["gray"] for row in await lab.rows()] == [False, True]
