@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from benchmarks.scenes import JPEG_QUALITIES, SEED, Kind, pictures
-from service.plan.natural_sort import natural_key
+from service.plan.names.natural_sort import natural_key
 
 CACHE_VERSION = 1
 

@@ -19,7 +19,7 @@ from service.commands.api_client import ApiError, json_or_raise, open_client, pr
 from service.commands.local_files import FolderError as FolderError
 from service.commands.local_files import FolderSurvey, LeftOut, StoredFiles, nothing_to_upload, printable, survey_folder
 from service.config import Settings
-from service.plan.media_names import describe_exclusions
+from service.plan.names.media_names import describe_exclusions
 from service.plan.render_plan import SourceKind
 
 CONCURRENT_UPLOADS, MAX_ATTEMPTS = 8, 7

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from service.plan.media_names import Exclusions, excluded_by_folder, excluded_by_name, is_media_name
+from service.plan.names.media_names import Exclusions, excluded_by_folder, excluded_by_name, is_media_name
 from service.plan.render_plan import SourceKind
 from service.store.objects.keys import safe_path
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.plan.time_names import NamedTimes
+from service.plan.names.time_names import NamedTimes
 from service.store.catalog.cadence import measure_cadence
 from service.store.catalog.datasets import DatasetRow, fetch_dataset
 from service.store.tables import datasets, frames, sources

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId
-from service.plan.media_names import DELETED, Exclusion, Exclusions, excluded_by_folder, excluded_by_name, not_media
+from service.plan.names.media_names import DELETED, Exclusion, Exclusions, excluded_by_folder, excluded_by_name, not_media
 from service.store.catalog import scan as frame_scan
 from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database

@@ -13,10 +13,10 @@ from service.pipeline.images.chunk_exif import late_exif, late_span
 from service.pipeline.images.header import TIFF_MAGICS, HeaderIncomplete
 from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
 from service.pipeline.probe import ImageFacts, probe_image, probe_tiff_page
-from service.plan.media_names import is_media_name
-from service.plan.natural_sort import natural_key, trailing_number
+from service.plan.names.media_names import is_media_name
+from service.plan.names.natural_sort import natural_key, trailing_number
 from service.plan.render_plan import ObjectRef
-from service.plan.time_names import named_time
+from service.plan.names.time_names import named_time
 from service.store.catalog.scan import ScannedFrame
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from service.worker.fetch.ranged_files import RangedFile

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
-from service.plan.natural_sort import natural_key
+from service.plan.names.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scan import MAX_PROBLEMS, digest_line
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.plan.natural_sort import natural_key, trailing_number
+from service.plan.names.natural_sort import natural_key, trailing_number
 
 NAMES = st.text(st.sampled_from("abZ_-./0123456789 é"), max_size=40)
 

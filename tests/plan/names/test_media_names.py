@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.plan.media_names import Exclusion, Exclusions, excluded_by_name, is_media_name, suffix_of
+from service.plan.names.media_names import Exclusion, Exclusions, excluded_by_name, is_media_name, suffix_of
 
 
 @pytest.mark.parametrize(

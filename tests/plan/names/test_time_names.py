@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.plan.natural_sort import natural_key, trailing_number
-from service.plan.time_names import NamedTimes, named_time
+from service.plan.names.natural_sort import natural_key, trailing_number
+from service.plan.names.time_names import NamedTimes, named_time
 
 NOON = datetime(2024, 6, 1, 13, 45, 10, tzinfo=UTC)
 UNIX = 1_717_249_510  # NOON
