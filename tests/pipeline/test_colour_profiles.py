@@ -78,7 +78,8 @@ def test_a_render_of_srgb_profiles_has_the_same_bytes(name: str) -> None:
     def encode(image: Image.Image, **more: Any) -> bytes:
         return media._encode_picture(np.asarray(image), "JPEG", quality=90, **more)
 
-    plain, told = ([encode(image, icc_profile=one) for image in images] for one in (None, SRGB_PROFILES[name]))
+    plain: list[bytes | None] = [encode(image) for image in images]
+    told: list[bytes | None] = [encode(image, icc_profile=SRGB_PROFILES[name]) for image in images]
     assert render(told).data == render(plain).data
 
 

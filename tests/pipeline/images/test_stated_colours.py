@@ -188,7 +188,8 @@ def hlg(light: Array) -> Array:
     luminance = (display @ np.array([0.2627, 0.6780, 0.0593]))[..., None]
     scene = display * luminance ** (1 / 1.2 - 1)
     bright = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-6)) + 0.55991073
-    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+    code: Array = np.where(scene <= 1 / 12, np.sqrt(3 * scene), bright)
+    return code
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
