@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from service.pipeline import planes
-from service.pipeline.colour import video_colour
+from service.pipeline.colour import IMAGE_COLOUR, video_colour
 from service.pipeline.encode.mux import SKIP_DECODE
 from service.pipeline.frame_context import EncoderInput
 from service.pipeline.images.decoder import plan_header_conversion
@@ -39,7 +39,7 @@ SPRITE_COLUMNS, MAX_TILES = 10, 200
 class SegmentArtifacts:
     """One segment's preview tiles (the first frame of each second) and keogram columns (one per frame), on request."""
 
-    def __init__(self, options: RenderOptions, colour: Colour) -> None:
+    def __init__(self, options: RenderOptions, colour: Colour = IMAGE_COLOUR) -> None:
         self._outputs = options.outputs
         self._converter = StillConverter(colour)
         self._tile_size = tile_size(*options.shown_size)

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.pipeline.colour import IMAGE_COLOUR
 from service.pipeline.stills.artifacts import (
     MAX_KEOGRAM_COLUMNS,
     MAX_TILES,
@@ -129,5 +128,5 @@ def test_the_video_and_the_pieces_are_the_same_every_time() -> None:
 def test_sizes_are_bounded() -> None:
     assert tile_size(1920, 1080) == (160, 90) and tile_size(100, 16384) == (1, 160) and tile_size(2, 2) == (2, 2)
     assert keogram_height(16384) == 480
-    assert SegmentArtifacts(options(), IMAGE_COLOUR).finish() == {}
+    assert SegmentArtifacts(options()).finish() == {}
     assert canonical_outputs(["keogram", "preview_strip", "keogram"]) == BOTH_OUTPUTS
