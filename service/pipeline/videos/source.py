@@ -27,6 +27,9 @@ from service.pipeline.videos.open_start import OpenStart
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
 SEEK_THRESHOLD_BYTES = 1024 * 1024
 
+# Of a transport stream whose packet identifiers change, as joined recordings do: read the stream on.
+_SAME_PROGRAMME = {"merge_pmt_versions": "1"}
+
 _MIN_PTS = -(2**62)
 
 
@@ -243,7 +246,7 @@ def _open_video(
 
     Raises av.FFmpegError, and IndexError if there is no video stream with a known codec.
     """
-    container = av.open(file, "r", metadata_errors="replace", options=options)
+    container = av.open(file, "r", metadata_errors="replace", options=_SAME_PROGRAMME | (options or {}))
     try:
         stream = container.streams.video[0]
         if stream.codec_context is None:
