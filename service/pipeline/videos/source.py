@@ -42,9 +42,6 @@ from service.plan.geometry import square_size
 # Seek instead of reading on when the next key frame is at least this many bytes ahead (ranged reads fetch twice that).
 SEEK_THRESHOLD_BYTES = 1024 * 1024
 
-# Of a transport stream whose packet identifiers change, as joined recordings do: read the stream on.
-_SAME_PROGRAMME = {"merge_pmt_versions": "1"}
-
 _MIN_PTS = -(2**62)
 
 
