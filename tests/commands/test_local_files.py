@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -90,19 +91,20 @@ def test_what_is_no_file_is_named_and_nothing_hangs(folder: Path, tmp_path_facto
     }
 
 
-def test_folders_that_cannot_be_read_are_named(folder: Path) -> None:
+def test_folders_that_cannot_be_read_are_named() -> None:
     """As a user who may not: root may read everything."""
-    locked = folder / "locked"
-    locked.mkdir()
-    locked.chmod(0)
     script = (
         "import os, sys; from pathlib import Path; from service.commands.local_files import survey_folder\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
         "print(*survey_folder(Path(sys.argv[1]), 'frames').left_out, sep='\\n')"
     )
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
-    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        Path(name).chmod(0o755)
+        (Path(name) / "a.jpg").write_bytes(b"x")
+        locked = Path(name) / "locked"
+        locked.mkdir(mode=0)
+        done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=True)
+        locked.chmod(0o755)
     assert done.stdout == "locked/: this folder cannot be read (Permission denied)\n"
 
 
