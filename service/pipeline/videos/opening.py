@@ -12,9 +12,6 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.videos.diagnosis import describe_boxes, describe_file, describe_streams
 from service.pipeline.videos.palettes import PALETTE_FORMAT, SourcePalette, read_palette
 
-# Of a transport stream whose packet identifiers change, as joined recordings do: read the stream on.
-_SAME_PROGRAMME = {"merge_pmt_versions": "1"}
-
 
 class OpenVideo(NamedTuple):
     """An open container, its main video stream, and the palette of a stream that has one."""
@@ -43,7 +40,7 @@ def open_video(file: BinaryIO, options: dict[str, str] | None = None, *, is_stri
 def _open(file: BinaryIO, options: dict[str, str] | None, *, is_strict: bool) -> tuple[InputContainer, VideoStream]:
     """Raises av.FFmpegError, ValueError, and MediaUnreadable for a file without a video."""
     file.seek(0)
-    container = av.open(file, "r", metadata_errors="replace", options=_SAME_PROGRAMME | (options or {}))
+    container = av.open(file, "r", metadata_errors="replace", options=options)
     if container.format.name.endswith("_pipe"):
         container.close()
         raise MediaUnreadable("the source is an image, not a video: put images into a dataset of kind frames")

@@ -154,17 +154,6 @@ def test_a_cut_without_encoding_at_an_open_group(suffix: str, tmp_path: Path) ->
     assert_as_ffmpeg((tmp_path / f"cut{suffix}").read_bytes(), suffix)
 
 
-def test_a_joined_recording_with_other_packet_identifiers() -> None:
-    """FFmpeg's command shows the first only, unless told to merge the versions of the programme. The packet that is not
-    complete where they change is lost either way."""
-    second = make_numbered_video(".ts", *GOPS, "-mpegts_start_pid", "768", count=20, first=20)
-    data = make_numbered_video(".ts", *GOPS, count=20) + second
-    facts = probe_video(io.BytesIO(data))
-    found = read_pictures(data, facts, range(len(facts.pts)))
-    numbers = [picture if isinstance(picture, str) else media.read_number(picture) for picture in found]
-    assert numbers[-20:] == list(range(20, 40)) and len(set(numbers)) == len(numbers) >= 39
-
-
 def test_joined_recordings_render_every_picture_once() -> None:
     data = concatenated(*X264)
     facts = probe_video(io.BytesIO(data))
