@@ -11,6 +11,8 @@ from av import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.lib.stride_tricks import sliding_window_view
 
+from service.plan.colour import BT709
+
 Luma = np.ndarray[Any, np.dtype[np.float32]]
 PairVerdict = Literal["progressive", "top", "bottom"]
 
@@ -48,7 +50,8 @@ class Votes(NamedTuple):
 
 def to_luma(frame: VideoFrame) -> Luma:
     """(height, width) of brightness 0 to 255, height even, width averaged down to about 640."""
-    gray = VideoReformatter().reformat(frame, format="gray", threads=1)
+    # Any matrix will do for both sides: swscale refuses those that it does not know.
+    gray = VideoReformatter().reformat(frame, format="gray", src_colorspace=BT709, dst_colorspace=BT709, threads=1)
     rows = np.frombuffer(memoryview(gray.planes[0]), np.uint8).reshape(gray.height, gray.planes[0].line_size)
     factor = max(1, round(gray.width / _WIDTH))
     columns = gray.width // factor

@@ -34,7 +34,9 @@ def test_places_are_linear_cut_off_and_never_a_number_out_of_nothing(
     low, high = bounds
     share = (values.astype(np.float64) - low) / (high - low)
     expected = np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * MAX_POSITION
-    rough = 1.0 if values.dtype.itemsize > 4 or values.dtype in (np.int32, np.uint32) else 16.0
+    in_float32 = values.dtype.itemsize <= 4 and values.dtype not in (np.int32, np.uint32)
+    step = float(np.spacing(np.float32(max(abs(low), abs(high))))) / (high - low)
+    rough = 16.0 + step * MAX_POSITION if in_float32 else 1.0
     assert np.abs(map_samples(Window(low, high), values) - expected).max() <= rough
 
 

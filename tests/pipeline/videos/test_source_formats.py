@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import probe_video
-from service.worker.scan.videos import VIDEO_SUFFIXES
+from service.plan.names.media_names import VIDEO_SUFFIXES
 from tests.pipeline.videos.ffmpeg_reference import (
     assert_as_ffmpeg,
     decode_with_ffmpeg,
