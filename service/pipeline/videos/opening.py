@@ -12,6 +12,9 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.videos.diagnosis import describe_boxes, describe_file, describe_streams
 from service.pipeline.videos.palettes import PALETTE_FORMAT, SourcePalette, read_palette
 
+# How far into a file the second JPEG is searched.
+_MAX_JPEG_BYTES = 16 * 1024 * 1024
+
 
 class OpenVideo(NamedTuple):
     """An open container, its main video stream, and the palette of a stream that has one."""
@@ -41,6 +44,10 @@ def _open(file: BinaryIO, options: dict[str, str] | None, *, is_strict: bool) ->
     """Raises av.FFmpegError, ValueError, and MediaUnreadable for a file without a video."""
     file.seek(0)
     container = av.open(file, "r", metadata_errors="replace", options=options)
+    if container.format.name == "jpeg_pipe" and _holds_several_jpegs(file):
+        container.close()
+        file.seek(0)
+        container = av.open(file, "r", format="mjpeg", metadata_errors="replace", options=options)
     if container.format.name.endswith("_pipe"):
         container.close()
         raise MediaUnreadable("the source is an image, not a video: put images into a dataset of kind frames")
@@ -54,6 +61,12 @@ def _open(file: BinaryIO, options: dict[str, str] | None, *, is_strict: bool) ->
     if is_strict:
         stream.codec_context.options = {"err_detect": "explode"}
     return container, stream
+
+
+def _holds_several_jpegs(file: BinaryIO) -> bool:
+    """Whether another JPEG follows the first: FFmpeg takes a bare stream of large ones for a single image."""
+    file.seek(0)
+    return b"\xff\xd9\xff\xd8\xff" in file.read(_MAX_JPEG_BYTES)
 
 
 def _main_stream(container: InputContainer) -> VideoStream | None:

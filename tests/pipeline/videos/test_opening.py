@@ -102,3 +102,13 @@ def test_a_timecode_track_changes_nothing() -> None:
     data = make_video("v.mov", *VIDEO, *H264, "-timecode", "01:00:00:00")
     assert b"tmcd" in data
     assert len(probe_video(io.BytesIO(data)).pts) == 10
+
+
+@pytest.mark.parametrize("size", ["64x48", "320x240", "1280x720"])
+def test_a_bare_stream_of_jpegs_is_a_video_whatever_their_size(size: str) -> None:
+    """FFmpeg's guess by content takes the larger ones for a single image."""
+    codec = ("-c:v", "mjpeg", "-pix_fmt", "yuvj420p", "-f", "mjpeg")
+    stream = make_video("v.mjpg", "-f", "lavfi", "-i", f"testsrc2=s={size}:r=25:d=0.4", *codec)
+    assert len(probe_video(io.BytesIO(stream)).pts) == 10
+    with pytest.raises(MediaUnreadable, match="is an image"):
+        probe_video(io.BytesIO(stream[: stream.index(b"\xff\xd9\xff\xd8") + 2]))
