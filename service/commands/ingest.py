@@ -114,8 +114,8 @@ def _select_changed(survey: FolderSurvey, stored: StoredFiles) -> list[str]:
 async def _list_stored(client: httpx.AsyncClient, dataset: str, checksum: bool) -> StoredFiles:
     """What the dataset has stored. The Date of the answer is compared with our clock before the request was sent.
 
-    A Date may be old when it is sent, so that the service's clock only seems to be behind: then a file that was changed
-    must not seem older than what is stored.
+    A busy service sends an old Date, so that its clock only seems to be behind: that is ignored, else a file that was
+    changed would seem older than what is stored.
     """
     asked_at = time.time()
     response = await _get_with_retries(client, f"/api/datasets/{dataset}/objects?details=true")
@@ -124,8 +124,7 @@ async def _list_stored(client: httpx.AsyncClient, dataset: str, checksum: bool) 
         ahead_s = parsedate_to_datetime(response.headers["Date"]).timestamp() - asked_at
     except (KeyError, ValueError):
         ahead_s = 0.0
-    ahead_s = ahead_s if ahead_s > CLOCK_TOLERANCE_S else min(ahead_s + CLOCK_TOLERANCE_S, 0.0)
-    return StoredFiles(by_name, ahead_s, checksum)
+    return StoredFiles(by_name, ahead_s if ahead_s > CLOCK_TOLERANCE_S else 0.0, checksum)
 
 
 async def _get_or_create_experiment(client: httpx.AsyncClient, name: str) -> str:
