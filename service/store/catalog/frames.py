@@ -187,10 +187,3 @@ async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int
     if row is None:
         return None
     return _video_frame(row, *_picture_places(row), index, "auto")
-
-
-async def list_sources(connection: AsyncConnection, dataset: UUID) -> Sequence[RowMapping]:
-    """The source videos of a dataset in order, without their timestamps and packets."""
-    columns = [column for column in sources.c if column.name not in ("pts", "packets")]
-    query = select(*columns).where(sources.c.dataset_id == dataset).order_by(sources.c.number)
-    return (await connection.execute(query)).mappings().all()

@@ -5,32 +5,21 @@ It is another build of FFmpeg than PyAV's, and another program: an independent r
 
 import functools
 import io
-import os
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
 import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.pipeline.videos.source import VideoSource
 from tests.support.data import media
+from tests.support.data.ffmpeg_command import run_ffmpeg as run_ffmpeg
 
 WIDTH, HEIGHT = 128, 96
 Pictures = np.ndarray[Any, np.dtype[np.uint8]]
-# The statically linked command crashes when it converts the name of a broadcast service, unless it finds no tables.
-ENVIRONMENT = {**os.environ, "GCONV_PATH": "/nonexistent"}
-
-
-def run_ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments]
-    done = subprocess.run(command, input=data, capture_output=True, check=False, env=ENVIRONMENT)
-    assert done.returncode == 0, done.stderr.decode()[-500:]
-    return done.stdout
 
 
 @functools.cache

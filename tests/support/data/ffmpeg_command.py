@@ -1,5 +1,6 @@
 """FFmpeg's command line: it makes the sources, and says independently how they are shown."""
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,10 +12,14 @@ import numpy as np
 RgbFrames = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-def run_ffmpeg(*arguments: str) -> bytes:
-    """What the command writes to its standard output."""
+# The statically linked command crashes when it converts the name of a broadcast service, unless it finds no tables.
+ENVIRONMENT = {**os.environ, "GCONV_PATH": "/nonexistent"}
+
+
+def run_ffmpeg(*arguments: str, data: bytes = b"") -> bytes:
+    """What the command writes to its standard output, with `data` as its input."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments]
-    done = subprocess.run(command, capture_output=True, check=False)
+    done = subprocess.run(command, input=data, capture_output=True, check=False, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr.decode()[-500:]
     return done.stdout
 
