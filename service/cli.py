@@ -15,6 +15,7 @@ from rich.console import Console
 
 from service import __version__, config
 from service.errors import StartupError
+from service.private_files import PRIVATE_UMASK
 
 app = typer.Typer(
     name="reelmill",
@@ -115,6 +116,7 @@ def _serve(run: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
     from service.telemetry import logging
 
     with errors_to_exit_codes():
+        os.umask(PRIVATE_UMASK)
         settings = config.load()
         logging.configure(settings.logging.level)
         config.warn_of_outdated_variables()

@@ -57,6 +57,7 @@ def unprivileged_prefix() -> list[str]:
 
 
 USER = DATABASE = "reelmill"
+SOCKET_FOLDER = "run"
 START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 15.0
 START_ATTEMPTS = 8
 SERVER_SETTINGS = {
@@ -68,14 +69,16 @@ SERVER_SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "unix_socket_permissions": "0700",
+    # Relative to the folder of the data, because the path of a socket may have at most 107 bytes.
+    "unix_socket_directories": f"../{SOCKET_FOLDER}",
 }
 
 
 class Cluster:
-    """The cluster in `folder`; its sockets are in `socket_folder`, whose path must be short."""
+    """The cluster in `folder`, which is private and has a private folder for sockets."""
 
-    def __init__(self, folder: Path, socket_folder: Path) -> None:
-        self.folder, self.socket_folder = folder, socket_folder
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.socket_folder = folder, folder / SOCKET_FOLDER
         self.data, self.password_file = folder / "data", folder / "password"
         self._bin_folder, self._command_prefix = find_binaries(), unprivileged_prefix()
         self.process: subprocess.Popen[bytes] | None = None
@@ -89,7 +92,6 @@ class Cluster:
         """Initialise the cluster if there is none: in a temporary folder, which is then renamed."""
         if (self.data / "PG_VERSION").exists():
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob("making-*"):
             shutil.rmtree(leftover)
         temp_folder = self.folder / f"making-{secrets.token_hex(4)}"
@@ -117,7 +119,7 @@ class Cluster:
         raise EmbeddedPostgresError(f"PostgreSQL does not start: {reason} (or set DATABASE_URL)")
 
     def _try_start(self) -> bool:
-        settings = SERVER_SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.socket_folder)}
+        settings = SERVER_SETTINGS | {"port": str(self.port)}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [*self._command_prefix, str(self._bin_folder / "postgres"), "-D", str(self.data), *options]
         with (self.folder / "server.log").open("ab") as log:
@@ -136,8 +138,11 @@ class Cluster:
         return False
 
     def _is_ready(self) -> bool:
-        command = [str(self._bin_folder / "pg_isready"), "-q", "-h", str(self.socket_folder), "-p", str(self.port)]
-        return subprocess.run(command, check=False).returncode == 0
+        """Asked through the socket, which nobody else can have opened: another server may have taken the port."""
+        here = Path("/proc/self/cwd")
+        host = str(here if here.exists() else self.socket_folder)
+        command = [str(self._bin_folder / "pg_isready"), "-q", "-h", host, "-p", str(self.port)]
+        return subprocess.run(command, check=False, cwd=self.socket_folder).returncode == 0
 
     def _psql(self, query: str) -> str:
         options = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER, "-d", "postgres", "-Atc", query]

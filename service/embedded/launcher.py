@@ -7,61 +7,73 @@ import fcntl
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
-import stat
+import struct
 import sys
 import time
 from pathlib import Path
 
-from service.embedded.cluster import Cluster, EmbeddedPostgresError
+from service.embedded.cluster import SOCKET_FOLDER, Cluster
+from service.private_files import FILE_MODE, PRIVATE_UMASK, private_folder
 
 IDLE_TIMEOUT_S = 1.0
 FIRST_CLIENT_TIMEOUT_S = 20.0
+LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+# struct ucred of Linux: process, user, group.
+PEER_CREDENTIALS = struct.Struct("iII")
 
 
-def main(folder: Path, socket_folder: Path) -> None:
+def main(folder: Path) -> None:
     """Take the lock, or exit if another launcher has it; start PostgreSQL, serve clients, stop."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / "guardian.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return
+    os.umask(PRIVATE_UMASK)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    make_private(socket_folder)
-    listener = _listen(socket_folder / "guardian.sock")
+    with private_folder(folder) as inner, private_folder(SOCKET_FOLDER, inner) as sockets:
+        lock = os.open("launcher.lock", LOCK_FLAGS, FILE_MODE, dir_fd=inner)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        _run(folder, socket_path(sockets, folder / SOCKET_FOLDER))
+
+
+def socket_path(descriptor: int, folder: Path) -> str:
+    """The launcher's socket in the folder of `descriptor`: short, because such a path may have at most 107 bytes."""
+    pinned = Path(f"/proc/self/fd/{descriptor}")
+    return str((pinned if pinned.exists() else folder) / "launcher.sock")
+
+
+def _run(folder: Path, path: str) -> None:
+    listener = _listen(path)
     cluster: Cluster | None = None
     try:
-        cluster = Cluster(folder, socket_folder)
+        cluster = Cluster(folder)
         cluster.prepare()
         cluster.start()
         _serve_clients(listener, cluster, {"url": cluster.url})
     except Exception as error:
         _serve_clients(listener, None, {"error": str(error)})
     finally:
-        (socket_folder / "guardian.sock").unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
         if cluster is not None:
             cluster.stop()
-        shutil.rmtree(socket_folder, ignore_errors=True)  # under the lock: the next launcher creates it again
 
 
-def make_private(folder: Path) -> None:
-    """Create the folder if it is missing. Raises EmbeddedPostgresError if it is not a folder of our own."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if status.st_uid != os.geteuid() or not stat.S_ISDIR(status.st_mode):
-        raise EmbeddedPostgresError(f"{folder} belongs to somebody else: remove it or set DATABASE_URL")
-
-
-def _listen(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)
+def _listen(path: str) -> socket.socket:
+    Path(path).unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    path.chmod(0o600)
+    listener.bind(path)
     listener.listen(64)
     return listener
+
+
+def is_our_own(connection: socket.socket) -> bool:
+    """Whether the process at the other end is of our user. True where the kernel does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+    _, user, _ = PEER_CREDENTIALS.unpack(credentials)
+    return bool(user == os.geteuid())
 
 
 def _serve_clients(listener: socket.socket, cluster: Cluster | None, reply: dict[str, str]) -> None:
@@ -73,6 +85,9 @@ def _serve_clients(listener: socket.socket, cluster: Cluster | None, reply: dict
         for key, _ in clients.select(0.2):
             if key.fileobj is listener:
                 client = listener.accept()[0]
+                if not is_our_own(client):
+                    client.close()
+                    continue
                 client.sendall(json.dumps(reply).encode() + b"\n")
                 clients.register(client, selectors.EVENT_READ)
             elif _is_closed(key.fileobj):  # type: ignore[arg-type]
@@ -93,4 +108,4 @@ def _is_closed(client: socket.socket) -> bool:
 
 if __name__ == "__main__":
     os.chdir("/")
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

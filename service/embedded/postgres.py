@@ -1,20 +1,18 @@
 """A client of the embedded PostgreSQL: start it or join one that runs, and leave it."""
 
-import hashlib
 import json
-import os
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from service.child_process import child_environment
-from service.embedded.cluster import EmbeddedPostgresError
-from service.embedded.launcher import make_private
+from service.embedded.cluster import SOCKET_FOLDER, EmbeddedPostgresError
+from service.embedded.launcher import is_our_own, socket_path
+from service.private_files import NotPrivate, make_home_private, private_folder
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 READY_TIMEOUT_S = 60.0
@@ -24,25 +22,30 @@ class EmbeddedPostgres:
     """A client of the server whose data is in `home`; the server runs while it has clients."""
 
     def __init__(self, home: Path) -> None:
-        self._folder = home.expanduser().absolute() / "postgres"
+        self._home = home.expanduser().absolute()
+        self._folder = self._home / "postgres"
         self._connection: socket.socket | None = None
 
     def start(self) -> str:
         """The URL of the running server. Raises EmbeddedPostgresError, which says why there is none and what to do."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_home_private(self._home)
+            with private_folder(self._folder) as inner, private_folder(SOCKET_FOLDER, inner) as sockets:
+                return self._join_or_launch(socket_path(sockets, self._folder / SOCKET_FOLDER))
+        except NotPrivate as error:
+            raise EmbeddedPostgresError(f"{error} (or set DATABASE_URL)") from error
         except OSError as error:
             raise EmbeddedPostgresError(f"{self._folder} cannot be created ({error.strerror})") from error
-        sockets = socket_folder(self._folder)
+
+    def _join_or_launch(self, path: str) -> str:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
-            make_private(sockets)
-            if (reply := self._connect(sockets / "guardian.sock")) is not None:
+            if (reply := self._connect(path)) is not None:
                 if "url" in reply:
                     return reply["url"]
                 self.stop()
                 raise EmbeddedPostgresError(reply["error"])
-            self._spawn_launcher(sockets)
+            self._spawn_launcher(path)
         raise EmbeddedPostgresError(f"PostgreSQL did not start within {READY_TIMEOUT_S:.0f} s: set DATABASE_URL")
 
     def stop(self) -> None:
@@ -51,12 +54,14 @@ class EmbeddedPostgres:
             self._connection.close()
             self._connection = None
 
-    def _connect(self, path: Path) -> dict[str, str] | None:
-        """What the launcher replies (see `launcher.main`); None if none is there yet."""
+    def _connect(self, path: str) -> dict[str, str] | None:
+        """What the launcher replies (see `launcher.main`); None if none of our own is there yet."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(READY_TIMEOUT_S)
         try:
-            connection.connect(str(path))
+            connection.connect(path)
+            if not is_our_own(connection):
+                raise ConnectionRefusedError
             reply: dict[str, str] = json.loads(connection.makefile().readline())
         except (OSError, ValueError):
             connection.close()
@@ -64,9 +69,9 @@ class EmbeddedPostgres:
         self._connection = connection
         return reply
 
-    def _spawn_launcher(self, socket_folder: Path) -> None:
+    def _spawn_launcher(self, path: str) -> None:
         """Start a launcher in a session of its own. If another has the lock, this one exits and we join the other."""
-        command = [sys.executable, "-m", "service.embedded.launcher", str(self._folder), str(socket_folder)]
+        command = [sys.executable, "-m", "service.embedded.launcher", str(self._folder)]
         launcher = subprocess.Popen(
             command,
             start_new_session=True,
@@ -75,9 +80,7 @@ class EmbeddedPostgres:
             env=child_environment(),
         )
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while (
-            time.monotonic() < deadline and not (socket_folder / "guardian.sock").exists() and launcher.poll() is None
-        ):
+        while time.monotonic() < deadline and not Path(path).exists() and launcher.poll() is None:
             time.sleep(0.02)
         with suppress(subprocess.TimeoutExpired):
             launcher.wait(0.05)
@@ -89,9 +92,3 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def socket_folder(folder: Path) -> Path:
-    """The folder of the sockets. Its path is short, because the path of a socket may have at most 107 bytes."""
-    name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-    return Path(tempfile.gettempdir()) / f"reelmill-{os.geteuid()}-{name}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from service.errors import StartupError
+from service.private_files import FILE_MODE, FOLDER_MODE, NotPrivate, read_private_text
 
 FILE_NAME = "jwt-secret"
 MIN_LENGTH = 32
@@ -18,7 +19,9 @@ def local_secret(home: Path) -> SecretStr:
     try:
         if not path.exists():
             _create_secret_file(path)
-        value = path.read_text("ascii").strip()
+        value = read_private_text(path).strip()
+    except NotPrivate as error:
+        raise StartupError(f"REELMILL_HOME: {error}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise StartupError(f"REELMILL_HOME: the secret {path} can neither be read nor created") from error
     if len(value) < MIN_LENGTH:
@@ -28,9 +31,9 @@ def local_secret(home: Path) -> SecretStr:
 
 def _create_secret_file(path: Path) -> None:
     """Write the file under another name, then link it to its path: the first process wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     temp_file = path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
-    descriptor = os.open(temp_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(temp_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(48) + "\n")

@@ -5,6 +5,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 from pydantic import SecretStr
@@ -16,6 +17,7 @@ from service.config import Settings
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.errors import StartupError
 from service.identity.local_secret import local_secret
+from service.private_files import NotPrivate, make_home_private
 from service.store.database import Database
 from service.store.objects.drivers import open_object_store
 from service.store.objects.object_store import ObjectStore, ObjectStoreError
@@ -91,6 +93,8 @@ async def open_database(settings: Settings) -> tuple[EmbeddedPostgres | None, st
 
 async def connect_object_store(settings: Settings) -> ObjectStore:
     """An object store that has been tested. Raises StartupError."""
+    if settings.objects.endpoint is None:
+        await asyncio.to_thread(_shut_others_out, settings.process.home)
     objects = open_object_store(settings.objects, settings.process.home)
     async with AsyncExitStack() as on_failure:
         on_failure.push_async_callback(objects.close)
@@ -103,6 +107,13 @@ async def connect_object_store(settings: Settings) -> ObjectStore:
             raise StartupError(f"MINIO_ENDPOINT: no answer within {CONNECT_TIMEOUT_S:.0f} s") from error
         on_failure.pop_all()
     return objects
+
+
+def _shut_others_out(home: Path) -> None:
+    try:
+        make_home_private(home)
+    except (NotPrivate, OSError) as error:
+        raise StartupError(f"REELMILL_HOME: {error}") from error
 
 
 def _validate_url(url: str) -> str:

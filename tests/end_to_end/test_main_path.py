@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import stat
 from typing import Any
 
 import av
@@ -51,6 +52,16 @@ def test_the_file_plays_everywhere(alice: httpx.Client, footage: dict[str, Any])
         assert stream.frames == 40
         assert float(stream.duration * stream.time_base) == pytest.approx(2.0)
         assert sum(1 for _ in video.decode(video=0)) == 40
+
+
+def test_nothing_that_is_kept_is_open_to_other_users(
+    service: RunningService, alice: httpx.Client, footage: dict[str, Any]
+) -> None:
+    """The service was started with umask 0."""
+    api.render(alice, footage, decimation_factor=8, fps=20)
+    paths = [service.home, *service.home.rglob("*")]
+    others = [path for path in paths if not stat.S_ISSOCK(mode := path.lstat().st_mode) and mode & 0o077]
+    assert len(paths) > 3 and others == []
 
 
 def test_ranges_etag_and_head(alice: httpx.Client, footage: dict[str, Any]) -> None:

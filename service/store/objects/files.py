@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, TypeVar
 
 from service.plan.render_plan import ObjectRef
+from service.private_files import FILE_MODE, FOLDER_MODE
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError, SkippedEntry
 
 Found = TypeVar("Found", ObjectInfo, SkippedEntry)
@@ -30,6 +31,7 @@ MAX_NAME_BYTES, MAX_KEY_BYTES = 255, 1024
 STALE_TEMP_FILE_S = 24 * 3600
 # O_NONBLOCK: opening a named pipe must not block; it has no effect on regular files.
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 CONTENT_TYPES = {
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
@@ -77,7 +79,7 @@ class FileObjectStore:
         path, temp_file = self.path(ref), self._temp_folder / secrets.token_hex(12)
         try:
             _create_folder(self._temp_folder)
-            with temp_file.open("xb") as file:
+            with os.fdopen(os.open(temp_file, WRITE_FLAGS, FILE_MODE), "wb") as file:
                 write(file)
                 file.flush()
                 now = time.time_ns()
@@ -216,7 +218,7 @@ def _create_folder(folder: Path) -> None:
     """Create the folder and its parents, each flushed to disk."""
     if not folder.is_dir():
         _create_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         _sync_folder(folder.parent)
 
 

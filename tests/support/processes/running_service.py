@@ -1,6 +1,7 @@
 """The whole service as `reelmill up` starts it: API, worker, embedded PostgreSQL, objects in a folder or on S3."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -90,6 +91,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with ExitStack() as stack:
         with clean_environment(**own, **store_settings(request.param)):
             settings = config.load()
+            stack.callback(os.umask, os.umask(0))  # the processes must not rely on the umask of who starts them
             running = stack.enter_context(run_local_service(settings))
 
         def token(subject: str, scopes: tuple[str, ...], life: timedelta = timedelta(hours=1)) -> str:
