@@ -14,6 +14,7 @@ import pytest
 from service import __version__
 from service.routers.videos.request_models import VideoGenerationRequest
 from tests.documentation.command_table import group
+from tests.support.processes import command
 from tests.support.processes.clean_environment import clean_environment
 
 RENDER = ("render", "--experiment", "00000000-0000-0000-0000-000000000000")
@@ -66,8 +67,7 @@ def refusing() -> Iterator[str]:
 
 def run_command(home: Path, *words: str | bytes, **settings: str) -> "subprocess.CompletedProcess[str]":
     with clean_environment(REELMILL_HOME=str(home), **settings):
-        command = [sys.executable, "-m", "service", *words]
-        done = subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=300)
+        done = command.run_command(*words)
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -158,8 +158,8 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     with clean_environment(REELMILL_HOME=str(tmp_path)):
         read, write = os.pipe()
         os.close(read)
-        command = [sys.executable, "-m", "service", "token", "--sub", "me"]
-        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=300)
+        words = [sys.executable, "-m", "service", "token", "--sub", "me"]
+        done = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, text=True, timeout=300)
         os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
 

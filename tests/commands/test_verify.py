@@ -1,9 +1,7 @@
 """`reelmill verify`: an unchanged pair passes in a shell; every kind of tampering is reported."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from sqlalchemy import text
 from service.commands import verify
 from tests.support.data.database_rows import add_render
 from tests.support.data.footage import add_footage
+from tests.support.processes.command import run_command
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
 
@@ -44,8 +43,7 @@ def read_lines(receipt: Path) -> Lines:
 
 
 def run_verify(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "service", "verify", *map(str, words)]
-    return subprocess.run(command, env=dict(os.environ), capture_output=True, text=True, timeout=60)
+    return run_command("verify", *map(str, words))
 
 
 async def test_the_receipt_says_all(pair: tuple[Path, Path]) -> None:

@@ -3,8 +3,6 @@
 import json
 import re
 import shlex
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from service.processes.app import create_app
 from tests.documentation.command_table import exit_codes, group
 from tests.documentation.readme import README, TABLES, read_table, render_page
 from tests.routers.conftest import resources
+from tests.support.processes.command import run_command
 from tests.support.source_code import ROOT
 
 TEXT = README.read_text()
@@ -27,8 +26,8 @@ MAX_PICTURE_BYTES = 200_000
 
 def help_text(*command: str) -> str:
     """What a user reads, without the boxes and the line breaks."""
-    arguments = [sys.executable, "-m", "service", *command, "--help"]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=ROOT)
+    done = run_command(*command, "--help")
+    assert done.returncode == 0, done.stderr
     return " ".join(re.sub(r"[│╭╮╰╯─]", " ", done.stdout).split())
 
 
