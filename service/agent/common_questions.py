@@ -76,7 +76,7 @@ def _truncation_suffix(session: QuerySession) -> str:
 
 Intent = Callable[[QuerySession], Awaitable[TextAnswer]]
 MAX_QUESTION_CHARACTERS = 300
-PLEASE_PATTERN = r"(?:please |can you |could you |would you )*"
+PLEASE_PATTERN = r"(?:please |can you |could you |would you ){0,3}"
 SHOW_PATTERN = r"(?:(?:list|show|show me|give me|tell me|what are|which are|what is|what's|which is|what was) )?"
 # Matches as little as the rest of the pattern allows.
 NAME_PATTERN = r"(?P<name>\S(?:.*?\S)??)"
@@ -119,13 +119,13 @@ FRAME_RATE_PATTERN = re.compile(
 )
 ORDINALS = {"other": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "tenth": 10}
 DECIMATION_PATTERN = re.compile(
-    r"(?:\b(?:with|using|and|keeping|keep|taking|take|use|from|of|only|just) )*\b(?:"
+    r"(?:\b(?:with|using|and|keeping|keep|taking|take|use|from|of|only|just) ){0,4}\b(?:"
     r"every (?:(?P<nth>\d{1,9})(?:st|nd|rd|th)? |(?P<word>other|second|third|fourth|fifth|tenth) )?frames?"
     r"|one (?:frame )?(?:in|of|out of) (?P<of>\d{1,9})(?: frames)?"
     r"|decimat(?:ion|ed|e)(?: factor)?(?: of| by)? (?P<by>\d{1,9}))\b",
     re.IGNORECASE,
 )
-TRAILING_WORDS = re.compile(r"(?:[\s,;]+|\s(?:and|with|at|using|in))+$", re.IGNORECASE)
+TRAILING_WORDS = frozenset({"and", "with", "at", "using", "in"})
 # Replaces the quoted name while the rest of the question is matched.
 PLACEHOLDER = "\ue000"
 
@@ -168,10 +168,18 @@ def _match_render(words: str, quoted: NameReference | None) -> Intent | None:
         number = step["nth"] or step["of"] or step["by"]
         fields["decimation_factor"] = int(number) if number else ORDINALS.get((step["word"] or "").lower(), 1)
         words = _remove_match(words, step)
-    match = RENDER_PATTERN.fullmatch(TRAILING_WORDS.sub("", words))
+    match = RENDER_PATTERN.fullmatch(_drop_trailing_words(words))
     if match is None:
         return None
     return partial(render_requests.prepare_from_fields, name=_resolve_name(match["name"], quoted), fields=fields)
+
+
+def _drop_trailing_words(words: str) -> str:
+    """Without what is left at the end of a sentence once rate and decimation are taken out of it."""
+    parts = words.split(" ")
+    while parts and (bare := parts[-1].rstrip(",;")).lower() in TRAILING_WORDS | {""}:
+        parts.pop()
+    return " ".join([*parts[:-1], bare]) if parts else ""
 
 
 def _remove_match(words: str, match: "re.Match[str]") -> str:

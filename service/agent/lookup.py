@@ -8,10 +8,14 @@ from typing import Any
 from service.agent.session import QuerySession
 
 Row = dict[str, Any]
-DOUBLE_QUOTES, SINGLE_QUOTES = r"[\"\u201c\u201d\u201e\u00ab\u00bb`]", r"['\u2018\u2019]"
-QUOTED_NAME = re.compile(rf"{DOUBLE_QUOTES}(.+?){DOUBLE_QUOTES}|(?<!\w){SINGLE_QUOTES}(.+?){SINGLE_QUOTES}(?!\w)")
+DOUBLE_QUOTES, SINGLE_QUOTES = '"\u201c\u201d\u201e\u00ab\u00bb`', "'\u2018\u2019"
+# Between double quotes up to the next one; between single ones, which also are apostrophes, as long as a name may be.
+QUOTED_NAME = re.compile(
+    rf"[{DOUBLE_QUOTES}]([^{DOUBLE_QUOTES}]+)[{DOUBLE_QUOTES}]"
+    rf"|(?<!\w)[{SINGLE_QUOTES}](.{{1,200}}?)[{SINGLE_QUOTES}](?!\w)"
+)
 NOUN_AFFIXES = re.compile(
-    r"^(?:the\s+|my\s+)?(?:experiments?|datasets?)\s+|\s+(?:experiments?|datasets?)$|^(?:the|my)\s+", re.IGNORECASE
+    r"^(?:the\s+|my\s+)?(?:experiments?|datasets?)\s+|\s{1,9}(?:experiments?|datasets?)$|^(?:the|my)\s+", re.IGNORECASE
 )
 DATASET_COLUMNS = ["id", "experiment_id", "experiment_name", "name", "state", "frame_count", "created_at"]
 UUID_PATTERN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)

@@ -3,7 +3,6 @@ that it cannot close.
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal, TypeVar
@@ -19,7 +18,7 @@ from service.guard.schema import COLUMN_TYPES, Tables
 from service.ids import Subject
 
 Draft = TypeVar("Draft", bound=BaseModel)
-CODE_FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
+CODE_FENCE = "```"
 # Keywords that models do not need, and lengths, which Ollama's grammars unroll (2000 at most).
 PROSE_KEYWORDS = ("title", "description", "examples", "default", "minLength", "maxLength", "discriminator")
 SCALAR_SCHEMAS = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}, {"type": "null"}]
@@ -62,9 +61,16 @@ def describe_refusal(error: ReelmillError) -> str:
 def parse_output(model: type[Draft], text: str) -> Draft:
     """Parse a model's output. Raises UnusableOutput with the errors of each field."""
     try:
-        return model.model_validate_json(CODE_FENCE.sub(r"\1", text))
+        return model.model_validate_json(_strip_fence(text))
     except ValidationError as error:
         raise UnusableOutput(describe_validation_error(error)) from error
+
+
+def _strip_fence(text: str) -> str:
+    """The text within a Markdown code fence, if that is all there is."""
+    if not (text.startswith(CODE_FENCE) and text.endswith(CODE_FENCE) and len(text) >= 2 * len(CODE_FENCE)):
+        return text
+    return text.removeprefix(CODE_FENCE).removesuffix(CODE_FENCE).removeprefix("json").strip()
 
 
 def strip_prose(schema: Any) -> Any:

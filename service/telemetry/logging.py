@@ -16,12 +16,17 @@ from service.environment import EnvironmentSettings
 
 REDACTED = "[redacted]"
 _SECRET_NAME = re.compile(r"authorization|secret|password|passwd|cookie|api_?key|access_?key|token$|signature", re.I)
+# Each takes linear time on any text: nothing that one part takes could be taken by the next.
 _SECRET_VALUE = re.compile(
-    r"(?i:bearer)\s+[\w.~+/=-]{12,}"  # a bearer token
-    r"|eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JWT anywhere
-    r"|(?<=://)[^\s/@]*:[^\s/@]*(?=@)"  # user:password of a URL
+    r"(?i:bearer)\s{1,9}[\w.~+/=-]{12,}"  # a bearer token
+    r"|(?<=://)[^\s/@:]*+:[^\s/@]*+(?=@)"  # user:password of a URL
     r"|(?<=X-Amz-Signature=)\w+"  # what makes a presigned URL work
 )
+# A run of characters that may hold a JWT anywhere, which `_redact_token` looks for.
+_TOKEN_RUN = re.compile(r"[\w.-]+")
+_JWT_START = "eyJ"
+# Longer texts are cut, and deeper values left out: nobody reads them, and every line is redacted on the event loop.
+MAX_TEXT, MAX_DEPTH = 32 * 1024, 20
 
 
 def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -29,20 +34,44 @@ def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     return {key: REDACTED if _SECRET_NAME.search(key) else redact_value(value) for key, value in event.items()}
 
 
-def redact_value(value: Any) -> Any:
-    """The value, with everything that may be a secret replaced."""
+def redact_value(value: Any, depth: int = 0) -> Any:
+    """The value, with everything that may be a secret replaced, and cut to what a log line may hold."""
     if isinstance(value, str):
-        return _SECRET_VALUE.sub(REDACTED, value) if _may_hold_secret(value) else value
+        value = cut_text(value, MAX_TEXT)
+        return _redact_text(value) if _may_hold_secret(value) else value
+    if isinstance(value, dict | list | tuple) and depth >= MAX_DEPTH:
+        return "[nested deeper]"
     if isinstance(value, dict):
-        return {key: REDACTED if _SECRET_NAME.search(str(key)) else redact_value(item) for key, item in value.items()}
+        return {
+            key: REDACTED if _SECRET_NAME.search(str(key)) else redact_value(item, depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
-        return [redact_value(item) for item in value]
+        return [redact_value(item, depth + 1) for item in value]
     return value
 
 
+def cut_text(text: str, limit: int) -> str:
+    """The first `limit` characters of a longer text, without the last word of them: half a secret looks like none."""
+    if len(text) <= limit:
+        return text
+    end = max(text.rfind(mark, 0, limit) for mark in " \n/") + 1
+    return f"{text[:end]}[{len(text) - end} more characters]"
+
+
+def _redact_text(text: str) -> str:
+    return _TOKEN_RUN.sub(_redact_token, _SECRET_VALUE.sub(REDACTED, text))
+
+
+def _redact_token(run: "re.Match[str]") -> str:
+    """A JWT is two dots and what surrounds them, from `eyJ` on."""
+    before, start, rest = run[0].partition(_JWT_START)
+    return f"{before}{REDACTED}" if start and rest.count(".") >= 2 else run[0]
+
+
 def _may_hold_secret(text: str) -> bool:
-    """A quick check for what every match of _SECRET_VALUE contains; the pattern itself costs far more."""
-    return "eyJ" in text or "://" in text or "X-Amz-Signature" in text or "bearer" in text.lower()
+    """A quick check for what every secret contains; the patterns themselves cost far more."""
+    return _JWT_START in text or "://" in text or "X-Amz-Signature" in text or "bearer" in text.lower()
 
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]

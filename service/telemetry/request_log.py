@@ -16,7 +16,7 @@ from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.telemetry.logging import redact_value, write_line
+from service.telemetry.logging import cut_text, redact_value, write_line
 from service.telemetry.metrics import HTTP_REQUESTS, HTTP_SECONDS
 
 log = logging.getLogger("service.access")
@@ -24,6 +24,8 @@ log = logging.getLogger("service.access")
 CLIENT_CLOSED_REQUEST = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+# Longer paths, queries and headers are cut in the log: no route takes as much.
+MAX_LOGGED_PATH, MAX_LOGGED_METHOD, MAX_LOGGED_QUERY, MAX_LOGGED_HEADER = 1024, 32, 8192, 1024
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -89,8 +91,8 @@ def _access_fields(scope: Scope, ids: dict[str, str], status: int, seconds: floa
     state, client = scope["state"], scope.get("client")
     return {
         "event": "request",
-        "method": redact_value(scope["method"]),
-        "path": redact_value(scope["path"]),
+        "method": redact_value(cut_text(scope["method"], MAX_LOGGED_METHOD)),
+        "path": redact_value(cut_text(scope["path"], MAX_LOGGED_PATH)),
         "route": route,
         "user": redact_value(getattr(state.get("identity"), "subject", None)),
         "status": status,
@@ -153,8 +155,8 @@ def describe_request(scope: Scope) -> dict[str, Any]:
     headers, body = Headers(scope=scope), scope.get("state", {}).get("body")
     return {
         "method": scope["method"],
-        "path": scope["path"],
-        "query": parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True),
-        "headers": {name: headers[name] for name in LOGGED_HEADERS if name in headers},
+        "path": cut_text(scope["path"], MAX_LOGGED_PATH),
+        "query": parse_qs(scope.get("query_string", b"")[:MAX_LOGGED_QUERY].decode("latin-1"), keep_blank_values=True),
+        "headers": {name: headers[name][:MAX_LOGGED_HEADER] for name in LOGGED_HEADERS if name in headers},
         "body": body.to_log_fields() if body is not None and body.size else None,
     }

@@ -132,3 +132,15 @@ def test_names_and_figures_come_through(name: str, fps: int, step: int) -> None:
         "name": NameReference(name, is_quoted=True),
         "fields": {"fps": float(fps), "decimation_factor": step},
     }
+
+
+@pytest.mark.parametrize("rest", [", with", " and , using;", ",;,;,; in", "," * 40, "; at at at ,,,"])
+def test_what_is_left_at_the_end_of_a_sentence_is_dropped(rest: str) -> None:
+    name, given = matched_intent(f"render fish{rest}") or ("", {})
+    assert name == "prepare_from_fields" and given["name"].text == "fish"
+
+
+def test_many_separators_take_no_time() -> None:
+    """They took exponential time: 40 of them, the rest of the day."""
+    name, given = matched_intent(f"render fish{',' * 40}x") or ("", {})
+    assert name == "prepare_from_fields" and given["name"].text.startswith("fish,")

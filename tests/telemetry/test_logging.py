@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
-from service.telemetry.logging import configure
+from service.telemetry.logging import MAX_TEXT, configure, cut_text, redact_value
 
 pytestmark = pytest.mark.usefixtures("log_lines")
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJsYWIifQ.c2lnbmF0dXJl"
@@ -58,6 +58,11 @@ def test_tracebacks_have_no_locals_and_no_secrets() -> None:
         {"values": [{"jwt_secret": "hunter2"}, {"access_token": "hunter2"}]},
         {"MINIO_SECRET_KEY": "hunter2", "password": "hunter2", "api_key": "hunter2"},
         {"text": "Authorization: Bearer hunter2hunter2hunter2"},
+        {"text": "https://host/?key=x&t=eyJhbGciOiJIUzI1NiJ9.hunter2.hunter2&next=1"},
+        {"text": "0_eyJhbGciOiJIUzI1NiJ9.hunter2.hunter2.hunter2.hunter2"},
+        {"text": "https://user:hunter2:hunter2@host/"},
+        {"text": f"https://user:{'x' * MAX_TEXT}hunter2@host/"},
+        {"text": f"{'x' * MAX_TEXT}.eyJhbGciOiJIUzI1NiJ9.hunter2.hunter2", "url": "https://a:b@c"},
         {"url": "https://minio/x?X-Amz-Signature=0123456789abcdef&y=1"},
     ],
 )
@@ -65,4 +70,15 @@ def test_redaction(event: dict[str, Any]) -> None:
     configure(stream=(stream := io.StringIO()))
     structlog.get_logger().info("said", **event)
     assert "hunter2" not in stream.getvalue() and "0123456789abcdef" not in stream.getvalue()
-    assert "[redacted]" in stream.getvalue()
+    assert "[redacted]" in stream.getvalue() or "more characters]" in stream.getvalue()
+
+
+def test_long_texts_are_cut_at_a_word_and_deep_values_left_out() -> None:
+    assert cut_text("a bc/def", 8) == "a bc/def"
+    assert cut_text("a bc/def", 7) == "a bc/[3 more characters]"
+    assert cut_text("abcdefgh", 7) == "[8 more characters]"
+    assert len(redact_value("word " * MAX_TEXT)) < MAX_TEXT + 30
+    deep: Any = "leaf"
+    for _ in range(5000):
+        deep = [deep]
+    assert "[nested deeper]" in json.dumps(redact_value(deep))

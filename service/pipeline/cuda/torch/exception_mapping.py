@@ -10,7 +10,7 @@ from service.errors import first_line
 from service.pipeline.cuda.errors import CudaCallFailed, CudaError, CudaOutOfMemory, CudaUnsupported, DeviceLost
 
 # torchvision's messages end with the nvJPEG status; 5 is NVJPEG_STATUS_ALLOCATOR_FAILURE.
-_OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation|Failed to [a-z ]+: 5\b", re.IGNORECASE)
+_OUT_OF_MEMORY = re.compile(r"out of memory|memory allocation|Failed to [a-z ]{1,60}: 5\b", re.IGNORECASE)
 
 # From NVIDIA's decoder class for a codec or a size that the card's NVDEC does not support: permanent, and no fault.
 _UNSUPPORTED_TEXT = "not supported on this GPU"
