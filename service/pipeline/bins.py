@@ -8,7 +8,7 @@ from itertools import chain
 from av import VideoFrame
 
 from service.pipeline.colour import PIXEL_FORMATS, ColourTags
-from service.pipeline.frame_context import FrameContext
+from service.pipeline.frame_context import FrameContext, FrameFault
 from service.pipeline.frames import BinMemberReport, MediaUnreadable, RenderFailed, SizeMismatch
 from service.pipeline.picture import ClipCounts, Picture
 from service.pipeline.tone.window import Window
@@ -25,7 +25,7 @@ def member_options(options: RenderOptions) -> RenderOptions:
 
 
 class Binning:
-    """Combines the members of a bin into one frame. Missing and corrupt members are left out and reported.
+    """Combines the members of a bin into one frame. Missing, changed and corrupt members are left out and reported.
 
     High-bit-depth members are reduced as raw samples, before the tone. If a bin mixes sample formats or sizes, each run
     of one format is reduced to a picture, and the pictures are combined by weight.
@@ -67,7 +67,7 @@ class Binning:
                 first = f"frame {faulty[0].ref.index}: {faulty[0].reason}"
                 result.reason = f"{len(faulty)} of {len(contexts)} frames left out; {first}"
         else:
-            result.fault = "missing" if all(context.fault == "missing" for context in contexts) else "corrupt"
+            result.fault = _bin_fault(contexts)
         if self._clip_counts:
             result.clip_counts = ClipCounts(*map(sum, zip(*self._clip_counts, strict=True)))
         return result
@@ -115,6 +115,14 @@ class Binning:
             raise RenderFailed(str(error), ref.index) from error
         except MediaUnreadable as error:  # each frame has numbers, but no pixel has one in all frames
             return None, f"the mean or maximum of the bin: {error.reason}"
+
+
+def _bin_fault(contexts: Sequence[FrameContext]) -> FrameFault:
+    """The fault of a bin without a good member: the one that all share, else changed if any is, else corrupt."""
+    faults = {context.fault for context in contexts}
+    if "changed" in faults:
+        return "changed"
+    return "missing" if faults == {"missing"} else "corrupt"
 
 
 def _member_report(context: FrameContext) -> BinMemberReport:

@@ -1,4 +1,4 @@
-"""Applies the `missing` and `corrupt` policies: skip the frame, hold the last good one, show black, or fail.
+"""Applies the `missing`, `changed` and `corrupt` policies: skip the frame, hold the last good one, show black, or fail.
 
 Here is decided what is shown for a faulty frame; that it is faulty is decided by `frame_context.run_stages`.
 """
@@ -9,7 +9,7 @@ from typing import assert_never
 from service.clock import from_unix_microseconds
 from service.pipeline import planes
 from service.pipeline.colour import PIXEL_FORMATS
-from service.pipeline.frame_context import EncoderInput, FrameContext
+from service.pipeline.frame_context import FAULTS, EncoderInput, FrameContext
 from service.pipeline.frames import FrameReport, RenderFailed
 from service.plan.render_plan import CLOCK_ANOMALIES, FrameOutcome, FramePolicy, FrameRef, SegmentPlan
 
@@ -47,14 +47,15 @@ class FaultPolicy:
 
     def _has_faulty_members(self, context: FrameContext) -> bool:
         """Whether members of a bin were left out. Raises RenderFailed if the policy for one of them is `fail`."""
-        faulty = [member for member in context.members or () if member.outcome in ("missing", "corrupt")]
+        faulty = [member for member in context.members or () if member.outcome in FAULTS]
         for member in faulty:
             if self._policy_for(member.outcome) == "fail":
                 raise RenderFailed(member.reason or "unusable", member.source)
         return bool(faulty)
 
     def _policy_for(self, fault: str) -> FramePolicy:
-        return self._plan.options.missing if fault == "missing" else self._plan.options.corrupt
+        options = self._plan.options
+        return {"missing": options.missing, "changed": options.changed, "corrupt": options.corrupt}[fault]
 
     def _hold_last_good(self, context: FrameContext) -> tuple[EncoderInput, FrameReport]:
         """Show the last good frame of this segment, else the nearest of the lead frames before it, else black."""

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from av import VideoFrame
 
@@ -13,7 +13,9 @@ from service.pipeline.frames import (
     BinMemberReport,
     DevicePicture,
     Fallback,
+    FrameDamaged,
     FrameMissing,
+    FrameUnavailable,
     MediaUnreadable,
     ReadFailed,
     RenderFailed,
@@ -42,7 +44,8 @@ class Stopwatch:
             self.seconds[stage] += time.perf_counter() - start
 
 
-FrameFault = Literal["missing", "corrupt"]
+FrameFault = Literal["missing", "changed", "corrupt"]
+FAULTS: tuple[str, ...] = get_args(FrameFault)
 # What an encoder accepts: a frame in the output's pixel format and size, a picture in GPU memory (NVENC), or the bytes
 # of a JPEG that is copied unchanged.
 EncoderInput = VideoFrame | bytes | DevicePicture
@@ -72,6 +75,8 @@ class FrameContext:
     fault: FrameFault | None = None
     # Why the frame is faulty or was reshaped.
     reason: str | None = None
+    # Another attempt may find the frame without the fault.
+    transient: bool = False
     members: tuple[BinMemberReport, ...] | None = None
     fallback: Fallback | None = None
     # What was done to the stored samples so that they show what was meant, in words.
@@ -89,7 +94,10 @@ class FrameContext:
 
 
 class Stage(Protocol):
-    """One step of a frame, single-threaded. Raises FrameMissing, MediaUnreadable or SizeMismatch to give a frame up."""
+    """One step of a frame, single-threaded.
+
+    Raises FrameUnavailable, MediaUnreadable or SizeMismatch to give a frame up.
+    """
 
     name: str
 
@@ -105,18 +113,24 @@ class MediaStage:
     verb: str
 
 
-def count_fallbacks(
-    prepare_frame: Callable[[FrameRef], FrameContext], counts: Counter[tuple[str, str]]
-) -> Callable[[FrameRef], FrameContext]:
-    """Wrap `prepare_frame` so that fallbacks are counted by (stage, code)."""
+class FrameTally:
+    """What the source frames of a segment went through: `fallbacks` by (stage, code), and if one is `transient`."""
 
-    def counted(ref: FrameRef) -> FrameContext:
-        context = prepare_frame(ref)
-        if context.fallback is not None:
-            counts[context.fallback.stage, context.fallback.code] += 1
-        return context
+    def __init__(self) -> None:
+        self.fallbacks: Counter[tuple[str, str]] = Counter()
+        self.transient = False
 
-    return counted
+    def watch(self, prepare_frame: Callable[[FrameRef], FrameContext]) -> Callable[[FrameRef], FrameContext]:
+        """`prepare_frame`, whose results are counted: also lead frames, which no report names."""
+
+        def counted(ref: FrameRef) -> FrameContext:
+            context = prepare_frame(ref)
+            self.transient |= context.transient
+            if context.fallback is not None:
+                self.fallbacks[context.fallback.stage, context.fallback.code] += 1
+            return context
+
+        return counted
 
 
 def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> FrameContext:
@@ -127,10 +141,13 @@ def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> 
             try:
                 with media_faults(stage.verb) if isinstance(stage, MediaStage) else nullcontext():
                     stage(context)
-            except FrameMissing as error:
-                context.fault, context.reason = "missing", error.reason
+            except FrameUnavailable as error:
+                context.fault = "missing" if isinstance(error, FrameMissing) else "changed"
+                context.reason = error.reason
+                context.transient |= ref.key is not None
             except MediaUnreadable as error:
                 context.fault, context.reason = "corrupt", error.reason
+                context.transient |= isinstance(error, FrameDamaged)
             except SizeMismatch as error:
                 raise RenderFailed(str(error), ref.index) from error
             except ReadFailed as failed:

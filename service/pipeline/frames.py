@@ -30,12 +30,30 @@ class FrameUnreadable(MediaUnreadable):
     """A frame's object exists but cannot be used. Handled by the `corrupt` policy."""
 
 
-class FrameMissing(Exception):
+class FrameDamaged(FrameUnreadable):
+    """The store sends bytes that are not those of the object. Another attempt may get the right ones."""
+
+
+class FrameUnavailable(Exception):
+    """A frame's object is not the one that was planned; `reason` goes into the receipt."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class FrameMissing(FrameUnavailable):
     """A frame's object does not exist, or the frame is a gap in the numbering. Handled by the `missing` policy."""
 
     def __init__(self, reason: str = "the object does not exist") -> None:
         super().__init__(reason)
-        self.reason = reason
+
+
+class FrameChanged(FrameUnavailable):
+    """A frame's object is another one than the scan found. Handled by the `changed` policy."""
+
+    def __init__(self, difference: str) -> None:
+        super().__init__(f"the frame changed since the scan: scan the dataset again ({difference})")
 
 
 class RenderFailed(Exception):
@@ -60,7 +78,7 @@ def media_faults(verb: str) -> Iterator[None]:
     """
     try:
         yield
-    except (FrameMissing, MediaUnreadable, RenderFailed, SizeMismatch, Interruption, MemoryError):
+    except (FrameUnavailable, MediaUnreadable, RenderFailed, SizeMismatch, Interruption, MemoryError):
         raise
     except Exception as error:
         log.exception("a frame could not be %s", verb)
@@ -80,7 +98,7 @@ class ReadFailed(Interruption):
 def _read_errors() -> Iterator[None]:
     try:
         yield
-    except (FrameMissing, MediaUnreadable, Interruption):
+    except (FrameUnavailable, MediaUnreadable, Interruption):
         raise
     except Exception as error:
         raise ReadFailed(error) from error
@@ -99,7 +117,10 @@ class _WatchedFile:
 
 
 def open_watched(sources: "SourceReader", ref: FrameRef) -> BinaryIO:
-    """Open a source for a MediaStage. Raises FrameMissing, FrameUnreadable, ReadFailed; so does reading the file."""
+    """Open a source for a MediaStage.
+
+    Raises FrameUnavailable, FrameUnreadable, ReadFailed; so does reading the file.
+    """
     with _read_errors():
         return cast(BinaryIO, _WatchedFile(sources.open(ref)))
 
@@ -108,7 +129,7 @@ class FrameReader(Protocol):
     """Reads image frames: called at most once per frame, in plan order; lead frames only if `hold` needs them."""
 
     def read(self, ref: FrameRef) -> bytes:
-        """Read the whole object. Raises FrameMissing, FrameUnreadable."""
+        """Read the whole object. Raises FrameMissing, FrameChanged, FrameUnreadable."""
         ...
 
 
@@ -116,7 +137,7 @@ class SourceReader(Protocol):
     """Opens source videos and multi-page TIFFs as seekable files over ranged reads."""
 
     def open(self, ref: FrameRef) -> BinaryIO:
-        """Open a seekable binary file; the pipeline closes it. Raises FrameMissing, FrameUnreadable."""
+        """Open a seekable binary file; the pipeline closes it. Raises FrameMissing, FrameChanged, FrameUnreadable."""
         ...
 
 
@@ -131,13 +152,14 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class BinMemberReport:
-    """One source frame of a bin; `missing` and `corrupt` ones were left out. `source` is its index in the dataset."""
+    """One source frame of a bin; `missing`, `changed` and `corrupt` ones were left out. `source` is its index in the
+    dataset."""
 
     source: int
     key: str | None
     sha256: str | None
     decoder: str | None
-    outcome: Literal["ok", "resized", "missing", "corrupt"]
+    outcome: Literal["ok", "resized", "missing", "changed", "corrupt"]
     reason: str | None
 
 
@@ -192,6 +214,8 @@ class SegmentResult:
     artifacts: Mapping[str, bytes] = field(default_factory=dict)
     # (stage, code) -> source frames that fell back from a GPU to the CPU.
     fallbacks: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    # Another attempt may find other frames: an object that the plan names was missing, changed or damaged on its way.
+    transient: bool = False
 
 
 class DevicePicture(Protocol):

@@ -2,7 +2,6 @@
 then through the fault policy, the overlay and the encoder.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 
@@ -19,10 +18,11 @@ from service.pipeline.cuda.stages import (
 )
 from service.pipeline.encode.codecs import encoder_name
 from service.pipeline.fault_policy import FaultPolicy
-from service.pipeline.frame_context import EncoderInput, FrameContext, Stage, Stopwatch, count_fallbacks, run_stages
+from service.pipeline.frame_context import EncoderInput, FrameContext, FrameTally, Stage, Stopwatch, run_stages
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import (
+    AssumedColourStage,
     FetchStage,
     ImageDecodeStage,
     JpegCopyStage,
@@ -49,14 +49,14 @@ def render_segment(
     `reader` reads image frames, `sources` opens videos and TIFF stacks. `report_progress` is called with the number of
     planned output frames that are finished. The same plan and source bytes give the same result bytes.
 
-    Raises RenderFailed under a `fail` policy, what `reader` and `sources` raise beyond FrameMissing and
+    Raises RenderFailed under a `fail` policy, what `reader` and `sources` raise beyond FrameUnavailable and
     FrameUnreadable, and DeviceLost or EncoderLost. Any other error of a GPU makes that frame fall back to the CPU.
     """
     options, stopwatch = plan.options, Stopwatch("fetch", "decode", "transform", "encode")
     reports: list[FrameReport] = []
-    fallbacks: Counter[tuple[str, str]] = Counter()
+    tally = FrameTally()
     with open_stages(plan, reader, sources, device) as (stages, colour), ExitStack() as cleanup:
-        run_frame = count_fallbacks(lambda ref: run_stages(ref, stages, stopwatch), fallbacks)
+        run_frame = tally.watch(lambda ref: run_stages(ref, stages, stopwatch))
         render_output = _output_renderer(plan, colour, run_frame, lambda: report_progress(len(reports)))
         policy = FaultPolicy(plan, render_output)
         overlay = _overlay_writer(options, stopwatch)
@@ -83,7 +83,8 @@ def render_segment(
         seconds=stopwatch.seconds,
         encoder=encoder_label(options, device) or encoder_name(options.codec),
         artifacts=artifacts.finish(),
-        fallbacks=fallbacks,
+        fallbacks=tally.fallbacks,
+        transient=tally.transient,
     )
 
 
@@ -103,7 +104,8 @@ def open_stages(
             if options.codec == "ffv1" and not options.bins:
                 decode.keep_fields_where(transform.keeps_rows)
             with device_video_stages(plan, sources, colour, device) as gpu_stages:
-                yield [*gpu_stages, decode, TransformStage(transform)], colour
+                first: list[Stage] = [AssumedColourStage()] if decode.assumed_colour else []
+                yield [*first, *gpu_stages, decode, TransformStage(transform)], colour
         return
     decoding, transform = DecodeOptions.of_render(options), FrameTransform(options, IMAGE_COLOUR)
     with (

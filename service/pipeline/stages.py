@@ -9,6 +9,7 @@ from service.pipeline.frame_context import FrameContext, MediaStage
 from service.pipeline.frames import (
     FrameMissing,
     FrameReader,
+    FrameUnavailable,
     MediaUnreadable,
     ReadFailed,
     SourceReader,
@@ -141,13 +142,15 @@ class VideoDecodeStage(MediaStage):
         self._keeps_fields: Callable[[Picture], bool] | None = None
         self._open_key: str | None = None
         self._reader: PictureReader | None = None
+        # The first source was not there when its colours were asked for.
+        self.assumed_colour = False
 
     def __call__(self, context: FrameContext) -> None:
         if context.ref.key is None or context.ref.pts is None:
             raise FrameMissing("the source video has no picture here")
         try:
             context.set_picture(self._open_reader(context.ref).picture(context.ref, context.ref.pts))
-        except (FrameMissing, MediaUnreadable):
+        except MediaUnreadable:
             raise
         except BaseException:  # whatever state it is in, the next frame needs a new one
             self.close()
@@ -160,7 +163,10 @@ class VideoDecodeStage(MediaStage):
             with media_faults("opened"):
                 first = self._open_reader(ref).source.first_frame() if ref else None
             return video_colour(first).writable() if first else DEFAULT_VIDEO_COLOUR
-        except (FrameMissing, MediaUnreadable):
+        except FrameUnavailable:
+            self.assumed_colour = True
+            return DEFAULT_VIDEO_COLOUR
+        except MediaUnreadable:
             return DEFAULT_VIDEO_COLOUR
         except ReadFailed as failed:
             raise failed.error from None
@@ -183,6 +189,15 @@ class VideoDecodeStage(MediaStage):
         stream = self._reader.source.stream
         require_pixel_limit(stream.width, stream.height, self._max_pixels)
         return self._reader
+
+
+class AssumedColourStage:
+    """Marks all frames of a render whose colours had to be assumed, because its first source was not there."""
+
+    name = "decode"
+
+    def __call__(self, context: FrameContext) -> None:
+        context.transient = True
 
 
 class TransformStage(MediaStage):

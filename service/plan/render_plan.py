@@ -19,7 +19,7 @@ from service.plan.overlay import Overlay
 from service.plan.tone import Tone
 
 # Part of every content key: raise it when the same input may give other bytes.
-PIPELINE_VERSION = "7"
+PIPELINE_VERSION = "8"
 
 # Ticks per second of a render paced by capture times: fine enough for any camera; a day of them fits 31 bits.
 TICKS = 10_000
@@ -146,6 +146,7 @@ class RenderOptions:
     height: int
     source_kind: SourceKind = "frames"
     missing: FramePolicy = "skip"
+    changed: FramePolicy = "fail"
     corrupt: FramePolicy = "hold"
     mismatch: MismatchPolicy = "pad"
     max_pixels: int = 100_000_000
@@ -253,10 +254,10 @@ class SegmentPlan:
         return content_keys([self])[0]
 
     def _key(self, head: bytes) -> str:
+        """Every part ends with a character that it cannot contain: no two plans are written alike."""
         digest = hashlib.sha256(head)
-        digest.update(self.bucket.encode())
+        digest.update(f"\0{self.bucket}\0{len(self.lead)}\0".encode())
         digest.update("".join(f"{frame.digest()}\n" for frame in (*self.lead, *self.frames)).encode())
-        digest.update(str(len(self.lead)).encode())
         return digest.hexdigest()
 
 

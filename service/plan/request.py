@@ -70,6 +70,7 @@ class RenderRequest:
     quality: int = 70
     effort: Effort = "balanced"
     missing: FramePolicy = "skip"
+    changed: FramePolicy = "fail"
     corrupt: FramePolicy = "hold"
     mismatch: MismatchPolicy = "pad"
     device: DevicePreference = "auto"
@@ -209,6 +210,7 @@ def _options(request: RenderRequest, dataset: DatasetFacts, geometry: Geometry, 
         height=height,
         source_kind=dataset.kind,
         missing=request.missing,
+        changed=request.changed,
         corrupt=request.corrupt,
         mismatch=request.mismatch,
         max_pixels=facts.limits.max_pixels,

@@ -163,6 +163,8 @@ segments = Table(
     Column("lead", JSONB, nullable=False),
     Column("reused", Boolean, nullable=False, server_default=text("false")),
     Column("planned", Text, comment="seconds of video when no frame is skipped, as a fraction"),
+    Column("pipeline", Text, comment="version of the pipeline that made or planned it; null: before version 8"),
+    Column("transient", Boolean, nullable=False, server_default=text("false"), comment="another attempt may differ"),
 )
 
 segment_cache = Table(

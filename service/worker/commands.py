@@ -5,7 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, ScanLease, SegmentLease
 from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions
-from service.store.cache import segments
+from service.store.cache import eviction, segments
 from service.store.renders import lifecycle, queries
 from service.telemetry import metrics
 from service.worker import outcomes
@@ -13,7 +13,7 @@ from service.worker.slots.messages import AssembleRender, Command, RenderPreview
 
 
 async def load_command(connection: AsyncConnection, lease: Lease) -> Command | None:
-    """Build the slot's command. None if the task was completed from the cache."""
+    """Build the slot's command. None if the task was completed from the cache, or put off."""
     match lease:
         case SegmentLease():
             await lifecycle.mark_running(connection, lease.render_id)
@@ -29,16 +29,21 @@ async def load_command(connection: AsyncConnection, lease: Lease) -> Command | N
 
 
 async def _load_segment(connection: AsyncConnection, lease: SegmentLease) -> RenderSegment | None:
-    plan, content_key = await queries.load_segment_plan(connection, lease.render_id, lease.number)
+    plan, noted_key = await queries.load_segment_plan(connection, lease.render_id, lease.number)
+    content_key = plan.content_key()
+    if content_key != noted_key:
+        await eviction.cancel_removal(connection, content_key)
     entry = await segments.find_entry(connection, content_key)
     if entry is None:
         return RenderSegment(plan, content_key)
     metrics.SEGMENTS_REUSED.inc()
-    await outcomes.complete_cached_segment(connection, lease, entry["frames"])
+    await outcomes.complete_cached_segment(connection, lease, content_key, entry["frames"])
     return None
 
 
-async def _load_assembly(connection: AsyncConnection, lease: AssembleLease) -> AssembleRender:
+async def _load_assembly(connection: AsyncConnection, lease: AssembleLease) -> AssembleRender | None:
+    if await outcomes.rerender_outdated_segments(connection, lease):
+        return None
     render = await queries.get_render(connection, lease.render_id)
     if render is None:
         raise LookupError(f"render {lease.render_id} does not exist")

@@ -80,10 +80,13 @@ async def fail_task(connection: AsyncConnection, lease: Lease, code: str, reason
         await scan.update_dataset(connection, lease.dataset_id, {"state": "failed", "error": reason})
 
 
-async def complete_cached_segment(connection: AsyncConnection, lease: SegmentLease, frames: int) -> None:
+async def complete_cached_segment(
+    connection: AsyncConnection, lease: SegmentLease, content_key: str, frames: int
+) -> None:
     """End a task whose segment is in the cache: it succeeds without work. Raises LeaseLost."""
     await connection.execute(LOCK_RENDER, {"render": lease.render_id})
     await leases.finish(connection, lease, "succeeded", progress=frames)
+    await segments.set_result(connection, lease.render_id, lease.number, content_key)
     await _queue_assembly_if_complete(connection, lease.render_id)
 
 
@@ -102,9 +105,9 @@ async def _queue_assembly_if_complete(connection: AsyncConnection, render_id: Re
 
 async def _complete_segment(connection: AsyncConnection, lease: SegmentLease, done: SegmentDone) -> None:
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
-    content_key = await segments.get_content_key(connection, lease.render_id, lease.number)
+    await segments.set_result(connection, lease.render_id, lease.number, done.content_key, transient=done.transient)
     duration = None if done.duration is None else str(done.duration)
-    entry = CacheEntry(content_key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, duration)
+    entry = CacheEntry(done.content_key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, duration)
     await segments.insert_entry(connection, entry)
     await _queue_assembly_if_complete(connection, lease.render_id)
 
@@ -139,6 +142,21 @@ async def _rerender_all_segments(connection: AsyncConnection, lease: AssembleLea
     """Render all segments again, once: some came from the cache, made by an encoder that is no longer installed."""
     content_keys = [key for key, _ in await segments.list_render_segments(connection, lease.render_id)]
     await _rerender_segments(connection, lease, {"code": failure.code, "reason": failure.reason}, content_keys)
+
+
+async def rerender_outdated_segments(connection: AsyncConnection, lease: AssembleLease) -> bool:
+    """Put an assembly off until the segments that an earlier version made are rendered again; whether there are such.
+
+    They may show what this version would refuse: their keys say less about their frames.
+    """
+    await connection.execute(LOCK_RENDER, {"render": lease.render_id})
+    tasks = await segments.replace_outdated_tasks(connection, lease.render_id)
+    if not tasks:
+        return False
+    error = {"code": "segments_outdated", "reason": "an earlier version of Reelmill made them"}
+    await leases.finish(connection, lease, "cancelled", error=error)
+    await queue.enqueue(connection, "segment", tasks)
+    return True
 
 
 async def _rerender_segments(

@@ -78,7 +78,8 @@ async def test_what_a_slot_says_is_in_the_log_stream(
             await wait_until_ended(database, render)
     lines = [line for line in capfd.readouterr().out.splitlines() if "frame changed since the scan" in line]
     records = [json.loads(line) for line in lines]
-    assert [(line["level"], line["index"], line["logger"]) for line in records] == [("warning", 3, "worker")]
+    found = [(line["level"], line["key"].rpartition("/")[2], line["logger"]) for line in records]
+    assert found == [("warning", "f00003.jpg", "worker")]
 
 
 async def test_a_worker_that_is_stopped_while_it_starts_breaks_no_connection(postgres_url: str, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from service.pipeline.cuda.geometry import SourceGeometry, TransformPlan, plan_b
 from service.pipeline.frames import (
     Fallback,
     FrameMissing,
+    FrameUnavailable,
     MediaUnreadable,
     SizeMismatch,
     SourceReader,
@@ -36,7 +37,7 @@ class VideoFrameSource:
         self._driver, self._sources, self._options, self._colour = driver, sources, options, colour
 
     def frames(self, refs: Sequence[FrameRef]) -> "Generator[DeviceFrame, None, None]":
-        """Each ref once, in order. Raises DeviceLost, and errors of `sources` other than missing and unreadable."""
+        """Each ref once, in order. Raises DeviceLost, and errors of `sources` that are not about one frame."""
         for run in split_into_runs(refs):
             remaining = deque(run)
             try:
@@ -46,7 +47,7 @@ class VideoFrameSource:
             except CudaError as error:
                 fallback = Fallback("decode", error.fallback_code, error.reason)
                 yield from (DeviceFrame(ref, fallback=fallback) for ref in remaining)
-            except (FrameMissing, MediaUnreadable, SizeMismatch, av.FFmpegError):
+            except (FrameUnavailable, MediaUnreadable, SizeMismatch, av.FFmpegError):
                 # The stages on the CPU find the same fault and report it.
                 yield from (DeviceFrame(ref) for ref in remaining)
 

@@ -16,7 +16,7 @@ from service.pipeline.colour import (
     swscale_matrix,
 )
 from service.pipeline.frame_context import FrameContext, MediaStage, Stage, Stopwatch, run_stages
-from service.pipeline.frames import FrameMissing, FrameReader, MediaUnreadable, SourceReader
+from service.pipeline.frames import FrameMissing, FrameReader, FrameUnavailable, MediaUnreadable, SourceReader
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import FetchStage, ImageDecodeStage, TiffPageDecodeStage, VideoDecodeStage
 from service.pipeline.stills.artifacts import encode_image
@@ -40,7 +40,8 @@ class PreviewOptions:
 def image_preview(ref: FrameRef, reader: FrameReader, sources: SourceReader, options: PreviewOptions) -> bytes:
     """JPEG of an image frame or of a TIFF page.
 
-    Raises FrameMissing, MediaUnreadable, and what `reader` and `sources` raise beyond them.
+    Raises FrameMissing, FrameUnavailable for one that changed, MediaUnreadable, and what `reader` and `sources` raise
+    beyond them.
     """
     window = Window.of(options.tone) if options.tone else None
     decoding = DecodeOptions(options.max_pixels, window=window)
@@ -52,7 +53,7 @@ def image_preview(ref: FrameRef, reader: FrameReader, sources: SourceReader, opt
 def video_preview(ref: FrameRef, sources: SourceReader, options: PreviewOptions) -> bytes:
     """JPEG of a frame of a source video, HDR shown as SDR.
 
-    Raises FrameMissing, MediaUnreadable, and what `sources` raises besides.
+    Raises what `image_preview` raises.
     """
     with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
         return _render_jpeg(ref, [decode], PreviewTransformStage(options.width, DEFAULT_VIDEO_COLOUR))
@@ -81,6 +82,8 @@ def _render_jpeg(ref: FrameRef, decode_stages: list[Stage], transform: PreviewTr
     context = run_stages(ref, [*decode_stages, transform], Stopwatch("fetch", "decode", "transform"))
     if context.fault == "missing":
         raise FrameMissing(context.reason or "it is missing")
+    if context.fault == "changed":
+        raise FrameUnavailable(context.reason or "it changed")
     if not isinstance(context.frame, VideoFrame):
         raise MediaUnreadable(context.reason or "it cannot be decoded")
     pixels = VideoReformatter().reformat(

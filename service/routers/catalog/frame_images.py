@@ -166,6 +166,8 @@ async def _wait_for_preview(database: Database, preview: Preview, timeout_s: flo
             return
         if state["state"] == "failed":
             index, error = preview.frame.index, state["error"]
+            if error["code"] == "changed":
+                raise ServiceUnavailable(f"frame {index} was just replaced: ask again", headers={"Retry-After": "1"})
             if error["code"] == "missing":
                 raise NotFound(f"frame {index} is gone: {error['reason']}")
             raise _damaged_frame(index, error["reason"])

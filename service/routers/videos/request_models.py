@@ -175,6 +175,11 @@ class VideoGenerationRequest(RequestModel):
         "fast is for h264 and ffv1, and balanced for others",
     )
     missing: FramePolicy = Field("skip", description="what to do with missing frames")
+    changed: FramePolicy = Field(
+        "fail",
+        description="what to do with frames that were replaced or written to since the scan; after another scan they "
+        "are rendered as they are then",
+    )
     corrupt: FramePolicy = Field("hold", description="what to do with frames that cannot be decoded")
     mismatch: MismatchPolicy = Field("pad", description="what to do with frames of a different size")
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="where to run; auto falls back to the CPU")
@@ -270,6 +275,7 @@ class VideoGenerationRequest(RequestModel):
             quality=self.quality,
             effort=self.effort,
             missing=self.missing,
+            changed=self.changed,
             corrupt=self.corrupt,
             mismatch=self.mismatch,
             device=self.device,

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.keys import PREVIEW_PREFIX
+from service.store.objects.keys import PREVIEW_PREFIX, artifact_key
 from service.store.objects.object_store import ObjectStore
 
 # Segments that were rendered, looked up or played this recently are never evicted. This also settles a race: submission
@@ -62,6 +62,14 @@ async def evict_segments(
     values = {"bucket": bucket, "bytes": max_bytes, "seconds": max_age_days * 86_400}
     row = (await connection.execute(DELETE_LEAST_RECENTLY_USED, values)).one()
     return EvictionResult(row.segments, row.bytes)
+
+
+CANCEL_REMOVAL = text("DELETE FROM removals WHERE prefix = :prefix")
+
+
+async def cancel_removal(connection: AsyncConnection, content_key: str) -> None:
+    """Keep the objects of a segment that is about to be written under another key than its row says."""
+    await connection.execute(CANCEL_REMOVAL, {"prefix": artifact_key(content_key, "")})
 
 
 async def cancel_removals(connection: AsyncConnection, render: object) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 from service.plan.estimate import SegmentStats
-from service.plan.render_plan import RenderOptions
+from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.tables import segment_cache, segments
 from service.stream.playlist import StreamSegment
 
@@ -20,6 +20,15 @@ INVALIDATE_SEGMENTS = text("""
     WITH gone AS (DELETE FROM segment_cache WHERE content_key = ANY(:keys)),
     again AS (
         UPDATE segments SET reused = false WHERE render_id = :render AND content_key = ANY(:keys) RETURNING number),
+    old AS (
+        DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
+    INSERT INTO tasks (id, kind, render_id, number)
+    SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
+""")
+REPLACE_OUTDATED_TASKS = text("""
+    WITH again AS (
+        UPDATE segments SET reused = false WHERE render_id = :render AND pipeline IS DISTINCT FROM :version
+        RETURNING number),
     old AS (
         DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
     INSERT INTO tasks (id, kind, render_id, number)
@@ -42,15 +51,21 @@ SELECT_STAGE_SECONDS = text("""
     FROM segments s JOIN segment_cache c ON c.content_key = s.content_key, jsonb_each_text(c.seconds) AS t(stage, value)
     WHERE s.render_id = :render GROUP BY stage ORDER BY stage
 """)
-COUNT_REUSED = text(
-    "SELECT count(*) AS segments, count(*) FILTER (WHERE reused) AS reused FROM segments WHERE render_id = :render"
-)
+COUNT_REUSED = text("""
+    SELECT count(*) AS segments, count(*) FILTER (WHERE reused) AS reused,
+        count(*) FILTER (WHERE transient) AS transient
+    FROM segments WHERE render_id = :render
+""")
 SELECT_CACHE_SIZE = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM segment_cache")
 
 
-async def get_content_key(connection: AsyncConnection, render: UUID, number: int) -> str:
-    query = select(segments.c.content_key).where(segments.c.render_id == render, segments.c.number == number)
-    return str((await connection.execute(query)).scalar_one())
+async def set_result(
+    connection: AsyncConnection, render: UUID, number: int, content_key: str, *, transient: bool = False
+) -> None:
+    """Note under which key a segment of the render is stored, and by which version of the pipeline it was made."""
+    query = update(segments).where(segments.c.render_id == render, segments.c.number == number)
+    values = {"content_key": content_key, "transient": transient, "pipeline": PIPELINE_VERSION}
+    await connection.execute(query.values(**values))
 
 
 async def find_entry(connection: AsyncConnection, content_key: str) -> RowMapping | None:
@@ -84,6 +99,12 @@ async def invalidate_entries(connection: AsyncConnection, render: UUID, content_
     return [TaskId(row.id) for row in rows]
 
 
+async def replace_outdated_tasks(connection: AsyncConnection, render: UUID) -> list[TaskId]:
+    """Create tasks that render again what another version of the pipeline made; its entries stay in the cache."""
+    values = {"render": render, "version": PIPELINE_VERSION}
+    return [TaskId(row.id) for row in await connection.execute(REPLACE_OUTDATED_TASKS, values)]
+
+
 async def list_render_segments(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
     """(content key, bytes) of every segment, in order; 0 bytes if it is not in the cache."""
     query = select(segments.c.content_key, func.coalesce(segment_cache.c.bytes, 0).label("size"))
@@ -113,13 +134,14 @@ async def cache_size(connection: AsyncConnection) -> tuple[int, int]:
 
 
 async def timing_summary(connection: AsyncConnection, render: UUID) -> dict[str, Any]:
-    """Seconds per stage over all segments of the render, how many there are, and how many were reused."""
+    """Seconds per stage over all segments of the render, how many there are, were reused, and are transient."""
     seconds = await connection.execute(SELECT_STAGE_SECONDS, {"render": render})
     counted = (await connection.execute(COUNT_REUSED, {"render": render})).one()
     return {
         "stage_seconds": {row.stage: round(row.seconds, 6) for row in seconds},
         "segments": counted.segments,
         "segments_reused": counted.reused,
+        "segments_transient": counted.transient,
     }
 
 

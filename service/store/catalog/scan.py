@@ -52,12 +52,12 @@ SELECT_NAMED_TIMES = text("""
 """)
 SELECT_SAMPLE = text(f"""
     WITH numbered AS (
-        SELECT key, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
+        SELECT key, etag, size, page, page_offset, bits, row_number() OVER (ORDER BY sort_key, key, page) - 1 AS place,
             count(*) OVER () AS total
         FROM scanned_frames
         WHERE problem IS NULL AND CASE WHEN EXISTS (SELECT FROM scanned_frames WHERE {_IS_DEEP})
             THEN {_IS_DEEP} ELSE gray END)
-    SELECT DISTINCT ON (place * :count / total) key, size, page, page_offset, bits
+    SELECT DISTINCT ON (place * :count / total) key, etag, size, page, page_offset, bits
     FROM numbered ORDER BY place * :count / total, place
 """)
 SELECT_TOTALS = text("""

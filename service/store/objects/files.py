@@ -21,7 +21,13 @@ from typing import BinaryIO, Literal, TypeVar
 
 from service.plan.render_plan import ObjectRef
 from service.private_files import FILE_MODE, FOLDER_MODE
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError, SkippedEntry
+from service.store.objects.object_store import (
+    ObjectChanged,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectStoreError,
+    SkippedEntry,
+)
 
 Found = TypeVar("Found", ObjectInfo, SkippedEntry)
 CHUNK_BYTES = 1024 * 1024
@@ -96,18 +102,23 @@ class FileObjectStore:
                 temp_file.unlink(missing_ok=True)
         return _to_info(ref.key, status)
 
-    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-        return await asyncio.to_thread(self._read_range, ref, start, stop)
+    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
+        return await asyncio.to_thread(self._read_range, ref, start, stop, etag)
 
-    def _read_range(self, ref: ObjectRef, start: int, stop: int | None) -> bytes:
+    def _read_range(self, ref: ObjectRef, start: int, stop: int | None, etag: str) -> bytes:
         with self.open(ref) as file:
+            require_etag(file, etag)
             try:
                 file.seek(start)
-                return file.read() if stop is None else file.read(max(stop - start, 0))
+                data = file.read() if stop is None else file.read(max(stop - start, 0))
             except OSError as error:
                 raise _to_read_error(error, ref) from error
+            require_etag(file, etag)
+            return data
 
-    async def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(
+        self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = ""
+    ) -> AsyncIterator[bytes]:
         with await asyncio.to_thread(self.open, ref) as file:
             file.seek(start)
             while stop is None or start < stop:
@@ -117,6 +128,7 @@ class FileObjectStore:
                     )
                 except OSError as error:
                     raise _to_read_error(error, ref) from error
+                require_etag(file, etag)
                 if not chunk:
                     return
                 start += len(chunk)
@@ -299,11 +311,27 @@ def _list_folder(folder: bytes) -> list[bytes]:
         return []
 
 
+def file_etag(status: os.stat_result) -> str:
+    """The etag of a file. A file that is overwritten in place gets another one, as one that is replaced."""
+    return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def require_etag(file: BinaryIO, etag: str) -> os.stat_result:
+    """The status of an open file. Raises ObjectChanged unless it has this etag, or `etag` is empty.
+
+    Before and after a read: then the bytes are those of the etag, also if somebody wrote into the file meanwhile.
+    """
+    status = os.fstat(file.fileno())
+    if etag and (found := file_etag(status)) != etag:
+        raise ObjectChanged(found, etag)
+    return status
+
+
 def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
     modified = datetime.fromtimestamp(status.st_mtime, UTC)
     suffix = os.path.splitext(key)[1].lower()  # noqa: PTH122 (hot path)
     kind = CONTENT_TYPES.get(suffix) or mimetypes.guess_type(f"x{suffix}")[0] or "application/octet-stream"
-    return ObjectInfo(key, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", modified, kind)
+    return ObjectInfo(key, status.st_size, file_etag(status), modified, kind)
 
 
 def _to_write_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:

@@ -37,11 +37,31 @@ class ObjectNotFound(ObjectStoreError):
     """There is no object with this key, or no such bucket."""
 
 
+class ObjectChanged(ObjectStoreError):
+    """The object is another one than the caller asked for, by its etag."""
+
+    def __init__(self, found: str, wanted: str) -> None:
+        super().__init__(f"its etag is {found} and not {wanted}")
+
+
+class ObjectDamaged(ObjectStoreError):
+    """The store sends the same wrong bytes again and again: they are not those of the etag."""
+
+
 class ObjectTooLarge(ObjectStoreError):
     """The object has more bytes than the reader allows."""
 
     def __init__(self, size: int, limit: int) -> None:
         super().__init__(f"the object has {size} bytes, more than the limit of {limit}")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One content of an object: `etag` and `size` as they were noted. An empty etag is any, size 0 is unknown."""
+
+    ref: ObjectRef
+    etag: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +89,15 @@ class ObjectStore(Protocol):
         """Store a file of any size; readers see all of it or nothing."""
         ...
 
-    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-        """Bytes [start, stop) of the object, or fewer if it ends before `stop`."""
+    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
+        """Bytes [start, stop) of the object, or fewer if it ends before `stop`.
+
+        Raises ObjectChanged if the object has another etag than the one given.
+        """
         ...
 
-    def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        """The same bytes as `get`, in chunks of at most 1 MiB."""
+    def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> AsyncIterator[bytes]:
+        """The same bytes as `get`, in chunks of at most 1 MiB. A change may be noticed after the first chunks."""
         ...
 
     async def head(self, ref: ObjectRef) -> ObjectInfo: ...

@@ -13,18 +13,23 @@ from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStoreError, SkippedEntry
+from service.store.objects.object_store import (
+    ObjectChanged,
+    ObjectInfo,
+    ObjectNotFound,
+    ObjectStoreError,
+    SkippedEntry,
+)
+from service.store.objects.s3_answers import ConnectionInterrupted, range_header, strip_etag
 from service.store.objects.s3_http import (
     BUCKET_EXISTS_CODES,
     CONNECT_TIMEOUT_S,
     INVALID_RANGE_CODES,
     MAX_ATTEMPTS,
-    ConnectionInterrupted,
     UrlSigner,
     backoff_s,
     error_code,
     get_credentials,
-    range_header,
     translate_s3_errors,
 )
 from service.store.settings import ObjectSettings
@@ -196,15 +201,17 @@ class S3ObjectStore:
                 await upload_in_parts(client, target, content_type, file, size)
         return await self.head(ref)
 
-    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+    async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
         for attempt in range(MAX_ATTEMPTS - 1):
             try:
-                return b"".join([chunk async for chunk in self.stream(ref, start, stop)])
+                return b"".join([chunk async for chunk in self.stream(ref, start, stop, etag)])
             except ConnectionInterrupted:
                 await asyncio.sleep(backoff_s(attempt))
-        return b"".join([chunk async for chunk in self.stream(ref, start, stop)])
+        return b"".join([chunk async for chunk in self.stream(ref, start, stop, etag)])
 
-    async def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    async def stream(
+        self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = ""
+    ) -> AsyncIterator[bytes]:
         if stop is not None and stop <= start:
             return
         client = await self._client()
@@ -217,6 +224,8 @@ class S3ObjectStore:
                     return
                 raise
             async with response["Body"] as body:
+                if etag and (found := strip_etag(response.get("ETag", ""))) != etag:
+                    raise ObjectChanged(found, etag)
                 async for chunk in body.content.iter_chunked(CHUNK_BYTES):
                     yield chunk
 
@@ -225,7 +234,7 @@ class S3ObjectStore:
         with translate_s3_errors(ref.key):
             response = await client.head_object(Bucket=ref.bucket, Key=ref.key)
         kind = response.get("ContentType", "application/octet-stream")
-        etag = response["ETag"].strip('"')
+        etag = strip_etag(response["ETag"])
         return ObjectInfo(ref.key, response["ContentLength"], etag, response["LastModified"], kind)
 
     async def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
@@ -233,7 +242,7 @@ class S3ObjectStore:
         with translate_s3_errors(prefix):
             async for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 found = [
-                    ObjectInfo(entry["Key"], entry["Size"], entry["ETag"].strip('"'), entry["LastModified"])
+                    ObjectInfo(entry["Key"], entry["Size"], strip_etag(entry["ETag"]), entry["LastModified"])
                     for entry in page.get("Contents", [])
                 ]
                 if found:

@@ -1,6 +1,7 @@
 """S3 without boto's client: signed URLs, reads with aiohttp (a third of the cost of get_object), error translation."""
 
 import asyncio
+import hashlib
 import os
 import random
 import ssl
@@ -17,7 +18,14 @@ from botocore.utils import get_environ_proxies
 from yarl import URL
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectNotFound, ObjectStoreError, ObjectTooLarge, ReadResult
+from service.store.objects.object_store import (
+    ObjectNotFound,
+    ObjectStoreError,
+    ObjectTooLarge,
+    ObjectVersion,
+    ReadResult,
+)
+from service.store.objects.s3_answers import BodyDigests, ConnectionInterrupted, ExpectedAnswer
 from service.store.settings import ObjectSettings
 
 NOT_FOUND_CODES = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
@@ -26,10 +34,6 @@ INVALID_RANGE_CODES = ("416", "InvalidRange")
 BUCKET_EXISTS_CODES = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")
 CREDENTIALS_REFUSED = "the credentials were refused by MINIO_ENDPOINT: see MINIO_ACCESS_KEY and MINIO_SECRET_KEY"
 CLOCK_SKEWED = "MINIO_ENDPOINT has another time of day: set this machine's clock"
-
-
-class ConnectionInterrupted(ObjectStoreError):
-    """The response started but did not finish; a retry may succeed."""
 
 
 @contextmanager
@@ -97,19 +101,21 @@ class SignedReader:
 
     def __init__(self, settings: ObjectSettings) -> None:
         self._settings, self._url = settings, settings.endpoint_url
-        self._signer = UrlSigner(settings, self._url)
+        self._signer, self._digests = UrlSigner(settings, self._url), BodyDigests()
         self._session: aiohttp.ClientSession | None = None
 
-    async def read(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ReadResult:
+    async def read(self, version: ObjectVersion, span: tuple[int, int] | None, limit: int) -> ReadResult:
         """The object, or its bytes [start, stop); at most `limit` bytes.
 
-        Raises ObjectNotFound or ObjectTooLarge at once, ObjectStoreError after MAX_ATTEMPTS or twice the read timeout.
+        Raises ObjectNotFound or ObjectTooLarge at once, ObjectChanged or ObjectDamaged when a second answer says the
+        same, ObjectStoreError after MAX_ATTEMPTS or twice the read timeout.
         """
         clock = asyncio.get_running_loop().time
         deadline, attempt = clock() + 2 * self._settings.timeout_s, 0
+        expected = ExpectedAnswer(version, span, limit)
         while True:
             try:
-                return await self._read_once(ref, span, limit)
+                return await self._read_once(expected)
             except (ConnectionInterrupted, aiohttp.ClientError, OSError) as error:
                 attempt += 1
                 if attempt == MAX_ATTEMPTS or clock() >= deadline:
@@ -118,24 +124,23 @@ class SignedReader:
                     ) from error
             await asyncio.sleep(backoff_s(attempt - 1))
 
-    async def _read_once(self, ref: ObjectRef, span: tuple[int, int] | None, limit: int) -> ReadResult:
+    async def _read_once(self, expected: ExpectedAnswer) -> ReadResult:
+        ref = expected.version.ref
         url = URL(self._signer.presign_get(ref, URL_LIFETIME_S), encoded=True)
-        headers = {"Range": range_header(*span)} if span else None
-        async with self._get_session().get(url, headers=headers, allow_redirects=False) as response:
-            etag = response.headers.get("ETag", "").strip('"')
-            if span and response.status == 416:
-                return ReadResult(b"", _total_size(response), etag)
+        async with self._get_session().get(url, headers=expected.request_headers(), allow_redirects=False) as response:
             _raise_for_status(response, ref)
-            length = response.content_length
-            if span and response.status == 200 and (span[0] or length is None or length > span[1]):
-                raise ObjectStoreError("MINIO_ENDPOINT does not serve ranges")
-            if length is not None and length > limit:
-                raise ObjectTooLarge(length, limit)
-            async with asyncio.timeout(self._settings.timeout_s + (length or limit) / MIN_BYTES_PER_SECOND):
-                data = await _read_body(response, limit)
+            etag, size = expected.check_version(response), expected.object_size(response)
+            if response.status == 416:
+                return ReadResult(b"", size or 0, etag)
+            length = expected.body_length(response, size)
+            digest = self._digests.start(expected, response)
+            async with asyncio.timeout(self._settings.timeout_s + (length or expected.limit) / MIN_BYTES_PER_SECOND):
+                data = await _read_body(response, expected.limit, digest)
             if length is not None and len(data) != length:
-                raise ConnectionInterrupted("the body was cut off")
-            return ReadResult(data, _total_size(response) if response.status == 206 else len(data), etag)
+                raise ConnectionInterrupted(f"{len(data)} bytes arrived instead of {length}")
+            if digest is not None:
+                self._digests.check(expected, digest.hexdigest())
+            return ReadResult(data, len(data) if size is None else size, etag)
 
     def _get_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -158,43 +163,34 @@ class SignedReader:
             await self._session.close()
 
 
-def range_header(start: int, stop: int | None) -> str:
-    """The value of a `Range` header; HTTP's ranges include their end, ours do not."""
-    return f"bytes={start}-{'' if stop is None else stop - 1}"
-
-
 def backoff_s(attempt: int) -> float:
     """Doubles with each attempt, with jitter so that many slots do not retry at once."""
     return INITIAL_BACKOFF_S * 2.0**attempt * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
 
 
 def _raise_for_status(response: aiohttp.ClientResponse, ref: ObjectRef) -> None:
-    if response.status in (200, 206):
+    if response.status in (200, 206, 412, 416):
         return
     if response.status == 404:
         raise ObjectNotFound(f"there is no object {ref.key}")
     if response.status in (401, 403):
         raise ObjectStoreError(CREDENTIALS_REFUSED)
-    if response.status >= 500 or response.status in (408, 429):
+    if response.status >= 500 or response.status in (304, 408, 429):
         raise ConnectionInterrupted(f"it answered {response.status}")
     raise ObjectStoreError(f"MINIO_ENDPOINT answered {response.status}")
 
 
-async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """Reads at most `limit` bytes, also if the server sends no length."""
+async def _read_body(response: aiohttp.ClientResponse, limit: int, digest: "hashlib._Hash | None") -> bytes:
+    """Reads at most `limit` bytes, also if the server sends no length. `digest` takes each chunk while it is warm."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
             raise ObjectTooLarge(size, limit)
+        if digest is not None:
+            digest.update(chunk)
     return b"".join(chunks)
-
-
-def _total_size(response: aiohttp.ClientResponse) -> int:
-    """From `Content-Range: bytes 0-9/100` or, with status 416, `bytes */100`; 0 if the server leaves it out."""
-    size = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(size) if size.isdecimal() else 0
 
 
 def get_credentials(settings: ObjectSettings) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
-from service.plan.render_plan import RenderOptions
+from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import cancel_removals
 from service.store.renders.queries import get_render, load_segment_plan
 from service.store.tables import renders, segments, tasks
@@ -65,12 +65,15 @@ CANCEL_TASKS = text("""
         finished_at = CASE WHEN state = 'queued' THEN now() ELSE finished_at END
     WHERE render_id = :render AND state IN ('queued', 'running')
 """)
-# Includes running tasks that were asked to cancel but have not noticed yet: the new lease fences them.
+# Includes running tasks that were asked to cancel but have not noticed yet (the new lease fences them), and transient
+# segments: their frames may be there again.
 REQUEUE_TASKS = text("""
     UPDATE tasks SET state = 'queued', starts = 0, progress = 0, cancel_requested = false, error = NULL,
         finished_at = NULL, lease = lease + 1
-    WHERE render_id = :render AND (state IN ('failed', 'cancelled') OR (state = 'running' AND cancel_requested))
-    RETURNING id, kind, number
+    WHERE render_id = :render AND kind = :kind
+        AND (state IN ('failed', 'cancelled') OR (state = 'running' AND cancel_requested)
+            OR number IN (SELECT number FROM segments WHERE render_id = :render AND transient))
+    RETURNING id, number
 """)
 
 
@@ -121,10 +124,12 @@ async def retry_render(connection: AsyncConnection, render: UUID, priority: int)
     if (await connection.execute(query.values(**values))).rowcount == 0:
         return False
     await cancel_removals(connection, render)
-    requeued = (await connection.execute(REQUEUE_TASKS, {"render": render})).all()
     for kind in ("segment", "assemble"):
-        rows = sorted((row for row in requeued if row.kind == kind), key=lambda row: row.number or 0)
-        await queue.enqueue(connection, kind, [TaskId(row.id) for row in rows], priority)
+        rows = (await connection.execute(REQUEUE_TASKS, {"render": render, "kind": kind})).all()
+        ordered = sorted(rows, key=lambda row: row.number or 0)
+        await queue.enqueue(connection, kind, [TaskId(row.id) for row in ordered], priority)
+        if rows:  # the last of these segments will queue the assembly
+            break
     return True
 
 
@@ -176,7 +181,7 @@ async def replan_on_cpu_encoder(connection: AsyncConnection, render: RenderId, r
     for number in (await connection.scalars(numbers)).all():
         plan, _ = await load_segment_plan(connection, render, number)
         segment = (segments.c.render_id == render, segments.c.number == number)
-        rekeyed = update(segments).where(*segment).values(content_key=plan.content_key(), reused=False)
-        await connection.execute(rekeyed)
+        values = {"content_key": plan.content_key(), "reused": False, "transient": False}
+        await connection.execute(update(segments).where(*segment).values(**values, pipeline=PIPELINE_VERSION))
     await connection.execute(DELETE_SEGMENT_TASKS, {"render": render})
     return await create_segment_tasks(connection, render)

@@ -80,7 +80,10 @@ async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | 
 
 
 async def load_segment_plan(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str]:
-    """The plan of one segment as it was submitted, and its content key."""
+    """The plan of one segment as it was submitted, and the key in its row.
+
+    That is the plan's content key, unless an earlier version planned it, or the segment that is stored is transient.
+    """
     query = (
         select(segments, renders.c.options, datasets.c.bucket)
         .join(renders, renders.c.id == segments.c.render_id)

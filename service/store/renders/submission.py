@@ -13,7 +13,7 @@ from service.errors import FieldProblem, InvalidRequest, TooManyRequests
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.estimate import Estimate, Workload, estimate
-from service.plan.render_plan import FrameRef, SegmentPlan, content_keys
+from service.plan.render_plan import PIPELINE_VERSION, FrameRef, SegmentPlan, content_keys
 from service.plan.request import RenderPlan
 from service.plan.segments import split_into_segments
 from service.plan.timing import retime, with_elapsed_time
@@ -107,11 +107,16 @@ async def _find_by_idempotency_key(connection: AsyncConnection, submission: Rend
 
 
 async def _find_duplicate(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
-    """The newest finished or active render with this key, locked against deletion until the transaction ends."""
+    """The newest finished or active render with this key, locked against deletion until the transaction ends.
+
+    Not one with a transient segment: its frames may be there again.
+    """
+    transient = select(segments.c.number).where(segments.c.render_id == renders.c.id, segments.c.transient)
     query = select(renders.c.id).where(
         renders.c.render_key == key,
         renders.c.dataset_id == dataset,
         renders.c.status.in_(("succeeded", "queued", "running")),
+        ~transient.exists(),
     )
     query = query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1)
     found = await connection.scalar(query.with_for_update(read=True, key_share=True))
@@ -181,6 +186,7 @@ async def _insert_segments(connection: AsyncConnection, render: RenderId, plans:
             "first_output": plan.first_output,
             "planned": str(plan.seconds()),
             "content_key": key,
+            "pipeline": PIPELINE_VERSION,
             "frames": [_pack_frame(frame) for frame in plan.frames],
             "lead": [_pack_frame(frame) for frame in plan.lead],
         }

@@ -9,13 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import structlog
-
-from service.pipeline.frames import FrameMissing, FrameUnreadable
-from service.plan.render_plan import FrameRef, ObjectRef
+from service.plan.render_plan import FrameRef
 from service.store.objects.files import FileObjectStore
-from service.store.objects.object_store import ObjectNotFound, ObjectTooLarge, ReadResult
+from service.store.objects.object_store import ObjectTooLarge, ObjectVersion, ReadResult
 from service.store.settings import ObjectSettings
+from service.worker.fetch.faults import frame_faults, planned_version
 from service.worker.fetch.ranged_files import SOURCE_BLOCK_BYTES, SourceVideoFile
 from service.worker.fetch.readers import ByteRange, FetchStats, FileReader, ObjectReader, SignedUrlReader
 
@@ -26,8 +24,6 @@ MAX_FRAME_BYTES = 512 * MIB
 UNKNOWN_SIZE_BYTES = 4 * MIB
 # Frames read ahead for each concurrent read, however small they are.
 MAX_PENDING_PER_READ = 8
-
-log = structlog.get_logger("worker")
 
 
 class FrameFetcher:
@@ -56,21 +52,18 @@ class FrameFetcher:
     def source_opener(self, bucket: str) -> "SourceOpener":
         return SourceOpener(self, bucket)
 
-    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
-        return self._reader.submit(ref, span, limit)
+    def submit(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
+        return self._reader.submit(version, span, limit)
 
     def fetch(self, bucket: str, ref: FrameRef) -> bytes:
-        """Read the frame now. Raises FrameMissing, FrameUnreadable, or ObjectStoreError if the store is unavailable."""
-        if ref.key is None:
-            raise FrameMissing("gap in the numbering")
-        try:
+        """Read the frame now.
+
+        Raises FrameMissing, FrameChanged, FrameUnreadable, or ObjectStoreError if the store is unavailable.
+        """
+        with frame_faults(ref.key):
             if ref.size > self.max_frame_bytes:
                 raise ObjectTooLarge(ref.size, self.max_frame_bytes)
-            return self.submit(ObjectRef(bucket, ref.key), None, self.max_frame_bytes).result().data
-        except ObjectNotFound as error:
-            raise FrameMissing from error
-        except ObjectTooLarge as error:
-            raise FrameUnreadable(str(error)) from error
+            return self.submit(planned_version(bucket, ref), None, self.max_frame_bytes).result().data
 
     def close(self) -> None:
         self._reader.close()
@@ -83,15 +76,12 @@ class SourceOpener:
         self._fetcher, self._bucket = fetcher, bucket
 
     def open(self, ref: FrameRef) -> BinaryIO:
-        """Raises FrameMissing if there is no object, ObjectStoreError if the store is unavailable (reads do, too)."""
-        if ref.key is None:
-            raise FrameMissing("the source has no object")
-        object_ref = ObjectRef(self._bucket, ref.key)
-        try:
-            first = self._fetcher.submit(object_ref, (0, SOURCE_BLOCK_BYTES), SOURCE_BLOCK_BYTES).result()
-        except ObjectNotFound as error:
-            raise FrameMissing from error
-        return io.BufferedReader(SourceVideoFile(self._fetcher, object_ref, first), 64 * 1024)
+        """Raises FrameMissing if there is no object, FrameChanged if it is another one than the scan found, and
+        ObjectStoreError if the store is unavailable. Reads do, too."""
+        version = planned_version(self._bucket, ref)
+        with frame_faults(ref.key):
+            first = self._fetcher.submit(version, (0, SOURCE_BLOCK_BYTES), SOURCE_BLOCK_BYTES).result()
+        return io.BufferedReader(SourceVideoFile(self._fetcher, version, first), 64 * 1024)
 
 
 class PrefetchReader:
@@ -111,20 +101,23 @@ class PrefetchReader:
         self._fill()
 
     def read(self, ref: FrameRef) -> bytes:
-        """Raises FrameMissing, FrameUnreadable, or ObjectStoreError if the store is unavailable."""
+        """Raises FrameMissing, FrameChanged, FrameUnreadable, or ObjectStoreError if the store is unavailable."""
         future = self._take_pending(ref)
         if future is None:
-            return self._warn_if_changed(ref, self._fetcher.fetch(self._bucket, ref))
+            return self._fetcher.fetch(self._bucket, ref)
         try:
-            return self._warn_if_changed(ref, future.result().data)
-        except ObjectNotFound as error:
-            raise FrameMissing from error
-        except ObjectTooLarge:  # larger than planned: read it alone
-            return self._warn_if_changed(ref, self._fetcher.fetch(self._bucket, ref))
+            with frame_faults(ref.key):
+                return self._result_or_alone(ref, future)
         finally:
             with self._lock:
                 self._pending_bytes -= _window_share(ref)
                 self._fill()
+
+    def _result_or_alone(self, ref: FrameRef, future: "Future[ReadResult]") -> bytes:
+        try:
+            return future.result().data
+        except ObjectTooLarge:  # of unknown size, and more than its share of the window
+            return self._fetcher.fetch(self._bucket, ref)
 
     def _take_pending(self, ref: FrameRef) -> "Future[ReadResult] | None":
         """The pending read of this frame. Frames before it are not needed any more: their reads are cancelled."""
@@ -136,11 +129,6 @@ class PrefetchReader:
                 future.cancel()
                 self._pending_bytes -= _window_share(first)
         return None
-
-    def _warn_if_changed(self, ref: FrameRef, data: bytes) -> bytes:
-        if ref.size not in (0, len(data)):
-            log.warning("frame changed since the scan", index=ref.index, key=ref.key, planned=ref.size, found=len(data))
-        return data
 
     def _fill(self) -> None:
         with self._lock:
@@ -159,12 +147,12 @@ class PrefetchReader:
         return self._running < self._concurrency and (fits or self._pending_bytes == 0)
 
     def _start_read(self, ref: FrameRef) -> None:
-        if ref in self._pending or ref.key is None:
+        if ref in self._pending:
             return
         self._pending_bytes += _window_share(ref)
         self._running += 1
         limit = min(_window_share(ref), self._fetcher.max_frame_bytes)
-        future = self._fetcher.submit(ObjectRef(self._bucket, ref.key), None, limit)
+        future = self._fetcher.submit(planned_version(self._bucket, ref), None, limit)
         self._pending[ref] = future
         future.add_done_callback(self._on_read_done)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectStore, ObjectStoreError, ReadResult
+from service.store.objects.object_store import ObjectStore, ObjectStoreError, ObjectVersion, ReadResult
+from service.worker.fetch.faults import frame_faults
 from service.worker.fetch.readers import ObjectReader
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ class _SeekableFile(io.RawIOBase):
 class RangedFile(_SeekableFile):
     """Created on the event loop, read on a thread. `fetched_bytes` counts what has been read.
 
-    Codecs turn errors of the store into errors of their own; `run` raises the store's.
+    All reads are of this version. Codecs turn errors of the store into errors of their own; `run` raises the store's.
     """
 
-    def __init__(self, objects: ObjectStore, ref: ObjectRef, size: int) -> None:
-        super().__init__(size)
-        self._objects, self._ref = objects, ref
+    def __init__(self, objects: ObjectStore, version: ObjectVersion) -> None:
+        super().__init__(version.size)
+        self._objects, self._version = objects, version
         self._loop = asyncio.get_running_loop()
         self._stopped = False
         self._failure: BaseException | None = None
@@ -98,18 +98,23 @@ class RangedFile(_SeekableFile):
         if self._stopped:
             raise OSError("the scan has ended")
         try:
-            return asyncio.run_coroutine_threadsafe(self._objects.get(self._ref, start, stop), self._loop).result()
+            read = self._objects.get(self._version.ref, start, stop, self._version.etag)
+            return asyncio.run_coroutine_threadsafe(read, self._loop).result()
         except Exception as error:
             self._failure = error
             raise OSError("the object store failed") from error
 
 
 class SourceVideoFile(_SeekableFile):
-    """A source video over ranged reads. It caches a few blocks, and fetches the next one ahead."""
+    """A source video over ranged reads, all of one version. It caches a few blocks, and fetches the next one ahead.
 
-    def __init__(self, reader: ObjectReader, ref: ObjectRef, first_part: ReadResult) -> None:
+    Reading raises FrameMissing or FrameChanged if the object is not the same any more, ObjectStoreError.
+    """
+
+    def __init__(self, reader: ObjectReader, version: ObjectVersion, first_part: ReadResult) -> None:
         super().__init__(first_part.size)
-        self._reader, self._ref, self._etag = reader, ref, first_part.etag
+        self._reader = reader
+        self._version = ObjectVersion(version.ref, version.etag or first_part.etag, first_part.size)
         self._blocks: OrderedDict[int, Future[ReadResult]] = OrderedDict()
         self._blocks[0] = Future()
         self._blocks[0].set_result(first_part)
@@ -129,22 +134,21 @@ class SourceVideoFile(_SeekableFile):
         future = self._start_block(number)
         if reads_forward and (number + 1) * SOURCE_BLOCK_BYTES < self._size:
             self._start_block(number + 1)
-        try:
-            part = future.result()
-        except ObjectStoreError:
-            self._blocks.pop(number, None)
-            raise
-        if part.etag != self._etag or len(part.data) != min(
-            SOURCE_BLOCK_BYTES, self._size - number * SOURCE_BLOCK_BYTES
-        ):
-            raise ObjectStoreError("the source video changed while it was read")
+        with frame_faults(self._version.ref.key):
+            try:
+                part = future.result()
+            except ObjectStoreError:
+                self._blocks.pop(number, None)
+                raise
+        if len(part.data) != min(SOURCE_BLOCK_BYTES, self._size - number * SOURCE_BLOCK_BYTES):
+            raise ObjectStoreError("a part of a source video is incomplete")
         return part.data
 
     def _start_block(self, number: int) -> "Future[ReadResult]":
         if number not in self._blocks:
             start = number * SOURCE_BLOCK_BYTES
             span = (start, min(start + SOURCE_BLOCK_BYTES, self._size))
-            self._blocks[number] = self._reader.submit(self._ref, span, SOURCE_BLOCK_BYTES)
+            self._blocks[number] = self._reader.submit(self._version, span, SOURCE_BLOCK_BYTES)
         self._blocks.move_to_end(number)
         if len(self._blocks) > MAX_CACHED_BLOCKS:
             self._blocks.popitem(last=False)[1].cancel()

@@ -4,16 +4,14 @@ Client CPU for a 210 KB frame on the reference machine: 0.1 ms from a folder, 0.
 (1.5 ms with get_object of aioboto3)."""
 
 import asyncio
-import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from service.plan.render_plan import ObjectRef
-from service.store.objects.files import FileObjectStore
-from service.store.objects.object_store import ObjectStoreError, ObjectTooLarge, ReadResult
+from service.store.objects.files import FileObjectStore, file_etag, require_etag
+from service.store.objects.object_store import ObjectStoreError, ObjectTooLarge, ObjectVersion, ReadResult
 
 if TYPE_CHECKING:
     from service.store.objects.s3_http import SignedReader
@@ -42,10 +40,10 @@ class FetchStats:
 class ObjectReader(Protocol):
     """Starts whole or ranged reads of at most `limit` bytes.
 
-    They raise ObjectNotFound, ObjectTooLarge, or another ObjectStoreError.
+    They raise ObjectNotFound, ObjectChanged, ObjectTooLarge, or another ObjectStoreError.
     """
 
-    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]": ...
+    def submit(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> "Future[ReadResult]": ...
 
     def close(self) -> None: ...
 
@@ -57,14 +55,14 @@ class FileReader:
         self._store, self._stats = store, stats
         self._threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="frame-fetch")
 
-    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
-        return self._threads.submit(self._read, ref, span, limit)
+    def submit(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
+        return self._threads.submit(self._read, version, span, limit)
 
-    def _read(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> ReadResult:
+    def _read(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> ReadResult:
         started_at = time.perf_counter()
-        with self._store.open(ref) as file:
+        with self._store.open(version.ref) as file:
             try:
-                part = _read_part(file, span, limit)
+                part = _read_part(file, version.etag, span, limit)
             except OSError as error:
                 raise ObjectStoreError(f"REELMILL_HOME: an object cannot be read ({error.strerror})") from error
         self._stats.add(span, len(part.data), started_at)
@@ -74,13 +72,17 @@ class FileReader:
         self._threads.shutdown(cancel_futures=True)
 
 
-def _read_part(file: BinaryIO, span: ByteRange | None, limit: int) -> ReadResult:
-    status = os.fstat(file.fileno())
+def _read_part(file: BinaryIO, etag: str, span: ByteRange | None, limit: int) -> ReadResult:
+    """Without an `etag`, the bytes are those of the one that the file has when the read begins."""
+    status = require_etag(file, etag)
     if span is None and status.st_size > limit:
         raise ObjectTooLarge(status.st_size, limit)
     start, stop = span or (0, status.st_size)
     file.seek(start)
-    return ReadResult(file.read(stop - start), status.st_size, f"{status.st_mtime_ns:x}")
+    data = file.read(stop - start)
+    found = file_etag(status)
+    require_etag(file, found)
+    return ReadResult(data, status.st_size, found)
 
 
 class SignedUrlReader:
@@ -97,12 +99,12 @@ class SignedUrlReader:
         self._thread = threading.Thread(target=self._loop.run_forever, name="frame-fetch", daemon=True)
         self._thread.start()
 
-    def submit(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
-        return asyncio.run_coroutine_threadsafe(self._read(ref, span, limit), self._loop)
+    def submit(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
+        return asyncio.run_coroutine_threadsafe(self._read(version, span, limit), self._loop)
 
-    async def _read(self, ref: ObjectRef, span: ByteRange | None, limit: int) -> ReadResult:
+    async def _read(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> ReadResult:
         started_at = time.perf_counter()
-        part = await self._client.read(ref, span, limit)
+        part = await self._client.read(version, span, limit)
         self._stats.add(span, len(part.data), started_at)
         return part
 

@@ -18,8 +18,9 @@ from service.plan.names.natural_sort import natural_key, trailing_number
 from service.plan.names.time_names import named_time
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scan import ScannedFrame
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
+from service.worker.scan.unchanged import StillWritten, scan_unchanged
 
 MAX_REASON_LENGTH = 500
 
@@ -164,20 +165,27 @@ class ImageScanner:
         return rows
 
     async def _scan_object(self, info: ObjectInfo) -> FrameRows | None:
-        ref = ObjectRef(self._bucket, info.key)
         try:
-            # S3 refuses ranges of empty objects.
-            head = await self._objects.get(ref, 0, HEADER_BYTES) if info.size else b""
-            if head.startswith(TIFF_MAGICS):
-                return tiff_rows(info, await self._read_tiff_pages(ref, head, info.size))
-            return (frame_row(info, await self._read_facts(ref, head, info.size)),)
+            return await scan_unchanged(self._objects, self._bucket, info, self._probe_object)
         except ObjectNotFound:  # deleted since it was listed
             return ()
-        except MediaUnreadable as error:
-            return (unreadable_row(info, error.reason),) if is_media_name(info.key, "frames") else None
+        except StillWritten as busy:
+            return _unreadable_rows(busy.info, busy.reason)
 
-    async def _read_facts(self, ref: ObjectRef, head: bytes, size: int) -> ImageFacts:
+    async def _probe_object(self, info: ObjectInfo) -> FrameRows | None:
+        version = ObjectVersion(ObjectRef(self._bucket, info.key), info.etag, info.size)
+        try:
+            # S3 refuses ranges of empty objects.
+            head = await self._read_head(version, HEADER_BYTES) if info.size else b""
+            if head.startswith(TIFF_MAGICS):
+                return tiff_rows(info, await self._read_tiff_pages(version, head))
+            return (frame_row(info, await self._read_facts(version, head)),)
+        except MediaUnreadable as error:
+            return _unreadable_rows(info, error.reason)
+
+    async def _read_facts(self, version: ObjectVersion, head: bytes) -> ImageFacts:
         """From as much of the beginning as the header takes, and from the end if EXIF may be there."""
+        size = version.size
         while True:
             try:
                 facts = _probe_header(head, size)
@@ -185,26 +193,33 @@ class ImageScanner:
             except HeaderIncomplete:
                 if len(head) >= min(size, MAX_WHOLE_BYTES):
                     raise
-            head = await self._read_head(ref, HEAD_GROWTH * len(head))
+            head = await self._read_whole(version, HEAD_GROWTH * len(head))
         span = None if facts.has_exif else late_span(head, size)
         if span is None:
             return facts
-        found = late_exif(head, await self._objects.get(ref, *span))
+        found = late_exif(head, await self._objects.get(version.ref, *span, version.etag))
         if found is None and size <= MAX_WHOLE_BYTES:  # parts of the image data are larger than what was read
-            return _probe_header(await self._read_head(ref, size), size)
+            return _probe_header(await self._read_whole(version, size), size)
         return _probe_header(head, size, found) if found else facts
 
-    async def _read_head(self, ref: ObjectRef, length: int) -> bytes:
-        async with self._whole_reads:
-            return await self._objects.get(ref, 0, length)
+    async def _read_head(self, version: ObjectVersion, length: int) -> bytes:
+        return await self._objects.get(version.ref, 0, length, version.etag)
 
-    async def _read_tiff_pages(self, ref: ObjectRef, head: bytes, size: int) -> TiffPages:
+    async def _read_whole(self, version: ObjectVersion, length: int) -> bytes:
+        async with self._whole_reads:
+            return await self._read_head(version, length)
+
+    async def _read_tiff_pages(self, version: ObjectVersion, head: bytes) -> TiffPages:
         """From the header if it contains all directories, else by ranged reads. Raises MediaUnreadable."""
-        tiff = read_pages(io.BytesIO(head), size)
-        if not tiff.problem or len(head) == size:
+        tiff = read_pages(io.BytesIO(head), version.size)
+        if not tiff.problem or len(head) == version.size:
             return tiff.require_pages()
-        file = RangedFile(self._objects, ref, size)
+        file = RangedFile(self._objects, version)
         return (await file.run_in_thread(read_pages, self._on_progress, DIRECTORY_READ_BYTES)).require_pages()
+
+
+def _unreadable_rows(info: ObjectInfo, reason: str) -> FrameRows | None:
+    return (unreadable_row(info, reason),) if is_media_name(info.key, "frames") else None
 
 
 def batch_rows(page_rows: Iterable[FrameRows | None]) -> Iterator[Sequence[ScannedFrame]]:

@@ -13,7 +13,7 @@ from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.picture import Samples
 from service.pipeline.tone.levels import LevelSampler
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectChanged, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 
 MAX_SAMPLED_FRAMES = 64
@@ -41,22 +41,23 @@ class LevelScanner:
         return levels.to_json() if levels else None
 
     async def _decode_frame(self, row: RowMapping) -> Samples | None:
-        ref = ObjectRef(self._bucket, row["key"])
+        version = ObjectVersion(ObjectRef(self._bucket, row["key"]), row["etag"], row["size"])
         try:
             with media_faults("decoded"):
                 if row["page"] is not None:
-                    return await self._decode_page(ref, row)
+                    return await self._decode_page(version, row["page_offset"])
                 if row["size"] > MAX_OBJECT_BYTES:
                     return None
-                return await asyncio.to_thread(self._decoder.decode_samples, await self._objects.get(ref))
-        except (MediaUnreadable, ObjectNotFound):  # the render reports each such frame
+                data = await self._objects.get(version.ref, etag=version.etag)
+                return await asyncio.to_thread(self._decoder.decode_samples, data)
+        except (MediaUnreadable, ObjectNotFound, ObjectChanged):  # the render reports each such frame
             return None
 
-    async def _decode_page(self, ref: ObjectRef, row: RowMapping) -> Samples:
-        file = RangedFile(self._objects, ref, row["size"])
+    async def _decode_page(self, version: ObjectVersion, page_offset: int) -> Samples:
+        file = RangedFile(self._objects, version)
 
         def read(stream: Any) -> Samples:
-            page, _ = TiffStack(stream).decode_page(row["page_offset"], DecodeOptions(MAX_PIXELS))
+            page, _ = TiffStack(stream).decode_page(page_offset, DecodeOptions(MAX_PIXELS))
             return page.samples
 
         return await file.run_in_thread(read, self._on_progress)

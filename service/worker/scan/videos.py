@@ -16,9 +16,10 @@ from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.names.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scan import MAX_PROBLEMS, digest_line
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
+from service.worker.scan.unchanged import StillWritten, scan_unchanged
 
 UNREADABLE_COLUMNS = dict.fromkeys(
     ("codec", "width", "height", "fps", "packets", "colour", "pixel_aspect", "fields")
@@ -52,27 +53,38 @@ class VideoScanner:
             yield None if row else info.key
 
     async def _source_row(self, info: ObjectInfo, first_index: int) -> dict[str, Any] | None:
-        row = {
-            "number": len(self.rows),
-            "key": info.key,
-            "size": info.size,
-            "etag": info.etag,
-            "first_index": first_index,
-        }
+        """None if the source was deleted since it was listed."""
         try:
-            file = RangedFile(self._objects, ObjectRef(self._bucket, info.key), info.size)
-            facts = await file.run_in_thread(_probe_file, self._on_progress)
+            return await scan_unchanged(
+                self._objects, self._bucket, info, lambda found: self._probe_source(found, first_index)
+            )
         except ObjectNotFound:
             return None
+        except StillWritten as busy:
+            return self._unreadable_row(busy.info, first_index, busy.reason)
+
+    def _object_columns(self, info: ObjectInfo, first_index: int) -> dict[str, Any]:
+        facts = {"number": len(self.rows), "key": info.key, "size": info.size, "etag": info.etag}
+        return facts | {"first_index": first_index}
+
+    def _unreadable_row(self, info: ObjectInfo, first_index: int, reason: str) -> dict[str, Any]:
+        nothing = UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": clean_reason(reason)}
+        return self._object_columns(info, first_index) | nothing
+
+    async def _probe_source(self, info: ObjectInfo, first_index: int) -> dict[str, Any]:
+        try:
+            version = ObjectVersion(ObjectRef(self._bucket, info.key), info.etag, info.size)
+            file = RangedFile(self._objects, version)
+            facts = await file.run_in_thread(_probe_file, self._on_progress)
         except MediaUnreadable as error:
-            return row | UNREADABLE_COLUMNS | {"pts": pack_timestamps(()), "problem": clean_reason(error.reason)}
+            return self._unreadable_row(info, first_index, error.reason)
         self._pixel_formats[facts.pixel_format] += len(facts.pts)
         self._sizes[facts.width, facts.height, facts.stored_size, str(facts.pixel_aspect)] += len(facts.pts)
         if facts.field_order is not None:
             self._field_orders[facts.field_order] += len(facts.pts)
         if facts.captured_at is not None:
             self._captured.append(as_utc(facts.captured_at))
-        return row | {
+        return self._object_columns(info, first_index) | {
             "codec": facts.codec,
             "width": facts.width,
             "height": facts.height,

@@ -1,6 +1,7 @@
 """Executes the commands of a slot process. Codecs are imported here and not in child.py."""
 
 import asyncio
+import hashlib
 import json
 import tempfile
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import assert_never
 from service.ids import DatasetId
 from service.pipeline.cuda.errors import DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
-from service.pipeline.frames import FrameMissing, MediaUnreadable, RenderFailed
+from service.pipeline.frames import FrameMissing, FrameUnavailable, MediaUnreadable, RenderFailed, SegmentResult
 from service.pipeline.segment import render_segment
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
 from service.plan.placement import GpuAllocation
@@ -104,6 +105,8 @@ class SlotExecutor:
             return TaskFailed("frame_policy", str(failure))
         except FrameMissing as missing:
             return TaskFailed("missing", missing.reason)
+        except FrameUnavailable as change:
+            return TaskFailed("changed", change.reason)
         except MediaUnreadable as damage:
             return TaskFailed("unreadable", damage.reason)
         except ObjectStoreError as error:
@@ -120,9 +123,10 @@ class SlotExecutor:
             device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
             result = render_segment(plan, reader, self._fetcher.source_opener(plan.bucket), on_progress, device)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
-        files = {receipt_key(command.content_key): lines.encode()}
-        files |= {artifact_key(command.content_key, name): data for name, data in result.artifacts.items()}
-        ref = ObjectRef(self._objects.bucket, segment_key(command.content_key))
+        content_key = _result_key(command.content_key, result, lines)
+        files = {receipt_key(content_key): lines.encode()}
+        files |= {artifact_key(content_key, name): data for name, data in result.artifacts.items()}
+        ref = ObjectRef(self._objects.bucket, segment_key(content_key))
         self._runner.run(self._publish_segment(ref, result.data, files))
         return SegmentDone(
             key=ref.key,
@@ -133,6 +137,8 @@ class SlotExecutor:
             fetched_objects=stats.objects - objects_before,
             fetched_bytes=stats.bytes - bytes_before,
             frame_outcomes=dict(Counter(entry.outcome for entry in result.reports if entry.outcome != "ok")),
+            content_key=content_key,
+            transient=result.transient,
             duration=_duration_or_none(result.data),
             device_fallbacks=dict(result.fallbacks),
         )
@@ -171,6 +177,18 @@ class SlotExecutor:
         self._gpu.close()
         self._fetcher.close()
         self._runner.run(self._objects.close())
+
+
+def _result_key(content_key: str, result: SegmentResult, receipt: str) -> str:
+    """The key of a segment: its plan's, or for a transient one sha256 (hex) of plan and result, so that no render finds
+    it by its plan, and no late attempt overwrites it by another result."""
+    if not result.transient:
+        return content_key
+    digest = hashlib.sha256(f"transient\0{content_key}\0{receipt}".encode())
+    digest.update(result.data)
+    for name in sorted(result.artifacts):
+        digest.update(result.artifacts[name])
+    return digest.hexdigest()
 
 
 def _duration_or_none(segment: bytes) -> Fraction | None:

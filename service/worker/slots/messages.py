@@ -83,6 +83,9 @@ class Progress:
 class SegmentDone:
     """The segment is stored under `key`, and so are its receipt and its artifacts.
 
+    `content_key` is the plan's, but for a `transient` segment, of which another attempt may be different: then nobody
+    else must find it.
+
     `frame_outcomes` counts the frames that are not plain `ok`, by outcome. `duration` is in seconds, None if the
     container does not say. `device_fallbacks` counts the frames that a GPU should have processed and the CPU did, by
     (stage, code).
@@ -96,6 +99,8 @@ class SegmentDone:
     fetched_objects: int
     fetched_bytes: int
     frame_outcomes: dict[str, int]
+    content_key: str
+    transient: bool = False
     duration: Fraction | None = None
     device_fallbacks: dict[tuple[str, str], int] = field(default_factory=dict)
 

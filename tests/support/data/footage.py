@@ -10,6 +10,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.store.catalog.datasets import DatasetRow, change
+from service.store.objects.files import file_etag
 from service.store.tables import frames
 from tests.support.data.database_rows import add_dataset
 from tests.support.data.media import tiff
@@ -45,7 +46,8 @@ async def add_footage(
     rows = []
     for index in range(count):
         data = make(index, size)
-        (folder / f"f{index:05d}.jpg").write_bytes(data)
+        file = folder / f"f{index:05d}.jpg"
+        file.write_bytes(data)
         key = f"{dataset.prefix}f{index:05d}.jpg"
         rows.append(
             {
@@ -54,7 +56,7 @@ async def add_footage(
                 "number": index,
                 "key": key,
                 "size": len(data),
-                "etag": f"e{index}",
+                "etag": file_etag(file.stat()),
             }
         )
     await connection.execute(insert(frames), rows)

@@ -1,6 +1,7 @@
 """The slot's reader over a folder, over a small real HTTP server that can misbehave, and over S3 where there is one."""
 
 import asyncio
+import hashlib
 import io
 import os
 import random
@@ -14,8 +15,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from service.pipeline.frames import FrameMissing, FrameUnreadable
+from service.pipeline.frames import FrameChanged, FrameMissing, FrameUnreadable
 from service.plan.render_plan import FrameRef, ObjectRef
+from service.store.objects.files import file_etag
 from service.store.objects.object_store import ObjectStoreError
 from service.store.objects.s3 import S3ObjectStore
 from service.store.settings import ObjectSettings
@@ -50,24 +52,27 @@ def fetcher(server: FaultyObjectServer, tmp_path: Path) -> Iterator[FrameFetcher
 
 
 class StoredFrames:
-    """A fetcher, and a function that stores objects where it reads."""
+    """A fetcher, and a function that stores an object where it reads and returns its etag."""
 
-    def __init__(self, fetcher: FrameFetcher, put: Callable[[str, bytes], None]) -> None:
+    def __init__(self, fetcher: FrameFetcher, put: Callable[[str, bytes], str]) -> None:
         self.fetcher, self.put = fetcher, put
 
+    def ref(self, key: str, data: bytes, index: int = 0) -> FrameRef:
+        """Store the object as a scan would find it."""
+        return FrameRef(index, key, self.put(key, data), len(data))
+
     def frames(self, count: int, size: int = SIZE) -> list[tuple[FrameRef, bytes]]:
-        frames = [(FrameRef(n, f"f/{n:05} é+.jpg", "e", size), os.urandom(size)) for n in range(count)]
-        for ref, data in frames:
-            self.put(ref.key or "", data)
-        return frames
+        datas = [os.urandom(size) for _ in range(count)]
+        return [(self.ref(f"f/{n:05} é+.jpg", data, n), data) for n, data in enumerate(datas)]
 
 
 @pytest.fixture(params=["folder", "server"])
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoredFrames]:
-    def put(key: str, data: bytes) -> None:
+    def put(key: str, data: bytes) -> str:
         path = tmp_path / "objects" / BUCKET / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+        return file_etag(path.stat())
 
     if request.param == "folder":
         fetcher = FrameFetcher(ObjectSettings.model_construct(), tmp_path)
@@ -75,7 +80,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoredFram
         fetcher.close()
     else:
         server: FaultyObjectServer = request.getfixturevalue("server")
-        yield StoredFrames(request.getfixturevalue("fetcher"), server.objects.__setitem__)
+        yield StoredFrames(request.getfixturevalue("fetcher"), server.put)
 
 
 def test_frames_come_in_order_and_once(shelf: StoredFrames) -> None:
@@ -115,21 +120,18 @@ def test_frames_passed_over_do_not_block_the_window(shelf: StoredFrames) -> None
         assert all(reader.read(ref) == data for ref, data in frames[::7])
 
 
-def test_an_object_that_grew_or_whose_size_is_unknown(shelf: StoredFrames) -> None:
-    for key, size in (("grew", 3 * SIZE), ("shrank", 10), ("unknown", SIZE), ("huge", 5 * MIB), ("empty", 0)):
+def test_an_object_whose_size_is_unknown(shelf: StoredFrames) -> None:
+    for key, size in (("unknown", SIZE), ("huge", 5 * MIB), ("empty", 0)):
         shelf.put(key, bytes(size))
-    refs = [FrameRef(n, key, "e", size) for n, (key, size) in enumerate([("grew", SIZE), ("shrank", SIZE)])]
-    refs += [FrameRef(n, key) for n, key in enumerate(["unknown", "huge", "empty"], 2)]
+    refs = [FrameRef(n, key) for n, key in enumerate(["unknown", "huge", "empty"])]
     with shelf.fetcher.prefetch(BUCKET, refs) as reader:
-        assert [len(reader.read(ref)) for ref in refs] == [3 * SIZE, 10, SIZE, 5 * MIB, 0]
+        assert [len(reader.read(ref)) for ref in refs] == [SIZE, 5 * MIB, 0]
 
 
 def test_objects_above_the_limit_are_refused(shelf: StoredFrames) -> None:
     shelf.fetcher.max_frame_bytes = 1000
-    shelf.put("honest", bytes(1001))
-    shelf.put("grown", bytes(1001))
-    shelf.put("good", bytes(1000))
-    refs = [FrameRef(0, "honest", "e", 1001), FrameRef(1, "grown", "e", 5), FrameRef(2, "good", "e", 1000)]
+    shelf.put("unknown", bytes(1001))
+    refs = [shelf.ref("large", bytes(1001)), FrameRef(1, "unknown"), shelf.ref("good", bytes(1000), 2)]
     with shelf.fetcher.prefetch(BUCKET, refs) as reader:
         for ref in refs[:2]:
             with pytest.raises(FrameUnreadable, match="1001 bytes, more than the limit of 1000"):
@@ -165,7 +167,7 @@ def test_what_is_ahead_is_bounded(shelf: StoredFrames, size: int, window: int, c
 
 
 def test_concurrency_is_kept_and_used(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
-    frames = StoredFrames(fetcher, server.objects.__setitem__).frames(60, 100)
+    frames = StoredFrames(fetcher, server.put).frames(60, 100)
     server.pause_s = 0.03
     with fetcher.prefetch(BUCKET, [ref for ref, _ in frames], concurrency=10) as reader:
         assert all(reader.read(ref) == data for ref, data in frames)
@@ -174,7 +176,7 @@ def test_concurrency_is_kept_and_used(server: FaultyObjectServer, fetcher: Frame
 
 
 def test_an_abandoned_reader_drops_what_is_under_way(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
-    frames = StoredFrames(fetcher, server.objects.__setitem__).frames(40, 100)
+    frames = StoredFrames(fetcher, server.put).frames(40, 100)
     server.pause_s = 20
     with pytest.raises(KeyError), fetcher.prefetch(BUCKET, [ref for ref, _ in frames], concurrency=4):
         wait_until(lambda: server.running == 4)
@@ -186,7 +188,7 @@ def test_an_abandoned_reader_drops_what_is_under_way(server: FaultyObjectServer,
 def test_close_stops_the_thread(server: FaultyObjectServer, tmp_path: Path) -> None:
     before = threading.active_count()
     fetcher = FrameFetcher(object_settings(server.address), tmp_path)
-    frames = StoredFrames(fetcher, server.objects.__setitem__).frames(40, 100)
+    frames = StoredFrames(fetcher, server.put).frames(40, 100)
     server.pause_s = 20
     fetcher.prefetch(BUCKET, [ref for ref, _ in frames])
     wait_until(lambda: server.running == 16)
@@ -198,8 +200,9 @@ def test_close_stops_the_thread(server: FaultyObjectServer, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("faults", [["503", "503"], ["500"], ["429"], ["truncated", "truncated"], ["503", "truncated"]])
 def test_a_passing_fault_costs_only_time(server: FaultyObjectServer, fetcher: FrameFetcher, faults: list[str]) -> None:
-    ref, data = FrameRef(0, "x", "e", SIZE), os.urandom(SIZE)
-    server.objects["x"], server.faults["x"] = data, list(faults)
+    data = os.urandom(SIZE)
+    ref = FrameRef(0, "x", server.put("x", data), SIZE)
+    server.faults["x"] = list(faults)
     with fetcher.prefetch(BUCKET, [ref]) as reader:
         assert reader.read(ref) == data
     assert (server.request_counts["x"], fetcher.stats.objects, fetcher.stats.bytes) == (len(faults) + 1, 1, SIZE)
@@ -207,8 +210,9 @@ def test_a_passing_fault_costs_only_time(server: FaultyObjectServer, fetcher: Fr
 
 @pytest.mark.parametrize("fault", ["slow", "stalled"])
 def test_a_slow_answer_is_asked_for_again(server: FaultyObjectServer, tmp_path: Path, fault: str) -> None:
-    ref, data = FrameRef(0, "x", "e", SIZE), os.urandom(SIZE)
-    server.objects["x"], server.faults["x"] = data, [fault]
+    data = os.urandom(SIZE)
+    ref = FrameRef(0, "x", server.put("x", data), SIZE)
+    server.faults["x"] = [fault]
     fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
     with fetcher.prefetch(BUCKET, [ref]) as reader:
         assert reader.read(ref) == data
@@ -221,8 +225,8 @@ def test_a_slow_answer_is_asked_for_again(server: FaultyObjectServer, tmp_path: 
 def test_a_lasting_fault_is_the_store_s_and_not_the_frame_s(
     server: FaultyObjectServer, tmp_path: Path, fault: str, said: str
 ) -> None:
-    ref = FrameRef(0, "x", "e", SIZE)
-    server.objects["x"], server.faults["x"] = bytes(SIZE), [fault] * 20
+    ref = FrameRef(0, "x", server.put("x", bytes(SIZE)), SIZE)
+    server.faults["x"] = [fault] * 20
     fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
     with fetcher.prefetch(BUCKET, [ref]) as reader, pytest.raises(ObjectStoreError, match=f"MINIO_ENDPOINT.*{said}"):
         reader.read(ref)
@@ -263,8 +267,7 @@ def test_the_driver_reads_again_what_broke_off(server: FaultyObjectServer) -> No
 
 def test_a_source_is_a_seekable_file(shelf: StoredFrames) -> None:
     data, rng = os.urandom(5 * SOURCE_BLOCK_BYTES + 12_345), random.Random(7)
-    shelf.put("v.mp4", data)
-    with shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", len(data))) as file:
+    with shelf.fetcher.source_opener(BUCKET).open(shelf.ref("v.mp4", data)) as file:
         plain = io.BytesIO(data)
         for _ in range(300):
             offset, whence = rng.choice([(rng.randrange(len(data) + 9), 0), (-rng.randrange(999), 2), (5, 1)])
@@ -277,8 +280,8 @@ def test_a_source_is_a_seekable_file(shelf: StoredFrames) -> None:
 
 
 def test_reading_forward_fetches_each_block_once(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
-    server.objects["v.mp4"] = os.urandom(6 * SOURCE_BLOCK_BYTES + 1)
-    with fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", 6 * SOURCE_BLOCK_BYTES + 1)) as file:
+    ref = StoredFrames(fetcher, server.put).ref("v.mp4", os.urandom(6 * SOURCE_BLOCK_BYTES + 1))
+    with fetcher.source_opener(BUCKET).open(ref) as file:
         while file.read(32_768):
             pass
     assert (server.request_counts["v.mp4"], fetcher.stats.objects, fetcher.stats.bytes) == (
@@ -303,18 +306,17 @@ def test_a_source_that_is_gone(shelf: StoredFrames) -> None:
 
 
 def test_a_server_without_ranges_is_told(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
-    server.objects["v.mp4"], server.ranges = os.urandom(2 * SOURCE_BLOCK_BYTES), False
+    ref, server.ranges = StoredFrames(fetcher, server.put).ref("v.mp4", os.urandom(2 * SOURCE_BLOCK_BYTES)), False
     with pytest.raises(ObjectStoreError, match="does not serve ranges"):
-        fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", 2 * SOURCE_BLOCK_BYTES))
+        fetcher.source_opener(BUCKET).open(ref)
 
 
 def test_a_source_that_changes_while_it_is_read(shelf: StoredFrames) -> None:
-    shelf.put("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))
-    with shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", 3 * SOURCE_BLOCK_BYTES)) as file:
+    with shelf.fetcher.source_opener(BUCKET).open(shelf.ref("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))) as file:
         assert len(file.read(100)) == 100
         shelf.put("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))
         file.seek(2 * SOURCE_BLOCK_BYTES)
-        with pytest.raises(ObjectStoreError, match="changed"):
+        with pytest.raises(FrameChanged, match="changed since the scan"):
             file.read(100)
 
 
@@ -335,9 +337,8 @@ def video(pictures: int) -> bytes:
 def test_av_opens_a_source(shelf: StoredFrames) -> None:
     data = video(40)
     assert len(data) > 3 * SOURCE_BLOCK_BYTES
-    shelf.put("v.mp4", data)
     with (
-        shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", len(data))) as file,
+        shelf.fetcher.source_opener(BUCKET).open(shelf.ref("v.mp4", data)) as file,
         av.open(file) as container,
     ):
         assert sum(1 for _ in container.decode(video=0)) == 40
@@ -349,11 +350,12 @@ def test_a_fault_under_av_is_the_store_s_and_not_the_video_s(
 ) -> None:
     """Whichever block it meets: the index at the end, or pictures."""
     data = video(40)
-    server.objects["v.mp4"], server.faults["v.mp4"] = data, ["ok"] * good + ["503"] * 40
+    ref = FrameRef(0, "v.mp4", server.put("v.mp4", data), len(data))
+    server.faults["v.mp4"] = ["ok"] * good + ["503"] * 40
     fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.2), tmp_path)
     with (
         pytest.raises(ObjectStoreError),
-        fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4", "e", len(data))) as file,
+        fetcher.source_opener(BUCKET).open(ref) as file,
         av.open(file) as container,
     ):
         assert sum(1 for _ in container.decode(video=0)) < 40
@@ -371,7 +373,8 @@ def test_a_real_server_takes_our_signatures(tmp_path: Path) -> None:
     asyncio.run(_put_objects(settings, objects))
     fetcher = FrameFetcher(settings, tmp_path)
     try:
-        refs = [FrameRef(n, key, "e", len(data)) for n, (key, data) in enumerate(objects.items())]
+        etags = {key: hashlib.md5(data).hexdigest() for key, data in objects.items()}
+        refs = [FrameRef(n, key, etags[key], len(data)) for n, (key, data) in enumerate(objects.items())]
         with fetcher.prefetch(bucket, refs) as reader:
             assert [reader.read(ref) for ref in refs] == list(objects.values())
         with fetcher.source_opener(bucket).open(refs[-1]) as file, av.open(file) as container:

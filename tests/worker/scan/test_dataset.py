@@ -246,9 +246,9 @@ async def test_a_source_deleted_during_the_scan_is_told(lab: DatasetFolder) -> N
     lab.write_at("c.jpg", JPEG)
 
     class Store(FileObjectStore):
-        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
             (lab.folder / "b.mp4").unlink(missing_ok=True)
-            return await super().get(ref, start, stop)
+            return await super().get(ref, start, stop, etag)
 
     lab.objects = Store(lab.objects.root, "reelmill")
     assert (await lab.scan()).state == "ready"
@@ -410,9 +410,9 @@ async def test_a_dataset_deleted_meanwhile(lab: DatasetFolder) -> None:
             await connection.execute(datasets.delete())
 
     class Store(FileObjectStore):
-        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
             await delete()
-            return await super().get(ref, start, stop)
+            return await super().get(ref, start, stop, etag)
 
     lab.objects = Store(lab.objects.root, "reelmill")
     assert (await lab.scan()).state == "gone"
@@ -525,7 +525,7 @@ async def test_a_video_that_breaks_off_with_its_store(lab: DatasetFolder) -> Non
     lab.write_at("a.mp4", media.video(media.numbered_picture(n) for n in range(20)))
 
     class Store(FileObjectStore):
-        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
             raise ObjectStoreError("away")
 
     lab.objects = Store(lab.objects.root, "reelmill")

@@ -75,8 +75,8 @@ async def test_directories_are_found_wherever_they_lie_and_pixels_are_not_fetche
     fetched: list[int] = []
 
     class Counting(FileObjectStore):
-        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-            data = await super().get(ref, start, stop)
+        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
+            data = await super().get(ref, start, stop, etag)
             fetched.append(len(data))
             return data
 
@@ -155,11 +155,11 @@ async def test_a_store_that_goes_away_while_levels_are_sampled(lab: DatasetFolde
     class Away(FileObjectStore):
         calls = 0
 
-        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
+        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
             self.calls += 1
             if self.calls > 1:
                 raise ObjectStoreError("away")
-            return await super().get(ref, start, stop)
+            return await super().get(ref, start, stop, etag)
 
     lab.objects = Away(lab.objects.root, "reelmill")
     with pytest.raises(ObjectStoreError, match="away"):

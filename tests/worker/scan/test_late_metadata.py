@@ -158,8 +158,8 @@ async def test_what_is_read_of_a_large_png(lab: DatasetFolder) -> None:
     fetched: list[int] = []
 
     class Counting(FileObjectStore):
-        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None) -> bytes:
-            data = await super().get(ref, start, stop)
+        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
+            data = await super().get(ref, start, stop, etag)
             fetched.append(len(data))
             return data
 

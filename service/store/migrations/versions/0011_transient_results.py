@@ -1,11 +1,13 @@
-"""Renders whose frames were missing or changed for a moment."""
+"""Segments whose frames were missing or changed for a moment, and the version of the pipeline that made a segment."""
 
 from alembic import op
 
 revision = "0011"
 down_revision = "0010"
 
-STATEMENTS: tuple[str, ...] = ()
+STATEMENTS: tuple[str, ...] = (
+    "ALTER TABLE segments ADD COLUMN pipeline text, ADD COLUMN transient boolean NOT NULL DEFAULT false",
+)
 
 
 def upgrade() -> None:

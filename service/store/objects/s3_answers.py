@@ -1,0 +1,164 @@
+"""What an S3 server's answer to a read must be, so that its bytes are believed: status, ETag, range, length, MD5."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+
+from service.store.objects.object_store import (
+    ObjectChanged,
+    ObjectDamaged,
+    ObjectStoreError,
+    ObjectTooLarge,
+    ObjectVersion,
+)
+
+MD5_ETAG = re.compile(r"[0-9a-f]{32}")
+CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d{1,19})")
+# With these the ETag is no MD5 of what is sent. "AES256" (SSE-S3) is not among them.
+KMS_HEADER, KMS = "x-amz-server-side-encryption", "aws:kms"
+CUSTOMER_KEY_HEADER = "x-amz-server-side-encryption-customer-algorithm"
+
+log = structlog.get_logger("store")
+
+
+class ConnectionInterrupted(ObjectStoreError):
+    """There was no whole answer, or one that cannot be right; a retry may succeed."""
+
+
+def strip_etag(header: str) -> str:
+    """The etag in an `ETag` header. A proxy that compresses marks it as weak; what arrives is checked all the same."""
+    return header.removeprefix("W/").strip('"')
+
+
+def range_header(start: int, stop: int | None) -> str:
+    """The value of a `Range` header; HTTP's ranges include their end, ours do not."""
+    return f"bytes={start}-{'' if stop is None else stop - 1}"
+
+
+@dataclass(slots=True)
+class ExpectedAnswer:
+    """The answer to one read: of which content, of which bytes [start, stop) (None: all), and at most how many.
+
+    `other_etag` and `wrong_md5` are what an earlier attempt has found. A proxy may mix answers up, so only the second
+    answer is believed.
+    """
+
+    version: ObjectVersion
+    span: tuple[int, int] | None
+    limit: int
+    other_etag: bool = False
+    wrong_md5: str | None = None
+
+    def request_headers(self) -> dict[str, str]:
+        """A second attempt has no condition: some servers get it wrong, and the ETag of the answer says the same."""
+        headers = {"Accept-Encoding": "identity"}
+        if self.span:
+            headers["Range"] = range_header(*self.span)
+        if self.version.etag and not self.other_etag:
+            headers["If-Match"] = f'"{self.version.etag}"'
+        return headers
+
+    def check_version(self, response: aiohttp.ClientResponse) -> str:
+        """The etag of the answer. Raises ObjectChanged, ConnectionInterrupted."""
+        found, wanted = strip_etag(response.headers.get("ETag", "")), self.version.etag
+        if not wanted:
+            return found
+        if response.status != 412 and found == wanted:
+            return found
+        if response.status in (200, 206) and not found:
+            raise ConnectionInterrupted("its answer has no ETag")
+        if response.status == 416 and not found and not self._must_have_bytes():
+            return wanted
+        if not self.other_etag:
+            self.other_etag = True
+            raise ConnectionInterrupted(f"it answered {response.status} about another ETag")
+        raise ObjectChanged(found or "unknown", wanted)
+
+    def _must_have_bytes(self) -> bool:
+        return self.span is not None and self.version.size > self.span[0]
+
+    def object_size(self, response: aiohttp.ClientResponse) -> int | None:
+        """Of the whole object in bytes; None if neither the answer nor the version says it.
+
+        Raises ConnectionInterrupted if they contradict each other, or the answer is to another question.
+        """
+        if self.span is None:
+            if response.status != 200:
+                raise ConnectionInterrupted(f"it answered {response.status} to a read of the whole object")
+            found = response.content_length
+        elif response.status == 416:
+            match = UNSATISFIED_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            found = int(match[1]) if match else None
+        elif response.status == 206:
+            found = self._ranged_size(response.headers.get("Content-Range", ""))
+        else:
+            found = response.content_length
+            if self.span[0] or found is None or found > self.span[1]:
+                raise ObjectStoreError("MINIO_ENDPOINT does not serve ranges")
+        known = self.version.size if self.version.etag else 0
+        if known and found not in (None, known):
+            raise ConnectionInterrupted(f"it says that the object has {found} bytes instead of {known}")
+        return known or found
+
+    def _ranged_size(self, content_range: str) -> int | None:
+        """The size in `bytes 0-9/100`, of which `bytes 0-9` must be those that were asked for."""
+        assert self.span is not None
+        match = CONTENT_RANGE.fullmatch(content_range)
+        if match is None:
+            raise ConnectionInterrupted("its answer does not say which bytes it has")
+        first, last = int(match[1]), int(match[2])
+        size = None if match[3] == "*" else int(match[3])
+        stop = min(self.span[1], last + 1 if size is None else size)
+        if (first, last + 1) != (self.span[0], stop):
+            raise ConnectionInterrupted("it answered with another range")
+        return size
+
+    def body_length(self, response: aiohttp.ClientResponse, size: int | None) -> int | None:
+        """Bytes that the body must have; None if nothing says it. Raises ObjectTooLarge, ConnectionInterrupted."""
+        length = size
+        if self.span is not None and size is not None:
+            length = min(self.span[1], size) - self.span[0]
+        if length is not None and length > self.limit:
+            raise ObjectTooLarge(length, self.limit)
+        if length is not None and response.content_length not in (None, length):
+            raise ConnectionInterrupted(f"it sends {response.content_length} bytes instead of {length}")
+        return length
+
+
+class BodyDigests:
+    """Compares whole bodies with the ETags that are their MD5, as they are for objects that were stored in one part."""
+
+    def __init__(self) -> None:
+        # Buckets in which an ETag was the MD5, and in which one was something else.
+        self._md5_buckets, self._other_buckets = set[str](), set[str]()
+
+    def start(self, expected: ExpectedAnswer, response: aiohttp.ClientResponse) -> "hashlib._Hash | None":
+        """A digest to feed with the body; None where the ETag is no MD5 of it."""
+        version, headers = expected.version, response.headers
+        encrypted = CUSTOMER_KEY_HEADER in headers or headers.get(KMS_HEADER, "").startswith(KMS)
+        if expected.span or encrypted or version.ref.bucket in self._other_buckets:
+            return None
+        return hashlib.md5(usedforsecurity=False) if MD5_ETAG.fullmatch(version.etag) else None
+
+    def check(self, expected: ExpectedAnswer, found: str) -> None:
+        """Raises ConnectionInterrupted if the body was damaged on its way.
+
+        If the same bytes come twice, the ETags of this bucket are no MD5, and are not compared any more; but where
+        others are, the object itself is damaged: ObjectDamaged.
+        """
+        version = expected.version
+        if found == version.etag:
+            self._md5_buckets.add(version.ref.bucket)
+            return
+        if found != expected.wrong_md5:
+            expected.wrong_md5 = found
+            log.warning("bytes differ from their ETag: they are read again", key=version.ref.key)
+            raise ConnectionInterrupted("the bytes differ from their ETag")
+        if version.ref.bucket in self._md5_buckets:
+            raise ObjectDamaged("its bytes are not those of its ETag")
+        self._other_buckets.add(version.ref.bucket)
+        log.warning("the ETags of a bucket are no MD5: bytes are not compared with them", bucket=version.ref.bucket)

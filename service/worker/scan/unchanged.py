@@ -1,0 +1,36 @@
+"""Scans an object so that what is noted of it, also its etag, is of the same bytes."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from service.plan.render_plan import ObjectRef
+from service.store.objects.object_store import ObjectChanged, ObjectInfo, ObjectStore
+
+T = TypeVar("T")
+# An object that is written again and again is given up after so many probes.
+MAX_PROBES = 3
+
+
+class StillWritten(Exception):
+    """Somebody wrote to the object during every probe; `info` is what was there last."""
+
+    reason = "it was written to during the scan: scan again when it is finished"
+
+    def __init__(self, info: ObjectInfo) -> None:
+        super().__init__(self.reason)
+        self.info = info
+
+
+async def scan_unchanged(
+    objects: ObjectStore, bucket: str, info: ObjectInfo, probe: Callable[[ObjectInfo], Awaitable[T]]
+) -> T:
+    """What `probe` finds in the object that was listed; if it was replaced meanwhile, in the one that is there now.
+
+    `probe` reads under the etag of the info that it is given. Raises StillWritten, ObjectStoreError.
+    """
+    for _ in range(MAX_PROBES):
+        try:
+            return await probe(info)
+        except ObjectChanged:
+            info = await objects.head(ObjectRef(bucket, info.key))
+    raise StillWritten(info)
