@@ -146,6 +146,10 @@ renders = Table(
     Column("video_frames", BigInteger),
     Column("poster_key", Text),
     Column("receipt_key", Text),
+    Column("digests", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="sha256 by file name"),
+    Column("video_etag", Text, comment="of the object whose bytes are known to have video_sha256"),
+    Column("remake", JSONB, comment="which file is made again, and why; null otherwise"),
+    _timestamp_column("remade_at", required=False),
     Column("summary", JSONB),
     _timestamp_column("created_at"),
     _timestamp_column("started_at", required=False),
@@ -177,8 +181,19 @@ segment_cache = Table(
     Column("encoder", Text, nullable=False),
     Column("seconds", JSONB, nullable=False),
     Column("duration", Text, comment="seconds of video, as a fraction"),
+    Column("digests", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="sha256 by name of the file"),
     _timestamp_column("created_at"),
     _timestamp_column("used_at"),
+)
+
+previews = Table(
+    "previews",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("sha256", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    _timestamp_column("created_at"),
 )
 
 tasks = Table(

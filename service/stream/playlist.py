@@ -13,12 +13,16 @@ _MICROSECONDS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class StreamSegment:
-    """A segment of a render. Durations are in seconds; `duration` is None while the segment is not finished."""
+    """A segment of a render. Durations are in seconds; `duration` is None while the segment is not finished.
+
+    `sha256` is that of its bytes, if known.
+    """
 
     number: int
     planned_duration: Fraction
     duration: Fraction | None
     content_key: str = ""
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,12 @@ QUEUE_AGE = Gauge(
 RENDERS_SUBMITTED = Counter(
     "reelmill_renders_asked_total", "Submitted renders: new, or already known", ("answer",), registry=REGISTRY
 )
+FILES_LOST = Counter(
+    "reelmill_lost_files_total",
+    "Files of the service that were gone or damaged when read",
+    ("file",),
+    registry=REGISTRY,
+)
 
 # A worker's metrics. Workers have no HTTP server: their rows in `workers` carry these to every API's /metrics.
 WORKER_REGISTRY = CollectorRegistry()
@@ -72,6 +78,11 @@ SEGMENTS_EVICTED = Counter(
 )
 BYTES_EVICTED = Counter(
     "reelmill_bytes_evicted_total", "Bytes of segments dropped from the cache", registry=WORKER_REGISTRY
+)
+SEGMENTS_DAMAGED = Counter(
+    "reelmill_segments_damaged_total",
+    "Segments rendered again because an object of theirs was gone or damaged",
+    registry=WORKER_REGISTRY,
 )
 TASK_FAILURES = Counter(
     "reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER_REGISTRY

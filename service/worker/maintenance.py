@@ -6,7 +6,7 @@ import structlog
 
 from service.jobs import queue
 from service.store import deletion
-from service.store.cache import eviction
+from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.database import Database
 from service.store.objects.object_store import ObjectStore
@@ -61,5 +61,7 @@ class Maintenance:
         """Keep previews within their share of the cache."""
         max_bytes = self._settings.cache_bytes // PREVIEW_CACHE_DIVISOR
         count = await eviction.evict_previews(self._objects, max_bytes, self._settings.cache_days)
+        async with self._database.service_transaction() as connection:
+            await previews.forget_old_previews(connection, self._settings.cache_days)
         if count:
             log.info("previews evicted", count=count)

@@ -3,14 +3,16 @@
 The final write is one transaction, fenced by the lease; the render row is locked before the task row."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, TaskId
 from service.jobs import leases, queue
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
-from service.store.cache import segments
+from service.store.cache import previews, segments
 from service.store.cache.segments import CacheEntry
 from service.store.catalog import scan
 from service.store.renders import lifecycle, queries
@@ -27,6 +29,7 @@ from service.worker.slots.messages import (
     TaskFailed,
 )
 
+log = structlog.get_logger("worker")
 LOCK_RENDER = text(
     f"SELECT status, priority FROM renders, {leases.IDLE_IN_TRANSACTION_TIMEOUT}"
     " WHERE id = :render FOR UPDATE OF renders"
@@ -34,6 +37,12 @@ LOCK_RENDER = text(
 COUNT_UNFINISHED_SEGMENTS = text(
     "SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'"
 )
+# The first of these segments that this render has had written again at least `times` times.
+SELECT_WRITTEN_AGAIN = text("""
+    SELECT content_key FROM tasks, jsonb_array_elements_text(error -> 'segments') AS content_key
+    WHERE render_id = :render AND kind = 'assemble' AND state = 'cancelled' AND content_key = ANY(:keys)
+    GROUP BY content_key HAVING count(*) >= :times LIMIT 1
+""")
 HAS_EARLIER_MISMATCH = text("SELECT 1 FROM tasks WHERE render_id = :render AND error ->> 'code' = 'segments_differ'")
 
 
@@ -49,8 +58,7 @@ async def record_outcome(connection: AsyncConnection, lease: Lease, outcome: Out
         case AssembleLease(), AssemblyDone():
             await _complete_assembly(connection, lease, outcome)
         case AssembleLease(), SegmentsMissing():
-            error = {"code": "segments_missing", "reason": "cache entry lost"}
-            await _rerender_segments(connection, lease, error, outcome.content_keys)
+            await _rerender_missing_segments(connection, lease, outcome)
         case AssembleLease(), TaskFailed(code="segments_differ") if not await connection.scalar(
             HAS_EARLIER_MISMATCH, {"render": lease.render_id}
         ):
@@ -59,6 +67,7 @@ async def record_outcome(connection: AsyncConnection, lease: Lease, outcome: Out
             await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
         case PreviewLease(), PreviewDone():
             await leases.finish(connection, lease, "succeeded", progress=1)
+            await previews.record_preview(connection, lease.payload, outcome.sha256, outcome.size)
         case _, TaskFailed():
             await fail_task(connection, lease, outcome.code, outcome.reason)
         case _, TaskCancelled():
@@ -107,7 +116,9 @@ async def _complete_segment(connection: AsyncConnection, lease: SegmentLease, do
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     await segments.set_result(connection, lease.render_id, lease.number, done.content_key, transient=done.transient)
     duration = None if done.duration is None else str(done.duration)
-    entry = CacheEntry(done.content_key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, duration)
+    entry = CacheEntry(
+        done.content_key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, duration, done.digests
+    )
     await segments.insert_entry(connection, entry)
     await _queue_assembly_if_complete(connection, lease.render_id)
 
@@ -125,6 +136,8 @@ async def _complete_assembly(connection: AsyncConnection, lease: AssembleLease, 
             "poster_key": done.poster_key,
             "receipt_key": done.receipt_key,
             "summary": done.summary,
+            "digests": done.digests,
+            "video_etag": done.etag,
         },
     )
 
@@ -140,7 +153,7 @@ async def _replan_on_cpu(connection: AsyncConnection, lease: SegmentLease, reaso
 
 async def _rerender_all_segments(connection: AsyncConnection, lease: AssembleLease, failure: TaskFailed) -> None:
     """Render all segments again, once: some came from the cache, made by an encoder that is no longer installed."""
-    content_keys = [key for key, _ in await segments.list_render_segments(connection, lease.render_id)]
+    content_keys = [each.content_key for each in await segments.list_render_segments(connection, lease.render_id)]
     await _rerender_segments(connection, lease, {"code": failure.code, "reason": failure.reason}, content_keys)
 
 
@@ -159,8 +172,30 @@ async def rerender_outdated_segments(connection: AsyncConnection, lease: Assembl
     return True
 
 
+# A segment may be dropped again meanwhile by other renders that have read the same damaged object.
+MAX_EVICTIONS = 3
+
+
+async def _rerender_missing_segments(
+    connection: AsyncConnection, lease: AssembleLease, missing: SegmentsMissing
+) -> None:
+    """Render these segments again; fail the render if the object store has lost one again that was written again."""
+    for keys, times in ((missing.damaged, 1), (missing.evicted, MAX_EVICTIONS)):
+        values = {"render": lease.render_id, "keys": list(keys), "times": times}
+        if key := await connection.scalar(SELECT_WRITTEN_AGAIN, values):
+            reason = f"segment {key} was written again and is gone or damaged again: check the object store"
+            await fail_task(connection, lease, "store_loses_objects", reason)
+            return
+    if missing.damaged:
+        log.warning("damaged segments are rendered again", render=str(lease.render_id), segments=missing.damaged)
+        metrics.SEGMENTS_DAMAGED.inc(len(missing.damaged))
+    content_keys = missing.damaged + missing.evicted
+    error = {"code": "segments_missing", "reason": "objects of segments are gone or damaged", "segments": content_keys}
+    await _rerender_segments(connection, lease, error, content_keys)
+
+
 async def _rerender_segments(
-    connection: AsyncConnection, lease: AssembleLease, error: dict[str, str], content_keys: Sequence[str]
+    connection: AsyncConnection, lease: AssembleLease, error: dict[str, Any], content_keys: Sequence[str]
 ) -> None:
     """Cancel the assembly; the last of these segments will queue another."""
     await leases.finish(connection, lease, "cancelled", error=error)

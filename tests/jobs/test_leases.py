@@ -12,7 +12,9 @@ from service.ids import TaskId
 from service.jobs import leases, queue
 from service.jobs.leases import LeaseLost
 from service.jobs.queue import QueueConsumer, Retry
+from service.store.cache.segments import list_render_segments
 from service.store.database import Database
+from service.store.renders import lifecycle
 from service.worker import outcomes
 from service.worker.slots.messages import SegmentDone, SegmentsMissing, TaskFailed
 from tests.support.data.database_rows import add_dataset, add_render
@@ -114,6 +116,28 @@ async def test_lost_segments_are_made_again(postgres_url: str) -> None:
             assert await connection.scalar(text("SELECT count(*) FROM segment_cache")) == 0
         states = [(task["kind"], task["state"]) for task in await list_tasks(database, render)]
         assert sorted(states) == [("assemble", "cancelled"), ("segment", "queued")]
+
+
+async def test_a_segment_that_is_lost_whenever_it_is_made_fails_the_render(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        render, (task,) = await add_tasks(database, 12)
+        for _ in range(2):
+            lease = await acquire_lease(database, task)
+            async with database.service_transaction() as connection:
+                await outcomes.record_outcome(connection, lease, DONE)
+                (segment,) = await list_render_segments(connection, render)
+            assembly = next(each for each in await list_tasks(database, render) if each["state"] == "queued")
+            lease = await acquire_lease(database, assembly)
+            async with database.service_transaction() as connection:
+                await outcomes.record_outcome(connection, lease, SegmentsMissing((segment.content_key,)))
+                row = (await connection.execute(text("SELECT status, error FROM renders"))).one()
+            task = next((each for each in await list_tasks(database, render) if each["state"] == "queued"), None)
+        assert (row.status, row.error["code"]) == ("failed", "store_loses_objects")
+        assert segment.content_key in row.error["reason"]
+        async with database.service_transaction() as connection:
+            assert await lifecycle.retry_render(connection, render, 0)
+        states = [(task["kind"], task["state"]) for task in await list_tasks(database, render)]
+        assert states.count(("assemble", "queued")) == 1, "the assembly that was replaced is not started, too"
 
 
 async def test_segments_that_differ_are_made_again_once(postgres_url: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
@@ -22,8 +23,11 @@ from service.store.cache import previews
 from service.store.catalog import frames
 from service.store.catalog.datasets import DatasetRow
 from service.store.database import Caller, Database
+from service.store.objects.digests import read_checked
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
+from service.telemetry.metrics import FILES_LOST
 
+log = structlog.get_logger("service.files")
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 MAX_PREVIEW_WIDTH = 1920
 POLL_INTERVAL_S = 0.05
@@ -140,16 +144,31 @@ async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_p
 
 
 async def _get_or_render(database: Database, objects: ObjectStore, preview: Preview, timeout_s: float) -> bytes:
-    """The JPEG from the store; if it is missing, wait for a worker to render it.
+    """The JPEG from the store; if it is not there as it was written, wait for a worker to render it.
 
     Raises DamagedFrame, NotFound, or ServiceUnavailable after `timeout_s`.
     """
-    ref = ObjectRef(objects.bucket, preview.key)
-    try:
-        return await objects.get(ref)
-    except ObjectNotFound:
+    if (data := await _read_preview(database, objects, preview)) is None:
         await _wait_for_preview(database, preview, timeout_s)
-    return await objects.get(ref)
+        data = await _read_preview(database, objects, preview)
+    if data is None:
+        detail = "the object store has lost the preview that was just rendered: have it checked"
+        raise ServiceUnavailable(detail, headers={"Retry-After": "60"})
+    return data
+
+
+async def _read_preview(database: Database, objects: ObjectStore, preview: Preview) -> bytes | None:
+    """None if it was not rendered yet, or is gone or damaged."""
+    async with database.service_transaction() as connection:
+        written = await previews.find_preview(connection, preview)
+    if written is None:
+        return None
+    try:
+        return await read_checked(objects, written)
+    except ObjectNotFound as loss:
+        FILES_LOST.labels("preview").inc()
+        log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
+        return None
 
 
 async def _wait_for_preview(database: Database, preview: Preview, timeout_s: float) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -17,6 +18,7 @@ from service.guard.settings import GuardSettings
 from service.identity.claims import ADMIN, Scope, allows
 from service.identity.tokens import BEARER_CHALLENGE, Identity, TokenVerifier
 from service.plan.facts import RenderLimits
+from service.routers.http.single_flight import SharedTasks
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectStore
@@ -38,6 +40,8 @@ class Resources:
     queries: GuardSettings = field(default_factory=GuardSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
+    # Videos whose bytes are being compared with their digests.
+    video_checks: SharedTasks[UUID, None] = field(default_factory=SharedTasks)
     # Set when the process begins to stop. Event streams, which have no end of their own, end then.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

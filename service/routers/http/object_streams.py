@@ -29,9 +29,13 @@ def guess_media_type(name: str) -> str:
 async def open_stream(
     objects: ObjectStore, ref: ObjectRef, start: int = 0, stop: int | None = None
 ) -> AsyncIterator[bytes]:
-    """Stream bytes [start, stop) of an object. The first chunk is read before the response starts, so that an
-    unavailable store is a 503 and not a truncated response. Raises ObjectStoreError."""
-    chunks = objects.stream(ref, start, stop)
+    """Stream bytes [start, stop) of an object (see `read_ahead`). Raises ObjectStoreError."""
+    return await read_ahead(objects.stream(ref, start, stop))
+
+
+async def read_ahead(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same chunks. The first is read before the response starts, so that an unavailable store is a 503 and not a
+    truncated response. Raises ObjectStoreError."""
     first = await anext(chunks, b"")
 
     async def prepend() -> AsyncIterator[bytes]:

@@ -10,12 +10,11 @@ from sqlalchemy import RowMapping
 from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import ObjectRef, RenderOptions
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.object_streams import IMMUTABLE_HEADERS, ByteRange, binary_content, open_stream, parse_range
 from service.routers.http.problems import error_responses
+from service.routers.videos.finished_files import read_file, require_video, stream_file, stream_whole_video
 from service.routers.videos.renders import get_visible_render
-from service.store.objects.keys import render_object_key
-from service.store.objects.object_store import ObjectStore
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
 PRESIGN_EXPIRY_S = 3600
@@ -45,19 +44,17 @@ VTT_CONTENT = {"text/vtt": {"schema": {"type": "string"}, "example": EXAMPLE_CUE
 async def video(
     job_id: UUID,
     caller: CallerDep,
-    database: DatabaseDep,
-    objects: ObjectsDep,
+    resources: ResourcesDep,
     range_: Annotated[str | None, Header(alias="Range")] = None,
     if_range: Annotated[str | None, Header()] = None,
     if_none_match: Annotated[str | None, Header()] = None,
     redirect: Annotated[bool, Query(description="redirect to a presigned URL if the object store supports it")] = False,
 ) -> Response:
-    """The video file or a byte range of it, in the requested container (default: MP4)."""
-    row = await get_visible_render(database, caller, job_id)
-    if row["video_key"] is None:
-        raise Conflict(f"the video is not there: the render is {row['status']}")
-    ref = ObjectRef(objects.bucket, row["video_key"])
-    if redirect and (url := await objects.presign_get(ref, PRESIGN_EXPIRY_S)):
+    """The video file or a byte range of it, in the requested container (default: MP4). If it was lost or damaged in the
+    object store, it is made again: 409 with the address of its status."""
+    row = await get_visible_render(resources.database, caller, job_id)
+    ref = await require_video(resources, row)
+    if redirect and (url := await resources.objects.presign_get(ref, PRESIGN_EXPIRY_S)):
         return RedirectResponse(url, 302)
     etag = f'"{row["video_sha256"]}"'
     if if_none_match and etag in if_none_match:
@@ -69,11 +66,11 @@ async def video(
         "Content-Disposition": f'inline; filename="{job_id}.{container}"',
         "Content-Type": MEDIA_TYPES[container],
     }
-    return await _stream_range(objects, ref, byte_range, headers)
+    return await _stream_range(resources, row, byte_range, headers)
 
 
 async def _stream_range(
-    objects: ObjectStore, ref: ObjectRef, byte_range: ByteRange, headers: dict[str, str]
+    resources: Resources, row: RowMapping, byte_range: ByteRange, headers: dict[str, str]
 ) -> Response:
     headers |= {
         "Accept-Ranges": "bytes",
@@ -82,7 +79,11 @@ async def _stream_range(
     }
     if byte_range.partial:
         headers["Content-Range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{byte_range.size}"
-    body = await open_stream(objects, ref, byte_range.start, byte_range.stop)
+    if byte_range.stop - byte_range.start == byte_range.size:
+        body = await stream_whole_video(resources, row)
+    else:
+        ref = ObjectRef(resources.objects.bucket, row["video_key"])
+        body = await open_stream(resources.objects, ref, byte_range.start, byte_range.stop)
     return StreamingResponse(body, 206 if byte_range.partial else 200, headers)
 
 
@@ -92,12 +93,12 @@ async def _stream_range(
     response_class=Response,
     responses={200: {"description": "The image", "content": JPEG_CONTENT}, **error_responses(409)},
 )
-async def poster(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+async def poster(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> Response:
     """The first frame of the video, for players."""
-    row = await get_visible_render(database, caller, job_id)
+    row = await get_visible_render(resources.database, caller, job_id)
     if row["poster_key"] is None:
         raise Conflict(f"the poster is not there: the render is {row['status']}")
-    return Response(await objects.get(ObjectRef(objects.bucket, row["poster_key"])), media_type="image/jpeg")
+    return Response(await read_file(resources, row, _file_name(row["poster_key"])), media_type="image/jpeg")
 
 
 @router.get(
@@ -106,13 +107,13 @@ async def poster(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects
     response_class=StreamingResponse,
     responses={200: {"description": "One JSON document per line", "content": NDJSON_CONTENT}, **error_responses(409)},
 )
-async def receipt(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+async def receipt(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> Response:
     """NDJSON: one line per output frame (source, decoder, and the replacement with its reason), then a summary."""
-    row = await get_visible_render(database, caller, job_id)
+    row = await get_visible_render(resources.database, caller, job_id)
     if row["receipt_key"] is None:
         raise Conflict(f"the receipt is not there: the render is {row['status']}")
-    ref = ObjectRef(objects.bucket, row["receipt_key"])
-    return StreamingResponse(await open_stream(objects, ref), media_type="application/x-ndjson")
+    body = await stream_file(resources, row, _file_name(row["receipt_key"]))
+    return StreamingResponse(body, media_type="application/x-ndjson")
 
 
 @router.get(
@@ -128,12 +129,12 @@ async def preview(
     job_id: UUID,
     kind: Annotated[Literal["jpg", "vtt"], Path(description="jpg: the thumbnails; vtt: their times")],
     caller: CallerDep,
-    database: DatabaseDep,
-    objects: ObjectsDep,
+    resources: ResourcesDep,
 ) -> Response:
     """For the seek bar of a player. Request it with `outputs: ["preview_strip"]`."""
-    _require_artifact(await get_visible_render(database, caller, job_id), "preview_strip")
-    data = await objects.get(ObjectRef(objects.bucket, render_object_key(job_id, f"preview.{kind}")))
+    row = await get_visible_render(resources.database, caller, job_id)
+    _require_artifact(row, "preview_strip")
+    data = await read_file(resources, row, f"preview.{kind}")
     return Response(data, media_type="image/jpeg" if kind == "jpg" else "text/vtt", headers=IMMUTABLE_HEADERS)
 
 
@@ -143,15 +144,20 @@ async def preview(
     response_class=Response,
     responses={200: {"description": "One column per frame", "content": PNG_CONTENT}, **error_responses(409)},
 )
-async def keogram(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+async def keogram(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> Response:
     """The middle column of every frame, side by side. Request it with `outputs: ["keogram"]`."""
-    _require_artifact(await get_visible_render(database, caller, job_id), "keogram")
-    data = await objects.get(ObjectRef(objects.bucket, render_object_key(job_id, ARTIFACT_FILES["keogram"])))
+    row = await get_visible_render(resources.database, caller, job_id)
+    _require_artifact(row, "keogram")
+    data = await read_file(resources, row, ARTIFACT_FILES["keogram"])
     return Response(data, media_type="image/png", headers=IMMUTABLE_HEADERS)
 
 
 def _require_artifact(row: RowMapping, output: Output) -> None:
     if output not in row["options"].get("outputs", ()):
         raise Conflict(f'it was not asked for: render with outputs: ["{output}"]')
-    if row["status"] != "succeeded":
+    if row["video_key"] is None:
         raise Conflict(f"it is not there: the render is {row['status']}")
+
+
+def _file_name(key: str) -> str:
+    return key.rpartition("/")[2]

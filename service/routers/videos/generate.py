@@ -9,6 +9,7 @@ from service.errors import invalid_field
 from service.plan.request import plan
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ResourcesDep, require_scope
 from service.routers.http.problems import error_responses
+from service.routers.videos.finished_files import remake_if_lost
 from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
 from service.routers.videos.request_models import VideoGenerationRequest
 from service.store.renders.facts import read_render_facts
@@ -73,7 +74,10 @@ async def generate(
         submission = RenderSubmission(
             render_plan, body.to_document(), caller.subject, limits.max_queued, idempotency_key, body.webhook_url
         )
-        job = _to_response(await submit_render(connection, submission))
+        row = await submit_render(connection, submission)
+    if row["status"] == "succeeded":
+        row = await remake_if_lost(resources, row)
+    job = _to_response(row)
     response.headers["Location"] = job.status_url
     response.status_code = 200 if job.status == "succeeded" else 202
     return job

@@ -1,23 +1,27 @@
 """HLS: play a render from its finished segments while it runs."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Depends, Path, Response
 from sqlalchemy import RowMapping
 
 from service.errors import Conflict, NotFound
-from service.plan.render_plan import ObjectRef
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.object_streams import IMMUTABLE_HEADERS, binary_content
 from service.routers.http.problems import error_responses
 from service.routers.videos.renders import get_visible_render
 from service.store.cache import segments
 from service.store.database import Caller, Database
+from service.store.objects.digests import WrittenObject, read_checked
 from service.store.objects.keys import segment_key
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
-from service.stream.fragments import init_section, media_section
+from service.store.renders import lifecycle
+from service.stream.fragments import MalformedMp4, init_section, media_section
 from service.stream.playlist import (
     MEDIA_TYPE,
     STREAMABLE_CODECS,
@@ -26,7 +30,9 @@ from service.stream.playlist import (
     media_playlist,
     playable_segments,
 )
+from service.telemetry.metrics import FILES_LOST
 
+log = structlog.get_logger("service.stream")
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
 # How long a playlist request waits for the first segment: players give up on an empty playlist.
 FIRST_SEGMENT_TIMEOUT_S = 10.0
@@ -68,8 +74,9 @@ async def stream(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> Resp
 async def stream_init(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
     """The initialization section, which a player needs before any segment."""
     timed = await _load_segments(database, caller, job_id)
-    data = await _read_segment(objects, timed[0].part)
-    return Response(init_section(data), media_type="video/mp4", headers=IMMUTABLE_HEADERS)
+    async with _rerender_if_lost(database, job_id, timed[0].part):
+        data = init_section(await _read_segment(objects, timed[0].part))
+    return Response(data, media_type="video/mp4", headers=IMMUTABLE_HEADERS)
 
 
 @router.get(
@@ -90,8 +97,9 @@ async def stream_segment(
     segment = next((segment for segment in timed if segment.part.number == number), None)
     if segment is None:
         raise NotFound("there is no such segment, or not yet")
-    data = await _read_segment(objects, segment.part)
-    return Response(media_section(data, segment.start, number + 1), media_type="video/mp4", headers=IMMUTABLE_HEADERS)
+    async with _rerender_if_lost(database, job_id, segment.part):
+        data = media_section(await _read_segment(objects, segment.part), segment.start, number + 1)
+    return Response(data, media_type="video/mp4", headers=IMMUTABLE_HEADERS)
 
 
 async def _wait_until_playable(database: Database, caller: Caller, job: UUID) -> tuple[RowMapping, list[StreamSegment]]:
@@ -132,10 +140,23 @@ def _require_streamable(row: RowMapping) -> None:
 
 
 async def _read_segment(objects: ObjectStore, part: StreamSegment) -> bytes:
+    return await read_checked(objects, WrittenObject(segment_key(part.content_key), part.sha256))
+
+
+@asynccontextmanager
+async def _rerender_if_lost(database: Database, job: UUID, part: StreamSegment) -> AsyncIterator[None]:
+    """If the segment's bytes are gone or damaged, it is rendered again. Raises Conflict then."""
     try:
-        return await objects.get(ObjectRef(objects.bucket, segment_key(part.content_key)))
-    except ObjectNotFound as error:
-        raise _evicted_error() from error
+        yield
+    except (ObjectNotFound, MalformedMp4) as loss:
+        if isinstance(loss, MalformedMp4) and part.sha256 is not None:
+            raise  # the bytes are those that were written
+        FILES_LOST.labels("segment").inc()
+        log.warning("a segment of a stream is rendered again", render=str(job), reason=str(loss))
+        async with database.service_transaction() as connection:
+            await lifecycle.rerender_segment(connection, job, part.content_key)
+        detail = "this part of the stream was lost and is rendered again: ask again, or fetch the video"
+        raise Conflict(detail, headers={"Retry-After": "5"}) from loss
 
 
 def _evicted_error() -> Conflict:

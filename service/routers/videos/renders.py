@@ -172,7 +172,7 @@ def to_video_status(row: RowMapping) -> VideoStatus:
         frames_done=row["frames_done"],
         fps=rate,
         eta_seconds=round(frames_left / rate, 1) if rate and row["status"] == "running" else None,
-        error=row["error"] or row["problem"],
+        error=row["error"] or (None if succeeded else row["problem"]),
         video_url=f"{base}/video" if succeeded else None,
         poster_url=f"{base}/poster" if succeeded else None,
         receipt_url=f"{base}/receipt" if succeeded else None,

@@ -1,4 +1,7 @@
-"""Tasks that render previews: one per preview, however many callers ask for it."""
+"""Previews: their digests, and tasks that render them: one per preview, however many callers ask for it."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -10,6 +13,7 @@ from service.jobs import queue
 from service.jobs.queue import INTERACTIVE_PRIORITY
 from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
+from service.store.objects.digests import WrittenObject
 
 MAX_QUEUED_PREVIEWS = 200
 # Errors after which a preview is not attempted again.
@@ -24,6 +28,29 @@ SELECT_TASK_STATE = text("SELECT state, error FROM tasks WHERE id = :task")
 INSERT_TASK = text("""
     INSERT INTO tasks (id, kind, dataset_id, payload) VALUES (:id, 'preview', :dataset, :payload)
 """).bindparams(bindparam("payload", type_=JSONB))
+UPSERT_PREVIEW = text("""
+    INSERT INTO previews (key, dataset_id, sha256, bytes) VALUES (:key, :dataset, :sha256, :bytes)
+    ON CONFLICT (key) DO UPDATE SET sha256 = :sha256, bytes = :bytes, created_at = now()
+""")
+SELECT_SHA256 = text("SELECT sha256 FROM previews WHERE key = :key")
+DELETE_OLD_PREVIEWS = text("DELETE FROM previews WHERE created_at < now() - make_interval(secs => :seconds)")
+
+
+async def find_preview(connection: AsyncConnection, preview: Preview) -> WrittenObject | None:
+    """The object of the preview; None if it was not rendered yet, or by a version that kept no digests."""
+    sha256 = await connection.scalar(SELECT_SHA256, {"key": preview.key})
+    return WrittenObject(preview.key, sha256) if sha256 else None
+
+
+async def record_preview(connection: AsyncConnection, payload: Mapping[str, Any], sha256: str, size: int) -> None:
+    """Note that the preview of a task's payload is stored; `size` in bytes."""
+    values = {"key": payload["key"], "dataset": payload["dataset"], "sha256": sha256, "bytes": size}
+    await connection.execute(UPSERT_PREVIEW, values)
+
+
+async def forget_old_previews(connection: AsyncConnection, max_age_days: float) -> None:
+    """Delete the rows of previews that are older than the eviction lets them be."""
+    await connection.execute(DELETE_OLD_PREVIEWS, {"seconds": max_age_days * 86_400})
 
 
 async def find_task(connection: AsyncConnection, preview: Preview) -> RowMapping | None:

@@ -1,18 +1,19 @@
 """The segment cache: content key -> object. All renders share its entries; playback reads them, too."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, func, select, text, update
+from sqlalchemy import RowMapping, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
 from service.plan.estimate import SegmentStats
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
+from service.store.objects.digests import StoredSegment
 from service.store.tables import segment_cache, segments
 from service.stream.playlist import StreamSegment
 
@@ -77,7 +78,10 @@ async def find_entry(connection: AsyncConnection, content_key: str) -> RowMappin
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """A stored segment: `seconds` by stage, `duration` of its video in seconds as a fraction, if known."""
+    """A stored segment: `seconds` by stage, `duration` of its video in seconds as a fraction, if known.
+
+    `digests` are the SHA-256 of its objects by name (see `objects.keys.artifact_key`).
+    """
 
     content_key: str
     key: str
@@ -86,15 +90,18 @@ class CacheEntry:
     encoder: str
     seconds: dict[str, float]
     duration: str | None = None
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 async def insert_entry(connection: AsyncConnection, entry: CacheEntry) -> None:
-    """Add a stored segment."""
-    await connection.execute(insert(segment_cache).values(**asdict(entry)).on_conflict_do_nothing())
+    """Add a stored segment. If two workers rendered it at the same time, the entry tells of what was written last."""
+    query = insert(segment_cache).values(**asdict(entry))
+    replaced = asdict(entry) | {"created_at": text("now()")}
+    await connection.execute(query.on_conflict_do_update(index_elements=["content_key"], set_=replaced))
 
 
 async def invalidate_entries(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
-    """Delete entries whose objects are missing, and create tasks of this render that render them again."""
+    """Delete entries whose objects are gone or damaged, and create tasks of this render that write them again."""
     rows = await connection.execute(INVALIDATE_SEGMENTS, {"render": render, "keys": list(content_keys)})
     return [TaskId(row.id) for row in rows]
 
@@ -105,12 +112,15 @@ async def replace_outdated_tasks(connection: AsyncConnection, render: UUID) -> l
     return [TaskId(row.id) for row in await connection.execute(REPLACE_OUTDATED_TASKS, values)]
 
 
-async def list_render_segments(connection: AsyncConnection, render: UUID) -> list[tuple[str, int]]:
-    """(content key, bytes) of every segment, in order; 0 bytes if it is not in the cache."""
-    query = select(segments.c.content_key, func.coalesce(segment_cache.c.bytes, 0).label("size"))
-    query = query.outerjoin(segment_cache, segment_cache.c.content_key == segments.c.content_key)
+async def list_render_segments(connection: AsyncConnection, render: UUID) -> list[StoredSegment]:
+    """Every segment of the render, in order."""
+    columns = (segments.c.content_key, segment_cache.c.bytes, segment_cache.c.digests)
+    query = select(*columns).outerjoin(segment_cache, segment_cache.c.content_key == segments.c.content_key)
     query = query.where(segments.c.render_id == render).order_by(segments.c.number)
-    return [(row.content_key, row.size) for row in await connection.execute(query)]
+    return [
+        StoredSegment(row.content_key, row.bytes or 0, row.digests or {}, row.bytes is not None)
+        for row in await connection.execute(query)
+    ]
 
 
 async def recent_stats(connection: AsyncConnection, options: RenderOptions) -> list[SegmentStats]:
@@ -147,6 +157,7 @@ async def timing_summary(connection: AsyncConnection, render: UUID) -> dict[str,
 
 SELECT_PARTS = text("""
     SELECT s.number, s.content_key, s.planned, c.frames, c.duration, r.options ->> 'fps' AS fps,
+        c.digests ->> 'mp4' AS sha256,
         lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
     FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c ON c.content_key = s.content_key
     WHERE s.render_id = :render ORDER BY s.number
@@ -167,7 +178,7 @@ async def list_playlist_parts(connection: AsyncConnection, render: UUID) -> list
         encoded = None
         if row.frames is not None:
             encoded = Fraction(row.duration) if row.duration else row.frames / Fraction(row.fps)
-        parts.append(StreamSegment(row.number, planned, encoded, row.content_key))
+        parts.append(StreamSegment(row.number, planned, encoded, row.content_key, row.sha256))
     return parts
 
 

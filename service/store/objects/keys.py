@@ -21,13 +21,12 @@ def preview_prefix(dataset: UUID) -> str:
     return f"{PREVIEW_PREFIX}{dataset}/"
 
 
+# Names of a segment's video and of its receipt (NDJSON, one line per planned frame) for `artifact_key`.
+SEGMENT_VIDEO, SEGMENT_RECEIPT = "mp4", "ndjson"
+
+
 def segment_key(content_key: str) -> str:
-    return artifact_key(content_key, "mp4")
-
-
-def receipt_key(content_key: str) -> str:
-    """The receipt of one segment: NDJSON, one line per planned frame."""
-    return artifact_key(content_key, "ndjson")
+    return artifact_key(content_key, SEGMENT_VIDEO)
 
 
 def artifact_key(content_key: str, name: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, text, update
+from sqlalchemy import bindparam, null, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +12,7 @@ from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import cancel_removals
+from service.store.cache.segments import invalidate_entries
 from service.store.renders.queries import get_render, load_segment_plan
 from service.store.tables import renders, segments, tasks
 
@@ -100,6 +101,8 @@ async def cancel_render(connection: AsyncConnection, render: UUID) -> bool:
         .where(renders.c.id == render, renders.c.status.in_(("queued", "running")))
         .values(status="cancelled", phase="cancelled", cancel_requested=True, finished_at=text("now()"))
     )
+    if await _end_remake(connection, render, None):
+        return True
     if (await connection.execute(query)).rowcount == 0:
         return False
     await connection.execute(CANCEL_TASKS, {"render": render})
@@ -124,6 +127,7 @@ async def retry_render(connection: AsyncConnection, render: UUID, priority: int)
     if (await connection.execute(query.values(**values))).rowcount == 0:
         return False
     await cancel_removals(connection, render)
+    await connection.execute(DELETE_ENDED_ASSEMBLIES, {"render": render})
     for kind in ("segment", "assemble"):
         rows = (await connection.execute(REQUEUE_TASKS, {"render": render, "kind": kind})).all()
         ordered = sorted(rows, key=lambda row: row.number or 0)
@@ -138,6 +142,8 @@ async def fail_render(connection: AsyncConnection, render: UUID, error: dict[str
     query = text("""
         UPDATE renders SET status = 'failed', phase = 'failed', error = :error, finished_at = now()
         WHERE id = :render AND status IN ('queued', 'running')""").bindparams(bindparam("error", type_=JSONB))
+    if await _end_remake(connection, render, error):
+        return
     ended = (await connection.execute(query, {"render": render, "error": error})).rowcount
     await connection.execute(CANCEL_TASKS, {"render": render})
     if ended:
@@ -145,11 +151,68 @@ async def fail_render(connection: AsyncConnection, render: UUID, error: dict[str
 
 
 async def complete_render(connection: AsyncConnection, render: UUID, outcome: dict[str, Any]) -> None:
-    """Mark a running render as succeeded; `outcome` holds the columns about its files."""
+    """Mark a running render as succeeded; `outcome` holds the columns about its files. Webhooks are not called again
+    for the same video."""
+    before = await connection.scalar(select(renders.c.video_sha256).where(renders.c.id == render))
     query = update(renders).where(renders.c.id == render, renders.c.status == "running")
-    query = query.values(status="succeeded", phase="done", finished_at=text("now()"), **outcome)
-    if (await connection.execute(query)).rowcount:
+    values = {"status": "succeeded", "phase": "done", "finished_at": text("now()"), "remake": null(), "error": null()}
+    completed = (await connection.execute(query.values(**values, **outcome))).rowcount
+    if completed and before != outcome["video_sha256"]:
         await _enqueue_webhooks(connection, render)
+
+
+# The video that `remake_render` is about, as opposed to the files beside it.
+VIDEO_FILE = "video"
+START_REMAKE = text("""
+    UPDATE renders SET status = 'queued', phase = 'queued', cancel_requested = false, finished_at = NULL, error = NULL,
+        remake = jsonb_build_object('file', CAST(:file AS text), 'reason', CAST(:reason AS text)), remade_at = now()
+    WHERE id = :render AND status = 'succeeded'
+        AND (remade_at IS NULL OR remade_at < now() - make_interval(secs => :pause))
+    RETURNING priority, summary #>> '{versions,pipeline}' AS pipeline
+""")
+# After this the files of a render may be made again once more. An object store that loses what it is given would
+# otherwise keep the workers busy for as long as somebody asks.
+REMAKE_PAUSE_S = 60
+# Assemblies that others have replaced, because segments had to be rendered again.
+DELETE_ENDED_ASSEMBLIES = text("""
+    DELETE FROM tasks WHERE render_id = :render AND kind = 'assemble' AND state = 'cancelled'
+        AND error ->> 'code' IN ('segments_missing', 'segments_differ')
+""")
+DELETE_EARLIER_TASKS = text("""
+    DELETE FROM tasks WHERE render_id = :render AND (kind = 'assemble' OR state <> 'succeeded')
+""")
+END_REMAKE = text(f"""
+    UPDATE renders SET status = 'succeeded', phase = 'done', cancel_requested = false, finished_at = now(),
+        remake = NULL, error = :error
+    WHERE id = :render AND status IN ('queued', 'running') AND remake ->> 'file' <> '{VIDEO_FILE}'
+""").bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
+
+
+async def remake_render(connection: AsyncConnection, render: RenderId, file: str, reason: str) -> bool:
+    """Make the files of a finished render again, because `file` (a name, or VIDEO_FILE) is gone or damaged.
+
+    The video can be read meanwhile, if it is there. The assembly finds out which segments have to be rendered again:
+    all, if another version of the pipeline rendered them. False if it is no finished render, or was made again less
+    than REMAKE_PAUSE_S ago.
+    """
+    values = {"render": render, "file": file, "reason": reason, "pause": REMAKE_PAUSE_S}
+    row = (await connection.execute(START_REMAKE, values)).first()
+    if row is None:
+        return False
+    await cancel_removals(connection, render)
+    await connection.execute(DELETE_EARLIER_TASKS, {"render": render})
+    if row.pipeline != PIPELINE_VERSION:
+        await _rekey_segments(connection, render)
+    await enqueue_assembly(connection, render, row.priority)
+    return True
+
+
+async def _end_remake(connection: AsyncConnection, render: UUID, error: dict[str, Any] | None) -> bool:
+    """If a file beside the video was to be made again, and was not: the render is again one that has succeeded."""
+    if not (await connection.execute(END_REMAKE, {"render": render, "error": error})).rowcount:
+        return False
+    await connection.execute(CANCEL_TASKS, {"render": render})
+    return True
 
 
 async def mark_running(connection: AsyncConnection, render: UUID) -> None:
@@ -177,11 +240,33 @@ async def replan_on_cpu_encoder(connection: AsyncConnection, render: RenderId, r
     stages = row["stages"] | {"encode": {"device": "cpu", "reason": f"planned anew: {reason}"}}
     changed = update(renders).where(renders.c.id == render)
     await connection.execute(changed.values(options=options.to_json(), stages=stages))
+    await _rekey_segments(connection, render)
+    await connection.execute(DELETE_SEGMENT_TASKS, {"render": render})
+    return await create_segment_tasks(connection, render)
+
+
+async def _rekey_segments(connection: AsyncConnection, render: RenderId) -> None:
+    """Compute the content keys again, from the options of the render and the version of the pipeline."""
     numbers = select(segments.c.number).where(segments.c.render_id == render).order_by(segments.c.number)
     for number in (await connection.scalars(numbers)).all():
         plan, _ = await load_segment_plan(connection, render, number)
         segment = (segments.c.render_id == render, segments.c.number == number)
         values = {"content_key": plan.content_key(), "reused": False, "transient": False}
         await connection.execute(update(segments).where(*segment).values(**values, pipeline=PIPELINE_VERSION))
-    await connection.execute(DELETE_SEGMENT_TASKS, {"render": render})
-    return await create_segment_tasks(connection, render)
+
+
+SELECT_SETTLED_ENTRY = text("""
+    SELECT c.content_key FROM segment_cache c, (SELECT 1 FROM renders WHERE id = :render FOR UPDATE) AS locked
+    WHERE c.content_key = :key AND c.created_at < now() - make_interval(secs => :pause)
+""")
+
+
+async def rerender_segment(connection: AsyncConnection, render: UUID, content_key: str) -> None:
+    """Render a segment again, of which an object is gone or damaged; not if that was done REMAKE_PAUSE_S ago or later.
+
+    A finished render stays finished.
+    """
+    values = {"render": render, "key": content_key, "pause": REMAKE_PAUSE_S}
+    if await connection.scalar(SELECT_SETTLED_ENTRY, values):
+        again = await invalidate_entries(connection, render, [content_key])
+        await queue.enqueue(connection, "segment", again, queue.INTERACTIVE_PRIORITY)

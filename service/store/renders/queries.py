@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, func, select, text
+from sqlalchemy import RowMapping, Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
@@ -56,7 +56,7 @@ SELECT_STATUSES = text("""
     FROM renders r JOIN datasets d ON d.id = r.dataset_id
     LEFT JOIN LATERAL (
         SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done, max(starts) AS attempts,
-            (array_agg(error ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
+            (array_agg(error - 'segments' ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
         FROM tasks WHERE render_id = r.id) t ON true
     LEFT JOIN LATERAL (
         SELECT sum(outputs) FILTER (WHERE reused) AS reused_frames FROM (
@@ -67,6 +67,7 @@ SELECT_STATUSES = text("""
 SELECT_ESTIMATE_RATIO = text("""
     SELECT extract(epoch FROM finished_at - started_at)::float8 / (estimate ->> 'seconds')::float8 AS ratio
     FROM renders WHERE id = :render AND status = 'succeeded' AND (estimate ->> 'seconds')::float8 > 0
+        AND remade_at IS NULL
 """)
 
 
@@ -77,6 +78,12 @@ async def list_statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Seq
 
 async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | None:
     return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
+
+
+async def update_video_etag(connection: AsyncConnection, render: UUID, sha256: str, etag: str) -> None:
+    """Note that the object with this ETag has the bytes of the render's video, if that still has this digest."""
+    query = update(renders).where(renders.c.id == render, renders.c.video_sha256 == sha256)
+    await connection.execute(query.values(video_etag=etag))
 
 
 async def load_segment_plan(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str]:

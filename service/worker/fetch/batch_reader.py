@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from service.plan.render_plan import ObjectRef
+from service.store.objects.digests import StoredSegment, WrittenObject, read_checked
 from service.store.objects.object_store import ObjectStore
 
 T = TypeVar("T")
@@ -13,20 +13,19 @@ MAX_BATCH_BYTES, MAX_BATCH_OBJECTS = 16 * 2**20, 16
 
 
 class BatchReader:
-    """Reads objects of the service's own bucket."""
+    """Reads objects that the service wrote, and checks them."""
 
     def __init__(self, objects: ObjectStore, runner: asyncio.Runner) -> None:
         self._objects, self._runner = objects, runner
 
-    def read_all(self, keys: Sequence[str]) -> list[bytes]:
-        """Read all at the same time; returns them in order. Raises ObjectNotFound, ObjectStoreError."""
-        reads = [self._objects.get(ObjectRef(self._objects.bucket, key)) for key in keys]
-        return self._runner.run(gather_all(reads))
+    def read_all(self, files: Sequence[WrittenObject]) -> list[bytes]:
+        """Read all at the same time; returns them in order. Raises ObjectDamaged, ObjectNotFound, ObjectStoreError."""
+        return self._runner.run(gather_all([read_checked(self._objects, file) for file in files]))
 
-    def iter_objects(self, keys: Sequence[str]) -> Iterator[bytes]:
-        """Read small objects in batches, in order. Raises ObjectNotFound, ObjectStoreError."""
-        for start in range(0, len(keys), MAX_BATCH_OBJECTS):
-            yield from self.read_all(keys[start : start + MAX_BATCH_OBJECTS])
+    def iter_objects(self, files: Sequence[WrittenObject]) -> Iterator[bytes]:
+        """Read small objects in batches, in order. Raises ObjectDamaged, ObjectNotFound, ObjectStoreError."""
+        for start in range(0, len(files), MAX_BATCH_OBJECTS):
+            yield from self.read_all(files[start : start + MAX_BATCH_OBJECTS])
 
 
 async def gather_all(awaitables: Sequence[Awaitable[T]]) -> list[T]:
@@ -39,15 +38,15 @@ async def gather_all(awaitables: Sequence[Awaitable[T]]) -> list[T]:
     return results
 
 
-def batches(sized_names: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
-    """Split names with their sizes in bytes into batches within the limits, in order."""
-    batch: list[str] = []
+def batches(segments: Iterable[StoredSegment]) -> Iterator[list[StoredSegment]]:
+    """Split segments into batches within the limits, in order."""
+    batch: list[StoredSegment] = []
     total = 0
-    for name, size in sized_names:
-        if batch and (total + size > MAX_BATCH_BYTES or len(batch) == MAX_BATCH_OBJECTS):
+    for segment in segments:
+        if batch and (total + segment.size > MAX_BATCH_BYTES or len(batch) == MAX_BATCH_OBJECTS):
             yield batch
             batch, total = [], 0
-        batch.append(name)
-        total += size
+        batch.append(segment)
+        total += segment.size
     if batch:
         yield batch

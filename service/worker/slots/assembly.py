@@ -20,9 +20,10 @@ from service.pipeline.encode.codecs import encoder_name
 from service.pipeline.stills.artifacts import Keogram, PreviewStrip, keogram_height, poster, tile_size
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
-from service.store.objects.keys import artifact_key, receipt_key, render_object_key, segment_key
+from service.store.objects.digests import StoredSegment, WrittenObject, sha256_hex
+from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, render_object_key
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
-from service.stream.fragments import segment_duration
+from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.batch_reader import BatchReader, batches, gather_all
 from service.worker.slots.messages import AssembleRender, AssemblyDone, Outcome, SegmentsMissing, TaskFailed
 
@@ -36,20 +37,20 @@ FILE_MEDIA_TYPES = {
 }
 # The summary names this many frames that are not plain `ok`; the receipt names all.
 MAX_NOTES = 100
-# Reads these objects of the service's bucket, in order.
-ReadObjects = Callable[[Sequence[str]], Iterator[bytes]]
+# Reads these objects in order, and checks them.
+ReadObjects = Callable[[Sequence[WrittenObject]], Iterator[bytes]]
 
 
 @dataclass
 class SegmentOffsets:
     """Where on the timeline, in seconds, each segment with frames begins; filled in while the video is assembled."""
 
-    starts: list[tuple[str, Fraction]] = field(default_factory=list)
+    starts: list[tuple[StoredSegment, Fraction]] = field(default_factory=list)
     end: Fraction = Fraction(0)
 
-    def add(self, content_key: str, segment: bytes) -> None:
-        self.starts.append((content_key, self.end))
-        self.end += segment_duration(segment)
+    def add(self, segment: StoredSegment, data: bytes) -> None:
+        self.starts.append((segment, self.end))
+        self.end += segment_duration(data)
 
 
 def build_artifacts(
@@ -58,7 +59,7 @@ def build_artifacts(
     """The files that the options ask for besides the video, by name. Raises what `read_objects` raises."""
 
     def pieces(output: Output) -> Iterator[tuple[bytes, Fraction]]:
-        found = read_objects([artifact_key(key, ARTIFACT_FILES[output]) for key, _ in offsets.starts])
+        found = read_objects([segment.file(ARTIFACT_FILES[output]) for segment, _ in offsets.starts])
         return zip(found, (start for _, start in offsets.starts), strict=True)
 
     artifacts = {}
@@ -129,13 +130,22 @@ def assemble_render(
     folder: Path,
     on_progress: Callable[[int], None],
 ) -> Outcome:
-    """Assemble and publish a render, with `folder` for temporary files. Raises ObjectStoreError."""
+    """Assemble and publish a render, with `folder` for temporary files. Raises ObjectStoreError.
+
+    SegmentsMissing if a segment is not as it was written. One of a version that kept no digests cannot be checked: it
+    is rendered again if what was joined cannot be read.
+    """
+    if evicted := tuple(segment.content_key for segment in command.segments if not segment.cached):
+        return SegmentsMissing((), evicted)
     try:
         return _Assembly(command, objects, runner, folder, on_progress).run()
     except ObjectNotFound:
-        missing = runner.run(_find_missing_segments(command, objects))
-        if missing:
-            return SegmentsMissing(missing)
+        if damaged := _find_damaged_segments(command, BatchReader(objects, runner), on_progress):
+            return SegmentsMissing(damaged)
+        raise
+    except (av.FFmpegError, MalformedMp4, ValueError):
+        if unchecked := tuple(segment.content_key for segment in command.segments if not segment.digests):
+            return SegmentsMissing(unchecked)
         raise
 
 
@@ -158,7 +168,7 @@ class _Assembly:
         self._poster: Future[bytes] | None = None
 
     def run(self) -> Outcome:
-        """Raises ObjectNotFound if a cached segment is missing."""
+        """Raises ObjectNotFound if an object of a segment is gone or damaged."""
         options = self._command.options
         with ThreadPoolExecutor(1) as thread:  # for the poster: at the end of a render the other cores are idle
             try:
@@ -171,7 +181,7 @@ class _Assembly:
             self._receipt.add_summary(summary)
             frames = self._receipt.frames
             artifacts = build_artifacts(options, self._offsets, frames, self._reader.iter_objects)
-            self._runner.run(self._publish(artifacts))
+            etag = self._runner.run(self._publish(artifacts))
         return AssemblyDone(
             video_key=self._key(self._video.name),
             size=summary["bytes"],
@@ -180,22 +190,36 @@ class _Assembly:
             poster_key=self._key(POSTER_NAME),
             receipt_key=self._key(RECEIPT_NAME),
             summary=summary,
+            etag=etag,
+            digests=self._digests(artifacts),
         )
+
+    def _digests(self, artifacts: dict[str, bytes]) -> dict[str, str]:
+        """The SHA-256 of every file but the video, by name."""
+        assert self._poster is not None  # something was assembled
+        digests = {name: sha256_hex(data) for name, data in artifacts.items()}
+        return digests | {
+            POSTER_NAME: sha256_hex(self._poster.result()),
+            RECEIPT_NAME: _file_sha256(self._receipt.path),
+        }
 
     def _read_segments(self, thread: ThreadPoolExecutor) -> Iterator[bytes]:
         """The segments with frames, in order; their receipts are written on the way, the first starts the poster."""
-        for keys in batches(self._command.segments):
-            found = self._reader.read_all([name(key) for name in (receipt_key, segment_key) for key in keys])
-            for key, lines, segment in zip(keys, found[: len(keys)], found[len(keys) :], strict=True):
+        for batch in batches(self._command.segments):
+            found = self._reader.read_all(
+                [each.file(name) for name in (SEGMENT_RECEIPT, SEGMENT_VIDEO) for each in batch]
+            )
+            for segment, lines, data in zip(batch, found[: len(batch)], found[len(batch) :], strict=True):
                 self._receipt.add_segment(lines)
                 self._on_progress(self._receipt.frames)
-                if segment:
-                    self._poster = self._poster or thread.submit(poster, segment)
-                    self._offsets.add(key, segment)
-                    yield segment
+                if data:
+                    self._poster = self._poster or thread.submit(poster, data)
+                    self._offsets.add(segment, data)
+                    yield data
 
-    async def _publish(self, artifacts: dict[str, bytes]) -> None:
-        """Write all objects at once. The render names none of them before all are written."""
+    async def _publish(self, artifacts: dict[str, bytes]) -> str:
+        """Write all objects at once; returns the ETag of the video. The render names none of them before all are
+        written."""
         assert self._poster is not None  # something was assembled
         poster_future = asyncio.wrap_future(self._poster)
 
@@ -204,14 +228,15 @@ class _Assembly:
 
         video_type = MEDIA_TYPES[self._command.options.container]
         receipt_type = FILE_MEDIA_TYPES[self._receipt.path.suffix]
-        await gather_all(
+        video, *_ = await gather_all(
             [
-                self._objects.put_file(self._ref(RECEIPT_NAME), self._receipt.path, receipt_type),
                 self._objects.put_file(self._ref(self._video.name), self._video, video_type),
+                self._objects.put_file(self._ref(RECEIPT_NAME), self._receipt.path, receipt_type),
                 *(self._put(name, data) for name, data in artifacts.items()),
                 put_poster(),
             ]
         )
+        return video.etag
 
     async def _put(self, name: str, data: bytes) -> ObjectInfo:
         return await self._objects.put(self._ref(name), data, FILE_MEDIA_TYPES[Path(name).suffix])
@@ -223,28 +248,30 @@ class _Assembly:
         return render_object_key(self._command.render_id, name)
 
 
-async def _find_missing_segments(command: AssembleRender, objects: ObjectStore) -> tuple[str, ...]:
-    """Content keys of the segments of which an object is missing: the segment, its receipt, or a part of an artifact.
+def _find_damaged_segments(
+    command: AssembleRender, reader: BatchReader, on_progress: Callable[[int], None]
+) -> tuple[str, ...]:
+    """Content keys of the segments of which an object is gone or damaged: the video, the receipt, or an artifact.
 
     A segment without frames has no artifacts.
     """
-
-    async def is_complete(content_key: str) -> bool:
-        artifacts = [artifact_key(content_key, ARTIFACT_FILES[output]) for output in command.options.outputs]
+    damaged = []
+    for segment in command.segments:
+        on_progress(0)
+        artifacts = [ARTIFACT_FILES[output] for output in command.options.outputs] if segment.size else []
         try:
-            size = (await objects.head(ObjectRef(objects.bucket, segment_key(content_key)))).size
-            for name in (receipt_key(content_key), *(artifacts if size else ())):
-                await objects.head(ObjectRef(objects.bucket, name))
+            reader.read_all([segment.file(name) for name in (SEGMENT_VIDEO, SEGMENT_RECEIPT, *artifacts)])
         except ObjectNotFound:
-            return False
-        return True
+            damaged.append(segment.content_key)
+    return tuple(damaged)
 
-    return tuple([key for key, _ in command.segments if not await is_complete(key)])
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _build_summary(options: RenderOptions, receipt: ReceiptWriter, video: Path) -> dict[str, Any]:
-    with video.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "frames": receipt.frames,
         "fps": str(options.fps),
@@ -256,7 +283,7 @@ def _build_summary(options: RenderOptions, receipt: ReceiptWriter, video: Path) 
         "clock": dict(receipt.timestamp_anomalies),
         "conversions": dict(receipt.conversions),
         "bytes": video.stat().st_size,
-        "sha256": digest,
+        "sha256": _file_sha256(video),
         "encoder": f"nvenc {options.codec}" if options.family.encoder == "nvenc" else encoder_name(options.codec),
         "options": options.to_json(),
         "versions": {

@@ -20,8 +20,9 @@ from service.pipeline.stills.preview import PreviewOptions, image_preview, video
 from service.plan.placement import GpuAllocation
 from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef
+from service.store.objects.digests import sha256_hex
 from service.store.objects.drivers import open_object_store
-from service.store.objects.keys import artifact_key, receipt_key, segment_key
+from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, artifact_key, segment_key
 from service.store.objects.object_store import ObjectStore, ObjectStoreError
 from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.frame_fetcher import FrameFetcher
@@ -124,12 +125,10 @@ class SlotExecutor:
             result = render_segment(plan, reader, self._fetcher.source_opener(plan.bucket), on_progress, device)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
         content_key = _result_key(command.content_key, result, lines)
-        files = {receipt_key(content_key): lines.encode()}
-        files |= {artifact_key(content_key, name): data for name, data in result.artifacts.items()}
-        ref = ObjectRef(self._objects.bucket, segment_key(content_key))
-        self._runner.run(self._publish_segment(ref, result.data, files))
+        files = {SEGMENT_RECEIPT: lines.encode(), **result.artifacts, SEGMENT_VIDEO: result.data}
+        self._runner.run(self._publish_segment(content_key, files))
         return SegmentDone(
-            key=ref.key,
+            key=segment_key(content_key),
             size=len(result.data),
             frames=result.frames,
             encoder=result.encoder,
@@ -141,13 +140,15 @@ class SlotExecutor:
             transient=result.transient,
             duration=_duration_or_none(result.data),
             device_fallbacks=dict(result.fallbacks),
+            digests={name: sha256_hex(data) for name, data in files.items()},
         )
 
-    async def _publish_segment(self, ref: ObjectRef, data: bytes, files: Mapping[str, bytes]) -> None:
-        """The segment comes last: when it is there, so are its receipt and its artifacts."""
-        for key, content in files.items():
-            await self._objects.put(ObjectRef(ref.bucket, key), content, FILE_MEDIA_TYPES[Path(key).suffix])
-        await self._objects.put(ref, data, "video/mp4")
+    async def _publish_segment(self, content_key: str, files: Mapping[str, bytes]) -> None:
+        """Write the files in order. The video comes last: when it is there, so are the receipt and the artifacts."""
+        for name, data in files.items():
+            ref = ObjectRef(self._objects.bucket, artifact_key(content_key, name))
+            media_type = "video/mp4" if name == SEGMENT_VIDEO else FILE_MEDIA_TYPES[Path(ref.key).suffix]
+            await self._objects.put(ref, data, media_type)
 
     async def _scan_dataset(self, command: ScanDataset, on_progress: ProgressCallback) -> Outcome:
         from service.store.database import Database  # 28 MB that a slot without a scan does not load
@@ -171,7 +172,7 @@ class SlotExecutor:
                 data = image_preview(preview.frame, reader, sources, options)
         ref = ObjectRef(self._objects.bucket, preview.key)
         self._runner.run(self._objects.put(ref, data, "image/jpeg"))
-        return PreviewDone(len(data))
+        return PreviewDone(len(data), sha256_hex(data))
 
     def close(self) -> None:
         self._gpu.close()

@@ -8,6 +8,7 @@ from uuid import UUID
 from service.plan.placement import REAL_DRIVER, GpuAllocation
 from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.store.objects.digests import StoredSegment
 from service.store.settings import DatabaseSettings, ObjectSettings
 from service.telemetry import logging
 
@@ -27,14 +28,14 @@ class RenderSegment:
 
 @dataclass(frozen=True, slots=True)
 class AssembleRender:
-    """Join these segments (content keys in order, with sizes in bytes) into the video of a render.
+    """Join these segments, in order, into the video of a render.
 
     `receipt_facts` are members of the receipt's summary that come from the database.
     """
 
     render_id: UUID
     options: RenderOptions
-    segments: tuple[tuple[str, int], ...]
+    segments: tuple[StoredSegment, ...]
     receipt_facts: dict[str, object] = field(default_factory=dict)
 
 
@@ -88,7 +89,7 @@ class SegmentDone:
 
     `frame_outcomes` counts the frames that are not plain `ok`, by outcome. `duration` is in seconds, None if the
     container does not say. `device_fallbacks` counts the frames that a GPU should have processed and the CPU did, by
-    (stage, code).
+    (stage, code). `digests` are the SHA-256 of the stored objects by name.
     """
 
     key: str
@@ -103,6 +104,7 @@ class SegmentDone:
     transient: bool = False
     duration: Fraction | None = None
     device_fallbacks: dict[tuple[str, str], int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,10 @@ class EncoderUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class AssemblyDone:
-    """The video, its poster and its receipt are published."""
+    """The video, its poster, its receipt and its artifacts are published.
+
+    `etag` is that of the video's object; `digests` are the SHA-256 of the other files by name.
+    """
 
     video_key: str
     size: int
@@ -123,6 +128,8 @@ class AssemblyDone:
     poster_key: str
     receipt_key: str
     summary: dict[str, object]
+    etag: str
+    digests: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +148,19 @@ class PreviewDone:
     """The preview is stored; `size` is in bytes."""
 
     size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentsMissing:
-    """These cached segments are not in the object store any more: they must be rendered again."""
+    """These segments cannot be joined and must be rendered again.
 
-    content_keys: tuple[str, ...]
+    An object of the `damaged` ones is gone or has other bytes than were written. The cache has no entry for the
+    `evicted` ones.
+    """
+
+    damaged: tuple[str, ...]
+    evicted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from service.store.cache.eviction import PROTECTED_MINUTES, EvictionResult
 from service.store.cache.segments import CacheEntry
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
-from service.store.objects.keys import receipt_key, segment_key
+from service.store.objects.keys import SEGMENT_RECEIPT, artifact_key, segment_key
 from service.store.renders import lifecycle
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
@@ -28,7 +28,7 @@ async def make(connection: AsyncConnection, frames: int, status: str = "succeede
     """A render whose segments are all cached and no longer protected; its content keys in order."""
     dataset = await add_dataset(connection, frames)
     render = await add_render(connection, dataset)
-    keys = [key for key, _ in await segments.list_render_segments(connection, render)]
+    keys = [each.content_key for each in await segments.list_render_segments(connection, render)]
     for key in keys:
         await segments.insert_entry(connection, CacheEntry(key, segment_key(key), SIZE, 12, "x264", {"encode": 1.0}))
     await age(connection, keys, PROTECTED_MINUTES + 5)
@@ -102,7 +102,7 @@ async def test_one_worker_at_a_time(postgres_url: str) -> None:
 
 async def publish(objects: FileObjectStore, keys: list[str]) -> None:
     for key in keys:
-        for name in (segment_key(key), receipt_key(key)):
+        for name in (segment_key(key), artifact_key(key, SEGMENT_RECEIPT)):
             await objects.put(ObjectRef("reelmill", name), b"data", "video/mp4")
 
 
@@ -130,7 +130,7 @@ async def test_a_new_render_spares_what_was_about_to_be_removed(postgres_url: st
         async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 100)
             render = await add_render(connection, dataset)
-            keys = [key for key, _ in await segments.list_render_segments(connection, render)]
+            keys = [each.content_key for each in await segments.list_render_segments(connection, render)]
             for key in keys:
                 await segments.insert_entry(connection, CacheEntry(key, segment_key(key), SIZE, 12, "x264", {}))
             await age(connection, keys, PROTECTED_MINUTES + 1)
@@ -149,7 +149,7 @@ async def test_a_render_planned_meanwhile_wins(postgres_url: str) -> None:
         async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 100)
             first = await add_render(connection, dataset)
-            keys = [key for key, _ in await segments.list_render_segments(connection, first)]
+            keys = [each.content_key for each in await segments.list_render_segments(connection, first)]
             for key in keys:
                 await segments.insert_entry(connection, CacheEntry(key, segment_key(key), SIZE, 12, "x264", {}))
             await age(connection, keys, PROTECTED_MINUTES + 1)

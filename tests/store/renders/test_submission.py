@@ -44,7 +44,8 @@ async def test_the_rate_of_one_effort_says_nothing_about_another(postgres_url: s
     async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
         dataset, fast = await add_dataset(connection, 60), replace(OPTIONS, effort="fast")
         row = await submit_render(connection, submission(render_plan(dataset, 1, fast)))
-        for key, _ in await list_render_segments(connection, row["id"]):
+        for segment in await list_render_segments(connection, row["id"]):
+            key = segment.content_key
             await insert_entry(connection, CacheEntry(key, key, 5000, 60, "x264", {"encode": 600.0}))
         assert (await recent_stats(connection, fast))[0].seconds == {"encode": 600.0}
         assert await recent_stats(connection, OPTIONS) == []
