@@ -63,7 +63,7 @@ async def wait_until_ended(connection: "asyncpg.Connection[asyncpg.Record]", ren
 
 
 INHERITED_VARIABLES = ("REELMILL_SLOTS",)
-CLEARED_PREFIXES = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE_BUCKETS")
+CLEARED_PREFIXES = ("REELMILL_", "JWT_", "OLLAMA_", "DATABASE_URL", "MINIO_BUCKET", "MINIO_SOURCE")
 RENDER_TIMEOUT_S = 300.0
 SELECT_STAGE_SECONDS = """
     SELECT stage, sum(value::float8) AS seconds FROM segment_cache, jsonb_each_text(seconds) AS s(stage, value)

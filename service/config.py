@@ -51,7 +51,7 @@ REMOVED = (
     "REELMILL_WEBHOOK_TIMEOUT",
 )
 # Old name -> new name. The old name is still read for one more version.
-RENAMED = {"REELMILL_DRAIN": "REELMILL_SHUTDOWN_TIMEOUT"}
+RENAMED = {"REELMILL_DRAIN": "REELMILL_SHUTDOWN_TIMEOUT", "MINIO_SOURCE_BUCKETS": "MINIO_SOURCES"}
 
 
 def _default_home() -> Path:

@@ -54,6 +54,22 @@ def test_a_renamed_variable_is_still_read_and_the_new_name_wins() -> None:
         config.load()
 
 
+def test_the_former_list_of_source_buckets_is_still_read() -> None:
+    with clean_environment(MINIO_SOURCE_BUCKETS="scope, camera", MINIO_SOURCES=""):
+        assert [rule.bucket for rule in config.load().objects.source_rules.rules] == ["scope", "camera"]
+    with clean_environment(MINIO_SOURCE_BUCKETS="scope", MINIO_SOURCES="camera=alice"):
+        assert [rule.bucket for rule in config.load().objects.source_rules.rules] == ["camera"]
+
+
+@pytest.mark.parametrize("variable", ["MINIO_SOURCES", "MINIO_SOURCE_BUCKETS"])
+@pytest.mark.parametrize("value", ["lab/secret-word/", "reelmill/secret-word=alice", "{secret-word"])
+def test_sources_that_cannot_work_are_named_but_not_shown(variable: str, value: str) -> None:
+    with clean_environment(**{variable: value}), pytest.raises(StartupError, match=r"^MINIO_SOURCES: ") as refused:
+        config.load()
+    assert refused.value.exit_code == 78 and "secret-word" not in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
 def test_there_are_few_settings() -> None:
     """What no operator would change is a constant."""
     assert len(variables()) <= 40

@@ -113,6 +113,7 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         ollama_host=settings.process.ollama_host,
         http=settings.http,
         catalog=settings.catalog,
+        sources=settings.objects.source_rules,
         limits=settings.limits,
         queries=settings.queries,
         webhooks=settings.webhooks,

@@ -39,7 +39,7 @@ class HttpSettings(EnvironmentSettings):
 
 
 class CatalogSettings(EnvironmentSettings):
-    """Limits of uploads, and the buckets that datasets may read from."""
+    """Limits of uploads."""
 
     max_upload_bytes: int = Field(
         default=512 * 1024 * 1024,
@@ -47,12 +47,3 @@ class CatalogSettings(EnvironmentSettings):
         validation_alias="REELMILL_MAX_UPLOAD_BYTES",
         description="longest uploaded frame",
     )
-    source_buckets: str = Field(
-        default="",
-        validation_alias="MINIO_SOURCE_BUCKETS",
-        description="other buckets datasets may be read from, by commas",
-    )
-
-    def may_read(self, bucket: str) -> bool:
-        """Whether datasets may read from this bucket besides the service's own."""
-        return bucket in {name.strip() for name in self.source_buckets.split(",") if name.strip()}

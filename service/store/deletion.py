@@ -1,44 +1,71 @@
-"""Delete an experiment, dataset or render: cancel its renders, delete rows, schedule and carry out object removal."""
+"""Delete an experiment, dataset or render: cancel its renders, delete rows, schedule the removal of objects.
 
-import asyncio
+`removal` carries it out.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import RowMapping, or_, select, text
+from sqlalchemy import Row, RowMapping, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict
-from service.plan.render_plan import ObjectRef
 from service.store.catalog.datasets import DatasetRow, fetch_datasets
-from service.store.database import Database
-from service.store.objects.keys import preview_prefix, render_prefix
-from service.store.objects.object_store import ObjectStore
+from service.store.objects.keys import experiment_prefix, preview_prefix, render_prefix, segment_prefix, upload_prefix
 from service.store.renders.lifecycle import cancel_render
 from service.store.tables import datasets, experiments, renders, tasks
 
 ResourceKind = Literal["experiment", "dataset", "render"]
 ACTIVE_STATUSES = ("queued", "running")
-# A worker may still write files of a cancelled render, until its next heartbeat.
+# A slot may still write files of what was deleted, until its worker's next heartbeat.
 LATE_WRITE_GRACE_S = 120
 
+# Uploads that were kept and arrived up to this long after the deletion stay, too: the clocks of stores differ.
+KEPT_UPLOADS_MARGIN_S = 60
+
 SCHEDULE_REMOVALS = text("""
-    INSERT INTO removals (bucket, prefix, due_at)
-    SELECT :bucket, prefix, now() + make_interval(secs => :wait) FROM unnest(CAST(:prefixes AS text[])) AS prefix
-    ON CONFLICT (bucket, prefix) DO UPDATE SET due_at = greatest(removals.due_at, excluded.due_at)
+    INSERT INTO removals (bucket, prefix, repeat_until, modified_after)
+    SELECT :bucket, prefix, greatest(now() + make_interval(secs => :grace), CAST(:uploads_until AS timestamptz)),
+        now() + make_interval(secs => :margin)
+    FROM unnest(CAST(:prefixes AS text[])) AS prefix
+    ON CONFLICT (bucket, prefix) DO UPDATE SET
+        due_at = least(removals.due_at, excluded.due_at), modified_after = excluded.modified_after,
+        repeat_until = greatest(removals.repeat_until, excluded.repeat_until)
+""")
+# `removal` looks again before it removes one: a render may be submitted at this moment.
+SELECT_UNSHARED_SEGMENTS = text("""
+    SELECT s.content_key, bool_or(c.content_key IS NOT NULL) AS cached, bool_or(s.render_id = ANY(:late)) AS late
+    FROM segments s LEFT JOIN segment_cache c ON c.content_key = s.content_key
+    WHERE s.render_id = ANY(:renders) AND NOT EXISTS (
+        SELECT FROM segments o WHERE o.content_key = s.content_key AND NOT o.render_id = ANY(:renders))
+    GROUP BY s.content_key
+""")
+SELECT_OTHER_READERS = text("""
+    SELECT o.name FROM datasets d JOIN datasets o ON o.experiment_id = d.experiment_id AND o.id <> d.id
+    WHERE d.id = :dataset AND o.bucket = :bucket
+        AND (starts_with(d.prefix, o.prefix) OR starts_with(o.prefix, d.prefix))
+    ORDER BY o.name LIMIT 1
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class DeletionPlan:
-    """The rows that are deleted with `id`, locked until the end of the transaction, and the service's own bucket."""
+    """The rows that are deleted with `id`, locked until the end of the transaction, and the service's own bucket.
+
+    `segments` are those that no other render uses: `content_key`, whether they are `cached`, and whether slots may
+    still write them (`late`), as they may files of `late_renders`.
+    """
 
     kind: ResourceKind
     id: UUID
     bucket: str
     renders: Sequence[RowMapping]
     datasets: Sequence[DatasetRow]
+    late_renders: Sequence[UUID]
+    segments: Sequence[Row[Any]]
 
     @property
     def active_renders(self) -> list[UUID]:
@@ -48,6 +75,18 @@ class DeletionPlan:
     def object_count(self) -> int:
         """How many videos, posters and receipts are deleted."""
         return sum(row[name] is not None for row in self.renders for name in ("video_key", "poster_key", "receipt_key"))
+
+    @property
+    def upload_prefixes(self) -> list[str]:
+        """Where uploads into the datasets are stored; other places that they read from are not ours to delete."""
+        if self.kind == "experiment":
+            return [experiment_prefix(self.id)]
+        return [row.prefix for row in self.datasets if is_upload_area(row, self.bucket)]
+
+
+def is_upload_area(row: DatasetRow, own_bucket: str) -> bool:
+    """Whether the dataset was registered without a prefix, so that files are uploaded into it."""
+    return (row.bucket, row.prefix) == (own_bucket, upload_prefix(row.experiment_id, row.id))
 
 
 async def lock_for_deletion(
@@ -62,7 +101,18 @@ async def lock_for_deletion(
     of_datasets = tasks.c.dataset_id.in_([dataset.id for dataset in deleted_datasets])
     query = select(tasks.c.id).where(or_(of_renders, of_datasets)).order_by(tasks.c.id)
     await connection.execute(query.with_for_update())
-    return DeletionPlan(kind, resource_id, bucket, found, deleted_datasets)
+    late = [row["id"] for row in found if _may_be_written(row)]
+    values = {"renders": [row["id"] for row in found], "late": late}
+    unshared = (await connection.execute(SELECT_UNSHARED_SEGMENTS, values)).all()
+    return DeletionPlan(kind, resource_id, bucket, found, deleted_datasets, late, unshared)
+
+
+def _may_be_written(render: RowMapping) -> bool:
+    """Whether a slot may still write files of this render."""
+    ended: datetime | None = render["finished_at"]
+    if render["status"] == "succeeded":
+        return False
+    return ended is None or datetime.now(UTC) - ended < timedelta(seconds=LATE_WRITE_GRACE_S)
 
 
 async def _select_datasets(connection: AsyncConnection, kind: ResourceKind, resource_id: UUID) -> list[DatasetRow]:
@@ -73,56 +123,60 @@ async def _select_datasets(connection: AsyncConnection, kind: ResourceKind, reso
     return await fetch_datasets(connection, query)
 
 
-async def execute_deletion(connection: AsyncConnection, plan: DeletionPlan, *, force: bool) -> None:
-    """Delete the row and all that depend on it. Raises Conflict for active renders, unless `force` cancels them."""
-    active = set(plan.active_renders)
+async def execute_deletion(
+    connection: AsyncConnection, plan: DeletionPlan, *, force: bool, uploads: bool = False
+) -> None:
+    """Delete the row and all that depend on it, with `uploads` also the files that were uploaded.
+
+    Raises Conflict for active renders, unless `force` cancels them, and if other datasets read the uploads.
+    """
+    active = plan.active_renders
     if active and not force:
         what = "the render is" if plan.kind == "render" else f"{len(active)} renders are"
         raise Conflict(f"{what} under way: cancel first, or delete with force=true")
+    if uploads and plan.kind == "dataset" and plan.upload_prefixes:
+        await _require_no_other_reader(connection, plan)
     for render in active:
         await cancel_render(connection, render)
-    unused = [render_prefix(row["id"]) for row in plan.renders if row["id"] not in active]
-    unused += [preview_prefix(dataset.id) for dataset in plan.datasets]
-    await _schedule_removals(connection, plan.bucket, unused, 0)
-    await _schedule_removals(connection, plan.bucket, [render_prefix(render) for render in active], LATE_WRITE_GRACE_S)
+    uploads_until = await _lock_uploads_until(connection, plan)
     table = {"experiment": experiments, "dataset": datasets, "render": renders}[plan.kind]
     await connection.execute(table.delete().where(table.c.id == plan.id))
+    late = [render_prefix(render) for render in plan.late_renders]
+    late += [preview_prefix(dataset.id) for dataset in plan.datasets]
+    late += [segment_prefix(row.content_key) for row in plan.segments if row.late]
+    others = [render_prefix(row["id"]) for row in plan.renders if row["id"] not in plan.late_renders]
+    others += [segment_prefix(row.content_key) for row in plan.segments if not row.late]
+    await _schedule_removals(connection, plan.bucket, late, grace=LATE_WRITE_GRACE_S)
+    await _schedule_removals(connection, plan.bucket, others)
+    await _schedule_upload_removals(connection, plan, uploads_until, uploads=uploads)
 
 
-async def _schedule_removals(connection: AsyncConnection, bucket: str, prefixes: list[str], delay_s: int) -> None:
-    values: dict[str, Any] = {"bucket": bucket, "prefixes": prefixes, "wait": delay_s}
-    await connection.execute(SCHEDULE_REMOVALS, values)
+async def _require_no_other_reader(connection: AsyncConnection, plan: DeletionPlan) -> None:
+    if name := await connection.scalar(SELECT_OTHER_READERS, {"dataset": plan.id, "bucket": plan.bucket}):
+        raise Conflict(f"the dataset {name!r} reads these frames, too: delete it first, or keep the frames")
 
 
-REMOVALS_PER_TRANSACTION = 20
-SELECT_DUE_REMOVALS = text(f"""
-    SELECT bucket, prefix FROM removals WHERE due_at <= now() ORDER BY due_at LIMIT {REMOVALS_PER_TRANSACTION}
-    FOR UPDATE SKIP LOCKED
-""")
-DELETE_REMOVAL = text("DELETE FROM removals WHERE bucket = :bucket AND prefix = :prefix")
+async def _lock_uploads_until(connection: AsyncConnection, plan: DeletionPlan) -> datetime | None:
+    """Until when files may be uploaded without asking us. No URL is signed from here on."""
+    query = select(datasets.c.uploads_until).where(datasets.c.id.in_([row.id for row in plan.datasets]))
+    found = await connection.scalars(query.order_by(datasets.c.id).with_for_update())
+    return max((until for until in found if until is not None), default=None)
 
 
-async def delete_due_objects(database: Database, objects: ObjectStore) -> int:
-    """Delete the objects whose removal is due; returns how many. After an ObjectStoreError the rest stays scheduled."""
-    deleted = 0
-    while True:
-        async with database.service_transaction() as connection:
-            rows = (await connection.execute(SELECT_DUE_REMOVALS)).all()
-            for row in rows:
-                deleted += await _delete_prefix(objects, row.bucket, row.prefix)
-                await connection.execute(DELETE_REMOVAL, {"bucket": row.bucket, "prefix": row.prefix})
-        if len(rows) < REMOVALS_PER_TRANSACTION:
-            return deleted
+async def _schedule_upload_removals(
+    connection: AsyncConnection, plan: DeletionPlan, uploads_until: datetime | None, *, uploads: bool
+) -> None:
+    """Of all uploads, or only of those that arrive by signed URLs after the deletion."""
+    if uploads:
+        values = {"grace": LATE_WRITE_GRACE_S, "uploads_until": uploads_until}
+        await _schedule_removals(connection, plan.bucket, plan.upload_prefixes, **values)
+    elif uploads_until is not None and uploads_until > datetime.now(UTC):
+        values = {"margin": KEPT_UPLOADS_MARGIN_S, "uploads_until": uploads_until}
+        await _schedule_removals(connection, plan.bucket, plan.upload_prefixes, **values)
 
 
-async def _delete_prefix(objects: ObjectStore, bucket: str, prefix: str) -> int:
-    limit, count = asyncio.Semaphore(16), 0
-
-    async def delete(key: str) -> None:
-        async with limit:
-            await objects.delete(ObjectRef(bucket, key))
-
-    async for page in objects.list(bucket, prefix):
-        await asyncio.gather(*(delete(info.key) for info in page))
-        count += len(page)
-    return count
+async def _schedule_removals(connection: AsyncConnection, bucket: str, prefixes: list[str], **more: Any) -> None:
+    """At once, and again for `grace` seconds and until `uploads_until`; only of objects that are stored more than
+    `margin` seconds from now, if that is given."""
+    values = {"grace": None, "uploads_until": None, "margin": None} | more
+    await connection.execute(SCHEDULE_REMOVALS, values | {"bucket": bucket, "prefixes": sorted(prefixes)})

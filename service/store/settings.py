@@ -1,8 +1,9 @@
 """Where PostgreSQL and the object store are, from the environment. Imports no driver, to keep slots small."""
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 
 from service.environment import EnvironmentSettings
+from service.store.source_rules import SourceRules, parse_sources
 
 
 class DatabaseSettings(EnvironmentSettings):
@@ -38,8 +39,24 @@ class ObjectSettings(EnvironmentSettings):
         description="address in presigned URLs; unset: `MINIO_ENDPOINT`",
     )
     region: str = Field(default="us-east-1", validation_alias="MINIO_REGION", description="S3 region")
+    sources: str = Field(
+        default="",
+        validation_alias=AliasChoices("MINIO_SOURCES", "MINIO_SOURCE_BUCKETS"),
+        description="other buckets that datasets may be read from, and who may: `bucket/prefix/=alice|bob,shared=*`, "
+        "see [Sources](operation.md#sources); unset: none",
+    )
     pool: int = 32  # connections per process; more than it reads at the same time
     timeout_s: float = 20  # without receiving a byte, before a read is retried
+
+    @field_validator("sources")
+    @classmethod
+    def _check_sources(cls, value: str, info: ValidationInfo) -> str:
+        parse_sources(value, info.data.get("bucket", ""))
+        return value
+
+    @property
+    def source_rules(self) -> SourceRules:
+        return parse_sources(self.sources, self.bucket)
 
     @property
     def endpoint_url(self) -> str:

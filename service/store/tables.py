@@ -75,6 +75,8 @@ datasets = Table(
     Column("field_orders", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="pictures of each"),
     Column("excluded", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="left out by the last scan"),
     Column("problems", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="why frames are unreadable"),
+    Column("source_grant", Text, comment="who was let in beside those whom MINIO_SOURCES names: see source_rules"),
+    Column("uploads_until", DateTime(timezone=True), comment="when the last presigned upload URL expires"),
     _timestamp_column("created_at"),
     _timestamp_column("updated_at"),
 )
@@ -264,6 +266,8 @@ removals = Table(
     Column("bucket", Text, primary_key=True),
     Column("prefix", Text, primary_key=True),
     _timestamp_column("due_at"),
+    Column("repeat_until", DateTime(timezone=True), comment="until when something may still be written there"),
+    Column("modified_after", DateTime(timezone=True), comment="if set, older objects stay"),
 )
 
 webhooks = Table(

@@ -1,19 +1,29 @@
 """Builds the command that a slot executes for a task, from the task's rows."""
 
+from uuid import UUID
+
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.jobs.leases import AssembleLease, Lease, PreviewLease, ScanLease, SegmentLease
+from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
 from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions
 from service.store.cache import eviction, segments
+from service.store.catalog.source_access import SourceForbidden, require_source
 from service.store.renders import lifecycle, queries
+from service.store.source_rules import SourceRules
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.slots.messages import AssembleRender, Command, RenderPreview, RenderSegment, ScanDataset
 
 
-async def load_command(connection: AsyncConnection, lease: Lease) -> Command | None:
-    """Build the slot's command. None if the task was completed from the cache, or put off."""
+async def load_command(connection: AsyncConnection, lease: Lease, rules: SourceRules) -> Command | None:
+    """Build the slot's command. None if the task ended here (completed from the cache, or its source is forbidden), or
+    was put off."""
+    try:
+        await require_source(connection, await _dataset_of(connection, lease), rules)
+    except SourceForbidden as refused:
+        await outcomes.fail_task(connection, lease, "source_forbidden", refused.detail)
+        return None
     match lease:
         case SegmentLease():
             await lifecycle.mark_running(connection, lease.render_id)
@@ -25,6 +35,21 @@ async def load_command(connection: AsyncConnection, lease: Lease) -> Command | N
             return ScanDataset(lease.dataset_id)
         case PreviewLease():
             return RenderPreview(Preview.from_json(lease.payload))
+    raise TypeError(f"no slot executes a task of kind {lease.kind}")
+
+
+async def _dataset_of(connection: AsyncConnection, lease: Lease) -> UUID:
+    """The dataset whose source the task reads."""
+    match lease:
+        case RenderLease():
+            render = await queries.get_render(connection, lease.render_id)
+            if render is None:
+                raise LookupError(f"render {lease.render_id} does not exist")
+            return UUID(str(render["dataset_id"]))
+        case ScanLease():
+            return lease.dataset_id
+        case PreviewLease():
+            return Preview.from_json(lease.payload).dataset
     raise TypeError(f"no slot executes a task of kind {lease.kind}")
 
 

@@ -5,7 +5,7 @@ Every worker does it; the database makes sure that two at the same time do no ha
 import structlog
 
 from service.jobs import queue
-from service.store import deletion
+from service.store import removal
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.database import Database
@@ -29,12 +29,13 @@ class Maintenance:
             PeriodicTask("reconcile", 10, self.requeue_lost_tasks),
             PeriodicTask("pruning", 10, self.prune_queue),
             PeriodicTask("eviction", 30, self.evict_segments),
+            PeriodicTask("removal of unused segments", 3600, self.remove_unused_segments, starts_at_once=True),
             PeriodicTask("eviction of previews", 3600, self.evict_previews),
         )
 
     async def delete_marked_objects(self) -> None:
         """Delete the objects of deleted experiments, datasets and renders, and of evicted segments."""
-        await deletion.delete_due_objects(self._database, self._objects)
+        await removal.delete_due_objects(self._database, self._objects)
 
     async def requeue_lost_tasks(self) -> None:
         """Queue the tasks again that a dead worker has left, or that fell out of the queue."""
@@ -56,6 +57,13 @@ class Maintenance:
         if evicted:
             metrics.SEGMENTS_EVICTED.inc(evicted.segments)
             metrics.BYTES_EVICTED.inc(evicted.bytes)
+
+    async def remove_unused_segments(self) -> None:
+        """Drop the cached segments that no render uses any more and no deletion has dropped."""
+        async with self._database.service_transaction() as connection:
+            count = await eviction.remove_unused_segments(connection, self._objects.bucket)
+        if count:
+            log.info("unused segments are removed", count=count)
 
     async def evict_previews(self) -> None:
         """Keep previews within their share of the cache."""

@@ -65,7 +65,7 @@ class TaskRunner:
             log.warning("lease lost", task=str(task), lease=lease.token)
 
     async def _acquire(self, task: TaskId) -> tuple[Lease, Command] | None:
-        """None if there is nothing to execute: the task has ended, is poison, or was completed from the cache."""
+        """None if there is nothing to execute: the task has ended, or `load_command` or this ended it."""
         try:
             async with self._database.service_transaction() as connection:
                 lease = await leases.acquire(connection, task, self._worker_name)
@@ -75,7 +75,7 @@ class TaskRunner:
                     reason = await leases.previous_error(connection, task)
                     await _fail_as_poison(connection, lease, MAX_ATTEMPTS, reason)
                     return None
-                command = await load_command(connection, lease)
+                command = await load_command(connection, lease, self._slot.config.objects.source_rules)
         except (OSError, TimeoutError) as error:
             raise Retry(1.0, f"the database is unavailable: {error}") from error
         except DBAPIError as error:

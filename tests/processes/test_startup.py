@@ -51,9 +51,9 @@ async def test_a_store_that_answered_is_let_go_when_the_database_refuses(monkeyp
 
 def test_the_routers_get_the_settings_that_were_read_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Later changes of the environment have no effect."""
-    monkeypatch.setenv("MINIO_SOURCE_BUCKETS", " scope, camera,,")
+    monkeypatch.setenv("MINIO_SOURCES", " scope/ = alice, camera,,")
     settings = config.load()
-    monkeypatch.setenv("MINIO_SOURCE_BUCKETS", "secrets")
+    monkeypatch.setenv("MINIO_SOURCES", "secrets")
     state = SharedState(None, None, SecretStr("x" * 48), None)  # type: ignore[arg-type]
     given = build_resources(settings, state)
     areas = {field.name for field in dataclasses.fields(config.Settings)} & {
@@ -61,4 +61,4 @@ def test_the_routers_get_the_settings_that_were_read_at_start(monkeypatch: pytes
     } - {"database", "objects"}
     assert areas >= {"http", "catalog", "limits", "queries", "agent", "webhooks"}
     assert [name for name in areas if getattr(given, name) is not getattr(settings, name)] == []
-    assert [name for name in ("camera", "scope", "secrets", "") if given.catalog.may_read(name)] == ["camera", "scope"]
+    assert sorted(rule.bucket for rule in given.sources.rules) == ["camera", "scope"]

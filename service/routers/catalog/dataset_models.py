@@ -52,7 +52,7 @@ class NewDataset(RequestModel):
         None, description="prefix of the object keys (end a folder with `/`); unset: the dataset's own upload area"
     )
     bucket: Annotated[str, StringConstraints(min_length=3, max_length=63)] | None = Field(
-        None, description="unset: the service's own bucket; others must be listed in MINIO_SOURCE_BUCKETS"
+        None, description="unset: the service's own bucket; others must be open to you by MINIO_SOURCES"
     )
 
 

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import invalid_field
+from service.ids import Subject
 from service.plan.facts import Cadence
 from service.plan.tone import Levels
 from service.routers.catalog.access import (
-    CatalogDep,
     get_visible_dataset,
     get_visible_experiment,
     lock_owned_dataset,
@@ -29,7 +29,7 @@ from service.routers.catalog.dataset_models import (
     ScanJob,
     SizeRange,
 )
-from service.routers.catalog.deletion import Deleted, Force, to_deleted
+from service.routers.catalog.deletion import Deleted, Force, Frames, count_objects, to_deleted
 from service.routers.http.conditional_requests import (
     ETAG_HEADERS,
     IfMatch,
@@ -38,17 +38,19 @@ from service.routers.http.conditional_requests import (
     not_modified_response,
     require_match,
 )
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, SourcesDep, require_scope
 from service.routers.http.fields import MAX_INT64
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
-from service.routers.settings import CatalogSettings
 from service.store import deletion
 from service.store.catalog import datasets, frames
 from service.store.catalog.datasets import DatasetRow
-from service.store.database import Caller, switch_to_service_role
+from service.store.catalog.source_access import check_source, grant_for, refusal
+from service.store.database import Caller, Database, switch_to_service_role
 from service.store.objects.keys import experiment_prefix
+from service.store.objects.object_store import ObjectStore
+from service.store.source_rules import Grant, Reader, SourceRules
 
 router = APIRouter(prefix="/api", tags=["datasets"])
 REQUIRE_READ = Depends(require_scope("catalog:read"))
@@ -138,16 +140,18 @@ async def register_dataset(
     response: Response,
     caller: CallerDep,
     database: DatabaseDep,
-    objects: ObjectsDep,
-    settings: CatalogDep,
+    rules: SourcesDep,
 ) -> DatasetAndScan:
-    """With a `prefix`, the objects under it are scanned (202). Buckets in MINIO_SOURCE_BUCKETS allow any prefix. The
-    service's own bucket allows only `frames/{experiment_id}/…`, except to admins, because it also holds uploads and
-    videos of other users. Without a `prefix`, the dataset is created empty (201) and files can be uploaded into it."""
-    bucket = resolve_bucket(body, experiment_id, caller, objects.bucket, settings)
+    """With a `prefix`, the objects under it are scanned (202). MINIO_SOURCES says who may read what in other buckets.
+    The service's own bucket allows only `frames/{experiment_id}/…`, because it also holds uploads and videos of other
+    users. Without a `prefix`, the dataset is created empty (201) and files can be uploaded into it."""
+    bucket = _resolve_bucket(body, experiment_id, rules.own_bucket)
+    grant = await grant_for(database, caller, bucket, rules) if bucket != rules.own_bucket else None
     async with database.caller_transaction(caller) as connection:
-        require_owner((await get_visible_experiment(connection, experiment_id))["owner"], caller)
-        row = await datasets.create(connection, experiment_id, body.model_dump() | {"bucket": bucket})
+        owner = (await get_visible_experiment(connection, experiment_id))["owner"]
+        require_owner(owner, caller)
+        values = body.model_dump() | {"bucket": bucket, "source_grant": _needed_grant(body, owner, grant, rules)}
+        row = await datasets.create(connection, experiment_id, values)
         response.headers["Location"] = f"/api/datasets/{row.id}"
         if body.prefix is None:
             response.status_code = 201
@@ -159,20 +163,26 @@ async def register_dataset(
     return result
 
 
-def resolve_bucket(
-    body: NewDataset, experiment: UUID, caller: Caller, own_bucket: str, settings: CatalogSettings
-) -> str:
-    """The bucket to read from. Raises InvalidRequest if the caller may not read this bucket and prefix."""
+def _resolve_bucket(body: NewDataset, experiment: UUID, own_bucket: str) -> str:
+    """The bucket to read from. Raises InvalidRequest if no caller may name this place."""
     bucket = body.bucket or own_bucket
-    if bucket != own_bucket and not settings.may_read(bucket):
-        raise invalid_field("#/bucket", "datasets cannot be read from this bucket (MINIO_SOURCE_BUCKETS)", "bucket")
     if bucket != own_bucket and body.prefix is None:
         raise invalid_field("#/prefix", "say where in this bucket the frames lie; uploads go to our own only", "prefix")
     area = experiment_prefix(experiment)
-    if bucket == own_bucket and not caller.admin and not (body.prefix is None or body.prefix.startswith(area)):
+    if bucket == own_bucket and not (body.prefix is None or body.prefix.startswith(area)):
         detail = f"in the service's own bucket the prefix must begin with {area}"
         raise invalid_field("#/prefix", detail, "prefix")
     return bucket
+
+
+def _needed_grant(body: NewDataset, owner: Subject, grant: Grant | None, rules: SourceRules) -> Grant | None:
+    """None if the owner may read the source without. Raises InvalidRequest if the grant does not help either."""
+    bucket, prefix = body.bucket or rules.own_bucket, body.prefix or ""
+    if bucket == rules.own_bucket or rules.allows(bucket, prefix, Reader(owner)):
+        return None
+    if not rules.allows(bucket, prefix, Reader(owner, grant)):
+        raise refusal(bucket, prefix, Reader(owner, grant), rules)
+    return grant
 
 
 @router.get(
@@ -230,15 +240,26 @@ async def delete_dataset(
     objects: ObjectsDep,
     if_match: IfMatch = None,
     force: Force = False,
+    frames: Frames = False,
 ) -> Deleted:
-    """Also deletes its frame rows and the renders of all users; the response counts them. Source frames and videos stay
-    in the object store. Answers 409 if renders are unfinished, unless `force` is set."""
+    """Also deletes its frame rows, the renders of all users, and what the caches hold for these alone; the response
+    counts them. Files in source buckets stay; uploaded ones, too, unless `frames` is set. Answers 409 if renders are
+    unfinished, unless `force` is set."""
+    uploads = await _count_uploads(database, objects, caller, dataset_id) if frames else None
     async with database.caller_transaction(caller) as connection:
         require_match(if_match, etag(to_dataset(await lock_owned_dataset(connection, dataset_id, caller))))
         await switch_to_service_role(connection)
         plan = await deletion.lock_for_deletion(connection, "dataset", dataset_id, objects.bucket)
-        await deletion.execute_deletion(connection, plan, force=force)
-    return to_deleted(plan)
+        await deletion.execute_deletion(connection, plan, force=force, uploads=frames)
+    return to_deleted(plan, uploads)
+
+
+async def _count_uploads(database: Database, objects: ObjectStore, caller: Caller, dataset: UUID) -> int:
+    """Counted before the deletion, which should not hold its locks for as long as a store takes to list a million."""
+    async with database.caller_transaction(caller) as connection:
+        row = await get_visible_dataset(connection, dataset)
+    require_owner(row.owner, caller)
+    return await count_objects(objects, row.prefix) if deletion.is_upload_area(row, objects.bucket) else 0
 
 
 @router.post(
@@ -249,12 +270,14 @@ async def delete_dataset(
     dependencies=[REQUIRE_WRITE],
 )
 async def scan_dataset(
-    dataset_id: UUID, response: Response, caller: CallerDep, database: DatabaseDep
+    dataset_id: UUID, response: Response, caller: CallerDep, database: DatabaseDep, rules: SourcesDep
 ) -> DatasetAndScan:
     """Scans the objects under the dataset's prefix again. Returns the running scan if there is one. The dataset keeps
     its old frames until its `state` becomes `ready` or `failed`."""
     async with database.caller_transaction(caller) as connection:
-        require_owner((await get_visible_dataset(connection, dataset_id)).owner, caller)
+        row = await get_visible_dataset(connection, dataset_id)
+        require_owner(row.owner, caller)
+        check_source(row, rules)
         await switch_to_service_role(connection)
         response.headers["Location"] = f"/api/datasets/{dataset_id}"
         return await _queue_scan(connection, dataset_id)

@@ -6,7 +6,11 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.store.deletion import DeletionPlan
+from service.store.objects.object_store import ObjectStore
 
+Frames = Annotated[
+    bool, Query(description="also delete the files that were uploaded; files in source buckets always stay")
+]
 Force = Annotated[bool, Query(description="cancel unfinished renders instead of answering 409")]
 
 
@@ -18,7 +22,7 @@ class KeptObjects(BaseModel):
 
 
 class Deleted(BaseModel):
-    """What was removed. The files of renders are removed from the object store within seconds."""
+    """What was removed. Files are removed from the object store within a minute."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -29,6 +33,8 @@ class Deleted(BaseModel):
                     "renders": 2,
                     "cancelled": 0,
                     "objects": 6,
+                    "segments": 12,
+                    "uploads": 0,
                     "kept": [{"bucket": "microscope", "prefix": "2026-03-01/camera-1/"}],
                 }
             ]
@@ -38,16 +44,31 @@ class Deleted(BaseModel):
     frames: int = Field(description="frame rows; the source files are kept")
     renders: int = Field(description="renders, including their videos, posters and receipts")
     cancelled: int = Field(description="renders that had not finished")
-    objects: int = Field(description="files of the renders; cached segments are kept for other renders")
-    kept: list[KeptObjects] = Field(description="where the source objects of the datasets are stored")
+    objects: int = Field(description="videos, posters and receipts of the renders")
+    segments: int = Field(description="cached segments that no other render uses")
+    uploads: int = Field(description="uploaded files, if `frames` was set")
+    kept: list[KeptObjects] = Field(description="where source objects of the datasets stay stored")
 
 
-def to_deleted(plan: DeletionPlan) -> Deleted:
+async def count_objects(objects: ObjectStore, prefix: str) -> int:
+    """How many objects there are under this prefix of the service's own bucket."""
+    return sum([len(page) async for page in objects.list(objects.bucket, prefix)])
+
+
+def to_deleted(plan: DeletionPlan, uploads: int | None = None) -> Deleted:
+    """`uploads` is how many uploaded files are deleted, None if they are kept."""
+    gone = () if uploads is None else tuple(plan.upload_prefixes)
     return Deleted(
         datasets=len(plan.datasets),
         frames=sum(row.frame_count for row in plan.datasets),
         renders=len(plan.renders),
         cancelled=len(plan.active_renders),
         objects=plan.object_count,
-        kept=[KeptObjects(bucket=row.bucket, prefix=row.prefix) for row in plan.datasets],
+        segments=sum(row.cached for row in plan.segments),
+        uploads=uploads or 0,
+        kept=[
+            KeptObjects(bucket=row.bucket, prefix=row.prefix)
+            for row in plan.datasets
+            if not (row.bucket == plan.bucket and row.prefix.startswith(gone))
+        ],
     )

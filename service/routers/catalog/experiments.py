@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
-from service.routers.catalog.access import get_visible_experiment, lock_owned_experiment
-from service.routers.catalog.deletion import Deleted, Force, to_deleted
+from service.routers.catalog.access import get_visible_experiment, lock_owned_experiment, require_owner
+from service.routers.catalog.deletion import Deleted, Force, Frames, count_objects, to_deleted
 from service.routers.catalog.experiment_models import Experiment, ExperimentChange, ExperimentQuery, NewExperiment
 from service.routers.http.conditional_requests import (
     ETAG_HEADERS,
@@ -24,7 +24,9 @@ from service.routers.http.signing import SignerDep
 from service.store import deletion
 from service.store.catalog import experiments
 from service.store.catalog.experiments import ExperimentFilter
-from service.store.database import Caller, switch_to_service_role
+from service.store.database import Caller, Database, switch_to_service_role
+from service.store.objects.keys import experiment_prefix
+from service.store.objects.object_store import ObjectStore
 
 router = APIRouter(prefix="/api/experiments", tags=["experiments"])
 REQUIRE_READ = Depends(require_scope("catalog:read"))
@@ -146,13 +148,23 @@ async def delete_experiment(
     objects: ObjectsDep,
     if_match: IfMatch = None,
     force: Force = False,
+    frames: Frames = False,
 ) -> Deleted:
-    """Also deletes its datasets, frame rows and the renders of all users; the response counts them. Source frames and
-    videos stay in the object store. Answers 409 if renders are unfinished, unless `force` is set."""
+    """Also deletes its datasets, frame rows, the renders of all users, and what the caches hold for these alone; the
+    response counts them. Files in source buckets stay; uploaded ones, too, unless `frames` is set. Answers 409 if
+    renders are unfinished, unless `force` is set."""
+    uploads = await _count_uploads(database, objects, caller, experiment_id) if frames else None
     async with database.caller_transaction(caller) as connection:
         before = to_experiment(await lock_owned_experiment(connection, experiment_id, caller), caller)
         require_match(if_match, etag(before))
         await switch_to_service_role(connection)
         plan = await deletion.lock_for_deletion(connection, "experiment", experiment_id, objects.bucket)
-        await deletion.execute_deletion(connection, plan, force=force)
-    return to_deleted(plan)
+        await deletion.execute_deletion(connection, plan, force=force, uploads=frames)
+    return to_deleted(plan, uploads)
+
+
+async def _count_uploads(database: Database, objects: ObjectStore, caller: Caller, experiment: UUID) -> int:
+    """Counted before the deletion, which should not hold its locks for as long as a store takes to list a million."""
+    async with database.caller_transaction(caller) as connection:
+        require_owner((await get_visible_experiment(connection, experiment))["owner"], caller)
+    return await count_objects(objects, experiment_prefix(experiment))

@@ -22,6 +22,7 @@ from service.routers.http.problems import error_responses
 from service.store.cache import previews
 from service.store.catalog import frames
 from service.store.catalog.datasets import DatasetRow
+from service.store.catalog.source_access import check_source
 from service.store.database import Caller, Database
 from service.store.objects.digests import read_checked
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
@@ -89,6 +90,7 @@ async def frame_image(
     service caches. Answers 422 with the reason if the frame is damaged, and 503 with `Retry-After` if rendering takes
     longer than 5 s."""
     view = await _load_frame(resources.database, caller, dataset_id, index)
+    check_source(view.dataset, resources.sources)
     if width is None and not view.in_video:
         return await _stream_original(resources.objects, view, if_none_match)
     if view.problem:

@@ -11,17 +11,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from service.errors import Forbidden, invalid_field
+from service.errors import Forbidden, NotFound, invalid_field
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
 from service.routers.catalog.dataset_models import Uploaded
-from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, require_upload_area
+from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, discard_if_deleted, require_upload_area
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.fields import RequestModel
 from service.routers.http.object_streams import guess_media_type
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import Signer, SignerDep
 from service.routers.settings import CatalogSettings
+from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
 from service.store.objects.keys import safe_path
 from service.store.objects.object_store import ObjectStore
@@ -150,6 +151,9 @@ async def sign_uploads(
     require_upload_area(row, objects.bucket)
     _check_sizes(body, settings)
     expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in)
+    async with database.service_transaction() as connection:  # before a URL is out, so that a deletion knows of it
+        if not await datasets.note_upload_urls(connection, dataset_id, expires_at):
+            raise NotFound("there is no such dataset")
     urls = UploadUrls(objects, signer, str(request.base_url), row, body.expires_in)
     return Uploads(uploads=[await urls.sign(file) for file in body.files], expires_at=expires_at)
 
@@ -185,6 +189,7 @@ async def upload_signed(
     require_upload_area(row, objects.bucket)
     upload = Upload(objects, ObjectRef(row.bucket, row.prefix + name), size, exact=True)
     stored = await upload.receive(request)
+    await discard_if_deleted(database, upload, dataset_id)
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
 

@@ -16,17 +16,21 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
-from service.errors import Conflict, FieldProblem, InvalidRequest
+from service.errors import Conflict, FieldProblem, InvalidRequest, NotFound
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
 from service.routers.catalog.dataset_models import StoredObjectDetails, Uploaded
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, ResourcesDep, require_scope
 from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
 from service.routers.http.middleware import content_length
 from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_content, guess_media_type
 from service.routers.http.problems import error_responses
+from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
-from service.store.objects.keys import safe_path, upload_prefix
+from service.store.catalog.source_access import check_source
+from service.store.database import Database
+from service.store.deletion import is_upload_area
+from service.store.objects.keys import safe_path
 from service.store.objects.object_store import ObjectInfo, ObjectStore
 
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
@@ -66,6 +70,7 @@ async def upload_object(
         raise _too_long_error(settings.max_upload_bytes)
     upload = Upload(objects, ObjectRef(row.bucket, row.prefix + name), settings.max_upload_bytes)
     stored = await upload.receive(request)
+    await discard_if_deleted(database, upload, dataset_id)
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
 
 
@@ -84,8 +89,17 @@ def _check_name(name: str, request: Request) -> None:
 
 def require_upload_area(row: DatasetRow, own_bucket: str) -> None:
     """Raises Conflict unless the dataset was registered without a prefix."""
-    if (row.bucket, row.prefix) != (own_bucket, upload_prefix(row.experiment_id, row.id)):
+    if not is_upload_area(row, own_bucket):
         raise Conflict("this dataset reads from elsewhere: upload into one that was made without a prefix")
+
+
+async def discard_if_deleted(database: Database, upload: "Upload", dataset: UUID) -> None:
+    """Delete the object again if its dataset was deleted while it arrived. Raises NotFound."""
+    async with database.service_transaction() as connection:
+        row = await datasets.get(connection, dataset)
+    if row is None:
+        await upload.objects.delete(upload.ref)
+        raise NotFound("the dataset was deleted during the upload: nothing is kept")
 
 
 def _too_long_error(limit: int) -> ContentTooLarge:
@@ -141,14 +155,14 @@ class Upload:
 async def list_objects(
     dataset_id: UUID,
     caller: CallerDep,
-    database: DatabaseDep,
-    objects: ObjectsDep,
+    resources: ResourcesDep,
     details: Annotated[bool, Query(description="also `etag` and `modified`")] = False,
 ) -> StreamingResponse:
     """Streams every object under the dataset's prefix. An upload can skip the files that are there unchanged."""
-    async with database.caller_transaction(caller) as connection:
+    async with resources.database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
-    pages = objects.list(row.bucket, row.prefix)
+    check_source(row, resources.sources)
+    pages = resources.objects.list(row.bucket, row.prefix)
     first: list[ObjectInfo] = await anext(pages, [])
     describe = partial(_stored_object, prefix_length=len(row.prefix), details=details)
     return StreamingResponse(_stream_json_array(first, pages, describe), media_type="application/json")

@@ -22,6 +22,8 @@ from service.routers.http.single_flight import SharedTasks
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectStore
+from service.store.settings import ObjectSettings
+from service.store.source_rules import SourceRules
 from service.webhooks.settings import WebhookSettings
 
 
@@ -36,6 +38,7 @@ class Resources:
     ollama_host: str | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
+    sources: SourceRules = field(default_factory=lambda: ObjectSettings().source_rules)
     limits: RenderLimits = field(default_factory=RenderLimits)
     queries: GuardSettings = field(default_factory=GuardSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
@@ -65,6 +68,10 @@ async def database(resources: ResourcesDep) -> Database:
 
 async def objects(resources: ResourcesDep) -> ObjectStore:
     return resources.objects
+
+
+async def sources(resources: ResourcesDep) -> SourceRules:
+    return resources.sources
 
 
 async def limits(resources: ResourcesDep) -> RenderLimits:
@@ -112,4 +119,5 @@ CallerDep = Annotated[Caller, Depends(caller)]
 DatabaseDep = Annotated[Database, Depends(database)]
 ObjectsDep = Annotated[ObjectStore, Depends(objects)]
 GuardDep = Annotated[Guard, Depends(guard)]
+SourcesDep = Annotated[SourceRules, Depends(sources)]
 LimitsDep = Annotated[RenderLimits, Depends(limits)]

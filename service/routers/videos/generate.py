@@ -12,6 +12,7 @@ from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import remake_if_lost
 from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
 from service.routers.videos.request_models import VideoGenerationRequest
+from service.store.catalog.source_access import require_source
 from service.store.renders.facts import read_render_facts
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.stream.playlist import STREAMABLE_CODECS
@@ -67,6 +68,7 @@ async def generate(
     facts = await read_render_facts(database, caller, request, limits)
     render_plan = plan(request, facts)
     async with database.service_transaction() as connection:
+        await require_source(connection, render_plan.dataset.id, resources.sources)
         if body.dry_run:
             response.status_code = 200
             estimate = await estimate_render(connection, render_plan)

@@ -9,12 +9,13 @@ from sqlalchemy import RowMapping
 
 from service.errors import Conflict, NotFound
 from service.routers.catalog.deletion import Deleted, Force, to_deleted
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, SourcesDep, require_scope
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
 from service.routers.videos.models import RenderChange, VideoQuery, VideoStatus
 from service.store import deletion
+from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
 from service.store.renders import lifecycle, queries
 from service.store.renders.queries import RenderFilter
@@ -121,10 +122,11 @@ async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -
     responses=error_responses(409),
     dependencies=[REQUIRE_RENDER],
 )
-async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
+async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, sources: SourcesDep) -> VideoStatus:
     """Restarts a failed or cancelled render. Finished segments are reused."""
     row = await _get_owned_render(database, caller, job_id)
     async with database.service_transaction() as connection:
+        await require_source(connection, row["dataset_id"], sources)
         if not await lifecycle.retry_render(connection, job_id, row["priority"]):
             raise Conflict("only a failed or cancelled render can be retried")
     return await get_status(database, job_id)
@@ -140,8 +142,8 @@ async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) ->
 async def delete_video(
     job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep, force: Force = False
 ) -> Deleted:
-    """Deletes the render, its video, poster and receipt. Source frames and cached segments are kept. Answers 409 while
-    the render is unfinished, unless `force` is set."""
+    """Deletes the render, its video, poster and receipt, and the cached segments that no other render uses. Frames are
+    kept. Answers 409 while the render is unfinished, unless `force` is set."""
     await _get_owned_render(database, caller, job_id)
     async with database.service_transaction() as connection:
         plan = await deletion.lock_for_deletion(connection, "render", job_id, objects.bucket)

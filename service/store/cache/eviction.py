@@ -34,7 +34,14 @@ DELETE_LEAST_RECENTLY_USED = text(f"""
         ON CONFLICT (bucket, prefix) DO NOTHING)
     SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM gone
 """)
-# The prefixes are those of `objects.keys.artifact_key`.
+# Left by renders that were planned anew for another encoder, and by versions that kept what deleted renders had used.
+REMOVE_UNUSED = text("""
+    INSERT INTO removals (bucket, prefix)
+    SELECT :bucket, 'segments/' || left(c.content_key, 2) || '/' || c.content_key || '.' FROM segment_cache c
+    WHERE NOT EXISTS (SELECT FROM segments s WHERE s.content_key = c.content_key)
+    ON CONFLICT (bucket, prefix) DO NOTHING
+""")
+# The prefixes are those of `objects.keys.segment_prefix`.
 CANCEL_REMOVALS = text("""
     DELETE FROM removals WHERE prefix IN (
         SELECT 'segments/' || left(content_key, 2) || '/' || content_key || '.'
@@ -44,7 +51,7 @@ CANCEL_REMOVALS = text("""
 
 @dataclass(frozen=True, slots=True)
 class EvictionResult:
-    """What was dropped from the cache; `deletion.delete_due_objects` deletes the objects."""
+    """What was dropped from the cache; `removal.delete_due_objects` deletes the objects."""
 
     segments: int
     bytes: int
@@ -62,6 +69,11 @@ async def evict_segments(
     values = {"bucket": bucket, "bytes": max_bytes, "seconds": max_age_days * 86_400}
     row = (await connection.execute(DELETE_LEAST_RECENTLY_USED, values)).one()
     return EvictionResult(row.segments, row.bytes)
+
+
+async def remove_unused_segments(connection: AsyncConnection, bucket: str) -> int:
+    """Schedule the removal of cached segments that no render uses any more; returns how many."""
+    return (await connection.execute(REMOVE_UNUSED, {"bucket": bucket})).rowcount
 
 
 CANCEL_REMOVAL = text("DELETE FROM removals WHERE prefix = :prefix")

@@ -17,6 +17,7 @@ from service.plan.tone import Levels
 from service.store.database import translate_integrity_errors
 from service.store.keyset import PageRequest
 from service.store.objects.keys import upload_prefix
+from service.store.source_rules import Grant
 from service.store.tables import datasets, experiments, tasks
 
 SELECT_ACTIVE_SCAN = text("""
@@ -35,8 +36,8 @@ class DatasetRow(DatasetFacts):
 
     `bytes` is the size of all frames or source videos together, `sizes` and `gaps` list the most frequent frame sizes
     and the first gaps in the numbering, `scanned` counts the objects that the current scan has examined. `excluded`
-    counts what the last scan left out, by label; `problems` counts unreadable frames, by reason. Only `get` reads
-    `owner`, which is the experiment's.
+    counts what the last scan left out, by label; `problems` counts unreadable frames, by reason. `source_grant` is that
+    of `source_rules.Reader`. Only `get` reads `owner`, which is the experiment's.
     """
 
     prefix: str
@@ -49,6 +50,7 @@ class DatasetRow(DatasetFacts):
     scanned: int = 0
     excluded: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     problems: Sequence[dict[str, Any]] = ()
+    source_grant: Grant | None = None
     owner: Subject | None = None
 
 
@@ -98,7 +100,7 @@ async def fetch_datasets(connection: AsyncConnection, query: Executable) -> list
 
 
 async def create(connection: AsyncConnection, experiment: UUID, values: dict[str, Any]) -> DatasetRow:
-    """Insert a dataset; `values` are its name, kind, bucket and prefix (None: its own upload area).
+    """Insert a dataset; `values` are its name, kind, bucket, source_grant and prefix (None: its own upload area).
 
     Raises Conflict for a taken name.
     """
@@ -126,6 +128,13 @@ async def change(connection: AsyncConnection, dataset: UUID, values: dict[str, A
     query = update(datasets).where(datasets.c.id == dataset).values(**values, updated_at=func.clock_timestamp())
     async with translate_integrity_errors(NAME_TAKEN):
         return to_dataset_row((await connection.execute(query.returning(datasets))).mappings().one())
+
+
+async def note_upload_urls(connection: AsyncConnection, dataset: UUID, expires_at: datetime) -> bool:
+    """Remember until when files may be uploaded without asking us. False if the dataset was deleted."""
+    until = func.greatest(datasets.c.uploads_until, expires_at)
+    query = update(datasets).where(datasets.c.id == dataset).values(uploads_until=until)
+    return bool((await connection.execute(query)).rowcount)
 
 
 async def list_by_experiment(connection: AsyncConnection, experiment: UUID) -> list[DatasetRow]:

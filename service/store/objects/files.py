@@ -34,6 +34,7 @@ CHUNK_BYTES = 1024 * 1024
 PAGE_SIZE = 1000
 # The limits of file names on Linux and of keys in S3.
 MAX_NAME_BYTES, MAX_KEY_BYTES = 255, 1024
+TEMP_FOLDER = ".tmp"
 STALE_TEMP_FILE_S = 24 * 3600
 # O_NONBLOCK: opening a named pipe must not block; it has no effect on regular files.
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -53,7 +54,7 @@ class FileObjectStore:
 
     def __init__(self, root: Path, bucket: str) -> None:
         self.root, self.bucket = root, bucket
-        self._temp_folder = root / ".tmp"
+        self._temp_folder = root / TEMP_FOLDER
 
     async def check(self) -> None:
         await asyncio.to_thread(self._check)

@@ -30,8 +30,19 @@ def segment_key(content_key: str) -> str:
 
 
 def artifact_key(content_key: str, name: str) -> str:
-    """A file of one segment. SQL in `cache.eviction` builds the same keys up to the dot."""
-    return f"segments/{content_key[:2]}/{content_key}.{name}"
+    """A file of one segment."""
+    return segment_prefix(content_key) + name
+
+
+def segment_prefix(content_key: str) -> str:
+    """What the keys of all files of one segment begin with. SQL in `cache.eviction` builds the same."""
+    return f"segments/{content_key[:2]}/{content_key}."
+
+
+def content_key_of(prefix: str) -> str | None:
+    """The content key that `segment_prefix` made this of; None for other prefixes."""
+    kind, _, name = prefix.partition("/")
+    return name[3:-1] if kind == "segments" else None
 
 
 def render_prefix(render: UUID) -> str:

@@ -228,8 +228,8 @@ async def replan_on_cpu_encoder(connection: AsyncConnection, render: RenderId, r
     """Replan a render on the CPU encoder after its GPU encoder became unavailable. Returns the new tasks, which the
     caller queues; none if the render was replanned already.
 
-    A file has one encoder, so every segment changes; those that the GPU encoded stay in the cache under their own keys.
-    The caller has locked the render's row.
+    A file has one encoder, so every segment changes. Those that the GPU encoded stay in the cache if other renders use
+    them. The caller has locked the render's row.
     """
     row = await get_render(connection, render)
     assert row is not None

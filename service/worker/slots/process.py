@@ -34,7 +34,7 @@ class SlotProcess:
     """A slot process, seen from the supervisor. It executes one command at a time."""
 
     def __init__(self, config: SlotConfig, number: int) -> None:
-        self._config, self.number = config, number
+        self.config, self.number = config, number
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
         self._events: asyncio.Queue[SlotEvent | None] = asyncio.Queue()
@@ -54,7 +54,7 @@ class SlotProcess:
         ours, theirs = SPAWN_CONTEXT.Pipe()
         self._events = asyncio.Queue()
         self._process = SPAWN_CONTEXT.Process(
-            target=main, args=(self._config, theirs, os.getpid()), name=f"slot-{self.number}"
+            target=main, args=(self.config, theirs, os.getpid()), name=f"slot-{self.number}"
         )
         self._process.start()
         theirs.close()

@@ -22,7 +22,7 @@ LIMIT = 5 * 1024 * 1024
 
 @pytest.fixture
 async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path, max_upload_bytes=LIMIT, source_buckets="camera, scope") as api:
+    async with catalogue_api(postgres_url, tmp_path, max_upload_bytes=LIMIT, sources="camera, scope") as api:
         yield api
 
 
@@ -173,7 +173,9 @@ async def test_which_places_may_be_registered(api: CatalogueApi, alice: httpx.As
         assert (await alice.post(path, json={"name": f"d{number}", **place})).status_code == 202, place
     assert (await alice.post(path, json={"name": "d0"})).status_code == 409
     async with api.client("root", "admin") as root:
-        assert (await root.post(path, json={"name": "by root", "prefix": "videos/"})).status_code == 202
+        for prefix in ("", "renders/", "segments/", "previews/", f"frames/{uuid4()}/", f"FRAMES/{experiment}/"):
+            refused = await root.post(path, json={"name": "by root", "prefix": prefix})
+            assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "#/prefix"), prefix
 
 
 async def test_what_others_may_do(api: CatalogueApi, alice: httpx.AsyncClient) -> None:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
-    async with catalogue_api(postgres_url, tmp_path, source_buckets="camera") as api:
+    async with catalogue_api(postgres_url, tmp_path, sources="camera") as api:
         yield api
 
 
@@ -38,7 +38,7 @@ async def alice(api: CatalogueApi) -> AsyncIterator[httpx.AsyncClient]:
 
 @asynccontextmanager
 async def worker(api: CatalogueApi) -> AsyncIterator[None]:
-    async with running_supervisor(api.database, api.objects.root.parent):
+    async with running_supervisor(api.database, api.objects.root.parent, sources="camera"):
         yield
 
 

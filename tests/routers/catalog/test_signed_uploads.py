@@ -27,7 +27,7 @@ NAME = "deep/é f#?&+%41.jpg"
 @pytest.fixture(params=["folder", pytest.param("s3", marks=needs_s3)])
 async def api(request: pytest.FixtureRequest, postgres_url: str, tmp_path: Path) -> AsyncIterator[CatalogueApi]:
     store = S3ObjectStore(s3_server().settings()) if request.param == "s3" else None
-    async with catalogue_api(postgres_url, tmp_path, store, max_upload_bytes=LIMIT, source_buckets="camera") as api:
+    async with catalogue_api(postgres_url, tmp_path, store, max_upload_bytes=LIMIT, sources="camera") as api:
         yield api
         if store is not None:
             await _remove_bucket(store)

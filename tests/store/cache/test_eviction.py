@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.render_plan import ObjectRef
-from service.store import deletion
+from service.store import removal
 from service.store.cache import eviction, segments
 from service.store.cache.eviction import PROTECTED_MINUTES, EvictionResult
 from service.store.cache.segments import CacheEntry
@@ -119,7 +119,7 @@ async def test_objects_go_after_their_rows(postgres_url: str, tmp_path: Path) ->
             await publish(objects, keys)
             await evict(connection, SIZE)
             assert names(tmp_path) == set(keys), "not before the transaction ends"
-        assert await deletion.delete_due_objects(database, objects) == 2 * (len(keys) - 1)
+        assert await removal.delete_due_objects(database, objects) == 2 * (len(keys) - 1)
         assert names(tmp_path) == {keys[0]}
 
 
@@ -139,7 +139,7 @@ async def test_a_new_render_spares_what_was_about_to_be_removed(postgres_url: st
         async with database.service_transaction() as connection:
             assert (await evict(connection)).segments == len(keys)
             await add_render(connection, dataset)
-        assert await deletion.delete_due_objects(database, objects) == 0
+        assert await removal.delete_due_objects(database, objects) == 0
         assert names(tmp_path) == set(keys)
 
 

@@ -42,3 +42,18 @@ def test_settings_that_cannot_work_are_refused(changes: dict[str, object], named
     with pytest.raises(StartupError, match=named) as told:
         open_object_store(ObjectSettings.model_construct(**(given | changes)), tmp_path)
     assert "tell-nobody" not in str(told.value)
+
+
+@pytest.mark.parametrize("target", ["reelmill", "reelmill/renders", ".", "..", ".tmp", "/"])
+def test_the_folder_of_a_source_cannot_lead_to_our_own_objects(target: str, tmp_path: Path) -> None:
+    settings = ObjectSettings.model_construct(sources="camera=alice")
+    root = tmp_path / "objects"
+    (root / "reelmill" / "renders").mkdir(parents=True)
+    (tmp_path / "frames").mkdir()
+    link = root / "camera"
+    link.symlink_to(tmp_path / "frames")
+    open_object_store(settings, tmp_path)
+    link.unlink()
+    link.symlink_to(root / target)
+    with pytest.raises(StartupError, match="MINIO_SOURCES"):
+        open_object_store(settings, tmp_path)

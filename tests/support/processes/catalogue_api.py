@@ -21,6 +21,7 @@ from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStore
+from service.store.source_rules import parse_sources
 from service.store.tables import query_audit
 from service.webhooks.settings import WebhookSettings
 from tests.support.servers.databases import fresh_database
@@ -52,9 +53,10 @@ async def catalogue_api(
     home: Path,
     store: ObjectStore | None = None,
     webhooks: WebhookSettings | None = None,
+    sources: str = "",
     **settings: object,
 ) -> AsyncIterator[CatalogueApi]:
-    """`settings` are CatalogSettings'; `store` is a folder in `home` by default."""
+    """`sources` is MINIO_SOURCES, `settings` are CatalogSettings'; `store` is a folder in `home` by default."""
     objects = store or FileObjectStore(home / "objects", "reelmill")
     await objects.check()
     async with fresh_database(server) as database:
@@ -67,6 +69,7 @@ async def catalogue_api(
             "0.0.0",
             http=http,
             catalog=CatalogSettings.model_construct(**settings),
+            sources=parse_sources(sources, objects.bucket),
             webhooks=webhooks or WebhookSettings.model_construct(),
         )
         app = create_app(resources)

@@ -21,8 +21,9 @@ from service.worker.supervisor import Supervisor
 NO_DEVICES = DeviceSource((), lambda device: ())
 
 
-def slot_config(database: Database, home: Path, **more: Any) -> SlotConfig:
-    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8, **more)
+def slot_config(database: Database, home: Path, sources: str = "", **more: Any) -> SlotConfig:
+    objects = ObjectSettings.model_construct(sources=sources)
+    return SlotConfig(database.url, DatabaseSettings(), objects, home, 4096, 8, **more)
 
 
 @asynccontextmanager
@@ -34,12 +35,14 @@ async def running_supervisor(
     devices: DeviceSource = NO_DEVICES,
     driver: str = REAL_DRIVER,
     idle_s: float = 30,
+    sources: str = "",
     **settings: Any,
 ) -> AsyncIterator[Supervisor]:
-    """Run tasks until the end of the block."""
+    """Run tasks until the end of the block. `sources` is MINIO_SOURCES."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    supervisor = Supervisor(database, slot_config(database, home, driver=driver, idle_s=idle_s), own, webhooks, devices)
+    config = slot_config(database, home, sources, driver=driver, idle_s=idle_s)
+    supervisor = Supervisor(database, config, own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:
         yield supervisor
