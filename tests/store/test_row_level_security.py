@@ -14,7 +14,7 @@ from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.keyset import PageRequest
-from service.store.tables import datasets, frames, renders, sources
+from service.store.tables import datasets, frames, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
@@ -95,8 +95,6 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
             assert (await connection.execute(described.values(description="x"))).rowcount == int(may)
             renamed = update(datasets).where(datasets.c.id == dataset.id).values(name=f"by {who.subject}")
             assert (await connection.execute(renamed)).rowcount == int(may)
-            stopped = update(renders).where(renders.c.dataset_id == dataset.id).values(phase="queued")
-            assert (await connection.execute(stopped)).rowcount == int(may)
         if not may:
             assert await _is_refused(database, who, _new_dataset(dataset.experiment_id))
             async with database.caller_transaction(who) as connection:
@@ -105,9 +103,12 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
 
 
 @CALLERS
-async def test_nobody_writes_frames_or_tasks(database: Database, tree: Tree, who: Caller) -> None:
+async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: Tree, who: Caller) -> None:
     dataset = tree["public"].id
     assert await _is_refused(database, who, frames.delete().where(frames.c.dataset_id == dataset))
+    assert await _is_refused(database, who, update(renders).values(phase="queued"))
+    assert await _is_refused(database, who, update(requesters).values(priority=9))
+    assert await _is_refused(database, who, insert(requesters).values(render_id=dataset, subject=who.subject))
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
     assert await _is_refused(database, who, text("SELECT * FROM queue.pgqueuer"))
     assert await _is_refused(database, who, text("SELECT * FROM workers"))

@@ -30,6 +30,7 @@ class Deleted(BaseModel):
                     "cancelled": 0,
                     "objects": 6,
                     "kept": [{"bucket": "microscope", "prefix": "2026-03-01/camera-1/"}],
+                    "requested_by_others": False,
                 }
             ]
         }
@@ -40,6 +41,9 @@ class Deleted(BaseModel):
     cancelled: int = Field(description="renders that had not finished")
     objects: int = Field(description="files of the renders; cached segments are kept for other renders")
     kept: list[KeptObjects] = Field(description="where the source objects of the datasets are stored")
+    requested_by_others: bool = Field(
+        False, description="the render stays, because others asked for it: it is only no longer the caller's"
+    )
 
 
 def to_deleted(plan: DeletionPlan) -> Deleted:
@@ -50,4 +54,11 @@ def to_deleted(plan: DeletionPlan) -> Deleted:
         cancelled=len(plan.active_renders),
         objects=plan.object_count,
         kept=[KeptObjects(bucket=row.bucket, prefix=row.prefix) for row in plan.datasets],
+        requested_by_others=False,
     )
+
+
+def no_deletion(*, requested_by_others: bool) -> Deleted:
+    """Nothing was removed from the store."""
+    counts = dict.fromkeys(("datasets", "frames", "renders", "cancelled", "objects"), 0)
+    return Deleted(**counts, kept=[], requested_by_others=requested_by_others)

@@ -18,12 +18,17 @@ from starlette.requests import ClientDisconnect
 
 from service.errors import Conflict, FieldProblem, InvalidRequest
 from service.plan.render_plan import ObjectRef
-from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
+from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner, require_visible_dataset
 from service.routers.catalog.dataset_models import StoredObjectDetails, Uploaded
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
 from service.routers.http.middleware import content_length
-from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_content, guess_media_type
+from service.routers.http.object_streams import (
+    UNKNOWN_MEDIA_TYPE,
+    binary_content,
+    guess_media_type,
+    stream_while_visible,
+)
 from service.routers.http.problems import error_responses
 from service.store.catalog.datasets import DatasetRow
 from service.store.objects.keys import safe_path, upload_prefix
@@ -151,7 +156,9 @@ async def list_objects(
     pages = objects.list(row.bucket, row.prefix)
     first: list[ObjectInfo] = await anext(pages, [])
     describe = partial(_stored_object, prefix_length=len(row.prefix), details=details)
-    return StreamingResponse(_stream_json_array(first, pages, describe), media_type="application/json")
+    check = partial(require_visible_dataset, database, caller, dataset_id)
+    parts = stream_while_visible(_stream_json_array(first, pages, describe), check)
+    return StreamingResponse(parts, media_type="application/json")
 
 
 async def _stream_json_array(

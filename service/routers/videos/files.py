@@ -1,5 +1,7 @@
 """Files of a finished render: video with Range and ETag, poster, receipt, preview strip, keogram."""
 
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -11,14 +13,20 @@ from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import ObjectRef, RenderOptions
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
-from service.routers.http.object_streams import IMMUTABLE_HEADERS, ByteRange, binary_content, open_stream, parse_range
+from service.routers.http.object_streams import (
+    IMMUTABLE_HEADERS,
+    PRESIGN_EXPIRY_S,
+    ByteRange,
+    binary_content,
+    open_stream,
+    parse_range,
+    stream_while_visible,
+)
 from service.routers.http.problems import error_responses
 from service.routers.videos.renders import get_visible_render
 from service.store.objects.keys import render_object_key
-from service.store.objects.object_store import ObjectStore
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
-PRESIGN_EXPIRY_S = 3600
 MP4_CONTENT = binary_content("video/mp4", "an MP4 file")
 JPEG_CONTENT = binary_content("image/jpeg", "a JPEG file")
 PNG_CONTENT = binary_content("image/png", "a PNG file")
@@ -37,7 +45,7 @@ VTT_CONTENT = {"text/vtt": {"schema": {"type": "string"}, "example": EXAMPLE_CUE
     responses={
         200: {"description": "The whole file", "content": MP4_CONTENT},
         206: {"description": "The bytes of the Range header", "content": MP4_CONTENT},
-        302: {"description": "The file is at the URL in `Location`, which is valid for an hour"},
+        302: {"description": "The file is at the URL in `Location`, which is valid for five minutes"},
         304: {"description": "Not modified"},
         **error_responses(409, 416),
     },
@@ -69,12 +77,12 @@ async def video(
         "Content-Disposition": f'inline; filename="{job_id}.{container}"',
         "Content-Type": MEDIA_TYPES[container],
     }
-    return await _stream_range(objects, ref, byte_range, headers)
+    body = await open_stream(objects, ref, byte_range.start, byte_range.stop)
+    visible = stream_while_visible(body, partial(get_visible_render, database, caller, job_id))
+    return _stream_range(visible, byte_range, headers)
 
 
-async def _stream_range(
-    objects: ObjectStore, ref: ObjectRef, byte_range: ByteRange, headers: dict[str, str]
-) -> Response:
+def _stream_range(body: AsyncIterator[bytes], byte_range: ByteRange, headers: dict[str, str]) -> Response:
     headers |= {
         "Accept-Ranges": "bytes",
         "Content-Length": str(byte_range.stop - byte_range.start),
@@ -82,7 +90,6 @@ async def _stream_range(
     }
     if byte_range.partial:
         headers["Content-Range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{byte_range.size}"
-    body = await open_stream(objects, ref, byte_range.start, byte_range.stop)
     return StreamingResponse(body, 206 if byte_range.partial else 200, headers)
 
 
@@ -112,7 +119,9 @@ async def receipt(job_id: UUID, caller: CallerDep, database: DatabaseDep, object
     if row["receipt_key"] is None:
         raise Conflict(f"the receipt is not there: the render is {row['status']}")
     ref = ObjectRef(objects.bucket, row["receipt_key"])
-    return StreamingResponse(await open_stream(objects, ref), media_type="application/x-ndjson")
+    check = partial(get_visible_render, database, caller, job_id)
+    lines = stream_while_visible(await open_stream(objects, ref), check)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
 @router.get(
