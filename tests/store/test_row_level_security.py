@@ -14,6 +14,7 @@ from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.keyset import PageRequest
+from service.store.renders import queries
 from service.store.tables import datasets, frames, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
 from tests.support.data.database_rows import add_dataset, add_render
@@ -82,6 +83,20 @@ async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None
         assert ids == {dataset.id for dataset in expected.values()}
         for table, each in ((frames, 3), (sources, 1), (renders, 1)):
             assert await connection.scalar(select(func.count()).select_from(table)) == each * len(expected), table.name
+
+
+@CALLERS
+async def test_every_rule_of_reading_says_the_same(database: Database, tree: Tree, who: Caller) -> None:
+    """The policies, the function that checks a subject, and what followers of a render are checked by."""
+    rule = text("SELECT :admin OR reelmill_may_read(owner, visibility, shared_with, nullif(:who, '')) FROM experiments")
+    async with database.service_transaction() as connection:
+        ids = list(await connection.scalars(select(renders.c.id)))
+        rows = await queries.list_statuses(connection, ids)
+        by_function = list(await connection.scalars(rule, {"admin": who.admin, "who": who.subject}))
+    async with database.caller_transaction(who) as connection:
+        visible = set(await connection.scalars(select(renders.c.id)))
+    assert {row["id"] for row in rows if queries.may_read(row, who)} == visible
+    assert sum(map(bool, by_function)) == len(visible)
 
 
 @CALLERS

@@ -26,26 +26,20 @@ from service.routers.http.single_flight import SharedTasks
 from service.routers.videos.models import TERMINAL_STATUSES, VideoStatus
 from service.routers.videos.renders import get_status_row, get_visible_render, to_video_status
 from service.store.database import Caller, Database
+from service.store.renders.queries import may_read
 
 POLL_INTERVAL_S = 0.4
-# How old the answer may be to whether a follower may still see the render. Each such question is a transaction.
-RIGHT_MAX_AGE_S = 2.0
 
 
 class StatusPoller:
-    """Polls the status of each followed render once per interval, for all its followers, and the right of each."""
+    """Polls the status of each followed render once per interval, for all its followers."""
 
     def __init__(self) -> None:
         self._polls = SharedTasks[UUID, RowMapping](max_age_s=0.9 * POLL_INTERVAL_S)
-        self._rights = SharedTasks[tuple[Caller, UUID], RowMapping](max_age_s=RIGHT_MAX_AGE_S)
 
-    async def row(self, database: Database, job: UUID, caller: Caller) -> RowMapping | None:
-        """The status, at most POLL_INTERVAL_S old; None while the database is unavailable, and no share can end.
-
-        Raises NotFound if the caller may not see the render any more.
-        """
+    async def row(self, database: Database, job: UUID) -> RowMapping | None:
+        """The status, at most POLL_INTERVAL_S old; None while the database is unavailable. Raises NotFound."""
         try:
-            await self._rights.run((caller, job), lambda: get_visible_render(database, caller, job))
             return await self._polls.run(job, lambda: get_status_row(database, job))
         except Exception as error:
             if not is_database_unavailable(error):
@@ -123,8 +117,10 @@ async def status_changes(
     has lost the right to it."""
     while not (resources.stopping.is_set() or follower.is_expired()):
         try:
-            row = await poller.row(resources.database, job, follower.caller)
+            row = await poller.row(resources.database, job)
         except NotFound:
+            return
+        if row is not None and not may_read(row, follower.caller):
             return
         if row is not None and event_id(row) != follower.last_event_id:
             follower.last_event_id = event_id(row)

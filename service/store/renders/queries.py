@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.store.database import Caller
 from service.store.keyset import PageRequest
 from service.store.tables import datasets, renders, requesters, segments
 
@@ -55,6 +56,7 @@ def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
 
 SELECT_STATUSES = text("""
     SELECT r.*, e.owner AS experiment_owner, ARRAY(SELECT subject FROM requesters WHERE render_id = r.id) AS requesters,
+        CASE e.visibility WHEN 'private' THEN '{}' WHEN 'shared' THEN e.shared_with END AS guests,
         d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
         coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
     FROM renders r JOIN datasets d ON d.id = r.dataset_id JOIN experiments e ON e.id = r.experiment_id
@@ -75,9 +77,17 @@ SELECT_ESTIMATE_RATIO = text("""
 
 
 async def list_statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[RowMapping]:
-    """Rows of these renders with their progress, newest first. Run as the service: check the caller's rights before,
-    and show him neither `requesters` nor, unless he may know, `owner` and `experiment_owner`."""
+    """Rows of these renders with their progress, newest first. Run as the service: check the caller's rights before.
+
+    `owner`, `experiment_owner`, `requesters` and `guests` (null: everybody) are not for every caller.
+    """
     return (await connection.execute(SELECT_STATUSES, {"ids": list(ids)})).mappings().all()
+
+
+def may_read(row: RowMapping, caller: Caller) -> bool:
+    """Whether the caller may see the render of such a row: what row-level security says of it at that moment."""
+    guests = row["guests"]
+    return caller.admin or caller.subject == row["experiment_owner"] or guests is None or caller.subject in guests
 
 
 async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | None:

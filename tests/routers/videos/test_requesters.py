@@ -3,16 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
+from service.errors import NotFound
+from service.identity.claims import LEEWAY_S
+from service.identity.tokens import issue_token
+from service.processes.app import create_app
+from service.store.objects.s3 import S3ObjectStore
+from service.store.settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset
+from tests.support.processes.catalogue_api import SECRET as TOKEN_SECRET
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api, run_query
 from tests.webhooks.test_delivery import SECRET
 
@@ -52,6 +61,23 @@ class World:
     async def mine(self, who: str) -> list[str]:
         rows = (await self.people[who].get("/api/videos", params={"mine": True})).raise_for_status().json()
         return [row["job_id"] for row in rows]
+
+    async def delete(self) -> None:
+        code, body = await self.send("alice", "DELETE", f"/api/experiments/{self.experiment}?force=true")
+        assert code == 200, body
+
+    async def stream(self, who: str, path: str, send: Any) -> None:
+        """A request to the application itself, as HTTPX waits for the end of an answer before it returns any of it."""
+        request = self.people[who].build_request("GET", path)
+        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        scope |= {"headers": headers, "scheme": "http", "server": ("test", 80), "client": ("127.0.0.1", 1)}
+
+        async def receive() -> dict[str, Any]:
+            await asyncio.sleep(3600)
+            return {"type": "http.disconnect"}
+
+        await self.api.app(scope, receive, send)
 
     async def sql(self, statement: str) -> Any:
         async with self.api.database.service_transaction() as connection:
@@ -196,3 +222,69 @@ async def test_sharing_ends_while_renders_are_asked_for(world: World) -> None:
         assert {answer.status_code for answer in answers if answer is not None} <= {202, 404}
     assert await world.sql("SELECT * FROM renders WHERE status <> 'cancelled'") == []
     assert await world.sql("SELECT * FROM requesters WHERE subject = 'bob'") == []
+
+
+async def test_a_stream_of_events_ends_with_the_share(world: World) -> None:
+    """The follower is not even told that his render was cancelled by it."""
+    job, told = await world.ask("bob"), b""
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal told
+        if message.get("body") and not told:
+            await world.share("carol")
+        told += message.get("body", b"")
+
+    async with asyncio.timeout(30):
+        await world.stream("bob", f"/api/videos/{job}/events", send)
+    assert (b"queued" in told, b"cancelled" in told) == (True, False)
+    assert (await world.status("carol", job))["status"] == "cancelled"
+
+
+async def test_a_stream_of_events_ends_with_the_token(world: World) -> None:
+    job = await world.ask("alice")
+    token = issue_token(TOKEN_SECRET, "alice", SCOPES, timedelta(seconds=1 - LEEWAY_S))
+    async with asyncio.timeout(30):
+        told = await world.people["alice"].get(
+            f"/api/videos/{job}/events", headers={"Authorization": f"Bearer {token}"}
+        )
+    assert told.status_code == 200 and "expired" in told.text.split("event: stopping")[1]
+
+
+@pytest.mark.parametrize("ends", ["share", "deletion"])
+@pytest.mark.parametrize("path", ["videos/{job}/video", "videos/{job}/receipt", "datasets/{dataset}/frames/0/image"])
+async def test_a_stream_of_bytes_ends_with_the_right(
+    world: World, monkeypatch: pytest.MonkeyPatch, ends: str, path: str
+) -> None:
+    """Between two chunks the right ends: the second is not sent, and the client is not told that this was all."""
+    monkeypatch.setattr("service.routers.http.object_streams.RIGHT_CHECK_INTERVAL_S", 0)
+    job, size = await world.ask("bob"), 3 * 2**20
+    for key in (f"renders/{job}/file", f"frames/{world.experiment}/{world.dataset}/f00000.jpg"):
+        await world.api.put(key, bytes(size))
+    files = f"video_key = 'renders/{job}/file', receipt_key = 'renders/{job}/file', video_bytes = {size}"
+    await world.sql(f"UPDATE renders SET status = 'succeeded', {files}")
+    received = 0
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal received
+        if received == 0 and message.get("body"):
+            change = world.share("carol") if ends == "share" else world.delete()
+            await change
+        received += len(message.get("body", b""))
+
+    url = "/api/" + path.format(job=job, dataset=world.dataset)
+    with pytest.raises(NotFound):
+        await world.stream("bob", url, send)
+    assert 0 < received < size
+
+
+async def test_the_address_of_a_video_lives_for_minutes(world: World) -> None:
+    job = await world.ask("bob")
+    await world.sql("UPDATE renders SET status = 'succeeded', video_key = 'renders/x/video.mp4', video_bytes = 1")
+    settings = ObjectSettings.model_construct(endpoint="s3.example:9000", access_key="k", secret_key=SecretStr("s"))
+    app = create_app(replace(world.api.app.state.resources, objects=S3ObjectStore(settings)))
+    async with replace(world.api, app=app).client("bob", "videos:read") as bob:
+        path = f"/api/videos/{job}/video?redirect=true"
+        answer = await bob.get(path)
+        assert (answer.status_code, "X-Amz-Expires=300&" in answer.headers["location"]) == (302, True)
+        await world.share()
+        assert (await bob.get(path)).status_code == 404
