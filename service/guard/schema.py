@@ -240,6 +240,9 @@ QUERY_SCHEMA = "ask"
 # Only these views are exposed, whatever else the schema holds.
 QUERYABLE_TABLES = ("datasets", "experiments", "frames", "query_audit", "renders", "sources")
 
+# Columns that the view hides from some readers: null there, though never in the table.
+HIDDEN_COLUMNS = {("renders", "owner")}
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnDescription:
@@ -279,8 +282,9 @@ def _reflect_views(connection: Connection) -> Tables:
 def _describe_table(inspector: Inspector, name: str) -> TableDescription:
     """Types come from the view; the key and which columns are required come from the table of the same name."""
     required = {column["name"] for column in inspector.get_columns(name) if not column["nullable"]}
+    hidden = {column for table, column in HIDDEN_COLUMNS if table == name}
     columns = {
-        column["name"]: ColumnDescription(column["name"], column_type, column["name"] in required)
+        column["name"]: ColumnDescription(column["name"], column_type, column["name"] in required - hidden)
         for column in inspector.get_columns(name, schema=QUERY_SCHEMA)
         if (column_type := to_column_type(column["type"]))
     }

@@ -65,15 +65,17 @@ def parse_json_object(data: bytes) -> dict[str, Any]:
     return value
 
 
-def check_times(claims: dict[str, Any], now: float) -> None:
-    """Require `exp`, respect `nbf`; both are numbers, with 30 s of leeway."""
+def check_times(claims: dict[str, Any], now: float) -> float:
+    """Require `exp`, respect `nbf`; both are numbers, with 30 s of leeway. Returns the end, leeway added."""
     if "exp" not in claims:
         raise InvalidToken("no exp")
     if _numeric_date(claims, "nbf", -math.inf) > now + LEEWAY_S:
         raise InvalidToken("not valid yet")
     _numeric_date(claims, "iat", now)
-    if now >= _numeric_date(claims, "exp", now) + LEEWAY_S:
+    expires_at = _numeric_date(claims, "exp", now) + LEEWAY_S
+    if now >= expires_at:
         raise ExpiredToken("expired")
+    return expires_at
 
 
 def check_issuer_and_audience(claims: dict[str, Any], settings: IdentitySettings) -> None:

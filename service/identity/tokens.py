@@ -1,5 +1,6 @@
 """Verify and issue JWTs. The verifier adds the checks that python-jose leaves out."""
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,10 +33,11 @@ _HMAC_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The caller, as verified from the token."""
+    """The caller, as verified from the token, which is accepted until `expires_at` (Unix time)."""
 
     subject: Subject
     scopes: frozenset[str]
+    expires_at: float = math.inf
 
 
 class KeySource(Protocol):
@@ -86,9 +88,8 @@ class TokenVerifier:
             raise InvalidToken("alg is not that of the key")
         claims = parse_json_object(jws.verify(token, key, algorithms=[algorithm]))
         check_issuer_and_audience(claims, self._settings)
-        identity = Identity(Subject(get_subject(claims)), get_scopes(claims))
-        check_times(claims, time.time())
-        return identity
+        subject, scopes = Subject(get_subject(claims)), get_scopes(claims)
+        return Identity(subject, scopes, check_times(claims, time.time()))
 
 
 def invalid_token_error(detail: str) -> Unauthenticated:

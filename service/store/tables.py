@@ -158,6 +158,16 @@ renders = Table(
     _timestamp_column("finished_at", required=False),
 )
 
+requesters = Table(
+    "requesters",
+    metadata,
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), primary_key=True),
+    Column("subject", Text, primary_key=True, index=True),
+    Column("admin", Boolean, nullable=False, server_default=text("false"), comment="asked with the scope admin"),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    _timestamp_column("created_at"),
+)
+
 segments = Table(
     "segments",
     metadata,

@@ -9,11 +9,13 @@ from service.jobs import leases
 from service.jobs.leases import LeaseLost, WebhookLease
 from service.jobs.queue import QueueConsumer, Retry
 from service.store.database import Database
+from service.store.renders import requesters
 from service.webhooks.delivery import DeliveryError, deliver
 from service.webhooks.settings import WebhookSettings
 
 log = structlog.get_logger("worker")
 MAX_CONCURRENT_DELIVERIES = 8
+SHARE_ENDED = {"code": "share_ended", "reason": "whoever asked for the webhook may not see the render any more"}
 # Delays after the first, second, ... failed attempt. With the first attempt there are eight, spread over a day.
 RETRY_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600, 18 * 3600)
 
@@ -39,8 +41,11 @@ class WebhookDeliverer:
     async def _run_task(self, task: TaskId) -> None:
         async with self._database.service_transaction() as connection:
             lease = await leases.acquire(connection, task, self._worker)
-        if not isinstance(lease, WebhookLease):
-            return
+            if not isinstance(lease, WebhookLease):
+                return
+            if not await requesters.may_receive_webhook(connection, lease.payload):
+                await leases.finish(connection, lease, "cancelled", error=SHARE_ENDED)
+                return
         try:
             await deliver(self._settings, lease.payload["url"], str(task), lease.payload["body"])
         except DeliveryError as failure:

@@ -14,7 +14,8 @@ from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.keyset import PageRequest
-from service.store.tables import datasets, frames, renders, sources
+from service.store.renders import queries
+from service.store.tables import datasets, frames, renders, requesters, sources
 from service.store.tables import experiments as experiment_rows
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database
@@ -85,6 +86,20 @@ async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None
 
 
 @CALLERS
+async def test_every_rule_of_reading_says_the_same(database: Database, tree: Tree, who: Caller) -> None:
+    """The policies, the function that checks a subject, and what followers of a render are checked by."""
+    rule = text("SELECT :admin OR reelmill_may_read(owner, visibility, shared_with, nullif(:who, '')) FROM experiments")
+    async with database.service_transaction() as connection:
+        ids = list(await connection.scalars(select(renders.c.id)))
+        rows = await queries.list_statuses(connection, ids)
+        by_function = list(await connection.scalars(rule, {"admin": who.admin, "who": who.subject}))
+    async with database.caller_transaction(who) as connection:
+        visible = set(await connection.scalars(select(renders.c.id)))
+    assert {row["id"] for row in rows if queries.may_read(row, who)} == visible
+    assert sum(map(bool, by_function)) == len(visible)
+
+
+@CALLERS
 async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) -> None:
     """Only the owner and admins change anything; the others' writes find no row or are refused."""
     may = who in (OWNER, ADMIN)
@@ -95,8 +110,6 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
             assert (await connection.execute(described.values(description="x"))).rowcount == int(may)
             renamed = update(datasets).where(datasets.c.id == dataset.id).values(name=f"by {who.subject}")
             assert (await connection.execute(renamed)).rowcount == int(may)
-            stopped = update(renders).where(renders.c.dataset_id == dataset.id).values(phase="queued")
-            assert (await connection.execute(stopped)).rowcount == int(may)
         if not may:
             assert await _is_refused(database, who, _new_dataset(dataset.experiment_id))
             async with database.caller_transaction(who) as connection:
@@ -105,9 +118,12 @@ async def test_what_may_be_written(database: Database, tree: Tree, who: Caller) 
 
 
 @CALLERS
-async def test_nobody_writes_frames_or_tasks(database: Database, tree: Tree, who: Caller) -> None:
+async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: Tree, who: Caller) -> None:
     dataset = tree["public"].id
     assert await _is_refused(database, who, frames.delete().where(frames.c.dataset_id == dataset))
+    assert await _is_refused(database, who, update(renders).values(phase="queued"))
+    assert await _is_refused(database, who, update(requesters).values(priority=9))
+    assert await _is_refused(database, who, insert(requesters).values(render_id=dataset, subject=who.subject))
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
     assert await _is_refused(database, who, text("SELECT * FROM queue.pgqueuer"))
     assert await _is_refused(database, who, text("SELECT * FROM workers"))

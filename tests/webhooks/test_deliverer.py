@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from service.ids import RenderId, Subject
-from service.store.database import Database
-from service.store.renders import lifecycle
+from service.store.database import Caller, Database
+from service.store.renders import lifecycle, requesters
 from service.webhooks.deliverer import WebhookDeliverer
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset, add_render
@@ -111,6 +111,26 @@ async def test_a_target_that_became_private_is_given_up(database: Database) -> N
         async with running_deliverer(database, strict):
             (task,) = await wait_for_tasks(database, {"failed"})
         assert at.received == [] and "private" in task["error"]["reason"]
+
+
+async def test_who_has_lost_the_right_is_not_told(database: Database) -> None:
+    """The share ends after the render: what waits in the queue is not delivered to the guest any more."""
+    with webhook_receiver() as alices, webhook_receiver() as bobs:
+        async with database.service_transaction() as connection:
+            dataset = await add_dataset(connection, 2)
+            await connection.execute(text("UPDATE experiments SET visibility = 'public'"))
+            render = await add_render(connection, dataset)
+            await requesters.add_requester(connection, render, Caller(Subject("bob")), 0)
+            for subject, at in (("alice", alices), ("bob", bobs)):
+                await lifecycle.register_webhook(connection, render, Subject(subject), at.url)
+            await lifecycle.cancel_render(connection, render)
+        async with database.service_transaction() as connection:
+            await connection.execute(text("UPDATE experiments SET visibility = 'private'"))
+            await requesters.end_lost_rights(connection, dataset.experiment_id)
+        async with running_deliverer(database):
+            tasks = await wait_for_tasks(database, {"succeeded", "cancelled"})
+        assert (len(alices.received), len(bobs.received)) == (1, 0)
+        assert {(task["error"] or {}).get("code") for task in tasks} == {None, "share_ended"}
 
 
 async def test_a_worker_without_the_secret_leaves_it_to_others(database: Database, tmp_path: Path) -> None:

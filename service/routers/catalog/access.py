@@ -12,7 +12,7 @@ from service.routers.http.dependencies import ResourcesDep
 from service.routers.settings import CatalogSettings
 from service.store.catalog import datasets, experiments
 from service.store.catalog.datasets import DatasetRow
-from service.store.database import Caller
+from service.store.database import Caller, Database
 
 
 async def catalog_settings(resources: ResourcesDep) -> CatalogSettings:
@@ -36,6 +36,12 @@ async def get_visible_dataset(connection: AsyncConnection, dataset: UUID) -> Dat
     if row is None:
         raise NotFound("there is no such dataset")
     return row
+
+
+async def require_visible_dataset(database: Database, caller: Caller, dataset: UUID) -> None:
+    """Raises NotFound if the caller may not see the dataset, or not any more."""
+    async with database.caller_transaction(caller) as connection:
+        await get_visible_dataset(connection, dataset)
 
 
 async def lock_owned_experiment(connection: AsyncConnection, experiment: UUID, caller: Caller) -> RowMapping:

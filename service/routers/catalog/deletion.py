@@ -36,6 +36,7 @@ class Deleted(BaseModel):
                     "segments": 12,
                     "uploads": 0,
                     "kept": [{"bucket": "microscope", "prefix": "2026-03-01/camera-1/"}],
+                    "requested_by_others": False,
                 }
             ]
         }
@@ -48,6 +49,9 @@ class Deleted(BaseModel):
     segments: int = Field(description="cached segments that no other render uses")
     uploads: int = Field(description="uploaded files, if `frames` was set")
     kept: list[KeptObjects] = Field(description="where source objects of the datasets stay stored")
+    requested_by_others: bool = Field(
+        False, description="the render stays, because others asked for it: it is only no longer the caller's"
+    )
 
 
 async def count_objects(objects: ObjectStore, prefix: str) -> int:
@@ -71,4 +75,11 @@ def to_deleted(plan: DeletionPlan, uploads: int | None = None) -> Deleted:
             for row in plan.datasets
             if not (row.bucket == plan.bucket and row.prefix.startswith(gone))
         ],
+        requested_by_others=False,
     )
+
+
+def no_deletion(*, requested_by_others: bool) -> Deleted:
+    """Nothing was removed from the store."""
+    counts = dict.fromkeys(("datasets", "frames", "renders", "cancelled", "objects", "segments", "uploads"), 0)
+    return Deleted(**counts, kept=[], requested_by_others=requested_by_others)

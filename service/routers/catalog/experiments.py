@@ -27,6 +27,7 @@ from service.store.catalog.experiments import ExperimentFilter
 from service.store.database import Caller, Database, switch_to_service_role
 from service.store.objects.keys import experiment_prefix
 from service.store.objects.object_store import ObjectStore
+from service.store.renders import requesters
 
 router = APIRouter(prefix="/api/experiments", tags=["experiments"])
 REQUIRE_READ = Depends(require_scope("catalog:read"))
@@ -124,11 +125,14 @@ async def change_experiment(
     if_match: IfMatch = None,
 ) -> Experiment:
     """Changes only the fields that are sent. Only for the owner and admins. With `If-Match`, only if the experiment has
-    not changed since it was read."""
+    not changed since it was read. If a share ends by it, renders that only those who lost it had asked for are
+    cancelled."""
     async with database.caller_transaction(caller) as connection:
         before = to_experiment(await lock_owned_experiment(connection, experiment_id, caller), caller)
         require_match(if_match, etag(before))
         row = await experiments.change(connection, experiment_id, body.model_dump(exclude_unset=True))
+        await switch_to_service_role(connection)
+        await requesters.end_lost_rights(connection, experiment_id)
         changed = to_experiment(row, caller)
     response.headers["ETag"] = etag(changed)
     return changed

@@ -1,7 +1,9 @@
 """The image of a frame: its stored bytes, or a preview that a worker renders. This process decodes no images."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,11 +15,16 @@ from service.errors import FieldProblem, NotFound, ReelmillError, ServiceUnavail
 from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.tone import resolve_tone
-from service.routers.catalog.access import get_visible_dataset
+from service.routers.catalog.access import get_visible_dataset, require_visible_dataset
 from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
 from service.routers.http.fields import MAX_INT64
-from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_content, open_stream
+from service.routers.http.object_streams import (
+    UNKNOWN_MEDIA_TYPE,
+    binary_content,
+    open_stream,
+    stream_while_visible,
+)
 from service.routers.http.problems import error_responses
 from service.store.cache import previews
 from service.store.catalog import frames
@@ -92,7 +99,8 @@ async def frame_image(
     view = await _load_frame(resources.database, caller, dataset_id, index)
     check_source(view.dataset, resources.sources)
     if width is None and not view.in_video:
-        return await _stream_original(resources.objects, view, if_none_match)
+        check = partial(require_visible_dataset, resources.database, caller, dataset_id)
+        return await _stream_original(resources.objects, view, if_none_match, check)
     if view.problem:
         raise _damaged_frame(index, view.problem)
     plan = await _plan_preview(resources.objects, view, width or MAX_PREVIEW_WIDTH, limits.max_pixels)
@@ -116,14 +124,17 @@ async def _load_frame(database: Database, caller: Caller, dataset_id: UUID, inde
     raise NotFound("there is no such frame in this dataset")
 
 
-async def _stream_original(objects: ObjectStore, view: FrameView, if_none_match: str | None) -> Response:
+async def _stream_original(
+    objects: ObjectStore, view: FrameView, if_none_match: str | None, check: Callable[[], Awaitable[object]]
+) -> Response:
     info = await objects.head(view.ref)
     tag = f'"{info.etag}"'
     if not_modified := not_modified_response(if_none_match, tag):
         return not_modified
     headers = _response_headers(tag) | {"Content-Length": str(info.size)}
     media_type = MEDIA_TYPES.get(view.format or "", UNKNOWN_MEDIA_TYPE)
-    return StreamingResponse(await open_stream(objects, view.ref, 0, info.size), 200, headers, media_type)
+    body = stream_while_visible(await open_stream(objects, view.ref, 0, info.size), check)
+    return StreamingResponse(body, 200, headers, media_type)
 
 
 def _response_headers(tag: str) -> dict[str, str]:

@@ -28,7 +28,10 @@ from service.store.objects.keys import safe_path
 from service.store.objects.object_store import ObjectStore
 
 MAX_FILES = 1000
-MAX_EXPIRY_S = 24 * 3600
+# The most that can be asked for. Addresses end sooner: they need no token, so they outlive every right. Ten minutes are
+# enough to begin the upload of MAX_FILES files of 20 MB over 300 Mbit/s; an upload that has begun is not cut.
+MAX_ASKED_EXPIRY_S = 24 * 3600
+MAX_EXPIRY_S = 600
 
 
 class WantedUpload(RequestModel):
@@ -62,7 +65,16 @@ class NewUploads(RequestModel):
     files: Annotated[list[WantedUpload], AfterValidator(_require_unique_names)] = Field(
         min_length=1, max_length=MAX_FILES
     )
-    expires_in: int = Field(3600, ge=60, le=MAX_EXPIRY_S, description="seconds until the URLs expire")
+    expires_in: int = Field(
+        MAX_EXPIRY_S,
+        ge=60,
+        le=MAX_ASKED_EXPIRY_S,
+        description=f"seconds until the URLs expire; more than {MAX_EXPIRY_S} are cut to that, see `expires_at`",
+    )
+
+    @property
+    def lifetime_s(self) -> int:
+        return min(self.expires_in, MAX_EXPIRY_S)
 
 
 class UploadAddress(BaseModel):
@@ -150,11 +162,11 @@ async def sign_uploads(
     require_owner(row.owner, caller)
     require_upload_area(row, objects.bucket)
     _check_sizes(body, settings)
-    expires_at = datetime.now(UTC) + timedelta(seconds=body.expires_in)
+    expires_at = datetime.now(UTC) + timedelta(seconds=body.lifetime_s)
     async with database.service_transaction() as connection:  # before a URL is out, so that a deletion knows of it
         if not await datasets.note_upload_urls(connection, dataset_id, expires_at):
             raise NotFound("there is no such dataset")
-    urls = UploadUrls(objects, signer, str(request.base_url), row, body.expires_in)
+    urls = UploadUrls(objects, signer, str(request.base_url), row, body.lifetime_s)
     return Uploads(uploads=[await urls.sign(file) for file in body.files], expires_at=expires_at)
 
 

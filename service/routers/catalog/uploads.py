@@ -18,12 +18,17 @@ from starlette.requests import ClientDisconnect
 
 from service.errors import Conflict, FieldProblem, InvalidRequest, NotFound
 from service.plan.render_plan import ObjectRef
-from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
+from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner, require_visible_dataset
 from service.routers.catalog.dataset_models import StoredObjectDetails, Uploaded
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, ResourcesDep, require_scope
 from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
 from service.routers.http.middleware import content_length
-from service.routers.http.object_streams import UNKNOWN_MEDIA_TYPE, binary_content, guess_media_type
+from service.routers.http.object_streams import (
+    UNKNOWN_MEDIA_TYPE,
+    binary_content,
+    guess_media_type,
+    stream_while_visible,
+)
 from service.routers.http.problems import error_responses
 from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
@@ -165,7 +170,9 @@ async def list_objects(
     pages = resources.objects.list(row.bucket, row.prefix)
     first: list[ObjectInfo] = await anext(pages, [])
     describe = partial(_stored_object, prefix_length=len(row.prefix), details=details)
-    return StreamingResponse(_stream_json_array(first, pages, describe), media_type="application/json")
+    check = partial(require_visible_dataset, resources.database, caller, dataset_id)
+    parts = stream_while_visible(_stream_json_array(first, pages, describe), check)
+    return StreamingResponse(parts, media_type="application/json")
 
 
 async def _stream_json_array(

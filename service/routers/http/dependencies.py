@@ -115,6 +115,7 @@ def missing_scope_error(scope: Scope) -> Forbidden:
     return Forbidden(f"the token lacks the scope {scope}", headers={"WWW-Authenticate": challenge})
 
 
+IdentityDep = Annotated[Identity, Depends(identity)]
 CallerDep = Annotated[Caller, Depends(caller)]
 DatabaseDep = Annotated[Database, Depends(database)]
 ObjectsDep = Annotated[ObjectStore, Depends(objects)]

@@ -1,19 +1,27 @@
 """Objects of the store as response bodies: streams, byte ranges, headers and their OpenAPI content."""
 
+import asyncio
 import mimetypes
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from service.errors import RangeNotSatisfiable
 from service.plan.render_plan import ObjectRef
+from service.routers.http.exception_mapping import is_database_unavailable
 from service.store.objects.object_store import ObjectStore
 
 UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 RANGE_PATTERN = re.compile(r"bytes=(\d*)-(\d*)")
 # For artifacts and segments, whose URLs always return the same bytes.
 IMMUTABLE_HEADERS = {"Cache-Control": "private, max-age=3600"}
+# How long a signed address of a video works: redirects are followed at once, and the clocks of the machines may differ
+# by some minutes. The store does not ask whether a share has ended; nor does it cut a download that has begun.
+PRESIGN_EXPIRY_S = 300
+# A stream under way asks this often whether the caller may still see what is sent.
+RIGHT_CHECK_INTERVAL_S = 5.0
+Chunk = TypeVar("Chunk", bytes, str)
 
 
 def binary_content(media_type: str, what: str) -> dict[str, Any]:
@@ -44,6 +52,24 @@ async def read_ahead(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield chunk
 
     return prepend()
+
+
+async def stream_while_visible(
+    chunks: AsyncIterator[Chunk], check: Callable[[], Awaitable[object]]
+) -> AsyncIterator[Chunk]:
+    """Pass the chunks on. `check` raises NotFound when the caller may not see them any more, or when they are deleted:
+    that cuts the response. While the database is unavailable no share can end, and the stream goes on."""
+    clock = asyncio.get_running_loop().time
+    checked = clock()
+    async for chunk in chunks:
+        if clock() - checked >= RIGHT_CHECK_INTERVAL_S:
+            try:
+                await check()
+            except Exception as error:
+                if not is_database_unavailable(error):
+                    raise
+            checked = clock()
+        yield chunk
 
 
 @dataclass(frozen=True, slots=True)

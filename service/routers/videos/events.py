@@ -1,21 +1,32 @@
 """GET /api/videos/{job_id}/events: status changes as server-sent events. All followers of a render share its polls."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from sqlalchemy import RowMapping
 
 from service.errors import NotFound
-from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, ResourcesDep, require_scope
+from service.routers.http.dependencies import (
+    CallerDep,
+    DatabaseDep,
+    IdentityDep,
+    Resources,
+    ResourcesDep,
+    require_scope,
+)
 from service.routers.http.exception_mapping import is_database_unavailable
 from service.routers.http.single_flight import SharedTasks
 from service.routers.videos.models import TERMINAL_STATUSES, VideoStatus
-from service.routers.videos.renders import get_status, get_visible_render
-from service.store.database import Database
+from service.routers.videos.renders import get_status_row, get_visible_render, to_video_status
+from service.store.database import Caller, Database
+from service.store.renders.queries import may_read
 
 POLL_INTERVAL_S = 0.4
 
@@ -24,12 +35,12 @@ class StatusPoller:
     """Polls the status of each followed render once per interval, for all its followers."""
 
     def __init__(self) -> None:
-        self._polls = SharedTasks[UUID, VideoStatus](max_age_s=0.9 * POLL_INTERVAL_S)
+        self._polls = SharedTasks[UUID, RowMapping](max_age_s=0.9 * POLL_INTERVAL_S)
 
-    async def status(self, database: Database, job: UUID) -> VideoStatus | None:
+    async def row(self, database: Database, job: UUID) -> RowMapping | None:
         """The status, at most POLL_INTERVAL_S old; None while the database is unavailable. Raises NotFound."""
         try:
-            return await self._polls.run(job, lambda: get_status(database, job))
+            return await self._polls.run(job, lambda: get_status_row(database, job))
         except Exception as error:
             if not is_database_unavailable(error):
                 raise
@@ -40,6 +51,9 @@ router = APIRouter(prefix="/api/videos", tags=["videos"])
 EXAMPLE_EVENT = 'id: running-render-120-1\nevent: status\ndata: {"status": "running", "frames_done": 120}\n\n'
 STOPPING_EVENT = ServerSentEvent(
     data={"reason": "the service is stopping: connect again"}, event="stopping", retry=2000
+)
+EXPIRED_EVENT = ServerSentEvent(
+    data={"reason": "the token has expired: connect again with a new one"}, event="stopping"
 )
 
 
@@ -61,36 +75,57 @@ async def follow(
     job_id: UUID,
     request: Request,
     resources: ResourcesDep,
+    identity: IdentityDep,
+    caller: CallerDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> AsyncIterator[ServerSentEvent]:
-    """Sends a `status` event at each change. The stream ends after `succeeded`, `failed` or `cancelled`. If the service
-    stops first, it sends a `stopping` event: reconnect with `Last-Event-ID`."""
-    async for status in status_changes(resources, request.app.state.status_poller, job_id, last_event_id):
-        yield ServerSentEvent(data=status, event="status", id=event_id(status))
+    """Sends a `status` event at each change. The stream ends after `succeeded`, `failed` or `cancelled`, and when the
+    caller may not see the render any more. If the service stops or the token expires first, it sends a `stopping`
+    event: reconnect with `Last-Event-ID`."""
+    follower = Follower(caller, identity.expires_at, last_event_id)
+    async for status in status_changes(resources, request.app.state.status_poller, job_id, follower):
+        yield ServerSentEvent(data=status, event="status", id=follower.last_event_id)
         if status.status in TERMINAL_STATUSES:
             return
     if resources.stopping.is_set():
         yield STOPPING_EVENT
+    elif follower.is_expired():
+        yield EXPIRED_EVENT
 
 
-def event_id(status: VideoStatus) -> str:
+@dataclass(slots=True)
+class Follower:
+    """Who follows, until when (Unix time), and the last event sent to him."""
+
+    caller: Caller
+    expires_at: float
+    last_event_id: str | None
+
+    def is_expired(self) -> bool:
+        return time.time() >= self.expires_at
+
+
+def event_id(row: RowMapping) -> str:
     """An id that identifies the status, so that a client that reconnects does not receive it again."""
-    return f"{status.status}-{status.phase}-{status.frames_done}-{status.attempts}"
+    return f"{row['status']}-{row['phase']}-{row['frames_done']}-{row['attempts']}"
 
 
 async def status_changes(
-    resources: Resources, poller: StatusPoller, job: UUID, last_event_id: str | None
+    resources: Resources, poller: StatusPoller, job: UUID, follower: Follower
 ) -> AsyncIterator[VideoStatus]:
-    """Yield the status whenever it changes, until the render ends or is deleted, or the process stops."""
-    while not resources.stopping.is_set():
+    """Yield the status whenever it changes, until the render ends or is deleted, or the process stops, or the follower
+    has lost the right to it."""
+    while not (resources.stopping.is_set() or follower.is_expired()):
         try:
-            status = await poller.status(resources.database, job)
+            row = await poller.row(resources.database, job)
         except NotFound:
             return
-        if status is not None and event_id(status) != last_event_id:
-            last_event_id = event_id(status)
-            yield status
-        if status is not None and status.status in TERMINAL_STATUSES:
+        if row is not None and not may_read(row, follower.caller):
+            return
+        if row is not None and event_id(row) != follower.last_event_id:
+            follower.last_event_id = event_id(row)
+            yield to_video_status(row, follower.caller)
+        if row is not None and row["status"] in TERMINAL_STATUSES:
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(resources.stopping.wait(), POLL_INTERVAL_S)

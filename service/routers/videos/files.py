@@ -1,5 +1,7 @@
 """Files of a finished render: video with Range and ETag, poster, receipt, preview strip, keogram."""
 
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -11,13 +13,20 @@ from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import ObjectRef, RenderOptions
 from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
-from service.routers.http.object_streams import IMMUTABLE_HEADERS, ByteRange, binary_content, open_stream, parse_range
+from service.routers.http.object_streams import (
+    IMMUTABLE_HEADERS,
+    PRESIGN_EXPIRY_S,
+    ByteRange,
+    binary_content,
+    open_stream,
+    parse_range,
+    stream_while_visible,
+)
 from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import read_file, require_video, stream_file, stream_whole_video
 from service.routers.videos.renders import get_visible_render
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
-PRESIGN_EXPIRY_S = 3600
 MP4_CONTENT = binary_content("video/mp4", "an MP4 file")
 JPEG_CONTENT = binary_content("image/jpeg", "a JPEG file")
 PNG_CONTENT = binary_content("image/png", "a PNG file")
@@ -36,7 +45,7 @@ VTT_CONTENT = {"text/vtt": {"schema": {"type": "string"}, "example": EXAMPLE_CUE
     responses={
         200: {"description": "The whole file", "content": MP4_CONTENT},
         206: {"description": "The bytes of the Range header", "content": MP4_CONTENT},
-        302: {"description": "The file is at the URL in `Location`, which is valid for an hour"},
+        302: {"description": "The file is at the URL in `Location`, which is valid for five minutes"},
         304: {"description": "Not modified"},
         **error_responses(409, 416),
     },
@@ -66,12 +75,21 @@ async def video(
         "Content-Disposition": f'inline; filename="{job_id}.{container}"',
         "Content-Type": MEDIA_TYPES[container],
     }
-    return await _stream_range(resources, row, byte_range, headers)
+    body = stream_while_visible(
+        await _open_range(resources, row, byte_range), partial(get_visible_render, resources.database, caller, job_id)
+    )
+    return _range_response(body, byte_range, headers)
 
 
-async def _stream_range(
-    resources: Resources, row: RowMapping, byte_range: ByteRange, headers: dict[str, str]
-) -> Response:
+async def _open_range(resources: Resources, row: RowMapping, byte_range: ByteRange) -> AsyncIterator[bytes]:
+    """A whole video is compared with its digest on the way."""
+    if byte_range.stop - byte_range.start == byte_range.size:
+        return await stream_whole_video(resources, row)
+    ref = ObjectRef(resources.objects.bucket, row["video_key"])
+    return await open_stream(resources.objects, ref, byte_range.start, byte_range.stop)
+
+
+def _range_response(body: AsyncIterator[bytes], byte_range: ByteRange, headers: dict[str, str]) -> Response:
     headers |= {
         "Accept-Ranges": "bytes",
         "Content-Length": str(byte_range.stop - byte_range.start),
@@ -79,11 +97,6 @@ async def _stream_range(
     }
     if byte_range.partial:
         headers["Content-Range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{byte_range.size}"
-    if byte_range.stop - byte_range.start == byte_range.size:
-        body = await stream_whole_video(resources, row)
-    else:
-        ref = ObjectRef(resources.objects.bucket, row["video_key"])
-        body = await open_stream(resources.objects, ref, byte_range.start, byte_range.stop)
     return StreamingResponse(body, 206 if byte_range.partial else 200, headers)
 
 
@@ -112,7 +125,8 @@ async def receipt(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> R
     row = await get_visible_render(resources.database, caller, job_id)
     if row["receipt_key"] is None:
         raise Conflict(f"the receipt is not there: the render is {row['status']}")
-    body = await stream_file(resources, row, _file_name(row["receipt_key"]))
+    check = partial(get_visible_render, resources.database, caller, job_id)
+    body = stream_while_visible(await stream_file(resources, row, _file_name(row["receipt_key"])), check)
     return StreamingResponse(body, media_type="application/x-ndjson")
 
 

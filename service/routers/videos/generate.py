@@ -61,8 +61,9 @@ async def generate(
     resources: ResourcesDep,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobAccepted | DryRun:
-    """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before. For 24
-    hours, the same `Idempotency-Key` and body return the same job."""
+    """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before; the
+    caller is then one of those who asked for that render. For 24 hours, the same `Idempotency-Key` and body return the
+    same job."""
     await require_deliverable_webhook(body.webhook_url, resources.webhooks)
     request, limits = body.to_request(), resources.limits
     facts = await read_render_facts(database, caller, request, limits)
@@ -74,7 +75,13 @@ async def generate(
             estimate = await estimate_render(connection, render_plan)
             return DryRun(estimate=EstimateModel(**estimate.to_json()), plan=render_plan.stages)
         submission = RenderSubmission(
-            render_plan, body.to_document(), caller.subject, limits.max_queued, idempotency_key, body.webhook_url
+            render_plan,
+            body.to_document(),
+            caller.subject,
+            limits.max_queued,
+            idempotency_key,
+            body.webhook_url,
+            admin=caller.admin,
         )
         row = await submit_render(connection, submission)
     if row["status"] == "succeeded":

@@ -20,7 +20,7 @@ class VideoQuery(PageQuery):
     status: RenderStatus | None = Field(None, description="only renders with this status")
     experiment_id: UUID | None = Field(None, description="only renders of this experiment")
     dataset_id: UUID | None = Field(None, description="only renders of this dataset")
-    mine: bool = Field(False, description="only renders that the caller submitted")
+    mine: bool = Field(False, description="only renders that the caller asked for")
     created_after: Timestamp | None = Field(
         None, description="created later than this", examples=["2026-01-01T00:00:00Z"]
     )
@@ -95,6 +95,8 @@ class VideoStatus(BaseModel):
         experiment_id=EXAMPLE_EXPERIMENT_ID,
         dataset_id=EXAMPLE_DATASET_ID,
         owner="camera-lab",
+        mine=True,
+        requested_by_others=False,
         status="running",
         phase="rendering",
         priority=0,
@@ -119,7 +121,11 @@ class VideoStatus(BaseModel):
     job_id: UUID
     experiment_id: UUID
     dataset_id: UUID
-    owner: str
+    owner: str | None = Field(
+        description="who asked first; only that person, the owner of the experiment and admins see it"
+    )
+    mine: bool = Field(description="whether the caller asked for it")
+    requested_by_others: bool = Field(description="whether somebody else asked for it, too")
     status: RenderStatus
     phase: str
     priority: int

@@ -7,23 +7,34 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
-from service.errors import Conflict, NotFound
-from service.routers.catalog.deletion import Deleted, Force, to_deleted
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, SourcesDep, require_scope
+from service.errors import Conflict, Forbidden, NotFound
+from service.routers.catalog.deletion import Deleted, Force, no_deletion, to_deleted
+from service.routers.http.dependencies import (
+    CallerDep,
+    DatabaseDep,
+    LimitsDep,
+    ObjectsDep,
+    SourcesDep,
+    require_scope,
+)
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
-from service.routers.videos.models import RenderChange, VideoQuery, VideoStatus
+from service.routers.videos.models import TERMINAL_STATUSES, RenderChange, VideoQuery, VideoStatus
 from service.store import deletion
 from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
-from service.store.renders import lifecycle, queries
+from service.store.renders import lifecycle, queries, requesters
 from service.store.renders.queries import RenderFilter
+from service.store.renders.requesters import Standing
 from service.stream.playlist import STREAMABLE_CODECS
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
 REQUIRE_READ = Depends(require_scope("videos:read"))
 REQUIRE_RENDER = Depends(require_scope("videos:render"))
+ForAll = Annotated[
+    bool, Query(description="for all who asked for the render: only the owner of the experiment and admins may")
+]
 
 
 async def get_visible_render(database: Database, caller: Caller, job: UUID) -> RowMapping:
@@ -32,13 +43,6 @@ async def get_visible_render(database: Database, caller: Caller, job: UUID) -> R
         row = await queries.get_render(connection, job)
     if row is None:
         raise NotFound("there is no such render")
-    return row
-
-
-async def _get_owned_render(database: Database, caller: Caller, job: UUID) -> RowMapping:
-    row = await get_visible_render(database, caller, job)
-    if row["owner"] != caller.subject and not caller.admin:
-        raise NotFound("there is no such render of yours")
     return row
 
 
@@ -63,7 +67,7 @@ async def list_videos(
     page = pager.keyset_page(query)
     names = ("status", "experiment_id", "dataset_id", "created_after", "created_before")
     filters = RenderFilter(
-        **{name: getattr(query, name) for name in names}, owner=caller.subject if query.mine else None
+        **{name: getattr(query, name) for name in names}, requester=caller.subject if query.mine else None
     )
     async with database.caller_transaction(caller) as connection:
         rows = await queries.page(connection, filters, page)
@@ -71,7 +75,7 @@ async def list_videos(
             response.headers["X-Total-Count"] = str(await queries.count_renders(connection, filters))
     ids = [row["id"] for row in pager.paginate(rows, query.limit, request, response)]
     async with database.service_transaction() as connection:
-        statuses = {row["id"]: to_video_status(row) for row in await queries.list_statuses(connection, ids)}
+        statuses = {row["id"]: to_video_status(row, caller) for row in await queries.list_statuses(connection, ids)}
     return [statuses[id_] for id_ in ids if id_ in statuses]
 
 
@@ -79,7 +83,7 @@ async def list_videos(
 async def get_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
     """Phase, frames, frame rate, remaining time, attempts and, if it failed, the reason."""
     await get_visible_render(database, caller, job_id)
-    return await get_status(database, job_id)
+    return await get_status(database, job_id, caller)
 
 
 @router.patch(
@@ -90,12 +94,14 @@ async def get_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> V
     dependencies=[REQUIRE_RENDER],
 )
 async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
-    """Answers 409 unless the render is queued."""
-    await _get_owned_render(database, caller, job_id)
+    """A render has the highest priority that any of those who asked for it wants; this changes the caller's wish. The
+    owner of the experiment and admins who did not ask for it change it for all. Answers 409 unless the render is
+    queued."""
     async with database.service_transaction() as connection:
-        if not await lifecycle.change_priority(connection, job_id, body.priority):
+        standing = await requesters.lock_render(connection, caller, job_id)
+        if not await requesters.change_priority(connection, standing, caller, body.priority):
             raise Conflict("the render is not waiting any more: its priority cannot be changed")
-    return await get_status(database, job_id)
+    return await get_status(database, job_id, caller)
 
 
 @router.post(
@@ -105,13 +111,18 @@ async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, data
     responses=error_responses(409),
     dependencies=[REQUIRE_RENDER],
 )
-async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
-    """Stops the render immediately. Finished segments stay in the cache."""
-    await _get_owned_render(database, caller, job_id)
+async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, for_all: ForAll = False) -> VideoStatus:
+    """Stops the render immediately. Finished segments stay in the cache. If others asked for it, too, it goes on for
+    them (`requested_by_others`), and is no longer the caller's (`mine`)."""
     async with database.service_transaction() as connection:
-        if not await lifecycle.cancel_render(connection, job_id):
+        standing = await requesters.lock_render(connection, caller, job_id)
+        if standing.render["status"] in TERMINAL_STATUSES:
             raise Conflict("the render has ended already")
-    return await get_status(database, job_id)
+        if _ends_for_all(standing, for_all=for_all):
+            await lifecycle.cancel_render(connection, job_id)
+        else:
+            await requesters.remove_requesters(connection, job_id, [caller.subject])
+    return await get_status(database, job_id, caller)
 
 
 @router.post(
@@ -122,14 +133,20 @@ async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -
     responses=error_responses(409),
     dependencies=[REQUIRE_RENDER],
 )
-async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, sources: SourcesDep) -> VideoStatus:
-    """Restarts a failed or cancelled render. Finished segments are reused."""
-    row = await _get_owned_render(database, caller, job_id)
+async def retry_video(
+    job_id: UUID, caller: CallerDep, database: DatabaseDep, limits: LimitsDep, sources: SourcesDep
+) -> VideoStatus:
+    """Restarts a failed or cancelled render. Finished segments are reused. The caller is one of those who asked for it
+    then; only they, the owner of the experiment and admins may."""
     async with database.service_transaction() as connection:
-        await require_source(connection, row["dataset_id"], sources)
-        if not await lifecycle.retry_render(connection, job_id, row["priority"]):
+        standing = await requesters.lock_render(connection, caller, job_id)
+        await require_source(connection, standing.render["dataset_id"], sources)
+        if standing.render["status"] not in ("failed", "cancelled"):
             raise Conflict("only a failed or cancelled render can be retried")
-    return await get_status(database, job_id)
+        await requesters.check_queue(connection, caller.subject, limits.max_queued)
+        await requesters.add_requester(connection, job_id, caller, 0)
+        await lifecycle.retry_render(connection, job_id, standing.render["priority"])
+    return await get_status(database, job_id, caller)
 
 
 @router.delete(
@@ -140,28 +157,53 @@ async def retry_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, so
     dependencies=[REQUIRE_RENDER],
 )
 async def delete_video(
-    job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep, force: Force = False
+    job_id: UUID,
+    caller: CallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    force: Force = False,
+    for_all: ForAll = False,
 ) -> Deleted:
     """Deletes the render, its video, poster and receipt, and the cached segments that no other render uses. Frames are
-    kept. Answers 409 while the render is unfinished, unless `force` is set."""
-    await _get_owned_render(database, caller, job_id)
+    kept. If others asked for it, too, it stays theirs (`requested_by_others`), and is no longer the caller's. Answers
+    409 while the render is unfinished, unless `force` is set."""
     async with database.service_transaction() as connection:
+        standing = await requesters.lock_render(connection, caller, job_id)
+        if not _ends_for_all(standing, for_all=for_all):
+            await requesters.remove_requesters(connection, job_id, [caller.subject])
+            return no_deletion(requested_by_others=True)
         plan = await deletion.lock_for_deletion(connection, "render", job_id, objects.bucket)
         await deletion.execute_deletion(connection, plan, force=force)
     return to_deleted(plan)
 
 
-async def get_status(database: Database, job: UUID) -> VideoStatus:
-    """The current status. Raises NotFound if the render does not exist."""
+def _ends_for_all(standing: Standing, *, for_all: bool) -> bool:
+    """Whether the render itself ends, and not only the caller's part in it. Raises Forbidden.
+
+    Who did not ask for it has no part, so what he may do he does for all.
+    """
+    if for_all and not standing.for_all:
+        raise Forbidden("only the owner of the experiment and admins may do this for all who asked for the render")
+    return for_all or not (standing.asked and standing.others)
+
+
+async def get_status(database: Database, job: UUID, caller: Caller) -> VideoStatus:
+    """The current status, as this caller may see it. Raises NotFound if the render does not exist."""
+    return to_video_status(await get_status_row(database, job), caller)
+
+
+async def get_status_row(database: Database, job: UUID) -> RowMapping:
+    """The row for `to_video_status`. Raises NotFound if the render does not exist."""
     async with database.service_transaction() as connection:
         rows = await queries.list_statuses(connection, [job])
     if not rows:
         raise NotFound("there is no such render")
-    return to_video_status(rows[0])
+    return rows[0]
 
 
-def to_video_status(row: RowMapping) -> VideoStatus:
-    """The response model of a render row with its progress."""
+def to_video_status(row: RowMapping, caller: Caller) -> VideoStatus:
+    """The response model of a render row with its progress. It tells guests only of themselves who asked for it."""
+    may_know = caller.admin or caller.subject in (row["owner"], row["experiment_owner"])
     base = f"/api/videos/{row['id']}"
     succeeded, outputs = row["status"] == "succeeded", row["options"].get("outputs", ())
     streamable = row["status"] not in ("failed", "cancelled") and row["options"]["codec"] in STREAMABLE_CODECS
@@ -169,8 +211,11 @@ def to_video_status(row: RowMapping) -> VideoStatus:
     frames_left = row["frames_total"] - row["frames_done"]
     names = set(VideoStatus.model_fields) & set(row.keys())
     return VideoStatus(
-        **{name: row[name] for name in names - {"error", "frames_done"}},
+        **{name: row[name] for name in names - {"error", "frames_done", "owner"}},
         job_id=row["id"],
+        owner=row["owner"] if may_know else None,
+        mine=caller.subject in row["requesters"],
+        requested_by_others=bool(set(row["requesters"]) - {caller.subject}),
         frames_done=row["frames_done"],
         fps=rate,
         eta_seconds=round(frames_left / rate, 1) if rate and row["status"] == "running" else None,

@@ -21,7 +21,7 @@ INSERT_WEBHOOK = text("""
 """)
 INSERT_WEBHOOK_TASKS = text("""
     INSERT INTO tasks (id, kind, payload)
-    SELECT gen_random_uuid(), 'webhook', jsonb_build_object('url', w.url, 'body', jsonb_build_object(
+    SELECT gen_random_uuid(), 'webhook', jsonb_build_object('url', w.url, 'owner', w.owner, 'body', jsonb_build_object(
         'type', 'render.' || r.status,
         'timestamp', to_char(coalesce(r.finished_at, now()) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'data', jsonb_build_object(

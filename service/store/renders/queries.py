@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.store.database import Caller
 from service.store.keyset import PageRequest
-from service.store.tables import datasets, renders, segments
+from service.store.tables import datasets, renders, requesters, segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class RenderFilter:
     status: str | None = None
     experiment_id: UUID | None = None
     dataset_id: UUID | None = None
-    owner: Subject | None = None
+    requester: Subject | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
@@ -39,10 +40,13 @@ async def count_renders(connection: AsyncConnection, conditions: RenderFilter) -
 
 
 def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
-    for name in ("status", "experiment_id", "dataset_id", "owner"):
+    for name in ("status", "experiment_id", "dataset_id"):
         value = getattr(conditions, name)
         if value is not None:
             query = query.where(renders.c[name] == value)
+    if conditions.requester is not None:
+        asked = select(requesters.c.render_id).where(requesters.c.subject == conditions.requester)
+        query = query.where(renders.c.id.in_(asked))
     if conditions.created_after is not None:
         query = query.where(renders.c.created_at > conditions.created_after)
     if conditions.created_before is not None:
@@ -51,9 +55,11 @@ def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
 
 
 SELECT_STATUSES = text("""
-    SELECT r.*, d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
+    SELECT r.*, e.owner AS experiment_owner, ARRAY(SELECT subject FROM requesters WHERE render_id = r.id) AS requesters,
+        CASE e.visibility WHEN 'private' THEN '{}' WHEN 'shared' THEN e.shared_with END AS guests,
+        d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
         coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
-    FROM renders r JOIN datasets d ON d.id = r.dataset_id
+    FROM renders r JOIN datasets d ON d.id = r.dataset_id JOIN experiments e ON e.id = r.experiment_id
     LEFT JOIN LATERAL (
         SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done, max(starts) AS attempts,
             (array_agg(error - 'segments' ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
@@ -72,8 +78,17 @@ SELECT_ESTIMATE_RATIO = text("""
 
 
 async def list_statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[RowMapping]:
-    """Rows of these renders with their progress, newest first. Run as the service: check the caller's rights before."""
+    """Rows of these renders with their progress, newest first. Run as the service: check the caller's rights before.
+
+    `owner`, `experiment_owner`, `requesters` and `guests` (null: everybody) are not for every caller.
+    """
     return (await connection.execute(SELECT_STATUSES, {"ids": list(ids)})).mappings().all()
+
+
+def may_read(row: RowMapping, caller: Caller) -> bool:
+    """Whether the caller may see the render of such a row: what row-level security says of it at that moment."""
+    guests = row["guests"]
+    return caller.admin or caller.subject == row["experiment_owner"] or guests is None or caller.subject in guests
 
 
 async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | None:

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import RowMapping, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import FieldProblem, InvalidRequest, TooManyRequests
+from service.errors import FieldProblem, InvalidRequest
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.estimate import Estimate, Workload, estimate
@@ -20,16 +20,22 @@ from service.plan.timing import retime, with_elapsed_time
 from service.store import workers
 from service.store.cache import segments as segment_cache
 from service.store.catalog.frames import stream_frames
-from service.store.database import acquire_advisory_lock, translate_integrity_errors
+from service.store.database import Caller, acquire_advisory_lock, translate_integrity_errors
 from service.store.renders.lifecycle import create_segment_tasks, enqueue_assembly, mark_running, register_webhook
 from service.store.renders.queries import get_render
+from service.store.renders.requesters import (
+    add_requester,
+    apply_priority,
+    check_queue,
+    is_requester,
+    lock_visible_experiment,
+)
 from service.store.tables import idempotency_keys, renders, segments
 from service.telemetry.metrics import RENDERS_SUBMITTED
 
 # A batch of inserted rows ends at this many segments or frames: a segment of bins may have thousands of frames.
 SEGMENTS_A_WRITE, FRAMES_A_WRITE = 200, 5_000
 
-COUNT_ACTIVE_RENDERS = text("SELECT count(*) FROM renders WHERE owner = :owner AND status IN ('queued', 'running')")
 COUNT_UNCACHED_OUTPUTS = text("""
     SELECT coalesce(sum(outputs) FILTER (WHERE NOT reused), 0)::bigint FROM (
         SELECT s.reused, lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
@@ -46,7 +52,7 @@ class RenderSubmission:
     """A planned render that a caller submits.
 
     `document` is the request as it was sent, without the webhook's address: it is stored with the render, which others
-    may read. `max_queued` is how many unfinished renders the owner may have.
+    may read. `max_queued` is how many unfinished renders the owner may have. `admin`: the owner may see everything.
     """
 
     plan: RenderPlan
@@ -55,6 +61,10 @@ class RenderSubmission:
     max_queued: int
     idempotency_key: str | None = None
     webhook_url: str | None = None
+    admin: bool = False
+
+    def caller(self) -> Caller:
+        return Caller(self.owner, admin=self.admin)
 
     def body_sha256(self) -> str:
         """Identifies the body; the same idempotency key must be sent with the same body."""
@@ -64,19 +74,22 @@ class RenderSubmission:
 async def submit_render(connection: AsyncConnection, submission: RenderSubmission) -> RowMapping:
     """The row of the render: that of the same idempotency key, else one of the same video, else a new one.
 
-    Raises InvalidRequest if the idempotency key was used with another body, TooManyRequests if the owner's queue is
-    full, and NotFound if the dataset has been deleted.
+    The owner is one of its requesters then. Raises InvalidRequest if the idempotency key was used with another body,
+    TooManyRequests if the owner's queue is full, and NotFound if the owner may not see the experiment any more or the
+    dataset has been deleted.
     """
     plan, owner = submission.plan, submission.owner
+    await lock_visible_experiment(connection, submission.caller(), plan.dataset.experiment_id)
     render = await _find_by_idempotency_key(connection, submission)
     if render is None:
         await acquire_advisory_lock(connection, plan.key)
         render = await _find_duplicate(connection, plan.key, plan.dataset.id)
     if render is None:
-        await _check_queue(connection, owner, submission.max_queued)
-        render = await write_render(connection, owner, plan, submission.document)
+        await check_queue(connection, owner, submission.max_queued)
+        render = await write_render(connection, owner, plan, submission.document, admin=submission.admin)
         RENDERS_SUBMITTED.labels("new").inc()
     else:
+        await _join(connection, render, submission)
         RENDERS_SUBMITTED.labels("known").inc()
     if submission.webhook_url is not None:
         await register_webhook(connection, render, owner, submission.webhook_url)
@@ -123,11 +136,15 @@ async def _find_duplicate(connection: AsyncConnection, key: str, dataset: UUID) 
     return RenderId(found) if found else None
 
 
-async def _check_queue(connection: AsyncConnection, owner: Subject, max_queued: int) -> None:
-    unfinished = int(await connection.scalar(COUNT_ACTIVE_RENDERS, {"owner": owner}) or 0)
-    if unfinished >= max_queued:
-        detail = f"you have {unfinished} unfinished renders, at most {max_queued} are allowed: let some end"
-        raise TooManyRequests(detail, headers={"Retry-After": "10"})
+async def _join(connection: AsyncConnection, render: RenderId, submission: RenderSubmission) -> None:
+    """Make the owner one of the requesters of a known render. Raises TooManyRequests as for a new one."""
+    caller = submission.caller()
+    row = await get_render(connection, render)
+    is_new = not await is_requester(connection, render, caller.subject)
+    if is_new and row is not None and row["status"] in ("queued", "running"):
+        await check_queue(connection, caller.subject, submission.max_queued)
+    await add_requester(connection, render, caller, submission.plan.priority)
+    await apply_priority(connection, render)
 
 
 async def estimate_render(connection: AsyncConnection, plan: RenderPlan) -> Estimate:
@@ -143,7 +160,7 @@ async def estimate_render(connection: AsyncConnection, plan: RenderPlan) -> Esti
 
 
 async def write_render(
-    connection: AsyncConnection, owner: Subject, plan: RenderPlan, document: dict[str, Any]
+    connection: AsyncConnection, owner: Subject, plan: RenderPlan, document: dict[str, Any], *, admin: bool = False
 ) -> RenderId:
     """Insert the render with its segments, tasks and estimate, and queue the tasks.
 
@@ -164,6 +181,7 @@ async def write_render(
     }
     async with translate_integrity_errors("there is such a render already"):
         await connection.execute(insert(renders).values(**row))
+    await add_requester(connection, render, Caller(owner, admin=admin), plan.priority)
     async for batch in _batches(_segments(connection, plan)):
         await _insert_segments(connection, render, batch)
     tasks = await create_segment_tasks(connection, render)

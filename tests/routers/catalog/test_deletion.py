@@ -64,6 +64,7 @@ async def test_it_says_what_went(api: CatalogueApi, alice: httpx.AsyncClient, ki
         "segments": 0,
         "uploads": 0,
         "kept": [{"bucket": "reelmill", "prefix": dataset.prefix}],
+        "requested_by_others": False,
     }
     assert (await alice.get(path)).status_code == 404
     left = await _count_rows(api)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -139,6 +140,18 @@ async def test_impossible_requests(alice: httpx.AsyncClient, body: dict[str, Any
     refused = await alice.post(f"/api/datasets/{dataset['id']}/uploads", json=body)
     assert refused.status_code == 422, refused.text
     assert refused.json()["errors"][0]["pointer"] == pointer
+
+
+@pytest.mark.parametrize(("asked", "given"), [({}, 600), ({"expires_in": 86_400}, 600), ({"expires_in": 60}, 60)])
+async def test_addresses_live_for_minutes(alice: httpx.AsyncClient, asked: dict[str, int], given: int) -> None:
+    """Nobody can take them back, so they end soon, whatever was asked for."""
+    dataset, before = await _create_dataset(alice), datetime.now(UTC)
+    body = {"files": [{"name": "a.jpg", "size": 1}], **asked}
+    signed = (await alice.post(f"/api/datasets/{dataset['id']}/uploads", json=body)).raise_for_status().json()
+    expires = datetime.fromisoformat(signed["expires_at"])
+    assert before + timedelta(seconds=given) <= expires <= datetime.now(UTC) + timedelta(seconds=given)
+    url = signed["uploads"][0]["url"]
+    assert f"X-Amz-Expires={given}&" in f"{url}&" or "X-Amz" not in url
 
 
 async def test_who_may_ask_for_addresses(api: CatalogueApi, alice: httpx.AsyncClient) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import InvalidRequest, TooManyRequests
@@ -12,7 +12,7 @@ from service.ids import Subject
 from service.plan.request import RenderPlan
 from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments, recent_stats
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
-from service.store.tables import renders, segments, tasks
+from service.store.tables import experiments, renders, segments, tasks
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
 from tests.support.servers.databases import fresh_database
 
@@ -71,4 +71,5 @@ async def test_the_queue_of_one_owner_is_limited(postgres_url: str) -> None:
         third = submission(render_plan(dataset, 3, OPTIONS))
         with pytest.raises(TooManyRequests):
             await submit_render(connection, third)
+        await connection.execute(update(experiments).values(visibility="public"))
         await submit_render(connection, replace(third, owner=Subject("bob")))

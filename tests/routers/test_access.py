@@ -1,0 +1,165 @@
+"""Every route of the OpenAPI document, asked by everybody: `access_table.csv` says what each is answered.
+
+A new route needs a row there. If it needs a body or a query, or a new parameter in its path, say so in REQUESTS and
+World.parameters. A cell is a status; `-`: nobody can be without a scope that is not needed.
+"""
+
+import csv
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import text, update
+
+from service.identity.claims import ADMIN, Scope
+from service.ids import Subject
+from service.routers.http.signing import Signer
+from service.store.database import Caller, load_signing_key
+from service.store.renders import requesters
+from service.store.tables import experiments
+from tests.support.data.database_rows import OPTIONS, add_render
+from tests.support.data.footage import add_footage
+from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
+from tests.support.processes.supervisor import running_supervisor, wait_until_ended
+
+pytestmark = pytest.mark.anyio
+TABLE = Path(__file__).with_name("access_table.csv")
+# The subject and scopes of each caller but those without a token or scope: bob is a guest, and carol was one.
+CALLERS = {"owner": "alice", "guest": "bob", "revoked": "carol", "stranger": "dave", "admin": "root"}
+SCOPES = frozenset(get_args(Scope)) - {ADMIN}
+SECRET_NAME = "orchid-trial"
+
+# What a request needs besides its path. The world of `setup` is changed by SQL before the first caller asks.
+REQUESTS: dict[str, dict[str, Any]] = {
+    "POST /api/experiments": {"json": {"name": "another"}},
+    "PATCH /api/experiments/{experiment_id}": {"json": {"description": "changed"}},
+    "DELETE /api/experiments/{experiment_id}": {"params": {"force": True}},
+    "POST /api/experiments/{experiment_id}/datasets": {"json": {"name": "another"}},
+    "PATCH /api/datasets/{dataset_id}": {"json": {"name": "changed"}},
+    "DELETE /api/datasets/{dataset_id}": {"params": {"force": True}},
+    "PUT /api/datasets/{dataset_id}/objects/{name}": {"content": b"x"},
+    "POST /api/datasets/{dataset_id}/uploads": {"json": {"files": [{"name": "a.jpg", "size": 1}]}},
+    "PUT /api/datasets/{dataset_id}/uploads/{name}": {"content": b"x", "params": {"grant": "{grant}"}},
+    "POST /api/videos/generate": {"json": {"experiment_id": "{experiment_id}", "decimation_factor": 1, "fps": 10}},
+    "PATCH /api/videos/{job_id}": {"json": {"priority": 1}},
+    "DELETE /api/videos/{job_id}": {"params": {"force": True}},
+    "POST /api/videos/{job_id}/retry": {"setup": "UPDATE renders SET status = 'cancelled' WHERE status = 'queued'"},
+    "POST /api/database/query": {"json": {"table": "renders"}},
+    "POST /api/agent/query": {"json": {"query": "latest experiments"}},
+}
+
+
+def read_table() -> dict[str, dict[str, str]]:
+    """Operation -> column -> cell."""
+    with TABLE.open() as file:
+        rows = list(csv.DictReader(file, skipinitialspace=True))
+    return {row["operation"]: {name: cell.strip() for name, cell in row.items()} for row in rows}
+
+
+ROWS = read_table()
+
+
+@dataclass(frozen=True)
+class World:
+    """An experiment of alice's, shared with bob, with a render that alice, bob and carol asked for."""
+
+    api: CatalogueApi
+    clients: dict[str, httpx.AsyncClient]
+    parameters: dict[str, str]
+
+    async def send(self, who: httpx.AsyncClient, operation: str) -> httpx.Response:
+        method, _, path = operation.partition(" ")
+        request = {name: value for name, value in REQUESTS.get(operation, {}).items() if name != "setup"}
+        return await who.request(method, path.format(**self.parameters), **self._fill(request))
+
+    def _fill(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: self._fill(part) for name, part in value.items()}
+        return value.format(**self.parameters) if isinstance(value, str) else value
+
+
+async def plant(world: World, home: Path) -> World:
+    """The same world with another experiment, whose render is queued; nobody has another one in the queue."""
+    api = world.api
+    async with api.database.service_transaction() as connection:
+        await connection.execute(text("UPDATE renders SET status = 'cancelled' WHERE status = 'queued'"))
+        dataset = await add_footage(connection, home, 4)
+        values = {"name": f"{SECRET_NAME} {dataset.id}", "visibility": "shared", "shared_with": ["bob"]}
+        this = experiments.c.id == dataset.experiment_id
+        await connection.execute(update(experiments).where(this).values(**values))
+        options = replace(OPTIONS, outputs=("preview_strip", "keogram"))
+        job = await add_render(connection, dataset, options=options)
+        for who in ("bob", "carol"):
+            await requesters.add_requester(connection, job, Caller(Subject(who)), 0)
+        await requesters.end_lost_rights(connection, dataset.experiment_id)
+        signer = Signer(await load_signing_key(connection))
+    grant = signer.sign("upload", [str(dataset.id), "a.jpg", 1, 2**33])
+    ids = {"experiment_id": str(dataset.experiment_id), "dataset_id": str(dataset.id), "job_id": str(job)}
+    fixed = {"name": "a.jpg", "index": "0", "number": "0", "kind": "jpg", "grant": grant}
+    return replace(world, parameters=ids | fixed)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+async def rendered(postgres_url: str, home: Path) -> AsyncIterator[World]:
+    """A world whose render has succeeded."""
+    async with catalogue_api(postgres_url, home) as api, AsyncExitStack() as stack:
+        clients = {}
+        for who, subject in CALLERS.items():
+            client = api.client(subject, *([ADMIN] if who == "admin" else SCOPES))
+            clients[who] = await stack.enter_async_context(client)
+        world = await plant(World(api, clients, {}), home)
+        async with running_supervisor(api.database, home):
+            ended = await wait_until_ended(api.database, UUID(world.parameters["job_id"]))
+        assert ended["status"] == "succeeded", ended
+        yield world
+
+
+async def test_the_table_has_a_row_for_every_route(rendered: World) -> None:
+    paths = rendered.api.app.openapi()["paths"]
+    documented = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
+    assert documented - set(ROWS) == set(), f"say in {TABLE.name} who may do this"
+    assert set(ROWS) - documented == set(), f"{TABLE.name} tells of routes that are not there"
+
+
+@pytest.mark.parametrize("operation", ROWS)
+async def test_who_is_answered_what(rendered: World, home: Path, operation: str) -> None:
+    reading = operation.startswith("GET ")
+    world = rendered if reading else await plant(rendered, home)
+    row, answers = ROWS[operation], {}
+    for who in ("no token", "missing scope", *CALLERS):
+        if row[who] == "-":
+            continue
+        if setup := REQUESTS.get(operation, {}).get("setup"):
+            async with world.api.database.service_transaction() as connection:
+                await connection.execute(text(setup))
+        client = world.clients.get(who) or _client_without(world, None if who == "no token" else row["scope"])
+        answer = await world.send(client, operation)
+        answers[who] = str(answer.status_code)
+        if who in ("no token", "revoked", "stranger"):
+            assert SECRET_NAME not in f"{answer.text} {answer.headers}", f"{who} learns of it"
+        if answer.is_success and not reading:
+            world = await plant(world, home)
+    assert answers == {who: row[who] for who in answers}
+
+
+def _client_without(world: World, scope: str | None) -> httpx.AsyncClient:
+    """alice without this scope; None: without a token."""
+    client = world.api.client("alice", *(SCOPES - {scope}))
+    if scope is None:
+        client.headers.pop("Authorization")
+    return client
