@@ -13,7 +13,7 @@ import httpx
 
 from service import __version__
 from service.webhooks.settings import WebhookSettings, signing_key
-from service.webhooks.target import Target, TargetForbidden, TargetUnresolvable, parse_target, resolve_addresses
+from service.webhooks.target import Target, TargetForbidden, TargetUnresolvable, judge_target
 
 
 def signature_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
@@ -49,8 +49,7 @@ async def deliver(settings: WebhookSettings, url: str, message_id: str, body: di
     data = json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
     headers = signature_headers(signing_key(settings.secret), message_id, int(time.time()), data)
     try:
-        target = parse_target(url)
-        addresses = await resolve_addresses(target, allow_private=settings.allow_private)
+        target, addresses = await judge_target(url, allow_private=settings.allow_private)
         async with asyncio.timeout(settings.timeout_s):
             status = await _post_first_reachable(target, addresses, data, headers | {"user-agent": USER_AGENT})
     except TargetForbidden as error:

@@ -15,7 +15,7 @@ from service.store.renders.facts import read_render_facts
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.stream.playlist import STREAMABLE_CODECS
 from service.webhooks.settings import WebhookSettings
-from service.webhooks.target import TargetForbidden, TargetUnresolvable, parse_target, resolve_addresses
+from service.webhooks.target import TargetForbidden, TargetUnresolvable, judge_target
 
 WEBHOOK_POINTER = "#/webhook_url"
 
@@ -31,7 +31,7 @@ async def require_deliverable_webhook(url: str | None, settings: WebhookSettings
         detail = "webhooks are not configured here (REELMILL_WEBHOOK_SECRET)"
         raise invalid_field(WEBHOOK_POINTER, detail, "no_webhooks")
     try:
-        await resolve_addresses(parse_target(url), allow_private=settings.allow_private)
+        await judge_target(url, allow_private=settings.allow_private)
     except TargetForbidden as refused:
         raise invalid_field(WEBHOOK_POINTER, f"this webhook cannot be used: {refused}", "webhook_refused") from refused
     except TargetUnresolvable:
