@@ -85,6 +85,7 @@ class ClientSettings(EnvironmentSettings):
     )
     token: str | None = Field(
         default=None,
+        repr=False,
         validation_alias="REELMILL_TOKEN",
         description="bearer token for client commands; unset: one signed with the local secret",
     )

@@ -15,12 +15,15 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from service.environment import EnvironmentSettings
 
 REDACTED = "[redacted]"
-_SECRET_NAME = re.compile(r"authorization|secret|password|passwd|cookie|api_?key|access_?key|token$|signature", re.I)
+_SECRET_NAME = re.compile(
+    r"authorization|secret|password|passwd|cookie|api_?key|access_?key|token$|signature|webhook_?url", re.I
+)
 _SECRET_VALUE = re.compile(
     r"(?i:bearer)\s+[\w.~+/=-]{12,}"  # a bearer token
     r"|eyJ[\w-]+\.[\w-]+\.[\w-]*"  # a JWT anywhere
     r"|(?<=://)[^\s/@]*:[^\s/@]*(?=@)"  # user:password of a URL
     r"|(?<=X-Amz-Signature=)\w+"  # what makes a presigned URL work
+    r"|whsec_[\w+/=-]+"  # a webhook secret
 )
 
 
@@ -42,7 +45,7 @@ def redact_value(value: Any) -> Any:
 
 def _may_hold_secret(text: str) -> bool:
     """A quick check for what every match of _SECRET_VALUE contains; the pattern itself costs far more."""
-    return "eyJ" in text or "://" in text or "X-Amz-Signature" in text or "bearer" in text.lower()
+    return "eyJ" in text or "://" in text or "X-Amz-Signature" in text or "whsec_" in text or "bearer" in text.lower()
 
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
