@@ -13,6 +13,7 @@ from service.jobs import queue
 from service.plan.render_plan import RenderOptions
 from service.store.cache.eviction import cancel_removals
 from service.store.renders.queries import get_render, load_segment_plan
+from service.store.renders.webhook_limits import require_room
 from service.store.tables import renders, segments, tasks
 
 INSERT_WEBHOOK = text("""
@@ -20,7 +21,7 @@ INSERT_WEBHOOK = text("""
 """)
 INSERT_WEBHOOK_TASKS = text("""
     INSERT INTO tasks (id, kind, payload)
-    SELECT gen_random_uuid(), 'webhook', jsonb_build_object('url', w.url, 'body', jsonb_build_object(
+    SELECT gen_random_uuid(), 'webhook', jsonb_build_object('url', w.url, 'owner', w.owner, 'body', jsonb_build_object(
         'type', 'render.' || r.status,
         'timestamp', to_char(coalesce(r.finished_at, now()) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'data', jsonb_build_object(
@@ -36,7 +37,8 @@ INSERT_WEBHOOK_TASKS = text("""
 
 
 async def register_webhook(connection: AsyncConnection, render: UUID, owner: Subject, url: str) -> None:
-    """Call `url` when the render ends; at once if it has ended already."""
+    """Call `url` when the render ends; at once if it has ended already. Raises what `require_room` raises."""
+    await require_room(connection, render, owner, url)
     inserted = await connection.execute(INSERT_WEBHOOK, {"render": render, "owner": owner, "url": url})
     if inserted.first() is not None:
         await _enqueue_webhooks(connection, render, url)
