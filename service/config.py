@@ -133,6 +133,17 @@ def load() -> Settings:
         raise StartupError(f"{first['loc'][0]}: {first['msg']}") from error
 
 
+# What slots and canaries, which read untrusted files, must not inherit. The object store's keys are not among them: slots
+# read frames themselves.
+SECRET_VARIABLES = ("DATABASE_URL", "JWT_SECRET", "REELMILL_TOKEN", "REELMILL_WEBHOOK_SECRET")
+
+
+def forget_secrets() -> None:
+    """Take the secrets that were read out of the environment, so that child processes do not get them."""
+    for name in SECRET_VARIABLES:
+        os.environ.pop(name, None)
+
+
 def warn_of_outdated_variables() -> None:
     """Log each environment variable that was removed or renamed."""
     log = structlog.get_logger("config")
