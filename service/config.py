@@ -85,6 +85,7 @@ class ClientSettings(EnvironmentSettings):
     )
     token: str | None = Field(
         default=None,
+        repr=False,
         validation_alias="REELMILL_TOKEN",
         description="bearer token for client commands; unset: one signed with the local secret",
     )
@@ -130,6 +131,17 @@ def load() -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise StartupError(f"{first['loc'][0]}: {first['msg']}") from error
+
+
+# What slots and canaries, which read untrusted files, must not inherit. The object store's keys are not among them: slots
+# read frames themselves.
+SECRET_VARIABLES = ("DATABASE_URL", "JWT_SECRET", "REELMILL_TOKEN", "REELMILL_WEBHOOK_SECRET")
+
+
+def forget_secrets() -> None:
+    """Take the secrets that were read out of the environment, so that child processes do not get them."""
+    for name in SECRET_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def warn_of_outdated_variables() -> None:

@@ -11,7 +11,8 @@ import httpx
 import structlog
 
 from service.agent.settings import AgentSettings
-from service.errors import GatewayTimeout, ReelmillError, ServiceUnavailable
+from service.bounded_answers import AnswerRefused, bounded_answers
+from service.errors import GatewayTimeout, ReelmillError, ServiceUnavailable, first_line
 from service.telemetry.metrics import AGENT_MODEL_SECONDS
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ CONNECT_TIMEOUT_S = 3.0
 # Ollama's default truncates the prompts. The same for every call, because Ollama reloads a model if it changes.
 CONTEXT_TOKENS = 8192
 MAX_OUTPUT_CHARACTERS = 32_768
+# Of one streamed answer, which has a line of JSON of some 200 bytes for each of at most 800 tokens.
+MAX_ANSWER_BYTES = 1024 * 1024
 RETRY_AFTER = {"Retry-After": "10"}
 THINKING_BLOCK = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 
@@ -101,7 +104,8 @@ class LanguageModels:
             from ollama import AsyncClient
 
             timeout = httpx.Timeout(self._settings.step_timeout_s, connect=CONNECT_TIMEOUT_S)
-            self._client = AsyncClient(self.host, timeout=timeout)
+            options = {"timeout": timeout, "follow_redirects": False} | bounded_answers(MAX_ANSWER_BYTES)
+            self._client = AsyncClient(self.host, **options)
         return self._client
 
 
@@ -115,7 +119,9 @@ def _translate_errors(model: str, timeout_s: float) -> Iterator[None]:
         raise ServiceUnavailable(detail, headers=RETRY_AFTER) from error
     except (TimeoutError, httpx.TimeoutException) as error:
         raise GatewayTimeout(f"the model {model} did not answer within {timeout_s:.3g} s") from error
-    except (httpx.HTTPError, ValueError, TypeError, AttributeError) as error:  # truncated, or not from Ollama
+    except AnswerRefused as error:
+        raise UnusableOutput("it is far too long") from error
+    except (httpx.HTTPError, ValueError, TypeError, AttributeError, RecursionError) as error:  # not from Ollama
         raise UnusableOutput("it breaks off") from error
     except ReelmillError:
         raise
@@ -123,7 +129,7 @@ def _translate_errors(model: str, timeout_s: float) -> Iterator[None]:
         status = getattr(error, "status_code", None)  # of ollama.ResponseError, which is not imported at the top
         if status is None:
             raise
-        raise _status_error(model, status) from error
+        raise _status_error(model, status) from RuntimeError(first_line(error))  # the rest of the text is not ours
 
 
 def _status_error(model: str, status: int) -> Exception:
@@ -142,7 +148,8 @@ def _status_error(model: str, status: int) -> Exception:
 
 
 log = structlog.get_logger("service.agent")
-PROBE_TIMEOUT_S = 2.0
+PROBE_TIMEOUT_S = 2.0  # of each read; a server that drips is given up after twice as long
+MAX_VERSION_CHARACTERS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +165,16 @@ class OllamaStatus:
 
 
 async def probe_ollama(host: str, settings: AgentSettings) -> OllamaStatus:
-    """Raises httpx.HTTPError, KeyError or ValueError if no Ollama server answers."""
+    """Raises httpx.HTTPError, TimeoutError, KeyError, ValueError or another Exception if no Ollama server answers."""
     base = (host if "://" in host else f"http://{host}").rstrip("/")
-    async with httpx.AsyncClient(timeout=PROBE_TIMEOUT_S) as client:
+    options: dict[str, Any] = {"timeout": PROBE_TIMEOUT_S} | bounded_answers(MAX_ANSWER_BYTES)
+    async with asyncio.timeout(2 * PROBE_TIMEOUT_S), httpx.AsyncClient(**options) as client:
         version = (await client.get(f"{base}/api/version")).raise_for_status().json()["version"]
         tags = (await client.get(f"{base}/api/tags")).raise_for_status().json()["models"]
     installed = {model["name"] for model in tags}
     required = dict.fromkeys((settings.default_model, settings.code_model, settings.fast_model))
-    return OllamaStatus(str(version), tuple(name for name in required if _with_tag(name) not in installed))
+    missing = tuple(name for name in required if _with_tag(name) not in installed)
+    return OllamaStatus(str(version)[:MAX_VERSION_CHARACTERS], missing)
 
 
 async def log_availability(host: str | None, settings: AgentSettings) -> None:

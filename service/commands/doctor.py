@@ -3,6 +3,7 @@
 import asyncio
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -65,7 +66,8 @@ async def _check_database(settings: Settings) -> str:
 async def _check_object_store(settings: Settings) -> str:
     objects = await connect_object_store(settings)
     await objects.close()
-    return settings.objects.endpoint or f"files in {settings.process.home}"
+    where = re.sub(r"(?<=://)[^/@]*@", "", settings.objects.endpoint or "")  # without a user and a password
+    return where or f"files in {settings.process.home}"
 
 
 async def _check_tokens(settings: Settings) -> str:

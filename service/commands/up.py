@@ -25,13 +25,20 @@ STOP_TIMEOUT_S = 30.0
 
 
 def run_up(settings: Settings) -> None:
-    """Run both processes until SIGINT or SIGTERM; print the URLs and an admin token."""
+    """Run both processes until SIGINT or SIGTERM; print the URLs, and on a terminal an admin token."""
     with run_local_service(settings) as running:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: running.stopping.set())
         print(f"API     {running.url}\ndocs    {running.url}/docs", flush=True)
-        print(f"token   {mint_local_token(settings, 'operator', ('admin',), timedelta(days=1))}", flush=True)
+        print(f"token   {token_or_command(settings)}", flush=True)
         running.supervise()
+
+
+def token_or_command(settings: Settings) -> str:
+    """An admin token of a day; where the output may be kept, such as in a log, the command that makes one instead."""
+    if not sys.stdout.isatty():
+        return "reelmill token --sub operator --scope admin --ttl 1d"
+    return mint_local_token(settings, "operator", ("admin",), timedelta(days=1))
 
 
 @dataclass

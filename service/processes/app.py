@@ -23,7 +23,7 @@ from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import devices, health, metrics
 from service.routers.settings import HttpSettings
-from service.routers.videos import events, files, generate, hls, renders
+from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
 from service.telemetry.request_log import AccessLogMiddleware
 
@@ -39,6 +39,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     files.router,
     hls.router,
+    webhook_secrets.router,
     queries.router,
     agent.router,
     devices.router,

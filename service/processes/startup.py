@@ -127,7 +127,7 @@ def _validate_url(url: str) -> str:
 
 
 async def _test_connection(url: str) -> None:
-    address = make_url(url).set(password=None, username=None).render_as_string()
+    address = make_url(url).set(password=None, username=None, query={}).render_as_string()
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
         await connection.close()

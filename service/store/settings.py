@@ -11,6 +11,7 @@ class DatabaseSettings(EnvironmentSettings):
 
     url: str | None = Field(
         default=None,
+        repr=False,
         validation_alias="DATABASE_URL",
         description="PostgreSQL URL (`postgresql://…`); unset: an embedded PostgreSQL in `REELMILL_HOME`",
     )

@@ -288,3 +288,12 @@ webhooks = Table(
     Column("owner", Text, primary_key=True),
     _timestamp_column("created_at"),
 )
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    _id_column(),
+    Column("subject", Text, nullable=False, index=True),
+    Column("key", LargeBinary, nullable=False),
+    _timestamp_column("created_at"),
+)

@@ -15,12 +15,15 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from service.environment import EnvironmentSettings
 
 REDACTED = "[redacted]"
-_SECRET_NAME = re.compile(r"authorization|secret|password|passwd|cookie|api_?key|access_?key|token$|signature", re.I)
+_SECRET_NAME = re.compile(
+    r"authorization|secret|password|passwd|cookie|api_?key|access_?key|token$|signature|webhook_?url", re.I
+)
 # Each takes linear time on any text: nothing that one part takes could be taken by the next.
 _SECRET_VALUE = re.compile(
     r"(?i:bearer)\s{1,9}[\w.~+/=-]{12,}"  # a bearer token
     r"|(?<=://)[^\s/@:]*+:[^\s/@]*+(?=@)"  # user:password of a URL
     r"|(?<=X-Amz-Signature=)\w+"  # what makes a presigned URL work
+    r"|whsec_[\w+/=-]+"  # a webhook secret
 )
 # A run of characters that may hold a JWT anywhere, which `_redact_token` looks for.
 _TOKEN_RUN = re.compile(r"[\w.-]+")
@@ -71,7 +74,8 @@ def _redact_token(run: "re.Match[str]") -> str:
 
 def _may_hold_secret(text: str) -> bool:
     """A quick check for what every secret contains; the patterns themselves cost far more."""
-    return _JWT_START in text or "://" in text or "X-Amz-Signature" in text or "bearer" in text.lower()
+    marks = (_JWT_START, "://", "X-Amz-Signature", "whsec_")
+    return any(mark in text for mark in marks) or "bearer" in text.lower()
 
 
 Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]

@@ -6,27 +6,28 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import httpx
 
 from service import __version__
-from service.webhooks.settings import WebhookSettings, signing_key
-from service.webhooks.target import Target, TargetForbidden, TargetUnresolvable, parse_target, resolve_addresses
+from service.webhooks.settings import WebhookSettings
+from service.webhooks.target import Target, TargetForbidden, TargetUnresolvable, judge_target
 
 
-def signature_headers(key: bytes, message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of Standard Webhooks: the signature is HMAC-SHA256 over `id.timestamp.body`.
+def signature_headers(keys: Sequence[bytes], message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
+    """The headers of Standard Webhooks: a signature with each key is HMAC-SHA256 over `id.timestamp.body`.
 
-    The message id is the same for every attempt.
+    The message id is the same for every attempt. A receiver accepts the message if one of the signatures is right.
     """
     content = b".".join((message_id.encode(), str(timestamp).encode(), body))
-    signature = base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode()
+    signatures = (base64.b64encode(hmac.digest(key, content, hashlib.sha256)).decode() for key in keys)
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{signature}",
+        "webhook-signature": " ".join(f"v1,{signature}" for signature in signatures),
         "content-type": "application/json",
     }
 
@@ -43,14 +44,17 @@ class DeliveryError(Exception):
         self.reason, self.permanent = reason, permanent
 
 
-async def deliver(settings: WebhookSettings, url: str, message_id: str, body: dict[str, Any]) -> None:
-    """POST the signed body. Any 2xx is success; redirects are not followed. Raises DeliveryError."""
-    assert settings.secret is not None
+async def deliver(
+    settings: WebhookSettings, keys: Sequence[bytes], url: str, message_id: str, body: dict[str, Any]
+) -> None:
+    """POST the body, signed with each of the keys. Any 2xx is success; redirects are not followed.
+
+    Raises DeliveryError.
+    """
     data = json.dumps(body, separators=(",", ":"), sort_keys=True).encode()
-    headers = signature_headers(signing_key(settings.secret), message_id, int(time.time()), data)
+    headers = signature_headers(keys, message_id, int(time.time()), data)
     try:
-        target = parse_target(url)
-        addresses = await resolve_addresses(target, allow_private=settings.allow_private)
+        target, addresses = await judge_target(url, allow_private=settings.allow_private)
         async with asyncio.timeout(settings.timeout_s):
             status = await _post_first_reachable(target, addresses, data, headers | {"user-agent": USER_AGENT})
     except TargetForbidden as error:

@@ -13,12 +13,13 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 (a prefix, not a secret)
 
 
 class WebhookSettings(EnvironmentSettings):
-    """Webhooks are disabled without a secret."""
+    """The secret of the whole installation signs webhooks of subjects that have none of their own yet."""
 
     secret: SecretStr | None = Field(
         default=None,
         validation_alias="REELMILL_WEBHOOK_SECRET",
-        description="signs webhooks: `whsec_` and base64, or any text of 24 bytes or more; unset: no webhooks",
+        description="signs webhooks of subjects without a secret of their own: `whsec_` and base64, or any text of 24 "
+        "bytes or more; unset: they need one",
     )
     allow_private: bool = Field(
         default=False,

@@ -39,6 +39,12 @@ def test_an_outside_database_needs_a_secret(postgres_url: str, tmp_path: Path) -
     [
         ({"DATABASE_URL": "postgresql://u:hunter2@127.0.0.1:1/x", "JWT_SECRET": "s" * 40}, "database"),
         ({"MINIO_ENDPOINT": "127.0.0.1:1"}, "object store"),
+        (
+            {"MINIO_ENDPOINT": "http://u:hunter2@127.0.0.1:1", "MINIO_ACCESS_KEY": "k", "MINIO_SECRET_KEY": "hunter2"},
+            "object store",
+        ),
+        ({"DATABASE_URL": "postgresql://127.0.0.1:1/x?user=u&password=hunter2", "JWT_SECRET": "s" * 40}, "database"),
+        ({"OLLAMA_HOST": "http://u:hunter2@127.0.0.1:1"}, "ollama"),
         ({"JWT_SECRET": "short"}, "tokens"),
         ({"OLLAMA_HOST": "http://127.0.0.1:1"}, "ollama"),
         ({"REELMILL_SLOTS": "none"}, "settings"),

@@ -219,7 +219,7 @@ async def test_questions_do_not_wait_for_each_other(plain: CatalogueApi, double:
 
 async def test_health_tells_of_the_models(plain: CatalogueApi, double: OllamaDouble) -> None:
     async def check(api: CatalogueApi) -> tuple[str, str]:
-        async with api.client("alice") as client:
+        async with api.client("alice", "ops:read") as client:
             found = (await client.get("/health")).json()["checks"]["ollama"]
         return found["status"], found["detail"]
 

@@ -130,6 +130,7 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, text("SELECT * FROM signing_keys"))
     assert await _is_refused(database, who, text("SELECT * FROM removals"))
     assert await _is_refused(database, who, text("SELECT * FROM webhooks"))
+    assert await _is_refused(database, who, text("SELECT * FROM webhook_secrets"))
 
 
 async def test_nobody_makes_an_experiment_of_another_owner(database: Database) -> None:

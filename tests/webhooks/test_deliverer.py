@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from service.ids import RenderId, Subject
+from service.store import webhook_secrets
 from service.store.database import Caller, Database
 from service.store.renders import lifecycle, requesters
-from service.webhooks.deliverer import WebhookDeliverer
+from service.store.webhook_secrets import SigningSecret
+from service.webhooks.deliverer import WebhookDeliverer, choose_keys
+from service.webhooks.delivery import DeliveryError
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.data.footage import add_footage
 from tests.support.doubles.webhook_receiver import webhook_receiver
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
-from tests.webhooks.test_delivery import SECRET, check_signature
+from tests.webhooks.test_delivery import KEY, SECRET, check_signature
 
 pytestmark = pytest.mark.anyio
 SETTINGS = WebhookSettings.model_construct(secret=SECRET, allow_private=True, timeout_s=5.0)
@@ -45,11 +49,11 @@ async def running_deliverer(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def add_cancelled_render(database: Database, url: str) -> RenderId:
+async def add_cancelled_render(database: Database, url: str, listener: str = "alice") -> RenderId:
     """A render that somebody listens to, ended without a worker."""
     async with database.service_transaction() as connection:
         render = await add_render(connection, await add_dataset(connection, 2))
-        await lifecycle.register_webhook(connection, render, Subject("alice"), url)
+        await lifecycle.register_webhook(connection, render, Subject(listener), url)
     async with database.service_transaction() as connection:
         assert await lifecycle.cancel_render(connection, render)
     return render
@@ -155,6 +159,66 @@ async def test_a_slow_receiver_holds_up_no_render(database: Database, tmp_path: 
             assert (await wait_until_ended(database, render))["status"] == "succeeded"
             await wait_for_tasks(database, {"succeeded"})
         assert len(slow.received) == 6
+
+
+async def test_slow_receivers_of_one_caller_hold_up_no_call_of_another(database: Database) -> None:
+    with webhook_receiver("hang") as slow, webhook_receiver() as quick:
+        for _ in range(30):
+            await add_cancelled_render(database, slow.url, "mallory")
+        await add_cancelled_render(database, quick.url)
+        async with running_deliverer(database):
+            async with asyncio.timeout(30):
+                while not quick.received:
+                    await asyncio.sleep(0.02)
+            assert len(slow.received) <= 12, "the quick call waited for most of the slow ones"
+
+
+async def test_a_call_that_was_put_back_is_not_an_attempt(database: Database) -> None:
+    with webhook_receiver("hang") as slow:
+        for _ in range(6):
+            await add_cancelled_render(database, slow.url)
+        async with running_deliverer(database):
+            tasks = await wait_for_tasks(database, {"succeeded"})
+        assert [task["starts"] for task in tasks] == [1] * 6 and len(slow.received) == 6
+
+
+async def add_secret(database: Database, subject: str, age: timedelta = timedelta()) -> bytes:
+    async with database.service_transaction() as connection:
+        row = await webhook_secrets.create(connection, Subject(subject))
+        query = text("UPDATE webhook_secrets SET created_at = created_at - CAST(:age AS interval) WHERE id = :id")
+        await connection.execute(query, {"age": age, "id": row["id"]})
+    return bytes(row["key"])
+
+
+async def test_all_secrets_of_a_subject_sign_newest_first(database: Database) -> None:
+    without = WebhookSettings.model_construct(secret=None, allow_private=True, timeout_s=5.0)
+    older = await add_secret(database, "alice", timedelta(days=30))
+    await add_secret(database, "bob")
+    newer = await add_secret(database, "alice")
+    with webhook_receiver() as at:
+        await add_cancelled_render(database, at.url)
+        async with running_deliverer(database, without):
+            await wait_for_tasks(database, {"succeeded"})
+        check_signature(at, newer, older)
+
+
+async def test_a_subject_who_has_no_secret_any_more_is_told_why(database: Database) -> None:
+    without = WebhookSettings.model_construct(secret=None, allow_private=True, timeout_s=5.0)
+    with webhook_receiver() as at:
+        await add_cancelled_render(database, at.url)
+        async with running_deliverer(database, without, attempts=2):
+            (task,) = await wait_for_tasks(database, {"failed"})
+    assert at.received == [] and "POST /api/webhooks/secrets" in task["error"]["reason"]
+
+
+def test_the_secret_of_the_installation_signs_until_receivers_have_changed_over() -> None:
+    now, new, old = datetime.now(UTC), SigningSecret(b"n", datetime.now(UTC)), timedelta(days=8)
+    assert choose_keys([], SECRET) == [KEY]
+    assert choose_keys([new], SECRET) == [b"n", KEY]
+    assert choose_keys([new, SigningSecret(b"o", now - old)], SECRET) == [b"n", b"o"]
+    assert choose_keys([new], None) == [b"n"]
+    with pytest.raises(DeliveryError, match="POST /api/webhooks/secrets"):
+        choose_keys([], None)
 
 
 async def test_nothing_is_sent_of_what_was_rolled_back(database: Database) -> None:

@@ -1,4 +1,6 @@
-"""GET /health: check the services that this process depends on, each with its own timeout."""
+"""GET /health: check the services that this process depends on, each with its own timeout.
+
+Anybody may ask, so an answer without a token costs no work and tells little; those with `ops:read` get all."""
 
 import asyncio
 import time
@@ -12,21 +14,30 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import RowMapping, text
 
 from service.agent.ollama_client import probe_ollama
+from service.errors import ServiceUnavailable
+from service.identity.claims import allows
 from service.routers.http.dependencies import Resources, ResourcesDep
+from service.routers.http.middleware import bearer_token
 from service.routers.http.single_flight import SharedTasks
 from service.store.workers import count_live_slots, summarize_devices
 
 log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
 REQUIRED_CHECKS = ("database", "object_store", "ollama")
+# How old the report may be that callers without a token share.
+MAX_AGE_S = 1.0
 
 
 class Check(BaseModel):
-    """The result of one check."""
+    """The result of one check. Without `ops:read` only its status, and what failed."""
 
     status: Literal["ok", "degraded", "failed", "absent"] = Field(description="`absent`: not configured, or not needed")
-    latency_ms: float = Field(examples=[1.9])
-    detail: str = Field(examples=["answered"])
+    latency_ms: float | None = Field(default=None, description="only with `ops:read`", examples=[1.9])
+    detail: str | None = Field(default=None, description="with `ops:read`, or if it failed", examples=["answered"])
+
+    def without_details(self) -> "Check":
+        """What anybody may know. The reason of a failure names nothing of the installation."""
+        return Check(status=self.status, detail=self.detail if self.status == "failed" else None)
 
 
 class Health(BaseModel):
@@ -44,8 +55,8 @@ class Health(BaseModel):
         }
     )
     status: Literal["healthy", "degraded", "unhealthy"]
-    checks: dict[str, Check]
-    version: str
+    checks: dict[str, Check] = Field(description="without `ops:read`: the required ones, without details")
+    version: str | None = Field(default=None, description="only with `ops:read`")
 
 
 class Alive(BaseModel):
@@ -65,6 +76,7 @@ class HealthChecks:
 
     def __init__(self) -> None:
         self._running = SharedTasks[str, Check]()
+        self._recent = SharedTasks[tuple[str, ...], dict[str, Check]](MAX_AGE_S)
 
     async def run(self, resources: Resources, *names: str) -> dict[str, Check]:
         """Run these checks concurrently."""
@@ -72,20 +84,50 @@ class HealthChecks:
         runs = (self._running.run(name, partial(_run_check, name, resources, timeout_s)) for name in names)
         return dict(zip(names, await asyncio.gather(*runs), strict=True))
 
+    async def recent(self, resources: Resources, *names: str) -> dict[str, Check]:
+        """As `run`, or what it returned within the last MAX_AGE_S seconds."""
+        return await self._recent.run(names, partial(self.run, resources, *names))
+
 
 async def get_checks(request: Request) -> HealthChecks:
     checks: HealthChecks = request.app.state.checks
     return checks
 
 
+async def may_see_details(request: Request, resources: ResourcesDep) -> bool:
+    """Whether the request has a token with `ops:read`. Raises Unauthenticated for one that is not good.
+
+    A token that cannot be verified now has no rights: the report must not fail when the issuer of tokens does.
+    """
+    if "authorization" not in request.headers:
+        return False
+    try:
+        identity = await resources.verifier.verify(bearer_token(request.headers))
+    except ServiceUnavailable:
+        return False
+    request.state.identity = identity
+    return allows(identity.scopes, "ops:read")
+
+
 ChecksDep = Annotated[HealthChecks, Depends(get_checks)]
+DetailsDep = Annotated[bool, Depends(may_see_details)]
+OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}, {"bearer": []}]}
 
 
-@router.get("/health", summary="Is everything there that the service needs?", responses=UNHEALTHY_RESPONSES)
-async def health(resources: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
-    """Checks the database, the object store, Ollama, the workers and the devices concurrently."""
-    results = await checks.run(resources, "database", "object_store", "ollama", "workers", "devices")
-    return _build_report(results, resources, response)
+@router.get(
+    "/health",
+    summary="Is everything there that the service needs?",
+    response_model_exclude_none=True,
+    responses=UNHEALTHY_RESPONSES,
+    openapi_extra=OPTIONAL_TOKEN,
+)
+async def health(resources: ResourcesDep, checks: ChecksDep, details: DetailsDep, response: Response) -> Health:
+    """Checks the database, the object store, Ollama, the workers and the devices concurrently. Without a token, the
+    answer may be a second old, and has the status of what the service needs; with a token that has `ops:read`, also
+    workers, devices, latencies and versions."""
+    run = checks.run if details else checks.recent
+    results = await run(resources, "database", "object_store", "ollama", "workers", "devices")
+    return _build_report(results, resources, response, details=details)
 
 
 @router.get("/health/live", summary="Does the process answer?")
@@ -94,10 +136,17 @@ async def live() -> Alive:
     return Alive()
 
 
-@router.get("/health/ready", summary="Can requests be served?", responses=UNHEALTHY_RESPONSES)
-async def ready(resources: ResourcesDep, checks: ChecksDep, response: Response) -> Health:
-    """For load balancers: checks only the database and the object store."""
-    return _build_report(await checks.run(resources, "database", "object_store"), resources, response)
+@router.get(
+    "/health/ready",
+    summary="Can requests be served?",
+    response_model_exclude_none=True,
+    responses=UNHEALTHY_RESPONSES,
+    openapi_extra=OPTIONAL_TOKEN,
+)
+async def ready(resources: ResourcesDep, checks: ChecksDep, details: DetailsDep, response: Response) -> Health:
+    """For load balancers: checks only the database and the object store, at most once a second without a token."""
+    run = checks.run if details else checks.recent
+    return _build_report(await run(resources, "database", "object_store"), resources, response, details=details)
 
 
 async def _run_check(name: str, resources: Resources, timeout_s: float) -> Check:
@@ -114,14 +163,19 @@ async def _run_check(name: str, resources: Resources, timeout_s: float) -> Check
     return Check(status=status, latency_ms=_elapsed_ms(started), detail=detail)
 
 
-def _build_report(checks: dict[str, Check], resources: Resources, response: Response) -> Health:
+def _build_report(checks: dict[str, Check], resources: Resources, response: Response, *, details: bool) -> Health:
     status: Literal["healthy", "degraded", "unhealthy"] = "healthy"
     if any(check.status in {"degraded", "failed"} for check in checks.values()):
         status = "degraded"
     if any(checks[name].status == "failed" for name in REQUIRED_CHECKS if name in checks):
         status, response.status_code = "unhealthy", 503
     response.headers["Cache-Control"] = "no-store"
-    return Health(status=status, checks=checks, version=resources.version)
+    if details:
+        return Health(status=status, checks=checks, version=resources.version)
+    return Health(
+        status=status,
+        checks={name: checks[name].without_details() for name in REQUIRED_CHECKS if name in checks},
+    )
 
 
 def _elapsed_ms(started: float) -> float:

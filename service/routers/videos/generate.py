@@ -12,32 +12,40 @@ from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import remake_if_lost
 from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
 from service.routers.videos.request_models import VideoGenerationRequest
+from service.store import webhook_secrets
 from service.store.catalog.source_access import require_source
+from service.store.database import Caller, Database
 from service.store.renders.facts import read_render_facts
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
+from service.store.renders.webhook_limits import WEBHOOK_POINTER
 from service.stream.playlist import STREAMABLE_CODECS
 from service.webhooks.settings import WebhookSettings
-from service.webhooks.target import TargetForbidden, TargetUnresolvable, parse_target, resolve_addresses
-
-WEBHOOK_POINTER = "#/webhook_url"
+from service.webhooks.target import TargetForbidden, TargetUnresolvable, judge_target
 
 
-async def require_deliverable_webhook(url: str | None, settings: WebhookSettings) -> None:
+async def require_deliverable_webhook(
+    url: str | None, caller: Caller, database: Database, settings: WebhookSettings
+) -> None:
     """Validate a webhook URL before the render, not only at delivery. Raises InvalidRequest.
 
     A host that does not resolve is accepted: it may resolve when the render ends.
     """
     if url is None:
         return
-    if settings.secret is None:
-        detail = "webhooks are not configured here (REELMILL_WEBHOOK_SECRET)"
-        raise invalid_field(WEBHOOK_POINTER, detail, "no_webhooks")
+    if settings.secret is None and not await _has_secret(database, caller):
+        detail = "webhooks are signed, and you have no secret yet: make one with POST /api/webhooks/secrets"
+        raise invalid_field(WEBHOOK_POINTER, detail, "no_webhook_secret")
     try:
-        await resolve_addresses(parse_target(url), allow_private=settings.allow_private)
+        await judge_target(url, allow_private=settings.allow_private)
     except TargetForbidden as refused:
         raise invalid_field(WEBHOOK_POINTER, f"this webhook cannot be used: {refused}", "webhook_refused") from refused
     except TargetUnresolvable:
         return
+
+
+async def _has_secret(database: Database, caller: Caller) -> bool:
+    async with database.service_transaction() as connection:
+        return bool(await webhook_secrets.list_secrets(connection, caller.subject))
 
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
@@ -64,7 +72,7 @@ async def generate(
     """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before; the
     caller is then one of those who asked for that render. For 24 hours, the same `Idempotency-Key` and body return the
     same job."""
-    await require_deliverable_webhook(body.webhook_url, resources.webhooks)
+    await require_deliverable_webhook(body.webhook_url, caller, database, resources.webhooks)
     request, limits = body.to_request(), resources.limits
     facts = await read_render_facts(database, caller, request, limits)
     render_plan = plan(request, facts)

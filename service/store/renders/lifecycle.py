@@ -14,6 +14,7 @@ from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import cancel_removals
 from service.store.cache.segments import invalidate_entries
 from service.store.renders.queries import get_render, load_segment_plan
+from service.store.renders.webhook_limits import require_room
 from service.store.tables import renders, segments, tasks
 
 INSERT_WEBHOOK = text("""
@@ -37,7 +38,8 @@ INSERT_WEBHOOK_TASKS = text("""
 
 
 async def register_webhook(connection: AsyncConnection, render: UUID, owner: Subject, url: str) -> None:
-    """Call `url` when the render ends; at once if it has ended already."""
+    """Call `url` when the render ends; at once if it has ended already. Raises what `require_room` raises."""
+    await require_room(connection, render, owner, url)
     inserted = await connection.execute(INSERT_WEBHOOK, {"render": render, "owner": owner, "url": url})
     if inserted.first() is not None:
         await _enqueue_webhooks(connection, render, url)

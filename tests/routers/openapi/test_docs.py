@@ -55,6 +55,7 @@ def address() -> Iterator[str]:
     """The API on a real server with a free port."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()  # requests wait until the server is there
     server = uvicorn.Server(uvicorn.Config(create_app(resources()), log_config=None, lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,12 +12,13 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
+from service.identity.tokens import issue_token
 from service.processes.app import create_app
 from service.routers.settings import HttpSettings
 from service.store.schema import migrate
 from service.store.tables import workers
 from service.store.workers import record_heartbeat
-from tests.routers.conftest import resources
+from tests.routers.conftest import SECRET, EmptyStore, resources
 
 pytestmark = pytest.mark.anyio
 
@@ -23,7 +26,10 @@ pytestmark = pytest.mark.anyio
 @contextlib.asynccontextmanager
 async def health_client(**more: Any) -> AsyncIterator[httpx.AsyncClient]:
     at = resources(**more)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(at)), base_url="http://test") as client:
+    headers = {"Authorization": f"Bearer {issue_token(SECRET, 'operator', ['ops:read'], timedelta(minutes=5))}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(create_app(at)), base_url="http://test", headers=headers
+    ) as client:
         yield client
     await at.database.close()
 
@@ -87,3 +93,73 @@ async def test_a_database_that_many_wait_for_is_well(postgres_url: str) -> None:
             response = await client.get("/health/ready")
     await at.database.close()
     assert (response.status_code, response.json()["checks"]["database"]["status"]) == (200, "ok")
+
+
+NOBODY = {"Authorization": ""}
+
+
+class CountingStore(EmptyStore):
+    """Counts how often it was tested; fails if it is `away`."""
+
+    tested, away = 0, False
+
+    async def check(self) -> None:
+        self.tested += 1
+        await asyncio.sleep(0.01)
+        if self.away:
+            raise OSError("s3.internal:9000 refused")
+
+
+@contextlib.asynccontextmanager
+async def anonymous_client(store: EmptyStore, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with health_client(**more) as client:
+        del client.headers["Authorization"]
+        app = client._transport.app  # type: ignore[attr-defined]
+        app.state.resources = dataclasses.replace(app.state.resources, objects=store)
+        yield client
+
+
+async def test_a_caller_without_a_token_is_told_little(postgres_url: str) -> None:
+    await migrate(postgres_url)
+    async with anonymous_client(CountingStore(), database_url=postgres_url) as client:
+        answer = await client.get("/health")
+        ok = {"status": "ok"}
+        assert (answer.status_code, answer.json()["checks"]) == (
+            200,
+            {"database": ok, "object_store": ok, "ollama": {"status": "absent"}},
+        )
+        assert set(answer.json()) == {"status", "checks"}
+        ready = (await client.get("/health/ready")).json()
+        assert ready == {"status": "healthy", "checks": {"database": ok, "object_store": ok}}
+
+
+async def test_a_caller_without_a_token_is_told_what_failed() -> None:
+    store = CountingStore()
+    store.away = True
+    async with anonymous_client(store) as client:
+        for path in ("/health", "/health/ready"):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+            assert answer.json()["checks"]["object_store"] == {
+                "status": "failed",
+                "detail": "not reachable; the log has the reason",
+            }
+            assert "s3.internal" not in answer.text and "127.0.0.1" not in answer.text
+
+
+async def test_many_callers_without_a_token_cost_one_check() -> None:
+    store = CountingStore()
+    async with anonymous_client(store) as client:
+        await asyncio.gather(*(client.get("/health") for _ in range(50)))
+        await asyncio.gather(*(client.get("/health") for _ in range(50)))
+        assert store.tested == 1
+
+
+async def test_who_may_see_the_details(token: Callable[..., dict[str, str]]) -> None:
+    async with anonymous_client(CountingStore()) as client:
+        for scopes, details in (((), False), (("catalog:read",), False), (("ops:read",), True), (("admin",), True)):
+            body = (await client.get("/health", headers=token(*scopes))).json()
+            assert ("workers" in body["checks"], "version" in body) == (details, details), scopes
+        for bad in ({"Authorization": "Bearer x.y.z"}, NOBODY):
+            assert (await client.get("/health", headers=bad)).status_code == 401
+        assert (await client.get("/health/live", headers=NOBODY)).status_code == 200

@@ -64,7 +64,9 @@ async def test_webhooks_that_cannot_be(api: CatalogueApi, alice: httpx.AsyncClie
 async def test_without_a_secret_there_are_none(postgres_url: str, tmp_path: Path) -> None:
     async with catalogue_api(postgres_url, tmp_path) as api, api.client("alice", "videos:render") as alice:
         refused = await alice.post("/api/videos/generate", json=await _request_body(api, webhook_url=WEBHOOK_URL))
-    assert refused.status_code == 422 and "REELMILL_WEBHOOK_SECRET" in refused.json()["detail"]
+    (problem,) = refused.json()["errors"]
+    assert (refused.status_code, problem["pointer"], problem["code"]) == (422, "#/webhook_url", "no_webhook_secret")
+    assert "POST /api/webhooks/secrets" in refused.json()["detail"]
 
 
 async def test_the_end_is_told_once(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
