@@ -76,12 +76,12 @@ class ProcessSettings(EnvironmentSettings):
 
 
 class ClientSettings(EnvironmentSettings):
-    """How commands reach a running service."""
+    """How commands, and the clients to whom the API hands out addresses, reach a running service."""
 
     url: str | None = Field(
         default=None,
         validation_alias="REELMILL_URL",
-        description="URL of the service for client commands; unset: the local one",
+        description="URL of the service: for client commands, and in upload addresses; unset: the local one",
     )
     token: str | None = Field(
         default=None,

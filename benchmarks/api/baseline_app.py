@@ -53,9 +53,8 @@ def main(variant: str) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     token = issue_token(secret, "benchmark", ("catalog:read",), timedelta(hours=12))
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/hello {token}", flush=True)
-    uvloop.run(
-        GracefulServer(uvicorn_config(create_baseline_app(variant, secret)), asyncio.Event()).serve(sockets=[listener])
-    )
+    config = uvicorn_config(create_baseline_app(variant, secret), HttpSettings.model_construct())
+    uvloop.run(GracefulServer(config, asyncio.Event()).serve(sockets=[listener]))
 
 
 if __name__ == "__main__":

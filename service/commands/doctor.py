@@ -17,6 +17,7 @@ from service.devices.nvml import NvmlProbe
 from service.errors import StartupError
 from service.identity.local_secret import local_secret
 from service.identity.tokens import TokenVerifier
+from service.processes.connection_table import limit_connections, raise_handle_limit
 from service.processes.startup import connect_object_store, open_database
 
 console = Console(soft_wrap=True, highlight=False)
@@ -37,6 +38,7 @@ async def run_checks() -> int:
         ("database", _check_database),
         ("object store", _check_object_store),
         ("tokens", _check_tokens),
+        ("file handles", _check_file_handles),
         ("ollama", _check_ollama),
         ("encoders", _check_encoders),
         ("cuda", _check_cuda),
@@ -76,6 +78,12 @@ async def _check_tokens(settings: Settings) -> str:
     if settings.identity.jwks_url:
         return "verified with the keys of JWT_JWKS_URL"
     return f"signed with {'JWT_SECRET' if settings.identity.secret else f'the secret in {settings.process.home}'}"
+
+
+async def _check_file_handles(settings: Settings) -> str:
+    handles = raise_handle_limit()
+    http = limit_connections(settings.http, handles)
+    return f"{handles} (ulimit -Hn): {http.max_connections} connections, {http.max_event_streams} event streams"
 
 
 async def _check_ollama(settings: Settings) -> str:

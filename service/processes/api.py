@@ -1,19 +1,18 @@
-"""The API process: uvicorn with graceful shutdown and problem documents for unreadable requests."""
+"""The API process: uvicorn with graceful shutdown, and limits on what clients may hold."""
 
 import asyncio
-import json
+import math
 import os
-import secrets
 import signal
 import socket
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from types import FrameType
 
-import h11
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from service import __version__
 from service.config import Settings
@@ -21,10 +20,16 @@ from service.errors import StartupError
 from service.identity.tokens import TokenVerifier
 from service.malloc import M_MMAP_THRESHOLD, set_malloc_options, trim_malloc
 from service.processes.app import create_app
+from service.processes.connection_table import ConnectionTable, limit_connections, raise_handle_limit
+from service.processes.http_connection import ApiConnection, TimeLimits
 from service.processes.startup import SharedState, open_shared_state
 from service.routers.http.dependencies import Resources
+from service.routers.settings import HttpSettings
 
 log = structlog.get_logger("service.processes.api")
+# Connections that the kernel holds until they are accepted; asyncio accepts as many at once.
+BACKLOG = 1024
+TIMES = TimeLimits()
 
 
 class GracefulServer(uvicorn.Server):
@@ -45,41 +50,21 @@ class GracefulServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-class ProblemProtocol(H11Protocol):
-    """Answers a request that is not valid HTTP, which never reaches the application, with a problem document."""
-
-    def send_400_response(self, msg: str) -> None:
-        error_id = secrets.token_hex(6)
-        log.info("problem", error_id=error_id, slug="bad-request", status=400, reason=msg)
-        problem = {
-            "type": "/problems/bad-request",
-            "title": "The request cannot be read",
-            "status": 400,
-            "detail": "this is not a valid HTTP/1.1 request",
-            "instance": "/",
-            "error_id": error_id,
-        }
-        headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
-        for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
-            h11.Data(data=json.dumps(problem).encode()),
-            h11.EndOfMessage(),
-        ):
-            self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
-
-def uvicorn_config(app: FastAPI) -> uvicorn.Config:
-    """How uvicorn serves the API: with our log instead of its own, and without a Server header."""
-    return uvicorn.Config(
+def uvicorn_config(app: FastAPI, http: HttpSettings, times: TimeLimits = TIMES) -> uvicorn.Config:
+    """How uvicorn serves the API: with limits on connections, our log instead of its own, and no Server header."""
+    config = uvicorn.Config(
         app,
-        http=ProblemProtocol,
         ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
+        timeout_keep_alive=math.ceil(times.idle_s),
         server_header=False,
+        backlog=BACKLOG,
     )
+    table = ConnectionTable(http, config.forwarded_allow_ips)
+    config.http = partial(ApiConnection, table=table, times=times)  # type: ignore[assignment]
+    return config
 
 
 # Freed blocks of this size go back to the kernel at once; glibc raises its own threshold up to 32 MiB.
@@ -90,12 +75,15 @@ TRIM_INTERVAL_S = 10.0
 async def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupError."""
     set_malloc_options({M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES})  # upload buffers must not stay resident
+    handles = raise_handle_limit()
+    settings = replace(settings, http=limit_connections(settings.http, handles))
+    log.info("limits", file_handles=handles, connections=settings.http.max_connections)
     listener = _bind_listener(settings)
     state = await open_shared_state(settings)
     trimming = asyncio.create_task(_trim_heap_periodically())
     try:
         resources = build_resources(settings, state)
-        server = GracefulServer(uvicorn_config(create_app(resources)), resources.stopping)
+        server = GracefulServer(uvicorn_config(create_app(resources), resources.http), resources.stopping)
         await server.serve(sockets=[listener])
     finally:
         trimming.cancel()
@@ -111,6 +99,7 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         verifier=TokenVerifier(settings.identity, state.local_secret),
         version=__version__,
         ollama_host=settings.process.ollama_host,
+        public_url=(settings.client.url or "").rstrip("/"),
         http=settings.http,
         catalog=settings.catalog,
         sources=settings.objects.source_rules,

@@ -18,7 +18,7 @@ from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
 from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLimit, HeadAsGet
-from service.routers.http.rate_limit import RateLimit
+from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import devices, health, metrics
@@ -104,7 +104,9 @@ def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middle
         Middleware(AccessLogMiddleware),
         Middleware(HeadAsGet),
         Middleware(problems.ProblemBoundary),
+        Middleware(AddressLimit, http=http),
         Middleware(Authentication, verifier=verifier, public=public),
         Middleware(RateLimit, rate=http.rate_limit),
+        Middleware(EventStreamLimit, http=http),
         Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.UPLOAD_PATHS),
     ]

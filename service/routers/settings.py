@@ -28,6 +28,24 @@ class HttpSettings(EnvironmentSettings):
         description="requests one subject may send to one API process (frames are uploaded one by one); `none`: any",
     )
 
+    # Open at once; fewer if the process may open fewer files. 4,096 waiting connections take some 60 MB.
+    max_connections: int = 4096
+
+    @property
+    def connections_per_address(self) -> int:
+        """Of one client address, or requests under way if a proxy forwards the address: a browser opens six."""
+        return max(self.max_connections // 8, 1)
+
+    @property
+    def max_event_streams(self) -> int:
+        """A quarter, so that those who follow renders leave room for those who submit them."""
+        return max(self.max_connections // 4, 1)
+
+    @property
+    def event_streams_per_subject(self) -> int:
+        """Room for some hundred open pages of one user."""
+        return min(128, max(self.max_event_streams // 2, 1))
+
     @field_validator("rate_limit")
     @classmethod
     def _check_rate_limit(cls, value: str) -> str:

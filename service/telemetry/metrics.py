@@ -24,6 +24,14 @@ HTTP_SECONDS = Histogram(
     buckets=_LATENCY_BUCKETS,
     registry=REGISTRY,
 )
+CONNECTIONS = Gauge("reelmill_connections", "Open connections of clients", registry=REGISTRY)
+CONNECTIONS_CLOSED = Counter(
+    "reelmill_connections_closed_total",
+    "Connections that were refused or closed because of a limit",
+    ("reason",),
+    registry=REGISTRY,
+)
+EVENT_STREAMS = Gauge("reelmill_event_streams", "Open event streams", registry=REGISTRY)
 QUEUE_DEPTH = Gauge("reelmill_queue_depth", "Queued and running tasks", ("kind", "state"), registry=REGISTRY)
 QUERIES = Counter("reelmill_queries_total", "Guarded queries by outcome", ("outcome",), registry=REGISTRY)
 QUERY_REFUSALS = Counter(

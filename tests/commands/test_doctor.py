@@ -23,7 +23,7 @@ def run_doctor(home: Path, **settings: str) -> tuple[int, dict[str, str]]:
 def test_a_machine_that_can(tmp_path: Path) -> None:
     code, said = run_doctor(tmp_path)
     assert code == 0
-    assert set(said) == {"database", "object store", "tokens", "ollama", "encoders", "cuda"}
+    assert set(said) == {"database", "object store", "tokens", "file handles", "ollama", "encoders", "cuda"}
     assert all(text.startswith("ok ") for text in said.values())
     assert "OLLAMA_HOST is not set" in said["ollama"]
 

@@ -21,7 +21,7 @@ def upload_signed_dataset(client: httpx.Client, files: dict[str, bytes]) -> dict
     dataset = client.post(path, json={"name": "d"}).raise_for_status().json()["dataset"]
     wanted = [{"name": name, "size": len(data)} for name, data in files.items()]
     answer = client.post(f"/api/datasets/{dataset['id']}/uploads", json={"files": wanted}).raise_for_status().json()
-    with httpx.Client(trust_env=False) as stranger:
+    with httpx.Client(base_url=str(client.base_url), trust_env=False) as stranger:
         for upload in answer["uploads"]:
             sent = stranger.put(upload["url"], content=files[upload["name"]], headers=upload["headers"])
             assert sent.status_code == 200, sent.text

@@ -13,10 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from service.errors import Forbidden, NotFound, invalid_field
 from service.plan.render_plan import ObjectRef
-from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner
+from service.routers.catalog.access import get_visible_dataset, require_owner
 from service.routers.catalog.dataset_models import Uploaded
 from service.routers.catalog.uploads import UPLOAD_REQUEST_BODY, Upload, discard_if_deleted, require_upload_area
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, ResourcesDep, require_scope
 from service.routers.http.fields import RequestModel
 from service.routers.http.object_streams import guess_media_type
 from service.routers.http.problems import error_responses
@@ -83,7 +83,7 @@ class UploadAddress(BaseModel):
     name: str
     size: int = Field(description="the body must have exactly this many bytes")
     method: Literal["PUT"] = "PUT"
-    url: str
+    url: str = Field(description="without a host (REELMILL_URL is not set): the host that you sent this request to")
     headers: dict[str, str] = Field(description="send these headers unchanged")
 
 
@@ -122,7 +122,8 @@ class UploadUrls:
 
     objects: ObjectStore
     signer: Signer
-    base: str
+    # Of this API, for others; empty: not configured. Never from a request, whose Host header anybody can write.
+    public_url: str
     dataset: DatasetRow
     expires_in_s: int
 
@@ -134,8 +135,8 @@ class UploadUrls:
 
     def _own_url(self, upload: WantedUpload) -> str:
         grant = [str(self.dataset.id), upload.name, upload.size, int(time.time()) + self.expires_in_s]
-        path = f"api/datasets/{self.dataset.id}/uploads/{quote(upload.name)}"
-        return f"{self.base}{path}?grant={self.signer.sign(SIGNING_PURPOSE, grant)}"
+        path = f"/api/datasets/{self.dataset.id}/uploads/{quote(upload.name)}"
+        return f"{self.public_url}{path}?grant={self.signer.sign(SIGNING_PURPOSE, grant)}"
 
 
 @router.post(
@@ -148,11 +149,10 @@ class UploadUrls:
 async def sign_uploads(
     dataset_id: UUID,
     body: NewUploads,
-    request: Request,
     caller: CallerDep,
     database: DatabaseDep,
     objects: ObjectsDep,
-    settings: CatalogDep,
+    resources: ResourcesDep,
     signer: SignerDep,
 ) -> Uploads:
     """One URL per file. Until it expires, anyone can `PUT` that file to it without a token, with exactly the given
@@ -161,12 +161,12 @@ async def sign_uploads(
         row = await get_visible_dataset(connection, dataset_id)
     require_owner(row.owner, caller)
     require_upload_area(row, objects.bucket)
-    _check_sizes(body, settings)
+    _check_sizes(body, resources.catalog)
     expires_at = datetime.now(UTC) + timedelta(seconds=body.lifetime_s)
     async with database.service_transaction() as connection:  # before a URL is out, so that a deletion knows of it
         if not await datasets.note_upload_urls(connection, dataset_id, expires_at):
             raise NotFound("there is no such dataset")
-    urls = UploadUrls(objects, signer, str(request.base_url), row, body.lifetime_s)
+    urls = UploadUrls(objects, signer, resources.public_url, row, body.lifetime_s)
     return Uploads(uploads=[await urls.sign(file) for file in body.files], expires_at=expires_at)
 
 

@@ -36,6 +36,8 @@ class Resources:
     verifier: TokenVerifier
     version: str
     ollama_host: str | None = None
+    # Where clients reach this API, without a slash at the end; empty: addresses in responses have no host.
+    public_url: str = ""
     http: HttpSettings = field(default_factory=HttpSettings)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     sources: SourceRules = field(default_factory=lambda: ObjectSettings().source_rules)

@@ -87,6 +87,18 @@ class BadRequest(ReelmillError):
     status, slug, title = 400, "bad-request", "The request cannot be read"
 
 
+class RequestTimeout(ReelmillError):
+    status, slug, title = 408, "request-timeout", "The request did not arrive in time"
+
+
+class TargetTooLong(ReelmillError):
+    status, slug, title = 414, "target-too-long", "The request line is too long"
+
+
+class RequestHeadTooLarge(ReelmillError):
+    status, slug, title = 431, "head-too-large", "The header fields of the request are too large"
+
+
 class MethodNotAllowed(ReelmillError):
     status, slug, title = 405, "method-not-allowed", "Method not allowed"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from fastapi import Request, Response
@@ -62,7 +62,8 @@ class Pager:
         """Drop the extra row, which shows that there is a next page, and set the `Link` header in that case."""
         if len(rows) > limit:
             parameters: dict[str, Any] = dict(request.query_params) | {"cursor": self.encode_cursor(rows[limit - 1])}
-            response.headers["Link"] = f'<{request.url.path}?{urlencode(parameters)}>; rel="next"'
+            path = quote(request.scope["path"])  # request.url contains what the client wrote as Host
+            response.headers["Link"] = f'<{path}?{urlencode(parameters)}>; rel="next"'
         return rows[:limit]
 
     @property

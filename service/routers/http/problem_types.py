@@ -11,7 +11,8 @@ from fastapi.responses import HTMLResponse
 from service.errors import NotFound, ReelmillError
 
 MEANINGS = {
-    "bad-request": "The body is no JSON in UTF-8, is nested too deeply, or broke off. Send one complete JSON document.",
+    "bad-request": "The body is no JSON in UTF-8, is nested too deeply, or broke off; or the request is not valid "
+    "HTTP/1.1, as the `detail` says. Send one complete JSON document.",
     "unauthenticated": "The request has no bearer token, or one that is expired, altered or of another issuer. Get a "
     "new token and send it as `Authorization: Bearer <token>`.",
     "forbidden": "The token is good, but lacks the scope that the `detail` names, or what was asked for may only be "
@@ -22,6 +23,10 @@ MEANINGS = {
     "`application/json` or `*/*`.",
     "conflict": "What was asked for does not go together with the state things are in; the `detail` says which. Read "
     "the current state before you retry.",
+    "request-timeout": "The header or the body of the request arrived too slowly, and the connection was closed. Send "
+    "the request again, without pauses.",
+    "target-too-long": "The address with its parameters is longer than this service takes. Ask for less at once.",
+    "head-too-large": "The request has too many header fields, or too long ones. Send fewer.",
     "precondition-failed": "The `If-Match` header names a version that has been changed meanwhile. Read it again, "
     "then apply your change to the new version.",
     "content-too-large": "The body is longer than this service takes.",

@@ -62,7 +62,8 @@ async def _request_upload_urls(client: httpx.AsyncClient, dataset: str, *files: 
 async def _put_file(api: CatalogueApi, address: dict[str, Any], body: Any, url: str | None = None) -> httpx.Response:
     """Upload without a token."""
     transport = None if isinstance(api.objects, S3ObjectStore) else httpx.ASGITransport(api.app)
-    async with httpx.AsyncClient(transport=transport, trust_env=False) as stranger:
+    base = "" if transport is None else "http://test"  # our own addresses have no host
+    async with httpx.AsyncClient(transport=transport, base_url=base, trust_env=False) as stranger:
         return await stranger.request(
             address["method"], url or address["url"], content=body, headers=address["headers"]
         )

@@ -31,6 +31,7 @@ class ApiProcess:
     process: subprocess.Popen[bytes]
     url: str
     log: Path
+    database_url: str
 
     def client(self, subject: str = "alice", *scopes: str) -> httpx.Client:
         return httpx.Client(base_url=self.url, headers=_headers(subject, scopes), timeout=20, trust_env=False)
@@ -57,16 +58,20 @@ def _headers(subject: str, scopes: tuple[str, ...]) -> dict[str, str]:
 
 
 @contextmanager
-def api_process(database_url: str, home: Path, **settings: str) -> Iterator[ApiProcess]:
+def api_process(database_url: str, home: Path, handles: int = 0, **settings: str) -> Iterator[ApiProcess]:
+    """`handles` is the hard limit on its open files, if it is not 0."""
+    command = [sys.executable, "-m", "service", "api"]
+    if handles:
+        command = ["sh", "-c", f'ulimit -Sn {handles // 2}; ulimit -Hn {handles}; exec "$@"', "sh", *command]
     port, log = str(find_free_port()), home / "api.log"
     with (
         clean_environment(DATABASE_URL=database_url, REELMILL_HOME=str(home), PORT=port, JWT_SECRET=SECRET, **settings),
         log.open("wb") as out,
     ):
-        process = subprocess.Popen([sys.executable, "-m", "service", "api"], env=dict(os.environ), stdout=out)
+        process = subprocess.Popen(command, env=dict(os.environ), stdout=out)
     service = LocalService(f"http://127.0.0.1:{port}", {}, {"api": process})
     try:
         service.wait_ready()
-        yield ApiProcess(process, service.url, log)
+        yield ApiProcess(process, service.url, log, database_url)
     finally:
         service.stop()
