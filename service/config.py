@@ -133,6 +133,16 @@ def load() -> Settings:
         raise StartupError(f"{first['loc'][0]}: {first['msg']}") from error
 
 
+# What slots and canaries must not inherit, as they read untrusted files. Slots are given the keys of the object store.
+SECRET_VARIABLES = ("DATABASE_URL", "JWT_SECRET", "REELMILL_TOKEN", "REELMILL_WEBHOOK_SECRET")
+
+
+def forget_secrets() -> None:
+    """Take the secrets that were read out of the environment, so that child processes do not get them."""
+    for name in SECRET_VARIABLES:
+        os.environ.pop(name, None)
+
+
 def warn_of_outdated_variables() -> None:
     """Log each environment variable that was removed or renamed."""
     log = structlog.get_logger("config")

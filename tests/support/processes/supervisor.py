@@ -10,7 +10,7 @@ from uuid import UUID
 from service.plan.placement import REAL_DRIVER
 from service.store.database import Database
 from service.store.renders import queries
-from service.store.settings import DatabaseSettings, ObjectSettings
+from service.store.settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.devices.canaries import DeviceSource
 from service.worker.settings import WorkerSettings
@@ -21,8 +21,8 @@ from service.worker.supervisor import Supervisor
 NO_DEVICES = DeviceSource((), lambda device: ())
 
 
-def slot_config(database: Database, home: Path, **more: Any) -> SlotConfig:
-    return SlotConfig(database.url, DatabaseSettings(), ObjectSettings.model_construct(), home, 4096, 8, **more)
+def slot_config(home: Path, **more: Any) -> SlotConfig:
+    return SlotConfig(ObjectSettings.model_construct(), home, 4096, 8, **more)
 
 
 @asynccontextmanager
@@ -39,7 +39,7 @@ async def running_supervisor(
     """Run tasks until the end of the block."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    supervisor = Supervisor(database, slot_config(database, home, driver=driver, idle_s=idle_s), own, webhooks, devices)
+    supervisor = Supervisor(database, slot_config(home, driver=driver, idle_s=idle_s), own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:
         yield supervisor
