@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 from service.plan.placement import REAL_DRIVER, GpuAllocation
@@ -193,19 +193,7 @@ class StoreReply:
 
 
 SlotEvent = SlotReady | Progress | StoreCall | Outcome
-SLOT_EVENTS = (
-    SlotReady,
-    Progress,
-    StoreCall,
-    SegmentDone,
-    EncoderUnavailable,
-    AssemblyDone,
-    ScanDone,
-    PreviewDone,
-    SegmentsMissing,
-    TaskFailed,
-    TaskCancelled,
-)
+SLOT_EVENTS: tuple[type, ...] = get_args(SlotEvent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ unpickled, and nothing that runs code."""
 
 import io
 import pickle
+from dataclasses import is_dataclass
 from typing import Any
 
 from service.plan.names.media_names import Exclusions
@@ -20,8 +21,11 @@ VALUE_TYPES = {
     ("fractions", "Fraction"),
     ("uuid", "UUID"),
 }
+# By name, as pickle asks for them: an attribute of a permitted class is not permitted.
 MESSAGE_TYPES = {
-    (kind.__module__, kind.__qualname__) for kind in (*messages.SLOT_EVENTS, Exclusions, ScannedFrame, ScanResult)
+    (kind.__module__, kind.__qualname__)
+    for kind in (*vars(messages).values(), Exclusions, ScannedFrame, ScanResult)
+    if isinstance(kind, type) and is_dataclass(kind) and kind.__module__.startswith("service.")
 }
 
 
