@@ -133,8 +133,7 @@ def load() -> Settings:
         raise StartupError(f"{first['loc'][0]}: {first['msg']}") from error
 
 
-# What slots and canaries, which read untrusted files, must not inherit. The object store's keys are not among them: slots
-# read frames themselves.
+# What slots and canaries must not inherit, as they read untrusted files. Slots are given the keys of the object store.
 SECRET_VARIABLES = ("DATABASE_URL", "JWT_SECRET", "REELMILL_TOKEN", "REELMILL_WEBHOOK_SECRET")
 
 

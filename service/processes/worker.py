@@ -3,17 +3,18 @@
 import asyncio
 import signal
 
-from service.config import Settings
-from service.processes.startup import SharedState, open_shared_state
+from service.config import Settings, forget_secrets
+from service.processes.startup import open_shared_state
 from service.worker.slots.messages import SlotConfig
 from service.worker.supervisor import Supervisor
 
 
 async def run_worker(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StartupError."""
+    forget_secrets()
     state = await open_shared_state(settings)
     try:
-        supervisor = Supervisor(state.database, build_slot_config(settings, state), settings.worker, settings.webhooks)
+        supervisor = Supervisor(state.database, build_slot_config(settings), settings.worker, settings.webhooks)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)
@@ -22,10 +23,8 @@ async def run_worker(settings: Settings) -> None:
         await state.close()
 
 
-def build_slot_config(settings: Settings, state: SharedState) -> SlotConfig:
+def build_slot_config(settings: Settings) -> SlotConfig:
     return SlotConfig(
-        database_url=state.database.url,
-        database=settings.database,
         objects=settings.objects,
         home=settings.process.home,
         memory_mb=settings.worker.slot_memory_mb,

@@ -10,7 +10,7 @@ from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from service.errors import Conflict, NotFound
 from service.ids import Subject
@@ -39,7 +39,7 @@ class Database:
     """A connection pool with two kinds of transaction: the service's own and a caller's."""
 
     def __init__(self, url: str, settings: DatabaseSettings) -> None:
-        self.url = url
+        self.url, self._settings = url, settings
         self.engine = _create_engine(url, settings, settings.pool_size, 5)
         self._health_engine = _create_engine(url, settings, 3, 0, isolation_level="AUTOCOMMIT")
 
@@ -54,6 +54,18 @@ class Database:
         """An autocommit connection from a pool of its own, so that health checks do not wait behind requests."""
         async with self._health_engine.connect() as connection:
             yield connection
+
+    @asynccontextmanager
+    async def separate_connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of no pool, for work of minutes or with temporary tables; it is closed at the end."""
+        engine = create_async_engine(
+            async_url(self.url), poolclass=NullPool, hide_parameters=True, connect_args=_connect_args(self._settings)
+        )
+        try:
+            async with engine.connect() as connection:
+                yield connection
+        finally:
+            await engine.dispose()
 
     @asynccontextmanager
     async def caller_transaction(self, caller: Caller) -> AsyncIterator[AsyncConnection]:
@@ -76,10 +88,14 @@ def _create_engine(
         max_overflow=max_overflow,
         hide_parameters=True,
         **options,
-        connect_args={"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}},
+        connect_args=_connect_args(settings),
     )
     install_pool_ping(engine)
     return engine
+
+
+def _connect_args(settings: DatabaseSettings) -> dict[str, Any]:
+    return {"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}}
 
 
 async def assume_caller_role(connection: AsyncConnection, caller: Caller) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, TaskId
 from service.jobs import leases
-from service.jobs.leases import MAX_ATTEMPTS, Lease, LeaseLost, RenderLease, SegmentLease
+from service.jobs.leases import MAX_ATTEMPTS, Lease, LeaseLost, RenderLease, ScanLease, SegmentLease
 from service.jobs.queue import Retry
 from service.plan.capability import CapabilityIndex
 from service.plan.render_plan import RenderOptions
@@ -22,6 +22,7 @@ from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.commands import load_command
 from service.worker.devices.placement import GpuPlacement
+from service.worker.scan.writer import open_scan_writer
 from service.worker.slots.messages import (
     AssemblyDone,
     Command,
@@ -88,7 +89,7 @@ class TaskRunner:
 
     async def _execute(self, lease: Lease, command: Command) -> tuple[Outcome, StopReason | None]:
         """The outcome of the command, and why it was stopped if it was."""
-        execution = asyncio.create_task(self._slot.execute(command))
+        execution = asyncio.create_task(self._execute_on_slot(lease, command))
         heartbeats = asyncio.create_task(self._send_heartbeats(lease))
         stopped: StopReason | None = None
         try:
@@ -103,6 +104,13 @@ class TaskRunner:
             heartbeats.cancel()
             with suppress(asyncio.CancelledError):
                 await heartbeats
+
+    async def _execute_on_slot(self, lease: Lease, command: Command) -> Outcome:
+        """Raises SlotDied."""
+        if not isinstance(lease, ScanLease):
+            return await self._slot.execute(command)
+        async with open_scan_writer(self._database, lease.dataset_id) as writer:
+            return await self._slot.execute(command, writer)
 
     async def _stop(self, execution: "asyncio.Task[Outcome]", reason: StopReason | None) -> None:
         """Kill a slot that hangs; ask any other to stop, and kill it if it does not."""

@@ -21,7 +21,7 @@ from service.store.objects.files import FileObjectStore
 from service.store.renders import lifecycle
 from service.store.renders.submission import RenderSubmission, submit_render
 from service.store.tables import segment_cache
-from service.worker.scan.dataset import scan_dataset
+from service.worker.scan.writer import scan_dataset
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended

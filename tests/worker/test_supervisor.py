@@ -21,7 +21,7 @@ NOWHERE = "postgresql://nobody:nothing@127.0.0.1:1/none"
 async def test_a_heartbeat_that_fails_is_logged(tmp_path: Path, log_lines: Callable[[], list[dict[str, Any]]]) -> None:
     database = Database(NOWHERE, DatabaseSettings.model_construct())
     settings = WorkerSettings.model_construct(slots=1)
-    supervisor = Supervisor(database, slot_config(database, tmp_path), settings, devices=NO_DEVICES)
+    supervisor = Supervisor(database, slot_config(tmp_path), settings, devices=NO_DEVICES)
     beating = asyncio.create_task(run_periodically(supervisor.heartbeat))
     try:
         async with asyncio.timeout(5):

@@ -4,8 +4,6 @@ transaction.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.plan.names.time_names import NamedTimes
 from service.store.catalog.cadence import measure_cadence
 from service.store.catalog.datasets import DatasetRow, fetch_dataset
+from service.store.catalog.scanned import COLUMNS, MAX_PROBLEMS, ScannedFrame, digest_line
 from service.store.tables import datasets, frames, sources
 
 CREATE_STAGING = text("""
@@ -74,7 +73,6 @@ COUNT_SIZES = text("""
     SELECT width, height, count(*) AS count FROM frames WHERE dataset_id = :dataset AND width IS NOT NULL
     GROUP BY width, height ORDER BY count(*) DESC, width::bigint * height DESC, width LIMIT 1000
 """)
-MAX_PROBLEMS = 20
 COUNT_PROBLEMS = text(f"""
     SELECT problem AS reason, count(*) AS count, min(key) AS example FROM frames
     WHERE dataset_id = :dataset AND problem IS NOT NULL GROUP BY problem ORDER BY 2 DESC, 3 LIMIT {MAX_PROBLEMS}
@@ -108,37 +106,6 @@ COUNT_GAP_FRAMES = text(
     SELECT least(coalesce(sum(step / :stride - 1), 0), 9223372036854775807)::bigint FROM steps WHERE step / :stride > 1
 """
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ScannedFrame:
-    """A row of the staging table; the fields are in the order of its columns."""
-
-    sort_key: str
-    key: str
-    number: int | None
-    size: int
-    etag: str
-    format: str | None = None
-    width: int | None = None
-    height: int | None = None
-    captured_at: datetime | None = None
-    problem: str | None = None
-    page: int | None = None
-    page_offset: int = 0
-    bits: int | None = None
-    gray: bool | None = None
-    form: str | None = None
-    # The time in the name, if it has one, and whether the number is part of it: see `time_names`.
-    named_at: datetime | None = None
-    named_kind: str | None = None
-    named_number: bool = False
-
-    def to_record(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in COLUMNS)
-
-
-COLUMNS = tuple(ScannedFrame.__dataclass_fields__)
 
 
 async def begin_scan(connection: AsyncConnection, dataset: UUID) -> DatasetRow | None:
@@ -260,10 +227,6 @@ async def _digest(connection: AsyncConnection, dataset: UUID) -> str:
     async for row in await connection.stream(query.order_by(frames.c.index)):
         digest.update(digest_line(row.key, row.etag, row.size))
     return digest.hexdigest()
-
-
-def digest_line(key: str, etag: str, size: int) -> bytes:
-    return f"{key}\0{etag}\0{size}\n".encode()
 
 
 async def update_dataset(connection: AsyncConnection, dataset: UUID, facts: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from service.plan.names.media_names import is_media_name
 from service.plan.names.natural_sort import natural_key, trailing_number
 from service.plan.names.time_names import named_time
 from service.plan.render_plan import ObjectRef
-from service.store.catalog.scan import ScannedFrame
+from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.unchanged import StillWritten, scan_unchanged

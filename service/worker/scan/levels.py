@@ -1,10 +1,8 @@
 """Samples the value range of a dataset: decodes frames spread over the whole sequence."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from sqlalchemy import RowMapping
 
 from service.pipeline.frames import MediaUnreadable, media_faults
 from service.pipeline.images.decoder import ImageDecoder
@@ -29,7 +27,7 @@ class LevelScanner:
         self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
         self._decoder = ImageDecoder(DecodeOptions(MAX_PIXELS))
 
-    async def scan(self, rows: list[RowMapping]) -> dict[str, Any] | None:
+    async def scan(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         """The value of the `levels` column; None if no frame has samples. Raises ObjectStoreError."""
         sampler = LevelSampler()
         for row in rows:
@@ -40,7 +38,7 @@ class LevelScanner:
         levels = sampler.levels()
         return levels.to_json() if levels else None
 
-    async def _decode_frame(self, row: RowMapping) -> Samples | None:
+    async def _decode_frame(self, row: Mapping[str, Any]) -> Samples | None:
         version = ObjectVersion(ObjectRef(self._bucket, row["key"]), row["etag"], row["size"])
         try:
             with media_faults("decoded"):

@@ -15,7 +15,7 @@ from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.names.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
-from service.store.catalog.scan import MAX_PROBLEMS, digest_line
+from service.store.catalog.scanned import MAX_PROBLEMS, digest_line
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 import structlog
 
@@ -23,6 +24,8 @@ from service.worker.slots.messages import (
     SlotConfig,
     SlotReady,
     StopSlot,
+    StoreCall,
+    StoreReply,
     TaskCancelled,
     TaskFailed,
 )
@@ -33,7 +36,7 @@ MAX_REASON_LENGTH = 300
 # Encoders use all the CPU they can get; API requests come first.
 SLOT_NICENESS = 10
 
-Execute = Callable[[Command, Callable[[int], None]], Outcome]
+Execute = Callable[[Command, "ProgressReporter"], Outcome]
 
 
 class CommandCancelled(Interruption):
@@ -107,9 +110,10 @@ def describe_unexpected(error: Exception) -> str:
 
 
 class ProgressReporter:
-    """Reports progress and checks for cancellation, at most every `PROGRESS_INTERVAL_S`.
+    """The supervisor, as a command sees it.
 
-    A message costs each side 0.1 ms, more than encoding a small frame.
+    Reports progress and checks for cancellation, at most every `PROGRESS_INTERVAL_S`: a message costs each side 0.1 ms,
+    more than encoding a small frame.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -126,3 +130,16 @@ class ProgressReporter:
                     raise CommandCancelled
         except (EOFError, OSError) as error:
             raise SupervisorGone from error
+
+    def call_store(self, method: str, *arguments: Any) -> Any:
+        """What a method of the scan's store returns, which the supervisor calls. Raises CommandCancelled."""
+        try:
+            self._connection.send(StoreCall(method, arguments))
+            while not isinstance(reply := self._connection.recv(), StoreReply):
+                if isinstance(reply, CancelTask | StopSlot):
+                    raise CommandCancelled
+        except (EOFError, OSError) as error:
+            raise SupervisorGone from error
+        if reply.error is not None:
+            raise RuntimeError(reply.error)
+        return reply.value

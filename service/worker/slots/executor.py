@@ -5,13 +5,12 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import assert_never
+from typing import Any, Protocol, assert_never
 
-from service.ids import DatasetId
 from service.pipeline.cuda.errors import DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.frames import FrameMissing, FrameUnavailable, MediaUnreadable, RenderFailed, SegmentResult
@@ -20,12 +19,15 @@ from service.pipeline.stills.preview import PreviewOptions, image_preview, video
 from service.plan.placement import GpuAllocation
 from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef
+from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.digests import sha256_hex
 from service.store.objects.drivers import open_object_store
 from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, artifact_key, segment_key
 from service.store.objects.object_store import ObjectStore, ObjectStoreError
 from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.frame_fetcher import FrameFetcher
+from service.worker.scan.dataset import scan_objects
+from service.worker.scan.store import ScanResult, ScanSummary, ScanTarget
 from service.worker.slots.assembly import FILE_MEDIA_TYPES, assemble_render
 from service.worker.slots.memory import raise_memory_limit
 from service.worker.slots.messages import (
@@ -78,6 +80,43 @@ class SlotGpu:
 ProgressCallback = Callable[[int], None]
 
 
+class SupervisorLink(Protocol):
+    """Reports the number of finished frames, and calls the store of a scan. Both may raise to cancel the command."""
+
+    def __call__(self, frames_done: int, /) -> None: ...
+
+    def call_store(self, method: str, *arguments: Any) -> Any: ...
+
+
+class SupervisorStore:
+    """A scan's store in the supervisor; see ScanStore. The slot does nothing else while it waits."""
+
+    def __init__(self, supervisor: SupervisorLink) -> None:
+        self._call = supervisor.call_store
+
+    async def begin(self) -> ScanTarget | None:
+        result: ScanTarget | None = self._call("begin")
+        return result
+
+    async def advance(self, examined: int) -> None:
+        self._call("advance", examined)
+
+    async def stage(self, rows: Sequence[ScannedFrame]) -> None:
+        self._call("stage", tuple(rows))
+
+    async def sample(self, count: int) -> list[dict[str, Any]]:
+        result: list[dict[str, Any]] = self._call("sample", count)
+        return result
+
+    async def finish_frames(self, result: ScanResult) -> ScanSummary:
+        summary: ScanSummary = self._call("finish_frames", result)
+        return summary
+
+    async def finish_videos(self, rows: Sequence[dict[str, Any]], result: ScanResult) -> ScanSummary:
+        summary: ScanSummary = self._call("finish_videos", tuple(rows), result)
+        return summary
+
+
 class SlotExecutor:
     """Executes commands; keeps the connections of the slot open between them."""
 
@@ -87,17 +126,17 @@ class SlotExecutor:
         self._fetcher = FrameFetcher(config.objects, config.home)
         self._gpu = SlotGpu(config.driver, lambda: raise_memory_limit(config.gpu_memory_mb))
 
-    def execute(self, command: Command, on_progress: ProgressCallback) -> Outcome:
-        """Execute one command. Expected failures are outcomes; `on_progress` may raise to cancel the command."""
+    def execute(self, command: Command, supervisor: SupervisorLink) -> Outcome:
+        """Execute one command. Expected failures are outcomes; `supervisor` may raise to cancel the command."""
         try:
             match command:
                 case RenderSegment():
-                    return self._render_segment(command, on_progress)
+                    return self._render_segment(command, supervisor)
                 case AssembleRender():
                     with tempfile.TemporaryDirectory(prefix="reelmill-") as folder:
-                        return assemble_render(command, self._objects, self._runner, Path(folder), on_progress)
+                        return assemble_render(command, self._objects, self._runner, Path(folder), supervisor)
                 case ScanDataset():
-                    return self._runner.run(self._scan_dataset(command, on_progress))
+                    return self._runner.run(self._scan_dataset(supervisor))
                 case RenderPreview():
                     return self._render_preview(command.preview)
                 case _:
@@ -150,17 +189,10 @@ class SlotExecutor:
             media_type = "video/mp4" if name == SEGMENT_VIDEO else FILE_MEDIA_TYPES[Path(ref.key).suffix]
             await self._objects.put(ref, data, media_type)
 
-    async def _scan_dataset(self, command: ScanDataset, on_progress: ProgressCallback) -> Outcome:
-        from service.store.database import Database  # 28 MB that a slot without a scan does not load
-        from service.worker.scan.dataset import scan_dataset
-
-        database = Database(self._config.database_url, self._config.database)
-        try:
-            summary = await scan_dataset(database, self._objects, DatasetId(command.dataset_id), on_progress)
-            # A slot with an open GPU goes on: opening a CUDA context again takes longer than the memory is worth.
-            return ScanDone(summary.frame_count, restart_slot=not self._gpu.is_open)
-        finally:
-            await database.close()
+    async def _scan_dataset(self, supervisor: SupervisorLink) -> Outcome:
+        summary = await scan_objects(SupervisorStore(supervisor), self._objects, supervisor)
+        # A slot with an open GPU goes on: opening a CUDA context again takes longer than the memory is worth.
+        return ScanDone(summary.frame_count, restart_slot=not self._gpu.is_open)
 
     def _render_preview(self, preview: Preview) -> Outcome:
         sources = self._fetcher.source_opener(preview.bucket)

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, get_args
 from uuid import UUID
 
 from service.plan.placement import REAL_DRIVER, GpuAllocation
 from service.plan.preview import Preview
 from service.plan.render_plan import RenderOptions, SegmentPlan
 from service.store.objects.digests import StoredSegment
-from service.store.settings import DatabaseSettings, ObjectSettings
+from service.store.settings import ObjectSettings
 from service.telemetry import logging
 
 
@@ -134,9 +135,9 @@ class AssemblyDone:
 
 @dataclass(frozen=True, slots=True)
 class ScanDone:
-    """The scan has updated the dataset row.
+    """The dataset row is updated.
 
-    `restart_slot`: replace the process, because the database libraries that only a scan needs would keep 25 MB in it.
+    `restart_slot`: replace the process, so that nothing that was read in a scan stays in it.
     """
 
     frames: int
@@ -191,19 +192,36 @@ Outcome = (
     | TaskFailed
     | TaskCancelled
 )
-SlotEvent = SlotReady | Progress | Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCall:
+    """Call this method of the scan's store in the supervisor; the slot waits for a StoreReply."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreReply:
+    """What the method returned; `error` says that it failed instead."""
+
+    value: Any = None
+    error: str | None = None
+
+
+SlotEvent = SlotReady | Progress | StoreCall | Outcome
+SLOT_EVENTS: tuple[type, ...] = get_args(SlotEvent)
 
 
 @dataclass(frozen=True, slots=True)
 class SlotConfig:
-    """What a slot needs to reach the database and the object store, and its limits.
+    """What a slot needs to reach the object store, and its limits. It holds no address or secret of anything else.
 
     `driver` is the module that opens a GPU; `gpu_memory_mb` is the memory limit of a slot that has opened one. After
     `idle_s` seconds without a command the slot returns its free memory to the kernel.
     """
 
-    database_url: str
-    database: DatabaseSettings
     objects: ObjectSettings
     home: Path
     memory_mb: int

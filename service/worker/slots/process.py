@@ -7,6 +7,10 @@ import signal
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
+import structlog
+
+from service.errors import first_line
+from service.worker.scan.store import ScanStore
 from service.worker.slots.child import main
 from service.worker.slots.messages import (
     CancelTask,
@@ -18,11 +22,17 @@ from service.worker.slots.messages import (
     SlotEvent,
     SlotReady,
     StopSlot,
+    StoreCall,
+    StoreReply,
     TaskFailed,
 )
+from service.worker.slots.unpickling import UntrustedMessage, load_event
 
+log = structlog.get_logger("worker")
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 START_TIMEOUT_S = 60.0
+# The longest are the times of all pictures of a dataset of videos.
+MAX_MESSAGE_BYTES = 1 << 30
 CANCEL_GRACE_S = 2.0
 
 
@@ -65,14 +75,17 @@ class SlotProcess:
             self.kill()
             raise SlotDied("the slot process ended while it started")
 
-    async def execute(self, command: Command) -> Outcome:
-        """Execute one command and update `progress` meanwhile. Raises SlotDied."""
+    async def execute(self, command: Command, store: ScanStore | None = None) -> Outcome:
+        """Execute one command and update `progress` meanwhile. A scan writes to `store`. Raises SlotDied."""
         self.progress, self.last_progress_at = 0, asyncio.get_running_loop().time()
         self._send(command)
         while (event := await self._events.get()) is not None:
             self.last_progress_at = asyncio.get_running_loop().time()
             if isinstance(event, Progress):
                 self.progress = event.frames_done
+            elif isinstance(event, StoreCall):
+                self._send(await answer_store_call(store, event))
+                self.last_progress_at = asyncio.get_running_loop().time()
             elif not isinstance(event, SlotReady):
                 if isinstance(event, TaskFailed | ScanDone) and event.restart_slot:
                     await self._wait_exit()
@@ -116,8 +129,11 @@ class SlotProcess:
     def _read_events(self, connection: Connection, events: asyncio.Queue[SlotEvent | None]) -> None:
         try:
             while connection.poll():
-                events.put_nowait(connection.recv())
-        except (EOFError, OSError):
+                events.put_nowait(load_event(connection.recv_bytes(MAX_MESSAGE_BYTES)))
+        except (EOFError, OSError, UntrustedMessage) as error:
+            if isinstance(error, UntrustedMessage):
+                log.error("a slot sent what is no message, and is killed", slot=self.number, reason=str(error))
+                self.kill()
             asyncio.get_running_loop().remove_reader(connection.fileno())
             connection.close()
             events.put_nowait(None)
@@ -129,3 +145,17 @@ class SlotProcess:
         if code is not None and code < 0:
             return f"the slot process was ended by {signal.Signals(-code).name}"
         return f"the slot process ended with exit code {code}"
+
+
+STORE_METHODS = frozenset({"begin", "advance", "stage", "sample", "finish_frames", "finish_videos"})
+
+
+async def answer_store_call(store: ScanStore | None, call: StoreCall) -> StoreReply:
+    """Call the method for the slot. What it raises is logged, and ends the slot's command."""
+    try:
+        if store is None or call.method not in STORE_METHODS:
+            raise ValueError(f"this command has no store with the method {call.method!r:.40}")
+        return StoreReply(await getattr(store, call.method)(*call.arguments))
+    except Exception as error:
+        log.warning("a scan could not be written", method=str(call.method)[:40], reason=first_line(error))
+        return StoreReply(error=f"the scan could not be written ({type(error).__name__})")

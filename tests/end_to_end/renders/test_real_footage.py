@@ -14,7 +14,7 @@ from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
-from service.worker.scan.dataset import scan_dataset
+from service.worker.scan.writer import scan_dataset
 from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
 from tests.support.data.street_footage import FRAMES, street_frames
 from tests.support.opened_files import opened_files

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from service.ids import DatasetId
-from service.worker.scan.dataset import scan_dataset
+from service.worker.scan.writer import scan_dataset
 from tests.support.data.media import jpeg, numbered_picture
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 

@@ -16,7 +16,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from service.ids import DatasetId
-from service.worker.scan.dataset import scan_dataset
+from service.worker.scan.writer import scan_dataset
 from tests.support.data import media
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor

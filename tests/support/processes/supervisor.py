@@ -10,7 +10,7 @@ from uuid import UUID
 from service.plan.placement import REAL_DRIVER
 from service.store.database import Database
 from service.store.renders import queries
-from service.store.settings import DatabaseSettings, ObjectSettings
+from service.store.settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.devices.canaries import DeviceSource
 from service.worker.settings import WorkerSettings
@@ -21,9 +21,8 @@ from service.worker.supervisor import Supervisor
 NO_DEVICES = DeviceSource((), lambda device: ())
 
 
-def slot_config(database: Database, home: Path, sources: str = "", **more: Any) -> SlotConfig:
-    objects = ObjectSettings.model_construct(sources=sources)
-    return SlotConfig(database.url, DatabaseSettings(), objects, home, 4096, 8, **more)
+def slot_config(home: Path, sources: str = "", **more: Any) -> SlotConfig:
+    return SlotConfig(ObjectSettings.model_construct(sources=sources), home, 4096, 8, **more)
 
 
 @asynccontextmanager
@@ -41,7 +40,7 @@ async def running_supervisor(
     """Run tasks until the end of the block. `sources` is MINIO_SOURCES."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    config = slot_config(database, home, sources, driver=driver, idle_s=idle_s)
+    config = slot_config(home, sources, driver=driver, idle_s=idle_s)
     supervisor = Supervisor(database, config, own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:

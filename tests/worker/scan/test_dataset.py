@@ -27,7 +27,8 @@ from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStoreError
 from service.store.tables import datasets, experiments, frames, sources
-from service.worker.scan.dataset import ScanSummary, scan_dataset
+from service.worker.scan.store import ScanSummary
+from service.worker.scan.writer import scan_dataset
 from tests.pipeline.videos.ffmpeg_reference import make_numbered_video
 from tests.support.data import interlaced, media
 from tests.support.data.ffmpeg_command import make_video
