@@ -117,7 +117,7 @@ async def _stream_original(objects: ObjectStore, view: FrameView, if_none_match:
         return not_modified
     headers = _response_headers(tag) | {"Content-Length": str(info.size)}
     media_type = MEDIA_TYPES.get(view.format or "", UNKNOWN_MEDIA_TYPE)
-    return StreamingResponse(await open_stream(objects, view.ref, 0, info.size), 200, headers, media_type)
+    return StreamingResponse(await open_stream(objects, view.ref, 0, info.size, info.etag), 200, headers, media_type)
 
 
 def _response_headers(tag: str) -> dict[str, str]:

@@ -27,11 +27,12 @@ def guess_media_type(name: str) -> str:
 
 
 async def open_stream(
-    objects: ObjectStore, ref: ObjectRef, start: int = 0, stop: int | None = None
+    objects: ObjectStore, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = ""
 ) -> AsyncIterator[bytes]:
     """Stream bytes [start, stop) of an object. The first chunk is read before the response starts, so that an
-    unavailable store is a 503 and not a truncated response. Raises ObjectStoreError."""
-    chunks = objects.stream(ref, start, stop)
+    unavailable store is a 503 and not a truncated response. Raises ObjectStoreError, also if the object has another
+    etag than the one given."""
+    chunks = objects.stream(ref, start, stop, etag)
     first = await anext(chunks, b"")
 
     async def prepend() -> AsyncIterator[bytes]:
