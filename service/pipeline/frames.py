@@ -53,7 +53,8 @@ class FrameChanged(FrameUnavailable):
     """A frame's object is another one than the scan found. Handled by the `changed` policy."""
 
     def __init__(self, difference: str) -> None:
-        super().__init__(f"the frame changed since the scan: scan the dataset again ({difference})")
+        advice = "scan the dataset again, then ask for a new render"
+        super().__init__(f"the frame changed since the scan: {advice} ({difference})")
 
 
 class RenderFailed(Exception):

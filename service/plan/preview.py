@@ -10,7 +10,7 @@ from service.plan.render_plan import FrameRef, SourceKind
 from service.plan.tone import Tone
 
 # Part of every key: raise it when the same frame would look different.
-VERSION = "1"
+VERSION = "2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -260,9 +260,12 @@ def _lasts(outputs: int, ticks: int, seconds: Fraction) -> bool:
 
 
 def render_key(dataset: DatasetFacts, selection: Selection, options: RenderOptions, gaps: Gaps = "none") -> str:
-    """sha256 (hex) of all that the video depends on: the dataset's content digest, the positions, what the positions
-    without a frame are, the options, and how many pictures are interlaced, which is measured."""
+    """sha256 (hex) of all that the video depends on.
+
+    That is the dataset's bucket and content digest (keys, ETags and sizes), the positions, what the positions without a
+    frame are, the options, and how many pictures are interlaced, which is measured.
+    """
     positions = [selection.start, selection.stop, selection.step, gaps]
-    content = [dataset.digest, dict(dataset.field_orders)]
+    content = [dataset.bucket, dataset.digest, dict(dataset.field_orders)]
     parts = [PIPELINE_VERSION, str(dataset.id), content, positions, options.to_json()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

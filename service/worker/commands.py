@@ -54,9 +54,9 @@ async def _dataset_of(connection: AsyncConnection, lease: Lease) -> UUID:
 
 
 async def _load_segment(connection: AsyncConnection, lease: SegmentLease) -> RenderSegment | None:
-    plan, noted_key = await queries.load_segment_plan(connection, lease.render_id, lease.number)
-    content_key = plan.content_key()
-    if content_key != noted_key:
+    plan, known_key = await queries.load_segment_plan(connection, lease.render_id, lease.number)
+    content_key = known_key or plan.content_key()
+    if known_key is None:
         await eviction.cancel_removal(connection, content_key)
     entry = await segments.find_entry(connection, content_key)
     if entry is None:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from service.commands import verify
 from tests.support.data.database_rows import add_render
-from tests.support.data.footage import add_footage
+from tests.support.data.footage import add_footage, frame_jpeg
 from tests.support.processes.command import run_command
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
@@ -27,8 +27,9 @@ async def pair(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> t
     home = tmp_path_factory.mktemp("verify")
     async with fresh_database(postgres_url) as database:
         async with database.service_transaction() as connection:
-            dataset = await add_footage(connection, home, 40)
-            (home / "objects" / "reelmill" / dataset.prefix / "f00017.jpg").write_bytes(b"damaged")
+            dataset = await add_footage(
+                connection, home, 40, make=lambda *of: frame_jpeg(*of) if of[0] != 17 else b"no"
+            )
             await connection.execute(text(SET_CAPTURE_TIMES))
             render = await add_render(connection, dataset)
         async with running_supervisor(database, home):

@@ -17,7 +17,7 @@ from service.store.catalog.datasets import to_dataset_row
 from service.store.database import Database
 from service.store.renders import lifecycle, queries
 from tests.support.data.database_rows import OPTIONS, add_render
-from tests.support.data.footage import add_footage
+from tests.support.data.footage import add_footage, frame_jpeg
 from tests.support.processes.supervisor import running_supervisor, wait_for_status, wait_until_ended
 from tests.support.processes.worker_process import slot_pids, worker_process
 from tests.support.servers.databases import fresh_database
@@ -143,9 +143,11 @@ async def test_sigterm_drains(postgres_url: str, tmp_path: Path) -> None:
 
 async def test_a_policy_of_fail_names_the_frame(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path, 20, replace(OPTIONS, corrupt="fail"))
-        frame = next((tmp_path / "objects" / "reelmill" / "frames").rglob("f00007.jpg"))
-        frame.write_bytes(b"this is text, not a picture")
+        async with database.service_transaction() as connection:
+            dataset = await add_footage(
+                connection, tmp_path, 20, make=lambda *of: frame_jpeg(*of) if of[0] != 7 else b"no"
+            )
+            render = await add_render(connection, dataset, options=replace(OPTIONS, corrupt="fail"))
         async with running_supervisor(database, tmp_path):
             row = await wait_until_ended(database, render)
         assert row["status"] == "failed"

@@ -219,3 +219,32 @@ def test_small_h264_and_hevc_have_segments_of_five_seconds() -> None:
     lengths = {codec: frames_per_segment(replace(OPTIONS, codec=codec, effort="small")) for codec in EFFORTS}
     assert lengths == {"h264": 150, "hevc": 150, "av1": 150, "mjpeg": 75, "ffv1": 75}
     assert frames_per_segment(replace(OPTIONS, effort="fast")) == frames_per_segment(OPTIONS) == 75
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("b", "ucket/x.jpg"), ("bucket", "/x.jpg")),
+        (("frames1", "x.jpg"), ("frames", "1x.jpg")),
+        (("b", "x"), ("bx", "")),
+    ],
+)
+def test_bucket_and_key_are_told_apart(one: tuple[str, str], other: tuple[str, str]) -> None:
+    keys = {
+        SegmentPlan(0, 0, bucket, OPTIONS, (FrameRef(0, key, "e", 5),)).content_key() for bucket, key in (one, other)
+    }
+    assert len(keys) == 2
+
+
+@given(st.lists(st.text(alphabet="a\n1|", max_size=3), min_size=2, max_size=4), st.integers(0, 1))
+def test_no_two_lists_of_frames_are_written_alike(keys: list[str], lead: int) -> None:
+    """Keys may have line breaks and digits: whatever their frames are called, another list has another key."""
+    frames = [FrameRef(place, key, "e", 5) for place, key in enumerate(keys)]
+    joined = [FrameRef(0, "\n".join(keys), "e", 5)]
+    found = [
+        SegmentPlan(0, 0, "b", OPTIONS, tuple(frames[lead:]), tuple(frames[:lead])),
+        SegmentPlan(0, 0, "b", OPTIONS, tuple(frames[1 - lead :]), tuple(frames[: 1 - lead])),
+        SegmentPlan(0, 0, "b", OPTIONS, tuple(joined)),
+        SegmentPlan(0, 0, "b", OPTIONS, tuple(frames[:-1])),
+    ]
+    assert len({plan.content_key() for plan in found}) == len(found)

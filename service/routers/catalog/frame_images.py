@@ -133,7 +133,7 @@ async def _stream_original(
         return not_modified
     headers = _response_headers(tag) | {"Content-Length": str(info.size)}
     media_type = MEDIA_TYPES.get(view.format or "", UNKNOWN_MEDIA_TYPE)
-    body = stream_while_visible(await open_stream(objects, view.ref, 0, info.size), check)
+    body = stream_while_visible(await open_stream(objects, view.ref, 0, info.size, info.etag), check)
     return StreamingResponse(body, 200, headers, media_type)
 
 

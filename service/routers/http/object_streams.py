@@ -35,10 +35,11 @@ def guess_media_type(name: str) -> str:
 
 
 async def open_stream(
-    objects: ObjectStore, ref: ObjectRef, start: int = 0, stop: int | None = None
+    objects: ObjectStore, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = ""
 ) -> AsyncIterator[bytes]:
-    """Stream bytes [start, stop) of an object (see `read_ahead`). Raises ObjectStoreError."""
-    return await read_ahead(objects.stream(ref, start, stop))
+    """Stream bytes [start, stop) of an object (see `read_ahead`). Raises ObjectStoreError, also if the object has
+    another etag than the one given."""
+    return await read_ahead(objects.stream(ref, start, stop, etag))
 
 
 async def read_ahead(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

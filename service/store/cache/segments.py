@@ -159,7 +159,8 @@ SELECT_PARTS = text("""
     SELECT s.number, s.content_key, s.planned, c.frames, c.duration, r.options ->> 'fps' AS fps,
         c.digests ->> 'mp4' AS sha256,
         lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
-    FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c ON c.content_key = s.content_key
+    FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c
+        ON c.content_key = s.content_key AND (r.status = 'succeeded' OR s.pipeline = :version)
     WHERE s.render_id = :render ORDER BY s.number
 """)
 TOUCH_SEGMENTS = text("""
@@ -170,9 +171,12 @@ TOUCH_SEGMENTS = text("""
 
 
 async def list_playlist_parts(connection: AsyncConnection, render: UUID) -> list[StreamSegment]:
-    """The segments of the render, in order, with their planned and, once in the cache, actual seconds."""
+    """The segments of the render, in order, with their planned and, once in the cache, actual seconds.
+
+    What another version made is only played for a render that has ended: another one will render it again.
+    """
     parts = []
-    for row in await connection.execute(SELECT_PARTS, {"render": render}):
+    for row in await connection.execute(SELECT_PARTS, {"render": render, "version": PIPELINE_VERSION}):
         # Rows without `planned` or `duration` are older than these columns: their renders have a constant rate.
         planned = Fraction(row.planned) if row.planned else row.outputs / Fraction(row.fps)
         encoded = None

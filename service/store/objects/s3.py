@@ -224,6 +224,8 @@ class S3ObjectStore:
                     return
                 raise
             async with response["Body"] as body:
+                if start and not response.get("ContentRange", "").startswith(f"bytes {start}-"):
+                    raise ObjectStoreError("MINIO_ENDPOINT does not serve ranges")
                 if etag and (found := strip_etag(response.get("ETag", ""))) != etag:
                     raise ObjectChanged(found, etag)
                 async for chunk in body.content.iter_chunked(CHUNK_BYTES):

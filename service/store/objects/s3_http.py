@@ -1,7 +1,6 @@
 """S3 without boto's client: signed URLs, reads with aiohttp (a third of the cost of get_object), error translation."""
 
 import asyncio
-import hashlib
 import os
 import random
 import ssl
@@ -133,13 +132,13 @@ class SignedReader:
             if response.status == 416:
                 return ReadResult(b"", size or 0, etag)
             length = expected.body_length(response, size)
-            digest = self._digests.start(expected, response)
+            is_md5 = self._digests.can_check(expected, response)
             async with asyncio.timeout(self._settings.timeout_s + (length or expected.limit) / MIN_BYTES_PER_SECOND):
-                data = await _read_body(response, expected.limit, digest)
+                data = await _read_body(response, expected.limit)
             if length is not None and len(data) != length:
                 raise ConnectionInterrupted(f"{len(data)} bytes arrived instead of {length}")
-            if digest is not None:
-                self._digests.check(expected, digest.hexdigest())
+            if is_md5:
+                await self._digests.check(expected, data)
             return ReadResult(data, len(data) if size is None else size, etag)
 
     def _get_session(self) -> aiohttp.ClientSession:
@@ -180,16 +179,14 @@ def _raise_for_status(response: aiohttp.ClientResponse, ref: ObjectRef) -> None:
     raise ObjectStoreError(f"MINIO_ENDPOINT answered {response.status}")
 
 
-async def _read_body(response: aiohttp.ClientResponse, limit: int, digest: "hashlib._Hash | None") -> bytes:
-    """Reads at most `limit` bytes, also if the server sends no length. `digest` takes each chunk while it is warm."""
+async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Reads at most `limit` bytes, also if the server sends no length."""
     chunks, size = [], 0
     async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
         if size > limit:
             raise ObjectTooLarge(size, limit)
-        if digest is not None:
-            digest.update(chunk)
     return b"".join(chunks)
 
 

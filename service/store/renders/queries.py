@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping, Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
-from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
+from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, SegmentPlan
 from service.store.database import Caller
 from service.store.keyset import PageRequest
 from service.store.tables import datasets, renders, requesters, segments
@@ -101,10 +101,10 @@ async def update_video_etag(connection: AsyncConnection, render: UUID, sha256: s
     await connection.execute(query.values(video_etag=etag))
 
 
-async def load_segment_plan(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str]:
-    """The plan of one segment as it was submitted, and the key in its row.
+async def load_segment_plan(connection: AsyncConnection, render: UUID, number: int) -> tuple[SegmentPlan, str | None]:
+    """The plan of one segment as it was submitted, and its content key.
 
-    That is the plan's content key, unless an earlier version planned it, or the segment that is stored is transient.
+    None: it has to be computed, because another version planned the segment, or the row names a transient one.
     """
     query = (
         select(segments, renders.c.options, datasets.c.bucket)
@@ -114,8 +114,9 @@ async def load_segment_plan(connection: AsyncConnection, render: UUID, number: i
     )
     row = (await connection.execute(query)).mappings().one()
     options = RenderOptions.from_json(row["options"])
+    known_key = row["content_key"] if row["pipeline"] == PIPELINE_VERSION and not row["transient"] else None
     frames, lead = (tuple(FrameRef(*packed) for packed in row[name]) for name in ("frames", "lead"))
-    return SegmentPlan(number, row["first_output"], row["bucket"], options, frames, lead), row["content_key"]
+    return SegmentPlan(number, row["first_output"], row["bucket"], options, frames, lead), known_key
 
 
 async def estimate_ratio(connection: AsyncConnection, render: UUID) -> float | None:

@@ -1,6 +1,7 @@
 """A submitted render is deduplicated, limited, or written with its segments and tasks."""
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -9,8 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import InvalidRequest, TooManyRequests
 from service.ids import Subject
+from service.plan.geometry import Bins, Crop
 from service.plan.request import RenderPlan
-from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments, recent_stats
+from service.plan.tone import Tone
+from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments, recent_stats, set_result
+from service.store.renders.queries import load_segment_plan
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.store.tables import experiments, renders, segments, tasks
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
@@ -38,6 +42,39 @@ async def test_the_same_video_is_rendered_once(postgres_url: str) -> None:
         assert await count(connection, segments) == await count(connection, tasks) == 3
         again = await submit_render(connection, submission(replace(plan, priority=9)))
         assert (again["id"], await count(connection, renders)) == (row["id"], 1)
+
+
+async def test_a_plan_that_was_stored_has_the_same_keys(postgres_url: str) -> None:
+    """Workers may compute the key of a segment from its row: it must be the one that was looked up at submission."""
+    full = replace(
+        OPTIONS,
+        tone=Tone(0.1, 4095.3),
+        crop=Crop(2, 4, 32, 24, 64, 48),
+        bins=Bins("mean", 3, 64, 48),
+        fps=Fraction(30000, 1001),
+        changed="hold",
+        outputs=("keogram",),
+    )
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        dataset = await add_dataset(connection, 200)
+        for options in (OPTIONS, full):
+            row = await submit_render(connection, submission(render_plan(dataset, 3 if options.bins else 1, options)))
+            for number, (noted, _) in enumerate(await list_render_segments(connection, row["id"])):
+                plan, key = await load_segment_plan(connection, row["id"], number)
+                assert plan.content_key() == key == noted
+                await set_result(connection, row["id"], number, "0" * 64, transient=True)
+                assert await load_segment_plan(connection, row["id"], number) == (plan, None)
+
+
+async def test_a_render_with_a_transient_segment_is_no_answer(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        plan = render_plan(await add_dataset(connection, 200), 1, OPTIONS)
+        first = await submit_render(connection, replace(submission(plan), idempotency_key="k"))
+        await set_result(connection, first["id"], 1, "0" * 64, transient=True)
+        assert (await submit_render(connection, replace(submission(plan), idempotency_key="k")))["id"] == first["id"]
+        again = await submit_render(connection, submission(plan))
+        assert again["id"] != first["id"]
+        assert (await submit_render(connection, submission(plan)))["id"] == again["id"]
 
 
 async def test_the_rate_of_one_effort_says_nothing_about_another(postgres_url: str) -> None:

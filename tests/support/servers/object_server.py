@@ -81,15 +81,17 @@ class FaultyObjectServer:
         if key not in self.objects:
             return web.Response(status=404)
         data = self.objects[key]
-        if fault in ("truncated", "stalled"):
-            return await self._send_half(request, data, fault)
         answer = self._part(request, data)
+        if fault in ("truncated", "stalled"):
+            return await self._send_half(request, answer, fault)
         if fault in DAMAGES:
             DAMAGES[fault](answer)
         return answer
 
-    async def _send_half(self, request: web.Request, data: bytes, fault: str) -> web.StreamResponse:
-        response = web.StreamResponse(headers=_etag(data) | {"Content-Length": str(len(data))})
+    async def _send_half(self, request: web.Request, answer: web.Response, fault: str) -> web.StreamResponse:
+        data = _body(answer)
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        response.content_length = len(data)
         await response.prepare(request)
         await response.write(data[: len(data) // 2])
         if fault == "stalled":

@@ -381,6 +381,11 @@ def test_a_real_server_takes_our_signatures(tmp_path: Path) -> None:
             assert sum(1 for _ in container.decode(video=0)) == 40
         with pytest.raises(FrameMissing):
             fetcher.fetch(bucket, FrameRef(0, "gone", "e", 5))
+        asyncio.run(_put_objects(settings, {refs[0].key or "": os.urandom(SIZE), "v.mp4": video(41)}))
+        with pytest.raises(FrameChanged):
+            fetcher.fetch(bucket, refs[0])
+        with pytest.raises(FrameChanged):
+            fetcher.source_opener(bucket).open(refs[-1])
     finally:
         fetcher.close()
         asyncio.run(_delete_objects(settings, objects))
