@@ -75,7 +75,7 @@ async def generate(
             render_plan, body.to_document(), caller.subject, limits.max_queued, idempotency_key, body.webhook_url
         )
         row = await submit_render(connection, submission)
-    if row["status"] == "succeeded":
+    if row["status"] == "succeeded" and row["video_key"] is not None:
         row = await remake_if_lost(resources, row)
     job = _to_response(row)
     response.headers["Location"] = job.status_url
