@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import text
 
 from service.plan.render_plan import ObjectRef
 from service.routers.videos.finished_files import FileLost
+from service.store.cache.segments import list_render_segments
 from service.store.objects.digests import sha256_hex
 from tests.support.data.footage import add_footage
 from tests.support.processes.catalogue_api import SCOPES, CatalogueApi, catalogue_api
@@ -65,14 +67,24 @@ class Kept:
     def bucket(self) -> Path:
         return Path(self.api.objects.root) / "reelmill"
 
-    def segment_files(self, suffix: str) -> list[Path]:
-        return sorted((self.bucket / "segments").rglob(f"*.{suffix}"))
+    async def segment_files(self, suffix: str) -> list[Path]:
+        async with self.api.database.service_transaction() as connection:
+            segments = await list_render_segments(connection, UUID(self.job))
+        return [self.bucket / segment.file(suffix).key for segment in segments]
 
     async def get(self, name: str, **headers: str) -> httpx.Response:
         return await self.client.get(f"/api/videos/{self.job}/{name}", headers=headers)
 
     async def submit(self) -> httpx.Response:
         return (await self.client.post("/api/videos/generate", json=self.body)).raise_for_status()
+
+    async def submit_anew(self) -> None:
+        """Another render of the same segments: the one before is not found any more."""
+        async with self.api.database.service_transaction() as connection:
+            await connection.execute(text("UPDATE renders SET render_key = id::text"))
+        answer = await self.submit()
+        assert answer.status_code == 202 and answer.json()["job_id"] != self.job
+        self.job = answer.json()["job_id"]
 
     async def let_time_pass(self) -> None:
         async with self.api.database.service_transaction() as connection:
@@ -140,11 +152,8 @@ async def test_a_file_of_a_render(kept: Kept, name: str, how: str) -> None:
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("suffix", ["mp4", "ndjson", "preview.jpg", "keogram.png"])
 async def test_an_object_of_a_segment_that_a_render_uses_again(kept: Kept, suffix: str, how: str) -> None:
-    damage(kept.segment_files(suffix)[1], how)
-    (await kept.client.delete(f"/api/videos/{kept.job}")).raise_for_status()
-    again = await kept.submit()
-    assert again.status_code == 202
-    kept.job = again.json()["job_id"]
+    damage((await kept.segment_files(suffix))[1], how)
+    await kept.submit_anew()
     await kept.require_all_right()
     async with kept.api.database.service_transaction() as connection:
         query = text("SELECT starts, state FROM tasks WHERE render_id = :job ORDER BY kind, state")
@@ -156,7 +165,7 @@ async def test_an_object_of_a_segment_that_a_render_uses_again(kept: Kept, suffi
 async def test_a_segment_of_a_stream(kept: Kept, how: str) -> None:
     first = await kept.get("stream/0.m4s")
     assert first.status_code == 200
-    for path in kept.segment_files("mp4"):
+    for path in await kept.segment_files("mp4"):
         damage(path, how)
     refused = await kept.get("stream/0.m4s")
     assert refused.status_code == 409 and "rendered again" in refused.json()["detail"]
@@ -167,8 +176,7 @@ async def test_a_segment_of_a_stream(kept: Kept, how: str) -> None:
             await asyncio.sleep(0.02)
     assert answer.content == first.content
     await kept.let_time_pass()
-    (await kept.client.delete(f"/api/videos/{kept.job}")).raise_for_status()
-    kept.job = (await kept.submit()).json()["job_id"]
+    await kept.submit_anew()
     await kept.require_all_right()
 
 
@@ -247,7 +255,7 @@ async def test_a_remake_that_fails_leaves_a_video_that_is_there(kept: Kept) -> N
     video = await kept.get("video")
     frame = kept.bucket / kept.dataset.prefix / "f00000.jpg"
     picture = frame.read_bytes()
-    for path in (frame, kept.bucket / "renders" / kept.job / "poster.jpg", *kept.segment_files("mp4")):
+    for path in (frame, kept.bucket / "renders" / kept.job / "poster.jpg", *await kept.segment_files("mp4")):
         path.unlink()
     assert (await kept.get("poster")).status_code == 409
     status = await kept.wait()
@@ -269,7 +277,7 @@ async def test_a_video_that_cannot_be_made_again_can_be_retried(kept: Kept) -> N
     video = await kept.get("video")
     frame = kept.bucket / kept.dataset.prefix / "f00000.jpg"
     picture = frame.read_bytes()
-    for path in (frame, kept.bucket / "renders" / kept.job / "video.mp4", *kept.segment_files("mp4")):
+    for path in (frame, kept.bucket / "renders" / kept.job / "video.mp4", *await kept.segment_files("mp4")):
         path.unlink()
     assert (await kept.get("video")).status_code == 409
     assert (await kept.wait())["status"] == "failed"
@@ -293,9 +301,8 @@ async def test_cancelling_a_remake_of_a_poster_leaves_the_video(kept: Kept) -> N
 async def test_segments_without_digests_that_cannot_be_joined_are_rendered_again(kept: Kept) -> None:
     async with kept.api.database.service_transaction() as connection:
         await connection.execute(text("UPDATE segment_cache SET digests = '{}'"))
-    damage(kept.segment_files("mp4")[0], "cut")
-    (await kept.client.delete(f"/api/videos/{kept.job}")).raise_for_status()
-    kept.job = (await kept.submit()).json()["job_id"]
+    damage((await kept.segment_files("mp4"))[0], "cut")
+    await kept.submit_anew()
     await kept.require_all_right()
 
 

@@ -92,7 +92,7 @@ async def generate(
             admin=caller.admin,
         )
         row = await submit_render(connection, submission)
-    if row["status"] == "succeeded":
+    if row["status"] == "succeeded" and row["video_key"] is not None:
         row = await remake_if_lost(resources, row)
     job = _to_response(row)
     response.headers["Location"] = job.status_url
