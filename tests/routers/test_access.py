@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -155,6 +155,28 @@ async def test_who_is_answered_what(rendered: World, home: Path, operation: str)
         if answer.is_success and not reading:
             world = await plant(world, home)
     assert answers == {who: row[who] for who in answers}
+
+
+@pytest.mark.parametrize("operation", [name for name, row in ROWS.items() if row["stranger"] == "404"])
+async def test_what_is_hidden_looks_like_nothing(rendered: World, operation: str) -> None:
+    """A stranger and a former guest are told the same of what they may not see as of what does not exist."""
+    ids = {name: str(uuid4()) for name in ("experiment_id", "dataset_id", "job_id")}
+    nothing = replace(rendered, parameters=rendered.parameters | ids)
+    for who in ("stranger", "revoked"):
+        answers = [await world.send(rendered.clients[who], operation) for world in (rendered, nothing)]
+        told = [answer.json() | {"instance": "", "error_id": "", "status": answer.status_code} for answer in answers]
+        assert told[0] == told[1]
+
+
+async def test_a_dataset_of_others_looks_like_none(rendered: World) -> None:
+    dave, body = rendered.clients["stranger"], {"decimation_factor": 1, "fps": 10}
+    own = (await dave.post("/api/experiments", json={"name": "own"})).raise_for_status().json()["id"]
+    (await dave.post(f"/api/experiments/{own}/datasets", json={"name": "own"})).raise_for_status()
+    told = []
+    for dataset in (rendered.parameters["dataset_id"], str(uuid4())):
+        answer = await dave.post("/api/videos/generate", json=body | {"experiment_id": own, "dataset_id": dataset})
+        told.append((answer.status_code, answer.text.replace(dataset, "").replace(answer.json()["error_id"], "")))
+    assert told[0] == told[1]
 
 
 def _client_without(world: World, scope: str | None) -> httpx.AsyncClient:

@@ -21,6 +21,8 @@ IMMUTABLE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 PRESIGN_EXPIRY_S = 300
 # A stream under way asks this often whether the caller may still see what is sent.
 RIGHT_CHECK_INTERVAL_S = 5.0
+# A database that does not answer holds the stream up no longer than this.
+RIGHT_CHECK_TIMEOUT_S = 2.0
 Chunk = TypeVar("Chunk", bytes, str)
 
 
@@ -59,15 +61,16 @@ async def stream_while_visible(
     chunks: AsyncIterator[Chunk], check: Callable[[], Awaitable[object]]
 ) -> AsyncIterator[Chunk]:
     """Pass the chunks on. `check` raises NotFound when the caller may not see them any more, or when they are deleted:
-    that cuts the response. While the database is unavailable no share can end, and the stream goes on."""
+    that cuts the response. While the database does not answer no share can end, and the stream goes on."""
     clock = asyncio.get_running_loop().time
     checked = clock()
     async for chunk in chunks:
         if clock() - checked >= RIGHT_CHECK_INTERVAL_S:
             try:
-                await check()
+                async with asyncio.timeout(RIGHT_CHECK_TIMEOUT_S):
+                    await check()
             except Exception as error:
-                if not is_database_unavailable(error):
+                if not (isinstance(error, TimeoutError) or is_database_unavailable(error)):
                     raise
             checked = clock()
         yield chunk

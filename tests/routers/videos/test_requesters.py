@@ -202,6 +202,18 @@ async def test_a_share_that_ends_ends_with_what_was_asked_for(world: World) -> N
     assert await world.mine("bob") == [], "what was taken from him is not his again"
 
 
+async def test_an_old_cursor_shows_nothing_more(world: World) -> None:
+    for fps in (10, 11):
+        await world.ask("carol", fps=fps)
+    bob, document = world.people["bob"], {"table": "renders", "columns": ["id"], "limit": 1}
+    link = (await bob.get("/api/videos", params={"limit": 1, "count": "exact"})).links["next"]["url"]
+    cursor = (await run_query(bob, **document))["next_cursor"]
+    await world.share("carol")
+    later = await bob.get(link)
+    assert (later.status_code, later.json(), later.headers["X-Total-Count"], later.links) == (200, [], "0", {})
+    assert (await run_query(bob, **document, cursor=cursor))["rows"] == []
+
+
 async def test_public_and_private(world: World) -> None:
     """A stranger has a right while an experiment is public; an admin has one whatever it is."""
     await world.share(visibility="public")
