@@ -20,8 +20,9 @@ from service.store.objects.object_store import ObjectStore, ObjectStoreError
 log = structlog.get_logger("store")
 REMOVALS_PER_TRANSACTION = 200
 MAX_PARALLEL_REQUESTS = 16
-# Seconds until a prefix to which something may still be written is looked at again, and until a failure is tried again.
-REPEAT_S, RETRY_S = 30, 20
+# Seconds until a failure is tried again, and until a prefix to which something may still be written is looked at again:
+# half the time since it was scheduled, within these bounds, and once more at the end of its time.
+RETRY_S, MIN_REPEAT_S, MAX_REPEAT_S = 20, 30, 3600
 
 SELECT_DUE_REMOVALS = text(f"""
     SELECT bucket, prefix, modified_after, coalesce(repeat_until > now(), false) AS repeats
@@ -32,7 +33,9 @@ DELETE_REMOVALS = text("""
     WHERE (bucket, prefix) IN (SELECT * FROM unnest(CAST(:buckets AS text[]), CAST(:prefixes AS text[])))
 """)
 POSTPONE_REMOVALS = text("""
-    UPDATE removals SET due_at = now() + make_interval(secs => :seconds)
+    UPDATE removals SET due_at = now() + greatest(
+        least((now() - scheduled_at) / 2, make_interval(secs => :max_seconds), repeat_until - now()),
+        make_interval(secs => :min_seconds))
     WHERE (bucket, prefix) IN (SELECT * FROM unnest(CAST(:buckets AS text[]), CAST(:prefixes AS text[])))
 """)
 # A render that is submitted at this moment holds the lock of the entry that it reuses: that entry is left alone. If it
@@ -86,8 +89,8 @@ async def _remove(
         raise next(count for count in counts if isinstance(count, ObjectStoreError))
     again = [row for row in free if row.repeats and row not in failed]
     waiting = [row for row in rows if content_key_of(row.prefix) in locked]
-    await _postpone(connection, failed, RETRY_S)
-    await _postpone(connection, [*again, *waiting], REPEAT_S)
+    await _postpone(connection, [*failed, *waiting], RETRY_S, RETRY_S)
+    await _postpone(connection, again, MIN_REPEAT_S, MAX_REPEAT_S)
     ended = [row for row in rows if row not in (*failed, *again, *waiting)]
     await connection.execute(DELETE_REMOVALS, _columns(ended))
     return counts
@@ -107,8 +110,9 @@ async def _segments_in_use(connection: AsyncConnection, rows: Sequence[Row[Any]]
     return used, {row.content_key for row in found if row.cached} - used
 
 
-async def _postpone(connection: AsyncConnection, rows: Sequence[Row[Any]], seconds: int) -> None:
-    await connection.execute(POSTPONE_REMOVALS, _columns(rows) | {"seconds": seconds})
+async def _postpone(connection: AsyncConnection, rows: Sequence[Row[Any]], least: int, most: int) -> None:
+    if rows:
+        await connection.execute(POSTPONE_REMOVALS, _columns(rows) | {"min_seconds": least, "max_seconds": most})
 
 
 def _columns(rows: Sequence[Row[Any]]) -> dict[str, Any]:
