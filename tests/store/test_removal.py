@@ -286,6 +286,16 @@ async def test_a_prefix_that_fails_does_not_hold_up_the_others(store: Store) -> 
         await store.run()
 
 
+async def test_many_uploads_go_in_shares(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal, "OBJECTS_PER_TRANSACTION", 7)
+    areas = [f"frames/{UUID(int=number)}/" for number in range(2)]
+    await store.put(*(f"{area}{number}.jpg" for area in areas for number in range(20)), "frames/x.jpg")
+    async with store.database.service_transaction() as connection:
+        await schedule(connection, *areas, f"renders/{UUID(int=1)}/")
+    assert await store.run() == 40
+    assert (await store.keys(), await store.count("removals")) == ({"frames/x.jpg"}, 0)
+
+
 async def test_cached_segments_without_a_render_are_found(store: Store) -> None:
     """As earlier versions left them when a render was deleted."""
     _, render = await make(store)

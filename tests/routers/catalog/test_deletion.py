@@ -118,6 +118,8 @@ async def test_a_store_that_is_away_is_asked_again(api: CatalogueApi, alice: htt
     with pytest.raises(ObjectStoreError):
         await removal.delete_due_objects(api.database, api.objects)
     folder.with_name("away").rename(folder)
+    async with api.database.service_transaction() as connection:  # as if some seconds had passed
+        await connection.execute(text("UPDATE removals SET due_at = now() WHERE due_at < now() + interval '1 minute'"))
     assert await removal.delete_due_objects(api.database, api.objects) == 3
 
 
