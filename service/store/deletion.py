@@ -3,7 +3,7 @@
 `removal` carries it out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -20,28 +20,32 @@ from service.store.tables import datasets, experiments, renders, tasks
 
 ResourceKind = Literal["experiment", "dataset", "render"]
 ACTIVE_STATUSES = ("queued", "running")
-# A slot may still write files of what was deleted, until its worker's next heartbeat.
-LATE_WRITE_GRACE_S = 120
+# A slot may still write files of what was deleted: until its worker's next heartbeat, or when a frozen machine goes on.
+LATE_WRITES = timedelta(hours=24)
 
 # Uploads that were kept and arrived up to this long after the deletion stay, too: the clocks of stores differ.
 KEPT_UPLOADS_MARGIN_S = 60
+# An upload that began before its URL expired may take until then.
+UPLOAD_DURATION = timedelta(hours=1)
 
 SCHEDULE_REMOVALS = text("""
     INSERT INTO removals (bucket, prefix, repeat_until, modified_after)
-    SELECT :bucket, prefix, greatest(now() + make_interval(secs => :grace), CAST(:uploads_until AS timestamptz)),
-        now() + make_interval(secs => :margin)
-    FROM unnest(CAST(:prefixes AS text[])) AS prefix
+    SELECT :bucket, prefix, repeat_until, now() + make_interval(secs => :margin)
+    FROM unnest(CAST(:prefixes AS text[]), CAST(:repeat_until AS timestamptz[])) AS wanted(prefix, repeat_until)
+    ORDER BY prefix
     ON CONFLICT (bucket, prefix) DO UPDATE SET
-        due_at = least(removals.due_at, excluded.due_at), modified_after = excluded.modified_after,
+        due_at = excluded.due_at, scheduled_at = excluded.scheduled_at, modified_after = excluded.modified_after,
         repeat_until = greatest(removals.repeat_until, excluded.repeat_until)
 """)
-# `removal` looks again before it removes one: a render may be submitted at this moment.
-SELECT_UNSHARED_SEGMENTS = text("""
-    SELECT s.content_key, bool_or(c.content_key IS NOT NULL) AS cached, bool_or(s.render_id = ANY(:late)) AS late
+# `shared`: other renders use it. `removal` decides, when nobody is about to delete or to submit one of those.
+SELECT_SEGMENTS = text("""
+    SELECT s.content_key, bool_or(c.content_key IS NOT NULL) AS cached,
+        coalesce(bool_or(t.state = 'running' OR t.lease > 1), false) AS late,
+        EXISTS (SELECT FROM segments o
+            WHERE o.content_key = s.content_key AND NOT o.render_id = ANY(:renders)) AS shared
     FROM segments s LEFT JOIN segment_cache c ON c.content_key = s.content_key
-    WHERE s.render_id = ANY(:renders) AND NOT EXISTS (
-        SELECT FROM segments o WHERE o.content_key = s.content_key AND NOT o.render_id = ANY(:renders))
-    GROUP BY s.content_key
+    LEFT JOIN tasks t ON t.render_id = s.render_id AND t.kind = 'segment' AND t.number = s.number
+    WHERE s.render_id = ANY(:renders) GROUP BY s.content_key
 """)
 SELECT_OTHER_READERS = text("""
     SELECT o.name FROM datasets d JOIN datasets o ON o.experiment_id = d.experiment_id AND o.id <> d.id
@@ -55,8 +59,8 @@ SELECT_OTHER_READERS = text("""
 class DeletionPlan:
     """The rows that are deleted with `id`, locked until the end of the transaction, and the service's own bucket.
 
-    `segments` are those that no other render uses: `content_key`, whether they are `cached`, and whether slots may
-    still write them (`late`), as they may files of `late_renders`.
+    `segments` are those of the renders: `content_key`, whether they are `cached`, whether other renders use them, too
+    (`shared`), and whether a slot may still write them (`late`).
     """
 
     kind: ResourceKind
@@ -64,7 +68,6 @@ class DeletionPlan:
     bucket: str
     renders: Sequence[RowMapping]
     datasets: Sequence[DatasetRow]
-    late_renders: Sequence[UUID]
     segments: Sequence[Row[Any]]
 
     @property
@@ -101,18 +104,8 @@ async def lock_for_deletion(
     of_datasets = tasks.c.dataset_id.in_([dataset.id for dataset in deleted_datasets])
     query = select(tasks.c.id).where(or_(of_renders, of_datasets)).order_by(tasks.c.id)
     await connection.execute(query.with_for_update())
-    late = [row["id"] for row in found if _may_be_written(row)]
-    values = {"renders": [row["id"] for row in found], "late": late}
-    unshared = (await connection.execute(SELECT_UNSHARED_SEGMENTS, values)).all()
-    return DeletionPlan(kind, resource_id, bucket, found, deleted_datasets, late, unshared)
-
-
-def _may_be_written(render: RowMapping) -> bool:
-    """Whether a slot may still write files of this render."""
-    ended: datetime | None = render["finished_at"]
-    if render["status"] == "succeeded":
-        return False
-    return ended is None or datetime.now(UTC) - ended < timedelta(seconds=LATE_WRITE_GRACE_S)
+    segments = (await connection.execute(SELECT_SEGMENTS, {"renders": [row["id"] for row in found]})).all()
+    return DeletionPlan(kind, resource_id, bucket, found, deleted_datasets, segments)
 
 
 async def _select_datasets(connection: AsyncConnection, kind: ResourceKind, resource_id: UUID) -> list[DatasetRow]:
@@ -141,13 +134,14 @@ async def execute_deletion(
     uploads_until = await _lock_uploads_until(connection, plan)
     table = {"experiment": experiments, "dataset": datasets, "render": renders}[plan.kind]
     await connection.execute(table.delete().where(table.c.id == plan.id))
-    late = [render_prefix(render) for render in plan.late_renders]
-    late += [preview_prefix(dataset.id) for dataset in plan.datasets]
-    late += [segment_prefix(row.content_key) for row in plan.segments if row.late]
-    others = [render_prefix(row["id"]) for row in plan.renders if row["id"] not in plan.late_renders]
-    others += [segment_prefix(row.content_key) for row in plan.segments if not row.late]
-    await _schedule_removals(connection, plan.bucket, late, grace=LATE_WRITE_GRACE_S)
-    await _schedule_removals(connection, plan.bucket, others)
+    late = datetime.now(UTC) + LATE_WRITES
+    await _schedule_removals(
+        connection,
+        plan.bucket,
+        {render_prefix(row["id"]): None if row["status"] == "succeeded" else late for row in plan.renders}
+        | {preview_prefix(dataset.id): late for dataset in plan.datasets}
+        | {segment_prefix(row.content_key): late if row.late else None for row in plan.segments},
+    )
     await _schedule_upload_removals(connection, plan, uploads_until, uploads=uploads)
 
 
@@ -157,26 +151,27 @@ async def _require_no_other_reader(connection: AsyncConnection, plan: DeletionPl
 
 
 async def _lock_uploads_until(connection: AsyncConnection, plan: DeletionPlan) -> datetime | None:
-    """Until when files may be uploaded without asking us. No URL is signed from here on."""
+    """Until when uploads may arrive without asking us. No URL is signed from here on."""
     query = select(datasets.c.uploads_until).where(datasets.c.id.in_([row.id for row in plan.datasets]))
     found = await connection.scalars(query.order_by(datasets.c.id).with_for_update())
-    return max((until for until in found if until is not None), default=None)
+    return max((until + UPLOAD_DURATION for until in found if until is not None), default=None)
 
 
 async def _schedule_upload_removals(
     connection: AsyncConnection, plan: DeletionPlan, uploads_until: datetime | None, *, uploads: bool
 ) -> None:
     """Of all uploads, or only of those that arrive by signed URLs after the deletion."""
+    prefixes = dict.fromkeys(plan.upload_prefixes, uploads_until)
     if uploads:
-        values = {"grace": LATE_WRITE_GRACE_S, "uploads_until": uploads_until}
-        await _schedule_removals(connection, plan.bucket, plan.upload_prefixes, **values)
+        await _schedule_removals(connection, plan.bucket, prefixes)
     elif uploads_until is not None and uploads_until > datetime.now(UTC):
-        values = {"margin": KEPT_UPLOADS_MARGIN_S, "uploads_until": uploads_until}
-        await _schedule_removals(connection, plan.bucket, plan.upload_prefixes, **values)
+        await _schedule_removals(connection, plan.bucket, prefixes, KEPT_UPLOADS_MARGIN_S)
 
 
-async def _schedule_removals(connection: AsyncConnection, bucket: str, prefixes: list[str], **more: Any) -> None:
-    """At once, and again for `grace` seconds and until `uploads_until`; only of objects that are stored more than
-    `margin` seconds from now, if that is given."""
-    values = {"grace": None, "uploads_until": None, "margin": None} | more
-    await connection.execute(SCHEDULE_REMOVALS, values | {"bucket": bucket, "prefixes": sorted(prefixes)})
+async def _schedule_removals(
+    connection: AsyncConnection, bucket: str, prefixes: Mapping[str, datetime | None], margin_s: int | None = None
+) -> None:
+    """At once, and again until the time of each prefix; only of objects that are stored more than `margin_s` from now,
+    if that is given."""
+    values = {"bucket": bucket, "margin": margin_s, "prefixes": list(prefixes), "repeat_until": list(prefixes.values())}
+    await connection.execute(SCHEDULE_REMOVALS, values)

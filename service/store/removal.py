@@ -6,6 +6,7 @@ between leaves the row, and the next round of any worker goes on.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -18,21 +19,29 @@ from service.store.objects.keys import content_key_of
 from service.store.objects.object_store import ObjectStore, ObjectStoreError
 
 log = structlog.get_logger("store")
-REMOVALS_PER_TRANSACTION = 200
+# A render that is submitted waits for the removals of its segments that a transaction is carrying out: keep it short.
+# Uploads may be a million objects, so each transaction takes one prefix of them, and its share.
+SEGMENT_REMOVALS, UPLOAD_REMOVALS = 200, 1
+OBJECTS_PER_TRANSACTION = 4000
 MAX_PARALLEL_REQUESTS = 16
-# Seconds until a prefix to which something may still be written is looked at again, and until a failure is tried again.
-REPEAT_S, RETRY_S = 30, 20
+# Seconds until a failure is tried again, and until a prefix to which something may still be written is looked at again:
+# half the time since it was scheduled, within these bounds, and once more at the end of its time.
+RETRY_S, MIN_REPEAT_S, MAX_REPEAT_S = 20, 30, 3600
 
-SELECT_DUE_REMOVALS = text(f"""
+SELECT_DUE_REMOVALS = text("""
     SELECT bucket, prefix, modified_after, coalesce(repeat_until > now(), false) AS repeats
-    FROM removals WHERE due_at <= now() ORDER BY due_at, prefix LIMIT {REMOVALS_PER_TRANSACTION} FOR UPDATE SKIP LOCKED
+    FROM removals WHERE due_at <= now() AND starts_with(prefix, 'frames/') = :uploads
+    ORDER BY due_at, prefix LIMIT :limit FOR UPDATE SKIP LOCKED
 """)
 DELETE_REMOVALS = text("""
     DELETE FROM removals
     WHERE (bucket, prefix) IN (SELECT * FROM unnest(CAST(:buckets AS text[]), CAST(:prefixes AS text[])))
 """)
+# Seconds of 0 put a prefix behind the others that are due.
 POSTPONE_REMOVALS = text("""
-    UPDATE removals SET due_at = now() + make_interval(secs => :seconds)
+    UPDATE removals SET due_at = now() + greatest(
+        least((now() - scheduled_at) / 2, make_interval(secs => :max_seconds), repeat_until - now()),
+        make_interval(secs => :min_seconds))
     WHERE (bucket, prefix) IN (SELECT * FROM unnest(CAST(:buckets AS text[]), CAST(:prefixes AS text[])))
 """)
 # A render that is submitted at this moment holds the lock of the entry that it reuses: that entry is left alone. If it
@@ -54,43 +63,56 @@ SELECT_SEGMENT_USE = text("""
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class RemovedPrefix:
+    """How many objects of a removal were deleted, whether these were all, and why it failed if it did."""
+
+    removal: Row[Any]
+    count: int = 0
+    finished: bool = True
+    error: ObjectStoreError | None = None
+
+
 async def delete_due_objects(database: Database, objects: ObjectStore) -> int:
     """Delete the objects whose removal is due; returns how many.
 
     Prefixes that fail do not hold up the others. Raises ObjectStoreError for the first one; they stay scheduled.
     """
-    deleted, failure = 0, None
+    removed: list[RemovedPrefix] = []
     while True:
-        async with database.service_transaction() as connection:
-            rows = (await connection.execute(SELECT_DUE_REMOVALS)).all()
-            counts = await _remove(connection, objects, rows)
-        deleted += sum(count for count in counts if isinstance(count, int))
-        failure = failure or next((count for count in counts if isinstance(count, ObjectStoreError)), None)
-        if len(rows) < REMOVALS_PER_TRANSACTION:
+        more = False
+        for uploads, limit in ((False, SEGMENT_REMOVALS), (True, UPLOAD_REMOVALS)):
+            async with database.service_transaction() as connection:
+                values = {"uploads": uploads, "limit": limit}
+                rows = (await connection.execute(SELECT_DUE_REMOVALS, values)).all()
+                batch = await _remove(connection, objects, rows)
+            removed += batch
+            unavailable = bool(batch) and all(prefix.error for prefix in batch)
+            if not unavailable:
+                more = more or len(rows) == limit or not all(prefix.finished for prefix in batch)
+        if not more:
             break
-    if failure is not None:
-        raise failure
-    return deleted
+    if failures := [prefix.error for prefix in removed if prefix.error is not None]:
+        raise failures[0]
+    return sum(prefix.count for prefix in removed)
 
 
-async def _remove(
-    connection: AsyncConnection, objects: ObjectStore, rows: Sequence[Row[Any]]
-) -> list[int | ObjectStoreError]:
-    """How many objects each prefix had, or why it failed. Raises ObjectStoreError if all failed."""
+async def _remove(connection: AsyncConnection, objects: ObjectStore, rows: Sequence[Row[Any]]) -> list[RemovedPrefix]:
+    """What was removed of the prefixes that nothing uses."""
     used, locked = await _segments_in_use(connection, rows)
     free = [row for row in rows if content_key_of(row.prefix) not in used | locked]
-    limit = asyncio.Semaphore(MAX_PARALLEL_REQUESTS)
-    counts = await asyncio.gather(*(_delete_prefix(objects, row, limit) for row in free))
-    failed = [row for row, count in zip(free, counts, strict=True) if isinstance(count, ObjectStoreError)]
-    if failed and len(failed) == len(free):
-        raise next(count for count in counts if isinstance(count, ObjectStoreError))
-    again = [row for row in free if row.repeats and row not in failed]
+    deleter = _Deleter(objects)
+    removed = await asyncio.gather(*map(deleter.delete_prefix, free))
+    failed = [prefix.removal for prefix in removed if prefix.error is not None]
+    unfinished = [prefix.removal for prefix in removed if not prefix.finished]
+    again = [row for row in free if row.repeats and row not in (*failed, *unfinished)]
     waiting = [row for row in rows if content_key_of(row.prefix) in locked]
-    await _postpone(connection, failed, RETRY_S)
-    await _postpone(connection, [*again, *waiting], REPEAT_S)
-    ended = [row for row in rows if row not in (*failed, *again, *waiting)]
+    await _postpone(connection, unfinished, 0, 0)
+    await _postpone(connection, [*failed, *waiting], RETRY_S, RETRY_S)
+    await _postpone(connection, again, MIN_REPEAT_S, MAX_REPEAT_S)
+    ended = [row for row in rows if row not in (*failed, *unfinished, *again, *waiting)]
     await connection.execute(DELETE_REMOVALS, _columns(ended))
-    return counts
+    return list(removed)
 
 
 async def _segments_in_use(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> tuple[set[str], set[str]]:
@@ -107,29 +129,38 @@ async def _segments_in_use(connection: AsyncConnection, rows: Sequence[Row[Any]]
     return used, {row.content_key for row in found if row.cached} - used
 
 
-async def _postpone(connection: AsyncConnection, rows: Sequence[Row[Any]], seconds: int) -> None:
-    await connection.execute(POSTPONE_REMOVALS, _columns(rows) | {"seconds": seconds})
+async def _postpone(connection: AsyncConnection, rows: Sequence[Row[Any]], least: int, most: int) -> None:
+    if rows:
+        await connection.execute(POSTPONE_REMOVALS, _columns(rows) | {"min_seconds": least, "max_seconds": most})
 
 
 def _columns(rows: Sequence[Row[Any]]) -> dict[str, Any]:
     return {"buckets": [row.bucket for row in rows], "prefixes": [row.prefix for row in rows]}
 
 
-async def _delete_prefix(objects: ObjectStore, removal: Row[Any], limit: asyncio.Semaphore) -> int | ObjectStoreError:
-    """How many objects were deleted, or why that failed."""
+class _Deleter:
+    """Deletes objects with bounded parallelism, and at most OBJECTS_PER_TRANSACTION of them."""
 
-    async def delete(key: str) -> None:
-        async with limit:
-            await objects.delete(ObjectRef(removal.bucket, key))
+    def __init__(self, objects: ObjectStore) -> None:
+        self._objects, self._left = objects, OBJECTS_PER_TRANSACTION
+        self._limit = asyncio.Semaphore(MAX_PARALLEL_REQUESTS)
 
-    count = 0
-    try:
-        async for page in objects.list(removal.bucket, removal.prefix):
-            after = removal.modified_after
-            keys = [info.key for info in page if after is None or info.modified > after]
-            await asyncio.gather(*map(delete, keys))
-            count += len(keys)
-    except ObjectStoreError as error:
-        log.warning("objects were not removed", prefix=removal.prefix, reason=str(error))
-        return error
-    return count
+    async def delete_prefix(self, removal: Row[Any]) -> RemovedPrefix:
+        count, after = 0, removal.modified_after
+        try:
+            async for page in self._objects.list(removal.bucket, removal.prefix):
+                found = [info.key for info in page if after is None or info.modified > after]
+                keys = found[: self._left]
+                self._left -= len(keys)
+                await asyncio.gather(*(self._delete(ObjectRef(removal.bucket, key)) for key in keys))
+                count += len(keys)
+                if len(keys) < len(found):
+                    return RemovedPrefix(removal, count, finished=False)
+        except ObjectStoreError as error:
+            log.warning("objects were not removed", prefix=removal.prefix, reason=str(error))
+            return RemovedPrefix(removal, count, error=error)
+        return RemovedPrefix(removal, count)
+
+    async def _delete(self, ref: ObjectRef) -> None:
+        async with self._limit:
+            await self._objects.delete(ref)

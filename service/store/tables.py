@@ -276,6 +276,7 @@ removals = Table(
     Column("bucket", Text, primary_key=True),
     Column("prefix", Text, primary_key=True),
     _timestamp_column("due_at"),
+    _timestamp_column("scheduled_at"),
     Column("repeat_until", DateTime(timezone=True), comment="until when something may still be written there"),
     Column("modified_after", DateTime(timezone=True), comment="if set, older objects stay"),
 )

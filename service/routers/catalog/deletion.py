@@ -68,7 +68,7 @@ def to_deleted(plan: DeletionPlan, uploads: int | None = None) -> Deleted:
         renders=len(plan.renders),
         cancelled=len(plan.active_renders),
         objects=plan.object_count,
-        segments=sum(row.cached for row in plan.segments),
+        segments=sum(row.cached and not row.shared for row in plan.segments),
         uploads=uploads or 0,
         kept=[
             KeptObjects(bucket=row.bucket, prefix=row.prefix)

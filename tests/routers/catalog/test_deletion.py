@@ -119,6 +119,8 @@ async def test_a_store_that_is_away_is_asked_again(api: CatalogueApi, alice: htt
     with pytest.raises(ObjectStoreError):
         await removal.delete_due_objects(api.database, api.objects)
     folder.with_name("away").rename(folder)
+    async with api.database.service_transaction() as connection:  # as if some seconds had passed
+        await connection.execute(text("UPDATE removals SET due_at = now() WHERE due_at < now() + interval '1 minute'"))
     assert await removal.delete_due_objects(api.database, api.objects) == 3
 
 
@@ -220,10 +222,10 @@ async def test_uploads_that_arrive_after_the_deletion(
     kept = api.objects.root / "reelmill" / dataset["prefix"] / "kept.jpg"
     os.utime(kept, (kept.stat().st_mtime - 86_400,) * 2)
     left = set() if frames else {f"{dataset['prefix']}kept.jpg"}
-    for seconds in (120, 3240, 500):  # as if so much more time had passed
+    for seconds in (120, 3240, 4000):  # as if so much more time had passed
         await api.put(f"{dataset['prefix']}late.jpg", b"x")
         async with api.database.service_transaction() as connection:
-            for column in ("due_at", "repeat_until", "modified_after"):
+            for column in ("due_at", "repeat_until", "scheduled_at", "modified_after"):
                 moved = f"{column} - make_interval(secs => {seconds})"
                 await connection.execute(text(f"UPDATE removals SET {column} = {moved}"))
         await removal.delete_due_objects(api.database, api.objects)

@@ -13,7 +13,8 @@ STATEMENTS = (
             SELECT FROM datasets o JOIN experiments oe ON oe.id = o.experiment_id
             WHERE o.bucket = d.bucket AND oe.owner <> e.owner)""",
     "ALTER TABLE datasets ADD COLUMN uploads_until timestamptz",
-    "ALTER TABLE removals ADD COLUMN repeat_until timestamptz, ADD COLUMN modified_after timestamptz",
+    """ALTER TABLE removals ADD COLUMN scheduled_at timestamptz NOT NULL DEFAULT now(),
+        ADD COLUMN repeat_until timestamptz, ADD COLUMN modified_after timestamptz""",
     "ALTER TABLE removals DROP CONSTRAINT removals_prefix_check",
     """ALTER TABLE removals ADD CONSTRAINT removals_prefix_check CHECK (
         prefix ~ '^(renders|previews)/[0-9a-f-]{36}/$' OR prefix ~ '^frames/[0-9a-f-]{36}/([0-9a-f-]{36}/)?$'
