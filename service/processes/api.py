@@ -28,8 +28,11 @@ from service.routers.http.dependencies import Resources
 from service.routers.settings import HttpSettings
 
 log = structlog.get_logger("service.processes.api")
-# Connections that the kernel holds until they are accepted; asyncio accepts as many at once.
+# Connections that the kernel holds until they are accepted.
 BACKLOG = 1024
+# uvloop accepts one connection of a listener each time it goes round, so that a crowd keeps others waiting in the queue
+# of the kernel while the process has time: the listener is opened so many times.
+LISTENERS = 8
 TIMES = TimeLimits()
 # Of one connection, in the kernel, which doubles it: else a client that does not read holds 4 MB there. Enough for
 # 40 Mbit/s over a way of 100 ms.
@@ -89,7 +92,7 @@ async def run_api(settings: Settings) -> None:
         resources = build_resources(settings, state)
         server = GracefulServer(uvicorn_config(create_app(resources), resources.http), resources.stopping)
         _make_collections_rare()
-        await server.serve(sockets=[listener])
+        await server.serve(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])
     finally:
         trimming.cancel()
         with suppress(Exception):
