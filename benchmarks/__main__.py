@@ -120,6 +120,19 @@ def soak(
     raise typer.Exit(measure(clients, seconds, results))
 
 
+@app.command()
+def door(
+    connections: Annotated[int, typer.Option(min=1, help="hostile connections")] = 5000,
+    seconds: Annotated[int, typer.Option(min=1, help="seconds per measurement")] = 60,
+    rate: Annotated[int, typer.Option(min=1, max=1000, help="honest requests per second")] = 20,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Measure the p99 of a list, idle and while hostile connections hold what they can."""
+    from benchmarks.api.door import DoorRequest, measure
+
+    raise typer.Exit(measure(DoorRequest(connections, seconds, rate, results)))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 def devices(words: Annotated[list[str] | None, typer.Argument(help="see --help")] = None) -> None:
     """Compare CPU, GPU and mixed paths of this machine: stages and renders. Also `python -m benchmarks.devices`."""

@@ -49,6 +49,7 @@ SLOW_PATHS = (
     "pipeline/videos/test_damaged_videos.py",
     "pipeline/videos/test_source.py",
     "pipeline/videos/test_source_containers.py",
+    "processes/test_http_connection.py",
     "routers/openapi/test_docs.py",
     "routers/openapi/test_schema_30.py",
     "store/objects/test_s3.py",

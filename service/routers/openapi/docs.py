@@ -1,7 +1,9 @@
 """Routes of the OpenAPI documents and of the Swagger UI and ReDoc pages, served without internet access."""
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
@@ -74,18 +76,23 @@ REDOC_PAGE = PAGE_TEMPLATE.format(
 
 
 @router.get("/openapi-3.1.json")
-async def native_document(request: Request) -> JSONResponse:
+async def native_document(request: Request) -> Response:
     """The OpenAPI 3.1 document."""
-    return JSONResponse(request.app.openapi())
+    return _render_once(request, "document_31", request.app.openapi)
 
 
 @router.get("/openapi.json")
-async def document(request: Request) -> JSONResponse:
-    """The OpenAPI 3.0.3 document, which most tools can read. It is converted once per application."""
+async def document(request: Request) -> Response:
+    """The OpenAPI 3.0.3 document, which most tools can read."""
+    return _render_once(request, "document_30", lambda: document_30(request.app.openapi()))
+
+
+def _render_once(request: Request, name: str, make: Callable[[], dict[str, Any]]) -> Response:
+    """The document as JSON, made once per application: anybody may ask, and making it takes longer than answers do."""
     state = request.app.state
-    if not hasattr(state, "document_30"):
-        state.document_30 = document_30(request.app.openapi())
-    return JSONResponse(state.document_30)
+    if not hasattr(state, name):
+        setattr(state, name, JSONResponse(make()).body)
+    return Response(getattr(state, name), media_type="application/json")
 
 
 @router.get("/docs")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.identity.tokens import issue_token
 from service.processes.app import create_app
+from service.routers.http.rate_limit import client_network
 from service.routers.settings import HttpSettings
 from tests.routers.conftest import SECRET, resources, router
 from tests.routers.http.test_problems import API, assert_problem
@@ -67,3 +68,78 @@ async def test_the_next_window_starts_at_zero() -> None:
 def test_a_rate_that_cannot_be_read_is_refused_at_start(value: str) -> None:
     with pytest.raises(ValidationError, match="600/minute"):
         HttpSettings(REELMILL_RATE_LIMIT=value)  # type: ignore[call-arg]
+
+
+class HeldRequests:
+    """An app with a route that answers when it is told to, under limits for 16 connections."""
+
+    def __init__(self, path: str) -> None:
+        self.http = HttpSettings.model_construct(max_connections=16)
+        self.app, self.go_on = create_app(resources(http=self.http)), asyncio.Event()
+        self.under_way: list[asyncio.Task[httpx.Response]] = []
+
+        @self.app.get(path)
+        async def held() -> str:
+            await self.go_on.wait()
+            return "done"
+
+    async def ask(self, path: str, subject: str = "busy", address: str = "203.0.113.5") -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.get(path, headers=bearer_headers(subject))
+
+    async def hold(self, count: int, *arguments: str) -> None:
+        """Begin so many requests."""
+        self.under_way += [asyncio.create_task(self.ask(*arguments)) for _ in range(count)]
+        for _ in range(50):  # each passes the middleware without waiting for anything but the loop
+            await asyncio.sleep(0)
+
+    async def finish(self) -> set[int]:
+        self.go_on.set()
+        return {answer.status_code for answer in await asyncio.gather(*self.under_way)}
+
+
+async def test_one_address_has_few_requests_under_way() -> None:
+    held = HeldRequests("/problems/of/all")
+    await held.hold(held.http.connections_per_address, "/problems/of/all")
+    refused = await held.ask("/problems", address="203.0.113.5")
+    assert_problem(refused, 429, "too-many-requests")
+    assert refused.headers["retry-after"] == "1"
+    assert (await held.ask("/problems", address="203.0.113.6")).status_code == 200
+    await held.hold(2 * held.http.connections_per_address, "/problems/of/all", "busy", "127.0.0.1")
+    assert await held.finish() == {200}, "this machine's own address is not limited"
+    assert (await held.ask("/problems", address="203.0.113.5")).status_code == 200
+
+
+async def test_event_streams_of_a_subject_and_of_all() -> None:
+    path, held = "/api/videos/held/events", HeldRequests("/api/videos/{name}/events")
+    share = held.http.event_streams_per_subject
+    await held.hold(share, path, "busy", "127.0.0.1")
+    refused = await held.ask(path, "busy", "127.0.0.1")
+    assert_problem(refused, 429, "too-many-requests")
+    assert refused.headers["retry-after"] == "10"
+    await held.hold(held.http.max_event_streams - share, path, "calm", "127.0.0.1")
+    assert_problem(await held.ask(path, "third", "127.0.0.1"), 503, "unavailable")
+    assert (await held.ask("/problems", "busy", "127.0.0.1")).status_code == 200, "other requests are not concerned"
+    assert await held.finish() == {200}
+    assert (await held.ask(path, "busy", "127.0.0.1")).status_code == 200
+
+
+def test_a_hundred_open_pages_of_one_user_follow_their_renders() -> None:
+    assert HttpSettings.model_construct().event_streams_per_subject >= 100
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unknown", "unknown"),
+        ("9" * 100_000, "9" * 64),
+    ],
+)
+def test_what_counts_as_one_client(address: str, network: str) -> None:
+    assert client_network(address) == network

@@ -67,8 +67,11 @@ class HttpServer:
     table: ConnectionTable
 
     async def wait_until_empty(self) -> None:
+        await self.wait_for(0)
+
+    async def wait_for(self, connections: int) -> None:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            while len(self.table):
+            while len(self.table) != connections:
                 await asyncio.sleep(0.01)
 
 
