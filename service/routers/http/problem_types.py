@@ -24,7 +24,8 @@ MEANINGS = {
     "the current state before you retry.",
     "precondition-failed": "The `If-Match` header names a version that has been changed meanwhile. Read it again, "
     "then apply your change to the new version.",
-    "content-too-large": "The body is longer than this service takes.",
+    "content-too-large": "The body is longer than this operation takes; the `detail` says how much that is.",
+    "uri-too-long": "The path or the query of the address is longer than any that this service takes.",
     "unsupported-media-type": "The body is of another media type than the operation reads. Send the "
     "`Content-Type` `application/json`.",
     "range-not-satisfiable": "The `Range` header asks for bytes behind the end of the file.",

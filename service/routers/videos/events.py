@@ -12,6 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from service.errors import NotFound
 from service.routers.http.dependencies import CallerDep, DatabaseDep, Resources, ResourcesDep, require_scope
 from service.routers.http.exception_mapping import is_database_unavailable
+from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.single_flight import SharedTasks
 from service.routers.videos.models import TERMINAL_STATUSES, VideoStatus
 from service.routers.videos.renders import get_status, get_visible_render
@@ -61,7 +62,7 @@ async def follow(
     job_id: UUID,
     request: Request,
     resources: ResourcesDep,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[str | None, Header(max_length=MAX_HEADER_LENGTH)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Sends a `status` event at each change. The stream ends after `succeeded`, `failed` or `cancelled`. If the service
     stops first, it sends a `stopping` event: reconnect with `Last-Event-ID`."""

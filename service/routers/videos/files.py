@@ -10,7 +10,9 @@ from sqlalchemy import RowMapping
 from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import ObjectRef, RenderOptions
+from service.routers.http.conditional_requests import IfNoneMatch
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
+from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.object_streams import IMMUTABLE_HEADERS, ByteRange, binary_content, open_stream, parse_range
 from service.routers.http.problems import error_responses
 from service.routers.videos.renders import get_visible_render
@@ -47,9 +49,9 @@ async def video(
     caller: CallerDep,
     database: DatabaseDep,
     objects: ObjectsDep,
-    range_: Annotated[str | None, Header(alias="Range")] = None,
-    if_range: Annotated[str | None, Header()] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
+    range_: Annotated[str | None, Header(alias="Range", max_length=MAX_HEADER_LENGTH)] = None,
+    if_range: Annotated[str | None, Header(max_length=MAX_HEADER_LENGTH)] = None,
+    if_none_match: IfNoneMatch = None,
     redirect: Annotated[bool, Query(description="redirect to a presigned URL if the object store supports it")] = False,
 ) -> Response:
     """The video file or a byte range of it, in the requested container (default: MP4)."""

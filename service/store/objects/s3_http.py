@@ -194,7 +194,7 @@ async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _total_size(response: aiohttp.ClientResponse) -> int:
     """From `Content-Range: bytes 0-9/100` or, with status 416, `bytes */100`; 0 if the server leaves it out."""
     size = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(size) if size.isdecimal() else 0
+    return int(size) if size.isdecimal() and len(size) < 20 else 0
 
 
 def get_credentials(settings: ObjectSettings) -> tuple[str, str]:
