@@ -47,6 +47,7 @@ class CatalogSettings(EnvironmentSettings):
     max_upload_bytes: int = Field(
         default=512 * 1024 * 1024,
         ge=1,
+        le=2**60,
         validation_alias="REELMILL_MAX_UPLOAD_BYTES",
         description="longest uploaded frame",
     )
