@@ -73,3 +73,35 @@ def test_sources_that_cannot_work_are_named_but_not_shown(variable: str, value: 
 def test_there_are_few_settings() -> None:
     """What no operator would change is a constant."""
     assert len(variables()) <= 40
+
+
+EXTREMES = (
+    "9" * 5000,
+    "1e400",
+    "nan",
+    "-1",
+    "\u0663",
+    "a\u2028b",
+    "http://[",
+    f"http://a:{'9' * 5000}",
+    "\udcff",
+    "a" * 70_000,
+)
+
+
+@pytest.mark.parametrize("variable", sorted(variables()))
+def test_extremes_are_accepted_or_refused_in_one_line(variable: str) -> None:
+    for value in EXTREMES:
+        with clean_environment(**{variable: value}):
+            try:
+                settings = config.load()
+            except StartupError as refused:
+                assert len(str(refused).splitlines()) == 1 and len(str(refused)) < 300, value[:20]
+                assert variable in str(refused) and (len(value) < 20 or value[:20] not in str(refused))
+            else:
+                numbers = [n for area in vars_of(settings) for n in area.values() if isinstance(n, int | float)]
+                assert all(abs(number) <= 2**60 for number in numbers), value[:20]
+
+
+def vars_of(settings: config.Settings) -> list[dict[str, Any]]:
+    return [getattr(settings, name).model_dump() for name in config.Settings.__dataclass_fields__]

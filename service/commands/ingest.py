@@ -328,7 +328,7 @@ async def _send_with_retries(send: Callable[[], Awaitable[httpx.Response]]) -> h
 
 def _retry_after_s(response: httpx.Response) -> float:
     value = response.headers.get("Retry-After", "")
-    return min(float(value), MAX_RETRY_DELAY_S) if value.isdigit() else 0.0
+    return min(float(value), MAX_RETRY_DELAY_S) if value.isdecimal() else 0.0
 
 
 async def ingest_with_progress(settings: Settings, folder: Path, target: IngestTarget, checksum: bool = False) -> bool:

@@ -61,5 +61,7 @@ async def write_record(database: Database, record: AuditRecord, retention_days: 
 def _bounded_document(document: Document) -> dict[str, Any]:
     """The document as it was sent; of one above MAX_DOCUMENT_BYTES, only the table and the length."""
     sent = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if document.cursor is not None:  # the only text that is stored before anything has looked at it
+        sent["cursor"] = document.cursor.replace("\0", "\ufffd")
     length = len(json.dumps(sent).encode())
     return sent if length <= MAX_DOCUMENT_BYTES else {"table": document.table, "left_out_bytes": length}

@@ -13,6 +13,8 @@ from pydantic import (
     JsonValue,
     StringConstraints,
     Tag,
+    field_validator,
+    model_validator,
 )
 
 from service.json_values import storable_text, walk_json
@@ -24,6 +26,9 @@ AggregateFunction = Literal["count", "min", "max", "avg", "sum"]
 Direction = Literal["asc", "desc"]
 DEFAULT_LIMIT = 100
 MAX_VALUE_DEPTH = 16
+# Members of one object: no model has a tenth, and more columns have no table. Each could be an error of its own; of a
+# list, only the first is told.
+MAX_MEMBERS = 200
 MAX_NAME_LENGTH = 63
 GROUP_KEYS = ("all", "any", "not")
 EXAMPLES: list[Any] = [
@@ -70,12 +75,24 @@ def storable_name(value: str) -> str:
     return storable_text(value)
 
 
+def bound_members(value: Any) -> Any:
+    """`value`, unless it is an object of more than MAX_MEMBERS members. Raises ValueError."""
+    if isinstance(value, dict) and len(value) > MAX_MEMBERS:
+        raise ValueError(f"has more than {MAX_MEMBERS} members")
+    return value
+
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_LENGTH), AfterValidator(storable_text)]
 Value = Annotated[JsonValue, AfterValidator(storable_json)]
 
 
 class _DocumentModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bound_members(cls, value: Any) -> Any:
+        return bound_members(value)
 
 
 class Condition(_DocumentModel):
@@ -93,13 +110,13 @@ class Condition(_DocumentModel):
 class AllOf(_DocumentModel):
     """True where all of the filters are true."""
 
-    all: tuple["Filter", ...]
+    all: Annotated[tuple["Filter", ...], Field(fail_fast=True)]
 
 
 class AnyOf(_DocumentModel):
     """True where at least one of the filters is true."""
 
-    any: tuple["Filter", ...]
+    any: Annotated[tuple["Filter", ...], Field(fail_fast=True)]
 
 
 class Not(_DocumentModel):
@@ -134,7 +151,7 @@ def _filters_tag(value: Any) -> str:
 
 
 Filters = Annotated[
-    Annotated[tuple[Filter, ...], Tag("list")]
+    Annotated[tuple[Filter, ...], Field(fail_fast=True), Tag("list")]
     | Annotated[dict[Annotated[str, AfterValidator(storable_name)], Value], Tag("shorthand")]
     | Annotated[Filter, Tag("single")],
     Discriminator(_filters_tag),
@@ -179,15 +196,22 @@ class Document(_DocumentModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": EXAMPLES})
     table: Name = Field(description="one of `GET /api/database/tables`", examples=["frames"])
-    columns: tuple[Name, ...] | None = Field(None, min_length=1, description="the columns to return; default: all")
+    columns: Annotated[tuple[Name, ...], Field(fail_fast=True)] | None = Field(
+        None, min_length=1, description="the columns to return; default: all"
+    )
     filters: Filters = Field(
         (), description="all must hold; `{column: value}` is short for a list of `eq`", json_schema_extra=_use_any_of
     )
-    aggregates: tuple[Aggregate, ...] = Field(
+    aggregates: Annotated[tuple[Aggregate, ...], Field(fail_fast=True)] = Field(
         (), description="values computed over the rows, instead of the rows themselves"
     )
-    group_by: tuple[Name, ...] = Field((), description="one row for each combination of these")
-    order_by: tuple[Annotated[Order, BeforeValidator(_parse_order, json_schema_input_type=Order | str)], ...] = Field(
+    group_by: Annotated[tuple[Name, ...], Field(fail_fast=True)] = Field(
+        (), description="one row for each combination of these"
+    )
+    order_by: Annotated[
+        tuple[Annotated[Order, BeforeValidator(_parse_order, json_schema_input_type=Order | str)], ...],
+        Field(fail_fast=True),
+    ] = Field(
         (),
         description="objects, or names with `-` for descending; default: the table's key",
         examples=[["-created_at"]],
@@ -199,6 +223,11 @@ class Document(_DocumentModel):
         max_length=65_536,
         description="`next_cursor` of the previous answer; leave the rest unchanged",
     )
+
+    @field_validator("filters", mode="before")
+    @classmethod
+    def _bound_shorthand(cls, value: Any) -> Any:
+        return bound_members(value)
 
     @property
     def is_grouped(self) -> bool:

@@ -75,9 +75,9 @@ class Guard:
                 await record(rejected.outcome, rejected.rule)
                 rejected.headers["Server-Timing"] = stopwatch.server_timing()
                 raise
-            except Exception:
+            except (Exception, asyncio.CancelledError):  # cancelled: whoever asked has no more time
                 with suppress(Exception):  # the database is probably lost: the first error says more than a second
-                    await record("failed")
+                    await asyncio.shield(record("failed"))
                 raise
             elapsed_ms = stopwatch.seconds * 1000
             await record("answered", rows=len(page.rows))

@@ -15,7 +15,8 @@ from service.guard.settings import GuardSettings
 
 # A stage runs only if the one before found nothing: with sizes first, no rule has to look at much.
 RULE_STAGES: tuple[tuple[Rule, ...], ...] = (
-    (sizes.DEPTH, sizes.CONDITIONS, sizes.LIST_VALUES, sizes.VALUE_BYTES, sizes.NAMES, sizes.ROWS),
+    (sizes.DEPTH, sizes.CONDITIONS, sizes.LIST_VALUES, sizes.NAMES, sizes.ROWS),
+    (sizes.VALUE_BYTES,),
     (
         semantics.COLUMNS,
         semantics.OPERATORS,

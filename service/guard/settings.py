@@ -26,5 +26,9 @@ class GuardSettings(EnvironmentSettings):
     max_wildcards: int = 8  # of a LIKE pattern, whose time grows with each
     concurrency: int = 4  # running queries of one caller in one process, which shares its pool among all callers
     audit_days: int = Field(
-        default=90, ge=1, validation_alias="REELMILL_QUERY_AUDIT_DAYS", description="days the audit of queries is kept"
+        default=90,
+        ge=1,
+        le=36_500,
+        validation_alias="REELMILL_QUERY_AUDIT_DAYS",
+        description="days the audit of queries is kept",
     )

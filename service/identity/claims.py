@@ -99,11 +99,11 @@ def get_subject(claims: dict[str, Any]) -> str:
 
 
 def get_scopes(claims: dict[str, Any]) -> frozenset[str]:
-    """`scope`: names separated by spaces; absent means none."""
+    """`scope`: names separated by spaces (RFC 6749, 3.3) and nothing else that is blank; absent means none."""
     scope = claims.get("scope", "")
     if not isinstance(scope, str):
         raise InvalidToken("scope is not a string")
-    return frozenset(scope.split())
+    return frozenset(scope.split(" ")) - {""}
 
 
 def _numeric_date(claims: dict[str, Any], name: str, default: float) -> float:

@@ -22,10 +22,18 @@ class RenderLimits(EnvironmentSettings):
 
     max_frames: int = 1_000_000  # 9 h of video at 30 fps
     max_pixels: int = Field(
-        default=100_000_000, ge=1, validation_alias="REELMILL_MAX_PIXELS", description="pixels of one source frame"
+        default=100_000_000,
+        ge=1,
+        le=2**40,
+        validation_alias="REELMILL_MAX_PIXELS",
+        description="pixels of one source frame",
     )
     max_queued: int = Field(
-        default=20, ge=1, validation_alias="REELMILL_MAX_QUEUED", description="unfinished renders one caller may have"
+        default=20,
+        ge=1,
+        le=1_000_000,
+        validation_alias="REELMILL_MAX_QUEUED",
+        description="unfinished renders one caller may have",
     )
 
 

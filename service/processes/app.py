@@ -17,7 +17,7 @@ from service.routers.catalog import datasets, experiments, frame_images, signed_
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
-from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLimit, HeadAsGet
+from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLimit, BodyRule, HeadAsGet, UrlLimit
 from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
@@ -104,9 +104,19 @@ def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middle
         Middleware(AccessLogMiddleware),
         Middleware(HeadAsGet),
         Middleware(problems.ProblemBoundary),
+        Middleware(UrlLimit),
         Middleware(AddressLimit, http=http),
         Middleware(Authentication, verifier=verifier, public=public),
         Middleware(RateLimit, rate=http.rate_limit),
         Middleware(EventStreamLimit, http=http),
-        Middleware(BodyLimit, limit=http.max_body_bytes, exempt=uploads.UPLOAD_PATHS),
+        Middleware(BodyLimit, limit=http.max_body_bytes, rules=body_rules(http)),
     ]
+
+
+def body_rules(http: HttpSettings) -> tuple[BodyRule, ...]:
+    """The paths whose bodies have limits of their own: files, lists of files, and queries, which take long to check."""
+    return (
+        BodyRule(uploads.UPLOAD_PATHS, None),
+        BodyRule(queries.QUERY_PATHS, http.max_query_bytes),
+        BodyRule(signed_uploads.SIGNING_PATHS, http.max_list_bytes),
+    )

@@ -1,5 +1,6 @@
 """Routes and models of guarded queries: list the tables, run a query. The request body is the guard's `Document`."""
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Response
@@ -106,6 +107,8 @@ class QueryAnswer(BaseModel):
 
 
 router = APIRouter(prefix="/api/database", tags=["queries"])
+# The path whose body is a query, of up to `max_query_bytes`.
+QUERY_PATHS = re.compile("/api/database/query")
 REQUIRE_RUN = Depends(require_scope("query:run"))
 
 

@@ -16,7 +16,10 @@ def parse_rate(value: str) -> RateLimitItem | None:
 class HttpSettings(EnvironmentSettings):
     """Limits and timeouts of HTTP requests."""
 
-    max_body_bytes: int = 1024 * 1024  # of JSON bodies; uploads have their own limit
+    # JSON bodies are parsed and validated on the event loop. The longest that is of use is metadata of 64 KiB, escaped.
+    max_body_bytes: int = 128 * 1024
+    max_query_bytes: int = 64 * 1024  # of guarded queries: a thousand ids, and more groups than may be nested
+    max_list_bytes: int = 1024 * 1024  # of lists of files to upload: a thousand names of 700 bytes
     metrics_public: bool = Field(
         default=False, validation_alias="REELMILL_METRICS_PUBLIC", description="serve `/metrics` without a token"
     )
@@ -62,6 +65,7 @@ class CatalogSettings(EnvironmentSettings):
     max_upload_bytes: int = Field(
         default=512 * 1024 * 1024,
         ge=1,
+        le=2**60,
         validation_alias="REELMILL_MAX_UPLOAD_BYTES",
         description="longest uploaded frame",
     )

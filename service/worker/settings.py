@@ -9,6 +9,10 @@ from service.environment import EnvironmentSettings
 CUDA_MEMORY_MB = 12288  # for the libraries of CUDA and page-locked memory
 
 
+# A day. Timers take no endless number of seconds.
+MAX_SECONDS = 86_400
+
+
 class WorkerSettings(EnvironmentSettings):
     """Slots, their limits, the cache, and how often devices are tested."""
 
@@ -22,18 +26,21 @@ class WorkerSettings(EnvironmentSettings):
     frame_timeout_s: float = Field(
         default=60,
         gt=0,
+        le=MAX_SECONDS,
         validation_alias="REELMILL_FRAME_TIMEOUT",
         description="seconds without progress before a slot is killed",
     )
     slot_memory_mb: int = Field(
         default=4096,
         ge=256,
+        le=2**24,
         validation_alias="REELMILL_SLOT_MEMORY_MB",
         description="memory limit of a slot process, MiB; a process that has opened a GPU gets 12288 more",
     )
     drain_s: float = Field(
         default=20,
         ge=0,
+        le=MAX_SECONDS,
         validation_alias=AliasChoices("REELMILL_SHUTDOWN_TIMEOUT", "REELMILL_DRAIN"),
         description="seconds that running tasks get to finish when the worker stops",
     )
@@ -41,6 +48,7 @@ class WorkerSettings(EnvironmentSettings):
     cache_bytes: int = Field(
         default=20 * 2**30,
         ge=0,
+        le=2**60,
         validation_alias="REELMILL_CACHE_BYTES",
         description="size of the segment cache, bytes (previews: a tenth more); segments in use are never evicted",
     )

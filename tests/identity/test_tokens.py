@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import SecretStr
 
 from service.errors import StartupError, Unauthenticated
+from service.identity.claims import get_scopes
 from service.identity.settings import IdentitySettings
 from service.identity.tokens import TokenVerifier, issue_token
 
@@ -189,3 +190,9 @@ def test_empty_variables_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None
     for name in ("JWT_SECRET", "JWT_JWKS_URL", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_ALGORITHMS"):
         monkeypatch.setenv(name, "")
     assert IdentitySettings() == IdentitySettings.model_construct()
+
+
+def test_only_spaces_separate_scopes() -> None:
+    for blank in "\u00a0\u2028\u3000\t\n":
+        assert get_scopes({"scope": f"catalog:read{blank}admin"}) == {f"catalog:read{blank}admin"}
+    assert get_scopes({"scope": "  catalog:read   admin "}) == {"catalog:read", "admin"}

@@ -28,7 +28,8 @@ def trailing_number(name: str) -> int | None:
     if not dot or extension.isdecimal():
         stem = base
     runs = _DIGITS.findall(stem)
-    if not runs or len(runs[-1].lstrip("0")) > 19:
+    significant = runs[-1].lstrip("0") if runs else ""
+    if not runs or len(significant) > 19:
         return None
-    number = int(runs[-1])
+    number = int(significant or "0")
     return number if number <= LARGEST else None

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from service.json_values import storable_text, walk_json
-from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText, Timestamp
+from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, RequestModel, StorableText, Timestamp, at_most
 from service.routers.http.pagination import PageQuery
 from service.store.catalog.experiments import SortOrder
 
@@ -16,6 +16,7 @@ Visibility = Literal["private", "shared", "public"]
 MAX_METADATA_BYTES = 64 * 1024
 # Levels of nesting. pydantic cannot serialize about 250 levels, and one such row would break every list.
 MAX_METADATA_DEPTH = 32
+MAX_SUBJECTS = 200
 EXAMPLE_EXPERIMENT: dict[str, Any] = {
     "name": "2026-03-zebrafish",
     "description": "Time lapse of a developing embryo",
@@ -47,7 +48,9 @@ ExperimentName = Annotated[
 Description = Annotated[str, StringConstraints(max_length=10_000), StorableText]
 Metadata = Annotated[dict[str, Any], AfterValidator(_storable_metadata)]
 Subjects = Annotated[
-    list[Annotated[str, StringConstraints(min_length=1, max_length=255), StorableText]], Field(max_length=200)
+    list[Annotated[str, StringConstraints(min_length=1, max_length=255), StorableText]],
+    Field(max_length=MAX_SUBJECTS),
+    at_most(MAX_SUBJECTS),
 ]
 
 

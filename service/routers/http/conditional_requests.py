@@ -8,16 +8,21 @@ from fastapi import Header, Response
 from pydantic import BaseModel
 
 from service.errors import FieldProblem, PreconditionFailed
+from service.routers.http.fields import MAX_HEADER_LENGTH
 
 ETAG_PATTERN = re.compile(r'(W/)?"([^"]*)"')
 
 IfMatch = Annotated[
     str | None,
     Header(
-        description="change it only if its ETag is one of these; otherwise 412", examples=['"6b1b36cbb04b41490bfc"']
+        max_length=MAX_HEADER_LENGTH,
+        description="change it only if its ETag is one of these; otherwise 412",
+        examples=['"6b1b36cbb04b41490bfc"'],
     ),
 ]
-IfNoneMatch = Annotated[str | None, Header(description="answer 304 if its ETag is one of these")]
+IfNoneMatch = Annotated[
+    str | None, Header(max_length=MAX_HEADER_LENGTH, description="answer 304 if its ETag is one of these")
+]
 ETAG_HEADERS = {"ETag": {"description": "Changes whenever the representation changes", "schema": {"type": "string"}}}
 
 

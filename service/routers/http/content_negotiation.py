@@ -7,6 +7,7 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.responses import JSONResponse
 
 from service.errors import FieldProblem, ReelmillError
+from service.routers.http.fields import MAX_HEADER_LENGTH
 
 JSON = "application/json"
 # The media ranges that include JSON. More specific ones take precedence (RFC 9110, 12.5.1).
@@ -35,7 +36,9 @@ def returns_json(route: Any) -> bool:
 
 
 def accepts_json(header: str) -> bool:
-    """Whether an Accept header allows JSON. A malformed header counts as absent."""
+    """Whether an Accept header allows JSON. A malformed header counts as absent, and so does an endless one."""
+    if len(header) > MAX_HEADER_LENGTH:
+        return True
     ranges = dict(_parse_media_range(part) for part in header.split(",") if part.strip())
     if not any("/" in name for name in ranges):
         return True

@@ -13,7 +13,9 @@ from starlette.types import Scope
 from service.errors import FieldProblem, GatewayTimeout, InvalidRequest, NotFound, ReelmillError, ServiceUnavailable
 from service.store.objects.object_store import ObjectNotFound, ObjectStoreError
 
-MAX_ERRORS = 50
+# How much of what is wrong is told, so that no request makes an endless answer: findings, characters of one, and of a
+# name within a pointer, which ends before a longer one.
+MAX_ERRORS, MAX_DETAIL, MAX_NAME = 50, 1000, 100
 
 
 class UnsupportedMediaType(ReelmillError):
@@ -41,19 +43,21 @@ def json_pointer(loc: tuple[str | int, ...], body: Any) -> str:
             body = body[step] if step < len(body) else None
         elif not isinstance(body, dict) or depth < len(loc) - 1:
             continue  # the tag of a union; only the last step may name a field that is missing
+        if len(str(step)) > MAX_NAME:
+            break
         parts.append(str(step).replace("~", "~0").replace("/", "~1"))
     return "#" + "".join("/" + quote(part, safe="!$&'()*+,;=:@-._~", errors="replace") for part in parts)
 
 
 def _to_field_problem(error: dict[str, Any], body: Any) -> FieldProblem:
     origin, *rest = error["loc"]
-    detail, code = _error_message(error), error["type"]
+    detail, code = _error_message(error)[:MAX_DETAIL], error["type"]
     if code == "json_invalid":
         return FieldProblem(f"not valid JSON, from character {rest[0] if rest else 0} on", code, pointer="#")
     if origin == "body":
         steps = tuple(rest[:-1] if rest and rest[-1] == "[key]" else rest)
         return FieldProblem(detail, code, pointer=json_pointer(steps, body))
-    name = ".".join(str(step) for step in rest[:1])
+    name = ".".join(str(step)[:MAX_NAME] for step in rest[:1])
     return FieldProblem(detail, code, header=name) if origin == "header" else FieldProblem(detail, code, parameter=name)
 
 
@@ -168,7 +172,7 @@ def _framework_error(exc: HTTPException, scope: Scope) -> ReelmillError:
             allowed = ", ".join(allowed_methods(scope))
             return MethodNotAllowed(f"this path understands {allowed}", headers={"Allow": allowed})
         case 413:
-            return ContentTooLarge("send a shorter body")
+            return ContentTooLarge(str(exc.detail))
         case _:
             return ReelmillError(INTERNAL_ERROR_DETAIL)
 

@@ -13,7 +13,9 @@ from service.routers.http.exception_mapping import is_database_unavailable
 from service.store.objects.object_store import ObjectStore
 
 UNKNOWN_MEDIA_TYPE = "application/octet-stream"
-RANGE_PATTERN = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE_PATTERN = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+# More digits than the size of any file has.
+MAX_DIGITS = 19
 # For artifacts and segments, whose URLs always return the same bytes.
 IMMUTABLE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 # How long a signed address of a video works: redirects are followed at once, and the clocks of the machines may differ
@@ -92,9 +94,15 @@ def parse_range(header: str | None, size: int) -> ByteRange:
     if match is None or match.group(1) == match.group(2) == "":
         return ByteRange(0, size, size, partial=False)
     first, last = match.groups()
-    start = int(first) if first else max(size - int(last), 0)
-    stop = min(int(last) + 1, size) if first and last else size
+    start = _to_position(first) if first else max(size - _to_position(last), 0)
+    stop = min(_to_position(last) + 1, size) if first and last else size
     if start >= size or start >= stop:
         headers = {"Content-Range": f"bytes */{size}"}
         raise RangeNotSatisfiable(f"the file has {size} bytes", headers=headers)
     return ByteRange(start, stop, size, partial=True)
+
+
+def _to_position(digits: str) -> int:
+    """The number; of one with more digits than a file can be long, a position behind the end of every file."""
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) <= MAX_DIGITS else 10**MAX_DIGITS

@@ -29,7 +29,7 @@ MEANINGS = {
     "head-too-large": "The request has too many header fields, or too long ones. Send fewer.",
     "precondition-failed": "The `If-Match` header names a version that has been changed meanwhile. Read it again, "
     "then apply your change to the new version.",
-    "content-too-large": "The body is longer than this service takes.",
+    "content-too-large": "The body is longer than this operation takes; the `detail` says how much that is.",
     "unsupported-media-type": "The body is of another media type than the operation reads. Send the "
     "`Content-Type` `application/json`.",
     "range-not-satisfiable": "The `Range` header asks for bytes behind the end of the file.",

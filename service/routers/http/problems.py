@@ -23,6 +23,8 @@ from service.telemetry.request_log import describe_request
 
 log = structlog.get_logger("service.problems")
 MEDIA_TYPE = "application/problem+json"
+# Characters of the path that a problem repeats.
+MAX_INSTANCE = 1000
 # Headers that every response with this status has, whatever raised the error.
 REQUIRED_HEADERS = {401: {"WWW-Authenticate": BEARER_CHALLENGE}, 429: {"Retry-After": "5"}, 503: {"Retry-After": "5"}}
 
@@ -128,7 +130,7 @@ def _problem_body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
         "title": error.title,
         "status": error.status,
         "detail": error.detail,
-        "instance": quote(scope["path"], errors="replace"),
+        "instance": quote(scope["path"][:MAX_INSTANCE], errors="replace"),
         "error_id": scope["state"]["error_id"],
     }
     if error.errors:

@@ -77,6 +77,8 @@ def possible_statuses(path: str, operation: Json) -> set[int]:
         statuses.add(404)
     if any(part["in"] != "path" for part in operation.get("parameters", ())):
         statuses.add(422)
+    if operation.get("parameters"):
+        statuses.add(414)
     if body := operation.get("requestBody"):
         statuses |= {400, 413, 422} | ({415} if JSON in body["content"] else set())
     successes = [response for code, response in operation["responses"].items() if code.startswith("2")]

@@ -22,6 +22,7 @@ from service.routers.http.dependencies import (
     require_scope,
 )
 from service.routers.http.exception_mapping import is_database_unavailable
+from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.single_flight import SharedTasks
 from service.routers.videos.models import TERMINAL_STATUSES, VideoStatus
 from service.routers.videos.renders import get_status_row, get_visible_render, to_video_status
@@ -77,7 +78,7 @@ async def follow(
     resources: ResourcesDep,
     identity: IdentityDep,
     caller: CallerDep,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: Annotated[str | None, Header(max_length=MAX_HEADER_LENGTH)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Sends a `status` event at each change. The stream ends after `succeeded`, `failed` or `cancelled`, and when the
     caller may not see the render any more. If the service stops or the token expires first, it sends a `stopping`

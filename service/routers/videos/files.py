@@ -12,7 +12,9 @@ from sqlalchemy import RowMapping
 from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import ObjectRef, RenderOptions
+from service.routers.http.conditional_requests import IfNoneMatch
 from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
+from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.object_streams import (
     IMMUTABLE_HEADERS,
     PRESIGN_EXPIRY_S,
@@ -54,9 +56,9 @@ async def video(
     job_id: UUID,
     caller: CallerDep,
     resources: ResourcesDep,
-    range_: Annotated[str | None, Header(alias="Range")] = None,
-    if_range: Annotated[str | None, Header()] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
+    range_: Annotated[str | None, Header(alias="Range", max_length=MAX_HEADER_LENGTH)] = None,
+    if_range: Annotated[str | None, Header(max_length=MAX_HEADER_LENGTH)] = None,
+    if_none_match: IfNoneMatch = None,
     redirect: Annotated[bool, Query(description="redirect to a presigned URL if the object store supports it")] = False,
 ) -> Response:
     """The video file or a byte range of it, in the requested container (default: MP4). If it was lost or damaged in the

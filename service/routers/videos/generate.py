@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping
 from service.errors import invalid_field
 from service.plan.request import plan
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ResourcesDep, require_scope
+from service.routers.http.fields import StorableText
 from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import remake_if_lost
 from service.routers.videos.models import DryRun, EstimateModel, JobAccepted
@@ -67,7 +68,7 @@ async def generate(
     caller: CallerDep,
     database: DatabaseDep,
     resources: ResourcesDep,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+    idempotency_key: Annotated[Annotated[str, StorableText] | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobAccepted | DryRun:
     """Plans a render and queues it. Answers 200 if the same frames were rendered with the same options before; the
     caller is then one of those who asked for that render. For 24 hours, the same `Idempotency-Key` and body return the

@@ -1,6 +1,5 @@
 """The body of POST /api/videos/generate."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -15,7 +14,14 @@ from service.plan.request import RenderRequest
 from service.plan.segments import FrameRangeSpec
 from service.plan.timing import Timing
 from service.plan.tone import Colormap, ToneMode, ToneSpec
-from service.routers.http.fields import EXAMPLE_EXPERIMENT_ID, MAX_INT64, RequestModel
+from service.routers.http.fields import (
+    EXAMPLE_EXPERIMENT_ID,
+    MAX_INT64,
+    Moment,
+    RequestModel,
+    StorableText,
+    at_most,
+)
 
 EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 BackgroundColour = Annotated[str, AfterValidator(canonical_colour), Field(max_length=20)]
@@ -85,7 +91,9 @@ class OverlayModel(RequestModel):
     elapsed: bool = Field(
         False, description="capture time since the first frame; without capture times, time in the video"
     )
-    text: str = Field("", max_length=200, description="free text, wrapped at the width", examples=["Well B7"])
+    text: Annotated[str, StorableText] = Field(
+        "", max_length=200, description="free text, wrapped at the width", examples=["Well B7"]
+    )
     scale_bar: ScaleBarModel | None = Field(None, description="scale bar")
     position: Corner = Field(
         "bottom_left", description="corner of the text; the scale bar is in the opposite corner of the same edge"
@@ -113,13 +121,13 @@ class FrameRange(RequestModel):
     stop: int | None = Field(
         None, ge=1, le=MAX_INT64, description="end of the range, exclusive; unset: all frames", examples=[900]
     )
-    since: datetime | None = Field(
+    since: Moment | None = Field(
         None,
         alias="from",
         description="capture time of the first frame, instead of `start`",
         examples=["2026-05-04T06:00:00Z"],
     )
-    until: datetime | None = Field(
+    until: Moment | None = Field(
         None,
         alias="to",
         description="end of the capture times, exclusive, instead of `stop`",
@@ -184,7 +192,7 @@ class VideoGenerationRequest(RequestModel):
     mismatch: MismatchPolicy = Field("pad", description="what to do with frames of a different size")
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="where to run; auto falls back to the CPU")
     priority: int = Field(0, ge=0, le=9, description="renders with a higher priority start first")
-    webhook_url: str | None = Field(
+    webhook_url: Annotated[str, StorableText] | None = Field(
         None,
         max_length=2000,
         description="receives a signed message (Standard Webhooks) when the render ends",
@@ -231,7 +239,7 @@ class VideoGenerationRequest(RequestModel):
         description="seconds of capture time per second of video, with timing captured; unset: 1",
     )
     overlay: OverlayModel | None = Field(None, description="text and scale bar over the image")
-    outputs: list[Output] = Field(
+    outputs: Annotated[list[Output], at_most(len(ARTIFACT_FILES))] = Field(
         default_factory=list,
         max_length=len(ARTIFACT_FILES),
         description="additional files: preview_strip is a sheet of thumbnails with WebVTT for the seek bar; keogram "

@@ -1,9 +1,12 @@
 """The layout of keys in the service's own bucket, and which names files may have in it."""
 
+import re
 from uuid import UUID
 
 # See `plan.preview.Preview.key` for what follows.
 PREVIEW_PREFIX = "previews/"
+MAX_PATH_BYTES = 700
+_SURROGATES, _FORBIDDEN = re.compile("[\ud800-\udfff]"), re.compile(r"[\x00-\x1f\x7f\\]")
 
 
 def upload_prefix(experiment: UUID, dataset: UUID) -> str:
@@ -56,13 +59,15 @@ def render_object_key(render: UUID, name: str) -> str:
 
 def safe_path(path: str) -> str:
     """Check that a relative path is valid in every object store and file system. Raises ValueError."""
+    if len(path) > MAX_PATH_BYTES:
+        raise ValueError("longer than object stores and file systems take")
     parts = path.split("/")
-    if any("\ud800" <= char <= "\udfff" for char in path):
+    if _SURROGATES.search(path):
         raise ValueError("it is not in UTF-8")
     if any(part in (".", "..", "") for part in parts):
         raise ValueError("parts between slashes must not be empty, '.' or '..'")
-    if any(ord(char) < 32 or ord(char) == 127 or char == "\\" for char in path):
+    if _FORBIDDEN.search(path):
         raise ValueError("control characters and backslashes are not allowed")
-    if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > 700:
+    if any(len(part.encode()) > 255 for part in parts) or len(path.encode()) > MAX_PATH_BYTES:
         raise ValueError("longer than object stores and file systems take")
     return path

@@ -35,7 +35,7 @@ def frame_row(info: ObjectInfo, facts: ImageFacts) -> ScannedFrame:
         facts.format,
         facts.width,
         facts.height,
-        as_utc(facts.captured_at) if facts.captured_at else None,
+        as_utc(facts.captured_at),
         bits=facts.bit_depth,
         gray=facts.gray,
         form=facts.pixel_format,
@@ -66,9 +66,12 @@ def clean_reason(reason: str) -> str:
     return reason.replace("\0", "")[:MAX_REASON_LENGTH]
 
 
-def as_utc(moment: datetime) -> datetime:
-    """A camera that records no time zone is assumed to run on UTC."""
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+def as_utc(moment: datetime | None) -> datetime | None:
+    """A camera that records no time zone is assumed to run on UTC. A time out of the years 1 to 9999 in UTC is none."""
+    try:
+        return moment and moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except OverflowError:
+        return None
 
 
 # Size of the reads when the directories are scattered over the file.

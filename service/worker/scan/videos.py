@@ -82,8 +82,8 @@ class VideoScanner:
         self._sizes[facts.width, facts.height, facts.stored_size, str(facts.pixel_aspect)] += len(facts.pts)
         if facts.field_order is not None:
             self._field_orders[facts.field_order] += len(facts.pts)
-        if facts.captured_at is not None:
-            self._captured.append(as_utc(facts.captured_at))
+        if captured_at := as_utc(facts.captured_at):
+            self._captured.append(captured_at)
         return self._object_columns(info, first_index) | {
             "codec": facts.codec,
             "width": facts.width,

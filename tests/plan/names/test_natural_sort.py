@@ -67,6 +67,7 @@ def test_bytes_order_like_text(names: list[str]) -> None:
         ("9223372036854775808.png", None),
         (f"{'0' * 50}7.png", 7),
         ("9" * 5000 + ".png", None),
+        ("0" * 5000 + "7.png", 7),
         ("", None),
     ],
 )

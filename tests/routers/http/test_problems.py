@@ -128,7 +128,7 @@ async def test_refused_parameters_are_named(known: httpx.AsyncClient) -> None:
         (b'{"name": hunter2}', "application/json", 422, "validation-error"),
         (b"", "application/json", 422, "validation-error"),
         (b'{"name": "\xff"}', "application/json", 400, "bad-request"),
-        (b"[" * 200_000, "application/json", 400, "bad-request"),
+        (b"[" * 100_000, "application/json", 400, "bad-request"),
     ],
 )
 async def test_bodies_that_are_no_json(
@@ -259,3 +259,22 @@ async def test_a_long_or_odd_body_is_told_by_its_digest(known: httpx.AsyncClient
         line = next(line for line in log_lines() if line.get("error_id") == response.json()["error_id"])
         assert "json" not in line["request"]["body"] and line["request"]["body"]["size"] == len(content)
     assert "hunter2" not in json.dumps(log_lines())
+
+
+@pytest.mark.parametrize(
+    "address", ["/" + "a" * 5000, "/api/trials/drawings?limit=" + "1" * 20_000, "/x://" + ":" * 60_000]
+)
+async def test_long_addresses_are_refused_before_anything_reads_them(client: httpx.AsyncClient, address: str) -> None:
+    response = await client.get(address)
+    assert (response.status_code, response.json()["type"]) == (414, "/problems/target-too-long")
+    assert len(response.content) < 4000
+
+
+async def test_a_body_of_many_mistakes_has_a_short_answer(known: httpx.AsyncClient) -> None:
+    members = ",".join(f'"{"k" * 200}{number}": 0' for number in range(500))
+    response = await known.post(
+        f"{API}/drawings", content=f"{{{members}}}", headers={"Content-Type": "application/json"}
+    )
+    problem = assert_problem(response, 422, "validation-error")
+    assert len(problem["errors"]) == 50 and len(response.content) < 10_000
+    assert {error["pointer"] for error in problem["errors"]} <= {"#", "#/name"}

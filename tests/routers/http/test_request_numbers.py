@@ -110,3 +110,27 @@ async def test_numbers_of_queries(api: CatalogueApi) -> None:
         for value in ("0", "-1", "nan", "inf", "1e3", "", "1/0", "9" * 400):
             response = await client.get("/api/experiments", params={"limit": value})
             assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, "limit"), value
+
+
+async def test_times_at_the_ends_of_the_calendar(api: CatalogueApi) -> None:
+    async with api.client("alice", "videos:render", "videos:read", "catalog:read") as client:
+        for time in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "10000-01-01T00:00:00Z"):
+            for member in ("from", "to"):
+                window = f'"fps": 1, "frames": {{"{member}": "{time}"}}'
+                assert await _refused_place(client, "/api/videos/generate", GENERATE % window) == f"#/frames/{member}"
+            for path in ("/api/experiments", "/api/videos"):
+                for name in ("created_after", "created_before"):
+                    response = await client.get(path, params={name: time})
+                    assert (response.status_code, response.json()["errors"][0]["parameter"]) == (422, name)
+        for time in ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "0001-01-01T00:00:00-23:59"):
+            assert (await client.get("/api/videos", params={"created_after": time})).status_code == 200
+
+
+async def test_texts_that_cannot_be_stored(api: CatalogueApi) -> None:
+    async with api.client("alice", "videos:render") as client:
+        for pointer, member in {
+            "#/overlay/text": '"fps": 1, "overlay": {"text": %s}',
+            "#/webhook_url": '"fps": 1, "webhook_url": %s',
+        }.items():
+            for value in ('"a\\u0000b"', '"\\ud800"'):
+                assert await _refused_place(client, "/api/videos/generate", GENERATE % (member % value)) == pointer

@@ -86,6 +86,7 @@ def test_problems(path: str, operation: Json) -> None:
     expected = {405, 500}
     expected |= {401, 403, 429, 503} if operation.get("security") else set()
     expected |= {404} if "{" in path else set()
+    expected |= {414} if operation.get("parameters") else set()
     expected |= {413, 422, 400} if "requestBody" in operation else set()
     assert expected <= set(responses)
     titles = {kind.status: kind.title for kind in problem_types().values()}

@@ -7,6 +7,9 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from service.guard.document import Document
+from service.ids import Subject
+from service.store.database import Caller
 from service.store.tables import experiments
 from tests.support.data.database_rows import add_dataset
 from tests.support.processes.catalogue_api import (
@@ -207,3 +210,23 @@ async def test_a_database_that_is_away_is_503(known: httpx.AsyncClient, token: A
     for response in (await known.post(QUERY_PATH, json={"table": "frames"}), await known.get("/api/database/tables")):
         assert response.status_code == 503 and response.headers["content-type"] == "application/problem+json"
         assert response.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("cursor", ["\0", "a\0b", "\u2028", "not a cursor", "W10", "a" * 60_000])
+async def test_a_bad_cursor_is_refused_and_recorded(api: CatalogueApi, alice: httpx.AsyncClient, cursor: str) -> None:
+    problem = await expect_refusal(alice, {"table": "sources", "cursor": cursor})
+    assert [guardrail["rule"] for guardrail in problem["guardrails"]] == ["cursor"]
+    record = await last_audit_record(api)
+    assert (record["outcome"], record["rule"]) == ("refused", "cursor")
+    assert record["document"].get("cursor", cursor) == cursor.replace("\0", "\ufffd")
+
+
+async def test_a_cancelled_query_is_recorded(api: CatalogueApi) -> None:
+    document = Document.model_validate({"table": "frames", "limit": 17})
+    task = asyncio.create_task(api.app.state.guard.run_query(Caller(Subject("alice")), document))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    record = await last_audit_record(api)
+    assert (record["outcome"], record["document"]) == ("failed", {"table": "frames", "limit": 17})

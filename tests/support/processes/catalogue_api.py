@@ -61,7 +61,8 @@ async def catalogue_api(
     await objects.check()
     async with fresh_database(server) as database:
         verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
-        http = HttpSettings.model_construct(max_body_bytes=16 * 1024 * 1024)
+        long = 16 * 1024 * 1024  # so that queries reach the rules, however long they are
+        http = HttpSettings.model_construct(max_body_bytes=long, max_query_bytes=long)
         resources = Resources(
             database,
             objects,

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image, ImageOps
 
 from service.pipeline.images.chunk_exif import TAIL_BYTES
+from service.pipeline.images.exif import parse_time
 from service.plan.render_plan import ObjectRef
 from service.store.objects.files import FileObjectStore
-from service.worker.scan.images import HEADER_BYTES
+from service.worker.scan.images import HEADER_BYTES, as_utc
 from tests.pipeline.images.image_kinds import png_chunk
 from tests.pipeline.rendering import decode_pictures, render
 from tests.support.data import media
@@ -184,3 +185,11 @@ def test_damaged_exif_costs_no_picture(make: Callable[[bytes], bytes], damage: b
     shown = decode_pictures(render([data], width=360, height=240, corrupt="fail", quality=95).data)[0].astype(int)
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
     assert np.abs(shown[30:50, 30:50] - expected[30:50, 30:50]).max() <= 12
+
+
+def test_times_out_of_the_calendar_are_none() -> None:
+    """A camera may say anything; one such frame would have made every scan fail."""
+    assert as_utc(parse_time("0001:01:01 00:00:00", offset="+14:00")) is None
+    assert as_utc(parse_time("9999:12:31 23:59:59", offset="-12:00")) is None
+    assert as_utc(parse_time("9999:12:31 23:59:59")) == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    assert as_utc(None) is None

@@ -1,0 +1,1 @@
+"""Requests with every value of a caller at its extreme, made from the OpenAPI document."""
