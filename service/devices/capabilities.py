@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from math import inf
 
 from service.devices.canary import AbsentResult, Canary, CanaryResult, CapabilityKey, FaultResult, PassResult
 from service.devices.device import Device
@@ -103,17 +104,31 @@ class CapabilityTable:
     def devices(self) -> tuple[Device, ...]:
         return tuple(self._devices.values())
 
-    def due_canaries(self) -> list[Canary]:
-        """All due canaries of one device: the device whose canary has been due for the longest."""
+    def due_canaries(self, cpu_delay_s: float = 0.0) -> list[Canary]:
+        """All due canaries of one device: the device whose canary has been due for the longest.
+
+        Those of the CPU are due `cpu_delay_s` later than usual.
+        """
         now = self._clock()
-        by_due_time = sorted((breaker.due_at, key) for key, breaker in self._breakers.items() if self._is_present(key))
+        by_due_time = sorted((due_at, key) for key, due_at in self._due_times(cpu_delay_s).items())
         due = [self._canaries[key] for due_at, key in by_due_time if due_at <= now]
         return [canary for canary in due if canary.device == due[0].device]
 
-    def seconds_until_due(self) -> float:
+    def is_due(self, key: CapabilityKey, cpu_delay_s: float = 0.0) -> bool:
+        """Whether the canary of this capability is due; false if its device is gone."""
+        return self._due_times(cpu_delay_s).get(key, inf) <= self._clock()
+
+    def seconds_until_due(self, cpu_delay_s: float = 0.0) -> float:
         """Until the next canary is due; 1 without any."""
-        due_times = [breaker.due_at for key, breaker in self._breakers.items() if self._is_present(key)]
+        due_times = self._due_times(cpu_delay_s).values()
         return max(min(due_times, default=self._clock() + 1.0) - self._clock(), 0.0)
+
+    def _due_times(self, cpu_delay_s: float) -> dict[CapabilityKey, float]:
+        return {
+            key: breaker.due_at + (cpu_delay_s if key.device == CPU else 0.0)
+            for key, breaker in self._breakers.items()
+            if self._is_present(key)
+        }
 
     def record(self, key: CapabilityKey, result: CanaryResult) -> Breaker | None:
         """Record the result of a canary: the new breaker, or None if the device is gone."""

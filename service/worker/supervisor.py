@@ -49,7 +49,7 @@ class Supervisor:
         self.heartbeat = PeriodicTask("heartbeat", HEARTBEAT_INTERVAL_S, self._send_heartbeat, starts_at_once=True)
         self.slots = SlotPool(slot_config, settings.slots)
         source = devices or local_device_source(settings.gpu_slots != 0)
-        self.devices = DeviceMonitor(database, self.id, settings, source)
+        self.devices = DeviceMonitor(database, self.id, settings, source, lambda: self.slots.is_exhausted)
         self._placement = GpuPlacement(self.devices, settings.slots, settings.gpu_slots)
         self._webhooks = WebhookDeliverer(database, webhooks or WebhookSettings(), self.name)
         handlers = dict.fromkeys(("segment", "assemble", "scan", "preview"), self._run_task)

@@ -172,6 +172,18 @@ def test_gpus_are_proven_more_often_than_the_cpu(table: CapabilityTable, clock: 
     assert table.due_canaries() == []
 
 
+def test_only_the_cpu_can_wait_and_not_for_ever(table: CapabilityTable, clock: Clock) -> None:
+    delay_s = 30.0
+    assert {canary.device for canary in table.due_canaries(delay_s)} == {"cuda:0"}
+    for canary in table.due_canaries(delay_s):
+        table.record(canary.key, PassResult())
+    assert not table.due_canaries(delay_s) and not table.is_due(CPU_KEY, delay_s)
+    assert table.seconds_until_due(delay_s) == 10, "the GPU's: nobody waits in a busy loop"
+    assert table.is_due(CPU_KEY) and {canary.device for canary in table.due_canaries()} == {"cpu"}
+    clock.now += delay_s
+    assert table.is_due(CPU_KEY, delay_s)
+
+
 def test_suspicion_makes_due(table: CapabilityTable) -> None:
     pass_all(table)
     table.request_recheck("cuda:0")

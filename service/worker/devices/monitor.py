@@ -13,7 +13,7 @@ from service.devices.canary_process import CanaryProcess
 from service.devices.capabilities import CapabilityTable
 from service.devices.device import Device
 from service.devices.timeout_call import StillRunning, TimeoutCall
-from service.plan.capability import Capability
+from service.plan.capability import CPU, Capability
 from service.store import workers
 from service.store.database import Database
 from service.worker.devices import metrics
@@ -26,6 +26,9 @@ PROBE_INTERVAL_S = 3.0
 RETRY_DELAY_S = 1.0
 # Time for a canary process to load its libraries; the first time from a cold disk.
 FIRST_START_TIMEOUT_S, START_TIMEOUT_S = 60.0, 12.0
+# While every slot works, the canaries of the CPU wait so long: they would take two seconds of a core from the renders,
+# and a render proves the CPU as well. A worker that is always busy still tests it.
+MAX_CPU_DELAY_S = 60.0
 
 
 class DeviceInventory:
@@ -68,8 +71,17 @@ class DeviceInventory:
 class DeviceMonitor:
     """Probes and tests the devices next to the slots, and never blocks them."""
 
-    def __init__(self, database: Database, worker_id: UUID, settings: WorkerSettings, source: DeviceSource) -> None:
+    def __init__(
+        self,
+        database: Database,
+        worker_id: UUID,
+        settings: WorkerSettings,
+        source: DeviceSource,
+        are_slots_busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`are_slots_busy` says whether every slot is at work."""
         self._database, self._worker_id, self._source = database, worker_id, source
+        self._are_slots_busy = are_slots_busy
         self._canary_timeout_s = settings.canary_timeout_s
         self._table = CapabilityTable(settings.canary_period_s, settings.cpu_canary_period_s)
         self._inventory = DeviceInventory(source.probes)
@@ -97,18 +109,27 @@ class DeviceMonitor:
         self._recheck.set()
 
     async def _run_due_canaries(self) -> None:
-        if due := self._table.due_canaries():
+        cpu_delay_s = self._cpu_delay_s()
+        if due := self._table.due_canaries(cpu_delay_s):
             await self._run_canaries(due)
         else:
-            await _wait_and_clear(self._recheck, min(self._table.seconds_until_due(), PROBE_INTERVAL_S))
+            await _wait_and_clear(self._recheck, min(self._table.seconds_until_due(cpu_delay_s), PROBE_INTERVAL_S))
+
+    def _cpu_delay_s(self) -> float:
+        return MAX_CPU_DELAY_S if self._are_slots_busy() else 0.0
 
     async def _run_canaries(self, due: Sequence[Canary]) -> None:
-        """Run the canaries of one device in one process, so that its libraries are loaded once."""
+        """Run the canaries of one device in one process, so that its libraries are loaded once.
+
+        Those of the CPU that are left when every slot has got work wait.
+        """
         device = due[0].device
         start_timeout_s = START_TIMEOUT_S if device in self._warm else FIRST_START_TIMEOUT_S
         process = CanaryProcess(device, self._canary_timeout_s, start_timeout_s)
         try:
             for canary in due:
+                if device == CPU and not self._table.is_due(canary.key, self._cpu_delay_s()):
+                    break
                 started = time.monotonic()
                 verdict = await process.run(canary)
                 metrics.count_canary(device, verdict.outcome, time.monotonic() - started)

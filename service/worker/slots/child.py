@@ -20,7 +20,6 @@ from service.worker.slots.messages import (
     Command,
     Outcome,
     Progress,
-    ScanDone,
     SlotConfig,
     SlotReady,
     StopSlot,
@@ -83,8 +82,6 @@ def _serve_commands(execute: Execute, connection: Connection, idle_s: float) -> 
                 connection.send(outcome)
                 if isinstance(outcome, TaskFailed) and outcome.restart_slot:
                     os._exit(1)  # a broken CUDA context may hang the normal exit
-                if isinstance(outcome, ScanDone) and outcome.restart_slot:
-                    return
         except (EOFError, BrokenPipeError, SupervisorGone):
             return
 

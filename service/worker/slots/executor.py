@@ -191,8 +191,7 @@ class SlotExecutor:
 
     async def _scan_dataset(self, supervisor: SupervisorLink) -> Outcome:
         summary = await scan_objects(SupervisorStore(supervisor), self._objects, supervisor)
-        # A slot with an open GPU goes on: opening a CUDA context again takes longer than the memory is worth.
-        return ScanDone(summary.frame_count, restart_slot=not self._gpu.is_open)
+        return ScanDone(summary.frame_count)
 
     def _render_preview(self, preview: Preview) -> Outcome:
         sources = self._fetcher.source_opener(preview.bucket)

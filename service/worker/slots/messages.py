@@ -135,13 +135,9 @@ class AssemblyDone:
 
 @dataclass(frozen=True, slots=True)
 class ScanDone:
-    """The dataset row is updated.
-
-    `restart_slot`: replace the process, so that nothing that was read in a scan stays in it.
-    """
+    """The dataset row is updated."""
 
     frames: int
-    restart_slot: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,11 @@ class SlotPool:
         self._free: asyncio.Queue[SlotProcess] = asyncio.Queue()
         self._closed = asyncio.Event()
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every slot is lent, or being replaced."""
+        return self._free.empty()
+
     async def start(self) -> None:
         """Start all processes. Raises SlotDied."""
         await asyncio.gather(*(slot.start() for slot in self.processes))

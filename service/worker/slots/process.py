@@ -17,7 +17,6 @@ from service.worker.slots.messages import (
     Command,
     Outcome,
     Progress,
-    ScanDone,
     SlotConfig,
     SlotEvent,
     SlotReady,
@@ -87,7 +86,7 @@ class SlotProcess:
                 self._send(await answer_store_call(store, event))
                 self.last_progress_at = asyncio.get_running_loop().time()
             elif not isinstance(event, SlotReady):
-                if isinstance(event, TaskFailed | ScanDone) and event.restart_slot:
+                if isinstance(event, TaskFailed) and event.restart_slot:
                     await self._wait_exit()
                 return event
         raise SlotDied(await self._exit_reason())

@@ -14,12 +14,18 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from service.devices.device import Device
+from service.ids import new_uuid
+from service.plan.capability import CPU
 from service.store import workers
 from service.store.database import Database
+from service.worker.devices.canaries import DeviceSource
+from service.worker.devices.monitor import DeviceMonitor
+from service.worker.settings import WorkerSettings
 from service.worker.supervisor import Supervisor
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage
-from tests.support.doubles.canaries import GPU, ORDERS_VARIABLE, device_source
+from tests.support.doubles.canaries import GPU, ORDERS_VARIABLE, canaries, device_source
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
 
@@ -106,6 +112,30 @@ async def test_a_slot_that_dies_makes_everything_suspect(postgres_url: str, tmp_
         os.kill(slot.pid, signal.SIGKILL)
         await wait_for_state(database, "quarantined")
         assert (await wait_until_ended(database, render))["status"] == "succeeded"
+
+
+async def test_the_cpu_is_tested_when_a_slot_is_free(postgres_url: str, order: Order) -> None:
+    """The CPU would be first."""
+    both = DeviceSource((lambda: [Device(CPU, "cpu"), Device(GPU, "gpu")],), canaries)
+    busy = asyncio.Event()
+    busy.set()
+    async with fresh_database(postgres_url) as database:
+        monitor = DeviceMonitor(database, new_uuid(), WorkerSettings(), both, busy.is_set)
+        running = asyncio.create_task(monitor.run())
+        try:
+            await wait_until_proven(monitor, GPU)
+            assert {one.state for one in monitor.capabilities() if one.device == CPU} == {"unknown"}
+            busy.clear()
+            await wait_until_proven(monitor, CPU)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def wait_until_proven(monitor: DeviceMonitor, device: str) -> None:
+    async with asyncio.timeout(DEADLINE_S):
+        while {one.state for one in monitor.capabilities() if one.device == device} != {"ok"}:
+            await asyncio.sleep(0.02)
 
 
 async def test_rows_go_with_their_worker(postgres_url: str, tmp_path: Path, order: Order) -> None:
