@@ -19,6 +19,7 @@ from sqlalchemy import text, update
 from service.identity.claims import ADMIN, Scope
 from service.ids import Subject
 from service.routers.http.signing import Signer
+from service.store import webhook_secrets
 from service.store.database import Caller, load_signing_key
 from service.store.renders import requesters
 from service.store.tables import experiments
@@ -49,6 +50,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "PATCH /api/videos/{job_id}": {"json": {"priority": 1}},
     "DELETE /api/videos/{job_id}": {"params": {"force": True}},
     "POST /api/videos/{job_id}/retry": {"setup": "UPDATE renders SET status = 'cancelled' WHERE status = 'queued'"},
+    "POST /api/webhooks/secrets": {"setup": "DELETE FROM webhook_secrets"},
     "POST /api/database/query": {"json": {"table": "renders"}},
     "POST /api/agent/query": {"json": {"query": "latest experiments"}},
 }
@@ -97,9 +99,12 @@ async def plant(world: World, home: Path) -> World:
         for who in ("bob", "carol"):
             await requesters.add_requester(connection, job, Caller(Subject(who)), 0)
         await requesters.end_lost_rights(connection, dataset.experiment_id)
+        await connection.execute(text("DELETE FROM webhook_secrets"))
+        secret = await webhook_secrets.create(connection, Subject("alice"))
         signer = Signer(await load_signing_key(connection))
     grant = signer.sign("upload", [str(dataset.id), "a.jpg", 1, 2**33])
     ids = {"experiment_id": str(dataset.experiment_id), "dataset_id": str(dataset.id), "job_id": str(job)}
+    ids |= {"secret_id": str(secret["id"])}
     fixed = {"name": "a.jpg", "index": "0", "number": "0", "kind": "jpg", "grant": grant}
     return replace(world, parameters=ids | fixed)
 

@@ -24,7 +24,7 @@ class SourceForbidden(ReelmillError):
     """The dataset reads from a place that its owner may not read, or not any more (`MINIO_SOURCES`). Ask an operator
     for a rule; videos that were rendered before stay."""
 
-    status, slug, title = 403, "source-forbidden", "The dataset's source may not be read"
+    status, slug, title = 403, "source-forbidden", "The source of the dataset may not be read"
 
 
 def check_source(dataset: DatasetRow, rules: SourceRules) -> None:

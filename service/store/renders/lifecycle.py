@@ -170,7 +170,7 @@ START_REMAKE = text("""
         remake = jsonb_build_object('file', CAST(:file AS text), 'reason', CAST(:reason AS text)), remade_at = now()
     WHERE id = :render AND status = 'succeeded'
         AND (remade_at IS NULL OR remade_at < now() - make_interval(secs => :pause))
-    RETURNING priority, summary #>> '{versions,pipeline}' AS pipeline
+    RETURNING priority
 """)
 # After this the files of a render may be made again once more. An object store that loses what it is given would
 # otherwise keep the workers busy for as long as somebody asks.
@@ -178,7 +178,7 @@ REMAKE_PAUSE_S = 60
 # Assemblies that others have replaced, because segments had to be rendered again.
 DELETE_ENDED_ASSEMBLIES = text("""
     DELETE FROM tasks WHERE render_id = :render AND kind = 'assemble' AND state = 'cancelled'
-        AND error ->> 'code' IN ('segments_missing', 'segments_differ')
+        AND error ->> 'code' IN ('segments_missing', 'segments_differ', 'segments_outdated')
 """)
 DELETE_EARLIER_TASKS = text("""
     DELETE FROM tasks WHERE render_id = :render AND (kind = 'assemble' OR state <> 'succeeded')
@@ -203,8 +203,6 @@ async def remake_render(connection: AsyncConnection, render: RenderId, file: str
         return False
     await cancel_removals(connection, render)
     await connection.execute(DELETE_EARLIER_TASKS, {"render": render})
-    if row.pipeline != PIPELINE_VERSION:
-        await _rekey_segments(connection, render)
     await enqueue_assembly(connection, render, row.priority)
     return True
 

@@ -10,19 +10,19 @@ from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import text
 
 from service.errors import NotFound
 from service.identity.claims import LEEWAY_S
 from service.identity.tokens import issue_token
+from service.plan.render_plan import ObjectRef
 from service.processes.app import create_app
 from service.store.objects.s3 import S3ObjectStore
-from service.store.settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset
 from tests.support.processes.catalogue_api import SECRET as TOKEN_SECRET
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api, run_query
+from tests.support.servers.s3_server import needs_s3, s3_server
 from tests.webhooks.test_delivery import SECRET
 
 pytestmark = pytest.mark.anyio
@@ -289,14 +289,19 @@ async def test_a_stream_of_bytes_ends_with_the_right(
     assert 0 < received < size
 
 
+@needs_s3
 async def test_the_address_of_a_video_lives_for_minutes(world: World) -> None:
-    job = await world.ask("bob")
-    await world.sql("UPDATE renders SET status = 'succeeded', video_key = 'renders/x/video.mp4', video_bytes = 1")
-    settings = ObjectSettings.model_construct(endpoint="s3.example:9000", access_key="k", secret_key=SecretStr("s"))
-    app = create_app(replace(world.api.app.state.resources, objects=S3ObjectStore(settings)))
+    objects = S3ObjectStore(s3_server().settings())
+    await objects.check()
+    key, job = "renders/x/video.mp4", await world.ask("bob")
+    info = await objects.put(ObjectRef(objects.bucket, key), b"x", "video/mp4")
+    video = f"video_key = '{key}', video_bytes = 1, video_etag = '{info.etag}'"
+    await world.sql(f"UPDATE renders SET status = 'succeeded', {video}")
+    app = create_app(replace(world.api.app.state.resources, objects=objects))
     async with replace(world.api, app=app).client("bob", "videos:read") as bob:
         path = f"/api/videos/{job}/video?redirect=true"
         answer = await bob.get(path)
         assert (answer.status_code, "X-Amz-Expires=300&" in answer.headers["location"]) == (302, True)
         await world.share()
         assert (await bob.get(path)).status_code == 404
+    await objects.close()
