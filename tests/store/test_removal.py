@@ -22,7 +22,7 @@ from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database
 from service.store.deletion import ResourceKind
 from service.store.objects.files import FileObjectStore
-from service.store.objects.keys import preview_prefix, receipt_key, render_object_key, segment_key
+from service.store.objects.keys import SEGMENT_RECEIPT, artifact_key, preview_prefix, render_object_key, segment_key
 from service.store.objects.object_store import ObjectStoreError
 from service.worker.maintenance import Maintenance
 from service.worker.settings import WorkerSettings
@@ -50,10 +50,10 @@ class Store:
     async def publish(self, render: UUID, *, cached: bool = True) -> list[str]:
         """The content keys of the render, whose segments a slot has published; `cached`: and the worker noted."""
         async with self.database.service_transaction() as connection:
-            keys = [key for key, _ in await segments.list_render_segments(connection, render)]
+            keys = [each.content_key for each in await segments.list_render_segments(connection, render)]
             for key in keys if cached else ():
                 await segments.insert_entry(connection, CacheEntry(key, segment_key(key), 1, 12, "x264", {}))
-        await self.put(*(name(key) for key in keys for name in (segment_key, receipt_key)))
+        await self.put(*files(keys))
         return keys
 
     async def set_status(self, status: str) -> None:
@@ -103,7 +103,7 @@ async def make(store: Store, frames: int = 200, step: int = 1) -> tuple[DatasetR
 
 
 def files(keys: list[str]) -> set[str]:
-    return {name(key) for key in keys for name in (segment_key, receipt_key)}
+    return {name for key in keys for name in (segment_key(key), artifact_key(key, SEGMENT_RECEIPT))}
 
 
 @pytest.mark.parametrize("kind", ["experiment", "dataset", "render"])
