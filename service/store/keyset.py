@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, Select, Table, tuple_
+from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, Table, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 # Where a page ended: the value of the sort column in its last row, and the id of that row.
 Cursor = tuple[datetime | str, UUID]
@@ -21,10 +22,32 @@ class PageRequest:
 
     def apply(self, query: Select[Any], table: Table) -> Select[Any]:
         """Limit `query` to this page, plus one row that shows whether there is another page."""
-        column: Column[Any] = table.c[self.sort.removeprefix("-")]
-        descending = self.sort.startswith("-")
         if self.after is not None:
-            position, cursor = tuple_(column, table.c.id), tuple_(*self.after)
-            query = query.where(position < cursor if descending else position > cursor)
-        order = (column.desc(), table.c.id.desc()) if descending else (column, table.c.id)
-        return query.order_by(*order).limit(self.limit + 1)
+            position, cursor = tuple_(table.c[self.sort.removeprefix("-")], table.c.id), tuple_(*self.after)
+            query = query.where(position < cursor if self.sort.startswith("-") else position > cursor)
+        return query.order_by(*self.order(table)).limit(self.limit + 1)
+
+    def order(self, table: FromClause) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+        column, identity = table.c[self.sort.removeprefix("-")], table.c.id
+        return (column.desc(), identity.desc()) if self.sort.startswith("-") else (column, identity)
+
+
+# Of all rows on a page: more would keep the event loop busy while they are read and written as JSON.
+MAX_PAGE_BYTES = 1024 * 1024
+
+
+async def fetch_page(
+    connection: AsyncConnection, query: Select[Any], table: Table, page: PageRequest, size: ColumnElement[int]
+) -> tuple[list[RowMapping], int]:
+    """The rows of a page in order, with one more if there is another page, and how many of them it shows.
+
+    `size` is what a row takes, in bytes. A page shows fewer rows than asked for, but at least one, if they take more
+    than MAX_PAGE_BYTES together.
+    """
+    sized = page.apply(query.add_columns(size.label("page_bytes")), table).subquery()
+    before = func.sum(sized.c.page_bytes).over(order_by=page.order(sized)) - sized.c.page_bytes
+    summed = select(sized, before.label("bytes_before")).subquery()
+    fetched = select(summed).where(summed.c.bytes_before <= MAX_PAGE_BYTES).order_by(*page.order(summed))
+    rows = list((await connection.execute(fetched)).mappings().all())
+    fitting = [row for row in rows if row["bytes_before"] + row["page_bytes"] <= MAX_PAGE_BYTES]
+    return rows, min(max(len(fitting), 1), page.limit)

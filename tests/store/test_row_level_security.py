@@ -75,7 +75,7 @@ async def test_what_is_seen(database: Database, tree: Tree, who: Caller) -> None
     async with database.caller_transaction(who) as connection:
         seen = {
             row["visibility"]
-            for row in await experiments.list_page(connection, ExperimentFilter(), PageRequest(500, "-created_at"))
+            for row in (await experiments.list_page(connection, ExperimentFilter(), PageRequest(500, "-created_at")))[0]
         }
         assert seen == set(expected)
         assert await experiments.count(connection, ExperimentFilter()) == len(expected)

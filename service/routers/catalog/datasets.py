@@ -117,10 +117,10 @@ async def list_datasets(
     page = pager.keyset_page(query)
     async with database.caller_transaction(caller) as connection:
         await get_visible_experiment(connection, experiment_id)
-        rows = await datasets.list_page(connection, experiment_id, query.q, page)
+        rows, shown = await datasets.list_page(connection, experiment_id, query.q, page)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await datasets.count(connection, experiment_id, query.q))
-    return [to_dataset(row) for row in pager.paginate(rows, query.limit, request, response)]
+    return [to_dataset(row) for row in pager.paginate(rows, shown, request, response)]
 
 
 @router.post(

@@ -62,14 +62,15 @@ async def list_experiments(
     signer: SignerDep,
 ) -> list[Experiment]:
     """Experiments that the caller may see, newest first unless `sort` is set. If there are more, the `Link` header
-    (RFC 8288) has the URL of the next page. New experiments do not shift the pages."""
+    (RFC 8288) has the URL of the next page. New experiments do not shift the pages. A page has fewer rows than `limit`
+    if their metadata is long."""
     pager = Pager(signer, "experiments", query.sort)
     page, filters = pager.keyset_page(query), to_filters(query, caller)
     async with database.caller_transaction(caller) as connection:
-        rows = await experiments.list_page(connection, filters, page)
+        rows, shown = await experiments.list_page(connection, filters, page)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await experiments.count(connection, filters))
-    return [to_experiment(row, caller) for row in pager.paginate(rows, query.limit, request, response)]
+    return [to_experiment(row, caller) for row in pager.paginate(rows, shown, request, response)]
 
 
 @router.post(

@@ -70,10 +70,10 @@ async def list_videos(
         **{name: getattr(query, name) for name in names}, requester=caller.subject if query.mine else None
     )
     async with database.caller_transaction(caller) as connection:
-        rows = await queries.page(connection, filters, page)
+        rows, shown = await queries.page(connection, filters, page)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await queries.count_renders(connection, filters))
-    ids = [row["id"] for row in pager.paginate(rows, query.limit, request, response)]
+    ids = [row["id"] for row in pager.paginate(rows, shown, request, response)]
     async with database.service_transaction() as connection:
         statuses = {row["id"]: to_video_status(row, caller) for row in await queries.list_statuses(connection, ids)}
     return [statuses[id_] for id_ in ids if id_ in statuses]

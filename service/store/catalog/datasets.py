@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable, RowMapping, Select, func, insert, select, text, update
+from sqlalchemy import Executable, RowMapping, Select, Text, cast, func, insert, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId, Subject, TaskId, new_uuid
@@ -15,7 +15,7 @@ from service.jobs import queue
 from service.plan.facts import Cadence, DatasetFacts
 from service.plan.tone import Levels
 from service.store.database import translate_integrity_errors
-from service.store.keyset import PageRequest
+from service.store.keyset import PageRequest, fetch_page
 from service.store.objects.keys import upload_prefix
 from service.store.source_rules import Grant
 from service.store.tables import datasets, experiments, tasks
@@ -145,10 +145,14 @@ async def list_by_experiment(connection: AsyncConnection, experiment: UUID) -> l
 
 async def list_page(
     connection: AsyncConnection, experiment: UUID, name_contains: str | None, page: PageRequest
-) -> list[DatasetRow]:
-    """One page of the experiment's datasets, in order."""
-    query = page.apply(_filter(select(datasets), experiment, name_contains), datasets)
-    return await fetch_datasets(connection, query)
+) -> tuple[list[DatasetRow], int]:
+    """The rows of one page of the experiment's datasets and how many of them it shows: see `fetch_page`."""
+    keys = select(datasets.c.id, datasets.c.created_at, datasets.c.name)
+    documents = (datasets.c.sizes, datasets.c.gaps, datasets.c.problems, datasets.c.excluded, datasets.c.levels)
+    size = sum((func.coalesce(func.octet_length(cast(each, Text)), 0) for each in documents), literal(0))
+    found, shown = await fetch_page(connection, _filter(keys, experiment, name_contains), datasets, page, size)
+    query = select(datasets).where(datasets.c.id.in_([row["id"] for row in found]))
+    return await fetch_datasets(connection, query.order_by(*page.order(datasets))), shown
 
 
 async def count(connection: AsyncConnection, experiment: UUID, name_contains: str | None) -> int:

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, func, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, Text, cast, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject, new_uuid
 from service.store.database import translate_integrity_errors
-from service.store.keyset import PageRequest
+from service.store.keyset import PageRequest, fetch_page
 from service.store.tables import experiments
 
 SortOrder = Literal["-created_at", "created_at", "name", "-name"]
@@ -53,10 +53,12 @@ async def change(connection: AsyncConnection, experiment: UUID, values: dict[str
     return row
 
 
-async def list_page(connection: AsyncConnection, filters: ExperimentFilter, page: PageRequest) -> list[RowMapping]:
-    """One page, in order."""
-    query = page.apply(_apply_filter(select(experiments), filters), experiments)
-    return list((await connection.execute(query)).mappings().all())
+async def list_page(
+    connection: AsyncConnection, filters: ExperimentFilter, page: PageRequest
+) -> tuple[list[RowMapping], int]:
+    """The rows of one page and how many of them it shows: see `fetch_page`."""
+    size = func.octet_length(cast(experiments.c.metadata, Text))
+    return await fetch_page(connection, _apply_filter(select(experiments), filters), experiments, page, size)
 
 
 async def count(connection: AsyncConnection, filters: ExperimentFilter) -> int:

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, func, select, text, update
+from sqlalchemy import RowMapping, Select, Text, cast, func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
 from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, SegmentPlan
 from service.store.database import Caller
-from service.store.keyset import PageRequest
+from service.store.keyset import PageRequest, fetch_page
 from service.store.tables import datasets, renders, requesters, segments
 
 
@@ -28,10 +28,15 @@ class RenderFilter:
     created_before: datetime | None = None
 
 
-async def page(connection: AsyncConnection, conditions: RenderFilter, part: PageRequest) -> list[RowMapping]:
-    """`id` and `created_at` of one page of the renders that the caller may see, in order."""
-    query = part.apply(_apply_filter(select(renders.c.id, renders.c.created_at), conditions), renders)
-    return list((await connection.execute(query)).mappings().all())
+async def page(
+    connection: AsyncConnection, conditions: RenderFilter, part: PageRequest
+) -> tuple[list[RowMapping], int]:
+    """`id` and `created_at` of one page of the renders that the caller may see, and how many of them it shows: see
+    `fetch_page`."""
+    query = _apply_filter(select(renders.c.id, renders.c.created_at), conditions)
+    documents = (renders.c.request, renders.c.summary, renders.c.error)
+    size = sum((func.coalesce(func.octet_length(cast(each, Text)), 0) for each in documents), literal(0))
+    return await fetch_page(connection, query, renders, part, size)
 
 
 async def count_renders(connection: AsyncConnection, conditions: RenderFilter) -> int:

@@ -124,6 +124,22 @@ async def test_the_last_page_has_no_next(alice: httpx.AsyncClient) -> None:
     assert first.headers["X-Total-Count"] == last.headers["X-Total-Count"] == "4"
 
 
+@pytest.mark.parametrize("sort", Experiments.sorts)
+async def test_pages_of_long_metadata_are_short(alice: httpx.AsyncClient, sort: str) -> None:
+    """An answer of 500 rows of 60 KB would keep everybody waiting."""
+    names = [f"{number:02}" for number in range(40)]
+    for name in names:
+        body = {"name": name, "metadata": {"text": "x" * 60_000}}
+        (await alice.post("/api/experiments", json=body)).raise_for_status()
+    url, pages = f"/api/experiments?limit=500&sort={sort}", []
+    while url:
+        answer = (await alice.get(url)).raise_for_status()
+        assert len(answer.content) < 1_200_000
+        pages.append([row["name"] for row in answer.json()])
+        url = answer.links.get("next", {}).get("url", "")
+    assert [name for page in pages for name in page] == sorted(names, reverse=sort.startswith("-")) and len(pages) > 1
+
+
 @pytest.mark.parametrize("path", ["/api/experiments", "/api/videos", "datasets"])
 async def test_only_our_own_cursors_are_taken(api: CatalogueApi, alice: httpx.AsyncClient, path: str) -> None:
     listing: Listing = {"/api/experiments": Experiments, "/api/videos": Videos}.get(path, Datasets)(api, alice)  # type: ignore[attr-defined]
