@@ -21,6 +21,7 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_REQUEST_LINE_BYTES = 8 * 1024
 # Browsers send some 20, proxies add 10.
 MAX_FIELDS = 100
+_ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?((?:[/?].*)?)")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
 
 
@@ -44,6 +45,7 @@ class StrictConnection(h11.Connection):
     def next_event(self) -> Any:
         event = super().next_event()
         if isinstance(event, h11.Request):
+            event = _to_origin_form(event)
             _check_request(event)
         elif isinstance(event, h11.Data):
             self.body_bytes += len(event.data)
@@ -84,6 +86,18 @@ def _check_head(head: bytes) -> None:
     names = [line.partition(b":")[0].lower() for line in head.split(b"\r\n")]
     if names.count(b"content-length") + names.count(b"transfer-encoding") > 1:
         raise _bad_request("the length of the body is given more than once")
+
+
+def _to_origin_form(request: h11.Request) -> h11.Request:
+    """The same request with a path as its target, if it names a server before it (RFC 9112, 3.2.2).
+
+    That name is ignored, as the Host header is.
+    """
+    match = _ABSOLUTE_FORM.fullmatch(request.target)
+    if match is None:
+        return request
+    target = match[1] if match[1].startswith(b"/") else b"/" + match[1]
+    return h11.Request(method=request.method, headers=request.headers, target=target, http_version=request.http_version)
 
 
 def _check_request(request: h11.Request) -> None:

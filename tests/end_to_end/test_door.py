@@ -71,7 +71,7 @@ AMBIGUOUS = {
     "a chunk size in C": post(CHUNKED, b"0x0\r\n\r\n" + HIDDEN),
     "a huge chunk size": post(CHUNKED, b"1" + b"0" * 17 + b"\r\n\r\n" + HIDDEN),
     "trailers that end with LF": post(CHUNKED, b"0\r\nX-A: b\n\n" + HIDDEN),
-    "the target of a proxy": post(b"", HIDDEN, b"GET http://other.example/docs HTTP/1.1"),
+    "a target with a user": post(b"", HIDDEN, b"GET http://user@other.example/docs HTTP/1.1"),
     "another scheme": post(b"", HIDDEN, b"GET x://y HTTP/1.1"),
     "a tunnel": post(b"", HIDDEN, b"CONNECT other.example:443 HTTP/1.1"),
     "an asterisk": post(b"", HIDDEN, b"GET * HTTP/1.1"),
@@ -100,6 +100,24 @@ def exchange(port: int, sent: bytes) -> bytes:
                 break
             received += chunk
         return received
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://other.example/health/live", 200),
+        (b"HTTPS://[::1]:5003/health/live?a=http://b", 200),
+        (b"http://other.example/health/none", 404),
+        (b"http://other.example", 401),
+        (b"http://other.example?a", 401),
+        (b"http:///health/live", 400),
+        (b"ftp://other.example/health/live", 400),
+    ],
+)
+def test_a_target_may_name_the_server(api: ApiProcess, target: bytes, status: int) -> None:
+    """As RFC 9112 (3.2.2) demands of every server. The name is ignored."""
+    received = exchange(port_of(api), b"GET " + target + b" HTTP/1.1\r\nHost: reelmill\r\nConnection: close\r\n\r\n")
+    assert received.startswith(b"HTTP/1.1 %d " % status), received
 
 
 def port_of(api: ApiProcess) -> int:
