@@ -180,6 +180,14 @@ async def test_a_segment_of_a_stream(kept: Kept, how: str) -> None:
     await kept.require_all_right()
 
 
+async def test_only_what_never_changes_is_kept_by_browsers(kept: Kept) -> None:
+    assert (await kept.get("stream/0.m4s")).headers["Cache-Control"] == "private, max-age=3600"
+    async with kept.api.database.service_transaction() as connection:
+        await connection.execute(text("UPDATE segments SET transient = true WHERE number = 0"))
+    for name in ("0.m4s", "init.mp4"):
+        assert (await kept.get(f"stream/{name}")).headers["Cache-Control"] == "no-store"
+
+
 @pytest.mark.parametrize("how", DAMAGES)
 async def test_a_preview_of_a_frame(kept: Kept, how: str) -> None:
     path = f"/api/datasets/{kept.dataset.id}/frames/7/image?width=32"

@@ -76,7 +76,7 @@ async def stream_init(job_id: UUID, caller: CallerDep, database: DatabaseDep, ob
     timed = await _load_segments(database, caller, job_id)
     async with _rerender_if_lost(database, job_id, timed[0].part):
         data = init_section(await _read_segment(objects, timed[0].part))
-    return Response(data, media_type="video/mp4", headers=IMMUTABLE_HEADERS)
+    return Response(data, media_type="video/mp4", headers=_cache_headers(timed[0].part))
 
 
 @router.get(
@@ -99,7 +99,7 @@ async def stream_segment(
         raise NotFound("there is no such segment, or not yet")
     async with _rerender_if_lost(database, job_id, segment.part):
         data = media_section(await _read_segment(objects, segment.part), segment.start, number + 1)
-    return Response(data, media_type="video/mp4", headers=IMMUTABLE_HEADERS)
+    return Response(data, media_type="video/mp4", headers=_cache_headers(segment.part))
 
 
 async def _wait_until_playable(database: Database, caller: Caller, job: UUID) -> tuple[RowMapping, list[StreamSegment]]:
@@ -137,6 +137,10 @@ def _require_streamable(row: RowMapping) -> None:
         raise Conflict(f"{codec} cannot be watched as a stream: wait for the video")
     if row["status"] in ("failed", "cancelled"):
         raise Conflict(f"the render is {row['status']}: there is nothing more to watch")
+
+
+def _cache_headers(part: StreamSegment) -> dict[str, str]:
+    return {"Cache-Control": "no-store"} if part.transient else IMMUTABLE_HEADERS
 
 
 async def _read_segment(objects: ObjectStore, part: StreamSegment) -> bytes:
