@@ -50,7 +50,17 @@ def sha256_hex(data: bytes) -> str:
 
 
 async def read_checked(objects: ObjectStore, written: WrittenObject) -> bytes:
-    """The whole object. Raises ObjectDamaged if its bytes are not those that were written, ObjectStoreError."""
+    """The whole object, read again once if it has other bytes: those may have been damaged on the way.
+
+    Raises ObjectDamaged if its bytes are not those that were written, ObjectStoreError.
+    """
+    try:
+        return await _read_once(objects, written)
+    except ObjectDamaged:
+        return await _read_once(objects, written)
+
+
+async def _read_once(objects: ObjectStore, written: WrittenObject) -> bytes:
     data = await objects.get(ObjectRef(objects.bucket, written.key))
     if written.sha256 is not None:
         inline = len(data) <= INLINE_BYTES
@@ -76,7 +86,17 @@ async def stream_checked(objects: ObjectStore, written: WrittenObject) -> AsyncI
 
 
 async def check_object(objects: ObjectStore, written: WrittenObject) -> None:
-    """Read the whole object, a chunk in memory at a time. Raises ObjectDamaged, ObjectStoreError."""
+    """Read the whole object, a chunk in memory at a time, and again once if it has other bytes.
+
+    Raises ObjectDamaged, ObjectStoreError.
+    """
+    try:
+        await _read_through(objects, written)
+    except ObjectDamaged:
+        await _read_through(objects, written)
+
+
+async def _read_through(objects: ObjectStore, written: WrittenObject) -> None:
     async for _ in stream_checked(objects, written):
         pass
 

@@ -1,15 +1,66 @@
 """Objects that were written are compared with their digests, and no reader gets all bytes of a damaged one."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.digests import ObjectDamaged, WrittenObject, check_object, sha256_hex, stream_checked
+from service.store.objects.digests import (
+    ObjectDamaged,
+    WrittenObject,
+    check_object,
+    read_checked,
+    sha256_hex,
+    stream_checked,
+)
 from service.store.objects.files import FileObjectStore
+from service.store.objects.s3 import S3ObjectStore
+from tests.support.servers.object_server import DAMAGES, FaultyObjectServer
+from tests.worker.fetch.test_frame_fetcher import object_settings
 
 pytestmark = pytest.mark.anyio
+FAULTS = (*DAMAGES, "416", "truncated")
+# The bytes of the object are right, or the driver reads until they are.
+HARMLESS = ("no etag", "other range", "no range", "other status", "truncated")
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[tuple[FaultyObjectServer, S3ObjectStore]]:
+    server = FaultyObjectServer()
+    store = S3ObjectStore(object_settings(server.address))
+    yield server, store
+    await store.close()
+    server.stop()
+
+
+async def test_an_object_that_is_damaged_on_the_way_is_read_again(
+    served: tuple[FaultyObjectServer, S3ObjectStore],
+) -> None:
+    server, store = served
+    for fault in FAULTS:
+        data = os.urandom(50_000)
+        server.put(fault, data)
+        written = WrittenObject(fault, sha256_hex(data))
+        server.faults[fault] = [fault]
+        assert await read_checked(store, written) == data, fault
+        if fault != "truncated":  # a broken connection is no damage: who streams it asks again
+            server.faults[fault] = [fault]
+            await check_object(store, written)
+        assert server.request_counts[fault] <= 4
+
+
+async def test_lasting_damage_has_a_name(served: tuple[FaultyObjectServer, S3ObjectStore]) -> None:
+    server, store = served
+    for fault in sorted(set(FAULTS).difference(HARMLESS)):
+        data = os.urandom(50_000)
+        server.put(fault, data)
+        server.faults[fault] = [fault] * 4
+        for check in (read_checked, check_object):
+            with pytest.raises(ObjectDamaged):
+                await check(store, WrittenObject(fault, sha256_hex(data)))
+        assert server.request_counts[fault] == 4
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (3 << 20) + 5])
