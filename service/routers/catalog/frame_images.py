@@ -108,6 +108,8 @@ async def frame_image(
     if (not_modified := not_modified_response(if_none_match, tag)) is not None:
         return not_modified
     data = await _get_or_render(resources.database, resources.objects, plan, resources.http.preview_wait_s)
+    # The right may have ended while a worker rendered.
+    check_source((await _load_frame(resources.database, caller, dataset_id, index)).dataset, resources.sources)
     return Response(data, media_type="image/jpeg", headers=_response_headers(tag))
 
 

@@ -17,6 +17,7 @@ from service.identity.claims import LEEWAY_S
 from service.identity.tokens import issue_token
 from service.plan.render_plan import ObjectRef
 from service.processes.app import create_app
+from service.store.objects.digests import sha256_hex
 from service.store.objects.s3 import S3ObjectStore
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset
@@ -287,6 +288,24 @@ async def test_a_stream_of_bytes_ends_with_the_right(
     with pytest.raises(NotFound):
         await world.stream("bob", url, send)
     assert 0 < received < size
+
+
+async def test_a_preview_is_not_sent_after_the_share(world: World) -> None:
+    """The share ends while the request waits for a worker, here this test, that renders the preview."""
+    await world.api.put(f"frames/{world.experiment}/{world.dataset}/f00000.jpg", b"a frame")
+    path = f"/api/datasets/{world.dataset}/frames/0/image?width=32"
+    waiting = {who: asyncio.create_task(world.people[who].get(path)) for who in ("bob", "carol")}
+    async with asyncio.timeout(20):
+        while not (tasks := await world.sql("SELECT payload ->> 'key' FROM tasks WHERE kind = 'preview'")):
+            await asyncio.sleep(0.01)
+    await world.share("carol")
+    ((key,),) = tasks
+    await world.api.put(key, b"a preview")
+    row = f"'{key}', '{world.dataset}', '{sha256_hex(b'a preview')}', 9"
+    await world.sql(f"INSERT INTO previews (key, dataset_id, sha256, bytes) VALUES ({row})")
+    await world.sql("UPDATE tasks SET state = 'succeeded' WHERE kind = 'preview'")
+    assert (await waiting["bob"]).status_code == 404
+    assert (await waiting["carol"]).content == b"a preview"
 
 
 @needs_s3
