@@ -175,6 +175,10 @@ async def test_a_segment_of_a_stream(kept: Kept, how: str) -> None:
             assert answer.status_code in (404, 409)
             await asyncio.sleep(0.02)
     assert answer.content == first.content
+    damage((await kept.segment_files("mp4"))[0], how)
+    refused = await kept.get("stream/0.m4s")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "60"), "not again within a minute"
+    assert "object store" in refused.json()["detail"]
     await kept.let_time_pass()
     await kept.submit_anew()
     await kept.require_all_right()

@@ -10,7 +10,7 @@ import structlog
 from fastapi import APIRouter, Depends, Path, Response
 from sqlalchemy import RowMapping
 
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, NotFound, ServiceUnavailable
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
 from service.routers.http.object_streams import IMMUTABLE_HEADERS, binary_content
 from service.routers.http.problems import error_responses
@@ -156,9 +156,12 @@ async def _rerender_if_lost(database: Database, job: UUID, part: StreamSegment) 
         if isinstance(loss, MalformedMp4) and part.sha256 is not None:
             raise  # the bytes are those that were written
         FILES_LOST.labels("segment").inc()
-        log.warning("a segment of a stream is rendered again", render=str(job), reason=str(loss))
         async with database.service_transaction() as connection:
-            await lifecycle.rerender_segment(connection, job, part.content_key)
+            again = await lifecycle.rerender_segment(connection, job, part.content_key)
+        log.warning("a segment of a stream is lost", render=str(job), rendered_again=again, reason=str(loss))
+        if not again:
+            detail = "the object store has lost this part of the stream, which was just rendered: have it checked"
+            raise ServiceUnavailable(detail, headers={"Retry-After": str(lifecycle.REMAKE_PAUSE_S)}) from loss
         detail = "this part of the stream was lost and is rendered again: ask again, or fetch the video"
         raise Conflict(detail, headers={"Retry-After": "5"}) from loss
 

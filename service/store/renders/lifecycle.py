@@ -255,18 +255,22 @@ async def _rekey_segments(connection: AsyncConnection, render: RenderId) -> None
         await connection.execute(update(segments).where(*segment).values(**values, pipeline=PIPELINE_VERSION))
 
 
-SELECT_SETTLED_ENTRY = text("""
-    SELECT c.content_key FROM segment_cache c, (SELECT 1 FROM renders WHERE id = :render FOR UPDATE) AS locked
-    WHERE c.content_key = :key AND c.created_at < now() - make_interval(secs => :pause)
+SELECT_ENTRY_SETTLED = text("""
+    SELECT c.created_at < now() - make_interval(secs => :pause)
+    FROM segment_cache c, (SELECT 1 FROM renders WHERE id = :render FOR UPDATE) AS locked
+    WHERE c.content_key = :key
 """)
 
 
-async def rerender_segment(connection: AsyncConnection, render: UUID, content_key: str) -> None:
-    """Render a segment again, of which an object is gone or damaged; not if that was done REMAKE_PAUSE_S ago or later.
+async def rerender_segment(connection: AsyncConnection, render: UUID, content_key: str) -> bool:
+    """Render a segment again, of which an object is gone or damaged. False if that is not done, because its entry of
+    the cache is younger than REMAKE_PAUSE_S. Without an entry another request has had it rendered already.
 
     A finished render stays finished.
     """
     values = {"render": render, "key": content_key, "pause": REMAKE_PAUSE_S}
-    if await connection.scalar(SELECT_SETTLED_ENTRY, values):
+    settled = await connection.scalar(SELECT_ENTRY_SETTLED, values)
+    if settled:
         again = await invalidate_entries(connection, render, [content_key])
         await queue.enqueue(connection, "segment", again, queue.INTERACTIVE_PRIORITY)
+    return settled is not False
