@@ -30,8 +30,9 @@ from tests.support.processes.supervisor import running_supervisor, wait_until_en
 
 pytestmark = pytest.mark.anyio
 TABLE = Path(__file__).with_name("access_table.csv")
-# The subject and scopes of each caller but those without a token or scope: bob is a guest, and carol was one.
-CALLERS = {"owner": "alice", "guest": "bob", "revoked": "carol", "stranger": "dave", "admin": "root"}
+# The subject of each caller but those without a token or scope: bob is a guest, and carol was one. erin is a guest who
+# may see the render, but did not ask for it.
+CALLERS = {"owner": "alice", "guest": "bob", "viewer": "erin", "revoked": "carol", "stranger": "dave", "admin": "root"}
 SCOPES = frozenset(get_args(Scope)) - {ADMIN}
 SECRET_NAME = "orchid-trial"
 
@@ -68,7 +69,7 @@ ROWS = read_table()
 
 @dataclass(frozen=True)
 class World:
-    """An experiment of alice's, shared with bob, with a render that alice, bob and carol asked for."""
+    """An experiment of alice's, shared with bob and erin, with a render that alice, bob and carol asked for."""
 
     api: CatalogueApi
     clients: dict[str, httpx.AsyncClient]
@@ -91,7 +92,7 @@ async def plant(world: World, home: Path) -> World:
     async with api.database.service_transaction() as connection:
         await connection.execute(text("UPDATE renders SET status = 'cancelled' WHERE status = 'queued'"))
         dataset = await add_footage(connection, home, 4)
-        values = {"name": f"{SECRET_NAME} {dataset.id}", "visibility": "shared", "shared_with": ["bob"]}
+        values = {"name": f"{SECRET_NAME} {dataset.id}", "visibility": "shared", "shared_with": ["bob", "erin"]}
         this = experiments.c.id == dataset.experiment_id
         await connection.execute(update(experiments).where(this).values(**values))
         options = replace(OPTIONS, outputs=("preview_strip", "keogram"))
