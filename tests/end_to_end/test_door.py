@@ -156,7 +156,12 @@ def test_the_size_of_a_head_is_bounded(api: ApiProcess, sent: bytes, status: int
 
 @pytest.mark.parametrize(
     ("target", "status"),
-    [(b"/x://" + b":" * 64_000, 414), (b"/x://" + b":" * 4000, 401), (b"/" + b"eyJ" * 2500, 401)],
+    [
+        (b"/x://" + b":" * 64_000, 414),
+        (b"/x://" + b":" * 4000, 401),
+        (b"/" + b"eyJ" * 2500, 414),
+        (b"/" + b"eyJ" * 1300, 401),
+    ],
 )
 def test_an_address_that_once_kept_the_log_busy(api: ApiProcess, target: bytes, status: int) -> None:
     received = exchange(port_of(api), b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
