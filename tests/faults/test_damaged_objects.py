@@ -300,6 +300,26 @@ async def test_a_video_that_cannot_be_made_again_can_be_retried(kept: Kept) -> N
     assert (await kept.get("video")).content == video.content
 
 
+async def test_a_frame_that_was_replaced_is_in_no_video_made_again(kept: Kept) -> None:
+    """From cached segments it is the same video as before; without them the render fails and says why."""
+    frame, video = kept.bucket / kept.dataset.prefix / "f00000.jpg", kept.bucket / "renders" / kept.job / "video.mp4"
+    picture, times = frame.read_bytes(), (frame.stat().st_atime_ns, frame.stat().st_mtime_ns)
+    frame.write_bytes(frame.with_name("f00001.jpg").read_bytes())
+    video.unlink()
+    assert (await kept.get("video")).status_code == 409
+    await kept.require_all_right()
+    for path in (video, *await kept.segment_files("mp4")):
+        path.unlink()
+    await kept.let_time_pass()
+    assert (await kept.get("video")).status_code == 409
+    status = await kept.wait()
+    assert status["status"] == "failed" and "changed since the scan" in status["error"]["reason"]
+    frame.write_bytes(picture)
+    os.utime(frame, ns=times)
+    (await kept.client.post(f"/api/videos/{kept.job}/retry")).raise_for_status()
+    await kept.require_all_right()
+
+
 async def test_cancelling_a_remake_of_a_poster_leaves_the_video(kept: Kept) -> None:
     (kept.bucket / "renders" / kept.job / "poster.jpg").unlink()
     assert (await kept.get("poster")).status_code == 409
@@ -330,7 +350,7 @@ async def test_a_render_of_an_earlier_version_is_rendered_by_this_one(kept: Kept
         for statement in earlier:
             await connection.execute(text(statement))
     damage(kept.bucket / "renders" / kept.job / "poster.jpg", "gone")
-    assert await video_is_right(kept), "its digest was kept"
+    assert (await kept.get("video")).content == kept.contents["video"], "its digest was kept"
     assert (await kept.get("poster")).status_code == 409
     await kept.require_all_right()
     async with kept.api.database.service_transaction() as connection:
@@ -338,10 +358,6 @@ async def test_a_render_of_an_earlier_version_is_rendered_by_this_one(kept: Kept
             text("SELECT content_key FROM segments WHERE render_id = :id"), {"id": kept.job}
         )
         assert not [key for key in keys if "old" in key]
-
-
-async def video_is_right(kept: Kept) -> bool:
-    return (await kept.get("video")).content == kept.contents["video"]
 
 
 async def test_a_long_video_that_is_damaged_breaks_off(kept: Kept) -> None:
