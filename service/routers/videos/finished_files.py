@@ -12,7 +12,7 @@ from service.routers.http.dependencies import Resources
 from service.routers.http.object_streams import read_ahead
 from service.store.objects.digests import ObjectDamaged, WrittenObject, check_object, read_checked, stream_checked
 from service.store.objects.keys import render_object_key
-from service.store.objects.object_store import ObjectNotFound
+from service.store.objects.object_store import ObjectNotFound, ObjectStoreError
 from service.store.renders import lifecycle, queries
 from service.store.renders.lifecycle import REMAKE_PAUSE_S, VIDEO_FILE
 from service.telemetry.metrics import FILES_LOST
@@ -105,7 +105,17 @@ async def _report_loss(
         async for chunk in stream_checked(resources.objects, written):
             yield chunk
     except ObjectNotFound as loss:
+        if isinstance(loss, ObjectDamaged) and await _is_stored_right(resources, written):
+            raise ObjectStoreError(f"{written.key} was damaged on its way from the object store") from loss
         raise await lost_file(resources, row, file, str(loss)) from loss
+
+
+async def _is_stored_right(resources: Resources, written: WrittenObject) -> bool:
+    try:
+        await check_object(resources.objects, written)
+    except ObjectNotFound:
+        return False
+    return True
 
 
 async def lost_file(resources: Resources, row: RowMapping, file: str, reason: str) -> ReelmillError:
