@@ -313,7 +313,8 @@ def _list_folder(folder: bytes) -> list[bytes]:
 
 
 def file_etag(status: os.stat_result) -> str:
-    """The etag of a file. A file that is overwritten in place gets another one, as one that is replaced."""
+    """The etag of a file. A file that is overwritten in place gets another one, as one that is replaced; not if its
+    size is the same and its time is set back."""
     return f"{status.st_mtime_ns:x}-{status.st_size:x}"
 
 
