@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
-from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
+from service.plan.render_plan import RenderOptions
 from service.store.cache.eviction import cancel_removals
-from service.store.cache.segments import invalidate_entries
+from service.store.cache.segments import invalidate_entries, set_result
 from service.store.renders.queries import get_render, load_segment_plan
 from service.store.renders.webhook_limits import require_room
 from service.store.tables import renders, segments, tasks
@@ -278,9 +278,8 @@ async def _rekey_segments(connection: AsyncConnection, render: RenderId) -> None
     numbers = select(segments.c.number).where(segments.c.render_id == render).order_by(segments.c.number)
     for number in (await connection.scalars(numbers)).all():
         plan, _ = await load_segment_plan(connection, render, number)
-        segment = (segments.c.render_id == render, segments.c.number == number)
-        values = {"content_key": plan.content_key(), "reused": False, "transient": False}
-        await connection.execute(update(segments).where(*segment).values(**values, pipeline=PIPELINE_VERSION))
+        await set_result(connection, render, number, plan.content_key())
+    await connection.execute(update(segments).where(segments.c.render_id == render).values(reused=False))
 
 
 SELECT_SETTLED_ENTRY = text("""
