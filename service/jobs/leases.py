@@ -94,6 +94,7 @@ HEARTBEAT = text(f"""
     UPDATE tasks SET heartbeat_at = now(), progress = :progress FROM {IDLE_IN_TRANSACTION_TIMEOUT}
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING cancel_requested
 """)
+HELD = text("SELECT 1 FROM tasks WHERE id = :task AND lease = :lease AND state = 'running'")
 FINISH = text("""
     UPDATE tasks SET state = :state, finished_at = now(), progress = coalesce(:progress, progress), error = :error
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING id
@@ -144,6 +145,12 @@ async def heartbeat(connection: AsyncConnection, lease: Lease, progress: int) ->
     if row is None:
         raise LeaseLost
     return bool(row.cancel_requested)
+
+
+async def require(connection: AsyncConnection, lease: Lease) -> None:
+    """Check that the lease is held; another worker may take the task right after. Raises LeaseLost."""
+    if await connection.scalar(HELD, {"task": lease.task_id, "lease": lease.token}) is None:
+        raise LeaseLost
 
 
 async def finish(

@@ -139,7 +139,10 @@ def _columns(rows: Sequence[Row[Any]]) -> dict[str, Any]:
 
 
 class _Deleter:
-    """Deletes objects with bounded parallelism, and at most OBJECTS_PER_TRANSACTION of them."""
+    """Deletes objects with bounded parallelism, and at most OBJECTS_PER_TRANSACTION of them.
+
+    A removal without a bucket is about the service's own.
+    """
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects, self._left = objects, OBJECTS_PER_TRANSACTION
@@ -147,12 +150,13 @@ class _Deleter:
 
     async def delete_prefix(self, removal: Row[Any]) -> RemovedPrefix:
         count, after = 0, removal.modified_after
+        bucket = removal.bucket or self._objects.bucket
         try:
-            async for page in self._objects.list(removal.bucket, removal.prefix):
+            async for page in self._objects.list(bucket, removal.prefix):
                 found = [info.key for info in page if after is None or info.modified > after]
                 keys = found[: self._left]
                 self._left -= len(keys)
-                await asyncio.gather(*(self._delete(ObjectRef(removal.bucket, key)) for key in keys))
+                await asyncio.gather(*(self._delete(ObjectRef(bucket, key)) for key in keys))
                 count += len(keys)
                 if len(keys) < len(found):
                     return RemovedPrefix(removal, count, finished=False)

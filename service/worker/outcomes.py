@@ -143,11 +143,17 @@ async def _complete_assembly(connection: AsyncConnection, lease: AssembleLease, 
 
 
 async def _replan_on_cpu(connection: AsyncConnection, lease: SegmentLease, reason: str) -> None:
-    """Replan every segment on the CPU encoder. That fences the segments still running."""
+    """Replan every segment on the CPU encoder. That fences the segments still running.
+
+    A finished render has its video: that keeps its encoder, also if a segment of it cannot be rendered again.
+    """
+    render = (await connection.execute(LOCK_RENDER, {"render": lease.render_id})).one()
+    if render.status not in ("queued", "running"):
+        await fail_task(connection, lease, "encoder_gone", reason)
+        return
     await leases.finish(connection, lease, "cancelled", error={"code": "encoder_gone", "reason": reason})
     tasks = await lifecycle.replan_on_cpu_encoder(connection, lease.render_id, reason)
-    priority = (await connection.execute(LOCK_RENDER, {"render": lease.render_id})).one().priority
-    await queue.enqueue(connection, "segment", tasks, priority)
+    await queue.enqueue(connection, "segment", tasks, render.priority)
     await _queue_assembly_if_complete(connection, lease.render_id)
 
 

@@ -109,7 +109,7 @@ class TaskRunner:
         """Raises SlotDied."""
         if not isinstance(lease, ScanLease):
             return await self._slot.execute(command)
-        async with open_scan_writer(self._database, lease.dataset_id) as writer:
+        async with open_scan_writer(self._database, lease.dataset_id, lease) as writer:
             return await self._slot.execute(command, writer)
 
     async def _stop(self, execution: "asyncio.Task[Outcome]", reason: StopReason | None) -> None:

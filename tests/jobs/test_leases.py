@@ -2,22 +2,30 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.ids import TaskId
 from service.jobs import leases, queue
 from service.jobs.leases import LeaseLost
 from service.jobs.queue import QueueConsumer, Retry
+from service.plan.names.media_names import Exclusions
+from service.plan.render_plan import Backend, RenderOptions
 from service.store.cache.segments import list_render_segments
+from service.store.catalog.datasets import enqueue_scan
+from service.store.catalog.scanned import ScannedFrame
 from service.store.database import Database
 from service.store.renders import lifecycle
+from service.store.tables import datasets, renders, segments
 from service.worker import outcomes
-from service.worker.slots.messages import SegmentDone, SegmentsMissing, TaskFailed
-from tests.support.data.database_rows import add_dataset, add_render
+from service.worker.scan.store import ScanResult
+from service.worker.scan.writer import open_scan_writer
+from service.worker.slots.messages import EncoderUnavailable, SegmentDone, SegmentsMissing, TaskFailed
+from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
@@ -138,6 +146,59 @@ async def test_a_segment_that_is_lost_whenever_it_is_made_fails_the_render(postg
             assert await lifecycle.retry_render(connection, render, 0)
         states = [(task["kind"], task["state"]) for task in await list_tasks(database, render)]
         assert states.count(("assemble", "queued")) == 1, "the assembly that was replaced is not started, too"
+
+
+@pytest.mark.parametrize("finished", [False, True])
+async def test_a_finished_render_is_not_planned_anew(postgres_url: str, finished: bool) -> None:
+    """One of its segments is rendered again for somebody who plays it, and the GPU is gone since."""
+    on_gpu = replace(OPTIONS, family=Backend(encoder="nvenc"))
+    async with fresh_database(postgres_url) as database:
+        async with database.service_transaction() as connection:
+            await add_render(connection, await add_dataset(connection, 200), options=on_gpu)
+            status = "succeeded" if finished else "running"
+            await connection.execute(update(renders).values(status=status))
+            tasks = list(await connection.scalars(text("SELECT id FROM tasks ORDER BY number")))
+            before = (await connection.execute(select(segments.c.content_key))).all()
+        lease = await acquire_lease(database, {"id": tasks[0]})
+        async with database.service_transaction() as connection:
+            await outcomes.record_outcome(connection, lease, EncoderUnavailable("no device"))
+            after = (await connection.execute(select(segments.c.content_key))).all()
+            row = (await connection.execute(select(renders))).mappings().one()
+            ended = await connection.scalar(text("SELECT error ->> 'code' FROM tasks WHERE state = 'failed'"))
+        assert row["status"] == status
+        assert RenderOptions.from_json(row["options"]).family.encoder == ("nvenc" if finished else "cpu")
+        assert (before == after, ended) == ((True, "encoder_gone") if finished else (False, None))
+
+
+async def test_a_scan_without_its_lease_writes_nothing(postgres_url: str) -> None:
+    """A worker that was frozen goes on after another one has scanned the dataset again."""
+    async with fresh_database(postgres_url) as database:
+        async with database.service_transaction() as connection:
+            dataset = await add_dataset(connection, 3)
+            task = await enqueue_scan(connection, dataset.id)
+            await connection.execute(update(datasets).values(state="ready", scanned=3))
+            before = (await connection.execute(select(datasets))).mappings().one()
+        frozen = await acquire_lease(database, task)
+        async with open_scan_writer(database, dataset.id, frozen) as writer:
+            assert await writer.begin()
+            await writer.stage([ScannedFrame("a", f"{dataset.prefix}a.jpg", 1, 9, "old")])
+            lease = await acquire_lease(database, task)
+            async with database.service_transaction() as connection:
+                await connection.execute(update(datasets).values(state="ready", scanned=3))
+                await leases.finish(connection, lease, "succeeded")
+            facts = {"frame_count": 0, "bytes": 0, "width": 1, "problems": [], "unreadable_frames": 0, "gap_frames": 0}
+            for write in (
+                writer.begin(),
+                writer.advance(7),
+                writer.finish_frames(ScanResult(1, Exclusions())),
+                writer.finish_videos((), ScanResult(1, Exclusions(), facts=facts)),
+            ):
+                with pytest.raises(LeaseLost):
+                    await write
+        async with database.service_transaction() as connection:
+            after = (await connection.execute(select(datasets))).mappings().one()
+            assert {**after, "updated_at": None} == {**before, "updated_at": None}
+            assert await connection.scalar(text("SELECT count(*) FROM frames")) == 3
 
 
 async def test_segments_that_differ_are_made_again_once(postgres_url: str) -> None:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId
-from service.plan.render_plan import ObjectRef
+from service.plan.render_plan import Backend, ObjectRef
 from service.store import deletion, removal
 from service.store.cache import eviction, segments
 from service.store.cache.segments import CacheEntry
@@ -24,9 +24,10 @@ from service.store.deletion import ResourceKind
 from service.store.objects.files import FileObjectStore
 from service.store.objects.keys import SEGMENT_RECEIPT, artifact_key, preview_prefix, render_object_key, segment_key
 from service.store.objects.object_store import ObjectStoreError
+from service.store.renders import lifecycle
 from service.worker.maintenance import Maintenance
 from service.worker.settings import WorkerSettings
-from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
@@ -173,6 +174,55 @@ async def test_what_a_slot_writes_late_goes_too(store: Store) -> None:
     await store.wait(DAY_S)
     await store.run()
     assert await store.count("removals") == 0
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_key_that_another_one_replaces_is_removed(store: Store, late: bool) -> None:
+    """The row names the key of its plan, then that of a transient segment, then that of its plan again, each time without
+    an entry: they were damaged. What a second attempt replaces, the first may still write."""
+    _, render = await make(store, frames=10)
+    (key,) = await store.publish(render, cached=False)
+    if late:
+        async with store.database.service_transaction() as connection:
+            await connection.execute(text("UPDATE tasks SET lease = 2"))
+    for old, new in ((key, "f" * 64), ("f" * 64, "e" * 64), ("e" * 64, key)):
+        async with store.database.service_transaction() as connection:
+            await segments.set_result(connection, render, 0, new, transient=new != key)
+        await store.put(*files([new]))
+        await store.run()
+        assert await store.keys() == files([new])
+        await store.put(*files([old]))
+        await store.wait(35)
+        await store.run()
+        assert await store.keys() == files([new] if late else [old, new])
+        await store.objects.delete(ObjectRef("reelmill", segment_key(old)))
+        await store.objects.delete(ObjectRef("reelmill", artifact_key(old, SEGMENT_RECEIPT)))
+    await store.wait(DAY_S)
+    await store.run()
+    assert (await store.keys(), await store.count("removals")) == (files([key]), 0)
+
+
+async def test_a_replaced_key_that_another_render_uses_stays(store: Store) -> None:
+    dataset, render = await make(store, frames=10)
+    async with store.database.service_transaction() as connection:
+        await add_render(connection, dataset)
+    keys = await store.publish(render)
+    async with store.database.service_transaction() as connection:
+        await segments.set_result(connection, render, 0, "f" * 64, transient=True)
+    await store.set_status("succeeded")
+    await store.run()
+    assert (await store.keys(), await store.count("segment_cache")) == (files(keys), 1)
+
+
+async def test_what_a_gpu_encoded_is_removed_when_its_render_is_planned_anew(store: Store) -> None:
+    async with store.database.service_transaction() as connection:
+        dataset = await add_dataset(connection, 200)
+        render = await add_render(connection, dataset, options=replace(OPTIONS, family=Backend(encoder="nvenc")))
+    await store.publish(render)
+    async with store.database.service_transaction() as connection:
+        assert len(await lifecycle.replan_on_cpu_encoder(connection, render, "gone")) == 3
+    await store.run()
+    assert (await store.keys(), await store.count("segment_cache")) == (set(), 0)
 
 
 async def test_what_no_slot_can_write_is_removed_once(store: Store) -> None:

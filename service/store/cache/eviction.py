@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -41,6 +42,18 @@ REMOVE_UNUSED = text("""
     WHERE NOT EXISTS (SELECT FROM segments s WHERE s.content_key = c.content_key)
     ON CONFLICT (bucket, prefix) DO NOTHING
 """)
+# The key that a segment's row is about to forget. An earlier attempt of its task may still write there for a day: see
+# `deletion.LATE_WRITES`. Without a bucket it is in the service's own.
+REMOVE_REPLACED = text("""
+    INSERT INTO removals (bucket, prefix, repeat_until)
+    SELECT '', 'segments/' || left(s.content_key, 2) || '/' || s.content_key || '.',
+        (SELECT now() + interval '24 hours' FROM tasks t
+            WHERE t.render_id = s.render_id AND t.kind = 'segment' AND t.number = s.number
+                AND (t.state = 'running' OR t.lease > 1) LIMIT 1)
+    FROM segments s WHERE s.render_id = :render AND s.number = :number AND s.content_key <> :key
+    ON CONFLICT (bucket, prefix) DO UPDATE SET
+        repeat_until = greatest(removals.repeat_until, excluded.repeat_until)
+""")
 # The prefixes are those of `objects.keys.segment_prefix`.
 CANCEL_REMOVALS = text("""
     DELETE FROM removals WHERE prefix IN (
@@ -74,6 +87,11 @@ async def evict_segments(
 async def remove_unused_segments(connection: AsyncConnection, bucket: str) -> int:
     """Schedule the removal of cached segments that no render uses any more; returns how many."""
     return (await connection.execute(REMOVE_UNUSED, {"bucket": bucket})).rowcount
+
+
+async def remove_replaced(connection: AsyncConnection, render: UUID, number: int, content_key: str) -> None:
+    """Schedule the removal of what a segment was stored as, if it is stored under another key from now on."""
+    await connection.execute(REMOVE_REPLACED, {"render": render, "number": number, "key": content_key})
 
 
 CANCEL_REMOVAL = text("DELETE FROM removals WHERE prefix = :prefix")

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import TaskId
 from service.plan.estimate import SegmentStats
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
+from service.store.cache.eviction import remove_replaced
 from service.store.objects.digests import StoredSegment
 from service.store.tables import segment_cache, segments
 from service.stream.playlist import StreamSegment
@@ -63,7 +64,11 @@ SELECT_CACHE_SIZE = text("SELECT count(*) AS segments, coalesce(sum(bytes), 0)::
 async def set_result(
     connection: AsyncConnection, render: UUID, number: int, content_key: str, *, transient: bool = False
 ) -> None:
-    """Note under which key a segment of the render is stored, and by which version of the pipeline it was made."""
+    """Note under which key a segment of the render is stored, and by which version of the pipeline it was made.
+
+    What is stored under the key before is removed, unless other segments use it.
+    """
+    await remove_replaced(connection, render, number, content_key)
     query = update(segments).where(segments.c.render_id == render, segments.c.number == number)
     values = {"content_key": content_key, "transient": transient, "pipeline": PIPELINE_VERSION}
     await connection.execute(query.values(**values))

@@ -1,6 +1,7 @@
 """Change a render after submission: queue its tasks, start, cancel, retry, replan, fail, complete, call webhooks."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,15 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject, TaskId
 from service.jobs import queue
-from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
+from service.plan.render_plan import RenderOptions
 from service.store.cache.eviction import cancel_removals
-from service.store.cache.segments import invalidate_entries
+from service.store.cache.segments import invalidate_entries, set_result
 from service.store.renders.queries import get_render, load_segment_plan
 from service.store.renders.webhook_limits import require_room
 from service.store.tables import renders, segments, tasks
 
+# While a webhook is hung on a render, nobody begins to make its files again: `created_at` says which came first.
+LOCK_RENDER = text("SELECT 1 FROM renders WHERE id = :render FOR SHARE")
 INSERT_WEBHOOK = text("""
-    INSERT INTO webhooks (render_id, url, owner) VALUES (:render, :url, :owner) ON CONFLICT DO NOTHING RETURNING url
+    INSERT INTO webhooks (render_id, url, owner, created_at) VALUES (:render, :url, :owner, clock_timestamp())
+    ON CONFLICT DO NOTHING RETURNING url
 """)
 INSERT_WEBHOOK_TASKS = text("""
     INSERT INTO tasks (id, kind, payload)
@@ -32,6 +36,8 @@ INSERT_WEBHOOK_TASKS = text("""
             'video_sha256', r.video_sha256, 'video_bytes', r.video_bytes, 'frames', r.video_frames, 'error', r.error)))
     FROM webhooks w JOIN renders r ON r.id = w.render_id
     WHERE w.render_id = :render AND (CAST(:url AS text) IS NULL OR w.url = :url)
+        AND (CAST(:owner AS text) IS NULL OR w.owner = :owner)
+        AND (CAST(:since AS timestamptz) IS NULL OR w.created_at >= :since)
         AND r.status IN ('succeeded', 'failed', 'cancelled')
     RETURNING id
 """)
@@ -39,15 +45,25 @@ INSERT_WEBHOOK_TASKS = text("""
 
 async def register_webhook(connection: AsyncConnection, render: UUID, owner: Subject, url: str) -> None:
     """Call `url` when the render ends; at once if it has ended already. Raises what `require_room` raises."""
+    await connection.execute(LOCK_RENDER, {"render": render})
     await require_room(connection, render, owner, url)
     inserted = await connection.execute(INSERT_WEBHOOK, {"render": render, "owner": owner, "url": url})
     if inserted.first() is not None:
-        await _enqueue_webhooks(connection, render, url)
+        await _enqueue_webhooks(connection, render, owner=owner, url=url)
 
 
-async def _enqueue_webhooks(connection: AsyncConnection, render: UUID, url: str | None = None) -> None:
-    """If the render has ended: queue a call of each of its webhooks, or of this one, in the caller's transaction."""
-    rows = await connection.execute(INSERT_WEBHOOK_TASKS, {"render": render, "url": url})
+async def _enqueue_webhooks(
+    connection: AsyncConnection,
+    render: UUID,
+    *,
+    owner: Subject | None = None,
+    url: str | None = None,
+    since: datetime | None = None,
+) -> None:
+    """If the render has ended: queue a call of each of its webhooks, in the caller's transaction; only of this one if
+    `owner` and `url` are given, only of those that were hung on it at `since` or later if that is."""
+    values = {"render": render, "owner": owner, "url": url, "since": since}
+    rows = await connection.execute(INSERT_WEBHOOK_TASKS, values)
     await queue.enqueue(connection, "webhook", [TaskId(row.id) for row in rows])
 
 
@@ -122,11 +138,15 @@ async def change_priority(connection: AsyncConnection, render: UUID, priority: i
     return True
 
 
+# The receipt still tells which file was lost; see `complete_render` for the note.
+NOTE_RETRY = text("remake || jsonb_build_object('retried', true)")
+
+
 async def retry_render(connection: AsyncConnection, render: UUID, priority: int) -> bool:
     """Requeue the unfinished tasks of a failed or cancelled render. False if it is neither."""
     query = update(renders).where(renders.c.id == render, renders.c.status.in_(("failed", "cancelled")))
     values = {"status": "queued", "phase": "queued", "cancel_requested": False, "error": None, "finished_at": None}
-    if (await connection.execute(query.values(**values))).rowcount == 0:
+    if (await connection.execute(query.values(**values, remake=NOTE_RETRY))).rowcount == 0:
         return False
     await cancel_removals(connection, render)
     await connection.execute(DELETE_ENDED_ASSEMBLIES, {"render": render})
@@ -153,14 +173,19 @@ async def fail_render(connection: AsyncConnection, render: UUID, error: dict[str
 
 
 async def complete_render(connection: AsyncConnection, render: UUID, outcome: dict[str, Any]) -> None:
-    """Mark a running render as succeeded; `outcome` holds the columns about its files. Webhooks are not called again
-    for the same video."""
-    before = await connection.scalar(select(renders.c.video_sha256).where(renders.c.id == render))
+    """Mark a running render as succeeded; `outcome` holds the columns about its files.
+
+    Webhooks that were called for the same video are not called again, unless they were told since that it is lost.
+    """
+    columns = (renders.c.video_sha256, renders.c.remake, renders.c.remade_at)
+    before = (await connection.execute(select(*columns).where(renders.c.id == render))).one()
     query = update(renders).where(renders.c.id == render, renders.c.status == "running")
     values = {"status": "succeeded", "phase": "done", "finished_at": text("now()"), "remake": null(), "error": null()}
     completed = (await connection.execute(query.values(**values, **outcome))).rowcount
-    if completed and before != outcome["video_sha256"]:
-        await _enqueue_webhooks(connection, render)
+    known = before.remake is not None and before.video_sha256 == outcome["video_sha256"]
+    if completed:
+        since = before.remade_at if known and not before.remake.get("retried") else None
+        await _enqueue_webhooks(connection, render, since=since)
 
 
 # The video that `remake_render` is about, as opposed to the files beside it.
@@ -187,6 +212,7 @@ END_REMAKE = text(f"""
     UPDATE renders SET status = 'succeeded', phase = 'done', cancel_requested = false, finished_at = now(),
         remake = NULL, error = :error
     WHERE id = :render AND status IN ('queued', 'running') AND remake ->> 'file' <> '{VIDEO_FILE}'
+    RETURNING remade_at
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 
 
@@ -209,9 +235,11 @@ async def remake_render(connection: AsyncConnection, render: RenderId, file: str
 
 async def _end_remake(connection: AsyncConnection, render: UUID, error: dict[str, Any] | None) -> bool:
     """If a file beside the video was to be made again, and was not: the render is again one that has succeeded."""
-    if not (await connection.execute(END_REMAKE, {"render": render, "error": error})).rowcount:
+    ended = (await connection.execute(END_REMAKE, {"render": render, "error": error})).first()
+    if ended is None:
         return False
     await connection.execute(CANCEL_TASKS, {"render": render})
+    await _enqueue_webhooks(connection, render, since=ended.remade_at)
     return True
 
 
@@ -250,9 +278,8 @@ async def _rekey_segments(connection: AsyncConnection, render: RenderId) -> None
     numbers = select(segments.c.number).where(segments.c.render_id == render).order_by(segments.c.number)
     for number in (await connection.scalars(numbers)).all():
         plan, _ = await load_segment_plan(connection, render, number)
-        segment = (segments.c.render_id == render, segments.c.number == number)
-        values = {"content_key": plan.content_key(), "reused": False, "transient": False}
-        await connection.execute(update(segments).where(*segment).values(**values, pipeline=PIPELINE_VERSION))
+        await set_result(connection, render, number, plan.content_key())
+    await connection.execute(update(segments).where(segments.c.render_id == render).values(reused=False))
 
 
 SELECT_ENTRY_SETTLED = text("""

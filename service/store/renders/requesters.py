@@ -22,7 +22,7 @@ LOCK_VISIBLE_EXPERIMENT = text("""
 UPSERT_REQUESTER = text("""
     INSERT INTO requesters (render_id, subject, admin, priority) VALUES (:render, :subject, :admin, :priority)
     ON CONFLICT (render_id, subject) DO UPDATE
-    SET admin = requesters.admin OR excluded.admin, priority = greatest(requesters.priority, excluded.priority)
+    SET admin = excluded.admin, priority = greatest(requesters.priority, excluded.priority)
 """)
 COUNT_ACTIVE_RENDERS = text("""
     SELECT count(*) FROM requesters q JOIN renders r ON r.id = q.render_id
@@ -101,7 +101,7 @@ async def lock_render(connection: AsyncConnection, caller: Caller, render: UUID)
 
 
 async def add_requester(connection: AsyncConnection, render: UUID, caller: Caller, priority: int) -> None:
-    """The caller asks for the render; call `apply_priority` if its tasks are queued already."""
+    """The caller asks for the render, with the rights of now; call `apply_priority` if its tasks are queued already."""
     values = {"render": render, "subject": caller.subject, "admin": caller.admin, "priority": priority}
     await connection.execute(UPSERT_REQUESTER, values)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, insert, select, text, update
+from sqlalchemy import RowMapping, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import FieldProblem, InvalidRequest
@@ -102,6 +102,7 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
 
 
 async def _find_by_idempotency_key(connection: AsyncConnection, submission: RenderSubmission) -> RenderId | None:
+    """The render that the key named before, locked against deletion until the transaction ends."""
     if not submission.idempotency_key:
         return None
     await acquire_advisory_lock(connection, f"{submission.owner} {submission.idempotency_key}")
@@ -116,20 +117,24 @@ async def _find_by_idempotency_key(connection: AsyncConnection, submission: Rend
     if row["body_sha256"] != submission.body_sha256():
         detail = "this Idempotency-Key was used with another body: use a new key"
         raise InvalidRequest(detail, errors=(FieldProblem(detail, "idempotency_key_reused", header="Idempotency-Key"),))
-    return RenderId(row["render_id"])
+    locked = select(renders.c.id).where(renders.c.id == row["render_id"])
+    found = await connection.scalar(locked.with_for_update(read=True, key_share=True))
+    return RenderId(found) if found else None
 
 
 async def _find_duplicate(connection: AsyncConnection, key: str, dataset: UUID) -> RenderId | None:
     """The newest finished or active render with this key, locked against deletion until the transaction ends.
 
-    Not one with a transient segment: its frames may be there again.
+    Not one with a transient segment, now or in the video that it has published: its frames may be there again.
     """
+    published = func.coalesce(renders.c.summary["segments_transient"].as_string(), "0")
     transient = select(segments.c.number).where(segments.c.render_id == renders.c.id, segments.c.transient)
     query = select(renders.c.id).where(
         renders.c.render_key == key,
         renders.c.dataset_id == dataset,
         renders.c.status.in_(("succeeded", "queued", "running")),
         ~transient.exists(),
+        published == "0",
     )
     query = query.order_by(renders.c.status.desc(), renders.c.created_at.desc()).limit(1)
     found = await connection.scalar(query.with_for_update(read=True, key_share=True))

@@ -8,6 +8,8 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.jobs import leases
+from service.jobs.leases import ScanLease
 from service.plan.names.media_names import Exclusions
 from service.store.catalog import scan as frame_scan
 from service.store.catalog.scanned import ScannedFrame
@@ -22,21 +24,26 @@ NOT_FOUND_OUT = frozenset({"id", "experiment_id", "name", "kind", "bucket", "pre
 
 
 class ScanWriter:
-    """Writes the scan of one dataset to the database. Raises ValueError for rows that do not belong to it."""
+    """Writes the scan of one dataset to the database, fenced by the lease of its task.
 
-    def __init__(self, database: Database, dataset: UUID, opened: AsyncExitStack) -> None:
-        self._database, self._dataset, self._opened = database, dataset, opened
+    Raises ValueError for rows that do not belong to the dataset, LeaseLost when another worker has taken the task over.
+    """
+
+    def __init__(self, database: Database, dataset: UUID, lease: ScanLease | None, opened: AsyncExitStack) -> None:
+        self._database, self._dataset, self._lease, self._opened = database, dataset, lease, opened
         self._target: ScanTarget | None = None
         self._staging: AsyncConnection | None = None
 
     async def begin(self) -> ScanTarget | None:
         async with self._database.service_transaction() as connection:
+            await self._lock(connection)
             row = await frame_scan.begin_scan(connection, self._dataset)
         self._target = None if row is None else ScanTarget(row.id, row.kind, row.bucket, row.prefix)
         return self._target
 
     async def advance(self, examined: int) -> None:
         async with self._database.service_transaction() as connection:
+            await self._lock(connection)
             await frame_scan.update_dataset(connection, self._dataset, {"scanned": examined})
 
     async def stage(self, rows: Sequence[ScannedFrame]) -> None:
@@ -49,7 +56,7 @@ class ScanWriter:
     async def finish_frames(self, result: ScanResult) -> ScanSummary:
         connection = await self._open_staging()
         async with connection.begin():
-            if not await frame_scan.lock_dataset(connection, self._dataset):
+            if not await self._lock(connection):
                 return ScanSummary("gone")
             named = await frame_scan.replace_frames(connection, self._dataset)
             facts = await frame_scan.summarize_frames(connection, self._dataset, named=named)
@@ -63,10 +70,20 @@ class ScanWriter:
         if not NOT_FOUND_OUT.isdisjoint(result.facts) or any("dataset_id" in row for row in rows):
             raise ValueError("the scan sent columns that a scan does not find out")
         async with self._database.service_transaction() as connection:
-            if not await frame_scan.lock_dataset(connection, self._dataset):
+            if not await self._lock(connection):
                 return ScanSummary("gone")
             await frame_scan.replace_sources(connection, self._dataset, rows)
             return await self._record(connection, dict(result.facts), result.first_problem, result)
+
+    async def _lock(self, connection: AsyncConnection) -> bool:
+        """Be the only scan that writes to the dataset until the transaction ends; False if it was deleted.
+
+        Whoever takes the task over waits for the dataset, so that what it writes comes later. Raises LeaseLost.
+        """
+        found = await frame_scan.lock_dataset(connection, self._dataset)
+        if found and self._lease is not None:
+            await leases.require(connection, self._lease)
+        return found
 
     async def _open_staging(self) -> AsyncConnection:
         """The connection that has the staging table."""
@@ -102,10 +119,15 @@ class ScanWriter:
 
 
 @asynccontextmanager
-async def open_scan_writer(database: Database, dataset: UUID) -> AsyncIterator[ScanWriter]:
-    """A writer for one scan of the dataset; what was staged and not finished is dropped at the end."""
+async def open_scan_writer(
+    database: Database, dataset: UUID, lease: ScanLease | None = None
+) -> AsyncIterator[ScanWriter]:
+    """A writer for one scan of the dataset; what was staged and not finished is dropped at the end.
+
+    Without a lease nobody else may scan the dataset at the same time.
+    """
     async with AsyncExitStack() as opened:
-        yield ScanWriter(database, dataset, opened)
+        yield ScanWriter(database, dataset, lease, opened)
 
 
 async def scan_dataset(

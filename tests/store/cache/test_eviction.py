@@ -18,7 +18,7 @@ from service.store.objects.files import FileObjectStore
 from service.store.objects.keys import SEGMENT_RECEIPT, artifact_key, segment_key
 from service.store.renders import lifecycle
 from tests.support.data.database_rows import add_dataset, add_render
-from tests.support.servers.databases import fresh_database
+from tests.support.servers.databases import fresh_database, until_waiting
 
 pytestmark = pytest.mark.anyio
 SIZE = 1000
@@ -166,13 +166,3 @@ async def test_a_render_planned_meanwhile_wins(postgres_url: str) -> None:
 async def run_eviction(database: Database) -> EvictionResult:
     async with database.service_transaction() as connection:
         return await evict(connection)
-
-
-async def until_waiting(database: Database) -> None:
-    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    async with asyncio.timeout(10):
-        while True:
-            async with database.service_transaction() as connection:
-                if await connection.scalar(query):
-                    return
-            await asyncio.sleep(0.02)

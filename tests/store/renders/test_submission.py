@@ -1,11 +1,12 @@
 """A submitted render is deduplicated, limited, or written with its segments and tasks."""
 
+import asyncio
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import InvalidRequest, TooManyRequests
@@ -14,11 +15,12 @@ from service.plan.geometry import Bins, Crop
 from service.plan.request import RenderPlan
 from service.plan.tone import Tone
 from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments, recent_stats, set_result
+from service.store.deletion import execute_deletion, lock_for_deletion
 from service.store.renders.queries import load_segment_plan
 from service.store.renders.submission import RenderSubmission, estimate_render, submit_render
 from service.store.tables import experiments, renders, segments, tasks
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
-from tests.support.servers.databases import fresh_database
+from tests.support.servers.databases import fresh_database, until_waiting
 
 pytestmark = pytest.mark.anyio
 
@@ -59,9 +61,9 @@ async def test_a_plan_that_was_stored_has_the_same_keys(postgres_url: str) -> No
         dataset = await add_dataset(connection, 200)
         for options in (OPTIONS, full):
             row = await submit_render(connection, submission(render_plan(dataset, 3 if options.bins else 1, options)))
-            for number, (noted, _) in enumerate(await list_render_segments(connection, row["id"])):
+            for number, segment in enumerate(await list_render_segments(connection, row["id"])):
                 plan, key = await load_segment_plan(connection, row["id"], number)
-                assert plan.content_key() == key == noted
+                assert plan.content_key() == key == segment.content_key
                 await set_result(connection, row["id"], number, "0" * 64, transient=True)
                 assert await load_segment_plan(connection, row["id"], number) == (plan, None)
 
@@ -75,6 +77,38 @@ async def test_a_render_with_a_transient_segment_is_no_answer(postgres_url: str)
         again = await submit_render(connection, submission(plan))
         assert again["id"] != first["id"]
         assert (await submit_render(connection, submission(plan)))["id"] == again["id"]
+
+
+async def test_a_video_with_a_transient_segment_is_no_answer(postgres_url: str) -> None:
+    """The segment was rendered again since, for somebody who plays it; the video that is published is the old one."""
+    async with fresh_database(postgres_url) as database, database.service_transaction() as connection:
+        plan = render_plan(await add_dataset(connection, 200), 1, OPTIONS)
+        first = await submit_render(connection, submission(plan))
+        for transient, is_answer in ((1, False), (0, True)):
+            published = update(renders).where(renders.c.id == first["id"])
+            values = {"status": "succeeded", "summary": {"segments_transient": transient}}
+            await connection.execute(published.values(**values))
+            assert ((await submit_render(connection, submission(plan)))["id"] == first["id"]) is is_answer
+            await connection.execute(delete(renders).where(renders.c.id != first["id"]))
+
+
+async def test_a_render_that_is_deleted_meanwhile_is_no_answer_to_its_idempotency_key(postgres_url: str) -> None:
+    async with fresh_database(postgres_url) as database:
+        async with database.service_transaction() as connection:
+            plan = render_plan(await add_dataset(connection, 4), 1, OPTIONS)
+            first = await submit_render(connection, submission(plan, idempotency_key="k"))
+
+        async def submit_again() -> Any:
+            async with database.service_transaction() as connection:
+                return await submit_render(connection, submission(plan, idempotency_key="k"))
+
+        async with database.service_transaction() as connection:
+            await execute_deletion(
+                connection, await lock_for_deletion(connection, "render", first["id"], "reelmill"), force=True
+            )
+            again = asyncio.create_task(submit_again())
+            await until_waiting(database)
+        assert (await again)["id"] != first["id"]
 
 
 async def test_the_rate_of_one_effort_says_nothing_about_another(postgres_url: str) -> None:

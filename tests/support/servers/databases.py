@@ -1,10 +1,12 @@
 """A new database per test, on the session's real PostgreSQL."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from service.jobs import queue
@@ -43,6 +45,17 @@ async def empty_database(server: str) -> AsyncIterator[str]:
     finally:
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await admin.close()
+
+
+async def until_waiting(database: Database) -> None:
+    """Wait until a transaction waits for a lock that another one holds."""
+    query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(10):
+        while True:
+            async with database.service_transaction() as connection:
+                if await connection.scalar(query):
+                    return
+            await asyncio.sleep(0.02)
 
 
 async def drop_template(server: str) -> None:
