@@ -180,12 +180,34 @@ async def test_a_segment_of_a_stream(kept: Kept, how: str) -> None:
     await kept.require_all_right()
 
 
-async def test_only_what_never_changes_is_kept_by_browsers(kept: Kept) -> None:
-    assert (await kept.get("stream/0.m4s")).headers["Cache-Control"] == "private, max-age=3600"
+@pytest.mark.parametrize("name", ["stream/init.mp4", "stream/1.m4s", "preview.jpg", "preview.vtt", "keogram.png"])
+async def test_browsers_ask_before_they_show_what_they_kept(kept: Kept, name: str) -> None:
+    answer = await kept.get(name)
+    tag = answer.headers["ETag"]
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-cache")
+    same = await kept.get(name, **{"If-None-Match": tag})
+    assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
+    other = await kept.get(name, **{"If-None-Match": '"another"'})
+    assert (other.status_code, other.content) == (200, answer.content)
+
+
+async def test_a_segment_that_starts_later_has_another_tag(kept: Kept) -> None:
+    """An earlier segment was rendered again, with frames that it had skipped."""
+    names = ("stream/init.mp4", "stream/0.m4s", "stream/1.m4s")
+    before = [await kept.get(name) for name in names]
+    change = text("""
+        UPDATE segment_cache SET duration = CAST(:duration AS text) FROM segments s, segment_cache old
+        WHERE s.render_id = :job AND s.number = 0 AND s.content_key = segment_cache.content_key
+            AND old.content_key = s.content_key RETURNING old.duration
+    """)
     async with kept.api.database.service_transaction() as connection:
-        await connection.execute(text("UPDATE segments SET transient = true WHERE number = 0"))
-    for name in ("0.m4s", "init.mp4"):
-        assert (await kept.get(f"stream/{name}")).headers["Cache-Control"] == "no-store"
+        duration = await connection.scalar(change, {"job": kept.job, "duration": "7/3"})
+    pairs = zip(names, before, strict=True)
+    after = [await kept.get(name, **{"If-None-Match": answer.headers["ETag"]}) for name, answer in pairs]
+    async with kept.api.database.service_transaction() as connection:
+        await connection.execute(change, {"job": kept.job, "duration": duration})
+    assert [answer.status_code for answer in after] == [304, 304, 200]
+    assert after[2].headers["ETag"] != before[2].headers["ETag"] and after[2].content != before[2].content
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -16,7 +16,7 @@ from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.tone import resolve_tone
 from service.routers.catalog.access import get_visible_dataset, require_visible_dataset
-from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
+from service.routers.http.conditional_requests import ASK_FIRST, ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
 from service.routers.http.fields import MAX_INT64
 from service.routers.http.object_streams import (
@@ -141,7 +141,7 @@ def _response_headers(tag: str) -> dict[str, str]:
     """Users upload these files: keep browsers from treating them as anything but an image."""
     return {
         "ETag": tag,
-        "Cache-Control": "private, no-cache",
+        **ASK_FIRST,
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
