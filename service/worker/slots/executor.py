@@ -154,10 +154,8 @@ class SlotExecutor:
             return TaskFailed("missing", missing.reason)
         except FrameUnavailable as change:
             return TaskFailed("changed", change.reason)
-        except FrameDamaged as damage:
-            return TaskFailed("damaged", damage.reason)
         except MediaUnreadable as damage:
-            return TaskFailed("unreadable", damage.reason)
+            return TaskFailed("damaged" if isinstance(damage, FrameDamaged) else "unreadable", damage.reason)
         except ObjectStoreError as error:
             return TaskFailed("store_unavailable", str(error), retry=True)
         except EncoderLost as lost:
