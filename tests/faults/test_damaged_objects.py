@@ -17,6 +17,7 @@ from service.plan.render_plan import ObjectRef
 from service.routers.videos.finished_files import FileLost
 from service.store.cache.segments import list_render_segments
 from service.store.objects.digests import sha256_hex
+from service.telemetry.metrics import FILES_LOST
 from tests.support.data.footage import add_footage
 from tests.support.processes.catalogue_api import SCOPES, CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
@@ -225,7 +226,10 @@ async def test_a_preview_of_a_frame(kept: Kept, how: str) -> None:
     await kept.client.get(f"/api/datasets/{kept.dataset.id}/frames/8/image?width=32")
     (stored,) = [each for each in (kept.bucket / "previews").rglob("*.jpg") if each.read_bytes() == right]
     damage(stored, how)
+    lost = FILES_LOST.labels("preview")._value.get()
     assert await ask() == right and stored.read_bytes() == right
+    counted = FILES_LOST.labels("preview")._value.get() - lost
+    assert counted == (how != "gone"), "those that are gone may have been evicted"
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])

@@ -31,7 +31,7 @@ from service.store.catalog import frames
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.source_access import check_source
 from service.store.database import Caller, Database
-from service.store.objects.digests import read_checked
+from service.store.objects.digests import ObjectDamaged, read_checked
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.telemetry.metrics import FILES_LOST
 
@@ -171,7 +171,7 @@ async def _get_or_render(database: Database, objects: ObjectStore, preview: Prev
 
 
 async def _read_preview(database: Database, objects: ObjectStore, preview: Preview) -> bytes | None:
-    """None if it was not rendered yet, or is gone or damaged."""
+    """None if it was not rendered yet, was evicted, or is damaged."""
     async with database.service_transaction() as connection:
         written = await previews.find_preview(connection, preview)
     if written is None:
@@ -179,8 +179,9 @@ async def _read_preview(database: Database, objects: ObjectStore, preview: Previ
     try:
         return await read_checked(objects, written)
     except ObjectNotFound as loss:
-        FILES_LOST.labels("preview").inc()
-        log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
+        if isinstance(loss, ObjectDamaged):
+            FILES_LOST.labels("preview").inc()
+            log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
         return None
 
 
