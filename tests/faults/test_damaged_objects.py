@@ -14,9 +14,12 @@ import pytest
 from sqlalchemy import text
 
 from service.plan.render_plan import ObjectRef
-from service.routers.videos.finished_files import FileLost
+from service.routers.http.object_streams import parse_range
+from service.routers.videos.files import _open_range
+from service.routers.videos.finished_files import FileLost, require_video
 from service.store.cache.segments import list_render_segments
 from service.store.objects.digests import sha256_hex
+from service.store.objects.object_store import ObjectChanged
 from service.telemetry.metrics import FILES_LOST
 from tests.support.data.footage import add_footage
 from tests.support.processes.catalogue_api import SCOPES, CatalogueApi, catalogue_api
@@ -265,6 +268,21 @@ async def test_a_video_that_was_copied_is_read_once_and_stays(kept: Kept) -> Non
     assert (await kept.get("video", Range="bytes=0-9")).status_code == 206
     row = await render_row(kept)
     assert row["video_etag"] == (await kept.api.objects.head(kept_ref(row))).etag
+
+
+async def test_a_part_of_a_video_is_read_from_the_object_that_was_checked(kept: Kept) -> None:
+    path, row = kept.bucket / "renders" / kept.job / "video.mp4", await render_row(kept)
+    resources = kept.api.app.state.resources
+    checked = await require_video(resources, row)
+    part = parse_range("bytes=0-9", row["video_bytes"])
+    assert (
+        b"".join([chunk async for chunk in await _open_range(resources, row, checked, part)]) == path.read_bytes()[:10]
+    )
+    path.write_bytes(bytes(row["video_bytes"]))
+    with pytest.raises(ObjectChanged):
+        await _open_range(resources, row, checked, part)
+    assert (await kept.get("video")).status_code == 409
+    await kept.require_all_right()
 
 
 async def test_a_store_that_loses_what_it_is_given_is_named(kept: Kept) -> None:

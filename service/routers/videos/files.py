@@ -11,7 +11,7 @@ from sqlalchemy import RowMapping
 
 from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
-from service.plan.render_plan import ObjectRef, RenderOptions
+from service.plan.render_plan import RenderOptions
 from service.routers.http.conditional_requests import (
     ASK_FIRST,
     ETAG_HEADERS,
@@ -31,6 +31,7 @@ from service.routers.http.object_streams import (
 from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import read_file, require_video, stream_file, stream_whole_video
 from service.routers.videos.renders import get_visible_render
+from service.store.objects.object_store import ObjectVersion
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
 MP4_CONTENT = binary_content("video/mp4", "an MP4 file")
@@ -69,8 +70,8 @@ async def video(
     """The video file or a byte range of it, in the requested container (default: MP4). If it was lost or damaged in the
     object store, it is made again: 409 with the address of its status."""
     row = await get_visible_render(resources.database, caller, job_id)
-    ref = await require_video(resources, row)
-    if redirect and (url := await resources.objects.presign_get(ref, PRESIGN_EXPIRY_S)):
+    checked = await require_video(resources, row)
+    if redirect and (url := await resources.objects.presign_get(checked.ref, PRESIGN_EXPIRY_S)):
         return RedirectResponse(url, 302)
     etag = f'"{row["video_sha256"]}"'
     if if_none_match and etag in if_none_match:
@@ -83,17 +84,22 @@ async def video(
         "Content-Type": MEDIA_TYPES[container],
     }
     body = stream_while_visible(
-        await _open_range(resources, row, byte_range), partial(get_visible_render, resources.database, caller, job_id)
+        await _open_range(resources, row, checked, byte_range),
+        partial(get_visible_render, resources.database, caller, job_id),
     )
     return _range_response(body, byte_range, headers)
 
 
-async def _open_range(resources: Resources, row: RowMapping, byte_range: ByteRange) -> AsyncIterator[bytes]:
-    """A whole video is compared with its digest on the way."""
+async def _open_range(
+    resources: Resources, row: RowMapping, checked: ObjectVersion, byte_range: ByteRange
+) -> AsyncIterator[bytes]:
+    """A whole video is compared with its digest on the way, a part is of the version that was checked.
+
+    Raises ObjectStoreError, also if there is another version now.
+    """
     if byte_range.stop - byte_range.start == byte_range.size:
         return await stream_whole_video(resources, row)
-    ref = ObjectRef(resources.objects.bucket, row["video_key"])
-    return await open_stream(resources.objects, ref, byte_range.start, byte_range.stop)
+    return await open_stream(resources.objects, checked.ref, byte_range.start, byte_range.stop, checked.etag)
 
 
 def _range_response(body: AsyncIterator[bytes], byte_range: ByteRange, headers: dict[str, str]) -> Response:

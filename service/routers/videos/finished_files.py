@@ -12,7 +12,7 @@ from service.routers.http.dependencies import Resources
 from service.routers.http.object_streams import read_ahead
 from service.store.objects.digests import ObjectDamaged, WrittenObject, check_object, read_checked, stream_checked
 from service.store.objects.keys import render_object_key
-from service.store.objects.object_store import ObjectNotFound
+from service.store.objects.object_store import ObjectNotFound, ObjectVersion
 from service.store.renders import lifecycle, queries
 from service.store.renders.lifecycle import REMAKE_PAUSE_S, VIDEO_FILE
 from service.telemetry.metrics import FILES_LOST
@@ -27,7 +27,7 @@ class FileLost(Conflict):
     slug, title = "file-lost", "The file was lost and is being made again"
 
 
-async def require_video(resources: Resources, row: RowMapping) -> ObjectRef:
+async def require_video(resources: Resources, row: RowMapping) -> ObjectVersion:
     """The object of the render's video, if it has the size and the ETag of the file that was published.
 
     With another ETag all bytes are compared, once: the object may have been copied. Raises what `lost_file` returns,
@@ -44,7 +44,7 @@ async def require_video(resources: Resources, row: RowMapping) -> ObjectRef:
             await resources.video_checks.run(row["id"], lambda: _compare_video(resources, row, info.etag))
     except ObjectNotFound as loss:
         raise await lost_file(resources, row, VIDEO_FILE, str(loss)) from loss
-    return ref
+    return ObjectVersion(ref, info.etag, info.size)
 
 
 async def _compare_video(resources: Resources, row: RowMapping, etag: str) -> None:
