@@ -31,7 +31,7 @@ from service.store.catalog import frames
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.source_access import check_source
 from service.store.database import Caller, Database
-from service.store.objects.digests import ObjectDamaged, read_checked
+from service.store.objects.digests import ObjectLost, read_checked
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.telemetry.metrics import FILES_LOST
 
@@ -179,7 +179,7 @@ async def _read_preview(database: Database, objects: ObjectStore, preview: Previ
     try:
         return await read_checked(objects, written)
     except ObjectNotFound as loss:
-        if isinstance(loss, ObjectDamaged):
+        if isinstance(loss, ObjectLost):
             FILES_LOST.labels("preview").inc()
             log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
         return None

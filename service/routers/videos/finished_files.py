@@ -10,7 +10,7 @@ from service.ids import RenderId
 from service.plan.render_plan import ObjectRef
 from service.routers.http.dependencies import Resources
 from service.routers.http.object_streams import read_ahead
-from service.store.objects.digests import ObjectDamaged, WrittenObject, check_object, read_checked, stream_checked
+from service.store.objects.digests import ObjectLost, WrittenObject, check_object, read_checked, stream_checked
 from service.store.objects.keys import render_object_key
 from service.store.objects.object_store import ObjectNotFound, ObjectVersion
 from service.store.renders import lifecycle, queries
@@ -39,7 +39,7 @@ async def require_video(resources: Resources, row: RowMapping) -> ObjectVersion:
     try:
         info = await resources.objects.head(ref)
         if info.size != row["video_bytes"]:
-            raise ObjectDamaged(f"it has {info.size} bytes, not {row['video_bytes']}")
+            raise ObjectLost(f"it has {info.size} bytes, not {row['video_bytes']}")
         if info.etag != row["video_etag"]:
             await resources.video_checks.run(row["id"], lambda: _compare_video(resources, row, info.etag))
     except ObjectNotFound as loss:
