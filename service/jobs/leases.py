@@ -69,7 +69,7 @@ class PreviewLease(Lease):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookLease(Lease):
-    """Deliver a webhook; the payload has `url` and `body`."""
+    """Deliver a webhook; the payload has `url`, `body` and `owner`."""
 
     payload: dict[str, Any]
 

@@ -2,7 +2,8 @@
 
 Two servers that disagree about where a request ends let one client's bytes count as another's request. h11 accepts
 Transfer-Encoding beside Content-Length, repeated lengths, folded lines, lines that end without CR, any Host and any
-form of target; here each of these is an error, after which the connection is closed.
+form of target; here each of these is an error, after which the connection is closed. A target is a path, also after
+the name of a server (`http://host/path`), or the `*` of OPTIONS.
 """
 
 import re

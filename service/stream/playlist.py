@@ -15,7 +15,7 @@ _MICROSECONDS = 1_000_000
 class StreamSegment:
     """A segment of a render. Durations are in seconds; `duration` is None while the segment is not finished.
 
-    `sha256` is that of its bytes, if known. `transient`: it may be rendered again with other frames.
+    `sha256` is that of its bytes, if known.
     """
 
     number: int
@@ -23,7 +23,6 @@ class StreamSegment:
     duration: Fraction | None
     content_key: str = ""
     sha256: str | None = None
-    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

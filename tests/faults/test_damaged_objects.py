@@ -14,9 +14,13 @@ import pytest
 from sqlalchemy import text
 
 from service.plan.render_plan import ObjectRef
-from service.routers.videos.finished_files import FileLost
+from service.routers.http.object_streams import parse_range
+from service.routers.videos.files import _open_range
+from service.routers.videos.finished_files import FileLost, require_video
 from service.store.cache.segments import list_render_segments
 from service.store.objects.digests import sha256_hex
+from service.store.objects.object_store import ObjectChanged
+from service.telemetry.metrics import FILES_LOST
 from tests.support.data.footage import add_footage
 from tests.support.processes.catalogue_api import SCOPES, CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
@@ -184,12 +188,34 @@ async def test_a_segment_of_a_stream(kept: Kept, how: str) -> None:
     await kept.require_all_right()
 
 
-async def test_only_what_never_changes_is_kept_by_browsers(kept: Kept) -> None:
-    assert (await kept.get("stream/0.m4s")).headers["Cache-Control"] == "private, max-age=3600"
+@pytest.mark.parametrize("name", ["stream/init.mp4", "stream/1.m4s", "preview.jpg", "preview.vtt", "keogram.png"])
+async def test_browsers_ask_before_they_show_what_they_kept(kept: Kept, name: str) -> None:
+    answer = await kept.get(name)
+    tag = answer.headers["ETag"]
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "private, no-cache")
+    same = await kept.get(name, **{"If-None-Match": tag})
+    assert (same.status_code, same.content, same.headers["ETag"]) == (304, b"", tag)
+    other = await kept.get(name, **{"If-None-Match": '"another"'})
+    assert (other.status_code, other.content) == (200, answer.content)
+
+
+async def test_a_segment_that_starts_later_has_another_tag(kept: Kept) -> None:
+    """An earlier segment was rendered again, with frames that it had skipped."""
+    names = ("stream/init.mp4", "stream/0.m4s", "stream/1.m4s")
+    before = [await kept.get(name) for name in names]
+    change = text("""
+        UPDATE segment_cache SET duration = CAST(:duration AS text) FROM segments s, segment_cache old
+        WHERE s.render_id = :job AND s.number = 0 AND s.content_key = segment_cache.content_key
+            AND old.content_key = s.content_key RETURNING old.duration
+    """)
     async with kept.api.database.service_transaction() as connection:
-        await connection.execute(text("UPDATE segments SET transient = true WHERE number = 0"))
-    for name in ("0.m4s", "init.mp4"):
-        assert (await kept.get(f"stream/{name}")).headers["Cache-Control"] == "no-store"
+        duration = await connection.scalar(change, {"job": kept.job, "duration": "7/3"})
+    pairs = zip(names, before, strict=True)
+    after = [await kept.get(name, **{"If-None-Match": answer.headers["ETag"]}) for name, answer in pairs]
+    async with kept.api.database.service_transaction() as connection:
+        await connection.execute(change, {"job": kept.job, "duration": duration})
+    assert [answer.status_code for answer in after] == [304, 304, 200]
+    assert after[2].headers["ETag"] != before[2].headers["ETag"] and after[2].content != before[2].content
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -207,7 +233,10 @@ async def test_a_preview_of_a_frame(kept: Kept, how: str) -> None:
     await kept.client.get(f"/api/datasets/{kept.dataset.id}/frames/8/image?width=32")
     (stored,) = [each for each in (kept.bucket / "previews").rglob("*.jpg") if each.read_bytes() == right]
     damage(stored, how)
+    lost = FILES_LOST.labels("preview")._value.get()
     assert await ask() == right and stored.read_bytes() == right
+    counted = FILES_LOST.labels("preview")._value.get() - lost
+    assert counted == (how != "gone"), "those that are gone may have been evicted"
 
 
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
@@ -243,6 +272,21 @@ async def test_a_video_that_was_copied_is_read_once_and_stays(kept: Kept) -> Non
     assert (await kept.get("video", Range="bytes=0-9")).status_code == 206
     row = await render_row(kept)
     assert row["video_etag"] == (await kept.api.objects.head(kept_ref(row))).etag
+
+
+async def test_a_part_of_a_video_is_read_from_the_object_that_was_checked(kept: Kept) -> None:
+    path, row = kept.bucket / "renders" / kept.job / "video.mp4", await render_row(kept)
+    resources = kept.api.app.state.resources
+    checked = await require_video(resources, row)
+    part = parse_range("bytes=0-9", row["video_bytes"])
+    assert (
+        b"".join([chunk async for chunk in await _open_range(resources, row, checked, part)]) == path.read_bytes()[:10]
+    )
+    path.write_bytes(bytes(row["video_bytes"]))
+    with pytest.raises(ObjectChanged):
+        await _open_range(resources, row, checked, part)
+    assert (await kept.get("video")).status_code == 409
+    await kept.require_all_right()
 
 
 async def test_a_store_that_loses_what_it_is_given_is_named(kept: Kept) -> None:

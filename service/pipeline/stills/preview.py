@@ -16,7 +16,14 @@ from service.pipeline.colour import (
     swscale_matrix,
 )
 from service.pipeline.frame_context import FrameContext, MediaStage, Stage, Stopwatch, run_stages
-from service.pipeline.frames import FrameMissing, FrameReader, FrameUnavailable, MediaUnreadable, SourceReader
+from service.pipeline.frames import (
+    FrameDamaged,
+    FrameMissing,
+    FrameReader,
+    FrameUnavailable,
+    MediaUnreadable,
+    SourceReader,
+)
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import FetchStage, ImageDecodeStage, TiffPageDecodeStage, VideoDecodeStage
 from service.pipeline.stills.artifacts import encode_image
@@ -40,8 +47,8 @@ class PreviewOptions:
 def image_preview(ref: FrameRef, reader: FrameReader, sources: SourceReader, options: PreviewOptions) -> bytes:
     """JPEG of an image frame or of a TIFF page.
 
-    Raises FrameMissing, FrameUnavailable for one that changed, MediaUnreadable, and what `reader` and `sources` raise
-    beyond them.
+    Raises FrameMissing, FrameUnavailable for one that changed, FrameDamaged, MediaUnreadable, and what `reader` and
+    `sources` raise beyond them.
     """
     window = Window.of(options.tone) if options.tone else None
     decoding = DecodeOptions(options.max_pixels, window=window)
@@ -85,7 +92,8 @@ def _render_jpeg(ref: FrameRef, decode_stages: list[Stage], transform: PreviewTr
     if context.fault == "changed":
         raise FrameUnavailable(context.reason or "it changed")
     if not isinstance(context.frame, VideoFrame):
-        raise MediaUnreadable(context.reason or "it cannot be decoded")
+        error = FrameDamaged if context.transient else MediaUnreadable
+        raise error(context.reason or "it cannot be decoded")
     pixels = VideoReformatter().reformat(
         context.frame,
         *transform.size,

@@ -50,7 +50,7 @@ class Deleted(BaseModel):
     uploads: int = Field(description="uploaded files, if `frames` was set")
     kept: list[KeptObjects] = Field(description="where source objects of the datasets stay stored")
     requested_by_others: bool = Field(
-        False, description="the render stays, because others asked for it: it is only no longer the caller's"
+        default=False, description="the render stays, because others asked for it: it is only no longer the caller's"
     )
 
 
@@ -75,11 +75,10 @@ def to_deleted(plan: DeletionPlan, uploads: int | None = None) -> Deleted:
             for row in plan.datasets
             if not (row.bucket == plan.bucket and row.prefix.startswith(gone))
         ],
-        requested_by_others=False,
     )
 
 
-def no_deletion(*, requested_by_others: bool) -> Deleted:
-    """Nothing was removed from the store."""
+def kept_for_others() -> Deleted:
+    """Nothing was removed from the store, because others asked for it, too."""
     counts = dict.fromkeys(("datasets", "frames", "renders", "cancelled", "objects", "segments", "uploads"), 0)
-    return Deleted(**counts, kept=[], requested_by_others=requested_by_others)
+    return Deleted(**counts, kept=[], requested_by_others=True)

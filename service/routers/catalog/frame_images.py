@@ -16,7 +16,7 @@ from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.tone import resolve_tone
 from service.routers.catalog.access import get_visible_dataset, require_visible_dataset
-from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
+from service.routers.http.conditional_requests import ASK_FIRST, ETAG_HEADERS, IfNoneMatch, not_modified_response
 from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
 from service.routers.http.fields import MAX_INT64
 from service.routers.http.object_streams import (
@@ -31,7 +31,7 @@ from service.store.catalog import frames
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.source_access import check_source
 from service.store.database import Caller, Database
-from service.store.objects.digests import read_checked
+from service.store.objects.digests import ObjectLost, read_checked
 from service.store.objects.object_store import ObjectNotFound, ObjectStore
 from service.telemetry.metrics import FILES_LOST
 
@@ -143,7 +143,7 @@ def _response_headers(tag: str) -> dict[str, str]:
     """Users upload these files: keep browsers from treating them as anything but an image."""
     return {
         "ETag": tag,
-        "Cache-Control": "private, no-cache",
+        **ASK_FIRST,
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
@@ -173,7 +173,7 @@ async def _get_or_render(database: Database, objects: ObjectStore, preview: Prev
 
 
 async def _read_preview(database: Database, objects: ObjectStore, preview: Preview) -> bytes | None:
-    """None if it was not rendered yet, or is gone or damaged."""
+    """None if it was not rendered yet, was evicted, or is damaged."""
     async with database.service_transaction() as connection:
         written = await previews.find_preview(connection, preview)
     if written is None:
@@ -181,8 +181,9 @@ async def _read_preview(database: Database, objects: ObjectStore, preview: Previ
     try:
         return await read_checked(objects, written)
     except ObjectNotFound as loss:
-        FILES_LOST.labels("preview").inc()
-        log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
+        if isinstance(loss, ObjectLost):
+            FILES_LOST.labels("preview").inc()
+            log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
         return None
 
 

@@ -24,11 +24,18 @@ IfNoneMatch = Annotated[
     str | None, Header(max_length=MAX_HEADER_LENGTH, description="answer 304 if its ETag is one of these")
 ]
 ETAG_HEADERS = {"ETag": {"description": "Changes whenever the representation changes", "schema": {"type": "string"}}}
+# With an ETag: a browser asks each time whether what it kept is still right, and still the caller's to see.
+ASK_FIRST = {"Cache-Control": "private, no-cache"}
 
 
 def etag(model: BaseModel) -> str:
     """The strong ETag of a response body."""
-    return f'"{hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:32]}"'
+    return etag_of(model.model_dump_json())
+
+
+def etag_of(*parts: object) -> str:
+    """The strong ETag of a representation that these parts determine."""
+    return f'"{hashlib.sha256(chr(0).join(map(str, parts)).encode()).hexdigest()[:32]}"'
 
 
 def require_match(if_match: str | None, current: str) -> None:

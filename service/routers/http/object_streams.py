@@ -16,8 +16,6 @@ UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 RANGE_PATTERN = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 # More digits than the size of any file has.
 MAX_DIGITS = 19
-# For artifacts and segments, whose URLs always return the same bytes.
-IMMUTABLE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 # How long a signed address of a video works: redirects are followed at once, and the clocks of the machines may differ
 # by some minutes. The store does not ask whether a share has ended; nor does it cut a download that has begun.
 PRESIGN_EXPIRY_S = 300

@@ -11,12 +11,16 @@ from sqlalchemy import RowMapping
 
 from service.errors import Conflict
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
-from service.plan.render_plan import ObjectRef, RenderOptions
-from service.routers.http.conditional_requests import IfNoneMatch
+from service.plan.render_plan import RenderOptions
+from service.routers.http.conditional_requests import (
+    ASK_FIRST,
+    ETAG_HEADERS,
+    IfNoneMatch,
+    not_modified_response,
+)
 from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.object_streams import (
-    IMMUTABLE_HEADERS,
     PRESIGN_EXPIRY_S,
     ByteRange,
     binary_content,
@@ -27,6 +31,7 @@ from service.routers.http.object_streams import (
 from service.routers.http.problems import error_responses
 from service.routers.videos.finished_files import read_file, require_video, stream_file, stream_whole_video
 from service.routers.videos.renders import get_visible_render
+from service.store.objects.object_store import ObjectVersion
 
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:read"))])
 MP4_CONTENT = binary_content("video/mp4", "an MP4 file")
@@ -37,6 +42,7 @@ EXAMPLE_RECEIPT_LINE = (
 )
 NDJSON_CONTENT = {"application/x-ndjson": {"schema": {"type": "string"}, "example": EXAMPLE_RECEIPT_LINE}}
 EXAMPLE_CUES = "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\npreview.jpg#xywh=0,0,160,90\n"
+ARTIFACT_MEDIA_TYPES = {"preview.jpg": "image/jpeg", "preview.vtt": "text/vtt", "keogram.png": "image/png"}
 VTT_CONTENT = {"text/vtt": {"schema": {"type": "string"}, "example": EXAMPLE_CUES}}
 
 
@@ -64,8 +70,8 @@ async def video(
     """The video file or a byte range of it, in the requested container (default: MP4). If it was lost or damaged in the
     object store, it is made again: 409 with the address of its status."""
     row = await get_visible_render(resources.database, caller, job_id)
-    ref = await require_video(resources, row)
-    if redirect and (url := await resources.objects.presign_get(ref, PRESIGN_EXPIRY_S)):
+    checked = await require_video(resources, row)
+    if redirect and (url := await resources.objects.presign_get(checked.ref, PRESIGN_EXPIRY_S)):
         return RedirectResponse(url, 302)
     etag = f'"{row["video_sha256"]}"'
     if if_none_match and etag in if_none_match:
@@ -78,24 +84,29 @@ async def video(
         "Content-Type": MEDIA_TYPES[container],
     }
     body = stream_while_visible(
-        await _open_range(resources, row, byte_range), partial(get_visible_render, resources.database, caller, job_id)
+        await _open_range(resources, row, checked, byte_range),
+        partial(get_visible_render, resources.database, caller, job_id),
     )
     return _range_response(body, byte_range, headers)
 
 
-async def _open_range(resources: Resources, row: RowMapping, byte_range: ByteRange) -> AsyncIterator[bytes]:
-    """A whole video is compared with its digest on the way."""
+async def _open_range(
+    resources: Resources, row: RowMapping, checked: ObjectVersion, byte_range: ByteRange
+) -> AsyncIterator[bytes]:
+    """A whole video is compared with its digest on the way, a part is of the version that was checked.
+
+    Raises ObjectStoreError, also if there is another version now.
+    """
     if byte_range.stop - byte_range.start == byte_range.size:
         return await stream_whole_video(resources, row)
-    ref = ObjectRef(resources.objects.bucket, row["video_key"])
-    return await open_stream(resources.objects, ref, byte_range.start, byte_range.stop)
+    return await open_stream(resources.objects, checked.ref, byte_range.start, byte_range.stop, checked.etag)
 
 
 def _range_response(body: AsyncIterator[bytes], byte_range: ByteRange, headers: dict[str, str]) -> Response:
     headers |= {
         "Accept-Ranges": "bytes",
         "Content-Length": str(byte_range.stop - byte_range.start),
-        "Cache-Control": "private",
+        **ASK_FIRST,
     }
     if byte_range.partial:
         headers["Content-Range"] = f"bytes {byte_range.start}-{byte_range.stop - 1}/{byte_range.size}"
@@ -137,7 +148,12 @@ async def receipt(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> R
     summary="The preview strip, or its times",
     response_class=Response,
     responses={
-        200: {"description": "The thumbnail sheet, or its WebVTT cues", "content": JPEG_CONTENT | VTT_CONTENT},
+        200: {
+            "description": "The thumbnail sheet, or its WebVTT cues",
+            "headers": ETAG_HEADERS,
+            "content": JPEG_CONTENT | VTT_CONTENT,
+        },
+        304: {"description": "Not modified"},
         **error_responses(409),
     },
 )
@@ -146,26 +162,41 @@ async def preview(
     kind: Annotated[Literal["jpg", "vtt"], Path(description="jpg: the thumbnails; vtt: their times")],
     caller: CallerDep,
     resources: ResourcesDep,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """For the seek bar of a player. Request it with `outputs: ["preview_strip"]`."""
     row = await get_visible_render(resources.database, caller, job_id)
     _require_artifact(row, "preview_strip")
-    data = await read_file(resources, row, f"preview.{kind}")
-    return Response(data, media_type="image/jpeg" if kind == "jpg" else "text/vtt", headers=IMMUTABLE_HEADERS)
+    return await _artifact_response(resources, row, f"preview.{kind}", if_none_match)
 
 
 @router.get(
     "/{job_id:uuid}/keogram.png",
     summary="The keogram",
     response_class=Response,
-    responses={200: {"description": "One column per frame", "content": PNG_CONTENT}, **error_responses(409)},
+    responses={
+        200: {"description": "One column per frame", "headers": ETAG_HEADERS, "content": PNG_CONTENT},
+        304: {"description": "Not modified"},
+        **error_responses(409),
+    },
 )
-async def keogram(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> Response:
+async def keogram(
+    job_id: UUID, caller: CallerDep, resources: ResourcesDep, if_none_match: IfNoneMatch = None
+) -> Response:
     """The middle column of every frame, side by side. Request it with `outputs: ["keogram"]`."""
     row = await get_visible_render(resources.database, caller, job_id)
     _require_artifact(row, "keogram")
-    data = await read_file(resources, row, ARTIFACT_FILES["keogram"])
-    return Response(data, media_type="image/png", headers=IMMUTABLE_HEADERS)
+    return await _artifact_response(resources, row, ARTIFACT_FILES["keogram"], if_none_match)
+
+
+async def _artifact_response(resources: Resources, row: RowMapping, name: str, if_none_match: str | None) -> Response:
+    """The file, or 304. Those of versions that kept no digests have no ETag."""
+    headers = dict(ASK_FIRST)
+    if digest := row["digests"].get(name):
+        headers["ETag"] = f'"{digest}"'
+        if not_modified := not_modified_response(if_none_match, headers["ETag"]):
+            return not_modified
+    return Response(await read_file(resources, row, name), headers=headers, media_type=ARTIFACT_MEDIA_TYPES[name])
 
 
 def _require_artifact(row: RowMapping, output: Output) -> None:

@@ -10,9 +10,9 @@ from service.ids import RenderId
 from service.plan.render_plan import ObjectRef
 from service.routers.http.dependencies import Resources
 from service.routers.http.object_streams import read_ahead
-from service.store.objects.digests import ObjectDamaged, WrittenObject, check_object, read_checked, stream_checked
+from service.store.objects.digests import ObjectLost, WrittenObject, check_object, read_checked, stream_checked
 from service.store.objects.keys import render_object_key
-from service.store.objects.object_store import ObjectNotFound, ObjectStoreError
+from service.store.objects.object_store import ObjectNotFound, ObjectStoreError, ObjectVersion
 from service.store.renders import lifecycle, queries
 from service.store.renders.lifecycle import REMAKE_PAUSE_S, VIDEO_FILE
 from service.telemetry.metrics import FILES_LOST
@@ -27,7 +27,7 @@ class FileLost(Conflict):
     slug, title = "file-lost", "The file was lost and is being made again"
 
 
-async def require_video(resources: Resources, row: RowMapping) -> ObjectRef:
+async def require_video(resources: Resources, row: RowMapping) -> ObjectVersion:
     """The object of the render's video, if it has the size and the ETag of the file that was published.
 
     With another ETag all bytes are compared, once: the object may have been copied. Raises what `lost_file` returns,
@@ -39,12 +39,12 @@ async def require_video(resources: Resources, row: RowMapping) -> ObjectRef:
     try:
         info = await resources.objects.head(ref)
         if info.size != row["video_bytes"]:
-            raise ObjectDamaged(f"it has {info.size} bytes, not {row['video_bytes']}")
+            raise ObjectLost(f"it has {info.size} bytes, not {row['video_bytes']}")
         if info.etag != row["video_etag"]:
             await resources.video_checks.run(row["id"], lambda: _compare_video(resources, row, info.etag))
     except ObjectNotFound as loss:
         raise await lost_file(resources, row, VIDEO_FILE, str(loss)) from loss
-    return ref
+    return ObjectVersion(ref, info.etag, info.size)
 
 
 async def _compare_video(resources: Resources, row: RowMapping, etag: str) -> None:
@@ -105,7 +105,7 @@ async def _report_loss(
         async for chunk in stream_checked(resources.objects, written):
             yield chunk
     except ObjectNotFound as loss:
-        if isinstance(loss, ObjectDamaged) and await _is_stored_right(resources, written):
+        if isinstance(loss, ObjectLost) and await _is_stored_right(resources, written):
             raise ObjectStoreError(f"{written.key} was damaged on its way from the object store") from loss
         raise await lost_file(resources, row, file, str(loss)) from loss
 

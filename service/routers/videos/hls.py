@@ -11,8 +11,15 @@ from fastapi import APIRouter, Depends, Path, Response
 from sqlalchemy import RowMapping
 
 from service.errors import Conflict, NotFound, ServiceUnavailable
+from service.routers.http.conditional_requests import (
+    ASK_FIRST,
+    ETAG_HEADERS,
+    IfNoneMatch,
+    etag_of,
+    not_modified_response,
+)
 from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, require_scope
-from service.routers.http.object_streams import IMMUTABLE_HEADERS, binary_content
+from service.routers.http.object_streams import binary_content
 from service.routers.http.problems import error_responses
 from service.routers.videos.renders import get_visible_render
 from service.store.cache import segments
@@ -67,23 +74,37 @@ async def stream(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> Resp
     summary="HLS init section",
     response_class=Response,
     responses={
-        200: {"description": "The initialization section of all segments", "content": FMP4_CONTENT},
+        200: {
+            "description": "The initialization section of all segments",
+            "headers": ETAG_HEADERS,
+            "content": FMP4_CONTENT,
+        },
+        304: {"description": "Not modified"},
         **error_responses(409),
     },
 )
-async def stream_init(job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep) -> Response:
+async def stream_init(
+    job_id: UUID, caller: CallerDep, database: DatabaseDep, objects: ObjectsDep, if_none_match: IfNoneMatch = None
+) -> Response:
     """The initialization section, which a player needs before any segment."""
-    timed = await _load_segments(database, caller, job_id)
-    async with _rerender_if_lost(database, job_id, timed[0].part):
-        data = init_section(await _read_segment(objects, timed[0].part))
-    return Response(data, media_type="video/mp4", headers=_cache_headers(timed[0].part))
+    part = (await _load_segments(database, caller, job_id))[0].part
+    tag = etag_of(part.content_key, part.sha256)
+    if not_modified := not_modified_response(if_none_match, tag):
+        return not_modified
+    async with _rerender_if_lost(database, job_id, part):
+        data = init_section(await _read_segment(objects, part))
+    return Response(data, media_type="video/mp4", headers={"ETag": tag, **ASK_FIRST})
 
 
 @router.get(
     "/{job_id:uuid}/stream/{number:int}.m4s",
     summary="HLS media segment",
     response_class=Response,
-    responses={200: {"description": "One closed group of pictures", "content": FMP4_CONTENT}, **error_responses(409)},
+    responses={
+        200: {"description": "One closed group of pictures", "headers": ETAG_HEADERS, "content": FMP4_CONTENT},
+        304: {"description": "Not modified"},
+        **error_responses(409),
+    },
 )
 async def stream_segment(
     job_id: UUID,
@@ -91,15 +112,20 @@ async def stream_segment(
     caller: CallerDep,
     database: DatabaseDep,
     objects: ObjectsDep,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """One segment with its position on the timeline."""
     timed = await _load_segments(database, caller, job_id)
     segment = next((segment for segment in timed if segment.part.number == number), None)
     if segment is None:
         raise NotFound("there is no such segment, or not yet")
+    # Its bytes say where it starts, which depends on the segments before it.
+    tag = etag_of(segment.part.content_key, segment.part.sha256, segment.start, number)
+    if not_modified := not_modified_response(if_none_match, tag):
+        return not_modified
     async with _rerender_if_lost(database, job_id, segment.part):
         data = media_section(await _read_segment(objects, segment.part), segment.start, number + 1)
-    return Response(data, media_type="video/mp4", headers=_cache_headers(segment.part))
+    return Response(data, media_type="video/mp4", headers={"ETag": tag, **ASK_FIRST})
 
 
 async def _wait_until_playable(database: Database, caller: Caller, job: UUID) -> tuple[RowMapping, list[StreamSegment]]:
@@ -137,10 +163,6 @@ def _require_streamable(row: RowMapping) -> None:
         raise Conflict(f"{codec} cannot be watched as a stream: wait for the video")
     if row["status"] in ("failed", "cancelled"):
         raise Conflict(f"the render is {row['status']}: there is nothing more to watch")
-
-
-def _cache_headers(part: StreamSegment) -> dict[str, str]:
-    return {"Cache-Control": "no-store"} if part.transient else IMMUTABLE_HEADERS
 
 
 async def _read_segment(objects: ObjectStore, part: StreamSegment) -> bytes:

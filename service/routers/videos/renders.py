@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
 
 from service.errors import Conflict, Forbidden, NotFound
-from service.routers.catalog.deletion import Deleted, Force, no_deletion, to_deleted
+from service.routers.catalog.deletion import Deleted, Force, kept_for_others, to_deleted
 from service.routers.http.dependencies import (
     CallerDep,
     DatabaseDep,
@@ -171,7 +171,7 @@ async def delete_video(
         standing = await requesters.lock_render(connection, caller, job_id)
         if not _ends_for_all(standing, for_all=for_all):
             await requesters.remove_requesters(connection, job_id, [caller.subject])
-            return no_deletion(requested_by_others=True)
+            return kept_for_others()
         plan = await deletion.lock_for_deletion(connection, "render", job_id, objects.bucket)
         await deletion.execute_deletion(connection, plan, force=force)
     return to_deleted(plan)

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.keys import PREVIEW_PREFIX, artifact_key
+from service.store.objects.keys import PREVIEW_PREFIX, segment_prefix
 from service.store.objects.object_store import ObjectStore
 
 # Segments that were rendered, looked up or played this recently are never evicted. This also settles a race: submission
@@ -54,6 +54,7 @@ REMOVE_REPLACED = text("""
     ON CONFLICT (bucket, prefix) DO UPDATE SET
         repeat_until = greatest(removals.repeat_until, excluded.repeat_until)
 """)
+CANCEL_REMOVAL = text("DELETE FROM removals WHERE prefix = :prefix")
 # The prefixes are those of `objects.keys.segment_prefix`.
 CANCEL_REMOVALS = text("""
     DELETE FROM removals WHERE prefix IN (
@@ -94,12 +95,9 @@ async def remove_replaced(connection: AsyncConnection, render: UUID, number: int
     await connection.execute(REMOVE_REPLACED, {"render": render, "number": number, "key": content_key})
 
 
-CANCEL_REMOVAL = text("DELETE FROM removals WHERE prefix = :prefix")
-
-
 async def cancel_removal(connection: AsyncConnection, content_key: str) -> None:
     """Keep the objects of a segment that is about to be written under another key than its row says."""
-    await connection.execute(CANCEL_REMOVAL, {"prefix": artifact_key(content_key, "")})
+    await connection.execute(CANCEL_REMOVAL, {"prefix": segment_prefix(content_key)})
 
 
 async def cancel_removals(connection: AsyncConnection, render: object) -> None:

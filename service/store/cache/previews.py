@@ -16,8 +16,8 @@ from service.store.database import acquire_advisory_lock
 from service.store.objects.digests import WrittenObject
 
 MAX_QUEUED_PREVIEWS = 200
-# Errors after which a preview is not attempted again.
-PERMANENT_ERROR_CODES = ("unreadable", "missing", "poison")
+# Errors after which a preview of the same object is not attempted again: a store may be wrong for a moment.
+PERMANENT_ERROR_CODES = ("unreadable", "poison")
 
 SELECT_LATEST_TASK = text("""
     SELECT id, state, error FROM tasks WHERE kind = 'preview' AND payload ->> 'key' = :key

@@ -161,7 +161,7 @@ async def timing_summary(connection: AsyncConnection, render: UUID) -> dict[str,
 
 
 SELECT_PARTS = text("""
-    SELECT s.number, s.content_key, s.planned, s.transient, c.frames, c.duration, r.options ->> 'fps' AS fps,
+    SELECT s.number, s.content_key, s.planned, c.frames, c.duration, r.options ->> 'fps' AS fps,
         c.digests ->> 'mp4' AS sha256,
         lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS outputs
     FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c
@@ -187,7 +187,7 @@ async def list_playlist_parts(connection: AsyncConnection, render: UUID) -> list
         encoded = None
         if row.frames is not None:
             encoded = Fraction(row.duration) if row.duration else row.frames / Fraction(row.fps)
-        parts.append(StreamSegment(row.number, planned, encoded, row.content_key, row.sha256, row.transient))
+        parts.append(StreamSegment(row.number, planned, encoded, row.content_key, row.sha256))
     return parts
 
 

@@ -13,8 +13,8 @@ from service.store.objects.object_store import ObjectNotFound, ObjectStore
 INLINE_BYTES = 256 * 1024
 
 
-class ObjectDamaged(ObjectNotFound):
-    """The object has other bytes than those that were written: what was written is gone."""
+class ObjectLost(ObjectNotFound):
+    """What was written is lost: its object has other bytes. One that is gone is a plain ObjectNotFound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ def sha256_hex(data: bytes) -> str:
 async def read_checked(objects: ObjectStore, written: WrittenObject) -> bytes:
     """The whole object, read again once if it has other bytes: those may have been damaged on the way.
 
-    Raises ObjectDamaged if its bytes are not those that were written, ObjectStoreError.
+    Raises ObjectLost if its bytes are not those that were written, ObjectStoreError.
     """
     try:
         return await _read_once(objects, written)
-    except ObjectDamaged:
+    except ObjectLost:
         return await _read_once(objects, written)
 
 
@@ -71,7 +71,7 @@ async def _read_once(objects: ObjectStore, written: WrittenObject) -> bytes:
 
 async def stream_checked(objects: ObjectStore, written: WrittenObject) -> AsyncIterator[bytes]:
     """The whole object in chunks. The last one is held back until all bytes are checked, so that a reader who knows
-    the length never has all of a damaged object. Raises ObjectDamaged, ObjectStoreError."""
+    the length never has all of a damaged object. Raises ObjectLost, ObjectStoreError."""
     digest, held = hashlib.sha256(), b""
     async for chunk in objects.stream(ObjectRef(objects.bucket, written.key)):
         if len(chunk) <= INLINE_BYTES:
@@ -88,11 +88,11 @@ async def stream_checked(objects: ObjectStore, written: WrittenObject) -> AsyncI
 async def check_object(objects: ObjectStore, written: WrittenObject) -> None:
     """Read the whole object, a chunk in memory at a time, and again once if it has other bytes.
 
-    Raises ObjectDamaged, ObjectStoreError.
+    Raises ObjectLost, ObjectStoreError.
     """
     try:
         await _read_through(objects, written)
-    except ObjectDamaged:
+    except ObjectLost:
         await _read_through(objects, written)
 
 
@@ -103,4 +103,4 @@ async def _read_through(objects: ObjectStore, written: WrittenObject) -> None:
 
 def _require_equal(written: WrittenObject, found: str) -> None:
     if written.sha256 not in (None, found):
-        raise ObjectDamaged(f"{written.key} is damaged: it has other bytes than were written")
+        raise ObjectLost(f"{written.key} is damaged: it has other bytes than were written")

@@ -19,11 +19,11 @@ class BatchReader:
         self._objects, self._runner = objects, runner
 
     def read_all(self, files: Sequence[WrittenObject]) -> list[bytes]:
-        """Read all at the same time; returns them in order. Raises ObjectDamaged, ObjectNotFound, ObjectStoreError."""
+        """Read all at the same time; returns them in order. Raises ObjectLost, ObjectNotFound, ObjectStoreError."""
         return self._runner.run(gather_all([read_checked(self._objects, file) for file in files]))
 
     def iter_objects(self, files: Sequence[WrittenObject]) -> Iterator[bytes]:
-        """Read small objects in batches, in order. Raises ObjectDamaged, ObjectNotFound, ObjectStoreError."""
+        """Read small objects in batches, in order. Raises ObjectLost, ObjectNotFound, ObjectStoreError."""
         for start in range(0, len(files), MAX_BATCH_OBJECTS):
             yield from self.read_all(files[start : start + MAX_BATCH_OBJECTS])
 

@@ -13,7 +13,14 @@ from typing import Any, Protocol, assert_never
 
 from service.pipeline.cuda.errors import DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
-from service.pipeline.frames import FrameMissing, FrameUnavailable, MediaUnreadable, RenderFailed, SegmentResult
+from service.pipeline.frames import (
+    FrameDamaged,
+    FrameMissing,
+    FrameUnavailable,
+    MediaUnreadable,
+    RenderFailed,
+    SegmentResult,
+)
 from service.pipeline.segment import render_segment
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
 from service.plan.placement import GpuAllocation
@@ -148,7 +155,7 @@ class SlotExecutor:
         except FrameUnavailable as change:
             return TaskFailed("changed", change.reason)
         except MediaUnreadable as damage:
-            return TaskFailed("unreadable", damage.reason)
+            return TaskFailed("damaged" if isinstance(damage, FrameDamaged) else "unreadable", damage.reason)
         except ObjectStoreError as error:
             return TaskFailed("store_unavailable", str(error), retry=True)
         except EncoderLost as lost:

@@ -135,7 +135,7 @@ class AssemblyDone:
 
 @dataclass(frozen=True, slots=True)
 class ScanDone:
-    """The dataset row is updated."""
+    """The scan has ended: the supervisor has updated the dataset row."""
 
     frames: int
 

@@ -16,6 +16,9 @@ from PIL import Image
 from sqlalchemy import text
 
 from service.ids import DatasetId
+from service.plan.preview import Preview
+from service.plan.render_plan import FrameRef
+from service.store.cache import previews
 from service.worker.scan.writer import scan_dataset
 from tests.support.data import media
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
@@ -180,6 +183,23 @@ async def test_damage_is_told(api: CatalogueApi, alice: httpx.AsyncClient) -> No
         assert (await _get_image(alice, f"{frames}/0/image", width=64)).status_code == 200, "mended in place"
     async with api.database.service_transaction() as connection:
         assert await connection.scalar(text("SELECT state FROM datasets")) == "ready"
+
+
+@pytest.mark.parametrize(
+    ("code", "pinned"),
+    [("unreadable", True), ("poison", True), ("missing", False), ("damaged", False), ("changed", False)],
+)
+async def test_only_what_the_bytes_themselves_decide_is_not_tried_again(
+    api: CatalogueApi, alice: httpx.AsyncClient, code: str, pinned: bool
+) -> None:
+    path = await _create_scanned_dataset(api, alice, {"f0.jpg": media.jpeg(media.numbered_picture(9))})
+    dataset = UUID(path.split("/")[3])
+    preview = Preview(dataset, "frames", "camera", FrameRef(0, "day/f0.jpg", "etag", 1), 64, 1_000_000)
+    fail = text("UPDATE tasks SET state = 'failed', error = jsonb_build_object('code', CAST(:code AS text))")
+    async with api.database.service_transaction() as connection:
+        first = await previews.enqueue_preview(connection, preview)
+        await connection.execute(fail, {"code": code})
+        assert (await previews.enqueue_preview(connection, preview) == first) is pinned
 
 
 def _ref(key: str) -> Any:

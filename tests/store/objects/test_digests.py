@@ -8,7 +8,7 @@ import pytest
 
 from service.plan.render_plan import ObjectRef
 from service.store.objects.digests import (
-    ObjectDamaged,
+    ObjectLost,
     WrittenObject,
     check_object,
     read_checked,
@@ -58,7 +58,7 @@ async def test_lasting_damage_has_a_name(served: tuple[FaultyObjectServer, S3Obj
         server.put(fault, data)
         server.faults[fault] = [fault] * 4
         for check in (read_checked, check_object):
-            with pytest.raises(ObjectDamaged):
+            with pytest.raises(ObjectLost):
                 await check(store, WrittenObject(fault, sha256_hex(data)))
         assert server.request_counts[fault] == 4
 
@@ -71,7 +71,7 @@ async def test_a_damaged_object_is_never_sent_whole(tmp_path: Path, size: int) -
     assert b"".join([chunk async for chunk in stream_checked(store, right)]) == data
     await check_object(store, right)
     sent = b""
-    with pytest.raises(ObjectDamaged):
+    with pytest.raises(ObjectLost):
         async for chunk in stream_checked(store, WrittenObject("key", sha256_hex(data + b"more"))):
             sent += chunk
     assert data.startswith(sent) and len(sent) <= max(size - 1, 0)

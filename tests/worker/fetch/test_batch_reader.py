@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.digests import ObjectDamaged, StoredSegment, WrittenObject, sha256_hex
+from service.store.objects.digests import ObjectLost, StoredSegment, WrittenObject, sha256_hex
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectNotFound
 from service.worker.fetch.batch_reader import MAX_BATCH_BYTES, MAX_BATCH_OBJECTS, BatchReader, batches
@@ -63,6 +63,6 @@ def test_one_that_is_gone_is_told_and_the_others_can_be_read_again(reads: BatchR
 
 def test_one_that_has_other_bytes_is_told(reads: BatchReader) -> None:
     other = WrittenObject(NAMES[1], sha256_hex(b"other"))
-    with pytest.raises(ObjectDamaged):
+    with pytest.raises(ObjectLost):
         reads.read_all([*written(NAMES[0]), other])
     assert reads.read_all([WrittenObject(NAMES[1])]) == [NAMES[1].encode()], "without a digest nothing can be compared"

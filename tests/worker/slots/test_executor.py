@@ -1,0 +1,53 @@
+"""Commands of a slot, executed in this process, over a real HTTP server that can misbehave."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from service.plan.preview import Preview
+from service.plan.render_plan import FrameRef
+from service.worker.slots.executor import SlotExecutor
+from service.worker.slots.messages import RenderPreview, SlotConfig, TaskFailed
+from tests.support.data import media
+from tests.support.servers.object_server import FaultyObjectServer
+from tests.worker.fetch.test_frame_fetcher import BUCKET, object_settings, server
+
+__all__ = ["server"]
+
+
+class Listener:
+    """A supervisor that nothing is asked of."""
+
+    def __call__(self, frames_done: int, /) -> None:
+        pass
+
+    def call_store(self, method: str, *arguments: Any) -> Any:
+        raise AssertionError(method)
+
+
+@pytest.fixture
+def executor(server: FaultyObjectServer, tmp_path: Path) -> Iterator[SlotExecutor]:
+    with asyncio.Runner() as runner:
+        executor = SlotExecutor(SlotConfig(object_settings(server.address), tmp_path, 4096, 8), runner)
+        yield executor
+        executor.close()
+
+
+def test_bytes_that_were_damaged_on_the_way_say_nothing_about_the_frame(
+    server: FaultyObjectServer, executor: SlotExecutor
+) -> None:
+    good, text = media.jpeg(media.numbered_picture(9)), b"no picture"
+    outcomes = {}
+    for key, data in (("good", good), ("damaged", good), ("text", text)):
+        frame = FrameRef(0, key, server.put(key, data), len(data))
+        server.faults = {"damaged": ["flipped"] * 40}
+        outcomes[key] = executor.execute(
+            RenderPreview(Preview(UUID(int=1), "frames", BUCKET, frame, 64, 10**9)), Listener()
+        )
+    # The server takes no previews: only what comes before it is stored matters here.
+    codes = [outcome.code for outcome in outcomes.values() if isinstance(outcome, TaskFailed)]
+    assert codes == ["store_unavailable", "damaged", "unreadable"], outcomes
