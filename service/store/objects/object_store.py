@@ -92,7 +92,8 @@ class ObjectStore(Protocol):
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
         """Bytes [start, stop) of the object, or fewer if it ends before `stop`.
 
-        Raises ObjectChanged if the object has another etag than the one given.
+        Raises ObjectChanged if the object has another etag than the one given, ObjectDamaged if its bytes are not those
+        of the etag.
         """
         ...
 

@@ -24,7 +24,7 @@ from service.store.objects.object_store import (
     ObjectVersion,
     ReadResult,
 )
-from service.store.objects.s3_answers import BodyDigests, ConnectionInterrupted, ExpectedAnswer
+from service.store.objects.s3_answers import BodyDigests, ConnectionInterrupted, DigestDoubted, ExpectedAnswer
 from service.store.settings import ObjectSettings
 
 NOT_FOUND_CODES = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
@@ -67,7 +67,7 @@ def error_code(error: ClientError) -> str:
 
 CONNECT_TIMEOUT_S = 5
 MAX_ATTEMPTS = 6
-INITIAL_BACKOFF_S = 0.1
+INITIAL_BACKOFF_S, MAX_BACKOFF_S = 0.1, 2.0
 URL_LIFETIME_S = 900
 # A body may take the read timeout plus its size at this rate.
 MIN_BYTES_PER_SECOND = 1024 * 1024
@@ -107,21 +107,23 @@ class SignedReader:
         """The object, or its bytes [start, stop); at most `limit` bytes.
 
         Raises ObjectNotFound or ObjectTooLarge at once, ObjectChanged or ObjectDamaged when a second answer says the
-        same, ObjectStoreError after MAX_ATTEMPTS or twice the read timeout.
+        same, ObjectStoreError after MAX_ATTEMPTS or twice the read timeout. A digest in doubt is no failed attempt.
         """
         clock = asyncio.get_running_loop().time
-        deadline, attempt = clock() + 2 * self._settings.timeout_s, 0
+        deadline, attempt, doubts = clock() + 2 * self._settings.timeout_s, 0, 0
         expected = ExpectedAnswer(version, span, limit)
         while True:
             try:
                 return await self._read_once(expected)
+            except DigestDoubted:
+                doubts += 1
             except (ConnectionInterrupted, aiohttp.ClientError, OSError) as error:
                 attempt += 1
                 if attempt == MAX_ATTEMPTS or clock() >= deadline:
                     raise ObjectStoreError(
                         f"MINIO_ENDPOINT failed {attempt} times: {_describe_error(error)}"
                     ) from error
-            await asyncio.sleep(backoff_s(attempt - 1))
+            await asyncio.sleep(backoff_s(attempt + doubts - 1))
 
     async def _read_once(self, expected: ExpectedAnswer) -> ReadResult:
         ref = expected.version.ref
@@ -132,7 +134,7 @@ class SignedReader:
             if response.status == 416:
                 return ReadResult(b"", size or 0, etag)
             length = expected.body_length(response, size)
-            is_md5 = self._digests.can_check(expected, response)
+            is_md5 = self._digests.can_check(expected, response, size)
             async with asyncio.timeout(self._settings.timeout_s + (length or expected.limit) / MIN_BYTES_PER_SECOND):
                 data = await _read_body(response, expected.limit)
             if length is not None and len(data) != length:
@@ -158,13 +160,15 @@ class SignedReader:
         return self._session
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
+        """A later read opens another session."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
 def backoff_s(attempt: int) -> float:
-    """Doubles with each attempt, with jitter so that many slots do not retry at once."""
-    return INITIAL_BACKOFF_S * 2.0**attempt * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+    """Doubles with each attempt up to MAX_BACKOFF_S, with jitter so that many slots do not retry at once."""
+    return min(INITIAL_BACKOFF_S * 2.0**attempt, MAX_BACKOFF_S) * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
 
 
 def _raise_for_status(response: aiohttp.ClientResponse, ref: ObjectRef) -> None:

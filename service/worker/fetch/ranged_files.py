@@ -99,7 +99,10 @@ class RangedFile(_SeekableFile):
             raise OSError("the scan has ended")
         try:
             read = self._objects.get(self._version.ref, start, stop, self._version.etag)
-            return asyncio.run_coroutine_threadsafe(read, self._loop).result()
+            data = asyncio.run_coroutine_threadsafe(read, self._loop).result()
+            if len(data) != stop - start:
+                raise ObjectStoreError(f"the object {self._version.ref.key} has fewer bytes than it was listed with")
+            return data
         except Exception as error:
             self._failure = error
             raise OSError("the object store failed") from error

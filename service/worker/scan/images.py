@@ -20,7 +20,7 @@ from service.plan.render_plan import ObjectRef
 from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
-from service.worker.scan.unchanged import StillWritten, scan_unchanged
+from service.worker.scan.unchanged import ObjectUnreadable, scan_unchanged
 
 MAX_REASON_LENGTH = 500
 
@@ -172,8 +172,8 @@ class ImageScanner:
             return await scan_unchanged(self._objects, self._bucket, info, self._probe_object)
         except ObjectNotFound:  # deleted since it was listed
             return ()
-        except StillWritten as busy:
-            return _unreadable_rows(busy.info, busy.reason)
+        except ObjectUnreadable as found:
+            return _unreadable_rows(found.info, found.reason)
 
     async def _probe_object(self, info: ObjectInfo) -> FrameRows | None:
         version = ObjectVersion(ObjectRef(self._bucket, info.key), info.etag, info.size)

@@ -11,7 +11,13 @@ from service.pipeline.images.tiff_stack import TiffStack
 from service.pipeline.picture import Samples
 from service.pipeline.tone.levels import LevelSampler
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectChanged, ObjectNotFound, ObjectStore, ObjectVersion
+from service.store.objects.object_store import (
+    ObjectChanged,
+    ObjectDamaged,
+    ObjectNotFound,
+    ObjectStore,
+    ObjectVersion,
+)
 from service.worker.fetch.ranged_files import RangedFile
 
 MAX_SAMPLED_FRAMES = 64
@@ -48,7 +54,7 @@ class LevelScanner:
                     return None
                 data = await self._objects.get(version.ref, etag=version.etag)
                 return await asyncio.to_thread(self._decoder.decode_samples, data)
-        except (MediaUnreadable, ObjectNotFound, ObjectChanged):  # the render reports each such frame
+        except (MediaUnreadable, ObjectNotFound, ObjectChanged, ObjectDamaged):  # the render reports each such frame
             return None
 
     async def _decode_page(self, version: ObjectVersion, page_offset: int) -> Samples:

@@ -19,7 +19,7 @@ from service.store.catalog.scanned import MAX_PROBLEMS, digest_line
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
-from service.worker.scan.unchanged import StillWritten, scan_unchanged
+from service.worker.scan.unchanged import ObjectUnreadable, scan_unchanged
 
 UNREADABLE_COLUMNS = dict.fromkeys(
     ("codec", "width", "height", "fps", "packets", "colour", "pixel_aspect", "fields")
@@ -60,8 +60,8 @@ class VideoScanner:
             )
         except ObjectNotFound:
             return None
-        except StillWritten as busy:
-            return self._unreadable_row(busy.info, first_index, busy.reason)
+        except ObjectUnreadable as found:
+            return self._unreadable_row(found.info, first_index, found.reason)
 
     def _object_columns(self, info: ObjectInfo, first_index: int) -> dict[str, Any]:
         facts = {"number": len(self.rows), "key": info.key, "size": info.size, "etag": info.etag}
