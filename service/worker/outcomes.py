@@ -15,6 +15,7 @@ from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease,
 from service.store.cache import previews, segments
 from service.store.cache.segments import CacheEntry
 from service.store.catalog import scan
+from service.store.objects.keys import segment_key
 from service.store.renders import lifecycle, queries
 from service.telemetry import metrics
 from service.worker.slots.messages import (
@@ -115,9 +116,15 @@ async def _queue_assembly_if_complete(connection: AsyncConnection, render_id: Re
 async def _complete_segment(connection: AsyncConnection, lease: SegmentLease, done: SegmentDone) -> None:
     await leases.finish(connection, lease, "succeeded", progress=done.frames)
     await segments.set_result(connection, lease.render_id, lease.number, done.content_key, transient=done.transient)
-    duration = None if done.duration is None else str(done.duration)
     entry = CacheEntry(
-        done.content_key, done.key, done.size, done.frames, done.encoder, done.stage_seconds, duration, done.digests
+        done.content_key,
+        segment_key(done.content_key),
+        done.size,
+        done.frames,
+        done.encoder,
+        done.stage_seconds,
+        done.duration,
+        done.digests,
     )
     await segments.insert_entry(connection, entry)
     await _queue_assembly_if_complete(connection, lease.render_id)

@@ -29,7 +29,7 @@ from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-DONE = SegmentDone("segments/aa/key.mp4", 1000, 75, "x264", {"encode": 1.0}, 75, 7500, {}, "a" * 64)
+DONE = SegmentDone(1000, 75, "x264", {"encode": 1.0}, 75, 7500, {}, "a" * 64)
 
 
 async def list_tasks(database: Database, render: Any) -> list[Any]:

@@ -92,7 +92,8 @@ def not_media(path: str, kind: SourceKind) -> Exclusion:
     return Exclusion(suffix_of(path) or NO_SUFFIX, "not a video" if kind == "video" else "not an image")
 
 
-@dataclass(slots=True)
+# Frozen, though it counts, because slots send it: see `service.worker.slots.unpickling`.
+@dataclass(frozen=True, slots=True)
 class Exclusions:
     """Counts what is left out, by label; labels after the first fifty are counted together as `others`."""
 

@@ -19,7 +19,9 @@ from service.store.tables import segment_cache, segments
 from service.stream.playlist import StreamSegment
 
 INVALIDATE_SEGMENTS = text("""
-    WITH gone AS (DELETE FROM segment_cache WHERE content_key = ANY(:keys)),
+    WITH gone AS (
+        DELETE FROM segment_cache WHERE content_key = ANY(:keys)
+            AND content_key IN (SELECT content_key FROM segments WHERE render_id = :render)),
     again AS (
         UPDATE segments SET reused = false WHERE render_id = :render AND content_key = ANY(:keys) RETURNING number),
     old AS (

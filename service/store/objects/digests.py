@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
@@ -47,6 +48,14 @@ class StoredSegment:
 
 def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def transient_key(content_key: str, digests: Mapping[str, str]) -> str:
+    """The key of a segment of which another attempt may differ: of its plan and of its own files.
+
+    So no render finds it by its plan, and no late attempt overwrites it by another result.
+    """
+    return sha256_hex(f"transient\0{content_key}\0{json.dumps(digests, sort_keys=True)}".encode())
 
 
 async def read_checked(objects: ObjectStore, written: WrittenObject) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +16,18 @@ from service.store.catalog import scan as frame_scan
 from service.store.catalog.scanned import ScannedFrame
 from service.store.database import Database
 from service.store.objects.object_store import ObjectStore
+from service.store.tables import sources
 from service.worker.scan.dataset import ProgressCallback, scan_objects
+from service.worker.scan.levels import MAX_SAMPLED_FRAMES
 from service.worker.scan.store import ScanResult, ScanSummary, ScanTarget
 
 log = structlog.get_logger("worker")
-# Columns of a dataset that say what it is, and not what a scan has found.
-NOT_FOUND_OUT = frozenset({"id", "experiment_id", "name", "kind", "bucket", "prefix", "created_at", "updated_at"})
+# The columns of a dataset that a scan of source videos finds out. A slot has no business with any other.
+VIDEO_FACTS = frozenset(
+    ("frame_count", "bytes", "width", "height", "sizes", "forms", "field_orders", "formats", "captured_from",
+     "captured_to", "gaps", "gap_frames", "unreadable_frames", "number_first", "number_stride", "digest", "problems")
+)  # fmt: skip
+SOURCE_COLUMNS = frozenset(sources.columns.keys()) - {"dataset_id"}
 
 
 class ScanWriter:
@@ -51,7 +58,10 @@ class ScanWriter:
         await frame_scan.copy_to_staging(await self._open_staging(), rows)
 
     async def sample(self, count: int) -> list[dict[str, Any]]:
-        return [dict(row) for row in await frame_scan.sample_frames(await self._open_staging(), count)]
+        return [
+            dict(row)
+            for row in await frame_scan.sample_frames(await self._open_staging(), min(count, MAX_SAMPLED_FRAMES))
+        ]
 
     async def finish_frames(self, result: ScanResult) -> ScanSummary:
         connection = await self._open_staging()
@@ -67,7 +77,7 @@ class ScanWriter:
 
     async def finish_videos(self, rows: Sequence[dict[str, Any]], result: ScanResult) -> ScanSummary:
         self._require_own(row["key"] for row in rows)
-        if not NOT_FOUND_OUT.isdisjoint(result.facts) or any("dataset_id" in row for row in rows):
+        if not VIDEO_FACTS.issuperset(result.facts) or not SOURCE_COLUMNS.issuperset(chain.from_iterable(rows)):
             raise ValueError("the scan sent columns that a scan does not find out")
         async with self._database.service_transaction() as connection:
             if not await self._lock(connection):

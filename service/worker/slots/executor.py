@@ -1,35 +1,26 @@
 """Executes the commands of a slot process. Codecs are imported here and not in child.py."""
 
 import asyncio
-import hashlib
 import json
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, assert_never
 
 from service.pipeline.cuda.errors import DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
-from service.pipeline.frames import (
-    FrameDamaged,
-    FrameMissing,
-    FrameUnavailable,
-    MediaUnreadable,
-    RenderFailed,
-    SegmentResult,
-)
+from service.pipeline.frames import FrameDamaged, FrameMissing, FrameUnavailable, MediaUnreadable, RenderFailed
 from service.pipeline.segment import render_segment
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
 from service.plan.placement import GpuAllocation
 from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scanned import ScannedFrame
-from service.store.objects.digests import sha256_hex
+from service.store.objects.digests import sha256_hex, transient_key
 from service.store.objects.drivers import open_object_store
-from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, artifact_key, segment_key
+from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, artifact_key
 from service.store.objects.object_store import ObjectStore, ObjectStoreError
 from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.frame_fetcher import FrameFetcher
@@ -170,11 +161,11 @@ class SlotExecutor:
             device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
             result = render_segment(plan, reader, self._fetcher.source_opener(plan.bucket), on_progress, device)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
-        content_key = _result_key(command.content_key, result, lines)
         files = {SEGMENT_RECEIPT: lines.encode(), **result.artifacts, SEGMENT_VIDEO: result.data}
+        digests = {name: sha256_hex(data) for name, data in files.items()}
+        content_key = transient_key(command.content_key, digests) if result.transient else command.content_key
         self._runner.run(self._publish_segment(content_key, files))
         return SegmentDone(
-            key=segment_key(content_key),
             size=len(result.data),
             frames=result.frames,
             encoder=result.encoder,
@@ -186,7 +177,7 @@ class SlotExecutor:
             transient=result.transient,
             duration=_duration_or_none(result.data),
             device_fallbacks=dict(result.fallbacks),
-            digests={name: sha256_hex(data) for name, data in files.items()},
+            digests=digests,
         )
 
     async def _publish_segment(self, content_key: str, files: Mapping[str, bytes]) -> None:
@@ -218,21 +209,9 @@ class SlotExecutor:
         self._runner.run(self._objects.close())
 
 
-def _result_key(content_key: str, result: SegmentResult, receipt: str) -> str:
-    """The key of a segment: its plan's, or for a transient one sha256 (hex) of plan and result, so that no render finds
-    it by its plan, and no late attempt overwrites it by another result."""
-    if not result.transient:
-        return content_key
-    digest = hashlib.sha256(f"transient\0{content_key}\0{receipt}".encode())
-    digest.update(result.data)
-    for name in sorted(result.artifacts):
-        digest.update(result.artifacts[name])
-    return digest.hexdigest()
-
-
-def _duration_or_none(segment: bytes) -> Fraction | None:
-    """Duration in seconds; None for a container other than fragmented MP4."""
+def _duration_or_none(segment: bytes) -> str | None:
+    """Duration in seconds as a fraction; None for a container other than fragmented MP4."""
     try:
-        return segment_duration(segment) if segment else Fraction(0)
+        return str(segment_duration(segment)) if segment else "0"
     except MalformedMp4:
         return None

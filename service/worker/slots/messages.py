@@ -1,7 +1,6 @@
 """Everything that crosses the pipe between the supervisor and a slot process. Pickled, never stored."""
 
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, get_args
 from uuid import UUID
@@ -83,17 +82,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class SegmentDone:
-    """The segment is stored under `key`, and so are its receipt and its artifacts.
+    """The segment, its receipt and its artifacts are stored under `content_key`: the plan's, but `transient_key` of a
+    `transient` segment, of which another attempt may be different, so that nobody else finds it.
 
-    `content_key` is the plan's, but for a `transient` segment, of which another attempt may be different: then nobody
-    else must find it.
-
-    `frame_outcomes` counts the frames that are not plain `ok`, by outcome. `duration` is in seconds, None if the
-    container does not say. `device_fallbacks` counts the frames that a GPU should have processed and the CPU did, by
-    (stage, code). `digests` are the SHA-256 of the stored objects by name.
+    `frame_outcomes` counts the frames that are not plain `ok`, by outcome. `duration` is in seconds as a fraction, None
+    if the container does not say. `device_fallbacks` counts the frames that a GPU should have processed and the CPU
+    did, by (stage, code). `digests` are the SHA-256 of the stored objects by name.
     """
 
-    key: str
     size: int
     frames: int
     encoder: str
@@ -103,7 +99,7 @@ class SegmentDone:
     frame_outcomes: dict[str, int]
     content_key: str
     transient: bool = False
-    duration: Fraction | None = None
+    duration: str | None = None
     device_fallbacks: dict[tuple[str, str], int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
 

@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
@@ -11,6 +12,7 @@ import structlog
 
 from service.errors import first_line
 from service.worker.scan.store import ScanStore
+from service.worker.slots.channel import SlotChannel
 from service.worker.slots.child import main
 from service.worker.slots.messages import (
     CancelTask,
@@ -25,14 +27,14 @@ from service.worker.slots.messages import (
     StoreReply,
     TaskFailed,
 )
-from service.worker.slots.unpickling import UntrustedMessage, load_event
+from service.worker.slots.unpickling import UntrustedMessage, require_answer
 
 log = structlog.get_logger("worker")
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 START_TIMEOUT_S = 60.0
-# The longest are the times of all pictures of a dataset of videos.
-MAX_MESSAGE_BYTES = 1 << 30
 CANCEL_GRACE_S = 2.0
+# What a slot process runs: with its config, its end of the pipe and the supervisor's process id.
+Run = Callable[[SlotConfig, Connection, int], None]
 
 
 class SlotDied(Exception):
@@ -40,13 +42,12 @@ class SlotDied(Exception):
 
 
 class SlotProcess:
-    """A slot process, seen from the supervisor. It executes one command at a time."""
+    """A slot process, seen from the supervisor. It executes one command at a time. `run` is what the process runs."""
 
-    def __init__(self, config: SlotConfig, number: int) -> None:
-        self.config, self.number = config, number
+    def __init__(self, config: SlotConfig, number: int, run: Run = main) -> None:
+        self.config, self.number, self._run = config, number, run
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._connection: Connection | None = None
-        self._events: asyncio.Queue[SlotEvent | None] = asyncio.Queue()
+        self._channel: SlotChannel | None = None
         self.progress = 0
         self.last_progress_at = 0.0
 
@@ -61,15 +62,15 @@ class SlotProcess:
     async def start(self) -> None:
         """Spawn the process and wait until its codecs are imported. Raises SlotDied."""
         ours, theirs = SPAWN_CONTEXT.Pipe()
-        self._events = asyncio.Queue()
         self._process = SPAWN_CONTEXT.Process(
-            target=main, args=(self.config, theirs, os.getpid()), name=f"slot-{self.number}"
+            target=self._run, args=(self.config, theirs, os.getpid()), name=f"slot-{self.number}"
         )
         self._process.start()
         theirs.close()
-        self._connection = ours
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._read_events, ours, self._events)
-        first = await asyncio.wait_for(self._events.get(), START_TIMEOUT_S)
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = SlotChannel(ours, self._process)
+        first = await asyncio.wait_for(self._channel.receive(), START_TIMEOUT_S)
         if not isinstance(first, SlotReady):
             self.kill()
             raise SlotDied("the slot process ended while it started")
@@ -78,7 +79,7 @@ class SlotProcess:
         """Execute one command and update `progress` meanwhile. A scan writes to `store`. Raises SlotDied."""
         self.progress, self.last_progress_at = 0, asyncio.get_running_loop().time()
         self._send(command)
-        while (event := await self._events.get()) is not None:
+        while (event := await self._receive()) is not None:
             self.last_progress_at = asyncio.get_running_loop().time()
             if isinstance(event, Progress):
                 self.progress = event.frames_done
@@ -86,10 +87,20 @@ class SlotProcess:
                 self._send(await answer_store_call(store, event))
                 self.last_progress_at = asyncio.get_running_loop().time()
             elif not isinstance(event, SlotReady):
-                if isinstance(event, TaskFailed) and event.restart_slot:
-                    await self._wait_exit()
-                return event
+                return await self._take(command, event)
         raise SlotDied(await self._exit_reason())
+
+    async def _take(self, command: Command, outcome: Outcome) -> Outcome:
+        """The outcome, if it is one of this command; otherwise the slot is killed, as it may have been taken over."""
+        try:
+            require_answer(command, outcome)
+        except UntrustedMessage as error:
+            log.error("a slot sent what is no answer, and is killed", slot=self.number, reason=str(error))
+            self.kill()
+            outcome = TaskFailed("untrusted", f"the slot sent {error}", retry=True, restart_slot=True)
+        if isinstance(outcome, TaskFailed) and outcome.restart_slot:
+            await self._wait_exit()
+        return outcome
 
     async def cancel(self) -> None:
         """Ask the current command to stop; kill the process if it does not within two seconds."""
@@ -101,8 +112,9 @@ class SlotProcess:
     def kill(self) -> None:
         """Kill the process now: `execute` raises SlotDied."""
         if self._process is not None and self._process.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+            self._process.kill()
+        if self._channel is not None:
+            self._channel.close()
 
     async def stop(self) -> None:
         """Ask the process to exit; kill it if it does not."""
@@ -118,24 +130,12 @@ class SlotProcess:
             await asyncio.to_thread(self._process.join, CANCEL_GRACE_S)
 
     def _send(self, message: object) -> None:
-        try:
-            if self._connection is None:
-                raise OSError("not started")
-            self._connection.send(message)
-        except OSError as error:
-            raise SlotDied("the slot process is gone") from error
+        if self._channel is None:
+            raise SlotDied("the slot process was not started")
+        self._channel.send(message)
 
-    def _read_events(self, connection: Connection, events: asyncio.Queue[SlotEvent | None]) -> None:
-        try:
-            while connection.poll():
-                events.put_nowait(load_event(connection.recv_bytes(MAX_MESSAGE_BYTES)))
-        except (EOFError, OSError, UntrustedMessage) as error:
-            if isinstance(error, UntrustedMessage):
-                log.error("a slot sent what is no message, and is killed", slot=self.number, reason=str(error))
-                self.kill()
-            asyncio.get_running_loop().remove_reader(connection.fileno())
-            connection.close()
-            events.put_nowait(None)
+    async def _receive(self) -> SlotEvent | None:
+        return None if self._channel is None else await self._channel.receive()
 
     async def _exit_reason(self) -> str:
         if self._process is not None:

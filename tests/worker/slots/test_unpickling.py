@@ -5,6 +5,7 @@ import os
 import pickle
 from collections.abc import Callable
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from service.store.catalog.scanned import ScannedFrame
 from service.store.settings import ObjectSettings
 from service.store.tables import datasets, frames, tasks
 from service.worker.scan.store import ScanResult
+from service.worker.scan.videos import UNREADABLE_COLUMNS
 from service.worker.scan.writer import open_scan_writer
 from service.worker.slots.messages import ScanDone, SegmentDone, SlotConfig, StoreCall
 from service.worker.slots.process import answer_store_call
-from service.worker.slots.unpickling import UntrustedMessage, load_event
+from service.worker.slots.unpickling import MESSAGE_TYPES, VALUE_TYPES, UntrustedMessage, load_event
 from tests.support.data.database_rows import add_dataset
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes.supervisor import running_supervisor
@@ -51,7 +53,7 @@ def test_messages_arrive() -> None:
         StoreCall("stage", ((FRAME, FRAME),)),
         StoreCall("finish_frames", (ScanResult(2, excluded, {"low": 0.5}),)),
     )
-    segment = SegmentDone("k", 1, 2, "x264", {"encode": 0.1}, 1, 2, {}, Fraction(5, 2))
+    segment = SegmentDone(1, 2, "x264", {"encode": 0.1}, 1, 2, {}, content_key="c", duration="5/2")
     for event in (*calls, segment, ScanDone(3)):
         assert load_event(pickle.dumps(event)) == event
 
@@ -65,6 +67,7 @@ def test_messages_arrive() -> None:
         Runs(pickle.loads, b"N."),
         ScanDone(Runs(os.getpid)),  # type: ignore[arg-type]
         StoreCall("stage", (Runs(open, "/dev/null"),)),
+        ScanDone(Fraction(1, 2)),  # type: ignore[arg-type]
         Path("/"),
         {"frames": 1},
         SlotConfig(ObjectSettings.model_construct(), Path("/"), 1, 1),
@@ -85,13 +88,22 @@ def test_damaged_messages_are_refused(data: bytes) -> None:
         load_event(data)
 
 
+@pytest.mark.parametrize(("module", "name"), sorted(MESSAGE_TYPES | VALUE_TYPES | {("fractions", "Fraction")}))
+def test_no_message_changes_a_class(module: str, name: str) -> None:
+    """Pickle's BUILD, given a class instead of an instance of it, sets attributes of the class."""
+    with pytest.raises(UntrustedMessage):
+        load_event(f"c{module}\n{name}\n(N}}Vset_by_a_pickle\nI1\nstb.".encode())
+    assert not hasattr(getattr(import_module(module), name), "set_by_a_pickle")
+
+
 async def test_a_scan_writes_only_what_it_found(postgres_url: str) -> None:
     foreign = ScannedFrame("a", "another/experiment/a.jpg", 1, 9, "e")
     facts = {"frame_count": 1, "bytes": 1, "width": 1, "problems": [], "unreadable_frames": 0, "gap_frames": 0}
     async with fresh_database(postgres_url) as database:
         async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 0)
-        own = {"key": f"{dataset.prefix}a.mp4"}
+        own = {"key": f"{dataset.prefix}a.mp4", "number": 0, "size": 1, "etag": "e", "first_index": 0}
+        own |= UNREADABLE_COLUMNS | {"pts": b"", "problem": "x"}
         async with open_scan_writer(database, dataset.id) as writer:
             assert (await answer_store_call(writer, StoreCall("stage", ((FRAME,),)))).error, "it has not begun"
             assert (await answer_store_call(writer, StoreCall("begin", ()))).value.prefix == dataset.prefix
@@ -99,12 +111,20 @@ async def test_a_scan_writes_only_what_it_found(postgres_url: str) -> None:
                 StoreCall("stage", ((foreign,),)),
                 StoreCall("finish_videos", (({"key": "another/a.mp4"},), ScanResult(1, Exclusions(), facts=facts))),
                 StoreCall("finish_videos", ((own,), ScanResult(1, Exclusions(), facts=facts | {"prefix": "another/"}))),
+                StoreCall(
+                    "finish_videos", ((own,), ScanResult(1, Exclusions(), facts=facts | {"source_grant": "admin"}))
+                ),
+                StoreCall(
+                    "finish_videos", ((own,), ScanResult(1, Exclusions(), facts=facts | {"uploads_until": None}))
+                ),
                 StoreCall("finish_videos", ((own | {"dataset_id": "x"},), ScanResult(1, Exclusions(), facts=facts))),
                 StoreCall("_open_staging", ()),
                 StoreCall("__class__", ()),
                 StoreCall("stage", ()),
             ):
                 assert (await answer_store_call(writer, call)).error, call
+            found = StoreCall("finish_videos", ((own,), ScanResult(1, Exclusions(), facts=facts)))
+            assert (await answer_store_call(writer, found)).error is None, "only what was added is refused"
         assert (await answer_store_call(None, StoreCall("begin", ()))).error
 
 
