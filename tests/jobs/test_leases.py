@@ -15,7 +15,7 @@ from service.jobs.leases import LeaseLost
 from service.jobs.queue import QueueConsumer, Retry
 from service.plan.names.media_names import Exclusions
 from service.plan.render_plan import Backend, RenderOptions
-from service.store.cache.segments import list_render_segments
+from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments
 from service.store.catalog.datasets import enqueue_scan
 from service.store.catalog.scanned import ScannedFrame
 from service.store.database import Database
@@ -120,8 +120,10 @@ async def test_lost_segments_are_made_again(postgres_url: str) -> None:
         assembly = next(task for task in await list_tasks(database, render) if task["kind"] == "assemble")
         lease = await acquire_lease(database, assembly)
         async with database.service_transaction() as connection:
-            await outcomes.record_outcome(connection, lease, SegmentsMissing((key,)))
-            assert await connection.scalar(text("SELECT count(*) FROM segment_cache")) == 0
+            await insert_entry(connection, CacheEntry("b" * 64, "segments/bb/b.mp4", 1, 1, "x264", {}))
+            await outcomes.record_outcome(connection, lease, SegmentsMissing((key, "b" * 64)))
+            left = (await connection.execute(text("SELECT content_key FROM segment_cache"))).scalars().all()
+            assert left == ["b" * 64], "the segments of other renders stay"
         states = [(task["kind"], task["state"]) for task in await list_tasks(database, render)]
         assert sorted(states) == [("assemble", "cancelled"), ("segment", "queued")]
 
