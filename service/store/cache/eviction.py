@@ -43,7 +43,7 @@ REMOVE_UNUSED = text("""
     ON CONFLICT (bucket, prefix) DO NOTHING
 """)
 # The key that a segment's row is about to forget. An earlier attempt of its task may still write there for a day: see
-# `deletion.LATE_WRITES`. Without a bucket it is in the service's own.
+# `deletion.LATE_WRITES`. Without a bucket it is in the service's own. The table takes keys of 64 hex digits only.
 REMOVE_REPLACED = text("""
     INSERT INTO removals (bucket, prefix, repeat_until)
     SELECT '', 'segments/' || left(s.content_key, 2) || '/' || s.content_key || '.',
@@ -51,6 +51,7 @@ REMOVE_REPLACED = text("""
             WHERE t.render_id = s.render_id AND t.kind = 'segment' AND t.number = s.number
                 AND (t.state = 'running' OR t.lease > 1) LIMIT 1)
     FROM segments s WHERE s.render_id = :render AND s.number = :number AND s.content_key <> :key
+        AND s.content_key ~ '^[0-9a-f]{64}$'
     ON CONFLICT (bucket, prefix) DO UPDATE SET
         repeat_until = greatest(removals.repeat_until, excluded.repeat_until)
 """)
