@@ -341,7 +341,7 @@ async def test_a_render_of_an_earlier_version_is_rendered_by_this_one(kept: Kept
     """Nothing but its video can be checked; what is lost is made of new segments only."""
     earlier = (
         "UPDATE renders SET digests = '{}', video_etag = NULL, summary = summary || '{\"versions\": {}}'",
-        "UPDATE segments SET content_key = left(content_key, 60) || 'old' || number",
+        "UPDATE segments SET pipeline = NULL, content_key = left(content_key, 60) || 'old' || number",
         "UPDATE segment_cache SET digests = '{}', content_key = left(content_key, 60) || 'old0'"
         " WHERE content_key IN (SELECT min(content_key) FROM segment_cache)",
     )
