@@ -12,9 +12,9 @@ demo: $(RUN_STAMP)
 run: $(RUN_STAMP)
 	$(BIN)/python -m service up
 
-# two files at a time: most tests wait for processes rather than compute
+# three files at a time: most tests wait for processes rather than compute
 test: $(DEV_STAMP) lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 # no servers, no whole processes: under a minute on two cores
 test-fast: $(DEV_STAMP)
