@@ -77,6 +77,7 @@ def test_a_home_of_before_is_tightened_with_all_that_is_in_it(tmp_path: Path) ->
     (home / "objects" / "reelmill" / "frames").mkdir(parents=True)
     picture, program = home / "objects" / "reelmill" / "frames" / "0.jpg", home / "objects" / "program"
     outside.write_text("mine")
+    outside.chmod(0o644)
     for path, mode in ((picture, 0o644), (program, 0o755)):
         path.write_text("x")
         path.chmod(mode)

@@ -80,7 +80,7 @@ def running_planner(settings: Settings, url: str) -> Iterator["PlannerApi"]:
         running.start("api")
         running.wait_ready()
         with httpx.Client(base_url=running.url, headers=headers, timeout=300, trust_env=False) as client:
-            yield PlannerApi(client, running.children["api"].pid, url)
+            yield PlannerApi(client, running.children["api"].pid, url, settings.objects.bucket)
     finally:
         running.stop()
 
@@ -92,10 +92,11 @@ class PlannerApi:
     client: httpx.Client
     pid: int
     url: str
+    bucket: str
 
     def measure(self, count: int, repetitions: int) -> dict[str, Any]:
         """A row with median seconds, and the megabytes by which the API's memory peak exceeds its level before."""
-        body = asyncio.run(insert_dataset(self.url, count))
+        body = asyncio.run(insert_dataset(self.url, self.bucket, count))
         self._time_request(body | {"dry_run": True})
         before = self._reset_peak()
         dry = [self._time_request(body | {"dry_run": True}) for _ in range(repetitions)]
@@ -129,7 +130,7 @@ class PlannerApi:
         return int(status.split(f"{name}:")[1].split()[0]) * 1024 / 1e6
 
 
-async def insert_dataset(url: str, count: int) -> dict[str, Any]:
+async def insert_dataset(url: str, bucket: str, count: int) -> dict[str, Any]:
     """Insert the rows of a scanned dataset of `count` tiny frames, without files; returns a request for all of them."""
     experiment, dataset = uuid4(), uuid4()
     prefix = f"frames/{experiment}/{dataset}/"
@@ -137,12 +138,13 @@ async def insert_dataset(url: str, count: int) -> dict[str, Any]:
     await connection.execute("INSERT INTO experiments (id, name, owner) VALUES ($1, $2, $3)", experiment, prefix, OWNER)
     await connection.execute(
         """INSERT INTO datasets (id, experiment_id, name, kind, bucket, prefix, state, frame_count, width, height,
-            digest, forms) VALUES ($1, $2, 'frames', 'frames', 'reelmill', $3, 'ready', $4, 32, 32, $3, $5)""",
+            digest, forms) VALUES ($1, $2, 'frames', 'frames', $6, $3, 'ready', $4, 32, 32, $3, $5)""",
         dataset,
         experiment,
         prefix,
         count,
         json.dumps({"yuvj420p": count}),
+        bucket,
     )
     rows = (
         (dataset, n, n, f"{prefix}f{n:07d}.jpg", 900, f"{n:016x}-384", "jpeg", 32, 32, False, "yuvj420p")

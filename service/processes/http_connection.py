@@ -258,6 +258,7 @@ def closing_answer(error: ReelmillError, headers: list[tuple[bytes, bytes]], err
     }
     content = json.dumps(body).encode()
     own = {"content-type": "application/problem+json", "content-length": len(content), "connection": "close"}
+    own["x-request-id"] = secrets.token_hex(16)
     lines = [f"{name}: {value}".encode() for name, value in (own | error.headers).items()]
     lines += [b"%b: %b" % field for field in headers]
     first = b"HTTP/1.1 %d %b" % (error.status, STATUS_PHRASES[error.status])

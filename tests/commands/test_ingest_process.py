@@ -2,9 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -118,13 +118,16 @@ def test_values_that_the_service_refuses_name_the_field(option: str, service: Ru
     assert done.returncode == 2 and f"#/{option.partition('=')[0]}: " in done.stderr, done.stderr
 
 
-def test_interrupted(service: RunningService, tmp_path: Path) -> None:
+def test_interrupted(tmp_path: Path) -> None:
     """Ctrl-C while it waits for a service that does not answer."""
-    with clean_environment(REELMILL_HOME=str(tmp_path), REELMILL_URL="http://127.0.0.1:1"):
-        command = [sys.executable, "-m", "service", "ingest", str(tmp_path), "--experiment", "x"]
-        (tmp_path / "a.jpg").write_bytes(b"x")
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with clean_environment(REELMILL_HOME=str(tmp_path), REELMILL_URL=address):
+            command = [sys.executable, "-m", "service", "ingest", str(tmp_path), "--experiment", "x"]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        silent.settimeout(60)
+        with silent.accept()[0]:
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in errors, errors

@@ -1,6 +1,7 @@
 """An application with rows and files that are worth asking for, and what a request has to say to reach them."""
 
 import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -46,6 +47,8 @@ COLUMNS = {
 }
 OPERATORS = ("eq", "lt", "like", "starts_with", "contains", "is_null")
 
+VIDEO = b"v" * 1000
+
 
 @dataclass(frozen=True)
 class KnownApi:
@@ -81,9 +84,13 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
             grant = signer.sign(SIGNING_PURPOSE, [str(uploads.id), "a.jpg", 2, 4_000_000_000])
             video = f"renders/{render}/video.mp4"
             keys = {"video_key": video, "poster_key": video, "receipt_key": video}
-            facts = {"status": "succeeded", "video_bytes": 1000, "video_sha256": "0" * 64}
+            facts = {
+                "status": "succeeded",
+                "video_bytes": len(VIDEO),
+                "video_sha256": hashlib.sha256(VIDEO).hexdigest(),
+            }
             await connection.execute(update(renders).where(renders.c.id == render).values(**facts, **keys))
-        await objects.put(ObjectRef("reelmill", video), b"v" * 1000, "video/mp4")
+        await objects.put(ObjectRef("reelmill", video), VIDEO, "video/mp4")
         await objects.put(ObjectRef("reelmill", f"{dataset.prefix}f00001.jpg"), b"j" * 100, "image/jpeg")
         app = create_app(
             Resources(

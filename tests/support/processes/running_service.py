@@ -91,8 +91,11 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with ExitStack() as stack:
         with clean_environment(**own, **store_settings(request.param)):
             settings = config.load()
-            stack.callback(os.umask, os.umask(0))  # the processes must not rely on the umask of who starts them
-            running = stack.enter_context(run_local_service(settings))
+            before = os.umask(0)  # the processes must not rely on the umask of who starts them
+            try:
+                running = stack.enter_context(run_local_service(settings))
+            finally:
+                os.umask(before)
 
         def token(subject: str, scopes: tuple[str, ...], life: timedelta = timedelta(hours=1)) -> str:
             return mint_local_token(settings, subject, scopes, life)

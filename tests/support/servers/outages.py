@@ -1,7 +1,6 @@
 """Servers that tests stop and restart, and callers that keep sending requests meanwhile."""
 
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -29,9 +28,8 @@ class RestartablePostgres:
     """A cluster of the test's own that keeps its port."""
 
     def __init__(self, folder: Path) -> None:
-        sockets = Path("/tmp") / f"rm-{secrets.token_hex(4)}"
-        sockets.mkdir(mode=0o700)
-        self._cluster = Cluster(folder, sockets)
+        self._cluster = Cluster(folder)
+        self._cluster.socket_folder.mkdir(parents=True)
         self._cluster.prepare()
         self._cluster.start()
         self.url = self._cluster.url
@@ -52,9 +50,6 @@ class RestartablePostgres:
 
     def close(self) -> None:
         self._cluster.stop()
-        for path in self._cluster.socket_folder.iterdir():
-            path.unlink()
-        self._cluster.socket_folder.rmdir()
 
 
 class RestartableServer:

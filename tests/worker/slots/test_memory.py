@@ -101,7 +101,7 @@ async def test_a_scan_of_ten_times_the_frames_takes_no_more_memory(postgres_url:
         with worker_process(database.url, tmp_path) as worker:
             few = await peak_while_scanning(database, tmp_path, 2_000, worker.pid)
             many = await peak_while_scanning(database, tmp_path, 20_000, worker.pid)
-    assert few > 90, "it was looked at while it scanned"
+    assert few > 70, "it was looked at while it scanned"
     assert many - few < 8
 
 
