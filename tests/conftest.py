@@ -56,6 +56,8 @@ SLOW_PATHS = (
     "worker/devices/test_canaries.py",
     "worker/devices/test_cuda_canaries.py",
     "worker/fetch/test_frame_fetcher.py",
+    "worker/fetch/test_ranged_files.py",
+    "worker/fetch/test_real_s3.py",
     "worker/test_healthcheck.py",
 )
 

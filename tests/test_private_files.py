@@ -51,7 +51,7 @@ def _become_nobody(target: Callable[..., None], *arguments: object) -> None:
     target(*arguments)
 
 
-def received(connection: Connection) -> Any:
+def receive(connection: Connection) -> Any:
     assert connection.poll(30)
     return connection.recv()
 
@@ -96,13 +96,13 @@ def test_a_start_that_was_interrupted_is_repeated(tmp_path: Path, monkeypatch: p
         (tmp_path / "home" / "objects" / name / "frame").write_text("x")
     calls, chmod = [], os.chmod
 
-    def killed(*arguments: Any, **more: Any) -> None:
+    def chmod_until_killed(*arguments: Any, **more: Any) -> None:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
         chmod(*arguments, **more)
 
-    monkeypatch.setattr(os, "chmod", killed)
+    monkeypatch.setattr(os, "chmod", chmod_until_killed)
     with pytest.raises(KeyboardInterrupt):
         make_home_private(tmp_path / "home")
     monkeypatch.undo()
@@ -153,7 +153,7 @@ def lay_down(connection: Connection, folder: Path) -> None:
 @needs_root
 def test_what_another_user_owns_is_refused(shared_folder: Path) -> None:
     with as_nobody(lay_down, shared_folder) as connection:
-        received(connection)
+        receive(connection)
     with pytest.raises(NotPrivate, match="home belongs to another user"):
         make_home_private(shared_folder / "home")
     folder = shared_folder / "home" / "postgres"
@@ -195,7 +195,7 @@ def test_a_link_that_flips_between_two_folders_leads_nowhere(shared_folder: Path
     good.mkdir(mode=0o700)
     refused = 0
     with as_nobody(forge, bad) as forging, as_nobody(flip, link, good, bad) as flipping:
-        assert (received(forging), received(flipping)) == ("listening", "flipping")
+        assert (receive(forging), receive(flipping)) == ("listening", "flipping")
         client, deadline = EmbeddedPostgres(good), time.monotonic() + 2
         while time.monotonic() < deadline:
             assert client._connect(f"{link}/launcher.sock") is None
@@ -223,7 +223,7 @@ def test_the_launcher_tells_other_users_nothing(shared_folder: Path, monkeypatch
     with as_nobody(ask, path) as connection:  # it waits in the queue of the socket
         serving = threading.Thread(target=launcher._serve_clients, args=(listener, None, {"url": "secret"}))
         serving.start()
-        assert received(connection) == b""
+        assert receive(connection) == b""
     with socket.socket(socket.AF_UNIX) as own:
         own.connect(str(path))
         assert own.recv(64) == b'{"url": "secret"}\n'
@@ -244,4 +244,4 @@ def test_other_users_see_nothing_of_a_running_server(shared_folder: Path) -> Non
         assert url.startswith("postgresql://reelmill:")
         assert open_to_others(home / "postgres" / "data") == []
         with as_nobody(look, home) as connection:
-            assert received(connection) == []
+            assert receive(connection) == []

@@ -1,7 +1,9 @@
-"""Client of a running service: its URL, a token, and problem documents turned into exceptions."""
+"""Client of a running service: its URL, a token, retries, and problem documents turned into exceptions."""
 
+import asyncio
 import json
 import re
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +18,8 @@ from service.identity.tokens import issue_token
 # Shown with answers that another server gave.
 OK, CHECK_URL = 200, "does REELMILL_URL name a Reelmill service of this version?"
 CLIENT_SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read")
+MAX_ATTEMPTS = 7
+INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.25, 10.0
 MAX_LIFETIME_S = 36_500 * 86_400
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -108,3 +112,30 @@ def problem_message(response: httpx.Response) -> str:
         return "; ".join(fields) or str(problem.get("detail") or problem["title"])
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return f"unexpected response {response.status_code}"
+
+
+async def get_with_retries(client: httpx.AsyncClient, url: str) -> httpx.Response:
+    return await send_with_retries(lambda: client.get(url))
+
+
+async def send_with_retries(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The response to a repeatable request. Retries with growing delays while the service is unreachable or busy."""
+    for attempt in range(MAX_ATTEMPTS):
+        last = attempt == MAX_ATTEMPTS - 1
+        pause = min(INITIAL_RETRY_DELAY_S * 2**attempt, MAX_RETRY_DELAY_S)
+        try:
+            response = await send()
+        except httpx.TransportError:
+            if last:
+                raise
+        else:
+            if response.status_code not in (429, 503) or last:
+                return response
+            pause = max(pause, _retry_after_s(response))
+        await asyncio.sleep(pause)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _retry_after_s(response: httpx.Response) -> float:
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), MAX_RETRY_DELAY_S) if value.isdecimal() else 0.0

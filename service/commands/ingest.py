@@ -1,35 +1,26 @@
 """`reelmill ingest`: upload the new and changed files of a folder into a dataset through the API, then scan it."""
 
 import asyncio
-import os
-import stat
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.parse import quote
+from typing import Any
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from service.commands.api_client import ApiError, json_or_raise, open_client, problem_message
+from service.commands.api_client import ApiError, get_with_retries, json_or_raise, open_client, send_with_retries
 from service.commands.local_files import FolderError as FolderError
 from service.commands.local_files import FolderSurvey, LeftOut, StoredFiles, nothing_to_upload, printable, survey_folder
+from service.commands.uploads import Uploader
 from service.config import Settings
 from service.plan.names.media_names import describe_exclusions
 from service.plan.render_plan import SourceKind
 
-CONCURRENT_UPLOADS, MAX_ATTEMPTS = 8, 7
-INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.25, 10.0
 POLL_INTERVAL_S = 0.3
-CHUNK_BYTES = 1024 * 1024
-# O_NONBLOCK: a pipe that took the place of a file must not block.
-OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-# How often a file that changes is sent, and the status of files that the service refuses for good.
-MAX_CHANGES, REFUSED_FILE = 3, (413,)
 # Clocks that differ by less than this are taken as equal: HTTP's dates have whole seconds.
 CLOCK_TOLERANCE_S = 2.0
 MAX_NAMES, MAX_LEFT_OUT = 3, 20
@@ -99,7 +90,7 @@ async def ingest_survey(
     missing = await asyncio.to_thread(_select_changed, survey, stored)
     total, present = len(survey.files), len(survey.files) - len(missing)
     on_progress("upload", present, total)
-    uploader = _Uploader(client, survey, dataset, lambda sent: on_progress("upload", present + sent, total))
+    uploader = Uploader(client, survey, dataset, lambda sent: on_progress("upload", present + sent, total))
     await uploader.upload_all(missing)
     row = await _scan_and_wait(client, dataset, total, on_progress)
     known = survey.files.keys() | {left.name for left in survey.left_out}
@@ -118,7 +109,7 @@ async def _list_stored(client: httpx.AsyncClient, dataset: str, checksum: bool) 
     changed would seem older than what is stored.
     """
     asked_at = time.time()
-    response = await _get_with_retries(client, f"/api/datasets/{dataset}/objects?details=true")
+    response = await get_with_retries(client, f"/api/datasets/{dataset}/objects?details=true")
     by_name = {entry["name"]: entry for entry in json_or_raise(response, list)}
     try:
         ahead_s = parsedate_to_datetime(response.headers["Date"]).timestamp() - asked_at
@@ -132,7 +123,7 @@ async def _get_or_create_experiment(client: httpx.AsyncClient, name: str) -> str
     found = await _find_own_experiment(client, name)
     if found is not None:
         return found
-    response = await _send_with_retries(lambda: client.post("/api/experiments", json={"name": name}))
+    response = await send_with_retries(lambda: client.post("/api/experiments", json={"name": name}))
     if response.status_code == 409:  # an earlier response was lost, or another client was faster
         found = await _find_own_experiment(client, name)
     return found or str(json_or_raise(response)["id"])
@@ -150,7 +141,7 @@ async def _get_or_create_dataset(client: httpx.AsyncClient, experiment: str, tar
     row = await _find_by_name(client, query, target.dataset)
     if row is None:
         body = {"name": target.dataset, "kind": target.kind}
-        response = await _send_with_retries(lambda: client.post(path, json=body))
+        response = await send_with_retries(lambda: client.post(path, json=body))
         if response.status_code == 409:
             row = await _find_by_name(client, query, target.dataset)
         row = row or json_or_raise(response)["dataset"]
@@ -183,7 +174,7 @@ async def _find_by_name(client: httpx.AsyncClient, query: httpx.URL, name: str) 
     """The row with exactly this name, from any page of the list."""
     page: str | None = str(query)
     while page is not None:
-        found = await _get_with_retries(client, page)
+        found = await get_with_retries(client, page)
         rows: list[dict[str, Any]] = json_or_raise(found, list)
         for row in rows:
             if row["name"] == name:
@@ -197,7 +188,7 @@ async def _scan_and_wait(
 ) -> dict[str, Any]:
     """Scan the uploaded files and wait for the end. Raises ApiError if the scan fails."""
     await _wait_until_scanned(client, dataset, lambda _: None)  # an earlier scan would miss the last files
-    json_or_raise(await _send_with_retries(lambda: client.post(f"/api/datasets/{dataset}/scan")))
+    json_or_raise(await send_with_retries(lambda: client.post(f"/api/datasets/{dataset}/scan")))
     row = await _wait_until_scanned(client, dataset, lambda scanned: on_progress("scan", scanned, file_count))
     if row["state"] != "ready":
         raise ApiError(422, f"the scan failed: {row['error']}")
@@ -210,125 +201,11 @@ async def _wait_until_scanned(
 ) -> dict[str, Any]:
     """The dataset once no scan is running."""
     while True:
-        row: dict[str, Any] = json_or_raise(await _get_with_retries(client, f"/api/datasets/{dataset}"))
+        row: dict[str, Any] = json_or_raise(await get_with_retries(client, f"/api/datasets/{dataset}"))
         if row["state"] != "scanning":
             return row
         on_scanned(row["scanned"])
         await asyncio.sleep(POLL_INTERVAL_S)
-
-
-class FileChanged(Exception):
-    """A file is not the one that was looked at, or changes while it is read."""
-
-
-class _Uploader:
-    """Uploads files, eight at a time. `sent` counts them."""
-
-    def __init__(
-        self, client: httpx.AsyncClient, survey: FolderSurvey, dataset: str, on_sent: Callable[[int], None]
-    ) -> None:
-        self._client, self._survey, self._dataset, self._on_sent = client, survey, dataset, on_sent
-        self.sent = 0
-
-    async def upload_all(self, names: Iterable[str]) -> None:
-        """Raises the first failure of the service and cancels the other uploads."""
-        waiting = iter(names)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(CONCURRENT_UPLOADS):
-                    group.create_task(self._upload_from(waiting))
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-
-    async def _upload_from(self, names: Iterable[str]) -> None:
-        for name in names:
-            if reason := await self._try_upload(name):
-                self._survey.leave_out(name, reason)
-                continue
-            self.sent += 1
-            self._on_sent(self.sent)
-
-    async def _try_upload(self, name: str) -> str | None:
-        """Why the file was not uploaded; None if it was. A file that changes is sent up to three times."""
-        path = self._survey.folder / name
-        for _ in range(MAX_CHANGES):
-            try:
-                status = path.stat()
-                if not stat.S_ISREG(status.st_mode):
-                    return "it is not a file any more"
-                response = await _send_with_retries(lambda status=status: self._upload_file(name, status))  # type: ignore[misc]
-                _require_same(path, status)
-            except FileChanged:
-                continue
-            except OSError as error:
-                return f"it cannot be read ({error.strerror})"
-            if response.status_code in REFUSED_FILE:
-                return f"the service refused it: {problem_message(response)}"
-            json_or_raise(response)
-            return None
-        return "it changes while it is uploaded: run ingest again"
-
-    async def _upload_file(self, name: str, status: os.stat_result) -> httpx.Response:
-        """Raises OSError, and FileChanged if the file is not the one of `status`."""
-        path, size = self._survey.folder / name, status.st_size
-        descriptor = await asyncio.to_thread(os.open, path, OPEN_FLAGS)
-        with os.fdopen(descriptor, "rb") as file:
-            _require_same(path, status)
-            content = _read_exactly(file, size) if size <= CHUNK_BYTES else _read_chunks(file, size)
-            return await self._client.put(
-                f"/api/datasets/{self._dataset}/objects/{quote(name)}",
-                content=content,
-                headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
-            )
-
-
-def _require_same(path: Path, expected: os.stat_result) -> None:
-    """Raises FileChanged unless the file at this path is the one that was looked at, unchanged; OSError."""
-    found = path.stat()
-    for name in ("st_ino", "st_size", "st_mtime_ns", "st_mode"):
-        if getattr(found, name) != getattr(expected, name):
-            raise FileChanged
-
-
-def _read_exactly(file: BinaryIO, size: int) -> bytes:
-    data = file.read(size)
-    if len(data) < size:
-        raise FileChanged
-    return data
-
-
-async def _read_chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    while size:
-        chunk = await asyncio.to_thread(_read_exactly, file, min(size, CHUNK_BYTES))
-        size -= len(chunk)
-        yield chunk
-
-
-async def _get_with_retries(client: httpx.AsyncClient, url: str) -> httpx.Response:
-    return await _send_with_retries(lambda: client.get(url))
-
-
-async def _send_with_retries(send: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """The response to a repeatable request. Retries with growing delays while the service is unreachable or busy."""
-    for attempt in range(MAX_ATTEMPTS):
-        last = attempt == MAX_ATTEMPTS - 1
-        pause = min(INITIAL_RETRY_DELAY_S * 2**attempt, MAX_RETRY_DELAY_S)
-        try:
-            response = await send()
-        except httpx.TransportError:
-            if last:
-                raise
-        else:
-            if response.status_code not in (429, 503) or last:
-                return response
-            pause = max(pause, _retry_after_s(response))
-        await asyncio.sleep(pause)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _retry_after_s(response: httpx.Response) -> float:
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), MAX_RETRY_DELAY_S) if value.isdecimal() else 0.0
 
 
 async def ingest_with_progress(settings: Settings, folder: Path, target: IngestTarget, checksum: bool = False) -> bool:

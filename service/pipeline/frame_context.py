@@ -123,14 +123,14 @@ class FrameTally:
     def watch(self, prepare_frame: Callable[[FrameRef], FrameContext]) -> Callable[[FrameRef], FrameContext]:
         """`prepare_frame`, whose results are counted: also lead frames, which no report names."""
 
-        def counted(ref: FrameRef) -> FrameContext:
+        def prepare_and_count(ref: FrameRef) -> FrameContext:
             context = prepare_frame(ref)
             self.transient |= context.transient
             if context.fallback is not None:
                 self.fallbacks[context.fallback.stage, context.fallback.code] += 1
             return context
 
-        return counted
+        return prepare_and_count
 
 
 def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> FrameContext:

@@ -257,8 +257,12 @@ def closing_answer(error: ReelmillError, headers: list[tuple[bytes, bytes]], err
         "error_id": error_id,
     }
     content = json.dumps(body).encode()
-    own = {"content-type": "application/problem+json", "content-length": len(content), "connection": "close"}
-    own["x-request-id"] = secrets.token_hex(16)
+    own = {
+        "content-type": "application/problem+json",
+        "content-length": len(content),
+        "connection": "close",
+        "x-request-id": secrets.token_hex(16),
+    }
     lines = [f"{name}: {value}".encode() for name, value in (own | error.headers).items()]
     lines += [b"%b: %b" % field for field in headers]
     first = b"HTTP/1.1 %d %b" % (error.status, STATUS_PHRASES[error.status])

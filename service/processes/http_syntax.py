@@ -24,6 +24,7 @@ MAX_REQUEST_LINE_BYTES = 8 * 1024
 MAX_FIELDS = 100
 _ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?((?:[/?].*)?)")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?")
+_CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}(;[\t -~]{0,256})?\r\n")
 
 
 class RefusedRequest(h11.RemoteProtocolError):
@@ -68,7 +69,7 @@ class StrictBuffer(ReceiveBuffer):
 
     def maybe_extract_next_line(self) -> bytearray | None:
         line: bytearray | None = super().maybe_extract_next_line()
-        if line is not None and re.fullmatch(rb"[0-9A-Fa-f]{1,16}(;[\t -~]{0,256})?\r\n", line) is None:
+        if line is not None and _CHUNK_SIZE.fullmatch(line) is None:
             raise _bad_request("the size of a chunk is malformed")
         return line
 

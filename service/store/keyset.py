@@ -1,11 +1,25 @@
 """Keyset pagination: each page starts after the last row of the one before, so that inserted rows shift no page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, RowMapping, Select, Table, func, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    FromClause,
+    RowMapping,
+    Select,
+    Table,
+    Text,
+    cast,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 # Where a page ended: the value of the sort column in its last row, and the id of that row.
@@ -37,13 +51,14 @@ MAX_PAGE_BYTES = 1024 * 1024
 
 
 async def fetch_page(
-    connection: AsyncConnection, query: Select[Any], table: Table, page: PageRequest, size: ColumnElement[int]
+    connection: AsyncConnection, query: Select[Any], table: Table, page: PageRequest, documents: Sequence[Column[Any]]
 ) -> tuple[list[RowMapping], int]:
     """The rows of a page in order, with one more if there is another page, and how many of them it shows.
 
-    `size` is what a row takes, in bytes. A page shows fewer rows than asked for, but at least one, if they take more
-    than MAX_PAGE_BYTES together.
+    `documents` are the columns that may be large, as JSON. A page shows fewer rows than asked for, but at least one, if
+    these take more than MAX_PAGE_BYTES together.
     """
+    size = sum((func.coalesce(func.octet_length(cast(each, Text)), 0) for each in documents), literal(0))
     sized = page.apply(query.add_columns(size.label("page_bytes")), table).subquery()
     before = func.sum(sized.c.page_bytes).over(order_by=page.order(sized)) - sized.c.page_bytes
     summed = select(sized, before.label("bytes_before")).subquery()

@@ -42,10 +42,7 @@ async def _dataset_of(connection: AsyncConnection, lease: Lease) -> UUID:
     """The dataset whose source the task reads."""
     match lease:
         case RenderLease():
-            render = await queries.get_render(connection, lease.render_id)
-            if render is None:
-                raise LookupError(f"render {lease.render_id} does not exist")
-            return UUID(str(render["dataset_id"]))
+            return await queries.get_dataset_id(connection, lease.render_id)
         case ScanLease():
             return lease.dataset_id
         case PreviewLease():

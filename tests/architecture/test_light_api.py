@@ -39,8 +39,14 @@ def test_reading_the_settings_brings_no_web_framework_and_no_database() -> None:
 
 
 def test_a_slot_brings_no_database() -> None:
-    """28 MB of each slot: only a scan needs it, and imports it then."""
+    """28 MB of each slot: what a scan finds out, the supervisor writes."""
     assert loaded_modules("service.worker.slots.executor", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []
+
+
+def test_a_worker_s_supervisor_brings_no_codec() -> None:
+    """30 MB of each worker, and a quarter of a second of its start: its slots decode and encode."""
+    unwanted = (*THIRD_PARTY_CODE, "service.pipeline.images", "service.worker.slots.executor")
+    assert loaded_modules("service.processes.worker", unwanted) == []
 
 
 def test_the_probe_would_see_one() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.commands import ingest as ingesting
+from service.commands import api_client
 from service.commands.api_client import ApiError
 from service.commands.ingest import FolderError, IngestTarget, ingest
 from tests.support.data.media import jpeg, numbered_picture, video
@@ -102,7 +102,7 @@ async def _stored_objects(client: httpx.AsyncClient) -> dict[str, Any]:
 
 
 async def test_short_outages_are_waited_out(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingesting, "INITIAL_RETRY_DELAY_S", 0.01)
+    monkeypatch.setattr(api_client, "INITIAL_RETRY_DELAY_S", 0.01)
     faults = [httpx.ConnectError("refused"), 503, None, httpx.ReadError("cut"), 429, 503]
     client, transport = _unreliable_client(api, *faults)
     async with client:
@@ -151,7 +151,7 @@ async def test_a_file_that_changes_while_it_is_sent(
 
 
 async def test_a_service_that_stays_away(api: CatalogueApi, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingesting, "INITIAL_RETRY_DELAY_S", 0.001)
+    monkeypatch.setattr(api_client, "INITIAL_RETRY_DELAY_S", 0.001)
     client, _ = _unreliable_client(api, *[httpx.ConnectError("refused")] * 100)
     async with client:
         with pytest.raises(httpx.ConnectError):

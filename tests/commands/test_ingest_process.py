@@ -127,7 +127,8 @@ def test_interrupted(tmp_path: Path) -> None:
             command = [sys.executable, "-m", "service", "ingest", str(tmp_path), "--experiment", "x"]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         silent.settimeout(60)
-        with silent.accept()[0]:
+        with silent.accept()[0] as connection:
+            assert connection.recv(1)  # it is connected, has sent its request, and waits
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in errors, errors

@@ -169,7 +169,7 @@ def test_an_address_that_once_kept_the_log_busy(api: ApiProcess, target: bytes, 
 
 
 @pytest.fixture(scope="module")
-def proxied(api: ApiProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def proxy_port(api: ApiProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     if proxy.PROGRAM is None:
         pytest.skip("needs nginx (Debian: nginx-light)")
     with proxy.nginx(tmp_path_factory.mktemp("nginx"), port_of(api)) as port:
@@ -177,21 +177,21 @@ def proxied(api: ApiProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.mark.parametrize("sent", AMBIGUOUS.values(), ids=AMBIGUOUS)
-def test_a_proxy_passes_nothing_on_that_is_hidden(api: ApiProcess, proxied: int, sent: bytes) -> None:
+def test_a_proxy_passes_nothing_on_that_is_hidden(api: ApiProcess, proxy_port: int, sent: bytes) -> None:
     """What nginx takes for the body of one request, the API does, too: it never answers one request more."""
     fetched = sent.replace(b"\r\nHost: reelmill\r\n", b"\r\nHost: reelmill\r\nConnection: close\r\n", 1)
-    received = exchange(proxied, fetched)
+    received = exchange(proxy_port, fetched)
     most = 2 if sent == AMBIGUOUS["only bare LF"] else 1  # nginx reads LF as the end of a line, and so two requests
     assert count_answers(received) <= most, received
     marked = exchange(
-        proxied, HIDDEN.replace(b"?hidden", b"?own").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        proxy_port, HIDDEN.replace(b"?hidden", b"?own").replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     )
     assert count_answers(marked) == 1 and marked.startswith(b"HTTP/1.1 200"), "nobody gets another's answer"
 
 
-async def test_behind_a_proxy_the_forwarded_address_is_logged(api: ApiProcess, proxied: int) -> None:
+async def test_behind_a_proxy_the_forwarded_address_is_logged(api: ApiProcess, proxy_port: int) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
-        url = f"http://127.0.0.1:{proxied}/health/live?forwarded"
+        url = f"http://127.0.0.1:{proxy_port}/health/live?forwarded"
         answer = await client.get(url, headers={"X-Forwarded-For": "203.0.113.9", "X-Request-ID": "forwarded"})
     assert answer.status_code == 200
     assert api.wait_for_log_line(request_id="forwarded")["client"] == "127.0.0.1", "what the client wrote is dropped"

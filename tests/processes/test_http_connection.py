@@ -47,7 +47,7 @@ async def server(app: FastAPI) -> AsyncIterator[HttpServer]:
         yield server
 
 
-def closed(reason: str) -> float:
+def count_closed(reason: str) -> float:
     return float(CONNECTIONS_CLOSED.labels(reason)._value.get())
 
 
@@ -98,7 +98,7 @@ async def test_an_idle_connection_is_closed_without_a_word(server: HttpServer, s
     await server.wait_until_empty()
 
 
-def posted(headers: dict[str, str], length: int) -> bytes:
+def post_head(headers: dict[str, str], length: int) -> bytes:
     fields = {"Host": "reelmill", "Content-Length": str(length), "Content-Type": "application/json"} | headers
     lines = [f"{name}: {value}" for name, value in fields.items()]
     return "\r\n".join(["POST /api/trials/drawings HTTP/1.1", *lines, "", ""]).encode()
@@ -106,7 +106,7 @@ def posted(headers: dict[str, str], length: int) -> bytes:
 
 async def test_a_body_has_to_make_progress(server: HttpServer, token: Callable[..., dict[str, str]]) -> None:
     client = await connect(server.port)
-    client.send(posted(token(), 100_000) + b'{"name": "')
+    client.send(post_head(token(), 100_000) + b'{"name": "')
     assert problem(await read_while_dripping(client, b"a")) == (408, "request-timeout")
     await server.wait_until_empty()
 
@@ -115,7 +115,7 @@ async def test_a_slow_body_that_makes_progress_is_read(
     server: HttpServer, token: Callable[..., dict[str, str]]
 ) -> None:
     client, body = await connect(server.port), b'{"name": "' + b"a" * 20_000 + b'"}'
-    client.send(posted(token(), len(body)))
+    client.send(post_head(token(), len(body)))
     for start in range(0, len(body), 700):  # for three times as long as a body without progress has
         client.send(body[start : start + 700])
         await asyncio.sleep(0.05)
@@ -124,19 +124,19 @@ async def test_a_slow_body_that_makes_progress_is_read(
 
 async def test_a_body_that_nobody_wants_is_not_read_for_ever(server: HttpServer) -> None:
     client = await connect(server.port)
-    client.send(posted({}, 10**15))
+    client.send(post_head({}, 10**15))
     assert (await read_while_dripping(client, b"a" * 1000)).startswith(b"HTTP/1.1 401")
     await server.wait_until_empty()
 
 
 async def test_who_does_not_read_is_dropped(server: HttpServer) -> None:
-    before = closed("reader too slow")
+    before = count_closed("reader too slow")
     client = await connect(server.port, receive_buffer=4096)
     client.send(b"GET /docs/big HTTP/1.1\r\nHost: reelmill\r\n\r\n")
     await client.reader.read(1)
     client.writer.transport.pause_reading()  # type: ignore[attr-defined]
     await server.wait_until_empty()
-    assert closed("reader too slow") == before + 1
+    assert count_closed("reader too slow") == before + 1
     client.close()
 
 

@@ -121,7 +121,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-async def rendered(postgres_url: str, home: Path) -> AsyncIterator[World]:
+async def rendered_world(postgres_url: str, home: Path) -> AsyncIterator[World]:
     """A world whose render has succeeded."""
     async with catalogue_api(postgres_url, home) as api, AsyncExitStack() as stack:
         clients = {}
@@ -135,17 +135,17 @@ async def rendered(postgres_url: str, home: Path) -> AsyncIterator[World]:
         yield world
 
 
-async def test_the_table_has_a_row_for_every_route(rendered: World) -> None:
-    paths = rendered.api.app.openapi()["paths"]
+async def test_the_table_has_a_row_for_every_route(rendered_world: World) -> None:
+    paths = rendered_world.api.app.openapi()["paths"]
     documented = {f"{method.upper()} {path}" for path, operations in paths.items() for method in operations}
     assert documented - set(ROWS) == set(), f"say in {TABLE.name} who may do this"
     assert set(ROWS) - documented == set(), f"{TABLE.name} tells of routes that are not there"
 
 
 @pytest.mark.parametrize("operation", ROWS)
-async def test_who_is_answered_what(rendered: World, home: Path, operation: str) -> None:
+async def test_who_is_answered_what(rendered_world: World, home: Path, operation: str) -> None:
     reading = operation.startswith("GET ")
-    world = rendered if reading else await plant(rendered, home)
+    world = rendered_world if reading else await plant(rendered_world, home)
     row, answers = ROWS[operation], {}
     for who in ("no token", "missing scope", *CALLERS):
         if row[who] == "-":
@@ -164,22 +164,22 @@ async def test_who_is_answered_what(rendered: World, home: Path, operation: str)
 
 
 @pytest.mark.parametrize("operation", [name for name, row in ROWS.items() if row["stranger"] == "404"])
-async def test_what_is_hidden_looks_like_nothing(rendered: World, operation: str) -> None:
+async def test_what_is_hidden_looks_like_nothing(rendered_world: World, operation: str) -> None:
     """A stranger and a former guest are told the same of what they may not see as of what does not exist."""
     ids = {name: str(uuid4()) for name in ("experiment_id", "dataset_id", "job_id")}
-    nothing = replace(rendered, parameters=rendered.parameters | ids)
+    nothing = replace(rendered_world, parameters=rendered_world.parameters | ids)
     for who in ("stranger", "revoked"):
-        answers = [await world.send(rendered.clients[who], operation) for world in (rendered, nothing)]
+        answers = [await world.send(rendered_world.clients[who], operation) for world in (rendered_world, nothing)]
         told = [answer.json() | {"instance": "", "error_id": "", "status": answer.status_code} for answer in answers]
         assert told[0] == told[1]
 
 
-async def test_a_dataset_of_others_looks_like_none(rendered: World) -> None:
-    dave, body = rendered.clients["stranger"], {"decimation_factor": 1, "fps": 10}
+async def test_a_dataset_of_others_looks_like_none(rendered_world: World) -> None:
+    dave, body = rendered_world.clients["stranger"], {"decimation_factor": 1, "fps": 10}
     own = (await dave.post("/api/experiments", json={"name": "own"})).raise_for_status().json()["id"]
     (await dave.post(f"/api/experiments/{own}/datasets", json={"name": "own"})).raise_for_status()
     told = []
-    for dataset in (rendered.parameters["dataset_id"], str(uuid4())):
+    for dataset in (rendered_world.parameters["dataset_id"], str(uuid4())):
         answer = await dave.post("/api/videos/generate", json=body | {"experiment_id": own, "dataset_id": dataset})
         told.append((answer.status_code, answer.text.replace(dataset, "").replace(answer.json()["error_id"], "")))
     assert told[0] == told[1]

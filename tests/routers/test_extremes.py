@@ -46,7 +46,7 @@ async def api(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> As
 def meter() -> Iterator[BusyMeter]:
     gc.collect()
     gc.freeze()  # the heap of the other tests is not the application's
-    with BusyMeter().installed() as meter:
+    with BusyMeter().measure_callbacks() as meter:
         yield meter
     gc.unfreeze()
 

@@ -18,12 +18,13 @@ from service.store.catalog import datasets
 from service.store.database import Database
 from service.store.deletion import execute_deletion, lock_for_deletion
 from service.store.objects.files import FileObjectStore
+from service.store.objects.keys import segment_key
 from service.store.renders import lifecycle
 from service.store.renders.submission import RenderSubmission, submit_render
 from service.store.tables import segment_cache
-from service.worker.scan.writer import scan_dataset
 from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
 from tests.support.data.footage import frame_jpeg
+from tests.support.data.scanning import scan_dataset
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
 
@@ -57,7 +58,7 @@ class Camera:
     async def scan(self) -> str:
         """The dataset's digest after another scan."""
         store = FileObjectStore(self.home / "objects", "reelmill")
-        await scan_dataset(self.database, store, DatasetId(self.dataset), lambda _: None)
+        await scan_dataset(self.database, store, DatasetId(self.dataset))
         async with self.database.service_transaction() as connection:
             row = await datasets.get(connection, self.dataset)
         assert row is not None
@@ -176,6 +177,7 @@ async def test_a_retry_renders_transient_segments_again(camera: Camera) -> None:
 
 async def test_segments_of_an_earlier_version_are_not_taken_over(camera: Camera) -> None:
     """A render that was under way during an upgrade: its keys, and what is stored under them, are the old version's."""
+    old = "0" * 64
     async with camera.database.service_transaction() as connection:
         row = await datasets.get(connection, camera.dataset)
         assert row is not None
@@ -183,12 +185,12 @@ async def test_segments_of_an_earlier_version_are_not_taken_over(camera: Camera)
         plan = render_plan(row, 1, options)
         render = (await submit_render(connection, RenderSubmission(plan, {}, Subject("alice"), 99)))["id"]
         await connection.execute(
-            text("UPDATE segments SET content_key = 'old', pipeline = NULL, reused = true WHERE render_id = :render"),
-            {"render": render},
+            text("UPDATE segments SET content_key = :old, pipeline = NULL, reused = true WHERE render_id = :render"),
+            {"render": render, "old": old},
         )
         await connection.execute(
             insert(segment_cache).values(
-                content_key="old", key="segments/ol/old.mp4", bytes=5, frames=COUNT, encoder="x", seconds={}
+                content_key=old, key=segment_key(old), bytes=5, frames=COUNT, encoder="x", seconds={}
             )
         )
         await connection.execute(text("DELETE FROM tasks WHERE render_id = :render"), {"render": render})
@@ -197,4 +199,4 @@ async def test_segments_of_an_earlier_version_are_not_taken_over(camera: Camera)
     row = await wait_until_ended(camera.database, render)
     assert (row["status"], camera.numbers(row)) == ("succeeded", ALL), row["error"]
     async with camera.database.service_transaction() as connection:
-        await connection.execute(text("DELETE FROM segment_cache WHERE content_key = 'old'"))
+        await connection.execute(text("DELETE FROM segment_cache WHERE content_key = :old"), {"old": old})

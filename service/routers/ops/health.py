@@ -23,7 +23,9 @@ from service.store.workers import count_live_slots, summarize_devices
 
 log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
-REQUIRED_CHECKS = ("database", "object_store", "ollama")
+READY_CHECKS = ("database", "object_store")
+REQUIRED_CHECKS = (*READY_CHECKS, "ollama")
+ALL_CHECKS = (*REQUIRED_CHECKS, "workers", "devices")
 # How old the report may be that callers without a token share.
 MAX_AGE_S = 1.0
 
@@ -78,15 +80,16 @@ class HealthChecks:
         self._running = SharedTasks[str, Check]()
         self._recent = SharedTasks[tuple[str, ...], dict[str, Check]](MAX_AGE_S)
 
-    async def run(self, resources: Resources, *names: str) -> dict[str, Check]:
-        """Run these checks concurrently."""
+    async def run(self, resources: Resources, names: tuple[str, ...], *, fresh: bool) -> dict[str, Check]:
+        """The results of these checks. Unless they have to be `fresh`, they may be MAX_AGE_S seconds old."""
+        if fresh:
+            return await self._run_together(resources, names)
+        return await self._recent.run(names, partial(self._run_together, resources, names))
+
+    async def _run_together(self, resources: Resources, names: tuple[str, ...]) -> dict[str, Check]:
         timeout_s = resources.http.health_timeout_s
         runs = (self._running.run(name, partial(_run_check, name, resources, timeout_s)) for name in names)
         return dict(zip(names, await asyncio.gather(*runs), strict=True))
-
-    async def recent(self, resources: Resources, *names: str) -> dict[str, Check]:
-        """As `run`, or what it returned within the last MAX_AGE_S seconds."""
-        return await self._recent.run(names, partial(self.run, resources, *names))
 
 
 async def get_checks(request: Request) -> HealthChecks:
@@ -125,8 +128,7 @@ async def health(resources: ResourcesDep, checks: ChecksDep, details: DetailsDep
     """Checks the database, the object store, Ollama, the workers and the devices concurrently. Without a token, the
     answer may be a second old, and has the status of what the service needs; with a token that has `ops:read`, also
     workers, devices, latencies and versions."""
-    run = checks.run if details else checks.recent
-    results = await run(resources, "database", "object_store", "ollama", "workers", "devices")
+    results = await checks.run(resources, ALL_CHECKS, fresh=details)
     return _build_report(results, resources, response, details=details)
 
 
@@ -145,8 +147,8 @@ async def live() -> Alive:
 )
 async def ready(resources: ResourcesDep, checks: ChecksDep, details: DetailsDep, response: Response) -> Health:
     """For load balancers: checks only the database and the object store, at most once a second without a token."""
-    run = checks.run if details else checks.recent
-    return _build_report(await run(resources, "database", "object_store"), resources, response, details=details)
+    results = await checks.run(resources, READY_CHECKS, fresh=details)
+    return _build_report(results, resources, response, details=details)
 
 
 async def _run_check(name: str, resources: Resources, timeout_s: float) -> Check:

@@ -16,6 +16,12 @@ from service.store.objects.object_store import ObjectStore
 # marks the segments that it reuses as used, and a row that changes during the eviction is evaluated again.
 PROTECTED_MINUTES = 30
 
+
+def _prefix_sql(column: str) -> str:
+    """`objects.keys.segment_prefix` of the content key in this column."""
+    return f"'segments/' || left({column}, 2) || '/' || {column} || '.'"
+
+
 TRY_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended('reelmill evict segments', 7))")
 DELETE_LEAST_RECENTLY_USED = text(f"""
     WITH ranked AS (
@@ -31,36 +37,33 @@ DELETE_LEAST_RECENTLY_USED = text(f"""
         RETURNING c.content_key, c.bytes),
     marked AS (
         INSERT INTO removals (bucket, prefix)
-        SELECT :bucket, 'segments/' || left(content_key, 2) || '/' || content_key || '.' FROM gone
+        SELECT :bucket, {_prefix_sql("content_key")} FROM gone
         ON CONFLICT (bucket, prefix) DO NOTHING)
     SELECT count(*) AS segments, coalesce(sum(bytes), 0)::bigint AS bytes FROM gone
 """)
 # Left by renders that were planned anew for another encoder, and by versions that kept what deleted renders had used.
-REMOVE_UNUSED = text("""
+REMOVE_UNUSED = text(f"""
     INSERT INTO removals (bucket, prefix)
-    SELECT :bucket, 'segments/' || left(c.content_key, 2) || '/' || c.content_key || '.' FROM segment_cache c
+    SELECT :bucket, {_prefix_sql("c.content_key")} FROM segment_cache c
     WHERE NOT EXISTS (SELECT FROM segments s WHERE s.content_key = c.content_key)
     ON CONFLICT (bucket, prefix) DO NOTHING
 """)
 # The key that a segment's row is about to forget. An earlier attempt of its task may still write there for a day: see
-# `deletion.LATE_WRITES`. Without a bucket it is in the service's own. The table takes keys of 64 hex digits only.
-REMOVE_REPLACED = text("""
+# `deletion.LATE_WRITES`. Without a bucket it is in the service's own.
+REMOVE_REPLACED = text(f"""
     INSERT INTO removals (bucket, prefix, repeat_until)
-    SELECT '', 'segments/' || left(s.content_key, 2) || '/' || s.content_key || '.',
+    SELECT '', {_prefix_sql("s.content_key")},
         (SELECT now() + interval '24 hours' FROM tasks t
             WHERE t.render_id = s.render_id AND t.kind = 'segment' AND t.number = s.number
                 AND (t.state = 'running' OR t.lease > 1) LIMIT 1)
     FROM segments s WHERE s.render_id = :render AND s.number = :number AND s.content_key <> :key
-        AND s.content_key ~ '^[0-9a-f]{64}$'
     ON CONFLICT (bucket, prefix) DO UPDATE SET
         repeat_until = greatest(removals.repeat_until, excluded.repeat_until)
 """)
 CANCEL_REMOVAL = text("DELETE FROM removals WHERE prefix = :prefix")
-# The prefixes are those of `objects.keys.segment_prefix`.
-CANCEL_REMOVALS = text("""
+CANCEL_REMOVALS = text(f"""
     DELETE FROM removals WHERE prefix IN (
-        SELECT 'segments/' || left(content_key, 2) || '/' || content_key || '.'
-        FROM segments WHERE render_id = :render)
+        SELECT {_prefix_sql("content_key")} FROM segments WHERE render_id = :render)
 """)
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, select, text, update
+from sqlalchemy import RowMapping, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,25 +18,26 @@ from service.store.objects.digests import StoredSegment
 from service.store.tables import segment_cache, segments
 from service.stream.playlist import StreamSegment
 
-INVALIDATE_SEGMENTS = text("""
+# New tasks for the segments of which a common table expression `again` has the numbers.
+_REPLACE_TASKS = """
+    old AS (
+        DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
+    INSERT INTO tasks (id, kind, render_id, number)
+    SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
+"""
+INVALIDATE_SEGMENTS = text(f"""
     WITH gone AS (
         DELETE FROM segment_cache WHERE content_key = ANY(:keys)
             AND content_key IN (SELECT content_key FROM segments WHERE render_id = :render)),
     again AS (
         UPDATE segments SET reused = false WHERE render_id = :render AND content_key = ANY(:keys) RETURNING number),
-    old AS (
-        DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
-    INSERT INTO tasks (id, kind, render_id, number)
-    SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
+    {_REPLACE_TASKS}
 """)
-REPLACE_OUTDATED_TASKS = text("""
+REPLACE_OUTDATED_TASKS = text(f"""
     WITH again AS (
         UPDATE segments SET reused = false WHERE render_id = :render AND pipeline IS DISTINCT FROM :version
         RETURNING number),
-    old AS (
-        DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
-    INSERT INTO tasks (id, kind, render_id, number)
-    SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
+    {_REPLACE_TASKS}
 """)
 SELECT_RECENT_STATS = text("""
     SELECT c.frames, c.bytes, c.seconds, (r.options ->> 'width')::int AS width, (r.options ->> 'height')::int AS height,
@@ -73,7 +74,8 @@ async def set_result(
     await remove_replaced(connection, render, number, content_key)
     query = update(segments).where(segments.c.render_id == render, segments.c.number == number)
     values = {"content_key": content_key, "transient": transient, "pipeline": PIPELINE_VERSION}
-    await connection.execute(query.values(**values))
+    differs = or_(*(segments.c[name].is_distinct_from(value) for name, value in values.items()))
+    await connection.execute(query.where(differs).values(**values))  # most are as they were planned
 
 
 async def find_entry(connection: AsyncConnection, content_key: str) -> RowMapping | None:

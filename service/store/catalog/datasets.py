@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Executable, RowMapping, Select, Text, cast, func, insert, literal, select, text, update
+from sqlalchemy import Executable, RowMapping, Select, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import DatasetId, Subject, TaskId, new_uuid
@@ -149,8 +149,7 @@ async def list_page(
     """The rows of one page of the experiment's datasets and how many of them it shows: see `fetch_page`."""
     keys = select(datasets.c.id, datasets.c.created_at, datasets.c.name)
     documents = (datasets.c.sizes, datasets.c.gaps, datasets.c.problems, datasets.c.excluded, datasets.c.levels)
-    size = sum((func.coalesce(func.octet_length(cast(each, Text)), 0) for each in documents), literal(0))
-    found, shown = await fetch_page(connection, _filter(keys, experiment, name_contains), datasets, page, size)
+    found, shown = await fetch_page(connection, _filter(keys, experiment, name_contains), datasets, page, documents)
     query = select(datasets).where(datasets.c.id.in_([row["id"] for row in found]))
     return await fetch_datasets(connection, query.order_by(*page.order(datasets))), shown
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, Text, cast, func, insert, or_, select, update
+from sqlalchemy import RowMapping, Select, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject, new_uuid
@@ -57,8 +57,8 @@ async def list_page(
     connection: AsyncConnection, filters: ExperimentFilter, page: PageRequest
 ) -> tuple[list[RowMapping], int]:
     """The rows of one page and how many of them it shows: see `fetch_page`."""
-    size = func.octet_length(cast(experiments.c.metadata, Text))
-    return await fetch_page(connection, _apply_filter(select(experiments), filters), experiments, page, size)
+    query = _apply_filter(select(experiments), filters)
+    return await fetch_page(connection, query, experiments, page, (experiments.c.metadata,))
 
 
 async def count(connection: AsyncConnection, filters: ExperimentFilter) -> int:

@@ -209,10 +209,10 @@ class S3ObjectStore:
             return await self._get_version(ObjectVersion(ref, etag), start, MAX_OBJECT_BYTES if stop is None else stop)
         for attempt in range(MAX_ATTEMPTS - 1):
             try:
-                return b"".join([chunk async for chunk in self.stream(ref, start, stop, etag)])
+                return b"".join([chunk async for chunk in self.stream(ref, start, stop)])
             except ConnectionInterrupted:
                 await asyncio.sleep(backoff_s(attempt))
-        return b"".join([chunk async for chunk in self.stream(ref, start, stop, etag)])
+        return b"".join([chunk async for chunk in self.stream(ref, start, stop)])
 
     async def _get_version(self, version: ObjectVersion, start: int, stop: int) -> bytes:
         """As slots read frames: what the answer says of itself is checked, and a damaged one is read again."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import RowMapping, Select, Text, cast, func, literal, select, text, update
+from sqlalchemy import RowMapping, Select, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import Subject
@@ -35,8 +35,7 @@ async def page(
     `fetch_page`."""
     query = _apply_filter(select(renders.c.id, renders.c.created_at), conditions)
     documents = (renders.c.request, renders.c.summary, renders.c.error)
-    size = sum((func.coalesce(func.octet_length(cast(each, Text)), 0) for each in documents), literal(0))
-    return await fetch_page(connection, query, renders, part, size)
+    return await fetch_page(connection, query, renders, part, documents)
 
 
 async def count_renders(connection: AsyncConnection, conditions: RenderFilter) -> int:
@@ -98,6 +97,13 @@ def may_read(row: RowMapping, caller: Caller) -> bool:
 
 async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | None:
     return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
+
+
+async def get_dataset_id(connection: AsyncConnection, render: UUID) -> UUID:
+    """The dataset of an existing render."""
+    query = select(renders.c.dataset_id).where(renders.c.id == render)
+    dataset: UUID = (await connection.execute(query)).scalar_one()
+    return dataset
 
 
 async def update_video_etag(connection: AsyncConnection, render: UUID, sha256: str, etag: str) -> None:

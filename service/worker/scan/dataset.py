@@ -13,8 +13,8 @@ from service.plan.names.media_names import (
 )
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
 from service.worker.scan.images import FrameRows, ImageScanner, batch_rows
-from service.worker.scan.levels import MAX_SAMPLED_FRAMES, LevelScanner
-from service.worker.scan.store import ScanResult, ScanStore, ScanSummary, ScanTarget
+from service.worker.scan.levels import LevelScanner
+from service.worker.scan.store import MAX_SAMPLED_FRAMES, ScanResult, ScanStore, ScanSummary, ScanTarget
 from service.worker.scan.videos import VideoScanner
 
 ProgressCallback = Callable[[int], None]

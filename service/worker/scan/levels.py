@@ -20,7 +20,6 @@ from service.store.objects.object_store import (
 )
 from service.worker.fetch.ranged_files import RangedFile
 
-MAX_SAMPLED_FRAMES = 64
 # Objects above this size, and frames above MAX_PIXELS, are not sampled.
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
 MAX_PIXELS = 100_000_000

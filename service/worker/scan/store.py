@@ -1,4 +1,5 @@
-"""What a scan finds, and where it writes to. Without a library of a database: slots import it."""
+"""What a scan finds, and where it writes to. Slots import it, so it needs no library of a database; the supervisor
+imports it, so it needs no codec."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,9 @@ from uuid import UUID
 from service.plan.names.media_names import Exclusions
 from service.plan.render_plan import SourceKind
 from service.store.catalog.scanned import ScannedFrame
+
+# Frames whose levels are measured: spread over the dataset, they show its range.
+MAX_SAMPLED_FRAMES = 64
 
 
 @dataclass(frozen=True, slots=True)

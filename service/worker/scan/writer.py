@@ -1,6 +1,6 @@
 """What a scan writes. The supervisor does it: the slot that reads the files has no database and sends what it found."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
 from typing import Any
@@ -15,11 +15,8 @@ from service.plan.names.media_names import Exclusions
 from service.store.catalog import scan as frame_scan
 from service.store.catalog.scanned import ScannedFrame
 from service.store.database import Database
-from service.store.objects.object_store import ObjectStore
 from service.store.tables import sources
-from service.worker.scan.dataset import ProgressCallback, scan_objects
-from service.worker.scan.levels import MAX_SAMPLED_FRAMES
-from service.worker.scan.store import ScanResult, ScanSummary, ScanTarget
+from service.worker.scan.store import MAX_SAMPLED_FRAMES, ScanResult, ScanSummary, ScanTarget
 
 log = structlog.get_logger("worker")
 # The columns of a dataset that a scan of source videos finds out. A slot has no business with any other.
@@ -102,7 +99,7 @@ class ScanWriter:
             await frame_scan.create_staging_table(self._staging)
         return self._staging
 
-    def _require_own(self, keys: Any) -> None:
+    def _require_own(self, keys: Iterable[str]) -> None:
         """A slot that was taken over must not make objects of others part of this dataset."""
         target = self._require_target()
         if not all(key.startswith(target.prefix) for key in keys):
@@ -138,14 +135,6 @@ async def open_scan_writer(
     """
     async with AsyncExitStack() as opened:
         yield ScanWriter(database, dataset, lease, opened)
-
-
-async def scan_dataset(
-    database: Database, objects: ObjectStore, dataset: UUID, on_progress: ProgressCallback
-) -> ScanSummary:
-    """Read and write in this process. See `scan_objects`."""
-    async with open_scan_writer(database, dataset) as writer:
-        return await scan_objects(writer, objects, on_progress)
 
 
 def _failure_reason(target: ScanTarget, excluded: Exclusions, problem: str | None, *, readable: bool) -> str | None:

@@ -14,8 +14,8 @@ from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
-from service.worker.scan.writer import scan_dataset
 from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
+from tests.support.data.scanning import scan_dataset
 from tests.support.data.street_footage import FRAMES, street_frames
 from tests.support.opened_files import opened_files
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
@@ -49,7 +49,7 @@ async def street(postgres_url: str, tmp_path: Path, pictures: list[bytes]) -> As
         made.folder.mkdir(parents=True)
         for number, data in enumerate(pictures):
             (made.folder / f"street_{number}.jpg").write_bytes(data)  # natural order: 2 comes before 10
-        await scan_dataset(database, FileObjectStore(tmp_path / "objects", "reelmill"), DatasetId(dataset.id), print)
+        await scan_dataset(database, FileObjectStore(tmp_path / "objects", "reelmill"), DatasetId(dataset.id))
         async with database.service_transaction() as connection:
             row = await datasets.get(connection, dataset.id)
         assert row is not None and (row.frame_count, row.gap_frames, row.unreadable_frames) == (FRAMES, 0, 0)

@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from service.ids import DatasetId
-from service.worker.scan.writer import scan_dataset
 from tests.support.data.media import jpeg, numbered_picture
+from tests.support.data.scanning import scan_dataset
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 
 pytestmark = pytest.mark.anyio
@@ -43,7 +43,7 @@ async def _create_dataset(client: httpx.AsyncClient, experiment: str, **fields: 
 
 
 async def _run_scan(api: CatalogueApi, dataset: str) -> None:
-    await scan_dataset(api.database, api.objects, DatasetId(UUID(dataset)), lambda _: None)
+    await scan_dataset(api.database, api.objects, DatasetId(UUID(dataset)))
 
 
 async def _count_queued_tasks(api: CatalogueApi) -> int:

@@ -19,8 +19,8 @@ from service.ids import DatasetId
 from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef
 from service.store.cache import previews
-from service.worker.scan.writer import scan_dataset
 from tests.support.data import media
+from tests.support.data.scanning import scan_dataset
 from tests.support.processes.catalogue_api import CatalogueApi, catalogue_api
 from tests.support.processes.supervisor import running_supervisor
 
@@ -54,7 +54,7 @@ async def _create_scanned_dataset(
     experiment = (await client.post("/api/experiments", json={"name": "run"})).json()["id"]
     body = {"name": "camera", "kind": kind, "bucket": "camera", "prefix": "day/"}
     dataset = (await client.post(f"/api/experiments/{experiment}/datasets", json=body)).json()["dataset"]["id"]
-    await scan_dataset(api.database, api.objects, DatasetId(UUID(dataset)), lambda _: None)
+    await scan_dataset(api.database, api.objects, DatasetId(UUID(dataset)))
     return f"/api/datasets/{dataset}/frames"
 
 

@@ -17,7 +17,7 @@ from service.store.objects.s3 import S3ObjectStore
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.processes.catalogue_api import catalogue_api
 from tests.support.servers.object_server import FaultyObjectServer
-from tests.worker.fetch.test_frame_fetcher import object_settings
+from tests.support.servers.stored_frames import object_settings
 
 pytestmark = pytest.mark.anyio
 KEY = "renders/x/video.mp4"

@@ -18,7 +18,7 @@ from service.store.objects.digests import (
 from service.store.objects.files import FileObjectStore
 from service.store.objects.s3 import S3ObjectStore
 from tests.support.servers.object_server import DAMAGES, FaultyObjectServer
-from tests.worker.fetch.test_frame_fetcher import object_settings
+from tests.support.servers.stored_frames import object_settings
 
 pytestmark = pytest.mark.anyio
 FAULTS = (*DAMAGES, "416", "truncated")
@@ -27,7 +27,7 @@ HARMLESS = ("no etag", "other range", "no range", "other status", "truncated")
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[tuple[FaultyObjectServer, S3ObjectStore]]:
+async def faulty_store() -> AsyncIterator[tuple[FaultyObjectServer, S3ObjectStore]]:
     server = FaultyObjectServer()
     store = S3ObjectStore(object_settings(server.address))
     yield server, store
@@ -36,9 +36,9 @@ async def served() -> AsyncIterator[tuple[FaultyObjectServer, S3ObjectStore]]:
 
 
 async def test_an_object_that_is_damaged_on_the_way_is_read_again(
-    served: tuple[FaultyObjectServer, S3ObjectStore],
+    faulty_store: tuple[FaultyObjectServer, S3ObjectStore],
 ) -> None:
-    server, store = served
+    server, store = faulty_store
     for fault in FAULTS:
         data = os.urandom(50_000)
         server.put(fault, data)
@@ -51,8 +51,8 @@ async def test_an_object_that_is_damaged_on_the_way_is_read_again(
         assert server.request_counts[fault] <= 4
 
 
-async def test_lasting_damage_has_a_name(served: tuple[FaultyObjectServer, S3ObjectStore]) -> None:
-    server, store = served
+async def test_lasting_damage_has_a_name(faulty_store: tuple[FaultyObjectServer, S3ObjectStore]) -> None:
+    server, store = faulty_store
     for fault in sorted(set(FAULTS).difference(HARMLESS)):
         data = os.urandom(50_000)
         server.put(fault, data)

@@ -9,7 +9,7 @@ from service.plan.render_plan import ObjectRef
 from service.store.objects.object_store import ObjectChanged, ObjectDamaged, ObjectNotFound, ObjectStoreError
 from service.store.objects.s3 import S3ObjectStore
 from tests.support.servers.object_server import DAMAGES, FaultyObjectServer
-from tests.worker.fetch.test_frame_fetcher import object_settings
+from tests.support.servers.stored_frames import object_settings
 
 SIZE, REF = 50_000, ObjectRef("bucket", "x")
 # Whole, all of it as a range, its beginning, a part, its end.

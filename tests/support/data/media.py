@@ -164,3 +164,17 @@ def _encode_picture(pixels: Pixels, kind: str, **options: Any) -> bytes:
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, kind, **options)
     return out.getvalue()
+
+
+def noise_video(pictures: int) -> bytes:
+    """An MP4 of noise, so that it is larger than a few blocks; the index is at the end."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        stream = container.add_stream("mjpeg", rate=25, options={"qscale": "2"})
+        stream.width, stream.height, stream.pix_fmt = 1024, 768, "yuvj420p"
+        noise = np.random.default_rng(1)
+        for _ in range(pictures):
+            frame = av.VideoFrame.from_ndarray(noise.integers(0, 256, (768, 1024, 3), np.uint8), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return out.getvalue()

@@ -29,18 +29,18 @@ class BusyMeter:
     longest_s = 0.0
 
     @contextmanager
-    def installed(self) -> Iterator["BusyMeter"]:
+    def measure_callbacks(self) -> Iterator["BusyMeter"]:
         """Measure every callback of every event loop of this process."""
         run, meter = asyncio.events.Handle._run, self
 
-        def measured(handle: asyncio.events.Handle) -> None:
+        def run_and_measure(handle: asyncio.events.Handle) -> None:
             started = time.thread_time()
             try:
                 run(handle)
             finally:
                 meter.longest_s = max(meter.longest_s, time.thread_time() - started)
 
-        asyncio.events.Handle._run = measured  # type: ignore[method-assign]
+        asyncio.events.Handle._run = run_and_measure  # type: ignore[method-assign]
         try:
             yield self
         finally:

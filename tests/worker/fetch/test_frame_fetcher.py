@@ -1,86 +1,22 @@
-"""The slot's reader over a folder, over a small real HTTP server that can misbehave, and over S3 where there is one."""
+"""The slot's reader of frames over a folder, and over a small real HTTP server that can misbehave."""
 
 import asyncio
-import hashlib
-import io
 import os
-import random
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
-from pydantic import SecretStr
 
-from service.pipeline.frames import FrameChanged, FrameMissing, FrameUnreadable
+from service.pipeline.frames import FrameMissing, FrameUnreadable
 from service.plan.render_plan import FrameRef, ObjectRef
-from service.store.objects.files import file_etag
 from service.store.objects.object_store import ObjectStoreError
 from service.store.objects.s3 import S3ObjectStore
-from service.store.settings import ObjectSettings
 from service.worker.fetch.frame_fetcher import MAX_PENDING_PER_READ, FrameFetcher
-from service.worker.fetch.ranged_files import SOURCE_BLOCK_BYTES
 from tests.support.servers.object_server import FaultyObjectServer
-from tests.support.servers.s3_server import needs_s3, s3_server
+from tests.support.servers.stored_frames import BUCKET, SIZE, StoredFrames, object_settings, wait_until
 
 MIB = 1024 * 1024
-SIZE = 210_000
-BUCKET = "reelmill"
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyObjectServer]:
-    server = FaultyObjectServer()
-    yield server
-    server.stop()
-
-
-def object_settings(address: str, timeout_s: float = 20) -> ObjectSettings:
-    return ObjectSettings.model_construct(
-        endpoint=address, access_key="k", secret_key=SecretStr("tell-nobody"), timeout_s=timeout_s
-    )
-
-
-@pytest.fixture
-def fetcher(server: FaultyObjectServer, tmp_path: Path) -> Iterator[FrameFetcher]:
-    fetcher = FrameFetcher(object_settings(server.address), tmp_path)
-    yield fetcher
-    fetcher.close()
-
-
-class StoredFrames:
-    """A fetcher, and a function that stores an object where it reads and returns its etag."""
-
-    def __init__(self, fetcher: FrameFetcher, put: Callable[[str, bytes], str]) -> None:
-        self.fetcher, self.put = fetcher, put
-
-    def ref(self, key: str, data: bytes, index: int = 0) -> FrameRef:
-        """Store the object as a scan would find it."""
-        return FrameRef(index, key, self.put(key, data), len(data))
-
-    def frames(self, count: int, size: int = SIZE) -> list[tuple[FrameRef, bytes]]:
-        datas = [os.urandom(size) for _ in range(count)]
-        return [(self.ref(f"f/{n:05} é+.jpg", data, n), data) for n, data in enumerate(datas)]
-
-
-@pytest.fixture(params=["folder", "server"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoredFrames]:
-    def put(key: str, data: bytes) -> str:
-        path = tmp_path / "objects" / BUCKET / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-        return file_etag(path.stat())
-
-    if request.param == "folder":
-        fetcher = FrameFetcher(ObjectSettings.model_construct(), tmp_path)
-        yield StoredFrames(fetcher, put)
-        fetcher.close()
-    else:
-        server: FaultyObjectServer = request.getfixturevalue("server")
-        yield StoredFrames(request.getfixturevalue("fetcher"), server.put)
 
 
 def test_frames_come_in_order_and_once(shelf: StoredFrames) -> None:
@@ -138,13 +74,6 @@ def test_objects_above_the_limit_are_refused(shelf: StoredFrames) -> None:
                 reader.read(ref)
         assert len(reader.read(refs[2])) == 1000
     assert shelf.fetcher.stats.objects == 1
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -260,148 +189,3 @@ async def _read_all(address: str) -> bytes:
 def test_the_driver_reads_again_what_broke_off(server: FaultyObjectServer) -> None:
     server.objects["x"], server.faults["x"] = os.urandom(SIZE), ["truncated", "503", "truncated"]
     assert asyncio.run(_read_all(server.address)) == server.objects["x"]
-
-
-# source videos
-
-
-def test_a_source_is_a_seekable_file(shelf: StoredFrames) -> None:
-    data, rng = os.urandom(5 * SOURCE_BLOCK_BYTES + 12_345), random.Random(7)
-    with shelf.fetcher.source_opener(BUCKET).open(shelf.ref("v.mp4", data)) as file:
-        plain = io.BytesIO(data)
-        for _ in range(300):
-            offset, whence = rng.choice([(rng.randrange(len(data) + 9), 0), (-rng.randrange(999), 2), (5, 1)])
-            assert file.seek(offset, whence) == plain.seek(offset, whence)
-            count = rng.choice([0, 1, 32_768, SOURCE_BLOCK_BYTES + 1])
-            assert file.read(count) == plain.read(count)
-            assert file.tell() == plain.tell()
-        file.seek(0)
-        assert file.read() == data
-
-
-def test_reading_forward_fetches_each_block_once(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
-    ref = StoredFrames(fetcher, server.put).ref("v.mp4", os.urandom(6 * SOURCE_BLOCK_BYTES + 1))
-    with fetcher.source_opener(BUCKET).open(ref) as file:
-        while file.read(32_768):
-            pass
-    assert (server.request_counts["v.mp4"], fetcher.stats.objects, fetcher.stats.bytes) == (
-        7,
-        1,
-        6 * SOURCE_BLOCK_BYTES + 1,
-    )
-
-
-@pytest.mark.parametrize("size", [0, 1, SOURCE_BLOCK_BYTES, SOURCE_BLOCK_BYTES + 1])
-def test_sources_of_awkward_sizes(shelf: StoredFrames, size: int) -> None:
-    data = os.urandom(size)
-    shelf.put("v.mp4", data)
-    with shelf.fetcher.source_opener(BUCKET).open(FrameRef(0, "v.mp4")) as file:
-        assert file.read() == data
-
-
-def test_a_source_that_is_gone(shelf: StoredFrames) -> None:
-    for ref in (FrameRef(0, "gone.mp4", "e", 5), FrameRef(0, None)):
-        with pytest.raises(FrameMissing):
-            shelf.fetcher.source_opener(BUCKET).open(ref)
-
-
-def test_a_server_without_ranges_is_told(server: FaultyObjectServer, fetcher: FrameFetcher) -> None:
-    ref, server.ranges = StoredFrames(fetcher, server.put).ref("v.mp4", os.urandom(2 * SOURCE_BLOCK_BYTES)), False
-    with pytest.raises(ObjectStoreError, match="does not serve ranges"):
-        fetcher.source_opener(BUCKET).open(ref)
-
-
-def test_a_source_that_changes_while_it_is_read(shelf: StoredFrames) -> None:
-    with shelf.fetcher.source_opener(BUCKET).open(shelf.ref("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))) as file:
-        assert len(file.read(100)) == 100
-        shelf.put("v.mp4", os.urandom(3 * SOURCE_BLOCK_BYTES))
-        file.seek(2 * SOURCE_BLOCK_BYTES)
-        with pytest.raises(FrameChanged, match="changed since the scan"):
-            file.read(100)
-
-
-def video(pictures: int) -> bytes:
-    """Noise, so that it is larger than a few blocks; the index is at the end."""
-    out = io.BytesIO()
-    with av.open(out, "w", format="mp4") as container:
-        stream = container.add_stream("mjpeg", rate=25, options={"qscale": "2"})
-        stream.width, stream.height, stream.pix_fmt = 1024, 768, "yuvj420p"
-        noise = np.random.default_rng(1)
-        for _ in range(pictures):
-            frame = av.VideoFrame.from_ndarray(noise.integers(0, 256, (768, 1024, 3), np.uint8), "rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return out.getvalue()
-
-
-def test_av_opens_a_source(shelf: StoredFrames) -> None:
-    data = video(40)
-    assert len(data) > 3 * SOURCE_BLOCK_BYTES
-    with (
-        shelf.fetcher.source_opener(BUCKET).open(shelf.ref("v.mp4", data)) as file,
-        av.open(file) as container,
-    ):
-        assert sum(1 for _ in container.decode(video=0)) == 40
-
-
-@pytest.mark.parametrize("good", [1, 2, 3])
-def test_a_fault_under_av_is_the_store_s_and_not_the_video_s(
-    server: FaultyObjectServer, tmp_path: Path, good: int
-) -> None:
-    """Whichever block it meets: the index at the end, or pictures."""
-    data = video(40)
-    ref = FrameRef(0, "v.mp4", server.put("v.mp4", data), len(data))
-    server.faults["v.mp4"] = ["ok"] * good + ["503"] * 40
-    fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.2), tmp_path)
-    with (
-        pytest.raises(ObjectStoreError),
-        fetcher.source_opener(BUCKET).open(ref) as file,
-        av.open(file) as container,
-    ):
-        assert sum(1 for _ in container.decode(video=0)) < 40
-    fetcher.close()
-
-
-# S3
-
-
-@needs_s3
-def test_a_real_server_takes_our_signatures(tmp_path: Path) -> None:
-    settings = s3_server().settings()
-    bucket = settings.bucket
-    objects = {f"ex p/Ü+%41&=?#~'{n}*.jpg": os.urandom(SIZE) for n in range(30)} | {"v.mp4": video(40)}
-    asyncio.run(_put_objects(settings, objects))
-    fetcher = FrameFetcher(settings, tmp_path)
-    try:
-        etags = {key: hashlib.md5(data).hexdigest() for key, data in objects.items()}
-        refs = [FrameRef(n, key, etags[key], len(data)) for n, (key, data) in enumerate(objects.items())]
-        with fetcher.prefetch(bucket, refs) as reader:
-            assert [reader.read(ref) for ref in refs] == list(objects.values())
-        with fetcher.source_opener(bucket).open(refs[-1]) as file, av.open(file) as container:
-            assert sum(1 for _ in container.decode(video=0)) == 40
-        with pytest.raises(FrameMissing):
-            fetcher.fetch(bucket, FrameRef(0, "gone", "e", 5))
-        asyncio.run(_put_objects(settings, {refs[0].key or "": os.urandom(SIZE), "v.mp4": video(41)}))
-        with pytest.raises(FrameChanged):
-            fetcher.fetch(bucket, refs[0])
-        with pytest.raises(FrameChanged):
-            fetcher.source_opener(bucket).open(refs[-1])
-    finally:
-        fetcher.close()
-        asyncio.run(_delete_objects(settings, objects))
-
-
-async def _put_objects(settings: ObjectSettings, objects: dict[str, bytes]) -> None:
-    store = S3ObjectStore(settings)
-    await store.check()
-    for key, data in objects.items():
-        await store.put(ObjectRef(settings.bucket, key), data, "image/jpeg")
-    await store.close()
-
-
-async def _delete_objects(settings: ObjectSettings, objects: dict[str, bytes]) -> None:
-    store = S3ObjectStore(settings)
-    for key in objects:
-        await store.delete(ObjectRef(settings.bucket, key))
-    await (await store._client()).delete_bucket(Bucket=settings.bucket)
-    await store.close()

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,31 +12,16 @@ from service.pipeline.frames import FrameChanged, FrameDamaged, FrameMissing, Fr
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.store.objects.files import FileObjectStore, file_etag
 from service.store.objects.object_store import ObjectChanged, ObjectStoreError, ObjectVersion
-from service.store.settings import ObjectSettings
 from service.worker.fetch.frame_fetcher import FrameFetcher
 from service.worker.fetch.ranged_files import SOURCE_BLOCK_BYTES
 from service.worker.fetch.readers import FetchStats, FileReader
 from tests.support.servers.object_server import DAMAGES, FaultyObjectServer
-from tests.worker.fetch.test_frame_fetcher import BUCKET, StoredFrames, object_settings
+from tests.support.servers.stored_frames import BUCKET, StoredFrames
 
 SIZE = 50_000
 STATUSES = ("302", "304", "400", "412", "416", "500", "503")
 FAULTS = (*DAMAGES, *STATUSES, "truncated")
 ReadObject = Callable[[FrameFetcher, FrameRef], bytes]
-
-
-@pytest.fixture
-def server() -> Iterator[FaultyObjectServer]:
-    server = FaultyObjectServer()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def fetcher(server: FaultyObjectServer, tmp_path: Path) -> Iterator[FrameFetcher]:
-    fetcher = FrameFetcher(object_settings(server.address), tmp_path)
-    yield fetcher
-    fetcher.close()
 
 
 def read_frame(fetcher: FrameFetcher, ref: FrameRef) -> bytes:
@@ -174,24 +159,6 @@ def test_bytes_under_a_key_of_the_server_are_not_compared(server: FaultyObjectSe
 
 
 # Objects that change
-
-
-@pytest.fixture(params=["folder", "server"])
-def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoredFrames]:
-    if request.param == "server":
-        server: FaultyObjectServer = request.getfixturevalue("server")
-        yield StoredFrames(request.getfixturevalue("fetcher"), server.put)
-        return
-    folder = tmp_path / "objects" / BUCKET
-    folder.mkdir(parents=True)
-
-    def put(key: str, data: bytes) -> str:
-        (folder / key).write_bytes(data)
-        return file_etag((folder / key).stat())
-
-    fetcher = FrameFetcher(ObjectSettings.model_construct(), tmp_path)
-    yield StoredFrames(fetcher, put)
-    fetcher.close()
 
 
 @READS

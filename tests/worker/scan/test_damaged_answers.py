@@ -13,7 +13,7 @@ from service.worker.scan.levels import LevelScanner
 from service.worker.scan.videos import VideoScanner
 from tests.support.data import media
 from tests.support.servers.object_server import FaultyObjectServer
-from tests.worker.fetch.test_frame_fetcher import BUCKET, object_settings
+from tests.support.servers.stored_frames import BUCKET, object_settings
 
 PICTURE = np.full((32, 48, 3), 90, np.uint8)
 pytestmark = pytest.mark.anyio

@@ -1,92 +1,25 @@
-"""Scans over real objects in a folder and a real database."""
+"""Scans of frames over real objects in a folder and a real database."""
 
 import asyncio
 import hashlib
-import io
 import os
-import zlib
-from array import array
-from collections.abc import AsyncIterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import text
 
-from service.ids import DatasetId, new_uuid
-from service.pipeline.videos.source import VideoSource
+from service.ids import DatasetId
 from service.plan.render_plan import ObjectRef
-from service.plan.segments import Selection
-from service.store.catalog import datasets as catalog_datasets
-from service.store.catalog.datasets import to_dataset_row
-from service.store.catalog.frames import get_video_frame, stream_frames
 from service.store.catalog.scan import is_regular_numbering
-from service.store.database import Database
 from service.store.objects.files import FileObjectStore
-from service.store.objects.object_store import ObjectStoreError
-from service.store.tables import datasets, experiments, frames, sources
-from service.worker.scan.store import ScanSummary
-from service.worker.scan.writer import scan_dataset
-from tests.pipeline.videos.ffmpeg_reference import make_numbered_video
-from tests.support.data import interlaced, media
-from tests.support.data.ffmpeg_command import make_video
+from service.store.tables import datasets
+from tests.support.data import media
+from tests.support.data.dataset_folder import JPEG, DatasetFolder
+from tests.support.data.scanning import scan_dataset
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-
-
-class DatasetFolder:
-    """One dataset, whose objects are files under objects/camera/day/."""
-
-    def __init__(self, database: Database, home: Path) -> None:
-        self.database, self.objects = database, FileObjectStore(home / "objects", "reelmill")
-        self.folder = home / "objects" / "camera" / "day"
-        self.id = DatasetId(new_uuid())
-
-    async def create(self, kind: str = "frames", prefix: str = "day/") -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        row = {"id": self.id, "name": "d", "kind": kind, "bucket": "camera", "prefix": prefix}
-        async with self.database.service_transaction() as connection:
-            experiment = new_uuid()
-            await connection.execute(insert(experiments).values(id=experiment, name="e", owner="alice"))
-            await connection.execute(insert(datasets).values(**row, experiment_id=experiment))
-
-    def write(self, **files: bytes) -> None:
-        for name, data in files.items():
-            self.write_at(name.replace("__", "."), data)
-
-    def write_at(self, name: str, data: bytes) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-    async def scan(self) -> ScanSummary:
-        return await scan_dataset(self.database, self.objects, self.id, lambda _: None)
-
-    async def row(self) -> dict[str, Any]:
-        async with self.database.service_transaction() as connection:
-            return dict((await connection.execute(select(datasets).where(datasets.c.id == self.id))).mappings().one())
-
-    async def rows(self, table: Any = frames) -> list[dict[str, Any]]:
-        query = select(table).where(table.c.dataset_id == self.id).order_by(table.c[1])
-        async with self.database.service_transaction() as connection:
-            return [dict(row) for row in (await connection.execute(query)).mappings()]
-
-    async def keys(self) -> list[str]:
-        return [row["key"].removeprefix("day/") for row in await self.rows()]
-
-
-@pytest.fixture
-async def lab(postgres_url: str, tmp_path: Path) -> AsyncIterator[DatasetFolder]:
-    async with fresh_database(postgres_url) as database:
-        lab = DatasetFolder(database, tmp_path)
-        await lab.create()
-        yield lab
-
-
-JPEG = media.jpeg(media.numbered_picture(1))
 
 
 async def test_natural_order_and_facts(lab: DatasetFolder) -> None:
@@ -420,120 +353,6 @@ async def test_a_dataset_deleted_meanwhile(lab: DatasetFolder) -> None:
     assert (await lab.scan()).state == "gone"
 
 
-async def test_source_videos(lab: DatasetFolder) -> None:
-    async with lab.database.service_transaction() as connection:
-        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
-    lab.write_at("part2.mp4", media.video((media.numbered_picture(n) for n in range(20)), Fraction(25)))
-    lab.write_at("part10.mp4", media.video((media.numbered_picture(n) for n in range(7)), Fraction(30000, 1001)))
-    lab.write_at("part3.mp4", b"text")
-    lab.write_at("part1.mp4", b"")
-    lab.write_at("notes.txt", b"text")
-    summary = await lab.scan()
-    row, rows = await lab.row(), await lab.rows(sources)
-    assert (summary.state, summary.frame_count, summary.unreadable_frames, summary.ignored) == ("ready", 27, 2, 1)
-    assert [(source["key"], source["first_index"], source["frame_count"]) for source in rows] == [
-        ("day/part1.mp4", 0, 0),
-        ("day/part2.mp4", 0, 20),
-        ("day/part3.mp4", 20, 0),
-        ("day/part10.mp4", 20, 7),
-    ]
-    assert [bool(source["problem"]) for source in rows] == [True, False, True, False]
-    assert (rows[1]["codec"], rows[1]["width"], rows[1]["height"], rows[1]["fps"]) == ("h264", 128, 96, "25")
-    assert rows[1]["colour"] == {"matrix": 6, "primaries": 6, "transfer": 6, "range": 1}
-    assert rows[0]["colour"] is None
-    times = array("q", zlib.decompress(rows[1]["pts"]))
-    assert len(times) == 20 and list(times) == sorted(set(times))
-    assert (row["frame_count"], row["width"], row["formats"], row["gap_frames"]) == (27, 128, ["h264"], 0)
-
-
-async def test_source_videos_whose_pixels_are_not_square(lab: DatasetFolder) -> None:
-    """The catalogue has the size as shown, and what the planner needs to keep the stored samples."""
-    async with lab.database.service_transaction() as connection:
-        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
-    plain = media.video(media.numbered_picture(n, 90, 72) for n in range(5))
-    lab.write_at("a.mp4", make_video("v.mp4", "-c", "copy", "-aspect", "16:9", source=plain))
-    lab.write_at("b.mp4", plain)
-    lab.write_at("c.mp4", make_video("v.mp4", "-c", "copy", "-aspect", "16:9", source=plain)[:-40])
-    lab.write_at("d.mp4", b"text")
-    assert (await lab.scan()).state == "ready"
-    row, rows = await lab.row(), await lab.rows(sources)
-    shapes = [(source["width"], source["height"], source["pixel_aspect"]) for source in rows]
-    assert shapes[:2] == [(128, 72, "64/45"), (90, 72, "1")] and shapes[3] == (None, None, None)
-    assert (row["width"], row["height"]) == (128, 72)
-    found = to_dataset_row(row)
-    assert (found.stored_size, found.pixel_aspect) == ((90, 72), Fraction(64, 45))
-    before = [{"width": 90, "height": 72, "count": 10}]
-    assert to_dataset_row({**row, "sizes": before}).pixel_aspect is None
-    assert to_dataset_row({**row, "sizes": before, "kind": "frames"}).pixel_aspect == 1
-
-
-async def test_a_folder_of_broadcast_segments_and_a_joined_recording(lab: DatasetFolder) -> None:
-    """Each picture has a place, and where timestamps are equal, the packet that holds it."""
-    async with lab.database.service_transaction() as connection:
-        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
-    segments = [make_numbered_video(".ts", "-c:v", "libx264", count=8, first=8 * number) for number in range(11)]
-    for number, segment in enumerate(segments):
-        lab.write_at(f"hls{number}.ts", segment)
-    lab.write_at("joined.ts", segments[0] + segments[1])
-    summary, rows = await lab.scan(), await lab.rows(sources)
-    assert (summary.frame_count, summary.unreadable_frames) == (11 * 8 + 16, 0)
-    assert [source["key"] for source in rows] == [*(f"day/hls{number}.ts" for number in range(11)), "day/joined.ts"]
-    assert [source["packets"] is None for source in rows] == [True] * 11 + [False]
-    async with lab.database.service_transaction() as connection:
-        row = await get_video_frame(connection, lab.id, 88 + 12)
-        assert row is not None and (row.key, row.pts) == ("day/joined.ts", 12)
-        dataset = await catalog_datasets.get(connection, lab.id)
-        assert dataset is not None
-        refs = [ref async for ref in stream_frames(connection, dataset, Selection(80, 104, 4), "skip")]
-    assert refs[5] == row and [ref.packet is None for ref in refs] == [True, True, False, False, False, False]
-    with VideoSource(io.BytesIO(segments[0] + segments[1])) as source:
-        assert media.read_number(source.picture(row.pts or 0, row.packet).frame.to_ndarray(format="rgb24")) == 12
-
-
-async def test_interlaced_sources_and_the_neighbours_of_their_pictures(lab: DatasetFolder) -> None:
-    async with lab.database.service_transaction() as connection:
-        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
-    fields = interlaced.moments(12)
-    for name, order in (("a.mp4", "top"), ("b.mp4", "progressive")):
-        pictures = interlaced.woven(fields, order)  # type: ignore[arg-type]
-        lab.write_at(name, interlaced.encode(pictures, ".mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p"))
-    await lab.scan()
-    assert (await lab.row())["field_orders"] == {"top": 6, "progressive": 6}
-    assert [source["fields"] for source in await lab.rows(sources)] == ["top", "progressive"]
-    async with lab.database.service_transaction() as connection:
-        dataset = await catalog_datasets.get(connection, lab.id)
-        assert dataset is not None and dataset.has_interlaced_pictures
-        found = {
-            mode: [ref async for ref in stream_frames(connection, dataset, Selection(0, 12, 5), "none", mode)]
-            for mode in ("auto", "on", "off")
-        }
-        preview = await get_video_frame(connection, lab.id, 5)
-    orders = {mode: [ref.field_order for ref in refs] for mode, refs in found.items()}
-    assert set(map(tuple, orders.values())) == {("top", "top", None)}
-    times = list(array("q", zlib.decompress((await lab.rows(sources))[0]["pts"])))
-    neighbours = {mode: [(ref.pts_before, ref.pts_after) for ref in refs] for mode, refs in found.items()}
-    assert neighbours["auto"] == [(None, times[1]), (times[4], None), (None, None)]
-    assert neighbours["on"] == [(None, times[1]), (times[4], None), (times[3], times[5])]
-    assert neighbours["off"] == [(None, None)] * 3
-    assert preview == found["auto"][1]
-    assert len({ref.digest() for refs in found.values() for ref in refs}) == 6
-
-
-async def test_a_video_that_breaks_off_with_its_store(lab: DatasetFolder) -> None:
-    """An outage is an outage, not an unreadable source."""
-    async with lab.database.service_transaction() as connection:
-        await connection.execute(text("UPDATE datasets SET kind = 'video'"))
-    lab.write_at("a.mp4", media.video(media.numbered_picture(n) for n in range(20)))
-
-    class Store(FileObjectStore):
-        async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
-            raise ObjectStoreError("away")
-
-    lab.objects = Store(lab.objects.root, "reelmill")
-    with pytest.raises(ObjectStoreError, match="away"):
-        await lab.scan()
-
-
 async def test_unknown_dataset(lab: DatasetFolder) -> None:
-    summary = await scan_dataset(lab.database, lab.objects, DatasetId(UUID(int=5)), lambda _: None)
+    summary = await scan_dataset(lab.database, lab.objects, DatasetId(UUID(int=5)))
     assert summary.state == "gone"

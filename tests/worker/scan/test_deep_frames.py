@@ -16,10 +16,10 @@ from service.store.catalog import datasets
 from service.store.catalog.frames import stream_frames
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStoreError
-from service.worker.scan.levels import MAX_SAMPLED_FRAMES
+from service.worker.scan.store import MAX_SAMPLED_FRAMES
 from tests.support.data import media
+from tests.support.data.dataset_folder import DatasetFolder
 from tests.support.servers.databases import fresh_database
-from tests.worker.scan.test_dataset import DatasetFolder
 
 pytestmark = pytest.mark.anyio
 

@@ -18,8 +18,8 @@ from service.worker.scan.images import HEADER_BYTES, as_utc
 from tests.pipeline.images.image_kinds import png_chunk
 from tests.pipeline.rendering import decode_pictures, render
 from tests.support.data import media
+from tests.support.data.dataset_folder import DatasetFolder
 from tests.support.servers.databases import fresh_database
-from tests.worker.scan.test_dataset import DatasetFolder
 
 TAKEN = datetime(2024, 5, 6, 7, 8, 9, 250_000, tzinfo=UTC)
 # Stored on its side, 240 wide and 360 high when shown; noise, so that no format compresses it below 64 KiB.

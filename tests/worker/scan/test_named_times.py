@@ -14,8 +14,8 @@ from service.plan.segments import Selection
 from service.store.catalog import datasets
 from service.store.catalog.frames import stream_frames
 from tests.support.data import media
+from tests.support.data.dataset_folder import JPEG, DatasetFolder
 from tests.support.servers.databases import fresh_database
-from tests.worker.scan.test_dataset import JPEG, DatasetFolder
 
 pytestmark = pytest.mark.anyio
 

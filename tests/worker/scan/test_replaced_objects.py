@@ -8,9 +8,8 @@ from service.plan.render_plan import ObjectRef
 from service.store.objects.files import FileObjectStore, file_etag
 from service.store.tables import frames, sources
 from tests.support.data import media
-from tests.worker.scan.test_dataset import JPEG, DatasetFolder, lab
+from tests.support.data.dataset_folder import JPEG, DatasetFolder
 
-__all__ = ["lab"]
 pytestmark = pytest.mark.anyio
 
 

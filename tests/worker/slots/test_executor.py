@@ -14,9 +14,7 @@ from service.worker.slots.executor import SlotExecutor
 from service.worker.slots.messages import RenderPreview, SlotConfig, TaskFailed
 from tests.support.data import media
 from tests.support.servers.object_server import FaultyObjectServer
-from tests.worker.fetch.test_frame_fetcher import BUCKET, object_settings, server
-
-__all__ = ["server"]
+from tests.support.servers.stored_frames import BUCKET, object_settings
 
 
 class Listener:
