@@ -1,4 +1,4 @@
-"""Set up our child processes: environment, death signal, priority."""
+"""Set up our processes: environment, death signal, priority, and what a process may do and show to others."""
 
 import ctypes
 import os
@@ -12,8 +12,11 @@ AUTOGROUP = Path("/proc/self/autogroup")
 # The kernel accepts one change of an autogroup's niceness per 100 ms, machine-wide (kernel/sched/autogroup.c).
 RETRY_DELAY_S, MAX_RETRIES = 0.1, 50
 
-# prctl(2): the signal to send to this process when the thread that started it dies.
-PR_SET_PDEATHSIG = 1
+# prctl(2): the signal to send to this process when the thread that started it dies; whether others of the same user may
+# read its memory and /proc/PID/environ; the set of capabilities that it can ever have; no more rights through exec.
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
+# capset(2): _LINUX_CAPABILITY_VERSION_3, and the highest number that a version of the kernel may have given out.
+CAPABILITY_VERSION, MAX_CAPABILITY = 0x20080522, 63
 
 
 def child_environment() -> dict[str, str]:
@@ -36,6 +39,28 @@ def detach_from_terminal(death_signal: signal.Signals) -> None:
     os.setpgrp()
     if sys.platform == "linux":
         _set_parent_death_signal(death_signal)
+
+
+def hide_from_other_processes() -> None:
+    """Processes of the same user can read neither the memory of this one nor its `/proc/PID/environ`, unless they have
+    the capabilities of root. It leaves no core dump either."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def drop_privileges() -> None:
+    """Give up all capabilities for good, also those that a program with the setuid bit would give.
+
+    Call it before the process has threads. Raises OSError.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in range(MAX_CAPABILITY + 1):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)  # only root may, and only what this kernel knows
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    if libc.capset(header, (ctypes.c_uint32 * 6)()) or libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "the process cannot give up its privileges")
 
 
 def lower_priority(niceness: int) -> None:

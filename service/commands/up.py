@@ -14,7 +14,7 @@ from typing import IO
 
 import httpx
 
-from service.child_process import detach_from_terminal
+from service.child_process import detach_from_terminal, hide_from_other_processes
 from service.commands.api_client import mint_local_token
 from service.config import Settings
 from service.embedded.cluster import find_free_port
@@ -26,6 +26,7 @@ STOP_TIMEOUT_S = 30.0
 
 def run_up(settings: Settings) -> None:
     """Run both processes until SIGINT or SIGTERM; print the URLs, and on a terminal an admin token."""
+    hide_from_other_processes()
     with run_local_service(settings) as running:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: running.stopping.set())

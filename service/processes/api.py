@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import __version__
+from service.child_process import hide_from_other_processes
 from service.config import Settings
 from service.errors import StartupError
 from service.identity.tokens import TokenVerifier
@@ -81,6 +82,7 @@ TRIM_INTERVAL_S = 10.0
 
 async def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupError."""
+    hide_from_other_processes()
     set_malloc_options({M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES})  # upload buffers must not stay resident
     handles = raise_handle_limit()
     settings = replace(settings, http=limit_connections(settings.http, handles))

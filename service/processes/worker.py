@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+from service.child_process import hide_from_other_processes
 from service.config import Settings, forget_secrets
 from service.processes.startup import open_shared_state
 from service.worker.slots.messages import SlotConfig
@@ -11,6 +12,7 @@ from service.worker.supervisor import Supervisor
 
 async def run_worker(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StartupError."""
+    hide_from_other_processes()
     forget_secrets()
     state = await open_shared_state(settings)
     try:

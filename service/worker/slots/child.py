@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from service.child_process import die_with_parent, lower_priority
+from service.child_process import die_with_parent, drop_privileges, lower_priority
 from service.errors import Interruption
 from service.malloc import trim_malloc
 from service.telemetry import logging
@@ -50,6 +50,7 @@ def main(config: SlotConfig, connection: Connection, parent_pid: int) -> None:
     """Entry point of the slot process: serve commands until told to stop or until the supervisor dies."""
     die_with_parent(parent_pid)
     lower_priority(SLOT_NICENESS)
+    drop_privileges()
     logging.configure(config.log_level)
     tune_malloc()
     set_memory_limit(config.memory_mb, config.gpu_memory_mb)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from importlib import import_module
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from service.child_process import child_environment
 from service.ids import TaskId, new_uuid
 from service.jobs import queue
 from service.plan.names.media_names import Exclusion, Exclusions
@@ -139,6 +142,46 @@ async def test_a_slot_is_given_no_secret(postgres_url: str, tmp_path: Path) -> N
     assert b"REELMILL_HOME" in environment and b"hunter" not in environment
     assert database.url.encode() not in environment and b"DATABASE_URL" not in environment
     assert not {name for name in SlotConfig.__dataclass_fields__ if "database" in name or "webhook" in name}
+
+
+# What code could try that has taken over a slot: same user, no privileges, same machine.
+INTRUDER = """
+import ctypes, os, sys
+from service.child_process import drop_privileges
+drop_privileges()
+pid = int(sys.argv[1])
+for name in ("environ", "mem", "maps", "auxv"):
+    try:
+        open(f"/proc/{pid}/{name}", "rb").read(1)
+        print(name)
+    except OSError:
+        pass
+if ctypes.CDLL(None).ptrace(16, pid, None, None) == 0:  # PTRACE_ATTACH
+    print("ptrace")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these switches")
+async def test_a_slot_has_no_privileges_and_cannot_read_its_worker(postgres_url: str, tmp_path: Path) -> None:
+    async with fresh_database(postgres_url) as database, asyncio.timeout(60):
+        with worker_process(database.url, tmp_path) as worker:
+            while not (slots := slot_pids(worker.pid)) or b"NoNewPrivs:\t1" not in status_of(slots[0]):
+                assert worker.poll() is None
+                await asyncio.sleep(0.05)
+            for kind in (b"CapInh", b"CapPrm", b"CapEff", b"CapAmb"):
+                assert kind + b":\t0000000000000000" in status_of(slots[0])
+            assert intrude(worker.pid) == [], "the worker shows nothing"
+            assert "environ" in intrude(slots[0]), "the same reads succeed where nothing is hidden"
+
+
+def status_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/status").read_bytes()
+
+
+def intrude(pid: int) -> list[str]:
+    """What of the process an intruder can open."""
+    command = [sys.executable, "-c", INTRUDER, str(pid)]
+    return subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=True).stdout.split()
 
 
 @pytest.mark.parametrize("kind", ["frames", "video"])
