@@ -22,7 +22,8 @@ from benchmarks.process_stats import Timing, measure_time, tree_cpu_seconds
 from service import config
 from service.commands.api_client import CLIENT_SCOPES, ApiError, json_or_raise, mint_local_token, open_client
 from service.commands.ingest import FolderError, IngestTarget, ingest
-from service.commands.up import ChildExitError, LocalService, run_local_service
+from service.commands.supervision import ChildExitError
+from service.commands.up import LocalService, run_local_service
 from service.config import ClientSettings, Settings
 from service.embedded.postgres import EmbeddedPostgres
 from service.errors import StartupError

@@ -39,7 +39,7 @@ def errors_to_exit_codes() -> Iterator[None]:
     from service.commands.api_client import ApiError
     from service.commands.ingest import FolderError
     from service.commands.render import RenderError
-    from service.commands.up import ChildExitError
+    from service.commands.supervision import ChildExitError
 
     try:
         yield

@@ -158,6 +158,5 @@ async def insert_dataset(url: str, bucket: str, count: int) -> dict[str, Any]:
 
 async def delete_renders(url: str) -> None:
     connection = await asyncpg.connect(url)
-    await connection.execute("DELETE FROM queue.pgqueuer")
     await connection.execute("DELETE FROM renders")
     await connection.close()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -14,14 +13,16 @@ from typing import IO
 
 import httpx
 
-from service.child_process import detach_from_terminal, hide_from_other_processes
+from service.child_process import hide_from_other_processes
 from service.commands.api_client import mint_local_token
+from service.commands.supervision import ChildExitError, SupervisedProcess
 from service.config import Settings
 from service.embedded.cluster import find_free_port
 from service.errors import StartupError
 
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
+CHECK_INTERVAL_S = 0.25
 
 
 def run_up(settings: Settings) -> None:
@@ -48,25 +49,21 @@ class LocalService:
 
     url: str
     environment: dict[str, str]
-    children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    children: dict[str, SupervisedProcess] = field(default_factory=dict)
     stopping: threading.Event = field(default_factory=threading.Event)
     # Log file of the children; None: the output of this process.
     output: IO[bytes] | None = None
 
     def start(self, name: str) -> None:
-        command = [sys.executable, "-m", "service", name]
-        self.children[name] = subprocess.Popen(
-            command,
-            env=self.environment,
-            stdout=self.output,
-            preexec_fn=lambda: detach_from_terminal(signal.SIGTERM),  # noqa: PLW1509 (no threads)
-        )
+        child = SupervisedProcess(name, [sys.executable, "-m", "service", name], self.environment, self.output)
+        self.children[name] = child
+        child.start()
 
     def wait_ready(self) -> None:
         """Wait until the API is ready. Raises ChildExitError if it exits first, StartupError after 60 s."""
         deadline = time.monotonic() + READY_TIMEOUT_S
         while time.monotonic() < deadline:
-            if (code := self.children["api"].poll()) is not None:
+            if (code := self.children["api"].exit_code) is not None:
                 raise ChildExitError("api", code)
             try:
                 if httpx.get(f"{self.url}/health/ready", timeout=2, trust_env=False).status_code == 200:
@@ -77,12 +74,10 @@ class LocalService:
         raise StartupError(f"the API did not become ready within {READY_TIMEOUT_S:.0f} s: its log above says why")
 
     def supervise(self) -> None:
-        """Restart a worker that exits, until `stopping` is set. Raises ChildExitError if the API exits."""
-        while not self.stopping.wait(0.5):
-            if (code := self.children["api"].poll()) is not None:
-                raise ChildExitError("api", code)
-            if self.children["worker"].poll() is not None:
-                self.start("worker")
+        """Start a child again that exits or hangs, until `stopping` is set. Raises ChildExitError if that is no use."""
+        while not self.stopping.wait(CHECK_INTERVAL_S):
+            for child in self.children.values():
+                child.check()
 
     def stop(self) -> None:
         """Send SIGTERM to both, then SIGKILL to one that is still running after 30 s."""
@@ -91,19 +86,7 @@ class LocalService:
             child.terminate()
         deadline = time.monotonic() + STOP_TIMEOUT_S
         for child in self.children.values():
-            try:
-                child.wait(max(deadline - time.monotonic(), 0.1))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
-
-
-class ChildExitError(Exception):
-    """A child process exited unexpectedly, with exit code `code`."""
-
-    def __init__(self, name: str, code: int) -> None:
-        super().__init__(f"the {name} process exited with code {code}")
-        self.code = code
+            child.wait(max(deadline - time.monotonic(), 0.1))
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -60,6 +61,9 @@ USER = DATABASE = "reelmill"
 SOCKET_FOLDER = "run"
 START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 15.0
 START_ATTEMPTS = 8
+# SSLRequest of PostgreSQL's protocol, which is answered by one byte, and the time for it.
+SSL_REQUEST = struct.pack(">ii", 8, 80877103)
+ANSWER_TIMEOUT_S = 3.0
 SERVER_SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "shared_buffers": "64MB",
@@ -103,13 +107,15 @@ class Cluster:
         temp_folder.rename(self.data)
 
     def start(self) -> None:
-        """Start PostgreSQL on a free port and create our database.
+        """Start PostgreSQL, on the port of last time if that is free, and create our database.
 
         This is retried: the port may be taken meanwhile, and children of a killed server hold its memory for a moment.
         """
+        port_file = self.folder / "port"
         for attempt in range(START_ATTEMPTS):
-            self.port = find_free_port()
+            self.port = _usual_port(port_file) or find_free_port()
             if self._try_start():
+                port_file.write_text(f"{self.port}\n")
                 if "1" not in self._psql(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):
                     self._psql(f"CREATE DATABASE {DATABASE}")
                 return
@@ -117,6 +123,26 @@ class Cluster:
         lines = (self.folder / "server.log").read_text(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else "its log is empty"
         raise EmbeddedPostgresError(f"PostgreSQL does not start: {reason} (or set DATABASE_URL)")
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def is_answering(self) -> bool:
+        """Whether PostgreSQL answers new connections, if only by what it has to say before any login."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), ANSWER_TIMEOUT_S) as connection:
+                connection.sendall(SSL_REQUEST)
+                return bool(connection.recv(1))
+        except OSError:
+            return False
+
+    def restart(self) -> None:
+        """Start PostgreSQL again after it has died or hung. Raises EmbeddedPostgresError."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self.start()
 
     def _try_start(self) -> bool:
         settings = SERVER_SETTINGS | {"port": str(self.port)}
@@ -167,6 +193,18 @@ class Cluster:
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
+
+
+def _usual_port(file: Path) -> int | None:
+    """The port that clients know from last time; None if it is not known, or taken."""
+    try:
+        port = int(file.read_text())
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    except (OSError, ValueError, OverflowError):
+        return None
+    return port
 
 
 def find_free_port() -> int:

@@ -1,6 +1,7 @@
 """The process that runs the embedded PostgreSQL while any client is connected to the launcher.
 
-When a client dies, however it dies, the kernel closes its connection.
+When a client dies, however it dies, the kernel closes its connection. A PostgreSQL that dies or hangs is started again,
+at the same address. A client that gets no answer to a ping may kill the launcher and start another one.
 """
 
 import fcntl
@@ -11,14 +12,18 @@ import signal
 import socket
 import struct
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from service.embedded.cluster import SOCKET_FOLDER, Cluster
+from service.embedded.cluster import SOCKET_FOLDER, Cluster, EmbeddedPostgresError
 from service.private_files import FILE_MODE, PRIVATE_UMASK, private_folder
 
 IDLE_TIMEOUT_S = 1.0
 FIRST_CLIENT_TIMEOUT_S = 20.0
+# How often PostgreSQL is looked at, and for how long it may answer nobody.
+CHECK_INTERVAL_S, HANG_TIMEOUT_S = 1.0, 10.0
 LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 # struct ucred of Linux: process, user, group.
 PEER_CREDENTIALS = struct.Struct("iII")
@@ -44,19 +49,43 @@ def socket_path(descriptor: int, folder: Path) -> str:
 
 
 def _run(folder: Path, path: str) -> None:
+    """PostgreSQL is a child of this thread: it gets a signal when the thread that started it ends."""
     listener = _listen(path)
     cluster: Cluster | None = None
     try:
         cluster = Cluster(folder)
         cluster.prepare()
         cluster.start()
-        _serve_clients(listener, cluster, {"url": cluster.url})
+        _keep_running(cluster, listener)
     except Exception as error:
-        _serve_clients(listener, None, {"error": str(error)})
+        Clients(listener, {"error": str(error)}).serve()
     finally:
         Path(path).unlink(missing_ok=True)
         if cluster is not None:
             cluster.stop()
+
+
+def _keep_running(cluster: Cluster, listener: socket.socket) -> None:
+    """Until the last client has left. Raises EmbeddedPostgresError if PostgreSQL does not start again."""
+    url = cluster.url
+    clients = Clients(listener, {"url": url})
+    serving = threading.Thread(target=clients.serve, daemon=True)
+    serving.start()
+    answered_at = time.monotonic()
+    while serving.is_alive():
+        serving.join(CHECK_INTERVAL_S)
+        if cluster.is_answering():
+            answered_at = time.monotonic()
+        elif not cluster.is_running or time.monotonic() - answered_at > HANG_TIMEOUT_S:
+            try:
+                cluster.restart()
+            except EmbeddedPostgresError:
+                clients.leave()  # they ask again, and are told why
+                raise
+            answered_at = time.monotonic()
+            if cluster.url != url:
+                clients.leave()
+                return
 
 
 def _listen(path: str) -> socket.socket:
@@ -67,43 +96,75 @@ def _listen(path: str) -> socket.socket:
     return listener
 
 
+def peer_credentials(connection: socket.socket) -> tuple[int, int] | None:
+    """Process and user at the other end; None where the kernel does not tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+    process, user, _ = PEER_CREDENTIALS.unpack(credentials)
+    return int(process), int(user)
+
+
 def is_our_own(connection: socket.socket) -> bool:
     """Whether the process at the other end is of our user. True where the kernel does not tell."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return True
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
-    _, user, _ = PEER_CREDENTIALS.unpack(credentials)
-    return bool(user == os.geteuid())
+    credentials = peer_credentials(connection)
+    return credentials is None or credentials[1] == os.geteuid()
 
 
-def _serve_clients(listener: socket.socket, cluster: Cluster | None, reply: dict[str, str]) -> None:
-    """Send `reply` to each client, until the last one has been gone for IDLE_TIMEOUT_S or PostgreSQL has exited."""
-    clients = selectors.DefaultSelector()
-    clients.register(listener, selectors.EVENT_READ)
-    deadline = time.monotonic() + FIRST_CLIENT_TIMEOUT_S
-    while len(clients.get_map()) > 1 or time.monotonic() < deadline:
-        for key, _ in clients.select(0.2):
-            if key.fileobj is listener:
-                client = listener.accept()[0]
-                if not is_our_own(client):
-                    client.close()
-                    continue
-                client.sendall(json.dumps(reply).encode() + b"\n")
-                clients.register(client, selectors.EVENT_READ)
-            elif _is_closed(key.fileobj):  # type: ignore[arg-type]
-                clients.unregister(key.fileobj)
-                key.fileobj.close()  # type: ignore[union-attr]
-        if cluster is not None and cluster.process is not None and cluster.process.poll() is not None:
+class Clients:
+    """The connections of the clients. Each gets `reply`, and back what it sends."""
+
+    def __init__(self, listener: socket.socket, reply: dict[str, str]) -> None:
+        self._listener, self._reply = listener, json.dumps(reply).encode() + b"\n"
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ)
+        self._leaving = threading.Event()
+        self._left = threading.Event()
+
+    def serve(self) -> None:
+        """Until the last client has been gone for IDLE_TIMEOUT_S, or until `leave`."""
+        deadline = time.monotonic() + FIRST_CLIENT_TIMEOUT_S
+        while not self._leaving.is_set() and (self._has_clients() or time.monotonic() < deadline):
+            for key, _ in self._selector.select(0.2):
+                self._accept() if key.fileobj is self._listener else self._echo(key.fileobj)  # type: ignore[arg-type]
+            if self._has_clients():
+                deadline = time.monotonic() + IDLE_TIMEOUT_S
+        for key in list(self._selector.get_map().values()):
+            if key.fileobj is not self._listener:
+                self._drop(key.fileobj)  # type: ignore[arg-type]
+        self._left.set()
+
+    def leave(self) -> None:
+        """Close all connections, from another thread."""
+        self._leaving.set()
+        self._left.wait()
+
+    def _has_clients(self) -> bool:
+        return len(self._selector.get_map()) > 1
+
+    def _accept(self) -> None:
+        client = self._listener.accept()[0]
+        if not is_our_own(client):
+            client.close()
             return
-        if len(clients.get_map()) > 1:
-            deadline = time.monotonic() + IDLE_TIMEOUT_S
+        client.setblocking(False)
+        with suppress(OSError):  # it has left already: its end is read next
+            client.sendall(self._reply)
+        self._selector.register(client, selectors.EVENT_READ)
 
+    def _echo(self, client: socket.socket) -> None:
+        try:
+            data = client.recv(64)
+            if data:
+                client.sendall(data)
+                return
+        except OSError:
+            pass
+        self._drop(client)
 
-def _is_closed(client: socket.socket) -> bool:
-    try:
-        return client.recv(64) == b""
-    except OSError:
-        return True
+    def _drop(self, client: socket.socket) -> None:
+        self._selector.unregister(client)
+        client.close()
 
 
 if __name__ == "__main__":

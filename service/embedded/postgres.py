@@ -1,33 +1,59 @@
 """A client of the embedded PostgreSQL: start it or join one that runs, and leave it."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+import structlog
+
 from service.child_process import child_environment
 from service.embedded.cluster import SOCKET_FOLDER, EmbeddedPostgresError
-from service.embedded.launcher import is_our_own, socket_path
+from service.embedded.launcher import is_our_own, peer_credentials, socket_path
 from service.private_files import NotPrivate, make_home_private, private_folder
 
 __all__ = ["EmbeddedPostgres", "EmbeddedPostgresError"]
 READY_TIMEOUT_S = 60.0
+# The launcher is asked so often whether it is there, and killed if it does not answer for so long.
+PING, PING_INTERVAL_S, PING_TIMEOUT_S = b"?", 1.0, 10.0
+# Before each attempt to get PostgreSQL back.
+REJOIN_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
+log = structlog.get_logger("service.embedded")
 
 
 class EmbeddedPostgres:
-    """A client of the server whose data is in `home`; the server runs while it has clients."""
+    """A client of the server whose data is in `home`; the server runs while it has clients.
+
+    A launcher that dies or hangs is replaced. `failure` says why that was not possible; this process then gets a
+    SIGTERM, as it has no database any more.
+    """
 
     def __init__(self, home: Path) -> None:
         self._home = home.expanduser().absolute()
         self._folder = self._home / "postgres"
         self._connection: socket.socket | None = None
+        self._stopped = threading.Event()
+        self.failure: str | None = None
 
     def start(self) -> str:
         """The URL of the running server. Raises EmbeddedPostgresError, which says why there is none and what to do."""
+        url = self._join()
+        threading.Thread(target=self._keep, args=(url,), name="embedded PostgreSQL", daemon=True).start()
+        return url
+
+    def stop(self) -> None:
+        """Leave; the server stops when the last client has left."""
+        self._stopped.set()
+        self._disconnect()
+
+    def _join(self) -> str:
         try:
             make_home_private(self._home)
             with private_folder(self._folder) as inner, private_folder(SOCKET_FOLDER, inner) as sockets:
@@ -39,17 +65,64 @@ class EmbeddedPostgres:
 
     def _join_or_launch(self, path: str) -> str:
         deadline = time.monotonic() + READY_TIMEOUT_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._stopped.is_set():
             if (reply := self._connect(path)) is not None:
                 if "url" in reply:
                     return reply["url"]
-                self.stop()
+                self._disconnect()
                 raise EmbeddedPostgresError(reply["error"])
             self._spawn_launcher(path)
         raise EmbeddedPostgresError(f"PostgreSQL did not start within {READY_TIMEOUT_S:.0f} s: set DATABASE_URL")
 
-    def stop(self) -> None:
-        """Leave; the server stops when the last client has left."""
+    def _keep(self, url: str) -> None:
+        """Replace the launcher whenever it is gone or hangs, until `stop`."""
+        while not self._stopped.is_set():
+            if self._launcher_answers():
+                self._stopped.wait(PING_INTERVAL_S)
+                continue
+            if self._stopped.is_set():
+                return
+            log.warning("the launcher of PostgreSQL is gone or hangs: another one is started")
+            if (reason := self._join_again(url)) is not None:
+                self.failure = reason
+                log.error("PostgreSQL is lost: this process ends", reason=reason)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    def _launcher_answers(self) -> bool:
+        """A launcher that hangs is killed."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            connection.settimeout(PING_TIMEOUT_S)
+            connection.sendall(PING)
+            return connection.recv(len(PING)) == PING
+        except TimeoutError:
+            credentials = peer_credentials(connection)
+            if credentials is not None:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(credentials[0], signal.SIGKILL)
+            return False
+        except OSError:
+            return False
+
+    def _join_again(self, url: str) -> str | None:
+        """None if the same server is back; otherwise why not."""
+        reason = ""
+        for delay_s in REJOIN_DELAYS_S:
+            self._disconnect()
+            if self._stopped.wait(delay_s):
+                return None
+            try:
+                joined = self._join()
+            except EmbeddedPostgresError as error:
+                reason = str(error)
+                continue
+            return None if joined == url else "it is at another port now, as its own was taken: start again"
+        return reason
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -62,7 +135,7 @@ class EmbeddedPostgres:
             connection.connect(path)
             if not is_our_own(connection):
                 raise ConnectionRefusedError
-            reply: dict[str, str] = json.loads(connection.makefile().readline())
+            reply: dict[str, str] = json.loads(_read_line(connection))
         except (OSError, ValueError):
             connection.close()
             return None
@@ -92,3 +165,11 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    """Byte by byte, so that nothing behind the line is taken with it."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := connection.recv(1)):
+        line += byte
+    return line

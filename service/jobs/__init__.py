@@ -1,1 +1,1 @@
-"""The durable task queue: PgQueuer delivers task ids, leases decide who may write."""
+"""The durable task queue: rows of tasks, taken in fair turns; leases decide who may write."""

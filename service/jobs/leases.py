@@ -4,6 +4,7 @@ Acquiring a task raises its lease number. Every later write carries that number 
 a worker that was frozen past its lease cannot overwrite newer results. Attempts are counted on acquisition, so a task
 that kills its workers ends as failed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -86,27 +87,56 @@ LOCK_RENDER = text(f"""
 """)
 START = text("""
     UPDATE tasks SET lease = lease + 1, starts = starts + 1, state = 'running', worker = :worker, progress = 0,
-        started_at = now(), heartbeat_at = now()
-    WHERE id = :task AND state IN ('queued', 'running')
+        device = 'cpu', started_at = now(), heartbeat_at = now()
+    WHERE id = :task AND state = 'queued'
     RETURNING id, kind, render_id, dataset_id, number, lease, starts, payload
 """)
+# A row that somebody else has locked, for example to cancel the task, gets its heartbeat a second later.
 HEARTBEAT = text(f"""
-    UPDATE tasks SET heartbeat_at = now(), progress = :progress FROM {IDLE_IN_TRANSACTION_TIMEOUT}
-    WHERE id = :task AND lease = :lease AND state = 'running' RETURNING cancel_requested
+    WITH beats AS (
+        SELECT * FROM unnest(CAST(:tasks AS uuid[]), CAST(:tokens AS bigint[]), CAST(:progress AS bigint[]))
+            AS given(id, lease, progress)),
+    free AS (
+        SELECT t.id, b.progress FROM tasks t JOIN beats b ON (b.id, b.lease) = (t.id, t.lease),
+            {IDLE_IN_TRANSACTION_TIMEOUT}
+        WHERE t.state = 'running' ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED),
+    written AS (UPDATE tasks t SET heartbeat_at = now(), progress = f.progress FROM free f WHERE t.id = f.id)
+    SELECT t.id, t.cancel_requested
+    FROM beats b JOIN tasks t ON (t.id, t.lease) = (b.id, b.lease) WHERE t.state = 'running'
 """)
 HELD = text("SELECT 1 FROM tasks WHERE id = :task AND lease = :lease AND state = 'running'")
 FINISH = text("""
     UPDATE tasks SET state = :state, finished_at = now(), progress = coalesce(:progress, progress), error = :error
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING id
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
-RELEASE = text("""
-    UPDATE tasks SET state = 'queued', error = :error, progress = 0, starts = starts - :uncounted
-    WHERE id = :task AND lease = :lease AND state = 'running' RETURNING id
+# A task that was asked to stop meanwhile is not tried again.
+BACK_TO_QUEUE = """
+    state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END,
+    finished_at = CASE WHEN cancel_requested THEN now() END
+"""
+# Of the rows of tasks in a common table expression `ended`; `counted` says whether it was the tasks' fault.
+RECORD_ATTEMPTS = """
+    INSERT INTO attempts (
+        task_id, render_id, dataset_id, kind, number, worker, device, started_at, code, reason, counted)
+    SELECT id, render_id, dataset_id, kind, number, worker, device, started_at,
+        coalesce(error ->> 'code', 'unknown'), coalesce(error ->> 'reason', ''), {counted}
+    FROM ended
+"""
+RELEASE = text(f"""
+    WITH ended AS (
+        UPDATE tasks SET {BACK_TO_QUEUE}, error = :error, progress = 0, starts = starts - :uncounted,
+            due_at = now() + make_interval(secs => :delay)
+        WHERE id = :task AND lease = :lease AND state = 'running' RETURNING *)
+    {RECORD_ATTEMPTS.format(counted=":uncounted = 0")} RETURNING task_id
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
+RECORD_FAILURE = text(f"""
+    WITH ended AS (SELECT * FROM tasks WHERE id = :task) {RECORD_ATTEMPTS.format(counted="true")}
+""")
+SET_DEVICE = text("UPDATE tasks SET device = :device WHERE id = :task AND lease = :lease AND state = 'running'")
 
 
 async def acquire(connection: AsyncConnection, task: TaskId, worker_name: str) -> Lease | None:
-    """Take the task. None if it has ended or was cancelled in the meantime.
+    """Take the task. None if another worker has it, or if it has ended or was cancelled in the meantime.
 
     The render row is locked first, as in every write that touches both, so that no two writes deadlock.
     """
@@ -132,19 +162,52 @@ def _to_lease(row: RowMapping) -> Lease:
     raise ValueError(f"task {row['id']} of kind {row['kind']} lacks a column that its kind needs")
 
 
+# Until a task is tried again that could not even be started.
+POSTPONED_S = 10
+POSTPONE = text(f"""
+    UPDATE tasks SET starts = starts + 1, error = :error, due_at = now() + make_interval(secs => {POSTPONED_S})
+    WHERE id = :task AND state = 'queued'
+""").bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
+
+
+async def postpone(connection: AsyncConnection, task: TaskId, error: dict[str, Any]) -> None:
+    """Leave a queued task for POSTPONED_S, and count this as an attempt."""
+    await connection.execute(POSTPONE, {"task": task, "error": error})
+
+
+COUNT_ATTEMPTS = text("""
+    SELECT count(*) FROM attempts WHERE task_id = :task AND code = :code
+        AND id > (SELECT coalesce(max(id), 0) FROM attempts WHERE task_id = :task AND code = 'poison')
+""")
+
+
+async def count_attempts(connection: AsyncConnection, lease: Lease, code: str) -> int:
+    """How many attempts of the task ended with this code since it last failed as poison."""
+    return int(await connection.scalar(COUNT_ATTEMPTS, {"task": lease.task_id, "code": code}) or 0)
+
+
+async def set_device(connection: AsyncConnection, lease: Lease, device: str) -> None:
+    """Note that the attempt uses this GPU."""
+    await connection.execute(SET_DEVICE, {"task": lease.task_id, "lease": lease.token, "device": device})
+
+
 async def previous_error(connection: AsyncConnection, task: TaskId) -> str:
     """Why the previous attempt of the task failed."""
     query = text("SELECT error ->> 'reason' FROM tasks WHERE id = :task")
     return str(await connection.scalar(query, {"task": task}) or "unknown")
 
 
-async def heartbeat(connection: AsyncConnection, lease: Lease, progress: int) -> bool:
-    """Keep the lease. Returns whether the task should be cancelled. Raises LeaseLost."""
-    values = {"task": lease.task_id, "lease": lease.token, "progress": progress}
-    row = (await connection.execute(HEARTBEAT, values)).first()
-    if row is None:
-        raise LeaseLost
-    return bool(row.cancel_requested)
+async def heartbeat(connection: AsyncConnection, progress: Sequence[tuple[Lease, int]]) -> dict[TaskId, bool]:
+    """Keep these leases, and write how many frames of each task are finished.
+
+    Returns the tasks whose lease is held, and whether they should be cancelled.
+    """
+    values = {
+        "tasks": [lease.task_id for lease, _ in progress],
+        "tokens": [lease.token for lease, _ in progress],
+        "progress": [frames for _, frames in progress],
+    }
+    return {TaskId(row.id): row.cancel_requested for row in await connection.execute(HEARTBEAT, values)}
 
 
 async def require(connection: AsyncConnection, lease: Lease) -> None:
@@ -165,15 +228,23 @@ async def finish(
     values = {"task": lease.task_id, "lease": lease.token, "state": state, "progress": progress, "error": error}
     if (await connection.execute(FINISH, values)).first() is None:
         raise LeaseLost
+    if state == "failed":
+        await connection.execute(RECORD_FAILURE, {"task": lease.task_id})
 
 
 async def release(
-    connection: AsyncConnection, lease: Lease, error: dict[str, Any], *, count_attempt: bool = True
+    connection: AsyncConnection,
+    lease: Lease,
+    error: dict[str, Any],
+    *,
+    delay_s: float = 0,
+    count_attempt: bool = True,
 ) -> None:
-    """Return the task to the queue for another attempt. Raises LeaseLost.
+    """Return the task to the queue for another attempt, after a delay. Raises LeaseLost.
 
     `count_attempt=False` is for failures that are not the task's fault, such as an outage of the object store.
     """
     values = {"task": lease.task_id, "lease": lease.token, "error": error, "uncounted": int(not count_attempt)}
+    values["delay"] = delay_s
     if (await connection.execute(RELEASE, values)).first() is None:
         raise LeaseLost

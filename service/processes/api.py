@@ -15,7 +15,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from service import __version__
+from service import __version__, watchdog
 from service.child_process import hide_from_other_processes
 from service.config import Settings
 from service.errors import StartupError
@@ -83,6 +83,7 @@ TRIM_INTERVAL_S = 10.0
 async def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupError."""
     hide_from_other_processes()
+    beating = asyncio.create_task(watchdog.beat())
     set_malloc_options({M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES})  # upload buffers must not stay resident
     handles = raise_handle_limit()
     settings = replace(settings, http=limit_connections(settings.http, handles))
@@ -97,8 +98,10 @@ async def run_api(settings: Settings) -> None:
         await server.serve(sockets=[listener, *(listener.dup() for _ in range(LISTENERS - 1))])
     finally:
         trimming.cancel()
+        beating.cancel()
         with suppress(Exception):
             await asyncio.shield(state.close())
+    state.require_database()
 
 
 def build_resources(settings: Settings, state: SharedState) -> Resources:

@@ -6,7 +6,6 @@ import sys
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import StartupError
-from service.jobs import queue
 from service.store.schema import migrate
 
 
@@ -14,7 +13,7 @@ def main() -> None:
     """Read the database URL from standard input, where no other process can see it; print an error to stderr."""
     url = sys.stdin.readline().strip()
     try:
-        asyncio.run(migrate(url, queue.install))
+        asyncio.run(migrate(url))
     except StartupError as error:
         reason = str(error)
     except DBAPIError as error:

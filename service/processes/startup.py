@@ -35,6 +35,11 @@ class SharedState:
     local_secret: SecretStr | None
     embedded: EmbeddedPostgres | None
 
+    def require_database(self) -> None:
+        """Raises StartupError if this process ends because the embedded server is lost."""
+        if self.embedded is not None and self.embedded.failure is not None:
+            raise StartupError(f"embedded PostgreSQL (REELMILL_HOME): {self.embedded.failure}")
+
     async def close(self) -> None:
         await self.objects.close()
         await self.database.close()

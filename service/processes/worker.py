@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+from service import watchdog
 from service.child_process import hide_from_other_processes
 from service.config import Settings, forget_secrets
 from service.processes.startup import open_shared_state
@@ -14,6 +15,7 @@ async def run_worker(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain. Raises StartupError."""
     hide_from_other_processes()
     forget_secrets()
+    beating = asyncio.create_task(watchdog.beat())
     state = await open_shared_state(settings)
     try:
         supervisor = Supervisor(state.database, build_slot_config(settings), settings.worker, settings.webhooks)
@@ -22,7 +24,9 @@ async def run_worker(settings: Settings) -> None:
             loop.add_signal_handler(number, supervisor.stop)
         await supervisor.run()
     finally:
+        beating.cancel()
         await state.close()
+    state.require_database()
 
 
 def build_slot_config(settings: Settings) -> SlotConfig:

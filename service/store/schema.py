@@ -1,7 +1,7 @@
 """Upgrade the database schema with Alembic, one process at a time, and check whether it is current."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,11 +19,9 @@ MIGRATION_LOCK_ID = 0x5265656C
 LOCK_TIMEOUT_S = 60.0
 MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
 
-UpgradeStep = Callable[[AsyncConnection], Awaitable[None]]
 
-
-async def migrate(url: str, *other_upgrades: UpgradeStep) -> None:
-    """Run `other_upgrades`, then upgrade our schema to the newest revision, all under one lock.
+async def migrate(url: str) -> None:
+    """Upgrade the schema to the newest revision, under a lock.
 
     The revision is written last, so `is_current` means that everything is there. The lock is polled, on an autocommit
     connection of its own: waiting in the database would deadlock with CREATE INDEX CONCURRENTLY.
@@ -33,18 +31,15 @@ async def migrate(url: str, *other_upgrades: UpgradeStep) -> None:
         async with (
             engine.connect() as holder,
             _migration_lock(await holder.execution_options(isolation_level="AUTOCOMMIT")),
+            engine.begin() as connection,
         ):
-            for step in other_upgrades:
-                async with engine.connect() as connection:
-                    await step(await connection.execution_options(isolation_level="AUTOCOMMIT"))
-            async with engine.begin() as connection:
-                await connection.run_sync(_run_alembic)
+            await connection.run_sync(_run_alembic)
     finally:
         await engine.dispose()
 
 
 async def is_current(url: str) -> bool:
-    """Whether the database has the newest schema. A new version of PgQueuer needs a new revision, to be upgraded."""
+    """Whether the database has the newest schema."""
     engine = create_async_engine(async_url(url), poolclass=NullPool)
     try:
         async with engine.connect() as connection:

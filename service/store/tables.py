@@ -4,9 +4,11 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Computed,
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Integer,
     LargeBinary,
     MetaData,
@@ -208,6 +210,9 @@ previews = Table(
     _timestamp_column("created_at"),
 )
 
+_LANE = """CASE WHEN kind = 'webhook' THEN 'webhook' WHEN urgent OR kind IN ('scan', 'preview') THEN 'urgent'
+    ELSE 'render' END"""
+
 tasks = Table(
     "tasks",
     metadata,
@@ -224,10 +229,33 @@ tasks = Table(
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Column("error", JSONB),
     Column("payload", JSONB),
+    Column("owner", Text, nullable=False, server_default="", comment="who waits for it; empty: who owns the render"),
+    Column("urgent", Boolean, nullable=False, server_default=text("false"), comment="somebody looks at it now"),
+    Column("device", Text, nullable=False, server_default="cpu", comment="on which the last attempt runs or ran"),
+    Column("lane", Text, Computed(_LANE, persisted=True), nullable=False, comment="see jobs.picking"),
+    _timestamp_column("due_at"),
     _timestamp_column("created_at"),
     _timestamp_column("started_at", required=False),
     _timestamp_column("heartbeat_at", required=False),
     _timestamp_column("finished_at", required=False),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task_id", UUID(as_uuid=True), nullable=False),
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE")),
+    Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE")),
+    Column("kind", Text, nullable=False),
+    Column("number", Integer),
+    Column("worker", Text),
+    Column("device", Text, nullable=False, server_default="cpu"),
+    _timestamp_column("started_at", required=False),
+    _timestamp_column("ended_at"),
+    Column("code", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("counted", Boolean, nullable=False, comment="false: the infrastructure ended it, not the task"),
 )
 
 idempotency_keys = Table(

@@ -92,6 +92,17 @@ SEGMENTS_DAMAGED = Counter(
     "Segments rendered again because an object of theirs was gone or damaged",
     registry=WORKER_REGISTRY,
 )
+TASKS_LOST = Counter(
+    "reelmill_tasks_lost_total",
+    "Tasks that were queued again because their worker sent no heartbeats",
+    registry=WORKER_REGISTRY,
+)
+INVARIANTS_REPAIRED = Counter(
+    "reelmill_invariants_repaired_total",
+    "Renders and tasks that did not fit together and were repaired, by invariant",
+    ("invariant",),
+    registry=WORKER_REGISTRY,
+)
 TASK_FAILURES = Counter(
     "reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER_REGISTRY
 )

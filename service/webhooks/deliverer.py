@@ -1,18 +1,19 @@
 """Takes webhook tasks off the queue and retries failed deliveries, independent of the slots."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn
-from weakref import WeakValueDictionary
 
 import structlog
 from pydantic import SecretStr
 
-from service.ids import Subject, TaskId
-from service.jobs import leases
+from service.ids import Subject
+from service.jobs import leases, picking
+from service.jobs.fairness import Turns
+from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.leases import LeaseLost, WebhookLease
-from service.jobs.queue import QueueConsumer, Retry
+from service.jobs.queue import WakeUpCall
 from service.store import webhook_secrets
 from service.store.database import Database
 from service.store.renders import requesters
@@ -24,8 +25,6 @@ log = structlog.get_logger("worker")
 SHARE_ENDED = {"code": "share_ended", "reason": "whoever asked for the webhook may not see the render any more"}
 # All at once, and those of one caller: slow receivers of one caller leave places for the calls of others.
 MAX_CONCURRENT_DELIVERIES, MAX_OF_CALLER = 16, 4
-# How long a call waits for one of its caller's places before it goes back to the queue, and for how long it does.
-PLACE_WAIT_S, MAX_POSTPONEMENT_S = 0.2, 60.0
 # After a subject has made a secret, the secret of the installation signs as well for so long: receivers change over.
 CHANGE_OVER = timedelta(days=7)
 # Delays after the first, second, ... failed attempt. With the first attempt there are eight, spread over a day.
@@ -44,41 +43,83 @@ class WebhookDeliverer:
     ) -> None:
         self._database, self._settings, self._worker = database, settings, worker_name
         self._retry_delays_s = retry_delays_s
-        self._places = WeakValueDictionary[Subject, asyncio.Semaphore]()
+        self._keeper = LeaseKeeper(database.service_transaction)
+        self._wake_up, self._turns = WakeUpCall(database.url), Turns()
+        self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
         """Run until cancelled."""
-        await QueueConsumer(self._database.url, {"webhook": self._run_task}, MAX_CONCURRENT_DELIVERIES).run()
+        helpers = [asyncio.create_task(work) for work in (self._keeper.run(), self._wake_up.run())]
+        places = asyncio.Semaphore(MAX_CONCURRENT_DELIVERIES)
+        try:
+            while True:
+                await places.acquire()
+                if not await self._start_next(places):
+                    places.release()
+                    await self._wake_up.wait()
+        finally:
+            for task in (*helpers, *self._running):
+                task.cancel()
+            await asyncio.gather(*helpers, *self._running, return_exceptions=True)
 
-    async def _run_task(self, task: TaskId) -> None:
+    async def _start_next(self, places: asyncio.Semaphore) -> bool:
+        """Start the next delivery, which releases its place at the end. False if there is none at this moment."""
+        try:
+            lease = await self._take()
+        except Exception as error:
+            log.warning("no webhook can be taken", reason=f"{type(error).__name__}: {error}")
+            return False
+        if lease is None:
+            return False
+        owner = lease.payload.get("owner", "")  # calls that an earlier version has queued have none
+        self._turns.start(owner, 1.0, asyncio.get_running_loop().time())
+        task = asyncio.create_task(self._run_task(lease, Subject(owner)))
+        self._running[task] = owner
+
+        def end(done: "asyncio.Task[None]") -> None:
+            del self._running[done]
+            places.release()
+            self._wake_up.ring()  # its caller may have another call that had to wait
+
+        task.add_done_callback(end)
+        return True
+
+    async def _take(self) -> WebhookLease | None:
+        counts = Counter(self._running.values())
+        full = [owner for owner, count in counts.items() if count >= MAX_OF_CALLER]
         async with self._database.service_transaction() as connection:
-            lease = await leases.acquire(connection, task, self._worker)
-            if not isinstance(lease, WebhookLease):
-                return
+            found = await picking.list_candidates(connection, "webhook", except_owners=full)
+            for candidate in self._turns.order(found, asyncio.get_running_loop().time()):
+                lease = await picking.take(connection, candidate, self._worker)
+                if isinstance(lease, WebhookLease):
+                    return lease
+        return None
+
+    async def _run_task(self, lease: WebhookLease, owner: Subject) -> None:
+        self._keeper.hold(lease)
+        try:
+            await self._deliver(lease, owner)
+        except LeaseLost:
+            log.warning("lease lost", task=str(lease.task_id), lease=lease.token)
+        except Exception as error:  # the lease runs out, and the call is made again
+            log.warning("webhook not handled", task=str(lease.task_id), reason=f"{type(error).__name__}: {error}")
+        finally:
+            self._keeper.drop(lease)
+
+    async def _deliver(self, lease: WebhookLease, owner: Subject) -> None:
+        """Raises LeaseLost."""
+        async with self._database.service_transaction() as connection:
             if not await requesters.may_receive_webhook(connection, lease.payload):
                 await leases.finish(connection, lease, "cancelled", error=SHARE_ENDED)
                 return
-            owner = Subject(lease.payload.get("owner", ""))  # calls that an earlier version has queued have none
             own_secrets = await webhook_secrets.signing_secrets(connection, owner)
-        places = self._places.setdefault(owner, asyncio.Semaphore(MAX_OF_CALLER))
-        if not await _acquire_within(places, PLACE_WAIT_S):
-            await self._postpone(lease)
         try:
             keys = choose_keys(own_secrets, self._settings.secret)
-            await deliver(self._settings, keys, lease.payload["url"], str(task), lease.payload["body"])
+            await deliver(self._settings, keys, lease.payload["url"], str(lease.task_id), lease.payload["body"])
         except DeliveryError as failure:
             await self._handle_failure(lease, failure)
         else:
             await self._finish(lease, None)
-        finally:
-            places.release()
-
-    async def _postpone(self, lease: WebhookLease) -> NoReturn:
-        """Put the call back, as other calls of its caller are on their way. Longer each time. Raises Retry."""
-        reason = "other calls of the same caller are on their way"
-        async with self._database.service_transaction() as connection:
-            await leases.release(connection, lease, {"code": "postponed", "reason": reason}, count_attempt=False)
-        raise Retry(min(2.0 ** min(lease.token, 10), MAX_POSTPONEMENT_S), reason)
 
     async def _handle_failure(self, lease: WebhookLease, failure: DeliveryError) -> None:
         error = {"code": "undelivered", "reason": failure.reason}
@@ -86,25 +127,13 @@ class WebhookDeliverer:
         if failure.permanent or lease.attempts > len(self._retry_delays_s):
             await self._finish(lease, error)
             return
+        delay_s = self._retry_delays_s[lease.attempts - 1]
         async with self._database.service_transaction() as connection:
-            await leases.release(connection, lease, error)
-        raise Retry(self._retry_delays_s[lease.attempts - 1], failure.reason)
+            await leases.release(connection, lease, error, delay_s=delay_s)
 
     async def _finish(self, lease: WebhookLease, error: dict[str, str] | None) -> None:
-        try:
-            async with self._database.service_transaction() as connection:
-                await leases.finish(connection, lease, "failed" if error else "succeeded", error=error)
-        except LeaseLost:
-            log.warning("lease lost", task=str(lease.task_id), lease=lease.token)
-
-
-async def _acquire_within(places: asyncio.Semaphore, seconds: float) -> bool:
-    try:
-        async with asyncio.timeout(seconds):
-            await places.acquire()
-    except TimeoutError:
-        return False
-    return True
+        async with self._database.service_transaction() as connection:
+            await leases.finish(connection, lease, "failed" if error else "succeeded", error=error)
 
 
 def choose_keys(own: Sequence[SigningSecret], of_installation: SecretStr | None) -> list[bytes]:

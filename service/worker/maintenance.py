@@ -1,4 +1,4 @@
-"""The housekeeping of a worker: deletes objects, bounds the caches, requeues lost tasks.
+"""The housekeeping of a worker: deletes objects, bounds the caches, queues lost tasks again, repairs.
 
 Every worker does it; the database makes sure that two at the same time do no harm."""
 
@@ -10,6 +10,7 @@ from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.database import Database
 from service.store.objects.object_store import ObjectStore
+from service.store.renders import invariants
 from service.telemetry import metrics
 from service.worker.periodic import PeriodicTask
 from service.worker.settings import WorkerSettings
@@ -26,8 +27,9 @@ class Maintenance:
     def periodic_tasks(self) -> tuple[PeriodicTask, ...]:
         return (
             PeriodicTask("removal", 2, self.delete_marked_objects),
-            PeriodicTask("reconcile", 10, self.requeue_lost_tasks),
-            PeriodicTask("pruning", 10, self.prune_queue),
+            PeriodicTask("release of lost tasks", 2, self.release_lost_tasks),
+            PeriodicTask("repair of renders", 10, self.repair_renders),
+            PeriodicTask("pruning", 60, self.prune_queue),
             PeriodicTask("eviction", 30, self.evict_segments),
             PeriodicTask("removal of unused segments", 3600, self.remove_unused_segments, starts_at_once=True),
             PeriodicTask("eviction of previews", 3600, self.evict_previews),
@@ -37,15 +39,24 @@ class Maintenance:
         """Delete the objects of deleted experiments, datasets and renders, and of evicted segments."""
         await removal.delete_due_objects(self._database, self._objects)
 
-    async def requeue_lost_tasks(self) -> None:
-        """Queue the tasks again that a dead worker has left, or that fell out of the queue."""
+    async def release_lost_tasks(self) -> None:
+        """Queue the tasks again that a dead worker has left."""
         async with self._database.service_transaction() as connection:
-            count = await queue.requeue_lost_tasks(connection)
+            count = await queue.release_lost_tasks(connection)
         if count:
-            log.warning("lost tasks queued again", count=count)
+            log.warning("tasks of a lost worker are queued again", count=count)
+            metrics.TASKS_LOST.inc(count)
+
+    async def repair_renders(self) -> None:
+        """Give unfinished renders without a task one again, and end tasks of renders that have ended."""
+        async with self._database.service_transaction() as connection:
+            repaired = await invariants.repair(connection)
+        for kind, count in repaired.items():
+            log.error("a broken invariant is repaired", invariant=kind, count=count)
+            metrics.INVARIANTS_REPAIRED.labels(kind).inc(count)
 
     async def prune_queue(self) -> None:
-        """Delete old queue logs and old finished tasks."""
+        """Delete old finished tasks."""
         async with self._database.service_transaction() as connection:
             await queue.prune(connection)
 

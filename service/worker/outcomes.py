@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import RenderId, TaskId
+from service.ids import RenderId
 from service.jobs import leases, queue
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
 from service.store.cache import previews, segments
@@ -32,11 +32,7 @@ from service.worker.slots.messages import (
 
 log = structlog.get_logger("worker")
 LOCK_RENDER = text(
-    f"SELECT status, priority FROM renders, {leases.IDLE_IN_TRANSACTION_TIMEOUT}"
-    " WHERE id = :render FOR UPDATE OF renders"
-)
-COUNT_UNFINISHED_SEGMENTS = text(
-    "SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'"
+    f"SELECT status FROM renders, {leases.IDLE_IN_TRANSACTION_TIMEOUT} WHERE id = :render FOR UPDATE OF renders"
 )
 # The first of these segments that this render has had written again at least `times` times.
 SELECT_WRITTEN_AGAIN = text("""
@@ -101,16 +97,10 @@ async def complete_cached_segment(
 
 
 async def _queue_assembly_if_complete(connection: AsyncConnection, render_id: RenderId) -> None:
-    """Queue the assembly if all segments have ended.
-
-    The lock on the render row makes sure that only one transaction does.
-    """
+    """Queue the assembly of an unfinished render if all segments have ended."""
     row = (await connection.execute(LOCK_RENDER, {"render": render_id})).one()
-    if row.status not in ("queued", "running") or await connection.scalar(
-        COUNT_UNFINISHED_SEGMENTS, {"render": render_id}
-    ):
-        return
-    await lifecycle.enqueue_assembly(connection, render_id, row.priority)
+    if row.status in ("queued", "running"):
+        await lifecycle.enqueue_assembly_if_complete(connection, render_id)
 
 
 async def _complete_segment(connection: AsyncConnection, lease: SegmentLease, done: SegmentDone) -> None:
@@ -159,8 +149,8 @@ async def _replan_on_cpu(connection: AsyncConnection, lease: SegmentLease, reaso
         await fail_task(connection, lease, "encoder_gone", reason)
         return
     await leases.finish(connection, lease, "cancelled", error={"code": "encoder_gone", "reason": reason})
-    tasks = await lifecycle.replan_on_cpu_encoder(connection, lease.render_id, reason)
-    await queue.enqueue(connection, "segment", tasks, render.priority)
+    await lifecycle.replan_on_cpu_encoder(connection, lease.render_id, reason)
+    await queue.wake_workers(connection)
     await _queue_assembly_if_complete(connection, lease.render_id)
 
 
@@ -176,12 +166,11 @@ async def rerender_outdated_segments(connection: AsyncConnection, lease: Assembl
     They may show what this version would refuse: their keys say less about their frames.
     """
     await connection.execute(LOCK_RENDER, {"render": lease.render_id})
-    tasks = await segments.replace_outdated_tasks(connection, lease.render_id)
-    if not tasks:
+    if not await segments.replace_outdated_tasks(connection, lease.render_id):
         return False
     error = {"code": "segments_outdated", "reason": "an earlier version of Reelmill made them"}
     await leases.finish(connection, lease, "cancelled", error=error)
-    await queue.enqueue(connection, "segment", tasks)
+    await queue.wake_workers(connection)
     return True
 
 
@@ -212,8 +201,8 @@ async def _rerender_segments(
 ) -> None:
     """Cancel the assembly; the last of these segments will queue another."""
     await leases.finish(connection, lease, "cancelled", error=error)
-    tasks: list[TaskId] = await segments.invalidate_entries(connection, lease.render_id, content_keys)
-    await queue.enqueue(connection, "segment", tasks)
+    await segments.invalidate_entries(connection, lease.render_id, content_keys)
+    await queue.wake_workers(connection)
 
 
 def count_segment(done: SegmentDone) -> None:

@@ -8,8 +8,8 @@ from uuid import UUID
 import structlog
 
 from service import __version__
-from service.ids import TaskId, new_uuid
-from service.jobs.queue import QueueConsumer, Retry
+from service.ids import new_uuid
+from service.jobs.lease_keeper import LeaseKeeper
 from service.store import workers
 from service.store.database import Database
 from service.store.objects.drivers import open_object_store
@@ -19,12 +19,12 @@ from service.webhooks.settings import WebhookSettings
 from service.worker.devices.canaries import DeviceSource, local_device_source
 from service.worker.devices.monitor import DeviceMonitor
 from service.worker.devices.placement import GpuPlacement
+from service.worker.dispatcher import Dispatcher
 from service.worker.maintenance import Maintenance
 from service.worker.periodic import PeriodicTask, run_periodically
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import SlotConfig
-from service.worker.slots.pool import PoolClosed, SlotPool
-from service.worker.slots.process import SlotDied
+from service.worker.slots.pool import SlotPool
 from service.worker.task_runner import TaskRunner
 
 log = structlog.get_logger("worker")
@@ -33,7 +33,7 @@ UNREGISTER_TIMEOUT_S = 2.0
 
 
 class Supervisor:
-    """Runs the slots, the queue consumer, the heartbeat and the maintenance tasks of one worker."""
+    """Runs the slots, the dispatcher, the heartbeat and the maintenance tasks of one worker."""
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Supervisor:
         self.slots = SlotPool(slot_config, settings.slots)
         source = devices or local_device_source(settings.gpu_slots != 0)
         self.devices = DeviceMonitor(database, self.id, settings, source, lambda: self.slots.is_exhausted)
-        self._placement = GpuPlacement(self.devices, settings.slots, settings.gpu_slots)
+        placement = GpuPlacement(self.devices, settings.slots, settings.gpu_slots)
         self._webhooks = WebhookDeliverer(database, webhooks or WebhookSettings(), self.name)
-        handlers = dict.fromkeys(("segment", "assemble", "scan", "preview"), self._run_task)
-        waiting = min(settings.slots, 4)  # tasks that are taken ahead, so that a slot never waits for the queue
-        self._consumer = QueueConsumer(database.url, handlers, settings.slots + waiting)
+        keeper = LeaseKeeper(database.service_transaction)
+        runner = TaskRunner(database, keeper, placement, settings.frame_timeout_s)
+        self._dispatcher = Dispatcher(database, self.slots, runner, keeper, self.name)
         self._stopping = False
 
     async def run(self) -> None:
@@ -71,7 +71,7 @@ class Supervisor:
         try:
             if not self._stopping:  # else the background tasks are cancelled before they open a connection
                 await self.devices.wait_first_probe()
-                await self._consumer.run()
+                await self._dispatcher.run()
         finally:
             for task in background:
                 task.cancel()
@@ -82,19 +82,8 @@ class Supervisor:
     def stop(self) -> None:
         """Drain: take no new tasks; running ones may finish within the shutdown timeout."""
         self._stopping = True
-        self._consumer.stop()
-        self.slots.close()
+        self._dispatcher.stop()
         asyncio.get_running_loop().call_later(self._settings.drain_s, self.slots.kill)
-
-    async def _run_task(self, task: TaskId) -> None:
-        try:
-            async with self.slots.acquire() as slot:
-                timeout_s = self._settings.frame_timeout_s
-                await TaskRunner(self._database, slot, self._placement, self.name, timeout_s).run(task)
-        except PoolClosed:
-            raise Retry(0.0, "the worker is stopping") from None
-        except SlotDied as error:
-            raise Retry(1.0, str(error)) from error
 
     async def _send_heartbeat(self) -> None:
         facts = {"figures": metrics.collect_worker_metrics(), "gpu_slots": self._settings.gpu_slots}

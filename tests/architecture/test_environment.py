@@ -20,7 +20,7 @@ ALLOWED_READERS = {
 
 POISONED_IMPORT = """
 import os, pkgutil, importlib, sys
-import fastapi, typer, uvicorn, wsgiref.handlers, alembic, aioboto3, pgqueuer, av, PIL, tifffile  # read what they like
+import fastapi, typer, uvicorn, wsgiref.handlers, alembic, aioboto3, av, PIL, tifffile  # read what they like
 ours, seen = set(sys.argv[1:]), set()
 os.environ.update(dict.fromkeys(ours, "poison"))
 read = os._Environ.__getitem__

@@ -40,7 +40,7 @@ def test_reading_the_settings_brings_no_web_framework_and_no_database() -> None:
 
 def test_a_slot_brings_no_database() -> None:
     """28 MB of each slot: what a scan finds out, the supervisor writes."""
-    assert loaded_modules("service.worker.slots.executor", ("sqlalchemy", "asyncpg", "pgqueuer", "fastapi")) == []
+    assert loaded_modules("service.worker.slots.executor", ("sqlalchemy", "asyncpg", "fastapi")) == []
 
 
 def test_a_worker_s_supervisor_brings_no_codec() -> None:

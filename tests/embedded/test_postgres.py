@@ -7,13 +7,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
-from service.embedded import cluster
+from service.embedded import cluster, postgres
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 
 
@@ -98,21 +100,70 @@ def test_two_clients_share_one_server(tmp_path: Path) -> None:
 def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path)
     query(server.start(), "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+    server.stop()
     for pid in processes(tmp_path):
         os.kill(pid, signal.SIGKILL)
-    server.stop()
     assert gone(tmp_path)
     with EmbeddedPostgres(tmp_path) as url:
         assert query(url, "SELECT count(*) FROM kept") == [(1000,)]
 
 
-def test_a_killed_launcher_takes_the_server_with_it(tmp_path: Path) -> None:
+def launcher_pid(home: Path) -> int:
+    found = subprocess.run(["pgrep", "-f", f"launcher {home}"], capture_output=True, text=True)
+    return int(found.stdout.split()[0])
+
+
+def postmaster_pid(home: Path) -> int:
+    return int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def answers(url: str, seconds: float = 40) -> bool:
+    """Whether the server answers at this address in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return query(url, "SELECT count(*) FROM kept") == [(1000,)]
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+@pytest.mark.parametrize("find", [launcher_pid, postmaster_pid])
+def test_what_is_killed_or_hangs_is_replaced(
+    tmp_path: Path, find: Callable[[Path], int], number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the same address, with all data, and without the client noticing more than an outage."""
+    monkeypatch.setattr(postgres, "PING_TIMEOUT_S", 1.0)
     server = EmbeddedPostgres(tmp_path)
-    server.start()
-    launcher = subprocess.run(["pgrep", "-f", f"launcher {tmp_path}"], capture_output=True, text=True)
-    os.kill(int(launcher.stdout.split()[0]), signal.SIGKILL)
-    assert gone(tmp_path)
+    url = server.start()
+    query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+    pid = find(tmp_path)
+    os.kill(pid, number)
+    deadline = time.monotonic() + 40
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert answers(url) and find(tmp_path) != pid
+    assert server.failure is None
     server.stop()
+    assert gone(tmp_path)
+
+
+def test_a_server_that_does_not_start_again_ends_its_client(tmp_path: Path) -> None:
+    """With one line that says why: here its data are damaged while it runs."""
+    script = (
+        "import signal, sys, threading; from pathlib import Path; from service.embedded import postgres;"
+        "postgres.REJOIN_DELAYS_S = (0.1, 0.5); server = postgres.EmbeddedPostgres(Path(sys.argv[1]));"
+        "signal.signal(signal.SIGTERM, lambda *_: (print(server.failure, flush=True), sys.exit(3)));"
+        "print(server.start(), flush=True); threading.Event().wait(100)"
+    )
+    client = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert client.stdout is not None and client.stdout.readline().startswith("postgresql://")
+    (tmp_path / "postgres" / "data" / "global" / "pg_control").write_bytes(b"")
+    os.kill(postmaster_pid(tmp_path), signal.SIGKILL)
+    lines = client.communicate(timeout=90)[0].splitlines()
+    assert client.returncode == 3
+    assert "PostgreSQL does not start" in lines[-1] and "DATABASE_URL" in lines[-1]
+    assert gone(tmp_path, 30)
 
 
 def test_a_killed_client_lets_the_server_go(tmp_path: Path) -> None:

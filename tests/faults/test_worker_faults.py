@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import signal
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from sqlalchemy import text
 
 from service.ids import RenderId
+from service.jobs.leases import MAX_ATTEMPTS
 from service.plan.render_plan import RenderOptions
 from service.store.catalog.datasets import to_dataset_row
 from service.store.database import Database
 from service.store.renders import lifecycle, queries
+from service.worker.task_runner import MAX_KILLS
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage, frame_jpeg
 from tests.support.processes.supervisor import running_supervisor, wait_for_status, wait_until_ended
@@ -74,6 +77,49 @@ async def test_kill_9_of_a_slot_is_retried(postgres_url: str, tmp_path: Path) ->
             row = await wait_until_ended(database, render)
         assert (row["status"], row["video_frames"]) == ("succeeded", 240)
         assert row["attempts"] == 2
+        (failed,) = row["failed_attempts"]
+        assert (failed["code"], failed["counted"], failed["task"]) == ("slot_killed", False, "segment")
+        assert failed["worker"].endswith(f":{worker.pid}") and "SIGKILL" in failed["reason"]
+
+
+@pytest.mark.parametrize("what", ["slot", "worker", "stopped worker"])
+async def test_what_the_infrastructure_ends_is_no_strike(postgres_url: str, tmp_path: Path, what: str) -> None:
+    """More often than a task may fail by its own fault, and always during the same segment."""
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path, 60, VERY_SLOW)
+        stack = ExitStack()
+        with stack:
+            worker = stack.enter_context(worker_process(database.url, tmp_path, REELMILL_SHUTDOWN_TIMEOUT="0"))
+            for attempt in range(1, MAX_ATTEMPTS + 2):
+                await wait_for_status(database, render, lambda row, n=attempt: row["attempts"] == n)  # type: ignore[misc]
+                await asyncio.sleep(0.2)
+                if what == "slot":
+                    os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
+                    continue
+                worker.send_signal(signal.SIGKILL if what == "worker" else signal.SIGTERM)
+                await asyncio.to_thread(worker.wait, 30)
+                worker = stack.enter_context(worker_process(database.url, tmp_path, REELMILL_SHUTDOWN_TIMEOUT="0"))
+            row = await wait_until_ended(database, render)
+        codes = {"slot": "slot_killed", "worker": "worker_lost", "stopped worker": "worker_stopped"}
+        assert row["status"] == "succeeded", row["error"]
+        assert [failed["code"] for failed in row["failed_attempts"]] == [codes[what]] * (MAX_ATTEMPTS + 1)
+
+
+async def test_a_slot_that_is_killed_whenever_it_takes_a_task_is_given_up(postgres_url: str, tmp_path: Path) -> None:
+    """As by the kernel for the memory that the task needs."""
+    async with fresh_database(postgres_url) as database:
+        render = await submit(database, tmp_path, 60, VERY_SLOW)
+        async with database.service_transaction() as connection:
+            query = """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
+                SELECT id, render_id, kind, 'slot_killed', 'SIGKILL', false FROM tasks, generate_series(2, :times)"""
+            await connection.execute(text(query), {"times": MAX_KILLS})
+            await connection.execute(text("UPDATE tasks SET lease = :times"), {"times": MAX_KILLS})
+        with worker_process(database.url, tmp_path) as worker:
+            await wait_for_status(database, render, lambda row: row["attempts"] == MAX_KILLS)
+            await asyncio.sleep(0.2)
+            os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
+            row = await wait_until_ended(database, render)
+        assert (row["status"], row["error"]["code"]) == ("failed", "poison")
 
 
 async def test_a_frozen_worker_is_fenced(postgres_url: str, tmp_path: Path) -> None:
@@ -120,7 +166,7 @@ async def test_a_cancelled_render_frees_its_slot(postgres_url: str, tmp_path: Pa
             assert (await wait_until_ended(database, next_render, 20))["status"] == "succeeded"
             row = await wait_until_ended(database, render)
             async with database.service_transaction() as connection:
-                assert await lifecycle.retry_render(connection, render, 0)
+                assert await lifecycle.retry_render(connection, render)
             revived = await wait_until_ended(database, render)
         assert row["status"] == "cancelled"
         assert (revived["status"], revived["video_frames"]) == ("succeeded", 400)

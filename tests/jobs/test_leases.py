@@ -10,9 +10,8 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.ids import TaskId
-from service.jobs import leases, queue
+from service.jobs import leases
 from service.jobs.leases import LeaseLost
-from service.jobs.queue import QueueConsumer, Retry
 from service.plan.names.media_names import Exclusions
 from service.plan.render_plan import Backend, RenderOptions
 from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments
@@ -49,12 +48,18 @@ async def acquire_lease(database: Database, task: Any) -> Any:
         return await leases.acquire(connection, TaskId(task["id"]), "w")
 
 
+async def take_over(database: Database, task: Any) -> Any:
+    """As `acquire_lease`, of a task whose worker is lost."""
+    async with database.service_transaction() as connection:
+        await connection.execute(text("UPDATE tasks SET state = 'queued' WHERE id = :id"), {"id": task["id"]})
+        return await leases.acquire(connection, TaskId(task["id"]), "w")
+
+
 async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
         _, (task, *_) = await add_tasks(database)
-        frozen, winner = await acquire_lease(database, task), await acquire_lease(database, task)
+        frozen, winner = await acquire_lease(database, task), await take_over(database, task)
         for write in (
-            lambda c: leases.heartbeat(c, frozen, 5),
             lambda c: outcomes.record_outcome(c, frozen, DONE),
             lambda c: outcomes.record_outcome(c, frozen, TaskFailed("x", "y")),
             lambda c: leases.release(c, frozen, {}, count_attempt=True),
@@ -63,7 +68,8 @@ async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
                 async with database.service_transaction() as connection:
                     await write(connection)
         async with database.service_transaction() as connection:
-            assert await leases.heartbeat(connection, winner, 7) is False
+            assert await leases.heartbeat(connection, [(frozen, 5)]) == {}
+            assert await leases.heartbeat(connection, [(winner, 7)]) == {winner.task_id: False}
             cached = await connection.scalar(text("SELECT count(*) FROM segment_cache"))
         assert cached == 0, "the fenced worker's result was rolled back whole"
 
@@ -145,7 +151,7 @@ async def test_a_segment_that_is_lost_whenever_it_is_made_fails_the_render(postg
         assert (row.status, row.error["code"]) == ("failed", "store_loses_objects")
         assert segment.content_key in row.error["reason"]
         async with database.service_transaction() as connection:
-            assert await lifecycle.retry_render(connection, render, 0)
+            assert await lifecycle.retry_render(connection, render)
         states = [(task["kind"], task["state"]) for task in await list_tasks(database, render)]
         assert states.count(("assemble", "queued")) == 1, "the assembly that was replaced is not started, too"
 
@@ -184,7 +190,7 @@ async def test_a_scan_without_its_lease_writes_nothing(postgres_url: str) -> Non
         async with open_scan_writer(database, dataset.id, frozen) as writer:
             assert await writer.begin()
             await writer.stage([ScannedFrame("a", f"{dataset.prefix}a.jpg", 1, 9, "old")])
-            lease = await acquire_lease(database, task)
+            lease = await take_over(database, task)
             async with database.service_transaction() as connection:
                 await connection.execute(update(datasets).values(state="ready", scanned=3))
                 await leases.finish(connection, lease, "succeeded")
@@ -222,44 +228,6 @@ async def test_segments_that_differ_are_made_again_once(postgres_url: str) -> No
                 )
                 status = await connection.scalar(text("SELECT status FROM renders WHERE id = :id"), {"id": render})
             assert status == ("failed" if again else "queued")
-
-
-async def test_a_task_that_fell_out_of_the_queue_comes_back(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database:
-        _, tasks = await add_tasks(database)
-        async with database.service_transaction() as connection:
-            assert await queue.requeue_lost_tasks(connection) == 0, "what is queued is not lost"
-            await connection.execute(text("DELETE FROM queue.pgqueuer"))
-            assert await queue.requeue_lost_tasks(connection) == 0, "what is young may be on its way"
-            await connection.execute(text("UPDATE tasks SET created_at = now() - interval '1 minute'"))
-            assert await queue.requeue_lost_tasks(connection) == len(tasks)
-            assert await queue.requeue_lost_tasks(connection) == 0
-
-
-async def test_the_queue_delivers_retries_and_rolls_back(postgres_url: str) -> None:
-    async with fresh_database(postgres_url) as database:
-        delivered: list[TaskId] = []
-
-        async def handle(task: TaskId) -> None:
-            delivered.append(task)
-            if len(delivered) == 1:
-                raise Retry(0.1, "once more")
-
-        runner = QueueConsumer(database.url, {"segment": handle}, 2)
-        running = asyncio.create_task(runner.run())
-        with pytest.raises(RuntimeError, match="on purpose"):
-            async with database.service_transaction() as connection:
-                await add_render(connection, await add_dataset(connection, 10))
-                raise RuntimeError("on purpose")
-        async with database.service_transaction() as connection:
-            await add_render(connection, await add_dataset(connection, 10))
-        async with asyncio.timeout(10):
-            while len(delivered) < 2:
-                await asyncio.sleep(0.02)
-        assert delivered[0] == delivered[1]
-        runner.stop()
-        await asyncio.wait_for(running, 10)
-        assert len(delivered) == 2
 
 
 async def test_a_worker_frozen_with_a_render_locked_loses_the_lock(postgres_url: str) -> None:

@@ -169,7 +169,7 @@ async def test_a_retry_renders_transient_segments_again(camera: Camera) -> None:
     camera.path(9).write_bytes(old)
     os.utime(camera.path(9), ns=(status.st_atime_ns, status.st_mtime_ns))
     async with camera.database.service_transaction() as connection:
-        assert await lifecycle.retry_render(connection, render, 0)
+        assert await lifecycle.retry_render(connection, render)
     row = await wait_until_ended(camera.database, render)
     assert (row["status"], camera.outcomes(row), camera.numbers(row)) == ("succeeded", {}, ALL)
     assert row["summary"]["segments_transient"] == 0
@@ -195,7 +195,7 @@ async def test_segments_of_an_earlier_version_are_not_taken_over(camera: Camera)
         )
         await connection.execute(text("DELETE FROM tasks WHERE render_id = :render"), {"render": render})
         await lifecycle.mark_running(connection, render)
-        await lifecycle.enqueue_assembly(connection, render, 0)
+        await lifecycle.enqueue_assembly(connection, render)
     row = await wait_until_ended(camera.database, render)
     assert (row["status"], camera.numbers(row)) == ("succeeded", ALL), row["error"]
     async with camera.database.service_transaction() as connection:

@@ -12,12 +12,13 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
 from service.errors import FieldProblem, NotFound, ReelmillError, ServiceUnavailable
+from service.ids import Subject
 from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.tone import resolve_tone
 from service.routers.catalog.access import get_visible_dataset, require_visible_dataset
 from service.routers.http.conditional_requests import ASK_FIRST, ETAG_HEADERS, IfNoneMatch, not_modified_response
-from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
+from service.routers.http.dependencies import CallerDep, LimitsDep, Resources, ResourcesDep, require_scope
 from service.routers.http.fields import MAX_INT64
 from service.routers.http.object_streams import (
     UNKNOWN_MEDIA_TYPE,
@@ -107,7 +108,7 @@ async def frame_image(
     tag = f'"{plan.digest}"'
     if (not_modified := not_modified_response(if_none_match, tag)) is not None:
         return not_modified
-    data = await _get_or_render(resources.database, resources.objects, plan, resources.http.preview_wait_s)
+    data = await _get_or_render(resources, plan, caller)
     # The right may have ended while a worker rendered.
     check_source((await _load_frame(resources.database, caller, dataset_id, index)).dataset, resources.sources)
     return Response(data, media_type="image/jpeg", headers=_response_headers(tag))
@@ -158,13 +159,14 @@ async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_p
     return Preview(dataset.id, dataset.kind, dataset.bucket, now, width, max_pixels, tone)
 
 
-async def _get_or_render(database: Database, objects: ObjectStore, preview: Preview, timeout_s: float) -> bytes:
+async def _get_or_render(resources: Resources, preview: Preview, caller: Caller) -> bytes:
     """The JPEG from the store; if it is not there as it was written, wait for a worker to render it.
 
-    Raises DamagedFrame, NotFound, or ServiceUnavailable after `timeout_s`.
+    Raises DamagedFrame, NotFound, TooManyRequests, or ServiceUnavailable after `preview_wait_s`.
     """
+    database, objects = resources.database, resources.objects
     if (data := await _read_preview(database, objects, preview)) is None:
-        await _wait_for_preview(database, preview, timeout_s)
+        await _wait_for_preview(database, preview, caller.subject, resources.http.preview_wait_s)
         data = await _read_preview(database, objects, preview)
     if data is None:
         detail = "the object store has lost the preview that was just rendered: have it checked"
@@ -187,9 +189,9 @@ async def _read_preview(database: Database, objects: ObjectStore, preview: Previ
         return None
 
 
-async def _wait_for_preview(database: Database, preview: Preview, timeout_s: float) -> None:
+async def _wait_for_preview(database: Database, preview: Preview, owner: Subject, timeout_s: float) -> None:
     async with database.service_transaction() as connection:
-        task = await previews.enqueue_preview(connection, preview)
+        task = await previews.enqueue_preview(connection, preview, owner)
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout_s
     while True:

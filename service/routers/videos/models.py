@@ -39,6 +39,17 @@ EXAMPLE_STAGES = {
     "fetch": {"device": "cpu", "reason": "objects are read ahead of the decoder"},
     "encode": {"device": "cpu", "reason": "libx264 veryfast, one thread a slot"},
 }
+EXAMPLE_ATTEMPT = {
+    "task": "segment",
+    "segment": 3,
+    "worker": "render-1:4711",
+    "device": "cpu",
+    "started_at": "2026-03-01T11:00:06Z",
+    "ended_at": "2026-03-01T11:00:09Z",
+    "code": "worker_lost",
+    "reason": "no heartbeat of the worker render-1:4711",
+    "counted": False,
+}
 EXAMPLE_ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
 
 
@@ -87,6 +98,21 @@ class DryRun(BaseModel):
     plan: dict[str, Any]
 
 
+class FailedAttempt(BaseModel):
+    """An attempt of a task of a render that did not succeed."""
+
+    model_config = _with_example(**EXAMPLE_ATTEMPT)
+    task: Literal["segment", "assemble"]
+    segment: int | None = Field(description="number of the segment; null for the assembly")
+    worker: str | None = Field(description="machine and process")
+    device: str = Field(description="`cpu`, or the GPU that it used")
+    started_at: datetime | None
+    ended_at: datetime
+    code: str
+    reason: str
+    counted: bool = Field(description="false: not the task's fault, as when its worker was stopped")
+
+
 class VideoStatus(BaseModel):
     """The status of a render."""
 
@@ -104,7 +130,8 @@ class VideoStatus(BaseModel):
         frames_total=225,
         fps=66.2,
         eta_seconds=1.6,
-        attempts=1,
+        attempts=2,
+        failed_attempts=[EXAMPLE_ATTEMPT],
         stages=EXAMPLE_STAGES,
         options={"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
         error=None,
@@ -133,7 +160,8 @@ class VideoStatus(BaseModel):
     frames_total: int
     fps: float | None = Field(description="frames rendered per second so far, without reused frames")
     eta_seconds: float | None
-    attempts: int
+    attempts: int = Field(description="how often the task was started that was started most often")
+    failed_attempts: list[FailedAttempt] = Field(description="those that did not succeed, newest first, at most 20")
     stages: dict[str, Any]
     options: dict[str, Any]
     error: dict[str, Any] | None

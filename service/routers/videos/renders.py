@@ -145,7 +145,7 @@ async def retry_video(
             raise Conflict("only a failed or cancelled render can be retried")
         await requesters.check_queue(connection, caller.subject, limits.max_queued)
         await requesters.add_requester(connection, job_id, caller, 0)
-        await lifecycle.retry_render(connection, job_id, standing.render["priority"])
+        await lifecycle.retry_render(connection, job_id)
     return await get_status(database, job_id, caller)
 
 

@@ -8,14 +8,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import TooManyRequests
-from service.ids import TaskId, new_uuid
+from service.ids import Subject, TaskId, new_uuid
 from service.jobs import queue
-from service.jobs.queue import INTERACTIVE_PRIORITY
 from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
 from service.store.objects.digests import WrittenObject
 
-MAX_QUEUED_PREVIEWS = 200
+# Of one caller, and of all together. Callers take turns, so that many previews of others cost one no more than a few.
+MAX_QUEUED_OF_CALLER, MAX_QUEUED = 20, 2000
 # Errors after which a preview of the same object is not attempted again: a store may be wrong for a moment.
 PERMANENT_ERROR_CODES = ("unreadable", "poison")
 
@@ -23,10 +23,13 @@ SELECT_LATEST_TASK = text("""
     SELECT id, state, error FROM tasks WHERE kind = 'preview' AND payload ->> 'key' = :key
     ORDER BY created_at DESC LIMIT 1
 """)
-COUNT_QUEUED = text("SELECT count(*) FROM tasks WHERE kind = 'preview' AND state = 'queued'")
+COUNT_QUEUED = text("""
+    SELECT count(*) FILTER (WHERE owner = :owner) AS of_caller, count(*) AS of_all
+    FROM tasks WHERE kind = 'preview' AND lane = 'urgent' AND state = 'queued'
+""")
 SELECT_TASK_STATE = text("SELECT state, error FROM tasks WHERE id = :task")
 INSERT_TASK = text("""
-    INSERT INTO tasks (id, kind, dataset_id, payload) VALUES (:id, 'preview', :dataset, :payload)
+    INSERT INTO tasks (id, kind, dataset_id, payload, owner) VALUES (:id, 'preview', :dataset, :payload, :owner)
 """).bindparams(bindparam("payload", type_=JSONB))
 UPSERT_PREVIEW = text("""
     INSERT INTO previews (key, dataset_id, sha256, bytes) VALUES (:key, :dataset, :sha256, :bytes)
@@ -61,17 +64,22 @@ async def find_task(connection: AsyncConnection, preview: Preview) -> RowMapping
     return row if row["state"] == "failed" and row["error"]["code"] in PERMANENT_ERROR_CODES else None
 
 
-async def enqueue_preview(connection: AsyncConnection, preview: Preview) -> TaskId:
-    """The task that renders the preview, queued if there is none. Raises TooManyRequests."""
+async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: Subject) -> TaskId:
+    """The task that renders the preview, queued for this caller if there is none. Raises TooManyRequests."""
     await acquire_advisory_lock(connection, preview.key)
     found = await find_task(connection, preview)
     if found is not None:
         return TaskId(found["id"])
-    if int(await connection.scalar(COUNT_QUEUED) or 0) >= MAX_QUEUED_PREVIEWS:
-        raise TooManyRequests("many previews are waiting: try again in a moment", headers={"Retry-After": "5"})
+    await acquire_advisory_lock(connection, f"previews of {owner}")
+    queued = (await connection.execute(COUNT_QUEUED, {"owner": owner})).one()
+    if queued.of_caller >= MAX_QUEUED_OF_CALLER or queued.of_all >= MAX_QUEUED:
+        whose = "of yours" if queued.of_caller >= MAX_QUEUED_OF_CALLER else "of all callers"
+        detail = f"many previews {whose} are waiting: try again in a moment"
+        raise TooManyRequests(detail, headers={"Retry-After": "5"})
     task = TaskId(new_uuid())
-    await connection.execute(INSERT_TASK, {"id": task, "dataset": preview.dataset, "payload": preview.to_json()})
-    await queue.enqueue(connection, "preview", [task], INTERACTIVE_PRIORITY)
+    values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
+    await connection.execute(INSERT_TASK, values)
+    await queue.wake_workers(connection)
     return task
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import RowMapping, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import TaskId
 from service.plan.estimate import SegmentStats
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import remove_replaced
@@ -22,8 +21,8 @@ from service.stream.playlist import StreamSegment
 _REPLACE_TASKS = """
     old AS (
         DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
-    INSERT INTO tasks (id, kind, render_id, number)
-    SELECT gen_random_uuid(), 'segment', :render, number FROM again RETURNING id
+    INSERT INTO tasks (id, kind, render_id, number, urgent)
+    SELECT gen_random_uuid(), 'segment', :render, number, :urgent FROM again RETURNING id
 """
 INVALIDATE_SEGMENTS = text(f"""
     WITH gone AS (
@@ -109,16 +108,21 @@ async def insert_entry(connection: AsyncConnection, entry: CacheEntry) -> None:
     await connection.execute(query.on_conflict_do_update(index_elements=["content_key"], set_=replaced))
 
 
-async def invalidate_entries(connection: AsyncConnection, render: UUID, content_keys: Sequence[str]) -> list[TaskId]:
-    """Delete entries whose objects are gone or damaged, and create tasks of this render that write them again."""
-    rows = await connection.execute(INVALIDATE_SEGMENTS, {"render": render, "keys": list(content_keys)})
-    return [TaskId(row.id) for row in rows]
+async def invalidate_entries(
+    connection: AsyncConnection, render: UUID, content_keys: Sequence[str], *, urgent: bool = False
+) -> None:
+    """Delete entries whose objects are gone or damaged, and queue tasks of this render that write them again."""
+    values = {"render": render, "keys": list(content_keys), "urgent": urgent}
+    await connection.execute(INVALIDATE_SEGMENTS, values)
 
 
-async def replace_outdated_tasks(connection: AsyncConnection, render: UUID) -> list[TaskId]:
-    """Create tasks that render again what another version of the pipeline made; its entries stay in the cache."""
-    values = {"render": render, "version": PIPELINE_VERSION}
-    return [TaskId(row.id) for row in await connection.execute(REPLACE_OUTDATED_TASKS, values)]
+async def replace_outdated_tasks(connection: AsyncConnection, render: UUID) -> bool:
+    """Queue tasks that render again what another version of the pipeline made; its entries stay in the cache.
+
+    Returns whether there are any.
+    """
+    values = {"render": render, "version": PIPELINE_VERSION, "urgent": False}
+    return (await connection.execute(REPLACE_OUTDATED_TASKS, values)).first() is not None
 
 
 async def list_render_segments(connection: AsyncConnection, render: UUID) -> list[StoredSegment]:

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Executable, RowMapping, Select, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import DatasetId, Subject, TaskId, new_uuid
+from service.ids import DatasetId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.facts import Cadence, DatasetFacts
 from service.plan.tone import Levels
@@ -172,7 +172,8 @@ async def enqueue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping
     if found is not None:
         return found
     await connection.execute(MARK_SCANNING, {"dataset": dataset})
-    row = insert(tasks).values(id=new_uuid(), kind="scan", dataset_id=dataset)
+    owner = select(experiments.c.owner).join(datasets).where(datasets.c.id == dataset).scalar_subquery()
+    row = insert(tasks).values(id=new_uuid(), kind="scan", dataset_id=dataset, owner=owner)
     task = (await connection.execute(row.returning(tasks.c.id, tasks.c.state, tasks.c.progress))).mappings().one()
-    await queue.enqueue(connection, "scan", [TaskId(task["id"])])
+    await queue.wake_workers(connection)
     return task

@@ -9,14 +9,14 @@ from sqlalchemy import bindparam, null, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import RenderId, Subject, TaskId
+from service.ids import RenderId, Subject
 from service.jobs import queue
 from service.plan.render_plan import RenderOptions
 from service.store.cache.eviction import cancel_removals
 from service.store.cache.segments import invalidate_entries, set_result
 from service.store.renders.queries import get_render, load_segment_plan
 from service.store.renders.webhook_limits import require_room
-from service.store.tables import renders, segments, tasks
+from service.store.tables import renders, segments
 
 # While a webhook is hung on a render, nobody begins to make its files again: `created_at` says which came first.
 LOCK_RENDER = text("SELECT 1 FROM renders WHERE id = :render FOR SHARE")
@@ -25,8 +25,9 @@ INSERT_WEBHOOK = text("""
     ON CONFLICT DO NOTHING RETURNING url
 """)
 INSERT_WEBHOOK_TASKS = text("""
-    INSERT INTO tasks (id, kind, payload)
-    SELECT gen_random_uuid(), 'webhook', jsonb_build_object('url', w.url, 'owner', w.owner, 'body', jsonb_build_object(
+    INSERT INTO tasks (id, kind, owner, payload)
+    SELECT gen_random_uuid(), 'webhook', w.owner,
+        jsonb_build_object('url', w.url, 'owner', w.owner, 'body', jsonb_build_object(
         'type', 'render.' || r.status,
         'timestamp', to_char(coalesce(r.finished_at, now()) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'data', jsonb_build_object(
@@ -64,7 +65,8 @@ async def _enqueue_webhooks(
     `owner` and `url` are given, only of those that were hung on it at `since` or later if that is."""
     values = {"render": render, "owner": owner, "url": url, "since": since}
     rows = await connection.execute(INSERT_WEBHOOK_TASKS, values)
-    await queue.enqueue(connection, "webhook", [TaskId(row.id) for row in rows])
+    if rows.first() is not None:
+        await queue.wake_workers(connection)
 
 
 MARK_REUSED = text("""
@@ -76,7 +78,6 @@ MARK_REUSED = text("""
 INSERT_SEGMENT_TASKS = text("""
     INSERT INTO tasks (id, kind, render_id, number)
     SELECT gen_random_uuid(), 'segment', render_id, number FROM segments WHERE render_id = :render AND NOT reused
-    RETURNING id, number
 """)
 CANCEL_TASKS = text("""
     UPDATE tasks SET cancel_requested = true,
@@ -86,30 +87,38 @@ CANCEL_TASKS = text("""
 """)
 # Includes running tasks that were asked to cancel but have not noticed yet (the new lease fences them), and transient
 # segments: their frames may be there again.
-REQUEUE_TASKS = text("""
+REQUEUE_SEGMENTS = text("""
     UPDATE tasks SET state = 'queued', starts = 0, progress = 0, cancel_requested = false, error = NULL,
-        finished_at = NULL, lease = lease + 1
-    WHERE render_id = :render AND kind = :kind
+        finished_at = NULL, due_at = now(), lease = lease + 1
+    WHERE render_id = :render AND kind = 'segment'
         AND (state IN ('failed', 'cancelled') OR (state = 'running' AND cancel_requested)
             OR number IN (SELECT number FROM segments WHERE render_id = :render AND transient))
-    RETURNING id, number
 """)
+DELETE_ASSEMBLIES = text("DELETE FROM tasks WHERE render_id = :render AND kind = 'assemble'")
+COUNT_UNFINISHED_SEGMENTS = text(
+    "SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'"
+)
 
 
-async def create_segment_tasks(connection: AsyncConnection, render: RenderId) -> list[TaskId]:
-    """Mark the segments that the cache holds as reused; insert a task for each other one. Returns them in order."""
+async def create_segment_tasks(connection: AsyncConnection, render: RenderId) -> int:
+    """Mark the segments that the cache holds as reused; queue a task for each other one. Returns how many."""
     await connection.execute(MARK_REUSED, {"render": render})
     await cancel_removals(connection, render)
-    rows = (await connection.execute(INSERT_SEGMENT_TASKS, {"render": render})).all()
-    return [TaskId(row.id) for row in sorted(rows, key=lambda row: row.number)]
+    return (await connection.execute(INSERT_SEGMENT_TASKS, {"render": render})).rowcount
 
 
-async def enqueue_assembly(connection: AsyncConnection, render: RenderId, priority: int) -> None:
+async def enqueue_assembly(connection: AsyncConnection, render: RenderId) -> None:
     """Queue the assembly of a render whose segments are all in the cache."""
-    query = text("INSERT INTO tasks (id, kind, render_id) VALUES (gen_random_uuid(), 'assemble', :render) RETURNING id")
-    task = TaskId((await connection.execute(query, {"render": render})).scalar_one())
-    await queue.enqueue(connection, "assemble", [task], priority)
+    query = text("INSERT INTO tasks (id, kind, render_id) VALUES (gen_random_uuid(), 'assemble', :render)")
+    await connection.execute(query, {"render": render})
+    await queue.wake_workers(connection)
     await connection.execute(update(renders).where(renders.c.id == render).values(phase="assembling"))
+
+
+async def enqueue_assembly_if_complete(connection: AsyncConnection, render: RenderId) -> None:
+    """Queue the assembly if all segments have ended. The caller has locked the render's row, so that only one does."""
+    if not await connection.scalar(COUNT_UNFINISHED_SEGMENTS, {"render": render}):
+        await enqueue_assembly(connection, render)
 
 
 async def cancel_render(connection: AsyncConnection, render: UUID) -> bool:
@@ -131,32 +140,34 @@ async def cancel_render(connection: AsyncConnection, render: UUID) -> bool:
 async def change_priority(connection: AsyncConnection, render: UUID, priority: int) -> bool:
     """Change the priority of a queued render. False if it has started or ended."""
     query = update(renders).where(renders.c.id == render, renders.c.status == "queued").values(priority=priority)
-    if (await connection.execute(query)).rowcount == 0:
-        return False
-    waiting = await connection.execute(select(tasks.c.id).where(tasks.c.render_id == render))
-    await queue.change_priority(connection, [TaskId(row.id) for row in waiting], priority)
-    return True
+    return (await connection.execute(query)).rowcount > 0
 
 
 # The receipt still tells which file was lost; see `complete_render` for the note.
 NOTE_RETRY = text("remake || jsonb_build_object('retried', true)")
 
 
-async def retry_render(connection: AsyncConnection, render: UUID, priority: int) -> bool:
-    """Requeue the unfinished tasks of a failed or cancelled render. False if it is neither."""
+async def retry_render(connection: AsyncConnection, render: UUID) -> bool:
+    """Queue a failed or cancelled render again, with what it has finished. False if it is neither."""
     query = update(renders).where(renders.c.id == render, renders.c.status.in_(("failed", "cancelled")))
     values = {"status": "queued", "phase": "queued", "cancel_requested": False, "error": None, "finished_at": None}
     if (await connection.execute(query.values(**values, remake=NOTE_RETRY))).rowcount == 0:
         return False
     await cancel_removals(connection, render)
-    await connection.execute(DELETE_ENDED_ASSEMBLIES, {"render": render})
-    for kind in ("segment", "assemble"):
-        rows = (await connection.execute(REQUEUE_TASKS, {"render": render, "kind": kind})).all()
-        ordered = sorted(rows, key=lambda row: row.number or 0)
-        await queue.enqueue(connection, kind, [TaskId(row.id) for row in ordered], priority)
-        if rows:  # the last of these segments will queue the assembly
-            break
+    await requeue_unfinished(connection, RenderId(render))
     return True
+
+
+async def requeue_unfinished(connection: AsyncConnection, render: RenderId) -> None:
+    """Queue what the render still lacks: its unfinished segments or, if there are none, the assembly.
+
+    An assembly that was called off may have finished all the same, after its render had ended: it does not count, and
+    one that still runs has lost its lease. The caller has locked the render's row.
+    """
+    await connection.execute(DELETE_ASSEMBLIES, {"render": render})
+    await connection.execute(REQUEUE_SEGMENTS, {"render": render})
+    await enqueue_assembly_if_complete(connection, render)
+    await queue.wake_workers(connection)
 
 
 async def fail_render(connection: AsyncConnection, render: UUID, error: dict[str, Any]) -> None:
@@ -195,16 +206,11 @@ START_REMAKE = text("""
         remake = jsonb_build_object('file', CAST(:file AS text), 'reason', CAST(:reason AS text)), remade_at = now()
     WHERE id = :render AND status = 'succeeded'
         AND (remade_at IS NULL OR remade_at < now() - make_interval(secs => :pause))
-    RETURNING priority
+    RETURNING id
 """)
 # After this the files of a render may be made again once more. An object store that loses what it is given would
 # otherwise keep the workers busy for as long as somebody asks.
 REMAKE_PAUSE_S = 60
-# Assemblies that others have replaced, because segments had to be rendered again.
-DELETE_ENDED_ASSEMBLIES = text("""
-    DELETE FROM tasks WHERE render_id = :render AND kind = 'assemble' AND state = 'cancelled'
-        AND error ->> 'code' IN ('segments_missing', 'segments_differ', 'segments_outdated')
-""")
 DELETE_EARLIER_TASKS = text("""
     DELETE FROM tasks WHERE render_id = :render AND (kind = 'assemble' OR state <> 'succeeded')
 """)
@@ -229,7 +235,7 @@ async def remake_render(connection: AsyncConnection, render: RenderId, file: str
         return False
     await cancel_removals(connection, render)
     await connection.execute(DELETE_EARLIER_TASKS, {"render": render})
-    await enqueue_assembly(connection, render, row.priority)
+    await enqueue_assembly(connection, render)
     return True
 
 
@@ -252,9 +258,9 @@ async def mark_running(connection: AsyncConnection, render: UUID) -> None:
 DELETE_SEGMENT_TASKS = text("DELETE FROM tasks WHERE render_id = :render AND kind = 'segment'")
 
 
-async def replan_on_cpu_encoder(connection: AsyncConnection, render: RenderId, reason: str) -> list[TaskId]:
-    """Replan a render on the CPU encoder after its GPU encoder became unavailable. Returns the new tasks, which the
-    caller queues; none if the render was replanned already.
+async def replan_on_cpu_encoder(connection: AsyncConnection, render: RenderId, reason: str) -> int:
+    """Replan a render on the CPU encoder, unless it was already, after its GPU encoder became unavailable. Returns how
+    many segments have to be rendered.
 
     A file has one encoder, so every segment changes. Those that the GPU encoded stay in the cache if other renders use
     them. The caller has locked the render's row.
@@ -263,13 +269,14 @@ async def replan_on_cpu_encoder(connection: AsyncConnection, render: RenderId, r
     assert row is not None
     options = RenderOptions.from_json(row["options"])
     if options.family.encoder == "cpu":
-        return []
+        return 0
     options = replace(options, family=replace(options.family, encoder="cpu"))
     stages = row["stages"] | {"encode": {"device": "cpu", "reason": f"planned anew: {reason}"}}
     changed = update(renders).where(renders.c.id == render)
     await connection.execute(changed.values(options=options.to_json(), stages=stages))
     await _rekey_segments(connection, render)
     await connection.execute(DELETE_SEGMENT_TASKS, {"render": render})
+    await queue.wake_workers(connection)
     return await create_segment_tasks(connection, render)
 
 
@@ -298,6 +305,6 @@ async def rerender_segment(connection: AsyncConnection, render: UUID, content_ke
     values = {"render": render, "key": content_key, "pause": REMAKE_PAUSE_S}
     settled = await connection.scalar(SELECT_ENTRY_SETTLED, values)
     if settled:
-        again = await invalidate_entries(connection, render, [content_key])
-        await queue.enqueue(connection, "segment", again, queue.INTERACTIVE_PRIORITY)
+        await invalidate_entries(connection, render, [content_key], urgent=True)
+        await queue.wake_workers(connection)
     return settled is not False

@@ -58,20 +58,32 @@ def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
     return query
 
 
+# Of the attempts that did not succeed, in a status and in a receipt.
+MAX_SHOWN_ATTEMPTS = 20
 SELECT_STATUSES = text("""
     SELECT r.*, e.owner AS experiment_owner, ARRAY(SELECT subject FROM requesters WHERE render_id = r.id) AS requesters,
         CASE e.visibility WHEN 'private' THEN '{}' WHEN 'shared' THEN e.shared_with END AS guests,
         d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
-        coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(t.attempts, 0) AS attempts, t.problem
+        coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(a.attempts, t.started, 0) AS attempts, t.problem,
+        coalesce(f.attempts, '[]') AS failed_attempts
     FROM renders r JOIN datasets d ON d.id = r.dataset_id JOIN experiments e ON e.id = r.experiment_id
     LEFT JOIN LATERAL (
-        SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done, max(starts) AS attempts,
+        SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done,
+            least(max(starts), 1) AS started,
             (array_agg(error - 'segments' ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
         FROM tasks WHERE render_id = r.id) t ON true
     LEFT JOIN LATERAL (
         SELECT sum(outputs) FILTER (WHERE reused) AS reused_frames FROM (
             SELECT reused, lead(first_output, 1, r.frames_total) OVER (ORDER BY number) - first_output AS outputs
             FROM segments WHERE render_id = r.id) planned) s ON true
+    LEFT JOIN LATERAL (
+        SELECT max(ended.attempts + (t.state IN ('running', 'succeeded'))::int) AS attempts
+        FROM (SELECT task_id, count(*) AS attempts FROM attempts WHERE render_id = r.id GROUP BY task_id) ended
+        JOIN tasks t ON t.id = ended.task_id) a ON true
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(to_jsonb(last)) AS attempts FROM (
+            SELECT kind AS task, number AS segment, worker, device, started_at, ended_at, code, reason, counted
+            FROM attempts WHERE render_id = r.id ORDER BY ended_at DESC, id DESC LIMIT :attempts) last) f ON true
     WHERE r.id = ANY(:ids) ORDER BY r.created_at DESC, r.id DESC
 """)
 SELECT_ESTIMATE_RATIO = text("""
@@ -86,7 +98,20 @@ async def list_statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Seq
 
     `owner`, `experiment_owner`, `requesters` and `guests` (null: everybody) are not for every caller.
     """
-    return (await connection.execute(SELECT_STATUSES, {"ids": list(ids)})).mappings().all()
+    values = {"ids": list(ids), "attempts": MAX_SHOWN_ATTEMPTS}
+    return (await connection.execute(SELECT_STATUSES, values)).mappings().all()
+
+
+SELECT_FAILED_ATTEMPTS = text("""
+    SELECT kind AS task, number AS segment, worker, device, started_at::text, ended_at::text, code, reason
+    FROM attempts WHERE render_id = :render ORDER BY id DESC LIMIT :most
+""")
+
+
+async def list_failed_attempts(connection: AsyncConnection, render: UUID) -> list[dict[str, Any]]:
+    """The latest attempts that did not succeed, newest first, as JSON."""
+    values = {"render": render, "most": MAX_SHOWN_ATTEMPTS}
+    return [dict(row) for row in (await connection.execute(SELECT_FAILED_ATTEMPTS, values)).mappings()]
 
 
 def may_read(row: RowMapping, caller: Caller) -> bool:

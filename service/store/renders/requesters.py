@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import NotFound, TooManyRequests
 from service.ids import Subject
-from service.store.database import Caller
+from service.store.database import Caller, acquire_advisory_lock
 from service.store.renders import lifecycle
 from service.store.tables import renders, requesters
 
@@ -129,7 +129,11 @@ async def apply_priority(connection: AsyncConnection, render: UUID, nobody: int 
 
 
 async def check_queue(connection: AsyncConnection, subject: Subject, max_queued: int) -> None:
-    """Raises TooManyRequests if the subject has asked for `max_queued` renders that are unfinished."""
+    """Raises TooManyRequests if the subject has asked for `max_queued` renders that are unfinished.
+
+    Until the transaction ends, no other one counts the subject's renders: call it last of all that lock something.
+    """
+    await acquire_advisory_lock(connection, f"queue of {subject}")
     unfinished = int(await connection.scalar(COUNT_ACTIVE_RENDERS, {"subject": subject}) or 0)
     if unfinished >= max_queued:
         detail = f"you have {unfinished} unfinished renders, at most {max_queued} are allowed: let some end"

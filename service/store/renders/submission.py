@@ -191,13 +191,13 @@ async def write_render(
         await _insert_segments(connection, render, batch)
     tasks = await create_segment_tasks(connection, render)
     uncached = int(await connection.scalar(COUNT_UNCACHED_OUTPUTS, {"render": render}) or 0)
-    cost = await _estimate(connection, plan, uncached, len(tasks))
+    cost = await _estimate(connection, plan, uncached, tasks)
     await connection.execute(update(renders).where(renders.c.id == render).values(estimate=cost.to_json()))
     if tasks:
-        await queue.enqueue(connection, "segment", tasks, plan.priority)
+        await queue.wake_workers(connection)
     else:
         await mark_running(connection, render)
-        await enqueue_assembly(connection, render, plan.priority)
+        await enqueue_assembly(connection, render)
     return render
 
 

@@ -1,8 +1,7 @@
 """The slot processes of one worker, each lent to one task at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 from service.worker.slots.messages import SlotConfig
 from service.worker.slots.process import SlotDied, SlotProcess
@@ -31,21 +30,8 @@ class SlotPool:
         for slot in self.processes:
             self._free.put_nowait(slot)
 
-    @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[SlotProcess]:
-        """Wait for a free slot. Raises PoolClosed, SlotDied."""
-        slot = await self._next_free()
-        try:
-            if not slot.is_alive:
-                await slot.start()
-            yield slot
-        finally:
-            if not slot.is_alive and not self._closed.is_set():  # start a new process before the next task needs it
-                with suppress(SlotDied, TimeoutError):
-                    await slot.start()
-            self._free.put_nowait(slot)
-
-    async def _next_free(self) -> SlotProcess:
+    async def take(self) -> SlotProcess:
+        """Wait for a free slot, which must be given back. Raises PoolClosed."""
         slot = asyncio.ensure_future(self._free.get())
         closed = asyncio.ensure_future(self._closed.wait())
         await asyncio.wait((slot, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -57,6 +43,13 @@ class SlotPool:
             raise PoolClosed
         return slot.result()
 
+    async def give_back(self, slot: SlotProcess) -> None:
+        """Lend it again. If its process has ended it gets a new one first, so that no task has to wait for that."""
+        if not slot.is_alive and not self._closed.is_set():
+            with suppress(SlotDied, TimeoutError):
+                await slot.start()
+        self._free.put_nowait(slot)
+
     def close(self) -> None:
         """Lend no more slots; tasks that have one keep it."""
         self._closed.set()
@@ -64,7 +57,7 @@ class SlotPool:
     def kill(self) -> None:
         """Kill all processes now."""
         for slot in self.processes:
-            slot.kill()
+            slot.stop_now()
 
     async def stop(self) -> None:
         """Let the processes exit; kill those that do not."""

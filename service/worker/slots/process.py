@@ -37,8 +37,17 @@ CANCEL_GRACE_S = 2.0
 Run = Callable[[SlotConfig, Connection, int], None]
 
 
+# Signals that say that the program itself is broken, or its input breaks it. Any other came from outside.
+CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGSYS", "SIGTRAP")
+
+
 class SlotDied(Exception):
-    """The process ended before its command did."""
+    """The process ended before its command did. `code`: it crashed (`slot_died`), was killed by somebody else
+    (`slot_killed`), or by its supervisor, which stops (`worker_stopped`)."""
+
+    def __init__(self, reason: str, code: str = "slot_died") -> None:
+        super().__init__(reason)
+        self.code = code
 
 
 class SlotProcess:
@@ -50,6 +59,7 @@ class SlotProcess:
         self._channel: SlotChannel | None = None
         self.progress = 0
         self.last_progress_at = 0.0
+        self._stopping = False
 
     @property
     def pid(self) -> int | None:
@@ -88,7 +98,7 @@ class SlotProcess:
                 self.last_progress_at = asyncio.get_running_loop().time()
             elif not isinstance(event, SlotReady):
                 return await self._take(command, event)
-        raise SlotDied(await self._exit_reason())
+        raise await self._death()
 
     async def _take(self, command: Command, outcome: Outcome) -> Outcome:
         """The outcome, if it is one of this command; otherwise the slot is killed, as it may have been taken over."""
@@ -107,6 +117,11 @@ class SlotProcess:
         with suppress(SlotDied):
             self._send(CancelTask())
         await asyncio.sleep(CANCEL_GRACE_S)
+        self.kill()
+
+    def stop_now(self) -> None:
+        """Kill the process, because the worker stops."""
+        self._stopping = True
         self.kill()
 
     def kill(self) -> None:
@@ -137,13 +152,17 @@ class SlotProcess:
     async def _receive(self) -> SlotEvent | None:
         return None if self._channel is None else await self._channel.receive()
 
-    async def _exit_reason(self) -> str:
+    async def _death(self) -> SlotDied:
+        """Why the process has ended."""
         if self._process is not None:
             await asyncio.to_thread(self._process.join, 1)
+        if self._stopping:
+            return SlotDied("the worker was stopped", "worker_stopped")
         code = self._process.exitcode if self._process else None
         if code is not None and code < 0:
-            return f"the slot process was ended by {signal.Signals(-code).name}"
-        return f"the slot process ended with exit code {code}"
+            name = signal.Signals(-code).name
+            return SlotDied(f"the slot process was ended by {name}", "slot_died" if name in CRASHES else "slot_killed")
+        return SlotDied(f"the slot process ended with exit code {code}")
 
 
 STORE_METHODS = frozenset({"begin", "advance", "stage", "sample", "finish_frames", "finish_videos"})

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from service.ids import DatasetId
+from service.ids import DatasetId, Subject
 from service.plan.preview import Preview
 from service.plan.render_plan import FrameRef
 from service.store.cache import previews
@@ -195,11 +195,13 @@ async def test_only_what_the_bytes_themselves_decide_is_not_tried_again(
     path = await _create_scanned_dataset(api, alice, {"f0.jpg": media.jpeg(media.numbered_picture(9))})
     dataset = UUID(path.split("/")[3])
     preview = Preview(dataset, "frames", "camera", FrameRef(0, "day/f0.jpg", "etag", 1), 64, 1_000_000)
+    start = text("UPDATE tasks SET state = 'running'")
     fail = text("UPDATE tasks SET state = 'failed', error = jsonb_build_object('code', CAST(:code AS text))")
     async with api.database.service_transaction() as connection:
-        first = await previews.enqueue_preview(connection, preview)
+        first = await previews.enqueue_preview(connection, preview, Subject("alice"))
+        await connection.execute(start)
         await connection.execute(fail, {"code": code})
-        assert (await previews.enqueue_preview(connection, preview) == first) is pinned
+        assert (await previews.enqueue_preview(connection, preview, Subject("alice")) == first) is pinned
 
 
 def _ref(key: str) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -15,10 +16,12 @@ from sqlalchemy import text
 from service.errors import NotFound
 from service.identity.claims import LEEWAY_S
 from service.identity.tokens import issue_token
+from service.ids import RenderId
 from service.plan.render_plan import ObjectRef
 from service.processes.app import create_app
 from service.store.objects.digests import sha256_hex
 from service.store.objects.s3 import S3ObjectStore
+from service.store.renders import lifecycle
 from service.webhooks.settings import WebhookSettings
 from tests.support.data.database_rows import add_dataset
 from tests.support.processes.catalogue_api import SECRET as TOKEN_SECRET
@@ -148,7 +151,7 @@ async def test_nobody_lowers_the_priority_of_another(world: World) -> None:
     assert (await world.status("bob", job))["priority"] == 7
     assert (await world.send("bob", "PATCH", f"/api/videos/{job}", json={"priority": 0}))[1]["priority"] == 7
     assert (await world.send("carol", "PATCH", f"/api/videos/{job}", json={"priority": 5}))[1]["priority"] == 5
-    assert {row[0] for row in await world.sql("SELECT priority FROM queue.pgqueuer")} == {5}
+    assert [row[0] for row in await world.sql("SELECT priority FROM renders")] == [5]
     await world.send("carol", "POST", f"/api/videos/{job}/cancel")
     assert (await world.status("bob", job))["priority"] == 0
     assert (await world.send("alice", "PATCH", f"/api/videos/{job}", json={"priority": 9}))[1]["priority"] == 9
@@ -162,6 +165,34 @@ async def test_the_queue_of_each_requester_is_bounded(world: World) -> None:
     await world.send("bob", "POST", f"/api/videos/{jobs[0]}/cancel")
     await world.ask("bob", fps=60)
     assert (await world.send("bob", "POST", f"/api/videos/{jobs[0]}/retry"))[0] == 429, "a retry is one more, too"
+
+
+async def test_the_bound_holds_when_all_come_at_once(world: World) -> None:
+    bodies = [{"experiment_id": world.experiment, "decimation_factor": 1, "fps": fps} for fps in range(1, 41)]
+    answers = await asyncio.gather(*(world.people["bob"].post("/api/videos/generate", json=body) for body in bodies))
+    assert sorted(answer.status_code for answer in answers) == [202] * 20 + [429] * 20
+    jobs = [answer.json()["job_id"] for answer in answers if answer.status_code == 202]
+    for job in jobs[:10]:
+        await world.send("bob", "POST", f"/api/videos/{job}/cancel")
+    for fps in range(101, 106):
+        await world.ask("bob", fps=fps)
+    retries = await asyncio.gather(*(world.send("bob", "POST", f"/api/videos/{job}/retry") for job in jobs[:10]))
+    assert sorted(code for code, _ in retries) == [202] * 5 + [429] * 5
+
+
+async def test_an_assembly_that_ends_after_a_cancel_is_done_again_by_a_retry(world: World) -> None:
+    """The worker had finished it before it noticed the cancel: the retry queues another one."""
+    job = await world.ask("bob")
+    async with world.api.database.service_transaction() as connection:
+        await connection.execute(text("UPDATE tasks SET state = 'running'"))
+        await connection.execute(text("UPDATE tasks SET state = 'succeeded'"))
+        await lifecycle.enqueue_assembly(connection, RenderId(UUID(job)))
+        await connection.execute(text("UPDATE tasks SET state = 'running' WHERE kind = 'assemble'"))
+    await world.send("bob", "POST", f"/api/videos/{job}/cancel")
+    await world.sql("UPDATE tasks SET state = 'succeeded' WHERE kind = 'assemble'")
+    assert (await world.send("bob", "POST", f"/api/videos/{job}/retry"))[0] == 202
+    waiting = await world.sql("SELECT kind FROM tasks WHERE state = 'queued'")
+    assert [row[0] for row in waiting] == ["assemble"]
 
 
 async def test_a_guest_does_not_learn_who_else_asked(world: World) -> None:
@@ -303,7 +334,8 @@ async def test_a_preview_is_not_sent_after_the_share(world: World) -> None:
     await world.api.put(key, b"a preview")
     row = f"'{key}', '{world.dataset}', '{sha256_hex(b'a preview')}', 9"
     await world.sql(f"INSERT INTO previews (key, dataset_id, sha256, bytes) VALUES ({row})")
-    await world.sql("UPDATE tasks SET state = 'succeeded' WHERE kind = 'preview'")
+    for state in ("running", "succeeded"):
+        await world.sql(f"UPDATE tasks SET state = '{state}' WHERE kind = 'preview'")
     assert (await waiting["bob"]).status_code == 404
     assert (await waiting["carol"]).content == b"a preview"
 

@@ -110,7 +110,7 @@ async def test_who_was_told_of_a_failure_is_told_of_the_retry(postgres_url: str)
         await fail(database, render)
         await take_calls(database)
         async with database.service_transaction() as connection:
-            assert await lifecycle.retry_render(connection, render, 0)
+            assert await lifecycle.retry_render(connection, render)
         await complete(database, render)
         assert await take_calls(database) == [("alice", "first", "render.succeeded")]
 

@@ -1,5 +1,6 @@
 """Rows for tests that need a catalogue without files."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
@@ -48,10 +49,16 @@ def _frame(dataset: UUID, prefix: Any, index: int) -> dict[str, Any]:
 
 
 async def add_render(
-    connection: AsyncConnection, dataset: DatasetRow, step: int = 1, options: RenderOptions = OPTIONS
+    connection: AsyncConnection,
+    dataset: DatasetRow,
+    step: int = 1,
+    options: RenderOptions = OPTIONS,
+    owner: str = "alice",
+    priority: int = 0,
 ) -> RenderId:
     """A queued render of every `step`-th frame, with its segments and tasks."""
-    return await write_render(connection, Subject("alice"), render_plan(dataset, step, options), {"priority": 0})
+    plan = replace(render_plan(dataset, step, options), priority=priority)
+    return await write_render(connection, Subject(owner), plan, {"priority": priority})
 
 
 def render_plan(dataset: DatasetRow, step: int, options: RenderOptions) -> RenderPlan:

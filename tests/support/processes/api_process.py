@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from service.commands.up import LocalService
 from service.embedded.cluster import find_free_port
 from service.identity.tokens import issue_token
 from tests.support.processes.clean_environment import clean_environment
@@ -69,9 +68,26 @@ def api_process(database_url: str, home: Path, handles: int = 0, **settings: str
         log.open("wb") as out,
     ):
         process = subprocess.Popen(command, env=dict(os.environ), stdout=out)
-    service = LocalService(f"http://127.0.0.1:{port}", {}, {"api": process})
+    url = f"http://127.0.0.1:{port}"
     try:
-        service.wait_ready()
-        yield ApiProcess(process, service.url, log, database_url)
+        wait_ready(process, url)
+        yield ApiProcess(process, url, log, database_url)
     finally:
-        service.stop()
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_ready(process: "subprocess.Popen[bytes]", url: str) -> None:
+    """Wait until the API is ready."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the API ended while it started"
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/health/ready", timeout=2, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.05)
+    raise TimeoutError("the API did not become ready")

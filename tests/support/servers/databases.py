@@ -9,7 +9,7 @@ import asyncpg
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from service.jobs import queue
+from service.jobs.queue import LEASE_TIMEOUT_S
 from service.store.database import Database
 from service.store.schema import migrate
 from service.store.settings import DatabaseSettings
@@ -58,6 +58,14 @@ async def until_waiting(database: Database) -> None:
             await asyncio.sleep(0.02)
 
 
+async def until_workers_can_be_lost(database: Database) -> None:
+    """Wait until the server has run for so long that a missing heartbeat means something."""
+    query = text(f"SELECT {LEASE_TIMEOUT_S} + 0.1 - extract(epoch FROM now() - pg_postmaster_start_time())")
+    async with database.service_transaction() as connection:
+        left_s = float(await connection.scalar(query))
+    await asyncio.sleep(max(left_s, 0))
+
+
 async def drop_template(server: str) -> None:
     """Drop the template at the end of the session, as others may use the server."""
     if name := _templates.pop(server, None):
@@ -72,7 +80,7 @@ async def _template(server: str) -> str:
         admin = await asyncpg.connect(server)
         await admin.execute(f"CREATE DATABASE {name}")
         await admin.close()
-        await migrate(_url(server, name), queue.install)
+        await migrate(_url(server, name))
         _templates[server] = name
     return _templates[server]
 

@@ -16,7 +16,6 @@ from sqlalchemy import insert, select, update
 
 from service.child_process import child_environment
 from service.ids import TaskId, new_uuid
-from service.jobs import queue
 from service.plan.names.media_names import Exclusion, Exclusions
 from service.store.catalog.scanned import ScannedFrame
 from service.store.settings import ObjectSettings
@@ -192,7 +191,6 @@ async def test_a_slot_without_a_database_scans(postgres_url: str, tmp_path: Path
             await connection.execute(update(datasets).values(kind=kind, state="empty", width=None, height=None))
             task = TaskId(new_uuid())
             await connection.execute(insert(tasks).values(id=task, kind="scan", dataset_id=dataset.id))
-            await queue.enqueue(connection, "scan", [task])
         folder = tmp_path / "objects" / "reelmill" / dataset.prefix
         folder.mkdir(parents=True)
         for number in range(3):
