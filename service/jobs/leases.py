@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.expression import bindparam
 
 from service.ids import DatasetId, RenderId, TaskId
+from service.jobs.attempts import RECORD_ATTEMPTS
 
 # A task that was attempted this often and never ended is poison.
 MAX_ATTEMPTS = 3
@@ -114,20 +115,12 @@ BACK_TO_QUEUE = """
     state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'queued' END,
     finished_at = CASE WHEN cancel_requested THEN now() END
 """
-# Of the rows of tasks in a common table expression `ended`; `counted` says whether it was the tasks' fault.
-RECORD_ATTEMPTS = """
-    INSERT INTO attempts (
-        task_id, render_id, dataset_id, kind, number, worker, device, started_at, code, reason, counted)
-    SELECT id, render_id, dataset_id, kind, number, worker, device, started_at,
-        coalesce(error ->> 'code', 'unknown'), coalesce(error ->> 'reason', ''), {counted}
-    FROM ended
-"""
 RELEASE = text(f"""
     WITH ended AS (
         UPDATE tasks SET {BACK_TO_QUEUE}, error = :error, progress = 0, starts = starts - :uncounted,
             due_at = now() + make_interval(secs => :delay)
         WHERE id = :task AND lease = :lease AND state = 'running' RETURNING *)
-    {RECORD_ATTEMPTS.format(counted=":uncounted = 0")} RETURNING task_id
+    {RECORD_ATTEMPTS.format(counted=":counted")} RETURNING task_id
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 RECORD_FAILURE = text(f"""
     WITH ended AS (SELECT * FROM tasks WHERE id = :task) {RECORD_ATTEMPTS.format(counted="true")}
@@ -173,17 +166,6 @@ POSTPONE = text(f"""
 async def postpone(connection: AsyncConnection, task: TaskId, error: dict[str, Any]) -> None:
     """Leave a queued task for POSTPONED_S, and count this as an attempt."""
     await connection.execute(POSTPONE, {"task": task, "error": error})
-
-
-COUNT_ATTEMPTS = text("""
-    SELECT count(*) FROM attempts WHERE task_id = :task AND code = :code
-        AND id > (SELECT coalesce(max(id), 0) FROM attempts WHERE task_id = :task AND code = 'poison')
-""")
-
-
-async def count_attempts(connection: AsyncConnection, lease: Lease, code: str) -> int:
-    """How many attempts of the task ended with this code since it last failed as poison."""
-    return int(await connection.scalar(COUNT_ATTEMPTS, {"task": lease.task_id, "code": code}) or 0)
 
 
 async def set_device(connection: AsyncConnection, lease: Lease, device: str) -> None:
@@ -232,19 +214,30 @@ async def finish(
         await connection.execute(RECORD_FAILURE, {"task": lease.task_id})
 
 
-async def release(
-    connection: AsyncConnection,
-    lease: Lease,
-    error: dict[str, Any],
-    *,
-    delay_s: float = 0,
-    count_attempt: bool = True,
-) -> None:
-    """Return the task to the queue for another attempt, after a delay. Raises LeaseLost.
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an attempt ended that did not succeed: `code` and `reason`, and the frame or object (`item`) it died of.
 
-    `count_attempt=False` is for failures that are not the task's fault, such as an outage of the object store.
+    `uncounted` starts are taken back. `counted=False`: the infrastructure ended it, as when the object store is away;
+    it is taken back.
     """
-    values = {"task": lease.task_id, "lease": lease.token, "error": error, "uncounted": int(not count_attempt)}
-    values["delay"] = delay_s
+
+    code: str
+    reason: str
+    item: str = ""
+    counted: bool = True
+    uncounted: int = 0
+
+
+async def release(connection: AsyncConnection, lease: Lease, failure: Failure, delay_s: float = 0) -> None:
+    """Return the task to the queue for another attempt, after a delay. Raises LeaseLost."""
+    values = {
+        "task": lease.task_id,
+        "lease": lease.token,
+        "error": {"code": failure.code, "reason": failure.reason, "item": failure.item},
+        "delay": delay_s,
+        "counted": failure.counted,
+        "uncounted": failure.uncounted if failure.counted else 1,
+    }
     if (await connection.execute(RELEASE, values)).first() is None:
         raise LeaseLost

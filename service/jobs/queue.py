@@ -12,6 +12,7 @@ from sqlalchemy import RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs import leases
+from service.jobs.attempts import RECORD_ATTEMPTS
 
 log = structlog.get_logger("worker")
 CHANNEL = "reelmill_tasks"
@@ -89,7 +90,7 @@ RELEASE_LOST_TASKS = text(f"""
                 AND pg_postmaster_start_time() < now() - make_interval(secs => {LEASE_TIMEOUT_S})
             ORDER BY id FOR UPDATE SKIP LOCKED)
         RETURNING *)
-    {leases.RECORD_ATTEMPTS.format(counted="false")} RETURNING task_id
+    {RECORD_ATTEMPTS.format(counted="false")} RETURNING task_id
 """)
 
 

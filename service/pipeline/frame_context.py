@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, get_args
 
 from av import VideoFrame
@@ -113,6 +113,36 @@ class MediaStage:
     verb: str
 
 
+def ignore(_value: int) -> None:
+    """For nobody who watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameWatch:
+    """Whoever watches the rendering of a segment; both functions may raise to stop it.
+
+    `report_progress` is called with the number of planned output frames that are finished, `begin` with the index of
+    each source frame that is begun. A frame that ended the process before, again and again, is `barred`, index -> why:
+    it is corrupt without being touched.
+    """
+
+    report_progress: Callable[[int], None] = ignore
+    begin: Callable[[int], None] = ignore
+    barred: Mapping[int, str] = field(default_factory=dict)
+
+    def guard(self, run_frame: Callable[[FrameRef], FrameContext]) -> Callable[[FrameRef], FrameContext]:
+        """`run_frame`, but for barred frames."""
+
+        def run_unless_barred(ref: FrameRef) -> FrameContext:
+            reason = self.barred.get(ref.index)
+            if reason is not None:
+                return FrameContext(ref, fault="corrupt", reason=reason, transient=True)
+            self.begin(ref.index)
+            return run_frame(ref)
+
+        return run_unless_barred
+
+
 class FrameTally:
     """What the source frames of a segment went through: `fallbacks` by (stage, code), and if one is `transient`."""
 
@@ -133,6 +163,9 @@ class FrameTally:
         return prepare_and_count
 
 
+OUT_OF_MEMORY = "that takes more memory than a slot may use (REELMILL_SLOT_MEMORY_MB)"
+
+
 def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> FrameContext:
     """Run the stages in order until the frame is finished. Raises RenderFailed if its size does not match."""
     context = FrameContext(ref)
@@ -150,6 +183,11 @@ def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> 
                 context.transient |= isinstance(error, FrameDamaged)
             except SizeMismatch as error:
                 raise RenderFailed(str(error), ref.index) from error
+            except MemoryError:
+                if not isinstance(stage, MediaStage):
+                    raise
+                context.fault, context.reason = "corrupt", f"it cannot be {stage.verb}: {OUT_OF_MEMORY}"
+                context.transient = True  # a slot with more memory may show it
             except ReadFailed as failed:
                 raise failed.error from None
         if context.is_finished:

@@ -1,5 +1,6 @@
 """A decoded picture, and conversions between NumPy sample arrays and video frames."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -104,6 +105,9 @@ def has_number(samples: Samples) -> bool:
     return any(np.isfinite(samples[row : row + rows]).any() for row in range(0, len(samples), rows))
 
 
+BAND_PIXELS = 1 << 20
+
+
 def composite_over(samples: Samples, background: str, *, premultiplied: bool = False) -> Samples:
     """Blend (height, width, 2 or 4), alpha last, over a background colour (#rrggbb) and drop alpha.
 
@@ -113,13 +117,28 @@ def composite_over(samples: Samples, background: str, *, premultiplied: bool = F
     opaque = np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1
     if (samples[..., -1] == opaque).all():
         return np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 2 else samples[..., :3])
-    alpha = samples[..., -1:].astype(np.float64) / opaque
     behind = np.array(rgb(background), np.float64) * (opaque / 255)
     if samples.shape[2] == 2 and len(set(behind)) == 1:
         behind = behind[:1]
-    colour = samples[..., :-1].astype(np.float64)
-    blended = (colour if premultiplied else colour * alpha) + (1 - alpha) * behind
-    if samples.dtype.kind == "u":
-        blended = np.rint(blended).clip(0, opaque)
-    result: Samples = blended.astype(samples.dtype)
-    return result[..., 0] if result.shape[2] == 1 else result
+    channels = max(len(behind), samples.shape[2] - 1)
+
+    def blend(band: Samples) -> Samples:
+        alpha, colour = band[..., -1:].astype(np.float64) / opaque, band[..., :-1].astype(np.float64)
+        blended = (colour if premultiplied else colour * alpha) + (1 - alpha) * behind
+        return np.rint(blended).clip(0, opaque) if band.dtype.kind == "u" else blended
+
+    result = map_bands(blend, samples, channels)
+    return result[..., 0] if channels == 1 else result
+
+
+def map_bands(function: Callable[[Samples], Samples], samples: Samples, channels: int) -> Samples:
+    """What `function` makes of (height, width, any), as (height, width, channels) of the same type.
+
+    It is called with a megapixel of rows at a time: floats of a whole picture are eight times its size.
+    """
+    height, width = samples.shape[:2]
+    result: Samples = np.empty((height, width, channels), samples.dtype)
+    rows = max(1, BAND_PIXELS // max(width, 1))
+    for top in range(0, height, rows):
+        result[top : top + rows] = function(samples[top : top + rows])
+    return result

@@ -18,7 +18,15 @@ from service.pipeline.cuda.stages import (
 )
 from service.pipeline.encode.codecs import encoder_name
 from service.pipeline.fault_policy import FaultPolicy
-from service.pipeline.frame_context import EncoderInput, FrameContext, FrameTally, Stage, Stopwatch, run_stages
+from service.pipeline.frame_context import (
+    EncoderInput,
+    FrameContext,
+    FrameTally,
+    FrameWatch,
+    Stage,
+    Stopwatch,
+    run_stages,
+)
 from service.pipeline.frames import FrameReader, FrameReport, SegmentResult, SourceReader
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import (
@@ -41,13 +49,13 @@ def render_segment(
     plan: SegmentPlan,
     reader: FrameReader,
     sources: SourceReader,
-    report_progress: Callable[[int], None],
+    watch: FrameWatch,
     device: SlotDevice | None = None,
 ) -> SegmentResult:
     """Render one closed GOP on the calling thread, holding a bounded number of frames in memory.
 
-    `reader` reads image frames, `sources` opens videos and TIFF stacks. `report_progress` is called with the number of
-    planned output frames that are finished. The same plan and source bytes give the same result bytes.
+    `reader` reads image frames, `sources` opens videos and TIFF stacks. The same plan and source bytes give the
+    same result bytes, unless `watch` bars frames.
 
     Raises RenderFailed under a `fail` policy, what `reader` and `sources` raise beyond FrameUnavailable and
     FrameUnreadable, and DeviceLost or EncoderLost. Any other error of a GPU makes that frame fall back to the CPU.
@@ -56,8 +64,8 @@ def render_segment(
     reports: list[FrameReport] = []
     tally = FrameTally()
     with open_stages(plan, reader, sources, device) as (stages, colour), ExitStack() as cleanup:
-        run_frame = tally.watch(lambda ref: run_stages(ref, stages, stopwatch))
-        render_output = _output_renderer(plan, colour, run_frame, lambda: report_progress(len(reports)))
+        run_frame = tally.watch(watch.guard(lambda ref: run_stages(ref, stages, stopwatch)))
+        render_output = _output_renderer(plan, colour, run_frame, lambda: watch.report_progress(len(reports)))
         policy = FaultPolicy(plan, render_output)
         overlay = _overlay_writer(options, stopwatch)
         artifacts, encoder = SegmentArtifacts(options, colour), segment_encoder(options, colour, device)
@@ -73,7 +81,7 @@ def render_segment(
             elif options.timing:
                 encoder.skip(plan.shown_for(refs))
             reports.append(report)
-            report_progress(len(reports))
+            watch.report_progress(len(reports))
         with stopwatch.measure("encode"):
             data = encoder.finish()
     return SegmentResult(

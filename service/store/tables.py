@@ -255,6 +255,7 @@ attempts = Table(
     _timestamp_column("ended_at"),
     Column("code", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("item", Text, nullable=False, server_default="", comment="frame or object during which the slot ended"),
     Column("counted", Boolean, nullable=False, comment="false: the infrastructure ended it, not the task"),
 )
 

@@ -12,7 +12,7 @@ from service.ids import Subject
 from service.jobs import leases, picking
 from service.jobs.fairness import Turns
 from service.jobs.lease_keeper import LeaseKeeper
-from service.jobs.leases import LeaseLost, WebhookLease
+from service.jobs.leases import Failure, LeaseLost, WebhookLease
 from service.jobs.queue import WakeUpCall
 from service.store import webhook_secrets
 from service.store.database import Database
@@ -129,7 +129,7 @@ class WebhookDeliverer:
             return
         delay_s = self._retry_delays_s[lease.attempts - 1]
         async with self._database.service_transaction() as connection:
-            await leases.release(connection, lease, error, delay_s=delay_s)
+            await leases.release(connection, lease, Failure("undelivered", failure.reason), delay_s)
 
     async def _finish(self, lease: WebhookLease, error: dict[str, str] | None) -> None:
         async with self._database.service_transaction() as connection:

@@ -1,17 +1,18 @@
 """Runs one task under its lease: acquire, execute with heartbeats and a watchdog, then write the outcome."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId
-from service.jobs import leases
+from service.jobs import attempts, leases
 from service.jobs.lease_keeper import EndOfLease, LeaseKeeper
-from service.jobs.leases import MAX_ATTEMPTS, Lease, LeaseLost, RenderLease, ScanLease, SegmentLease
+from service.jobs.leases import MAX_ATTEMPTS, Failure, Lease, LeaseLost, RenderLease, ScanLease, SegmentLease
 from service.plan.capability import CapabilityIndex
 from service.plan.render_plan import RenderOptions
 from service.store import workers
@@ -28,6 +29,7 @@ from service.worker.slots.messages import (
     EncoderUnavailable,
     Outcome,
     RenderSegment,
+    ScanDataset,
     SegmentDone,
     TaskCancelled,
     TaskFailed,
@@ -42,7 +44,7 @@ class NotWritten(Exception):
 
 
 log = structlog.get_logger("worker")
-MAX_WRITE_ATTEMPTS = 8
+MAX_WRITE_ATTEMPTS, MAX_RETRY_DELAY_S = 8, 10.0
 # Failures that are not the task's fault: the attempt does not count.
 UNCOUNTED_FAILURE_CODES = ("store_unavailable", "encoder_elsewhere", "worker_stopped", "slot_killed")
 # A slot that is killed from outside may have been killed for what its task needs, by the kernel for example, which has
@@ -70,6 +72,8 @@ class TaskRunner:
         command = await load_command(connection, lease, slot.config.objects.source_rules)
         if command is None:
             return None
+        if lease.token > attempts.DEATHS_TO_BAR:
+            command = _bar(command, await attempts.barred_items(connection, lease.task_id))
         command = self._placement.assign(command, slot.number, lease.attempts)
         if isinstance(command, RenderSegment) and command.gpu is not None:
             await leases.set_device(connection, lease, command.gpu.device)
@@ -132,8 +136,8 @@ class TaskRunner:
             return TaskCancelled()
         if stopped == "hung":
             reason = f"no progress for {self._frame_timeout_s:g} s (REELMILL_FRAME_TIMEOUT)"
-            return TaskFailed("hang", reason, retry=True)
-        return TaskFailed(death.code, str(death), retry=True)
+            return TaskFailed("hang", reason, retry=True, item=death.item)
+        return TaskFailed(death.code, str(death), retry=True, item=death.item)
 
     async def _finish(self, slot: SlotProcess, lease: Lease, outcome: Outcome, stopped: StopReason | None) -> None:
         """Write the outcome, or return the task to the queue. Raises LeaseLost, NotWritten."""
@@ -164,20 +168,26 @@ class TaskRunner:
 
     async def _requeue(self, lease: Lease, failure: TaskFailed) -> None:
         """Return the task to the queue, or fail it after its third counted attempt. Raises LeaseLost, NotWritten."""
-        count_attempt = failure.code not in UNCOUNTED_FAILURE_CODES
-        if failure.code == "slot_killed" and lease.token >= MAX_KILLS:
-            kills = await self._write(lambda connection: leases.count_attempts(connection, lease, failure.code))
-            if kills + 1 >= MAX_KILLS:
-                await self._write(lambda connection: _fail_as_poison(connection, lease, kills + 1, failure.reason))
-                return
-        if count_attempt and lease.attempts >= MAX_ATTEMPTS:
-            await self._write(lambda connection: _fail_as_poison(connection, lease, lease.attempts, failure.reason))
+        counted = failure.code not in UNCOUNTED_FAILURE_CODES
+        barring = await self._bars(lease, failure)
+        if failure.code == "slot_killed":
+            times = await self._write(lambda db: attempts.count_by_code(db, lease.task_id, failure.code)) + 1
+            is_poison = times >= MAX_KILLS
+        else:
+            times, is_poison = lease.attempts, counted and not barring and lease.attempts >= MAX_ATTEMPTS
+        if is_poison:
+            await self._write(lambda db: _fail_as_poison(db, lease, times, failure.reason))
             return
-        error = {"code": failure.code, "reason": failure.reason}
-        delay_s = min(0.2 * 2 ** min(lease.token, 6), 10.0)
-        await self._write(
-            lambda connection: leases.release(connection, lease, error, delay_s=delay_s, count_attempt=count_attempt)
-        )
+        uncounted = attempts.DEATHS_TO_BAR if barring else 0
+        ended = Failure(failure.code, failure.reason, failure.item, counted=counted, uncounted=uncounted)
+        delay_s = min(0.2 * 2 ** min(lease.token, 6), MAX_RETRY_DELAY_S)
+        await self._write(lambda db: leases.release(db, lease, ended, delay_s))
+
+    async def _bars(self, lease: Lease, failure: TaskFailed) -> bool:
+        """Whether this death shows that one frame or object is to blame: the task goes on without it."""
+        if not failure.item or failure.code in UNCOUNTED_FAILURE_CODES:
+            return False
+        return await self._write(lambda connection: attempts.is_barred_by(connection, lease.task_id, failure.item))
 
     async def _write(self, operation: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Retry a transaction while the database is unavailable. Raises NotWritten after eight attempts."""
@@ -191,6 +201,16 @@ class TaskRunner:
                 log.warning("final write failed", attempt=attempt, reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(min(0.25 * 2**attempt, 5.0))
         raise NotWritten
+
+
+def _bar(command: Command, barred: Mapping[str, str]) -> Command:
+    """The command, for a slot that leaves these frames or objects alone."""
+    match command:
+        case RenderSegment():
+            return replace(command, barred={int(item): why for item, why in barred.items() if item.isdecimal()})
+        case ScanDataset():
+            return replace(command, barred=barred)
+    return command
 
 
 async def _fail_as_poison(connection: AsyncConnection, lease: Lease, attempts: int, reason: str) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.ids import TaskId
 from service.jobs import leases
-from service.jobs.leases import LeaseLost
+from service.jobs.leases import Failure, LeaseLost
 from service.plan.names.media_names import Exclusions
 from service.plan.render_plan import Backend, RenderOptions
 from service.store.cache.segments import CacheEntry, insert_entry, list_render_segments
@@ -62,7 +62,7 @@ async def test_a_stale_lease_writes_nothing(postgres_url: str) -> None:
         for write in (
             lambda c: outcomes.record_outcome(c, frozen, DONE),
             lambda c: outcomes.record_outcome(c, frozen, TaskFailed("x", "y")),
-            lambda c: leases.release(c, frozen, {}, count_attempt=True),
+            lambda c: leases.release(c, frozen, Failure("x", "")),
         ):
             with pytest.raises(LeaseLost):
                 async with database.service_transaction() as connection:
@@ -107,11 +107,11 @@ async def test_starts_are_counted_and_outages_are_forgiven(postgres_url: str) ->
         _, (task, *_) = await add_tasks(database)
         lease = await acquire_lease(database, task)
         async with database.service_transaction() as connection:
-            await leases.release(connection, lease, {"reason": "store away"}, count_attempt=False)
+            await leases.release(connection, lease, Failure("x", "store away", counted=False))
         lease = await acquire_lease(database, task)
         assert lease.attempts == 1
         async with database.service_transaction() as connection:
-            await leases.release(connection, lease, {"reason": "killed by SIGSEGV"}, count_attempt=True)
+            await leases.release(connection, lease, Failure("x", "killed by SIGSEGV"))
             assert await leases.previous_error(connection, lease.task_id) == "killed by SIGSEGV"
         assert (await acquire_lease(database, task)).attempts == 2
 

@@ -10,7 +10,7 @@ from sqlalchemy import insert, text
 from service.ids import TaskId, new_uuid
 from service.jobs import leases, picking, queue
 from service.jobs.fairness import Candidate
-from service.jobs.leases import Lease
+from service.jobs.leases import Failure, Lease
 from service.jobs.picking import AGEING_S, HIGHEST_LEVEL, SMALL_RENDER_FRAMES
 from service.jobs.queue import LEASE_TIMEOUT_S, WakeUpCall
 from service.store.database import Database
@@ -97,7 +97,7 @@ async def test_a_task_that_is_not_due_is_left(database: Database) -> None:
     lease = await take(database, (await candidates(database))[0])
     assert lease is not None
     async with database.service_transaction() as connection:
-        await leases.release(connection, lease, {"code": "x"}, delay_s=60)
+        await leases.release(connection, lease, Failure("x", ""), 60)
     assert await candidates(database) == []
     await run(database, "UPDATE tasks SET due_at = now()")
     assert len(await candidates(database)) == 1
@@ -178,7 +178,7 @@ async def test_a_task_that_cannot_start_is_postponed(database: Database) -> None
     async with database.service_transaction() as connection:
         await leases.postpone(connection, lease.task_id, {"code": "unexpected"})
     async with database.service_transaction() as connection:
-        await leases.release(connection, lease, {"code": "x"})
+        await leases.release(connection, lease, Failure("x", ""))
         await leases.postpone(connection, TaskId(lease.task_id), {"code": "unexpected"})
         starts = await connection.scalar(text("SELECT starts FROM tasks"))
     assert starts == 2 and await candidates(database) == []

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import ReelmillError
 from service.ids import Subject
 from service.jobs import leases, picking, queue
-from service.jobs.leases import AssembleLease, Lease, LeaseLost, SegmentLease
+from service.jobs.leases import AssembleLease, Failure, Lease, LeaseLost, SegmentLease
 from service.store import deletion
 from service.store.database import Caller, Database
 from service.store.renders import invariants, lifecycle, requesters
@@ -187,7 +187,7 @@ class Service(RuleBasedStateMachine):
             self._end(lease, TaskFailed("x", "on purpose"), outage)
             return
         self.held.remove(lease)
-        self.in_one_transaction(lambda connection: leases.release(connection, lease, {"code": "x"}))
+        self.in_one_transaction(lambda connection: leases.release(connection, lease, Failure("x", "on purpose")))
 
     @precondition(lambda self: self.held)
     @rule(which=WHICH)

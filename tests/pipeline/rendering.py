@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 import av
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameMissing, SegmentResult
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
@@ -46,7 +47,7 @@ def render(
     refs = tuple(FrameRef(i, None if data is None else f"{i}.jpg") for i, data in enumerate(objects))
     plan = SegmentPlan(0, 0, "bucket", options(**changes), refs[lead:], refs[:lead])
     reader = MemoryObjects(store)
-    return render_segment(plan, reader, reader, progress)
+    return render_segment(plan, reader, reader, FrameWatch(progress))
 
 
 def decode_pictures(data: bytes) -> list[media.Pixels]:

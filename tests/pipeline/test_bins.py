@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from service.pipeline.bins import member_options
 from service.pipeline.colour import IMAGE_COLOUR
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import RenderFailed, SegmentResult
 from service.pipeline.images.decoder import ImageDecoder
 from service.pipeline.images.header import DecodeOptions
@@ -187,7 +188,7 @@ def test_pictures_of_a_video_are_averaged() -> None:
     store = MemoryObjects({"v.mp4": source})
     plan = SegmentPlan(0, 0, "b", options(source_kind="video", bins=MEAN4), refs)
     progress: list[int] = []
-    result = render_segment(plan, store, store, progress.append)
+    result = render_segment(plan, store, store, FrameWatch(progress.append))
     assert (result.frames, progress[-1], len(progress)) == (15, 15, 75)
     first = decode_pictures(result.data)[0][48, :, 0].astype(int)
     mean = np.mean([media.numbered_picture(number)[48, :, 0] for number in range(4)], axis=0)

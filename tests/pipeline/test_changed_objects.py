@@ -5,6 +5,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import (
     FrameChanged,
     FrameDamaged,
@@ -50,7 +51,7 @@ def render_frames(faults: dict[int, Exception], count: int = 6, lead: int = 0, *
     plan = SegmentPlan(0, 0, "bucket", options(**changes), refs[lead:], refs[:lead])
     on_device = changes.get("family") == CUDA
     device = PreparedSlotDevice(DriverDouble()) if on_device else None
-    return render_segment(plan, store, store, lambda done: None, device)
+    return render_segment(plan, store, store, FrameWatch(), device)
 
 
 BOTH_PATHS = pytest.mark.parametrize("family", [CPU, CUDA], ids=["cpu", "cuda"])
@@ -112,7 +113,7 @@ def test_a_gap_and_lasting_damage_are_not_transient(family: Backend) -> None:
     refs = (FrameRef(0, "0"), FrameRef(1, None), FrameRef(2, "2"))
     plan = SegmentPlan(0, 0, "bucket", options(missing="hold", family=family), refs)
     device = PreparedSlotDevice(DriverDouble()) if family == CUDA else None
-    result = render_segment(plan, store, store, lambda done: None, device)
+    result = render_segment(plan, store, store, FrameWatch(), device)
     assert [report.outcome for report in result.reports] == ["ok", "held", "held"]
     assert not result.transient
 
@@ -151,7 +152,7 @@ def test_a_stack_that_changes_while_its_pages_are_read(share: float) -> None:
     data = STACKS["tifffile"]
     source = ChangingSource(data, int(share * len(data)))
     plan = SegmentPlan(0, 0, "b", options(tone=Tone(0, 4095), changed="black"), frame_refs(data))
-    result = render_segment(plan, source, source, lambda done: None)
+    result = render_segment(plan, source, source, FrameWatch())
     outcomes = [report.outcome for report in result.reports]
     assert outcomes == sorted(outcomes, reverse=True) and outcomes[-1] == "black", "ok until it changed"
     assert result.transient
@@ -175,7 +176,7 @@ def test_a_source_video_that_changes_while_it_is_decoded(family: Backend, share:
     source = ChangingSource(VIDEO, int(share * len(VIDEO)))
     settings = options(source_kind="video", changed="skip", family=family)
     device = PreparedSlotDevice(DriverDouble()) if family == CUDA else None
-    result = render_segment(SegmentPlan(0, 0, "b", settings, refs), source, source, lambda done: None, device)
+    result = render_segment(SegmentPlan(0, 0, "b", settings, refs), source, source, FrameWatch(), device)
     shown = [report.source for report in result.reports if report.outcome == "ok"]
     assert {report.outcome for report in result.reports} <= {"ok", "skipped"}
     assert all("changed" in (report.reason or "") for report in result.reports if report.outcome == "skipped")
@@ -197,6 +198,6 @@ def test_colours_that_were_assumed_are_transient() -> None:
     refs = tuple(FrameRef(0, "v.mp4", "e", 5, pts=pts) for pts in probe_video(io.BytesIO(VIDEO)).pts[:2])
     source = AwayAtFirst({})
     plan = SegmentPlan(0, 0, "b", options(source_kind="video"), refs)
-    result = render_segment(plan, source, source, lambda done: None)
+    result = render_segment(plan, source, source, FrameWatch())
     assert [report.outcome for report in result.reports] == ["ok", "ok"]
     assert result.transient

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from service.pipeline.encode.assemble import assemble
+from service.pipeline.frame_context import FrameWatch
 from tests.pipeline.rendering import decode_pictures, numbered_jpegs, options, render
 from tests.support.data import media
 
@@ -95,7 +96,7 @@ def test_a_source_video_keeps_its_tags_and_its_rgb(codec: str, matrix: int | Non
     store = MemoryObjects({"v.mp4": media.video([chart()] * 4, Fraction(25), color_range=1, **given)})
     settings = options(codec=codec, source_kind="video", width=448, height=64, quality=90)
     plan = SegmentPlan(0, 0, "bucket", settings, (FrameRef(0, "v.mp4", pts=0),))
-    data = render_segment(plan, store, store, lambda done: None).data
+    data = render_segment(plan, store, store, FrameWatch()).data
     with av.open(io.BytesIO(data)) as container:
         frame = next(container.decode(video=0))
     assert (frame.colorspace, frame.color_primaries, frame.color_trc) == tags

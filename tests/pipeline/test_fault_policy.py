@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import RenderFailed
 from tests.pipeline.rendering import decode_pictures, numbered_jpegs, read_numbers, render
 from tests.support.data import media
@@ -55,7 +56,7 @@ def test_an_object_that_vanished_is_missing() -> None:
 
     plan = SegmentPlan(0, 0, "bucket", options(missing="skip"), (FrameRef(0, "gone.jpg"),))
     reader = MemoryObjects({})
-    report = render_segment(plan, reader, reader, lambda done: None).reports[0]
+    report = render_segment(plan, reader, reader, FrameWatch()).reports[0]
     assert (report.outcome, report.reason) == ("skipped", "the object does not exist")
 
 

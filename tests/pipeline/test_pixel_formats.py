@@ -10,6 +10,7 @@ import pytest
 
 from service.errors import InvalidRequest
 from service.pipeline.encode.assemble import assemble
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
 from service.plan.formats import (
@@ -46,7 +47,7 @@ def render_odd_sized(data: list[bytes], codec: str, form: str, **changes: Any) -
     lengths = LENGTHS if requested.timing else [None] * len(data)
     refs = tuple(FrameRef(k, str(k), shown_for=ticks) for k, ticks in zip(range(len(data)), lengths, strict=True))
     store = MemoryObjects({str(k): content for k, content in enumerate(data)})
-    return render_segment(SegmentPlan(0, 0, "b", requested, refs), store, store, lambda done: None), requested
+    return render_segment(SegmentPlan(0, 0, "b", requested, refs), store, store, FrameWatch()), requested
 
 
 def timed_pictures(result: tuple[SegmentResult, RenderOptions], folder: Path) -> list[tuple[float, Any]]:

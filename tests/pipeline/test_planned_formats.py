@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.decoder import ImageDecoder
 from service.pipeline.images.header import TIFF_MAGICS, DecodeOptions
@@ -70,7 +71,7 @@ def show(objects: Sequence[bytes], options: RenderOptions) -> Array:
     """(height, width, 3) of the first frame, as float levels."""
     store = MemoryObjects({str(k): data for k, data in enumerate(objects)})
     refs = tuple(FrameRef(k, str(k)) for k in range(len(objects)))
-    result = render_segment(SegmentPlan(0, 0, "b", options, refs), store, store, lambda _: None)
+    result = render_segment(SegmentPlan(0, 0, "b", options, refs), store, store, FrameWatch())
     assert {report.outcome for report in result.reports} == {"ok"}, result.reports[0].reason
     with av.open(io.BytesIO(result.data)) as video:
         frame = next(video.decode(video=0))

@@ -10,6 +10,7 @@ from typing import Any
 import av
 import pytest
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
 from tests.pipeline.rendering import MemoryObjects, numbered_jpegs, options, read_numbers, render
@@ -95,7 +96,7 @@ def test_frames_are_read_once_in_order_and_progress_counts_them() -> None:
     refs = tuple(FrameRef(i, f"{i}") for i in range(5))
     reader, progress = MemoryObjects(store), []
     plan = SegmentPlan(0, 0, "bucket", options(), refs[2:], refs[:2])
-    result = render_segment(plan, reader, reader, progress.append)
+    result = render_segment(plan, reader, reader, FrameWatch(progress.append))
     assert reader.read_keys == ["2", "3", "4"]
     assert progress == [1, 2, 3]
     assert set(result.seconds) == {"fetch", "decode", "transform", "encode"}
@@ -109,7 +110,7 @@ def test_a_reader_that_breaks_is_not_a_bad_frame() -> None:
 
     plan = SegmentPlan(0, 0, "bucket", options(), (FrameRef(0, "0"),))
     with pytest.raises(ConnectionError):
-        render_segment(plan, Broken({}), Broken({}), lambda done: None)
+        render_segment(plan, Broken({}), Broken({}), FrameWatch())
 
 
 @pytest.mark.parametrize("size", [{"width": 64, "height": 48}, {"width": 256, "height": 192}])

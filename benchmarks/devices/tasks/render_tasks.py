@@ -10,6 +10,7 @@ from benchmarks.devices.cases import PARITY_QUALITY, Case
 from benchmarks.devices.parity import Luma
 from benchmarks.devices.tasks.workbench import Workbench
 from service.pipeline.cuda.errors import CudaCallFailed
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameMissing, SegmentResult
 from service.pipeline.planes import plane_views
 from service.pipeline.segment import render_segment
@@ -62,7 +63,7 @@ def _render_frames(bench: Workbench, case: Case, options: RenderOptions, frames:
     refs = tuple(FrameRef(index, f"{index}.jpg") for index in range(frames))
     plan = SegmentPlan(0, 0, "benchmark", options, refs)
     device = None if options.family == CPU_ONLY else bench.slot
-    result = render_segment(plan, memory, memory, lambda _: None, device)
+    result = render_segment(plan, memory, memory, FrameWatch(), device)
     others = [
         report.fallback or report.reason for report in result.reports if report.fallback or report.outcome != "ok"
     ]

@@ -43,6 +43,7 @@ _STRICT_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
 # level off, in both directions alike (FFmpeg's: 1.7 %, nearly all too low).
 _CODEC_OPTIONS = {"mjpeg": _STRICT_OPTIONS | {"idct": "xvid"}}
 _CMYK = 4
+_SCAN_MARKER, _MAX_SCANS = b"\xff\xda", 500
 # Exact rounding, and chroma of every pixel: the triangle filter of libjpeg's upsampling.
 _RGB_TARGET = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
@@ -174,7 +175,15 @@ def require_decodable(data: bytes, header: ImageHeader, max_pixels: int) -> None
     samples = header.width * header.height * max(header.channels, 1)
     require_compression_ratio(samples * (2 if header.bit_depth > 8 else 1), len(data))
     _require_end_marker(data, header)
+    _require_few_scans(data, header)
     require_supported(header)
+
+
+def _require_few_scans(data: bytes, header: ImageHeader) -> None:
+    """A progressive JPEG has about ten scans, and each goes over the whole picture: thousands of them, in a small file,
+    would keep the decoder busy for minutes. In the compressed data a marker stands only for itself."""
+    if header.format == "jpeg" and (scans := data.count(_SCAN_MARKER, header.data_offset)) > _MAX_SCANS:
+        raise MediaUnreadable(f"the JPEG has {scans} scans, more than the limit of {_MAX_SCANS}")
 
 
 def require_supported(header: ImageHeader) -> None:

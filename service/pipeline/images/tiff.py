@@ -34,7 +34,7 @@ from service.pipeline.images.tiff_directory import (
     MAX_SAMPLES,
     require_supported_colours,
 )
-from service.pipeline.picture import Samples, composite_over
+from service.pipeline.picture import Samples, composite_over, map_bands
 
 # Size, bits, compression, photometric, fill order, samples, rows, planes, fax options, predictor, tile size, alpha,
 # sample format.
@@ -216,8 +216,12 @@ def _to_gray_or_rgb(array: Samples, page: Any, background: str, conversion: Colo
 def _divide_by_alpha(array: Samples) -> Samples:
     """Straight colours of premultiplied ones, unsigned: a profile describes colours, not their products with alpha."""
     top = np.iinfo(array.dtype).max
-    straight = array[..., :-1].astype(np.float64) * top / np.maximum(array[..., -1:], 1)
-    return np.concatenate([np.rint(straight).clip(0, top).astype(array.dtype), array[..., -1:]], axis=-1)
+
+    def divide(band: Samples) -> Samples:
+        straight = band[..., :-1].astype(np.float64) * top / np.maximum(band[..., -1:], 1)
+        return np.concatenate([np.rint(straight).clip(0, top), band[..., -1:]], axis=-1)
+
+    return map_bands(divide, array, array.shape[2])
 
 
 def _apply_palette(indexes: Samples, page: Any) -> Samples:

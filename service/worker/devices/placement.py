@@ -15,7 +15,7 @@ from service.worker.slots.messages import (
 )
 
 # Failures of tasks and of frames that a broken device may be the cause of.
-DEVICE_FAULT_CODES = ("hang", "slot_died", "out_of_memory", "device_lost", "device_failed")
+DEVICE_FAULT_CODES = ("hang", "slot_died", "slot_killed", "out_of_memory", "device_lost", "device_failed")
 
 
 class GpuPlacement:

@@ -16,6 +16,7 @@ from service.worker.scan.images import FrameRows, ImageScanner, batch_rows
 from service.worker.scan.levels import LevelScanner
 from service.worker.scan.store import MAX_SAMPLED_FRAMES, ScanResult, ScanStore, ScanSummary, ScanTarget
 from service.worker.scan.videos import VideoScanner
+from service.worker.scan.watch import ObjectWatch
 
 ProgressCallback = Callable[[int], None]
 SKIPPED = {
@@ -26,7 +27,12 @@ SKIPPED = {
 DELETED_MEANWHILE = Exclusion(DELETED, "deleted during the scan")
 
 
-async def scan_objects(store: ScanStore, objects: ObjectStore, on_progress: ProgressCallback) -> ScanSummary:
+async def scan_objects(
+    store: ScanStore,
+    objects: ObjectStore,
+    on_progress: ProgressCallback,
+    watch: ObjectWatch,
+) -> ScanSummary:
     """Find and probe the frames or source videos; `store` then replaces the dataset's rows in one transaction.
 
     `on_progress` is called with the number of objects examined, and may raise to stop the scan. Memory does not grow
@@ -35,7 +41,7 @@ async def scan_objects(store: ScanStore, objects: ObjectStore, on_progress: Prog
     target = await store.begin()
     if target is None:
         return ScanSummary("gone")
-    scan = _DatasetScan(store, objects, target, on_progress)
+    scan = _DatasetScan(store, objects, target, on_progress, watch)
     return await (scan.scan_videos() if target.kind == "video" else scan.scan_frames())
 
 
@@ -47,17 +53,18 @@ class _DatasetScan:
     objects: ObjectStore
     target: ScanTarget
     on_progress: ProgressCallback
+    watch: ObjectWatch
     examined: int = 0
     excluded: Exclusions = field(default_factory=Exclusions)
 
     async def scan_frames(self) -> ScanSummary:
         await self._stage_frames()
-        sampler = LevelScanner(self.objects, self.target.bucket, self._report_progress)
+        sampler = LevelScanner(self.objects, self.target.bucket, self._report_progress, self.watch)
         levels = await sampler.scan(await self.store.sample(MAX_SAMPLED_FRAMES))
         return await self.store.finish_frames(ScanResult(self.examined, self.excluded, levels))
 
     async def _stage_frames(self) -> None:
-        scanner = ImageScanner(self.objects, self.target.bucket, self._report_progress)
+        scanner = ImageScanner(self.objects, self.target.bucket, self._report_progress, self.watch)
         try:
             await self._count_skipped()
             async for page in self.objects.list(self.target.bucket, self.target.prefix):
@@ -72,7 +79,7 @@ class _DatasetScan:
             return  # the bucket does not exist, so nothing is under the prefix
 
     async def scan_videos(self) -> ScanSummary:
-        scanner = VideoScanner(self.objects, self.target.bucket, self._report_progress)
+        scanner = VideoScanner(self.objects, self.target.bucket, self._report_progress, self.watch)
         try:
             await self._count_skipped()
             async for page in self.objects.list(self.target.bucket, self.target.prefix):

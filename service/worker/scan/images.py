@@ -21,6 +21,7 @@ from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.unchanged import ObjectUnreadable, scan_unchanged
+from service.worker.scan.watch import ObjectWatch
 
 MAX_REASON_LENGTH = 500
 
@@ -146,8 +147,8 @@ FrameRows = Iterable[ScannedFrame]
 class ImageScanner:
     """Reads image headers from one bucket with bounded concurrency."""
 
-    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
-        self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
+    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
+        self._objects, self._bucket, self._on_progress, self._watch = objects, bucket, on_progress, watch
         self._whole_reads = asyncio.Semaphore(MAX_WHOLE_READS)
 
     async def scan_page(self, page: Sequence[ObjectInfo]) -> list[FrameRows | None]:
@@ -180,6 +181,7 @@ class ImageScanner:
         try:
             # S3 refuses ranges of empty objects.
             head = await self._read_head(version, HEADER_BYTES) if info.size else b""
+            self._watch.enter(info.key)
             if head.startswith(TIFF_MAGICS):
                 return tiff_rows(info, await self._read_tiff_pages(version, head))
             return (frame_row(info, await self._read_facts(version, head)),)

@@ -19,6 +19,7 @@ from service.store.objects.object_store import (
     ObjectVersion,
 )
 from service.worker.fetch.ranged_files import RangedFile
+from service.worker.scan.watch import ObjectWatch
 
 # Objects above this size, and frames above MAX_PIXELS, are not sampled.
 MAX_OBJECT_BYTES = 256 * 1024 * 1024
@@ -28,8 +29,8 @@ MAX_PIXELS = 100_000_000
 class LevelScanner:
     """Decodes one frame after the other on a thread. Memory: one frame."""
 
-    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
-        self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
+    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
+        self._objects, self._bucket, self._on_progress, self._watch = objects, bucket, on_progress, watch
         self._decoder = ImageDecoder(DecodeOptions(MAX_PIXELS))
 
     async def scan(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -47,6 +48,7 @@ class LevelScanner:
         version = ObjectVersion(ObjectRef(self._bucket, row["key"]), row["etag"], row["size"])
         try:
             with media_faults("decoded"):
+                self._watch.enter(row["key"])
                 if row["page"] is not None:
                     return await self._decode_page(version, row["page_offset"])
                 if row["size"] > MAX_OBJECT_BYTES:
@@ -54,6 +56,8 @@ class LevelScanner:
                 data = await self._objects.get(version.ref, etag=version.etag)
                 return await asyncio.to_thread(self._decoder.decode_samples, data)
         except (MediaUnreadable, ObjectNotFound, ObjectChanged, ObjectDamaged):  # the render reports each such frame
+            return None
+        except MemoryError:
             return None
 
     async def _decode_page(self, version: ObjectVersion, page_offset: int) -> Samples:

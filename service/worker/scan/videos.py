@@ -20,6 +20,7 @@ from service.store.objects.object_store import ObjectInfo, ObjectNotFound, Objec
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
 from service.worker.scan.unchanged import ObjectUnreadable, scan_unchanged
+from service.worker.scan.watch import ObjectWatch
 
 UNREADABLE_COLUMNS = dict.fromkeys(
     ("codec", "width", "height", "fps", "packets", "colour", "pixel_aspect", "fields")
@@ -29,8 +30,8 @@ UNREADABLE_COLUMNS = dict.fromkeys(
 class VideoScanner:
     """Collects source videos page by page, then probes them in natural order. Memory: one small row for each file."""
 
-    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None]) -> None:
-        self._objects, self._bucket, self._on_progress = objects, bucket, on_progress
+    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
+        self._objects, self._bucket, self._on_progress, self._watch = objects, bucket, on_progress, watch
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []
         self._pixel_formats, self._field_orders = Counter[str](), Counter[str]()
@@ -73,6 +74,7 @@ class VideoScanner:
 
     async def _probe_source(self, info: ObjectInfo, first_index: int) -> dict[str, Any]:
         try:
+            self._watch.enter(info.key)
             version = ObjectVersion(ObjectRef(self._bucket, info.key), info.etag, info.size)
             file = RangedFile(self._objects, version)
             facts = await file.run_in_thread(_probe_file, self._on_progress)

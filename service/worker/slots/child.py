@@ -14,6 +14,7 @@ from service.child_process import die_with_parent, drop_privileges, lower_priori
 from service.errors import Interruption
 from service.malloc import trim_malloc
 from service.telemetry import logging
+from service.worker.slots.current_item import CurrentItem
 from service.worker.slots.memory import set_memory_limit, tune_malloc
 from service.worker.slots.messages import (
     CancelTask,
@@ -46,7 +47,7 @@ class SupervisorGone(Interruption):
     """Raised by the progress callback when nobody listens any more."""
 
 
-def main(config: SlotConfig, connection: Connection, parent_pid: int) -> None:
+def main(config: SlotConfig, connection: Connection, parent_pid: int, current: CurrentItem) -> None:
     """Entry point of the slot process: serve commands until told to stop or until the supervisor dies."""
     die_with_parent(parent_pid)
     lower_priority(SLOT_NICENESS)
@@ -65,12 +66,12 @@ def main(config: SlotConfig, connection: Connection, parent_pid: int) -> None:
         executor = SlotExecutor(config, runner)
         connection.send(SlotReady(os.getpid()))
         try:
-            _serve_commands(executor.execute, connection, config.idle_s)
+            _serve_commands(executor.execute, connection, current, config.idle_s)
         finally:
             executor.close()
 
 
-def _serve_commands(execute: Execute, connection: Connection, idle_s: float) -> None:
+def _serve_commands(execute: Execute, connection: Connection, current: CurrentItem, idle_s: float) -> None:
     while True:
         try:
             if not connection.poll(idle_s):
@@ -79,7 +80,7 @@ def _serve_commands(execute: Execute, connection: Connection, idle_s: float) -> 
             if isinstance(message, StopSlot):
                 return
             if not isinstance(message, CancelTask):
-                outcome = _run_command(execute, message, connection)
+                outcome = _run_command(execute, message, ProgressReporter(connection, current))
                 connection.send(outcome)
                 if isinstance(outcome, TaskFailed) and outcome.restart_slot:
                     os._exit(1)  # a broken CUDA context may hang the normal exit
@@ -87,9 +88,9 @@ def _serve_commands(execute: Execute, connection: Connection, idle_s: float) -> 
             return
 
 
-def _run_command(execute: Execute, command: Command, connection: Connection) -> Outcome:
+def _run_command(execute: Execute, command: Command, supervisor: "ProgressReporter") -> Outcome:
     try:
-        return execute(command, ProgressReporter(connection))
+        return execute(command, supervisor)
     except CommandCancelled:
         return TaskCancelled()
     except MemoryError:
@@ -114,8 +115,12 @@ class ProgressReporter:
     more than encoding a small frame.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._due_at = connection, 0.0
+    def __init__(self, connection: Connection, current: CurrentItem) -> None:
+        self._connection, self._current, self._due_at = connection, current, 0.0
+
+    def begin(self, item: str) -> None:
+        """From here on it is this frame or object that the slot works on: should it end the slot, that is known."""
+        self._current.write(item)
 
     def __call__(self, frames_done: int) -> None:
         if (now := time.monotonic()) < self._due_at:

@@ -11,6 +11,7 @@ from typing import Any, Protocol, assert_never
 
 from service.pipeline.cuda.errors import DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameDamaged, FrameMissing, FrameUnavailable, MediaUnreadable, RenderFailed
 from service.pipeline.segment import render_segment
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
@@ -26,6 +27,7 @@ from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.frame_fetcher import FrameFetcher
 from service.worker.scan.dataset import scan_objects
 from service.worker.scan.store import ScanResult, ScanSummary, ScanTarget
+from service.worker.scan.watch import ObjectWatch
 from service.worker.slots.assembly import FILE_MEDIA_TYPES, assemble_render
 from service.worker.slots.memory import raise_memory_limit
 from service.worker.slots.messages import (
@@ -79,9 +81,12 @@ ProgressCallback = Callable[[int], None]
 
 
 class SupervisorLink(Protocol):
-    """Reports the number of finished frames, and calls the store of a scan. Both may raise to cancel the command."""
+    """Reports the number of finished frames and what is being worked on, and calls the store of a scan. The reports and
+    calls may raise to cancel the command."""
 
     def __call__(self, frames_done: int, /) -> None: ...
+
+    def begin(self, item: str) -> None: ...
 
     def call_store(self, method: str, *arguments: Any) -> Any: ...
 
@@ -134,7 +139,7 @@ class SlotExecutor:
                     with tempfile.TemporaryDirectory(prefix="reelmill-") as folder:
                         return assemble_render(command, self._objects, self._runner, Path(folder), supervisor)
                 case ScanDataset():
-                    return self._runner.run(self._scan_dataset(supervisor))
+                    return self._runner.run(self._scan_dataset(command, supervisor))
                 case RenderPreview():
                     return self._render_preview(command.preview)
                 case _:
@@ -154,12 +159,14 @@ class SlotExecutor:
         except DeviceLost as lost:
             return TaskFailed("device_lost", lost.reason, retry=True, restart_slot=True)
 
-    def _render_segment(self, command: RenderSegment, on_progress: ProgressCallback) -> Outcome:
+    def _render_segment(self, command: RenderSegment, supervisor: SupervisorLink) -> Outcome:
         plan, stats = command.plan, self._fetcher.stats
         objects_before, bytes_before = stats.objects, stats.bytes
         with self._fetcher.prefetch(plan.bucket, plan.frames, self._config.prefetch_mb << 20) as reader:
             device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
-            result = render_segment(plan, reader, self._fetcher.source_opener(plan.bucket), on_progress, device)
+            sources = self._fetcher.source_opener(plan.bucket)
+            watch = FrameWatch(supervisor, lambda index: supervisor.begin(str(index)), command.barred)
+            result = render_segment(plan, reader, sources, watch, device)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
         files = {SEGMENT_RECEIPT: lines.encode(), **result.artifacts, SEGMENT_VIDEO: result.data}
         digests = {name: sha256_hex(data) for name, data in files.items()}
@@ -187,8 +194,9 @@ class SlotExecutor:
             media_type = "video/mp4" if name == SEGMENT_VIDEO else FILE_MEDIA_TYPES[Path(ref.key).suffix]
             await self._objects.put(ref, data, media_type)
 
-    async def _scan_dataset(self, supervisor: SupervisorLink) -> Outcome:
-        summary = await scan_objects(SupervisorStore(supervisor), self._objects, supervisor)
+    async def _scan_dataset(self, command: ScanDataset, supervisor: SupervisorLink) -> Outcome:
+        watch = ObjectWatch(supervisor.begin, command.barred)
+        summary = await scan_objects(SupervisorStore(supervisor), self._objects, supervisor, watch)
         return ScanDone(summary.frame_count)
 
     def _render_preview(self, preview: Preview) -> Outcome:

@@ -1,5 +1,6 @@
 """Everything that crosses the pipe between the supervisor and a slot process. Pickled, never stored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -17,13 +18,15 @@ from service.telemetry import logging
 class RenderSegment:
     """Render this segment and publish it under its content key.
 
-    `gpu` is the slot's share of a GPU; `gpu_disabled_reason` says why this attempt must not use it.
+    `gpu` is the slot's share of a GPU; `gpu_disabled_reason` says why this attempt must not use it. `barred` are frames
+    that have ended slots: index -> why.
     """
 
     plan: SegmentPlan
     content_key: str
     gpu: GpuAllocation | None = None
     gpu_disabled_reason: str | None = None
+    barred: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,10 @@ class AssembleRender:
 
 @dataclass(frozen=True, slots=True)
 class ScanDataset:
-    """Register the objects under the dataset's prefix."""
+    """Register the objects under the dataset's prefix. `barred` are objects that have ended slots: key -> why."""
 
     dataset_id: UUID
+    barred: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +165,14 @@ class TaskFailed:
     """The task failed.
 
     `retry`: another attempt may succeed, for example after an outage. `restart_slot`: this process must be replaced.
+    `item`: the frame or object during which the process ended, if it did (see `slots.current_item`).
     """
 
     code: str
     reason: str
     retry: bool = False
     restart_slot: bool = False
+    item: str = ""
 
 
 @dataclass(frozen=True, slots=True)

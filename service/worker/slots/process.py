@@ -14,6 +14,7 @@ from service.errors import first_line
 from service.worker.scan.store import ScanStore
 from service.worker.slots.channel import SlotChannel
 from service.worker.slots.child import main
+from service.worker.slots.current_item import CurrentItem
 from service.worker.slots.messages import (
     CancelTask,
     Command,
@@ -33,8 +34,8 @@ log = structlog.get_logger("worker")
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 START_TIMEOUT_S = 60.0
 CANCEL_GRACE_S = 2.0
-# What a slot process runs: with its config, its end of the pipe and the supervisor's process id.
-Run = Callable[[SlotConfig, Connection, int], None]
+# What a slot process runs: with its config, its end of the pipe, the supervisor's process id, and what it works on.
+Run = Callable[[SlotConfig, Connection, int, CurrentItem], None]
 
 
 # Signals that say that the program itself is broken, or its input breaks it. Any other came from outside.
@@ -42,12 +43,12 @@ CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGSYS", "SIGTRA
 
 
 class SlotDied(Exception):
-    """The process ended before its command did. `code`: it crashed (`slot_died`), was killed by somebody else
-    (`slot_killed`), or by its supervisor, which stops (`worker_stopped`)."""
+    """The process ended before its command did, while it worked on `item`. `code`: it crashed (`slot_died`), was killed
+    by somebody else (`slot_killed`), or by its supervisor, which stops (`worker_stopped`)."""
 
-    def __init__(self, reason: str, code: str = "slot_died") -> None:
+    def __init__(self, reason: str, code: str = "slot_died", item: str = "") -> None:
         super().__init__(reason)
-        self.code = code
+        self.code, self.item = code, item
 
 
 class SlotProcess:
@@ -60,6 +61,7 @@ class SlotProcess:
         self.progress = 0
         self.last_progress_at = 0.0
         self._stopping = False
+        self._current = CurrentItem()
 
     @property
     def pid(self) -> int | None:
@@ -73,7 +75,7 @@ class SlotProcess:
         """Spawn the process and wait until its codecs are imported. Raises SlotDied."""
         ours, theirs = SPAWN_CONTEXT.Pipe()
         self._process = SPAWN_CONTEXT.Process(
-            target=self._run, args=(self.config, theirs, os.getpid()), name=f"slot-{self.number}"
+            target=self._run, args=(self.config, theirs, os.getpid(), self._current), name=f"slot-{self.number}"
         )
         self._process.start()
         theirs.close()
@@ -88,6 +90,7 @@ class SlotProcess:
     async def execute(self, command: Command, store: ScanStore | None = None) -> Outcome:
         """Execute one command and update `progress` meanwhile. A scan writes to `store`. Raises SlotDied."""
         self.progress, self.last_progress_at = 0, asyncio.get_running_loop().time()
+        self._current.write("")
         self._send(command)
         while (event := await self._receive()) is not None:
             self.last_progress_at = asyncio.get_running_loop().time()
@@ -161,8 +164,9 @@ class SlotProcess:
         code = self._process.exitcode if self._process else None
         if code is not None and code < 0:
             name = signal.Signals(-code).name
-            return SlotDied(f"the slot process was ended by {name}", "slot_died" if name in CRASHES else "slot_killed")
-        return SlotDied(f"the slot process ended with exit code {code}")
+            kind = "slot_died" if name in CRASHES else "slot_killed"
+            return SlotDied(f"the slot process was ended by {name}", kind, self._current.read())
+        return SlotDied(f"the slot process ended with exit code {code}", item=self._current.read())
 
 
 STORE_METHODS = frozenset({"begin", "advance", "stage", "sample", "finish_frames", "finish_videos"})

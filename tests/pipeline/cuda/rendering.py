@@ -3,6 +3,7 @@
 from typing import Any
 
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import Backend, FrameRef, SegmentPlan
@@ -28,4 +29,4 @@ def render_on(double: DriverDouble | None, objects: list[bytes | None], lead: in
     settings = options(**({"family": CUDA} | changes))
     plan = SegmentPlan(0, 0, "bucket", settings, refs[lead:], refs[:lead])
     reader = MemoryObjects(store)
-    return render_segment(plan, reader, reader, lambda done: None, PreparedSlotDevice(double) if double else None)
+    return render_segment(plan, reader, reader, FrameWatch(), PreparedSlotDevice(double) if double else None)

@@ -4,6 +4,7 @@ import pytest
 
 from service.pipeline.cuda.errors import CudaCallFailed, CudaOutOfMemory, DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameMissing, RenderFailed
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
@@ -121,7 +122,7 @@ def test_a_stack_that_cannot_be_imported_is_a_reason(module: str, said: str) -> 
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(3)))
     store = MemoryObjects({str(i): data for i, data in enumerate(numbered_jpegs(3)) if data})
     device = SlotDevice(DeviceConfig("cuda:99", driver_module=module))
-    result = render_segment(plan, store, store, lambda done: None, device)
+    result = render_segment(plan, store, store, FrameWatch(), device)
     assert result.data == render(numbered_jpegs(3)).data
     assert said in (result.reports[0].fallback or "")
     assert "TROUBLESHOOTING" not in (result.reports[0].fallback or ""), "one line is enough"
@@ -158,7 +159,7 @@ def test_what_the_store_raises_comes_where_its_frame_would() -> None:
     store = Away({f"{i}": data for i, data in enumerate(numbered_jpegs(30)) if data})
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(30)))
     with pytest.raises(ConnectionError):
-        render_segment(plan, store, store, done.append, PreparedSlotDevice(DriverDouble()))
+        render_segment(plan, store, store, FrameWatch(done.append), PreparedSlotDevice(DriverDouble()))
     assert done[-1] == 20
 
 
@@ -171,6 +172,6 @@ def test_an_object_that_is_gone_is_missing() -> None:
 
     store = Gone({f"{i}": data for i, data in enumerate(numbered_jpegs(3)) if data})
     plan = SegmentPlan(0, 0, "b", options(family=CUDA), tuple(FrameRef(i, f"{i}") for i in range(3)))
-    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    result = render_segment(plan, store, store, FrameWatch(), PreparedSlotDevice(DriverDouble()))
     assert read_numbers(result.data) == [0, 2]
     assert [report.outcome for report in result.reports] == ["ok", "skipped", "ok"]

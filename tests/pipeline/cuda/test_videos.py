@@ -8,6 +8,7 @@ import pytest
 from service.pipeline.cuda.demux import nal_units
 from service.pipeline.cuda.errors import CudaCallFailed, CudaOutOfMemory, CudaUnsupported, DeviceLost
 from service.pipeline.cuda.video_frames import split_into_runs
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
@@ -33,7 +34,7 @@ def render_video(
     store = MemoryObjects({name: source})
     family = {"family": CUDA} if device else {}
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", **(family | changes)), refs)
-    return render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(device) if device else None)
+    return render_segment(plan, store, store, FrameWatch(), PreparedSlotDevice(device) if device else None)
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -65,7 +66,7 @@ def test_what_is_no_video_ends_as_by_the_cpu() -> None:
     store = MemoryObjects({"v.mp4": b"nonsense" * 100})
     refs = (FrameRef(0, "v.mp4", pts=0), FrameRef(1, None, pts=1), FrameRef(2, "gone.mp4", pts=2))
     plan = SegmentPlan(0, 0, "b", options(source_kind="video", family=CUDA, corrupt="skip", missing="skip"), refs)
-    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    result = render_segment(plan, store, store, FrameWatch(), PreparedSlotDevice(DriverDouble()))
     assert [report.outcome for report in result.reports] == ["skipped"] * 3
     assert result.fallbacks == {}
 
@@ -115,7 +116,7 @@ def test_where_timestamps_do_not_tell_pictures_apart_the_cpu_decodes() -> None:
     refs = tuple(FrameRef(at, "v.ts", pts=at, packet=packets[at]) for at in range(18, 24))
     store = MemoryObjects({"v.ts": recording + recording})
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", family=CUDA), refs)
-    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    result = render_segment(plan, store, store, FrameWatch(), PreparedSlotDevice(DriverDouble()))
     assert read_numbers(result.data) == [18, 19, 0, 1, 2, 3]
     assert sum(result.fallbacks.values()) == 6
     assert "timestamps do not tell" in (result.reports[0].fallback or "")
@@ -190,7 +191,7 @@ def test_interlaced_pictures_are_left_to_the_cpu() -> None:
     changes = {"source_kind": "video", "family": CUDA, "deinterlace": "auto"}
     store = MemoryObjects({"v.mp4": source})
     plan = SegmentPlan(0, 0, "bucket", options(**changes), refs)
-    result = render_segment(plan, store, store, lambda done: None, PreparedSlotDevice(DriverDouble()))
+    result = render_segment(plan, store, store, FrameWatch(), PreparedSlotDevice(DriverDouble()))
     assert result.fallbacks == {("decode", "unsupported"): 3}
     assert result.reports[0].conversions == ("deinterlaced (bwdif, top field first)",)
 

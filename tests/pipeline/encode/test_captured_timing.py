@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import pytest
 
 from service.pipeline.encode.assemble import assemble
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
 from service.plan.geometry import Bins
@@ -31,7 +32,7 @@ def render_timed(
     images = {ref.key: media.jpeg(media.numbered_picture(ref.index)) for ref in refs if ref.index not in lost}
     store = MemoryObjects({key or "": data for key, data in images.items()})
     plan = SegmentPlan(0, first, "b", options(codec=codec, **TIMED | more), refs)
-    return render_segment(plan, store, store, lambda done: None)
+    return render_segment(plan, store, store, FrameWatch())
 
 
 def timed_numbers(data: bytes) -> list[tuple[Fraction, int]]:
@@ -122,7 +123,7 @@ def test_reports_name_the_capture_time_and_what_is_odd_about_it() -> None:
     )
     store = MemoryObjects({str(k): media.jpeg(media.numbered_picture(k)) for k in range(2)})
     plan = SegmentPlan(0, 0, "b", options(**TIMED), refs)
-    first, second = render_segment(plan, store, store, lambda done: None).reports
+    first, second = render_segment(plan, store, store, FrameWatch()).reports
     assert first.captured_at == "2023-11-14T22:13:20.250000Z"
     assert "went back" in (first.clock or "")
     assert (second.captured_at, second.clock) == (None, None)

@@ -1,5 +1,7 @@
 """Damaged images of every kind give a reason or a picture, never a crash, and never half a picture if truncated."""
 
+import io
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -7,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
+from service.pipeline.picture import composite_over
 from service.plan.tone import Tone
 from tests.pipeline.images.decoding_in_child import decode_all
 from tests.pipeline.images.sample_images import HEIGHT, SAMPLE_IMAGES, WIDTH
@@ -124,3 +128,33 @@ def test_a_jpeg_whose_segments_are_empty(tail: bytes) -> None:
         with pytest.raises(MediaUnreadable):
             jpeg_header(data)
             jpeg_layout(data)
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded() -> None:
+    """A valid one: its last scan is there 20,000 times. A decoder would go over the picture as often."""
+    file = io.BytesIO()
+    random = np.random.default_rng(5)
+    Image.fromarray(random.integers(0, 256, (48, 64, 3), np.uint8)).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    last = data.rindex(b"\xff\xda")
+    assert render([data]).reports[0].outcome == "ok"
+    hostile = data[:-2] + data[last:-2] * 20_000 + data[-2:]
+    report = render([hostile]).reports[0]
+    assert report.outcome != "ok" and "scans, more than the limit of 500" in str(report.reason)
+
+
+@pytest.mark.parametrize(("kind", "channels"), [(np.uint8, 4), (np.uint16, 4), (np.uint8, 2), (np.float32, 4)])
+def test_transparency_takes_no_multiple_of_the_picture(kind: type, channels: int) -> None:
+    """98 megapixels of RGBA in floats of 64 bits took more memory than a slot has."""
+    random = np.random.default_rng(7)
+    top = np.iinfo(kind).max if kind is not np.float32 else 1
+    samples = (random.random((2500, 2000, channels)) * top).astype(kind)
+    alpha = samples[..., -1:].astype(np.float64) / top
+    expected = samples[..., :-1].astype(np.float64) * alpha + (1 - alpha) * np.array([255, 0, 0]) * (top / 255)
+    tracemalloc.start()
+    shown = composite_over(samples, "#ff0000")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * shown.nbytes + 150e6
+    expected = np.rint(expected) if kind is not np.float32 else expected.astype(kind)
+    assert np.array_equal(shown, expected.clip(0, top).astype(kind))

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.tiff_directory import TiffDirectory, read_directories
@@ -91,7 +92,7 @@ def test_every_page_is_a_frame_with_its_own_pixels(name: str) -> None:
 def test_pages_become_a_video(name: str) -> None:
     store = MemoryObjects({"s.tif": STACKS[name]})
     plan = SegmentPlan(0, 0, "b", options(tone=Tone(0, 4095), corrupt="fail"), frame_refs(STACKS[name])[1::2])
-    result = render_segment(plan, store, store, lambda done: None)
+    result = render_segment(plan, store, store, FrameWatch())
     assert read_numbers(result.data) == [1, 3, 5, 7]
     assert store.read_keys == ["s.tif"], "opened once, never fetched whole"
     assert len({report.sha256 for report in result.reports}) == 4
@@ -114,7 +115,7 @@ def test_a_page_that_is_not_there_is_a_corrupt_frame() -> None:
     cut = data[: good[-1].page_offset + 4] if good[-1].page_offset > len(data) // 2 else data[: len(data) // 2]
     store = MemoryObjects({"s.tif": cut})
     plan = SegmentPlan(0, 0, "b", options(tone=Tone(0, 4095)), (good[0], good[-1], FrameRef(9, "s.tif", page=99)))
-    result = render_segment(plan, store, store, lambda done: None)
+    result = render_segment(plan, store, store, FrameWatch())
     assert [report.outcome for report in result.reports] == ["ok", "held", "held"]
     assert all(report.reason for report in result.reports[1:])
 
@@ -139,7 +140,7 @@ def test_a_store_that_fails_is_no_damaged_page() -> None:
 
     plan = SegmentPlan(0, 0, "b", options(), (FrameRef(0, "s.tif", page=0, page_offset=8),))
     with pytest.raises(Away):
-        render_segment(plan, Store({}), Store({}), lambda done: None)
+        render_segment(plan, Store({}), Store({}), FrameWatch())
     file = Failing(make_stack())
     opened = TiffStack(file)
     file.fails = True

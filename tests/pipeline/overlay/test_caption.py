@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import ImageFont
 
 from service.errors import InvalidRequest
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.overlay.caption import OverlayRenderer, frame_texts
 from service.pipeline.overlay.glyphs import BACKGROUND_OPACITY, GlyphCache, TextMask, blend_block, blend_overlay
 from service.pipeline.planes import black_frame, plane_view
@@ -85,7 +86,7 @@ def test_the_frame_index_can_be_read_on_any_ground(codec: str, width: int, heigh
     store = MemoryObjects({"a": make_background(kind, width, height)})
     refs = tuple(FrameRef(number, "a") for number in (8, 12_345, 6_079))
     plan = SegmentPlan(0, 0, "b", options(codec=codec, width=width, height=height, quality=75, overlay=mark), refs)
-    result = render_segment(plan, store, store, lambda done: None)
+    result = render_segment(plan, store, store, FrameWatch())
     caption = OverlayRenderer(mark, width, height)
     texts = [f"#{ref.index}" for ref in refs]
     found = [
@@ -101,7 +102,7 @@ def test_the_time_is_read_in_every_corner(position: Corner) -> None:
     store = MemoryObjects({"a": make_background("noise", 640, 480)})
     refs = tuple(FrameRef(k, "a", elapsed=k * 61_001_000) for k in range(3))
     plan = SegmentPlan(0, 0, "b", options(width=640, height=480, overlay=mark), refs)
-    found = luma_planes(render_segment(plan, store, store, lambda done: None).data)
+    found = luma_planes(render_segment(plan, store, store, FrameWatch()).data)
     caption = OverlayRenderer(mark, 640, 480)
     assert [read_text(luma, caption, "+00:00:00.000") for luma in found[1:]] == ["+00:01:01.001", "+00:02:02.002"]
 

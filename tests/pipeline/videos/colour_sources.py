@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 from PIL import Image
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
@@ -111,7 +112,7 @@ def render_sources(*sources: bytes, codec: Codec = "h264", hdr: Hdr | None = Non
     chosen = choose_colour(codec, hdr, list(dict.fromkeys(fact.colour for fact in facts)))
     settings = options(codec=codec, source_kind="video", colour=chosen, **(base | changes))
     store = MemoryObjects(objects)
-    return render_segment(SegmentPlan(0, 0, "bucket", settings, refs), store, store, lambda done: None)
+    return render_segment(SegmentPlan(0, 0, "bucket", settings, refs), store, store, FrameWatch())
 
 
 def rendered_pixels(result: SegmentResult) -> list[Rgb]:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
 from service.plan.render_plan import FrameRef, SegmentPlan
@@ -19,6 +20,6 @@ def render_outcomes(original: bytes, variants: Sequence[bytes]) -> list[list[Fra
     found = []
     for data in variants:
         store = MemoryObjects({"v": data})
-        result = render_segment(plan, store, store, lambda done: None)
+        result = render_segment(plan, store, store, FrameWatch())
         found.append([(report.outcome, report.reason) for report in result.reports])
     return found

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from service.pipeline.encode.assemble import assemble
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
@@ -67,7 +68,7 @@ def render(
     refs, store = make_refs(source, order, wanted), MemoryObjects({"v": source})
     base = {"width": WIDTH, "height": HEIGHT, "codec": "ffv1", "source_kind": "video", "deinterlace": "on"}
     plan = SegmentPlan(0, 0, "b", options(**(base | changes)), refs)
-    return render_segment(plan, store, store, lambda done: None)
+    return render_segment(plan, store, store, FrameWatch())
 
 
 def luma(data: bytes) -> list[interlaced.Gray]:
@@ -205,7 +206,7 @@ def test_a_damaged_neighbour_is_left_out_and_named() -> None:
     lost = FrameRef(4, "v", pts=refs[0].pts, field_order="top", pts_before=10**9, pts_after=refs[0].pts_after)
     base = {"width": WIDTH, "height": HEIGHT, "source_kind": "video", "deinterlace": "auto"}
     store = MemoryObjects({"v": TOP_FIRST})
-    result = render_segment(SegmentPlan(0, 0, "b", options(**base), (lost,)), store, store, lambda done: None)
+    result = render_segment(SegmentPlan(0, 0, "b", options(**base), (lost,)), store, store, FrameWatch())
     assert result.reports[0].outcome == "ok"
     words = "deinterlaced (bwdif, top field first; without the picture before, which is damaged)"
     assert result.reports[0].conversions == (words,)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from service.pipeline.encode.assemble import assemble
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import VideoFacts, probe_video
 from service.pipeline.segment import render_segment
@@ -131,7 +132,7 @@ def test_sources_of_several_shapes_in_one_render() -> None:
     )
     store = MemoryObjects(sources)
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", width=96, height=72), refs)
-    reports = render_segment(plan, store, store, lambda done: None).reports
+    reports = render_segment(plan, store, store, FrameWatch()).reports
     assert [report.reason for report in reports] == [None, "128x72 padded into 96x72", None]
     assert [len(report.conversions) for report in reports] == [1, 1, 0]
 

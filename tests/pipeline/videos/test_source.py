@@ -7,6 +7,7 @@ from typing import Any
 import av
 import pytest
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import MediaUnreadable, SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
@@ -28,7 +29,7 @@ def render_pictures(source: bytes, requested: list[int | None], **changes: Any) 
     )
     store = MemoryObjects({"v.mp4": source})
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", **changes), refs)
-    return render_segment(plan, store, store, lambda done: None)
+    return render_segment(plan, store, store, FrameWatch())
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -62,7 +63,7 @@ def test_every_single_picture_by_a_fresh_seek() -> None:
 def test_a_source_that_is_no_video() -> None:
     store = MemoryObjects({"v.mp4": b"nonsense" * 100})
     plan = SegmentPlan(0, 0, "bucket", options(source_kind="video", corrupt="black"), (FrameRef(0, "v.mp4", pts=0),))
-    report = render_segment(plan, store, store, lambda done: None).reports[0]
+    report = render_segment(plan, store, store, FrameWatch()).reports[0]
     assert (report.outcome, "not a video" in (report.reason or "")) == ("black", True)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
@@ -162,7 +163,7 @@ def test_joined_recordings_render_every_picture_once() -> None:
     store = MemoryObjects({"v.ts": data})
     for chosen in (refs, refs[5::3], refs[18:23]):
         plan = SegmentPlan(0, 0, "bucket", options(source_kind="video"), tuple(chosen))
-        result = render_segment(plan, store, store, lambda done: None)
+        result = render_segment(plan, store, store, FrameWatch())
         assert read_numbers(result.data) == [ref.index for ref in chosen]
         assert [report.pts for report in result.reports] == [ref.index for ref in chosen]
         assert {report.outcome for report in result.reports} == {"ok"}

@@ -6,6 +6,7 @@ from service.store.database import Database
 from service.store.objects.object_store import ObjectStore
 from service.worker.scan.dataset import ProgressCallback, scan_objects
 from service.worker.scan.store import ScanSummary
+from service.worker.scan.watch import ObjectWatch
 from service.worker.scan.writer import open_scan_writer
 
 
@@ -14,4 +15,4 @@ async def scan_dataset(
 ) -> ScanSummary:
     """See `scan_objects`. Nobody else may scan the dataset at the same time."""
     async with open_scan_writer(database, dataset) as writer:
-        return await scan_objects(writer, objects, on_progress)
+        return await scan_objects(writer, objects, on_progress, ObjectWatch(lambda key: None))

@@ -11,6 +11,7 @@ from service.store.objects.s3 import S3ObjectStore
 from service.worker.scan.images import ImageScanner
 from service.worker.scan.levels import LevelScanner
 from service.worker.scan.videos import VideoScanner
+from service.worker.scan.watch import ObjectWatch
 from tests.support.data import media
 from tests.support.servers.object_server import FaultyObjectServer
 from tests.support.servers.stored_frames import BUCKET, object_settings
@@ -40,7 +41,7 @@ async def shelf() -> AsyncIterator[FaultyShelf]:
 
 async def test_a_frame_that_is_always_damaged_is_unreadable(shelf: FaultyShelf) -> None:
     infos = [shelf.put(name, media.jpeg(PICTURE)) for name in ("1.jpg", "2.jpg")]
-    scanner = ImageScanner(shelf.store, BUCKET, lambda: None)
+    scanner = ImageScanner(shelf.store, BUCKET, lambda: None, ObjectWatch(lambda key: None))
     await scanner.scan_page(infos)
     shelf.server.faults = {"2.jpg": ["flipped"] * 20}
     first, second = [next(iter(rows or ())) for rows in await scanner.scan_page(infos)]
@@ -53,7 +54,7 @@ async def test_a_video_that_is_always_damaged_is_unreadable(shelf: FaultyShelf) 
     info = shelf.put("a.mp4", media.video([PICTURE] * 5))
     for faults, frame_count in (([], 5), (["flipped"] * 20, 0)):
         shelf.server.faults = {"a.mp4": faults}
-        scanner = VideoScanner(shelf.store, BUCKET, lambda: None)
+        scanner = VideoScanner(shelf.store, BUCKET, lambda: None, ObjectWatch(lambda key: None))
         scanner.add_page([info])
         assert [key async for key in scanner.probe()] == [None]
         assert scanner.rows[0]["frame_count"] == frame_count
@@ -64,7 +65,7 @@ async def test_a_part_that_is_not_there_does_not_end_a_file(shelf: FaultyShelf) 
     """It would be scanned as a file that is cut off there."""
     info = shelf.put("a.mp4", media.video([PICTURE] * 5) + bytes(3_000_000))
     shelf.server.faults = {"a.mp4": ["", *["416"] * 20]}
-    scanner = VideoScanner(shelf.store, BUCKET, lambda: None)
+    scanner = VideoScanner(shelf.store, BUCKET, lambda: None, ObjectWatch(lambda key: None))
     scanner.add_page([info])
     with pytest.raises(ObjectStoreError, match="fewer bytes"):
         await anext(scanner.probe())
@@ -77,6 +78,6 @@ async def test_levels_are_of_undamaged_frames(shelf: FaultyShelf) -> None:
         rows.append({"key": info.key, "etag": info.etag, "size": info.size, "page": None, "bits": 16})
     for faults, count in ((["flipped"], 2), (["flipped"] * 20, 1)):
         shelf.server.faults = {"2000.tif": faults}
-        levels = await LevelScanner(shelf.store, BUCKET, lambda: None).scan(rows)
+        levels = await LevelScanner(shelf.store, BUCKET, lambda: None, ObjectWatch(lambda key: None)).scan(rows)
         assert levels is not None
         assert levels["frames"] == count

@@ -7,12 +7,13 @@ from uuid import UUID
 import pytest
 
 from service.worker.slots.child import CommandCancelled, ProgressReporter, SupervisorGone, _run_command
+from service.worker.slots.current_item import CurrentItem
 from service.worker.slots.messages import CancelTask, Command, Outcome, Progress, ScanDataset, TaskCancelled, TaskFailed
 
 
 def test_progress_of_many_small_frames_is_told_now_and_then() -> None:
     ours, theirs = Pipe()
-    talk = ProgressReporter(theirs)
+    talk = ProgressReporter(theirs, CurrentItem())
     for done in range(10_000):
         talk(done)
     theirs.close()
@@ -30,7 +31,7 @@ def test_a_cancelled_command_stops_at_its_next_word() -> None:
     ours, theirs = Pipe()
     ours.send(CancelTask())
     with pytest.raises(CommandCancelled):
-        ProgressReporter(theirs)(1)
+        ProgressReporter(theirs, CurrentItem())(1)
 
 
 COMMAND = ScanDataset(UUID(int=1))
@@ -42,7 +43,7 @@ def test_an_unexpected_error_is_an_outcome_with_a_reason(error: Exception) -> No
         error.add_note("during encode")
         raise error
 
-    outcome = _run_command(execute, COMMAND, Pipe()[1])
+    outcome = _run_command(execute, COMMAND, ProgressReporter(Pipe()[1], CurrentItem()))
     assert isinstance(outcome, TaskFailed) and outcome.code == "unexpected"
     assert outcome.retry and outcome.restart_slot
     assert type(error).__name__ in outcome.reason and "during encode" in outcome.reason
@@ -53,7 +54,7 @@ def test_memory_and_cancellation_have_outcomes_of_their_own() -> None:
         def execute(command: Command, on_progress: Callable[[int], None]) -> Outcome:
             raise error
 
-        return _run_command(execute, COMMAND, Pipe()[1])
+        return _run_command(execute, COMMAND, ProgressReporter(Pipe()[1], CurrentItem()))
 
     assert raising(CommandCancelled()) == TaskCancelled()
     memory = raising(MemoryError())
@@ -69,4 +70,4 @@ def test_a_slot_whose_supervisor_is_gone_ends() -> None:
         raise AssertionError("it should have ended")
 
     with pytest.raises(SupervisorGone):
-        _run_command(execute, COMMAND, theirs)
+        _run_command(execute, COMMAND, ProgressReporter(theirs, CurrentItem()))

@@ -23,6 +23,9 @@ class Listener:
     def __call__(self, frames_done: int, /) -> None:
         pass
 
+    def begin(self, item: str) -> None:
+        pass
+
     def call_store(self, method: str, *arguments: Any) -> Any:
         raise AssertionError(method)
 

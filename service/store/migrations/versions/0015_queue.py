@@ -36,6 +36,7 @@ STATEMENTS = (
         ended_at timestamptz NOT NULL DEFAULT now(),
         code text NOT NULL,
         reason text NOT NULL,
+        item text NOT NULL DEFAULT '',
         counted boolean NOT NULL
     )""",
     "CREATE INDEX attempts_render ON attempts (render_id, ended_at)",

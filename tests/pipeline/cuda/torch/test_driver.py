@@ -20,6 +20,7 @@ from service.pipeline.cuda.errors import CudaCallFailed, CudaOutOfMemory, CudaUn
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.cuda.torch import driver as real
 from service.pipeline.cuda.torch.memory import PinnedDoubleBuffer
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.segment import render_segment
 from service.plan.geometry import Crop
@@ -94,7 +95,7 @@ def render_through(device: SlotDevice, frames: list[bytes | None], **changes: An
     store = MemoryObjects({f"{index}.jpg": data for index, data in enumerate(frames) if data is not None})
     refs = tuple(FrameRef(index, f"{index}.jpg") for index in range(len(frames)))
     plan = SegmentPlan(0, 0, "b", options(**({"family": CUDA} | changes)), refs)
-    return render_segment(plan, store, store, lambda done: None, device)
+    return render_segment(plan, store, store, FrameWatch(), device)
 
 
 def test_every_frame_in_its_place_over_many_batches(driver: real.TorchDriver) -> None:

@@ -11,6 +11,7 @@ from service.pipeline import planes
 from service.pipeline.cuda.driver import EncoderSettings, load_driver
 from service.pipeline.cuda.errors import CudaUnsupported
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
+from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import SegmentResult
 from service.pipeline.probe import probe_video
 from service.pipeline.segment import render_segment
@@ -45,7 +46,7 @@ def render_on_device(device: SlotDevice, frames: list[bytes], **changes: Any) ->
     store = MemoryObjects({f"{index}.jpg": data for index, data in enumerate(frames)})
     refs = tuple(FrameRef(index, f"{index}.jpg") for index in range(len(frames)))
     plan = SegmentPlan(0, 0, "b", options(**({"family": CUDA} | changes)), refs)
-    return render_segment(plan, store, store, lambda done: None, device)
+    return render_segment(plan, store, store, FrameWatch(), device)
 
 
 def lumas(data: bytes) -> list[Any]:
@@ -129,7 +130,7 @@ def test_videos(device: SlotDevice, codec: str) -> None:
     store = MemoryObjects({"v.mp4": source})
     for width in (640, 320):
         settings = options(source_kind="video", family=CUDA, width=width, height=width * 3 // 4)
-        result = render_segment(SegmentPlan(0, 0, "b", settings, refs), store, store, lambda done: None, device)
+        result = render_segment(SegmentPlan(0, 0, "b", settings, refs), store, store, FrameWatch(), device)
         assert read_numbers(result.data) == list(range(5, 60, 3))
         assert result.fallbacks == {}
 
