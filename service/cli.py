@@ -136,6 +136,27 @@ def migrate() -> None:
 
 
 @app.command()
+def fsck(
+    fix: Annotated[bool, typer.Option("--fix", help="repair what differs")] = False,
+    sample: Annotated[int, typer.Option(help="cached segments that are read and compared", min=0)] = 50,
+    max_share: Annotated[
+        float, typer.Option(help="the largest share of all objects that a repair may delete", min=0, max=1)
+    ] = 0.2,
+) -> None:
+    """Compare the bucket with the database: orphans, lost files, digests by sample. Exit code 1 if they differ."""
+    from service.commands.fsck import TooMuchToDelete, run_fsck
+    from service.store.objects.object_store import ObjectStoreError
+
+    with errors_to_exit_codes():
+        try:
+            clean = _run_async(run_fsck(config.load(), fix=fix, sample=sample, max_share=max_share))
+        except (TooMuchToDelete, ObjectStoreError) as error:
+            _exit_with(str(error), FAILED)
+        if not clean:
+            raise typer.Exit(FAILED)
+
+
+@app.command()
 def token(
     sub: Annotated[str, typer.Option(help="subject of the token")],
     scope: Annotated[str, typer.Option(help="space-separated scopes")] = "catalog:read videos:read",

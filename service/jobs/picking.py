@@ -3,7 +3,8 @@
 There are three lanes. Webhooks have workers of their own. `urgent` tasks are what somebody is waiting for: previews,
 scans, segments that a player asks for. All others belong to renders, of which those with the highest level come first:
 the priority, and one more for every AGEING_S seconds since the render was submitted, so that no flow of renders of a
-higher priority keeps another one waiting for ever."""
+higher priority keeps another one waiting for ever. A worker takes no task of a render that a newer version of the
+pipeline has planned or begun."""
 
 from collections.abc import Collection
 from typing import Literal
@@ -15,6 +16,7 @@ from service.ids import RenderId, TaskId
 from service.jobs import leases
 from service.jobs.fairness import Candidate
 from service.jobs.leases import Lease, TaskKind
+from service.plan.render_plan import PIPELINE_VERSION
 
 Lane = Literal["render", "urgent", "webhook"]
 AGEING_S, HIGHEST_LEVEL = 60, 9
@@ -39,7 +41,8 @@ SELECT_RENDERS = text(f"""
     waiting AS (
         SELECT id, owner, created_at, frames_total <= {SMALL_RENDER_FRAMES} AS small,
             least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S})::int, {HIGHEST_LEVEL}) AS level
-        FROM renders r WHERE status IN ('queued', 'running') AND EXISTS ({_NEXT_OF_RENDER.format(render="r.id")})),
+        FROM renders r WHERE status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
+            AND EXISTS ({_NEXT_OF_RENDER.format(render="r.id")})),
     next AS (SELECT DISTINCT ON (owner) * FROM waiting ORDER BY owner, level DESC, small DESC, created_at, id)
     SELECT n.owner, n.level, coalesce(b.tasks, 0) AS busy, n.id AS render, NULL::uuid AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner
@@ -51,6 +54,7 @@ SELECT_TASKS = text(f"""
         SELECT DISTINCT ON (owner) id, owner, created_at FROM tasks
         WHERE lane = :lane AND state = 'queued' AND due_at <= now() AND kind <> ALL(:except_kinds)
             AND owner <> ALL(:except_owners)
+            AND NOT EXISTS (SELECT FROM renders r WHERE r.id = render_id AND r.pipeline > {PIPELINE_VERSION})
         ORDER BY owner, kind = 'scan', created_at, id)
     SELECT n.owner, 0 AS level, coalesce(b.tasks, 0) AS busy, NULL::uuid AS render, n.id AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner

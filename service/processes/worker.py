@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 from service import watchdog
 from service.child_process import hide_from_other_processes
@@ -9,6 +10,9 @@ from service.config import Settings, forget_secrets
 from service.processes.startup import open_shared_state
 from service.worker.slots.messages import SlotConfig
 from service.worker.supervisor import Supervisor
+
+# The libraries of a GPU open devices, write caches and start compilers: what they need in a sandbox is not known yet.
+NVIDIA_DEVICE = Path("/dev/nvidiactl")
 
 
 async def run_worker(settings: Settings) -> None:
@@ -37,4 +41,5 @@ def build_slot_config(settings: Settings) -> SlotConfig:
         prefetch_mb=settings.worker.prefetch_mb,
         gpu_memory_mb=settings.worker.gpu_slot_memory_mb,
         log_level=settings.logging.level,
+        confined=settings.worker.gpu_slots == 0 or not NVIDIA_DEVICE.exists(),
     )

@@ -142,6 +142,7 @@ renders = Table(
     Column("phase", Text, nullable=False, server_default="queued"),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("frames_total", BigInteger, nullable=False),
+    Column("pipeline", Integer, nullable=False, server_default="0", comment="older workers take no tasks of it"),
     Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
     Column("error", JSONB),
     Column("video_key", Text),

@@ -4,6 +4,7 @@ Ages are measured by the worker and converted to the database's clock.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.capability import Capability
+from service.plan.render_plan import PIPELINE_VERSION
 from service.store.tables import workers
 
 UPSERT_WORKER = text("""
@@ -27,6 +29,16 @@ SELECT_METRICS = text("""
 """)
 DELETE_DEAD_WORKERS = text("DELETE FROM workers WHERE heartbeat_at < now() - interval '5 minutes'")
 SUM_LIVE_SLOTS = text("SELECT coalesce(sum(slots), 0) FROM workers WHERE heartbeat_at > now() - interval '15 seconds'")
+SUMMARIZE_FLEET = text("""
+    WITH live AS (
+        SELECT name, slots, coalesce((facts ->> 'pipeline')::int, :version) AS pipeline FROM workers
+        WHERE heartbeat_at > now() - interval '15 seconds'),
+    newest AS (SELECT greatest((SELECT max(pipeline) FROM live), :version) AS pipeline)
+    SELECT (SELECT coalesce(sum(slots), 0) FROM live) AS slots,
+        ARRAY(SELECT name FROM live, newest WHERE live.pipeline < newest.pipeline ORDER BY name) AS outdated,
+        (SELECT count(*) FROM renders WHERE status IN ('queued', 'running')
+            AND pipeline > (SELECT coalesce(max(pipeline), 0) FROM live)) AS stranded
+""")
 EXISTS_LIVE_WORKER = text("""
     SELECT EXISTS (SELECT 1 FROM workers WHERE split_part(name, ':', 1) = :machine
         AND heartbeat_at > now() - interval '15 seconds')
@@ -55,6 +67,21 @@ async def unregister_worker(connection: AsyncConnection, worker: UUID) -> None:
 async def count_live_slots(connection: AsyncConnection) -> int:
     """Slots of all live workers together."""
     return int(await connection.scalar(SUM_LIVE_SLOTS) or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The live workers together: their `slots`, the names of those of an `outdated` version of the pipeline, and how
+    many unfinished renders are `stranded`, because no worker has their version."""
+
+    slots: int
+    outdated: list[str]
+    stranded: int
+
+
+async def summarize_fleet(connection: AsyncConnection) -> Fleet:
+    row = (await connection.execute(SUMMARIZE_FLEET, {"version": int(PIPELINE_VERSION)})).one()
+    return Fleet(int(row.slots), list(row.outdated), row.stranded)
 
 
 async def has_live_worker(connection: AsyncConnection, machine: str) -> bool:

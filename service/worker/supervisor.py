@@ -10,6 +10,7 @@ import structlog
 from service import __version__
 from service.ids import new_uuid
 from service.jobs.lease_keeper import LeaseKeeper
+from service.plan.render_plan import PIPELINE_VERSION
 from service.store import workers
 from service.store.database import Database
 from service.store.objects.drivers import open_object_store
@@ -25,6 +26,7 @@ from service.worker.periodic import PeriodicTask, run_periodically
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import SlotConfig
 from service.worker.slots.pool import SlotPool
+from service.worker.slots.scratch import sweep_scratch
 from service.worker.task_runner import TaskRunner
 
 log = structlog.get_logger("worker")
@@ -59,8 +61,12 @@ class Supervisor:
 
     async def run(self) -> None:
         """Work until `stop`. Survives an unavailable database."""
+        if swept := sweep_scratch():
+            log.info("temporary folders of dead slots are removed", count=swept)
         await self.slots.start()
         log.info("worker ready", worker=self.name, slots=len(self.slots.processes))
+        for reason in self.slots.unconfined:
+            log.warning("slots are not confined in every way", reason=reason)
         objects = open_object_store(self._config.objects, self._config.home)
         maintenance = Maintenance(self._database, objects, self._settings)
         periodic = (self.heartbeat, *maintenance.periodic_tasks())
@@ -86,7 +92,12 @@ class Supervisor:
         asyncio.get_running_loop().call_later(self._settings.drain_s, self.slots.kill)
 
     async def _send_heartbeat(self) -> None:
-        facts = {"figures": metrics.collect_worker_metrics(), "gpu_slots": self._settings.gpu_slots}
+        facts = {
+            "figures": metrics.collect_worker_metrics(),
+            "gpu_slots": self._settings.gpu_slots,
+            "unconfined": self.slots.unconfined,
+            "pipeline": int(PIPELINE_VERSION),
+        }
         async with self._database.service_transaction() as connection:
             await workers.record_heartbeat(connection, self.id, self.name, self._settings.slots, __version__)
             await workers.update_facts(connection, self.id, facts)

@@ -13,7 +13,9 @@ from service.jobs.fairness import Candidate
 from service.jobs.leases import Failure, Lease
 from service.jobs.picking import AGEING_S, HIGHEST_LEVEL, SMALL_RENDER_FRAMES
 from service.jobs.queue import LEASE_TIMEOUT_S, WakeUpCall
+from service.plan.render_plan import PIPELINE_VERSION
 from service.store.database import Database
+from service.store.renders import lifecycle
 from service.store.tables import tasks
 from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.servers.databases import fresh_database, until_workers_can_be_lost
@@ -103,10 +105,24 @@ async def test_a_task_that_is_not_due_is_left(database: Database) -> None:
     assert len(await candidates(database)) == 1
 
 
+async def test_a_worker_leaves_what_a_newer_version_has_planned(database: Database) -> None:
+    render = await submit(database)
+    await run(database, "UPDATE renders SET pipeline = :newer", newer=int(PIPELINE_VERSION) + 1)
+    assert await candidates(database) == []
+    await run(database, "UPDATE tasks SET urgent = true")
+    assert await candidates(database, "urgent") == []
+    await run(database, "UPDATE tasks SET urgent = false")
+    await run(database, "UPDATE renders SET pipeline = 0")
+    async with database.service_transaction() as connection:
+        (found,) = await picking.list_candidates(connection, "render")
+        assert await picking.take(connection, found, "w")
+        await lifecycle.mark_running(connection, render)
+        pipeline = await connection.scalar(text("SELECT pipeline FROM renders"))
+    assert pipeline == int(PIPELINE_VERSION), "older workers leave what this one has begun"
+
+
 async def test_cancel_and_retry_leave_one_task(database: Database) -> None:
     """Eight times, as often as a caller likes: a task is its own entry in the queue."""
-    from service.store.renders import lifecycle
-
     render = await submit(database)
     for _ in range(8):
         async with database.service_transaction() as connection:

@@ -36,6 +36,9 @@ class EmptyStore:
 
     async def check(self) -> None: ...
 
+    async def free_bytes(self) -> int | None:
+        return None
+
     async def close(self) -> None: ...
 
 
@@ -124,10 +127,11 @@ async def list_formats() -> list[str]:
     return []
 
 
-def resources(database_url: str = NOWHERE, **more: Any) -> Resources:
-    objects: ObjectStore = EmptyStore()  # type: ignore[assignment]
+def resources(database_url: str = NOWHERE, objects: ObjectStore | None = None, **more: Any) -> Resources:
+    objects = objects or EmptyStore()  # type: ignore[assignment]
     verifier = TokenVerifier(IdentitySettings.model_construct(secret=SECRET))
     database = Database(database_url, DatabaseSettings.model_construct())
+    assert objects is not None
     return Resources(database, objects, verifier, "0.0.0", **{"http": HttpSettings.model_construct()} | more)
 
 

@@ -19,13 +19,15 @@ from service.identity.claims import allows
 from service.routers.http.dependencies import Resources, ResourcesDep
 from service.routers.http.middleware import bearer_token
 from service.routers.http.single_flight import SharedTasks
-from service.store.workers import count_live_slots, summarize_devices
+from service.store.workers import summarize_devices, summarize_fleet
 
 log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
 READY_CHECKS = ("database", "object_store")
 REQUIRED_CHECKS = (*READY_CHECKS, "ollama")
 ALL_CHECKS = (*REQUIRED_CHECKS, "workers", "devices")
+# Less free space than this is told before it is too late.
+LOW_SPACE_BYTES = 512 << 20
 # How old the report may be that callers without a token share.
 MAX_AGE_S = 1.0
 
@@ -192,6 +194,9 @@ async def _check_database(resources: Resources) -> CheckResult:
 
 async def _check_object_store(resources: Resources) -> CheckResult:
     await resources.objects.check()
+    free = await resources.objects.free_bytes()
+    if free is not None and free < LOW_SPACE_BYTES:
+        return "degraded", f"{free >> 20} MiB are free in REELMILL_HOME: renders wait when there is no space left"
     return "ok", "answered"
 
 
@@ -204,8 +209,15 @@ async def _check_ollama(resources: Resources) -> CheckResult:
 
 async def _check_workers(resources: Resources) -> CheckResult:
     async with resources.database.health_connection() as connection:
-        slots = await count_live_slots(connection)
-    return ("ok", f"{slots} slots") if slots else ("degraded", "none alive: renders wait in the queue")
+        fleet = await summarize_fleet(connection)
+    if not fleet.slots:
+        return "degraded", "none alive: renders wait in the queue"
+    problems = []
+    if fleet.outdated:
+        problems.append(f"of an older version, take no new renders: {', '.join(fleet.outdated)}")
+    if fleet.stranded:
+        problems.append(f"{fleet.stranded} renders wait for a worker of a newer version")
+    return "degraded" if problems else "ok", "; ".join([f"{fleet.slots} slots", *problems])
 
 
 async def _check_devices(resources: Resources) -> CheckResult:

@@ -26,6 +26,7 @@ from service.store.objects.object_store import (
     ObjectInfo,
     ObjectNotFound,
     ObjectStoreError,
+    ObjectStoreFull,
     SkippedEntry,
 )
 
@@ -70,6 +71,12 @@ class FileObjectStore:
             probe.unlink()
         except OSError as error:
             raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
+
+    async def free_bytes(self) -> int | None:
+        try:
+            return (await asyncio.to_thread(shutil.disk_usage, self.root)).free
+        except OSError:
+            return None
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
         return await asyncio.to_thread(self._write_atomically, ref, lambda file: file.write(data))
@@ -338,7 +345,7 @@ def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
 
 def _to_write_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return ObjectStoreError("no space left in REELMILL_HOME: free some; no partial object was stored")
+        return ObjectStoreFull("no space left in REELMILL_HOME: free some; no partial object was stored")
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
         return ObjectStoreError(f"{ref.key} cannot be stored: in a folder, no object can be stored below another")
     return ObjectStoreError(f"REELMILL_HOME: the object cannot be written ({error.strerror})")

@@ -33,6 +33,10 @@ class ObjectStoreError(Interruption):
     """The store failed, after the driver's own retries; the text contains no secret."""
 
 
+class ObjectStoreFull(ObjectStoreError):
+    """There is no space left for the object, on the disk or in the bucket's quota."""
+
+
 class ObjectNotFound(ObjectStoreError):
     """There is no object with this key, or no such bucket."""
 
@@ -80,6 +84,10 @@ class ObjectStore(Protocol):
 
     async def check(self) -> None:
         """Check that the own bucket can be used, and create it if it is missing. Raises ObjectStoreError."""
+
+    async def free_bytes(self) -> int | None:
+        """How much more can be stored; None if the store does not tell."""
+        ...
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
         """Store a small object; readers see all of it or nothing."""

@@ -185,6 +185,9 @@ class S3ObjectStore:
                     raise
                 await client.head_bucket(Bucket=self.bucket)
 
+    async def free_bytes(self) -> int | None:
+        return None
+
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
         return await self._put(ref, data, content_type)
 

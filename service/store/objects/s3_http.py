@@ -20,6 +20,7 @@ from service.plan.render_plan import ObjectRef
 from service.store.objects.object_store import (
     ObjectNotFound,
     ObjectStoreError,
+    ObjectStoreFull,
     ObjectTooLarge,
     ObjectVersion,
     ReadResult,
@@ -50,12 +51,24 @@ def translate_s3_errors(key_or_prefix: str) -> Iterator[None]:
         raise ObjectStoreError(f"MINIO_ENDPOINT does not work as an S3 server ({type(error).__name__})") from error
 
 
+# MinIO's disks and quotas, Ceph's quotas, and names that others use.
+FULL_CODES = (
+    "XMinioStorageFull",
+    "XMinioAdminBucketQuotaExceeded",
+    "QuotaExceeded",
+    "StorageFull",
+    "InsufficientStorage",
+)
+
+
 def _to_store_error(error: ClientError, key_or_prefix: str) -> ObjectStoreError:
     code = error_code(error)
     if code in NOT_FOUND_CODES:
         return ObjectNotFound(f"there is no object {key_or_prefix}")
     if code in ACCESS_DENIED_CODES:
         return ObjectStoreError(CREDENTIALS_REFUSED)
+    if code in FULL_CODES:
+        return ObjectStoreFull(f"the object store has no space left ({code}): free some, or raise the quota")
     if code == "RequestTimeTooSkewed":
         return ObjectStoreError(CLOCK_SKEWED)
     return ObjectStoreError(f"MINIO_ENDPOINT answered {code}")

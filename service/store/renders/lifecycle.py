@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject
 from service.jobs import queue
-from service.plan.render_plan import RenderOptions
+from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import cancel_removals
 from service.store.cache.segments import invalidate_entries, set_result
 from service.store.renders.queries import get_render, load_segment_plan
@@ -250,9 +250,12 @@ async def _end_remake(connection: AsyncConnection, render: UUID, error: dict[str
 
 
 async def mark_running(connection: AsyncConnection, render: UUID) -> None:
-    """Mark a queued render as running: its first task has started."""
+    """Mark a queued render as running: its first task has started. Older workers take no further task of it."""
     query = update(renders).where(renders.c.id == render, renders.c.status == "queued")
     await connection.execute(query.values(status="running", phase="rendering", started_at=text("now()")))
+    version = int(PIPELINE_VERSION)
+    older = update(renders).where(renders.c.id == render, renders.c.pipeline < version)
+    await connection.execute(older.values(pipeline=version))
 
 
 DELETE_SEGMENT_TASKS = text("DELETE FROM tasks WHERE render_id = :render AND kind = 'segment'")

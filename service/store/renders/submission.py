@@ -183,6 +183,7 @@ async def write_render(
         "stages": plan.stages,
         "priority": plan.priority,
         "frames_total": plan.selection.output_count(),
+        "pipeline": int(PIPELINE_VERSION),
     }
     async with translate_integrity_errors("there is such a render already"):
         await connection.execute(insert(renders).values(**row))

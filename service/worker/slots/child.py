@@ -1,12 +1,16 @@
 """The slot process: waits for a command, executes it and reports the outcome."""
 
 import asyncio
+import mimetypes
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -29,6 +33,7 @@ from service.worker.slots.messages import (
     TaskCancelled,
     TaskFailed,
 )
+from service.worker.slots.sandbox import Walls, confine
 
 log = structlog.get_logger("slot")
 PROGRESS_INTERVAL_S = 0.2
@@ -55,6 +60,10 @@ def main(config: SlotConfig, connection: Connection, parent_pid: int, current: C
     logging.configure(config.log_level)
     tune_malloc()
     set_memory_limit(config.memory_mb, config.gpu_memory_mb)
+    mimetypes.init()  # reads files of /etc when it is first used
+    if config.scratch is not None:
+        tempfile.tempdir = str(config.scratch)
+    unconfined = confine(walls_of(config)) if config.confined else ("the sandbox is switched off for slots with a GPU",)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Imported only now, because codecs allocate memory and start threads.
@@ -64,11 +73,28 @@ def main(config: SlotConfig, connection: Connection, parent_pid: int, current: C
     disable_avx_gather()
     with asyncio.Runner() as runner:
         executor = SlotExecutor(config, runner)
-        connection.send(SlotReady(os.getpid()))
+        connection.send(SlotReady(os.getpid(), unconfined))
         try:
             _serve_commands(executor.execute, connection, current, config.idle_s)
         finally:
             executor.close()
+
+
+def walls_of(config: SlotConfig) -> Walls:
+    """A slot reads and writes objects: files below the home, or through the port of the object store."""
+    scratch = () if config.scratch is None else (config.scratch,)
+    if config.objects.endpoint is not None:
+        bundle = os.environ.get("AWS_CA_BUNDLE")
+        return Walls(tuple(map(Path, [bundle] if bundle else [])), scratch, (port_of(config.objects.endpoint_url),))
+    root = config.home / "objects"
+    buckets = [entry for entry in root.iterdir() if entry.is_symlink()] if root.is_dir() else []
+    linked = tuple(entry for entry in buckets if entry.name != config.objects.bucket)
+    return Walls(linked, (root, root / config.objects.bucket, *scratch))
+
+
+def port_of(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _serve_commands(execute: Execute, connection: Connection, current: CurrentItem, idle_s: float) -> None:

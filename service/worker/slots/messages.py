@@ -72,9 +72,10 @@ Command = RenderSegment | AssembleRender | ScanDataset | RenderPreview
 
 @dataclass(frozen=True, slots=True)
 class SlotReady:
-    """The slot has imported its codecs and is waiting for a command."""
+    """The slot has imported its codecs and is waiting for a command. `unconfined`: what its sandbox lacks, in words."""
 
     pid: int
+    unconfined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,8 @@ class SlotConfig:
     """What a slot needs to reach the object store, and its limits. It holds no address or secret of anything else.
 
     `driver` is the module that opens a GPU; `gpu_memory_mb` is the memory limit of a slot that has opened one. After
-    `idle_s` seconds without a command the slot returns its free memory to the kernel.
+    `idle_s` seconds without a command the slot returns its free memory to the kernel. `scratch` is a folder for its
+    temporary files. `confined`: it shuts itself in (see `slots.sandbox`).
     """
 
     objects: ObjectSettings
@@ -228,3 +230,5 @@ class SlotConfig:
     driver: str = REAL_DRIVER
     log_level: logging.Level = "INFO"
     idle_s: float = 30.0
+    scratch: Path | None = None
+    confined: bool = True

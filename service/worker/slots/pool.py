@@ -24,6 +24,11 @@ class SlotPool:
         """Whether every slot is lent, or being replaced."""
         return self._free.empty()
 
+    @property
+    def unconfined(self) -> list[str]:
+        """What the sandboxes of the slots lack, in words."""
+        return sorted({reason for slot in self.processes for reason in slot.unconfined})
+
     async def start(self) -> None:
         """Start all processes. Raises SlotDied."""
         await asyncio.gather(*(slot.start() for slot in self.processes))

@@ -6,7 +6,9 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import structlog
 
@@ -28,6 +30,7 @@ from service.worker.slots.messages import (
     StoreReply,
     TaskFailed,
 )
+from service.worker.slots.scratch import make_scratch, remove_scratch
 from service.worker.slots.unpickling import UntrustedMessage, require_answer
 
 log = structlog.get_logger("worker")
@@ -62,6 +65,8 @@ class SlotProcess:
         self.last_progress_at = 0.0
         self._stopping = False
         self._current = CurrentItem()
+        self._scratch: Path | None = None
+        self.unconfined: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int | None:
@@ -74,8 +79,10 @@ class SlotProcess:
     async def start(self) -> None:
         """Spawn the process and wait until its codecs are imported. Raises SlotDied."""
         ours, theirs = SPAWN_CONTEXT.Pipe()
+        self._replace_scratch()
+        config = replace(self.config, scratch=self._scratch)
         self._process = SPAWN_CONTEXT.Process(
-            target=self._run, args=(self.config, theirs, os.getpid(), self._current), name=f"slot-{self.number}"
+            target=self._run, args=(config, theirs, os.getpid(), self._current), name=f"slot-{self.number}"
         )
         self._process.start()
         theirs.close()
@@ -86,6 +93,12 @@ class SlotProcess:
         if not isinstance(first, SlotReady):
             self.kill()
             raise SlotDied("the slot process ended while it started")
+        self.unconfined = first.unconfined
+
+    def _replace_scratch(self) -> None:
+        """A new folder for temporary files; with the old one goes what the process before has left in it."""
+        remove_scratch(self._scratch)
+        self._scratch = make_scratch()
 
     async def execute(self, command: Command, store: ScanStore | None = None) -> Outcome:
         """Execute one command and update `progress` meanwhile. A scan writes to `store`. Raises SlotDied."""
@@ -139,6 +152,7 @@ class SlotProcess:
         with suppress(SlotDied):
             self._send(StopSlot())
         await self._wait_exit()
+        remove_scratch(self._scratch)
 
     async def _wait_exit(self) -> None:
         """Wait for the process to exit, so that the next command gets a new one."""

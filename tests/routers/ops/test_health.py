@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,11 +14,14 @@ import pytest
 from sqlalchemy import delete
 
 from service.identity.tokens import issue_token
+from service.plan.render_plan import PIPELINE_VERSION
 from service.processes.app import create_app
+from service.routers.ops import health as health_module
 from service.routers.settings import HttpSettings
+from service.store.objects.files import FileObjectStore
 from service.store.schema import migrate
 from service.store.tables import workers
-from service.store.workers import record_heartbeat
+from service.store.workers import record_heartbeat, update_facts
 from tests.routers.conftest import SECRET, EmptyStore, resources
 
 pytestmark = pytest.mark.anyio
@@ -65,12 +69,26 @@ async def test_with_a_database(postgres_url: str) -> None:
         body = (await client.get("/health")).json()
         assert body["status"] == "healthy" and body["checks"]["workers"]["detail"] == "4 slots"
         assert (await client.get("/health/ready")).json()["status"] == "healthy"
+        async with at.database.service_transaction() as connection:
+            await record_heartbeat(connection, old := uuid4(), "old:1", 2, "0.0.0")
+            await update_facts(connection, old, {"pipeline": int(PIPELINE_VERSION) - 1})
+        check = (await client.get("/health")).json()["checks"]["workers"]
+        assert check["status"] == "degraded"
+        assert check["detail"] == "6 slots; of an older version, take no new renders: old:1"
     await at.database.close()
+
+
+async def test_little_space_is_told_before_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_module, "LOW_SPACE_BYTES", 1 << 60)
+    async with health_client(objects=FileObjectStore(tmp_path, "reelmill")) as client:
+        check = (await client.get("/health")).json()["checks"]["object_store"]
+    assert check["status"] == "degraded" and "MiB are free in REELMILL_HOME" in check["detail"]
 
 
 async def test_a_configured_ollama_that_hangs_is_given_up() -> None:
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        with contextlib.suppress(asyncio.IncompleteReadError):  # given up before it was asked
+            await reader.readuntil(b"\r\n\r\n")
         await reader.read()  # no answer: who waits for one goes first
         writer.close()
 

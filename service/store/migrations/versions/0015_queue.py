@@ -15,6 +15,7 @@ STATEMENTS = (
             WHEN kind = 'webhook' THEN 'webhook'
             WHEN urgent OR kind IN ('scan', 'preview') THEN 'urgent'
             ELSE 'render' END) STORED""",
+    "ALTER TABLE renders ADD COLUMN pipeline integer NOT NULL DEFAULT 0",
     "UPDATE tasks SET owner = coalesce(payload ->> 'owner', '') WHERE kind = 'webhook'",
     """UPDATE tasks t SET owner = e.owner FROM datasets d JOIN experiments e ON e.id = d.experiment_id
         WHERE d.id = t.dataset_id AND t.kind IN ('scan', 'preview')""",
