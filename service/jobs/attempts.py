@@ -18,11 +18,11 @@ COUNT_BY_CODE = text("""
     SELECT count(*) FROM attempts WHERE task_id = :task AND code = :code
         AND id > (SELECT coalesce(max(id), 0) FROM attempts WHERE task_id = :task AND code = 'poison')
 """)
-# A frame or object that was worked on at so many deaths of slots is left alone. Of one task at most MAX_BARRED are: a
-# slot that dies of everything is not the fault of its input.
-DEATHS_TO_BAR, MAX_BARRED = 2, 60
+# A frame or object that was worked on at so many deaths of slots is left alone. Of one task at most MAX_BARRED are, and
+# MAX_HANGS of those for hanging, which takes long: a slot that dies of everything is not the fault of its input.
+DEATHS_TO_BAR, MAX_BARRED, MAX_HANGS = 2, 60, 12
 SELECT_DEATHS = text("""
-    SELECT item, count(*) AS deaths, (array_agg(reason ORDER BY id DESC))[1] AS reason
+    SELECT item, count(*) AS deaths, bool_or(code = 'hang') AS hangs, (array_agg(reason ORDER BY id DESC))[1] AS reason
     FROM attempts WHERE task_id = :task AND item <> '' AND code IN ('slot_died', 'hang') GROUP BY item
 """)
 
@@ -40,6 +40,8 @@ async def barred_items(connection: AsyncConnection, task: TaskId) -> dict[str, s
 
 async def is_barred_by(connection: AsyncConnection, task: TaskId, item: str) -> bool:
     """Whether one more death of a slot at this item bars it."""
-    deaths: dict[str, int] = {row.item: row.deaths for row in await connection.execute(SELECT_DEATHS, {"task": task})}
-    barred = sum(count >= DEATHS_TO_BAR for count in deaths.values())
-    return deaths.get(item, 0) + 1 == DEATHS_TO_BAR and barred < MAX_BARRED
+    rows = (await connection.execute(SELECT_DEATHS, {"task": task})).all()
+    barred = [row for row in rows if row.deaths >= DEATHS_TO_BAR]
+    if len(barred) >= MAX_BARRED or sum(row.hangs for row in barred) >= MAX_HANGS:
+        return False
+    return any(row.item == item and row.deaths + 1 == DEATHS_TO_BAR for row in rows)

@@ -104,7 +104,7 @@ class TaskRunner:
                 await self._stop(slot, execution, stopped)
             return await execution, stopped
         except SlotDied as death:
-            return self._outcome_of_death(death, stopped), stopped
+            return self._outcome_of_death(death, stopped, _item_to_blame(command, death)), stopped
         finally:
             hung.cancel()
             self._keeper.drop(lease)
@@ -133,13 +133,13 @@ class TaskRunner:
         await asyncio.wait((execution,))
         cancelling.cancel()
 
-    def _outcome_of_death(self, death: SlotDied, stopped: StopReason | None) -> Outcome:
+    def _outcome_of_death(self, death: SlotDied, stopped: StopReason | None, item: str) -> Outcome:
         if stopped in ("cancelled", "lease_lost"):
             return TaskCancelled()
         if stopped == "hung":
             reason = f"no progress for {self._frame_timeout_s:g} s (REELMILL_FRAME_TIMEOUT)"
-            return TaskFailed("hang", reason, retry=True, item=death.item)
-        return TaskFailed(death.code, str(death), retry=True, item=death.item)
+            return TaskFailed("hang", reason, retry=True, item=item)
+        return TaskFailed(death.code, str(death), retry=True, item=item)
 
     async def _finish(self, slot: SlotProcess, lease: Lease, outcome: Outcome, stopped: StopReason | None) -> None:
         """Write the outcome, or return the task to the queue. Raises LeaseLost, NotWritten."""
@@ -204,6 +204,12 @@ class TaskRunner:
                 log.warning("final write failed", attempt=attempt, reason=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(min(0.25 * 2**attempt, 5.0))
         raise NotWritten
+
+
+def _item_to_blame(command: Command, death: SlotDied) -> str:
+    """What the slot worked on. A GPU may be broken itself, and reads frames ahead: the attempt on the CPU will show."""
+    on_gpu = isinstance(command, RenderSegment) and command.gpu is not None and command.gpu_disabled_reason is None
+    return "" if on_gpu else death.item
 
 
 def _bar(command: Command, barred: Mapping[str, str]) -> Command:

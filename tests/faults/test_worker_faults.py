@@ -141,21 +141,6 @@ async def test_a_frozen_worker_is_fenced(postgres_url: str, tmp_path: Path) -> N
         assert [tuple(state) for state in states] == [("succeeded", segments + 1)], "and one assembly, once each"
 
 
-async def test_a_slot_that_hangs_is_given_up_with_a_reason(postgres_url: str, tmp_path: Path) -> None:
-    """Frozen at its only segment, three times over."""
-    async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path, 70)
-        with worker_process(database.url, tmp_path, REELMILL_FRAME_TIMEOUT="1.5") as worker:
-            for attempt in (1, 2, 3):
-                await wait_for_status(database, render, lambda row, n=attempt: row["attempts"] == n)  # type: ignore[misc]
-                for slot in slot_pids(worker.pid):
-                    os.kill(slot, signal.SIGSTOP)
-            row = await wait_until_ended(database, render)
-        assert row["status"] == "failed"
-        assert "no progress for 1.5 s" in row["error"]["reason"]
-        assert "3 times" in row["error"]["reason"]
-
-
 async def test_a_cancelled_render_frees_its_slot(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
         render = await submit(database, tmp_path, 400)

@@ -40,7 +40,8 @@ async def running_supervisor(
     """Run tasks until the end of the block. `sources` is MINIO_SOURCES."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
-    config = slot_config(home, sources, driver=driver, idle_s=idle_s)
+    # A double of a driver is not among the libraries that a slot can read when it is shut in.
+    config = slot_config(home, sources, driver=driver, idle_s=idle_s, confined=driver == REAL_DRIVER)
     supervisor = Supervisor(database, config, own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from service.ids import TaskId, new_uuid
+from service.jobs import attempts
 from service.store.database import Database
 from service.store.renders import queries
 from service.store.tables import datasets, tasks
@@ -80,6 +81,15 @@ async def test_many_deadly_frames_cost_as_many_frames(database: Database, tmp_pa
     row, other = await render(database, tmp_path, deadly)
     assert (row["status"], row["video_frames"], other["status"]) == ("succeeded", 40, "succeeded"), row["error"]
     assert set(await outcomes(database, tmp_path, row)) == set(deadly)
+
+
+async def test_a_slot_that_hangs_whatever_it_does_is_given_up(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "MAX_HANGS", 1)
+    row, _ = await render(database, tmp_path, dict.fromkeys(range(40), deadly_frames.HANG))
+    assert (row["status"], row["error"]["code"]) == ("failed", "poison")
+    assert "3 times" in row["error"]["reason"] and "no progress for 2 s" in row["error"]["reason"]
 
 
 async def test_a_scan_goes_on_without_a_deadly_object(database: Database, tmp_path: Path) -> None:
