@@ -4,14 +4,13 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 from service.child_process import detach_from_terminal
 from service.errors import StartupError
+from service.scratch import make_scratch, remove_scratch
 from service.watchdog import VARIABLE
 
 # A child that was heard once and is not heard for so long hangs. One that is not heard at all is still starting.
@@ -36,7 +35,7 @@ class SupervisedProcess:
 
     def __init__(self, name: str, command: list[str], environment: dict[str, str], output: IO[bytes] | None) -> None:
         self.name, self._command, self._environment, self._output = name, command, environment, output
-        self._folder = Path(tempfile.mkdtemp(prefix="reelmill-up-"))
+        self._folder = make_scratch()
         self._beats = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._beats.bind(str(self._folder / "beats"))
         self._beats.setblocking(False)
@@ -92,9 +91,7 @@ class SupervisedProcess:
                 self._process.kill()
                 self._process.wait()
         self._beats.close()
-        with suppress(OSError):
-            (self._folder / "beats").unlink(missing_ok=True)
-            self._folder.rmdir()
+        remove_scratch(self._folder)
 
     def _note_exit(self, code: int, now: float) -> None:
         """An error of the configuration does not go away by itself; anything else may."""

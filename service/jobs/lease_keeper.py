@@ -15,6 +15,8 @@ from service.jobs.leases import Lease
 
 log = structlog.get_logger("worker")
 HEARTBEAT_INTERVAL_S = 1.0
+# A database that hangs must not stop the heartbeats for good.
+SEND_TIMEOUT_S = 5.0
 # Why a task has to be stopped.
 EndOfLease = Literal["cancelled", "lease_lost"]
 
@@ -57,7 +59,7 @@ class LeaseKeeper:
                     log.warning("heartbeat failed", tasks=len(beats), reason=type(error).__name__)
 
     async def _send(self, beats: list[_Held]) -> None:
-        async with self._transaction() as connection:
+        async with asyncio.timeout(SEND_TIMEOUT_S), self._transaction() as connection:
             kept = await leases.heartbeat(connection, [(held.lease, held.progress()) for held in beats])
         for held in beats:
             cancelled = kept.get(held.lease.task_id)

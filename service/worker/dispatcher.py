@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
@@ -19,7 +19,7 @@ from service.jobs.queue import WakeUpCall
 from service.store.database import Database
 from service.worker.slots.messages import AssembleRender, Command, RenderSegment
 from service.worker.slots.pool import PoolClosed, SlotPool
-from service.worker.slots.process import SlotDied, SlotProcess
+from service.worker.slots.process import SlotProcess
 from service.worker.task_runner import TaskRunner
 
 log = structlog.get_logger("worker")
@@ -105,7 +105,7 @@ class Dispatcher:
             self._failing = False
         except NotLoaded as failure:
             await self._postpone(failure)
-        except (SlotDied, DBAPIError, OSError) as error:
+        except Exception as error:  # whatever an unavailable database raises, and slots that do not start
             report = log.debug if self._failing else log.warning
             report("no task can be taken", reason=f"{type(error).__name__}: {error}")
             self._failing = True
@@ -137,7 +137,7 @@ class Dispatcher:
             return None
         try:
             return Taken(lane, candidate.owner, lease, await self._runner.load(connection, lease, slot))
-        except (DBAPIError, OSError):
+        except (SQLAlchemyError, OSError):
             raise
         except Exception as error:
             raise NotLoaded(lease.task_id, f"{type(error).__name__}: {error}") from error
@@ -156,9 +156,11 @@ class Dispatcher:
         """The next task may be fine. The start counts: after the third the task has failed."""
         log.error("a task cannot be started", task=str(failure.task), reason=str(failure))
         error = {"code": "unexpected", "reason": str(failure)}
-        with suppress(DBAPIError, OSError):
+        try:
             async with self._database.service_transaction() as connection:
                 await leases.postpone(connection, failure.task, error)
+        except Exception as error_of_database:
+            log.warning("it is not postponed", task=str(failure.task), reason=type(error_of_database).__name__)
 
     async def _run(self, slot: SlotProcess, taken: Taken, command: Command) -> None:
         clock = asyncio.get_running_loop().time

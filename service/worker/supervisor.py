@@ -11,6 +11,7 @@ from service import __version__
 from service.ids import new_uuid
 from service.jobs.lease_keeper import LeaseKeeper
 from service.plan.render_plan import PIPELINE_VERSION
+from service.scratch import sweep_scratch
 from service.store import workers
 from service.store.database import Database
 from service.store.objects.drivers import open_object_store
@@ -26,7 +27,6 @@ from service.worker.periodic import PeriodicTask, run_periodically
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import SlotConfig
 from service.worker.slots.pool import SlotPool
-from service.worker.slots.scratch import sweep_scratch
 from service.worker.task_runner import TaskRunner
 
 log = structlog.get_logger("worker")
@@ -62,7 +62,7 @@ class Supervisor:
     async def run(self) -> None:
         """Work until `stop`. Survives an unavailable database."""
         if swept := sweep_scratch():
-            log.info("temporary folders of dead slots are removed", count=swept)
+            log.info("temporary folders of dead processes are removed", count=swept)
         await self.slots.start()
         log.info("worker ready", worker=self.name, slots=len(self.slots.processes))
         for reason in self.slots.unconfined:

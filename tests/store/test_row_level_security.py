@@ -125,6 +125,8 @@ async def test_nobody_writes_frames_renders_or_tasks(database: Database, tree: T
     assert await _is_refused(database, who, update(requesters).values(priority=9))
     assert await _is_refused(database, who, insert(requesters).values(render_id=dataset, subject=who.subject))
     assert await _is_refused(database, who, text("SELECT * FROM tasks"))
+    assert await _is_refused(database, who, text("SELECT * FROM attempts"))
+    assert await _is_refused(database, who, text("SELECT * FROM transitions"))
     assert await _is_refused(database, who, text("SELECT * FROM workers"))
     assert await _is_refused(database, who, text("SELECT * FROM signing_keys"))
     assert await _is_refused(database, who, text("SELECT * FROM removals"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from service.errors import first_line
+from service.scratch import make_scratch, remove_scratch
 from service.worker.scan.store import ScanStore
 from service.worker.slots.channel import SlotChannel
 from service.worker.slots.child import main
@@ -30,7 +31,6 @@ from service.worker.slots.messages import (
     StoreReply,
     TaskFailed,
 )
-from service.worker.slots.scratch import make_scratch, remove_scratch
 from service.worker.slots.unpickling import UntrustedMessage, require_answer
 
 log = structlog.get_logger("worker")

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from service.scratch import PREFIX, make_scratch, sweep_scratch
 from service.store.settings import ObjectSettings
 from service.worker.slots import child, sandbox
 from service.worker.slots.current_item import CurrentItem
 from service.worker.slots.messages import SlotConfig, SlotReady, TaskFailed
 from service.worker.slots.process import SlotProcess
-from service.worker.slots.scratch import PREFIX, make_scratch, sweep_scratch
 from tests.support.processes.supervisor import slot_config
 from tests.worker.slots.test_hostile_slots import SEGMENT
 

@@ -1,4 +1,4 @@
-"""Folders for the temporary files of slots, one for each process. What dead workers have left is swept."""
+"""Private folders for temporary files, each of one process. What dead processes have left is swept."""
 
 import os
 import shutil
@@ -6,11 +6,11 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-PREFIX = "reelmill-slot-"
+PREFIX = "reelmill-scratch-"
 
 
 def make_scratch() -> Path:
-    """A private folder that names this process, whose slots use it."""
+    """A folder in the temporary folder that names this process."""
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
@@ -20,7 +20,7 @@ def remove_scratch(folder: Path | None) -> None:
 
 
 def sweep_scratch() -> int:
-    """Remove the folders of workers that are dead; returns how many. Those of other users are left alone."""
+    """Remove the folders of processes that are dead; returns how many. Those of other users are left alone."""
     swept = 0
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
