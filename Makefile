@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-fast fuzz run bench lint clean
+.PHONY: demo test test-fast fuzz chaos run bench lint clean
 
 demo: $(RUN_STAMP)
 	$(BIN)/python -m service demo
@@ -30,6 +30,12 @@ lint: $(DEV_STAMP)
 SECONDS ?= 600
 fuzz: $(DEV_STAMP)
 	REELMILL_FUZZ_SECONDS=$(SECONDS) REELMILL_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/end_to_end/test_schemathesis.py tests/routers/test_extremes.py
+
+# faults at random moments under `reelmill up`, of which `make test` has 25 seconds
+MINUTES ?= 30
+SEED ?= 1
+chaos: $(DEV_STAMP)
+	$(BIN)/python -m tests.chaos $(MINUTES) $(SEED)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks render

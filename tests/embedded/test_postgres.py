@@ -17,6 +17,7 @@ import pytest
 
 from service.embedded import cluster, postgres
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
+from tests.support.processes.up import launcher_pid, postmaster_pid
 
 
 def query(url: str, sql: str) -> list[Any]:
@@ -106,15 +107,6 @@ def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
     assert gone(tmp_path)
     with EmbeddedPostgres(tmp_path) as url:
         assert query(url, "SELECT count(*) FROM kept") == [(1000,)]
-
-
-def launcher_pid(home: Path) -> int:
-    found = subprocess.run(["pgrep", "-f", f"launcher {home}"], capture_output=True, text=True)
-    return int(found.stdout.split()[0])
-
-
-def postmaster_pid(home: Path) -> int:
-    return int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 
 def answers(url: str, seconds: float = 40) -> bool:
