@@ -58,13 +58,17 @@ def test_a_frame_is_corrupt_and_the_log_has_the_traceback(error: Exception, capl
     caplog.clear()
 
 
-@pytest.mark.parametrize(
-    "error", [ObjectStoreError("down"), CommandCancelled(), MemoryError(), KeyboardInterrupt()], ids=repr
-)
+@pytest.mark.parametrize("error", [ObjectStoreError("down"), CommandCancelled(), KeyboardInterrupt()], ids=repr)
 def test_what_is_not_the_frames_fault_passes(error: BaseException) -> None:
     with pytest.raises(type(error)):
         run_stages(FrameRef(3, "a.jpg"), [Raising(error)], Stopwatch("decode"))
     assert isinstance(ObjectStoreError("x"), Interruption)
+
+
+def test_a_frame_that_takes_all_memory_is_corrupt_for_this_slot() -> None:
+    context = run_stages(FrameRef(3, "a.jpg"), [Raising(MemoryError())], Stopwatch("decode"))
+    assert context.fault == "corrupt" and "more memory than a slot may use" in (context.reason or "")
+    assert context.transient, "a slot with more memory may show it"
 
 
 class Away(Exception):
