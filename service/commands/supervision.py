@@ -42,7 +42,7 @@ class SupervisedProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = self._due_at = 0.0
         self._heard_at: float | None = None
-        self._exits = 0
+        self._exits, self._was_steady = 0, False
 
     @property
     def pid(self) -> int:
@@ -94,9 +94,12 @@ class SupervisedProcess:
         remove_scratch(self._folder)
 
     def _note_exit(self, code: int, now: float) -> None:
-        """An error of the configuration does not go away by itself; anything else may."""
+        """An error of the configuration does not go away by itself; anything else may, also what only looks like one
+        because something else is being restarted at this moment."""
+        self._was_steady |= now - self._started_at >= STEADY_S
         self._exits = 1 if now - self._started_at >= STEADY_S else self._exits + 1
-        if code == StartupError.exit_code or self._exits > len(RESTART_DELAYS_S):
+        is_configuration = code == StartupError.exit_code and not self._was_steady
+        if is_configuration or self._exits > len(RESTART_DELAYS_S):
             raise ChildExitError(self.name, code, self._exits)
         delay_s = RESTART_DELAYS_S[self._exits - 1]
         self._process, self._due_at = None, now + delay_s

@@ -80,6 +80,22 @@ def test_a_child_that_exits_again_and_again_is_an_end(monkeypatch: pytest.Monkey
     child.wait(1)
 
 
+def test_what_ran_well_is_started_again_even_if_its_settings_look_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The API was killed, and PostgreSQL is not back when it starts again."""
+    monkeypatch.setattr("service.commands.supervision.STEADY_S", 0.0)
+    child = SupervisedProcess("api", [sys.executable, "-c", "raise SystemExit(78)"], dict(os.environ), None)
+    child.start()
+    pids = set()
+    deadline = time.monotonic() + 30
+    while len(pids) < 2 and time.monotonic() < deadline:
+        child.check()
+        if child.exit_code is None and child._process is not None:
+            pids.add(child.pid)
+        time.sleep(0.01)
+    child.wait(10)
+    assert len(pids) == 2
+
+
 def test_an_error_of_the_configuration_is_the_end_at_once() -> None:
     child = SupervisedProcess("api", [sys.executable, "-c", "raise SystemExit(78)"], dict(os.environ), None)
     child.start()
