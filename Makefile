@@ -35,7 +35,7 @@ fuzz: $(DEV_STAMP)
 MINUTES ?= 30
 SEED ?= 1
 chaos: $(DEV_STAMP)
-	$(BIN)/python -m tests.chaos $(MINUTES) $(SEED)
+	$(BIN)/python -m tests.faults $(MINUTES) $(SEED)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks render

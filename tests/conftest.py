@@ -27,7 +27,7 @@ hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
 
 # What makes a test one of the `servers` or `slow` tests, which `make test-fast` leaves out.
 SERVER_FIXTURES = {"postgres_url", "service"}
-SERVER_PATHS = ("chaos", "commands", "embedded", "end_to_end", "faults", "pipeline/test_colour_in_chromium.py")
+SERVER_PATHS = ("commands", "embedded", "end_to_end", "faults", "pipeline/test_colour_in_chromium.py")
 SLOW_PATHS = (
     "agent/test_injection.py",
     "architecture/test_environment.py",

@@ -4,7 +4,7 @@ import os
 import random
 from pathlib import Path
 
-from tests.chaos.storm import Storm
+from tests.faults.storm import Storm
 from tests.support.processes.up import running_up
 
 SECONDS = float(os.environ.get("REELMILL_CHAOS_SECONDS", "25"))

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos MINUTES SEED`: a storm, and its report as JSON. Exit code 1 if anything was lost or wrong."""
+"""`python -m tests.faults MINUTES SEED`: a storm, and its report as JSON. Exit code 1 if anything was lost or wrong."""
 
 import json
 import random
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.chaos.storm import Storm
+from tests.faults.storm import Storm
 from tests.support.processes.up import running_up
 
 if __name__ == "__main__":
