@@ -18,6 +18,8 @@ HANG_TIMEOUT_S = 10.0
 # Before each restart of a child that exits again and again, and how long it must have run for that to be forgotten.
 RESTART_DELAYS_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 STEADY_S = 30.0
+# How a child ends that somebody killed, or asked to stop.
+ENDED_BY_OTHERS = (0, -signal.SIGKILL, -signal.SIGTERM)
 
 
 class ChildExitError(Exception):
@@ -98,6 +100,8 @@ class SupervisedProcess:
         because something else is being restarted at this moment."""
         self._was_steady |= now - self._started_at >= STEADY_S
         self._exits = 1 if now - self._started_at >= STEADY_S else self._exits + 1
+        if code in ENDED_BY_OTHERS:  # a storm, but no reason to give up
+            self._exits = min(self._exits, len(RESTART_DELAYS_S) // 2)
         is_configuration = code == StartupError.exit_code and not self._was_steady
         if is_configuration or self._exits > len(RESTART_DELAYS_S):
             raise ChildExitError(self.name, code, self._exits)

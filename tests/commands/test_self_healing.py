@@ -96,6 +96,22 @@ def test_what_ran_well_is_started_again_even_if_its_settings_look_wrong(monkeypa
     assert len(pids) == 2
 
 
+def test_a_child_that_others_kill_is_started_again_however_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.commands.supervision.RESTART_DELAYS_S", (0.0,) * len(RESTART_DELAYS_S))
+    child = SupervisedProcess("worker", [sys.executable, "-c", "input()"], dict(os.environ), None)
+    child.start()
+    for _ in range(2 * len(RESTART_DELAYS_S)):
+        killed = child.pid
+        os.kill(killed, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while child._process is None or child.pid == killed:
+            assert time.monotonic() < deadline
+            child.check()
+            time.sleep(0.01)
+    child.terminate()
+    child.wait(10)
+
+
 def test_an_error_of_the_configuration_is_the_end_at_once() -> None:
     child = SupervisedProcess("api", [sys.executable, "-c", "raise SystemExit(78)"], dict(os.environ), None)
     child.start()
