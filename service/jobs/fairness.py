@@ -62,18 +62,18 @@ class Turns:
     def add(self, owner: str, work: float, now: float) -> None:
         """The turn was more work than was known."""
         service = self._services.setdefault(owner, _Service(0.0, now, 0))
-        service.work, service.at = self._decayed(service, now) + work, now
+        service.work, service.at = self._work_left(service, now) + work, now
 
     def _had(self, owner: str, now: float) -> tuple[float, int]:
         service = self._services.get(owner)
-        return (0.0, 0) if service is None else (self._decayed(service, now), service.turn)
+        return (0.0, 0) if service is None else (self._work_left(service, now), service.turn)
 
-    def _decayed(self, service: _Service, now: float) -> float:
+    def _work_left(self, service: _Service, now: float) -> float:
         work: float = service.work * 0.5 ** ((now - service.at) / HALF_LIFE_S)
         return work
 
     def _forget(self, now: float) -> None:
         """Callers who have had nothing for long are as those who never came."""
         for owner, service in list(self._services.items()):
-            if now - service.at > HALF_LIFE_S and self._decayed(service, now) < FORGOTTEN:
+            if now - service.at > HALF_LIFE_S and self._work_left(service, now) < FORGOTTEN:
                 del self._services[owner]

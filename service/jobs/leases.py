@@ -1,8 +1,8 @@
 """Task rows and their leases.
 
 Acquiring a task raises its lease number. Every later write carries that number and has no effect once it is stale, so
-a worker that was frozen past its lease cannot overwrite newer results. Attempts are counted on acquisition, so a task
-that kills its workers ends as failed."""
+a worker that was frozen past its lease cannot overwrite newer results. Attempts are counted on acquisition, and
+taken back if the infrastructure ended them, so a task that crashes its slots ends as failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sqlalchemy.sql.expression import bindparam
 from service.ids import DatasetId, RenderId, TaskId
 from service.jobs.attempts import RECORD_ATTEMPTS
 
-# A task that was attempted this often and never ended is poison.
+# A task that was attempted this often and never ended, by its own fault, is poison.
 MAX_ATTEMPTS = 3
 
 TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]

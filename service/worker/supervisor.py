@@ -65,7 +65,7 @@ class Supervisor:
             log.info("temporary folders of dead processes are removed", count=swept)
         await self.slots.start()
         log.info("worker ready", worker=self.name, slots=len(self.slots.processes))
-        for reason in self.slots.unconfined:
+        for reason in self.slots.sandbox_gaps:
             log.warning("slots are not confined in every way", reason=reason)
         objects = open_object_store(self._config.objects, self._config.home)
         maintenance = Maintenance(self._database, objects, self._settings)
@@ -95,7 +95,6 @@ class Supervisor:
         facts = {
             "figures": metrics.collect_worker_metrics(),
             "gpu_slots": self._settings.gpu_slots,
-            "unconfined": self.slots.unconfined,
             "pipeline": int(PIPELINE_VERSION),
         }
         async with self._database.service_transaction() as connection:

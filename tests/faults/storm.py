@@ -49,11 +49,11 @@ class Storm:
         body = {"experiment_id": self.dataset["experiment_id"], "decimation_factor": self.random.randint(1, 3)}
         body |= {"fps": self.random.randint(5, 60), "width": self.random.choice((160, 320, 480)) * 2}
         with suppress(httpx.HTTPError, ValueError, KeyError):
-            if len(self._unfinished()) < MAX_UNFINISHED:
+            if len(self._list_unfinished()) < MAX_UNFINISHED:
                 answer = self.up.client.post("/api/videos/generate", json=body)
                 self.accepted.setdefault(answer.raise_for_status().json()["job_id"], body)
 
-    def _unfinished(self) -> list[str]:
+    def _list_unfinished(self) -> list[str]:
         rows = self.up.client.get("/api/videos", params={"limit": 100}).raise_for_status().json()
         return [row["job_id"] for row in rows if row["status"] in ("queued", "running")]
 
@@ -99,12 +99,12 @@ class Storm:
         file.write_bytes(change(file.read_bytes())) if change else file.unlink()
 
     def _cancel_and_retry(self) -> None:
-        job = self.random.choice(self._unfinished())
+        job = self.random.choice(self._list_unfinished())
         self.up.client.post(f"/api/videos/{job}/cancel")
         self.up.wait(lambda: self.up.client.post(f"/api/videos/{job}/retry"), lambda answer: "status" in answer, 20)
 
     def _cancel(self) -> None:
-        job = self.random.choice(self._unfinished())
+        job = self.random.choice(self._list_unfinished())
         self.up.client.post(f"/api/videos/{job}/cancel").raise_for_status()
         self.cancelled.add(job)
 

@@ -249,13 +249,18 @@ async def _end_remake(connection: AsyncConnection, render: UUID, error: dict[str
     return True
 
 
+MARK_RUNNING = text("""
+    UPDATE renders SET pipeline = greatest(pipeline, :version),
+        phase = CASE status WHEN 'queued' THEN 'rendering' ELSE phase END,
+        started_at = CASE status WHEN 'queued' THEN now() ELSE started_at END,
+        status = CASE status WHEN 'queued' THEN 'running' ELSE status END
+    WHERE id = :render AND (status = 'queued' OR pipeline < :version)
+""")
+
+
 async def mark_running(connection: AsyncConnection, render: UUID) -> None:
     """Mark a queued render as running: its first task has started. Older workers take no further task of it."""
-    query = update(renders).where(renders.c.id == render, renders.c.status == "queued")
-    await connection.execute(query.values(status="running", phase="rendering", started_at=text("now()")))
-    version = int(PIPELINE_VERSION)
-    older = update(renders).where(renders.c.id == render, renders.c.pipeline < version)
-    await connection.execute(older.values(pipeline=version))
+    await connection.execute(MARK_RUNNING, {"render": render, "version": int(PIPELINE_VERSION)})
 
 
 DELETE_SEGMENT_TASKS = text("DELETE FROM tasks WHERE render_id = :render AND kind = 'segment'")

@@ -63,7 +63,7 @@ def main(config: SlotConfig, connection: Connection, parent_pid: int, current: C
     mimetypes.init()  # reads files of /etc when it is first used
     if config.scratch is not None:
         tempfile.tempdir = str(config.scratch)
-    unconfined = confine(walls_of(config)) if config.confined else ("the sandbox is switched off for slots with a GPU",)
+    sandbox_gaps = confine(walls_of(config)) if config.confined else ("slots with a GPU have no sandbox yet",)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Imported only now, because codecs allocate memory and start threads.
@@ -73,7 +73,7 @@ def main(config: SlotConfig, connection: Connection, parent_pid: int, current: C
     disable_avx_gather()
     with asyncio.Runner() as runner:
         executor = SlotExecutor(config, runner)
-        connection.send(SlotReady(os.getpid(), unconfined))
+        connection.send(SlotReady(os.getpid(), sandbox_gaps))
         try:
             _serve_commands(executor.execute, connection, current, config.idle_s)
         finally:

@@ -72,10 +72,10 @@ Command = RenderSegment | AssembleRender | ScanDataset | RenderPreview
 
 @dataclass(frozen=True, slots=True)
 class SlotReady:
-    """The slot has imported its codecs and is waiting for a command. `unconfined`: what its sandbox lacks, in words."""
+    """The slot has imported its codecs and waits for a command. `sandbox_gaps`: what its sandbox lacks, in words."""
 
     pid: int
-    unconfined: tuple[str, ...] = ()
+    sandbox_gaps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ class SlotPool:
         return self._free.empty()
 
     @property
-    def unconfined(self) -> list[str]:
+    def sandbox_gaps(self) -> list[str]:
         """What the sandboxes of the slots lack, in words."""
-        return sorted({reason for slot in self.processes for reason in slot.unconfined})
+        return sorted({reason for slot in self.processes for reason in slot.sandbox_gaps})
 
     async def start(self) -> None:
         """Start all processes. Raises SlotDied."""

@@ -66,7 +66,7 @@ class SlotProcess:
         self._stopping = False
         self._current = CurrentItem()
         self._scratch: Path | None = None
-        self.unconfined: tuple[str, ...] = ()
+        self.sandbox_gaps: tuple[str, ...] = ()
 
     @property
     def pid(self) -> int | None:
@@ -93,7 +93,7 @@ class SlotProcess:
         if not isinstance(first, SlotReady):
             self.kill()
             raise SlotDied("the slot process ended while it started")
-        self.unconfined = first.unconfined
+        self.sandbox_gaps = first.sandbox_gaps
 
     def _replace_scratch(self) -> None:
         """A new folder for temporary files; with the old one goes what the process before has left in it."""

@@ -1,8 +1,6 @@
 """Scans of deep frames and of stacks: real objects in a folder, a real database."""
 
 import io
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,17 +17,8 @@ from service.store.objects.object_store import ObjectStoreError
 from service.worker.scan.store import MAX_SAMPLED_FRAMES
 from tests.support.data import media
 from tests.support.data.dataset_folder import DatasetFolder
-from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def lab(postgres_url: str, tmp_path: Path) -> AsyncIterator[DatasetFolder]:
-    async with fresh_database(postgres_url) as database:
-        lab = DatasetFolder(database, tmp_path)
-        await lab.create()
-        yield lab
 
 
 def tiff_stack(count: int, size: tuple[int, int] = (48, 64), **how: Any) -> bytes:

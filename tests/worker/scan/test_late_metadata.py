@@ -2,9 +2,8 @@
 
 import io
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from tests.pipeline.images.image_kinds import png_chunk
 from tests.pipeline.rendering import decode_pictures, render
 from tests.support.data import media
 from tests.support.data.dataset_folder import DatasetFolder
-from tests.support.servers.databases import fresh_database
 
 TAKEN = datetime(2024, 5, 6, 7, 8, 9, 250_000, tzinfo=UTC)
 # Stored on its side, 240 wide and 360 high when shown; noise, so that no format compresses it below 64 KiB.
@@ -115,14 +113,6 @@ FILES: dict[str, Callable[[], bytes]] = {
     "late.jpg": lambda: jpeg(FLASHPIX, FLASHPIX, XMP_SEGMENT, EXIF_SEGMENT),
     "end.tif": tiff_with_exif_at_its_end,
 }
-
-
-@pytest.fixture
-async def lab(postgres_url: str, tmp_path: Path) -> AsyncIterator[DatasetFolder]:
-    async with fresh_database(postgres_url) as database:
-        lab = DatasetFolder(database, tmp_path)
-        await lab.create()
-        yield lab
 
 
 @pytest.mark.anyio

@@ -1,8 +1,7 @@
 """Frames whose names are times: nothing is missing between digits, but between captures."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -15,20 +14,11 @@ from service.store.catalog import datasets
 from service.store.catalog.frames import stream_frames
 from tests.support.data import media
 from tests.support.data.dataset_folder import JPEG, DatasetFolder
-from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
 
 START = datetime(2024, 6, 1, 22, 30, tzinfo=UTC)
 LIMITS = RenderLimits.model_construct(max_frames=1_000_000, max_pixels=100_000_000, max_queued=20)
-
-
-@pytest.fixture
-async def lab(postgres_url: str, tmp_path: Path) -> AsyncIterator[DatasetFolder]:
-    async with fresh_database(postgres_url) as database:
-        lab = DatasetFolder(database, tmp_path)
-        await lab.create()
-        yield lab
 
 
 def write_minutes(lab: DatasetFolder, minutes: Iterable[int], layout: str = "image-%Y%m%d%H%M%S.jpg") -> None:

@@ -32,27 +32,30 @@ pytestmark = [
 def attempts(home: Path, port: int) -> Iterator[tuple[str, bool]]:
     """What the intruder tries, and whether it succeeds."""
 
-    def tried(action: object) -> bool:
+    def succeeds(action: object) -> bool:
         try:
             action()  # type: ignore[operator]
         except OSError:
             return False
         return True
 
-    yield "read the secret of tokens", tried((home / "jwt-secret").read_bytes)
-    yield "read the password of the database", tried((home / "postgres" / "password").read_bytes)
-    yield "read /etc/passwd", tried(Path("/etc/passwd").read_bytes)
-    yield "list the home", tried(lambda: list(home.iterdir()))
-    yield "read the environment of the worker", tried(Path(f"/proc/{os.getppid()}/environ").read_bytes)
-    yield "write into the home", tried(lambda: (home / "new").write_bytes(b""))
-    yield "write into the temporary folder", tried(lambda: Path(f"/tmp/reelmill-{os.getpid()}").write_bytes(b""))
-    yield "connect to a port of this machine", tried(lambda: socket.create_connection(("127.0.0.1", port), 2).close())
-    yield "open a socket of this machine", tried(lambda: socket.socket(socket.AF_UNIX).close())
-    yield "listen", tried(lambda: socket.create_server(("127.0.0.1", 0)).close())
-    yield "start a program", tried(lambda: subprocess.run(["/bin/true"], check=True))
-    yield "signal the worker", tried(lambda: os.kill(os.getppid(), 0))
-    yield "read objects", tried(lambda: list((home / "objects").iterdir()))
-    yield "write an object", tried(lambda: (home / "objects" / "reelmill" / "x").write_bytes(b""))
+    yield "read the secret of tokens", succeeds((home / "jwt-secret").read_bytes)
+    yield "read the password of the database", succeeds((home / "postgres" / "password").read_bytes)
+    yield "read /etc/passwd", succeeds(Path("/etc/passwd").read_bytes)
+    yield "list the home", succeeds(lambda: list(home.iterdir()))
+    yield "read the environment of the worker", succeeds(Path(f"/proc/{os.getppid()}/environ").read_bytes)
+    yield "write into the home", succeeds(lambda: (home / "new").write_bytes(b""))
+    yield "write into the temporary folder", succeeds(lambda: Path(f"/tmp/reelmill-{os.getpid()}").write_bytes(b""))
+    yield (
+        "connect to a port of this machine",
+        succeeds(lambda: socket.create_connection(("127.0.0.1", port), 2).close()),
+    )
+    yield "open a socket of this machine", succeeds(lambda: socket.socket(socket.AF_UNIX).close())
+    yield "listen", succeeds(lambda: socket.create_server(("127.0.0.1", 0)).close())
+    yield "start a program", succeeds(lambda: subprocess.run(["/bin/true"], check=True))
+    yield "signal the worker", succeeds(lambda: os.kill(os.getppid(), 0))
+    yield "read objects", succeeds(lambda: list((home / "objects").iterdir()))
+    yield "write an object", succeeds(lambda: (home / "objects" / "reelmill" / "x").write_bytes(b""))
 
 
 def intrude(config: SlotConfig, connection: Connection, parent_pid: int, current: CurrentItem) -> None:
@@ -77,7 +80,7 @@ def make_home(folder: Path) -> Path:
     return folder
 
 
-async def reached(config: SlotConfig) -> set[str]:
+async def find_reached(config: SlotConfig) -> set[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=server.accept, daemon=True).start()
         slot = SlotProcess(config, 0, intrude)
@@ -85,7 +88,7 @@ async def reached(config: SlotConfig) -> set[str]:
             await slot.start()
             assert slot._scratch is not None
             (slot._scratch / "port").write_text(str(server.getsockname()[1]))
-            assert slot.unconfined == ()
+            assert slot.sandbox_gaps == ()
             outcome = await slot.execute(SEGMENT)
         finally:
             slot.kill()
@@ -94,13 +97,13 @@ async def reached(config: SlotConfig) -> set[str]:
 
 
 async def test_a_slot_reaches_objects_and_nothing_else(tmp_path: Path) -> None:
-    assert await reached(slot_config(make_home(tmp_path))) == {"read objects", "write an object"}
+    assert await find_reached(slot_config(make_home(tmp_path))) == {"read objects", "write an object"}
 
 
 async def test_a_slot_of_an_s3_store_has_no_objects_and_one_port(tmp_path: Path) -> None:
     settings = ObjectSettings.model_construct(endpoint="http://127.0.0.1:9", access_key="a", secret_key=SecretStr("b"))
     config = replace(slot_config(make_home(tmp_path)), objects=settings)
-    assert await reached(config) == set()
+    assert await find_reached(config) == set()
 
 
 async def test_without_its_walls_all_of_it_is_reached(tmp_path: Path) -> None:
@@ -146,6 +149,6 @@ async def test_a_dead_slot_leaves_no_temporary_files(tmp_path: Path) -> None:
 
 def test_what_the_kernel_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     ready = SlotReady(1, ("the kernel has no Landlock: a slot can reach all files of its user",))
-    assert ready.unconfined
+    assert ready.sandbox_gaps
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
     assert "riscv64" in (sandbox._restrict_calls(None, sandbox.Walls()) or "")  # type: ignore[arg-type]
