@@ -63,6 +63,12 @@ def drop_privileges() -> None:
         raise OSError(ctypes.get_errno(), "the process cannot give up its privileges")
 
 
+def name_process(name: str) -> None:
+    """What `ps` and `top` call this process; at most 15 characters."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
+
+
 def lower_priority(niceness: int) -> None:
     """In the child: lower the priority of this process and of its session.
 

@@ -8,7 +8,7 @@ from service import watchdog
 from service.child_process import hide_from_other_processes
 from service.config import Settings, forget_secrets
 from service.processes.startup import open_shared_state
-from service.worker.slots.messages import SlotConfig
+from service.worker.slots.messages import CodecConfig, SlotConfig
 from service.worker.supervisor import Supervisor
 
 # The libraries of a GPU open devices, write caches and start compilers: what they need in a sandbox is not known yet.
@@ -37,9 +37,12 @@ def build_slot_config(settings: Settings) -> SlotConfig:
     return SlotConfig(
         objects=settings.objects,
         home=settings.process.home,
-        memory_mb=settings.worker.slot_memory_mb,
-        prefetch_mb=settings.worker.prefetch_mb,
-        gpu_memory_mb=settings.worker.gpu_slot_memory_mb,
-        log_level=settings.logging.level,
-        confined=settings.worker.gpu_slots == 0 or not NVIDIA_DEVICE.exists(),
+        codec=CodecConfig(
+            memory_mb=settings.worker.slot_memory_mb,
+            prefetch_mb=settings.worker.prefetch_mb,
+            bucket=settings.objects.bucket,
+            gpu_memory_mb=settings.worker.gpu_slot_memory_mb,
+            log_level=settings.logging.level,
+            confined=settings.worker.gpu_slots == 0 or not NVIDIA_DEVICE.exists(),
+        ),
     )

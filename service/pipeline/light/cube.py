@@ -1,10 +1,8 @@
 """A conversion of R'G'B' as a lookup table of three dimensions, applied by FFmpeg's `lut3d` filter."""
 
 import functools
-import tempfile
 import threading
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 from av import VideoFormat, VideoFrame
@@ -21,6 +19,7 @@ from service.pipeline.light.transfers import (
 )
 from service.pipeline.native_libraries import without_fused_multiply_add
 from service.plan.colour import SMPTE2084, Colour
+from service.scratch import working_file
 
 # Of each axis; the filter interpolates between them in tetrahedra.
 POINTS = 65
@@ -58,8 +57,7 @@ def _filter_graph(width: int, height: int, source: Colour, target: Colour, peak:
     graph = Graph()
     graph.threads = 1
     begin = graph.add_buffer(width=width, height=height, format=VideoFormat(RGB_FORMAT), time_base=Fraction(1))
-    with tempfile.TemporaryDirectory(prefix="reelmill-") as folder:
-        path = Path(folder, "table.csp")
+    with working_file("table.csp") as path:
         path.write_bytes(_table_text(source, target, peak))
         table, end = graph.add("lut3d", file=str(path), interp="tetrahedral"), graph.add("buffersink")
         begin.link_to(table)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from service.plan.render_plan import ObjectRef
 from service.store.objects.keys import artifact_key
-from service.store.objects.object_store import ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectAccess, ObjectNotFound, ObjectStore
 
 # Up to this size hashing takes 0.2 ms, less than it costs to hand the bytes to a thread and wait for it.
 INLINE_BYTES = 256 * 1024
@@ -58,7 +58,7 @@ def transient_key(content_key: str, digests: Mapping[str, str]) -> str:
     return sha256_hex(f"transient\0{content_key}\0{json.dumps(digests, sort_keys=True)}".encode())
 
 
-async def read_checked(objects: ObjectStore, written: WrittenObject) -> bytes:
+async def read_checked(objects: ObjectAccess, written: WrittenObject) -> bytes:
     """The whole object, read again once if it has other bytes: those may have been damaged on the way.
 
     Raises ObjectLost if its bytes are not those that were written, ObjectStoreError.
@@ -69,7 +69,7 @@ async def read_checked(objects: ObjectStore, written: WrittenObject) -> bytes:
         return await _read_once(objects, written)
 
 
-async def _read_once(objects: ObjectStore, written: WrittenObject) -> bytes:
+async def _read_once(objects: ObjectAccess, written: WrittenObject) -> bytes:
     data = await objects.get(ObjectRef(objects.bucket, written.key))
     if written.sha256 is not None:
         inline = len(data) <= INLINE_BYTES

@@ -77,17 +77,10 @@ class ReadResult:
     etag: str
 
 
-class ObjectStore(Protocol):
-    """A store of objects in buckets. `bucket` is the service's own; refs may also name source buckets."""
+class ObjectAccess(Protocol):
+    """Reads and writes objects in buckets. `bucket` is the service's own; refs may also name source buckets."""
 
     bucket: str
-
-    async def check(self) -> None:
-        """Check that the own bucket can be used, and create it if it is missing. Raises ObjectStoreError."""
-
-    async def free_bytes(self) -> int | None:
-        """How much more can be stored; None if the store does not tell."""
-        ...
 
     async def put(self, ref: ObjectRef, data: bytes, content_type: str) -> ObjectInfo:
         """Store a small object; readers see all of it or nothing."""
@@ -105,10 +98,6 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> AsyncIterator[bytes]:
-        """The same bytes as `get`, in chunks of at most 1 MiB. A change may be noticed after the first chunks."""
-        ...
-
     async def head(self, ref: ObjectRef) -> ObjectInfo: ...
 
     def list(self, bucket: str, prefix: str) -> AsyncIterator[list[ObjectInfo]]:
@@ -117,6 +106,21 @@ class ObjectStore(Protocol):
 
     def list_skipped(self, bucket: str, prefix: str) -> AsyncIterator[Sequence[SkippedEntry]]:
         """What lies under a prefix and is no object, in pages. Only a folder has such entries."""
+        ...
+
+
+class ObjectStore(ObjectAccess, Protocol):
+    """A store of objects: what a driver offers."""
+
+    async def check(self) -> None:
+        """Check that the own bucket can be used, and create it if it is missing. Raises ObjectStoreError."""
+
+    async def free_bytes(self) -> int | None:
+        """How much more can be stored; None if the store does not tell."""
+        ...
+
+    def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> AsyncIterator[bytes]:
+        """The same bytes as `get`, in chunks of at most 1 MiB. A change may be noticed after the first chunks."""
         ...
 
     async def delete(self, ref: ObjectRef) -> None:

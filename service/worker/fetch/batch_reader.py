@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from service.store.objects.digests import StoredSegment, WrittenObject, read_checked
-from service.store.objects.object_store import ObjectStore
+from service.store.objects.object_store import ObjectAccess
 
 T = TypeVar("T")
 # Limits of a batch. An object above the limit of bytes has a batch of its own.
@@ -15,7 +15,7 @@ MAX_BATCH_BYTES, MAX_BATCH_OBJECTS = 16 * 2**20, 16
 class BatchReader:
     """Reads objects that the service wrote, and checks them."""
 
-    def __init__(self, objects: ObjectStore, runner: asyncio.Runner) -> None:
+    def __init__(self, objects: ObjectAccess, runner: asyncio.Runner) -> None:
         self._objects, self._runner = objects, runner
 
     def read_all(self, files: Sequence[WrittenObject]) -> list[bytes]:

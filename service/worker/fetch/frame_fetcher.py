@@ -5,17 +5,14 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from concurrent.futures import Future
-from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
 from service.plan.render_plan import FrameRef
-from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectTooLarge, ObjectVersion, ReadResult
-from service.store.settings import ObjectSettings
 from service.worker.fetch.faults import frame_faults, planned_version
 from service.worker.fetch.ranged_files import SOURCE_BLOCK_BYTES, SourceVideoFile
-from service.worker.fetch.readers import ByteRange, FetchStats, FileReader, ObjectReader, SignedUrlReader
+from service.worker.fetch.readers import ByteRange, ObjectReader
 
 MIB = 1024 * 1024
 PREFETCH_BYTES, MAX_CONCURRENT_READS = 64 * MIB, 16
@@ -29,15 +26,9 @@ MAX_PENDING_PER_READ = 8
 class FrameFetcher:
     """Reads all frames and source videos of one slot, and counts them in `stats`."""
 
-    def __init__(self, settings: ObjectSettings, home: Path, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self.max_frame_bytes, self.stats = max_frame_bytes, FetchStats()
-        self._reader: ObjectReader
-        if settings.endpoint is None:
-            self._reader = FileReader(FileObjectStore(home / "objects", settings.bucket), self.stats)
-        else:
-            from service.store.objects.s3_http import SignedReader
-
-            self._reader = SignedUrlReader(SignedReader(settings), self.stats)
+    def __init__(self, reader: ObjectReader, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self.max_frame_bytes, self.stats = max_frame_bytes, reader.stats
+        self._reader = reader
 
     def prefetch(
         self,

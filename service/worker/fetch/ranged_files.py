@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, BinaryIO, TypeVar, cast
 
-from service.store.objects.object_store import ObjectStore, ObjectStoreError, ObjectVersion, ReadResult
+from service.store.objects.object_store import ObjectAccess, ObjectStoreError, ObjectVersion, ReadResult
 from service.worker.fetch.faults import frame_faults
 from service.worker.fetch.readers import ObjectReader
 
@@ -48,7 +48,7 @@ class RangedFile(_SeekableFile):
     All reads are of this version. Codecs turn errors of the store into errors of their own; `run` raises the store's.
     """
 
-    def __init__(self, objects: ObjectStore, version: ObjectVersion) -> None:
+    def __init__(self, objects: ObjectAccess, version: ObjectVersion) -> None:
         super().__init__(version.size)
         self._objects, self._version = objects, version
         self._loop = asyncio.get_running_loop()

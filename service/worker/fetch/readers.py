@@ -8,10 +8,12 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from service.store.objects.files import FileObjectStore, file_etag, require_etag
 from service.store.objects.object_store import ObjectStoreError, ObjectTooLarge, ObjectVersion, ReadResult
+from service.store.settings import ObjectSettings
 
 if TYPE_CHECKING:
     from service.store.objects.s3_http import SignedReader
@@ -40,19 +42,30 @@ class FetchStats:
 class ObjectReader(Protocol):
     """Starts whole or ranged reads of at most `limit` bytes.
 
-    They raise ObjectNotFound, ObjectChanged, ObjectTooLarge, or another ObjectStoreError.
+    They raise ObjectNotFound, ObjectChanged, ObjectTooLarge, or another ObjectStoreError. `stats` counts them.
     """
+
+    stats: FetchStats
 
     def submit(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> "Future[ReadResult]": ...
 
     def close(self) -> None: ...
 
 
+def open_reader(settings: ObjectSettings, home: Path, stats: FetchStats) -> ObjectReader:
+    """The reader of the store that the settings ask for."""
+    if settings.endpoint is None:
+        return FileReader(FileObjectStore(home / "objects", settings.bucket), stats)
+    from service.store.objects.s3_http import SignedReader  # with aiohttp, which only S3 needs
+
+    return SignedUrlReader(SignedReader(settings), stats)
+
+
 class FileReader:
     """Reads files on a few threads, so that a slow disk does not stall the decoder."""
 
     def __init__(self, store: FileObjectStore, stats: FetchStats) -> None:
-        self._store, self._stats = store, stats
+        self._store, self.stats = store, stats
         self._threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="frame-fetch")
 
     def submit(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
@@ -65,7 +78,7 @@ class FileReader:
                 part = _read_part(file, version.etag, span, limit)
             except OSError as error:
                 raise ObjectStoreError(f"REELMILL_HOME: an object cannot be read ({error.strerror})") from error
-        self._stats.add(span, len(part.data), started_at)
+        self.stats.add(span, len(part.data), started_at)
         return part
 
     def close(self) -> None:
@@ -89,7 +102,7 @@ class SignedUrlReader:
     """Reads signed URLs on an event loop in a thread of its own."""
 
     def __init__(self, client: "SignedReader", stats: FetchStats) -> None:
-        self._client, self._stats = client, stats
+        self._client, self.stats = client, stats
         try:
             import uvloop
         except ImportError:
@@ -105,7 +118,7 @@ class SignedUrlReader:
     async def _read(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> ReadResult:
         started_at = time.perf_counter()
         part = await self._client.read(version, span, limit)
-        self._stats.add(span, len(part.data), started_at)
+        self.stats.add(span, len(part.data), started_at)
         return part
 
     def close(self) -> None:

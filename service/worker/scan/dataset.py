@@ -11,7 +11,7 @@ from service.plan.names.media_names import (
     excluded_by_name,
     not_media,
 )
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectAccess, ObjectInfo, ObjectNotFound
 from service.worker.scan.images import FrameRows, ImageScanner, batch_rows
 from service.worker.scan.levels import LevelScanner
 from service.worker.scan.store import MAX_SAMPLED_FRAMES, ScanResult, ScanStore, ScanSummary, ScanTarget
@@ -29,7 +29,7 @@ DELETED_MEANWHILE = Exclusion(DELETED, "deleted during the scan")
 
 async def scan_objects(
     store: ScanStore,
-    objects: ObjectStore,
+    objects: ObjectAccess,
     on_progress: ProgressCallback,
     watch: ObjectWatch,
 ) -> ScanSummary:
@@ -50,7 +50,7 @@ class _DatasetScan:
     """A running scan: `examined` objects so far, of which `excluded` are left out."""
 
     store: ScanStore
-    objects: ObjectStore
+    objects: ObjectAccess
     target: ScanTarget
     on_progress: ProgressCallback
     watch: ObjectWatch

@@ -18,7 +18,7 @@ from service.plan.names.natural_sort import natural_key, trailing_number
 from service.plan.names.time_names import named_time
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scanned import ScannedFrame
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
+from service.store.objects.object_store import ObjectAccess, ObjectInfo, ObjectNotFound, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.unchanged import ObjectUnreadable, scan_unchanged
 from service.worker.scan.watch import ObjectWatch
@@ -147,7 +147,7 @@ FrameRows = Iterable[ScannedFrame]
 class ImageScanner:
     """Reads image headers from one bucket with bounded concurrency."""
 
-    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
+    def __init__(self, objects: ObjectAccess, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
         self._objects, self._bucket, self._on_progress, self._watch = objects, bucket, on_progress, watch
         self._whole_reads = asyncio.Semaphore(MAX_WHOLE_READS)
 

@@ -12,10 +12,10 @@ from service.pipeline.picture import Samples
 from service.pipeline.tone.levels import LevelSampler
 from service.plan.render_plan import ObjectRef
 from service.store.objects.object_store import (
+    ObjectAccess,
     ObjectChanged,
     ObjectDamaged,
     ObjectNotFound,
-    ObjectStore,
     ObjectVersion,
 )
 from service.worker.fetch.ranged_files import RangedFile
@@ -29,7 +29,7 @@ MAX_PIXELS = 100_000_000
 class LevelScanner:
     """Decodes one frame after the other on a thread. Memory: one frame."""
 
-    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
+    def __init__(self, objects: ObjectAccess, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
         self._objects, self._bucket, self._on_progress, self._watch = objects, bucket, on_progress, watch
         self._decoder = ImageDecoder(DecodeOptions(MAX_PIXELS))
 

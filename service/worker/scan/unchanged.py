@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from service.plan.render_plan import ObjectRef
-from service.store.objects.object_store import ObjectChanged, ObjectDamaged, ObjectInfo, ObjectStore
+from service.store.objects.object_store import ObjectAccess, ObjectChanged, ObjectDamaged, ObjectInfo
 
 T = TypeVar("T")
 # An object that is written again and again is given up after so many probes.
@@ -24,7 +24,7 @@ class ObjectUnreadable(Exception):
 
 
 async def scan_unchanged(
-    objects: ObjectStore, bucket: str, info: ObjectInfo, probe: Callable[[ObjectInfo], Awaitable[T]]
+    objects: ObjectAccess, bucket: str, info: ObjectInfo, probe: Callable[[ObjectInfo], Awaitable[T]]
 ) -> T:
     """What `probe` finds in the object that was listed; if it was replaced meanwhile, in the one that is there now.
 

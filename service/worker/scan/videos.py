@@ -16,7 +16,7 @@ from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.names.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scanned import MAX_PROBLEMS, digest_line
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, ObjectVersion
+from service.store.objects.object_store import ObjectAccess, ObjectInfo, ObjectNotFound, ObjectVersion
 from service.worker.fetch.ranged_files import RangedFile
 from service.worker.scan.images import as_utc, clean_reason
 from service.worker.scan.unchanged import ObjectUnreadable, scan_unchanged
@@ -30,7 +30,7 @@ UNREADABLE_COLUMNS = dict.fromkeys(
 class VideoScanner:
     """Collects source videos page by page, then probes them in natural order. Memory: one small row for each file."""
 
-    def __init__(self, objects: ObjectStore, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
+    def __init__(self, objects: ObjectAccess, bucket: str, on_progress: Callable[[], None], watch: ObjectWatch) -> None:
         self._objects, self._bucket, self._on_progress, self._watch = objects, bucket, on_progress, watch
         self._found: list[ObjectInfo] = []
         self._captured: list[datetime] = []

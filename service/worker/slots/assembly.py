@@ -20,9 +20,10 @@ from service.pipeline.encode.codecs import encoder_name
 from service.pipeline.stills.artifacts import Keogram, PreviewStrip, keogram_height, poster, tile_size
 from service.plan.formats import ARTIFACT_FILES, MEDIA_TYPES, Output
 from service.plan.render_plan import PIPELINE_VERSION, ObjectRef, RenderOptions
+from service.scratch import working_file
 from service.store.objects.digests import StoredSegment, WrittenObject, sha256_hex
 from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, render_object_key
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectAccess, ObjectInfo, ObjectNotFound
 from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.batch_reader import BatchReader, batches, gather_all
 from service.worker.slots.messages import AssembleRender, AssemblyDone, Outcome, SegmentsMissing, TaskFailed
@@ -125,12 +126,11 @@ class ReceiptWriter:
 
 def assemble_render(
     command: AssembleRender,
-    objects: ObjectStore,
+    objects: ObjectAccess,
     runner: asyncio.Runner,
-    folder: Path,
     on_progress: Callable[[int], None],
 ) -> Outcome:
-    """Assemble and publish a render, with `folder` for temporary files. Raises ObjectStoreError.
+    """Assemble and publish a render. Raises ObjectStoreError.
 
     SegmentsMissing if a segment is not as it was written. One of a version that kept no digests cannot be checked: it
     is rendered again if what was joined cannot be read.
@@ -138,7 +138,8 @@ def assemble_render(
     if evicted := tuple(segment.content_key for segment in command.segments if not segment.cached):
         return SegmentsMissing((), evicted)
     try:
-        return _Assembly(command, objects, runner, folder, on_progress).run()
+        with working_file("video") as video, working_file("receipt") as receipt:
+            return _Assembly(command, objects, runner, (video, receipt), on_progress).run()
     except ObjectNotFound:
         if damaged := _find_damaged_segments(command, BatchReader(objects, runner), on_progress):
             return SegmentsMissing(damaged)
@@ -155,15 +156,15 @@ class _Assembly:
     def __init__(
         self,
         command: AssembleRender,
-        objects: ObjectStore,
+        objects: ObjectAccess,
         runner: asyncio.Runner,
-        folder: Path,
+        files: tuple[Path, Path],
         on_progress: Callable[[int], None],
     ) -> None:
         self._command, self._objects, self._runner, self._on_progress = command, objects, runner, on_progress
         self._reader = BatchReader(objects, runner)
-        self._video = folder / f"video.{command.options.container}"
-        self._receipt = ReceiptWriter(folder / RECEIPT_NAME)
+        self._video, self._receipt = files[0], ReceiptWriter(files[1])
+        self._video_name = f"video.{command.options.container}"
         self._offsets = SegmentOffsets()
         self._poster: Future[bytes] | None = None
 
@@ -183,7 +184,7 @@ class _Assembly:
             artifacts = build_artifacts(options, self._offsets, frames, self._reader.iter_objects)
             etag = self._runner.run(self._publish(artifacts))
         return AssemblyDone(
-            video_key=self._key(self._video.name),
+            video_key=self._key(self._video_name),
             size=summary["bytes"],
             sha256=summary["sha256"],
             frames=summary["frames"],
@@ -227,10 +228,10 @@ class _Assembly:
             return await self._put(POSTER_NAME, await poster_future)
 
         video_type = MEDIA_TYPES[self._command.options.container]
-        receipt_type = FILE_MEDIA_TYPES[self._receipt.path.suffix]
+        receipt_type = FILE_MEDIA_TYPES[Path(RECEIPT_NAME).suffix]
         video, *_ = await gather_all(
             [
-                self._objects.put_file(self._ref(self._video.name), self._video, video_type),
+                self._objects.put_file(self._ref(self._video_name), self._video, video_type),
                 self._objects.put_file(self._ref(RECEIPT_NAME), self._receipt.path, receipt_type),
                 *(self._put(name, data) for name, data in artifacts.items()),
                 put_poster(),

@@ -1,31 +1,31 @@
-"""The slot process: waits for a command, executes it and reports the outcome."""
+"""The codec process of a slot: waits for a command, executes it and reports the outcome."""
 
 import asyncio
 import mimetypes
 import os
 import signal
-import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
-from service.child_process import die_with_parent, drop_privileges, lower_priority
+from service.child_process import die_with_parent, drop_privileges, lower_priority, name_process
 from service.errors import Interruption
 from service.malloc import trim_malloc
+from service.scratch import WORKING_FILES, use_working_files
 from service.telemetry import logging
+from service.worker.memory import set_memory_limit, tune_malloc
+from service.worker.sandbox import Walls, confine
 from service.worker.slots.current_item import CurrentItem
-from service.worker.slots.memory import set_memory_limit, tune_malloc
 from service.worker.slots.messages import (
     CancelTask,
+    CodecConfig,
     Command,
     Outcome,
     Progress,
-    SlotConfig,
     SlotReady,
     StopSlot,
     StoreCall,
@@ -33,9 +33,9 @@ from service.worker.slots.messages import (
     TaskCancelled,
     TaskFailed,
 )
-from service.worker.slots.sandbox import Walls, confine
 
 log = structlog.get_logger("slot")
+PROCESS_NAME = "reelmill-codec"
 PROGRESS_INTERVAL_S = 0.2
 MAX_REASON_LENGTH = 300
 # Encoders use all the CPU they can get; API requests come first.
@@ -52,27 +52,32 @@ class SupervisorGone(Interruption):
     """Raised by the progress callback when nobody listens any more."""
 
 
-def main(config: SlotConfig, connection: Connection, parent_pid: int, current: CurrentItem) -> None:
-    """Entry point of the slot process: serve commands until told to stop or until the supervisor dies."""
+def main(
+    config: CodecConfig, connection: Connection, objects: Connection, parent_pid: int, current: CurrentItem
+) -> None:
+    """Entry point of the codec process: serve commands until told to stop or until the supervisor dies.
+
+    `connection` is to the supervisor, `objects` to the object process.
+    """
     die_with_parent(parent_pid)
+    name_process(PROCESS_NAME)
     lower_priority(SLOT_NICENESS)
     drop_privileges()
     logging.configure(config.log_level)
     tune_malloc()
     set_memory_limit(config.memory_mb, config.gpu_memory_mb)
     mimetypes.init()  # reads files of /etc when it is first used
-    if config.scratch is not None:
-        tempfile.tempdir = str(config.scratch)
-    sandbox_gaps = confine(walls_of(config)) if config.confined else ("slots with a GPU have no sandbox yet",)
+    sandbox_gaps = _shut_in(config)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Imported only now, because codecs allocate memory and start threads.
     from service.pipeline.native_libraries import disable_avx_gather
+    from service.worker.objects.client import ObjectClient
     from service.worker.slots.executor import SlotExecutor
 
     disable_avx_gather()
     with asyncio.Runner() as runner:
-        executor = SlotExecutor(config, runner)
+        executor = SlotExecutor(config, runner, ObjectClient(objects))
         connection.send(SlotReady(os.getpid(), sandbox_gaps))
         try:
             _serve_commands(executor.execute, connection, current, config.idle_s)
@@ -80,21 +85,15 @@ def main(config: SlotConfig, connection: Connection, parent_pid: int, current: C
             executor.close()
 
 
-def walls_of(config: SlotConfig) -> Walls:
-    """A slot reads and writes objects: files below the home, or through the port of the object store."""
-    scratch = () if config.scratch is None else (config.scratch,)
-    if config.objects.endpoint is not None:
-        bundle = os.environ.get("AWS_CA_BUNDLE")
-        return Walls(tuple(map(Path, [bundle] if bundle else [])), scratch, (port_of(config.objects.endpoint_url),))
-    root = config.home / "objects"
-    buckets = [entry for entry in root.iterdir() if entry.is_symlink()] if root.is_dir() else []
-    linked = tuple(entry for entry in buckets if entry.name != config.objects.bucket)
-    return Walls(linked, (root, root / config.objects.bucket, *scratch))
-
-
-def port_of(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
+def _shut_in(config: CodecConfig) -> tuple[str, ...]:
+    """From here on the process has its working files, and no others, no network and no other process."""
+    files: tuple[Path, ...] = ()
+    if config.scratch is not None:
+        use_working_files(config.scratch)
+        files = tuple(config.scratch / name for name in WORKING_FILES)
+    if not config.confined:
+        return ("codec processes with a GPU have no sandbox yet",)
+    return confine(Walls(write=files))
 
 
 def _serve_commands(execute: Execute, connection: Connection, current: CurrentItem, idle_s: float) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -20,18 +19,19 @@ from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef
 from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.digests import sha256_hex, transient_key
-from service.store.objects.drivers import open_object_store
 from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, artifact_key
-from service.store.objects.object_store import ObjectStore, ObjectStoreError, ObjectStoreFull
+from service.store.objects.object_store import ObjectStoreError, ObjectStoreFull
 from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.frame_fetcher import FrameFetcher
+from service.worker.memory import raise_memory_limit
+from service.worker.objects.client import ObjectClient, ObjectProcessGone, RemoteObjectStore, RemoteReader
 from service.worker.scan.dataset import scan_objects
 from service.worker.scan.store import ScanResult, ScanSummary, ScanTarget
 from service.worker.scan.watch import ObjectWatch
 from service.worker.slots.assembly import FILE_MEDIA_TYPES, assemble_render
-from service.worker.slots.memory import raise_memory_limit
 from service.worker.slots.messages import (
     AssembleRender,
+    CodecConfig,
     Command,
     EncoderUnavailable,
     Outcome,
@@ -41,7 +41,6 @@ from service.worker.slots.messages import (
     ScanDataset,
     ScanDone,
     SegmentDone,
-    SlotConfig,
     TaskFailed,
 )
 
@@ -123,10 +122,10 @@ class SupervisorStore:
 class SlotExecutor:
     """Executes commands; keeps the connections of the slot open between them."""
 
-    def __init__(self, config: SlotConfig, runner: asyncio.Runner) -> None:
+    def __init__(self, config: CodecConfig, runner: asyncio.Runner, client: ObjectClient) -> None:
         self._config, self._runner = config, runner
-        self._objects: ObjectStore = open_object_store(config.objects, config.home)
-        self._fetcher = FrameFetcher(config.objects, config.home)
+        self._objects = RemoteObjectStore(client, config.bucket)
+        self._fetcher = FrameFetcher(RemoteReader(client))
         self._gpu = SlotGpu(config.driver, lambda: raise_memory_limit(config.gpu_memory_mb))
 
     def execute(self, command: Command, supervisor: SupervisorLink) -> Outcome:
@@ -136,8 +135,7 @@ class SlotExecutor:
                 case RenderSegment():
                     return self._render_segment(command, supervisor)
                 case AssembleRender():
-                    with tempfile.TemporaryDirectory(prefix="reelmill-") as folder:
-                        return assemble_render(command, self._objects, self._runner, Path(folder), supervisor)
+                    return assemble_render(command, self._objects, self._runner, supervisor)
                 case ScanDataset():
                     return self._runner.run(self._scan_dataset(command, supervisor))
                 case RenderPreview():
@@ -154,7 +152,7 @@ class SlotExecutor:
             return TaskFailed("damaged" if isinstance(damage, FrameDamaged) else "unreadable", damage.reason)
         except ObjectStoreError as error:
             code = "store_full" if isinstance(error, ObjectStoreFull) else "store_unavailable"
-            return TaskFailed(code, str(error), retry=True)
+            return TaskFailed(code, str(error), retry=True, restart_slot=isinstance(error, ObjectProcessGone))
         except EncoderLost as lost:
             return EncoderUnavailable(lost.reason)
         except DeviceLost as lost:
@@ -171,7 +169,10 @@ class SlotExecutor:
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
         files = {SEGMENT_RECEIPT: lines.encode(), **result.artifacts, SEGMENT_VIDEO: result.data}
         digests = {name: sha256_hex(data) for name, data in files.items()}
-        content_key = transient_key(command.content_key, digests) if result.transient else command.content_key
+        content_key = command.content_key
+        if result.transient:
+            content_key = transient_key(content_key, digests)
+            self._objects.add_transient(digests)
         self._runner.run(self._publish_segment(content_key, files))
         return SegmentDone(
             size=len(result.data),
@@ -215,7 +216,6 @@ class SlotExecutor:
     def close(self) -> None:
         self._gpu.close()
         self._fetcher.close()
-        self._runner.run(self._objects.close())
 
 
 def _duration_or_none(segment: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Everything that crosses the pipe between the supervisor and a slot process. Pickled, never stored."""
+"""Everything that crosses the pipe between the supervisor and a codec process. Pickled, never stored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -214,21 +214,29 @@ SLOT_EVENTS: tuple[type, ...] = get_args(SlotEvent)
 
 
 @dataclass(frozen=True, slots=True)
-class SlotConfig:
-    """What a slot needs to reach the object store, and its limits. It holds no address or secret of anything else.
+class CodecConfig:
+    """The limits of a codec process. It holds no address or secret of anything.
 
-    `driver` is the module that opens a GPU; `gpu_memory_mb` is the memory limit of a slot that has opened one. After
-    `idle_s` seconds without a command the slot returns its free memory to the kernel. `scratch` is a folder for its
-    temporary files. `confined`: it shuts itself in (see `slots.sandbox`).
+    `bucket` is the service's own. `driver` is the module that opens a GPU; `gpu_memory_mb` is the memory limit of a
+    process that has opened one. After `idle_s` seconds without a command it returns its free memory to the kernel.
+    `scratch` is the folder of its working files. `confined`: it shuts itself in (see `worker.sandbox`).
     """
 
-    objects: ObjectSettings
-    home: Path
     memory_mb: int
     prefetch_mb: int
+    bucket: str = "reelmill"
     gpu_memory_mb: int = 16384
     driver: str = REAL_DRIVER
     log_level: logging.Level = "INFO"
     idle_s: float = 30.0
     scratch: Path | None = None
     confined: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SlotConfig:
+    """The object store, which only the object process of a slot is told, and the limits of its codec process."""
+
+    objects: ObjectSettings
+    home: Path
+    codec: CodecConfig

@@ -13,13 +13,18 @@ from pathlib import Path
 import structlog
 
 from service.errors import first_line
-from service.scratch import make_scratch, remove_scratch
-from service.worker.scan.store import ScanStore
+from service.scratch import make_scratch, make_working_files, remove_scratch
+from service.worker.objects.grants import NOTHING, Grant
+from service.worker.objects.process import ObjectProcess
+from service.worker.objects.server import ObjectsConfig
+from service.worker.scan.store import ScanStore, ScanTarget
 from service.worker.slots.channel import SlotChannel
-from service.worker.slots.child import main
+from service.worker.slots.child import SLOT_NICENESS, main
 from service.worker.slots.current_item import CurrentItem
+from service.worker.slots.grants import grant_for, grant_for_scan
 from service.worker.slots.messages import (
     CancelTask,
+    CodecConfig,
     Command,
     Outcome,
     Progress,
@@ -37,8 +42,9 @@ log = structlog.get_logger("worker")
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 START_TIMEOUT_S = 60.0
 CANCEL_GRACE_S = 2.0
-# What a slot process runs: with its config, its end of the pipe, the supervisor's process id, and what it works on.
-Run = Callable[[SlotConfig, Connection, int, CurrentItem], None]
+# What a codec process runs: with its config, its ends of the pipes to the supervisor and to the object process, the
+# supervisor's process id, and what it works on.
+Run = Callable[[CodecConfig, Connection, Connection, int, CurrentItem], None]
 
 
 # Signals that say that the program itself is broken, or its input breaks it. Any other came from outside.
@@ -55,10 +61,12 @@ class SlotDied(Exception):
 
 
 class SlotProcess:
-    """A slot process, seen from the supervisor. It executes one command at a time. `run` is what the process runs."""
+    """The two processes of a slot, seen from the supervisor: a codec process, which executes one command at a time, and
+    an object process, which reads and writes for it. `run` is what the codec process runs."""
 
     def __init__(self, config: SlotConfig, number: int, run: Run = main) -> None:
         self.config, self.number, self._run = config, number, run
+        self._objects: ObjectProcess | None = None
         self._process: multiprocessing.process.BaseProcess | None = None
         self._channel: SlotChannel | None = None
         self.progress = 0
@@ -70,22 +78,27 @@ class SlotProcess:
 
     @property
     def pid(self) -> int | None:
+        """That of the codec process."""
         return self._process.pid if self._process else None
 
     @property
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.is_alive()
+        """Whether both processes are."""
+        codec, objects = self._process, self._objects
+        return codec is not None and codec.is_alive() and objects is not None and objects.is_alive
 
     async def start(self) -> None:
-        """Spawn the process and wait until its codecs are imported. Raises SlotDied."""
+        """Spawn what does not run, and wait until the codecs are imported. Raises SlotDied."""
+        if self._process is not None and self._process.is_alive():
+            await self._wait_exit()  # its object process has ended
         ours, theirs = SPAWN_CONTEXT.Pipe()
-        self._replace_scratch()
-        config = replace(self.config, scratch=self._scratch)
-        self._process = SPAWN_CONTEXT.Process(
-            target=self._run, args=(config, theirs, os.getpid(), self._current), name=f"slot-{self.number}"
-        )
+        objects_end = self._prepare_objects().attach()
+        config = replace(self.config.codec, scratch=self._scratch)
+        arguments = (config, theirs, objects_end, os.getpid(), self._current)
+        self._process = SPAWN_CONTEXT.Process(target=self._run, args=arguments, name=f"slot-{self.number}")
         self._process.start()
         theirs.close()
+        objects_end.close()
         if self._channel is not None:
             self._channel.close()
         self._channel = SlotChannel(ours, self._process)
@@ -95,26 +108,56 @@ class SlotProcess:
             raise SlotDied("the slot process ended while it started")
         self.sandbox_gaps = first.sandbox_gaps
 
-    def _replace_scratch(self) -> None:
-        """A new folder for temporary files; with the old one goes what the process before has left in it."""
-        remove_scratch(self._scratch)
-        self._scratch = make_scratch()
+    def _prepare_objects(self) -> ObjectProcess:
+        """The object process for the next codec process, whose working files are empty."""
+        if self._scratch is None or not self._scratch.is_dir():
+            self._scratch = make_scratch()
+            if self._objects is not None:
+                self._objects.kill()
+            self._objects = None
+        make_working_files(self._scratch)
+        if self._objects is None:
+            codec = self.config.codec
+            config = ObjectsConfig(
+                self.config.objects,
+                self.config.home,
+                codec.memory_mb,
+                self._scratch,
+                SLOT_NICENESS,
+                codec.log_level,
+                codec.confined,
+            )
+            self._objects = ObjectProcess(config, f"slot-{self.number}")
+        return self._objects
 
     async def execute(self, command: Command, store: ScanStore | None = None) -> Outcome:
         """Execute one command and update `progress` meanwhile. A scan writes to `store`. Raises SlotDied."""
         self.progress, self.last_progress_at = 0, asyncio.get_running_loop().time()
         self._current.write("")
+        await self._grant(grant_for(command, self.config.codec.bucket))
         self._send(command)
         while (event := await self._receive()) is not None:
             self.last_progress_at = asyncio.get_running_loop().time()
             if isinstance(event, Progress):
                 self.progress = event.frames_done
             elif isinstance(event, StoreCall):
-                self._send(await answer_store_call(store, event))
+                await self._answer_store_call(store, event)
                 self.last_progress_at = asyncio.get_running_loop().time()
             elif not isinstance(event, SlotReady):
+                await self._grant(NOTHING)
                 return await self._take(command, event)
         raise await self._death()
+
+    async def _grant(self, grant: Grant) -> None:
+        if self._objects is not None:
+            await self._objects.grant(grant)
+
+    async def _answer_store_call(self, store: ScanStore | None, call: StoreCall) -> None:
+        """A scan that has begun may read what is to be scanned."""
+        reply = await answer_store_call(store, call)
+        if isinstance(reply.value, ScanTarget):
+            await self._grant(grant_for_scan(reply.value))
+        self._send(reply)
 
     async def _take(self, command: Command, outcome: Outcome) -> Outcome:
         """The outcome, if it is one of this command; otherwise the slot is killed, as it may have been taken over."""
@@ -136,12 +179,14 @@ class SlotProcess:
         self.kill()
 
     def stop_now(self) -> None:
-        """Kill the process, because the worker stops."""
+        """Kill both processes, because the worker stops."""
         self._stopping = True
         self.kill()
+        if self._objects is not None:
+            self._objects.kill()
 
     def kill(self) -> None:
-        """Kill the process now: `execute` raises SlotDied."""
+        """Kill the codec process now: `execute` raises SlotDied."""
         if self._process is not None and self._process.pid is not None:
             self._process.kill()
         if self._channel is not None:
@@ -152,6 +197,8 @@ class SlotProcess:
         with suppress(SlotDied):
             self._send(StopSlot())
         await self._wait_exit()
+        if self._objects is not None:
+            await self._objects.stop()
         remove_scratch(self._scratch)
 
     async def _wait_exit(self) -> None:

@@ -14,7 +14,7 @@ from service.store.settings import ObjectSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.devices.canaries import DeviceSource
 from service.worker.settings import WorkerSettings
-from service.worker.slots.messages import SlotConfig
+from service.worker.slots.messages import CodecConfig, SlotConfig
 from service.worker.supervisor import Supervisor
 
 # Most tests do not need canaries.
@@ -22,7 +22,7 @@ NO_DEVICES = DeviceSource((), lambda device: ())
 
 
 def slot_config(home: Path, sources: str = "", **more: Any) -> SlotConfig:
-    return SlotConfig(ObjectSettings.model_construct(sources=sources), home, 4096, 8, **more)
+    return SlotConfig(ObjectSettings.model_construct(sources=sources), home, CodecConfig(4096, 8, **more))
 
 
 @asynccontextmanager

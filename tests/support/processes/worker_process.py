@@ -30,8 +30,17 @@ def child_pids(pid: int) -> list[int]:
 
 
 def slot_pids(pid: int) -> list[int]:
-    """The slot processes of a worker (not multiprocessing's resource tracker)."""
-    return [child for child in child_pids(pid) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """The codec processes of a worker's slots."""
+    return [child for child in child_pids(pid) if process_name(child) == "reelmill-codec"]
+
+
+def object_pids(pid: int) -> list[int]:
+    """The object processes of a worker's slots."""
+    return [child for child in child_pids(pid) if process_name(child) == "reelmill-object"]
+
+
+def process_name(pid: int) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
 def peak_megabytes(pid: int) -> float:

@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from pydantic import SecretStr
 
 from service.plan.render_plan import FrameRef
 from service.store.settings import ObjectSettings
 from service.worker.fetch.frame_fetcher import FrameFetcher
+from service.worker.fetch.readers import FetchStats, open_reader
 
 SIZE = 210_000
 BUCKET = "reelmill"
@@ -18,6 +20,10 @@ def object_settings(address: str, timeout_s: float = 20) -> ObjectSettings:
     return ObjectSettings.model_construct(
         endpoint=address, access_key="k", secret_key=SecretStr("tell-nobody"), timeout_s=timeout_s
     )
+
+
+def open_fetcher(settings: ObjectSettings, home: Path) -> FrameFetcher:
+    return FrameFetcher(open_reader(settings, home, FetchStats()))
 
 
 class StoredFrames:

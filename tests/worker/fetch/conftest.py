@@ -9,12 +9,12 @@ from service.store.objects.files import file_etag
 from service.store.settings import ObjectSettings
 from service.worker.fetch.frame_fetcher import FrameFetcher
 from tests.support.servers.object_server import FaultyObjectServer
-from tests.support.servers.stored_frames import BUCKET, StoredFrames, object_settings
+from tests.support.servers.stored_frames import BUCKET, StoredFrames, object_settings, open_fetcher
 
 
 @pytest.fixture
 def fetcher(server: FaultyObjectServer, tmp_path: Path) -> Iterator[FrameFetcher]:
-    fetcher = FrameFetcher(object_settings(server.address), tmp_path)
+    fetcher = open_fetcher(object_settings(server.address), tmp_path)
     yield fetcher
     fetcher.close()
 
@@ -28,7 +28,7 @@ def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoredFram
         return file_etag(path.stat())
 
     if request.param == "folder":
-        fetcher = FrameFetcher(ObjectSettings.model_construct(), tmp_path)
+        fetcher = open_fetcher(ObjectSettings.model_construct(), tmp_path)
         yield StoredFrames(fetcher, put)
         fetcher.close()
     else:

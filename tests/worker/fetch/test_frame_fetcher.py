@@ -14,7 +14,7 @@ from service.store.objects.object_store import ObjectStoreError
 from service.store.objects.s3 import S3ObjectStore
 from service.worker.fetch.frame_fetcher import MAX_PENDING_PER_READ, FrameFetcher
 from tests.support.servers.object_server import FaultyObjectServer
-from tests.support.servers.stored_frames import BUCKET, SIZE, StoredFrames, object_settings, wait_until
+from tests.support.servers.stored_frames import BUCKET, SIZE, StoredFrames, object_settings, open_fetcher, wait_until
 
 MIB = 1024 * 1024
 
@@ -116,7 +116,7 @@ def test_an_abandoned_reader_drops_what_is_under_way(server: FaultyObjectServer,
 
 def test_close_stops_the_thread(server: FaultyObjectServer, tmp_path: Path) -> None:
     before = threading.active_count()
-    fetcher = FrameFetcher(object_settings(server.address), tmp_path)
+    fetcher = open_fetcher(object_settings(server.address), tmp_path)
     frames = StoredFrames(fetcher, server.put).frames(40, 100)
     server.pause_s = 20
     fetcher.prefetch(BUCKET, [ref for ref, _ in frames])
@@ -142,7 +142,7 @@ def test_a_slow_answer_is_asked_for_again(server: FaultyObjectServer, tmp_path: 
     data = os.urandom(SIZE)
     ref = FrameRef(0, "x", server.put("x", data), SIZE)
     server.faults["x"] = [fault]
-    fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
+    fetcher = open_fetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
     with fetcher.prefetch(BUCKET, [ref]) as reader:
         assert reader.read(ref) == data
     fetcher.close()
@@ -156,7 +156,7 @@ def test_a_lasting_fault_is_the_store_s_and_not_the_frame_s(
 ) -> None:
     ref = FrameRef(0, "x", server.put("x", bytes(SIZE)), SIZE)
     server.faults["x"] = [fault] * 20
-    fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
+    fetcher = open_fetcher(object_settings(server.address, timeout_s=0.4), tmp_path)
     with fetcher.prefetch(BUCKET, [ref]) as reader, pytest.raises(ObjectStoreError, match=f"MINIO_ENDPOINT.*{said}"):
         reader.read(ref)
     assert 1 <= server.request_counts["x"] <= 6
@@ -172,7 +172,7 @@ def test_refused_credentials_are_told_without_a_secret(server: FaultyObjectServe
 
 
 def test_a_server_that_is_away(tmp_path: Path) -> None:
-    fetcher = FrameFetcher(object_settings("127.0.0.1:9"), tmp_path)
+    fetcher = open_fetcher(object_settings("127.0.0.1:9"), tmp_path)
     with pytest.raises(ObjectStoreError, match="MINIO_ENDPOINT failed 6 times: ClientConnectorError"):
         fetcher.fetch(BUCKET, FrameRef(0, "x", "e", 5))
     fetcher.close()

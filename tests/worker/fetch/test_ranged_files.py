@@ -15,7 +15,7 @@ from service.worker.fetch.frame_fetcher import FrameFetcher
 from service.worker.fetch.ranged_files import SOURCE_BLOCK_BYTES
 from tests.support.data.media import noise_video
 from tests.support.servers.object_server import FaultyObjectServer
-from tests.support.servers.stored_frames import BUCKET, StoredFrames, object_settings
+from tests.support.servers.stored_frames import BUCKET, StoredFrames, object_settings, open_fetcher
 
 
 def test_a_source_is_a_seekable_file(shelf: StoredFrames) -> None:
@@ -91,7 +91,7 @@ def test_a_fault_under_av_is_the_store_s_and_not_the_video_s(
     data = noise_video(40)
     ref = FrameRef(0, "v.mp4", server.put("v.mp4", data), len(data))
     server.faults["v.mp4"] = ["ok"] * good + ["503"] * 40
-    fetcher = FrameFetcher(object_settings(server.address, timeout_s=0.2), tmp_path)
+    fetcher = open_fetcher(object_settings(server.address, timeout_s=0.2), tmp_path)
     with (
         pytest.raises(ObjectStoreError),
         fetcher.source_opener(BUCKET).open(ref) as file,

@@ -12,10 +12,9 @@ from service.pipeline.frames import FrameChanged, FrameMissing
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.store.objects.s3 import S3ObjectStore
 from service.store.settings import ObjectSettings
-from service.worker.fetch.frame_fetcher import FrameFetcher
 from tests.support.data.media import noise_video
 from tests.support.servers.s3_server import needs_s3, s3_server
-from tests.support.servers.stored_frames import SIZE
+from tests.support.servers.stored_frames import SIZE, open_fetcher
 
 
 @needs_s3
@@ -24,7 +23,7 @@ def test_a_real_server_takes_our_signatures(tmp_path: Path) -> None:
     bucket = settings.bucket
     objects = {f"ex p/Ü+%41&=?#~'{n}*.jpg": os.urandom(SIZE) for n in range(30)} | {"v.mp4": noise_video(40)}
     asyncio.run(_put_objects(settings, objects))
-    fetcher = FrameFetcher(settings, tmp_path)
+    fetcher = open_fetcher(settings, tmp_path)
     try:
         etags = {key: hashlib.md5(data).hexdigest() for key, data in objects.items()}
         refs = [FrameRef(n, key, etags[key], len(data)) for n, (key, data) in enumerate(objects.items())]

@@ -9,12 +9,14 @@ from typing import Any
 
 from service.worker.slots.child import main
 from service.worker.slots.current_item import CurrentItem
-from service.worker.slots.messages import SlotConfig
+from service.worker.slots.messages import CodecConfig
 
 CRASH, HANG, BALLOON = b"crash", b"hang", b"balloon"
 
 
-def run(config: SlotConfig, connection: Connection, parent_pid: int, current: CurrentItem) -> None:
+def run(
+    config: CodecConfig, connection: Connection, objects: Connection, parent_pid: int, current: CurrentItem
+) -> None:
     from service.pipeline.images import decoder
     from service.worker.scan import images
 
@@ -31,7 +33,7 @@ def run(config: SlotConfig, connection: Connection, parent_pid: int, current: Cu
 
     decoder.ImageDecoder.decode = deadly_decode  # type: ignore[method-assign]
     images._probe_header = deadly_probe
-    main(config, connection, parent_pid, current)
+    main(config, connection, objects, parent_pid, current)
 
 
 def act_on(data: bytes) -> None:

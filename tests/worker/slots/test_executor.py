@@ -1,7 +1,9 @@
 """Commands of a slot, executed in this process, over a real HTTP server that can misbehave."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,12 +11,17 @@ from uuid import UUID
 import pytest
 
 from service.plan.preview import Preview
-from service.plan.render_plan import FrameRef
+from service.plan.render_plan import FrameRef, ObjectRef
+from service.worker.objects.client import ObjectClient
+from service.worker.objects.grants import Grant
+from service.worker.objects.server import ObjectServer
 from service.worker.slots.executor import SlotExecutor
-from service.worker.slots.messages import RenderPreview, SlotConfig, TaskFailed
+from service.worker.slots.messages import CodecConfig, RenderPreview, TaskFailed
 from tests.support.data import media
 from tests.support.servers.object_server import FaultyObjectServer
 from tests.support.servers.stored_frames import BUCKET, object_settings
+
+EVERYTHING = frozenset([ObjectRef(BUCKET, "")])
 
 
 class Listener:
@@ -33,7 +40,11 @@ class Listener:
 @pytest.fixture
 def executor(server: FaultyObjectServer, tmp_path: Path) -> Iterator[SlotExecutor]:
     with asyncio.Runner() as runner:
-        executor = SlotExecutor(SlotConfig(object_settings(server.address), tmp_path, 4096, 8), runner)
+        ours, theirs = socket.socketpair()
+        objects = ObjectServer(object_settings(server.address), tmp_path, tmp_path)
+        objects.attach(ours)
+        objects.permissions.set(Grant(read_below=EVERYTHING, write_below=EVERYTHING))
+        executor = SlotExecutor(CodecConfig(4096, 8), runner, ObjectClient(Connection(theirs.detach())))
         yield executor
         executor.close()
 

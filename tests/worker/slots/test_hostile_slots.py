@@ -15,10 +15,10 @@ from service.ids import new_uuid
 from service.plan.render_plan import FrameRef, SegmentPlan
 from service.store.objects.digests import StoredSegment, transient_key
 from service.store.objects.keys import render_object_key
-from service.worker.slots.current_item import CurrentItem
 from service.worker.slots.messages import (
     AssembleRender,
     AssemblyDone,
+    CodecConfig,
     Command,
     Outcome,
     PreviewDone,
@@ -27,7 +27,6 @@ from service.worker.slots.messages import (
     ScanDone,
     SegmentDone,
     SegmentsMissing,
-    SlotConfig,
     SlotReady,
     StoreCall,
     TaskFailed,
@@ -47,25 +46,25 @@ SEGMENT = RenderSegment(SegmentPlan(0, 0, "b", OPTIONS, (FrameRef(0, "a.jpg", "e
 ASSEMBLY = AssembleRender(RENDER, OPTIONS, (StoredSegment("a" * 64, 1),), {"request": "x" * (4 << 20)})
 
 
-def stop_within_a_message(_config: SlotConfig, connection: Connection, _parent: int, _current: CurrentItem) -> None:
+def stop_within_a_message(_config: CodecConfig, connection: Connection, *_: object) -> None:
     connection.send(SlotReady(os.getpid()))
     connection.recv()
     os.write(connection.fileno(), b"\0\0")
     time.sleep(LIFETIME_S)
 
 
-def never_read(_config: SlotConfig, connection: Connection, _parent: int, _current: CurrentItem) -> None:
+def never_read(_config: CodecConfig, connection: Connection, *_: object) -> None:
     connection.send(SlotReady(os.getpid()))
     time.sleep(LIFETIME_S)
 
 
-def never_read_answers(_config: SlotConfig, connection: Connection, _parent: int, _current: CurrentItem) -> None:
+def never_read_answers(_config: CodecConfig, connection: Connection, *_: object) -> None:
     connection.send(SlotReady(os.getpid()))
     connection.recv()
     send_until_the_end(connection, StoreCall("x" * 40, ()))
 
 
-def flood(_config: SlotConfig, connection: Connection, _parent: int, _current: CurrentItem) -> None:
+def flood(_config: CodecConfig, connection: Connection, *_: object) -> None:
     connection.send(SlotReady(os.getpid()))
     send_until_the_end(connection, Progress(1))
 
@@ -76,14 +75,14 @@ def send_until_the_end(connection: Connection, message: object) -> None:
         connection.send(message)
 
 
-def leave_a_child(_config: SlotConfig, connection: Connection, _parent: int, _current: CurrentItem) -> None:
+def leave_a_child(_config: CodecConfig, connection: Connection, *_: object) -> None:
     """The child keeps the pipe open when the slot is killed."""
     connection.send(SlotReady(os.getpid()))
     os.fork()
     time.sleep(LIFETIME_S)
 
 
-def give_the_key_of_another(_config: SlotConfig, connection: Connection, _parent: int, _current: CurrentItem) -> None:
+def give_the_key_of_another(_config: CodecConfig, connection: Connection, *_: object) -> None:
     connection.send(SlotReady(os.getpid()))
     connection.recv()
     connection.send(segment_done("b" * 64))

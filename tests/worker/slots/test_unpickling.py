@@ -23,7 +23,7 @@ from service.store.tables import datasets, frames, tasks
 from service.worker.scan.store import ScanResult
 from service.worker.scan.videos import UNREADABLE_COLUMNS
 from service.worker.scan.writer import open_scan_writer
-from service.worker.slots.messages import ScanDone, SegmentDone, SlotConfig, StoreCall
+from service.worker.slots.messages import CodecConfig, ScanDone, SegmentDone, SlotConfig, StoreCall
 from service.worker.slots.process import answer_store_call
 from service.worker.slots.unpickling import MESSAGE_TYPES, VALUE_TYPES, UntrustedMessage, load_event
 from tests.support.data.database_rows import add_dataset
@@ -72,7 +72,7 @@ def test_messages_arrive() -> None:
         ScanDone(Fraction(1, 2)),  # type: ignore[arg-type]
         Path("/"),
         {"frames": 1},
-        SlotConfig(ObjectSettings.model_construct(), Path("/"), 1, 1),
+        SlotConfig(ObjectSettings.model_construct(), Path("/"), CodecConfig(1, 1)),
         None,
     ],
     ids=lambda value: type(value).__name__,
@@ -141,6 +141,7 @@ async def test_a_slot_is_given_no_secret(postgres_url: str, tmp_path: Path) -> N
     assert b"REELMILL_HOME" in environment and b"hunter" not in environment
     assert database.url.encode() not in environment and b"DATABASE_URL" not in environment
     assert not {name for name in SlotConfig.__dataclass_fields__ if "database" in name or "webhook" in name}
+    assert not {name for name in CodecConfig.__dataclass_fields__ if "objects" in name or "home" in name}
 
 
 # What code could try that has taken over a slot: same user, no privileges, same machine.

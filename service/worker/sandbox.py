@@ -1,7 +1,9 @@
-"""Shuts a slot process in before it decodes anything: Landlock for files and ports, seccomp for system calls.
+"""Shuts a process of a slot in before it works: namespaces of its own, Landlock for files and ports, seccomp for system
+calls.
 
-Whoever takes the process over can read libraries, and read and write objects and a folder of its own; it can start no
-program and reach no other process. What the kernel does not have is left out, and is told."""
+Whoever takes a codec process over can read libraries, and write its working files; it has no network, can start no
+program and reach no other process. An object process has the object store besides. What the kernel does not have is
+left out, and is told."""
 
 import ctypes
 import os
@@ -11,6 +13,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from service.child_process import drop_privileges
 
 SYS_LANDLOCK_CREATE_RULESET, SYS_LANDLOCK_ADD_RULE, SYS_LANDLOCK_RESTRICT_SELF = 444, 445, 446
 LANDLOCK_CREATE_RULESET_VERSION, LANDLOCK_RULE_PATH_BENEATH, LANDLOCK_RULE_NET_PORT = 1, 1, 2
@@ -29,6 +33,9 @@ SYSTEM_FILES = (
     "/etc/resolv.conf", "/etc/ssl", "/etc/pki", "/etc/ca-certificates",
 )  # fmt: skip
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+
+# unshare(2): with a user namespace nobody needs privileges for the others; the new network has only a dead loopback.
+CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
 
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 SECCOMP_ALLOW, SECCOMP_ERRNO, SECCOMP_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
@@ -65,7 +72,16 @@ def confine(walls: Walls) -> tuple[str, ...]:
     if sys.platform != "linux":
         return (f"no sandbox on {sys.platform}",)
     libc = ctypes.CDLL(None, use_errno=True)
-    return tuple(reason for reason in (_restrict_files(libc, walls), _restrict_calls(libc, walls)) if reason)
+    gaps = (None if walls.ports else _separate(libc), _restrict_files(libc, walls), _restrict_calls(libc, walls))
+    return tuple(reason for reason in gaps if reason)
+
+
+def _separate(libc: ctypes.CDLL) -> str | None:
+    """Namespaces of its own for a process without network. In them it has all privileges, and drops them again."""
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC):
+        return f"no namespaces of its own ({os.strerror(ctypes.get_errno())}): the other walls keep it from the network"
+    drop_privileges()
+    return None
 
 
 def library_folders() -> Iterator[Path]:

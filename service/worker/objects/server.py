@@ -1,0 +1,295 @@
+"""The object process: holds the keys of the object store, and does for a codec process what its command allows."""
+
+import asyncio
+import mimetypes
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+
+from service.child_process import (
+    die_with_parent,
+    drop_privileges,
+    hide_from_other_processes,
+    lower_priority,
+    name_process,
+)
+from service.errors import first_line
+from service.plan.render_plan import ObjectRef
+from service.scratch import WORKING_FILES
+from service.store.objects.drivers import open_object_store
+from service.store.objects.object_store import ObjectStore, ObjectStoreError, ObjectVersion, ReadResult
+from service.store.settings import ObjectSettings
+from service.telemetry import logging
+from service.worker.fetch.readers import FetchStats, ObjectReader, open_reader
+from service.worker.memory import set_memory_limit, tune_malloc
+from service.worker.objects.grants import Grant, Permissions
+from service.worker.objects.wire import Answer, MalformedRequest, Request, Wire
+from service.worker.sandbox import Walls, confine
+
+log = structlog.get_logger("slot")
+PROCESS_NAME = "reelmill-object"
+# A codec process reads at most 16 objects at the same time, and lists one prefix.
+MAX_CALLS, MAX_LISTINGS = 64, 4
+MAX_READ_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectsConfig:
+    """The object store, and the limits of the process; `scratch` has the working files of the codec process."""
+
+    objects: ObjectSettings
+    home: Path
+    memory_mb: int
+    scratch: Path
+    niceness: int
+    log_level: logging.Level = "INFO"
+    confined: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """Serve another codec process: the handle of its socket follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answer with the same: the supervisor asks whether this process works."""
+
+
+def main(config: ObjectsConfig, control: Connection, parent_pid: int) -> None:
+    """Entry point of the process: serve one codec process after another until the supervisor closes `control`."""
+    die_with_parent(parent_pid)
+    hide_from_other_processes()
+    name_process(PROCESS_NAME)
+    lower_priority(config.niceness)
+    drop_privileges()
+    logging.configure(config.log_level)
+    tune_malloc()
+    set_memory_limit(config.memory_mb, config.memory_mb)
+    mimetypes.init()  # reads files of /etc when it is first used
+    tempfile.tempdir = str(config.scratch)
+    if config.confined:
+        confine(_walls(config))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    server = ObjectServer(config.objects, config.home, config.scratch)
+    with suppress(EOFError, OSError):  # the supervisor has ended
+        while True:
+            _obey(control.recv(), server, control)
+    os._exit(0)
+
+
+def _obey(message: Grant | Attach | Ping, server: "ObjectServer", control: Connection) -> None:
+    match message:
+        case Grant():
+            server.permissions.set(message)
+        case Attach():
+            server.attach(socket.socket(fileno=recv_handle(control)))
+        case Ping():
+            control.send(message)
+
+
+def _walls(config: ObjectsConfig) -> Walls:
+    """Files below the home, or the port of the object store."""
+    if config.objects.endpoint is not None:
+        bundle = os.environ.get("AWS_CA_BUNDLE")
+        bundles = tuple(map(Path, [bundle] if bundle else []))
+        return Walls(bundles, (config.scratch,), (port_of(config.objects.endpoint_url),))
+    root = config.home / "objects"
+    buckets = [entry for entry in root.iterdir() if entry.is_symlink()] if root.is_dir() else []
+    linked = tuple(entry for entry in buckets if entry.name != config.objects.bucket)
+    return Walls(linked, (root, root / config.objects.bucket, config.scratch))
+
+
+def port_of(url: str) -> int:
+    parts = urlsplit(url)
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+class ObjectServer:
+    """Serves the requests of one codec process at a time, as far as `permissions` allow."""
+
+    def __init__(self, settings: ObjectSettings, home: Path, scratch: Path) -> None:
+        self.permissions = Permissions()
+        self.store: ObjectStore = open_object_store(settings, home)
+        self.reader: ObjectReader = open_reader(settings, home, FetchStats())
+        self.scratch = scratch
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, name="object-store", daemon=True).start()
+        self._session: Session | None = None
+
+    def attach(self, end: socket.socket) -> None:
+        """Serve this socket from now on, and no other."""
+        if self._session is not None:
+            self._session.close()
+        self._session = Session(self, Wire(end))
+        threading.Thread(target=self._session.serve, name="requests", daemon=True).start()
+
+
+class Session:
+    """The requests of one codec process."""
+
+    def __init__(self, server: ObjectServer, wire: Wire) -> None:
+        self._server, self._wire, self._bucket = server, wire, server.store.bucket
+        self._calls: dict[int, Future[Any]] = {}
+        self._listings: dict[int, AsyncIterator[Any]] = {}
+        self._room = threading.Semaphore(MAX_CALLS)
+        self._methods: dict[str, Callable[[Request], Future[Any]]] = {
+            "read": self._read,
+            "get": self._on_loop(self._get),
+            "head": self._on_loop(self._head),
+            "list": self._on_loop(self._list),
+            "list_skipped": self._on_loop(self._list),
+            "put": self._on_loop(self._put),
+            "put_file": self._on_loop(self._put_file),
+        }
+
+    def serve(self) -> None:
+        """Until the codec process ends, or sends what is no request."""
+        try:
+            while True:
+                self._answer(self._wire.receive_request())
+        except MalformedRequest as error:
+            log.error("a codec process sent what is no request", reason=str(error))
+        except (EOFError, OSError):
+            pass
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        self._wire.close()
+        for call in list(self._calls.values()):
+            call.cancel()
+
+    def _answer(self, request: Request) -> None:
+        """Start what was asked for; the answer is sent when it is done. Raises MalformedRequest."""
+        if request.method == "cancel":
+            if (call := self._calls.get(request.argument(0, int))) is not None:
+                call.cancel()
+            return
+        if request.method == "add_transient":
+            self._server.permissions.add_transient(request.argument(0, dict), self._bucket)
+            return
+        if (method := self._methods.get(request.method)) is None:
+            raise MalformedRequest("a request of an unknown method")
+        self._room.acquire()
+        call = method(request)
+        self._calls[request.number] = call
+        call.add_done_callback(lambda done: self._send(request.number, done))
+
+    def _send(self, number: int, call: "Future[Any]") -> None:
+        self._calls.pop(number, None)
+        self._room.release()
+        if call.cancelled():
+            return
+        with suppress(OSError):  # the codec process has ended
+            self._wire.send_answer(_to_answer(number, call))
+
+    def _on_loop(self, method: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], "Future[Any]"]:
+        """The same, run on the event loop of the object store."""
+
+        async def call(request: Request) -> Any:
+            return await method(request)
+
+        return lambda request: asyncio.run_coroutine_threadsafe(call(request), self._server.loop)
+
+    def _read(self, request: Request) -> "Future[Any]":
+        ref = self._ref(request)
+        if not self._server.permissions.may_read(ref):
+            return _refuse(ref)
+        version = ObjectVersion(ref, request.argument(2, str), request.argument(3, int))
+        start, stop, limit = (request.argument(place, int) for place in (4, 5, 6))
+        span = None if stop < 0 else (start, stop)
+        if not 0 <= limit <= MAX_READ_BYTES or (span and not 0 <= start <= stop <= start + MAX_READ_BYTES):
+            raise MalformedRequest("a read of too many bytes")
+        return self._server.reader.submit(version, span, limit)
+
+    async def _get(self, request: Request) -> bytes:
+        ref = await self._readable(request)
+        start, stop = request.argument(2, int), request.argument(3, int)
+        return await self._server.store.get(ref, start, None if stop < 0 else stop, request.argument(4, str))
+
+    async def _head(self, request: Request) -> Any:
+        return await self._server.store.head(await self._readable(request))
+
+    async def _list(self, request: Request) -> Any:
+        """The next page of a listing, which the codec process numbers; None at its end."""
+        prefix, number = self._ref(request), request.argument(2, int)
+        if number not in self._listings:
+            if not await asyncio.to_thread(self._server.permissions.may_list, prefix):
+                raise _refusal(prefix)
+            if len(self._listings) >= MAX_LISTINGS:
+                raise ObjectStoreError("too many listings at the same time")
+            method = self._server.store.list if request.method == "list" else self._server.store.list_skipped
+            self._listings[number] = method(prefix.bucket, prefix.key)
+        try:
+            return await anext(self._listings[number])
+        except StopAsyncIteration:
+            del self._listings[number]
+            return None
+        except ObjectStoreError:
+            del self._listings[number]
+            raise
+
+    async def _put(self, request: Request) -> Any:
+        return await self._server.store.put(await self._writable(request), request.body, request.argument(2, str))
+
+    async def _put_file(self, request: Request) -> Any:
+        ref, name = await self._writable(request), request.argument(3, str)
+        if name not in WORKING_FILES:
+            raise MalformedRequest("not a working file")
+        return await self._server.store.put_file(ref, self._server.scratch / name, request.argument(2, str))
+
+    async def _readable(self, request: Request) -> ObjectRef:
+        ref = self._ref(request)
+        if not await asyncio.to_thread(self._server.permissions.may_read, ref):
+            raise _refusal(ref)
+        return ref
+
+    async def _writable(self, request: Request) -> ObjectRef:
+        ref = self._ref(request)
+        if not await asyncio.to_thread(self._server.permissions.may_write, ref):
+            raise _refusal(ref)
+        return ref
+
+    def _ref(self, request: Request) -> ObjectRef:
+        return ObjectRef(request.argument(0, str), request.argument(1, str))
+
+
+def _refusal(ref: ObjectRef) -> ObjectStoreError:
+    log.error("a codec process asked for an object of another command", bucket=ref.bucket[:64], key=ref.key[:200])
+    return ObjectStoreError("the command of this slot does not need this object")
+
+
+def _refuse(ref: ObjectRef) -> "Future[Any]":
+    refused: Future[Any] = Future()
+    refused.set_exception(_refusal(ref))
+    return refused
+
+
+def _to_answer(number: int, call: "Future[Any]") -> Answer:
+    error = call.exception()
+    if isinstance(error, ObjectStoreError):
+        return Answer(number, error=(type(error).__name__, str(error)))
+    if error is not None:
+        log.error("the object store failed unexpectedly", exc_info=error)
+        return Answer(number, error=("ObjectStoreError", f"the object store failed ({first_line(error)})"))
+    match value := call.result():
+        case ReadResult():
+            return Answer(number, (value.size, value.etag), body=value.data)
+        case bytes():
+            return Answer(number, body=value)
+    return Answer(number, value)
