@@ -86,6 +86,7 @@ def _to_models(table: CapabilityTable) -> Iterator[DeviceModel]:
                 "device": device.name,
                 "facts": device.to_json(),
                 "age": 0.0,
+                "sandbox_gaps": [],
                 "capabilities": sorted(own, key=lambda row: (row["stage"], row["what"])),
             }
         )
@@ -100,6 +101,8 @@ def _print_devices(devices: list[DeviceModel]) -> None:
         console.print(
             f"[{STATE_STYLES[device.state]}]{device.state}[/]{f': {escape(device.reason)}' if device.reason else ''}"
         )
+        for gap in device.sandbox_gaps:
+            console.print(f"[yellow]not confined in every way[/]: {escape(gap)}")
         if device.state != "absent":
             console.print(_capability_table(device), _reading_table(device))
 

@@ -1,5 +1,8 @@
 """The attempts of tasks that did not succeed: rows that say who, where, when, and how it ended."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -32,10 +35,19 @@ async def count_by_code(connection: AsyncConnection, task: TaskId, code: str) ->
     return int(await connection.scalar(COUNT_BY_CODE, {"task": task, "code": code}) or 0)
 
 
-async def barred_items(connection: AsyncConnection, task: TaskId) -> dict[str, str]:
-    """The frames or objects that the task leaves alone, and why."""
-    rows = await connection.execute(SELECT_DEATHS, {"task": task})
-    return {row.item: f"it ended {row.deaths} slots: {row.reason}" for row in rows if row.deaths >= DEATHS_TO_BAR}
+@dataclass(frozen=True, slots=True)
+class DeadlyItems:
+    """Frames or objects at which slots ended: `barred` ones are left alone, item -> why; `suspects` are tried first."""
+
+    barred: Mapping[str, str]
+    suspects: tuple[str, ...]
+
+
+async def deadly_items(connection: AsyncConnection, task: TaskId) -> DeadlyItems:
+    """Those of the task's attempts so far."""
+    rows = (await connection.execute(SELECT_DEATHS, {"task": task})).all()
+    barred = {row.item: f"it ended {row.deaths} slots: {row.reason}" for row in rows if row.deaths >= DEATHS_TO_BAR}
+    return DeadlyItems(barred, tuple(row.item for row in rows if row.deaths < DEATHS_TO_BAR))
 
 
 async def is_barred_by(connection: AsyncConnection, task: TaskId, item: str) -> bool:

@@ -112,7 +112,8 @@ UPSERT_CAPABILITIES = text("""
         proven_at = excluded.proven_at, rate = excluded.rate, faults = excluded.faults, next_at = excluded.next_at
 """).bindparams(_JSON_ROWS)
 SELECT_DEVICES = text(f"""
-    SELECT w.name AS worker, d.device, d.facts, extract(epoch FROM now() - d.looked_at)::float AS age, (
+    SELECT w.name AS worker, d.device, d.facts, extract(epoch FROM now() - d.looked_at)::float AS age,
+        coalesce(w.facts -> 'sandbox_gaps', '[]') AS sandbox_gaps, (
         SELECT coalesce(jsonb_agg(jsonb_build_object('stage', c.stage, 'what', c.what, 'state', c.state,
             'reason', nullif(c.reason, ''), 'rate', c.rate, 'faults', c.faults,
             'age', extract(epoch FROM now() - c.proven_at), 'next', greatest(extract(epoch FROM c.next_at - now()), 0))

@@ -31,6 +31,7 @@ from service.worker.task_runner import TaskRunner
 
 log = structlog.get_logger("worker")
 HEARTBEAT_INTERVAL_S = 3.0
+OBJECTS_INTERVAL_S = 5.0
 UNREGISTER_TIMEOUT_S = 2.0
 
 
@@ -69,7 +70,8 @@ class Supervisor:
             log.warning("slots are not confined in every way", reason=reason)
         objects = open_object_store(self._config.objects, self._config.home)
         maintenance = Maintenance(self._database, objects, self._settings)
-        periodic = (self.heartbeat, *maintenance.periodic_tasks())
+        watching = PeriodicTask("object processes", OBJECTS_INTERVAL_S, self.slots.check_object_processes)
+        periodic = (self.heartbeat, watching, *maintenance.periodic_tasks())
         background = [
             asyncio.create_task(work)
             for work in (*map(run_periodically, periodic), self._webhooks.run(), self.devices.run())
@@ -96,6 +98,7 @@ class Supervisor:
             "figures": metrics.collect_worker_metrics(),
             "gpu_slots": self._settings.gpu_slots,
             "pipeline": int(PIPELINE_VERSION),
+            "sandbox_gaps": self.slots.sandbox_gaps,
         }
         async with self._database.service_transaction() as connection:
             await workers.record_heartbeat(connection, self.id, self.name, self._settings.slots, __version__)

@@ -1,7 +1,7 @@
 """Runs one task under its lease: acquire, execute with heartbeats and a watchdog, then write the outcome."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Literal, TypeVar
@@ -74,8 +74,8 @@ class TaskRunner:
         command = await load_command(connection, lease, slot.config.objects.source_rules)
         if command is None:
             return None
-        if lease.token > attempts.DEATHS_TO_BAR:
-            command = _bar(command, await attempts.barred_items(connection, lease.task_id))
+        if lease.token > 1:
+            command = _warn(command, await attempts.deadly_items(connection, lease.task_id))
         command = self._placement.assign(command, slot.number, lease.attempts)
         if isinstance(command, RenderSegment) and command.gpu is not None:
             await leases.set_device(connection, lease, command.gpu.device)
@@ -212,13 +212,15 @@ def _item_to_blame(command: Command, death: SlotDied) -> str:
     return "" if on_gpu else death.item
 
 
-def _bar(command: Command, barred: Mapping[str, str]) -> Command:
-    """The command, for a slot that leaves these frames or objects alone."""
+def _warn(command: Command, deadly: attempts.DeadlyItems) -> Command:
+    """The command, for a slot that knows at which frames or objects others ended."""
     match command:
         case RenderSegment():
-            return replace(command, barred={int(item): why for item, why in barred.items() if item.isdecimal()})
+            barred = {int(item): why for item, why in deadly.barred.items() if item.isdecimal()}
+            suspects = tuple(int(item) for item in deadly.suspects if item.isdecimal())
+            return replace(command, barred=barred, suspects=suspects)
         case ScanDataset():
-            return replace(command, barred=barred)
+            return replace(command, barred=deadly.barred)
     return command
 
 

@@ -66,6 +66,7 @@ class DeviceModel(BaseModel):
                             "megapixels_per_second": None,
                         }
                     ],
+                    "sandbox_gaps": ["codec processes with a GPU have no sandbox yet"],
                 }
             ]
         }
@@ -80,6 +81,10 @@ class DeviceModel(BaseModel):
     figures: dict[str, Any] = Field(description="measurements with units in their names; null if they cannot be read")
     unknown: dict[str, str] = Field(description="why a measurement is null")
     capabilities: list[CapabilityModel]
+    sandbox_gaps: list[str] = Field(
+        description="what the kernel or the device keeps from the walls around the worker's codec processes; empty: "
+        "a file that takes one over finds no key, no other file and no network"
+    )
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
@@ -94,6 +99,7 @@ class DeviceModel(BaseModel):
             reason=facts["absent"] or facts["warning"],
             looked_seconds_ago=round(row["age"], 1),
             capabilities=capabilities,
+            sandbox_gaps=row["sandbox_gaps"],
         )
 
 

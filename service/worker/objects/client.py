@@ -28,6 +28,9 @@ ERRORS = {
 }
 
 
+GONE = "the object process of the slot has ended"
+
+
 class ObjectProcessGone(ObjectStoreError):
     """The object process has ended: this slot can do nothing any more."""
 
@@ -63,12 +66,17 @@ class ObjectClient:
         future.add_done_callback(lambda done: self._cancel(request.number) if done.cancelled() else None)
         return future
 
+    def require_alive(self) -> None:
+        """Raises ObjectProcessGone: what is under way could not be written."""
+        if self._gone:
+            raise ObjectProcessGone(GONE)
+
     def notify(self, method: str, *arguments: Any) -> None:
         """A call that has no answer."""
         try:
             self._wire.send_request(Request(next(self._numbers), method, arguments))
         except OSError as error:
-            raise ObjectProcessGone("the object process of the slot has ended") from error
+            raise ObjectProcessGone(GONE) from error
 
     def _cancel(self, number: int) -> None:
         with self._lock:
@@ -96,7 +104,7 @@ class ObjectClient:
             calls, self._calls = [*self._calls.values()], {}
         for future, _ in calls:
             if future.set_running_or_notify_cancel():
-                future.set_exception(ObjectProcessGone("the object process of the slot has ended"))
+                future.set_exception(ObjectProcessGone(GONE))
 
 
 def _settle(future: "Future[Any]", answer: Answer, convert: Callable[[Answer], Any]) -> None:

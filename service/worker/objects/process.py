@@ -3,15 +3,16 @@
 import asyncio
 import multiprocessing
 import os
+import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
-from service.worker.objects.grants import NOTHING, Grant
-from service.worker.objects.server import Attach, ObjectsConfig, Ping, main
+from service.worker.objects.grants import Grant
+from service.worker.objects.server import Attach, Done, ObjectsConfig, Ping, main
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
-PING_TIMEOUT_S = 2.0
+PING_TIMEOUT_S = 5.0
 
 
 class ObjectProcess:
@@ -21,6 +22,7 @@ class ObjectProcess:
         self._config, self._name = config, name
         self._process: multiprocessing.process.BaseProcess | None = None
         self._control: Connection | None = None
+        self._asking = threading.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -28,7 +30,7 @@ class ObjectProcess:
 
     @property
     def is_alive(self) -> bool:
-        return self._process is not None and self._process.is_alive()
+        return self._control is not None and self._process is not None and self._process.is_alive()
 
     def attach(self) -> Connection:
         """The end of a new codec process. Starts the object process if there is none."""
@@ -36,8 +38,7 @@ class ObjectProcess:
             self._start()
         assert self._process is not None and self._process.pid is not None and self._control is not None
         ours, theirs = SPAWN_CONTEXT.Pipe()
-        with suppress(OSError), ours:  # if it has just ended, the codec process notices
-            self._control.send(NOTHING)
+        with suppress(OSError), ours, self._asking:  # if it has just ended, the codec process notices
             self._control.send(Attach())
             send_handle(self._control, ours.fileno(), self._process.pid)
         return theirs
@@ -52,30 +53,31 @@ class ObjectProcess:
         theirs.close()
 
     async def grant(self, grant: Grant) -> None:
-        """What the codec process may reach from now on. On a thread, because the process may have been stopped."""
-        if (control := self._control) is not None:
-            with suppress(OSError):  # it has ended: the codec process notices
-                await asyncio.to_thread(control.send, grant)
+        """What the codec process may reach from now on."""
+        await asyncio.to_thread(self._ask, grant)
 
     async def is_responsive(self) -> bool:
-        """Whether it works: a stopped one is why its codec process seems to hang."""
-        return await asyncio.to_thread(self._ping)
+        """Whether it works: a stopped one would be why its codec process seems to hang."""
+        return await asyncio.to_thread(self._ask, Ping(), PING_TIMEOUT_S)
 
-    def _ping(self) -> bool:
-        control = self._control
-        with suppress(EOFError, OSError):
-            if control is not None:
-                control.send(Ping())
-                return control.poll(PING_TIMEOUT_S) and isinstance(control.recv(), Ping)
-        return False
+    def _ask(self, message: Grant | Ping, timeout_s: float | None = None) -> bool:
+        """Whether the process has answered. One that has ended needs no answer: its codec process notices."""
+        if not self._asking.acquire(timeout=-1 if timeout_s is None else timeout_s):
+            return False
+        try:
+            if self._control is None:
+                return True
+            self._control.send(message)
+            return self._control.poll(timeout_s) and isinstance(self._control.recv(), Done)
+        except (EOFError, OSError):
+            return True
+        finally:
+            self._asking.release()
 
     def kill(self) -> None:
         if self._process is not None and self._process.pid is not None:
             self._process.kill()
-        if self._control is not None:
-            with suppress(OSError):
-                self._control.close()
-            self._control = None
+        self._control = None  # closed as soon as nobody waits for its answer
 
     async def stop(self) -> None:
         """Kill it and wait: it keeps nothing that would be lost."""

@@ -66,7 +66,12 @@ class Attach:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Answer with the same: the supervisor asks whether this process works."""
+    """The supervisor asks whether this process works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the supervisor said has been done."""
 
 
 def main(config: ObjectsConfig, control: Connection, parent_pid: int) -> None:
@@ -93,13 +98,12 @@ def main(config: ObjectsConfig, control: Connection, parent_pid: int) -> None:
 
 
 def _obey(message: Grant | Attach | Ping, server: "ObjectServer", control: Connection) -> None:
-    match message:
-        case Grant():
-            server.permissions.set(message)
-        case Attach():
-            server.attach(socket.socket(fileno=recv_handle(control)))
-        case Ping():
-            control.send(message)
+    if isinstance(message, Attach):
+        server.attach(socket.socket(fileno=recv_handle(control)))
+        return
+    if isinstance(message, Grant):
+        server.permissions.grant = message
+    control.send(Done())
 
 
 def _walls(config: ObjectsConfig) -> Walls:
@@ -123,7 +127,7 @@ class ObjectServer:
     """Serves the requests of one codec process at a time, as far as `permissions` allow."""
 
     def __init__(self, settings: ObjectSettings, home: Path, scratch: Path) -> None:
-        self.permissions = Permissions()
+        self.permissions = Permissions(settings.bucket)
         self.store: ObjectStore = open_object_store(settings, home)
         self.reader: ObjectReader = open_reader(settings, home, FetchStats())
         self.scratch = scratch
@@ -143,7 +147,7 @@ class Session:
     """The requests of one codec process."""
 
     def __init__(self, server: ObjectServer, wire: Wire) -> None:
-        self._server, self._wire, self._bucket = server, wire, server.store.bucket
+        self._server, self._wire = server, wire
         self._calls: dict[int, Future[Any]] = {}
         self._listings: dict[int, AsyncIterator[Any]] = {}
         self._room = threading.Semaphore(MAX_CALLS)
@@ -181,7 +185,7 @@ class Session:
                 call.cancel()
             return
         if request.method == "add_transient":
-            self._server.permissions.add_transient(request.argument(0, dict), self._bucket)
+            self._server.permissions.add_transient(request.argument(0, dict))
             return
         if (method := self._methods.get(request.method)) is None:
             raise MalformedRequest("a request of an unknown method")
@@ -208,7 +212,7 @@ class Session:
 
     def _read(self, request: Request) -> "Future[Any]":
         ref = self._ref(request)
-        if not self._server.permissions.may_read(ref):
+        if not self._server.permissions.grant.may_read(ref):
             return _refuse(ref)
         version = ObjectVersion(ref, request.argument(2, str), request.argument(3, int))
         start, stop, limit = (request.argument(place, int) for place in (4, 5, 6))
@@ -218,18 +222,18 @@ class Session:
         return self._server.reader.submit(version, span, limit)
 
     async def _get(self, request: Request) -> bytes:
-        ref = await self._readable(request)
+        ref = self._readable(request)
         start, stop = request.argument(2, int), request.argument(3, int)
         return await self._server.store.get(ref, start, None if stop < 0 else stop, request.argument(4, str))
 
     async def _head(self, request: Request) -> Any:
-        return await self._server.store.head(await self._readable(request))
+        return await self._server.store.head(self._readable(request))
 
     async def _list(self, request: Request) -> Any:
         """The next page of a listing, which the codec process numbers; None at its end."""
         prefix, number = self._ref(request), request.argument(2, int)
         if number not in self._listings:
-            if not await asyncio.to_thread(self._server.permissions.may_list, prefix):
+            if not self._server.permissions.grant.may_list(prefix):
                 raise _refusal(prefix)
             if len(self._listings) >= MAX_LISTINGS:
                 raise ObjectStoreError("too many listings at the same time")
@@ -245,23 +249,23 @@ class Session:
             raise
 
     async def _put(self, request: Request) -> Any:
-        return await self._server.store.put(await self._writable(request), request.body, request.argument(2, str))
+        return await self._server.store.put(self._writable(request), request.body, request.argument(2, str))
 
     async def _put_file(self, request: Request) -> Any:
-        ref, name = await self._writable(request), request.argument(3, str)
+        ref, name = self._writable(request), request.argument(3, str)
         if name not in WORKING_FILES:
             raise MalformedRequest("not a working file")
         return await self._server.store.put_file(ref, self._server.scratch / name, request.argument(2, str))
 
-    async def _readable(self, request: Request) -> ObjectRef:
+    def _readable(self, request: Request) -> ObjectRef:
         ref = self._ref(request)
-        if not await asyncio.to_thread(self._server.permissions.may_read, ref):
+        if not self._server.permissions.grant.may_read(ref):
             raise _refusal(ref)
         return ref
 
-    async def _writable(self, request: Request) -> ObjectRef:
+    def _writable(self, request: Request) -> ObjectRef:
         ref = self._ref(request)
-        if not await asyncio.to_thread(self._server.permissions.may_write, ref):
+        if not self._server.permissions.grant.may_write(ref):
             raise _refusal(ref)
         return ref
 

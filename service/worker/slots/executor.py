@@ -3,8 +3,8 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol, assert_never
 
@@ -16,7 +16,7 @@ from service.pipeline.segment import render_segment
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
 from service.plan.placement import GpuAllocation
 from service.plan.preview import Preview
-from service.plan.render_plan import ObjectRef
+from service.plan.render_plan import ObjectRef, SegmentPlan
 from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.digests import sha256_hex, transient_key
 from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, artifact_key
@@ -123,7 +123,7 @@ class SlotExecutor:
     """Executes commands; keeps the connections of the slot open between them."""
 
     def __init__(self, config: CodecConfig, runner: asyncio.Runner, client: ObjectClient) -> None:
-        self._config, self._runner = config, runner
+        self._config, self._runner, self._client = config, runner, client
         self._objects = RemoteObjectStore(client, config.bucket)
         self._fetcher = FrameFetcher(RemoteReader(client))
         self._gpu = SlotGpu(config.driver, lambda: raise_memory_limit(config.gpu_memory_mb))
@@ -164,7 +164,11 @@ class SlotExecutor:
         with self._fetcher.prefetch(plan.bucket, plan.frames, self._config.prefetch_mb << 20) as reader:
             device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
             sources = self._fetcher.source_opener(plan.bucket)
-            watch = FrameWatch(supervisor, lambda index: supervisor.begin(str(index)), command.barred)
+            watch = FrameWatch(self._checked(supervisor), lambda index: supervisor.begin(str(index)), command.barred)
+            for suspect in suspected_frames(command):
+                render_segment(
+                    suspect, reader, sources, replace(watch, report_progress=lambda _: supervisor(0)), device
+                )
             result = render_segment(plan, reader, sources, watch, device)
         lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in result.reports)
         files = {SEGMENT_RECEIPT: lines.encode(), **result.artifacts, SEGMENT_VIDEO: result.data}
@@ -188,6 +192,15 @@ class SlotExecutor:
             device_fallbacks=dict(result.fallbacks),
             digests=digests,
         )
+
+    def _checked(self, report_progress: ProgressCallback) -> ProgressCallback:
+        """The same; it raises ObjectProcessGone as soon as the segment could not be published."""
+
+        def check_and_report(frames_done: int) -> None:
+            self._client.require_alive()
+            report_progress(frames_done)
+
+        return check_and_report
 
     async def _publish_segment(self, content_key: str, files: Mapping[str, bytes]) -> None:
         """Write the files in order. The video comes last: when it is there, so are the receipt and the artifacts."""
@@ -216,6 +229,13 @@ class SlotExecutor:
     def close(self) -> None:
         self._gpu.close()
         self._fetcher.close()
+
+
+def suspected_frames(command: RenderSegment) -> Iterator[SegmentPlan]:
+    """Each suspect as a segment of its own. Where it shows no fault, it was chance."""
+    for frame in (*command.plan.lead, *command.plan.frames):
+        if frame.index in command.suspects:
+            yield replace(command.plan, frames=(frame,), lead=())
 
 
 def _duration_or_none(segment: bytes) -> str | None:

@@ -19,7 +19,8 @@ class RenderSegment:
     """Render this segment and publish it under its content key.
 
     `gpu` is the slot's share of a GPU; `gpu_disabled_reason` says why this attempt must not use it. `barred` are frames
-    that have ended slots: index -> why.
+    that have ended slots: index -> why. `suspects` are frames at which one slot ended: they are tried first, so that
+    what comes before them is not done once more in vain.
     """
 
     plan: SegmentPlan
@@ -27,6 +28,7 @@ class RenderSegment:
     gpu: GpuAllocation | None = None
     gpu_disabled_reason: str | None = None
     barred: Mapping[int, str] = field(default_factory=dict)
+    suspects: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,12 @@
 import asyncio
 from contextlib import suppress
 
+import structlog
+
 from service.worker.slots.messages import SlotConfig
 from service.worker.slots.process import SlotDied, SlotProcess
+
+log = structlog.get_logger("worker")
 
 
 class PoolClosed(Exception):
@@ -54,6 +58,13 @@ class SlotPool:
             with suppress(SlotDied, TimeoutError):
                 await slot.start()
         self._free.put_nowait(slot)
+
+    async def check_object_processes(self) -> None:
+        """Kill those that do not answer: their slots are replaced, and no frame is blamed for it."""
+        for slot in self.processes:
+            if not await slot.has_responsive_objects():
+                log.error("an object process does not answer, and is killed", slot=slot.number)
+                slot.kill_objects()
 
     def close(self) -> None:
         """Lend no more slots; tasks that have one keep it."""

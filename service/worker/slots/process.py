@@ -182,6 +182,14 @@ class SlotProcess:
         """Kill both processes, because the worker stops."""
         self._stopping = True
         self.kill()
+        self.kill_objects()
+
+    async def has_responsive_objects(self) -> bool:
+        """Whether the object process works; one that has ended does not count."""
+        return self._objects is None or not self._objects.is_alive or await self._objects.is_responsive()
+
+    def kill_objects(self) -> None:
+        """Kill the object process: the command ends with an unavailable store, and is tried again."""
         if self._objects is not None:
             self._objects.kill()
 
