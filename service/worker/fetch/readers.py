@@ -71,13 +71,14 @@ class FileReader:
     def submit(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> "Future[ReadResult]":
         return self._threads.submit(self._read, version, span, limit)
 
+    def submit_open(self, version: ObjectVersion) -> "Future[BinaryIO]":
+        """Open the file, to be read elsewhere with `read_part`."""
+        return self._threads.submit(self._store.open, version.ref)
+
     def _read(self, version: ObjectVersion, span: ByteRange | None, limit: int) -> ReadResult:
         started_at = time.perf_counter()
         with self._store.open(version.ref) as file:
-            try:
-                part = _read_part(file, version.etag, span, limit)
-            except OSError as error:
-                raise ObjectStoreError(f"REELMILL_HOME: an object cannot be read ({error.strerror})") from error
+            part = read_part(file, version.etag, span, limit)
         self.stats.add(span, len(part.data), started_at)
         return part
 
@@ -85,16 +86,22 @@ class FileReader:
         self._threads.shutdown(cancel_futures=True)
 
 
-def _read_part(file: BinaryIO, etag: str, span: ByteRange | None, limit: int) -> ReadResult:
-    """Without an `etag`, the bytes are those of the one that the file has when the read begins."""
-    status = require_etag(file, etag)
-    if span is None and status.st_size > limit:
-        raise ObjectTooLarge(status.st_size, limit)
-    start, stop = span or (0, status.st_size)
-    file.seek(start)
-    data = file.read(stop - start)
-    found = file_etag(status)
-    require_etag(file, found)
+def read_part(file: BinaryIO, etag: str, span: ByteRange | None, limit: int) -> ReadResult:
+    """Without an `etag`, the bytes are those of the one that the file has when the read begins.
+
+    Raises ObjectChanged, ObjectTooLarge, ObjectStoreError.
+    """
+    try:
+        status = require_etag(file, etag)
+        if span is None and status.st_size > limit:
+            raise ObjectTooLarge(status.st_size, limit)
+        start, stop = span or (0, status.st_size)
+        file.seek(start)
+        data = file.read(stop - start)
+        found = file_etag(status)
+        require_etag(file, found)
+    except OSError as error:
+        raise ObjectStoreError(f"REELMILL_HOME: an object cannot be read ({error.strerror})") from error
     return ReadResult(data, status.st_size, found)
 
 

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from operator import attrgetter
 from pathlib import Path
@@ -17,7 +17,7 @@ from service.plan.render_plan import ObjectRef
 from service.scratch import working_file
 from service.store.objects import object_store
 from service.store.objects.object_store import ObjectInfo, ObjectStoreError, ObjectVersion, ReadResult, SkippedEntry
-from service.worker.fetch.readers import ByteRange, FetchStats
+from service.worker.fetch.readers import FILE_THREADS, ByteRange, FetchStats, read_part
 from service.worker.objects.wire import MAX_REQUEST_BODY, Answer, Request, Wire
 
 # The errors of the object store by name.
@@ -42,6 +42,7 @@ class ObjectClient:
         self._wire = Wire(socket.socket(fileno=os.dup(connection.fileno())))
         self._numbers, self._lock = itertools.count(1), threading.Lock()
         self._calls: dict[int, tuple[Future[Any], Callable[[Answer], Any]]] = {}
+        self._threads = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
         self._gone = False
         threading.Thread(target=self._receive, name="objects", daemon=True).start()
 
@@ -93,8 +94,12 @@ class ObjectClient:
                 answer = self._wire.receive_answer()
                 with self._lock:
                     future, convert = self._calls.pop(answer.number, (None, None))
-                if future is not None and convert is not None and future.set_running_or_notify_cancel():
+                if future is None or convert is None or not future.set_running_or_notify_cancel():
+                    _drop(answer)
+                elif answer.descriptor is None:
                     _settle(future, answer, convert)
+                else:
+                    self._threads.submit(_settle, future, answer, convert)
         except (EOFError, OSError):
             self._gone = True
             self._fail_all()
@@ -107,15 +112,24 @@ class ObjectClient:
                 future.set_exception(ObjectProcessGone(GONE))
 
 
+def _drop(answer: Answer) -> None:
+    """Nobody waits for it any more."""
+    if answer.descriptor is not None:
+        os.close(answer.descriptor)
+
+
 def _settle(future: "Future[Any]", answer: Answer, convert: Callable[[Answer], Any]) -> None:
     if answer.error is None:
-        future.set_result(convert(answer))
+        try:
+            future.set_result(convert(answer))
+        except Exception as error:
+            future.set_exception(error)
         return
     name, text = answer.error
     kind = ERRORS.get(name, ObjectStoreError)
-    error = kind.__new__(kind)  # some classes are made of other values than their text
-    Exception.__init__(error, text)
-    future.set_exception(error)
+    failure = kind.__new__(kind)  # some classes are made of other values than their text
+    Exception.__init__(failure, text)
+    future.set_exception(failure)
 
 
 class RemoteReader:
@@ -128,8 +142,13 @@ class RemoteReader:
         started_at = time.perf_counter()
 
         def convert(answer: Answer) -> ReadResult:
-            self.stats.add(span, len(answer.body), started_at)
-            return ReadResult(answer.body, *answer.value)
+            if answer.descriptor is None:
+                part = ReadResult(answer.body, *answer.value)
+            else:
+                with os.fdopen(answer.descriptor, "rb") as file:
+                    part = read_part(file, version.etag, span, limit)
+            self.stats.add(span, len(part.data), started_at)
+            return part
 
         ref, (start, stop) = version.ref, span or (0, -1)
         arguments = (ref.bucket, ref.key, version.etag, version.size, start, stop, limit)

@@ -39,12 +39,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the call `number` returned. `error` is the class and text of an ObjectStoreError instead."""
+    """What the call `number` returned. `error` is the class and text of an ObjectStoreError instead.
+
+    `descriptor` is that of an open file to read from, instead of a large body; whoever gets it closes it.
+    """
 
     number: int
     value: Any = None
     error: tuple[str, str] | None = None
     body: bytes = b""
+    descriptor: int | None = None
 
 
 class Wire:
@@ -61,11 +65,14 @@ class Wire:
     def send_answer(self, answer: Answer) -> None:
         """Raises OSError if the other process has ended."""
         head = pickle.dumps((answer.number, answer.value, answer.error), pickle.HIGHEST_PROTOCOL)
-        self._send(head, answer.body)
+        self._send(head, answer.body, answer.descriptor)
 
     def receive_request(self) -> Request:
         """Raises MalformedRequest, EOFError, OSError."""
-        head, body = self._receive(MAX_REQUEST_HEAD, MAX_REQUEST_BODY)
+        head_length, body_length = LENGTHS.unpack(self._read(LENGTHS.size))
+        if head_length > MAX_REQUEST_HEAD or body_length > MAX_REQUEST_BODY:
+            raise MalformedRequest(f"a request of {head_length} and {body_length} bytes")
+        head, body = self._read(head_length), self._read(body_length)
         try:
             number, method, *arguments = json.loads(head)
         except (ValueError, TypeError, RecursionError) as error:
@@ -76,30 +83,30 @@ class Wire:
 
     def receive_answer(self) -> Answer:
         """The answers are those of our own process. Raises EOFError, OSError."""
-        head, body = self._receive()
-        number, value, error = pickle.loads(head)  # noqa: S301 (of the object process)
-        return Answer(number, value, error, body)
+        lengths, descriptors, *_ = socket.recv_fds(self._socket, LENGTHS.size, 1, socket.MSG_WAITALL)
+        if len(lengths) < LENGTHS.size:
+            raise EOFError
+        head_length, body_length = LENGTHS.unpack(lengths)
+        number, value, error = pickle.loads(self._read(head_length))  # noqa: S301 (of the object process)
+        return Answer(number, value, error, self._read(body_length), next(iter(descriptors), None))
 
     def close(self) -> None:
         with suppress(OSError):  # the other process has closed it
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
-    def _send(self, head: bytes, body: bytes) -> None:
+    def _send(self, head: bytes, body: bytes, descriptor: int | None = None) -> None:
         message = LENGTHS.pack(len(head), len(body)) + head
         with self._sending:
-            sent = self._socket.sendmsg([message, body]) if body else 0
+            if descriptor is not None:
+                sent = socket.send_fds(self._socket, [message], [descriptor])
+            else:
+                sent = self._socket.sendmsg([message, body])
             if sent < len(message):
                 self._socket.sendall(message[sent:])
                 sent = len(message)
             if sent < len(message) + len(body):
                 self._socket.sendall(memoryview(body)[sent - len(message) :])
-
-    def _receive(self, max_head: int | None = None, max_body: int | None = None) -> tuple[bytes, bytes]:
-        head_length, body_length = LENGTHS.unpack(self._read(LENGTHS.size))
-        if (max_head is not None and head_length > max_head) or (max_body is not None and body_length > max_body):
-            raise MalformedRequest(f"a request of {head_length} and {body_length} bytes")
-        return self._read(head_length), self._read(body_length)
 
     def _read(self, length: int) -> bytes:
         """Exactly so many bytes, in one call of the kernel if it can."""

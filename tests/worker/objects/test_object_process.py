@@ -137,6 +137,10 @@ async def test_large_objects_and_long_listings(process: ObjectProcess, tmp_path:
     assert (whole.data, whole.size, whole.etag) == (large, len(large), info.etag)
     part = await asyncio.wrap_future(reader.submit(ObjectVersion(ref, info.etag), (3, 8), 5))
     assert part.data == large[3:8] and reader.stats.bytes == len(large) + 5
+    with pytest.raises(ObjectChanged):
+        await asyncio.wrap_future(reader.submit(ObjectVersion(ref, "other", len(large)), None, 2**28))
+    with pytest.raises(ObjectTooLarge):
+        await asyncio.wrap_future(reader.submit(ObjectVersion(ref, info.etag, len(large)), None, 5))
 
 
 async def test_errors_are_those_of_the_store(process: ObjectProcess, tmp_path: Path) -> None:
