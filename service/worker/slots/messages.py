@@ -1,6 +1,6 @@
 """Everything that crosses the pipe between the supervisor and a codec process. Pickled, never stored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -8,10 +8,13 @@ from uuid import UUID
 
 from service.plan.placement import REAL_DRIVER, GpuAllocation
 from service.plan.preview import Preview
-from service.plan.render_plan import RenderOptions, SegmentPlan
+from service.plan.render_plan import FrameRef, ObjectRef, RenderOptions, SegmentPlan
 from service.store.objects.digests import StoredSegment
+from service.store.objects.keys import render_prefix, segment_prefix
 from service.store.settings import ObjectSettings
 from service.telemetry import logging
+from service.worker.objects.grants import NOTHING, Grant
+from service.worker.scan.store import ScanTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,34 @@ class StopSlot:
 
 
 Command = RenderSegment | AssembleRender | ScanDataset | RenderPreview
+
+
+def grant_for(command: Command, bucket: str) -> Grant:
+    """What the command may read and write. `bucket` is the service's own. For a scan, see `grant_for_scan`: it knows its
+    objects only when it has begun."""
+    match command:
+        case RenderSegment():
+            plan, below = command.plan, ObjectRef(bucket, segment_prefix(command.content_key))
+            sources = _objects_of(plan.bucket, (*plan.frames, *plan.lead))
+            return Grant(read=sources, write_below=frozenset([below]), content_key=command.content_key)
+        case AssembleRender():
+            segments = frozenset(ObjectRef(bucket, segment_prefix(each.content_key)) for each in command.segments)
+            return Grant(
+                read_below=segments, write_below=frozenset([ObjectRef(bucket, render_prefix(command.render_id))])
+            )
+        case RenderPreview(preview):
+            own = frozenset([ObjectRef(bucket, preview.key)])
+            return Grant(read=_objects_of(preview.bucket, [preview.frame]), write_below=own)
+        case ScanDataset():
+            return NOTHING
+
+
+def grant_for_scan(target: ScanTarget) -> Grant:
+    return Grant(read_below=frozenset([ObjectRef(target.bucket, target.prefix)]))
+
+
+def _objects_of(bucket: str, frames: Iterable[FrameRef]) -> frozenset[ObjectRef]:
+    return frozenset(ObjectRef(bucket, frame.key) for frame in frames if frame.key is not None)
 
 
 @dataclass(frozen=True, slots=True)

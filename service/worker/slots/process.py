@@ -21,7 +21,6 @@ from service.worker.scan.store import ScanStore, ScanTarget
 from service.worker.slots.channel import SlotChannel
 from service.worker.slots.child import SLOT_NICENESS, main
 from service.worker.slots.current_item import CurrentItem
-from service.worker.slots.grants import grant_for, grant_for_scan
 from service.worker.slots.messages import (
     CancelTask,
     CodecConfig,
@@ -35,6 +34,8 @@ from service.worker.slots.messages import (
     StoreCall,
     StoreReply,
     TaskFailed,
+    grant_for,
+    grant_for_scan,
 )
 from service.worker.slots.unpickling import UntrustedMessage, require_answer
 

@@ -34,8 +34,7 @@ from service.worker.objects.process import ObjectProcess
 from service.worker.objects.server import ObjectsConfig
 from service.worker.objects.wire import LENGTHS, MAX_REQUEST_BODY, MAX_REQUEST_HEAD
 from service.worker.scan.store import ScanTarget
-from service.worker.slots.grants import grant_for, grant_for_scan
-from service.worker.slots.messages import AssembleRender, Command, RenderSegment
+from service.worker.slots.messages import AssembleRender, Command, RenderSegment, grant_for, grant_for_scan
 from tests.plan.test_segments import OPTIONS
 
 pytestmark = pytest.mark.anyio
