@@ -76,8 +76,8 @@ Command = RenderSegment | AssembleRender | ScanDataset | RenderPreview
 
 
 def grant_for(command: Command, bucket: str) -> Grant:
-    """What the command may read and write. `bucket` is the service's own. For a scan, see `grant_for_scan`: it knows its
-    objects only when it has begun."""
+    """What the command may read and write. `bucket` is the service's own. For a scan, see `grant_for_scan`:
+    it knows its objects only when it has begun."""
     match command:
         case RenderSegment():
             plan, below = command.plan, ObjectRef(bucket, segment_prefix(command.content_key))
