@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-fast fuzz chaos run bench lint clean
+.PHONY: demo test test-fast fuzz chaos run bench lock sbom lint clean
 
 demo: $(RUN_STAMP)
 	$(BIN)/python -m service demo
@@ -39,6 +39,16 @@ chaos: $(DEV_STAMP)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks render
+
+# what the images install; pins that still fit are kept, `make lock UPGRADE=--upgrade` takes the newest that pyproject.toml allows
+lock: $(DEV_STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[lock]'
+	$(BIN)/python -m tests.deployment.lock $(UPGRADE)
+	$(BIN)/python -m tests.deployment.sbom
+
+# the bills of materials, from the lock files, deploy/licences.toml and deploy/bundled.toml; needs no network
+sbom: $(DEV_STAMP)
+	$(BIN)/python -m tests.deployment.sbom
 
 clean:
 	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache
