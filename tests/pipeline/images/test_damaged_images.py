@@ -18,6 +18,7 @@ from service.plan.tone import Tone
 from tests.pipeline.images.decoding_in_child import decode_all
 from tests.pipeline.images.sample_images import HEIGHT, SAMPLE_IMAGES, WIDTH
 from tests.pipeline.rendering import decode_pictures, render
+from tests.support.data.colour_profiles import wide_lookup
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,24 @@ def test_flipped_bits_and_holes_are_survived(pool: ProcessPoolExecutor, name: st
 )
 def test_nothing_and_nonsense(pool: ProcessPoolExecutor, data: bytes) -> None:
     assert [outcome for outcome, _ in pool.submit(decode_all, [data]).result(60)] == ["refused"]
+
+
+# The first is what five channels could be used for. The sizes of the second multiply to 1,529 in 32 bits.
+WIDE_TABLES = {"small": ((3,) * 5, 3**5), "overflow": ((61, 7, 161, 245, 255), 1529)}
+
+
+@pytest.mark.parametrize("table", WIDE_TABLES.values(), ids=WIDE_TABLES)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_a_table_that_lcms_reads_outside_of_is_ignored(
+    pool: ProcessPoolExecutor, kind: str, table: tuple[tuple[int, ...], int]
+) -> None:
+    """CVE-2026-41254 of lcms2 2.18, which is inside imagecodecs: such a profile ends the process."""
+    image = Image.fromarray(np.random.default_rng(5).integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    files = [io.BytesIO() for _ in range(2)]
+    image.save(files[0], kind, icc_profile=wide_lookup(*table))
+    image.save(files[1], kind)
+    with_profile, plain = pool.submit(decode_all, [file.getvalue() for file in files]).result(60)
+    assert with_profile == plain and plain[0] == "shown"
 
 
 def _flip_bits(data: bytes, random: np.random.Generator, count: int) -> bytes:

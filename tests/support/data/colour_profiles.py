@@ -56,6 +56,20 @@ def lookup(name: str, version: int = 2) -> bytes:
     return profile(b"RGB ", {b"A2B0": table}, name, version)
 
 
+def wide_lookup(sizes: tuple[int, ...], entries: int) -> bytes:
+    """An R'G'B' profile that widens three channels to five, looks them up in a table, and narrows them (ICC.1:2010, 10.14)."""
+    widen = b"matf" + bytes(4) + struct.pack(">HH", 3, 5) + struct.pack(">20f", *np.eye(5, 3).flat, *[0] * 5)
+    narrow = b"matf" + bytes(4) + struct.pack(">HH", 1, 3) + struct.pack(">6f", 1, 1, 1, 0, 0, 0)
+    found = b"clut" + bytes(4) + struct.pack(">HH16s", 5, 1, bytes(sizes)) + struct.pack(">f", 0.5) * entries
+    head, body = b"mpet" + bytes(4) + struct.pack(">HHI", 3, 3, 3), b""
+    for element in (widen, found, narrow):
+        head += struct.pack(">II", 16 + 3 * 8 + len(body), len(element))
+        body += element
+    columns = to_xyz(ADOBE).T
+    tags = {b"rXYZ": _xyz(columns[0]), b"gXYZ": _xyz(columns[1]), b"bXYZ": _xyz(columns[2]), b"D2B1": head + body}
+    return profile(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma(1.8)), "wide", 4)
+
+
 def gamma(exponent: float) -> bytes:
     """curveType with one value, in 1/256."""
     return b"curv" + bytes(4) + struct.pack(">IH", 1, round(exponent * 256))
