@@ -1,7 +1,9 @@
 """Damaged images of every kind give a reason or a picture, never a crash, and never half a picture if truncated."""
 
 import io
+import struct
 import tracemalloc
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,11 +14,13 @@ import pytest
 from PIL import Image
 
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.decoder import ImageDecoder
+from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.jpeg import jpeg_header, jpeg_layout
 from service.pipeline.picture import composite_over
 from service.plan.tone import Tone
 from tests.pipeline.images.decoding_in_child import decode_all
-from tests.pipeline.images.sample_images import HEIGHT, SAMPLE_IMAGES, WIDTH
+from tests.pipeline.images.sample_images import HEIGHT, SAMPLE_IMAGES, WIDTH, encode_tiff
 from tests.pipeline.rendering import decode_pictures, render
 from tests.support.data.colour_profiles import wide_lookup
 
@@ -72,6 +76,36 @@ def test_a_table_that_lcms_reads_outside_of_is_ignored(
     image.save(files[1], kind)
     with_profile, plain = pool.submit(decode_all, [file.getvalue() for file in files]).result(60)
     assert with_profile == plain and plain[0] == "shown"
+
+
+def png_with_palette(depth: int) -> bytes:
+    """A PNG of 8 x 8 palette entries with transparency."""
+    header = struct.pack(">2I5B", 8, 8, depth, 3, 0, 0, 0)
+    rows = zlib.compress((b"\0" + bytes(depth)) * 8)
+    chunks = {b"IHDR": header, b"PLTE": bytes(range(256)) * 3, b"tRNS": bytes(256), b"IDAT": rows, b"IEND": b""}
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def test_libpng_gets_no_palette() -> None:
+    """CVE-2026-33416, 33636 and 34757 are about palettes; the libpng 1.6.55 inside imagecodecs has them."""
+    decoder = ImageDecoder(DecodeOptions(1_000_000))
+    assert decoder.decode(png_with_palette(8)).decoder == "pillow-png"
+    with pytest.raises(MediaUnreadable, match="bit depth and colour type"):
+        decoder.decode(png_with_palette(16))
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits"])
+def test_libtiff_gets_no_ycbcr(compression: str) -> None:
+    """CVE-2026-4775 is about YCbCr; the libtiff 4.7.1 inside imagecodecs has it."""
+    good = encode_tiff(np.full((64, 64, 3), 9, np.uint8), compression=compression)
+    photometric = struct.pack("<HHI", 262, 3, 1)
+    assert good.count(photometric + b"\2") == 1
+    with pytest.raises(MediaUnreadable, match="photometric 6"):
+        ImageDecoder(DecodeOptions(1_000_000)).decode(good.replace(photometric + b"\2", photometric + b"\6"))
 
 
 def _flip_bits(data: bytes, random: np.random.Generator, count: int) -> bytes:
