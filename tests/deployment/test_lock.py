@@ -120,8 +120,8 @@ def test_pip_takes_these_wheels_and_no_others(tmp_path: Path) -> None:
     lock, text = tmp_path / "lock.txt", "".join(render_entry(entries(LOCKS["cpu"])[name]) for name in DOWNLOADED)
     lock.write_text(text)
     done = download(lock, tmp_path / "wheels")
-    if done.returncode and "connection broken" in done.stderr:
-        pytest.skip("needs a package index: pip could not connect")
+    if "No matching distribution found" in done.stderr:
+        pytest.skip("needs a package index with these versions: pip found none")
     assert done.returncode == 0, done.stderr
     assert {canonicalize_name(path.name.split("-")[0]) for path in (tmp_path / "wheels").iterdir()} == DOWNLOADED
     lock.write_text(re.sub(r"sha256:[0-9a-f]{8}", "sha256:00000000", text))
