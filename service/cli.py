@@ -157,6 +157,55 @@ def fsck(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="the file to write, which does not exist yet", dir_okay=False)],
+    objects: Annotated[
+        Literal["own", "all", "none"],
+        typer.Option(
+            help="own: uploads and files of renders; all: cached segments and previews, too; none: only a list"
+        ),
+    ] = "own",
+) -> None:
+    """Write the database and its objects into one file. The service may run meanwhile.
+
+    The exit code is 65 if objects that the database names could not be read.
+    """
+    from service.commands.backup import run_backup
+
+    with backup_errors_to_exit_codes():
+        if not _run_async(run_backup(config.load(), file, objects)):
+            raise typer.Exit(LEFT_OUT)
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="a file that `reelmill backup` wrote", exists=True, dir_okay=False)],
+) -> None:
+    """Restore a backup into an empty database and an empty bucket. Nothing is changed if that is not possible.
+
+    The exit code is 65 if objects of a backup without bytes are not in the bucket.
+    """
+    from service.commands.backup import run_restore
+
+    with backup_errors_to_exit_codes():
+        if not _run_async(run_restore(config.load(), file)):
+            raise typer.Exit(LEFT_OUT)
+
+
+@contextmanager
+def backup_errors_to_exit_codes() -> Iterator[None]:
+    """Also what a backup, its file, or the object store says."""
+    from service.store.backup.archive import BackupError
+    from service.store.objects.object_store import ObjectStoreError
+
+    with errors_to_exit_codes():
+        try:
+            yield
+        except (BackupError, ObjectStoreError) as error:
+            _exit_with(str(error), FAILED)
+
+
+@app.command()
 def token(
     sub: Annotated[str, typer.Option(help="subject of the token")],
     scope: Annotated[str, typer.Option(help="space-separated scopes")] = "catalog:read videos:read",

@@ -47,15 +47,16 @@ class SharedState:
             self.embedded.stop()
 
 
-async def open_shared_state(settings: Settings) -> SharedState:
-    """Open PostgreSQL (started or reached, then migrated) and the object store at the same time.
+async def open_shared_state(settings: Settings, *, migrated: bool = True) -> SharedState:
+    """Open PostgreSQL (started or reached, then migrated unless that is not wanted) and the object store at the same
+    time.
 
     Raises the first failure, after whatever was open by then has been closed.
     """
     async with AsyncExitStack() as opened:
 
         async def enter_database() -> tuple[EmbeddedPostgres | None, str]:
-            embedded, url = await open_database(settings)
+            embedded, url = await open_database(settings, migrated=migrated)
             if embedded is not None:
                 opened.callback(embedded.stop)
             return embedded, url
@@ -77,17 +78,19 @@ async def open_shared_state(settings: Settings) -> SharedState:
         return SharedState(database, objects.result(), secret, embedded)
 
 
-async def open_database(settings: Settings) -> tuple[EmbeddedPostgres | None, str]:
-    """The embedded server, if there is one, and the URL of a migrated database. Raises StartupError."""
+async def open_database(settings: Settings, *, migrated: bool = True) -> tuple[EmbeddedPostgres | None, str]:
+    """The embedded server, if there is one, and the URL of the database. Raises StartupError."""
     if settings.database.url:
         url = _validate_url(settings.database.url)
         await _test_connection(url)
-        await _ensure_migrated(url)
+        if migrated:
+            await _ensure_migrated(url)
         return None, url
     server = EmbeddedPostgres(settings.process.home)
     try:
         url = await asyncio.to_thread(server.start)
-        await _ensure_migrated(url)
+        if migrated:
+            await _ensure_migrated(url)
     except (EmbeddedPostgresError, OSError) as error:
         raise StartupError(f"embedded PostgreSQL (REELMILL_HOME): {error}") from error
     except BaseException:

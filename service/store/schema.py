@@ -21,21 +21,34 @@ MIGRATIONS_FOLDER = Path(__file__).parent / "migrations"
 
 
 async def migrate(url: str) -> None:
-    """Upgrade the schema to the newest revision, under a lock.
+    """Upgrade the schema to the newest revision, under a lock."""
+    async with migration_transaction(url) as connection:
+        await upgrade(connection)
 
-    The revision is written last, so `is_current` means that everything is there. The lock is polled, on an autocommit
-    connection of its own: waiting in the database would deadlock with CREATE INDEX CONCURRENTLY.
+
+@asynccontextmanager
+async def migration_transaction(url: str) -> AsyncIterator[AsyncConnection]:
+    """A transaction, and during it the lock of migrations. Raises StartupError.
+
+    The lock is polled, on an autocommit connection of its own: waiting in the database would deadlock with CREATE INDEX
+    CONCURRENTLY.
     """
-    engine = create_async_engine(async_url(url), poolclass=NullPool)
+    engine = create_async_engine(async_url(url), poolclass=NullPool, hide_parameters=True)
     try:
         async with (
             engine.connect() as holder,
             _migration_lock(await holder.execution_options(isolation_level="AUTOCOMMIT")),
             engine.begin() as connection,
         ):
-            await connection.run_sync(_run_alembic)
+            yield connection
     finally:
         await engine.dispose()
+
+
+async def upgrade(connection: AsyncConnection, revision: str = "head") -> None:
+    """Upgrade the schema, which is older, in the connection's transaction. The revision is written last, so that
+    `is_current` means that everything is there."""
+    await connection.run_sync(_run_alembic, revision)
 
 
 async def is_current(url: str) -> bool:
@@ -51,8 +64,13 @@ async def is_current(url: str) -> bool:
 
 
 def newest_revision() -> str:
-    """The number of the last revision, with which the name of its file begins."""
-    return max(path.name.partition("_")[0] for path in (MIGRATIONS_FOLDER / "versions").glob("[0-9]*.py"))
+    """The number of the last revision."""
+    return max(revisions())
+
+
+def revisions() -> set[str]:
+    """The numbers of all revisions, with which the names of their files begin."""
+    return {path.name.partition("_")[0] for path in (MIGRATIONS_FOLDER / "versions").glob("[0-9]*.py")}
 
 
 @asynccontextmanager
@@ -68,11 +86,11 @@ async def _migration_lock(connection: AsyncConnection) -> AsyncIterator[None]:
         await connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK_ID})
 
 
-def _run_alembic(connection: Connection) -> None:
+def _run_alembic(connection: Connection, revision: str) -> None:
     from alembic import command  # takes 8 MB, which only a migration needs
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS_FOLDER))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

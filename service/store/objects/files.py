@@ -8,6 +8,7 @@ import asyncio
 import errno
 import mimetypes
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 from service.plan.render_plan import ObjectRef
 from service.private_files import FILE_MODE, FOLDER_MODE
+from service.store.objects.file_part import FilePart
 from service.store.objects.object_store import (
     ObjectChanged,
     ObjectInfo,
@@ -88,7 +90,18 @@ class FileObjectStore:
         with path.open("rb") as source:
             return self._write_atomically(ref, lambda file: shutil.copyfileobj(source, file, CHUNK_BYTES))
 
-    def _write_atomically(self, ref: ObjectRef, write: Callable[[BinaryIO], object]) -> ObjectInfo:
+    async def restore(self, source: FilePart, info: ObjectInfo) -> ObjectInfo:
+        """The etag of a file has its time: with the same time it has the same etag."""
+        ref, modified_ns = ObjectRef(self.bucket, info.key), _modified_ns(info)
+
+        def copy(file: BinaryIO) -> None:
+            shutil.copyfileobj(source, file, CHUNK_BYTES)
+
+        return await asyncio.to_thread(self._write_atomically, ref, copy, modified_ns)
+
+    def _write_atomically(
+        self, ref: ObjectRef, write: Callable[[BinaryIO], object], modified_ns: int | None = None
+    ) -> ObjectInfo:
         """`write` fills the file. When this returns, the object and its name are on disk."""
         path, temp_file = self.path(ref), self._temp_folder / secrets.token_hex(12)
         try:
@@ -96,8 +109,9 @@ class FileObjectStore:
             with os.fdopen(os.open(temp_file, WRITE_FLAGS, FILE_MODE), "wb") as file:
                 write(file)
                 file.flush()
-                now = time.time_ns()
-                os.utime(file.fileno(), ns=(now, now))  # the kernel's own time has ticks of 4 ms: too coarse for etags
+                # The kernel's own time has ticks of 4 ms: too coarse for etags.
+                now = time.time_ns() if modified_ns is None else modified_ns
+                os.utime(file.fileno(), ns=(now, now))
                 os.fsync(file.fileno())
             status = temp_file.stat()
             _create_folder(path.parent)
@@ -323,6 +337,14 @@ def file_etag(status: os.stat_result) -> str:
     """The etag of a file. A file that is overwritten in place gets another one, as one that is replaced; not if its
     size is the same and its time is set back."""
     return f"{status.st_mtime_ns:x}-{status.st_size:x}"
+
+
+def _modified_ns(info: ObjectInfo) -> int | None:
+    """The time in an etag that `file_etag` made; None for those of other stores."""
+    time_hex, _, size_hex = info.etag.partition("-")
+    if size_hex != f"{info.size:x}" or not re.fullmatch("[0-9a-f]{1,16}", time_hex):
+        return None
+    return int(time_hex, 16)
 
 
 def require_etag(file: BinaryIO, etag: str) -> os.stat_result:

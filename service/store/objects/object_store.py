@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from service.errors import Interruption
 from service.plan.render_plan import ObjectRef
+from service.store.objects.file_part import FilePart
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,10 @@ class ObjectAccess(Protocol):
 
     async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
         """Store a file of any size; readers see all of it or nothing."""
+        ...
+
+    async def restore(self, source: FilePart, info: ObjectInfo) -> ObjectInfo:
+        """Store an object of the own bucket as `info` describes it: with the same etag, if this kind of store can."""
         ...
 
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:

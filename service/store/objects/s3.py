@@ -1,18 +1,17 @@
 """The S3/MinIO driver of the object store: one aioboto3 client per process; large files are uploaded in parts."""
 
 import asyncio
-import io
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from service.plan.render_plan import ObjectRef
+from service.store.objects.file_part import FilePart
 from service.store.objects.object_store import (
     ObjectChanged,
     ObjectInfo,
@@ -36,49 +35,15 @@ from service.store.objects.s3_http import (
 )
 from service.store.settings import ObjectSettings
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
 # Size of a part in bytes; a file that is not larger is sent in one request.
 PART_BYTES = 16 * 1024 * 1024
 MAX_PARTS = 10_000
 CONCURRENT_PARTS = 4
+# The most that S3 takes in one request.
+MAX_PUT_BYTES = 5 * 1024**3
 
 
-class FilePart(io.RawIOBase):
-    """Bytes [start, start + length) of an open file, independent of the file's own position."""
-
-    def __init__(self, descriptor: int, start: int, length: int) -> None:
-        self._descriptor, self._start, self.length = descriptor, start, length
-        self._position = 0
-
-    def readinto(self, buffer: "Buffer") -> int:
-        view = memoryview(buffer).cast("B")
-        wanted = min(len(view), self.length - self._position)
-        if wanted <= 0:
-            return 0
-        read = os.preadv(self._descriptor, [view[:wanted]], self._start + self._position)
-        if read == 0:
-            raise OSError("the file has become shorter")
-        self._position += read
-        return read
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
-
-    def tell(self) -> int:
-        return self._position
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-
-async def upload_in_parts(client: Any, target: dict[str, str], content_type: str, file: BinaryIO, size: int) -> None:
+async def upload_in_parts(client: Any, target: dict[str, str], content_type: str, source: FilePart) -> None:
     """Upload a file to `target` (Bucket and Key) in parts. A failed or cancelled upload is aborted.
 
     Raises ObjectStoreError if the file changes meanwhile.
@@ -87,34 +52,34 @@ async def upload_in_parts(client: Any, target: dict[str, str], content_type: str
     try:
         upload = await asyncio.shield(creation)
         target = target | {"UploadId": upload["UploadId"]}
-        parts = await _upload_parts(client, target, file, size)
+        parts = await _upload_parts(client, target, source)
         await client.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
     except BaseException:
         await asyncio.shield(_abort_upload(client, target, creation))
         raise
 
 
-async def _upload_parts(client: Any, target: dict[str, str], file: BinaryIO, size: int) -> list[dict[str, Any]]:
-    length, limit = max(PART_BYTES, -(-size // MAX_PARTS)), asyncio.Semaphore(CONCURRENT_PARTS)
+async def _upload_parts(client: Any, target: dict[str, str], source: FilePart) -> list[dict[str, Any]]:
+    length, limit = max(PART_BYTES, -(-source.length // MAX_PARTS)), asyncio.Semaphore(CONCURRENT_PARTS)
 
     async def upload_part(number: int, start: int) -> dict[str, Any]:
         async with limit:
-            part = FilePart(file.fileno(), start, min(length, size - start))
-            response = await client.upload_part(**target, PartNumber=number, Body=part)
+            response = await client.upload_part(**target, PartNumber=number, Body=source.part(start, length))
             return {"PartNumber": number, "ETag": response["ETag"]}
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(upload_part(n, start)) for n, start in enumerate(range(0, size, length), 1)]
+            starts = enumerate(range(0, source.length, length), 1)
+            tasks = [group.create_task(upload_part(number, start)) for number, start in starts]
     except ExceptionGroup as failed:
-        _require_unchanged(file, size)
+        _require_unchanged(source)
         raise failed.exceptions[0] from None
-    _require_unchanged(file, size)
+    _require_unchanged(source)
     return [task.result() for task in tasks]
 
 
-def _require_unchanged(file: BinaryIO, size: int) -> None:
-    if os.fstat(file.fileno()).st_size != size:
+def _require_unchanged(source: FilePart) -> None:
+    if source.has_changed:
         raise ObjectStoreError("the file changed while it was uploaded")
 
 
@@ -199,13 +164,23 @@ class S3ObjectStore:
 
     async def put_file(self, ref: ObjectRef, path: Path, content_type: str) -> ObjectInfo:
         with await asyncio.to_thread(path.open, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= PART_BYTES:
-                return await self._put(ref, FilePart(file.fileno(), 0, size), content_type)
-            client, target = await self._client(), {"Bucket": ref.bucket, "Key": ref.key}
-            with translate_s3_errors(ref.key):
-                await upload_in_parts(client, target, content_type, file, size)
+            source = FilePart(file)
+            if source.length <= PART_BYTES:
+                return await self._put(ref, source, content_type)
+            return await self._put_in_parts(ref, source, content_type)
+
+    async def _put_in_parts(self, ref: ObjectRef, source: FilePart, content_type: str) -> ObjectInfo:
+        client, target = await self._client(), {"Bucket": ref.bucket, "Key": ref.key}
+        with translate_s3_errors(ref.key):
+            await upload_in_parts(client, target, content_type, source)
         return await self.head(ref)
+
+    async def restore(self, source: FilePart, info: ObjectInfo) -> ObjectInfo:
+        """The ETag says whether the object was sent in parts. Those of our own size have the same ETag again."""
+        ref, in_parts = ObjectRef(self.bucket, info.key), "-" in info.etag
+        if source.length > MAX_PUT_BYTES or (in_parts and source.length > PART_BYTES):
+            return await self._put_in_parts(ref, source, info.content_type)
+        return await self._put(ref, source, info.content_type)
 
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
         if etag:
