@@ -84,6 +84,9 @@ def running_up(folder: Path, slots: int = 1) -> Iterator[RunningUp]:
         token = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=15, trust_env=False) as client:
-            yield RunningUp(process, client, home, log)
-        process.terminate()
-        assert process.wait(60) == 0
+            try:
+                yield RunningUp(process, client, home, log)
+            finally:
+                process.terminate()
+                code = process.wait(60)
+        assert code == 0
