@@ -2,63 +2,74 @@
 
 import json
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.render_plan import ObjectRef
 from service.store.backup.creation import CreatedBackup, create_backup
+from service.store.backup.objects import Selection
+from service.store.cache import segments
+from service.store.cache.segments import CacheEntry
+from service.store.catalog.datasets import DatasetRow
 from service.store.database import Database
 from service.store.objects.digests import sha256_hex
-from service.store.objects.keys import render_object_key, upload_prefix
-from tests.support.data.removable_objects import Store, make
+from service.store.objects.keys import render_object_key, segment_key
+from service.store.objects.object_store import ObjectInfo, ObjectStore
+from tests.support.data.database_rows import add_dataset, add_render
+from tests.support.data.removable_objects import Store
 
 FRAMES = 24
 BYTES = b"some bytes of a file\n" * 9
+FILES = {"video_key": "video.mp4", "poster_key": "poster.jpg", "receipt_key": "receipt.ndjson"}
+NOTE_ETAG = "UPDATE frames SET etag = :etag, size = :size WHERE key = :key"
+PUBLISH = """UPDATE renders SET status = 'succeeded', video_sha256 = :sha256, digests = CAST(:digests AS jsonb),
+    video_key = :video_key, poster_key = :poster_key, receipt_key = :receipt_key"""
+MORE_ROWS = (
+    """INSERT INTO webhook_secrets (id, subject, key)
+        VALUES (gen_random_uuid(), E'a tab\\t, a line\\n, \\\\ and é', sha256('x'))""",
+    """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
+        SELECT gen_random_uuid(), id, 'segment', 'x', 'y', true FROM renders, generate_series(1, 3)""",
+    "INSERT INTO workers (id, name, slots, version) VALUES (gen_random_uuid(), 'w', 1, '1')",
+)
 
 
-def ignore_progress(_phase: str, _count: int) -> None:
-    pass
-
-
-async def fill(store: Store) -> UUID:
+async def fill(database: Database, objects: ObjectStore) -> UUID:
     """A finished render with its files, its frames uploaded, one upload that no scan has seen, and a secret."""
-    dataset, render = await make(store, FRAMES)
-    await store.publish(render)
-    prefix = upload_prefix(dataset.experiment_id, dataset.id)
-    async with store.database.service_transaction() as connection:
-        values = {"bucket": "reelmill", "prefix": prefix, "id": dataset.id}
-        await connection.execute(text("UPDATE datasets SET bucket = :bucket, prefix = :prefix WHERE id = :id"), values)
-        rows = await connection.scalars(text("SELECT index FROM frames WHERE dataset_id = :id"), values)
-        for index in rows.all():
-            info = await put(store, f"{prefix}{index:06}.jpg")
-            values |= {"index": index, "key": info.key, "etag": info.etag, "size": info.size}
-            query = "UPDATE frames SET key = :key, etag = :etag, size = :size WHERE dataset_id = :id AND index = :index"
-            await connection.execute(text(query), values)
-        keys = {name: render_object_key(render, name) for name in ("video.mp4", "poster.jpg", "receipt.ndjson")}
-        for key in keys.values():
-            await put(store, key)
-        digest = sha256_hex(BYTES)
-        query = """UPDATE renders SET status = 'succeeded', video_key = :video, video_sha256 = :digest,
-            poster_key = :poster, receipt_key = :receipt, digests = CAST(:digests AS jsonb)"""
-        digests = {name: digest for name in keys if name != "video.mp4"}
-        values = {"video": keys["video.mp4"], "poster": keys["poster.jpg"], "receipt": keys["receipt.ndjson"]}
-        await connection.execute(text(query), values | {"digest": digest, "digests": json.dumps(digests)})
-        query = "INSERT INTO webhook_secrets (id, subject, key) VALUES (gen_random_uuid(), E'tab\\tand\\\\', :key)"
-        await connection.execute(text(query), {"key": bytes(range(32))})
-        query = """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
-            SELECT gen_random_uuid(), :render, 'segment', 'x', 'y', true FROM generate_series(1, 3)"""
-        await connection.execute(text(query), {"render": render})
-    await put(store, f"{prefix}not-scanned.jpg")
+    async with database.service_transaction() as connection:
+        dataset = await add_dataset(connection, FRAMES)
+        for key in (await connection.scalars(text("SELECT key FROM frames"))).all():
+            info = await put(objects, key)
+            await connection.execute(text(NOTE_ETAG), {"etag": info.etag, "size": info.size, "key": key})
+        render = await _add_finished_render(connection, objects, dataset)
+        for statement in MORE_ROWS:
+            await connection.exec_driver_sql(statement)
+    await put(objects, f"{dataset.prefix}not-scanned.jpg")
     return render
 
 
-async def put(store: Store, key: str) -> Any:
-    return await store.objects.put(ObjectRef(store.objects.bucket, key), BYTES, "image/jpeg")
+async def _add_finished_render(connection: AsyncConnection, objects: ObjectStore, dataset: DatasetRow) -> UUID:
+    render = await add_render(connection, dataset)
+    for segment in await segments.list_render_segments(connection, render):
+        key = segment_key(segment.content_key)
+        await segments.insert_entry(connection, CacheEntry(segment.content_key, key, 1, FRAMES, "x264", {}))
+        await put(objects, key)
+    keys = {column: render_object_key(render, name) for column, name in FILES.items()}
+    for key in keys.values():
+        await put(objects, key)
+    sha256 = sha256_hex(BYTES)
+    digests = {name: sha256 for column, name in FILES.items() if column != "video_key"}
+    await connection.execute(text(PUBLISH), keys | {"sha256": sha256, "digests": json.dumps(digests)})
+    return render
+
+
+async def put(objects: ObjectStore, key: str) -> ObjectInfo:
+    return await objects.put(ObjectRef(objects.bucket, key), BYTES, "image/jpeg")
 
 
 async def all_rows(database: Database) -> dict[str, list[str]]:
+    """The rows of each table, as text."""
     async with database.service_transaction() as connection:
         names = await connection.scalars(
             text("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace")
@@ -66,5 +77,9 @@ async def all_rows(database: Database) -> dict[str, list[str]]:
         return {name: sorted(await connection.scalars(text(f"SELECT t::text FROM {name} t"))) for name in names.all()}
 
 
-async def back_up(store: Store, path: Path, selection: Any = "own") -> CreatedBackup:
+def ignore_progress(_phase: str, _count: int) -> None:
+    pass
+
+
+async def back_up(store: Store, path: Path, selection: Selection = "own") -> CreatedBackup:
     return await create_backup(store.database, store.objects, path, selection, ignore_progress)
