@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,19 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from service.plan.render_plan import ObjectRef
 from service.store.backup.archive import Archive
+from service.store.objects.files import FileObjectStore
+from tests.support.data.backups import fill
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes.api import make_dataset, render, wait_until_ended
+from tests.support.processes.clean_environment import clean_environment
+from tests.support.processes.command import run_command
 from tests.support.processes.up import running_up
+from tests.support.servers.databases import empty_database, fresh_database
 
 FRAMES = {f"f{number:03d}.jpg": frame_jpeg(number) for number in range(40)}
 
 
-def reelmill(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("REELMILL_", "MINIO_"))}
-    command = [sys.executable, "-m", "service", *words]
-    return subprocess.run(command, env=environment | {"REELMILL_HOME": str(home)}, capture_output=True, text=True)
+def reelmill(home: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    with clean_environment(REELMILL_HOME=str(home), **settings):
+        return run_command(*words)
 
 
 def answers(client: httpx.Client, job: str, dataset: dict[str, Any]) -> dict[str, bytes]:
@@ -97,3 +102,41 @@ def read_table(path: Path, name: str) -> bytes:
         return b"".join(archive.read_part(span) for span in archive.manifest.tables[name].parts)
     finally:
         archive.close()
+
+
+@pytest.mark.anyio
+async def test_exit_codes_and_what_is_told(postgres_url: str, tmp_path: Path) -> None:
+    archive, home, new = tmp_path / "backup.tar", tmp_path / "home", tmp_path / "new"
+    objects = FileObjectStore(home / "objects", "reelmill")
+    await objects.check()
+    async with fresh_database(postgres_url) as database:
+        render = await fill(database, objects)
+        own = {"DATABASE_URL": database.url}
+        made = reelmill(home, "backup", str(archive), **own)
+        assert (made.returncode, made.stderr) == (0, "")
+        assert "28 objects" in made.stdout and "keep it where nobody else can read it" in made.stdout
+        again = reelmill(home, "backup", str(archive), **own)
+        assert (again.returncode, again.stderr) == (1, f"reelmill: {archive} exists already: choose another name\n")
+        await objects.delete(ObjectRef("reelmill", f"renders/{render}/poster.jpg"))
+        partial = reelmill(home, "backup", str(tmp_path / "partial.tar"), **own)
+        assert partial.returncode == 65
+        assert f"1 objects are not in it\n  renders/{render}/poster.jpg: it is not in the bucket" in partial.stdout
+        in_use = reelmill(new, "restore", str(archive), **own)
+        assert in_use.returncode == 1 and "the database has Reelmill's table" in in_use.stderr
+    refused = reelmill(home, "backup", str(tmp_path / "none.tar"), DATABASE_URL="postgresql://u@127.0.0.1:1/d")
+    assert refused.returncode == 78 and not (tmp_path / "none.tar").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"backup.tar", "partial.tar", "home", "new"}
+    await check_restore(postgres_url, archive, tmp_path / "restored")
+
+
+async def check_restore(postgres_url: str, archive: Path, home: Path) -> None:
+    data = archive.read_bytes()
+    broken = archive.with_name("broken.tar")
+    broken.write_bytes(data[:5000] + bytes([data[5000] ^ 1]) + data[5001:])
+    async with empty_database(postgres_url) as url:
+        damaged = reelmill(home, "restore", str(broken), DATABASE_URL=url)
+        assert damaged.returncode == 1 and damaged.stderr.count("\n") == 1 and "is damaged" in damaged.stderr
+        assert not home.exists()
+        restored = reelmill(home, "restore", str(archive), DATABASE_URL=url)
+        assert (restored.returncode, restored.stderr) == (0, "") and "28 objects" in restored.stdout
+        assert reelmill(home, "fsck", DATABASE_URL=url).returncode == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 TIMEOUT_S = 300
 FORKSERVER = get_context("forkserver")
-MODULES = ("api_client", "devices", "ingest", "render", "up", "verify")
+MODULES = ("api_client", "backup", "devices", "ingest", "render", "up", "verify")
 FORKSERVER.set_forkserver_preload(["service.cli", *(f"service.commands.{name}" for name in MODULES)])
 
 
