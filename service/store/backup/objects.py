@@ -26,7 +26,9 @@ from service.store.objects.object_store import (
 Selection = Literal["own", "all", "none"]
 Item = TypeVar("Item")
 UPLOADS, CACHES = "frames/", ("segments/", "previews/")
-PARALLEL, INLINE_BYTES, ATTEMPTS, INDEX_ENTRIES = 16, 1024 * 1024, 3, 1000
+# Objects of up to INLINE_BYTES are read ahead, PARALLEL at a time.
+PARALLEL, INLINE_BYTES, INDEX_ENTRIES = 16, 1024 * 1024, 1000
+RETRY_DELAYS_S = (0.0, 1.0, 5.0, 20.0)
 
 # Lines in hexadecimal, as COPY has escapes of its own. "C" is the order of a listing.
 SELECT_UPLOADS = f"""
@@ -142,42 +144,40 @@ class ObjectArchiver:
         self._write_index()
 
     async def _fetch(self, wanted: WantedObject) -> _Fetched:
-        ref = self._ref(wanted.key)
-        try:
+        """What fails here is read again when its turn has come."""
+        with suppress(ObjectStoreError):
+            ref = self._ref(wanted.key)
             info = await self._store.head(ref)
-            with suppress(ObjectChanged):
-                if self._with_bytes and info.size <= INLINE_BYTES:
-                    return _Fetched(wanted, info, await self._store.get(ref, etag=info.etag))
-            return _Fetched(wanted, info)
-        except ObjectNotFound:
-            return _Fetched(wanted)
+            if not self._with_bytes or info.size > INLINE_BYTES:
+                return _Fetched(wanted, info)
+            return _Fetched(wanted, info, await self._store.get(ref, etag=info.etag))
+        return _Fetched(wanted)
 
     async def _add(self, fetched: _Fetched) -> None:
         key = fetched.wanted.key
-        if fetched.info is None:
-            self.left_out.add(key, "it is not in the bucket")
-            return
         try:
-            await self._write_or_retry(fetched.wanted, fetched.info, fetched.data)
+            await self._write_or_retry(fetched)
         except ObjectNotFound:
-            self.left_out.add(key, "it was deleted meanwhile")
+            self.left_out.add(key, "it is not in the bucket")
         except ObjectChanged:
             self.left_out.add(key, "it is overwritten all the time")
         except (ObjectDamaged, _OtherBytes):
             self.left_out.add(key, "it has other bytes than were written")
 
-    async def _write_or_retry(self, wanted: WantedObject, info: ObjectInfo, data: bytes | None) -> None:
+    async def _write_or_retry(self, fetched: _Fetched) -> None:
         """What changes or breaks off while it is read is read again."""
-        for attempt in range(ATTEMPTS):
+        wanted, info, data = fetched.wanted, fetched.info, fetched.data
+        for delay_s in (*RETRY_DELAYS_S, None):
             try:
-                await self._write(wanted, info, data)
+                await self._write(wanted, info or await self._store.head(self._ref(wanted.key)), data)
                 return
             except (ObjectNotFound, ObjectDamaged):
                 raise
             except ObjectStoreError:
-                if attempt == ATTEMPTS - 1:
+                if delay_s is None:
                     raise
-                info, data = await self._store.head(self._ref(wanted.key)), None
+                info = data = None
+                await asyncio.sleep(delay_s)
 
     async def _write(self, wanted: WantedObject, info: ObjectInfo, data: bytes | None) -> None:
         if not self._with_bytes:

@@ -1,11 +1,12 @@
 """A backup has all rows as of one moment and the objects that they name, and all of it comes back or nothing."""
 
 import json
+import tarfile
 import tracemalloc
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from service.jobs import queue
 from service.plan.render_plan import ObjectRef
@@ -43,6 +44,8 @@ async def test_all_rows_and_objects_come_back(store: Store, target: Store, resto
     before, keys = await all_rows(store.database) | NO_PROCESSES, await store.keys()
     backup = await back_up(store, tmp_path / "backup.tar", "all")
     assert backup.left_out.count == 0 and (tmp_path / "backup.tar").stat().st_mode & 0o777 == 0o600
+    with tarfile.open(tmp_path / "backup.tar") as tar:
+        assert {f"objects/{key}" for key in keys} | {"manifest.json", "sha256"} <= set(tar.getnames())
     restored = await restore(tmp_path / "backup.tar")
     assert await all_rows(target.database) == before
     assert (restored.changed_etags, restored.left_out) == (0, LeftOut())
@@ -77,6 +80,24 @@ async def test_rows_are_as_of_one_moment(store: Store, tmp_path: Path) -> None:
                 await connection.execute(text("DELETE FROM experiments"))
             await dump_tables(snapshot, archive, manifest, table_names(caches=True))
     assert all(manifest.tables[name].rows for name in ("experiments", "frames", "renders", "segments", "tasks"))
+
+
+async def test_a_user_who_does_not_see_all_rows_makes_no_backup(store: Store, tmp_path: Path) -> None:
+    await fill(store.database, store.objects)
+    async with store.database.service_transaction() as connection:
+        await connection.execute(text("CREATE ROLE backup_reader LOGIN PASSWORD 'reader'"))
+        await connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO backup_reader"))
+    url = make_url(store.database.url).set(username="backup_reader", password="reader")
+    reader = Database(url.render_as_string(hide_password=False), DatabaseSettings())
+    try:
+        with pytest.raises(BackupError, match="row-level security"):
+            await back_up(Store(reader, store.objects), tmp_path / "backup.tar")
+    finally:
+        await reader.close()
+        async with store.database.service_transaction() as connection:
+            await connection.execute(text("DROP OWNED BY backup_reader"))
+            await connection.execute(text("DROP ROLE backup_reader"))
+    assert not list(tmp_path.glob("*.tar*")) and not list(tmp_path.glob(".*.partial"))
 
 
 async def test_objects_that_are_gone_or_damaged_are_told(store: Store, tmp_path: Path) -> None:
