@@ -23,7 +23,7 @@ async def run_backup(settings: Settings, path: Path, selection: Selection) -> bo
 
     Raises BackupError, ObjectStoreError, StartupError.
     """
-    state = await open_shared_state(settings)
+    state = await open_shared_state(settings, migrated=False)
     try:
         with _show_progress() as on_progress:
             backup = await create_backup(state.database, state.objects, path, selection, on_progress)

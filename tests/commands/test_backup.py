@@ -136,6 +136,8 @@ async def check_restore(postgres_url: str, archive: Path, home: Path) -> None:
         damaged = reelmill(home, "restore", str(broken), DATABASE_URL=url)
         assert damaged.returncode == 1 and damaged.stderr.count("\n") == 1 and "is damaged" in damaged.stderr
         assert not home.exists()
+        empty = reelmill(home, "backup", str(archive.with_name("empty.tar")), DATABASE_URL=url)
+        assert empty.returncode == 1 and "the database has not the tables of this version" in empty.stderr
         restored = reelmill(home, "restore", str(archive), DATABASE_URL=url)
         assert (restored.returncode, restored.stderr) == (0, "") and "28 objects" in restored.stdout
         assert reelmill(home, "fsck", DATABASE_URL=url).returncode == 0

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from service import __version__
-from service.store.backup.archive import ArchiveWriter, Manifest
+from service.store.backup.archive import ArchiveWriter, BackupError, Manifest
 from service.store.backup.objects import LeftOut, NamedObjects, ObjectArchiver, Selection
 from service.store.backup.tables import dump_tables, open_snapshot, table_names
 from service.store.database import Database
 from service.store.objects.object_store import ObjectStore
+from service.store.schema import is_current
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ async def create_backup(
     service may run meanwhile; the snapshot of its rows ends before objects are read.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    if not await is_current(database.url):
+        raise BackupError(
+            "the database has not the tables of this version: back it up with the version that runs, or upgrade it "
+            "first (`reelmill migrate`)"
+        )
     manifest = Manifest(version=__version__, schema="", created_at=now, bucket=store.bucket, objects=selection)
     with ArchiveWriter(path) as archive:
         async with open_snapshot(database) as snapshot:
