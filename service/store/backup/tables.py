@@ -26,14 +26,17 @@ OF_PROCESSES = frozenset({"workers", "devices", "capabilities"})
 OF_CACHES = frozenset({"segment_cache", "previews"})
 
 # Without `row_security`, PostgreSQL refuses what would leave rows out because of a policy. A dump may take long.
-PREPARE_READING = """SELECT set_config('row_security', 'off', true), set_config('statement_timeout', '0', true),
+PREPARE_COPY = """SELECT set_config('row_security', 'off', true), set_config('statement_timeout', '0', true),
     set_config('idle_in_transaction_session_timeout', '0', true), set_config('timezone', 'UTC', true),
     set_config('datestyle', 'ISO', true)"""
 SELECT_REVISION = "SELECT version_num FROM alembic_version"
 SELECT_COLUMNS = """SELECT attname FROM pg_attribute WHERE attrelid = CAST($1 AS regclass) AND attnum > 0
     AND NOT attisdropped AND attgenerated = '' ORDER BY attnum"""
-SELECT_SEQUENCES = """SELECT sequencename, last_value FROM pg_sequences
-    WHERE schemaname = current_schema() AND last_value IS NOT NULL"""
+# Those of columns of these tables: a schema may have others that are not ours.
+SELECT_SEQUENCES = """SELECT s.sequencename, s.last_value FROM pg_sequences s
+    JOIN pg_depend d ON d.objid = CAST(format('%I.%I', s.schemaname, s.sequencename) AS regclass)
+    WHERE s.schemaname = current_schema() AND s.last_value IS NOT NULL
+        AND d.deptype IN ('a', 'i') AND d.refobjid = ANY(CAST($1::text[] AS regclass[]))"""
 SELECT_OURS = text("SELECT name FROM unnest(CAST(:names AS text[])) AS name WHERE to_regclass(name) IS NOT NULL")
 SET_SEQUENCE = text("SELECT setval(CAST(:name AS regclass), :value)")
 
@@ -56,7 +59,7 @@ async def open_snapshot(database: Database) -> AsyncIterator[asyncpg.Connection]
     async with translate_database_errors(), database.separate_connection() as connection:
         await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         async with connection.begin():
-            await connection.execute(text(PREPARE_READING))
+            await connection.execute(text(PREPARE_COPY))
             yield await driver_of(connection)
 
 
@@ -74,7 +77,7 @@ async def dump_tables(
     for name in names:
         columns = [row["attname"] for row in await snapshot.fetch(SELECT_COLUMNS, name)]
         manifest.tables[name] = await _dump_table(snapshot, archive, name, columns)
-    for row in await snapshot.fetch(SELECT_SEQUENCES):
+    for row in await snapshot.fetch(SELECT_SEQUENCES, list(manifest.tables)):
         manifest.sequences[row["sequencename"]] = row["last_value"]
 
 
@@ -129,7 +132,7 @@ async def load_tables(connection: AsyncConnection, archive: Archive) -> None:
     """Create the schema that the archive has, load its rows, and upgrade it to our own, in the connection's
     transaction. Raises BackupError."""
     await upgrade(connection, archive.manifest.schema)
-    await connection.execute(text(PREPARE_READING))
+    await connection.execute(text(PREPARE_COPY))
     tables = archive.manifest.tables
     if not all(re.fullmatch("[a-z_]+", name) for name in tables):
         raise BackupError("the manifest has names that no table of Reelmill has")

@@ -31,6 +31,7 @@ MORE_ROWS = (
         VALUES (gen_random_uuid(), E'a tab\\t, a line\\n, \\\\ and é', sha256('x'))""",
     """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
         SELECT gen_random_uuid(), id, 'segment', 'x', 'y', true FROM renders, generate_series(1, 3)""",
+    "INSERT INTO removals (bucket, prefix) VALUES ('reelmill', 'renders/' || gen_random_uuid() || '/')",
     "INSERT INTO workers (id, name, slots, version) VALUES (gen_random_uuid(), 'w', 1, '1')",
 )
 
