@@ -91,10 +91,6 @@ class ObjectAccess(Protocol):
         """Store a file of any size; readers see all of it or nothing."""
         ...
 
-    async def restore(self, source: FilePart, info: ObjectInfo) -> ObjectInfo:
-        """Store an object of the own bucket as `info` describes it: with the same etag, if this kind of store can."""
-        ...
-
     async def get(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> bytes:
         """Bytes [start, stop) of the object, or fewer if it ends before `stop`.
 
@@ -126,6 +122,10 @@ class ObjectStore(ObjectAccess, Protocol):
 
     def stream(self, ref: ObjectRef, start: int = 0, stop: int | None = None, etag: str = "") -> AsyncIterator[bytes]:
         """The same bytes as `get`, in chunks of at most 1 MiB. A change may be noticed after the first chunks."""
+        ...
+
+    async def restore(self, source: FilePart, info: ObjectInfo) -> ObjectInfo:
+        """Store an object of the own bucket as `info` describes it: with the same etag, if this kind of store can."""
         ...
 
     async def delete(self, ref: ObjectRef) -> None:
