@@ -87,6 +87,12 @@ SEGMENTS_EVICTED = Counter(
 BYTES_EVICTED = Counter(
     "reelmill_bytes_evicted_total", "Bytes of segments dropped from the cache", registry=WORKER_REGISTRY
 )
+RENDERS_EXPIRED = Counter(
+    "reelmill_renders_expired_total", "Renders deleted because of their age", registry=WORKER_REGISTRY
+)
+BYTES_EXPIRED = Counter(
+    "reelmill_bytes_expired_total", "Bytes of renders deleted because of their age", registry=WORKER_REGISTRY
+)
 SEGMENTS_DAMAGED = Counter(
     "reelmill_segments_damaged_total",
     "Segments rendered again because an object of theirs was gone or damaged",

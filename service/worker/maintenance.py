@@ -5,7 +5,7 @@ Every worker does it; the database makes sure that two at the same time do no ha
 import structlog
 
 from service.jobs import queue
-from service.store import removal
+from service.store import removal, retention
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.database import Database
@@ -27,6 +27,7 @@ class Maintenance:
     def periodic_tasks(self) -> tuple[PeriodicTask, ...]:
         return (
             PeriodicTask("removal", 2, self.delete_marked_objects),
+            PeriodicTask("retention", 60, self.delete_expired_renders),
             PeriodicTask("release of lost tasks", 2, self.release_lost_tasks),
             PeriodicTask("repair of renders", 10, self.repair_renders),
             PeriodicTask("pruning", 60, self.prune_queue),
@@ -38,6 +39,14 @@ class Maintenance:
     async def delete_marked_objects(self) -> None:
         """Delete the objects of deleted experiments, datasets and renders, and of evicted segments."""
         await removal.delete_due_objects(self._database, self._objects)
+
+    async def delete_expired_renders(self) -> None:
+        """Delete finished renders whose age has come."""
+        age = self._settings.storage.retention
+        for expired in await retention.delete_expired_renders(self._database, self._objects.bucket, age):
+            log.info("render expired", render=str(expired.id), owner=expired.owner, bytes=expired.bytes)
+            metrics.RENDERS_EXPIRED.inc()
+            metrics.BYTES_EXPIRED.inc(expired.bytes)
 
     async def release_lost_tasks(self) -> None:
         """Queue the tasks again that a dead worker has left."""

@@ -53,6 +53,7 @@ class RenderSubmission:
 
     `document` is the request as it was sent, without the webhook's address: it is stored with the render, which others
     may read. `max_queued` is how many unfinished renders the owner may have. `admin`: the owner may see everything.
+    `keep_days` is that of `add_requester`.
     """
 
     plan: RenderPlan
@@ -62,6 +63,7 @@ class RenderSubmission:
     idempotency_key: str | None = None
     webhook_url: str | None = None
     admin: bool = False
+    keep_days: int | None = None
 
     def caller(self) -> Caller:
         return Caller(self.owner, admin=self.admin)
@@ -87,6 +89,8 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
     if render is None:
         await check_queue(connection, owner, submission.max_queued)
         render = await write_render(connection, owner, plan, submission.document, admin=submission.admin)
+        if submission.keep_days is not None:
+            await add_requester(connection, render, submission.caller(), plan.priority, submission.keep_days)
         RENDERS_SUBMITTED.labels("new").inc()
     else:
         await _join(connection, render, submission)
@@ -148,7 +152,7 @@ async def _join(connection: AsyncConnection, render: RenderId, submission: Rende
     is_new = not await is_requester(connection, render, caller.subject)
     if is_new and row is not None and row["status"] in ("queued", "running"):
         await check_queue(connection, caller.subject, submission.max_queued)
-    await add_requester(connection, render, caller, submission.plan.priority)
+    await add_requester(connection, render, caller, submission.plan.priority, submission.keep_days)
     await apply_priority(connection, render)
 
 
