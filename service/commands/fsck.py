@@ -43,6 +43,8 @@ def _print_report(report: Report) -> None:
     _print_finding(f"{len(report.damaged_segments)} cached segments are damaged", report.damaged_segments)
     lost = [key for keys in report.lost_files.values() for key in keys]
     _print_finding(f"{len(lost)} files of renders are gone", lost)
+    unfinished = [f"{upload.key} (since {upload.started:%Y-%m-%d %H:%M})" for upload in report.unfinished]
+    _print_finding(f"{len(unfinished)} uploads began more than a day ago and never ended", unfinished)
     _print_finding(f"{len(report.foreign)} objects were not written by Reelmill (left alone)", report.foreign)
     if report.is_clean:
         console.print("bucket and database fit together", markup=False)

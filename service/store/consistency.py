@@ -1,5 +1,5 @@
-"""Compares the service's own bucket with the database: objects that belong to nothing, rows whose objects are gone, and
-digests by sample. What is found can be repaired, within a limit."""
+"""Compares the service's own bucket with the database: objects that belong to nothing, rows whose objects are gone,
+digests by sample, and uploads that never ended. What is found can be repaired, within a limit."""
 
 import asyncio
 import re
@@ -17,11 +17,13 @@ from service.plan.render_plan import ObjectRef
 from service.store.database import Database
 from service.store.objects.digests import WrittenObject, read_checked
 from service.store.objects.keys import segment_key, segment_prefix
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, UnfinishedUpload
 from service.store.renders import lifecycle
 
 # Objects are written before their rows: what is younger may still get one.
 GRACE = timedelta(hours=1)
+# No upload of ours takes so long.
+UPLOAD_GRACE = timedelta(hours=24)
 MAX_EXAMPLES, MAX_PARALLEL_READS, PAGE_SIZE = 5, 16, 500
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 
@@ -64,7 +66,8 @@ DELETE_ENTRIES = text("DELETE FROM segment_cache WHERE content_key = ANY(:keys)"
 @dataclass(slots=True)
 class Report:
     """What was found. `orphans`: prefix -> bytes of the objects that belong to nothing; `foreign`: keys that the
-    service does not write; `lost_segments`, `damaged_segments`: content keys; `lost_files`: render -> keys."""
+    service does not write; `lost_segments`, `damaged_segments`: content keys; `lost_files`: render -> keys;
+    `unfinished`: uploads that began long ago."""
 
     objects: int = 0
     bytes: int = 0
@@ -75,10 +78,12 @@ class Report:
     lost_segments: list[str] = field(default_factory=list)
     damaged_segments: list[str] = field(default_factory=list)
     lost_files: dict[UUID, list[str]] = field(default_factory=dict)
+    unfinished: list[UnfinishedUpload] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.orphans or self.lost_segments or self.damaged_segments or self.lost_files)
+        lost = self.lost_segments or self.damaged_segments or self.lost_files
+        return not (self.orphans or lost or self.unfinished)
 
     @property
     def orphan_share(self) -> float:
@@ -99,7 +104,16 @@ async def check_consistency(database: Database, objects: ObjectStore, sample: in
             await check.examine_objects(page)
     await check.find_lost_files()
     await check.check_digests(sample)
+    check.report.unfinished = await list_unfinished_uploads(database, objects)
     return check.report
+
+
+async def list_unfinished_uploads(database: Database, objects: ObjectStore) -> list[UnfinishedUpload]:
+    """Those that began more than UPLOAD_GRACE ago, by the clock of the database. Raises ObjectStoreError."""
+    async with database.service_transaction() as connection:
+        now: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+    pages = objects.list_unfinished(now - UPLOAD_GRACE)
+    return [upload async for page in pages for upload in page]
 
 
 @dataclass(slots=True)
@@ -204,10 +218,13 @@ def _owner_of(key: str) -> tuple[str | None, str, str]:
 
 
 async def repair(database: Database, objects: ObjectStore, report: Report) -> None:
-    """Schedule the removal of orphans, forget segments that are gone or damaged, and make lost files of renders again.
+    """Abort uploads that never ended, schedule the removal of orphans, forget segments that are gone or damaged, and
+    make lost files of renders again.
 
     Segments are rendered again when they are needed. Workers do the work.
     """
+    for upload in report.unfinished:
+        await objects.abort(upload)
     bad = [*report.lost_segments, *report.damaged_segments]
     async with database.service_transaction() as connection:
         for prefixes in _parts(report.orphans):

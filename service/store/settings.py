@@ -115,7 +115,10 @@ def parse_size(value: str) -> int | None:
 def parse_quotas(value: str) -> Mapping[str, int | None]:
     """Parse `500GB,alice=2TB,bob=none`, or the same as JSON with `*` for everybody. Raises ValueError."""
     if value.lstrip().startswith("{"):
-        named = json.loads(value)
+        try:
+            named = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise ValueError('write JSON as in {"*": "500GB", "alice": "2TB"}') from error
         if not all(isinstance(size, str) for size in named.values()):
             raise ValueError("sizes are texts, as in 500GB")
     else:

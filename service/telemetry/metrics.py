@@ -93,6 +93,11 @@ RENDERS_EXPIRED = Counter(
 BYTES_EXPIRED = Counter(
     "reelmill_bytes_expired_total", "Bytes of renders deleted because of their age", registry=WORKER_REGISTRY
 )
+UPLOADS_ABORTED = Counter(
+    "reelmill_uploads_aborted_total",
+    "Uploads into the object store that began a day ago and never ended",
+    registry=WORKER_REGISTRY,
+)
 SEGMENTS_DAMAGED = Counter(
     "reelmill_segments_damaged_total",
     "Segments rendered again because an object of theirs was gone or damaged",

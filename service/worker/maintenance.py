@@ -5,7 +5,7 @@ Every worker does it; the database makes sure that two at the same time do no ha
 import structlog
 
 from service.jobs import queue
-from service.store import removal, retention
+from service.store import consistency, removal, retention
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.database import Database
@@ -34,6 +34,7 @@ class Maintenance:
             PeriodicTask("eviction", 30, self.evict_segments),
             PeriodicTask("removal of unused segments", 3600, self.remove_unused_segments, starts_at_once=True),
             PeriodicTask("eviction of previews", 3600, self.evict_previews),
+            PeriodicTask("ending of unfinished uploads", 3600, self.abort_unfinished_uploads, starts_at_once=True),
         )
 
     async def delete_marked_objects(self) -> None:
@@ -93,3 +94,10 @@ class Maintenance:
             await previews.forget_old_previews(connection, self._settings.cache_days)
         if count:
             log.info("previews evicted", count=count)
+
+    async def abort_unfinished_uploads(self) -> None:
+        """Give back the space of uploads that began a day ago and never ended, as their process was killed."""
+        for upload in await consistency.list_unfinished_uploads(self._database, self._objects):
+            await self._objects.abort(upload)
+            log.info("an unfinished upload is aborted", key=upload.key, started=upload.started.isoformat())
+            metrics.UPLOADS_ABORTED.inc()

@@ -29,6 +29,15 @@ class SkippedEntry:
     kind: Literal["link", "special file", "name not in UTF-8"]
 
 
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """Parts of an object that was never completed: they take space, and no listing of objects shows them."""
+
+    key: str
+    id: str
+    started: datetime
+
+
 class ObjectStoreError(Interruption):
     """The store failed, after the driver's own retries; the text contains no secret."""
 
@@ -118,6 +127,13 @@ class ObjectStore(Protocol):
     def list_skipped(self, bucket: str, prefix: str) -> AsyncIterator[Sequence[SkippedEntry]]:
         """What lies under a prefix and is no object, in pages. Only a folder has such entries."""
         ...
+
+    def list_unfinished(self, before: datetime) -> AsyncIterator[Sequence[UnfinishedUpload]]:
+        """Uploads of the service into its own bucket that began before this time and have not ended, in pages."""
+        ...
+
+    async def abort(self, upload: UnfinishedUpload) -> None:
+        """Delete what has arrived of the upload; nothing happens if it has ended meanwhile."""
 
     async def delete(self, ref: ObjectRef) -> None:
         """Delete the object if it exists."""
