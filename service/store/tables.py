@@ -324,6 +324,15 @@ upload_areas = Table(
     Column("recount_at", DateTime(timezone=True), comment="when what is stored is counted; null: nothing has changed"),
 )
 
+upload_reservations = Table(
+    "upload_reservations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("dataset_id", ForeignKey("upload_areas.dataset_id", ondelete="CASCADE"), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
 consistency_checks = Table(
     "consistency_checks",
     metadata,

@@ -58,6 +58,9 @@ AGENT_MODEL_SECONDS = Histogram(
 )
 CACHE_SEGMENTS = Gauge("reelmill_cache_segments", "Segments in the cache", registry=REGISTRY)
 CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache", registry=REGISTRY)
+STORED_BYTES = Gauge(
+    "reelmill_stored_bytes", "Bytes of uploads, results of renders and previews", ("kind",), registry=REGISTRY
+)
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Age of the oldest of these tasks", ("kind", "state"), registry=REGISTRY
 )

@@ -5,7 +5,7 @@ Every worker does it; the database makes sure that two at the same time do no ha
 import structlog
 
 from service.jobs import queue
-from service.store import consistency, removal, retention
+from service.store import consistency, removal, retention, usage
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.database import Database
@@ -31,6 +31,7 @@ class Maintenance:
             PeriodicTask("release of lost tasks", 2, self.release_lost_tasks),
             PeriodicTask("repair of renders", 10, self.repair_renders),
             PeriodicTask("pruning", 60, self.prune_queue),
+            PeriodicTask("count of uploads", 30, self.recount_uploads),
             PeriodicTask("eviction", 30, self.evict_segments),
             PeriodicTask("removal of unused segments", 3600, self.remove_unused_segments, starts_at_once=True),
             PeriodicTask("eviction of previews", 3600, self.evict_previews),
@@ -69,6 +70,10 @@ class Maintenance:
         """Delete old finished tasks."""
         async with self._database.service_transaction() as connection:
             await queue.prune(connection)
+
+    async def recount_uploads(self) -> None:
+        """Count what has arrived in datasets into which uploads have ended."""
+        await usage.recount_uploads(self._database, self._objects, limit=20)
 
     async def evict_segments(self) -> None:
         """Keep the segment cache within its bounds."""

@@ -14,8 +14,9 @@ from service.routers.http.dependencies import ResourcesDep, identity, missing_sc
 from service.routers.http.exception_mapping import is_database_unavailable
 from service.store.cache import segments
 from service.store.database import Database
+from service.store.usage import measure_totals
 from service.store.workers import list_worker_metrics
-from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY
+from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY, STORED_BYTES
 
 router = APIRouter(tags=["operations"])
 EXAMPLE_TEXT = """# HELP reelmill_queue_depth Tasks that wait or run
@@ -48,7 +49,7 @@ async def metrics(request: Request, resources: ResourcesDep) -> Response:
 
 
 async def _collect_metrics(database: Database) -> WorkerMetrics:
-    """Set the gauges of queue and cache, and return the metrics of workers: none while the database is unavailable."""
+    """Set the gauges of queue and space, and return the metrics of workers: none while the database is unavailable."""
     QUEUE_DEPTH.clear()
     QUEUE_AGE.clear()
     try:
@@ -56,12 +57,15 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
             queues = await count_active_tasks(connection)
             workers = await list_worker_metrics(connection)
             cache = await segments.cache_size(connection)
+            stored = await measure_totals(connection)
     except Exception as error:
         if not is_database_unavailable(error):
             raise
         return []
     CACHE_SEGMENTS.set(cache[0])
     CACHE_BYTES.set(cache[1])
+    for kind, size in stored.items():
+        STORED_BYTES.labels(kind).set(size)
     for queue in queues:
         QUEUE_DEPTH.labels(queue["kind"], queue["state"]).set(queue["count"])
         QUEUE_AGE.labels(queue["kind"], queue["state"]).set(queue["oldest_s"])

@@ -102,6 +102,7 @@ async def generate(
             body.webhook_url,
             admin=caller.admin,
             keep_days=body.keep_days,
+            quota=resources.storage.quota_of(caller.subject),
         )
         row = await submit_render(connection, submission)
     if row["status"] == "succeeded" and row["video_key"] is not None:

@@ -27,6 +27,7 @@ from service.store.database import Caller, Database
 from service.store.renders import lifecycle, queries, requesters
 from service.store.renders.queries import RenderFilter
 from service.store.renders.requesters import Standing
+from service.store.usage import require_room
 from service.stream.playlist import STREAMABLE_CODECS
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
@@ -145,6 +146,7 @@ async def retry_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) 
         if standing.render["status"] not in ("failed", "cancelled"):
             raise Conflict("only a failed or cancelled render can be retried")
         await requesters.check_queue(connection, caller.subject, resources.limits.max_queued)
+        await require_room(connection, caller.subject, resources.storage.quota_of(caller.subject))
         await requesters.add_requester(connection, job_id, caller, 0)
         await lifecycle.retry_render(connection, job_id)
     return await get_status(resources, job_id, caller)

@@ -13,6 +13,7 @@ STATEMENTS = (
     "CREATE INDEX renders_ended ON renders (finished_at) WHERE status IN ('succeeded', 'failed', 'cancelled')",
     "ALTER TABLE renders ADD COLUMN stored_bytes bigint",
     "UPDATE renders SET stored_bytes = video_bytes WHERE video_bytes IS NOT NULL",
+    "CREATE INDEX renders_stored ON renders (stored_bytes) WHERE stored_bytes IS NOT NULL",
     """CREATE TABLE upload_areas (
         dataset_id uuid PRIMARY KEY,
         experiment_id uuid NOT NULL,
@@ -26,6 +27,14 @@ STATEMENTS = (
     """INSERT INTO upload_areas (dataset_id, experiment_id, owner, bytes, recount_at)
         SELECT d.id, e.id, e.owner, d.bytes, now() FROM datasets d JOIN experiments e ON e.id = d.experiment_id
         WHERE d.prefix = 'frames/' || e.id || '/' || d.id || '/'""",
+    """CREATE TABLE upload_reservations (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        dataset_id uuid NOT NULL REFERENCES upload_areas ON DELETE CASCADE,
+        bytes bigint NOT NULL,
+        expires_at timestamptz NOT NULL
+    )""",
+    "CREATE INDEX upload_reservations_dataset ON upload_reservations (dataset_id, expires_at)",
+    "ALTER TABLE upload_reservations ENABLE ROW LEVEL SECURITY",
     """CREATE TABLE consistency_checks (
         name text PRIMARY KEY,
         position integer NOT NULL DEFAULT 0,
