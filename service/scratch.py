@@ -1,5 +1,6 @@
 """Private folders for temporary files, each of one process. What dead processes have left is swept."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -7,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 PREFIX = "reelmill-scratch-"
+# A disk or a quota of a file system is full.
+FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_scratch() -> Path:

@@ -61,6 +61,9 @@ CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache"
 STORED_BYTES = Gauge(
     "reelmill_stored_bytes", "Bytes of uploads, results of renders and previews", ("kind",), registry=REGISTRY
 )
+SPACE_FULL = Gauge(
+    "reelmill_space_full", "1 while something waits for space there: see /health", ("place",), registry=REGISTRY
+)
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Age of the oldest of these tasks", ("kind", "state"), registry=REGISTRY
 )

@@ -12,11 +12,20 @@ from service.identity.claims import allows
 from service.jobs.queue import count_active_tasks
 from service.routers.http.dependencies import ResourcesDep, identity, missing_scope_error
 from service.routers.http.exception_mapping import is_database_unavailable
+from service.store import space
 from service.store.cache import segments
 from service.store.database import Database
 from service.store.usage import measure_totals
 from service.store.workers import list_worker_metrics
-from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY, STORED_BYTES
+from service.telemetry.metrics import (
+    CACHE_BYTES,
+    CACHE_SEGMENTS,
+    QUEUE_AGE,
+    QUEUE_DEPTH,
+    REGISTRY,
+    SPACE_FULL,
+    STORED_BYTES,
+)
 
 router = APIRouter(tags=["operations"])
 EXAMPLE_TEXT = """# HELP reelmill_queue_depth Tasks that wait or run
@@ -58,12 +67,17 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
             workers = await list_worker_metrics(connection)
             cache = await segments.cache_size(connection)
             stored = await measure_totals(connection)
+            waits = await space.count_waits(connection)
+        disk_full = await space.is_disk_full(database)
     except Exception as error:
         if not is_database_unavailable(error):
             raise
         return []
     CACHE_SEGMENTS.set(cache[0])
     CACHE_BYTES.set(cache[1])
+    for place in space.FULL_PLACES.values():
+        SPACE_FULL.labels(place).set(place in waits)
+    SPACE_FULL.labels("database").set(disk_full)
     for kind, size in stored.items():
         STORED_BYTES.labels(kind).set(size)
     for queue in queues:

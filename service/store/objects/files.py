@@ -21,6 +21,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 from service.plan.render_plan import ObjectRef
 from service.private_files import FILE_MODE, FOLDER_MODE
+from service.scratch import FULL_ERRORS
 from service.store.objects.object_store import (
     ObjectChanged,
     ObjectInfo,
@@ -66,8 +67,10 @@ class FileObjectStore:
             _create_folder(folder)
             _create_folder(self._temp_folder)
             probe = self._temp_folder / secrets.token_hex(12)
-            probe.write_bytes(b"\0")  # a full or read-only disk refuses this already, without an fsync
-            probe.unlink()
+            try:
+                probe.write_bytes(b"\0")  # a full or read-only disk refuses this already, without an fsync
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
 
@@ -353,7 +356,7 @@ def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
 
 
 def _to_write_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL_ERRORS:
         return ObjectStoreFull("no space left in REELMILL_HOME: free some; no partial object was stored")
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
         return ObjectStoreError(f"{ref.key} cannot be stored: in a folder, no object can be stored below another")

@@ -17,6 +17,7 @@ import structlog
 from service.child_process import die_with_parent, drop_privileges, lower_priority
 from service.errors import Interruption
 from service.malloc import trim_malloc
+from service.scratch import FULL_ERRORS
 from service.telemetry import logging
 from service.worker.slots.current_item import CurrentItem
 from service.worker.slots.memory import set_memory_limit, tune_malloc
@@ -124,6 +125,8 @@ def _run_command(execute: Execute, command: Command, supervisor: "ProgressReport
     except SupervisorGone:
         raise
     except Exception as error:
+        if getattr(error, "errno", None) in FULL_ERRORS:  # objects have errors of their own
+            return TaskFailed("scratch_full", "the worker has no space left for temporary files (TMPDIR)", retry=True)
         log.exception("a command failed unexpectedly", command=type(command).__name__)
         return TaskFailed("unexpected", describe_unexpected(error), retry=True, restart_slot=True)
 
