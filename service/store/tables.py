@@ -338,6 +338,7 @@ consistency_checks = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("position", Integer, nullable=False, server_default="0", comment="of the part that is checked next"),
+    Column("started_at", DateTime(timezone=True), nullable=False, comment="when the last part was begun"),
     Column("running", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="findings of this round"),
     Column("finished", JSONB, comment="findings of the last whole round"),
     Column("finished_at", DateTime(timezone=True)),

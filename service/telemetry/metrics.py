@@ -61,6 +61,16 @@ CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache"
 STORED_BYTES = Gauge(
     "reelmill_stored_bytes", "Bytes of uploads, results of renders and previews", ("kind",), registry=REGISTRY
 )
+ORPHAN_OBJECTS = Gauge(
+    "reelmill_orphan_objects", "Objects that belong to nothing, by the last comparison", registry=REGISTRY
+)
+ORPHAN_BYTES = Gauge("reelmill_orphan_bytes", "Bytes of these objects", registry=REGISTRY)
+LOST_OBJECTS = Gauge(
+    "reelmill_lost_objects",
+    "Objects that are gone or damaged, by the last comparison, which takes samples of `file` and `damaged`",
+    ("kind",),
+    registry=REGISTRY,
+)
 SPACE_FULL = Gauge(
     "reelmill_space_full", "1 while something waits for space there: see /health", ("place",), registry=REGISTRY
 )
@@ -98,6 +108,11 @@ RENDERS_EXPIRED = Counter(
 )
 BYTES_EXPIRED = Counter(
     "reelmill_bytes_expired_total", "Bytes of renders deleted because of their age", registry=WORKER_REGISTRY
+)
+ORPHANS_REMOVED = Counter(
+    "reelmill_orphans_removed_total",
+    "Objects whose removal was scheduled because they had belonged to nothing for a day",
+    registry=WORKER_REGISTRY,
 )
 UPLOADS_ABORTED = Counter(
     "reelmill_uploads_aborted_total",

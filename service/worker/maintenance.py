@@ -5,9 +5,10 @@ Every worker does it; the database makes sure that two at the same time do no ha
 import structlog
 
 from service.jobs import queue
-from service.store import consistency, removal, retention, usage
+from service.store import removal, retention, usage
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
+from service.store.consistency import comparison, rounds
 from service.store.database import Database
 from service.store.objects.object_store import ObjectStore
 from service.store.renders import invariants
@@ -31,6 +32,7 @@ class Maintenance:
             PeriodicTask("release of lost tasks", 2, self.release_lost_tasks),
             PeriodicTask("repair of renders", 10, self.repair_renders),
             PeriodicTask("pruning", 60, self.prune_queue),
+            PeriodicTask("comparison of bucket and database", 60, self.compare_next_part),
             PeriodicTask("count of uploads", 30, self.recount_uploads),
             PeriodicTask("eviction", 30, self.evict_segments),
             PeriodicTask("removal of unused segments", 3600, self.remove_unused_segments, starts_at_once=True),
@@ -100,9 +102,17 @@ class Maintenance:
         if count:
             log.info("previews evicted", count=count)
 
+    async def compare_next_part(self) -> None:
+        """Compare a part of the bucket with the database, if it is time and no other worker does."""
+        counts = await rounds.compare_next_part(self._database, self._objects)
+        if counts is None or not any(counts[name] for name in rounds.PROBLEMS):
+            return
+        log.warning("bucket and database differ", **counts)
+        metrics.ORPHANS_REMOVED.inc(counts["removed_objects"])
+
     async def abort_unfinished_uploads(self) -> None:
         """Give back the space of uploads that began a day ago and never ended, as their process was killed."""
-        for upload in await consistency.list_unfinished_uploads(self._database, self._objects):
+        for upload in await comparison.list_unfinished_uploads(self._database, self._objects):
             await self._objects.abort(upload)
             log.info("an unfinished upload is aborted", key=upload.key, started=upload.started.isoformat())
             metrics.UPLOADS_ABORTED.inc()

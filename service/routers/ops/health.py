@@ -21,6 +21,7 @@ from service.identity.claims import allows
 from service.routers.http.dependencies import Resources, ResourcesDep
 from service.routers.http.middleware import bearer_token
 from service.routers.http.single_flight import SharedTasks
+from service.store.consistency.rounds import read_findings
 from service.store.space import count_waits, is_disk_full
 from service.store.workers import summarize_devices, summarize_fleet
 
@@ -28,7 +29,7 @@ log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
 READY_CHECKS = ("database", "object_store")
 REQUIRED_CHECKS = (*READY_CHECKS, "ollama")
-ALL_CHECKS = (*REQUIRED_CHECKS, "space", "workers", "devices")
+ALL_CHECKS = (*REQUIRED_CHECKS, "space", "consistency", "workers", "devices")
 # Less free space than this is told before it is too late; of temporary files, uploads need the most.
 LOW_SPACE_BYTES, LOW_SCRATCH_BYTES = 512 << 20, 64 << 20
 # How old the report may be that callers without a token share.
@@ -223,6 +224,24 @@ async def _check_space(resources: Resources) -> CheckResult:
     return ("degraded", "; ".join(problems)) if problems else ("ok", "nothing waits for space")
 
 
+FINDINGS = {
+    "orphan_objects": "objects belong to nothing",
+    "lost_segments": "cached segments are gone",
+    "damaged_segments": "cached segments of a sample are damaged",
+    "lost_files": "files of a sample of renders are gone",
+}
+
+
+async def _check_consistency(resources: Resources) -> CheckResult:
+    """What workers have found that compare bucket and database."""
+    async with resources.database.health_connection() as connection:
+        findings = await read_findings(connection)
+    if problems := findings.problems:
+        told = ", ".join(f"{count} {FINDINGS[name]}" for name, count in problems.items())
+        return "degraded", f"{told}: see `reelmill fsck`"
+    return "ok", f"compared, last at {findings.finished_at:%Y-%m-%d %H:%M}" if findings.finished_at else "first round"
+
+
 async def _check_ollama(resources: Resources) -> CheckResult:
     if not resources.ollama_host:
         return "absent", "OLLAMA_HOST is not set"
@@ -266,6 +285,7 @@ _CHECKS: dict[str, Callable[[Resources], Awaitable[CheckResult]]] = {
     "object_store": _check_object_store,
     "ollama": _check_ollama,
     "space": _check_space,
+    "consistency": _check_consistency,
     "workers": _check_workers,
     "devices": _check_devices,
 }

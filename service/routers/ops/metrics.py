@@ -14,12 +14,16 @@ from service.routers.http.dependencies import ResourcesDep, identity, missing_sc
 from service.routers.http.exception_mapping import is_database_unavailable
 from service.store import space
 from service.store.cache import segments
+from service.store.consistency.rounds import read_findings
 from service.store.database import Database
 from service.store.usage import measure_totals
 from service.store.workers import list_worker_metrics
 from service.telemetry.metrics import (
     CACHE_BYTES,
     CACHE_SEGMENTS,
+    LOST_OBJECTS,
+    ORPHAN_BYTES,
+    ORPHAN_OBJECTS,
     QUEUE_AGE,
     QUEUE_DEPTH,
     REGISTRY,
@@ -68,6 +72,7 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
             cache = await segments.cache_size(connection)
             stored = await measure_totals(connection)
             waits = await space.count_waits(connection)
+            findings = (await read_findings(connection)).counts
         disk_full = await space.is_disk_full(database)
     except Exception as error:
         if not is_database_unavailable(error):
@@ -75,6 +80,11 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
         return []
     CACHE_SEGMENTS.set(cache[0])
     CACHE_BYTES.set(cache[1])
+    ORPHAN_OBJECTS.set(findings.get("orphan_objects", 0))
+    ORPHAN_BYTES.set(findings.get("orphan_bytes", 0))
+    for kind in ("segments", "files"):
+        LOST_OBJECTS.labels(kind).set(findings.get(f"lost_{kind}", 0))
+    LOST_OBJECTS.labels("damaged").set(findings.get("damaged_segments", 0))
     for place in space.FULL_PLACES.values():
         SPACE_FULL.labels(place).set(place in waits)
     SPACE_FULL.labels("database").set(disk_full)

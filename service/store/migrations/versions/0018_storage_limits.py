@@ -38,11 +38,13 @@ STATEMENTS = (
     """CREATE TABLE consistency_checks (
         name text PRIMARY KEY,
         position integer NOT NULL DEFAULT 0,
+        started_at timestamptz NOT NULL DEFAULT '-infinity',
         running jsonb NOT NULL DEFAULT '{}',
         finished jsonb,
         finished_at timestamptz
     )""",
     "ALTER TABLE consistency_checks ENABLE ROW LEVEL SECURITY",
+    "INSERT INTO consistency_checks (name) VALUES ('bucket')",
 )
 
 
