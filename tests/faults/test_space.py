@@ -1,9 +1,9 @@
 """What is full is waited for and told, on real small disks: objects, temporary files, PostgreSQL."""
 
+import secrets
 import tempfile
 from pathlib import Path
 
-import httpx
 import pytest
 
 from service.embedded.postgres import EmbeddedPostgres
@@ -81,6 +81,11 @@ async def test_an_upload_onto_a_full_disk_is_refused_whole(
             assert (await alice.put(f"{path}/a.jpg", content=bytes(3 << 20))).status_code == 200
 
 
+def large(number: int) -> dict[str, object]:
+    """An experiment whose row takes new pages, as its text cannot be compressed."""
+    return {"name": f"run {number}", "metadata": {"text": secrets.token_hex(24_000)}}
+
+
 async def test_a_full_disk_of_the_database_is_told(tmp_path: Path) -> None:
     """What is written is refused with the reason, what is read is answered, and all goes on when there is space."""
     with small_disk(tmp_path / "small", 160) as disk, EmbeddedPostgres(disk.folder) as url:
@@ -89,10 +94,20 @@ async def test_a_full_disk_of_the_database_is_told(tmp_path: Path) -> None:
         async with database.service_transaction() as connection:
             await add_dataset(connection, 10)
         app = create_app(resources(url))
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            assert (await client.get("/health")).json()["checks"]["database"]["status"] == "ok"
+        api = CatalogueApi(app, database, None)
+        async with api.client("root", "admin") as root:
+            assert (await told(api))[1]["database"] == 0
             disk.fill()
-            response = await client.get("/health")
-            assert (response.status_code, response.json()["status"]) == (200, "degraded")
+            answers = [await root.post("/api/experiments", json=large(number)) for number in range(10)]
+            refused = next(answer for answer in answers if answer.status_code != 201)
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "60")
+            assert "no space left" in refused.json()["detail"]
+            health = await root.get("/health")
+            assert (health.status_code, health.json()["checks"]["database"]["status"]) == (200, "ok")
+            detail, full = await told(api)
+            assert "disk of the database is full" in detail and full["database"] == 1
+            assert (await root.get("/api/experiments")).status_code == 200
             disk.empty()
+            assert (await root.post("/api/experiments", json=large(99))).status_code == 201
+            assert (await told(api))[1]["database"] == 0
         await database.close()
