@@ -27,7 +27,7 @@ class DatabaseSettings(EnvironmentSettings):
         ge=1,
         le=200,
         validation_alias="REELMILL_DB_POOL",
-        description="pool size; up to 5 overflow connections, plus 3 reserved for health checks",
+        description="pool size; up to 5 overflow connections, plus 5 reserved for health checks",
     )
     timeout_s: float = 10  # to connect; a healthy database takes milliseconds
 
