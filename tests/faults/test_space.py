@@ -50,14 +50,14 @@ async def test_a_full_disk_is_waited_for(
         home = disk.folder if place == "object_store" else tmp_path / "home"
         async with catalogue_api(postgres_url, home) as api:
             async with api.database.service_transaction() as connection:
-                dataset = await add_footage(connection, home, 20)
+                dataset = await add_footage(connection, home, 12)
                 render = await add_render(connection, dataset, options=OPTIONS)
             assert await told(api) == ("nothing waits for space", {"object_store": 0, "scratch": 0, "database": 0})
             if place == "scratch":
                 monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
             async with running_supervisor(api.database, home):
                 disk.fill()
-                await wait_for_status(api.database, render, lambda row: len(row["failed_attempts"]) >= 3)
+                await wait_for_status(api.database, render, lambda row: len(row["failed_attempts"]) >= 2)
                 monkeypatch.undo()
                 async with api.database.service_transaction() as connection:
                     (row,) = await queries.list_statuses(connection, [render])
@@ -67,6 +67,7 @@ async def test_a_full_disk_is_waited_for(
                 assert "no space left" in detail and {name for name, value in full.items() if value} == {place}
                 disk.empty()
                 row = await wait_until_ended(api.database, render)
+            assert row["stored_bytes"] > row["video_bytes"], "what it takes, with its poster and receipt, is known"
             assert (row["status"], list((home / "objects" / TEMP_FOLDER).iterdir())) == ("succeeded", [])
 
 
