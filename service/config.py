@@ -15,7 +15,7 @@ from service.guard.settings import GuardSettings
 from service.identity.settings import IdentitySettings
 from service.plan.facts import RenderLimits
 from service.routers.settings import CatalogSettings, HttpSettings
-from service.store.settings import DatabaseSettings, ObjectSettings
+from service.store.settings import DatabaseSettings, ObjectSettings, StorageLimits
 from service.telemetry.logging import LoggingSettings
 from service.webhooks.settings import WebhookSettings
 from service.worker.settings import WorkerSettings
@@ -99,6 +99,7 @@ class Settings:
     http: HttpSettings
     database: DatabaseSettings
     objects: ObjectSettings
+    storage: StorageLimits
     catalog: CatalogSettings
     identity: IdentitySettings
     limits: RenderLimits
@@ -113,17 +114,19 @@ class Settings:
 def load() -> Settings:
     """Read the environment. Raises StartupError, which names the variable and the reason, never the value."""
     try:
+        storage = StorageLimits()
         return Settings(
             process=ProcessSettings(),
             http=HttpSettings(),
             database=DatabaseSettings(),
             objects=ObjectSettings(),
+            storage=storage,
             catalog=CatalogSettings(),
             identity=IdentitySettings(),
             limits=RenderLimits(),
             queries=GuardSettings(),
             agent=AgentSettings(),
-            worker=WorkerSettings(),
+            worker=WorkerSettings(storage=storage),
             logging=LoggingSettings(),
             client=ClientSettings(),
             webhooks=WebhookSettings(),

@@ -3,6 +3,7 @@ that they are dead, also to processes that number them in another way (in anothe
 
 A codec process may create no files: in its folder, those that it needs are made for it."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -17,6 +18,8 @@ PREFIX = "reelmill-scratch-"
 WORKING_FILES = ("video", "receipt", "body", "table.csp")
 _working_files: dict[str, Path] = {}
 _locks: dict[Path, int] = {}
+# A disk or a quota of a file system is full.
+FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_scratch() -> Path:

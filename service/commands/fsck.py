@@ -6,7 +6,8 @@ from rich.console import Console
 
 from service.config import Settings
 from service.processes.startup import open_shared_state
-from service.store.consistency import MAX_EXAMPLES, Report, check_consistency, repair
+from service.store.consistency.comparison import MAX_EXAMPLES, Report, check_consistency, repair
+from service.store.consistency.rounds import record_comparison
 
 console = Console(soft_wrap=True, highlight=False)
 
@@ -22,6 +23,7 @@ async def run_fsck(settings: Settings, *, fix: bool, sample: int, max_share: flo
         report = await check_consistency(state.database, state.objects, sample)
         _print_report(report)
         if report.is_clean or not fix:
+            await record_comparison(state.database, report, repaired=False)
             return report.is_clean
         if report.orphan_share > max_share:
             raise TooMuchToDelete(
@@ -29,6 +31,7 @@ async def run_fsck(settings: Settings, *, fix: bool, sample: int, max_share: flo
                 "allows: check DATABASE_URL and MINIO_BUCKET, then allow more if this is right"
             )
         await repair(state.database, state.objects, report)
+        await record_comparison(state.database, report, repaired=True)
     finally:
         await state.close()
     console.print("repaired: workers delete the orphans and make lost files again", markup=False)
@@ -43,6 +46,8 @@ def _print_report(report: Report) -> None:
     _print_finding(f"{len(report.damaged_segments)} cached segments are damaged", report.damaged_segments)
     lost = [key for keys in report.lost_files.values() for key in keys]
     _print_finding(f"{len(lost)} files of renders are gone", lost)
+    unfinished = [f"{upload.key} (since {upload.started:%Y-%m-%d %H:%M})" for upload in report.unfinished]
+    _print_finding(f"{len(unfinished)} uploads began more than a day ago and never ended", unfinished)
     _print_finding(f"{len(report.foreign)} objects were not written by Reelmill (left alone)", report.foreign)
     if report.is_clean:
         console.print("bucket and database fit together", markup=False)

@@ -117,6 +117,7 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         catalog=settings.catalog,
         sources=settings.objects.source_rules,
         limits=settings.limits,
+        storage=settings.storage,
         queries=settings.queries,
         webhooks=settings.webhooks,
         agent=settings.agent,

@@ -13,7 +13,7 @@ from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import agent, queries
-from service.routers.catalog import datasets, experiments, frame_images, signed_uploads, uploads
+from service.routers.catalog import datasets, experiments, frame_images, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
@@ -34,6 +34,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     signed_uploads.router,
     frame_images.router,
+    usage.router,
     generate.router,
     renders.router,
     events.router,

@@ -18,6 +18,8 @@ from service.store.settings import DatabaseSettings
 
 # Transactions on behalf of a caller run as this role. It owns nothing, so row-level security applies to it.
 CALLER_ROLE = "reelmill_caller"
+# One for each check that asks the database: none waits for another, also not until a connection has failed.
+HEALTH_CONNECTIONS = 5
 UNIQUE_VIOLATION, FOREIGN_KEY_VIOLATION = "23505", "23503"
 SELECT_SIGNING_KEY = text("SELECT key FROM signing_keys WHERE name = 'api'")
 
@@ -41,7 +43,7 @@ class Database:
     def __init__(self, url: str, settings: DatabaseSettings) -> None:
         self.url, self._settings = url, settings
         self.engine = _create_engine(url, settings, settings.pool_size, 5)
-        self._health_engine = _create_engine(url, settings, 3, 0, isolation_level="AUTOCOMMIT")
+        self._health_engine = _create_engine(url, settings, HEALTH_CONNECTIONS, 0, isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def service_transaction(self) -> AsyncIterator[AsyncConnection]:

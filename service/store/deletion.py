@@ -17,6 +17,7 @@ from service.store.catalog.datasets import DatasetRow, fetch_datasets
 from service.store.objects.keys import experiment_prefix, preview_prefix, render_prefix, segment_prefix, upload_prefix
 from service.store.renders.lifecycle import cancel_render
 from service.store.tables import datasets, experiments, renders, tasks
+from service.store.usage import forget_uploads
 
 ResourceKind = Literal["experiment", "dataset", "render"]
 ACTIVE_STATUSES = ("queued", "running")
@@ -163,6 +164,7 @@ async def _schedule_upload_removals(
     """Of all uploads, or only of those that arrive by signed URLs after the deletion."""
     prefixes = dict.fromkeys(plan.upload_prefixes, uploads_until)
     if uploads:
+        await forget_uploads(connection, plan.id)
         await _schedule_removals(connection, plan.bucket, prefixes)
     elif uploads_until is not None and uploads_until > datetime.now(UTC):
         await _schedule_removals(connection, plan.bucket, prefixes, KEPT_UPLOADS_MARGIN_S)

@@ -149,6 +149,7 @@ renders = Table(
     Column("video_bytes", BigInteger),
     Column("video_sha256", Text),
     Column("video_frames", BigInteger),
+    Column("stored_bytes", BigInteger, comment="of all files of the render together"),
     Column("poster_key", Text),
     Column("receipt_key", Text),
     Column("digests", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="sha256 by file name"),
@@ -169,6 +170,8 @@ requesters = Table(
     Column("admin", Boolean, nullable=False, server_default=text("false"), comment="asked with the scope admin"),
     Column("priority", Integer, nullable=False, server_default="0"),
     _timestamp_column("created_at"),
+    _timestamp_column("asked_at"),
+    Column("keep_days", Integer, comment="how long it is kept for this requester; null: as all are"),
 )
 
 segments = Table(
@@ -309,6 +312,36 @@ removals = Table(
     _timestamp_column("scheduled_at"),
     Column("repeat_until", DateTime(timezone=True), comment="until when something may still be written there"),
     Column("modified_after", DateTime(timezone=True), comment="if set, older objects stay"),
+)
+
+upload_areas = Table(
+    "upload_areas",
+    metadata,
+    Column("dataset_id", UUID(as_uuid=True), primary_key=True, comment="it may have been deleted without its uploads"),
+    Column("experiment_id", UUID(as_uuid=True), nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False, server_default="0", comment="stored and announced ones"),
+    Column("recount_at", DateTime(timezone=True), comment="when what is stored is counted; null: nothing has changed"),
+)
+
+upload_reservations = Table(
+    "upload_reservations",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("dataset_id", ForeignKey("upload_areas.dataset_id", ondelete="CASCADE"), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+consistency_checks = Table(
+    "consistency_checks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("position", Integer, nullable=False, server_default="0", comment="of the part that is checked next"),
+    Column("started_at", DateTime(timezone=True), nullable=False, comment="when the last part was begun"),
+    Column("running", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="findings of this round"),
+    Column("finished", JSONB, comment="findings of the last whole round"),
+    Column("finished_at", DateTime(timezone=True)),
 )
 
 webhooks = Table(

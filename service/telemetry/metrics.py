@@ -58,6 +58,22 @@ AGENT_MODEL_SECONDS = Histogram(
 )
 CACHE_SEGMENTS = Gauge("reelmill_cache_segments", "Segments in the cache", registry=REGISTRY)
 CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache", registry=REGISTRY)
+STORED_BYTES = Gauge(
+    "reelmill_stored_bytes", "Bytes of uploads, results of renders and previews", ("kind",), registry=REGISTRY
+)
+ORPHAN_OBJECTS = Gauge(
+    "reelmill_orphan_objects", "Objects that belong to nothing, by the last comparison", registry=REGISTRY
+)
+ORPHAN_BYTES = Gauge("reelmill_orphan_bytes", "Bytes of these objects", registry=REGISTRY)
+LOST_OBJECTS = Gauge(
+    "reelmill_lost_objects",
+    "Objects that are gone or damaged, by the last comparison, which takes samples of `file` and `damaged`",
+    ("kind",),
+    registry=REGISTRY,
+)
+SPACE_FULL = Gauge(
+    "reelmill_space_full", "1 while something waits for space there: see /health", ("place",), registry=REGISTRY
+)
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Age of the oldest of these tasks", ("kind", "state"), registry=REGISTRY
 )
@@ -86,6 +102,22 @@ SEGMENTS_EVICTED = Counter(
 )
 BYTES_EVICTED = Counter(
     "reelmill_bytes_evicted_total", "Bytes of segments dropped from the cache", registry=WORKER_REGISTRY
+)
+RENDERS_EXPIRED = Counter(
+    "reelmill_renders_expired_total", "Renders deleted because of their age", registry=WORKER_REGISTRY
+)
+BYTES_EXPIRED = Counter(
+    "reelmill_bytes_expired_total", "Bytes of renders deleted because of their age", registry=WORKER_REGISTRY
+)
+ORPHANS_REMOVED = Counter(
+    "reelmill_orphans_removed_total",
+    "Objects whose removal was scheduled because they had belonged to nothing for a day",
+    registry=WORKER_REGISTRY,
+)
+UPLOADS_ABORTED = Counter(
+    "reelmill_uploads_aborted_total",
+    "Uploads into the object store that began a day ago and never ended",
+    registry=WORKER_REGISTRY,
 )
 SEGMENTS_DAMAGED = Counter(
     "reelmill_segments_damaged_total",

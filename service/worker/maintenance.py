@@ -5,9 +5,10 @@ Every worker does it; the database makes sure that two at the same time do no ha
 import structlog
 
 from service.jobs import queue
-from service.store import removal
+from service.store import removal, retention, usage
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
+from service.store.consistency import comparison, rounds
 from service.store.database import Database
 from service.store.objects.object_store import ObjectStore
 from service.store.renders import invariants
@@ -27,17 +28,29 @@ class Maintenance:
     def periodic_tasks(self) -> tuple[PeriodicTask, ...]:
         return (
             PeriodicTask("removal", 2, self.delete_marked_objects),
+            PeriodicTask("retention", 60, self.delete_expired_renders),
             PeriodicTask("release of lost tasks", 2, self.release_lost_tasks),
             PeriodicTask("repair of renders", 10, self.repair_renders),
             PeriodicTask("pruning", 60, self.prune_queue),
+            PeriodicTask("comparison of bucket and database", 60, self.compare_next_part),
+            PeriodicTask("count of uploads", 30, self.recount_uploads),
             PeriodicTask("eviction", 30, self.evict_segments),
             PeriodicTask("removal of unused segments", 3600, self.remove_unused_segments, starts_at_once=True),
             PeriodicTask("eviction of previews", 3600, self.evict_previews),
+            PeriodicTask("ending of unfinished uploads", 3600, self.abort_unfinished_uploads, starts_at_once=True),
         )
 
     async def delete_marked_objects(self) -> None:
         """Delete the objects of deleted experiments, datasets and renders, and of evicted segments."""
         await removal.delete_due_objects(self._database, self._objects)
+
+    async def delete_expired_renders(self) -> None:
+        """Delete finished renders whose age has come."""
+        age = self._settings.storage.retention
+        for expired in await retention.delete_expired_renders(self._database, self._objects.bucket, age):
+            log.info("render expired", render=str(expired.id), owner=expired.owner, bytes=expired.bytes)
+            metrics.RENDERS_EXPIRED.inc()
+            metrics.BYTES_EXPIRED.inc(expired.bytes)
 
     async def release_lost_tasks(self) -> None:
         """Queue the tasks again that a dead worker has left."""
@@ -59,6 +72,10 @@ class Maintenance:
         """Delete old finished tasks."""
         async with self._database.service_transaction() as connection:
             await queue.prune(connection)
+
+    async def recount_uploads(self) -> None:
+        """Count what has arrived in datasets into which uploads have ended."""
+        await usage.recount_uploads(self._database, self._objects, limit=20)
 
     async def evict_segments(self) -> None:
         """Keep the segment cache within its bounds."""
@@ -84,3 +101,18 @@ class Maintenance:
             await previews.forget_old_previews(connection, self._settings.cache_days)
         if count:
             log.info("previews evicted", count=count)
+
+    async def compare_next_part(self) -> None:
+        """Compare a part of the bucket with the database, if it is time and no other worker does."""
+        counts = await rounds.compare_next_part(self._database, self._objects)
+        if counts is None or not any(counts[name] for name in rounds.PROBLEMS):
+            return
+        log.warning("bucket and database differ", **counts)
+        metrics.ORPHANS_REMOVED.inc(counts["removed_objects"])
+
+    async def abort_unfinished_uploads(self) -> None:
+        """Give back the space of uploads that began a day ago and never ended, as their process was killed."""
+        for upload in await comparison.list_unfinished_uploads(self._database, self._objects):
+            await self._objects.abort(upload)
+            log.info("an unfinished upload is aborted", key=upload.key, started=upload.started.isoformat())
+            metrics.UPLOADS_ABORTED.inc()

@@ -135,6 +135,7 @@ async def _complete_assembly(connection: AsyncConnection, lease: AssembleLease, 
             "summary": done.summary,
             "digests": done.digests,
             "video_etag": done.etag,
+            "stored_bytes": done.stored_bytes,
         },
     )
 

@@ -5,6 +5,7 @@ import os
 from pydantic import AliasChoices, Field
 
 from service.environment import EnvironmentSettings
+from service.store.settings import StorageLimits
 
 CUDA_MEMORY_MB = 12288  # for the libraries of CUDA and page-locked memory
 
@@ -53,6 +54,7 @@ class WorkerSettings(EnvironmentSettings):
         description="size of the segment cache, bytes (previews: a tenth more); segments in use are never evicted",
     )
     cache_days: float = 30  # since the last use of a segment; the disk is bounded by cache_bytes
+    storage: StorageLimits = Field(default_factory=StorageLimits)  # for the maintenance
     canary_period_s: float = 10  # between two self-tests of a GPU: a fault is noticed within 30 s
     cpu_canary_period_s: float = 300  # the CPU rarely breaks; after a fault it is tested as soon as a slot is free
     canary_timeout_s: float = 8  # a slower canary counts as hung; time spent waiting for a core is not counted

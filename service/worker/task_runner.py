@@ -45,10 +45,10 @@ class NotWritten(Exception):
 
 log = structlog.get_logger("worker")
 MAX_WRITE_ATTEMPTS, MAX_RETRY_DELAY_S = 8, 10.0
-# A full store does not empty by itself, and each attempt renders the segment in vain.
-MAX_FULL_DELAY_S = 300.0
+# What is full does not empty by itself, and each attempt renders the segment in vain.
+FULL_CODES, MAX_FULL_DELAY_S = ("store_full", "scratch_full"), 300.0
 # Failures that are not the task's fault: the attempt does not count.
-UNCOUNTED_FAILURE_CODES = ("store_unavailable", "store_full", "encoder_elsewhere", "worker_stopped", "slot_killed")
+UNCOUNTED_FAILURE_CODES = (*FULL_CODES, "store_unavailable", "encoder_elsewhere", "worker_stopped", "slot_killed")
 # A slot that is killed from outside may have been killed for what its task needs, by the kernel for example, which has
 # no other way to say that there is no memory left. So often it is taken for chance.
 MAX_KILLS = 10
@@ -182,7 +182,7 @@ class TaskRunner:
             return
         uncounted = attempts.DEATHS_TO_BAR if barring else 0
         ended = Failure(failure.code, failure.reason, failure.item, counted=counted, uncounted=uncounted)
-        longest_s = MAX_FULL_DELAY_S if failure.code == "store_full" else MAX_RETRY_DELAY_S
+        longest_s = MAX_FULL_DELAY_S if failure.code in FULL_CODES else MAX_RETRY_DELAY_S
         delay_s = min(0.2 * 2 ** min(lease.token, 12), longest_s)
         await self._write(lambda db: leases.release(db, lease, ended, delay_s))
 

@@ -4,8 +4,7 @@ import asyncio
 import hashlib
 import os
 import signal
-import subprocess
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,34 +202,6 @@ async def test_a_policy_of_fail_names_the_frame(postgres_url: str, tmp_path: Pat
             row = await wait_until_ended(database, render)
         assert row["status"] == "failed"
         assert "frame 7" in row["error"]["reason"]
-
-
-async def test_a_full_store_is_waited_for(postgres_url: str, tmp_path: Path) -> None:
-    """With growing gaps, as each attempt renders in vain; nothing half-written is left, and the render ends right."""
-    home = tmp_path / "home"
-    home.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(home)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("no small file system can be mounted here")
-    try:
-        async with fresh_database(postgres_url) as database:
-            render = await submit(database, home, 20, OPTIONS)
-            (home / "objects" / ".tmp").mkdir(parents=True, exist_ok=True)
-            filler = home / "filler"
-            with filler.open("wb", buffering=0) as file, suppress(OSError):
-                while True:
-                    file.write(bytes(4096))
-            async with running_supervisor(database, home):
-                await wait_for_status(database, render, lambda row: len(row["failed_attempts"]) >= 3)
-                async with database.service_transaction() as connection:
-                    row = (await queries.list_statuses(connection, [render]))[0]
-                assert row["status"] == "running"
-                assert {failed["code"] for failed in row["failed_attempts"]} == {"store_full"}
-                filler.unlink()
-                row = await wait_until_ended(database, render)
-            assert (row["status"], list((home / "objects" / ".tmp").iterdir())) == ("succeeded", [])
-    finally:
-        subprocess.run(["umount", str(home)], check=True)
 
 
 async def test_a_store_that_is_away_is_waited_for(postgres_url: str, tmp_path: Path) -> None:

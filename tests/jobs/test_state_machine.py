@@ -177,7 +177,9 @@ class Service(RuleBasedStateMachine):
             key = hashlib.sha256(str(lease).encode()).hexdigest() if transient else self.keys[lease.task_id]
             self._end(lease, SegmentDone(10, 5, "x264", {}, 5, 50, {}, key, transient=transient), outage)
         else:
-            self._end(lease, AssemblyDone("v", 10, "0" * 64, 5, "p", "r", {}, digests={}, etag="e"), outage)
+            self._end(
+                lease, AssemblyDone("v", 10, "0" * 64, 5, "p", "r", {}, digests={}, etag="e", stored_bytes=10), outage
+            )
 
     @precondition(lambda self: self.held)
     @rule(which=WHICH, retry=st.booleans(), outage=st.booleans())

@@ -24,6 +24,7 @@ from service.routers.http.object_streams import guess_media_type
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import Signer, SignerDep
 from service.routers.settings import CatalogSettings
+from service.store import usage
 from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
 from service.store.objects.keys import safe_path
@@ -162,23 +163,24 @@ async def sign_uploads(
     dataset_id: UUID,
     body: NewUploads,
     caller: CallerDep,
-    database: DatabaseDep,
-    objects: ObjectsDep,
     resources: ResourcesDep,
     signer: SignerDep,
 ) -> Uploads:
     """One URL per file. Until it expires, anyone can `PUT` that file to it without a token, with exactly the given
     size and headers. Only for datasets that were registered without a `prefix`. Scan the dataset after the uploads."""
-    async with database.caller_transaction(caller) as connection:
+    async with resources.database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
     require_owner(row.owner, caller)
-    require_upload_area(row, objects.bucket)
+    require_upload_area(row, resources.objects.bucket)
     _check_sizes(body, resources.catalog)
     expires_at = datetime.now(UTC) + timedelta(seconds=body.lifetime_s)
-    async with database.service_transaction() as connection:  # before a URL is out, so that a deletion knows of it
+    quota, size = resources.storage.quota_of(row.owner or ""), sum(file.size for file in body.files)
+    # Before a URL is out, so that a deletion and a quota know of it.
+    async with resources.database.service_transaction() as connection:
         if not await datasets.note_upload_urls(connection, dataset_id, expires_at):
             raise NotFound("there is no such dataset")
-    urls = UploadUrls(objects, signer, resources.public_url, row, body.lifetime_s)
+        await usage.reserve_upload(connection, row, size, quota, expires_at)
+    urls = UploadUrls(resources.objects, signer, resources.public_url, row, body.lifetime_s)
     return Uploads(uploads=await urls.sign_all(body.files), expires_at=expires_at)
 
 

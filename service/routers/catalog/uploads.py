@@ -5,6 +5,7 @@ import json
 import re
 import tempfile
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from service.errors import Conflict, FieldProblem, InvalidRequest, NotFound
 from service.plan.render_plan import ObjectRef
 from service.routers.catalog.access import CatalogDep, get_visible_dataset, require_owner, require_visible_dataset
 from service.routers.catalog.dataset_models import StoredObjectDetails, Uploaded
-from service.routers.http.dependencies import CallerDep, DatabaseDep, ObjectsDep, ResourcesDep, require_scope
+from service.routers.http.dependencies import CallerDep, Resources, ResourcesDep, require_scope
 from service.routers.http.exception_mapping import BadRequest, ContentTooLarge
 from service.routers.http.middleware import content_length
 from service.routers.http.object_streams import (
@@ -30,6 +31,7 @@ from service.routers.http.object_streams import (
     stream_while_visible,
 )
 from service.routers.http.problems import error_responses
+from service.store import usage
 from service.store.catalog import datasets
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.source_access import check_source
@@ -60,23 +62,54 @@ async def upload_object(
     name: str,
     request: Request,
     caller: CallerDep,
-    database: DatabaseDep,
-    objects: ObjectsDep,
+    resources: ResourcesDep,
     settings: CatalogDep,
 ) -> Uploaded:
     """The body is the file. `name` may contain folders; an existing file is replaced. Only for datasets that were
     registered without a `prefix`. Scan the dataset after the uploads."""
     _check_name(name, request)
-    async with database.caller_transaction(caller) as connection:
+    async with resources.database.caller_transaction(caller) as connection:
         row = await get_visible_dataset(connection, dataset_id)
     require_owner(row.owner, caller)
-    require_upload_area(row, objects.bucket)
-    if content_length(request.headers) > settings.max_upload_bytes:
-        raise _too_long_error(settings.max_upload_bytes)
-    upload = Upload(objects, ObjectRef(row.bucket, row.prefix + name), settings.max_upload_bytes)
-    stored = await upload.receive(request)
-    await discard_if_deleted(database, upload, dataset_id)
+    require_upload_area(row, resources.objects.bucket)
+    size = _announced_size(request, settings.max_upload_bytes)
+    upload = Upload(resources.objects, ObjectRef(row.bucket, row.prefix + name), size)
+    async with _reserve(resources, row, size) as reservation:
+        stored = await upload.receive(request)
+        reservation.stored = stored.size
+    await discard_if_deleted(resources.database, upload, dataset_id)
     return Uploaded(name=name, size=stored.size, etag=stored.etag)
+
+
+def _announced_size(request: Request, limit: int) -> int:
+    """Of the body in bytes; the limit, if the request does not say. Raises ContentTooLarge."""
+    if "content-length" not in request.headers:
+        return limit
+    size = content_length(request.headers)
+    if size > limit:
+        raise _too_long_error(limit)
+    return size
+
+
+@dataclass(slots=True)
+class _Reservation:
+    """Room for one upload; `stored` bytes of it were kept."""
+
+    stored: int = 0
+
+
+@asynccontextmanager
+async def _reserve(resources: Resources, row: DatasetRow, size: int) -> AsyncIterator[_Reservation]:
+    """Room in the owner's quota while the block runs; then what was stored counts. Raises QuotaExceeded."""
+    quota = resources.storage.quota_of(row.owner or "")
+    async with resources.database.service_transaction() as connection:
+        number = await usage.reserve_upload(connection, row, size, quota)
+    reservation = _Reservation()
+    try:
+        yield reservation
+    finally:
+        async with resources.database.service_transaction() as connection:
+            await usage.end_reservation(connection, number, row.id, reservation.stored)
 
 
 def _check_name(name: str, request: Request) -> None:

@@ -22,7 +22,7 @@ from service.routers.http.single_flight import SharedTasks
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.database import Caller, Database
 from service.store.objects.object_store import ObjectStore
-from service.store.settings import ObjectSettings
+from service.store.settings import ObjectSettings, StorageLimits
 from service.store.source_rules import SourceRules
 from service.webhooks.settings import WebhookSettings
 
@@ -42,6 +42,7 @@ class Resources:
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     sources: SourceRules = field(default_factory=lambda: ObjectSettings().source_rules)
     limits: RenderLimits = field(default_factory=RenderLimits)
+    storage: StorageLimits = field(default_factory=StorageLimits)
     queries: GuardSettings = field(default_factory=GuardSettings)
     agent: AgentSettings = field(default_factory=AgentSettings)
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)

@@ -11,7 +11,9 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from service.errors import FieldProblem, GatewayTimeout, InvalidRequest, NotFound, ReelmillError, ServiceUnavailable
-from service.store.objects.object_store import ObjectNotFound, ObjectStoreError
+from service.scratch import FULL_ERRORS
+from service.store.objects.object_store import ObjectNotFound, ObjectStoreError, ObjectStoreFull
+from service.store.space import DISK_FULL
 
 # How much of what is wrong is told, so that no request makes an endless answer: findings, characters of one, and of a
 # name within a pointer, which ends before a longer one.
@@ -78,7 +80,7 @@ def _summarize(problems: tuple[FieldProblem, ...]) -> str:
     return f"{place}: {first.detail}{more}"
 
 
-RETRY_AFTER = {"Retry-After": "5"}
+RETRY_AFTER, RETRY_LATER = {"Retry-After": "5"}, {"Retry-After": "60"}
 INTERNAL_ERROR_DETAIL = "something went wrong on our side; it was logged under the error_id"
 # SQLSTATE classes: connection exception, insufficient resources, operator intervention (shutdown, crash).
 _UNAVAILABLE_SQLSTATES = ("08", "53", "57P")
@@ -126,6 +128,8 @@ def to_problem_error(exc: Exception, scope: Scope) -> ReelmillError:
         return _framework_error(exc, scope)
     if isinstance(exc, ObjectNotFound):
         return NotFound("the object store has no such object (it may have been deleted)")
+    if isinstance(exc, ObjectStoreFull) or is_out_of_space(exc):
+        return ServiceUnavailable("there is no space left to store this: nothing was stored", headers=RETRY_LATER)
     if isinstance(exc, ObjectStoreError):
         return ServiceUnavailable("the object store did not answer; try again in a moment", headers=RETRY_AFTER)
     if isinstance(exc, sql.DBAPIError) and _sqlstate(exc.orig) == _QUERY_CANCELED:
@@ -133,6 +137,13 @@ def to_problem_error(exc: Exception, scope: Scope) -> ReelmillError:
     if is_database_unavailable(exc):
         return ServiceUnavailable("the database did not answer; try again in a moment", headers=RETRY_AFTER)
     return ReelmillError(INTERNAL_ERROR_DETAIL)
+
+
+def is_out_of_space(exc: BaseException) -> bool:
+    """Whether the disk of the database, or of temporary files, is full."""
+    if isinstance(exc, sql.DBAPIError):
+        return _sqlstate(exc.orig) == DISK_FULL
+    return isinstance(exc, OSError) and exc.errno in FULL_ERRORS
 
 
 def is_database_unavailable(exc: BaseException) -> bool:

@@ -23,6 +23,8 @@ MEANINGS = {
     "`application/json` or `*/*`.",
     "conflict": "What was asked for does not go together with the state things are in; the `detail` says which. Read "
     "the current state before you retry.",
+    "quota-exceeded": "What you store, with this, is more than you may store: `used_bytes` and `needed_bytes` exceed "
+    "`allowed_bytes`. Delete renders, or datasets with `frames=true`; `GET /api/usage` lists what takes most.",
     "request-timeout": "The header or the body of the request arrived too slowly, and the connection was closed. Send "
     "the request again, without pauses.",
     "target-too-long": "The address with its parameters is longer than this service takes. Ask for less at once.",

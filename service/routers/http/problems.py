@@ -64,6 +64,9 @@ class Problem(BaseModel):
     steps: list[dict[str, Any]] | None = Field(
         None, description="of a question to the agent: the steps taken before the error"
     )
+    used_bytes: int | None = Field(None, description="of an exceeded quota: what counts for it")
+    allowed_bytes: int | None = Field(None, description="of an exceeded quota: how much may be stored")
+    needed_bytes: int | None = Field(None, description="of an exceeded quota: what this request would add")
 
 
 class ProblemBoundary:

@@ -3,6 +3,8 @@
 Anybody may ask, so an answer without a token costs no work and tells little; those with `ops:read` get all."""
 
 import asyncio
+import shutil
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -19,15 +21,17 @@ from service.identity.claims import allows
 from service.routers.http.dependencies import Resources, ResourcesDep
 from service.routers.http.middleware import bearer_token
 from service.routers.http.single_flight import SharedTasks
+from service.store.consistency.rounds import read_findings
+from service.store.space import count_waits, is_disk_full
 from service.store.workers import summarize_devices, summarize_fleet
 
 log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
 READY_CHECKS = ("database", "object_store")
 REQUIRED_CHECKS = (*READY_CHECKS, "ollama")
-ALL_CHECKS = (*REQUIRED_CHECKS, "workers", "devices")
-# Less free space than this is told before it is too late.
-LOW_SPACE_BYTES = 512 << 20
+ALL_CHECKS = (*REQUIRED_CHECKS, "space", "consistency", "workers", "devices")
+# Less free space than this is told before it is too late; of temporary files, uploads need the most.
+LOW_SPACE_BYTES, LOW_SCRATCH_BYTES = 512 << 20, 64 << 20
 # How old the report may be that callers without a token share.
 MAX_AGE_S = 1.0
 
@@ -127,8 +131,8 @@ OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}, {"bearer": []}]}
     openapi_extra=OPTIONAL_TOKEN,
 )
 async def health(resources: ResourcesDep, checks: ChecksDep, details: DetailsDep, response: Response) -> Health:
-    """Checks the database, the object store, Ollama, the workers and the devices concurrently. Without a token, the
-    answer may be a second old, and has the status of what the service needs; with a token that has `ops:read`, also
+    """Checks the database, the object store, Ollama, space, the workers and the devices concurrently. Without a token,
+    the answer may be a second old, and has the status of what the service needs; with a token that has `ops:read`, also
     workers, devices, latencies and versions."""
     results = await checks.run(resources, ALL_CHECKS, fresh=details)
     return _build_report(results, resources, response, details=details)
@@ -200,6 +204,44 @@ async def _check_object_store(resources: Resources) -> CheckResult:
     return "ok", "answered"
 
 
+PLACES = {
+    "object_store": "the object store has no space left",
+    "scratch": "a worker has no space left for temporary files (TMPDIR)",
+}
+
+
+async def _check_space(resources: Resources) -> CheckResult:
+    """Whether something waits for space. The database's disk is tried; the others are known from what failed."""
+    problems = []
+    if await is_disk_full(resources.database):
+        problems.append("the disk of the database is full: nothing can be written")
+    async with resources.database.health_connection() as connection:
+        waits = await count_waits(connection)
+    problems += [f"{PLACES[place]}: {count} attempts failed lately" for place, count in waits.items()]
+    free = (await asyncio.to_thread(shutil.disk_usage, tempfile.gettempdir())).free
+    if free < LOW_SCRATCH_BYTES:
+        problems.append(f"{free >> 20} MiB are free for temporary files of the API (TMPDIR)")
+    return ("degraded", "; ".join(problems)) if problems else ("ok", "nothing waits for space")
+
+
+FINDINGS = {
+    "orphan_objects": "objects belong to nothing",
+    "lost_segments": "cached segments are gone",
+    "damaged_segments": "cached segments of a sample are damaged",
+    "lost_files": "files of a sample of renders are gone",
+}
+
+
+async def _check_consistency(resources: Resources) -> CheckResult:
+    """What workers have found that compare bucket and database."""
+    async with resources.database.health_connection() as connection:
+        findings = await read_findings(connection)
+    if problems := findings.problems:
+        told = ", ".join(f"{count} {FINDINGS[name]}" for name, count in problems.items())
+        return "degraded", f"{told}: see `reelmill fsck`"
+    return "ok", f"compared, last at {findings.finished_at:%Y-%m-%d %H:%M}" if findings.finished_at else "first round"
+
+
 async def _check_ollama(resources: Resources) -> CheckResult:
     if not resources.ollama_host:
         return "absent", "OLLAMA_HOST is not set"
@@ -242,6 +284,8 @@ _CHECKS: dict[str, Callable[[Resources], Awaitable[CheckResult]]] = {
     "database": _check_database,
     "object_store": _check_object_store,
     "ollama": _check_ollama,
+    "space": _check_space,
+    "consistency": _check_consistency,
     "workers": _check_workers,
     "devices": _check_devices,
 }

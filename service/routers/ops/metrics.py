@@ -12,10 +12,24 @@ from service.identity.claims import allows
 from service.jobs.queue import count_active_tasks
 from service.routers.http.dependencies import ResourcesDep, identity, missing_scope_error
 from service.routers.http.exception_mapping import is_database_unavailable
+from service.store import space
 from service.store.cache import segments
+from service.store.consistency.rounds import read_findings
 from service.store.database import Database
+from service.store.usage import measure_totals
 from service.store.workers import list_worker_metrics
-from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY
+from service.telemetry.metrics import (
+    CACHE_BYTES,
+    CACHE_SEGMENTS,
+    LOST_OBJECTS,
+    ORPHAN_BYTES,
+    ORPHAN_OBJECTS,
+    QUEUE_AGE,
+    QUEUE_DEPTH,
+    REGISTRY,
+    SPACE_FULL,
+    STORED_BYTES,
+)
 
 router = APIRouter(tags=["operations"])
 EXAMPLE_TEXT = """# HELP reelmill_queue_depth Tasks that wait or run
@@ -48,7 +62,7 @@ async def metrics(request: Request, resources: ResourcesDep) -> Response:
 
 
 async def _collect_metrics(database: Database) -> WorkerMetrics:
-    """Set the gauges of queue and cache, and return the metrics of workers: none while the database is unavailable."""
+    """Set the gauges of queue and space, and return the metrics of workers: none while the database is unavailable."""
     QUEUE_DEPTH.clear()
     QUEUE_AGE.clear()
     try:
@@ -56,12 +70,26 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
             queues = await count_active_tasks(connection)
             workers = await list_worker_metrics(connection)
             cache = await segments.cache_size(connection)
+            stored = await measure_totals(connection)
+            waits = await space.count_waits(connection)
+            findings = (await read_findings(connection)).counts
+        disk_full = await space.is_disk_full(database)
     except Exception as error:
         if not is_database_unavailable(error):
             raise
         return []
     CACHE_SEGMENTS.set(cache[0])
     CACHE_BYTES.set(cache[1])
+    ORPHAN_OBJECTS.set(findings.get("orphan_objects", 0))
+    ORPHAN_BYTES.set(findings.get("orphan_bytes", 0))
+    for kind in ("segments", "files"):
+        LOST_OBJECTS.labels(kind).set(findings.get(f"lost_{kind}", 0))
+    LOST_OBJECTS.labels("damaged").set(findings.get("damaged_segments", 0))
+    for place in space.FULL_PLACES.values():
+        SPACE_FULL.labels(place).set(place in waits)
+    SPACE_FULL.labels("database").set(disk_full)
+    for kind, size in stored.items():
+        STORED_BYTES.labels(kind).set(size)
     for queue in queues:
         QUEUE_DEPTH.labels(queue["kind"], queue["state"]).set(queue["count"])
         QUEUE_AGE.labels(queue["kind"], queue["state"]).set(queue["oldest_s"])

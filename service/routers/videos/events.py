@@ -26,7 +26,7 @@ from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.single_flight import SharedTasks
 from service.routers.videos.models import TERMINAL_STATUSES, VideoStatus
 from service.routers.videos.renders import get_status_row, get_visible_render, to_video_status
-from service.store.database import Caller, Database
+from service.store.database import Caller
 from service.store.renders.queries import may_read
 
 POLL_INTERVAL_S = 0.4
@@ -38,10 +38,10 @@ class StatusPoller:
     def __init__(self) -> None:
         self._polls = SharedTasks[UUID, RowMapping](max_age_s=0.9 * POLL_INTERVAL_S)
 
-    async def row(self, database: Database, job: UUID) -> RowMapping | None:
+    async def row(self, resources: Resources, job: UUID) -> RowMapping | None:
         """The status, at most POLL_INTERVAL_S old; None while the database is unavailable. Raises NotFound."""
         try:
-            return await self._polls.run(job, lambda: get_status_row(database, job))
+            return await self._polls.run(job, lambda: get_status_row(resources, job))
         except Exception as error:
             if not is_database_unavailable(error):
                 raise
@@ -118,7 +118,7 @@ async def status_changes(
     has lost the right to it."""
     while not (resources.stopping.is_set() or follower.is_expired()):
         try:
-            row = await poller.row(resources.database, job)
+            row = await poller.row(resources, job)
         except NotFound:
             return
         if row is not None and not may_read(row, follower.caller):

@@ -1,5 +1,6 @@
 """POST /api/videos/generate: validate the webhook, plan the render and submit it."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Response
@@ -49,6 +50,14 @@ async def _has_secret(database: Database, caller: Caller) -> bool:
         return bool(await webhook_secrets.list_secrets(connection, caller.subject))
 
 
+def require_keepable(keep_days: int | None, caller: Caller, retention: timedelta | None) -> None:
+    """Only admins may have a render kept for longer than the service keeps all. Raises InvalidRequest."""
+    if keep_days is None or retention is None or caller.admin or timedelta(days=keep_days) <= retention:
+        return
+    detail = f"renders are kept for {retention / timedelta(days=1):g} days here: ask for no more, or let an admin ask"
+    raise invalid_field("#/keep_days", detail, "longer_than_retention")
+
+
 router = APIRouter(prefix="/api/videos", tags=["videos"], dependencies=[Depends(require_scope("videos:render"))])
 
 
@@ -74,6 +83,7 @@ async def generate(
     caller is then one of those who asked for that render. For 24 hours, the same `Idempotency-Key` and body return the
     same job."""
     await require_deliverable_webhook(body.webhook_url, caller, database, resources.webhooks)
+    require_keepable(body.keep_days, caller, resources.storage.retention)
     request, limits = body.to_request(), resources.limits
     facts = await read_render_facts(database, caller, request, limits)
     render_plan = plan(request, facts)
@@ -91,6 +101,8 @@ async def generate(
             idempotency_key,
             body.webhook_url,
             admin=caller.admin,
+            keep_days=body.keep_days,
+            quota=resources.storage.quota_of(caller.subject),
         )
         row = await submit_render(connection, submission)
     if row["status"] == "succeeded" and row["video_key"] is not None:

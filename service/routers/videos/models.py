@@ -144,6 +144,7 @@ class VideoStatus(BaseModel):
         created_at="2026-03-01T11:00:05Z",
         started_at="2026-03-01T11:00:06Z",
         finished_at=None,
+        expires_at=None,
     )
     job_id: UUID
     experiment_id: UUID
@@ -174,6 +175,9 @@ class VideoStatus(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    expires_at: datetime | None = Field(
+        None, description="when the render is deleted, with its files; null: never, or not known before it has ended"
+    )
     stream_url: str | None = Field(None, description="HLS playlist, playable during the render")
     preview_url: str | None = Field(None, description="WebVTT for the preview sheet, if requested")
     keogram_url: str | None = Field(None, description="image with one column per frame, if requested")

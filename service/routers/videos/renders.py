@@ -12,9 +12,9 @@ from service.routers.catalog.deletion import Deleted, Force, kept_for_others, to
 from service.routers.http.dependencies import (
     CallerDep,
     DatabaseDep,
-    LimitsDep,
     ObjectsDep,
-    SourcesDep,
+    Resources,
+    ResourcesDep,
     require_scope,
 )
 from service.routers.http.pagination import PAGE_HEADERS, Pager
@@ -27,6 +27,7 @@ from service.store.database import Caller, Database
 from service.store.renders import lifecycle, queries, requesters
 from service.store.renders.queries import RenderFilter
 from service.store.renders.requesters import Standing
+from service.store.usage import require_room
 from service.stream.playlist import STREAMABLE_CODECS
 
 router = APIRouter(prefix="/api/videos", tags=["videos"])
@@ -58,7 +59,7 @@ async def list_videos(
     response: Response,
     query: Annotated[VideoQuery, Query()],
     caller: CallerDep,
-    database: DatabaseDep,
+    resources: ResourcesDep,
     signer: SignerDep,
 ) -> list[VideoStatus]:
     """Renders that the caller may see, newest first unless `sort` is set. If there are more, the `Link` header has the
@@ -69,21 +70,22 @@ async def list_videos(
     filters = RenderFilter(
         **{name: getattr(query, name) for name in names}, requester=caller.subject if query.mine else None
     )
-    async with database.caller_transaction(caller) as connection:
+    async with resources.database.caller_transaction(caller) as connection:
         rows, shown = await queries.page(connection, filters, page)
         if query.count == "exact":
             response.headers["X-Total-Count"] = str(await queries.count_renders(connection, filters))
     ids = [row["id"] for row in pager.paginate(rows, shown, request, response)]
-    async with database.service_transaction() as connection:
-        statuses = {row["id"]: to_video_status(row, caller) for row in await queries.list_statuses(connection, ids)}
+    async with resources.database.service_transaction() as connection:
+        found = await queries.list_statuses(connection, ids, resources.storage.retention)
+    statuses = {row["id"]: to_video_status(row, caller) for row in found}
     return [statuses[id_] for id_ in ids if id_ in statuses]
 
 
 @router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[REQUIRE_READ])
-async def get_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
+async def get_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> VideoStatus:
     """Phase, frames, frame rate, remaining time, attempts and, if it failed, the reason."""
-    await get_visible_render(database, caller, job_id)
-    return await get_status(database, job_id, caller)
+    await get_visible_render(resources.database, caller, job_id)
+    return await get_status(resources, job_id, caller)
 
 
 @router.patch(
@@ -93,15 +95,15 @@ async def get_video(job_id: UUID, caller: CallerDep, database: DatabaseDep) -> V
     responses=error_responses(409),
     dependencies=[REQUIRE_RENDER],
 )
-async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, database: DatabaseDep) -> VideoStatus:
+async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, resources: ResourcesDep) -> VideoStatus:
     """A render has the highest priority that any of those who asked for it wants; this changes the caller's wish. The
     owner of the experiment and admins who did not ask for it change it for all. Answers 409 unless the render is
     queued."""
-    async with database.service_transaction() as connection:
+    async with resources.database.service_transaction() as connection:
         standing = await requesters.lock_render(connection, caller, job_id)
         if not await requesters.change_priority(connection, standing, caller, body.priority):
             raise Conflict("the render is not waiting any more: its priority cannot be changed")
-    return await get_status(database, job_id, caller)
+    return await get_status(resources, job_id, caller)
 
 
 @router.post(
@@ -111,10 +113,12 @@ async def change_video(job_id: UUID, body: RenderChange, caller: CallerDep, data
     responses=error_responses(409),
     dependencies=[REQUIRE_RENDER],
 )
-async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, for_all: ForAll = False) -> VideoStatus:
+async def cancel_video(
+    job_id: UUID, caller: CallerDep, resources: ResourcesDep, for_all: ForAll = False
+) -> VideoStatus:
     """Stops the render immediately. Finished segments stay in the cache. If others asked for it, too, it goes on for
     them (`requested_by_others`), and is no longer the caller's (`mine`)."""
-    async with database.service_transaction() as connection:
+    async with resources.database.service_transaction() as connection:
         standing = await requesters.lock_render(connection, caller, job_id)
         if standing.render["status"] in TERMINAL_STATUSES:
             raise Conflict("the render has ended already")
@@ -122,7 +126,7 @@ async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, f
             await lifecycle.cancel_render(connection, job_id)
         else:
             await requesters.remove_requesters(connection, job_id, [caller.subject])
-    return await get_status(database, job_id, caller)
+    return await get_status(resources, job_id, caller)
 
 
 @router.post(
@@ -133,20 +137,19 @@ async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, f
     responses=error_responses(409),
     dependencies=[REQUIRE_RENDER],
 )
-async def retry_video(
-    job_id: UUID, caller: CallerDep, database: DatabaseDep, limits: LimitsDep, sources: SourcesDep
-) -> VideoStatus:
+async def retry_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> VideoStatus:
     """Restarts a failed or cancelled render. Finished segments are reused. The caller is one of those who asked for it
     then; only they, the owner of the experiment and admins may."""
-    async with database.service_transaction() as connection:
+    async with resources.database.service_transaction() as connection:
         standing = await requesters.lock_render(connection, caller, job_id)
-        await require_source(connection, standing.render["dataset_id"], sources)
+        await require_source(connection, standing.render["dataset_id"], resources.sources)
         if standing.render["status"] not in ("failed", "cancelled"):
             raise Conflict("only a failed or cancelled render can be retried")
-        await requesters.check_queue(connection, caller.subject, limits.max_queued)
+        await requesters.check_queue(connection, caller.subject, resources.limits.max_queued)
+        await require_room(connection, caller.subject, resources.storage.quota_of(caller.subject))
         await requesters.add_requester(connection, job_id, caller, 0)
         await lifecycle.retry_render(connection, job_id)
-    return await get_status(database, job_id, caller)
+    return await get_status(resources, job_id, caller)
 
 
 @router.delete(
@@ -187,15 +190,15 @@ def _ends_for_all(standing: Standing, *, for_all: bool) -> bool:
     return for_all or not (standing.asked and standing.others)
 
 
-async def get_status(database: Database, job: UUID, caller: Caller) -> VideoStatus:
+async def get_status(resources: Resources, job: UUID, caller: Caller) -> VideoStatus:
     """The current status, as this caller may see it. Raises NotFound if the render does not exist."""
-    return to_video_status(await get_status_row(database, job), caller)
+    return to_video_status(await get_status_row(resources, job), caller)
 
 
-async def get_status_row(database: Database, job: UUID) -> RowMapping:
+async def get_status_row(resources: Resources, job: UUID) -> RowMapping:
     """The row for `to_video_status`. Raises NotFound if the render does not exist."""
-    async with database.service_transaction() as connection:
-        rows = await queries.list_statuses(connection, [job])
+    async with resources.database.service_transaction() as connection:
+        rows = await queries.list_statuses(connection, [job], resources.storage.retention)
     if not rows:
         raise NotFound("there is no such render")
     return rows[0]

@@ -22,6 +22,7 @@ from service.routers.http.fields import (
     StorableText,
     at_most,
 )
+from service.store.settings import MAX_AGE_DAYS
 
 EXAMPLE_CROP: dict[str, JsonValue] = {"x": 320, "y": 180, "width": 1280, "height": 720}
 BackgroundColour = Annotated[str, AfterValidator(canonical_colour), Field(max_length=20)]
@@ -198,6 +199,14 @@ class VideoGenerationRequest(RequestModel):
         description="receives a signed message (Standard Webhooks) when the render ends",
         examples=["https://lab.example/hooks/reelmill"],
     )
+    keep_days: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_AGE_DAYS,
+        description="days after which the finished render may be deleted, see `expires_at` of its status; unset: as "
+        "the service keeps all; only admins may ask for more than that",
+        examples=[7],
+    )
     dry_run: bool = Field(False, description="only plan and estimate")
     tone: ToneRequest | None = Field(
         None, description="unset: mode percentile for frames of more than 8 bits, no change for others"
@@ -268,7 +277,7 @@ class VideoGenerationRequest(RequestModel):
     )
 
     def to_request(self) -> RenderRequest:
-        """The request for planning, without `dry_run` and `webhook_url`."""
+        """The request for planning, without `dry_run`, `keep_days` and `webhook_url`."""
         frames, crop = self.frames, self.crop
         return RenderRequest(
             experiment_id=self.experiment_id,

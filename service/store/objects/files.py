@@ -22,6 +22,7 @@ from typing import BinaryIO, Literal, TypeVar
 
 from service.plan.render_plan import ObjectRef
 from service.private_files import FILE_MODE, FOLDER_MODE
+from service.scratch import FULL_ERRORS
 from service.store.objects.file_part import FilePart
 from service.store.objects.object_store import (
     ObjectChanged,
@@ -30,6 +31,7 @@ from service.store.objects.object_store import (
     ObjectStoreError,
     ObjectStoreFull,
     SkippedEntry,
+    UnfinishedUpload,
 )
 
 Found = TypeVar("Found", ObjectInfo, SkippedEntry)
@@ -38,7 +40,6 @@ PAGE_SIZE = 1000
 # The limits of file names on Linux and of keys in S3.
 MAX_NAME_BYTES, MAX_KEY_BYTES = 255, 1024
 TEMP_FOLDER = ".tmp"
-STALE_TEMP_FILE_S = 24 * 3600
 # O_NONBLOCK: opening a named pipe must not block; it has no effect on regular files.
 OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -67,10 +68,11 @@ class FileObjectStore:
         try:
             _create_folder(folder)
             _create_folder(self._temp_folder)
-            _delete_stale_files(self._temp_folder)
             probe = self._temp_folder / secrets.token_hex(12)
-            probe.write_bytes(b"\0")  # a full or read-only disk refuses this already, without an fsync
-            probe.unlink()
+            try:
+                probe.write_bytes(b"\0")  # a full or read-only disk refuses this already, without an fsync
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             raise ObjectStoreError(f"REELMILL_HOME: {self.root} cannot be written ({error.strerror})") from error
 
@@ -204,6 +206,13 @@ class FileObjectStore:
         while page := await asyncio.to_thread(lambda: list(islice(entries, PAGE_SIZE))):
             yield page
 
+    async def list_unfinished(self, before: datetime) -> AsyncIterator[Sequence[UnfinishedUpload]]:
+        """Temporary files that were last written to before this time."""
+        yield await asyncio.to_thread(_list_temp_files, self._temp_folder, before)
+
+    async def abort(self, upload: UnfinishedUpload) -> None:
+        await asyncio.to_thread((self._temp_folder / upload.id).unlink, missing_ok=True)
+
     async def delete(self, ref: ObjectRef) -> None:
         try:
             await asyncio.to_thread(self.path(ref).unlink)
@@ -264,12 +273,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _delete_stale_files(temp_folder: Path) -> None:
-    """Delete what killed processes left behind while writing."""
-    for path in temp_folder.iterdir():
+def _list_temp_files(folder: Path, before: datetime) -> Sequence[UnfinishedUpload]:
+    """What killed processes have left while writing, and what others write if `before` is not long ago."""
+    found = []
+    for path in folder.iterdir() if folder.is_dir() else ():
         with suppress(FileNotFoundError):
-            if path.stat().st_mtime < time.time() - STALE_TEMP_FILE_S:
-                path.unlink()
+            modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            if modified < before:
+                found.append(UnfinishedUpload(f"{TEMP_FOLDER}/{path.name}", path.name, modified))
+    return found
 
 
 def _walk_files(top: Path, base: str, prefix: str) -> Iterator[ObjectInfo]:
@@ -366,7 +378,7 @@ def _to_info(key: str, status: os.stat_result) -> ObjectInfo:
 
 
 def _to_write_error(error: OSError, ref: ObjectRef) -> ObjectStoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL_ERRORS:
         return ObjectStoreFull("no space left in REELMILL_HOME: free some; no partial object was stored")
     if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY):
         return ObjectStoreError(f"{ref.key} cannot be stored: in a folder, no object can be stored below another")

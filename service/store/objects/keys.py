@@ -5,6 +5,9 @@ from uuid import UUID
 
 # See `plan.preview.Preview.key` for what follows.
 PREVIEW_PREFIX = "previews/"
+UPLOAD_PREFIX = "frames/"
+# What the service writes into its own bucket begins with one of these.
+OWN_PREFIXES = ("segments/", "renders/", PREVIEW_PREFIX, UPLOAD_PREFIX)
 MAX_PATH_BYTES = 700
 _SURROGATES, _FORBIDDEN = re.compile("[\ud800-\udfff]"), re.compile(r"[\x00-\x1f\x7f\\]")
 
@@ -16,7 +19,7 @@ def upload_prefix(experiment: UUID, dataset: UUID) -> str:
 
 def experiment_prefix(experiment: UUID) -> str:
     """Where uploads into the datasets of an experiment are stored."""
-    return f"frames/{experiment}/"
+    return f"{UPLOAD_PREFIX}{experiment}/"
 
 
 def preview_prefix(dataset: UUID) -> str:

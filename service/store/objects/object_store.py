@@ -30,6 +30,15 @@ class SkippedEntry:
     kind: Literal["link", "special file", "name not in UTF-8"]
 
 
+@dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """Parts of an object that was never completed: they take space, and no listing of objects shows them."""
+
+    key: str
+    id: str
+    started: datetime
+
+
 class ObjectStoreError(Interruption):
     """The store failed, after the driver's own retries; the text contains no secret."""
 
@@ -127,6 +136,13 @@ class ObjectStore(ObjectAccess, Protocol):
     async def restore(self, source: FilePart, info: ObjectInfo) -> ObjectInfo:
         """Store an object of the own bucket as `info` describes it: with the same etag, if this kind of store can."""
         ...
+
+    def list_unfinished(self, before: datetime) -> AsyncIterator[Sequence[UnfinishedUpload]]:
+        """Uploads of the service into its own bucket that began before this time and have not ended, in pages."""
+        ...
+
+    async def abort(self, upload: UnfinishedUpload) -> None:
+        """Delete what has arrived of the upload; nothing happens if it has ended meanwhile."""
 
     async def delete(self, ref: ObjectRef) -> None:
         """Delete the object if it exists."""

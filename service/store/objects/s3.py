@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from service.plan.render_plan import ObjectRef
 from service.store.objects.file_part import FilePart
+from service.store.objects.keys import OWN_PREFIXES
 from service.store.objects.object_store import (
     ObjectChanged,
     ObjectInfo,
@@ -19,6 +21,7 @@ from service.store.objects.object_store import (
     ObjectStoreError,
     ObjectVersion,
     SkippedEntry,
+    UnfinishedUpload,
 )
 from service.store.objects.s3_answers import ConnectionInterrupted, range_header, strip_etag
 from service.store.objects.s3_http import (
@@ -245,6 +248,23 @@ class S3ObjectStore:
         nothing: Sequence[Sequence[SkippedEntry]] = ()
         for page in nothing:
             yield page
+
+    async def list_unfinished(self, before: datetime) -> AsyncIterator[Sequence[UnfinishedUpload]]:
+        """MinIO lists none, and aborts them itself after a day."""
+        client = await self._client()
+        for prefix in OWN_PREFIXES:
+            with translate_s3_errors(prefix):
+                pages = client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=prefix)
+                async for page in pages:
+                    uploads = [
+                        UnfinishedUpload(u["Key"], u["UploadId"], u["Initiated"]) for u in page.get("Uploads", [])
+                    ]
+                    yield [upload for upload in uploads if upload.started < before]
+
+    async def abort(self, upload: UnfinishedUpload) -> None:
+        client = await self._client()
+        with suppress(ObjectNotFound), translate_s3_errors(upload.key):
+            await client.abort_multipart_upload(Bucket=self.bucket, Key=upload.key, UploadId=upload.id)
 
     async def delete(self, ref: ObjectRef) -> None:
         client = await self._client()

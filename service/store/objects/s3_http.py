@@ -28,7 +28,7 @@ from service.store.objects.object_store import (
 from service.store.objects.s3_answers import BodyDigests, ConnectionInterrupted, DigestDoubted, ExpectedAnswer
 from service.store.settings import ObjectSettings
 
-NOT_FOUND_CODES = ("404", "NoSuchKey", "NoSuchBucket", "NotFound")
+NOT_FOUND_CODES = ("404", "NoSuchKey", "NoSuchBucket", "NoSuchUpload", "NotFound")
 ACCESS_DENIED_CODES = ("401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden")
 INVALID_RANGE_CODES = ("416", "InvalidRange")
 BUCKET_EXISTS_CODES = ("BucketAlreadyOwnedByYou", "BucketAlreadyExists")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -58,11 +58,21 @@ def _apply_filter(query: Select[Any], conditions: RenderFilter) -> Select[Any]:
     return query
 
 
+# When the render `r` is deleted; null: never. It belongs to each who asked for it, for as long as he asked for or the
+# service keeps all (`:retention` seconds; null: for ever), from when it ended or he asked last.
+EXPIRES_AT = """(
+    SELECT CASE WHEN count(*) = 0 THEN r.finished_at + make_interval(secs => CAST(:retention AS float8))
+        WHEN bool_or(q.keep_days IS NULL AND CAST(:retention AS float8) IS NULL) THEN NULL
+        ELSE max(greatest(r.finished_at, q.asked_at)
+            + coalesce(make_interval(days => q.keep_days), make_interval(secs => CAST(:retention AS float8)))) END
+    FROM requesters q
+    WHERE q.render_id = r.id AND r.finished_at IS NOT NULL)"""
 # Of the attempts that did not succeed, in a status and in a receipt.
 MAX_SHOWN_ATTEMPTS = 20
-SELECT_STATUSES = text("""
-    SELECT r.*, e.owner AS experiment_owner, ARRAY(SELECT subject FROM requesters WHERE render_id = r.id) AS requesters,
-        CASE e.visibility WHEN 'private' THEN '{}' WHEN 'shared' THEN e.shared_with END AS guests,
+SELECT_STATUSES = text(f"""
+    SELECT r.*, {EXPIRES_AT} AS expires_at, e.owner AS experiment_owner,
+        ARRAY(SELECT subject FROM requesters WHERE render_id = r.id) AS requesters,
+        CASE e.visibility WHEN 'private' THEN '{{}}' WHEN 'shared' THEN e.shared_with END AS guests,
         d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
         coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(a.attempts, t.started, 0) AS attempts, t.problem,
         coalesce(f.attempts, '[]') AS failed_attempts
@@ -93,12 +103,16 @@ SELECT_ESTIMATE_RATIO = text("""
 """)
 
 
-async def list_statuses(connection: AsyncConnection, ids: Sequence[UUID]) -> Sequence[RowMapping]:
+async def list_statuses(
+    connection: AsyncConnection, ids: Sequence[UUID], retention: timedelta | None = None
+) -> Sequence[RowMapping]:
     """Rows of these renders with their progress, newest first. Run as the service: check the caller's rights before.
 
+    `expires_at` is null for those that are kept for ever, which most are without a `retention`.
     `owner`, `experiment_owner`, `requesters` and `guests` (null: everybody) are not for every caller.
     """
-    values = {"ids": list(ids), "attempts": MAX_SHOWN_ATTEMPTS}
+    seconds = retention.total_seconds() if retention else None
+    values = {"ids": list(ids), "attempts": MAX_SHOWN_ATTEMPTS, "retention": seconds}
     return (await connection.execute(SELECT_STATUSES, values)).mappings().all()
 
 

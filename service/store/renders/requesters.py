@@ -20,9 +20,11 @@ LOCK_VISIBLE_EXPERIMENT = text("""
     WHERE id = :experiment AND (:admin OR reelmill_may_read(owner, visibility, shared_with, :subject)) FOR SHARE
 """)
 UPSERT_REQUESTER = text("""
-    INSERT INTO requesters (render_id, subject, admin, priority) VALUES (:render, :subject, :admin, :priority)
+    INSERT INTO requesters (render_id, subject, admin, priority, keep_days)
+    VALUES (:render, :subject, :admin, :priority, :keep_days)
     ON CONFLICT (render_id, subject) DO UPDATE
-    SET admin = excluded.admin, priority = greatest(requesters.priority, excluded.priority)
+    SET admin = excluded.admin, priority = greatest(requesters.priority, excluded.priority), asked_at = now(),
+        keep_days = coalesce(excluded.keep_days, requesters.keep_days)
 """)
 COUNT_ACTIVE_RENDERS = text("""
     SELECT count(*) FROM requesters q JOIN renders r ON r.id = q.render_id
@@ -100,10 +102,15 @@ async def lock_render(connection: AsyncConnection, caller: Caller, render: UUID)
     return Standing(row, asked, bool(subjects - {caller.subject}), for_all)
 
 
-async def add_requester(connection: AsyncConnection, render: UUID, caller: Caller, priority: int) -> None:
-    """The caller asks for the render, with the rights of now; call `apply_priority` if its tasks are queued already."""
+async def add_requester(
+    connection: AsyncConnection, render: UUID, caller: Caller, priority: int, keep_days: int | None = None
+) -> None:
+    """The caller asks for the render, with the rights of now; call `apply_priority` if its tasks are queued already.
+
+    It is kept for `keep_days` days from when it ends, or from now; None: as all renders, or as he asked for before.
+    """
     values = {"render": render, "subject": caller.subject, "admin": caller.admin, "priority": priority}
-    await connection.execute(UPSERT_REQUESTER, values)
+    await connection.execute(UPSERT_REQUESTER, values | {"keep_days": keep_days})
 
 
 async def remove_requesters(connection: AsyncConnection, render: UUID, subjects: Sequence[str]) -> None:

@@ -31,6 +31,7 @@ from service.store.renders.requesters import (
     lock_visible_experiment,
 )
 from service.store.tables import idempotency_keys, renders, segments
+from service.store.usage import require_room
 from service.telemetry.metrics import RENDERS_SUBMITTED
 
 # A batch of inserted rows ends at this many segments or frames: a segment of bins may have thousands of frames.
@@ -53,6 +54,7 @@ class RenderSubmission:
 
     `document` is the request as it was sent, without the webhook's address: it is stored with the render, which others
     may read. `max_queued` is how many unfinished renders the owner may have. `admin`: the owner may see everything.
+    `keep_days` is that of `add_requester`, `quota` how many bytes the owner may store (None: any number).
     """
 
     plan: RenderPlan
@@ -62,6 +64,8 @@ class RenderSubmission:
     idempotency_key: str | None = None
     webhook_url: str | None = None
     admin: bool = False
+    keep_days: int | None = None
+    quota: int | None = None
 
     def caller(self) -> Caller:
         return Caller(self.owner, admin=self.admin)
@@ -75,8 +79,8 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
     """The row of the render: that of the same idempotency key, else one of the same video, else a new one.
 
     The owner is one of its requesters then. Raises InvalidRequest if the idempotency key was used with another body,
-    TooManyRequests if the owner's queue is full, and NotFound if the owner may not see the experiment any more or the
-    dataset has been deleted.
+    TooManyRequests if the owner's queue is full, QuotaExceeded if he stores too much, and NotFound if the owner may not
+    see the experiment any more or the dataset has been deleted.
     """
     plan, owner = submission.plan, submission.owner
     await lock_visible_experiment(connection, submission.caller(), plan.dataset.experiment_id)
@@ -86,7 +90,10 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
         render = await _find_duplicate(connection, plan.key, plan.dataset.id)
     if render is None:
         await check_queue(connection, owner, submission.max_queued)
+        await require_room(connection, owner, submission.quota)
         render = await write_render(connection, owner, plan, submission.document, admin=submission.admin)
+        if submission.keep_days is not None:
+            await add_requester(connection, render, submission.caller(), plan.priority, submission.keep_days)
         RENDERS_SUBMITTED.labels("new").inc()
     else:
         await _join(connection, render, submission)
@@ -142,13 +149,15 @@ async def _find_duplicate(connection: AsyncConnection, key: str, dataset: UUID) 
 
 
 async def _join(connection: AsyncConnection, render: RenderId, submission: RenderSubmission) -> None:
-    """Make the owner one of the requesters of a known render. Raises TooManyRequests as for a new one."""
+    """Make the owner one of the requesters of a known render. Raises what `submit_render` does."""
     caller = submission.caller()
     row = await get_render(connection, render)
     is_new = not await is_requester(connection, render, caller.subject)
     if is_new and row is not None and row["status"] in ("queued", "running"):
         await check_queue(connection, caller.subject, submission.max_queued)
-    await add_requester(connection, render, caller, submission.plan.priority)
+    if is_new and row is not None:
+        await require_room(connection, caller.subject, submission.quota, row["stored_bytes"] or 0)
+    await add_requester(connection, render, caller, submission.plan.priority, submission.keep_days)
     await apply_priority(connection, render)
 
 

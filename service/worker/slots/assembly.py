@@ -193,7 +193,13 @@ class _Assembly:
             summary=summary,
             etag=etag,
             digests=self._digests(artifacts),
+            stored_bytes=self._stored_bytes(artifacts),
         )
+
+    def _stored_bytes(self, artifacts: dict[str, bytes]) -> int:
+        assert self._poster is not None  # something was assembled
+        files = sum(path.stat().st_size for path in (self._video, self._receipt.path))
+        return files + len(self._poster.result()) + sum(map(len, artifacts.values()))
 
     def _digests(self, artifacts: dict[str, bytes]) -> dict[str, str]:
         """The SHA-256 of every file but the video, by name."""

@@ -15,7 +15,7 @@ import structlog
 from service.child_process import die_with_parent, drop_privileges, lower_priority, name_process
 from service.errors import Interruption
 from service.malloc import trim_malloc
-from service.scratch import WORKING_FILES, use_working_files
+from service.scratch import FULL_ERRORS, WORKING_FILES, use_working_files
 from service.telemetry import logging
 from service.worker.memory import set_memory_limit, tune_malloc
 from service.worker.sandbox import Walls, confine
@@ -123,6 +123,8 @@ def _run_command(execute: Execute, command: Command, supervisor: "ProgressReport
     except SupervisorGone:
         raise
     except Exception as error:
+        if getattr(error, "errno", None) in FULL_ERRORS:  # objects have errors of their own
+            return TaskFailed("scratch_full", "the worker has no space left for temporary files (TMPDIR)", retry=True)
         log.exception("a command failed unexpectedly", command=type(command).__name__)
         return TaskFailed("unexpected", describe_unexpected(error), retry=True, restart_slot=True)
 

@@ -19,9 +19,7 @@ class CurrentItem:
 
     def __init__(self, descriptor: int | None = None) -> None:
         if descriptor is None:
-            with tempfile.TemporaryFile() as file:
-                file.truncate(SIZE)
-                descriptor = os.dup(file.fileno())
+            descriptor = _create_file()
         self._descriptor = descriptor
         self._memory = mmap.mmap(descriptor, SIZE)
 
@@ -40,6 +38,18 @@ class CurrentItem:
 
     def __reduce__(self) -> Any:
         return _reopen, (reduction.DupFd(self._descriptor),)
+
+
+def _create_file() -> int:
+    """In memory where the system can: a mapped file on a full disk ends whoever writes to it."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("reelmill-current-item", os.MFD_CLOEXEC)
+        os.ftruncate(descriptor, SIZE)
+        return descriptor
+    with tempfile.TemporaryFile() as file:
+        file.write(bytes(SIZE))
+        file.flush()
+        return os.dup(file.fileno())
 
 
 def _reopen(descriptor: Any) -> CurrentItem:

@@ -153,7 +153,8 @@ class EncoderUnavailable:
 class AssemblyDone:
     """The video, its poster, its receipt and its artifacts are published.
 
-    `etag` is that of the video's object; `digests` are the SHA-256 of the other files by name.
+    `etag` is that of the video's object; `digests` are the SHA-256 of the other files by name; `stored_bytes` is the
+    size of all files together.
     """
 
     video_key: str
@@ -165,6 +166,7 @@ class AssemblyDone:
     summary: dict[str, object]
     etag: str
     digests: dict[str, str]
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ def _answers(command: messages.Command, outcome: messages.Outcome) -> bool:
             return outcome.content_key == wanted and _is_duration(outcome.duration)
         case messages.AssembleRender(), messages.AssemblyDone():
             keys = (outcome.video_key, outcome.poster_key, outcome.receipt_key)
-            return all(key == render_object_key(command.render_id, key.rpartition("/")[2]) for key in keys)
+            named = all(key == render_object_key(command.render_id, key.rpartition("/")[2]) for key in keys)
+            return named and 0 <= outcome.size <= outcome.stored_bytes
         case messages.AssembleRender(), messages.SegmentsMissing():
             own = {segment.content_key for segment in command.segments}
             return own.issuperset((*outcome.damaged, *outcome.evicted))

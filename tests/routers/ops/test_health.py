@@ -47,6 +47,8 @@ async def test_without_a_database() -> None:
             "database": "failed",
             "object_store": "ok",
             "ollama": "absent",
+            "space": "failed",
+            "consistency": "failed",
             "workers": "failed",
             "devices": "failed",
         }

@@ -109,16 +109,6 @@ async def test_a_deep_tree(folder: FileObjectStore) -> None:
     assert [info.key for info in await list_objects(folder, "d/d")] == [key]
 
 
-async def test_drafts_of_the_dead_are_swept(folder: FileObjectStore) -> None:
-    await folder.check()
-    old, fresh = folder.root / ".tmp" / "old", folder.root / ".tmp" / "fresh"
-    old.touch()
-    fresh.touch()
-    os.utime(old, (0, 0))
-    await folder.check()
-    assert [path.name for path in (folder.root / ".tmp").iterdir()] == ["fresh"]
-
-
 async def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "objects").touch()
     with pytest.raises(ObjectStoreError, match="REELMILL_HOME"):

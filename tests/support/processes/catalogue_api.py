@@ -21,6 +21,7 @@ from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.store.objects.object_store import ObjectStore
+from service.store.settings import StorageLimits
 from service.store.source_rules import parse_sources
 from service.store.tables import query_audit
 from service.webhooks.settings import WebhookSettings
@@ -54,6 +55,7 @@ async def catalogue_api(
     store: ObjectStore | None = None,
     webhooks: WebhookSettings | None = None,
     sources: str = "",
+    storage: StorageLimits | None = None,
     **settings: object,
 ) -> AsyncIterator[CatalogueApi]:
     """`sources` is MINIO_SOURCES, `settings` are CatalogSettings'; `store` is a folder in `home` by default."""
@@ -71,6 +73,7 @@ async def catalogue_api(
             http=http,
             catalog=CatalogSettings.model_construct(**settings),
             sources=parse_sources(sources, objects.bucket),
+            storage=storage or StorageLimits.model_construct(),
             webhooks=webhooks or WebhookSettings.model_construct(),
         )
         app = create_app(resources)

@@ -97,7 +97,9 @@ def assembly_done(**changes: Any) -> AssemblyDone:
     names = {"video_key": "video.mp4", "poster_key": "poster.jpg", "receipt_key": "receipt.ndjson"}
     keys = {column: render_object_key(RENDER, name) for column, name in names.items()}
     return AssemblyDone(
-        **{"size": 1, "sha256": "e", "frames": 1, "summary": {}, "etag": "e", "digests": {}} | keys | changes
+        **{"size": 1, "sha256": "e", "frames": 1, "summary": {}, "etag": "e", "digests": {}, "stored_bytes": 2}
+        | keys
+        | changes
     )
 
 

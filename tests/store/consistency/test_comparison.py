@@ -10,9 +10,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from service.store.consistency import GRACE, Report, check_consistency, repair
+from service.store.consistency.comparison import GRACE, UPLOAD_GRACE, Report, check_consistency, repair
 from service.store.objects.digests import sha256_hex
+from service.store.objects.files import TEMP_FOLDER
 from service.store.objects.keys import render_object_key, segment_key
+from service.worker.maintenance import Maintenance
+from service.worker.settings import WorkerSettings
 from tests.support.data.removable_objects import Store, files, make
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +100,23 @@ async def test_what_is_gone_or_damaged_is_made_again(store: Store) -> None:
     assert (row.status, row.remake["file"], waiting) == ("queued", "video", 1)
 
 
+async def test_uploads_that_never_ended_are_found_and_aborted(store: Store) -> None:
+    left = store.objects.root / TEMP_FOLDER / "left"
+    left.write_bytes(b"x")
+    assert (await check_consistency(store.database, store.objects)).is_clean, "it may still go on"
+    long_ago = time.time() - UPLOAD_GRACE.total_seconds() - 60
+    os.utime(left, (long_ago, long_ago))
+    await store.objects.check()
+    report = await check_consistency(store.database, store.objects)
+    assert [upload.id for upload in report.unfinished] == ["left"] and not report.is_clean
+    await repair(store.database, store.objects, report)
+    assert not left.exists() and (await check_consistency(store.database, store.objects)).is_clean
+    left.write_bytes(b"x")
+    os.utime(left, (long_ago, long_ago))
+    await Maintenance(store.database, store.objects, WorkerSettings.model_construct()).abort_unfinished_uploads()
+    assert not left.exists(), "workers do so, too"
+
+
 def test_the_share_that_a_repair_deletes() -> None:
     assert Report().orphan_share == 0
     assert Report(objects=10, orphan_objects=3).orphan_share == pytest.approx(0.3)
@@ -117,10 +137,15 @@ async def test_the_command(store: Store, postgres_url: str, tmp_path: Path) -> N
     orphan = folder / "video.mp4"
     orphan.write_bytes(b"x")
     os.utime(orphan, (time.time() - 2 * GRACE.total_seconds(),) * 2)
+    left = home / "objects" / TEMP_FOLDER / "left"
+    left.write_bytes(b"x")
+    os.utime(left, (time.time() - 2 * UPLOAD_GRACE.total_seconds(),) * 2)
     found = fsck()
     assert found.returncode == 1 and "1 objects belong to nothing" in found.stdout
+    assert "1 uploads began more than a day ago" in found.stdout
     refused = fsck("--fix")
     assert refused.returncode == 1 and "100% of the objects belong to nothing" in refused.stderr
     assert await store.count("removals") == 0
     assert fsck("--fix", "--max-share", "1").returncode == 0
     assert await store.count("removals") == 1
+    assert not left.exists()

@@ -1,5 +1,5 @@
-"""Compares the service's own bucket with the database: objects that belong to nothing, rows whose objects are gone, and
-digests by sample. What is found can be repaired, within a limit."""
+"""Compares the service's own bucket with the database: objects that belong to nothing, rows whose objects are gone,
+digests by sample, and uploads that never ended. What is found can be repaired, within a limit."""
 
 import asyncio
 import re
@@ -17,12 +17,15 @@ from service.plan.render_plan import ObjectRef
 from service.store.database import Database
 from service.store.objects.digests import WrittenObject, read_checked
 from service.store.objects.keys import segment_key, segment_prefix
-from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
+from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, UnfinishedUpload
 from service.store.renders import lifecycle
 
 # Objects are written before their rows: what is younger may still get one.
 GRACE = timedelta(hours=1)
+# No upload of ours takes so long.
+UPLOAD_GRACE = timedelta(hours=24)
 MAX_EXAMPLES, MAX_PARALLEL_READS, PAGE_SIZE = 5, 16, 500
+LISTED_PREFIXES = ("renders/", "previews/")
 SHARDS = tuple(f"{number:02x}" for number in range(256))
 
 _ID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
@@ -55,6 +58,11 @@ SELECT_RENDERS = text("""
     WHERE status = 'succeeded' AND id > :after AND finished_at < now() - make_interval(secs => :grace)
     ORDER BY id LIMIT :page
 """)
+SELECT_SOME_RENDERS = text(f"""
+    SELECT id, video_key, poster_key, receipt_key FROM renders
+    WHERE status = 'succeeded' AND finished_at < now() - interval '{GRACE.total_seconds()} seconds'
+    ORDER BY random() LIMIT :count
+""")
 SCHEDULE_REMOVALS = text("""
     INSERT INTO removals (bucket, prefix) SELECT :bucket, unnest(CAST(:prefixes AS text[])) ON CONFLICT DO NOTHING
 """)
@@ -64,7 +72,8 @@ DELETE_ENTRIES = text("DELETE FROM segment_cache WHERE content_key = ANY(:keys)"
 @dataclass(slots=True)
 class Report:
     """What was found. `orphans`: prefix -> bytes of the objects that belong to nothing; `foreign`: keys that the
-    service does not write; `lost_segments`, `damaged_segments`: content keys; `lost_files`: render -> keys."""
+    service does not write; `lost_segments`, `damaged_segments`: content keys; `lost_files`: render -> keys;
+    `unfinished`: uploads that began long ago."""
 
     objects: int = 0
     bytes: int = 0
@@ -75,10 +84,12 @@ class Report:
     lost_segments: list[str] = field(default_factory=list)
     damaged_segments: list[str] = field(default_factory=list)
     lost_files: dict[UUID, list[str]] = field(default_factory=dict)
+    unfinished: list[UnfinishedUpload] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
-        return not (self.orphans or self.lost_segments or self.damaged_segments or self.lost_files)
+        lost = self.lost_segments or self.damaged_segments or self.lost_files
+        return not (self.orphans or lost or self.unfinished)
 
     @property
     def orphan_share(self) -> float:
@@ -91,22 +102,33 @@ async def check_consistency(database: Database, objects: ObjectStore, sample: in
 
     `sample` segments are read and compared with their digests. Raises ObjectStoreError.
     """
-    check = _Check(database, objects, Report())
+    check = Comparison(database, objects)
     for shard in SHARDS:
         await check.compare_shard(shard)
-    for prefix in ("renders/", "previews/"):
-        async for page in objects.list(objects.bucket, prefix):
-            await check.examine_objects(page)
+    for prefix in LISTED_PREFIXES:
+        await check.examine_prefix(prefix)
     await check.find_lost_files()
     await check.check_digests(sample)
+    check.report.unfinished = await list_unfinished_uploads(database, objects)
     return check.report
 
 
+async def list_unfinished_uploads(database: Database, objects: ObjectStore) -> list[UnfinishedUpload]:
+    """Those that began more than UPLOAD_GRACE ago, by the clock of the database. Raises ObjectStoreError."""
+    async with database.service_transaction() as connection:
+        now: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+    pages = objects.list_unfinished(now - UPLOAD_GRACE)
+    return [upload async for page in pages for upload in page]
+
+
 @dataclass(slots=True)
-class _Check:
+class Comparison:
+    """What has been compared so far. Objects that are younger than `grace` are no orphans."""
+
     database: Database
     objects: ObjectStore
-    report: Report
+    grace: timedelta = GRACE
+    report: Report = field(default_factory=Report)
 
     async def compare_shard(self, shard: str) -> None:
         """The segments whose keys begin with these two digits, both ways."""
@@ -118,11 +140,16 @@ class _Check:
             rows = await connection.scalars(SELECT_ENTRIES, {"shard": shard, "grace": GRACE.total_seconds()})
             self.report.lost_segments += [key for key in rows if segment_key(key) not in stored]
 
+    async def examine_prefix(self, prefix: str) -> None:
+        """Find the objects under the prefix that belong to nothing."""
+        async for page in self.objects.list(self.objects.bucket, prefix):
+            await self.examine_objects(page)
+
     async def examine_objects(self, page: Sequence[ObjectInfo]) -> None:
         """Count them, and find those that belong to nothing."""
         self.report.objects += len(page)
         self.report.bytes += sum(info.size for info in page)
-        settled = datetime.now(UTC) - GRACE
+        settled = datetime.now(UTC) - self.grace
         groups: dict[str, dict[str, tuple[str, list[ObjectInfo]]]] = {kind: {} for kind in OWNERS}
         for info in page:
             kind, prefix, owner = _owner_of(info.key)
@@ -151,11 +178,21 @@ class _Check:
     async def find_lost_files(self) -> None:
         """Files of finished renders that are not there."""
         async for row in self._finished_renders():
-            keys = [key for key in (row.video_key, row.poster_key, row.receipt_key) if key is not None]
-            there = await asyncio.gather(*map(self._exists, keys))
-            lost = [key for key, exists in zip(keys, there, strict=True) if not exists]
-            if lost:
-                self.report.lost_files[row.id] = lost
+            await self._find_lost_files_of(row)
+
+    async def sample_lost_files(self, count: int) -> None:
+        """The same, of some renders at random."""
+        async with self.database.service_transaction() as connection:
+            rows = (await connection.execute(SELECT_SOME_RENDERS, {"count": count})).all()
+        for row in rows:
+            await self._find_lost_files_of(row)
+
+    async def _find_lost_files_of(self, row: Any) -> None:
+        keys = [key for key in (row.video_key, row.poster_key, row.receipt_key) if key is not None]
+        there = await asyncio.gather(*map(self._exists, keys))
+        lost = [key for key, exists in zip(keys, there, strict=True) if not exists]
+        if lost:
+            self.report.lost_files[row.id] = lost
 
     async def _finished_renders(self) -> AsyncIterator[Any]:
         after = UUID(int=0)
@@ -204,14 +241,16 @@ def _owner_of(key: str) -> tuple[str | None, str, str]:
 
 
 async def repair(database: Database, objects: ObjectStore, report: Report) -> None:
-    """Schedule the removal of orphans, forget segments that are gone or damaged, and make lost files of renders again.
+    """Abort uploads that never ended, schedule the removal of orphans, forget segments that are gone or damaged, and
+    make lost files of renders again.
 
     Segments are rendered again when they are needed. Workers do the work.
     """
+    for upload in report.unfinished:
+        await objects.abort(upload)
     bad = [*report.lost_segments, *report.damaged_segments]
     async with database.service_transaction() as connection:
-        for prefixes in _parts(report.orphans):
-            await connection.execute(SCHEDULE_REMOVALS, {"bucket": objects.bucket, "prefixes": prefixes})
+        await schedule_removals(connection, objects.bucket, report.orphans)
         for keys in _parts(bad):
             await connection.execute(DELETE_ENTRIES, {"keys": keys})
             prefixes = [segment_prefix(key) for key in keys if key in report.damaged_segments]
@@ -221,6 +260,12 @@ async def repair(database: Database, objects: ObjectStore, report: Report) -> No
         file = lifecycle.VIDEO_FILE if name.startswith("video.") else name
         async with database.service_transaction() as connection:
             await lifecycle.remake_render(connection, RenderId(render), file, "the object is gone (found by fsck)")
+
+
+async def schedule_removals(connection: AsyncConnection, bucket: str, prefixes: Iterable[str]) -> None:
+    """Have the objects under these prefixes deleted, unless something uses them by then."""
+    for part in _parts(prefixes):
+        await connection.execute(SCHEDULE_REMOVALS, {"bucket": bucket, "prefixes": part})
 
 
 def _parts(values: Iterable[str]) -> list[list[str]]:
