@@ -48,7 +48,14 @@ MAX_WRITE_ATTEMPTS, MAX_RETRY_DELAY_S = 8, 10.0
 # A full store does not empty by itself, and each attempt renders the segment in vain.
 MAX_FULL_DELAY_S = 300.0
 # Failures that are not the task's fault: the attempt does not count.
-UNCOUNTED_FAILURE_CODES = ("store_unavailable", "store_full", "encoder_elsewhere", "worker_stopped", "slot_killed")
+UNCOUNTED_FAILURE_CODES = (
+    "store_unavailable",
+    "store_full",
+    "clock_skewed",
+    "encoder_elsewhere",
+    "worker_stopped",
+    "slot_killed",
+)
 # A slot that is killed from outside may have been killed for what its task needs, by the kernel for example, which has
 # no other way to say that there is no memory left. So often it is taken for chance.
 MAX_KILLS = 10
@@ -64,6 +71,10 @@ class TaskRunner:
     ) -> None:
         self._database, self._keeper, self._placement = database, keeper, placement
         self._frame_timeout_s = frame_timeout_s
+
+    def offers(self, slot: SlotProcess) -> frozenset[str]:
+        """What the slot can do, in the words of `plan.needs`."""
+        return self._placement.offers(slot.number)
 
     async def load(self, connection: AsyncConnection, lease: Lease, slot: SlotProcess) -> Command | None:
         """The command for the slot. None if there is nothing to execute: `load_command` or this has ended the task."""
@@ -81,15 +92,16 @@ class TaskRunner:
             await leases.set_device(connection, lease, command.gpu.device)
         return command
 
-    async def run(self, slot: SlotProcess, lease: Lease, command: Command) -> None:
+    async def run(self, slot: SlotProcess, lease: Lease, command: Command) -> Outcome:
         """Execute the command and write how it ended."""
+        outcome, stopped = await self._execute(slot, lease, command)
         try:
-            outcome, stopped = await self._execute(slot, lease, command)
             await self._finish(slot, lease, outcome, stopped)
         except LeaseLost:
             log.warning("lease lost", task=str(lease.task_id), lease=lease.token)
         except NotWritten:
             log.error("a result is lost: the task will be done again", task=str(lease.task_id))
+        return outcome
 
     async def _execute(self, slot: SlotProcess, lease: Lease, command: Command) -> tuple[Outcome, StopReason | None]:
         """The outcome of the command, and why it was stopped if it was."""
