@@ -231,7 +231,7 @@ def _fleet_problems(fleet: Fleet) -> Iterator[str]:
     for name, trouble in fleet.troubles.items():
         yield f"{name} takes no tasks: {trouble}"
     for reason, count in fleet.stranded.items():
-        yield f"{count} renders wait: {reason}"
+        yield f"waiting renders: {count} ({reason})"
 
 
 async def _check_devices(resources: Resources) -> CheckResult:
