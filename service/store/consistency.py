@@ -5,7 +5,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId
 from service.plan.render_plan import ObjectRef
-from service.store.database import Database
+from service.store.database import Database, current_time
 from service.store.objects.digests import WrittenObject, read_checked
 from service.store.objects.keys import segment_key, segment_prefix
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore
@@ -122,7 +122,8 @@ class _Check:
         """Count them, and find those that belong to nothing."""
         self.report.objects += len(page)
         self.report.bytes += sum(info.size for info in page)
-        settled = datetime.now(UTC) - GRACE
+        async with self.database.service_transaction() as connection:
+            settled = await current_time(connection) - GRACE
         groups: dict[str, dict[str, tuple[str, list[ObjectInfo]]]] = {kind: {} for kind in OWNERS}
         for info in page:
             kind, prefix, owner = _owner_of(info.key)

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import event, text
@@ -115,6 +116,12 @@ async def switch_to_service_role(connection: AsyncConnection) -> None:
 async def load_signing_key(connection: AsyncConnection) -> bytes:
     """32 bytes, created with the schema. Callers cannot read the table."""
     return bytes((await connection.execute(SELECT_SIGNING_KEY)).scalar_one())
+
+
+async def current_time(connection: AsyncConnection) -> datetime:
+    """The time of the database. Clocks of machines differ, so what is compared with stored times is this."""
+    found: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+    return found
 
 
 async def acquire_advisory_lock(connection: AsyncConnection, key: str) -> None:
