@@ -44,7 +44,7 @@ class WebhookDeliverer:
         self._database, self._settings, self._worker = database, settings, worker_name
         self._retry_delays_s = retry_delays_s
         self._keeper = LeaseKeeper(database.service_transaction)
-        self._wake_up, self._turns = WakeUpCall(database.url), Turns()
+        self._wake_up, self._turns = WakeUpCall(database.direct_url), Turns()
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:

@@ -78,7 +78,7 @@ class Dispatcher:
         self, database: Database, slots: SlotPool, runner: TaskRunner, keeper: LeaseKeeper, worker: Taker
     ) -> None:
         self._database, self._slots, self._runner, self._keeper, self._worker = database, slots, runner, keeper, worker
-        self._wake_up = WakeUpCall(database.url)
+        self._wake_up = WakeUpCall(database.direct_url)
         self._turns = Turns()
         self._running: dict[asyncio.Task[None], Taken] = {}
         self._last_lane: Lane = "render"
