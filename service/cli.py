@@ -310,6 +310,51 @@ def devices(
             raise typer.Exit(FAILED)
 
 
+workers_app = typer.Typer(
+    name="workers", help="List the workers of the fleet; cordon, uncordon or drain one.", invoke_without_command=True
+)
+app.add_typer(workers_app)
+WorkerArgument = Annotated[str, typer.Argument(help="id of the worker, the beginning of it, or its name")]
+
+
+@workers_app.callback()
+def workers(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="print the response of GET /api/workers")] = False,
+) -> None:
+    """List the workers of the fleet; cordon, uncordon or drain one."""
+    from service.commands.workers import show_workers
+
+    if context.invoked_subcommand is None:
+        with client_errors_to_exit_codes():
+            _run_async(show_workers(config.load(), as_json=as_json))
+
+
+@workers_app.command()
+def cordon(worker: WorkerArgument) -> None:
+    """Give the worker no new tasks; it finishes those that it runs."""
+    _order_worker(worker, "cordon")
+
+
+@workers_app.command()
+def uncordon(worker: WorkerArgument) -> None:
+    """Give the worker tasks again."""
+    _order_worker(worker, "uncordon")
+
+
+@workers_app.command()
+def drain(worker: WorkerArgument) -> None:
+    """Give the worker no new tasks; it ends with exit code 0 when it has finished those that it runs."""
+    _order_worker(worker, "drain")
+
+
+def _order_worker(worker: str, order: Literal["cordon", "uncordon", "drain"]) -> None:
+    from service.commands.workers import order_worker
+
+    with client_errors_to_exit_codes():
+        _run_async(order_worker(config.load(), worker, order))
+
+
 @app.command()
 def doctor() -> None:
     """Check what works on this machine with these settings, and how to fix what does not."""

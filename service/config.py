@@ -137,7 +137,13 @@ def load() -> Settings:
 
 
 # What slots and canaries must not inherit, as they read untrusted files. Slots are given the keys of the object store.
-SECRET_VARIABLES = ("DATABASE_URL", "JWT_SECRET", "REELMILL_TOKEN", "REELMILL_WEBHOOK_SECRET")
+SECRET_VARIABLES = (
+    "DATABASE_URL",
+    "REELMILL_DATABASE_DIRECT_URL",
+    "JWT_SECRET",
+    "REELMILL_TOKEN",
+    "REELMILL_WEBHOOK_SECRET",
+)
 
 
 def forget_secrets() -> None:

@@ -17,7 +17,7 @@ from service.identity.tokens import issue_token
 
 # Shown with answers that another server gave.
 OK, CHECK_URL = 200, "does REELMILL_URL name a Reelmill service of this version?"
-CLIENT_SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read")
+CLIENT_SCOPES = ("catalog:read", "catalog:write", "videos:read", "videos:render", "ops:read", "ops:write")
 MAX_ATTEMPTS = 7
 INITIAL_RETRY_DELAY_S, MAX_RETRY_DELAY_S = 0.25, 10.0
 MAX_LIFETIME_S = 36_500 * 86_400

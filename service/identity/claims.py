@@ -16,6 +16,7 @@ Scope = Literal[
     "query:run",
     "agent:ask",
     "ops:read",
+    "ops:write",
     "admin",
 ]
 

@@ -4,7 +4,7 @@ There are three lanes. Webhooks have workers of their own. `urgent` tasks are wh
 scans, segments that a player asks for. All others belong to renders, of which those with the highest level come first:
 the priority, and one more for every AGEING_S seconds since the render was submitted, so that no flow of renders of a
 higher priority keeps another one waiting for ever. A worker takes no task of a render that a newer version of the
-pipeline has planned or begun."""
+pipeline has planned or begun, and none that needs what the free slot does not offer (see `routing`)."""
 
 from collections.abc import Collection
 from typing import Literal
@@ -16,6 +16,7 @@ from service.ids import RenderId, TaskId
 from service.jobs import leases
 from service.jobs.fairness import Candidate
 from service.jobs.leases import Lease, TaskKind
+from service.jobs.routing import ANYBODY, CAN_DO, MAY_TAKE, Taker
 from service.plan.render_plan import PIPELINE_VERSION
 
 Lane = Literal["render", "urgent", "webhook"]
@@ -32,7 +33,7 @@ _BUSY = """
         WHERE t.state = 'running' AND (t.lane = 'webhook') = (:lane = 'webhook') GROUP BY 1)
 """
 _NEXT_OF_RENDER = """
-    SELECT id FROM tasks
+    SELECT id, needs FROM tasks
     WHERE render_id = {render} AND lane = 'render' AND state = 'queued' AND due_at <= now()
     ORDER BY number NULLS LAST LIMIT 1
 """
@@ -41,8 +42,9 @@ SELECT_RENDERS = text(f"""
     waiting AS (
         SELECT id, owner, created_at, frames_total <= {SMALL_RENDER_FRAMES} AS small,
             least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S})::int, {HIGHEST_LEVEL}) AS level
-        FROM renders r WHERE status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
-            AND EXISTS ({_NEXT_OF_RENDER.format(render="r.id")})),
+        FROM renders r WHERE status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION} AND {MAY_TAKE}
+            AND EXISTS (
+                SELECT FROM ({_NEXT_OF_RENDER.format(render="r.id")}) t WHERE {CAN_DO.format(needs="t.needs")})),
     next AS (SELECT DISTINCT ON (owner) * FROM waiting ORDER BY owner, level DESC, small DESC, created_at, id)
     SELECT n.owner, n.level, coalesce(b.tasks, 0) AS busy, n.id AS render, NULL::uuid AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner
@@ -53,7 +55,7 @@ SELECT_TASKS = text(f"""
     next AS (
         SELECT DISTINCT ON (owner) id, owner, created_at FROM tasks
         WHERE lane = :lane AND state = 'queued' AND due_at <= now() AND kind <> ALL(:except_kinds)
-            AND owner <> ALL(:except_owners)
+            AND owner <> ALL(:except_owners) AND {MAY_TAKE} AND {CAN_DO.format(needs="needs")}
             AND NOT EXISTS (SELECT FROM renders r WHERE r.id = render_id AND r.pipeline > {PIPELINE_VERSION})
         ORDER BY owner, kind = 'scan', created_at, id)
     SELECT n.owner, 0 AS level, coalesce(b.tasks, 0) AS busy, NULL::uuid AS render, n.id AS task
@@ -69,16 +71,21 @@ SELECT_NEXT_OF_RENDER = text(_NEXT_OF_RENDER.format(render=":render"))
 async def list_candidates(
     connection: AsyncConnection,
     lane: Lane,
+    taker: Taker = ANYBODY,
     *,
     except_kinds: Collection[TaskKind] = (),
     except_owners: Collection[str] = (),
 ) -> list[Candidate]:
-    """One candidate for each caller who has something queued in the lane. Renders have no kinds to leave out."""
+    """One candidate for each caller who has something queued in the lane that the taker may take and can do.
+
+    Renders have no kinds to leave out.
+    """
+    values = {"lane": lane, "worker": taker.id, "offers": sorted(taker.offers)}
     if lane == "render":
-        rows = await connection.execute(SELECT_RENDERS, {"lane": lane})
+        rows = await connection.execute(SELECT_RENDERS, values)
     else:
-        values = {"lane": lane, "except_kinds": list(except_kinds), "except_owners": list(except_owners)}
-        rows = await connection.execute(SELECT_TASKS, values)
+        left_out = {"except_kinds": list(except_kinds), "except_owners": list(except_owners)}
+        rows = await connection.execute(SELECT_TASKS, values | left_out)
     return [
         Candidate(
             owner=row.owner,

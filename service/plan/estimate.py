@@ -85,7 +85,8 @@ class Workload:
 class Estimate:
     """Output frames, wall seconds on the workers that are live now, bytes of the video.
 
-    `reused_frames` come from the cache; `stages` are the measured seconds of a frame, empty before any was measured.
+    `reused_frames` come from the cache; `stages` are the measured seconds of a frame, empty before any was measured;
+    `seconds_per_frame` is how long a frame occupies a slot, measured or not.
     """
 
     frames: int
@@ -93,6 +94,7 @@ class Estimate:
     bytes: int
     reused_frames: int = 0
     stages: dict[str, float] = field(default_factory=dict)
+    seconds_per_frame: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -112,6 +114,7 @@ def estimate(options: RenderOptions, workload: Workload, samples: Sequence[Segme
         int(workload.frames * cost.bytes),
         workload.frames - workload.uncached,
         stages,
+        round(each, 6),
     )
 
 

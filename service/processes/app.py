@@ -21,7 +21,7 @@ from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLi
 from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
-from service.routers.ops import devices, health, metrics
+from service.routers.ops import devices, health, metrics, workers
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -44,6 +44,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     queries.router,
     agent.router,
     devices.router,
+    workers.router,
 )
 DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is
 a path of this service that explains it; its `error_id` identifies the log line. Lists are JSON arrays; their `Link`

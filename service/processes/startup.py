@@ -24,6 +24,7 @@ from service.store.objects.object_store import ObjectStore, ObjectStoreError
 from service.store.schema import is_current
 
 CONNECT_TIMEOUT_S = 12.0
+DIRECT = "REELMILL_DATABASE_DIRECT_URL"
 
 
 @dataclass(slots=True)
@@ -81,10 +82,16 @@ async def open_shared_state(settings: Settings, *, migrated: bool = True) -> Sha
 async def open_database(settings: Settings, *, migrated: bool = True) -> tuple[EmbeddedPostgres | None, str]:
     """The embedded server, if there is one, and the URL of the database. Raises StartupError."""
     if settings.database.url:
-        url = _validate_url(settings.database.url)
-        await _test_connection(url)
+        url = _validate_url("DATABASE_URL", settings.database.url)
+        direct = _validate_url(DIRECT, settings.database.direct_url) if settings.database.direct_url else url
+        if await _reach("DATABASE_URL", url) and direct == url:
+            raise StartupError(
+                f"{DIRECT}: DATABASE_URL is that of a connection pooler: set this one to the URL of PostgreSQL itself"
+            )
+        if direct != url and await _reach(DIRECT, direct):
+            raise StartupError(f"{DIRECT}: this is a connection pooler, too")
         if migrated:
-            await _ensure_migrated(url)
+            await _ensure_migrated(direct)
         return None, url
     server = EmbeddedPostgres(settings.process.home)
     try:
@@ -124,27 +131,32 @@ def _shut_others_out(home: Path) -> None:
         raise StartupError(f"REELMILL_HOME: {error}") from error
 
 
-def _validate_url(url: str) -> str:
+def _validate_url(variable: str, url: str) -> str:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise StartupError("DATABASE_URL: this is not a database URL (postgresql://user:password@host/name)") from error
+        raise StartupError(f"{variable}: this is not a database URL (postgresql://user:password@host/name)") from error
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise StartupError("DATABASE_URL: only postgresql:// is supported")
+        raise StartupError(f"{variable}: only postgresql:// is supported")
     return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-async def _test_connection(url: str) -> None:
+async def _reach(variable: str, url: str) -> bool:
+    """Whether a pooler answers, and not PostgreSQL itself. Raises StartupError if nobody does."""
     address = make_url(url).set(password=None, username=None, query={}).render_as_string()
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
-        await connection.close()
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, statement_cache_size=0)
+        try:
+            async with connection.transaction():  # PgBouncer makes up a process number for each client
+                return bool(connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"))
+        finally:
+            await connection.close()
     except asyncpg.InvalidAuthorizationSpecificationError as error:
-        raise StartupError(f"DATABASE_URL: {address} refused the user or the password") from error
+        raise StartupError(f"{variable}: {address} refused the user or the password") from error
     except asyncpg.PostgresError as error:
-        raise StartupError(f"DATABASE_URL: {address}: {error.sqlstate} {type(error).__name__}") from error
+        raise StartupError(f"{variable}: {address}: {error.sqlstate} {type(error).__name__}") from error
     except (OSError, TimeoutError) as error:
-        raise StartupError(f"DATABASE_URL: {address} cannot be reached ({type(error).__name__})") from error
+        raise StartupError(f"{variable}: {address} cannot be reached ({type(error).__name__})") from error
 
 
 async def _ensure_migrated(url: str) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import event, text
@@ -38,12 +39,19 @@ def async_url(url: str) -> str:
 
 
 class Database:
-    """A connection pool with two kinds of transaction: the service's own and a caller's."""
+    """A connection pool with two kinds of transaction: the service's own and a caller's.
+
+    `direct_url` is for what lasts longer than a transaction: listening, and temporary tables. Behind a pooler it is
+    another one than that of the pool.
+    """
 
     def __init__(self, url: str, settings: DatabaseSettings) -> None:
         self.url, self._settings = url, settings
+        self.direct_url = settings.direct_url if settings.pooled and settings.direct_url else url
         self.engine = _create_engine(url, settings, settings.pool_size, 5)
-        self._health_engine = _create_engine(url, settings, HEALTH_CONNECTIONS, 0, isolation_level="AUTOCOMMIT")
+        # A pooler may execute the two halves of a statement on two connections, unless a transaction holds one.
+        isolation = {} if settings.pooled else {"isolation_level": "AUTOCOMMIT"}
+        self._health_engine = _create_engine(url, settings, HEALTH_CONNECTIONS, 0, **isolation)
 
     @asynccontextmanager
     async def service_transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -53,15 +61,16 @@ class Database:
 
     @asynccontextmanager
     async def health_connection(self) -> AsyncIterator[AsyncConnection]:
-        """An autocommit connection from a pool of its own, so that health checks do not wait behind requests."""
+        """A connection from a pool of its own, so that health checks do not wait behind requests."""
         async with self._health_engine.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def separate_connection(self) -> AsyncIterator[AsyncConnection]:
         """A connection of no pool, for work of minutes or with temporary tables; it is closed at the end."""
+        arguments = _connect_args(self._settings)
         engine = create_async_engine(
-            async_url(self.url), poolclass=NullPool, hide_parameters=True, connect_args=_connect_args(self._settings)
+            async_url(self.direct_url), poolclass=NullPool, hide_parameters=True, connect_args=arguments
         )
         try:
             async with engine.connect() as connection:
@@ -97,7 +106,16 @@ def _create_engine(
 
 
 def _connect_args(settings: DatabaseSettings) -> dict[str, Any]:
-    return {"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}}
+    arguments = {"timeout": settings.timeout_s, "server_settings": {"application_name": "reelmill"}}
+    return arguments | (UNNAMED_STATEMENTS if settings.pooled else {})
+
+
+# Named statements stay with a connection of the server, which a pooler gives to another transaction afterwards.
+UNNAMED_STATEMENTS: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: "",
+}
 
 
 async def assume_caller_role(connection: AsyncConnection, caller: Caller) -> None:
@@ -117,6 +135,12 @@ async def switch_to_service_role(connection: AsyncConnection) -> None:
 async def load_signing_key(connection: AsyncConnection) -> bytes:
     """32 bytes, created with the schema. Callers cannot read the table."""
     return bytes((await connection.execute(SELECT_SIGNING_KEY)).scalar_one())
+
+
+async def current_time(connection: AsyncConnection) -> datetime:
+    """The time of the database. Clocks of machines differ, so what is compared with stored times is this."""
+    found: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+    return found
 
 
 async def acquire_advisory_lock(connection: AsyncConnection, key: str) -> None:

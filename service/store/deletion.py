@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict
 from service.store.catalog.datasets import DatasetRow, fetch_datasets
+from service.store.database import current_time
 from service.store.objects.keys import experiment_prefix, preview_prefix, render_prefix, segment_prefix, upload_prefix
 from service.store.renders.lifecycle import cancel_render
 from service.store.tables import datasets, experiments, renders, tasks
@@ -135,7 +136,7 @@ async def execute_deletion(
     uploads_until = await _lock_uploads_until(connection, plan)
     table = {"experiment": experiments, "dataset": datasets, "render": renders}[plan.kind]
     await connection.execute(table.delete().where(table.c.id == plan.id))
-    late = datetime.now(UTC) + LATE_WRITES
+    late = await current_time(connection) + LATE_WRITES
     await _schedule_removals(
         connection,
         plan.bucket,
@@ -166,7 +167,7 @@ async def _schedule_upload_removals(
     if uploads:
         await forget_uploads(connection, plan.id)
         await _schedule_removals(connection, plan.bucket, prefixes)
-    elif uploads_until is not None and uploads_until > datetime.now(UTC):
+    elif uploads_until is not None and uploads_until > await current_time(connection):
         await _schedule_removals(connection, plan.bucket, prefixes, KEPT_UPLOADS_MARGIN_S)
 
 

@@ -22,6 +22,13 @@ class DatabaseSettings(EnvironmentSettings):
         validation_alias="DATABASE_URL",
         description="PostgreSQL URL (`postgresql://…`); unset: an embedded PostgreSQL in `REELMILL_HOME`",
     )
+    direct_url: str | None = Field(
+        default=None,
+        repr=False,
+        validation_alias="REELMILL_DATABASE_DIRECT_URL",
+        description="URL of PostgreSQL itself, where `DATABASE_URL` is that of PgBouncer: see "
+        "[PgBouncer](fleet.md#pgbouncer)",
+    )
     pool_size: int = Field(
         default=10,
         ge=1,
@@ -30,6 +37,11 @@ class DatabaseSettings(EnvironmentSettings):
         description="pool size; up to 5 overflow connections, plus 5 reserved for health checks",
     )
     timeout_s: float = 10  # to connect; a healthy database takes milliseconds
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pooler gives each transaction whichever connection is free."""
+        return self.url is not None and self.direct_url is not None
 
 
 class ObjectSettings(EnvironmentSettings):

@@ -5,49 +5,53 @@ Ages are measured by the worker and converted to the database's clock.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import RowMapping, bindparam, delete, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.jobs.routing import IS_ACTIVE, IS_LIVE
 from service.plan.capability import Capability
-from service.plan.render_plan import PIPELINE_VERSION
 from service.store.tables import workers
 
 UPSERT_WORKER = text("""
     INSERT INTO workers (id, name, slots, version) VALUES (:id, :name, :slots, :version)
     ON CONFLICT (id) DO UPDATE SET heartbeat_at = now(), slots = :slots
+    RETURNING state, extract(epoch FROM clock_timestamp())::float8 AS seconds
 """)
 UPDATE_FACTS = text("UPDATE workers SET facts = facts || :facts WHERE id = :id").bindparams(
     bindparam("facts", type_=JSONB)
 )
-SELECT_METRICS = text("""
-    SELECT name, facts -> 'figures' AS figures FROM workers
-    WHERE heartbeat_at > now() - interval '15 seconds' AND facts ? 'figures' ORDER BY name
+SELECT_METRICS = text(f"""
+    SELECT name, facts -> 'figures' AS figures FROM workers WHERE {IS_LIVE} AND facts ? 'figures' ORDER BY name
 """)
 DELETE_DEAD_WORKERS = text("DELETE FROM workers WHERE heartbeat_at < now() - interval '5 minutes'")
-SUM_LIVE_SLOTS = text("SELECT coalesce(sum(slots), 0) FROM workers WHERE heartbeat_at > now() - interval '15 seconds'")
-SUMMARIZE_FLEET = text("""
-    WITH live AS (
-        SELECT name, slots, coalesce((facts ->> 'pipeline')::int, :version) AS pipeline FROM workers
-        WHERE heartbeat_at > now() - interval '15 seconds'),
-    newest AS (SELECT greatest((SELECT max(pipeline) FROM live), :version) AS pipeline)
-    SELECT (SELECT coalesce(sum(slots), 0) FROM live) AS slots,
-        ARRAY(SELECT name FROM live, newest WHERE live.pipeline < newest.pipeline ORDER BY name) AS outdated,
-        (SELECT count(*) FROM renders WHERE status IN ('queued', 'running')
-            AND pipeline > (SELECT coalesce(max(pipeline), 0) FROM live)) AS stranded
-""")
-EXISTS_LIVE_WORKER = text("""
-    SELECT EXISTS (SELECT 1 FROM workers WHERE split_part(name, ':', 1) = :machine
-        AND heartbeat_at > now() - interval '15 seconds')
+SUM_ACTIVE_SLOTS = text(f"SELECT coalesce(sum(slots), 0) FROM workers WHERE {IS_ACTIVE}")
+EXISTS_LIVE_WORKER = text(f"""
+    SELECT EXISTS (SELECT 1 FROM workers WHERE split_part(name, ':', 1) = :machine AND {IS_LIVE})
 """)
 
+WorkerState = Literal["active", "cordoned", "draining"]
 
-async def record_heartbeat(connection: AsyncConnection, worker: UUID, name: str, slots: int, version: str) -> None:
-    await connection.execute(UPSERT_WORKER, {"id": worker, "name": name, "slots": slots, "version": version})
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatAnswer:
+    """What a worker learns from its heartbeat: its state, and the time of the database in seconds since 1970."""
+
+    state: WorkerState
+    seconds: float
+
+
+async def record_heartbeat(
+    connection: AsyncConnection, worker: UUID, name: str, slots: int, version: str
+) -> HeartbeatAnswer:
+    """Write that the worker lives. Rows of those that are dead for five minutes are deleted."""
+    values = {"id": worker, "name": name, "slots": slots, "version": version}
+    row = (await connection.execute(UPSERT_WORKER, values)).one()
     await connection.execute(DELETE_DEAD_WORKERS)
+    return HeartbeatAnswer(row.state, row.seconds)
 
 
 async def update_facts(connection: AsyncConnection, worker: UUID, facts: dict[str, Any]) -> None:
@@ -64,24 +68,9 @@ async def unregister_worker(connection: AsyncConnection, worker: UUID) -> None:
     await connection.execute(delete(workers).where(workers.c.id == worker))
 
 
-async def count_live_slots(connection: AsyncConnection) -> int:
-    """Slots of all live workers together."""
-    return int(await connection.scalar(SUM_LIVE_SLOTS) or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """The live workers together: their `slots`, the names of those of an `outdated` version of the pipeline, and how
-    many unfinished renders are `stranded`, because no worker has their version."""
-
-    slots: int
-    outdated: list[str]
-    stranded: int
-
-
-async def summarize_fleet(connection: AsyncConnection) -> Fleet:
-    row = (await connection.execute(SUMMARIZE_FLEET, {"version": int(PIPELINE_VERSION)})).one()
-    return Fleet(int(row.slots), list(row.outdated), row.stranded)
+async def count_active_slots(connection: AsyncConnection) -> int:
+    """Slots of all live workers that take tasks."""
+    return int(await connection.scalar(SUM_ACTIVE_SLOTS) or 0)
 
 
 async def has_live_worker(connection: AsyncConnection, machine: str) -> bool:
@@ -90,7 +79,6 @@ async def has_live_worker(connection: AsyncConnection, machine: str) -> bool:
 
 
 _JSON_ROWS = bindparam("rows", type_=JSONB)
-_IS_LIVE = "heartbeat_at > now() - interval '15 seconds'"
 
 DELETE_UNLISTED_DEVICES = text("""
     DELETE FROM devices WHERE worker_id = :worker
@@ -120,12 +108,12 @@ SELECT_DEVICES = text(f"""
             ORDER BY c.stage, c.what), '[]')
         FROM capabilities c WHERE (c.worker_id, c.device) = (d.worker_id, d.device)) AS capabilities
     FROM devices d JOIN workers w ON w.id = d.worker_id
-    WHERE {_IS_LIVE} AND (CAST(:device AS text) IS NULL OR d.device = :device) ORDER BY w.name, d.device
+    WHERE {IS_LIVE} AND (CAST(:device AS text) IS NULL OR d.device = :device) ORDER BY w.name, d.device
 """)
 SELECT_BEST_CAPABILITIES = text(f"""
     SELECT DISTINCT ON (c.device, c.stage, c.what) c.device, c.stage, c.what, c.state, c.reason,
         extract(epoch FROM c.proven_at)::float AS proven_at, c.rate
-    FROM capabilities c JOIN workers w ON w.id = c.worker_id WHERE {_IS_LIVE}
+    FROM capabilities c JOIN workers w ON w.id = c.worker_id WHERE {IS_LIVE} AND w.state = 'active'
     ORDER BY c.device, c.stage, c.what,
         array_position(ARRAY['ok', 'degraded', 'unknown', 'quarantined', 'absent'], c.state), c.proven_at DESC
 """)
@@ -137,14 +125,14 @@ SELECT_DEVICE_SUMMARIES = text(f"""
             FILTER (WHERE c.state IN ('degraded', 'quarantined')) AS faulty
     FROM devices d JOIN workers w ON w.id = d.worker_id
     LEFT JOIN capabilities c ON (c.worker_id, c.device) = (d.worker_id, d.device)
-    WHERE {_IS_LIVE} GROUP BY d.device ORDER BY d.device
+    WHERE {IS_LIVE} GROUP BY d.device ORDER BY d.device
 """)
 SELECT_SLOTS_PER_GPU = text(f"""
     SELECT sum(least(w.slots, coalesce((w.facts ->> 'gpu_slots')::int * own.gpus, w.slots)))::float / sum(own.gpus)
     FROM workers w JOIN LATERAL (
         SELECT count(*) AS gpus FROM devices
         WHERE worker_id = w.id AND device <> 'cpu' AND (facts ->> 'absent') IS NULL) own ON own.gpus > 0
-    WHERE {_IS_LIVE}
+    WHERE {IS_LIVE}
 """)
 
 
@@ -166,7 +154,7 @@ async def list_devices(connection: AsyncConnection, device: str | None = None) -
 
 
 async def best_capabilities(connection: AsyncConnection) -> list[Capability]:
-    """The capabilities of all live workers; of devices with the same name, those of the healthiest one."""
+    """The capabilities of the workers that take tasks; of devices with the same name, those of the healthiest one."""
     return [Capability(**row) for row in (await connection.execute(SELECT_BEST_CAPABILITIES)).mappings()]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from pydantic import SecretStr
@@ -15,7 +15,7 @@ from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.leases import Failure, LeaseLost, WebhookLease
 from service.jobs.queue import WakeUpCall
 from service.store import webhook_secrets
-from service.store.database import Database
+from service.store.database import Database, current_time
 from service.store.renders import requesters
 from service.store.webhook_secrets import SigningSecret
 from service.webhooks.delivery import DeliveryError, deliver
@@ -44,7 +44,7 @@ class WebhookDeliverer:
         self._database, self._settings, self._worker = database, settings, worker_name
         self._retry_delays_s = retry_delays_s
         self._keeper = LeaseKeeper(database.service_transaction)
-        self._wake_up, self._turns = WakeUpCall(database.url), Turns()
+        self._wake_up, self._turns = WakeUpCall(database.direct_url), Turns()
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
@@ -113,8 +113,9 @@ class WebhookDeliverer:
                 await leases.finish(connection, lease, "cancelled", error=SHARE_ENDED)
                 return
             own_secrets = await webhook_secrets.signing_secrets(connection, owner)
+            now = await current_time(connection)
         try:
-            keys = choose_keys(own_secrets, self._settings.secret)
+            keys = choose_keys(own_secrets, self._settings.secret, now)
             await deliver(self._settings, keys, lease.payload["url"], str(lease.task_id), lease.payload["body"])
         except DeliveryError as failure:
             await self._handle_failure(lease, failure)
@@ -136,13 +137,14 @@ class WebhookDeliverer:
             await leases.finish(connection, lease, "failed" if error else "succeeded", error=error)
 
 
-def choose_keys(own: Sequence[SigningSecret], of_installation: SecretStr | None) -> list[bytes]:
-    """The keys that sign for a subject: his own, newest first; the installation's if he has none, or none for long.
+def choose_keys(own: Sequence[SigningSecret], of_installation: SecretStr | None, now: datetime) -> list[bytes]:
+    """The keys that sign for a subject: his own, newest first; the installation's if at `now` he has none, or none for
+    long.
 
     Raises DeliveryError if there is none: he may make one before the next attempt.
     """
     keys = [secret.key for secret in own]
-    changing_over = not own or datetime.now(UTC) - min(secret.created_at for secret in own) < CHANGE_OVER
+    changing_over = not own or now - min(secret.created_at for secret in own) < CHANGE_OVER
     if of_installation is not None and changing_over:
         keys.append(signing_key(of_installation))
     if not keys:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,8 +16,9 @@ from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.leases import Lease, TaskKind
 from service.jobs.picking import Lane
 from service.jobs.queue import WakeUpCall
+from service.jobs.routing import Taker
 from service.store.database import Database
-from service.worker.slots.messages import AssembleRender, Command, RenderSegment
+from service.worker.slots.messages import AssembleRender, Command, Outcome, RenderSegment, TaskFailed
 from service.worker.slots.pool import PoolClosed, SlotPool
 from service.worker.slots.process import SlotProcess
 from service.worker.task_runner import TaskRunner
@@ -25,6 +26,8 @@ from service.worker.task_runner import TaskRunner
 log = structlog.get_logger("worker")
 # Candidates that are tried for one slot: other workers may take the first of them at the same moment.
 MAX_TRIES = 5
+# After this a worker whose clock was refused tries once more.
+CLOCK_REST_S = 30.0
 
 
 # What a slot renders, roughly; for work that is only known when it is done.
@@ -66,15 +69,22 @@ class Dispatcher:
 
     Urgent tasks and those of renders take turns while both wait, so that neither keeps the other from the slots. Where
     there are several slots, one is left to renders, and scans have half of them.
+
+    `trouble` says why the worker takes no tasks for a while; empty if it does. Where the object store refuses its
+    clock, it would take one task after the other from workers that can do them.
     """
 
-    def __init__(self, database: Database, slots: SlotPool, runner: TaskRunner, keeper: LeaseKeeper, name: str) -> None:
-        self._database, self._slots, self._runner, self._keeper, self._name = database, slots, runner, keeper, name
-        self._wake_up = WakeUpCall(database.url)
+    def __init__(
+        self, database: Database, slots: SlotPool, runner: TaskRunner, keeper: LeaseKeeper, worker: Taker
+    ) -> None:
+        self._database, self._slots, self._runner, self._keeper, self._worker = database, slots, runner, keeper, worker
+        self._wake_up = WakeUpCall(database.direct_url)
         self._turns = Turns()
         self._running: dict[asyncio.Task[None], Taken] = {}
         self._last_lane: Lane = "render"
         self._failing = False
+        self._rests_until = 0.0
+        self.trouble = ""
 
     async def run(self) -> None:
         """Run until the pool is closed. Returns when the running tasks have ended."""
@@ -101,7 +111,8 @@ class Dispatcher:
         try:
             if not slot.is_alive:
                 await slot.start()
-            taken = await self._take(slot)
+            if not self._rests():
+                taken = await self._take(slot)
             self._failing = False
         except NotLoaded as failure:
             await self._postpone(failure)
@@ -119,11 +130,23 @@ class Dispatcher:
         task.add_done_callback(self._running.pop)
         return True
 
+    def _rests(self) -> bool:
+        return asyncio.get_running_loop().time() < self._rests_until
+
+    def _note_clock(self, outcome: Outcome) -> None:
+        if isinstance(outcome, TaskFailed) and outcome.code == "clock_skewed":
+            if not self.trouble:
+                log.error("the worker takes no tasks for a while", reason=outcome.reason)
+            self.trouble, self._rests_until = outcome.reason, asyncio.get_running_loop().time() + CLOCK_REST_S
+        elif not self._rests():
+            self.trouble = ""
+
     async def _take(self, slot: SlotProcess) -> Taken | None:
         """Raises NotLoaded; then nothing is written."""
+        taker = replace(self._worker, offers=self._runner.offers(slot))
         async with self._database.service_transaction() as connection:
             for lane, except_kinds in self._lanes():
-                found = await picking.list_candidates(connection, lane, except_kinds=except_kinds)
+                found = await picking.list_candidates(connection, lane, taker, except_kinds=except_kinds)
                 for candidate in self._turns.order(found, asyncio.get_running_loop().time())[:MAX_TRIES]:
                     if (taken := await self._try(connection, lane, candidate, slot)) is not None:
                         return taken
@@ -132,7 +155,7 @@ class Dispatcher:
     async def _try(
         self, connection: AsyncConnection, lane: Lane, candidate: Candidate, slot: SlotProcess
     ) -> Taken | None:
-        lease = await picking.take(connection, candidate, self._name)
+        lease = await picking.take(connection, candidate, self._worker.name)
         if lease is None:
             return None
         try:
@@ -166,7 +189,7 @@ class Dispatcher:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            await self._runner.run(slot, taken.lease, command)
+            self._note_clock(await self._runner.run(slot, taken.lease, command))
         except Exception as error:
             log.exception("a task ended unexpectedly", task=str(taken.lease.task_id), reason=type(error).__name__)
         finally:

@@ -9,7 +9,7 @@ from service.store import removal, retention, usage
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.consistency import comparison, rounds
-from service.store.database import Database
+from service.store.database import Database, current_time
 from service.store.objects.object_store import ObjectStore
 from service.store.renders import invariants
 from service.telemetry import metrics
@@ -96,7 +96,9 @@ class Maintenance:
     async def evict_previews(self) -> None:
         """Keep previews within their share of the cache."""
         max_bytes = self._settings.cache_bytes // PREVIEW_CACHE_DIVISOR
-        count = await eviction.evict_previews(self._objects, max_bytes, self._settings.cache_days)
+        async with self._database.service_transaction() as connection:
+            now = await current_time(connection)
+        count = await eviction.evict_previews(self._objects, max_bytes, self._settings.cache_days, now)
         async with self._database.service_transaction() as connection:
             await previews.forget_old_previews(connection, self._settings.cache_days)
         if count:

@@ -24,6 +24,12 @@ class WorkerSettings(EnvironmentSettings):
         validation_alias="REELMILL_SLOTS",
         description="slot processes of a worker; unset: one per usable core",
     )
+    zone: str = Field(
+        default="",
+        max_length=100,
+        validation_alias="REELMILL_ZONE",
+        description="where the machine is, in any words; `reelmill workers` shows it",
+    )
     frame_timeout_s: float = Field(
         default=60,
         gt=0,

@@ -7,15 +7,13 @@ from uuid import UUID
 
 import structlog
 
-from service import __version__
 from service.ids import new_uuid
 from service.jobs.lease_keeper import LeaseKeeper
-from service.plan.render_plan import PIPELINE_VERSION
+from service.jobs.routing import Taker
 from service.scratch import sweep_scratch
 from service.store import workers
 from service.store.database import Database
 from service.store.objects.drivers import open_object_store
-from service.telemetry import metrics
 from service.webhooks.deliverer import WebhookDeliverer
 from service.webhooks.settings import WebhookSettings
 from service.worker.devices.canaries import DeviceSource, local_device_source
@@ -24,6 +22,7 @@ from service.worker.devices.placement import GpuPlacement
 from service.worker.dispatcher import Dispatcher
 from service.worker.maintenance import Maintenance
 from service.worker.periodic import PeriodicTask, run_periodically
+from service.worker.registration import Registration
 from service.worker.settings import WorkerSettings
 from service.worker.slots.messages import SlotConfig
 from service.worker.slots.pool import SlotPool
@@ -49,15 +48,17 @@ class Supervisor:
         self._database, self._config, self._settings = database, slot_config, settings
         self.id: UUID = new_uuid()
         self.name = f"{platform.node()}:{os.getpid()}"
+        self._worker = Taker(self.name, self.id)
+        self._registration = Registration(database, self._worker, settings, self.stop)
         self.heartbeat = PeriodicTask("heartbeat", HEARTBEAT_INTERVAL_S, self._send_heartbeat, starts_at_once=True)
         self.slots = SlotPool(slot_config, settings.slots)
         source = devices or local_device_source(settings.gpu_slots != 0)
         self.devices = DeviceMonitor(database, self.id, settings, source, lambda: self.slots.is_exhausted)
-        placement = GpuPlacement(self.devices, settings.slots, settings.gpu_slots)
+        self._placement = GpuPlacement(self.devices, settings.slots, settings.gpu_slots)
         self._webhooks = WebhookDeliverer(database, webhooks or WebhookSettings(), self.name)
         keeper = LeaseKeeper(database.service_transaction)
-        runner = TaskRunner(database, keeper, placement, settings.frame_timeout_s)
-        self._dispatcher = Dispatcher(database, self.slots, runner, keeper, self.name)
+        runner = TaskRunner(database, keeper, self._placement, settings.frame_timeout_s)
+        self._dispatcher = Dispatcher(database, self.slots, runner, keeper, self._worker)
         self._stopping = False
 
     async def run(self) -> None:
@@ -94,15 +95,9 @@ class Supervisor:
         asyncio.get_running_loop().call_later(self._settings.drain_s, self.slots.kill)
 
     async def _send_heartbeat(self) -> None:
-        facts = {
-            "figures": metrics.collect_worker_metrics(),
-            "gpu_slots": self._settings.gpu_slots,
-            "pipeline": int(PIPELINE_VERSION),
-            "sandbox_gaps": self.slots.sandbox_gaps,
-        }
-        async with self._database.service_transaction() as connection:
-            await workers.record_heartbeat(connection, self.id, self.name, self._settings.slots, __version__)
-            await workers.update_facts(connection, self.id, facts)
+        await self._registration.send_heartbeat(
+            self._placement.offers_of_worker(), self._dispatcher.trouble, self.slots.sandbox_gaps
+        )
 
     async def _unregister(self) -> None:
         """Remove the worker's row; if that fails, the row goes stale after 15 seconds."""

@@ -9,15 +9,10 @@ from typing import Literal, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.ids import RenderId
 from service.jobs import attempts, leases
 from service.jobs.lease_keeper import EndOfLease, LeaseKeeper
-from service.jobs.leases import MAX_ATTEMPTS, Failure, Lease, LeaseLost, RenderLease, ScanLease, SegmentLease
-from service.plan.capability import CapabilityIndex
-from service.plan.render_plan import RenderOptions
-from service.store import workers
+from service.jobs.leases import MAX_ATTEMPTS, Failure, Lease, LeaseLost, RenderLease, ScanLease
 from service.store.database import Database
-from service.store.renders import queries
 from service.telemetry import metrics
 from service.worker import outcomes
 from service.worker.commands import load_command
@@ -26,7 +21,6 @@ from service.worker.scan.writer import open_scan_writer
 from service.worker.slots.messages import (
     AssemblyDone,
     Command,
-    EncoderUnavailable,
     Outcome,
     RenderSegment,
     ScanDataset,
@@ -48,7 +42,7 @@ MAX_WRITE_ATTEMPTS, MAX_RETRY_DELAY_S = 8, 10.0
 # What is full does not empty by itself, and each attempt renders the segment in vain.
 FULL_CODES, MAX_FULL_DELAY_S = ("store_full", "scratch_full"), 300.0
 # Failures that are not the task's fault: the attempt does not count.
-UNCOUNTED_FAILURE_CODES = (*FULL_CODES, "store_unavailable", "encoder_elsewhere", "worker_stopped", "slot_killed")
+UNCOUNTED_FAILURE_CODES = (*FULL_CODES, "store_unavailable", "clock_skewed", "worker_stopped", "slot_killed")
 # A slot that is killed from outside may have been killed for what its task needs, by the kernel for example, which has
 # no other way to say that there is no memory left. So often it is taken for chance.
 MAX_KILLS = 10
@@ -64,6 +58,10 @@ class TaskRunner:
     ) -> None:
         self._database, self._keeper, self._placement = database, keeper, placement
         self._frame_timeout_s = frame_timeout_s
+
+    def offers(self, slot: SlotProcess) -> frozenset[str]:
+        """What the slot can do, in the words of `plan.needs`."""
+        return self._placement.offers(slot.number)
 
     async def load(self, connection: AsyncConnection, lease: Lease, slot: SlotProcess) -> Command | None:
         """The command for the slot. None if there is nothing to execute: `load_command` or this has ended the task."""
@@ -81,15 +79,16 @@ class TaskRunner:
             await leases.set_device(connection, lease, command.gpu.device)
         return command
 
-    async def run(self, slot: SlotProcess, lease: Lease, command: Command) -> None:
+    async def run(self, slot: SlotProcess, lease: Lease, command: Command) -> Outcome:
         """Execute the command and write how it ended."""
+        outcome, stopped = await self._execute(slot, lease, command)
         try:
-            outcome, stopped = await self._execute(slot, lease, command)
-            await self._finish(slot, lease, outcome, stopped)
+            await self._finish(lease, outcome, stopped)
         except LeaseLost:
             log.warning("lease lost", task=str(lease.task_id), lease=lease.token)
         except NotWritten:
             log.error("a result is lost: the task will be done again", task=str(lease.task_id))
+        return outcome
 
     async def _execute(self, slot: SlotProcess, lease: Lease, command: Command) -> tuple[Outcome, StopReason | None]:
         """The outcome of the command, and why it was stopped if it was."""
@@ -141,10 +140,8 @@ class TaskRunner:
             return TaskFailed("hang", reason, retry=True, item=item)
         return TaskFailed(death.code, str(death), retry=True, item=item)
 
-    async def _finish(self, slot: SlotProcess, lease: Lease, outcome: Outcome, stopped: StopReason | None) -> None:
+    async def _finish(self, lease: Lease, outcome: Outcome, stopped: StopReason | None) -> None:
         """Write the outcome, or return the task to the queue. Raises LeaseLost, NotWritten."""
-        if isinstance(outcome, EncoderUnavailable) and await self._is_encoder_elsewhere(slot, lease):
-            outcome = TaskFailed("encoder_elsewhere", outcome.reason, retry=True)
         if isinstance(outcome, TaskFailed):
             metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
         self._placement.check_health(outcome)
@@ -160,13 +157,6 @@ class TaskRunner:
             with suppress(Exception):  # a metric is not worth a failure
                 async with self._database.service_transaction() as connection:
                     await outcomes.observe_estimate_error(connection, lease.render_id)
-
-    async def _is_encoder_elsewhere(self, slot: SlotProcess, lease: Lease) -> bool:
-        """Whether a live worker has the render's encoder, which this slot lacks because it has no GPU."""
-        if not isinstance(lease, SegmentLease) or self._placement.allocation(slot.number) is not None:
-            return False
-        render_id = lease.render_id
-        return await self._write(lambda connection: _has_live_encoder(connection, render_id))
 
     async def _requeue(self, lease: Lease, failure: TaskFailed) -> None:
         """Return the task to the queue, or fail it after its third counted attempt. Raises LeaseLost, NotWritten."""
@@ -226,11 +216,3 @@ def _warn(command: Command, deadly: attempts.DeadlyItems) -> Command:
 
 async def _fail_as_poison(connection: AsyncConnection, lease: Lease, attempts: int, reason: str) -> None:
     await outcomes.fail_task(connection, lease, "poison", f"it failed {attempts} times; the last time: {reason}")
-
-
-async def _has_live_encoder(connection: AsyncConnection, render_id: RenderId) -> bool:
-    render = await queries.get_render(connection, render_id)
-    index = CapabilityIndex(await workers.best_capabilities(connection))
-    return render is not None and any(
-        index.usable(device, "encode", RenderOptions.from_json(render["options"]).codec) for device in index.devices
-    )

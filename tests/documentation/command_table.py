@@ -1,6 +1,7 @@
 """The tables of commands and exit codes in docs/commands.md, made from the command line's own help."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -14,9 +15,17 @@ group: Any = typer.main.get_command(app)
 def command_table() -> str:
     rows = [
         f"| `reelmill {_command_usage(name, command)}` | {_command_summary(command)} |\n"
-        for name, command in group.commands.items()
+        for name, command in _commands(group)
     ]
     return "| command | what it does |\n| --- | --- |\n" + "".join(rows)
+
+
+def _commands(parent: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each command, and after a group its own commands."""
+    for name, command in parent.commands.items():
+        yield f"{prefix}{name}", command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
 
 
 def exit_codes() -> dict[int, str]:

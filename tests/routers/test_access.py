@@ -19,7 +19,7 @@ from sqlalchemy import text, update
 from service.identity.claims import ADMIN, Scope
 from service.ids import Subject
 from service.routers.http.signing import Signer
-from service.store import webhook_secrets
+from service.store import webhook_secrets, workers
 from service.store.database import Caller, load_signing_key
 from service.store.renders import requesters
 from service.store.tables import experiments
@@ -102,10 +102,12 @@ async def plant(world: World, home: Path) -> World:
         await requesters.end_lost_rights(connection, dataset.experiment_id)
         await connection.execute(text("DELETE FROM webhook_secrets"))
         secret = await webhook_secrets.create(connection, Subject("alice"))
+        await workers.record_heartbeat(connection, worker := uuid4(), "render-1:4711", 1, "0")
+        await workers.update_facts(connection, worker, {"offers": []})
         signer = Signer(await load_signing_key(connection))
     grant = signer.sign("upload", [str(dataset.id), "a.jpg", 1, 2**33])
     ids = {"experiment_id": str(dataset.experiment_id), "dataset_id": str(dataset.id), "job_id": str(job)}
-    ids |= {"secret_id": str(secret["id"])}
+    ids |= {"secret_id": str(secret["id"]), "worker_id": str(worker)}
     fixed = {"name": "a.jpg", "index": "0", "number": "0", "kind": "jpg", "grant": grant}
     return replace(world, parameters=ids | fixed)
 

@@ -213,12 +213,12 @@ async def test_a_subject_who_has_no_secret_any_more_is_told_why(database: Databa
 
 def test_the_secret_of_the_installation_signs_until_receivers_have_changed_over() -> None:
     now, new, old = datetime.now(UTC), SigningSecret(b"n", datetime.now(UTC)), timedelta(days=8)
-    assert choose_keys([], SECRET) == [KEY]
-    assert choose_keys([new], SECRET) == [b"n", KEY]
-    assert choose_keys([new, SigningSecret(b"o", now - old)], SECRET) == [b"n", b"o"]
-    assert choose_keys([new], None) == [b"n"]
+    assert choose_keys([], SECRET, now) == [KEY]
+    assert choose_keys([new], SECRET, now) == [b"n", KEY]
+    assert choose_keys([new, SigningSecret(b"o", now - old)], SECRET, now) == [b"n", b"o"]
+    assert choose_keys([new], None, now) == [b"n"]
     with pytest.raises(DeliveryError, match="POST /api/webhooks/secrets"):
-        choose_keys([], None)
+        choose_keys([], None, now)
 
 
 async def test_nothing_is_sent_of_what_was_rolled_back(database: Database) -> None:

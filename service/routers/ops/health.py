@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -22,8 +22,9 @@ from service.routers.http.dependencies import Resources, ResourcesDep
 from service.routers.http.middleware import bearer_token
 from service.routers.http.single_flight import SharedTasks
 from service.store.consistency.rounds import read_findings
+from service.store.fleet import Fleet, summarize_fleet
 from service.store.space import count_waits, is_disk_full
-from service.store.workers import summarize_devices, summarize_fleet
+from service.store.workers import summarize_devices
 
 log = structlog.get_logger("service.health")
 router = APIRouter(tags=["health"])
@@ -252,14 +253,27 @@ async def _check_ollama(resources: Resources) -> CheckResult:
 async def _check_workers(resources: Resources) -> CheckResult:
     async with resources.database.health_connection() as connection:
         fleet = await summarize_fleet(connection)
-    if not fleet.slots:
+    if not fleet.workers:
         return "degraded", "none alive: renders wait in the queue"
-    problems = []
+    problems = list(_fleet_problems(fleet))
+    orders = [f"{what}: {', '.join(names)}" for what, names in (("cordoned", fleet.cordoned),) if names]
+    return "degraded" if problems else "ok", "; ".join([f"{fleet.slots} slots", *orders, *problems])
+
+
+def _fleet_problems(fleet: Fleet) -> Iterator[str]:
+    """What an operator has to mend, or should know before he waits."""
+    if not fleet.slots:
+        yield "no worker takes tasks: renders wait in the queue"
     if fleet.outdated:
-        problems.append(f"of an older version, take no new renders: {', '.join(fleet.outdated)}")
-    if fleet.stranded:
-        problems.append(f"{fleet.stranded} renders wait for a worker of a newer version")
-    return "degraded" if problems else "ok", "; ".join([f"{fleet.slots} slots", *problems])
+        yield f"of an older version, take no new renders: {', '.join(fleet.outdated)}"
+    if fleet.draining:
+        yield f"drain, and end then: {', '.join(fleet.draining)}"
+    for name, seconds in fleet.clocks.items():
+        yield f"the clock of {name} is {abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
+    for name, trouble in fleet.troubles.items():
+        yield f"{name} takes no tasks: {trouble}"
+    for reason, count in fleet.stranded.items():
+        yield f"waiting renders: {count} ({reason})"
 
 
 async def _check_devices(resources: Resources) -> CheckResult:

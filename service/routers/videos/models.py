@@ -132,6 +132,7 @@ class VideoStatus(BaseModel):
         eta_seconds=1.6,
         attempts=2,
         failed_attempts=[EXAMPLE_ATTEMPT],
+        waiting_for=None,
         stages=EXAMPLE_STAGES,
         options={"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
         error=None,
@@ -163,6 +164,9 @@ class VideoStatus(BaseModel):
     eta_seconds: float | None
     attempts: int = Field(description="how often the task was started that was started most often")
     failed_attempts: list[FailedAttempt] = Field(description="those that did not succeed, newest first, at most 20")
+    waiting_for: str | None = Field(
+        None, description="why no worker goes on with it, if none could", examples=["no live worker offers encode av1"]
+    )
     stages: dict[str, Any]
     options: dict[str, Any]
     error: dict[str, Any] | None

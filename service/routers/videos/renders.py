@@ -1,6 +1,6 @@
 """Routes of renders: list, read, change priority, cancel, retry, delete."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -236,5 +236,6 @@ def _render_rate(row: RowMapping) -> float | None:
     """Rendered frames per second; cached frames do not count."""
     if row["started_at"] is None or not row["frames_fresh"]:
         return None
-    seconds = ((row["finished_at"] or datetime.now(UTC)) - row["started_at"]).total_seconds()
+    finished: datetime | None = row["finished_at"]
+    seconds = row["running_s"] if finished is None else (finished - row["started_at"]).total_seconds()
     return round(float(row["frames_fresh"]) / seconds, 2) if seconds > 0 else None

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import text
@@ -113,14 +113,13 @@ async def cancel_removals(connection: AsyncConnection, render: object) -> None:
 PREVIEW_CACHE_DIVISOR = 10
 
 
-async def evict_previews(objects: ObjectStore, max_bytes: int, max_age_days: float) -> int:
-    """Delete previews older than `max_age_days`, then the oldest until the others have at most `max_bytes`.
+async def evict_previews(objects: ObjectStore, max_bytes: int, max_age_days: float, now: datetime) -> int:
+    """Delete previews older than `max_age_days` at `now`, then the oldest until the others have at most `max_bytes`.
 
     Returns how many were deleted. Those of the last half hour stay: somebody may be about to read them. Memory grows
     with the minutes in `max_age_days`, not with the number of previews. Workers may do this at the same time. Raises
     ObjectStoreError.
     """
-    now = datetime.now(UTC)
     bytes_by_age: Counter[int] = Counter()
     async for page in objects.list(objects.bucket, PREVIEW_PREFIX):
         for info in page:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import TooManyRequests
 from service.ids import Subject, TaskId, new_uuid
 from service.jobs import queue
+from service.plan.needs import needs_of_formats
 from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
 from service.store.objects.digests import WrittenObject
@@ -29,8 +30,10 @@ COUNT_QUEUED = text("""
 """)
 SELECT_TASK_STATE = text("SELECT state, error FROM tasks WHERE id = :task")
 INSERT_TASK = text("""
-    INSERT INTO tasks (id, kind, dataset_id, payload, owner) VALUES (:id, 'preview', :dataset, :payload, :owner)
+    INSERT INTO tasks (id, kind, dataset_id, payload, owner, needs, frames)
+    VALUES (:id, 'preview', :dataset, :payload, :owner, :needs, 1)
 """).bindparams(bindparam("payload", type_=JSONB))
+SELECT_FORMATS = text("SELECT formats FROM datasets WHERE id = :dataset")
 UPSERT_PREVIEW = text("""
     INSERT INTO previews (key, dataset_id, sha256, bytes) VALUES (:key, :dataset, :sha256, :bytes)
     ON CONFLICT (key) DO UPDATE SET sha256 = :sha256, bytes = :bytes, created_at = now()
@@ -77,8 +80,9 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
         detail = f"many previews {whose} are waiting: try again in a moment"
         raise TooManyRequests(detail, headers={"Retry-After": "5"})
     task = TaskId(new_uuid())
+    formats = await connection.scalar(SELECT_FORMATS, {"dataset": preview.dataset})
     values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
-    await connection.execute(INSERT_TASK, values)
+    await connection.execute(INSERT_TASK, values | {"needs": needs_of_formats(formats or ())})
     await queue.wake_workers(connection)
     return task
 

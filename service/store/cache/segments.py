@@ -17,12 +17,19 @@ from service.store.objects.digests import StoredSegment
 from service.store.tables import segment_cache, segments
 from service.stream.playlist import StreamSegment
 
+# Each segment of a render: what its task needs, and how many output frames it has.
+PLANNED_SEGMENTS = """
+    SELECT s.render_id, s.number, s.reused, r.needs,
+        lead(s.first_output, 1, r.frames_total) OVER (ORDER BY s.number) - s.first_output AS frames
+    FROM segments s JOIN renders r ON r.id = s.render_id WHERE s.render_id = :render
+"""
 # New tasks for the segments of which a common table expression `again` has the numbers.
-_REPLACE_TASKS = """
+_REPLACE_TASKS = f"""
     old AS (
         DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
-    INSERT INTO tasks (id, kind, render_id, number, urgent)
-    SELECT gen_random_uuid(), 'segment', :render, number, :urgent FROM again RETURNING id
+    INSERT INTO tasks (id, kind, render_id, number, urgent, needs, frames)
+    SELECT gen_random_uuid(), 'segment', render_id, number, :urgent, needs, frames
+    FROM ({PLANNED_SEGMENTS}) planned JOIN again USING (number) RETURNING id
 """
 INVALIDATE_SEGMENTS = text(f"""
     WITH gone AS (

@@ -5,7 +5,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId
 from service.plan.render_plan import ObjectRef
-from service.store.database import Database
+from service.store.database import Database, current_time
 from service.store.objects.digests import WrittenObject, read_checked
 from service.store.objects.keys import segment_key, segment_prefix
 from service.store.objects.object_store import ObjectInfo, ObjectNotFound, ObjectStore, UnfinishedUpload
@@ -116,7 +116,7 @@ async def check_consistency(database: Database, objects: ObjectStore, sample: in
 async def list_unfinished_uploads(database: Database, objects: ObjectStore) -> list[UnfinishedUpload]:
     """Those that began more than UPLOAD_GRACE ago, by the clock of the database. Raises ObjectStoreError."""
     async with database.service_transaction() as connection:
-        now: datetime = (await connection.execute(text("SELECT now()"))).scalar_one()
+        now = await current_time(connection)
     pages = objects.list_unfinished(now - UPLOAD_GRACE)
     return [upload async for page in pages for upload in page]
 
@@ -149,7 +149,8 @@ class Comparison:
         """Count them, and find those that belong to nothing."""
         self.report.objects += len(page)
         self.report.bytes += sum(info.size for info in page)
-        settled = datetime.now(UTC) - self.grace
+        async with self.database.service_transaction() as connection:
+            settled = await current_time(connection) - self.grace
         groups: dict[str, dict[str, tuple[str, list[ObjectInfo]]]] = {kind: {} for kind in OWNERS}
         for info in page:
             kind, prefix, owner = _owner_of(info.key)

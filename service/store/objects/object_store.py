@@ -47,6 +47,10 @@ class ObjectStoreFull(ObjectStoreError):
     """There is no space left for the object, on the disk or in the bucket's quota."""
 
 
+class ClockSkewed(ObjectStoreError):
+    """The store refuses requests because the clock of this machine is wrong."""
+
+
 class ObjectNotFound(ObjectStoreError):
     """There is no object with this key, or no such bucket."""
 

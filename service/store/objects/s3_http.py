@@ -4,8 +4,10 @@ import asyncio
 import os
 import random
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -18,6 +20,7 @@ from yarl import URL
 
 from service.plan.render_plan import ObjectRef
 from service.store.objects.object_store import (
+    ClockSkewed,
     ObjectNotFound,
     ObjectStoreError,
     ObjectStoreFull,
@@ -70,7 +73,7 @@ def _to_store_error(error: ClientError, key_or_prefix: str) -> ObjectStoreError:
     if code in FULL_CODES:
         return ObjectStoreFull(f"the object store has no space left ({code}): free some, or raise the quota")
     if code == "RequestTimeTooSkewed":
-        return ObjectStoreError(CLOCK_SKEWED)
+        return ClockSkewed(CLOCK_SKEWED)
     return ObjectStoreError(f"MINIO_ENDPOINT answered {code}")
 
 
@@ -79,6 +82,8 @@ def error_code(error: ClientError) -> str:
 
 
 CONNECT_TIMEOUT_S = 5
+# S3 refuses signatures that are 15 minutes old, or from the future.
+MAX_SKEW_S = 600
 MAX_ATTEMPTS = 6
 INITIAL_BACKOFF_S, MAX_BACKOFF_S = 0.1, 2.0
 URL_LIFETIME_S = 900
@@ -190,10 +195,21 @@ def _raise_for_status(response: aiohttp.ClientResponse, ref: ObjectRef) -> None:
     if response.status == 404:
         raise ObjectNotFound(f"there is no object {ref.key}")
     if response.status in (401, 403):
+        if _is_clock_wrong(response):
+            raise ClockSkewed(CLOCK_SKEWED)
         raise ObjectStoreError(CREDENTIALS_REFUSED)
     if response.status >= 500 or response.status in (304, 408, 429):
         raise ConnectionInterrupted(f"it answered {response.status}")
     raise ObjectStoreError(f"MINIO_ENDPOINT answered {response.status}")
+
+
+def _is_clock_wrong(response: aiohttp.ClientResponse) -> bool:
+    """Whether the server's clock is so far from ours that it takes our URLs for expired, or for not valid yet."""
+    try:
+        theirs = parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return False
+    return abs(theirs - time.time()) > MAX_SKEW_S
 
 
 async def _read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:

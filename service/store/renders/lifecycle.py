@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, Subject
 from service.jobs import queue
+from service.plan.needs import GPU_ENCODER, encoder_need
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store.cache.eviction import cancel_removals
-from service.store.cache.segments import invalidate_entries, set_result
+from service.store.cache.segments import PLANNED_SEGMENTS, invalidate_entries, set_result
 from service.store.renders.queries import get_render, load_segment_plan
 from service.store.renders.webhook_limits import require_room
 from service.store.tables import renders, segments
@@ -75,9 +76,10 @@ MARK_REUSED = text("""
         WHERE s.render_id = :render AND c.content_key = s.content_key RETURNING c.content_key)
     UPDATE segments SET reused = true WHERE render_id = :render AND content_key IN (SELECT content_key FROM hit)
 """)
-INSERT_SEGMENT_TASKS = text("""
-    INSERT INTO tasks (id, kind, render_id, number)
-    SELECT gen_random_uuid(), 'segment', render_id, number FROM segments WHERE render_id = :render AND NOT reused
+INSERT_SEGMENT_TASKS = text(f"""
+    INSERT INTO tasks (id, kind, render_id, number, needs, frames)
+    SELECT gen_random_uuid(), 'segment', render_id, number, needs, frames
+    FROM ({PLANNED_SEGMENTS}) planned WHERE NOT reused
 """)
 CANCEL_TASKS = text("""
     UPDATE tasks SET cancel_requested = true,
@@ -280,8 +282,9 @@ async def replan_on_cpu_encoder(connection: AsyncConnection, render: RenderId, r
         return 0
     options = replace(options, family=replace(options.family, encoder="cpu"))
     stages = row["stages"] | {"encode": {"device": "cpu", "reason": f"planned anew: {reason}"}}
+    needs = [need for need in row["needs"] if not need.startswith(GPU_ENCODER)] + [encoder_need(options)]
     changed = update(renders).where(renders.c.id == render)
-    await connection.execute(changed.values(options=options.to_json(), stages=stages))
+    await connection.execute(changed.values(options=options.to_json(), stages=stages, needs=needs))
     await _rekey_segments(connection, render)
     await connection.execute(DELETE_SEGMENT_TASKS, {"render": render})
     await queue.wake_workers(connection)

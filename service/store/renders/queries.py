@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import Subject
 from service.plan.render_plan import PIPELINE_VERSION, FrameRef, RenderOptions, SegmentPlan
 from service.store.database import Caller
+from service.store.fleet import NEEDS_NOW, OBSTACLE
 from service.store.keyset import PageRequest, fetch_page
 from service.store.tables import datasets, renders, requesters, segments
 
@@ -75,11 +76,13 @@ SELECT_STATUSES = text(f"""
         CASE e.visibility WHEN 'private' THEN '{{}}' WHEN 'shared' THEN e.shared_with END AS guests,
         d.name AS dataset_name, (coalesce(t.done, 0) + coalesce(s.reused_frames, 0))::bigint AS frames_done,
         coalesce(t.done, 0)::bigint AS frames_fresh, coalesce(a.attempts, t.started, 0) AS attempts, t.problem,
-        coalesce(f.attempts, '[]') AS failed_attempts
+        coalesce(f.attempts, '[]') AS failed_attempts, extract(epoch FROM now() - r.started_at)::float8 AS running_s,
+        CASE WHEN r.status IN ('queued', 'running') AND NOT t.any_running
+            THEN {OBSTACLE.format(pipeline="r.pipeline", needs=f"({NEEDS_NOW})")} END AS waiting_for
     FROM renders r JOIN datasets d ON d.id = r.dataset_id JOIN experiments e ON e.id = r.experiment_id
     LEFT JOIN LATERAL (
         SELECT sum(progress) FILTER (WHERE kind = 'segment') AS done,
-            least(max(starts), 1) AS started,
+            least(max(starts), 1) AS started, coalesce(bool_or(state = 'running'), false) AS any_running,
             (array_agg(error - 'segments' ORDER BY heartbeat_at DESC) FILTER (WHERE error IS NOT NULL))[1] AS problem
         FROM tasks WHERE render_id = r.id) t ON true
     LEFT JOIN LATERAL (

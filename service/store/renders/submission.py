@@ -13,6 +13,7 @@ from service.errors import FieldProblem, InvalidRequest
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.estimate import Estimate, Workload, estimate
+from service.plan.needs import needs_of_segments
 from service.plan.render_plan import PIPELINE_VERSION, FrameRef, SegmentPlan, content_keys
 from service.plan.request import RenderPlan
 from service.plan.segments import split_into_segments
@@ -193,6 +194,7 @@ async def write_render(
         "priority": plan.priority,
         "frames_total": plan.selection.output_count(),
         "pipeline": int(PIPELINE_VERSION),
+        "needs": needs_of_segments(plan.options, plan.dataset.formats),
     }
     async with translate_integrity_errors("there is such a render already"):
         await connection.execute(insert(renders).values(**row))
@@ -240,7 +242,7 @@ def _pack_frame(frame: FrameRef) -> list[Any]:
 
 async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int, segment_count: int) -> Estimate:
     """From the times of recent segments and the number of live slots; `uncached` counts output frames."""
-    slots = await workers.count_live_slots(connection)
+    slots = await workers.count_active_slots(connection)
     workload = Workload(plan.selection.output_count(), uncached, segment_count, slots)
     return estimate(plan.options, workload, await segment_cache.recent_stats(connection, plan.options))
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from service.plan.needs import offers_of
 from service.plan.placement import GpuAllocation, allocate_gpu, gpu_disabled_reason
 from service.plan.render_plan import CPU_ONLY
 from service.worker.devices.monitor import DeviceMonitor
@@ -27,6 +28,15 @@ class GpuPlacement:
     def allocation(self, slot_number: int) -> GpuAllocation | None:
         """The slot's share of a GPU; None if it gets none."""
         return allocate_gpu(self._monitor.capabilities(), slot_number, self._slots, self._max_slots_per_gpu)
+
+    def offers(self, slot_number: int) -> frozenset[str]:
+        """What the slot can do, in the words of `plan.needs`."""
+        gpu = self.allocation(slot_number)
+        return offers_of(self._monitor.capabilities(), () if gpu is None else (gpu.device,))
+
+    def offers_of_worker(self) -> frozenset[str]:
+        """What its slots can do together."""
+        return frozenset().union(*map(self.offers, range(self._slots)))
 
     def assign(self, command: Command, slot_number: int, attempt: int) -> Command:
         """Add the slot's share of a GPU to the command if its render uses one; other commands are unchanged."""

@@ -20,7 +20,7 @@ from service.plan.render_plan import ObjectRef, SegmentPlan
 from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.digests import sha256_hex, transient_key
 from service.store.objects.keys import SEGMENT_RECEIPT, SEGMENT_VIDEO, artifact_key
-from service.store.objects.object_store import ObjectStoreError, ObjectStoreFull
+from service.store.objects.object_store import ClockSkewed, ObjectStoreError, ObjectStoreFull
 from service.stream.fragments import MalformedMp4, segment_duration
 from service.worker.fetch.frame_fetcher import FrameFetcher
 from service.worker.memory import raise_memory_limit
@@ -151,8 +151,8 @@ class SlotExecutor:
         except MediaUnreadable as damage:
             return TaskFailed("damaged" if isinstance(damage, FrameDamaged) else "unreadable", damage.reason)
         except ObjectStoreError as error:
-            code = "store_full" if isinstance(error, ObjectStoreFull) else "store_unavailable"
-            return TaskFailed(code, str(error), retry=True, restart_slot=isinstance(error, ObjectProcessGone))
+            restart_slot = isinstance(error, ObjectProcessGone)
+            return TaskFailed(_store_failure_code(error), str(error), retry=True, restart_slot=restart_slot)
         except EncoderLost as lost:
             return EncoderUnavailable(lost.reason)
         except DeviceLost as lost:
@@ -244,3 +244,12 @@ def _duration_or_none(segment: bytes) -> str | None:
         return str(segment_duration(segment)) if segment else "0"
     except MalformedMp4:
         return None
+
+
+def _store_failure_code(error: ObjectStoreError) -> str:
+    match error:
+        case ObjectStoreFull():
+            return "store_full"
+        case ClockSkewed():
+            return "clock_skewed"
+    return "store_unavailable"

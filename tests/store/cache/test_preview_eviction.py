@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -47,12 +48,12 @@ def names(*hours: float) -> list[str]:
 )
 async def test_the_oldest_go(tmp_path: Path, most: int, days: float, kept: tuple[float, ...]) -> None:
     objects = await fill_store(tmp_path)
-    assert await eviction.evict_previews(objects, most, days) == len(HOURS) - len(kept)
+    assert await eviction.evict_previews(objects, most, days, datetime.now(UTC)) == len(HOURS) - len(kept)
     assert await left(objects) == names(*kept)
-    assert await eviction.evict_previews(objects, most, days) == 0
+    assert await eviction.evict_previews(objects, most, days, datetime.now(UTC)) == 0
 
 
 async def test_an_empty_store_is_left_alone(tmp_path: Path) -> None:
     objects = FileObjectStore(tmp_path, "reelmill")
     await objects.check()
-    assert await eviction.evict_previews(objects, 0, 1) == 0
+    assert await eviction.evict_previews(objects, 0, 1, datetime.now(UTC)) == 0
