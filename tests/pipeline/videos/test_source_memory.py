@@ -1,0 +1,57 @@
+"""A source video takes memory for the pictures that are at work, not for all that were decoded before."""
+
+import gc
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from av import VideoFrame
+
+from service.pipeline.probe import probe_video
+from service.pipeline.videos.source import VideoSource
+from tests.support.data import media
+from tests.support.processes.peak_memory import peak_bytes
+
+PICTURES = 30
+
+
+def mpeg4(width: int, height: int) -> bytes:
+    picture = np.full((height, width, 3), 90, np.uint8)
+    return media.video((picture for _ in range(PICTURES)), codec="mpeg4")
+
+
+@pytest.fixture
+def _without_collection() -> Iterator[None]:
+    """Python looks for circles of objects only now and then, however large they are."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_without_collection")
+def test_a_picture_is_freed_when_the_next_one_has_taken_its_place() -> None:
+    data = mpeg4(64, 48)
+    facts = probe_video(io.BytesIO(data))
+    before = living_frames()
+    with VideoSource(io.BytesIO(data)) as source:
+        for pts in facts.pts:
+            picture = source.picture(pts)
+        assert picture.frame.pts == facts.pts[-1]
+        assert living_frames() - before <= 3
+
+
+def living_frames() -> int:
+    return sum(isinstance(found, VideoFrame) for found in gc.get_objects())
+
+
+def test_a_scan_does_not_hold_the_pictures_that_it_compares() -> None:
+    width, height = 1280, 720
+    picture_bytes = width * height * 3 // 2
+    peak = peak_bytes(probe, mpeg4(64, 48), mpeg4(width, height))
+    assert 2 * picture_bytes < peak < PICTURES * picture_bytes // 2
+
+
+def probe(data: bytes) -> None:
+    assert len(probe_video(io.BytesIO(data)).pts) == PICTURES
