@@ -12,6 +12,7 @@ from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, LIMITED_RANGE, sws
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.colour_conversion import ColourConversion, plan_conversion
+from service.pipeline.images.decode_memory import image_memory, surely_fits
 from service.pipeline.images.header import (
     DecodeOptions,
     ImageHeader,
@@ -24,6 +25,7 @@ from service.pipeline.images.png import decode_png, png_header, png_without_meta
 from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
+from service.pipeline.memory_limit import require_memory
 from service.pipeline.picture import (
     ARRAY_FORMATS,
     Picture,
@@ -103,6 +105,9 @@ class ImageDecoder:
         require_decodable(data, header, self._options.max_pixels)
         orientation = exif.orientation(header.exif) if header.exif else 1
         conversion = plan_header_conversion(header, keep=self._options.keep_colours)
+        if not surely_fits(header.width * header.height):
+            needed = image_memory(data, header, self._options, conversion)
+            require_memory("decoding it", needed, self._contexts.clear)
         image, decoder = self._decode_colours(data, header, conversion)
         return _Decoded(image, decoder, orientation, conversion.words)
 

@@ -48,8 +48,8 @@ class ImageHeader:
     """`width` x `height` in pixels as stored, before orientation; `exif` is a TIFF structure, empty if there is none.
 
     `channels` is 1 for gray, 2 for gray with alpha, 3 or 4 for colour. `data_offset` is where the image data begins (of
-    a JPEG: the payload of the first SOS marker). A `plain` image has no alpha channel and no palette. `colour` is what
-    the file says beside EXIF.
+    a JPEG: the payload of the first SOS marker). A `plain` image has no alpha channel and no palette; one that is
+    `see_through` may be blended with the background. `colour` is what the file says beside EXIF.
     """
 
     format: ImageFormat
@@ -60,6 +60,7 @@ class ImageHeader:
     exif: bytes = b""
     data_offset: int = 0
     plain: bool = True
+    see_through: bool = False
     colour: StoredColour = UNSTATED
 
 

@@ -86,7 +86,8 @@ def png_header(data: bytes) -> ImageHeader:
     plain = colour in (0, 2) and depth == 8 and not clear
     channels += clear and colour in (0, 2)  # one level or colour is transparent
     said = png_colour({kind: data[start:stop] for kind, start, stop in chunks})
-    return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain, colour=said)
+    bits, see_through = 8 if colour == 3 else depth, clear or colour in (4, 6)
+    return ImageHeader("png", width, height, bits, channels, exif, plain=plain, see_through=see_through, colour=said)
 
 
 def without_colour_chunks(data: bytes) -> bytes:
