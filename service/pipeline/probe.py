@@ -13,7 +13,7 @@ from service.pipeline.colour import FULL_RANGE, video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header, require_supported
-from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, require_pixel_limit
+from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import PALETTE, TiffDirectory, require_supported_colours, tiff_channels
 from service.pipeline.orientation import oriented_size, swaps_sides
@@ -173,7 +173,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
     Raises MediaUnreadable.
     """
     with VideoSource(file) as source:
-        require_pixel_limit(source.stream.width, source.stream.height, MAX_PROBED_PIXELS)
+        source.require_limits(MAX_PROBED_PIXELS)
         pictures = list_pictures(source)
         first, stream = source.first_frame(), source.stream
         pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)

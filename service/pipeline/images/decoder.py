@@ -168,6 +168,8 @@ class ImageDecoder:
         except av.error.PatchWelcomeError as error:
             reason = f"a {_format_name(header)} of this kind (its chroma sampling) is not supported: save it again"
             raise MediaUnreadable(reason) from error
+        except av.error.MemoryError:
+            raise
         except av.FFmpegError as error:
             raise MediaUnreadable(f"the {_format_name(header)} is damaged: {error.strerror}") from error
         self._contexts[codec] = context

@@ -28,7 +28,7 @@ def decode_png(data: bytes, header: ImageHeader, background: str, conversion: Co
     """
     try:
         samples = _decode_16_bit(data) if header.bit_depth == 16 else _decode_8_bit(data, header.bit_depth)
-    except MediaUnreadable:
+    except (MediaUnreadable, MemoryError):
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...
         raise damaged("PNG", error) from error
@@ -43,6 +43,8 @@ def _decode_16_bit(data: bytes) -> Samples:
 
     try:
         return np.asarray(imagecodecs.png_decode(data))
+    except MemoryError:
+        raise
     except Exception as error:  # its text may be memory that was never written
         raise MediaUnreadable("the PNG is damaged: libpng cannot decode it") from error
 

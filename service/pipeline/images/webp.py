@@ -37,6 +37,8 @@ def decode_webp(data: bytes, background: str, conversion: ColourConversion) -> S
 
     try:
         samples: Samples = imagecodecs.webp_decode(data, hasalpha=True)
+    except MemoryError:
+        raise
     except Exception as error:  # WebpError, or an error of NumPy about its result
         raise damaged("WebP", error) from error
     return composite_over(conversion.apply(samples), background)

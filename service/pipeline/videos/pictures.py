@@ -112,6 +112,8 @@ def list_pictures(source: VideoSource) -> PictureList:
         if not survey.runs:
             raise MediaUnreadable(source.missing_pictures_reason())
         return _by_timestamp(source, survey) or _by_decoding(source, survey)
+    except av.error.MemoryError:
+        raise
     except av.FFmpegError as error:
         raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
 
