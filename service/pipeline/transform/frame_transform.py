@@ -78,9 +78,8 @@ class FrameTransform:
         width, height = self._crop.output_size(picture) if self._crop else picture.size
         pixels = width * height
         if self._crop:
-            needed += pixels * (
-                frame.format.padded_bits_per_pixel // 8 + (_CROPPED_CHROMA if len(frame.planes) > 1 else 0)
-            )
+            chroma = _CROPPED_CHROMA if len(frame.planes) > 1 else 0
+            needed += pixels * (frame.format.padded_bits_per_pixel // 8 + chroma)
         if self.applies_tone_to(picture):
             rgb_bytes = _TONED_RGB if pixels > self._canvas[0] * self._canvas[1] else _TONED_RGB_UNSCALED
             needed += pixels * (rgb_bytes if frame.format.is_rgb else _TONED_GRAY)

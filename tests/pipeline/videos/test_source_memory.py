@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 from av import VideoFrame
 
+from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import probe_video
 from service.pipeline.videos.source import VideoSource
 from tests.support.data import media
-from tests.support.processes.peak_memory import in_new_process, peak_bytes
+from tests.support.processes.peak_memory import in_new_process, memory_left, peak_bytes
 
 PICTURES = 30
 
 
-def mpeg4(width: int, height: int) -> bytes:
+def mpeg4(width: int, height: int, count: int = PICTURES) -> bytes:
     picture = np.full((height, width, 3), 90, np.uint8)
-    return media.video((picture for _ in range(PICTURES)), codec="mpeg4")
+    return media.video((picture for _ in range(count)), codec="mpeg4")
 
 
 @pytest.fixture
@@ -61,3 +62,23 @@ def peak_of_probe(videos: tuple[bytes, bytes]) -> int:
 
 def probe(data: bytes) -> None:
     assert len(probe_video(io.BytesIO(data)).pts) == PICTURES
+
+
+def reasons_without_memory(data: bytes) -> tuple[str, str]:
+    with memory_left(1 << 20):
+        try:
+            probe_video(io.BytesIO(data))
+        except MediaUnreadable as error:
+            probed = error.reason
+    with VideoSource(io.BytesIO(data)) as source, memory_left(1 << 20):
+        try:
+            source.picture(0)
+        except (MemoryError, MediaUnreadable) as error:
+            shown = type(error).__name__
+    return probed, shown
+
+
+def test_a_source_video_that_does_not_fit_is_not_called_damaged() -> None:
+    probed, shown = in_new_process(reasons_without_memory, mpeg4(3840, 2160, 2))
+    assert probed.startswith("decoding it takes about 24 MiB, and the slot has") and "REELMILL_SLOT_MEMORY_MB" in probed
+    assert shown == "MemoryError"
