@@ -65,7 +65,7 @@ def probe(data: bytes) -> None:
 
 
 def reasons_without_memory(data: bytes) -> tuple[str, str]:
-    with memory_left(1 << 20):
+    with memory_left(20 << 20):
         try:
             probe_video(io.BytesIO(data))
         except MediaUnreadable as error:
