@@ -21,11 +21,18 @@ from service.pipeline.images.header import (
     require_pixel_limit,
 )
 from service.pipeline.images.jpeg import as_ycbcr, jpeg_header, jpeg_layout
-from service.pipeline.images.png import decode_png, png_header, png_without_metadata, without_colour_chunks
+from service.pipeline.images.png import (
+    decode_png,
+    png_header,
+    png_without_metadata,
+    without_colour_chunks,
+    without_packed_text,
+)
 from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
 from service.pipeline.memory_limit import require_memory
+from service.pipeline.native_libraries import reported_errors
 from service.pipeline.picture import (
     ARRAY_FORMATS,
     Picture,
@@ -44,8 +51,10 @@ _STRICT_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
 # Xvid's inverse DCT is 0.7 ms faster at 1080p than FFmpeg's default and closer to the exact one: 1.3 % of noise is one
 # level off, in both directions alike (FFmpeg's: 1.7 %, nearly all too low).
 _CODEC_OPTIONS = {"mjpeg": _STRICT_OPTIONS | {"idct": "xvid"}}
+# FFmpeg only logs that, and leaves in the missing rows what its buffer held before.
+_ROWS_MISSING = "IEND without all image"
 _CMYK = 4
-_SCAN_MARKER, _MAX_SCANS = b"\xff\xda", 500
+_SCAN_MARKER, _HUFFMAN_TABLE, _MAX_SCANS = b"\xff\xda", b"\xff\xc4", 500
 # Exact rounding, and chroma of every pixel: the triangle filter of libjpeg's upsampling.
 _RGB_TARGET = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
@@ -116,7 +125,7 @@ class ImageDecoder:
     ) -> tuple[VideoFrame | Samples, str]:
         """(the picture after `conversion`, the name of the decoder)."""
         if header.format == "png":
-            data = without_colour_chunks(data)
+            data = without_packed_text(without_colour_chunks(data))
         if header.plain:
             frame, decoder = self._decode_plain(data, header), f"ffmpeg-{_CODECS[header.format]}"
             if header.format == "jpeg" and frame.format.is_rgb and jpeg_layout(data).ambiguous:
@@ -161,10 +170,13 @@ class ImageDecoder:
         codec = _CODECS[header.format]
         context = self._contexts.get(codec) or _open_codec(codec)
         self._contexts.pop(codec, None)  # a context that failed once is not used again
+        if header.format == "jpeg" and data.find(_HUFFMAN_TABLE, 0, header.data_offset) < 0:
+            context = _open_codec(codec)  # else it would use the tables of the JPEG before, in place of the usual ones
         packet = av.Packet(data)
         packet.is_keyframe = True  # else FFmpeg's PNG decoder adds the image to the previous one (as MNG deltas)
         try:
-            frames = context.decode(packet)
+            with reported_errors() as errors:
+                frames = context.decode(packet)
         except av.error.PatchWelcomeError as error:
             reason = f"a {_format_name(header)} of this kind (its chroma sampling) is not supported: save it again"
             raise MediaUnreadable(reason) from error
@@ -172,6 +184,8 @@ class ImageDecoder:
             raise
         except av.FFmpegError as error:
             raise MediaUnreadable(f"the {_format_name(header)} is damaged: {error.strerror}") from error
+        if any(_ROWS_MISSING in error for error in errors):
+            raise MediaUnreadable("the PNG ends before its picture does: it has fewer rows than its header says")
         self._contexts[codec] = context
         return _require_intact(frames, header)
 

@@ -20,6 +20,9 @@ _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>|\b0x[0-9a-fA-F]{9,}\b")
 # Images up to the first limit may compress to any ratio. Deflate, the strongest codec that cameras use, reaches 1032.
 _RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO = 64 << 20, 2000
 
+# Headers have a handful of parts; a file of empty ones would keep a reader busy for minutes.
+MAX_PARTS = 10_000
+
 
 class HeaderIncomplete(MediaUnreadable):
     """The header is longer than the bytes given: pass more of the file, or treat it as truncated."""
@@ -77,6 +80,12 @@ def detect_format(head: bytes) -> ImageFormat:
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
     raise MediaUnreadable("not a JPEG, PNG, TIFF or WebP image")
+
+
+def require_few_parts(count: int, name: str) -> None:
+    """Refuse a header of more parts than any program writes. Raises MediaUnreadable."""
+    if count > MAX_PARTS:
+        raise MediaUnreadable(f"the {name} has more than {MAX_PARTS} parts beside its image data")
 
 
 def damaged(name: str, error: Exception) -> MediaUnreadable:

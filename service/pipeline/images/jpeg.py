@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from service.pipeline.frames import MediaUnreadable
-from service.pipeline.images.header import EXIF_PREFIX, HeaderIncomplete, ImageHeader
+from service.pipeline.images.header import EXIF_PREFIX, HeaderIncomplete, ImageHeader, require_few_parts
 from service.pipeline.images.stored_colour import MAX_PROFILE_BYTES, TOO_LARGE, UNSTATED, StoredColour, profile_colour
 from service.plan.formats import PixelFormat
 
@@ -20,6 +20,7 @@ _BASELINE, _PROGRESSIVE, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = (
     0xE2,
     0xEE,
 )
+_DQT = 0xDB
 # ICC.1:2022, annex B.4: then the number of this part, from 1, and how many there are.
 _ICC_PREFIX = b"ICC_PROFILE\0"
 # C0 to CF are frame headers (SOF) but for DHT, JPG and DAC.
@@ -33,6 +34,7 @@ _PIXEL_FORMATS: dict[bytes, PixelFormat] = {
     b"\x11\x11\x11": "yuvj444p",
 }
 # In compressed data FF is followed by 00 or by the number of a restart marker: any other marker ends the scan.
+_FILL_BYTES = re.compile(rb"\xff+")
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -52,19 +54,23 @@ class JpegLayout:
 
 def jpeg_header(data: bytes) -> ImageHeader:
     """Raises HeaderIncomplete, MediaUnreadable."""
-    exif, frame_header, icc_parts = b"", None, []
+    exif, frame_header, icc_parts, is_quantized = b"", None, [], False
     *segments, (_, scan_header, _) = _segments(data)
     for marker, start, end in segments:
         if marker in _FRAME_HEADERS:
             if end - start < _FRAME_HEADER_BYTES:
                 raise MediaUnreadable("the JPEG header is damaged")
             frame_header = struct.unpack_from(">BHHB", data, start)
+        elif marker == _DQT:
+            is_quantized = True
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):
             exif = data[start + len(EXIF_PREFIX) : end]
         elif marker == _APP2 and data.startswith(_ICC_PREFIX, start):
             icc_parts.append(data[start + len(_ICC_PREFIX) : end])
     if frame_header is None or not frame_header[1] or not frame_header[2]:
         raise MediaUnreadable("the JPEG does not give its size")
+    if not is_quantized:  # FFmpeg would use those of the JPEG before
+        raise MediaUnreadable("the JPEG is damaged: it has no quantization tables")
     depth, height, width, channels = frame_header
     colour = _joined_profile(icc_parts) if icc_parts else UNSTATED
     return ImageHeader("jpeg", width, height, depth, channels, exif, scan_header, colour=colour)
@@ -136,11 +142,12 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
     Raises HeaderIncomplete, MediaUnreadable.
     """
-    marker, end = 0, 2
+    marker, end, count = 0, 2, 0
     while marker != _SOS:
-        position = end
-        while data[position : position + 2] == b"\xff\xff":
-            position += 1
+        count += 1
+        require_few_parts(count, "JPEG")
+        fill = _FILL_BYTES.match(data, end)
+        position = fill.end() - 1 if fill else end
         if len(data) < position + 4:
             raise HeaderIncomplete("the JPEG header is cut short")
         if data[position] != 0xFF:
