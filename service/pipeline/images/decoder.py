@@ -55,6 +55,8 @@ _CODEC_OPTIONS = {"mjpeg": _STRICT_OPTIONS | {"idct": "xvid"}}
 _ROWS_MISSING = "IEND without all image"
 _CMYK = 4
 _SCAN_MARKER, _HUFFMAN_TABLE, _MAX_SCANS = b"\xff\xda", b"\xff\xc4", 500
+# No encoder writes more scans than the first; beyond them even empty ones may take a second in all.
+_FREE_SCANS, _MAX_SCANNED_PIXELS = 64, 4_000_000_000
 # Exact rounding, and chroma of every pixel: the triangle filter of libjpeg's upsampling.
 _RGB_TARGET = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
@@ -203,8 +205,11 @@ def require_decodable(data: bytes, header: ImageHeader, max_pixels: int) -> None
 def _require_few_scans(data: bytes, header: ImageHeader) -> None:
     """A progressive JPEG has about ten scans, and each goes over the whole picture: thousands of them, in a small file,
     would keep the decoder busy for minutes. In the compressed data a marker stands only for itself."""
-    if header.format == "jpeg" and (scans := data.count(_SCAN_MARKER, header.data_offset)) > _MAX_SCANS:
-        raise MediaUnreadable(f"the JPEG has {scans} scans, more than the limit of {_MAX_SCANS}")
+    if header.format == "jpeg":
+        scans, pixels = data.count(_SCAN_MARKER, header.data_offset), header.width * header.height
+        limit = min(_MAX_SCANS, max(_FREE_SCANS, _MAX_SCANNED_PIXELS // pixels))
+        if scans > limit:
+            raise MediaUnreadable(f"the JPEG has {scans} scans, more than the limit of {limit} for its size")
 
 
 def require_supported(header: ImageHeader) -> None:

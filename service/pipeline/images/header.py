@@ -17,6 +17,8 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 EXIF_PREFIX = b"Exif\0\0"
 _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>|\b0x[0-9a-fA-F]{9,}\b")
+# A column of the catalogue holds no longer side; samples of 64 bits are the deepest there are.
+_LARGEST_SIDE, _MOST_BITS = 2**31 - 1, 64
 # Images up to the first limit may compress to any ratio. Deflate, the strongest codec that cameras use, reaches 1032.
 _RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO = 64 << 20, 2000
 
@@ -94,6 +96,12 @@ def damaged(name: str, error: Exception) -> MediaUnreadable:
         return MediaUnreadable(f"the {name} is damaged: its fields contradict each other")  # Python's words say nothing
     text = _OBJECT.sub("", str(error)).strip() or type(error).__name__
     return MediaUnreadable(f"the {name} is damaged: {text}")
+
+
+def require_plausible(width: int, height: int, bits: int) -> None:
+    """Refuse numbers that no picture has, and that the catalogue could not note. Raises MediaUnreadable."""
+    if max(width, height) > _LARGEST_SIDE or bits > _MOST_BITS:
+        raise MediaUnreadable(f"its header is damaged: no picture has {width}x{height} pixels of {bits} bits")
 
 
 def require_pixel_limit(width: int, height: int, limit: int) -> None:
