@@ -101,8 +101,8 @@ async def test_each_hostile_file_costs_one_frame(database: Database, tmp_path: P
             beside = await add_render(connection, await add_footage(connection, tmp_path, 12), owner="bob")
         row = await wait_until_ended(database, render, 120)
         other = await wait_until_ended(database, beside)
+        assert (row["status"], row["failed_attempts"]) == ("succeeded", []), row["error"]
         assert [process.pid for process in supervisor.slots.processes] == [slot], "no file has ended the slot"
-    assert (row["status"], row["failed_attempts"]) == ("succeeded", []), row["error"]
     assert (other["status"], other["video_frames"], other["failed_attempts"]) == ("succeeded", 12, [])
     found = read_receipt(tmp_path, row)
     assert {hostile[file]: found[file] for file in hostile if found[file][0] != "skipped" or not found[file][1]} == {}
