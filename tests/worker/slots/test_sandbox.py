@@ -132,6 +132,8 @@ def test_folders_of_dead_workers_are_swept(tmp_path: Path, monkeypatch: pytest.M
     foreign.mkdir()
     assert sweep_scratch() == 1
     assert not left.exists() and own.is_dir() and foreign.is_dir()
+    elsewhere = own.rename(tmp_path / f"{PREFIX}{dead.pid}-def")  # as of a process whose number is nobody's here
+    assert sweep_scratch() == 0 and elsewhere.is_dir()
 
 
 async def test_a_dead_slot_leaves_no_temporary_files(tmp_path: Path) -> None:
