@@ -14,7 +14,7 @@ from service.ids import TaskId, new_uuid
 from service.store.catalog.datasets import DatasetRow, to_dataset_row
 from service.store.database import Database
 from service.store.tables import datasets, tasks
-from tests.faults.hostile_files import HOSTILE
+from tests.faults.hostile_files import HARMLESS, HOSTILE, VIDEOS
 from tests.pipeline.rendering import read_numbers
 from tests.support.data import media
 from tests.support.data.database_rows import OPTIONS, add_dataset, add_render
@@ -109,3 +109,36 @@ async def test_each_hostile_file_costs_one_frame(database: Database, tmp_path: P
     assert {found[file] for file in good} == {("ok", None)}
     video = (tmp_path / "objects" / "reelmill" / row["video_key"]).read_bytes()
     assert read_numbers(video) == list(good.values()), "the good ones, in order"
+
+
+async def test_what_else_a_picture_carries_costs_nothing(database: Database, tmp_path: Path) -> None:
+    makers = [(suffix, make) for suffix, kinds in HARMLESS.items() for make in kinds.values()]
+    files = {f"f{number:04d}{suffix}": make() for number, (suffix, make) in enumerate(makers)}
+    async with running_supervisor(database, tmp_path, memory_mb=MEMORY_MB):
+        dataset = await wait_for_scan(database, await add_files(database, tmp_path, files))
+        async with database.service_transaction() as connection:
+            render = await add_render(connection, dataset, options=SKIPPING)
+        row = await wait_until_ended(database, render, 120)
+    assert (row["status"], row["failed_attempts"], row["video_frames"]) == ("succeeded", [], len(files)), row["error"]
+
+
+async def test_each_hostile_video_is_a_problem_of_its_own(database: Database, tmp_path: Path) -> None:
+    """Those of which anything can be shown are sources; the others are told as problems, and end no scan."""
+    good = media.video(media.numbered_picture(number) for number in range(12))
+    files = {name: make() for name, make in VIDEOS.items()} | {"a good one.mp4": good, "~ another.mp4": good}
+    async with running_supervisor(database, tmp_path, memory_mb=MEMORY_MB) as supervisor:
+        dataset = await wait_for_scan(database, await add_files(database, tmp_path, files, "video"))
+        (slot,) = (process.pid for process in supervisor.slots.processes)
+        async with database.service_transaction() as connection:
+            query = text("SELECT key, frame_count, problem FROM sources WHERE dataset_id = :id")
+            rows = {Path(row.key).name: row for row in await connection.execute(query, {"id": dataset.id})}
+            options = replace(SKIPPING, source_kind="video", missing="skip")
+            render = await add_render(connection, dataset, options=options)
+        row = await wait_until_ended(database, render, 120)
+        assert (row["status"], row["failed_attempts"]) == ("succeeded", []), row["error"]
+        assert [process.pid for process in supervisor.slots.processes] == [slot], "no file has ended the slot"
+    assert {name for name, source in rows.items() if not source.frame_count and not source.problem} == set()
+    assert sum(not source.frame_count for source in rows.values()) >= 18
+    video = (tmp_path / "objects" / "reelmill" / row["video_key"]).read_bytes()
+    numbers = read_numbers(video)
+    assert numbers[-12:] == list(range(12)), "the good ones are shown whole"
