@@ -15,6 +15,7 @@ from service.pipeline.frames import (
     Fallback,
     FrameDamaged,
     FrameMissing,
+    FrameTooLarge,
     FrameUnavailable,
     MediaUnreadable,
     ReadFailed,
@@ -180,7 +181,7 @@ def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> 
                 context.transient |= ref.key is not None
             except MediaUnreadable as error:
                 context.fault, context.reason = "corrupt", error.reason
-                context.transient |= isinstance(error, FrameDamaged)
+                context.transient |= isinstance(error, FrameDamaged | FrameTooLarge)
             except SizeMismatch as error:
                 raise RenderFailed(str(error), ref.index) from error
             except MemoryError:

@@ -34,6 +34,10 @@ class FrameDamaged(FrameUnreadable):
     """The store sends bytes that are not those of the object. Another attempt may get the right ones."""
 
 
+class FrameTooLarge(MediaUnreadable):
+    """Working on a frame takes more memory than this process may use. One with more memory may show it."""
+
+
 class FrameUnavailable(Exception):
     """A frame's object is not the one that was planned; `reason` goes into the receipt."""
 

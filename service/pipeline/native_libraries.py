@@ -1,5 +1,5 @@
-"""Workarounds for native libraries: SVT-AV1's real-time threads, swscale's slow AVX2 gathers on AMD CPUs, and results
-that depend on the CPU.
+"""Workarounds for native libraries: SVT-AV1's real-time threads, swscale's slow AVX2 gathers on AMD CPUs, results that
+depend on the CPU, and errors that FFmpeg only logs.
 """
 
 import ctypes
@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import av
+import av.logging
 
 
 def reset_scheduler() -> None:
@@ -69,3 +72,19 @@ def _loaded_library(name: str) -> str:
         if name in path:
             return path
     raise OSError(f"{name} is not loaded")
+
+
+@contextmanager
+def reported_errors() -> Iterator[list[str]]:
+    """The errors that FFmpeg logs on this thread."""
+    errors: list[str] = []
+    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(av.logging.ERROR)
+    av.logging.set_skip_repeated(False)
+    try:
+        with av.logging.Capture() as records:
+            yield errors
+    finally:
+        errors += [message for _, _, message in records]
+        av.logging.set_skip_repeated(skips)
+        av.logging.set_level(level)

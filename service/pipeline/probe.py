@@ -13,7 +13,7 @@ from service.pipeline.colour import FULL_RANGE, video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import read_header, require_supported
-from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, require_pixel_limit
+from service.pipeline.images.header import HeaderIncomplete, ImageFormat, ImageHeader, require_plausible
 from service.pipeline.images.jpeg import jpeg_layout
 from service.pipeline.images.tiff_directory import PALETTE, TiffDirectory, require_supported_colours, tiff_channels
 from service.pipeline.orientation import oriented_size, swaps_sides
@@ -97,6 +97,7 @@ def probe_image(head: bytes, size: int, late_exif: bytes = b"") -> ImageFacts:
             raise
         raise MediaUnreadable(error.reason) from error
     require_supported(header)
+    require_plausible(header.width, header.height, header.bit_depth)
     metadata = header.exif or late_exif
     orientation = exif.orientation(metadata)
     width, height = oriented_size((header.width, header.height), orientation)
@@ -116,6 +117,7 @@ def probe_image(head: bytes, size: int, late_exif: bytes = b"") -> ImageFacts:
 def probe_tiff_page(directory: TiffDirectory) -> ImageFacts:
     """Facts of one page of a TIFF, from its directory. Raises MediaUnreadable for colours that cannot be shown."""
     require_supported_colours(directory.photometric)
+    require_plausible(directory.width, directory.height, directory.bits_per_sample)
     width, height = oriented_size((directory.width, directory.height), directory.orientation)
     channels = tiff_channels(directory)
     return ImageFacts(
@@ -173,7 +175,7 @@ def probe_video(file: BinaryIO) -> VideoFacts:
     Raises MediaUnreadable.
     """
     with VideoSource(file) as source:
-        require_pixel_limit(source.stream.width, source.stream.height, MAX_PROBED_PIXELS)
+        source.require_limits(MAX_PROBED_PIXELS)
         pictures = list_pictures(source)
         first, stream = source.first_frame(), source.stream
         pixel_aspect, orientation = source.pixel_aspect or Fraction(1), display_orientation(first)

@@ -18,9 +18,10 @@ from service.pipeline.frames import (
 )
 from service.pipeline.images import exif
 from service.pipeline.images.decoder import ImageDecoder, plan_header_conversion, to_picture
-from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, ImageHeader, require_pixel_limit
+from service.pipeline.images.header import JPEG_MAGIC, DecodeOptions, ImageHeader
 from service.pipeline.images.jpeg import end_of_image, jpeg_header, jpeg_layout
 from service.pipeline.images.tiff_stack import TiffStack
+from service.pipeline.memory_limit import require_memory
 from service.pipeline.picture import Picture
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.pipeline.videos.interlaced import PictureReader
@@ -142,6 +143,8 @@ class VideoDecodeStage(MediaStage):
         self._keeps_fields: Callable[[Picture], bool] | None = None
         self._open_key: str | None = None
         self._reader: PictureReader | None = None
+        # Why no picture of the open source can be shown.
+        self._refusal: MediaUnreadable | None = None
         # The first source was not there when its colours were asked for.
         self.assumed_colour = False
 
@@ -179,15 +182,19 @@ class VideoDecodeStage(MediaStage):
     def close(self) -> None:
         if self._reader:
             self._reader.close()
-        self._open_key = self._reader = None
+        self._open_key = self._reader = self._refusal = None
 
     def _open_reader(self, ref: FrameRef) -> PictureReader:
         if self._reader is None or self._open_key != ref.key:
             self.close()
             source = VideoSource(open_watched(self._sources, ref))
             self._reader, self._open_key = PictureReader(source, self._deinterlace, self._keeps_fields), ref.key
-        stream = self._reader.source.stream
-        require_pixel_limit(stream.width, stream.height, self._max_pixels)
+            try:
+                source.require_limits(self._max_pixels)
+            except MediaUnreadable as refusal:
+                self._refusal = refusal
+        if self._refusal is not None:
+            raise self._refusal
         return self._reader
 
 
@@ -210,6 +217,7 @@ class TransformStage(MediaStage):
 
     def __call__(self, context: FrameContext) -> None:
         assert context.picture is not None
+        require_memory("converting it", self._transform.memory_needed(context.picture))
         context.clip_counts = self._transform.count_clipped(context.picture)
         context.conversions += self._transform.describe_pixels(context.picture)
         frame, context.reason = self._transform.apply(context.picture)

@@ -6,14 +6,16 @@ PNG 3, sections 5.3 and 11.3.3.6 (eXIf may follow the image data); RFC 9649, sec
 import binascii
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import NamedTuple
 
-from service.pipeline.images.header import EXIF_PREFIX, PNG_MAGIC, HeaderIncomplete
+from service.pipeline.images.header import EXIF_PREFIX, PNG_MAGIC, HeaderIncomplete, require_few_parts
 
 # How much of the end of a PNG is read first: its last part of image data, 64 KiB as Pillow writes, and what follows.
 TAIL_BYTES = 96 * 1024
 _HEADER_BYTES, _CHECKSUM_BYTES, _MAX_PROFILE_BYTES = 8, 4, 1 << 20
+# Compressed data has those four letters by chance, but hardly twice.
+_MOST_OFFSETS = 8
 # ImageMagick writes EXIF as hexadecimal text: "\nexif\n   1234\n4578...", before there was eXIf.
 _PROFILE_KEYWORDS = (b"Raw profile type exif", b"Raw profile type APP1")
 
@@ -27,20 +29,25 @@ class Chunk(NamedTuple):
 
 
 def png_chunks(data: bytes, position: int = len(PNG_MAGIC)) -> Iterator[Chunk]:
-    """Every chunk whose header is in `data`, from the one at `position` to IEND."""
-    name = b""
+    """Every chunk whose header is in `data`, from the one at `position` to IEND. Raises MediaUnreadable."""
+    name, others = b"", 0
     while name != b"IEND" and position + _HEADER_BYTES <= len(data):
         name, start = data[position + 4 : position + 8], position + _HEADER_BYTES
         stop = start + int.from_bytes(data[position : position + 4], "big")
+        others += name != b"IDAT"
+        require_few_parts(others, "PNG")
         yield Chunk(name, start, stop)
         position = stop + _CHECKSUM_BYTES
 
 
 def webp_chunks(data: bytes, position: int = 12) -> Iterator[Chunk]:
-    """Every chunk whose header is in `data`, from the one at `position`."""
+    """Every chunk whose header is in `data`, from the one at `position`. Raises MediaUnreadable."""
+    count = 0
     while position + _HEADER_BYTES <= len(data):
         start = position + _HEADER_BYTES
         stop = start + int.from_bytes(data[position + 4 : start], "little")
+        count += 1
+        require_few_parts(count, "WebP")
         yield Chunk(data[position : position + 4], start, stop)
         position = stop + stop % 2
 
@@ -104,7 +111,7 @@ def late_exif(head: bytes, tail: bytes) -> bytes | None:
     """EXIF in `tail`, the part that `late_span` names; empty if there is none, None if `tail` does not show it."""
     if head.startswith(b"RIFF"):
         return webp_exif(tail, webp_chunks(tail, 0), len(tail))
-    for position in _chunk_offsets(tail):
+    for position in islice(_chunk_offsets(tail), _MOST_OFFSETS):
         chunks = tuple(png_chunks(tail, position))
         if chunks and chunks[-1].name == b"IEND":
             return _exif_of_chunks(tail, chunks)

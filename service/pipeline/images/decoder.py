@@ -12,6 +12,7 @@ from service.pipeline.colour import FULL_RANGE, IMAGE_COLOUR, LIMITED_RANGE, sws
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images import exif
 from service.pipeline.images.colour_conversion import ColourConversion, plan_conversion
+from service.pipeline.images.decode_memory import image_memory, surely_fits
 from service.pipeline.images.header import (
     DecodeOptions,
     ImageHeader,
@@ -20,10 +21,18 @@ from service.pipeline.images.header import (
     require_pixel_limit,
 )
 from service.pipeline.images.jpeg import as_ycbcr, jpeg_header, jpeg_layout
-from service.pipeline.images.png import decode_png, png_header, png_without_metadata, without_colour_chunks
+from service.pipeline.images.png import (
+    decode_png,
+    png_header,
+    png_without_metadata,
+    without_colour_chunks,
+    without_packed_text,
+)
 from service.pipeline.images.stored_colour import ADOBE_RGB, UNSTATED, StoredColour
 from service.pipeline.images.tiff import decode_tiff
 from service.pipeline.images.webp import decode_webp, require_complete_webp, webp_header
+from service.pipeline.memory_limit import require_memory
+from service.pipeline.native_libraries import reported_errors
 from service.pipeline.picture import (
     ARRAY_FORMATS,
     Picture,
@@ -42,8 +51,12 @@ _STRICT_OPTIONS = {"err_detect": "crccheck+bitstream+buffer+explode"}
 # Xvid's inverse DCT is 0.7 ms faster at 1080p than FFmpeg's default and closer to the exact one: 1.3 % of noise is one
 # level off, in both directions alike (FFmpeg's: 1.7 %, nearly all too low).
 _CODEC_OPTIONS = {"mjpeg": _STRICT_OPTIONS | {"idct": "xvid"}}
+# FFmpeg only logs that, and leaves in the missing rows what its buffer held before.
+_ROWS_MISSING = "IEND without all image"
 _CMYK = 4
-_SCAN_MARKER, _MAX_SCANS = b"\xff\xda", 500
+_SCAN_MARKER, _HUFFMAN_TABLE, _MAX_SCANS = b"\xff\xda", b"\xff\xc4", 500
+# No encoder writes more scans than the first; beyond them even empty ones may take a second in all.
+_FREE_SCANS, _MAX_SCANNED_PIXELS = 64, 4_000_000_000
 # Exact rounding, and chroma of every pixel: the triangle filter of libjpeg's upsampling.
 _RGB_TARGET = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
@@ -103,6 +116,9 @@ class ImageDecoder:
         require_decodable(data, header, self._options.max_pixels)
         orientation = exif.orientation(header.exif) if header.exif else 1
         conversion = plan_header_conversion(header, keep=self._options.keep_colours)
+        if not surely_fits(header.width * header.height):
+            needed = image_memory(data, header, self._options, conversion)
+            require_memory("decoding it", needed, self._contexts.clear)
         image, decoder = self._decode_colours(data, header, conversion)
         return _Decoded(image, decoder, orientation, conversion.words)
 
@@ -111,7 +127,7 @@ class ImageDecoder:
     ) -> tuple[VideoFrame | Samples, str]:
         """(the picture after `conversion`, the name of the decoder)."""
         if header.format == "png":
-            data = without_colour_chunks(data)
+            data = without_packed_text(without_colour_chunks(data))
         if header.plain:
             frame, decoder = self._decode_plain(data, header), f"ffmpeg-{_CODECS[header.format]}"
             if header.format == "jpeg" and frame.format.is_rgb and jpeg_layout(data).ambiguous:
@@ -156,15 +172,22 @@ class ImageDecoder:
         codec = _CODECS[header.format]
         context = self._contexts.get(codec) or _open_codec(codec)
         self._contexts.pop(codec, None)  # a context that failed once is not used again
+        if header.format == "jpeg" and data.find(_HUFFMAN_TABLE, 0, header.data_offset) < 0:
+            context = _open_codec(codec)  # else it would use the tables of the JPEG before, in place of the usual ones
         packet = av.Packet(data)
         packet.is_keyframe = True  # else FFmpeg's PNG decoder adds the image to the previous one (as MNG deltas)
         try:
-            frames = context.decode(packet)
+            with reported_errors() as errors:
+                frames = context.decode(packet)
         except av.error.PatchWelcomeError as error:
             reason = f"a {_format_name(header)} of this kind (its chroma sampling) is not supported: save it again"
             raise MediaUnreadable(reason) from error
+        except av.error.MemoryError:
+            raise
         except av.FFmpegError as error:
             raise MediaUnreadable(f"the {_format_name(header)} is damaged: {error.strerror}") from error
+        if any(_ROWS_MISSING in error for error in errors):
+            raise MediaUnreadable("the PNG ends before its picture does: it has fewer rows than its header says")
         self._contexts[codec] = context
         return _require_intact(frames, header)
 
@@ -182,8 +205,11 @@ def require_decodable(data: bytes, header: ImageHeader, max_pixels: int) -> None
 def _require_few_scans(data: bytes, header: ImageHeader) -> None:
     """A progressive JPEG has about ten scans, and each goes over the whole picture: thousands of them, in a small file,
     would keep the decoder busy for minutes. In the compressed data a marker stands only for itself."""
-    if header.format == "jpeg" and (scans := data.count(_SCAN_MARKER, header.data_offset)) > _MAX_SCANS:
-        raise MediaUnreadable(f"the JPEG has {scans} scans, more than the limit of {_MAX_SCANS}")
+    if header.format == "jpeg":
+        scans, pixels = data.count(_SCAN_MARKER, header.data_offset), header.width * header.height
+        limit = min(_MAX_SCANS, max(_FREE_SCANS, _MAX_SCANNED_PIXELS // pixels))
+        if scans > limit:
+            raise MediaUnreadable(f"the JPEG has {scans} scans, more than the limit of {limit} for its size")
 
 
 def require_supported(header: ImageHeader) -> None:

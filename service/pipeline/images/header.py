@@ -17,8 +17,13 @@ PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 EXIF_PREFIX = b"Exif\0\0"
 _OBJECT = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>|\b0x[0-9a-fA-F]{9,}\b")
+# A column of the catalogue holds no longer side; samples of 64 bits are the deepest there are.
+_LARGEST_SIDE, _MOST_BITS = 2**31 - 1, 64
 # Images up to the first limit may compress to any ratio. Deflate, the strongest codec that cameras use, reaches 1032.
 _RATIO_FREE_BYTES, _MAX_COMPRESSION_RATIO = 64 << 20, 2000
+
+# Headers have a handful of parts; a file of empty ones would keep a reader busy for minutes.
+MAX_PARTS = 10_000
 
 
 class HeaderIncomplete(MediaUnreadable):
@@ -48,8 +53,8 @@ class ImageHeader:
     """`width` x `height` in pixels as stored, before orientation; `exif` is a TIFF structure, empty if there is none.
 
     `channels` is 1 for gray, 2 for gray with alpha, 3 or 4 for colour. `data_offset` is where the image data begins (of
-    a JPEG: the payload of the first SOS marker). A `plain` image has no alpha channel and no palette. `colour` is what
-    the file says beside EXIF.
+    a JPEG: the payload of the first SOS marker). A `plain` image has no alpha channel and no palette; one that is
+    `see_through` may be blended with the background. `colour` is what the file says beside EXIF.
     """
 
     format: ImageFormat
@@ -60,6 +65,7 @@ class ImageHeader:
     exif: bytes = b""
     data_offset: int = 0
     plain: bool = True
+    see_through: bool = False
     colour: StoredColour = UNSTATED
 
 
@@ -78,12 +84,24 @@ def detect_format(head: bytes) -> ImageFormat:
     raise MediaUnreadable("not a JPEG, PNG, TIFF or WebP image")
 
 
+def require_few_parts(count: int, name: str) -> None:
+    """Refuse a header of more parts than any program writes. Raises MediaUnreadable."""
+    if count > MAX_PARTS:
+        raise MediaUnreadable(f"the {name} has more than {MAX_PARTS} parts beside its image data")
+
+
 def damaged(name: str, error: Exception) -> MediaUnreadable:
     """The error of a codec as a reason that is the same in every process: without the addresses of Python's objects."""
     if isinstance(error, (TypeError, LookupError, ArithmeticError, AttributeError, UnicodeError)):
         return MediaUnreadable(f"the {name} is damaged: its fields contradict each other")  # Python's words say nothing
     text = _OBJECT.sub("", str(error)).strip() or type(error).__name__
     return MediaUnreadable(f"the {name} is damaged: {text}")
+
+
+def require_plausible(width: int, height: int, bits: int) -> None:
+    """Refuse numbers that no picture has, and that the catalogue could not note. Raises MediaUnreadable."""
+    if max(width, height) > _LARGEST_SIDE or bits > _MOST_BITS:
+        raise MediaUnreadable(f"its header is damaged: no picture has {width}x{height} pixels of {bits} bits")
 
 
 def require_pixel_limit(width: int, height: int, limit: int) -> None:

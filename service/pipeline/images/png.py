@@ -10,13 +10,14 @@ from PIL import Image
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.chunk_exif import png_chunks, png_exif
 from service.pipeline.images.colour_conversion import ColourConversion
-from service.pipeline.images.header import PNG_MAGIC, HeaderIncomplete, ImageHeader, damaged
+from service.pipeline.images.header import PNG_MAGIC, HeaderIncomplete, ImageHeader, damaged, require_few_parts
 from service.pipeline.images.png_colour import COLOUR_CHUNKS, png_colour
 from service.pipeline.picture import Samples, composite_over
 
 # Colour type -> bit depths (PNG 3, table 12).
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"tIME")
+_PACKED_TEXT = (b"zTXt", b"iTXt")
 _LENGTH_AND_NAME, _CHECKSUM = 8, 4
 Image.MAX_IMAGE_PIXELS = None  # checked on the header before anything is decoded
 
@@ -28,7 +29,7 @@ def decode_png(data: bytes, header: ImageHeader, background: str, conversion: Co
     """
     try:
         samples = _decode_16_bit(data) if header.bit_depth == 16 else _decode_8_bit(data, header.bit_depth)
-    except MediaUnreadable:
+    except (MediaUnreadable, MemoryError):
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError...
         raise damaged("PNG", error) from error
@@ -43,6 +44,8 @@ def _decode_16_bit(data: bytes) -> Samples:
 
     try:
         return np.asarray(imagecodecs.png_decode(data))
+    except MemoryError:
+        raise
     except Exception as error:  # its text may be memory that was never written
         raise MediaUnreadable("the PNG is damaged: libpng cannot decode it") from error
 
@@ -86,7 +89,8 @@ def png_header(data: bytes) -> ImageHeader:
     plain = colour in (0, 2) and depth == 8 and not clear
     channels += clear and colour in (0, 2)  # one level or colour is transparent
     said = png_colour({kind: data[start:stop] for kind, start, stop in chunks})
-    return ImageHeader("png", width, height, 8 if colour == 3 else depth, channels, exif, plain=plain, colour=said)
+    bits, see_through = 8 if colour == 3 else depth, clear or colour in (4, 6)
+    return ImageHeader("png", width, height, bits, channels, exif, plain=plain, see_through=see_through, colour=said)
 
 
 def without_colour_chunks(data: bytes) -> bytes:
@@ -105,6 +109,11 @@ def without_colour_chunks(data: bytes) -> bytes:
     return b"".join([*pieces, data[copied:]])
 
 
+def without_packed_text(data: bytes) -> bytes:
+    """The PNG without metadata, if it has compressed text: FFmpeg and libpng unpack that, a gigabyte of it too."""
+    return png_without_metadata(data) if any(name in data for name in _PACKED_TEXT) else data
+
+
 def png_without_metadata(data: bytes) -> bytes:
     """The same file without EXIF and text, which do not change the picture."""
     kept = [data[: len(PNG_MAGIC)]]
@@ -116,8 +125,10 @@ def png_without_metadata(data: bytes) -> bytes:
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     """(name, offset of its body, offset after it) of each chunk before the image data. Raises HeaderIncomplete."""
-    chunks, position = [], 8
+    chunks: list[tuple[bytes, int, int]] = []
+    position = 8
     while position + 8 <= len(data) and data[position + 4 : position + 8] != b"IDAT":
+        require_few_parts(len(chunks), "PNG")
         length = int.from_bytes(data[position : position + 4], "big")
         chunks.append((data[position + 4 : position + 8], position + 8, position + 8 + length))
         position += 12 + length

@@ -18,6 +18,7 @@ import numpy as np
 
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.images.colour_conversion import ColourConversion, plan_conversion
+from service.pipeline.images.decode_memory import page_memory, surely_fits
 from service.pipeline.images.exif import says_adobe_rgb
 from service.pipeline.images.header import DecodeOptions, damaged, require_compression_ratio, require_pixel_limit
 from service.pipeline.images.stored_colour import (
@@ -34,6 +35,7 @@ from service.pipeline.images.tiff_directory import (
     MAX_SAMPLES,
     require_supported_colours,
 )
+from service.pipeline.memory_limit import require_memory
 from service.pipeline.picture import Samples, composite_over, map_bands
 
 # Size, bits, compression, photometric, fill order, samples, rows, planes, fax options, predictor, tile size, alpha,
@@ -108,6 +110,9 @@ def _decode(page: Any, options: DecodeOptions, data: bytes = b"") -> TiffPage:
     tag = page.tags.get(_ORIENTATION)
     orientation = int(tag.value) if tag is not None and 1 <= int(tag.value) <= 8 else 1
     conversion = _plan_conversion(page, options)
+    if not surely_fits(page.imagewidth * page.imagelength):
+        is_view = bool(data) and _is_uncompressed(page)
+        require_memory("decoding it", page_memory(page, options, conversion, is_view=is_view))
     samples = _to_gray_or_rgb(_read_samples(page, data), page, options.background, conversion)
     size = (page.imagelength, page.imagewidth)
     if samples.shape not in (size, (*size, 3)) or not samples.size:

@@ -21,7 +21,7 @@ def webp_header(data: bytes) -> ImageHeader:
         if name in (b"VP8 ", b"VP8L"):
             width, height = _lossy_size(data, start) if name == b"VP8 " else _lossless_size(data, start)
             plain = name == b"VP8 " and b"ALPH" not in names
-            return ImageHeader("webp", width, height, 8, 3 if plain else 4, exif, start, plain, colour)
+            return ImageHeader("webp", width, height, 8, 3 if plain else 4, exif, start, plain, not plain, colour)
     raise HeaderIncomplete("the WebP header is cut short")
 
 
@@ -37,6 +37,8 @@ def decode_webp(data: bytes, background: str, conversion: ColourConversion) -> S
 
     try:
         samples: Samples = imagecodecs.webp_decode(data, hasalpha=True)
+    except MemoryError:
+        raise
     except Exception as error:  # WebpError, or an error of NumPy about its result
         raise damaged("WebP", error) from error
     return composite_over(conversion.apply(samples), background)

@@ -19,6 +19,11 @@ from service.plan.render_plan import RenderOptions
 _RGB_SOURCE = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 _RGB_TARGET = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
+# Bytes a pixel that are held while chroma is cropped between its samples.
+_CROPPED_CHROMA = 4
+# Bytes a pixel that a tone takes: stretched samples, a copy of each channel, indexes of its table.
+_TONED_GRAY, _TONED_RGB, _TONED_RGB_UNSCALED = 3, 15, 27
+
 
 class FrameTransform:
     """One transform per segment: swscale is set up again only if a source's size or format changes."""
@@ -66,6 +71,19 @@ class FrameTransform:
         height = picture.size[1]
         same_chroma = stored.chroma_height(height) == target.chroma_height(height)
         return same_chroma and placement(picture.size, self._canvas, self._mismatch).height == height
+
+    def memory_needed(self, picture: Picture) -> int:
+        """Bytes that `apply` takes for the picture as stored, before it is scaled."""
+        frame, needed = picture.frame, 0
+        width, height = self._crop.output_size(picture) if self._crop else picture.size
+        pixels = width * height
+        if self._crop:
+            chroma = _CROPPED_CHROMA if len(frame.planes) > 1 else 0
+            needed += pixels * (frame.format.padded_bits_per_pixel // 8 + chroma)
+        if self.applies_tone_to(picture):
+            rgb_bytes = _TONED_RGB if pixels > self._canvas[0] * self._canvas[1] else _TONED_RGB_UNSCALED
+            needed += pixels * (rgb_bytes if frame.format.is_rgb else _TONED_GRAY)
+        return needed
 
     def apply(self, picture: Picture) -> tuple[VideoFrame, str | None]:
         """(frame ready to encode, why it was padded or stretched or None). Raises SizeMismatch."""

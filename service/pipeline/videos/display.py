@@ -4,7 +4,7 @@ import struct
 from fractions import Fraction
 
 from av import VideoFrame
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
@@ -26,7 +26,8 @@ def describe_ignored_turn(frame: VideoFrame) -> tuple[str, ...]:
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...] | None:
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # Not `frame.side_data`: the frame would hold what holds it, and stay until Python looks for circles.
+    matrix = SideDataContainer(frame).get("DISPLAYMATRIX")  # type: ignore[call-arg]
     return struct.unpack_from("=9i", bytes(matrix)) if isinstance(matrix, SideData) else None
 
 

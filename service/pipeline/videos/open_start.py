@@ -1,7 +1,6 @@
 """Decodes the first group of an H.264 file that begins with an open group, as a recording or a cut does."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 
 import av
@@ -9,6 +8,7 @@ from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from service.pipeline.native_libraries import reported_errors
 from service.pipeline.videos.decoder import read_packets
 
 # All that FFmpeg says of such a group: the stream drops a reference picture that lies before its beginning.
@@ -61,25 +61,9 @@ class OpenStart:
         """Raises InvalidDataError at an error that is not harmless."""
         if packet.size:
             packet.pts = packet.dts = name
-        with _reported_errors() as errors:
+        with reported_errors() as errors:
             frames = self._stream.codec_context.decode(packet if packet.size else None)
         if any(_TOLERATED not in error for error in errors):
             raise av.error.InvalidDataError(0, "damaged")
         self.is_open |= bool(errors)
         return frames if self.is_open else []
-
-
-@contextmanager
-def _reported_errors() -> Iterator[list[str]]:
-    """The errors that FFmpeg logs on this thread."""
-    errors: list[str] = []
-    level, skips = av.logging.get_level(), av.logging.get_skip_repeated()
-    av.logging.set_level(av.logging.ERROR)
-    av.logging.set_skip_repeated(False)
-    try:
-        with av.logging.Capture() as records:
-            yield errors
-    finally:
-        errors += [message for _, _, message in records]
-        av.logging.set_skip_repeated(skips)
-        av.logging.set_level(level)

@@ -36,6 +36,8 @@ def open_video(file: BinaryIO, options: dict[str, str] | None = None, *, is_stri
         palette = read_palette(container, stream, file)
         container.close()
         return OpenVideo(*_open(file, options, is_strict=is_strict), palette)
+    except av.error.MemoryError:
+        raise
     except (av.FFmpegError, ValueError) as error:
         raise MediaUnreadable(describe_file(file)) from error
 

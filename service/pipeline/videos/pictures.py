@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 import av
 from av import Packet
@@ -111,6 +112,8 @@ def list_pictures(source: VideoSource) -> PictureList:
         if not survey.runs:
             raise MediaUnreadable(source.missing_pictures_reason())
         return _by_timestamp(source, survey) or _by_decoding(source, survey)
+    except av.error.MemoryError:
+        raise
     except av.FFmpegError as error:
         raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
 
@@ -126,8 +129,9 @@ def _by_timestamp(source: VideoSource, survey: _PacketSurvey) -> PictureList | N
         return None
     decoder = source.from_start()
     frames = iter(lambda: decoder.decode_until(_LOWEST), None)
-    shown = list(islice(frames, 1 if container == _WHOLE_PICTURES and codec != "mpeg4" else COMPARED_PICTURES))
-    if codec == "h264" and container in _SPLIT_PACKETS and shown and shown[0].frame.interlaced_frame:
+    count = 1 if container == _WHOLE_PICTURES and codec != "mpeg4" else COMPARED_PICTURES
+    shown = [_ShownPicture.of(frame) for frame in islice(frames, count)]
+    if codec == "h264" and container in _SPLIT_PACKETS and shown and shown[0].is_interlaced:
         return None
     times = _compare(survey.runs[0], decoder, shown, starts_anywhere=container in BROADCAST_FORMATS)
     if times is None:
@@ -137,21 +141,34 @@ def _by_timestamp(source: VideoSource, survey: _PacketSurvey) -> PictureList | N
     return PictureList(times, [pts for pts in sorted(survey.runs[0].keys) if pts >= times[0]])
 
 
+class _ShownPicture(NamedTuple):
+    """What is compared of a decoded picture: all of them themselves would be gigabytes."""
+
+    pts: int
+    is_whole: bool
+    is_interlaced: bool
+
+    @classmethod
+    def of(cls, decoded: DecodedFrame) -> "_ShownPicture":
+        is_whole = not decoded.corrupt and not decoded.frame.is_corrupt
+        return cls(decoded.pts, is_whole, decoded.frame.interlaced_frame)
+
+
 def _compare(
-    run: _Run, decoder: ForwardDecoder, shown: list[DecodedFrame], *, starts_anywhere: bool
+    run: _Run, decoder: ForwardDecoder, shown: list[_ShownPicture], *, starts_anywhere: bool
 ) -> list[int] | None:
     """The timestamps of a run, from the first picture that can be decoded; None if `shown` has others."""
     times = run.times()
-    whole = [frame.pts for frame in shown if not frame.corrupt and not frame.frame.is_corrupt]
+    whole = [picture.pts for picture in shown if picture.is_whole]
     is_damaged = decoder.has_failed or len(whole) < len(shown)
     if starts_anywhere and not run.begins_with_key:
         first = whole[0] if whole else run.keys[0]
     elif run.begins_with_key:  # an open group of pictures may be cut off before its key frame
-        first = min([run.keys[0], *(frame.pts for frame in shown[:1])])
+        first = min([run.keys[0], *(picture.pts for picture in shown[:1])])
     else:
         first = times[0]
     times = times[bisect_left(times, first) :]
-    expected = [frame.pts for frame in shown if frame.pts >= first]
+    expected = [picture.pts for picture in shown if picture.pts >= first]
     return times if is_damaged or expected == times[: len(expected)] else None
 
 

@@ -8,13 +8,15 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 import av
-from av import Packet, VideoFrame
+from av import Packet, VideoFormat, VideoFrame
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from service.pipeline.colour import video_colour, video_range
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.images.header import require_pixel_limit
 from service.pipeline.light.matrices import UNKNOWN_MATRICES
+from service.pipeline.memory_limit import require_memory
 from service.pipeline.orientation import oriented_size
 from service.pipeline.picture import Picture
 from service.pipeline.videos.counted import (
@@ -43,6 +45,8 @@ from service.plan.geometry import square_size
 SEEK_THRESHOLD_BYTES = 1024 * 1024
 
 _MIN_PTS = -(2**62)
+# Whatever the codec, two pictures are held at once: the one that is decoded, and the one that is shown.
+_USUAL_FORMAT, _LEAST_PICTURES = "yuv420p", 2
 
 
 class VideoSource:
@@ -86,6 +90,8 @@ class VideoSource:
         place = f"at timestamp {pts}" if packet is None else f"number {pts} that can be decoded"
         try:
             found = self._find_in_open_start(pts, packet) or self._find(pts, packet)
+        except av.error.MemoryError:
+            raise
         except av.FFmpegError as error:
             self._decoder = self._last_frame = self._counted = None
             raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
@@ -120,11 +126,20 @@ class VideoSource:
         claimed = self._claimed_pixel_aspect
         return claimed if claimed and is_plausible(claimed) else None
 
+    def require_limits(self, max_pixels: int) -> None:
+        """Raises MediaUnreadable for pictures of more than `max_pixels`, and for some that cannot fit into memory."""
+        width, height = self.stream.width, self.stream.height
+        require_pixel_limit(width, height, max_pixels)
+        bits = VideoFormat(self.stream.pix_fmt or _USUAL_FORMAT).padded_bits_per_pixel
+        require_memory("decoding it", width * height * bits // 8 * _LEAST_PICTURES)
+
     def first_frame(self) -> VideoFrame:
         """The first frame that can be decoded, for its size and colour tags. Raises MediaUnreadable."""
         try:
             self._last_frame = self.from_start(may_skip=True).decode_until(_MIN_PTS)
             first = self._last_frame or next(self.all_packets().frames(), None)
+        except av.error.MemoryError:
+            raise
         except av.FFmpegError as error:
             raise MediaUnreadable(f"the source video is damaged: {describe_error(error)}") from error
         if first is None:

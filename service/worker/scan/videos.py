@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE
+from service.pipeline.frame_context import OUT_OF_MEMORY
 from service.pipeline.frames import MediaUnreadable
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.names.natural_sort import natural_key
@@ -148,6 +149,8 @@ def _probe_file(file: BinaryIO) -> VideoFacts:
         return probe_video(file)
     except MediaUnreadable:
         raise
+    except MemoryError as error:
+        raise MediaUnreadable(f"it cannot be read: {OUT_OF_MEMORY}") from error
     except Exception as error:
         raise MediaUnreadable(f"the source video cannot be understood ({type(error).__name__})") from error
 

@@ -21,8 +21,8 @@ from service.worker.supervisor import Supervisor
 NO_DEVICES = DeviceSource((), lambda device: ())
 
 
-def slot_config(home: Path, sources: str = "", **more: Any) -> SlotConfig:
-    return SlotConfig(ObjectSettings.model_construct(sources=sources), home, CodecConfig(4096, 8, **more))
+def slot_config(home: Path, sources: str = "", memory_mb: int = 4096, **more: Any) -> SlotConfig:
+    return SlotConfig(ObjectSettings.model_construct(sources=sources), home, CodecConfig(memory_mb, 8, **more))
 
 
 @asynccontextmanager
@@ -35,13 +35,14 @@ async def running_supervisor(
     driver: str = REAL_DRIVER,
     idle_s: float = 30,
     sources: str = "",
+    memory_mb: int = 4096,
     **settings: Any,
 ) -> AsyncIterator[Supervisor]:
     """Run tasks until the end of the block. `sources` is MINIO_SOURCES."""
     (home / "objects" / "reelmill").mkdir(parents=True, exist_ok=True)
     own = WorkerSettings.model_construct(slots=slots, **settings)
     # A double of a driver is not among the libraries that a slot can read when it is shut in.
-    config = slot_config(home, sources, driver=driver, idle_s=idle_s, confined=driver == REAL_DRIVER)
+    config = slot_config(home, sources, memory_mb, driver=driver, idle_s=idle_s, confined=driver == REAL_DRIVER)
     supervisor = Supervisor(database, config, own, webhooks, devices)
     running = asyncio.create_task(supervisor.run())
     try:

@@ -1,0 +1,1 @@
+"""Files that crash, hang, balloon or lie, made by a script: the same bytes each time."""
