@@ -40,11 +40,12 @@ class WebhookDeliverer:
         settings: WebhookSettings,
         worker_name: str,
         retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
+        turns: Turns | None = None,
     ) -> None:
         self._database, self._settings, self._worker = database, settings, worker_name
         self._retry_delays_s = retry_delays_s
         self._keeper = LeaseKeeper(database.service_transaction)
-        self._wake_up, self._turns = WakeUpCall(database.url), Turns()
+        self._wake_up, self._turns = WakeUpCall(database.url), turns or Turns()
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import TaskId
 from service.jobs import leases, picking
 from service.jobs.fairness import Candidate, Turns
-from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.leases import Lease, TaskKind
 from service.jobs.picking import Lane
 from service.jobs.queue import WakeUpCall
@@ -68,17 +67,16 @@ class Dispatcher:
     there are several slots, one is left to renders, and scans have half of them.
     """
 
-    def __init__(self, database: Database, slots: SlotPool, runner: TaskRunner, keeper: LeaseKeeper, name: str) -> None:
-        self._database, self._slots, self._runner, self._keeper, self._name = database, slots, runner, keeper, name
+    def __init__(self, database: Database, slots: SlotPool, runner: TaskRunner, turns: Turns, name: str) -> None:
+        self._database, self._slots, self._runner, self._turns, self._name = database, slots, runner, turns, name
         self._wake_up = WakeUpCall(database.url)
-        self._turns = Turns()
         self._running: dict[asyncio.Task[None], Taken] = {}
         self._last_lane: Lane = "render"
         self._failing = False
 
     async def run(self) -> None:
         """Run until the pool is closed. Returns when the running tasks have ended."""
-        helpers = [asyncio.create_task(work) for work in (self._keeper.run(), self._wake_up.run())]
+        listening = asyncio.create_task(self._wake_up.run())
         try:
             with suppress(PoolClosed):
                 while True:
@@ -86,9 +84,8 @@ class Dispatcher:
                         await self._wake_up.wait()
             await asyncio.gather(*self._running, return_exceptions=True)
         finally:
-            for task in helpers:
-                task.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     def stop(self) -> None:
         """Take no more tasks."""

@@ -9,6 +9,7 @@ import structlog
 
 from service import __version__
 from service.ids import new_uuid
+from service.jobs.fairness import Turns
 from service.jobs.lease_keeper import LeaseKeeper
 from service.plan.render_plan import PIPELINE_VERSION
 from service.scratch import sweep_scratch
@@ -53,10 +54,12 @@ class Supervisor:
         source = devices or local_device_source(settings.gpu_slots != 0)
         self.devices = DeviceMonitor(database, self.id, settings, source, lambda: self.slots.is_exhausted)
         placement = GpuPlacement(self.devices, settings.slots, settings.gpu_slots)
-        self._webhooks = WebhookDeliverer(database, webhooks or WebhookSettings(), self.name)
-        keeper = LeaseKeeper(database.service_transaction)
-        runner = TaskRunner(database, keeper, placement, settings.frame_timeout_s)
-        self._dispatcher = Dispatcher(database, self.slots, runner, keeper, self.name)
+        self._webhooks = WebhookDeliverer(
+            database, webhooks or WebhookSettings(), self.name, turns=Turns(settings.weights)
+        )
+        self._keeper = LeaseKeeper(database.service_transaction)
+        runner = TaskRunner(database, self._keeper, placement, settings.frame_timeout_s)
+        self._dispatcher = Dispatcher(database, self.slots, runner, Turns(settings.weights), self.name)
         self._stopping = False
 
     async def run(self) -> None:
@@ -72,7 +75,7 @@ class Supervisor:
         periodic = (self.heartbeat, *maintenance.periodic_tasks())
         background = [
             asyncio.create_task(work)
-            for work in (*map(run_periodically, periodic), self._webhooks.run(), self.devices.run())
+            for work in (*map(run_periodically, periodic), self._keeper.run(), self._webhooks.run(), self.devices.run())
         ]
         try:
             if not self._stopping:  # else the background tasks are cancelled before they open a connection
