@@ -20,9 +20,11 @@ from service.errors import ReelmillError
 from service.ids import Subject
 from service.jobs import leases, picking, queue
 from service.jobs.leases import AssembleLease, Failure, Lease, LeaseLost, SegmentLease
+from service.plan.facts import RenderLimits
 from service.store import deletion
 from service.store.database import Caller, Database
 from service.store.renders import invariants, lifecycle, requesters
+from service.store.renders.queue_bounds import COUNT_UNFINISHED, confirm_place, reserve_place
 from service.store.renders.submission import RenderSubmission, submit_render
 from service.store.source_rules import SourceRules
 from service.worker import outcomes
@@ -42,7 +44,7 @@ CALLERS = st.sampled_from(("alice", "bob", "carol"))
 # Steps per example and examples; `make test` is for faults that are not rare.
 STEPS = int(os.environ.get("REELMILL_STATEFUL_STEPS", "40"))
 EXAMPLES = int(os.environ.get("REELMILL_STATEFUL_EXAMPLES", "12"))
-MAX_QUEUED = 4
+LIMITS = RenderLimits.model_construct(max_queued=4, max_queued_total=6)
 WHICH = st.integers(0, 99)
 
 
@@ -91,7 +93,7 @@ class Service(RuleBasedStateMachine):
     def submit(self, who: str, step: int, priority: int, outage: bool) -> None:
         async def work(connection: AsyncConnection) -> None:
             plan = render_plan(self.dataset, step, OPTIONS)
-            await submit_render(connection, RenderSubmission(plan, {}, Subject(who), MAX_QUEUED))
+            await submit_render(connection, RenderSubmission(plan, {}, Subject(who), LIMITS))
             if outage:
                 raise OnPurpose
 
@@ -108,9 +110,10 @@ class Service(RuleBasedStateMachine):
             caller = Caller(Subject(who), admin=True)
             standing = await requesters.lock_render(connection, caller, render["id"])
             if standing.render["status"] in ("failed", "cancelled"):
-                await requesters.check_queue(connection, caller.subject, MAX_QUEUED)
+                await reserve_place(connection, caller.subject, LIMITS)
                 await requesters.add_requester(connection, render["id"], caller, 0)
                 await lifecycle.retry_render(connection, render["id"])
+                await confirm_place(connection, caller.subject, LIMITS)
 
         if render := self.pick(which):
             self.in_one_transaction(work)
@@ -242,6 +245,9 @@ class Service(RuleBasedStateMachine):
             twice = """SELECT count(*) FROM (SELECT FROM tasks WHERE state IN ('queued', 'running')
                 GROUP BY render_id, kind, number HAVING count(*) > 1) found"""
             assert await connection.scalar(text(twice)) == 0, "nothing is queued twice"
+            for who in ("alice", "bob", "carol"):
+                unfinished = (await connection.execute(COUNT_UNFINISHED, {"subject": who})).one()
+                assert unfinished.of_all <= LIMITS.max_queued_total and unfinished.of_caller <= LIMITS.max_queued
 
         self.in_one_transaction(check)
 

@@ -26,6 +26,7 @@ from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
 from service.store.renders import lifecycle, queries, requesters
 from service.store.renders.queries import RenderFilter
+from service.store.renders.queue_bounds import confirm_place, reserve_place
 from service.store.renders.requesters import Standing
 from service.stream.playlist import STREAMABLE_CODECS
 
@@ -143,9 +144,10 @@ async def retry_video(
         await require_source(connection, standing.render["dataset_id"], sources)
         if standing.render["status"] not in ("failed", "cancelled"):
             raise Conflict("only a failed or cancelled render can be retried")
-        await requesters.check_queue(connection, caller.subject, limits.max_queued)
+        await reserve_place(connection, caller.subject, limits)
         await requesters.add_requester(connection, job_id, caller, 0)
         await lifecycle.retry_render(connection, job_id)
+        await confirm_place(connection, caller.subject, limits)
     return await get_status(database, job_id, caller)
 
 

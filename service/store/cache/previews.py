@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import TooManyRequests
 from service.ids import Subject, TaskId, new_uuid
 from service.jobs import queue
+from service.jobs.throughput import retry_after
 from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
 from service.store.objects.digests import WrittenObject
@@ -75,7 +76,7 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
     if queued.of_caller >= MAX_QUEUED_OF_CALLER or queued.of_all >= MAX_QUEUED:
         whose = "of yours" if queued.of_caller >= MAX_QUEUED_OF_CALLER else "of all callers"
         detail = f"many previews {whose} are waiting: try again in a moment"
-        raise TooManyRequests(detail, headers={"Retry-After": "5"})
+        raise TooManyRequests(detail, headers=await retry_after(connection, "preview", owner))
     task = TaskId(new_uuid())
     values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
     await connection.execute(INSERT_TASK, values)
