@@ -16,9 +16,6 @@ from sqlalchemy.sql.expression import bindparam
 from service.ids import DatasetId, RenderId, TaskId
 from service.jobs.attempts import RECORD_ATTEMPTS
 
-# A task that was attempted this often and never ended, by its own fault, is poison.
-MAX_ATTEMPTS = 3
-
 TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]
 TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 

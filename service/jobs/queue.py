@@ -3,6 +3,7 @@
 What is queued is a row of `tasks` (see `picking`); who may write about it is decided by its lease (see `leases`)."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -90,19 +91,19 @@ RELEASE_LOST_TASKS = text(f"""
                 AND pg_postmaster_start_time() < now() - make_interval(secs => {LEASE_TIMEOUT_S})
             ORDER BY id FOR UPDATE SKIP LOCKED)
         RETURNING *)
-    {RECORD_ATTEMPTS.format(counted="false")} RETURNING task_id
+    {RECORD_ATTEMPTS.format(counted="false")} RETURNING kind
 """)
 
 
-async def release_lost_tasks(connection: AsyncConnection) -> int:
-    """Queue the tasks of workers that send no heartbeats any more; returns how many.
+async def release_lost_tasks(connection: AsyncConnection) -> Counter[str]:
+    """Queue the tasks of workers that send no heartbeats any more; returns how many of each kind.
 
     That is not the tasks' fault: the start does not count. The worker's lease ends when another one takes the task.
     """
-    rows = (await connection.execute(RELEASE_LOST_TASKS)).all()
-    if rows:
+    kinds = Counter(await connection.scalars(RELEASE_LOST_TASKS))
+    if kinds:
         await wake_workers(connection)
-    return len(rows)
+    return kinds
 
 
 DELETE_FINISHED_TASKS = text("""

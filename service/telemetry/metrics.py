@@ -106,6 +106,12 @@ INVARIANTS_REPAIRED = Counter(
 TASK_FAILURES = Counter(
     "reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER_REGISTRY
 )
+ATTEMPTS = Counter(
+    "reelmill_attempts_total",
+    "Attempts of tasks: how they ended (code), and what becomes of the task (succeeded, retried, failed, cancelled)",
+    ("kind", "code", "outcome"),
+    registry=WORKER_REGISTRY,
+)
 FALLBACKS = Counter(
     "reelmill_fallbacks_total",
     "Frames that fell back to another path",

@@ -188,7 +188,7 @@ async def test_tasks_of_a_lost_worker_are_queued_again_and_it_is_not_their_fault
     for age, expected in ((LEASE_TIMEOUT_S - 1, 0), (LEASE_TIMEOUT_S + 1, 1)):
         await run(database, "UPDATE tasks SET heartbeat_at = now() - make_interval(secs => :age)", age=age)
         async with database.service_transaction() as connection:
-            assert await queue.release_lost_tasks(connection) == expected
+            assert (await queue.release_lost_tasks(connection))["segment"] == expected
     (again,) = await candidates(database)
     lease = await take(database, again)
     assert lease is not None and (lease.token, lease.attempts) == (2, 1)
