@@ -104,7 +104,8 @@ HEARTBEAT = text(f"""
 """)
 HELD = text("SELECT 1 FROM tasks WHERE id = :task AND lease = :lease AND state = 'running'")
 FINISH = text("""
-    UPDATE tasks SET state = :state, finished_at = now(), progress = coalesce(:progress, progress), error = :error
+    UPDATE tasks SET state = :state, finished_at = now(), progress = coalesce(:progress, progress), error = :error,
+        dismissed_at = NULL
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING id
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 # A task that was asked to stop meanwhile is not tried again.

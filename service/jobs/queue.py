@@ -106,8 +106,11 @@ async def release_lost_tasks(connection: AsyncConnection) -> Counter[str]:
     return kinds
 
 
+# A webhook that was given up is a dead letter for longer: it may be about a render of weeks.
 DELETE_FINISHED_TASKS = text("""
-    DELETE FROM tasks WHERE kind IN ('preview', 'webhook') AND finished_at < now() - interval '1 day'
+    DELETE FROM tasks WHERE kind IN ('preview', 'webhook') AND finished_at < now() - CASE
+        WHEN kind = 'webhook' AND state = 'failed' AND dismissed_at IS NULL THEN interval '30 days'
+        ELSE interval '1 day' END
 """)
 
 DELETE_OLD_ATTEMPTS = text("""
@@ -116,6 +119,7 @@ DELETE_OLD_ATTEMPTS = text("""
 
 
 async def prune(connection: AsyncConnection) -> None:
-    """Delete previews and webhook tasks that ended more than a day ago, and their failed attempts."""
+    """Delete previews and webhook tasks that ended more than a day ago (dead letters of webhooks: 30 days), and their
+    failed attempts."""
     await connection.execute(DELETE_FINISHED_TASKS)
     await connection.execute(DELETE_OLD_ATTEMPTS)

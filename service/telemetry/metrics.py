@@ -61,6 +61,12 @@ CACHE_BYTES = Gauge("reelmill_cache_bytes", "Bytes of the segments in the cache"
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Age of the oldest of these tasks", ("kind", "state"), registry=REGISTRY
 )
+DEAD_LETTERS = Gauge(
+    "reelmill_dead_letters",
+    "Tasks that have failed for good and were neither retried nor dismissed",
+    ("lane", "code"),
+    registry=REGISTRY,
+)
 RENDERS_SUBMITTED = Counter(
     "reelmill_renders_asked_total", "Submitted renders: new, or already known", ("answer",), registry=REGISTRY
 )

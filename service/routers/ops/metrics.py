@@ -12,10 +12,11 @@ from service.identity.claims import allows
 from service.jobs.queue import count_active_tasks
 from service.routers.http.dependencies import ResourcesDep, identity, missing_scope_error
 from service.routers.http.exception_mapping import is_database_unavailable
+from service.store import dead_letters
 from service.store.cache import segments
 from service.store.database import Database
 from service.store.workers import list_worker_metrics
-from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY
+from service.telemetry.metrics import CACHE_BYTES, CACHE_SEGMENTS, DEAD_LETTERS, QUEUE_AGE, QUEUE_DEPTH, REGISTRY
 
 router = APIRouter(tags=["operations"])
 EXAMPLE_TEXT = """# HELP reelmill_queue_depth Tasks that wait or run
@@ -51,10 +52,12 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
     """Set the gauges of queue and cache, and return the metrics of workers: none while the database is unavailable."""
     QUEUE_DEPTH.clear()
     QUEUE_AGE.clear()
+    DEAD_LETTERS.clear()
     try:
         async with database.service_transaction() as connection:
             queues = await count_active_tasks(connection)
             workers = await list_worker_metrics(connection)
+            dead = await dead_letters.count_by_code(connection)
             cache = await segments.cache_size(connection)
     except Exception as error:
         if not is_database_unavailable(error):
@@ -62,6 +65,8 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
         return []
     CACHE_SEGMENTS.set(cache[0])
     CACHE_BYTES.set(cache[1])
+    for letters in dead:
+        DEAD_LETTERS.labels(letters["lane"], letters["code"]).set(letters["count"])
     for queue in queues:
         QUEUE_DEPTH.labels(queue["kind"], queue["state"]).set(queue["count"])
         QUEUE_AGE.labels(queue["kind"], queue["state"]).set(queue["oldest_s"])

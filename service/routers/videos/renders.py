@@ -6,15 +6,16 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, Forbidden, NotFound
 from service.routers.catalog.deletion import Deleted, Force, kept_for_others, to_deleted
 from service.routers.http.dependencies import (
     CallerDep,
     DatabaseDep,
-    LimitsDep,
     ObjectsDep,
-    SourcesDep,
+    Resources,
+    ResourcesDep,
     require_scope,
 )
 from service.routers.http.pagination import PAGE_HEADERS, Pager
@@ -134,21 +135,28 @@ async def cancel_video(job_id: UUID, caller: CallerDep, database: DatabaseDep, f
     responses=error_responses(409),
     dependencies=[REQUIRE_RENDER],
 )
-async def retry_video(
-    job_id: UUID, caller: CallerDep, database: DatabaseDep, limits: LimitsDep, sources: SourcesDep
-) -> VideoStatus:
+async def retry_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> VideoStatus:
     """Restarts a failed or cancelled render. Finished segments are reused. The caller is one of those who asked for it
     then; only they, the owner of the experiment and admins may."""
-    async with database.service_transaction() as connection:
-        standing = await requesters.lock_render(connection, caller, job_id)
-        await require_source(connection, standing.render["dataset_id"], sources)
-        if standing.render["status"] not in ("failed", "cancelled"):
-            raise Conflict("only a failed or cancelled render can be retried")
-        await reserve_place(connection, caller.subject, limits)
-        await requesters.add_requester(connection, job_id, caller, 0)
-        await lifecycle.retry_render(connection, job_id)
-        await confirm_place(connection, caller.subject, limits)
-    return await get_status(database, job_id, caller)
+    async with resources.database.service_transaction() as connection:
+        await restart_render(connection, caller, job_id, resources)
+    return await get_status(resources.database, job_id, caller)
+
+
+async def restart_render(connection: AsyncConnection, caller: Caller, job: UUID, resources: Resources) -> None:
+    """Queue a failed or cancelled render again, for this caller. Run as the service, and end the transaction then.
+
+    Raises Conflict if it is neither, NotFound, Forbidden, TooManyRequests, QueueFull.
+    """
+    limits = resources.limits
+    standing = await requesters.lock_render(connection, caller, job)
+    await require_source(connection, standing.render["dataset_id"], resources.sources)
+    if standing.render["status"] not in ("failed", "cancelled"):
+        raise Conflict("only a failed or cancelled render can be retried")
+    await reserve_place(connection, caller.subject, limits)
+    await requesters.add_requester(connection, job, caller, 0)
+    await lifecycle.retry_render(connection, job)
+    await confirm_place(connection, caller.subject, limits)
 
 
 @router.delete(

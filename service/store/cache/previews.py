@@ -71,17 +71,22 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
     found = await find_task(connection, preview)
     if found is not None:
         return TaskId(found["id"])
+    await require_room(connection, owner)
+    task = TaskId(new_uuid())
+    values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
+    await connection.execute(INSERT_TASK, values)
+    await queue.wake_workers(connection)
+    return task
+
+
+async def require_room(connection: AsyncConnection, owner: Subject) -> None:
+    """Raises TooManyRequests if so many previews are queued that the caller may have none more."""
     await acquire_advisory_lock(connection, f"previews of {owner}")
     queued = (await connection.execute(COUNT_QUEUED, {"owner": owner})).one()
     if queued.of_caller >= MAX_QUEUED_OF_CALLER or queued.of_all >= MAX_QUEUED:
         whose = "of yours" if queued.of_caller >= MAX_QUEUED_OF_CALLER else "of all callers"
         detail = f"many previews {whose} are waiting: try again in a moment"
         raise TooManyRequests(detail, headers=await retry_after(connection, "preview", owner))
-    task = TaskId(new_uuid())
-    values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
-    await connection.execute(INSERT_TASK, values)
-    await queue.wake_workers(connection)
-    return task
 
 
 async def get_task_state(connection: AsyncConnection, task: TaskId) -> RowMapping | None:
