@@ -52,6 +52,7 @@ def test_no_file_is_a_monster() -> None:
 
 def test_no_room_is_crowded() -> None:
     rooms = Counter(relative_name(path.parent) for path in source_files() if path.name != "__init__.py")
+    del rooms["service/store/migrations/versions"]  # of Alembic: a list that only grows
     assert {room: count for room, count in rooms.items() if count > ROOM_LARGEST} == {}
 
 
