@@ -133,6 +133,18 @@ def door(
     raise typer.Exit(measure(DoorRequest(connections, seconds, rate, results)))
 
 
+@app.command()
+def fairness(
+    frames: Annotated[int, typer.Option(min=100, help="frames of each render of the heavy caller")] = 300,
+    repetitions: Annotated[int, typer.Option(min=1, help="light renders, alone and beside the heavy ones")] = 7,
+    results: Annotated[Path, typer.Option(help="folder for the row")] = RESULTS,
+) -> None:
+    """Measure a light caller's render beside a heavy one's 30, and the shares of ten callers with 1 to 100 renders."""
+    from benchmarks.api.fairness import measure
+
+    raise typer.Exit(measure(frames, repetitions, results))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 def devices(words: Annotated[list[str] | None, typer.Argument(help="see --help")] = None) -> None:
     """Compare CPU, GPU and mixed paths of this machine: stages and renders. Also `python -m benchmarks.devices`."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import httpx
 import typer
@@ -353,6 +354,24 @@ def _order_worker(worker: str, order: Literal["cordon", "uncordon", "drain"]) ->
 
     with client_errors_to_exit_codes():
         _run_async(order_worker(config.load(), worker, order))
+
+
+@app.command("dead-letters")
+def dead_letters(
+    action: Annotated[Literal["list", "retry", "dismiss"], typer.Argument(help="what to do")] = "list",
+    letter: Annotated[UUID | None, typer.Argument(help="id, for retry and dismiss", metavar="ID")] = None,
+    of_all: Annotated[bool, typer.Option("--all", help="list those of all callers; needs the scope ops:read")] = False,
+) -> None:
+    """List what has failed for good (renders, scans, previews, webhooks), queue it again, or take it off the list."""
+    from service.commands.dead_letters import act_on_dead_letter, show_dead_letters
+
+    if (action == "list") != (letter is None):
+        raise typer.BadParameter("retry and dismiss need the ID of a dead letter, list takes none", param_hint="ID")
+    with client_errors_to_exit_codes():
+        if action == "list" or letter is None:
+            _run_async(show_dead_letters(config.load(), of_all=of_all))
+        else:
+            _run_async(act_on_dead_letter(config.load(), action, str(letter)))
 
 
 @app.command()

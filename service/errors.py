@@ -78,6 +78,10 @@ class ServiceUnavailable(ReelmillError):
     status, slug, title = 503, "unavailable", "A service this request needs is unavailable"
 
 
+class QueueFull(ReelmillError):
+    status, slug, title = 503, "queue-full", "The queue is full"
+
+
 class GatewayTimeout(ReelmillError):
     status, slug, title = 504, "timed-out", "The answer took too long"
 

@@ -16,9 +16,6 @@ from sqlalchemy.sql.expression import bindparam
 from service.ids import DatasetId, RenderId, TaskId
 from service.jobs.attempts import RECORD_ATTEMPTS
 
-# A task that was attempted this often and never ended, by its own fault, is poison.
-MAX_ATTEMPTS = 3
-
 TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]
 TaskState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
@@ -107,7 +104,8 @@ HEARTBEAT = text(f"""
 """)
 HELD = text("SELECT 1 FROM tasks WHERE id = :task AND lease = :lease AND state = 'running'")
 FINISH = text("""
-    UPDATE tasks SET state = :state, finished_at = now(), progress = coalesce(:progress, progress), error = :error
+    UPDATE tasks SET state = :state, finished_at = now(), progress = coalesce(:progress, progress), error = :error,
+        dismissed_at = NULL
     WHERE id = :task AND lease = :lease AND state = 'running' RETURNING id
 """).bindparams(bindparam("error", type_=JSONB(none_as_null=True)))
 # A task that was asked to stop meanwhile is not tried again.

@@ -1,10 +1,11 @@
 """Takes the next task that is queued. Its row alone says so: `state = 'queued'`, and `due_at` is past.
 
 There are three lanes. Webhooks have workers of their own. `urgent` tasks are what somebody is waiting for: previews,
-scans, segments that a player asks for. All others belong to renders, of which those with the highest level come first:
-the priority, and one more for every AGEING_S seconds since the render was submitted, so that no flow of renders of a
-higher priority keeps another one waiting for ever. A worker takes no task of a render that a newer version of the
-pipeline has planned or begun, and none that needs what the free slot does not offer (see `routing`)."""
+scans, segments that a player asks for. All others belong to renders. The level of a render is its priority, and one
+more for every AGEING_S seconds since it was submitted, up to the highest priority that waits: so no flow of renders of
+a higher priority keeps another one waiting for ever, and among renders of one priority nobody's rises above others'. A
+worker takes no task of a render that a newer version of the pipeline has planned or begun, and none that needs what the
+free slot does not offer (see `routing`)."""
 
 from collections.abc import Collection
 from typing import Literal
@@ -20,9 +21,10 @@ from service.jobs.routing import ANYBODY, CAN_DO, MAY_TAKE, Taker
 from service.plan.render_plan import PIPELINE_VERSION
 
 Lane = Literal["render", "urgent", "webhook"]
-AGEING_S, HIGHEST_LEVEL = 60, 9
-# Renders of at most so many frames go before the larger ones of the same caller and level.
-SMALL_RENDER_FRAMES = 600
+AGEING_S = 60
+# Renders of at most so many frames go before larger ones of the same level; a larger one counts as small, too, when it
+# has waited for so long.
+SMALL_RENDER_FRAMES, BULK_WAIT_S = 600, 300
 # Callers that are looked at for one task: those with the highest level and the fewest running tasks.
 MAX_CANDIDATES = 200
 
@@ -40,13 +42,14 @@ _NEXT_OF_RENDER = """
 SELECT_RENDERS = text(f"""
     WITH {_BUSY},
     waiting AS (
-        SELECT id, owner, created_at, frames_total <= {SMALL_RENDER_FRAMES} AS small,
-            least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S})::int, {HIGHEST_LEVEL}) AS level
+        SELECT id, owner, created_at, max(priority) OVER (PARTITION BY owner) AS priority,
+            frames_total <= {SMALL_RENDER_FRAMES} OR created_at < now() - make_interval(secs => {BULK_WAIT_S}) AS small,
+            least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S}), max(priority) OVER ()) AS level
         FROM renders r WHERE status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION} AND {MAY_TAKE}
             AND EXISTS (
                 SELECT FROM ({_NEXT_OF_RENDER.format(render="r.id")}) t WHERE {CAN_DO.format(needs="t.needs")})),
     next AS (SELECT DISTINCT ON (owner) * FROM waiting ORDER BY owner, level DESC, small DESC, created_at, id)
-    SELECT n.owner, n.level, coalesce(b.tasks, 0) AS busy, n.id AS render, NULL::uuid AS task
+    SELECT n.owner, n.priority, n.level, n.small, coalesce(b.tasks, 0) AS busy, n.id AS render, NULL::uuid AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner
     ORDER BY n.level DESC, busy, n.created_at LIMIT {MAX_CANDIDATES}
 """)
@@ -58,7 +61,8 @@ SELECT_TASKS = text(f"""
             AND owner <> ALL(:except_owners) AND {MAY_TAKE} AND {CAN_DO.format(needs="needs")}
             AND NOT EXISTS (SELECT FROM renders r WHERE r.id = render_id AND r.pipeline > {PIPELINE_VERSION})
         ORDER BY owner, kind = 'scan', created_at, id)
-    SELECT n.owner, 0 AS level, coalesce(b.tasks, 0) AS busy, NULL::uuid AS render, n.id AS task
+    SELECT n.owner, 0 AS priority, 0 AS level, false AS small, coalesce(b.tasks, 0) AS busy,
+        NULL::uuid AS render, n.id AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner
     ORDER BY busy, n.created_at LIMIT {MAX_CANDIDATES}
 """)
@@ -89,7 +93,9 @@ async def list_candidates(
     return [
         Candidate(
             owner=row.owner,
-            level=row.level,
+            priority=row.priority,
+            level=int(row.level),
+            small=row.small,
             busy=row.busy,
             render=None if row.render is None else RenderId(row.render),
             task=None if row.task is None else TaskId(row.task),

@@ -3,6 +3,7 @@
 What is queued is a row of `tasks` (see `picking`); who may write about it is decided by its lease (see `leases`)."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -90,23 +91,26 @@ RELEASE_LOST_TASKS = text(f"""
                 AND pg_postmaster_start_time() < now() - make_interval(secs => {LEASE_TIMEOUT_S})
             ORDER BY id FOR UPDATE SKIP LOCKED)
         RETURNING *)
-    {RECORD_ATTEMPTS.format(counted="false")} RETURNING task_id
+    {RECORD_ATTEMPTS.format(counted="false")} RETURNING kind
 """)
 
 
-async def release_lost_tasks(connection: AsyncConnection) -> int:
-    """Queue the tasks of workers that send no heartbeats any more; returns how many.
+async def release_lost_tasks(connection: AsyncConnection) -> Counter[str]:
+    """Queue the tasks of workers that send no heartbeats any more; returns how many of each kind.
 
     That is not the tasks' fault: the start does not count. The worker's lease ends when another one takes the task.
     """
-    rows = (await connection.execute(RELEASE_LOST_TASKS)).all()
-    if rows:
+    kinds = Counter(await connection.scalars(RELEASE_LOST_TASKS))
+    if kinds:
         await wake_workers(connection)
-    return len(rows)
+    return kinds
 
 
+# A webhook that was given up is a dead letter for longer: it may be about a render of weeks.
 DELETE_FINISHED_TASKS = text("""
-    DELETE FROM tasks WHERE kind IN ('preview', 'webhook') AND finished_at < now() - interval '1 day'
+    DELETE FROM tasks WHERE kind IN ('preview', 'webhook') AND finished_at < now() - CASE
+        WHEN kind = 'webhook' AND state = 'failed' AND dismissed_at IS NULL THEN interval '30 days'
+        ELSE interval '1 day' END
 """)
 
 DELETE_OLD_ATTEMPTS = text("""
@@ -115,6 +119,7 @@ DELETE_OLD_ATTEMPTS = text("""
 
 
 async def prune(connection: AsyncConnection) -> None:
-    """Delete previews and webhook tasks that ended more than a day ago, and their failed attempts."""
+    """Delete previews and webhook tasks that ended more than a day ago (dead letters of webhooks: 30 days), and their
+    failed attempts."""
     await connection.execute(DELETE_FINISHED_TASKS)
     await connection.execute(DELETE_OLD_ATTEMPTS)

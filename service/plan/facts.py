@@ -35,6 +35,13 @@ class RenderLimits(EnvironmentSettings):
         validation_alias="REELMILL_MAX_QUEUED",
         description="unfinished renders one caller may have",
     )
+    max_queued_total: int = Field(
+        default=2000,
+        ge=1,
+        le=10_000_000,
+        validation_alias="REELMILL_MAX_QUEUED_TOTAL",
+        description="unfinished renders that all callers may have together; one of them may have as many as are free",
+    )
 
 
 @dataclass(frozen=True, slots=True)

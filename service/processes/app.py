@@ -21,7 +21,7 @@ from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLi
 from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
-from service.routers.ops import devices, health, metrics, workers
+from service.routers.ops import dead_letters, devices, health, metrics, workers
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -43,6 +43,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     webhook_secrets.router,
     queries.router,
     agent.router,
+    dead_letters.router,
     devices.router,
     workers.router,
 )

@@ -245,6 +245,8 @@ tasks = Table(
     _timestamp_column("started_at", required=False),
     _timestamp_column("heartbeat_at", required=False),
     _timestamp_column("finished_at", required=False),
+    Column("dismissed_at", DateTime(timezone=True), comment="since when its failure is no dead letter any more"),
+    Column("dismissed_by", Text, comment="null: another task took its place"),
 )
 
 attempts = Table(

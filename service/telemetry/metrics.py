@@ -77,6 +77,12 @@ SPACE_FULL = Gauge(
 QUEUE_AGE = Gauge(
     "reelmill_queue_oldest_seconds", "Age of the oldest of these tasks", ("kind", "state"), registry=REGISTRY
 )
+DEAD_LETTERS = Gauge(
+    "reelmill_dead_letters",
+    "Tasks that have failed for good and were neither retried nor dismissed",
+    ("lane", "code"),
+    registry=REGISTRY,
+)
 RENDERS_SUBMITTED = Counter(
     "reelmill_renders_asked_total", "Submitted renders: new, or already known", ("answer",), registry=REGISTRY
 )
@@ -137,6 +143,12 @@ INVARIANTS_REPAIRED = Counter(
 )
 TASK_FAILURES = Counter(
     "reelmill_task_failures_total", "Tasks that failed", ("kind", "reason"), registry=WORKER_REGISTRY
+)
+ATTEMPTS = Counter(
+    "reelmill_attempts_total",
+    "Attempts of tasks: how they ended (code), and what becomes of the task (succeeded, retried, failed, cancelled)",
+    ("kind", "code", "outcome"),
+    registry=WORKER_REGISTRY,
 )
 FALLBACKS = Counter(
     "reelmill_fallbacks_total",

@@ -14,10 +14,12 @@ from service.jobs.fairness import Turns
 from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.leases import Failure, LeaseLost, WebhookLease
 from service.jobs.queue import WakeUpCall
+from service.jobs.retries import UNDELIVERED, RetryClass
 from service.store import webhook_secrets
 from service.store.database import Database, current_time
 from service.store.renders import requesters
 from service.store.webhook_secrets import SigningSecret
+from service.telemetry import metrics
 from service.webhooks.delivery import DeliveryError, deliver
 from service.webhooks.settings import WebhookSettings, signing_key
 
@@ -27,8 +29,6 @@ SHARE_ENDED = {"code": "share_ended", "reason": "whoever asked for the webhook m
 MAX_CONCURRENT_DELIVERIES, MAX_OF_CALLER = 16, 4
 # After a subject has made a secret, the secret of the installation signs as well for so long: receivers change over.
 CHANGE_OVER = timedelta(days=7)
-# Delays after the first, second, ... failed attempt. With the first attempt there are eight, spread over a day.
-RETRY_DELAYS_S = (5, 30, 120, 600, 3600, 6 * 3600, 18 * 3600)
 
 
 class WebhookDeliverer:
@@ -39,12 +39,13 @@ class WebhookDeliverer:
         database: Database,
         settings: WebhookSettings,
         worker_name: str,
-        retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
+        retries: RetryClass = UNDELIVERED,
+        turns: Turns | None = None,
     ) -> None:
         self._database, self._settings, self._worker = database, settings, worker_name
-        self._retry_delays_s = retry_delays_s
+        self._retries = retries
         self._keeper = LeaseKeeper(database.service_transaction)
-        self._wake_up, self._turns = WakeUpCall(database.direct_url), Turns()
+        self._wake_up, self._turns = WakeUpCall(database.direct_url), turns or Turns()
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
@@ -125,16 +126,19 @@ class WebhookDeliverer:
     async def _handle_failure(self, lease: WebhookLease, failure: DeliveryError) -> None:
         error = {"code": "undelivered", "reason": failure.reason}
         log.warning("webhook not delivered", task=str(lease.task_id), attempt=lease.attempts, reason=failure.reason)
-        if failure.permanent or lease.attempts > len(self._retry_delays_s):
+        delay_s = None if failure.permanent else self._retries.gap_s(lease.attempts)
+        if delay_s is None:
             await self._finish(lease, error)
             return
-        delay_s = self._retry_delays_s[lease.attempts - 1]
+        metrics.ATTEMPTS.labels(lease.kind, "undelivered", "retried").inc()
         async with self._database.service_transaction() as connection:
             await leases.release(connection, lease, Failure("undelivered", failure.reason), delay_s)
 
     async def _finish(self, lease: WebhookLease, error: dict[str, str] | None) -> None:
         async with self._database.service_transaction() as connection:
             await leases.finish(connection, lease, "failed" if error else "succeeded", error=error)
+        code, outcome = ("undelivered", "failed") if error else ("ok", "succeeded")
+        metrics.ATTEMPTS.labels(lease.kind, code, outcome).inc()
 
 
 def choose_keys(own: Sequence[SigningSecret], of_installation: SecretStr | None, now: datetime) -> list[bytes]:

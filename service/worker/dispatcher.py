@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import TaskId
 from service.jobs import leases, picking
 from service.jobs.fairness import Candidate, Turns
-from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.leases import Lease, TaskKind
 from service.jobs.picking import Lane
 from service.jobs.queue import WakeUpCall
@@ -74,12 +73,9 @@ class Dispatcher:
     clock, it would take one task after the other from workers that can do them.
     """
 
-    def __init__(
-        self, database: Database, slots: SlotPool, runner: TaskRunner, keeper: LeaseKeeper, worker: Taker
-    ) -> None:
-        self._database, self._slots, self._runner, self._keeper, self._worker = database, slots, runner, keeper, worker
+    def __init__(self, database: Database, slots: SlotPool, runner: TaskRunner, turns: Turns, worker: Taker) -> None:
+        self._database, self._slots, self._runner, self._turns, self._worker = database, slots, runner, turns, worker
         self._wake_up = WakeUpCall(database.direct_url)
-        self._turns = Turns()
         self._running: dict[asyncio.Task[None], Taken] = {}
         self._last_lane: Lane = "render"
         self._failing = False
@@ -88,7 +84,7 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Run until the pool is closed. Returns when the running tasks have ended."""
-        helpers = [asyncio.create_task(work) for work in (self._keeper.run(), self._wake_up.run())]
+        listening = asyncio.create_task(self._wake_up.run())
         try:
             with suppress(PoolClosed):
                 while True:
@@ -96,9 +92,8 @@ class Dispatcher:
                         await self._wake_up.wait()
             await asyncio.gather(*self._running, return_exceptions=True)
         finally:
-            for task in helpers:
-                task.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
     def stop(self) -> None:
         """Take no more tasks."""

@@ -55,10 +55,11 @@ class Maintenance:
     async def release_lost_tasks(self) -> None:
         """Queue the tasks again that a dead worker has left."""
         async with self._database.service_transaction() as connection:
-            count = await queue.release_lost_tasks(connection)
-        if count:
-            log.warning("tasks of a lost worker are queued again", count=count)
+            kinds = await queue.release_lost_tasks(connection)
+        for kind, count in kinds.items():
+            log.warning("tasks of a lost worker are queued again", kind=kind, count=count)
             metrics.TASKS_LOST.inc(count)
+            metrics.ATTEMPTS.labels(kind, "worker_lost", "retried").inc(count)
 
     async def repair_renders(self) -> None:
         """Give unfinished renders without a task one again, and end tasks of renders that have ended."""

@@ -220,6 +220,21 @@ def count_segment(done: SegmentDone) -> None:
         metrics.STAGE_SECONDS.labels(stage).inc(seconds)
 
 
+def count_attempt(lease: Lease, outcome: Outcome, *, retried: bool) -> None:
+    """Add the attempt to this worker's counters."""
+    match outcome:
+        case TaskFailed(code=code):
+            metrics.ATTEMPTS.labels(lease.kind, code, "retried" if retried else "failed").inc()
+        case TaskCancelled():
+            metrics.ATTEMPTS.labels(lease.kind, "cancelled", "cancelled").inc()
+        case SegmentsMissing():
+            metrics.ATTEMPTS.labels(lease.kind, "segments_missing", "retried").inc()
+        case EncoderUnavailable():
+            metrics.ATTEMPTS.labels(lease.kind, "encoder_gone", "retried").inc()
+        case _:
+            metrics.ATTEMPTS.labels(lease.kind, "ok", "succeeded").inc()
+
+
 async def observe_estimate_error(connection: AsyncConnection, render_id: RenderId) -> None:
     """Record how the render's real duration compares with its estimate."""
     ratio = await queries.estimate_ratio(connection, render_id)

@@ -2,9 +2,10 @@
 
 import os
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 
 from service.environment import EnvironmentSettings
+from service.jobs.fairness import parse_weights
 from service.store.settings import StorageLimits
 
 CUDA_MEMORY_MB = 12288  # for the libraries of CUDA and page-locked memory
@@ -72,6 +73,24 @@ class WorkerSettings(EnvironmentSettings):
         description="slots that may share one GPU, the others use the CPU only; 0: GPUs are not used; unset: all "
         "slots, distributed round-robin",
     )
+
+    caller_weights: str = Field(
+        default="",
+        validation_alias="REELMILL_CALLER_WEIGHTS",
+        description="shares of the slots, for callers whose share is not 1: `alice=2,batch=0.5`, or a JSON object; "
+        "from 0.01 to 100",
+    )
+
+    @field_validator("caller_weights")
+    @classmethod
+    def _check_weights(cls, value: str) -> str:
+        parse_weights(value)
+        return value
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Subject -> weight."""
+        return parse_weights(self.caller_weights)
 
     @property
     def gpu_slot_memory_mb(self) -> int:

@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from service.ids import new_uuid
+from service.jobs.fairness import Turns
 from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.routing import Taker
 from service.scratch import sweep_scratch
@@ -55,10 +56,12 @@ class Supervisor:
         source = devices or local_device_source(settings.gpu_slots != 0)
         self.devices = DeviceMonitor(database, self.id, settings, source, lambda: self.slots.is_exhausted)
         self._placement = GpuPlacement(self.devices, settings.slots, settings.gpu_slots)
-        self._webhooks = WebhookDeliverer(database, webhooks or WebhookSettings(), self.name)
-        keeper = LeaseKeeper(database.service_transaction)
-        runner = TaskRunner(database, keeper, self._placement, settings.frame_timeout_s)
-        self._dispatcher = Dispatcher(database, self.slots, runner, keeper, self._worker)
+        self._webhooks = WebhookDeliverer(
+            database, webhooks or WebhookSettings(), self.name, turns=Turns(settings.weights)
+        )
+        self._keeper = LeaseKeeper(database.service_transaction)
+        runner = TaskRunner(database, self._keeper, self._placement, settings.frame_timeout_s)
+        self._dispatcher = Dispatcher(database, self.slots, runner, Turns(settings.weights), self._worker)
         self._stopping = False
 
     async def run(self) -> None:
@@ -75,7 +78,7 @@ class Supervisor:
         periodic = (self.heartbeat, watching, *maintenance.periodic_tasks())
         background = [
             asyncio.create_task(work)
-            for work in (*map(run_periodically, periodic), self._webhooks.run(), self.devices.run())
+            for work in (*map(run_periodically, periodic), self._keeper.run(), self._webhooks.run(), self.devices.run())
         ]
         try:
             if not self._stopping:  # else the background tasks are cancelled before they open a connection

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs import attempts, leases
 from service.jobs.lease_keeper import EndOfLease, LeaseKeeper
-from service.jobs.leases import MAX_ATTEMPTS, Failure, Lease, LeaseLost, RenderLease, ScanLease
+from service.jobs.leases import Failure, Lease, LeaseLost, RenderLease, ScanLease
+from service.jobs.retries import MAX_ATTEMPTS, retry_class
 from service.store.database import Database
 from service.telemetry import metrics
 from service.worker import outcomes
@@ -38,14 +39,7 @@ class NotWritten(Exception):
 
 
 log = structlog.get_logger("worker")
-MAX_WRITE_ATTEMPTS, MAX_RETRY_DELAY_S = 8, 10.0
-# What is full does not empty by itself, and each attempt renders the segment in vain.
-FULL_CODES, MAX_FULL_DELAY_S = ("store_full", "scratch_full"), 300.0
-# Failures that are not the task's fault: the attempt does not count.
-UNCOUNTED_FAILURE_CODES = (*FULL_CODES, "store_unavailable", "clock_skewed", "worker_stopped", "slot_killed")
-# A slot that is killed from outside may have been killed for what its task needs, by the kernel for example, which has
-# no other way to say that there is no memory left. So often it is taken for chance.
-MAX_KILLS = 10
+MAX_WRITE_ATTEMPTS = 8
 # Why a command was stopped before its end.
 StopReason = Literal["hung"] | EndOfLease
 
@@ -145,12 +139,14 @@ class TaskRunner:
         if isinstance(outcome, TaskFailed):
             metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
         self._placement.check_health(outcome)
+        if isinstance(outcome, TaskCancelled) and stopped not in ("cancelled", "lease_lost"):
+            outcome = TaskFailed("worker_stopped", "the worker was stopped", retry=True)
         if isinstance(outcome, TaskFailed) and outcome.retry:
-            await self._requeue(lease, outcome)
-        elif isinstance(outcome, TaskCancelled) and stopped not in ("cancelled", "lease_lost"):
-            await self._requeue(lease, TaskFailed("worker_stopped", "the worker was stopped", retry=True))
+            retried = await self._requeue(lease, outcome)
         else:
+            retried = False
             await self._write(lambda connection: outcomes.record_outcome(connection, lease, outcome))
+        outcomes.count_attempt(lease, outcome, retried=retried)
         if isinstance(outcome, SegmentDone):
             outcomes.count_segment(outcome)
         if isinstance(outcome, AssemblyDone) and isinstance(lease, RenderLease):
@@ -158,27 +154,28 @@ class TaskRunner:
                 async with self._database.service_transaction() as connection:
                     await outcomes.observe_estimate_error(connection, lease.render_id)
 
-    async def _requeue(self, lease: Lease, failure: TaskFailed) -> None:
-        """Return the task to the queue, or fail it after its third counted attempt. Raises LeaseLost, NotWritten."""
-        counted = failure.code not in UNCOUNTED_FAILURE_CODES
+    async def _requeue(self, lease: Lease, failure: TaskFailed) -> bool:
+        """Return the task to the queue, or fail it as poison; whether it is tried again.
+
+        Raises LeaseLost, NotWritten.
+        """
+        kind = retry_class(failure.code)
         barring = await self._bars(lease, failure)
-        if failure.code == "slot_killed":
+        times, is_poison = lease.attempts, kind.is_strike and not barring and lease.attempts >= MAX_ATTEMPTS
+        if kind.most is not None:
             times = await self._write(lambda db: attempts.count_by_code(db, lease.task_id, failure.code)) + 1
-            is_poison = times >= MAX_KILLS
-        else:
-            times, is_poison = lease.attempts, counted and not barring and lease.attempts >= MAX_ATTEMPTS
+            is_poison = times >= kind.most
         if is_poison:
             await self._write(lambda db: _fail_as_poison(db, lease, times, failure.reason))
-            return
+            return False
         uncounted = attempts.DEATHS_TO_BAR if barring else 0
-        ended = Failure(failure.code, failure.reason, failure.item, counted=counted, uncounted=uncounted)
-        longest_s = MAX_FULL_DELAY_S if failure.code in FULL_CODES else MAX_RETRY_DELAY_S
-        delay_s = min(0.2 * 2 ** min(lease.token, 12), longest_s)
-        await self._write(lambda db: leases.release(db, lease, ended, delay_s))
+        ended = Failure(failure.code, failure.reason, failure.item, counted=kind.is_strike, uncounted=uncounted)
+        await self._write(lambda db: leases.release(db, lease, ended, kind.gap_s(lease.token) or 0.0))
+        return True
 
     async def _bars(self, lease: Lease, failure: TaskFailed) -> bool:
         """Whether this death shows that one frame or object is to blame: the task goes on without it."""
-        if not failure.item or failure.code in UNCOUNTED_FAILURE_CODES:
+        if not failure.item or not retry_class(failure.code).is_strike:
             return False
         return await self._write(lambda connection: attempts.is_barred_by(connection, lease.task_id, failure.item))
 

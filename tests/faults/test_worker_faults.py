@@ -13,12 +13,11 @@ import pytest
 from sqlalchemy import text
 
 from service.ids import RenderId
-from service.jobs.leases import MAX_ATTEMPTS
+from service.jobs.retries import KILLED, MAX_ATTEMPTS
 from service.plan.render_plan import RenderOptions
 from service.store.catalog.datasets import to_dataset_row
 from service.store.database import Database
 from service.store.renders import lifecycle, queries
-from service.worker.task_runner import MAX_KILLS
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage, frame_jpeg
 from tests.support.processes.supervisor import running_supervisor, wait_for_status, wait_until_ended
@@ -131,10 +130,10 @@ async def test_a_slot_that_is_killed_whenever_it_takes_a_task_is_given_up(postgr
         async with database.service_transaction() as connection:
             query = """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
                 SELECT id, render_id, kind, 'slot_killed', 'SIGKILL', false FROM tasks, generate_series(2, :times)"""
-            await connection.execute(text(query), {"times": MAX_KILLS})
-            await connection.execute(text("UPDATE tasks SET lease = :times"), {"times": MAX_KILLS})
+            await connection.execute(text(query), {"times": KILLED.most})
+            await connection.execute(text("UPDATE tasks SET lease = :times"), {"times": KILLED.most})
         with worker_process(database.url, tmp_path) as worker:
-            await wait_for_status(database, render, lambda row: row["attempts"] == MAX_KILLS)
+            await wait_for_status(database, render, lambda row: row["attempts"] == KILLED.most)
             await asyncio.sleep(0.2)
             os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
             row = await wait_until_ended(database, render)

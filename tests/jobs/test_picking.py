@@ -9,9 +9,9 @@ from sqlalchemy import insert, text
 
 from service.ids import TaskId, new_uuid
 from service.jobs import leases, picking, queue
-from service.jobs.fairness import Candidate
+from service.jobs.fairness import Candidate, Turns
 from service.jobs.leases import Failure, Lease
-from service.jobs.picking import AGEING_S, HIGHEST_LEVEL, SMALL_RENDER_FRAMES
+from service.jobs.picking import AGEING_S, BULK_WAIT_S, SMALL_RENDER_FRAMES
 from service.jobs.queue import LEASE_TIMEOUT_S, WakeUpCall
 from service.plan.render_plan import PIPELINE_VERSION
 from service.store.database import Database
@@ -85,13 +85,45 @@ async def test_a_render_that_waits_rises(database: Database) -> None:
     await submit(database, priority=6)
     assert (await candidates(database))[0].level == 6
     await run(database, "UPDATE renders SET created_at = now() - interval '1 day' WHERE id = :id", id=old)
-    assert ((await candidates(database))[0].render, HIGHEST_LEVEL) == (old, 9), "in the end nothing stands before it"
+    first = (await candidates(database))[0]
+    assert (first.render, first.level) == (old, 6), "in the end nothing stands before it"
+    assert first.priority == 6, "the highest that the caller asks for"
+
+
+async def test_waiting_raises_no_render_above_those_of_the_same_priority(database: Database) -> None:
+    await submit(database)
+    await run(database, "UPDATE renders SET created_at = now() - interval '1 day'")
+    await submit(database, "bob")
+    assert {(each.owner, each.level) for each in await candidates(database)} == {("alice", 0), ("bob", 0)}
 
 
 async def test_a_small_render_goes_before_a_large_one_of_the_same_caller(database: Database) -> None:
     await submit(database, frames=SMALL_RENDER_FRAMES + 1)
     small = await submit(database)
     assert [each.render for each in await candidates(database)] == [small]
+
+
+async def test_a_small_render_goes_before_a_large_one_of_another_caller(database: Database) -> None:
+    large = await submit(database, "bulk", frames=SMALL_RENDER_FRAMES + 1)
+    small = await submit(database)
+    order = [each.render for each in Turns().order(await candidates(database), 0.0)]
+    assert order == [small, large]
+    await run(database, "UPDATE renders SET created_at = now() - make_interval(secs => :age)", age=BULK_WAIT_S + 1)
+    assert all(each.small for each in await candidates(database)), (
+        "a large one that has waited for long counts as small"
+    )
+
+
+async def test_what_runs_is_not_interrupted_by_what_is_more_urgent(database: Database) -> None:
+    """Whoever comes with a higher priority has the next slot that is free: at the border of a segment."""
+    low = await submit(database, "low", frames=300)
+    running = await take(database, (await candidates(database))[0])
+    high = await submit(database, "high", priority=9)
+    assert running is not None
+    async with database.service_transaction() as connection:
+        assert await leases.heartbeat(connection, [(running, 1)]) == {running.task_id: False}
+    found = {each.render: each for each in await candidates(database)}
+    assert Turns().order(found.values(), 0.0)[0].render == high and found[low].busy == 1
 
 
 async def test_a_task_that_is_not_due_is_left(database: Database) -> None:
@@ -156,7 +188,7 @@ async def test_tasks_of_a_lost_worker_are_queued_again_and_it_is_not_their_fault
     for age, expected in ((LEASE_TIMEOUT_S - 1, 0), (LEASE_TIMEOUT_S + 1, 1)):
         await run(database, "UPDATE tasks SET heartbeat_at = now() - make_interval(secs => :age)", age=age)
         async with database.service_transaction() as connection:
-            assert await queue.release_lost_tasks(connection) == expected
+            assert (await queue.release_lost_tasks(connection))["segment"] == expected
     (again,) = await candidates(database)
     lease = await take(database, again)
     assert lease is not None and (lease.token, lease.attempts) == (2, 1)

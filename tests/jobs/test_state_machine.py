@@ -20,9 +20,11 @@ from service.errors import ReelmillError
 from service.ids import Subject
 from service.jobs import leases, picking, queue
 from service.jobs.leases import AssembleLease, Failure, Lease, LeaseLost, SegmentLease
-from service.store import deletion
+from service.plan.facts import RenderLimits
+from service.store import dead_letters, deletion
 from service.store.database import Caller, Database
-from service.store.renders import invariants, lifecycle, requesters
+from service.store.renders import invariants, lifecycle, queries, requesters
+from service.store.renders.queue_bounds import COUNT_UNFINISHED, confirm_place, reserve_place
 from service.store.renders.submission import RenderSubmission, submit_render
 from service.store.source_rules import SourceRules
 from service.worker import outcomes
@@ -42,7 +44,7 @@ CALLERS = st.sampled_from(("alice", "bob", "carol"))
 # Steps per example and examples; `make test` is for faults that are not rare.
 STEPS = int(os.environ.get("REELMILL_STATEFUL_STEPS", "40"))
 EXAMPLES = int(os.environ.get("REELMILL_STATEFUL_EXAMPLES", "12"))
-MAX_QUEUED = 4
+LIMITS = RenderLimits.model_construct(max_queued=4, max_queued_total=6)
 WHICH = st.integers(0, 99)
 
 
@@ -91,7 +93,7 @@ class Service(RuleBasedStateMachine):
     def submit(self, who: str, step: int, priority: int, outage: bool) -> None:
         async def work(connection: AsyncConnection) -> None:
             plan = render_plan(self.dataset, step, OPTIONS)
-            await submit_render(connection, RenderSubmission(plan, {}, Subject(who), MAX_QUEUED))
+            await submit_render(connection, RenderSubmission(plan, {}, Subject(who), LIMITS))
             if outage:
                 raise OnPurpose
 
@@ -104,16 +106,41 @@ class Service(RuleBasedStateMachine):
 
     @rule(who=CALLERS, which=WHICH)
     def retry(self, who: str, which: int) -> None:
-        async def work(connection: AsyncConnection) -> None:
-            caller = Caller(Subject(who), admin=True)
-            standing = await requesters.lock_render(connection, caller, render["id"])
-            if standing.render["status"] in ("failed", "cancelled"):
-                await requesters.check_queue(connection, caller.subject, MAX_QUEUED)
-                await requesters.add_requester(connection, render["id"], caller, 0)
-                await lifecycle.retry_render(connection, render["id"])
-
         if render := self.pick(which):
-            self.in_one_transaction(work)
+            self.in_one_transaction(lambda connection: self._retry(connection, who, render["id"]))
+
+    async def _retry(self, connection: AsyncConnection, who: str, render: Any) -> None:
+        caller = Caller(Subject(who), admin=True)
+        standing = await requesters.lock_render(connection, caller, render)
+        if standing.render["status"] in ("failed", "cancelled"):
+            await reserve_place(connection, caller.subject, LIMITS)
+            await requesters.add_requester(connection, render, caller, 0)
+            await lifecycle.retry_render(connection, render)
+            await confirm_place(connection, caller.subject, LIMITS)
+
+    @rule(who=CALLERS, which=WHICH, dismisses=st.booleans(), outage=st.booleans())
+    def settle_a_dead_letter(self, who: str, which: int, dismisses: bool, outage: bool) -> None:
+        async def work(connection: AsyncConnection) -> None:
+            dead = "SELECT id, render_id FROM tasks WHERE state = 'failed' AND dismissed_at IS NULL ORDER BY id"
+            letters = (await connection.execute(text(dead))).all()
+            if not letters:
+                return
+            letter = letters[which % len(letters)]
+            render = await queries.get_render(connection, letter.render_id)
+            assert render is not None
+            if dismisses:
+                assert await dead_letters.dismiss(connection, letter.id, Subject(who))
+            elif render["status"] == "succeeded":
+                await requesters.lock_render(connection, Caller(Subject(who), admin=True), render["id"])
+                urgent = "SELECT lane = 'urgent' FROM tasks WHERE id = :id"
+                if await connection.scalar(text(urgent), {"id": letter.id}):
+                    assert await dead_letters.requeue(connection, letter.id)
+            else:
+                await self._retry(connection, who, render["id"])
+            if outage:
+                raise OnPurpose
+
+        self.in_one_transaction(work)
 
     @rule(which=WHICH)
     def remake(self, which: int) -> None:
@@ -244,6 +271,9 @@ class Service(RuleBasedStateMachine):
             twice = """SELECT count(*) FROM (SELECT FROM tasks WHERE state IN ('queued', 'running')
                 GROUP BY render_id, kind, number HAVING count(*) > 1) found"""
             assert await connection.scalar(text(twice)) == 0, "nothing is queued twice"
+            for who in ("alice", "bob", "carol"):
+                unfinished = (await connection.execute(COUNT_UNFINISHED, {"subject": who})).one()
+                assert unfinished.of_all <= LIMITS.max_queued_total and unfinished.of_caller <= LIMITS.max_queued
 
         self.in_one_transaction(check)
 

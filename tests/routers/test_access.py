@@ -57,6 +57,15 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
+# A webhook of alice's that was given up.
+ADD_DEAD_LETTER = """
+    INSERT INTO tasks (id, kind, owner, state, finished_at, error, payload) VALUES (
+        gen_random_uuid(), 'webhook', 'alice', 'failed', now(), '{"code": "undelivered", "reason": "410"}',
+        jsonb_build_object('url', 'https://lab.example', 'owner', 'alice', 'body', jsonb_build_object(
+            'data', jsonb_build_object('experiment_id', CAST(:experiment AS text))))) RETURNING id
+"""
+
+
 def read_table() -> dict[str, dict[str, str]]:
     """Operation -> column -> cell."""
     with TABLE.open() as file:
@@ -104,10 +113,11 @@ async def plant(world: World, home: Path) -> World:
         secret = await webhook_secrets.create(connection, Subject("alice"))
         await workers.record_heartbeat(connection, worker := uuid4(), "render-1:4711", 1, "0")
         await workers.update_facts(connection, worker, {"offers": []})
+        letter = await connection.scalar(text(ADD_DEAD_LETTER), {"experiment": str(dataset.experiment_id)})
         signer = Signer(await load_signing_key(connection))
     grant = signer.sign("upload", [str(dataset.id), "a.jpg", 1, 2**33])
     ids = {"experiment_id": str(dataset.experiment_id), "dataset_id": str(dataset.id), "job_id": str(job)}
-    ids |= {"secret_id": str(secret["id"]), "worker_id": str(worker)}
+    ids |= {"secret_id": str(secret["id"]), "worker_id": str(worker), "letter_id": str(letter)}
     fixed = {"name": "a.jpg", "index": "0", "number": "0", "kind": "jpg", "grant": grant}
     return replace(world, parameters=ids | fixed)
 
@@ -168,7 +178,7 @@ async def test_who_is_answered_what(rendered_world: World, home: Path, operation
 @pytest.mark.parametrize("operation", [name for name, row in ROWS.items() if row["stranger"] == "404"])
 async def test_what_is_hidden_looks_like_nothing(rendered_world: World, operation: str) -> None:
     """A stranger and a former guest are told the same of what they may not see as of what does not exist."""
-    ids = {name: str(uuid4()) for name in ("experiment_id", "dataset_id", "job_id")}
+    ids = {name: str(uuid4()) for name in ("experiment_id", "dataset_id", "job_id", "letter_id")}
     nothing = replace(rendered_world, parameters=rendered_world.parameters | ids)
     for who in ("stranger", "revoked"):
         answers = [await world.send(rendered_world.clients[who], operation) for world in (rendered_world, nothing)]

@@ -68,7 +68,7 @@ async def test_work_in_flight_goes_on_after_the_upgrade(postgres_url: str) -> No
         database = Database(url, DatabaseSettings())
         await until_workers_can_be_lost(database)
         async with database.service_transaction() as connection:
-            assert await queue.release_lost_tasks(connection) == 1
+            assert (await queue.release_lost_tasks(connection)).total() == 1
             assert await connection.scalar(text("SELECT to_regnamespace('queue')")) is None
             waiting = {
                 lane: await picking.list_candidates(connection, lane) for lane in ("render", "urgent", "webhook")

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from service.ids import RenderId, Subject
+from service.jobs.retries import RetryClass
 from service.store import webhook_secrets
 from service.store.database import Caller, Database
 from service.store.renders import lifecycle, requesters
@@ -41,7 +42,8 @@ async def database(postgres_url: str) -> AsyncIterator[Database]:
 async def running_deliverer(
     database: Database, settings: WebhookSettings = SETTINGS, attempts: int = 4
 ) -> AsyncIterator[None]:
-    running = asyncio.create_task(WebhookDeliverer(database, settings, "w", [0.05] * (attempts - 1)).run())
+    retries = RetryClass(gaps_s=[0.05] * (attempts - 1))
+    running = asyncio.create_task(WebhookDeliverer(database, settings, "w", retries).run())
     try:
         yield
     finally:

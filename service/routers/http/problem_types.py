@@ -46,6 +46,8 @@ MEANINGS = {
     "internal-error": "We failed. The log has details under the `error_id`: include it when you report this.",
     "unavailable": "Something that the request needs (database, object store, model server) does not answer. The "
     "request is valid: repeat it later.",
+    "queue-full": "All callers together have as many unfinished renders as the service takes. The request is valid: "
+    "repeat it after the number of seconds in `Retry-After`.",
     "timed-out": "The answer took longer than it may. Ask for less, or repeat the request later.",
 }
 

@@ -12,7 +12,7 @@ from service.identity.claims import allows
 from service.jobs.queue import count_active_tasks
 from service.routers.http.dependencies import ResourcesDep, identity, missing_scope_error
 from service.routers.http.exception_mapping import is_database_unavailable
-from service.store import space
+from service.store import dead_letters, space
 from service.store.cache import segments
 from service.store.consistency.rounds import read_findings
 from service.store.database import Database
@@ -21,6 +21,7 @@ from service.store.workers import list_worker_metrics
 from service.telemetry.metrics import (
     CACHE_BYTES,
     CACHE_SEGMENTS,
+    DEAD_LETTERS,
     LOST_OBJECTS,
     ORPHAN_BYTES,
     ORPHAN_OBJECTS,
@@ -65,10 +66,12 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
     """Set the gauges of queue and space, and return the metrics of workers: none while the database is unavailable."""
     QUEUE_DEPTH.clear()
     QUEUE_AGE.clear()
+    DEAD_LETTERS.clear()
     try:
         async with database.service_transaction() as connection:
             queues = await count_active_tasks(connection)
             workers = await list_worker_metrics(connection)
+            dead = await dead_letters.count_by_code(connection)
             cache = await segments.cache_size(connection)
             stored = await measure_totals(connection)
             waits = await space.count_waits(connection)
@@ -90,6 +93,8 @@ async def _collect_metrics(database: Database) -> WorkerMetrics:
     SPACE_FULL.labels("database").set(disk_full)
     for kind, size in stored.items():
         STORED_BYTES.labels(kind).set(size)
+    for letters in dead:
+        DEAD_LETTERS.labels(letters["lane"], letters["code"]).set(letters["count"])
     for queue in queues:
         QUEUE_DEPTH.labels(queue["kind"], queue["state"]).set(queue["count"])
         QUEUE_AGE.labels(queue["kind"], queue["state"]).set(queue["oldest_s"])

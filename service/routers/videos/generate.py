@@ -97,7 +97,7 @@ async def generate(
             render_plan,
             body.to_document(),
             caller.subject,
-            limits.max_queued,
+            limits,
             idempotency_key,
             body.webhook_url,
             admin=caller.admin,

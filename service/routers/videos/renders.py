@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import Conflict, Forbidden, NotFound
 from service.routers.catalog.deletion import Deleted, Force, kept_for_others, to_deleted
@@ -26,6 +27,7 @@ from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
 from service.store.renders import lifecycle, queries, requesters
 from service.store.renders.queries import RenderFilter
+from service.store.renders.queue_bounds import confirm_place, reserve_place
 from service.store.renders.requesters import Standing
 from service.store.usage import require_room
 from service.stream.playlist import STREAMABLE_CODECS
@@ -141,15 +143,25 @@ async def retry_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) 
     """Restarts a failed or cancelled render. Finished segments are reused. The caller is one of those who asked for it
     then; only they, the owner of the experiment and admins may."""
     async with resources.database.service_transaction() as connection:
-        standing = await requesters.lock_render(connection, caller, job_id)
-        await require_source(connection, standing.render["dataset_id"], resources.sources)
-        if standing.render["status"] not in ("failed", "cancelled"):
-            raise Conflict("only a failed or cancelled render can be retried")
-        await requesters.check_queue(connection, caller.subject, resources.limits.max_queued)
-        await require_room(connection, caller.subject, resources.storage.quota_of(caller.subject))
-        await requesters.add_requester(connection, job_id, caller, 0)
-        await lifecycle.retry_render(connection, job_id)
+        await restart_render(connection, caller, job_id, resources)
     return await get_status(resources, job_id, caller)
+
+
+async def restart_render(connection: AsyncConnection, caller: Caller, job: UUID, resources: Resources) -> None:
+    """Queue a failed or cancelled render again, for this caller. Run as the service, and end the transaction then.
+
+    Raises Conflict if it is neither, NotFound, Forbidden, TooManyRequests, QueueFull, QuotaExceeded.
+    """
+    limits = resources.limits
+    standing = await requesters.lock_render(connection, caller, job)
+    await require_source(connection, standing.render["dataset_id"], resources.sources)
+    if standing.render["status"] not in ("failed", "cancelled"):
+        raise Conflict("only a failed or cancelled render can be retried")
+    await reserve_place(connection, caller.subject, limits)
+    await require_room(connection, caller.subject, resources.storage.quota_of(caller.subject))
+    await requesters.add_requester(connection, job, caller, 0)
+    await lifecycle.retry_render(connection, job)
+    await confirm_place(connection, caller.subject, limits)
 
 
 @router.delete(

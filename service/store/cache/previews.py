@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import TooManyRequests
 from service.ids import Subject, TaskId, new_uuid
 from service.jobs import queue
+from service.jobs.throughput import retry_after
 from service.plan.needs import needs_of_formats
 from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
@@ -73,18 +74,23 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
     found = await find_task(connection, preview)
     if found is not None:
         return TaskId(found["id"])
-    await acquire_advisory_lock(connection, f"previews of {owner}")
-    queued = (await connection.execute(COUNT_QUEUED, {"owner": owner})).one()
-    if queued.of_caller >= MAX_QUEUED_OF_CALLER or queued.of_all >= MAX_QUEUED:
-        whose = "of yours" if queued.of_caller >= MAX_QUEUED_OF_CALLER else "of all callers"
-        detail = f"many previews {whose} are waiting: try again in a moment"
-        raise TooManyRequests(detail, headers={"Retry-After": "5"})
+    await require_room(connection, owner)
     task = TaskId(new_uuid())
     formats = await connection.scalar(SELECT_FORMATS, {"dataset": preview.dataset})
     values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
     await connection.execute(INSERT_TASK, values | {"needs": needs_of_formats(formats or ())})
     await queue.wake_workers(connection)
     return task
+
+
+async def require_room(connection: AsyncConnection, owner: Subject) -> None:
+    """Raises TooManyRequests if so many previews are queued that the caller may have none more."""
+    await acquire_advisory_lock(connection, f"previews of {owner}")
+    queued = (await connection.execute(COUNT_QUEUED, {"owner": owner})).one()
+    if queued.of_caller >= MAX_QUEUED_OF_CALLER or queued.of_all >= MAX_QUEUED:
+        whose = "of yours" if queued.of_caller >= MAX_QUEUED_OF_CALLER else "of all callers"
+        detail = f"many previews {whose} are waiting: try again in a moment"
+        raise TooManyRequests(detail, headers=await retry_after(connection, "preview", owner))
 
 
 async def get_task_state(connection: AsyncConnection, task: TaskId) -> RowMapping | None:

@@ -165,6 +165,13 @@ def _filter(query: Select[Any], experiment: UUID, name_contains: str | None) -> 
     return query.where(datasets.c.name.icontains(name_contains, autoescape=True)) if name_contains else query
 
 
+# A new scan takes their place among the dead letters.
+REPLACE_FAILED_SCANS = text("""
+    UPDATE tasks SET dismissed_at = now()
+    WHERE dataset_id = :dataset AND kind = 'scan' AND state = 'failed' AND dismissed_at IS NULL
+""")
+
+
 async def enqueue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping:
     """The active scan of the dataset, or a new one. Run as the service (`database.switch_to_service_role`)."""
     await connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update(key_share=True))
@@ -172,6 +179,7 @@ async def enqueue_scan(connection: AsyncConnection, dataset: UUID) -> RowMapping
     if found is not None:
         return found
     await connection.execute(MARK_SCANNING, {"dataset": dataset})
+    await connection.execute(REPLACE_FAILED_SCANS, {"dataset": dataset})
     owner = select(experiments.c.owner).join(datasets).where(datasets.c.id == dataset).scalar_subquery()
     row = insert(tasks).values(id=new_uuid(), kind="scan", dataset_id=dataset, owner=owner)
     task = (await connection.execute(row.returning(tasks.c.id, tasks.c.state, tasks.c.progress))).mappings().one()

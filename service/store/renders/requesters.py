@@ -8,9 +8,9 @@ from uuid import UUID
 from sqlalchemy import RowMapping, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from service.errors import NotFound, TooManyRequests
+from service.errors import NotFound
 from service.ids import Subject
-from service.store.database import Caller, acquire_advisory_lock
+from service.store.database import Caller
 from service.store.renders import lifecycle
 from service.store.tables import renders, requesters
 
@@ -25,10 +25,6 @@ UPSERT_REQUESTER = text("""
     ON CONFLICT (render_id, subject) DO UPDATE
     SET admin = excluded.admin, priority = greatest(requesters.priority, excluded.priority), asked_at = now(),
         keep_days = coalesce(excluded.keep_days, requesters.keep_days)
-""")
-COUNT_ACTIVE_RENDERS = text("""
-    SELECT count(*) FROM requesters q JOIN renders r ON r.id = q.render_id
-    WHERE q.subject = :subject AND r.status IN ('queued', 'running')
 """)
 # Whoever asked as an admin could see the experiment without being named in it.
 SELECT_LOST = text("""
@@ -133,18 +129,6 @@ async def apply_priority(connection: AsyncConnection, render: UUID, nobody: int 
     """Queue the render with the highest priority of its requesters; `nobody` if it has none. False: it has started."""
     highest = await connection.scalar(SELECT_HIGHEST_PRIORITY, {"render": render})
     return await lifecycle.change_priority(connection, render, nobody if highest is None else highest)
-
-
-async def check_queue(connection: AsyncConnection, subject: Subject, max_queued: int) -> None:
-    """Raises TooManyRequests if the subject has asked for `max_queued` renders that are unfinished.
-
-    Until the transaction ends, no other one counts the subject's renders: call it last of all that lock something.
-    """
-    await acquire_advisory_lock(connection, f"queue of {subject}")
-    unfinished = int(await connection.scalar(COUNT_ACTIVE_RENDERS, {"subject": subject}) or 0)
-    if unfinished >= max_queued:
-        detail = f"you have {unfinished} unfinished renders, at most {max_queued} are allowed: let some end"
-        raise TooManyRequests(detail, headers={"Retry-After": "10"})
 
 
 async def is_requester(connection: AsyncConnection, render: UUID, subject: Subject) -> bool:

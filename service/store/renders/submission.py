@@ -13,6 +13,7 @@ from service.errors import FieldProblem, InvalidRequest
 from service.ids import RenderId, Subject, new_uuid
 from service.jobs import queue
 from service.plan.estimate import Estimate, Workload, estimate
+from service.plan.facts import RenderLimits
 from service.plan.needs import needs_of_segments
 from service.plan.render_plan import PIPELINE_VERSION, FrameRef, SegmentPlan, content_keys
 from service.plan.request import RenderPlan
@@ -24,10 +25,10 @@ from service.store.catalog.frames import stream_frames
 from service.store.database import Caller, acquire_advisory_lock, translate_integrity_errors
 from service.store.renders.lifecycle import create_segment_tasks, enqueue_assembly, mark_running, register_webhook
 from service.store.renders.queries import get_render
+from service.store.renders.queue_bounds import confirm_place, reserve_place
 from service.store.renders.requesters import (
     add_requester,
     apply_priority,
-    check_queue,
     is_requester,
     lock_visible_experiment,
 )
@@ -54,14 +55,14 @@ class RenderSubmission:
     """A planned render that a caller submits.
 
     `document` is the request as it was sent, without the webhook's address: it is stored with the render, which others
-    may read. `max_queued` is how many unfinished renders the owner may have. `admin`: the owner may see everything.
-    `keep_days` is that of `add_requester`, `quota` how many bytes the owner may store (None: any number).
+    may read. `limits` has how many may be unfinished. `admin`: the owner may see everything. `keep_days` is that of
+    `add_requester`, `quota` how many bytes the owner may store (None: any number).
     """
 
     plan: RenderPlan
     document: dict[str, Any]
     owner: Subject
-    max_queued: int
+    limits: RenderLimits
     idempotency_key: str | None = None
     webhook_url: str | None = None
     admin: bool = False
@@ -80,8 +81,8 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
     """The row of the render: that of the same idempotency key, else one of the same video, else a new one.
 
     The owner is one of its requesters then. Raises InvalidRequest if the idempotency key was used with another body,
-    TooManyRequests if the owner's queue is full, QuotaExceeded if he stores too much, and NotFound if the owner may not
-    see the experiment any more or the dataset has been deleted.
+    TooManyRequests or QueueFull if there is no place in the queue, QuotaExceeded if he stores too much, and NotFound if
+    the owner may not see the experiment any more or the dataset has been deleted.
     """
     plan, owner = submission.plan, submission.owner
     await lock_visible_experiment(connection, submission.caller(), plan.dataset.experiment_id)
@@ -89,8 +90,9 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
     if render is None:
         await acquire_advisory_lock(connection, plan.key)
         render = await _find_duplicate(connection, plan.key, plan.dataset.id)
+    is_new = render is None
     if render is None:
-        await check_queue(connection, owner, submission.max_queued)
+        await reserve_place(connection, owner, submission.limits)
         await require_room(connection, owner, submission.quota)
         render = await write_render(connection, owner, plan, submission.document, admin=submission.admin)
         if submission.keep_days is not None:
@@ -106,6 +108,8 @@ async def submit_render(connection: AsyncConnection, submission: RenderSubmissio
         await connection.execute(UPSERT_IDEMPOTENCY_KEY, values)
     row = await get_render(connection, render)
     assert row is not None
+    if is_new:
+        await confirm_place(connection, owner, submission.limits)
     return row
 
 
@@ -155,7 +159,7 @@ async def _join(connection: AsyncConnection, render: RenderId, submission: Rende
     row = await get_render(connection, render)
     is_new = not await is_requester(connection, render, caller.subject)
     if is_new and row is not None and row["status"] in ("queued", "running"):
-        await check_queue(connection, caller.subject, submission.max_queued)
+        await reserve_place(connection, caller.subject, submission.limits, joins=True)
     if is_new and row is not None:
         await require_room(connection, caller.subject, submission.quota, row["stored_bytes"] or 0)
     await add_requester(connection, render, caller, submission.plan.priority, submission.keep_days)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import FieldProblem, ReelmillError, TooManyRequests, invalid_field
 from service.ids import Subject
+from service.jobs.throughput import retry_after
 from service.store.database import acquire_advisory_lock
 
 WEBHOOK_POINTER = "#/webhook_url"
@@ -49,7 +50,7 @@ async def require_room(connection: AsyncConnection, render: UUID, owner: Subject
     if int(await connection.scalar(COUNT_WAITING_CALLS, {"owner": owner}) or 0) >= MAX_WAITING_CALLS:
         detail = f"{MAX_WAITING_CALLS} calls wait for your receivers: submit without a webhook until they answer"
         problem = FieldProblem(detail, "too_many_calls_waiting", pointer=WEBHOOK_POINTER)
-        raise TooManyRequests(detail, errors=(problem,), headers={"Retry-After": "60"})
+        raise TooManyRequests(detail, errors=(problem,), headers=await retry_after(connection, "webhook", owner))
 
 
 def _no_room(detail: str) -> ReelmillError:

@@ -66,6 +66,8 @@ async def test_a_render_shows(postgres_url: str, tmp_path: Path, token: Any) -> 
         assert done["reelmill_frames_rendered_total", frozenset({worker})] == before + 12
         assert done["reelmill_estimate_ratio_count", frozenset({worker})] >= 1
         assert done["reelmill_estimate_ratio_bucket", frozenset({worker, ("le", "+Inf")})] >= 1
+        succeeded = frozenset({worker, ("kind", "segment"), ("code", "ok"), ("outcome", "succeeded")})
+        assert done["reelmill_attempts_total", succeeded] >= 1
         assert done["reelmill_cache_segments", frozenset()] == 1
         assert done["reelmill_bytes_fetched_total", frozenset({worker})] > 0
         assert done["reelmill_bytes_encoded_total", frozenset({worker})] > 0

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.errors import InvalidRequest, TooManyRequests
 from service.ids import Subject
+from service.plan.facts import RenderLimits
 from service.plan.geometry import Bins, Crop
 from service.plan.request import RenderPlan
 from service.plan.tone import Tone
@@ -26,7 +27,9 @@ pytestmark = pytest.mark.anyio
 
 
 def submission(plan: RenderPlan, **others: Any) -> RenderSubmission:
-    return RenderSubmission(plan, {"priority": plan.priority}, Subject("alice"), max_queued=2, **others)
+    return RenderSubmission(
+        plan, {"priority": plan.priority}, Subject("alice"), RenderLimits.model_construct(max_queued=2), **others
+    )
 
 
 async def count(connection: AsyncConnection, table: Any) -> int:

@@ -100,7 +100,7 @@ async def known_api(server: str, home: Path) -> AsyncIterator[KnownApi]:
                 "0.0.0",
                 http=HttpSettings.model_construct(rate_limit="none", preview_wait_s=0),
                 catalog=CatalogSettings.model_construct(max_upload_bytes=1_000_000),
-                limits=RenderLimits.model_construct(max_queued=1_000_000),
+                limits=RenderLimits.model_construct(max_queued=1_000_000, max_queued_total=10_000_000),
                 webhooks=WebhookSettings.model_construct(secret=SecretStr("whsec_" + "a" * 44)),
             )
         )
