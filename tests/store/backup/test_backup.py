@@ -174,7 +174,8 @@ async def test_an_older_backup_is_upgraded_and_its_work_goes_on(
         database = Database(url, DatabaseSettings())
         with ArchiveWriter(tmp_path / "backup.tar") as archive:
             async with open_snapshot(database) as snapshot:
-                names = [name for name in table_names(caches=False) if name != "attempts"]
+                since = {"attempts", "upload_areas", "upload_reservations"}
+                names = [name for name in table_names(caches=False) if name not in since]
                 await dump_tables(snapshot, archive, manifest, names)
             archive.finish(manifest)
         await database.close()
@@ -182,7 +183,7 @@ async def test_an_older_backup_is_upgraded_and_its_work_goes_on(
     assert manifest.schema == "0014" and await is_current(target.database.url)
     await until_workers_can_be_lost(target.database)
     async with target.database.service_transaction() as connection:
-        assert await queue.release_lost_tasks(connection) == 1
+        assert (await queue.release_lost_tasks(connection)).total() == 1
         owners = await connection.scalars(text("SELECT DISTINCT owner FROM tasks WHERE state = 'queued'"))
         assert set(owners) == {"", "alice", "carol"}
 
