@@ -86,12 +86,15 @@ class Report:
         return self.orphan_objects / self.objects if self.objects else 0.0
 
 
-async def check_consistency(database: Database, objects: ObjectStore, sample: int = 50) -> Report:
+async def check_consistency(
+    database: Database, objects: ObjectStore, sample: int = 50, grace: timedelta = GRACE
+) -> Report:
     """Read the listing of the bucket and the rows; nothing is changed. Memory: one part in 256 of the segments.
 
-    `sample` segments are read and compared with their digests. Raises ObjectStoreError.
+    `sample` segments are read and compared with their digests. What is younger than `grace` is left alone; without any,
+    nothing may be at work. Raises ObjectStoreError.
     """
-    check = _Check(database, objects, Report())
+    check = _Check(database, objects, Report(), grace)
     for shard in SHARDS:
         await check.compare_shard(shard)
     for prefix in ("renders/", "previews/"):
@@ -107,6 +110,7 @@ class _Check:
     database: Database
     objects: ObjectStore
     report: Report
+    grace: timedelta
 
     async def compare_shard(self, shard: str) -> None:
         """The segments whose keys begin with these two digits, both ways."""
@@ -115,14 +119,14 @@ class _Check:
             stored.update(info.key for info in page)
             await self.examine_objects(page)
         async with self.database.service_transaction() as connection:
-            rows = await connection.scalars(SELECT_ENTRIES, {"shard": shard, "grace": GRACE.total_seconds()})
+            rows = await connection.scalars(SELECT_ENTRIES, {"shard": shard, "grace": self.grace.total_seconds()})
             self.report.lost_segments += [key for key in rows if segment_key(key) not in stored]
 
     async def examine_objects(self, page: Sequence[ObjectInfo]) -> None:
         """Count them, and find those that belong to nothing."""
         self.report.objects += len(page)
         self.report.bytes += sum(info.size for info in page)
-        settled = datetime.now(UTC) - GRACE
+        settled = datetime.now(UTC) - self.grace
         groups: dict[str, dict[str, tuple[str, list[ObjectInfo]]]] = {kind: {} for kind in OWNERS}
         for info in page:
             kind, prefix, owner = _owner_of(info.key)
@@ -161,7 +165,7 @@ class _Check:
         after = UUID(int=0)
         while True:
             async with self.database.service_transaction() as connection:
-                values = {"after": after, "grace": GRACE.total_seconds(), "page": PAGE_SIZE}
+                values = {"after": after, "grace": self.grace.total_seconds(), "page": PAGE_SIZE}
                 rows = (await connection.execute(SELECT_RENDERS, values)).all()
             for row in rows:
                 yield row
