@@ -25,25 +25,36 @@ SMALL_RENDER_FRAMES = 600
 # Callers that are looked at for one task: those with the highest level and the fewest running tasks.
 MAX_CANDIDATES = 200
 
+# Counted by render first: 1,600 running tasks are of few renders.
 _BUSY = """
-    busy AS (
-        SELECT coalesce(nullif(t.owner, ''), r.owner, '') AS owner, count(*) AS tasks
-        FROM tasks t LEFT JOIN renders r ON r.id = t.render_id
-        WHERE t.state = 'running' AND (t.lane = 'webhook') = (:lane = 'webhook') GROUP BY 1)
+    busy AS MATERIALIZED (
+        SELECT coalesce(nullif(t.owner, ''), r.owner, '') AS owner, sum(t.tasks)::bigint AS tasks
+        FROM (
+            SELECT owner, render_id, count(*) AS tasks FROM tasks
+            WHERE state = 'running' AND (lane = 'webhook') = (:lane = 'webhook') GROUP BY owner, render_id) t
+        LEFT JOIN renders r ON r.id = t.render_id GROUP BY 1)
 """
 _NEXT_OF_RENDER = """
     SELECT id FROM tasks
     WHERE render_id = {render} AND lane = 'render' AND state = 'queued' AND due_at <= now()
     ORDER BY number NULLS LAST LIMIT 1
 """
+# A caller's renders are put in order first (OFFSET 0 keeps it so), and then looked into until one has a task that waits:
+# one of a million tasks is looked at for each caller, not for each render.
 SELECT_RENDERS = text(f"""
     WITH {_BUSY},
-    waiting AS (
-        SELECT id, owner, created_at, frames_total <= {SMALL_RENDER_FRAMES} AS small,
-            least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S})::int, {HIGHEST_LEVEL}) AS level
-        FROM renders r WHERE status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
-            AND EXISTS ({_NEXT_OF_RENDER.format(render="r.id")})),
-    next AS (SELECT DISTINCT ON (owner) * FROM waiting ORDER BY owner, level DESC, small DESC, created_at, id)
+    callers AS (SELECT DISTINCT owner FROM renders WHERE status IN ('queued', 'running')),
+    next AS (
+        SELECT c.owner, first.* FROM callers c, LATERAL (
+            SELECT * FROM (
+                SELECT id, created_at, frames_total <= {SMALL_RENDER_FRAMES} AS small,
+                    least(
+                        priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S})::int, {HIGHEST_LEVEL}
+                    ) AS level
+                FROM renders
+                WHERE owner = c.owner AND status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
+                ORDER BY level DESC, small DESC, created_at, id OFFSET 0) r
+            WHERE ({_NEXT_OF_RENDER.format(render="r.id")}) IS NOT NULL LIMIT 1) first)
     SELECT n.owner, n.level, coalesce(b.tasks, 0) AS busy, n.id AS render, NULL::uuid AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner
     ORDER BY n.level DESC, busy, n.created_at LIMIT {MAX_CANDIDATES}
