@@ -39,7 +39,7 @@ _NEXT_OF_RENDER = """
     WHERE render_id = {render} AND lane = 'render' AND state = 'queued' AND due_at <= now()
     ORDER BY number NULLS LAST LIMIT 1
 """
-# A caller's renders are put in order first (OFFSET 0 keeps it so), and then looked into until one has a task that waits:
+# A caller's renders are put in order first (OFFSET 0 keeps it so), then looked into until one has a task that waits:
 # one of a million tasks is looked at for each caller, not for each render.
 SELECT_RENDERS = text(f"""
     WITH {_BUSY},

@@ -5,41 +5,53 @@ As root it runs in namespaces of its own: what it starts and mounts ends with it
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from service.child_process import die_with_parent
 from tests.faults.scene import scene
 from tests.faults.storm import GOALS, Storm
 
-ENCLOSED = "--enclosed"
+ENCLOSED = "--enclosed-in"
 NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 # An init that reaps whatever has lost its parent.
 INIT = ["sh", "-c", '"$@"; exit $?', "sh"]
 
 
-def main(minutes: float, seed: int, store: str, *, enclosed: bool) -> int:
-    with tempfile.TemporaryDirectory(prefix="reelmill-chaos-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        with scene(folder, seed, on_s3=store == "s3", small_disks=enclosed and store == "folder") as found:
-            storm = Storm(found)
-            storm.run(60 * minutes)
-            report = {"seed": seed, "store": store, "minutes": minutes} | storm.report(folder / "calm")
+def main(words: list[str]) -> int:
+    if words[0] == ENCLOSED:
+        return run_storm(Path(words[1]), words[2:], enclosed=True)
+    with tempfile.TemporaryDirectory(prefix="reelmill-chaos-", ignore_cleanup_errors=True) as folder:
+        if os.geteuid() == 0 and subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode == 0:
+            return enclose([ENCLOSED, folder, *words])
+        return run_storm(Path(folder), words, enclosed=False)
+
+
+def run_storm(folder: Path, words: list[str], *, enclosed: bool) -> int:
+    minutes, seed, store = float(words[0]), int(words[1]), words[2] if len(words) > 2 else "folder"
+    with scene(folder, seed, on_s3=store == "s3", small_disks=enclosed and store == "folder") as found:
+        storm = Storm(found)
+        storm.run(60 * minutes)
+        report = {"seed": seed, "store": store, "minutes": minutes} | storm.report(folder / "calm")
     print(json.dumps(report, indent=2))
     return int(any(report[goal] for goal in GOALS))
 
 
-def enclose() -> None:
-    """Run this command again in namespaces; return if there are none."""
-    words = [word for word in sys.argv[1:] if word != ENCLOSED]
-    if os.geteuid() == 0 and subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode == 0:
-        os.execvp("unshare", [*NAMESPACES, *INIT, sys.executable, "-m", "tests.faults", ENCLOSED, *words])
+def enclose(words: list[str]) -> int:
+    """Run this command again in namespaces, and kill all that is in them when this process ends."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    parent = os.getpid()
+    command = [*NAMESPACES, *INIT, sys.executable, "-m", "tests.faults", *words]
+    process = subprocess.Popen(command, preexec_fn=lambda: die_with_parent(parent))  # noqa: PLW1509 (no threads)
+    try:
+        return process.wait()
+    finally:
+        process.kill()
+        process.wait()
 
 
 if __name__ == "__main__":
-    if ENCLOSED not in sys.argv:
-        enclose()
-    words = [word for word in sys.argv[1:] if word != ENCLOSED]
-    store = words[2] if len(words) > 2 else "folder"
-    sys.exit(main(float(words[0]), int(words[1]), store, enclosed=ENCLOSED in sys.argv))
+    sys.exit(main(sys.argv[1:]))

@@ -124,9 +124,12 @@ def scene(folder: Path, seed: int, *, on_s3: bool, small_disks: bool) -> Iterato
             stack.callback(proxy.stop)
             own |= server.environment() | {"MINIO_ENDPOINT": proxy.address}
             settings = server.settings()
+        home, temporary = folder / "home", folder / "temporary"
+        for path in (home, temporary):
+            path.mkdir(mode=0o700)
+        own["TMPDIR"] = str(temporary)
         if small_disks:
-            own["TMPDIR"] = str(folder / "temporary")
-            for name, path in {"objects": folder / "home" / "objects", "temporary": folder / "temporary"}.items():
+            for name, path in {"objects": home / "objects", "temporary": temporary}.items():
                 disks[name] = stack.enter_context(_small_disk(path))
         up = stack.enter_context(running_up(folder, SLOTS, **own))
         yield Scene(up, random.Random(seed), own, settings, proxy, disks)
@@ -134,8 +137,7 @@ def scene(folder: Path, seed: int, *, on_s3: bool, small_disks: bool) -> Iterato
 
 @contextmanager
 def _small_disk(folder: Path) -> Iterator[Disk]:
-    folder.mkdir(parents=True, mode=0o700)
-    folder.parent.chmod(0o700)
+    folder.mkdir(parents=True, mode=0o700, exist_ok=True)
     options = f"size={DISK_MB}m,mode=0700"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True)
     try:
