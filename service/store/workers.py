@@ -27,7 +27,11 @@ SELECT_METRICS = text("""
     SELECT name, facts -> 'figures' AS figures FROM workers
     WHERE heartbeat_at > now() - interval '15 seconds' AND facts ? 'figures' ORDER BY name
 """)
-DELETE_DEAD_WORKERS = text("DELETE FROM workers WHERE heartbeat_at < now() - interval '5 minutes'")
+# After a long outage all workers come back at once, each with its own row locked: nobody waits for another one.
+DELETE_DEAD_WORKERS = text("""
+    DELETE FROM workers WHERE id IN (
+        SELECT id FROM workers WHERE heartbeat_at < now() - interval '5 minutes' FOR UPDATE SKIP LOCKED)
+""")
 SUM_LIVE_SLOTS = text("SELECT coalesce(sum(slots), 0) FROM workers WHERE heartbeat_at > now() - interval '15 seconds'")
 SUMMARIZE_FLEET = text("""
     WITH live AS (

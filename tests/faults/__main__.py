@@ -1,5 +1,6 @@
-"""`python -m tests.faults MINUTES SEED [folder|s3]`: a storm, and its report as JSON. Exit code 1 if anything was lost,
-wrong, done twice or left over. `s3` needs REELMILL_TEST_S3_ENDPOINT and its keys.
+"""`python -m tests.faults MINUTES SEED [folder|s3]`: a storm, and its report as JSON. `python -m tests.faults fleet SEED`:
+fifty renders by workers in network namespaces. Exit code 1 if anything was lost, wrong, done twice or left over. `s3` and
+`fleet` need REELMILL_TEST_S3_ENDPOINT and its keys, `fleet` root.
 
 As root it runs in namespaces of its own: what it starts and mounts ends with it, however it ends."""
 
@@ -10,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from service.child_process import die_with_parent
+from tests.faults.fleet import run_fleet
 from tests.faults.scene import scene
 from tests.faults.storm import GOALS, Storm
 
+FLEET_RENDERS = 50
 ENCLOSED = "--enclosed-in"
 NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 # An init that reaps whatever has lost its parent.
@@ -23,21 +27,27 @@ INIT = ["sh", "-c", '"$@"; exit $?', "sh"]
 
 def main(words: list[str]) -> int:
     if words[0] == ENCLOSED:
-        return run_storm(Path(words[1]), words[2:], enclosed=True)
+        return run_here(Path(words[1]), words[2:], enclosed=True)
     with tempfile.TemporaryDirectory(prefix="reelmill-chaos-", ignore_cleanup_errors=True) as folder:
         if os.geteuid() == 0 and subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode == 0:
             return enclose([ENCLOSED, folder, *words])
-        return run_storm(Path(folder), words, enclosed=False)
+        return run_here(Path(folder), words, enclosed=False)
 
 
-def run_storm(folder: Path, words: list[str], *, enclosed: bool) -> int:
+def run_here(folder: Path, words: list[str], *, enclosed: bool) -> int:
+    if words[0] == "fleet":
+        return tell(run_fleet(folder, FLEET_RENDERS, int(words[1])))
     minutes, seed, store = float(words[0]), int(words[1]), words[2] if len(words) > 2 else "folder"
     with scene(folder, seed, on_s3=store == "s3", small_disks=enclosed and store == "folder") as found:
         storm = Storm(found)
         storm.run(60 * minutes)
         report = {"seed": seed, "store": store, "minutes": minutes} | storm.report(folder / "calm")
+    return tell(report)
+
+
+def tell(report: dict[str, Any]) -> int:
     print(json.dumps(report, indent=2))
-    return int(any(report[goal] for goal in GOALS))
+    return int(any(report.get(goal) for goal in GOALS))
 
 
 def enclose(words: list[str]) -> int:

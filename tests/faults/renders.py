@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes.api import make_dataset
-from tests.support.processes.up import RunningUp
+from tests.support.processes.up import RunningUp, running_up
 
 FRAMES = {f"f{number:03d}.jpg": frame_jpeg(number, (320, 240)) for number in range(90)}
 MAX_UNFINISHED, END_TIMEOUT_S = 6, 300.0
@@ -140,6 +141,15 @@ class Renders:
             END_TIMEOUT_S,
         )
 
+    def read_videos(self, ended: dict[str, dict[str, Any]]) -> dict[str, str]:
+        """SHA-256 of the videos of those that have succeeded."""
+        return {job: self.video_sha256(job) for job, status in ended.items() if status["status"] == "succeeded"}
+
+    def make_undisturbed(self, body: Body) -> str:
+        job = self.send(body | {"experiment_id": self.dataset["experiment_id"]})
+        assert job is not None, self.refused
+        return self.video_sha256(job)
+
     def video_sha256(self, job: str) -> str:
         """Of the bytes that are served; a video that was lost is made again first."""
         deadline = time.monotonic() + 120
@@ -155,13 +165,13 @@ class Renders:
         raise TimeoutError(status)
 
 
-def undisturbed_sha256s(up: RunningUp, bodies: Sequence[Body]) -> list[str]:
-    """Of the videos that another service makes of the same frames, while nothing happens to it."""
-    renders = Renders(up, random.Random(0))
-    renders.prepare()
-    digests = []
-    for body in bodies:
-        job = renders.send(body | {"experiment_id": renders.dataset["experiment_id"]})
-        assert job is not None, renders.refused
-        digests.append(renders.video_sha256(job))
-    return digests
+def find_wrong(renders: Renders, videos: dict[str, str], folder: Path) -> list[str]:
+    """Those of `videos` (job -> SHA-256) that differ from what another service makes of the same frames in `folder`,
+    while nothing happens to it."""
+    bodies = {str(renders.accepted[job]): renders.accepted[job] for job in videos}
+    folder.mkdir()
+    with running_up(folder, slots=2, TMPDIR=str(folder)) as up:
+        calm = Renders(up, random.Random(0))
+        calm.prepare()
+        right = {name: calm.make_undisturbed(body) for name, body in bodies.items()}
+    return [job for job, digest in videos.items() if right[str(renders.accepted[job])] != digest]

@@ -67,26 +67,13 @@ class Scene:
         password, port = (folder / "password").read_text().strip(), (folder / "port").read_text().strip()
         return f"postgresql://reelmill:{password}@127.0.0.1:{port}/reelmill"
 
-    def query(self, statement: str, *values: Any) -> Sequence[Any]:
+    def query(self, statement: str) -> Sequence[Any]:
         """The rows of a statement, over a connection of its own. Raises OSError if the database is away."""
-
-        async def fetch(connection: "asyncpg.Connection") -> Sequence[Any]:
-            return list(await connection.fetch(statement, *values))
-
-        return self.with_connection(fetch)
+        return query(self.database_url, statement)
 
     def with_connection(self, work: Callable[["asyncpg.Connection"], Awaitable[T]]) -> T:
-        async def run() -> T:
-            try:
-                connection = await asyncpg.connect(self.database_url, timeout=CONNECT_TIMEOUT_S)
-                try:
-                    return await asyncio.wait_for(work(connection), 30)
-                finally:
-                    connection.terminate()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-                raise OSError(f"{type(error).__name__}: {error}") from error
-
-        return asyncio.run(run())
+        """Raises OSError if the database is away."""
+        return with_connection(self.database_url, work)
 
     def with_objects(self, work: Callable[[ObjectStore], Awaitable[T]]) -> T:
         """Work on the store itself, not through the proxy."""
@@ -111,6 +98,27 @@ class Scene:
             await database.close()
 
 
+def query(url: str, statement: str) -> Sequence[Any]:
+    async def fetch(connection: "asyncpg.Connection") -> Sequence[Any]:
+        return list(await connection.fetch(statement))
+
+    return with_connection(url, fetch)
+
+
+def with_connection(url: str, work: Callable[["asyncpg.Connection"], Awaitable[T]]) -> T:
+    async def run() -> T:
+        try:
+            connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
+            try:
+                return await asyncio.wait_for(work(connection), 30)
+            finally:
+                connection.terminate()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            raise OSError(f"{type(error).__name__}: {error}") from error
+
+    return asyncio.run(run())
+
+
 @contextmanager
 def scene(folder: Path, seed: int, *, on_s3: bool, small_disks: bool) -> Iterator[Scene]:
     """Run `up` until the end of the block. Disks need root, and should be in a mount namespace that ends with us."""
@@ -119,7 +127,7 @@ def scene(folder: Path, seed: int, *, on_s3: bool, small_disks: bool) -> Iterato
         proxy, settings = None, ObjectSettings.model_construct()
         if on_s3:
             server = s3_server()
-            stack.callback(_remove_bucket, server.settings())
+            stack.callback(remove_bucket, server.settings())
             proxy = S3Proxy(server.endpoint, seed)
             stack.callback(proxy.stop)
             own |= server.environment() | {"MINIO_ENDPOINT": proxy.address}
@@ -146,7 +154,7 @@ def _small_disk(folder: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def _remove_bucket(settings: ObjectSettings) -> None:
+def remove_bucket(settings: ObjectSettings) -> None:
     async def remove() -> None:
         from service.store.objects.s3 import S3ObjectStore
 

@@ -17,10 +17,9 @@ from service.store.removal import delete_due_objects
 from tests.faults.caller_faults import caller_faults
 from tests.faults.database_faults import database_faults
 from tests.faults.process_faults import process_faults
-from tests.faults.renders import FRAMES, Renders, undisturbed_sha256s
+from tests.faults.renders import FRAMES, Renders, find_wrong
 from tests.faults.scene import Faults, Scene
 from tests.faults.store_faults import store_faults
-from tests.support.processes.up import running_up
 
 # Nothing is at work when the bucket is compared with the database.
 NO_GRACE = timedelta(0)
@@ -93,10 +92,8 @@ class Storm:
         """Wait until everything has ended, and compare each video with that of another service in `folder`."""
         ended = self.renders.wait_for_all()
         self._up.wait(lambda: self._up.client.get("/health", timeout=PROBE_TIMEOUT_S), _is_whole, RECOVERY_S)
-        videos = {
-            job: self.renders.video_sha256(job) for job, status in ended.items() if status["status"] == "succeeded"
-        }
-        wrong = self._find_wrong(videos, folder)
+        videos = self.renders.read_videos(ended)
+        wrong = find_wrong(self.renders, videos, folder)
         unwanted = self.renders.cancelled
         lost = [job for job, status in ended.items() if status["status"] != "succeeded" and job not in unwanted]
         twice = [row[0] for row in self._scene.query(DONE_TWICE)]
@@ -123,13 +120,6 @@ class Storm:
             "by_kind": dict(sorted(self._injected.items())),
             "could_not_be_injected": dict(self._away),
         } | ({"s3_requests": dict(self._scene.proxy.counts)} if self._scene.proxy else {})
-
-    def _find_wrong(self, videos: dict[str, str], folder: Path) -> list[str]:
-        bodies = {str(self.renders.accepted[job]): self.renders.accepted[job] for job in videos}
-        folder.mkdir()
-        with running_up(folder, slots=2) as calm:
-            digests = dict(zip(bodies, undisturbed_sha256s(calm, list(bodies.values())), strict=True))
-        return [job for job, digest in videos.items() if digests[str(self.renders.accepted[job])] != digest]
 
     async def _check_consistency(self) -> Report:
         """Once what is due to be removed is removed."""
