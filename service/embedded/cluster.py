@@ -147,7 +147,7 @@ class Cluster:
         self.start()
 
     def _end_orphans(self) -> None:
-        """End what another launcher, or a server that was killed, has left on the data: it stops by itself, but not soon
+        """End what another launcher, or a killed server, has left on the data: it stops by itself, but not soon
         if it hangs or its disk is slow. After a kill the next server recovers."""
         deadline = time.monotonic() + ORPHAN_TIMEOUT_S
         while (left := _servers_on(self.data)) and time.monotonic() < deadline:

@@ -44,7 +44,8 @@ class TcpRelay:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
+        with suppress(asyncio.CancelledError):  # at the end of the block
+            await asyncio.gather(_pump(reader, upstream_writer), _pump(upstream_reader, writer))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
