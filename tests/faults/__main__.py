@@ -27,11 +27,14 @@ INIT = ["sh", "-c", '"$@"; exit $?', "sh"]
 
 def main(words: list[str]) -> int:
     if words[0] == ENCLOSED:
-        return run_here(Path(words[1]), words[2:], enclosed=True)
-    with tempfile.TemporaryDirectory(prefix="reelmill-chaos-", ignore_cleanup_errors=True) as folder:
+        folder = Path(words[1])
+        os.environ["TMPDIR"] = str(folder / "t")  # what is killed leaves nothing in the machine's
+        (folder / "t").mkdir()
+        return run_here(folder, words[2:], enclosed=True)
+    with tempfile.TemporaryDirectory(prefix="reelmill-chaos-", ignore_cleanup_errors=True) as name:
         if os.geteuid() == 0 and subprocess.run([*NAMESPACES, "true"], capture_output=True).returncode == 0:
-            return enclose([ENCLOSED, folder, *words])
-        return run_here(Path(folder), words, enclosed=False)
+            return enclose([ENCLOSED, name, *words])
+        return run_here(Path(name), words, enclosed=False)
 
 
 def run_here(folder: Path, words: list[str], *, enclosed: bool) -> int:

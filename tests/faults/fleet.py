@@ -113,7 +113,7 @@ def running_fleet(folder: Path, seed: int) -> Iterator[tuple[Fleet, str]]:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("REELMILL_", "MINIO_"))
         }
-        environment |= settings | {"DATABASE_URL": url, "REELMILL_HOME": str(folder / "workers"), "TMPDIR": str(folder)}
+        environment |= settings | {"DATABASE_URL": url, "REELMILL_HOME": str(folder / "workers")}
         fleet = Fleet(renders, environment | {"REELMILL_SLOTS": "1", "REELMILL_FRAME_TIMEOUT": "10"}, folder)
         for number in range(1, WORKERS + 1):
             stack.callback(fleet.end, number)

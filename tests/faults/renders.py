@@ -170,7 +170,7 @@ def find_wrong(renders: Renders, videos: dict[str, str], folder: Path) -> list[s
     while nothing happens to it."""
     bodies = {str(renders.accepted[job]): renders.accepted[job] for job in videos}
     folder.mkdir()
-    with running_up(folder, slots=2, TMPDIR=str(folder)) as up:
+    with running_up(folder, slots=2) as up:
         calm = Renders(up, random.Random(0))
         calm.prepare()
         right = {name: calm.make_undisturbed(body) for name, body in bodies.items()}

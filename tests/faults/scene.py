@@ -135,8 +135,8 @@ def scene(folder: Path, seed: int, *, on_s3: bool, small_disks: bool) -> Iterato
         home, temporary = folder / "home", folder / "temporary"
         for path in (home, temporary):
             path.mkdir(mode=0o700)
-        own["TMPDIR"] = str(temporary)
         if small_disks:
+            own["TMPDIR"] = str(temporary)
             for name, path in {"objects": home / "objects", "temporary": temporary}.items():
                 disks[name] = stack.enter_context(_small_disk(path))
         up = stack.enter_context(running_up(folder, SLOTS, **own))

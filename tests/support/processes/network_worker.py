@@ -29,10 +29,14 @@ class NetworkWorker:
 
     def pull_cable(self) -> None:
         """What is sent does not arrive, and nobody is told that a connection is broken."""
-        _ip("link", "set", f"reelmill{self.number}", "down")
+        self._set("down")
 
     def plug_cable(self) -> None:
-        _ip("link", "set", f"reelmill{self.number}", "up")
+        self._set("up")
+
+    def _set(self, state: str) -> None:
+        """The cable of a worker that has exited is gone."""
+        subprocess.run(["ip", "link", "set", f"reelmill{self.number}", state], capture_output=True)
 
 
 @contextmanager
