@@ -1,6 +1,7 @@
 """`python -m benchmarks queue`: pick-up, CPU, rows and WAL of the queue under a large backlog and a large fleet."""
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -38,7 +39,7 @@ MAINTENANCE: dict[str, tuple[float, Callable[[AsyncConnection], Awaitable[object
 }
 REPETITIONS = 3
 # What a fleet has done while the old transaction was open: of a million tasks, those of ten minutes.
-LATER_SHARE = 0.3
+LATER_SHARE, LATER_SAMPLE = 0.3, 300  # each takes half a second then
 WRITTEN = text("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables")
 FLUSH_STATISTICS = text("SELECT pg_stat_force_next_flush()")
 WAL_BYTES = text("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint")
@@ -87,13 +88,13 @@ async def _measure(url: str, home: Path, request: QueueRequest) -> list[dict[str
         await fleet.fill()
         _say(f"{request.workers * SLOTS:,} slots are busy after {time.perf_counter() - started:.0f} s")
         bench = _Bench(database, int((home / "postgres/data/postmaster.pid").read_text().split()[0]), backlog, request)
-        rows = [await bench.measure(fleet, "backlog")]
+        rows = [await bench.measure(fleet, "backlog", request.sample)]
         async with _old_transaction(database):
-            rows.append(await bench.measure(fleet, "old transaction"))
+            rows.append(await bench.measure(fleet, "old transaction", request.sample))
             async with database.service_transaction() as connection:
                 count = await finish_many(connection, LATER_SHARE)
             _say(f"{count:,} tasks are finished, and none of their old rows can be removed")
-            rows.append(await bench.measure(fleet, "old transaction, later"))
+            rows.append(await bench.measure(fleet, "old transaction, later", min(request.sample, LATER_SAMPLE)))
         return rows
     finally:
         await database.close()
@@ -122,10 +123,10 @@ class _Bench:
     backlog: Backlog
     request: QueueRequest
 
-    async def measure(self, fleet: SimulatedFleet, case: str) -> dict[str, Any]:
-        """One row: the fleet at work, and what maintenance costs beside it."""
+    async def measure(self, fleet: SimulatedFleet, case: str, sample: int) -> dict[str, Any]:
+        """One row: the fleet at work on so many tasks, and what maintenance costs beside it."""
         before, started = await self._counters(), time.perf_counter()
-        found = await fleet.run(self.request.sample)
+        found = await fleet.run(sample)
         wall_s, after = time.perf_counter() - started, await self._counters()
         used = {name: after[name] - before[name] for name in before}
         tasks, tasks_per_s = len(found.finishes_s), len(found.finishes_s) / found.simulated_s
@@ -134,8 +135,7 @@ class _Bench:
         maintenance_cores = sum(self.request.workers / every[name] * cost for name, cost in maintenance.items())
         queue_cores = used["cpu_s"] / found.simulated_s
         sizes = await self._sizes()
-        _say(f"{case}: {tasks:,} tasks in {wall_s:.0f} s, {found.simulated_s:.1f} s of the fleet")
-        return {
+        row = {
             "benchmark": "queue",
             "case": case,
             "tasks": self.backlog.tasks,
@@ -161,6 +161,8 @@ class _Bench:
             "wall_s": round(wall_s, 1),
             "load": round(os.getloadavg()[0], 1),
         }
+        _say(json.dumps(row))
+        return row
 
     async def _counters(self) -> dict[str, float]:
         async with self.database.service_transaction() as connection:

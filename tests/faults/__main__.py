@@ -1,8 +1,8 @@
-"""`python -m tests.faults MINUTES SEED [folder|s3]`: a storm, and its report as JSON. `python -m tests.faults fleet SEED`:
-fifty renders by workers in network namespaces. Exit code 1 if anything was lost, wrong, done twice or left over. `s3` and
-`fleet` need REELMILL_TEST_S3_ENDPOINT and its keys, `fleet` root.
+"""`python -m tests.faults MINUTES SEED [folder|s3]`: a storm, and its report as JSON.
 
-As root it runs in namespaces of its own: what it starts and mounts ends with it, however it ends."""
+`python -m tests.faults fleet SEED [RENDERS]`: fifty renders, or so many, by workers in network namespaces. Exit code 1 if
+anything was lost, wrong, done twice or left over. `s3` and `fleet` need REELMILL_TEST_S3_ENDPOINT and its keys, `fleet`
+root. As root it runs in namespaces of its own: what it starts and mounts ends with it, however it ends."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def main(words: list[str]) -> int:
 
 def run_here(folder: Path, words: list[str], *, enclosed: bool) -> int:
     if words[0] == "fleet":
-        return tell(run_fleet(folder, FLEET_RENDERS, int(words[1])))
+        return tell(run_fleet(folder, int(words[2]) if len(words) > 2 else FLEET_RENDERS, int(words[1])))
     minutes, seed, store = float(words[0]), int(words[1]), words[2] if len(words) > 2 else "folder"
     with scene(folder, seed, on_s3=store == "s3", small_disks=enclosed and store == "folder") as found:
         storm = Storm(found)

@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ from tests.support.servers.s3_server import s3_server
 
 WORKERS, PAUSE_S = 3, 2.0
 # Longer than a lease (6 s), and than a worker is silent before it counts as gone (15 s).
-TROUBLE_S = 18.0
+TROUBLE_S, GATHER_TIMEOUT_S = 18.0, 90.0
+LIVE_WORKERS = "SELECT count(*) FROM workers WHERE heartbeat_at > now() - interval '5 seconds'"
 ATTEMPTS = "SELECT code, count(*) FROM attempts GROUP BY code ORDER BY code"
 
 
@@ -32,9 +34,10 @@ class Fleet:
 
     def __init__(self, renders: Renders, environment: dict[str, str], folder: Path) -> None:
         self._renders, self._environment, self._folder = renders, environment, folder
+        self._url, self._random = environment["DATABASE_URL"], renders.random
         self._stacks: dict[int, ExitStack] = {}
         self._workers: dict[int, NetworkWorker] = {}
-        self._troubles, self._exits = 0, list[int]()
+        self._troubles, self._exits = 0, Counter[int]()
 
     def start(self, number: int, **settings: str) -> None:
         """Start the worker, or another one in its place."""
@@ -47,20 +50,25 @@ class Fleet:
         self._stacks.pop(number, ExitStack()).close()
 
     def run(self, count: int) -> None:
-        """All troubles at once, then a while without any; so often as there are renders for."""
+        """All troubles at once, then none until all workers are there again; so often as there are renders for."""
         self._renders.prepare()
         while len(self._renders.accepted) < count:
-            self._submit_for(PAUSE_S, count)
+            self._wait_for_workers(count)
             self._trouble(count)
+
+    def _wait_for_workers(self, count: int) -> None:
+        """Those that have exited, as they could not begin without a database or with this clock, are started again."""
+        deadline = time.monotonic() + GATHER_TIMEOUT_S
+        while query(self._url, LIVE_WORKERS)[0][0] < WORKERS and time.monotonic() < deadline:
+            for number, worker in self._workers.items():
+                if (code := worker.process.poll()) is not None:
+                    self._exits[code] += 1
+                    self.start(number)
+            self._submit_for(PAUSE_S, count)
 
     def _trouble(self, count: int) -> None:
         self._troubles += 1
-        for number, worker in self._workers.items():
-            if (code := worker.process.poll()) is not None:
-                _say(f"worker {number} has exited with {code}: it is started again")
-                self._exits.append(code)
-                self.start(number)
-        first, second, third = random.Random(self._troubles).sample(range(1, WORKERS + 1), WORKERS)
+        first, second, third = self._random.sample(range(1, WORKERS + 1), WORKERS)
         _say(f"worker {first} is cut off, {second} is frozen, {third} is killed; its clock is an hour ahead then")
         self._workers[first].pull_cable()
         self._workers[second].process.send_signal(signal.SIGSTOP)
@@ -78,7 +86,7 @@ class Fleet:
                 self._renders.submit()
             time.sleep(0.3)
 
-    def report(self, url: str) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """Once all have ended, beside those of a service that was left alone."""
         ended = self._renders.wait_for_all()
         videos = self._renders.read_videos(ended)
@@ -89,18 +97,17 @@ class Fleet:
             "right": len(videos) - len(wrong),
             "wrong": wrong,
             "lost": {job: status["error"] for job, status in ended.items() if status["status"] != "succeeded"},
-            "duplicates": [row[0] for row in query(url, DONE_TWICE)],
-            "unfinished_tasks": query(url, LEFT)[0][0],
+            "duplicates": [row[0] for row in query(self._url, DONE_TWICE)],
+            "unfinished_tasks": query(self._url, LEFT)[0][0],
             "troubles": self._troubles,
             "workers_running": running,
-            "workers_exited": self._exits,
-            "failed_attempts": dict(query(url, ATTEMPTS)),
+            "workers_exited": dict(self._exits),
+            "failed_attempts": dict(query(self._url, ATTEMPTS)),
         }
 
 
 @contextmanager
-def running_fleet(folder: Path, seed: int) -> Iterator[tuple[Fleet, str]]:
-    """With the URL of its database."""
+def running_fleet(folder: Path, seed: int) -> Iterator[Fleet]:
     server = s3_server()
     with ExitStack() as stack:
         stack.callback(remove_bucket, server.settings())
@@ -118,13 +125,13 @@ def running_fleet(folder: Path, seed: int) -> Iterator[tuple[Fleet, str]]:
         for number in range(1, WORKERS + 1):
             stack.callback(fleet.end, number)
             fleet.start(number)
-        yield fleet, url
+        yield fleet
 
 
 def run_fleet(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    with running_fleet(folder, seed) as (fleet, url):
+    with running_fleet(folder, seed) as fleet:
         fleet.run(count)
-        return {"seed": seed} | fleet.report(url)
+        return {"seed": seed} | fleet.report()
 
 
 def _say(words: str) -> None:
