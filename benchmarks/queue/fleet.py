@@ -65,12 +65,17 @@ class SimulatedFleet:
         self._events: list[tuple[float, int, str, SimulatedWorker, Lease | None]] = []
 
     async def fill(self) -> None:
-        """Every slot takes a task."""
+        """Every slot takes a task, at different times before the beginning."""
         found = Measured()
-        await self._together(self._take(worker, 0.0, found) for worker in self._workers for _ in range(SLOTS))
+        slots = [worker for worker in self._workers for _ in range(SLOTS)]
+        await self._together(self._take(worker, -self._random.uniform(0, SEGMENT_S * 0.7), found) for worker in slots)
         for worker in self._workers:
             self._push(self._random.uniform(0, HEARTBEAT_S), "beat", worker)
             self._push(self._random.uniform(0, REGISTER_S), "register", worker)
+
+    async def beat(self) -> None:
+        """A heartbeat of every worker: where time is slower than simulated, leases look old meanwhile."""
+        await self._together(self._beat(worker) for worker in self._workers)
 
     async def run(self, tasks: int) -> Measured:
         """Until so many tasks were finished, and as many taken."""

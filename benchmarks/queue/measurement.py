@@ -130,6 +130,7 @@ class _Bench:
         wall_s, after = time.perf_counter() - started, await self._counters()
         used = {name: after[name] - before[name] for name in before}
         tasks, tasks_per_s = len(found.finishes_s), len(found.finishes_s) / found.simulated_s
+        await fleet.beat()
         maintenance = {name: await self._cost(work) for name, (_, work) in MAINTENANCE.items()}
         every = {name: interval for name, (interval, _) in MAINTENANCE.items()}
         maintenance_cores = sum(self.request.workers / every[name] * cost for name, cost in maintenance.items())
