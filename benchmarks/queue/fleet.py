@@ -43,6 +43,10 @@ class SimulatedWorker:
     id: object = field(default_factory=new_uuid)
 
 
+# When it is due, a number that no other one has, what is due, whose it is, and of which task.
+_Event = tuple[float, int, str, SimulatedWorker, Lease | None]
+
+
 @dataclass(slots=True)
 class Measured:
     """Seconds of each pick-up, from the first statement to the commit; counts of all that was done."""
@@ -62,7 +66,7 @@ class SimulatedFleet:
         self._workers = [SimulatedWorker(f"simulated-{number}") for number in range(workers)]
         self._limit = asyncio.Semaphore(PARALLEL)
         self._order = count()
-        self._events: list[tuple[float, int, str, SimulatedWorker, Lease | None]] = []
+        self._events: list[_Event] = []
 
     async def fill(self) -> None:
         """Every slot takes a task, at different times before the beginning."""
@@ -82,7 +86,7 @@ class SimulatedFleet:
         found, start = Measured(), self._events[0][0]
         while len(found.finishes_s) < tasks:
             batch = [heapq.heappop(self._events) for _ in range(PARALLEL)]
-            await self._together(self._happen(*event, found) for event in batch)
+            await self._together(self._happen(event, found) for event in batch)
             found.simulated_s = batch[-1][0] - start
         return found
 
@@ -96,9 +100,8 @@ class SimulatedFleet:
     def _push(self, at: float, what: str, worker: SimulatedWorker, lease: Lease | None = None) -> None:
         heapq.heappush(self._events, (at, next(self._order), what, worker, lease))
 
-    async def _happen(
-        self, at: float, _: int, what: str, worker: SimulatedWorker, lease: Lease | None, found: Measured
-    ) -> None:
+    async def _happen(self, event: _Event, found: Measured) -> None:
+        at, _, what, worker, lease = event
         if what == "beat":
             await self._beat(worker)
             found.heartbeats += 1
