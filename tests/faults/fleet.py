@@ -24,7 +24,7 @@ from tests.support.servers.s3_server import s3_server
 
 WORKERS, PAUSE_S = 3, 2.0
 # Longer than a lease (6 s), and than a worker is silent before it counts as gone (15 s).
-TROUBLE_S, GATHER_TIMEOUT_S = 18.0, 90.0
+TIMES, TROUBLE_S, GATHER_TIMEOUT_S = 5, 18.0, 90.0
 LIVE_WORKERS = "SELECT count(*) FROM workers WHERE heartbeat_at > now() - interval '5 seconds'"
 ATTEMPTS = "SELECT code, count(*) FROM attempts GROUP BY code ORDER BY code"
 
@@ -50,11 +50,15 @@ class Fleet:
         self._stacks.pop(number, ExitStack()).close()
 
     def run(self, count: int) -> None:
-        """All troubles at once, then none until all workers are there again; so often as there are renders for."""
+        """All troubles at once, then none until all workers are there again; TIMES times while renders come in."""
         self._renders.prepare()
         while len(self._renders.accepted) < count:
             self._wait_for_workers(count)
             self._trouble(count)
+            goal = min(count, len(self._renders.accepted) + count // TIMES)
+            while len(self._renders.accepted) < goal:
+                self._wait_for_workers(goal)
+                self._submit_for(PAUSE_S, goal)
 
     def _wait_for_workers(self, count: int) -> None:
         """Those that have exited, as they could not begin without a database or with this clock, are started again."""

@@ -47,6 +47,7 @@ def network_worker(number: int, environment: dict[str, str], log: Path) -> Itera
     """
     host, cable = f"10.77.{number}.1", f"reelmill{number}"
     with ExitStack() as stack:
+        _remove(cable)  # that of a run that was killed lasts until the kernel has ended its namespace
         _ip("link", "add", cable, "type", "veth", "peer", "name", f"{cable}-end")
         stack.callback(_remove, cable)
         _ip("addr", "add", f"{host}/24", "dev", cable)
