@@ -131,8 +131,14 @@ class Renders:
             raise IndexError
 
     def wait_for_all(self) -> dict[str, dict[str, Any]]:
-        """Job -> its last status, of those that were accepted and not deleted."""
-        return {job: self._end_of(job) for job in self.accepted if job not in self.deleted}
+        """Job -> its last status, of those that were accepted and not deleted; `unfinished` if it does not end."""
+        return {job: self._last_status(job) for job in self.accepted if job not in self.deleted}
+
+    def _last_status(self, job: str) -> dict[str, Any]:
+        try:
+            return self._end_of(job)
+        except TimeoutError:
+            return {"status": "unfinished", "error": f"not after {END_TIMEOUT_S:.0f} s"}
 
     def _end_of(self, job: str) -> dict[str, Any]:
         return self.up.wait(

@@ -27,7 +27,7 @@ RECOVERY_S, PROBE_TIMEOUT_S = 90.0, 3.0
 PAUSE_S = (0.1, 0.8)
 REMOVAL_ROUNDS = 5
 # What must be zero, or nothing, in a report.
-GOALS = ("lost", "wrong", "duplicates", "orphans", "foreign", "unfinished_tasks")
+GOALS = ("lost", "wrong", "duplicates", "orphans", "foreign", "unfinished_tasks", "not_recovered")
 # What a fault is about is away at this moment; it does not count.
 AWAY = (IndexError, OSError, httpx.HTTPError, ValueError, TimeoutError)
 LEFT = "SELECT count(*) FROM tasks WHERE state IN ('queued', 'running') AND kind <> 'webhook'"
@@ -45,6 +45,7 @@ class Storm:
         self.renders = Renders(scene.up, scene.random)
         self._injected, self._away = Counter[str](), Counter[str]()
         self._recovered: list[tuple[float, str]] = []
+        self._not_recovered = list[str]()
         self._probes = 0
 
     def run(self, seconds: float) -> None:
@@ -68,13 +69,17 @@ class Storm:
             faults[name]()
         except AWAY:
             self._away[name] += 1
-        else:
-            self._injected[name] += 1
-            started = time.monotonic()
+            return
+        self._injected[name] += 1
+        started = time.monotonic()
+        try:
             self._up.wait(lambda: self._up.client.get("/health", timeout=PROBE_TIMEOUT_S), _is_whole, RECOVERY_S)
             self._wait_for_a_slot(started + RECOVERY_S)
-            self._recovered.append((time.monotonic() - started, name))
-            print(f"{self._recovered[-1][0]:6.1f} s after: {name}", file=sys.stderr, flush=True)
+        except TimeoutError as error:
+            self._not_recovered.append(name)
+            print(error, file=sys.stderr)
+        self._recovered.append((time.monotonic() - started, name))
+        print(f"{self._recovered[-1][0]:6.1f} s after: {name}", file=sys.stderr, flush=True)
 
     def _wait_for_a_slot(self, deadline: float) -> None:
         """Until a preview that nobody has asked for before is made, from fetching its frame to publishing it."""
@@ -109,6 +114,7 @@ class Storm:
             "duplicates": self.renders.duplicates + twice,
             "orphans": sorted(consistency.orphans),
             "foreign": consistency.foreign,
+            "not_recovered": self._not_recovered,
             "unfinished_tasks": self._scene.query(LEFT)[0][0],
             "cancelled": sum(status["status"] == "cancelled" for status in ended.values()),
             "deleted": len(self.renders.deleted),
