@@ -25,7 +25,6 @@ from tests.faults.store_faults import store_faults
 NO_GRACE = timedelta(0)
 RECOVERY_S, PROBE_TIMEOUT_S = 90.0, 3.0
 PAUSE_S = (0.1, 0.8)
-REMOVAL_ROUNDS = 5
 # What must be zero, or nothing, in a report.
 GOALS = ("lost", "wrong", "duplicates", "orphans", "foreign", "unfinished_tasks", "not_recovered")
 # What a fault is about is away at this moment; it does not count.
@@ -130,9 +129,7 @@ class Storm:
     async def _check_consistency(self) -> Report:
         """Once what is due to be removed is removed."""
         async with self._scene.shared_state() as (database, objects):
-            for _ in range(REMOVAL_ROUNDS):
-                await delete_due_objects(database, objects)
-                await asyncio.sleep(1)
+            await delete_due_objects(database, objects)
             return await check_consistency(database, objects, grace=NO_GRACE)
 
 
