@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 
-.PHONY: demo test test-fast fuzz chaos run bench lock sbom lint clean
+.PHONY: demo test test-fast fuzz chaos chaos-fleet run bench lock sbom lint clean
 
 demo: $(RUN_STAMP)
 	$(BIN)/python -m service demo
@@ -31,11 +31,17 @@ SECONDS ?= 600
 fuzz: $(DEV_STAMP)
 	REELMILL_FUZZ_SECONDS=$(SECONDS) REELMILL_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/end_to_end/test_schemathesis.py tests/routers/test_extremes.py
 
-# faults at random moments under `reelmill up`, of which `make test` has 25 seconds
+# faults at random moments under `reelmill up`, of which `make test` has some seconds; with STORE=s3 over the server of
+# REELMILL_TEST_S3_ENDPOINT, behind a proxy that misbehaves
 MINUTES ?= 30
 SEED ?= 1
+STORE ?= folder
 chaos: $(DEV_STAMP)
-	$(BIN)/python -m tests.faults $(MINUTES) $(SEED)
+	$(BIN)/python -m tests.faults $(MINUTES) $(SEED) $(STORE)
+
+# workers in network namespaces that are cut off, frozen and killed; needs root and REELMILL_TEST_S3_ENDPOINT
+chaos-fleet: $(DEV_STAMP)
+	$(BIN)/python -m tests.faults fleet $(SEED)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m benchmarks render

@@ -145,6 +145,19 @@ def fairness(
     raise typer.Exit(measure(frames, repetitions, results))
 
 
+@app.command()
+def queue(
+    tasks: Annotated[int, typer.Option(min=100, help="tasks that wait")] = 1_000_000,
+    workers: Annotated[int, typer.Option(min=1, help="simulated workers of 8 slots")] = 200,
+    sample: Annotated[int, typer.Option(min=100, help="tasks that are taken and finished for each row")] = 20_000,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Measure the queue under a large backlog: pick-up, PostgreSQL's CPU, rows and WAL a task, an old transaction."""
+    from benchmarks.queue.measurement import QueueRequest, measure
+
+    raise typer.Exit(measure(QueueRequest(tasks, workers, sample, results)))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 def devices(words: Annotated[list[str] | None, typer.Argument(help="see --help")] = None) -> None:
     """Compare CPU, GPU and mixed paths of this machine: stages and renders. Also `python -m benchmarks.devices`."""

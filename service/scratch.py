@@ -23,11 +23,15 @@ FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_scratch() -> Path:
-    """A folder in the temporary folder that this process has locked."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
-    if (lock := _lock(folder)) is not None:
-        _locks[folder] = lock
-    return folder
+    """A folder in the temporary folder, which is this process's until `remove_scratch`."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.exists():  # it was not swept just before it was locked
+            _locks[folder] = lock
+            return folder
+        os.close(lock)
 
 
 def make_working_files(folder: Path) -> None:
@@ -63,22 +67,19 @@ def remove_scratch(folder: Path | None) -> None:
 
 def sweep_scratch() -> int:
     """Remove the folders of processes that are dead; returns how many. Those of other users are left alone."""
-    swept = 0
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
-        with suppress(OSError):
-            if folder.lstat().st_uid == os.geteuid() and (lock := _lock(folder)) is not None:
-                shutil.rmtree(folder)
-                os.close(lock)
-                swept += 1
-    return swept
+    return sum(_sweep(folder) for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"))
 
 
-def _lock(folder: Path) -> int | None:
-    """The descriptor that holds the lock until this process ends; None if another process has it."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+def _sweep(folder: Path) -> bool:
+    """Whether nobody has it any more, and it is gone."""
+    with suppress(OSError):
+        if not folder.name.removeprefix(PREFIX).partition("-")[0].isdecimal() or folder.lstat().st_uid != os.geteuid():
+            return False
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+            return True
+        finally:
+            os.close(lock)
+    return False

@@ -39,7 +39,13 @@ class SupervisedProcess:
         self.name, self._command, self._environment, self._output = name, command, environment, output
         self._folder = make_scratch()
         self._beats = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._beats.bind(str(self._folder / "beats"))
+        try:
+            self._beats.bind(str(self._folder / "beats"))
+        except OSError as error:  # the path of a socket may have at most 107 bytes
+            remove_scratch(self._folder)
+            raise StartupError(
+                f"TMPDIR: no socket can be made in {self._folder} ({error}): set a shorter one"
+            ) from error
         self._beats.setblocking(False)
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = self._due_at = 0.0

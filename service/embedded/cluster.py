@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from service.child_process import detach_from_terminal
@@ -59,7 +60,7 @@ def unprivileged_prefix() -> list[str]:
 
 USER = DATABASE = "reelmill"
 SOCKET_FOLDER = "run"
-START_TIMEOUT_S, STOP_TIMEOUT_S = 30.0, 15.0
+START_TIMEOUT_S, STOP_TIMEOUT_S, ORPHAN_TIMEOUT_S = 30.0, 15.0, 5.0
 START_ATTEMPTS = 8
 # SSLRequest of PostgreSQL's protocol, which is answered by one byte, and the time for it.
 SSL_REQUEST = struct.pack(">ii", 8, 80877103)
@@ -112,6 +113,7 @@ class Cluster:
         This is retried: the port may be taken meanwhile, and children of a killed server hold its memory for a moment.
         """
         port_file = self.folder / "port"
+        self._end_orphans()
         for attempt in range(START_ATTEMPTS):
             self.port = _usual_port(port_file) or find_free_port()
             if self._try_start():
@@ -143,6 +145,17 @@ class Cluster:
             self.process.kill()
             self.process.wait()
         self.start()
+
+    def _end_orphans(self) -> None:
+        """End what another launcher, or a killed server, has left on the data: it stops by itself, but not soon
+        if it hangs or its disk is slow. After a kill the next server recovers."""
+        deadline = time.monotonic() + ORPHAN_TIMEOUT_S
+        while (left := _servers_on(self.data)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for pid in left:
+            log.warning("a process of an earlier PostgreSQL does not stop: it is killed")
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def _try_start(self) -> bool:
         settings = SERVER_SETTINGS | {"port": str(self.port)}
@@ -193,6 +206,16 @@ class Cluster:
         except subprocess.TimeoutExpired:
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait()
+
+
+def _servers_on(data: Path) -> list[int]:
+    """The processes of PostgreSQL whose working directory is this, as far as the kernel tells."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if process.joinpath("exe").readlink().name.startswith("postgres") and data.samefile(process / "cwd"):
+                found.append(int(process.name))
+    return found
 
 
 def _usual_port(file: Path) -> int | None:

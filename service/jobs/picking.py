@@ -28,28 +28,46 @@ SMALL_RENDER_FRAMES, BULK_WAIT_S = 600, 300
 # Callers that are looked at for one task: those with the highest level and the fewest running tasks.
 MAX_CANDIDATES = 200
 
+# Counted by render first: 1,600 running tasks are of few renders.
 _BUSY = """
-    busy AS (
-        SELECT coalesce(nullif(t.owner, ''), r.owner, '') AS owner, count(*) AS tasks
-        FROM tasks t LEFT JOIN renders r ON r.id = t.render_id
-        WHERE t.state = 'running' AND (t.lane = 'webhook') = (:lane = 'webhook') GROUP BY 1)
+    busy AS MATERIALIZED (
+        SELECT coalesce(nullif(t.owner, ''), r.owner, '') AS owner, sum(t.tasks)::bigint AS tasks
+        FROM (
+            SELECT owner, render_id, count(*) AS tasks FROM tasks
+            WHERE state = 'running' AND (lane = 'webhook') = (:lane = 'webhook') GROUP BY owner, render_id) t
+        LEFT JOIN renders r ON r.id = t.render_id GROUP BY 1)
 """
 _NEXT_OF_RENDER = """
     SELECT id, needs FROM tasks
     WHERE render_id = {render} AND lane = 'render' AND state = 'queued' AND due_at <= now()
     ORDER BY number NULLS LAST LIMIT 1
 """
+# Renders are put in order first (OFFSET 0 keeps it so), then looked into until one has a task that waits: of a million
+# tasks a few are looked at for each caller, not one for each render.
+_FIRST_WAITING = f"""
+    SELECT * FROM (
+        SELECT id AS render, {{values}} FROM renders
+        WHERE {{of}} AND status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
+        ORDER BY {{order}} OFFSET 0) r
+    WHERE EXISTS (
+        SELECT FROM ({_NEXT_OF_RENDER.format(render="r.render")}) t WHERE {CAN_DO.format(needs="t.needs")}) LIMIT 1
+"""
+_RANK = f"""
+    created_at,
+    frames_total <= {SMALL_RENDER_FRAMES} OR created_at < now() - make_interval(secs => {BULK_WAIT_S}) AS small,
+    least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S}), (SELECT priority FROM top)) AS level
+"""
+_BY_RANK = "level DESC, small DESC, created_at, id"
 SELECT_RENDERS = text(f"""
     WITH {_BUSY},
-    waiting AS (
-        SELECT id, owner, created_at, max(priority) OVER (PARTITION BY owner) AS priority,
-            frames_total <= {SMALL_RENDER_FRAMES} OR created_at < now() - make_interval(secs => {BULK_WAIT_S}) AS small,
-            least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S}), max(priority) OVER ()) AS level
-        FROM renders r WHERE status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION} AND {MAY_TAKE}
-            AND EXISTS (
-                SELECT FROM ({_NEXT_OF_RENDER.format(render="r.id")}) t WHERE {CAN_DO.format(needs="t.needs")})),
-    next AS (SELECT DISTINCT ON (owner) * FROM waiting ORDER BY owner, level DESC, small DESC, created_at, id)
-    SELECT n.owner, n.priority, n.level, n.small, coalesce(b.tasks, 0) AS busy, n.id AS render, NULL::uuid AS task
+    callers AS (SELECT DISTINCT owner FROM renders WHERE status IN ('queued', 'running')),
+    top AS ({_FIRST_WAITING.format(values="priority", of="true", order="priority DESC")}),
+    next AS (
+        SELECT c.owner, own.priority, first.render, first.level, first.small, first.created_at FROM callers c,
+            LATERAL ({_FIRST_WAITING.format(values="priority", of="owner = c.owner", order="priority DESC")}) own,
+            LATERAL ({_FIRST_WAITING.format(values=_RANK, of="owner = c.owner", order=_BY_RANK)}) first
+        WHERE {MAY_TAKE})
+    SELECT n.owner, n.priority, n.level, n.small, coalesce(b.tasks, 0) AS busy, n.render, NULL::uuid AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner
     ORDER BY n.level DESC, busy, n.created_at LIMIT {MAX_CANDIDATES}
 """)

@@ -27,7 +27,11 @@ UPDATE_FACTS = text("UPDATE workers SET facts = facts || :facts WHERE id = :id")
 SELECT_METRICS = text(f"""
     SELECT name, facts -> 'figures' AS figures FROM workers WHERE {IS_LIVE} AND facts ? 'figures' ORDER BY name
 """)
-DELETE_DEAD_WORKERS = text("DELETE FROM workers WHERE heartbeat_at < now() - interval '5 minutes'")
+# After a long outage all workers come back at once, each with its own row locked: nobody waits for another one.
+DELETE_DEAD_WORKERS = text("""
+    DELETE FROM workers WHERE id IN (
+        SELECT id FROM workers WHERE heartbeat_at < now() - interval '5 minutes' FOR UPDATE SKIP LOCKED)
+""")
 SUM_ACTIVE_SLOTS = text(f"SELECT coalesce(sum(slots), 0) FROM workers WHERE {IS_ACTIVE}")
 EXISTS_LIVE_WORKER = text(f"""
     SELECT EXISTS (SELECT 1 FROM workers WHERE split_part(name, ':', 1) = :machine AND {IS_LIVE})

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from service.commands.supervision import RESTART_DELAYS_S, ChildExitError, SupervisedProcess
+from service.errors import StartupError
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes.api import make_dataset
 from tests.support.processes.up import RunningUp, running_up
@@ -124,3 +125,12 @@ def test_an_error_of_the_configuration_is_the_end_at_once() -> None:
         check_for_a_minute(child)
     assert raised.value.code == 78
     child.wait(1)
+
+
+def test_a_temporary_folder_too_deep_for_a_socket_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(StartupError, match="TMPDIR"):
+        SupervisedProcess("worker", [sys.executable, "-c", ""], {}, None)
+    assert list(deep.iterdir()) == []

@@ -140,6 +140,21 @@ def test_what_is_killed_or_hangs_is_replaced(
     assert gone(tmp_path)
 
 
+def test_a_server_that_does_not_stop_when_its_launcher_dies_is_replaced(tmp_path: Path) -> None:
+    """Its checkpointer hangs, or its disk is slow: it has the data until the next launcher ends it."""
+    with EmbeddedPostgres(tmp_path) as url:
+        query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+        before = postmaster_pid(tmp_path)
+        (checkpointer,) = query(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")[0]
+        os.kill(checkpointer, signal.SIGSTOP)
+        os.kill(launcher_pid(tmp_path), signal.SIGKILL)
+        deadline = time.monotonic() + 90
+        while postmaster_pid(tmp_path) == before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert answers(url)
+    assert gone(tmp_path)
+
+
 def test_a_server_that_does_not_start_again_ends_its_client(tmp_path: Path) -> None:
     """With one line that says why: here its data are damaged while it runs."""
     script = (

@@ -111,3 +111,19 @@ async def test_slots_that_share_a_gpu(
         await workers.update_facts(connection, number, {"gpu_slots": most})
         await workers.write_devices(connection, number, devices, [])
         assert await workers.count_slots_per_gpu(connection) == sharing, "the worker without GPUs does not count"
+
+
+async def test_workers_that_come_back_together_do_not_wait_for_each_other(postgres_url: str) -> None:
+    """After an outage that was longer than dead workers are kept; each of them would delete the others."""
+    async with fresh_database(postgres_url) as database:
+        ids = [uuid4(), uuid4()]
+        async with database.service_transaction() as connection:
+            for number in ids:
+                await workers.record_heartbeat(connection, number, f"bench:{number}", 2, "0")
+            await connection.execute(text("UPDATE workers SET heartbeat_at = now() - interval '1 hour'"))
+        async with database.service_transaction() as one, database.service_transaction() as other:
+            await one.execute(workers.UPSERT_WORKER, {"id": ids[0], "name": "a", "slots": 2, "version": "0"})
+            await other.execute(text("SET LOCAL lock_timeout = '1s'"))
+            await workers.record_heartbeat(other, ids[1], "b", 2, "0")
+        async with database.service_transaction() as connection:
+            assert await connection.scalar(text("SELECT count(*) FROM workers")) == 2

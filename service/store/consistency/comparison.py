@@ -97,12 +97,15 @@ class Report:
         return self.orphan_objects / self.objects if self.objects else 0.0
 
 
-async def check_consistency(database: Database, objects: ObjectStore, sample: int = 50) -> Report:
+async def check_consistency(
+    database: Database, objects: ObjectStore, sample: int = 50, grace: timedelta = GRACE
+) -> Report:
     """Read the listing of the bucket and the rows; nothing is changed. Memory: one part in 256 of the segments.
 
-    `sample` segments are read and compared with their digests. Raises ObjectStoreError.
+    `sample` segments are read and compared with their digests. What is younger than `grace` is left alone; without any,
+    nothing may be at work. Raises ObjectStoreError.
     """
-    check = Comparison(database, objects)
+    check = Comparison(database, objects, grace)
     for shard in SHARDS:
         await check.compare_shard(shard)
     for prefix in LISTED_PREFIXES:
@@ -137,7 +140,7 @@ class Comparison:
             stored.update(info.key for info in page)
             await self.examine_objects(page)
         async with self.database.service_transaction() as connection:
-            rows = await connection.scalars(SELECT_ENTRIES, {"shard": shard, "grace": GRACE.total_seconds()})
+            rows = await connection.scalars(SELECT_ENTRIES, {"shard": shard, "grace": self.grace.total_seconds()})
             self.report.lost_segments += [key for key in rows if segment_key(key) not in stored]
 
     async def examine_prefix(self, prefix: str) -> None:
@@ -199,7 +202,7 @@ class Comparison:
         after = UUID(int=0)
         while True:
             async with self.database.service_transaction() as connection:
-                values = {"after": after, "grace": GRACE.total_seconds(), "page": PAGE_SIZE}
+                values = {"after": after, "grace": self.grace.total_seconds(), "page": PAGE_SIZE}
                 rows = (await connection.execute(SELECT_RENDERS, values)).all()
             for row in rows:
                 yield row

@@ -1,17 +1,19 @@
 """`reelmill up` in a home of its own, and the processes under it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from service.child_process import detach_from_terminal
 from service.embedded.cluster import find_free_port
 from tests.support.processes.worker_process import child_pids, slot_pids
 
@@ -69,14 +71,21 @@ class RunningUp:
 
 
 @contextmanager
-def running_up(folder: Path, slots: int = 1) -> Iterator[RunningUp]:
-    """Run it until the end of the block; it must end with 0 then."""
+def running_up(folder: Path, slots: int = 1, **settings: str) -> Iterator[RunningUp]:
+    """Run it until the end of the block; it must end with 0 then. It ends with this process, however that ends."""
     port, home, log = find_free_port(), folder / "home", folder / "log"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("REELMILL_", "MINIO_"))}
     environment |= {"REELMILL_HOME": str(home), "PORT": str(port), "REELMILL_SLOTS": str(slots)}
-    environment |= {"REELMILL_RATE_LIMIT": "none"}
-    with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "service", "up"], stdout=file, stderr=file, env=environment)
+    environment |= {"REELMILL_RATE_LIMIT": "none"} | settings
+    with log.open("wb") as file, ExitStack() as stack:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "up"],
+            stdout=file,
+            stderr=file,
+            env=environment,
+            preexec_fn=lambda: detach_from_terminal(signal.SIGTERM),  # noqa: PLW1509 (nothing else runs in it)
+        )
+        stack.callback(_end, process)
         deadline = time.monotonic() + 60
         while b"token   " not in log.read_bytes() and time.monotonic() < deadline and process.poll() is None:
             time.sleep(0.05)
@@ -84,9 +93,13 @@ def running_up(folder: Path, slots: int = 1) -> Iterator[RunningUp]:
         token = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
         headers = {"Authorization": f"Bearer {token}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=15, trust_env=False) as client:
-            try:
-                yield RunningUp(process, client, home, log)
-            finally:
-                process.terminate()
-                code = process.wait(60)
-        assert code == 0
+            yield RunningUp(process, client, home, log)
+        process.terminate()
+        assert process.wait(60) == 0
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """After a failure it is still running."""
+    if process.poll() is None:
+        process.terminate()
+        process.wait(60)

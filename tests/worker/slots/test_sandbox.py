@@ -174,6 +174,24 @@ def test_folders_of_dead_workers_are_swept(tmp_path: Path, monkeypatch: pytest.M
     assert not own.exists()
 
 
+def test_a_folder_of_a_worker_in_another_container_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process id means nothing here."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    command = f"""import os; os.getpid = lambda: {2**22 + 1}
+from service.scratch import make_scratch
+print(make_scratch(), flush=True); input()"""
+    options = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": os.environ | {"TMPDIR": str(tmp_path)}}
+    with subprocess.Popen([sys.executable, "-c", command], text=True, **options) as other:
+        assert other.stdout is not None
+        folder = Path(other.stdout.readline().strip())
+        assert sweep_scratch() == 0 and folder.is_dir()
+        other.kill()
+        other.wait()
+    assert sweep_scratch() == 1 and not folder.exists()
+
+
 async def test_a_dead_slot_leaves_no_temporary_files(tmp_path: Path) -> None:
     slot = SlotProcess(slot_config(make_home(tmp_path)), 0)
     await slot.start()
