@@ -311,49 +311,22 @@ def devices(
             raise typer.Exit(FAILED)
 
 
-workers_app = typer.Typer(
-    name="workers", help="List the workers of the fleet; cordon, uncordon or drain one.", invoke_without_command=True
-)
-app.add_typer(workers_app)
-WorkerArgument = Annotated[str, typer.Argument(help="id of the worker, the beginning of it, or its name")]
-
-
-@workers_app.callback()
+@app.command()
 def workers(
-    context: typer.Context,
+    action: Annotated[Literal["list", "cordon", "uncordon", "drain"], typer.Argument(help="what to do")] = "list",
+    worker: Annotated[str | None, typer.Argument(help="id, the beginning of it, or name; not for list")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print the response of GET /api/workers")] = False,
 ) -> None:
-    """List the workers of the fleet; cordon, uncordon or drain one."""
-    from service.commands.workers import show_workers
+    """List the workers of the fleet, keep new tasks from one (cordon), or let it end when it is idle (drain)."""
+    from service.commands.workers import order_worker, show_workers
 
-    if context.invoked_subcommand is None:
-        with client_errors_to_exit_codes():
-            _run_async(show_workers(config.load(), as_json=as_json))
-
-
-@workers_app.command()
-def cordon(worker: WorkerArgument) -> None:
-    """Give the worker no new tasks; it finishes those that it runs."""
-    _order_worker(worker, "cordon")
-
-
-@workers_app.command()
-def uncordon(worker: WorkerArgument) -> None:
-    """Give the worker tasks again."""
-    _order_worker(worker, "uncordon")
-
-
-@workers_app.command()
-def drain(worker: WorkerArgument) -> None:
-    """Give the worker no new tasks; it ends with exit code 0 when it has finished those that it runs."""
-    _order_worker(worker, "drain")
-
-
-def _order_worker(worker: str, order: Literal["cordon", "uncordon", "drain"]) -> None:
-    from service.commands.workers import order_worker
-
+    if (action == "list") != (worker is None):
+        raise typer.BadParameter("cordon, uncordon and drain need a worker, list takes none", param_hint="WORKER")
     with client_errors_to_exit_codes():
-        _run_async(order_worker(config.load(), worker, order))
+        if action == "list" or worker is None:
+            _run_async(show_workers(config.load(), as_json=as_json))
+        else:
+            _run_async(order_worker(config.load(), worker, action))
 
 
 @app.command("dead-letters")
