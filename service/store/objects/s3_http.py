@@ -68,8 +68,11 @@ def _to_store_error(error: ClientError, key_or_prefix: str) -> ObjectStoreError:
     code = error_code(error)
     if code in NOT_FOUND_CODES:
         return ObjectNotFound(f"there is no object {key_or_prefix}")
-    if code in ACCESS_DENIED_CODES:
-        return ObjectStoreError(CREDENTIALS_REFUSED)
+    if code in ACCESS_DENIED_CODES:  # an answer to HEAD has no body, which would tell the clock from the credentials
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return (
+            ClockSkewed(CLOCK_SKEWED) if _is_clock_wrong(headers.get("date")) else ObjectStoreError(CREDENTIALS_REFUSED)
+        )
     if code in FULL_CODES:
         return ObjectStoreFull(f"the object store has no space left ({code}): free some, or raise the quota")
     if code == "RequestTimeTooSkewed":
@@ -195,7 +198,7 @@ def _raise_for_status(response: aiohttp.ClientResponse, ref: ObjectRef) -> None:
     if response.status == 404:
         raise ObjectNotFound(f"there is no object {ref.key}")
     if response.status in (401, 403):
-        if _is_clock_wrong(response):
+        if _is_clock_wrong(response.headers.get("Date")):
             raise ClockSkewed(CLOCK_SKEWED)
         raise ObjectStoreError(CREDENTIALS_REFUSED)
     if response.status >= 500 or response.status in (304, 408, 429):
@@ -203,11 +206,12 @@ def _raise_for_status(response: aiohttp.ClientResponse, ref: ObjectRef) -> None:
     raise ObjectStoreError(f"MINIO_ENDPOINT answered {response.status}")
 
 
-def _is_clock_wrong(response: aiohttp.ClientResponse) -> bool:
-    """Whether the server's clock is so far from ours that it takes our URLs for expired, or for not valid yet."""
+def _is_clock_wrong(date: str | None) -> bool:
+    """Whether the clock of the server, which sent this Date, is so far from ours that it takes our signatures for
+    expired, or for not valid yet."""
     try:
-        theirs = parsedate_to_datetime(response.headers["Date"]).timestamp()
-    except (KeyError, ValueError):
+        theirs = parsedate_to_datetime(date or "").timestamp()
+    except ValueError:
         return False
     return abs(theirs - time.time()) > MAX_SKEW_S
 

@@ -2,17 +2,22 @@
 
 import asyncio
 import os
+import pickle
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from service.child_process import child_environment
 from service.plan.render_plan import ObjectRef
 from service.store.objects.object_store import ObjectNotFound, ObjectStoreError
 from service.store.objects.s3 import PART_BYTES, S3ObjectStore
 from service.store.settings import ObjectSettings
 from tests.store.objects.conftest import BUCKET, SERVER
+from tests.support.processes.wrong_clock import needs_faketime, wrong_clock
 from tests.support.servers.s3_server import needs_s3
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +53,27 @@ async def test_refused_credentials_name_the_variables(wrong: dict[str, object]) 
             await asking
         assert "tell-nobody" not in str(told.value)
     await store.close()
+
+
+CHECK = """
+import asyncio, pickle, sys
+from service.store.objects.s3 import S3ObjectStore
+store = S3ObjectStore(pickle.loads(sys.stdin.buffer.read()))
+try:
+    asyncio.run(store.check())
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@needs_s3
+@needs_faketime
+def test_a_wrong_clock_is_not_called_wrong_credentials() -> None:
+    """Also where the server answers a HEAD, which has no body that would say so."""
+    environment = child_environment() | wrong_clock("+1h")
+    command, settings = [sys.executable, "-c", CHECK], pickle.dumps(SERVER.settings())
+    told = subprocess.run(command, env=environment, input=settings, capture_output=True, check=True).stdout.decode()
+    assert told.startswith("ClockSkewed") and "clock" in told
 
 
 async def test_an_unreachable_endpoint_is_named() -> None:
