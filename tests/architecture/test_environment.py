@@ -15,7 +15,7 @@ ALLOWED_READERS = {
     "service/embedded/cluster.py": "hands its own environment on to psql",
     "service/commands/up.py": "hands its own environment on to the API and the worker",
     "service/store/objects/s3_http.py": "AWS_CA_BUNDLE, as every AWS client",
-    "service/worker/objects/server.py": "AWS_CA_BUNDLE, which it has to read when it is shut in",
+    "service/worker/objects/child.py": "AWS_CA_BUNDLE, which it has to read when it is shut in",
     "service/watchdog.py": "NOTIFY_SOCKET, which `reelmill up` or systemd sets for a process that it watches",
     "service/pipeline/encode/codecs.py": "sets SVT_LOG, which libSvtAv1Enc reads",
 }

@@ -1,7 +1,7 @@
 """What the codec process of a slot may read and write for the command that it executes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from service.plan.render_plan import ObjectRef
 from service.store.objects.digests import transient_key
@@ -43,10 +43,17 @@ class Permissions:
 
     def __init__(self, bucket: str) -> None:
         self.grant, self._bucket = NOTHING, bucket
+        # The content key of a command, and where else its segment may be written.
+        self._transient: tuple[str | None, frozenset[ObjectRef]] = None, frozenset()
+
+    def may_write(self, ref: ObjectRef) -> bool:
+        content_key, below = self._transient
+        own = below if content_key == self.grant.content_key else frozenset()
+        return self.grant.may_write(ref) or _is_below(ref, own)
 
     def add_transient(self, digests: Mapping[str, str]) -> None:
         """The segment of the command may also be written as one that another attempt may find different."""
-        grant = self.grant
-        if grant.content_key is not None:
-            prefix = ObjectRef(self._bucket, segment_prefix(transient_key(grant.content_key, digests)))
-            self.grant = replace(grant, write_below=grant.write_below | {prefix})
+        content_key = self.grant.content_key
+        if content_key is not None:
+            prefix = segment_prefix(transient_key(content_key, digests))
+            self._transient = content_key, frozenset([ObjectRef(self._bucket, prefix)])

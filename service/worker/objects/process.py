@@ -8,8 +8,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 
+from service.worker.objects.child import Attach, Done, ObjectsConfig, Ping, main
 from service.worker.objects.grants import Grant
-from service.worker.objects.server import Attach, Done, ObjectsConfig, Ping, main
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
 PING_TIMEOUT_S = 5.0
@@ -65,10 +65,10 @@ class ObjectProcess:
         if not self._asking.acquire(timeout=-1 if timeout_s is None else timeout_s):
             return False
         try:
-            if self._control is None:
+            if (control := self._control) is None:
                 return True
-            self._control.send(message)
-            return self._control.poll(timeout_s) and isinstance(self._control.recv(), Done)
+            control.send(message)
+            return control.poll(timeout_s) and isinstance(control.recv(), Done)
         except (EOFError, OSError):
             return True
         finally:

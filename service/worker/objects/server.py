@@ -1,129 +1,33 @@
-"""The object process: holds the keys of the object store, and does for a codec process what its command allows."""
+"""Does for a codec process what its command allows: reads and writes objects, with the keys of the object store."""
 
 import asyncio
 import io
-import mimetypes
-import os
-import signal
 import socket
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from multiprocessing.reduction import recv_handle
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
-from service.child_process import (
-    die_with_parent,
-    drop_privileges,
-    hide_from_other_processes,
-    lower_priority,
-    name_process,
-)
 from service.errors import first_line
 from service.plan.render_plan import ObjectRef
 from service.scratch import WORKING_FILES
 from service.store.objects.drivers import open_object_store
 from service.store.objects.object_store import ObjectStore, ObjectStoreError, ObjectVersion, ReadResult
 from service.store.settings import ObjectSettings
-from service.telemetry import logging
 from service.worker.fetch.readers import FetchStats, FileReader, ObjectReader, open_reader
-from service.worker.memory import set_memory_limit, tune_malloc
-from service.worker.objects.grants import Grant, Permissions
+from service.worker.objects.grants import Permissions
 from service.worker.objects.wire import Answer, MalformedRequest, Request, Wire
-from service.worker.sandbox import Walls, confine
 
 log = structlog.get_logger("slot")
-PROCESS_NAME = "reelmill-object"
 # A codec process reads at most 16 objects at the same time, and lists one prefix.
-MAX_CALLS, MAX_LISTINGS = 64, 4
+MAX_CALLS, MAX_LISTINGS = 64, 2
 MAX_READ_BYTES = 512 * 2**20
 # Of a file, more is read by the codec process itself: to send 25 MB takes 10 ms of CPU, an open file 0.1.
 MAX_SENT_BYTES = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectsConfig:
-    """The object store, and the limits of the process; `scratch` has the working files of the codec process."""
-
-    objects: ObjectSettings
-    home: Path
-    memory_mb: int
-    scratch: Path
-    niceness: int
-    log_level: logging.Level = "INFO"
-    confined: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Attach:
-    """Serve another codec process: the handle of its socket follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ping:
-    """The supervisor asks whether this process works."""
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What the supervisor said has been done."""
-
-
-def main(config: ObjectsConfig, control: Connection, parent_pid: int) -> None:
-    """Entry point of the process: serve one codec process after another until the supervisor closes `control`."""
-    die_with_parent(parent_pid)
-    hide_from_other_processes()
-    name_process(PROCESS_NAME)
-    lower_priority(config.niceness)
-    drop_privileges()
-    logging.configure(config.log_level)
-    tune_malloc()
-    set_memory_limit(config.memory_mb, config.memory_mb)
-    mimetypes.init()  # reads files of /etc when it is first used
-    tempfile.tempdir = str(config.scratch)
-    if config.confined:
-        confine(_walls(config))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    server = ObjectServer(config.objects, config.home, config.scratch)
-    with suppress(EOFError, OSError):  # the supervisor has ended
-        while True:
-            _obey(control.recv(), server, control)
-    os._exit(0)
-
-
-def _obey(message: Grant | Attach | Ping, server: "ObjectServer", control: Connection) -> None:
-    if isinstance(message, Attach):
-        server.attach(socket.socket(fileno=recv_handle(control)))
-        return
-    if isinstance(message, Grant):
-        server.permissions.grant = message
-    control.send(Done())
-
-
-def _walls(config: ObjectsConfig) -> Walls:
-    """Files below the home, or the port of the object store."""
-    if config.objects.endpoint is not None:
-        bundle = os.environ.get("AWS_CA_BUNDLE")
-        bundles = tuple(map(Path, [bundle] if bundle else []))
-        return Walls(bundles, (config.scratch,), (port_of(config.objects.endpoint_url),))
-    root = config.home / "objects"
-    buckets = [entry for entry in root.iterdir() if entry.is_symlink()] if root.is_dir() else []
-    linked = tuple(entry for entry in buckets if entry.name != config.objects.bucket)
-    return Walls(linked, (root, root / config.objects.bucket, config.scratch))
-
-
-def port_of(url: str) -> int:
-    parts = urlsplit(url)
-    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 class ObjectServer:
@@ -244,17 +148,17 @@ class Session:
         if number not in self._listings:
             if not self._server.permissions.grant.may_list(prefix):
                 raise _refusal(prefix)
-            if len(self._listings) >= MAX_LISTINGS:
-                raise ObjectStoreError("too many listings at the same time")
+            while len(self._listings) >= MAX_LISTINGS:  # of commands that were cancelled
+                del self._listings[next(iter(self._listings))]
             method = self._server.store.list if request.method == "list" else self._server.store.list_skipped
             self._listings[number] = method(prefix.bucket, prefix.key)
         try:
             return await anext(self._listings[number])
         except StopAsyncIteration:
-            del self._listings[number]
+            self._listings.pop(number, None)
             return None
         except ObjectStoreError:
-            del self._listings[number]
+            self._listings.pop(number, None)
             raise
 
     async def _put(self, request: Request) -> Any:
@@ -274,7 +178,7 @@ class Session:
 
     def _writable(self, request: Request) -> ObjectRef:
         ref = self._ref(request)
-        if not self._server.permissions.grant.may_write(ref):
+        if not self._server.permissions.may_write(ref):
             raise _refusal(ref)
         return ref
 

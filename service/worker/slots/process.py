@@ -14,9 +14,9 @@ import structlog
 
 from service.errors import first_line
 from service.scratch import make_scratch, make_working_files, remove_scratch
+from service.worker.objects.child import ObjectsConfig
 from service.worker.objects.grants import NOTHING, Grant
 from service.worker.objects.process import ObjectProcess
-from service.worker.objects.server import ObjectsConfig
 from service.worker.scan.store import ScanStore, ScanTarget
 from service.worker.slots.channel import SlotChannel
 from service.worker.slots.child import SLOT_NICENESS, main
@@ -91,7 +91,8 @@ class SlotProcess:
     async def start(self) -> None:
         """Spawn what does not run, and wait until the codecs are imported. Raises SlotDied."""
         if self._process is not None and self._process.is_alive():
-            await self._wait_exit()  # its object process has ended
+            self.kill()  # its object process has ended
+            await self._wait_exit()
         ours, theirs = SPAWN_CONTEXT.Pipe()
         objects_end = self._prepare_objects().attach()
         config = replace(self.config.codec, scratch=self._scratch)

@@ -28,10 +28,10 @@ from service.store.objects.object_store import (
     ObjectVersion,
 )
 from service.store.settings import ObjectSettings
+from service.worker.objects.child import ObjectsConfig
 from service.worker.objects.client import ObjectClient, ObjectProcessGone, RemoteObjectStore, RemoteReader
 from service.worker.objects.grants import Grant
 from service.worker.objects.process import ObjectProcess
-from service.worker.objects.server import ObjectsConfig
 from service.worker.objects.wire import LENGTHS, MAX_REQUEST_BODY, MAX_REQUEST_HEAD
 from service.worker.scan.store import ScanTarget
 from service.worker.slots.messages import AssembleRender, Command, RenderSegment, grant_for, grant_for_scan
@@ -140,6 +140,15 @@ async def test_large_objects_and_long_listings(process: ObjectProcess, tmp_path:
         await asyncio.wrap_future(reader.submit(ObjectVersion(ref, "other", len(large)), None, 2**28))
     with pytest.raises(ObjectTooLarge):
         await asyncio.wrap_future(reader.submit(ObjectVersion(ref, info.etag, len(large)), None, 5))
+
+
+async def test_listings_that_were_given_up_keep_nobody_from_the_next(process: ObjectProcess, tmp_path: Path) -> None:
+    store, _ = connect(process)
+    await process.grant(SCAN)
+    for _ in range(10):
+        async for page in store.list(BUCKET, "frames/o"):
+            assert [info.key for info in page] == ["frames/own.jpg"]
+            break
 
 
 async def test_errors_are_those_of_the_store(process: ObjectProcess, tmp_path: Path) -> None:
