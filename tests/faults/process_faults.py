@@ -1,4 +1,4 @@
-"""Processes are killed, frozen, hung and stopped: slots, worker, API, launcher, PostgreSQL and its backends."""
+"""Processes are killed, frozen, hung and stopped: both of a slot, worker, API, launcher, PostgreSQL, its backends."""
 
 import os
 import resource
@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.scene import Faults, Scene
-from tests.support.processes.worker_process import slot_pids
+from tests.support.processes.worker_process import object_pids, slot_pids
 
-PROCESSES = ("slot", "worker", "api", "launcher", "database", "backend")
+PROCESSES = ("slot", "object process", "worker", "api", "launcher", "database", "backend")
 FREEZE_S, PAST_LEASE_S, SHORT_OF_MEMORY_S = 2.0, 8.0, 1.5
 # What a slot whose memory is limited may still take, beside what it has.
 SPARE_BYTES = 8 << 20
@@ -28,7 +28,7 @@ def process_faults(scene: Scene) -> Faults:
     for each in PROCESSES:
         faults[f"kill the {each}"] = lambda each=each: _signal(scene, each, signal.SIGKILL)
         faults[f"freeze the {each}"] = lambda each=each: _freeze(scene, each, FREEZE_S)
-    for each in ("worker", "api", "launcher", "database", "slot"):
+    for each in ("worker", "api", "launcher", "database", "slot", "object process"):
         faults[f"hang the {each}"] = lambda each=each: _signal(scene, each, signal.SIGSTOP)
     for each in ("worker", "api"):
         faults[f"stop the {each}"] = lambda each=each: _signal(scene, each, signal.SIGTERM)
@@ -46,7 +46,10 @@ def process_faults(scene: Scene) -> Faults:
 
 
 def _pid(scene: Scene, what: str) -> int:
-    return scene.random.choice(slot_pids(scene.up.child("worker"))) if what == "slot" else scene.up.find(what)
+    if what in ("slot", "object process"):
+        pids = slot_pids if what == "slot" else object_pids
+        return scene.random.choice(pids(scene.up.child("worker")))
+    return scene.up.find(what)
 
 
 def _signal(scene: Scene, what: str, number: signal.Signals) -> None:
