@@ -10,7 +10,7 @@ import pytest
 
 from service.embedded.cluster import find_binaries
 from service.embedded.postgres import EmbeddedPostgres
-from service.store.consistency import check_consistency
+from service.store.consistency.comparison import check_consistency
 from service.store.database import Database
 from service.store.objects.files import FileObjectStore
 from service.store.settings import DatabaseSettings

@@ -54,4 +54,5 @@ def test_the_service_does_what_its_document_says(
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     selected, operations = re.search(r"Selected: (\d+)/(\d+)", done.stdout).groups()  # type: ignore[union-attr]
     assert selected == operations and int(operations) > 20
-    assert service.client().get("/health").json()["status"] == "healthy"
+    health = service.client().get("/health").json()
+    assert health["status"] == "healthy", health

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from service.store.consistency import Report, check_consistency
+from service.store.consistency.comparison import Report, check_consistency
 from service.store.removal import delete_due_objects
 from tests.faults.caller_faults import caller_faults
 from tests.faults.database_faults import database_faults

@@ -14,7 +14,7 @@ from service.store import fleet
 from service.store.database import Database
 from service.store.objects.s3 import S3ObjectStore
 from service.worker.settings import WorkerSettings
-from service.worker.slots.messages import SlotConfig
+from service.worker.slots.messages import CodecConfig, SlotConfig
 from service.worker.supervisor import Supervisor
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage
@@ -89,7 +89,9 @@ class Running:
 async def start_supervisor(database: Database, server: S3Server, home: Path) -> Running:
     """A supervisor on the S3 server, whose one slot is ready."""
     settings = WorkerSettings.model_construct(slots=1)
-    supervisor = Supervisor(database, SlotConfig(server.settings(), home, 4096, 8), settings, devices=NO_DEVICES)
+    supervisor = Supervisor(
+        database, SlotConfig(server.settings(), home, CodecConfig(4096, 8, server.bucket)), settings, devices=NO_DEVICES
+    )
     running = asyncio.create_task(supervisor.run())
     async with asyncio.timeout(60):
         while not supervisor.slots.processes[0].is_alive:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from service.ids import Subject
+from service.plan.facts import RenderLimits
 from service.plan.render_plan import ObjectRef
 from service.store import usage
 from service.store.catalog.datasets import DatasetRow
@@ -17,7 +18,7 @@ from tests.support.data.database_rows import OPTIONS, add_dataset, render_plan
 from tests.support.data.removable_objects import Store, make
 
 pytestmark = pytest.mark.anyio
-OWNER = Subject("alice")
+OWNER, LIMITS = Subject("alice"), RenderLimits.model_construct(max_queued=99)
 
 
 async def upload_area(store: Store) -> DatasetRow:
@@ -81,7 +82,7 @@ async def test_submits_at_the_quota_are_refused_one_after_the_other(store: Store
     async def submit(step: int, quota: int | None) -> int:
         plan = render_plan(dataset, step, OPTIONS)
         async with store.database.service_transaction() as connection:
-            row = await submit_render(connection, RenderSubmission(plan, {}, OWNER, 99, quota=quota))
+            row = await submit_render(connection, RenderSubmission(plan, {}, OWNER, LIMITS, quota=quota))
         return int(row["estimate"]["bytes"])
 
     size = await submit(1, None)
@@ -101,9 +102,9 @@ async def test_a_render_counts_for_each_who_asked_for_it(store: Store) -> None:
     plan = render_plan(dataset, 1, OPTIONS)
     with pytest.raises(QuotaExceeded):
         async with store.database.service_transaction() as connection:
-            await submit_render(connection, RenderSubmission(plan, {}, Subject("bob"), 9, quota=649))
+            await submit_render(connection, RenderSubmission(plan, {}, Subject("bob"), LIMITS, quota=649))
     async with store.database.service_transaction() as connection:
-        await submit_render(connection, RenderSubmission(plan, {}, Subject("bob"), 9, quota=650))
+        await submit_render(connection, RenderSubmission(plan, {}, Subject("bob"), LIMITS, quota=650))
         totals = await usage.measure_totals(connection)
     assert (await measure(store)).results == (await measure(store, "bob")).results == totals["results"] == 650
 

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import insert, text
 
 from service.ids import DatasetId, Subject
+from service.plan.facts import RenderLimits
 from service.plan.render_plan import RenderOptions
 from service.store.catalog import datasets
 from service.store.database import Database
@@ -29,7 +30,7 @@ from tests.support.processes.supervisor import running_supervisor, wait_until_en
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-COUNT = 12
+COUNT, LIMITS = 12, RenderLimits.model_construct(max_queued=99)
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Camera:
             row = await datasets.get(connection, self.dataset)
             assert row is not None
             plan = render_plan(row, 1, options)
-            return (await submit_render(connection, RenderSubmission(plan, {}, Subject("alice"), 99)))["id"]
+            return (await submit_render(connection, RenderSubmission(plan, {}, Subject("alice"), LIMITS)))["id"]
 
     async def render(self, **changes: Any) -> Any:
         return await wait_until_ended(self.database, await self.ask(**changes))
@@ -183,7 +184,7 @@ async def test_segments_of_an_earlier_version_are_not_taken_over(camera: Camera)
         assert row is not None
         options = replace(OPTIONS, codec="mjpeg", container="avi", form="yuvj420p", quality=60)
         plan = render_plan(row, 1, options)
-        render = (await submit_render(connection, RenderSubmission(plan, {}, Subject("alice"), 99)))["id"]
+        render = (await submit_render(connection, RenderSubmission(plan, {}, Subject("alice"), LIMITS)))["id"]
         await connection.execute(
             text("UPDATE segments SET content_key = :old, pipeline = NULL, reused = true WHERE render_id = :render"),
             {"render": render, "old": old},

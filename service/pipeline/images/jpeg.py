@@ -26,6 +26,8 @@ _ICC_PREFIX = b"ICC_PROFILE\0"
 # C0 to CF are frame headers (SOF) but for DHT, JPG and DAC.
 _FRAME_HEADERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _FRAME_HEADER_BYTES = 6
+# Their samples are not quantized: they need no tables for it.
+_LOSSLESS_FRAMES = {0xC3, 0xC7, 0xCB, 0xCF}
 _STANDALONE_MARKERS = {0x01, *range(0xD0, 0xD9)}
 # Sampling factors of Y, Cb and Cr.
 _PIXEL_FORMATS: dict[bytes, PixelFormat] = {
@@ -61,6 +63,7 @@ def jpeg_header(data: bytes) -> ImageHeader:
             if end - start < _FRAME_HEADER_BYTES:
                 raise MediaUnreadable("the JPEG header is damaged")
             frame_header = struct.unpack_from(">BHHB", data, start)
+            is_quantized |= marker in _LOSSLESS_FRAMES
         elif marker == _DQT:
             is_quantized = True
         elif marker == _APP1 and not exif and data.startswith(EXIF_PREFIX, start):

@@ -25,7 +25,7 @@ REFUSED = {
     "the JPEG does not give its size": {"rgba.u1.jls"},
     "the JPEG header is cut short": {"bytes.jpeg8_tables.bin", "truncated.jpg", "words.jpeg12_tables.bin"},
     "the JPEG header is damaged": {"junk_jpeg_header.jpg", "photoshop-200dpi-broken.jpg", "truncated_app14.jpg"},
-    "the JPEG is damaged": {"hopper_bad_exif.jpg"},
+    "the JPEG is damaged": {"bytes.jpeg8.bin", "hopper_bad_exif.jpg"},
     "the JPEG is truncated": {"truncated_jpeg.jpg", "ultrahdr.jpg"},
     "the PNG does not begin with its header": {"broken.png"},
     "the PNG header is cut short": {"syntax_num_frames_zero.png"},

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from service.worker.slots.memory import tune_malloc
-
 from service.malloc import trim_malloc
+from service.worker.memory import tune_malloc
 
 T = TypeVar("T")
 R = TypeVar("R")

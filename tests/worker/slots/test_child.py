@@ -37,7 +37,9 @@ def test_a_cancelled_command_stops_at_its_next_word() -> None:
 COMMAND = ScanDataset(UUID(int=1))
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), OSError(28, "no space left"), EOFError(), TypeError()], ids=repr)
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), OSError(5, "input/output error"), EOFError(), TypeError()], ids=repr
+)
 def test_an_unexpected_error_is_an_outcome_with_a_reason(error: Exception) -> None:
     def execute(command: Command, on_progress: Callable[[int], None]) -> Outcome:
         error.add_note("during encode")
