@@ -46,7 +46,7 @@ async def test_the_commands_of_the_page(postgres_url: str, tmp_path: Path) -> No
         for line in restore:
             run(line, tmp_path, "", new_url)
         restored = Database(new_url, DatabaseSettings())
-        assert len(restore) == 3 and await all_rows(restored) == before
+        assert len(restore) == 4 and await all_rows(restored) == before
         report = await check_consistency(restored, FileObjectStore(tmp_path / "mirror", "reelmill"))
         assert report.is_clean and report.objects
         await restored.close()

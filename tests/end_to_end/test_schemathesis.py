@@ -54,5 +54,6 @@ def test_the_service_does_what_its_document_says(
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     selected, operations = re.search(r"Selected: (\d+)/(\d+)", done.stdout).groups()  # type: ignore[union-attr]
     assert selected == operations and int(operations) > 20
-    health = service.client().get("/health").json()
-    assert health["status"] == "healthy", health
+    checks = service.client("alice", "ops:read").get("/health").json()["checks"]
+    checks.pop("workers")  # the operator among the users may have cordoned or drained the worker
+    assert {check["status"] for check in checks.values()} <= {"ok", "absent"}, json.dumps(checks)
