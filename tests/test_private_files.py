@@ -221,7 +221,9 @@ def test_the_launcher_tells_other_users_nothing(shared_folder: Path, monkeypatch
     listener = launcher._listen(str(path))
     path.chmod(0o777)
     with as_nobody(ask, path) as connection:  # it waits in the queue of the socket
-        serving = threading.Thread(target=launcher.Clients(listener, {"url": "secret"}).serve)
+        clients = launcher.Clients(listener)
+        clients.reply({"url": "secret"})
+        serving = threading.Thread(target=clients.serve)
         serving.start()
         assert receive(connection) == b""
     with socket.socket(socket.AF_UNIX) as own:

@@ -51,26 +51,32 @@ def socket_path(descriptor: int, folder: Path) -> str:
 def _run(folder: Path, path: str) -> None:
     """PostgreSQL is a child of this thread: it gets a signal when the thread that started it ends."""
     listener = _listen(path)
+    clients = Clients(listener)
+    serving = threading.Thread(target=clients.serve, daemon=True)
+    serving.start()
     cluster: Cluster | None = None
     try:
         cluster = Cluster(folder)
         cluster.prepare()
         cluster.start()
-        _keep_running(cluster, listener)
+        clients.reply({"url": cluster.url})
+        _keep_running(cluster, clients, serving)
     except Exception as error:
-        Clients(listener, {"error": str(error)}).serve()
+        if clients.have_left:  # those who ask again are told
+            clients = Clients(listener)
+            serving = threading.Thread(target=clients.serve, daemon=True)
+            serving.start()
+        clients.reply({"error": str(error)})
+        serving.join()
     finally:
         Path(path).unlink(missing_ok=True)
         if cluster is not None:
             cluster.stop()
 
 
-def _keep_running(cluster: Cluster, listener: socket.socket) -> None:
+def _keep_running(cluster: Cluster, clients: "Clients", serving: threading.Thread) -> None:
     """Until the last client has left. Raises EmbeddedPostgresError if PostgreSQL does not start again."""
     url = cluster.url
-    clients = Clients(listener, {"url": url})
-    serving = threading.Thread(target=clients.serve, daemon=True)
-    serving.start()
     answered_at = time.monotonic()
     while serving.is_alive():
         serving.join(CHECK_INTERVAL_S)
@@ -112,14 +118,19 @@ def is_our_own(connection: socket.socket) -> bool:
 
 
 class Clients:
-    """The connections of the clients. Each gets `reply`, and back what it sends."""
+    """The connections of the clients. Each gets the reply, spaces until there is one, and back what it sends."""
 
-    def __init__(self, listener: socket.socket, reply: dict[str, str]) -> None:
-        self._listener, self._reply = listener, json.dumps(reply).encode() + b"\n"
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener, self._reply = listener, b""
+        self._waiting: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ)
         self._leaving = threading.Event()
         self._left = threading.Event()
+
+    def reply(self, reply: dict[str, str]) -> None:
+        """What the clients wait for."""
+        self._reply = json.dumps(reply).encode() + b"\n"
 
     def serve(self) -> None:
         """Until the last client has been gone for IDLE_TIMEOUT_S, or until `leave`."""
@@ -127,12 +138,18 @@ class Clients:
         while not self._leaving.is_set() and (self._has_clients() or time.monotonic() < deadline):
             for key, _ in self._selector.select(0.2):
                 self._accept() if key.fileobj is self._listener else self._echo(key.fileobj)  # type: ignore[arg-type]
+            self._answer_waiting()
             if self._has_clients():
                 deadline = time.monotonic() + IDLE_TIMEOUT_S
         for key in list(self._selector.get_map().values()):
             if key.fileobj is not self._listener:
                 self._drop(key.fileobj)  # type: ignore[arg-type]
         self._left.set()
+
+    @property
+    def have_left(self) -> bool:
+        """Whether `serve` has ended."""
+        return self._left.is_set()
 
     def leave(self) -> None:
         """Close all connections, from another thread."""
@@ -148,9 +165,17 @@ class Clients:
             client.close()
             return
         client.setblocking(False)
-        with suppress(OSError):  # it has left already: its end is read next
-            client.sendall(self._reply)
+        self._waiting.append(client)
         self._selector.register(client, selectors.EVENT_READ)
+
+    def _answer_waiting(self) -> None:
+        """A space says that PostgreSQL is being started, and that this process does not hang."""
+        reply = self._reply
+        for client in self._waiting:
+            with suppress(OSError):  # it has left already: its end is read next
+                client.sendall(reply or b" ")
+        if reply:
+            self._waiting.clear()
 
     def _echo(self, client: socket.socket) -> None:
         try:
@@ -164,6 +189,8 @@ class Clients:
 
     def _drop(self, client: socket.socket) -> None:
         self._selector.unregister(client)
+        if client in self._waiting:
+            self._waiting.remove(client)
         client.close()
 
 

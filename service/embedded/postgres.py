@@ -99,10 +99,7 @@ class EmbeddedPostgres:
             connection.sendall(PING)
             return connection.recv(len(PING)) == PING
         except TimeoutError:
-            credentials = peer_credentials(connection)
-            if credentials is not None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(credentials[0], signal.SIGKILL)
+            _kill_launcher(connection)
             return False
         except OSError:
             return False
@@ -128,19 +125,33 @@ class EmbeddedPostgres:
             self._connection = None
 
     def _connect(self, path: str) -> dict[str, str] | None:
-        """What the launcher replies (see `launcher.main`); None if none of our own is there yet."""
+        """What the launcher replies (see `launcher.main`); None if none of our own is there yet. One that hangs is
+        killed: until it replies it sends spaces."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(READY_TIMEOUT_S)
+        connection.settimeout(PING_TIMEOUT_S)
         try:
             connection.connect(path)
             if not is_our_own(connection):
                 raise ConnectionRefusedError
-            reply: dict[str, str] = json.loads(_read_line(connection))
+            reply: dict[str, str] = json.loads(self._read_line(connection))
+        except TimeoutError:
+            _kill_launcher(connection)
+            connection.close()
+            return None
         except (OSError, ValueError):
             connection.close()
             return None
         self._connection = connection
         return reply
+
+    def _read_line(self, connection: socket.socket) -> bytes:
+        """Byte by byte, so that nothing behind the line is taken with it. Raises TimeoutError, OSError."""
+        line, deadline = b"", time.monotonic() + READY_TIMEOUT_S
+        while not line.endswith(b"\n") and (byte := connection.recv(1)):
+            line += byte
+            if self._stopped.is_set() or time.monotonic() > deadline:
+                raise ConnectionAbortedError
+        return line
 
     def _spawn_launcher(self, path: str) -> None:
         """Start a launcher in a session of its own. If another has the lock, this one exits and we join the other."""
@@ -167,9 +178,9 @@ class EmbeddedPostgres:
         self.stop()
 
 
-def _read_line(connection: socket.socket) -> bytes:
-    """Byte by byte, so that nothing behind the line is taken with it."""
-    line = b""
-    while not line.endswith(b"\n") and (byte := connection.recv(1)):
-        line += byte
-    return line
+def _kill_launcher(connection: socket.socket) -> None:
+    """Kill the process that listens at the other end."""
+    with suppress(OSError):  # it is gone, or `stop` has closed the connection
+        credentials = peer_credentials(connection)
+        if credentials is not None:
+            os.kill(credentials[0], signal.SIGKILL)

@@ -140,6 +140,20 @@ def test_what_is_killed_or_hangs_is_replaced(
     assert gone(tmp_path)
 
 
+def test_a_launcher_that_hangs_without_clients_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who would have noticed was killed meanwhile, and comes back."""
+    monkeypatch.setattr(postgres, "PING_TIMEOUT_S", 1.0)
+    first = EmbeddedPostgres(tmp_path)
+    url = first.start()
+    query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
+    hung = launcher_pid(tmp_path)
+    os.kill(hung, signal.SIGSTOP)
+    first.stop()
+    with EmbeddedPostgres(tmp_path) as again:
+        assert answers(again) and launcher_pid(tmp_path) != hung
+    assert gone(tmp_path)
+
+
 def test_a_server_that_does_not_stop_when_its_launcher_dies_is_replaced(tmp_path: Path) -> None:
     """Its checkpointer hangs, or its disk is slow: it has the data until the next launcher ends it."""
     with EmbeddedPostgres(tmp_path) as url:
