@@ -4,6 +4,8 @@ import asyncio
 import multiprocessing
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
@@ -12,7 +14,7 @@ from service.worker.objects.child import Attach, Done, ObjectsConfig, Ping, main
 from service.worker.objects.grants import Grant
 
 SPAWN_CONTEXT = multiprocessing.get_context("spawn")
-PING_TIMEOUT_S = 5.0
+PING_TIMEOUT_S, START_TIMEOUT_S = 5.0, 60.0
 
 
 class ObjectProcess:
@@ -22,7 +24,9 @@ class ObjectProcess:
         self._config, self._name = config, name
         self._process: multiprocessing.process.BaseProcess | None = None
         self._control: Connection | None = None
+        self._has_answered, self._started_at = False, 0.0
         self._asking = threading.Lock()
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix=name)
 
     @property
     def pid(self) -> int | None:
@@ -50,15 +54,22 @@ class ObjectProcess:
             target=main, args=(self._config, theirs, os.getpid()), name=f"{self._name}-objects"
         )
         self._process.start()
+        self._has_answered, self._started_at = False, time.monotonic()
         theirs.close()
 
     async def grant(self, grant: Grant) -> None:
         """What the codec process may reach from now on."""
-        await asyncio.to_thread(self._ask, grant)
+        await self._ask_on_thread(grant, None)
 
     async def is_responsive(self) -> bool:
-        """Whether it works: a stopped one would be why its codec process seems to hang."""
-        return await asyncio.to_thread(self._ask, Ping(), PING_TIMEOUT_S)
+        """Whether it works: a stopped one would be why its codec process seems to hang. It has time to start."""
+        if not self._has_answered and time.monotonic() - self._started_at < START_TIMEOUT_S:
+            return True
+        return await self._ask_on_thread(Ping(), PING_TIMEOUT_S)
+
+    async def _ask_on_thread(self, message: Grant | Ping, timeout_s: float | None) -> bool:
+        """On threads of its own: those that wait for a process that was stopped keep nobody else waiting."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, message, timeout_s)
 
     def _ask(self, message: Grant | Ping, timeout_s: float | None = None) -> bool:
         """Whether the process has answered. One that has ended needs no answer: its codec process notices."""
@@ -68,7 +79,9 @@ class ObjectProcess:
             if (control := self._control) is None:
                 return True
             control.send(message)
-            return control.poll(timeout_s) and isinstance(control.recv(), Done)
+            answered = control.poll(timeout_s) and isinstance(control.recv(), Done)
+            self._has_answered |= answered
+            return answered
         except (EOFError, OSError):
             return True
         finally:
@@ -82,5 +95,6 @@ class ObjectProcess:
     async def stop(self) -> None:
         """Kill it and wait: it keeps nothing that would be lost."""
         self.kill()
+        self._threads.shutdown(wait=False)
         if self._process is not None:
             await asyncio.to_thread(self._process.join, PING_TIMEOUT_S)

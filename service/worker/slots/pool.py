@@ -61,10 +61,13 @@ class SlotPool:
 
     async def check_object_processes(self) -> None:
         """Kill those that do not answer: their slots are replaced, and no frame is blamed for it."""
-        for slot in self.processes:
+
+        async def check(slot: SlotProcess) -> None:
             if not await slot.has_responsive_objects():
                 log.error("an object process does not answer, and is killed", slot=slot.number)
                 slot.kill_objects()
+
+        await asyncio.gather(*(check(slot) for slot in self.processes))
 
     def close(self) -> None:
         """Lend no more slots; tasks that have one keep it."""

@@ -215,6 +215,7 @@ async def test_arguments_of_other_types_are_answered_with_an_error(process: Obje
 
 async def test_a_dead_process_is_noticed_by_those_who_wait(process: ObjectProcess) -> None:
     _, reader = connect(process)
+    await process.grant(grant_of(SEGMENT))
     assert process.pid is not None
     os.kill(process.pid, signal.SIGSTOP)
     assert not await process.is_responsive()
