@@ -16,7 +16,7 @@ from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
-SECONDS = int(os.environ.get("REELMILL_FUZZ_SECONDS", "40"))
+SECONDS = int(os.environ.get("REELMILL_FUZZ_SECONDS", "24"))
 SEED = os.environ.get("REELMILL_FUZZ_SEED", "1")
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 USERS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from tests.faults.scene import scene
 from tests.faults.storm import GOALS, Storm
 
-SECONDS = float(os.environ.get("REELMILL_CHAOS_SECONDS", "10"))
+SECONDS = float(os.environ.get("REELMILL_CHAOS_SECONDS", "6"))
 SEED = int(os.environ.get("REELMILL_CHAOS_SEED", "1"))
 # Where there is an S3 server, as a storm over it has more kinds of faults than one over a folder.
 ON_S3 = bool(os.environ.get("REELMILL_TEST_S3_ENDPOINT"))
