@@ -107,7 +107,7 @@ def api() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run only a worker: a supervisor and its slot processes."""
+    """Run only a worker: a supervisor and its slots."""
     from service.processes.worker import run_worker
 
     _serve(run_worker)

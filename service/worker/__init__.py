@@ -1,1 +1,1 @@
-"""The worker: a supervisor takes tasks off the queue and slot processes execute them."""
+"""The worker: a supervisor takes tasks off the queue and slots execute them."""

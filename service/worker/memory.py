@@ -1,4 +1,4 @@
-"""Memory limit and malloc settings of a slot process."""
+"""Memory limit and malloc settings of the processes of a slot."""
 
 import resource
 

@@ -23,7 +23,7 @@ class WorkerSettings(EnvironmentSettings):
         ge=1,
         le=256,
         validation_alias="REELMILL_SLOTS",
-        description="slot processes of a worker; unset: one per usable core",
+        description="slots of a worker, each of two processes; unset: one per usable core",
     )
     zone: str = Field(
         default="",
@@ -43,7 +43,7 @@ class WorkerSettings(EnvironmentSettings):
         ge=256,
         le=2**24,
         validation_alias="REELMILL_SLOT_MEMORY_MB",
-        description="memory limit of a slot process, MiB; a process that has opened a GPU gets 12288 more",
+        description="memory limit of each process of a slot, MiB; one that has opened a GPU gets 12288 more",
     )
     drain_s: float = Field(
         default=20,
@@ -94,5 +94,5 @@ class WorkerSettings(EnvironmentSettings):
 
     @property
     def gpu_slot_memory_mb(self) -> int:
-        """The memory limit of a slot process that has opened a GPU."""
+        """The memory limit of a codec process that has opened a GPU."""
         return self.slot_memory_mb + CUDA_MEMORY_MB

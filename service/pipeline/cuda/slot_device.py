@@ -1,4 +1,4 @@
-"""The GPU of a slot process: opened on first use, retried after a failure."""
+"""The GPU of a codec process: opened on first use, retried after a failure."""
 
 import time
 from collections.abc import Callable

@@ -106,7 +106,7 @@ class ArchiveWriter:
         try:
             self._file = os.fdopen(os.open(self._temp, WRITE_FLAGS, FILE_MODE), "w+b")
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._to_backup_error(error) from error
 
     def __enter__(self) -> "ArchiveWriter":
         return self
@@ -155,7 +155,7 @@ class ArchiveWriter:
             os.fsync(self._file.fileno())
             self._temp.rename(self.path)
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._to_backup_error(error) from error
 
     def _begin(self, name: str, size: int) -> int:
         self._write(_header(name, size))
@@ -168,10 +168,10 @@ class ArchiveWriter:
         try:
             self._file.write(data)
         except OSError as error:
-            raise self._failed(error) from error
+            raise self._to_backup_error(error) from error
         self._digest.update(data)
 
-    def _failed(self, error: OSError) -> BackupError:
+    def _to_backup_error(self, error: OSError) -> BackupError:
         return BackupError(f"{self.path} cannot be written ({error.strerror})")
 
 

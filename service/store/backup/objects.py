@@ -185,7 +185,7 @@ class ObjectArchiver:
             return
         digest = hashlib.sha256()
 
-        async def checked() -> AsyncIterator[bytes]:
+        async def iter_checked() -> AsyncIterator[bytes]:
             async for chunk in _once(data) if data is not None else self._stream(info):
                 digest.update(chunk)
                 yield chunk
@@ -193,7 +193,7 @@ class ObjectArchiver:
                 raise _OtherBytes
 
         try:
-            span = await self._archive.add_stream(f"objects/{info.key}", info.size, checked())
+            span = await self._archive.add_stream(f"objects/{info.key}", info.size, iter_checked())
         except ValueError as error:
             raise ObjectChanged("another", info.etag) from error
         self._note(info, span, digest.hexdigest())

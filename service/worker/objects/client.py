@@ -26,8 +26,6 @@ ERRORS = {
     for name, kind in vars(object_store).items()
     if isinstance(kind, type) and issubclass(kind, ObjectStoreError)
 }
-
-
 GONE = "the object process of the slot has ended"
 
 

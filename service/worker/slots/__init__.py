@@ -1,1 +1,1 @@
-"""Slot processes: each executes one command at a time, and only they decode untrusted media."""
+"""Slots: each executes one command at a time, and only their codec processes decode untrusted media."""

@@ -1,4 +1,4 @@
-"""The supervisor's end of the pipe to a slot process. Threads read and write it, because the slot may stop anywhere:
+"""The supervisor's end of the pipe to a codec process. Threads read and write it, because the slot may stop anywhere:
 within a message, or without reading what it is sent."""
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Executes the commands of a slot process. Codecs are imported here and not in child.py."""
+"""Executes the commands of a codec process. Codecs are imported here and not in child.py."""
 
 import asyncio
 import json
@@ -164,7 +164,8 @@ class SlotExecutor:
         with self._fetcher.prefetch(plan.bucket, plan.frames, self._config.prefetch_mb << 20) as reader:
             device = self._gpu.get_device(command.gpu, command.gpu_disabled_reason)
             sources = self._fetcher.source_opener(plan.bucket)
-            watch = FrameWatch(self._checked(supervisor), lambda index: supervisor.begin(str(index)), command.barred)
+            report_progress = self._require_objects_before(supervisor)
+            watch = FrameWatch(report_progress, lambda index: supervisor.begin(str(index)), command.barred)
             for suspect in suspected_frames(command):
                 render_segment(
                     suspect, reader, sources, replace(watch, report_progress=lambda _: supervisor(0)), device
@@ -193,8 +194,8 @@ class SlotExecutor:
             digests=digests,
         )
 
-    def _checked(self, report_progress: ProgressCallback) -> ProgressCallback:
-        """The same; it raises ObjectProcessGone as soon as the segment could not be published."""
+    def _require_objects_before(self, report_progress: ProgressCallback) -> ProgressCallback:
+        """The same, but it raises ObjectProcessGone as soon as the segment could not be published."""
 
         def check_and_report(frames_done: int) -> None:
             self._client.require_alive()

@@ -2,14 +2,13 @@
 
 import re
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from service.embedded.cluster import find_free_port
+from tests.support.servers.listening import wait_until_listening
 from tests.support.source_code import ROOT
 
 PROGRAM = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
@@ -36,19 +35,8 @@ def nginx(folder: Path, api_port: int) -> Iterator[int]:
     configuration.write_text(f"{top}http {{\naccess_log off;\n{paths}{http}}}\n")
     process = subprocess.Popen([PROGRAM, "-p", str(folder), "-e", f"{folder}/error.log", "-c", str(configuration)])
     try:
-        _wait_until_listening(process, port)
+        wait_until_listening(process, port, TIMEOUT_S)
         yield port
     finally:
         process.terminate()
         process.wait(TIMEOUT_S)
-
-
-def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, "nginx does not start"
-            time.sleep(0.02)

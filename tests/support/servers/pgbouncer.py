@@ -3,9 +3,7 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from service.embedded.cluster import find_free_port
+from tests.support.servers.listening import wait_until_listening
 from tests.support.source_code import ROOT
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
@@ -42,19 +41,8 @@ def pgbouncer(folder: Path, database_url: str) -> Iterator[str]:
     settings.chmod(0o644)
     process = subprocess.Popen([PROGRAM, *UNPRIVILEGED, str(settings)], stderr=subprocess.DEVNULL)
     try:
-        _wait_until_listening(process, port)
+        wait_until_listening(process, port, TIMEOUT_S)
         yield url.set(host="127.0.0.1", port=port, query={}).render_as_string(hide_password=False)
     finally:
         process.terminate()
         process.wait(TIMEOUT_S)
-
-
-def _wait_until_listening(process: "subprocess.Popen[bytes]", port: int) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, "PgBouncer does not start"
-            time.sleep(0.02)
