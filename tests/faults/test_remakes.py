@@ -1,11 +1,15 @@
 """Files that are lost are made again: what happens when that fails, is cancelled, or is asked of an earlier version."""
 
+import asyncio
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
+from service.store.renders import lifecycle, queries
 from tests.support.processes.finished_render import FPS, FinishedRender, damage, render_row
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("log_lines")]
@@ -95,13 +99,43 @@ async def test_a_frame_that_was_replaced_is_in_no_video_made_again(render: Finis
     await render.require_all_right()
 
 
+async def wait_for_worker(render: FinishedRender) -> None:
+    """Until no task of the render runs: it may be too late to cancel one."""
+    async with asyncio.timeout(30), render.api.database.engine.connect() as connection:
+        while await queries.has_running_task(connection, UUID(render.job)):
+            await connection.rollback()
+
+
 async def test_cancelling_a_remake_of_a_poster_leaves_the_video(render: FinishedRender) -> None:
     render.path("poster.jpg").unlink()
     assert (await render.get("poster")).status_code == 409
     await render.client.post(f"/api/videos/{render.job}/cancel")
     assert (await render.wait())["status"] == "succeeded"
+    await wait_for_worker(render)
     await render.let_time_pass()
     await render.get("poster")
+    await render.require_all_right()
+
+
+async def cancel_when_written(render: FinishedRender, name: str) -> bool:
+    """Have a file made again, and cancel that between the writing of the files and the worker's word of it."""
+    receipt = render.path("receipt.ndjson")
+    before = receipt.stat().st_mtime_ns
+    render.path(name).unlink()
+    assert (await render.get(name)).status_code == 409
+    async with render.api.database.service_transaction() as canceller, asyncio.timeout(30):
+        while receipt.stat().st_mtime_ns == before:
+            await asyncio.sleep(0)
+        return await lifecycle.cancel_render(canceller, UUID(render.job))
+
+
+async def test_what_a_remake_wrote_before_it_was_cancelled_is_known(render: FinishedRender) -> None:
+    for name in itertools.cycle(("keogram.png", "preview.vtt")):  # the receipt names it, and so is another each time
+        if await cancel_when_written(render, name):
+            break
+        await render.let_time_pass()
+    assert (await render.get("receipt")).status_code in (200, 409), "it is not lost: the worker has not said yet"
+    await wait_for_worker(render)
     await render.require_all_right()
 
 

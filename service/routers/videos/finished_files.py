@@ -124,6 +124,7 @@ async def lost_file(resources: Resources, row: RowMapping, file: str, reason: st
     render = RenderId(row["id"])
     async with resources.database.service_transaction() as connection:
         started = await lifecycle.remake_render(connection, render, file, reason)
+        is_written = await queries.has_running_task(connection, render)  # if not any more, the row says so
         now = await queries.get_render(connection, render)
     if now is None:
         return NotFound("there is no such render")
@@ -131,7 +132,7 @@ async def lost_file(resources: Resources, row: RowMapping, file: str, reason: st
         FILES_LOST.labels(file).inc()
         log.warning("a file of a render is made again", render=str(render), file=file, reason=reason)
     made_anew = any(now[name] != row[name] for name in ("digests", "video_etag"))
-    if started or made_anew or now["status"] in ("queued", "running"):
+    if started or made_anew or is_written or now["status"] in ("queued", "running"):
         detail = f"{file} was lost and is being made again: follow {_status_url(row)}, then ask again"
         return FileLost(detail, headers={"Retry-After": "2"}, extensions={"status_url": _status_url(row)})
     if now["status"] != "succeeded":

@@ -188,7 +188,9 @@ async def fail_render(connection: AsyncConnection, render: UUID, error: dict[str
 async def complete_render(connection: AsyncConnection, render: UUID, outcome: dict[str, Any]) -> None:
     """Mark a running render as succeeded; `outcome` holds the columns about its files.
 
-    Webhooks that were called for the same video are not called again, unless they were told since that it is lost.
+    If the same video was being made again and that was cancelled too late, the files beside it are the new ones: what
+    is known of them is written. Webhooks that were called for the same video are not called again, unless they were
+    told since that it is lost.
     """
     columns = (renders.c.video_sha256, renders.c.remake, renders.c.remade_at)
     before = (await connection.execute(select(*columns).where(renders.c.id == render))).one()
@@ -199,6 +201,9 @@ async def complete_render(connection: AsyncConnection, render: UUID, outcome: di
     if completed:
         since = before.remade_at if known and not before.remake.get("retried") else None
         await _enqueue_webhooks(connection, render, since=since)
+    else:
+        replaced = update(renders).where(renders.c.id == render, renders.c.status == "succeeded")
+        await connection.execute(replaced.where(renders.c.video_sha256 == outcome["video_sha256"]).values(**outcome))
 
 
 # The video that `remake_render` is about, as opposed to the files beside it.
@@ -207,6 +212,7 @@ START_REMAKE = text("""
     UPDATE renders SET status = 'queued', phase = 'queued', cancel_requested = false, finished_at = NULL, error = NULL,
         remake = jsonb_build_object('file', CAST(:file AS text), 'reason', CAST(:reason AS text)), remade_at = now()
     WHERE id = :render AND status = 'succeeded'
+        AND NOT EXISTS (SELECT FROM tasks t WHERE t.render_id = renders.id AND t.state = 'running')
         AND (remade_at IS NULL OR remade_at < now() - make_interval(secs => :pause))
     RETURNING id
 """)
@@ -228,8 +234,8 @@ async def remake_render(connection: AsyncConnection, render: RenderId, file: str
     """Make the files of a finished render again, because `file` (a name, or VIDEO_FILE) is gone or damaged.
 
     The video can be read meanwhile, if it is there. The assembly finds out which segments have to be rendered again:
-    all, if another version of the pipeline rendered them. False if it is no finished render, or was made again less
-    than REMAKE_PAUSE_S ago.
+    all, if another version of the pipeline rendered them. False if it is no finished render, was made again less
+    than REMAKE_PAUSE_S ago, or still has its files written by an assembly that was cancelled too late.
     """
     values = {"render": render, "file": file, "reason": reason, "pause": REMAKE_PAUSE_S}
     row = (await connection.execute(START_REMAKE, values)).first()

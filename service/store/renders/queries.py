@@ -141,6 +141,12 @@ async def get_render(connection: AsyncConnection, render: UUID) -> RowMapping | 
     return (await connection.execute(select(renders).where(renders.c.id == render))).mappings().first()
 
 
+async def has_running_task(connection: AsyncConnection, render: UUID) -> bool:
+    """Whether a worker still works for the render; an ended one may have a task that was cancelled too late."""
+    query = text("SELECT EXISTS (SELECT FROM tasks WHERE render_id = :render AND state = 'running')")
+    return bool(await connection.scalar(query, {"render": render}))
+
+
 async def get_dataset_id(connection: AsyncConnection, render: UUID) -> UUID:
     """The dataset of an existing render."""
     query = select(renders.c.dataset_id).where(renders.c.id == render)
