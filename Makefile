@@ -14,7 +14,7 @@ run: $(RUN_STAMP)
 
 # three files at a time: most tests wait for processes rather than compute
 test: $(DEV_STAMP) lint
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 # no servers, no whole processes: under a minute on two cores
 test-fast: $(DEV_STAMP)

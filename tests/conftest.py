@@ -28,6 +28,7 @@ hypothesis.settings.register_profile("fast", deadline=None, max_examples=20)
 # What makes a test one of the `servers` or `slow` tests, which `make test-fast` leaves out.
 SERVER_FIXTURES = {"postgres_url", "service"}
 SERVER_PATHS = ("commands", "embedded", "end_to_end", "faults", "pipeline/test_colour_in_chromium.py")
+LONGEST_PATHS = ("faults", "end_to_end", "benchmarks", "jobs", "embedded", "commands")
 SLOW_PATHS = (
     "agent/test_injection.py",
     "architecture/test_environment.py",
@@ -67,7 +68,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that start servers or processes of the service, and slow ones."""
+    """Mark tests that start servers or processes of the service, and slow ones; the files that take longest come first.
+
+    A file is run by one process: one that starts last and takes minutes would keep all others waiting.
+    """
+    items.sort(key=lambda item: not item.path.relative_to(TESTS).as_posix().startswith(LONGEST_PATHS))
     for item in items:
         path = item.path.relative_to(TESTS).as_posix()
         if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())) or path.startswith(SERVER_PATHS):
