@@ -7,22 +7,28 @@ import asyncio
 import heapq
 import random
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from uuid import UUID
 
 from service.ids import new_uuid
-from service.jobs import leases, picking
+from service.jobs import leases
 from service.jobs.fairness import Turns
 from service.jobs.leases import Lease, SegmentLease
+from service.jobs.picker import Picker
 from service.jobs.picking import Lane
+from service.jobs.queue import WakeUpCall
+from service.jobs.routing import Taker
 from service.plan.render_plan import PIPELINE_VERSION
 from service.store import workers
 from service.store.database import Database
 from service.store.source_rules import parse_sources
 from service.worker import outcomes
 from service.worker.commands import load_command
-from service.worker.dispatcher import MAX_TRIES, known_work
+from service.worker.dispatcher import known_work
 from service.worker.slots.messages import Command, RenderSegment, SegmentDone
 
 # What a slot needs for a segment of 75 frames of 1080p h264: docs/performance.md.
@@ -37,10 +43,12 @@ RULES = parse_sources("", "reelmill")
 @dataclass(slots=True)
 class SimulatedWorker:
     name: str
-    turns: Turns = field(default_factory=Turns)
+    picker: Picker
+    turns: Turns
     held: dict[Lease, Command | None] = field(default_factory=dict)
+    owners: dict[Lease, str] = field(default_factory=dict)
     last_lane: Lane = "render"
-    id: object = field(default_factory=new_uuid)
+    id: UUID = field(default_factory=new_uuid)
 
 
 # When it is due, a number that no other one has, what is due, whose it is, and of which task.
@@ -63,10 +71,27 @@ class SimulatedFleet:
 
     def __init__(self, database: Database, workers: int, seed: int = 1) -> None:
         self._database, self._random = database, random.Random(seed)
-        self._workers = [SimulatedWorker(f"simulated-{number}") for number in range(workers)]
+        self._wake_up = WakeUpCall(database.direct_url)
+        self._workers = [self._worker(f"simulated-{number}") for number in range(workers)]
         self._limit = asyncio.Semaphore(PARALLEL)
         self._order = count()
         self._events: list[_Event] = []
+
+    def _worker(self, name: str) -> SimulatedWorker:
+        """All workers listen through one connection: what it costs to notify 200 is not measured."""
+        turns = Turns()
+        return SimulatedWorker(name, Picker(turns, self._wake_up), turns)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Workers are told when something is queued."""
+        task = asyncio.create_task(self._wake_up.run())
+        try:
+            await self._wake_up.wait(10)
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def fill(self) -> None:
         """Every slot takes a task, at different times before the beginning."""
@@ -124,25 +149,25 @@ class SimulatedFleet:
             self._push(at + HEARTBEAT_S, "take", worker)
             return
         lease, owner, command = taken
-        worker.held[lease] = command
+        worker.held[lease], worker.owners[lease] = command, owner
         if command is not None:
             worker.turns.start(owner, known_work(command), at)
         self._push(at + SEGMENT_S * self._random.uniform(0.7, 1.3), "finish", worker, lease)
 
     async def _pick(self, worker: SimulatedWorker, at: float) -> tuple[Lease, str, Command | None] | None:
         lanes: tuple[Lane, ...] = ("urgent", "render") if worker.last_lane == "render" else ("render", "urgent")
+        running = Counter(worker.owners[lease] for lease in worker.held)
         async with self._database.service_transaction() as connection:
-            for lane in lanes:
-                candidates = await picking.list_candidates(connection, lane)
-                for candidate in worker.turns.order(candidates, at)[:MAX_TRIES]:
-                    lease = await picking.take(connection, candidate, worker.name)
-                    if lease is not None:
-                        worker.last_lane = lane
-                        return lease, candidate.owner, await load_command(connection, lease, RULES)
-        return None
+            looked_at = ((lane, ()) for lane in lanes)
+            picked = await worker.picker.pick(connection, looked_at, Taker(worker.name, worker.id), running, at)
+            if picked is None:
+                return None
+            worker.last_lane = picked.lane
+            return picked.lease, picked.owner, await load_command(connection, picked.lease, RULES)
 
     async def _finish(self, worker: SimulatedWorker, lease: Lease, found: Measured) -> None:
         command = worker.held.pop(lease)
+        del worker.owners[lease]
         started = time.perf_counter()
         async with self._database.service_transaction() as connection:
             if isinstance(lease, SegmentLease) and isinstance(command, RenderSegment):
@@ -158,8 +183,8 @@ class SimulatedFleet:
 
     async def _register(self, worker: SimulatedWorker) -> None:
         async with self._database.service_transaction() as connection:
-            await workers.record_heartbeat(connection, worker.id, worker.name, SLOTS, "simulated")  # type: ignore[arg-type]
-            await workers.update_facts(connection, worker.id, {"pipeline": int(PIPELINE_VERSION), "figures": []})  # type: ignore[arg-type]
+            await workers.record_heartbeat(connection, worker.id, worker.name, SLOTS, "simulated")
+            await workers.update_facts(connection, worker.id, {"pipeline": int(PIPELINE_VERSION), "figures": []})
 
 
 def _segment_done(command: RenderSegment) -> SegmentDone:

@@ -85,19 +85,25 @@ async def _measure(url: str, home: Path, request: QueueRequest) -> list[dict[str
         await _vacuum(database)
         _say(f"{backlog.tasks:,} tasks of {backlog.renders:,} renders after {time.perf_counter() - started:.0f} s")
         fleet = SimulatedFleet(database, request.workers)
-        await fleet.fill()
-        _say(f"{request.workers * SLOTS:,} slots are busy after {time.perf_counter() - started:.0f} s")
-        bench = _Bench(database, int((home / "postgres/data/postmaster.pid").read_text().split()[0]), backlog, request)
-        rows = [await bench.measure(fleet, "backlog", request.sample)]
-        async with _old_transaction(database):
-            rows.append(await bench.measure(fleet, "old transaction", request.sample))
-            async with database.service_transaction() as connection:
-                count = await finish_many(connection, LATER_SHARE)
-            _say(f"{count:,} tasks are finished, and none of their old rows can be removed")
-            rows.append(await bench.measure(fleet, "old transaction, later", min(request.sample, LATER_SAMPLE)))
-        return rows
+        async with fleet.listening():
+            await fleet.fill()
+            _say(f"{request.workers * SLOTS:,} slots are busy after {time.perf_counter() - started:.0f} s")
+            postmaster = int((home / "postgres/data/postmaster.pid").read_text().split()[0])
+            return await _measure_cases(_Bench(database, postmaster, backlog, request), fleet)
     finally:
         await database.close()
+
+
+async def _measure_cases(bench: "_Bench", fleet: SimulatedFleet) -> list[dict[str, Any]]:
+    sample = bench.request.sample
+    rows = [await bench.measure(fleet, "backlog", sample)]
+    async with _old_transaction(bench.database):
+        rows.append(await bench.measure(fleet, "old transaction", sample))
+        async with bench.database.service_transaction() as connection:
+            count = await finish_many(connection, LATER_SHARE)
+        _say(f"{count:,} tasks are finished, and none of their old rows can be removed")
+        rows.append(await bench.measure(fleet, "old transaction, later", min(sample, LATER_SAMPLE)))
+    return rows
 
 
 @asynccontextmanager

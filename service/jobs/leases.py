@@ -132,6 +132,11 @@ async def acquire(connection: AsyncConnection, task: TaskId, worker_name: str) -
     The render row is locked first, as in every write that touches both, so that no two writes deadlock.
     """
     await connection.execute(LOCK_RENDER, {"task": task})
+    return await start(connection, task, worker_name)
+
+
+async def start(connection: AsyncConnection, task: TaskId, worker_name: str) -> Lease | None:
+    """As `acquire`, for a caller that has locked the render's row, or whose task has none."""
     row = (await connection.execute(START, {"task": task, "worker": worker_name})).mappings().first()
     return None if row is None else _to_lease(row)
 

@@ -8,9 +8,9 @@ worker takes no task of a render that a newer version of the pipeline has planne
 free slot does not offer (see `routing`)."""
 
 from collections.abc import Collection
-from typing import Literal
+from typing import Any, Literal
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import RenderId, TaskId
@@ -25,18 +25,16 @@ AGEING_S = 60
 # Renders of at most so many frames go before larger ones of the same level; a larger one counts as small, too, when it
 # has waited for so long.
 SMALL_RENDER_FRAMES, BULK_WAIT_S = 600, 300
-# Callers that are looked at for one task: those with the highest level and the fewest running tasks.
-MAX_CANDIDATES = 200
 
 # Counted by render first: 1,600 running tasks are of few renders.
 _BUSY = """
-    busy AS MATERIALIZED (
-        SELECT coalesce(nullif(t.owner, ''), r.owner, '') AS owner, sum(t.tasks)::bigint AS tasks
-        FROM (
-            SELECT owner, render_id, count(*) AS tasks FROM tasks
-            WHERE state = 'running' AND (lane = 'webhook') = (:lane = 'webhook') GROUP BY owner, render_id) t
-        LEFT JOIN renders r ON r.id = t.render_id GROUP BY 1)
+    SELECT coalesce(nullif(t.owner, ''), r.owner, '') AS owner, sum(t.tasks)::int AS tasks
+    FROM (
+        SELECT owner, render_id, count(*) AS tasks FROM tasks
+        WHERE state = 'running' AND {of} GROUP BY owner, render_id) t
+    LEFT JOIN renders r ON r.id = t.render_id GROUP BY 1
 """
+SELECT_BUSY, SELECT_BUSY_WEBHOOKS = (text(_BUSY.format(of=f"lane {sign} 'webhook'")) for sign in ("<>", "="))
 _NEXT_OF_RENDER = """
     SELECT id, needs FROM tasks
     WHERE render_id = {render} AND lane = 'render' AND state = 'queued' AND due_at <= now()
@@ -59,35 +57,34 @@ _RANK = f"""
 """
 _BY_RANK = "level DESC, small DESC, created_at, id"
 SELECT_RENDERS = text(f"""
-    WITH {_BUSY},
-    callers AS (SELECT DISTINCT owner FROM renders WHERE status IN ('queued', 'running')),
-    top AS ({_FIRST_WAITING.format(values="priority", of="true", order="priority DESC")}),
-    next AS (
-        SELECT c.owner, own.priority, first.render, first.level, first.small, first.created_at FROM callers c,
-            LATERAL ({_FIRST_WAITING.format(values="priority", of="owner = c.owner", order="priority DESC")}) own,
-            LATERAL ({_FIRST_WAITING.format(values=_RANK, of="owner = c.owner", order=_BY_RANK)}) first
-        WHERE {MAY_TAKE})
-    SELECT n.owner, n.priority, n.level, n.small, coalesce(b.tasks, 0) AS busy, n.render, NULL::uuid AS task
-    FROM next n LEFT JOIN busy b ON b.owner = n.owner
-    ORDER BY n.level DESC, busy, n.created_at LIMIT {MAX_CANDIDATES}
+    WITH callers AS (SELECT DISTINCT owner FROM renders WHERE status IN ('queued', 'running')),
+    top AS ({_FIRST_WAITING.format(values="priority", of="true", order="priority DESC")})
+    SELECT c.owner, own.priority, first.level, first.small, first.created_at, first.render, NULL::uuid AS task
+    FROM callers c,
+        LATERAL ({_FIRST_WAITING.format(values="priority", of="owner = c.owner", order="priority DESC")}) own,
+        LATERAL ({_FIRST_WAITING.format(values=_RANK, of="owner = c.owner", order=_BY_RANK)}) first
+    WHERE {MAY_TAKE}
 """)
-SELECT_TASKS = text(f"""
-    WITH {_BUSY},
-    next AS (
-        SELECT DISTINCT ON (owner) id, owner, created_at FROM tasks
-        WHERE lane = :lane AND state = 'queued' AND due_at <= now() AND kind <> ALL(:except_kinds)
-            AND owner <> ALL(:except_owners) AND {MAY_TAKE} AND {CAN_DO.format(needs="needs")}
-            AND NOT EXISTS (SELECT FROM renders r WHERE r.id = render_id AND r.pipeline > {PIPELINE_VERSION})
-        ORDER BY owner, kind = 'scan', created_at, id)
-    SELECT n.owner, 0 AS priority, 0 AS level, false AS small, coalesce(b.tasks, 0) AS busy,
-        NULL::uuid AS render, n.id AS task
-    FROM next n LEFT JOIN busy b ON b.owner = n.owner
-    ORDER BY busy, n.created_at LIMIT {MAX_CANDIDATES}
-""")
+# The lane is no parameter: the planner must know that it is not that of renders.
+_WAITING_TASKS = f"""
+    SELECT DISTINCT ON (owner) owner, 0 AS priority, 0 AS level, false AS small, created_at, NULL::uuid AS render,
+        id AS task
+    FROM tasks
+    WHERE lane = '{{lane}}' AND state = 'queued' AND due_at <= now() AND kind <> ALL(:except_kinds)
+        AND owner <> ALL(:except_owners) AND {MAY_TAKE} AND {CAN_DO.format(needs="needs")}
+        AND NOT EXISTS (SELECT FROM renders r WHERE r.id = render_id AND r.pipeline > {PIPELINE_VERSION})
+    ORDER BY owner, kind = 'scan', created_at, id
+"""
+SELECT_URGENT, SELECT_WEBHOOKS = (text(_WAITING_TASKS.format(lane=lane)) for lane in ("urgent", "webhook"))
+# No row: it has ended since it was listed, or a newer version has begun it.
 LOCK_RENDER = text(f"""
-    SELECT 1 FROM renders, {leases.IDLE_IN_TRANSACTION_TIMEOUT} WHERE renders.id = :render FOR UPDATE OF renders
+    SELECT 1 FROM renders, {leases.IDLE_IN_TRANSACTION_TIMEOUT}
+    WHERE renders.id = :render AND status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
+    FOR UPDATE OF renders
 """)
-SELECT_NEXT_OF_RENDER = text(_NEXT_OF_RENDER.format(render=":render"))
+SELECT_NEXT = text(f"""
+    SELECT id FROM ({_NEXT_OF_RENDER.format(render=":render")}) t WHERE {MAY_TAKE} AND {CAN_DO.format(needs="t.needs")}
+""")
 
 
 async def list_candidates(
@@ -98,34 +95,46 @@ async def list_candidates(
     except_kinds: Collection[TaskKind] = (),
     except_owners: Collection[str] = (),
 ) -> list[Candidate]:
-    """One candidate for each caller who has something queued in the lane that the taker may take and can do.
+    """One candidate for each caller who has something queued in the lane that the taker may take and can do; those of
+    the highest level first, then those of the callers with the fewest running tasks.
 
     Renders have no kinds to leave out.
     """
-    values = {"lane": lane, "worker": taker.id, "offers": sorted(taker.offers)}
+    values = _values(taker)
     if lane == "render":
-        rows = await connection.execute(SELECT_RENDERS, values)
+        found = await connection.execute(SELECT_RENDERS, values)
     else:
         left_out = {"except_kinds": list(except_kinds), "except_owners": list(except_owners)}
-        rows = await connection.execute(SELECT_TASKS, values | left_out)
-    return [
-        Candidate(
-            owner=row.owner,
-            priority=row.priority,
-            level=int(row.level),
-            small=row.small,
-            busy=row.busy,
-            render=None if row.render is None else RenderId(row.render),
-            task=None if row.task is None else TaskId(row.task),
-        )
-        for row in rows
-    ]
+        found = await connection.execute(SELECT_URGENT if lane == "urgent" else SELECT_WEBHOOKS, values | left_out)
+    if not (rows := found.all()):
+        return []
+    counted = SELECT_BUSY_WEBHOOKS if lane == "webhook" else SELECT_BUSY
+    busy = {row.owner: row.tasks for row in await connection.execute(counted)}
+    rows = sorted(rows, key=lambda row: (-row.level, busy.get(row.owner, 0), row.created_at))
+    return [_to_candidate(row, busy.get(row.owner, 0)) for row in rows]
 
 
-async def take(connection: AsyncConnection, candidate: Candidate, worker_name: str) -> Lease | None:
-    """The lease of the candidate's task; None if others were faster."""
-    task = candidate.task
-    if candidate.render is not None:
-        await connection.execute(LOCK_RENDER, {"render": candidate.render})
-        task = await connection.scalar(SELECT_NEXT_OF_RENDER, {"render": candidate.render})
-    return None if task is None else await leases.acquire(connection, TaskId(task), worker_name)
+def _to_candidate(row: Row[Any], busy: int) -> Candidate:
+    return Candidate(
+        owner=row.owner,
+        priority=row.priority,
+        level=int(row.level),
+        small=row.small,
+        busy=busy,
+        render=None if row.render is None else RenderId(row.render),
+        task=None if row.task is None else TaskId(row.task),
+    )
+
+
+async def take(connection: AsyncConnection, candidate: Candidate, taker: Taker) -> Lease | None:
+    """The lease of the candidate's task; None if others were faster, or if it is not to be taken any more."""
+    if candidate.render is None:
+        return None if candidate.task is None else await leases.acquire(connection, candidate.task, taker.name)
+    if await connection.scalar(LOCK_RENDER, {"render": candidate.render}) is None:
+        return None
+    task = await connection.scalar(SELECT_NEXT, _values(taker) | {"render": candidate.render})
+    return None if task is None else await leases.start(connection, TaskId(task), taker.name)
+
+
+def _values(taker: Taker) -> dict[str, Any]:
+    return {"worker": taker.id, "offers": sorted(taker.offers)}

@@ -33,11 +33,15 @@ async def wake_workers(connection: AsyncConnection) -> None:
 
 
 class WakeUpCall:
-    """Waits until something is queued; reconnects when the connection that listens fails."""
+    """Waits until something is queued; reconnects when the connection that listens fails.
+
+    `rings` counts how often something was. It says nothing unless the call `is_listening`.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._rung = asyncio.Event()
+        self.rings, self.is_listening = 0, False
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -48,6 +52,7 @@ class WakeUpCall:
 
     def ring(self) -> None:
         """Wake whoever waits."""
+        self.rings += 1
         self._rung.set()
 
     async def wait(self, timeout_s: float = POLL_INTERVAL_S) -> None:
@@ -63,8 +68,10 @@ class WakeUpCall:
             connection.add_termination_listener(lambda _: closed.set())
             await connection.add_listener(CHANNEL, lambda *_: self.ring())
             self.ring()  # something may have been queued before
+            self.is_listening = True
             await closed.wait()
         finally:
+            self.is_listening = False
             with suppress(Exception):
                 await connection.close(timeout=2)
 

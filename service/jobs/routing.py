@@ -24,8 +24,8 @@ _LOST_ENCODERS = f"""
         SELECT FROM workers WHERE {IS_ACTIVE} AND {PIPELINE} >= {PIPELINE_VERSION}
             AND {OFFERS.format(needs="ARRAY[need]")}))
 """
-# Of a task, for the parameter `offers`.
-CAN_DO = f"{{needs}} <@ (CAST(:offers AS text[]) || {_LOST_ENCODERS})"
+# Of a task, for the parameter `offers`. Who has lost an encoder is looked up only where it matters.
+CAN_DO = f"({{needs}} <@ CAST(:offers AS text[]) OR {{needs}} <@ (CAST(:offers AS text[]) || {_LOST_ENCODERS}))"
 # For the parameter `worker`.
 MAY_TAKE = "NOT EXISTS (SELECT FROM workers WHERE id = CAST(:worker AS uuid) AND state <> 'active')"
 

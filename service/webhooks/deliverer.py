@@ -15,6 +15,7 @@ from service.jobs.lease_keeper import LeaseKeeper
 from service.jobs.leases import Failure, LeaseLost, WebhookLease
 from service.jobs.queue import WakeUpCall
 from service.jobs.retries import UNDELIVERED, RetryClass
+from service.jobs.routing import Taker
 from service.store import webhook_secrets
 from service.store.database import Database, current_time
 from service.store.renders import requesters
@@ -91,7 +92,7 @@ class WebhookDeliverer:
         async with self._database.service_transaction() as connection:
             found = await picking.list_candidates(connection, "webhook", except_owners=full)
             for candidate in self._turns.order(found, asyncio.get_running_loop().time()):
-                lease = await picking.take(connection, candidate, self._worker)
+                lease = await picking.take(connection, candidate, Taker(self._worker))
                 if isinstance(lease, WebhookLease):
                     return lease
         return None

@@ -1,6 +1,7 @@
 """Gives each free slot of a worker the next task, and runs it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -10,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.ids import TaskId
-from service.jobs import leases, picking
-from service.jobs.fairness import Candidate, Turns
+from service.jobs import leases
+from service.jobs.fairness import Turns
 from service.jobs.leases import Lease, TaskKind
+from service.jobs.picker import Picked, Picker
 from service.jobs.picking import Lane
 from service.jobs.queue import WakeUpCall
 from service.jobs.routing import Taker
@@ -23,8 +25,6 @@ from service.worker.slots.process import SlotProcess
 from service.worker.task_runner import TaskRunner
 
 log = structlog.get_logger("worker")
-# Candidates that are tried for one slot: other workers may take the first of them at the same moment.
-MAX_TRIES = 5
 # After this a worker whose clock was refused tries once more.
 CLOCK_REST_S = 30.0
 
@@ -76,6 +76,7 @@ class Dispatcher:
     def __init__(self, database: Database, slots: SlotPool, runner: TaskRunner, turns: Turns, worker: Taker) -> None:
         self._database, self._slots, self._runner, self._turns, self._worker = database, slots, runner, turns, worker
         self._wake_up = WakeUpCall(database.direct_url)
+        self._picker = Picker(turns, self._wake_up)
         self._running: dict[asyncio.Task[None], Taken] = {}
         self._last_lane: Lane = "render"
         self._failing = False
@@ -139,22 +140,16 @@ class Dispatcher:
     async def _take(self, slot: SlotProcess) -> Taken | None:
         """Raises NotLoaded; then nothing is written."""
         taker = replace(self._worker, offers=self._runner.offers(slot))
+        running = Counter(taken.owner for taken in self._running.values())
+        now = asyncio.get_running_loop().time()
         async with self._database.service_transaction() as connection:
-            for lane, except_kinds in self._lanes():
-                found = await picking.list_candidates(connection, lane, taker, except_kinds=except_kinds)
-                for candidate in self._turns.order(found, asyncio.get_running_loop().time())[:MAX_TRIES]:
-                    if (taken := await self._try(connection, lane, candidate, slot)) is not None:
-                        return taken
-        return None
+            picked = await self._picker.pick(connection, self._lanes(), taker, running, now)
+            return None if picked is None else await self._load(connection, picked, slot)
 
-    async def _try(
-        self, connection: AsyncConnection, lane: Lane, candidate: Candidate, slot: SlotProcess
-    ) -> Taken | None:
-        lease = await picking.take(connection, candidate, self._worker.name)
-        if lease is None:
-            return None
+    async def _load(self, connection: AsyncConnection, picked: Picked, slot: SlotProcess) -> Taken:
+        lease = picked.lease
         try:
-            return Taken(lane, candidate.owner, lease, await self._runner.load(connection, lease, slot))
+            return Taken(picked.lane, picked.owner, lease, await self._runner.load(connection, lease, slot))
         except (SQLAlchemyError, OSError):
             raise
         except Exception as error:

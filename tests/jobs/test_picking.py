@@ -13,6 +13,7 @@ from service.jobs.fairness import Candidate, Turns
 from service.jobs.leases import Failure, Lease
 from service.jobs.picking import AGEING_S, BULK_WAIT_S, SMALL_RENDER_FRAMES
 from service.jobs.queue import LEASE_TIMEOUT_S, WakeUpCall
+from service.jobs.routing import Taker
 from service.plan.render_plan import PIPELINE_VERSION
 from service.store.database import Database
 from service.store.renders import lifecycle
@@ -41,7 +42,7 @@ async def candidates(database: Database, lane: Any = "render", **options: Any) -
 
 async def take(database: Database, candidate: Candidate) -> Lease | None:
     async with database.service_transaction() as connection:
-        return await picking.take(connection, candidate, "w")
+        return await picking.take(connection, candidate, Taker("w"))
 
 
 async def run(database: Database, statement: str, **values: Any) -> None:
@@ -147,7 +148,7 @@ async def test_a_worker_leaves_what_a_newer_version_has_planned(database: Databa
     await run(database, "UPDATE renders SET pipeline = 0")
     async with database.service_transaction() as connection:
         (found,) = await picking.list_candidates(connection, "render")
-        assert await picking.take(connection, found, "w")
+        assert await picking.take(connection, found, Taker("w"))
         await lifecycle.mark_running(connection, render)
         pipeline = await connection.scalar(text("SELECT pipeline FROM renders"))
     assert pipeline == int(PIPELINE_VERSION), "older workers leave what this one has begun"

@@ -114,7 +114,7 @@ async def test_a_worker_that_is_cordoned_is_offered_nothing(database: Database, 
     number = await add_worker(database, sorted(BUILT_IN))
     async with database.service_transaction() as connection:
         (found,) = await picking.list_candidates(connection, "render", Taker("w", number))
-        lease = await picking.take(connection, found, "w")
+        lease = await picking.take(connection, found, Taker("w"))
     await submit(database, OPTIONS)
     await change(database, "UPDATE workers SET state = :state", state=state)
     assert await offered(database, Taker("w", number)) == 0

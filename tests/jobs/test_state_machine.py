@@ -20,6 +20,7 @@ from service.errors import ReelmillError
 from service.ids import Subject
 from service.jobs import leases, picking, queue
 from service.jobs.leases import AssembleLease, Failure, Lease, LeaseLost, SegmentLease
+from service.jobs.routing import Taker
 from service.plan.facts import RenderLimits
 from service.store import dead_letters, deletion
 from service.store.database import Caller, Database
@@ -179,7 +180,7 @@ class Service(RuleBasedStateMachine):
     def take(self, lane: Any, outage: bool) -> None:
         async def work(connection: AsyncConnection) -> None:
             for candidate in await picking.list_candidates(connection, lane):
-                lease = await picking.take(connection, candidate, "w")
+                lease = await picking.take(connection, candidate, Taker("w"))
                 assert lease is not None
                 command = await load_command(connection, lease, SourceRules("reelmill"))
                 if outage:

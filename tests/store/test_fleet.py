@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import Conflict, NotFound
 from service.ids import RenderId
 from service.jobs import picking
+from service.jobs.routing import Taker
 from service.plan.needs import BUILT_IN
 from service.plan.render_plan import PIPELINE_VERSION, RenderOptions
 from service.store import fleet, workers
@@ -78,7 +79,7 @@ async def test_a_render_of_a_newer_version_says_so(connection: AsyncConnection) 
 async def test_what_runs_waits_for_nobody(connection: AsyncConnection) -> None:
     render = await submit(connection)
     (found,) = await picking.list_candidates(connection, "render")
-    assert await picking.take(connection, found, "w:1")
+    assert await picking.take(connection, found, Taker("w:1"))
     assert await waiting_for(connection, render) is None
 
 
@@ -148,7 +149,7 @@ async def test_the_demand_is_told_by_capability(connection: AsyncConnection) -> 
     assert (found["encode h264"]["tasks"], found["encode h264"]["seconds"]) == (4, pytest.approx(30))
     assert found["any"]["seconds"] == found["decode jpeg"]["seconds"] == pytest.approx(40)
     assert found["any"]["oldest_wait_seconds"] == pytest.approx(90, abs=5)
-    taken = await picking.take(connection, (await picking.list_candidates(connection, "render"))[0], "w")
+    taken = await picking.take(connection, (await picking.list_candidates(connection, "render"))[0], Taker("w"))
     assert taken is not None
     after = await demand(connection)
     assert (after["any"]["running"], after["any"]["tasks"]) == (1, 4)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from service.jobs import picking, queue
+from service.jobs.routing import Taker
 from service.store.database import Database, async_url
 from service.store.schema import MIGRATIONS_FOLDER, is_current, migrate
 from service.store.settings import DatabaseSettings
@@ -78,6 +79,6 @@ async def test_work_in_flight_goes_on_after_the_upgrade(postgres_url: str) -> No
                 "urgent": ["alice"],
                 "webhook": ["carol"],
             }
-            taken = [await picking.take(connection, waiting["render"][0], "new") for _ in range(3)]
+            taken = [await picking.take(connection, waiting["render"][0], Taker("new")) for _ in range(3)]
         assert [lease and (lease.number, lease.attempts) for lease in taken] == [(0, 1), (1, 1), None]  # type: ignore[attr-defined]
         await database.close()

@@ -97,9 +97,12 @@ REQUEUE_SEGMENTS = text("""
             OR number IN (SELECT number FROM segments WHERE render_id = :render AND transient))
 """)
 DELETE_ASSEMBLIES = text("DELETE FROM tasks WHERE render_id = :render AND kind = 'assemble'")
-COUNT_UNFINISHED_SEGMENTS = text(
-    "SELECT count(*) FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded'"
-)
+# Most often one waits or runs, which small indexes know; only then are all tasks of the render looked at.
+HAS_UNFINISHED_SEGMENTS = text("""
+    SELECT EXISTS (
+            SELECT FROM tasks WHERE render_id = :render AND kind = 'segment' AND state = 'queued' AND lane = 'render')
+        OR EXISTS (SELECT FROM tasks WHERE render_id = :render AND kind = 'segment' AND state <> 'succeeded')
+""")
 
 
 async def create_segment_tasks(connection: AsyncConnection, render: RenderId) -> int:
@@ -119,7 +122,7 @@ async def enqueue_assembly(connection: AsyncConnection, render: RenderId) -> Non
 
 async def enqueue_assembly_if_complete(connection: AsyncConnection, render: RenderId) -> None:
     """Queue the assembly if all segments have ended. The caller has locked the render's row, so that only one does."""
-    if not await connection.scalar(COUNT_UNFINISHED_SEGMENTS, {"render": render}):
+    if not await connection.scalar(HAS_UNFINISHED_SEGMENTS, {"render": render}):
         await enqueue_assembly(connection, render)
 
 
@@ -142,7 +145,10 @@ async def cancel_render(connection: AsyncConnection, render: UUID) -> bool:
 async def change_priority(connection: AsyncConnection, render: UUID, priority: int) -> bool:
     """Change the priority of a queued render. False if it has started or ended."""
     query = update(renders).where(renders.c.id == render, renders.c.status == "queued").values(priority=priority)
-    return (await connection.execute(query)).rowcount > 0
+    if (await connection.execute(query)).rowcount == 0:
+        return False
+    await queue.wake_workers(connection)
+    return True
 
 
 # The receipt still tells which file was lost; see `complete_render` for the note.

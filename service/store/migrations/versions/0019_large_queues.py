@@ -8,7 +8,8 @@ down_revision = "0018"
 STATEMENTS = (
     "CREATE INDEX renders_of_caller_unfinished ON renders (owner) WHERE status IN ('queued', 'running')",
     "DROP INDEX tasks_running",
-    "CREATE INDEX tasks_running ON tasks (render_id) WHERE state = 'running'",
+    # By id: whoever looks for one running task would otherwise look at all of them.
+    "CREATE INDEX tasks_running ON tasks (id) WHERE state = 'running'",
     "CREATE INDEX tasks_to_prune ON tasks (finished_at) WHERE kind IN ('preview', 'webhook')",
     # Room for the versions of a row that is running; dead ones are removed before they are a fifth of a large table.
     """ALTER TABLE tasks SET (
