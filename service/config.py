@@ -81,7 +81,8 @@ class ClientSettings(EnvironmentSettings):
     url: str | None = Field(
         default=None,
         validation_alias="REELMILL_URL",
-        description="URL of the service: for client commands, and in upload addresses; unset: the local one",
+        description="URL of the service: for client commands, in upload addresses, and whose pages may use a session; "
+        "unset: the local one",
     )
     token: str | None = Field(
         default=None,

@@ -25,6 +25,7 @@ from service.processes.app import create_app
 from service.processes.connection_table import ConnectionTable, limit_connections, raise_handle_limit
 from service.processes.http_connection import ApiConnection, TimeLimits
 from service.processes.startup import SharedState, open_shared_state
+from service.routers.authentication.origins import parse_origin
 from service.routers.http.dependencies import Resources
 from service.routers.settings import HttpSettings
 
@@ -112,7 +113,7 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         verifier=TokenVerifier(settings.identity, state.local_secret),
         version=__version__,
         ollama_host=settings.process.ollama_host,
-        public_url=(settings.client.url or "").rstrip("/"),
+        public_url=_public_url(settings),
         http=settings.http,
         catalog=settings.catalog,
         sources=settings.objects.source_rules,
@@ -122,6 +123,14 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         webhooks=settings.webhooks,
         agent=settings.agent,
     )
+
+
+def _public_url(settings: Settings) -> str:
+    """REELMILL_URL, which pages that change something must come from. Raises StartupError."""
+    url = (settings.client.url or "").rstrip("/")
+    if url and parse_origin(url) is None:
+        raise StartupError("REELMILL_URL must be an address such as https://video.example")
+    return url
 
 
 def _make_collections_rare() -> None:
