@@ -19,6 +19,7 @@ from service import __version__, watchdog
 from service.child_process import hide_from_other_processes
 from service.config import Settings
 from service.errors import StartupError
+from service.identity.openid import OpenIdSignIn
 from service.identity.tokens import TokenVerifier
 from service.malloc import M_MMAP_THRESHOLD, set_malloc_options, trim_malloc
 from service.processes.app import create_app
@@ -114,6 +115,7 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         version=__version__,
         ollama_host=settings.process.ollama_host,
         public_url=_public_url(settings),
+        open_id=OpenIdSignIn(settings.oidc, settings.identity, state.local_secret) if settings.oidc.issuer else None,
         http=settings.http,
         catalog=settings.catalog,
         sources=settings.objects.source_rules,

@@ -12,7 +12,7 @@ from service.agent.agent import Agent
 from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
-from service.routers import agent, queries, session
+from service.routers import agent, queries, session, sign_in
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
 from service.routers.catalog import datasets, experiments, frame_images, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
@@ -31,6 +31,7 @@ from service.telemetry.request_log import AccessLogMiddleware
 # The routers of all paths under /api.
 API_ROUTERS: tuple[APIRouter, ...] = (
     session.router,
+    sign_in.router,
     experiments.router,
     datasets.router,
     uploads.router,
@@ -73,6 +74,8 @@ def create_app(resources: Resources) -> FastAPI:
             yield
         finally:
             await app.state.agent.models.close()
+            if resources.open_id is not None:
+                await resources.open_id.issuer.close()
             await resources.objects.close()
             await resources.database.close()
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.identity.claims import LEEWAY_S
 from service.identity.tokens import Identity, invalid_token_error
-from service.routers.authentication.credentials import authenticate
+from service.routers.authentication.credentials import SIGN_IN_PATH, authenticate
 from service.routers.authentication.origins import REQUEST_HEADER, require_own_page, service_origin
 from service.routers.authentication.session_cookie import MAX_TOKEN_CHARACTERS, SessionCookie
-from service.routers.http.dependencies import OPTIONAL_TOKEN, ResourcesDep
+from service.routers.http.dependencies import OPTIONAL_TOKEN, Resources, ResourcesDep
 from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.problems import error_responses
 
@@ -22,6 +22,7 @@ EXAMPLE: dict[str, Any] = {
     "user": "camera-lab",
     "scopes": ["catalog:read", "videos:read"],
     "expires_at": "2026-03-01T22:00:00Z",
+    "sign_in_url": None,
 }
 COOKIE_HEADER: dict[str, Any] = {
     "Set-Cookie": {"description": "The session cookie: HttpOnly, SameSite=Strict", "schema": {"type": "string"}}
@@ -46,12 +47,18 @@ class Session(BaseModel):
     user: str | None = Field(description="the `sub` of the token; null: nobody is signed in")
     scopes: list[str] = Field(description="what the token allows; `admin` is everything")
     expires_at: datetime | None = Field(description="when the token ends, and the session with it")
+    sign_in_url: str | None = Field(description="where a browser may sign in at an issuer; null: there is none")
 
     @classmethod
-    def of(cls, identity: Identity) -> Self:
+    def of(cls, identity: Identity, resources: Resources) -> Self:
         end = identity.expires_at - LEEWAY_S
         expires_at = datetime.fromtimestamp(end, UTC) if end < LAST_MOMENT.timestamp() else LAST_MOMENT
-        return cls(user=identity.subject, scopes=sorted(identity.scopes), expires_at=expires_at)
+        scopes = sorted(identity.scopes)
+        return cls(user=identity.subject, scopes=scopes, expires_at=expires_at, sign_in_url=sign_in_url(resources))
+
+
+def sign_in_url(resources: Resources) -> str | None:
+    return SIGN_IN_PATH if resources.open_id is not None else None
 
 
 async def session_cookie(
@@ -90,7 +97,7 @@ async def sign_in(
         raise invalid_token_error("token expired")
     response.headers["Set-Cookie"] = cookie.to_header(token, lifetime_s)
     response.headers["Cache-Control"] = "no-store"
-    return Session.of(identity)
+    return Session.of(identity, resources)
 
 
 @router.get("", summary="Who is signed in?", openapi_extra=OPTIONAL_TOKEN)
@@ -99,9 +106,9 @@ async def current_session(request: Request, resources: ResourcesDep, response: R
     response.headers["Cache-Control"] = "no-store"
     identity = await authenticate(request.scope, resources.verifier, resources.public_url)
     if identity is None:
-        return Session(user=None, scopes=[], expires_at=None)
+        return Session(user=None, scopes=[], expires_at=None, sign_in_url=sign_in_url(resources))
     request.state.identity = identity
-    return Session.of(identity)
+    return Session.of(identity, resources)
 
 
 @router.delete("", status_code=204, summary="Sign out", responses=error_responses(403), openapi_extra={"security": []})

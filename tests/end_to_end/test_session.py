@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from service.embedded.cluster import find_free_port
 from tests.support.processes.api_process import ApiProcess, api_process
 from tests.support.servers.browser import chromium
 from tests.support.servers.databases import fresh_database
+from tests.support.servers.oidc_issuer import PASSWORD, issuer_variables, oidc_issuer
 from tests.support.servers.reverse_proxy import reverse_proxy
 
 pytestmark = pytest.mark.anyio
@@ -36,6 +38,8 @@ picture.onerror = () => done("refused");
 picture.src = address;
 """
 OWN = {"X-Reelmill-Request": "1", "Content-Type": "application/json"}
+# Another site than 127.0.0.1, where the API is.
+ISSUER_SITE = f"localhost:{find_free_port()}"
 EVIL = '{"name": "evil"}'
 
 
@@ -67,10 +71,16 @@ class Browser:
         ]
 
 
-@pytest.fixture
-async def api(postgres_url: str, tmp_path: Path) -> AsyncIterator[ApiProcess]:
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def api(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ApiProcess]:
+    variables = issuer_variables(f"http://{ISSUER_SITE}")
     async with fresh_database(postgres_url) as database:
-        with api_process(database.url, tmp_path) as api:
+        with api_process(database.url, tmp_path_factory.mktemp("api"), **variables) as api:
             yield api
 
 
@@ -132,3 +142,22 @@ async def test_only_our_own_page_uses_a_session(browser: Browser) -> None:
     assert browser.fetch("/api/experiments")[1] == 401
     log = browser.api.log.read_text()
     assert not [token for token in tokens.values() if token.split(".")[1] in log or token.split(".")[2] in log]
+
+
+async def test_signing_in_at_an_issuer_of_another_site(browser: Browser) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    def fill_in(field: str, value: str) -> None:
+        WebDriverWait(browser.driver, 20).until(lambda driver: driver.find_elements(By.NAME, field))
+        browser.driver.find_element(By.NAME, field).send_keys(value + "\n")
+
+    with oidc_issuer(f"{browser.api.url}/api/session/oidc/callback", ISSUER_SITE):
+        browser.driver.get(f"{browser.api.url}/api/session/oidc")
+        fill_in("login", "olga")
+        fill_in("password", PASSWORD)
+        WebDriverWait(browser.driver, 20).until(lambda driver: driver.current_url == f"{browser.api.url}/")
+    browser.open_docs()
+    assert '"user":"olga","scopes":["admin","catalog:read","catalog:write"]' in browser.fetch("/api/session")[2]
+    (cookie,) = browser.driver.get_cookies()
+    assert cookie["name"].startswith("reelmill_session_") and cookie["httpOnly"] and cookie["sameSite"] == "Strict"

@@ -13,10 +13,11 @@ from service.routers.authentication.session_cookie import SessionCookie
 # Served without a token. The session judges its requests itself; the last pattern is signed uploads, which carry their
 # own grant.
 PUBLIC_PATHS = re.compile(
-    r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/session"
+    r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/session(/oidc(/callback)?)?"
     r"|/api/datasets/[^/]+/uploads/.+",
     re.DOTALL,
 )
+SIGN_IN_PATH = "/api/session/oidc"
 
 
 class Authentication:

@@ -16,6 +16,7 @@ from service.errors import Forbidden, Unauthenticated
 from service.guard.guard import Guard
 from service.guard.settings import GuardSettings
 from service.identity.claims import ADMIN, Scope, allows
+from service.identity.openid import OpenIdSignIn
 from service.identity.tokens import BEARER_CHALLENGE, Identity, TokenVerifier
 from service.plan.facts import RenderLimits
 from service.routers.authentication.origins import REQUEST_HEADER, REQUEST_HEADER_VALUE
@@ -40,6 +41,8 @@ class Resources:
     ollama_host: str | None = None
     # Where clients reach this API, without a slash at the end; empty: addresses in responses have no host.
     public_url: str = ""
+    # Where browsers may sign in.
+    open_id: OpenIdSignIn | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     sources: SourceRules = field(default_factory=lambda: ObjectSettings().source_rules)

@@ -42,7 +42,7 @@ async def sign_in(browser: httpx.AsyncClient, token: str) -> httpx.Response:
 
 
 async def test_signing_in_and_out(browser: httpx.AsyncClient) -> None:
-    nobody = {"user": None, "scopes": [], "expires_at": None}
+    nobody = {"user": None, "scopes": [], "expires_at": None, "sign_in_url": None}
     assert (await browser.get("/api/session")).json() == nobody
     assert_problem(await browser.get(f"{API}/caller"), 401, "unauthenticated")
     answer = await sign_in(browser, f"  {token_of('lab', 'videos:read', 'catalog:read')}\n")
