@@ -1,5 +1,6 @@
 """Sign in at an OpenID Connect issuer, by authorization code with PKCE (RFC 7636), for a token of our own."""
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -23,6 +24,8 @@ from service.identity.tokens import TokenVerifier, issue_token
 # Who loses a group keeps what it allows until the session ends.
 SESSION_TTL = timedelta(hours=12)
 METADATA_TTL_S = 600
+# Anybody may ask to sign in: an issuer that does not answer is asked so often for all of them.
+MIN_ATTEMPT_INTERVAL_S = 5.0
 MAX_ANSWER_BYTES, TIMEOUT_S = 256 * 1024, 5.0
 EVERYBODY = "*"
 Reason = Literal["refused", "stale", "invalid", "unavailable"]
@@ -81,6 +84,8 @@ class OpenIdIssuer:
         self._secret = settings.client_secret.get_secret_value() if settings.client_secret else None
         self._client = httpx.AsyncClient(timeout=TIMEOUT_S, **bounded_answers(MAX_ANSWER_BYTES))
         self._metadata: IssuerMetadata | None = None
+        self._failed_at = float("-inf")
+        self._reading = asyncio.Lock()
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -139,10 +144,19 @@ class OpenIdIssuer:
         return claims
 
     async def _read_metadata(self) -> IssuerMetadata:
-        if self._metadata is None or time.monotonic() - self._metadata.read_at > METADATA_TTL_S:
+        """Raises SignInFailed. One request for all who sign in."""
+        async with self._reading:
+            if self._metadata is not None and time.monotonic() - self._metadata.read_at <= METADATA_TTL_S:
+                return self._metadata
+            if time.monotonic() - self._failed_at < MIN_ATTEMPT_INTERVAL_S:
+                raise SignInFailed("unavailable", "the issuer's metadata could not be read a moment ago")
             address = f"{self.address.rstrip('/')}/.well-known/openid-configuration"
-            self._metadata = self._parse_metadata(await self._ask("GET", address))
-        return self._metadata
+            try:
+                self._metadata = self._parse_metadata(await self._ask("GET", address))
+            except SignInFailed as failure:
+                self._failed_at = time.monotonic()
+                raise SignInFailed("unavailable", f"the metadata cannot be read: {failure}") from failure
+            return self._metadata
 
     def _parse_metadata(self, document: dict[str, Any]) -> IssuerMetadata:
         names = ("authorization_endpoint", "token_endpoint", "jwks_uri")

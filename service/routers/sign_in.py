@@ -98,7 +98,7 @@ def _callback_address(request: Request, resources: Resources) -> str:
 def _read_flow(values: list[str], state: str | None) -> SignInFlow:
     """What the browser has kept. Raises SignInFailed unless it is the browser that began."""
     parts = values[0].split(".") if len(values) == 1 else []
-    if len(parts) != 3 or not secrets.compare_digest(parts[0].encode(), (state or "").encode()):
+    if len(parts) != 3 or not all(parts) or not secrets.compare_digest(parts[0].encode(), (state or "").encode()):
         raise SignInFailed("stale", "this browser has not begun to sign in, or it is long ago")
     return SignInFlow(*parts)
 

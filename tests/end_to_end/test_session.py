@@ -117,6 +117,8 @@ async def test_only_our_own_page_uses_a_session(browser: Browser) -> None:
     assert browser.sign_in(tokens["alice"])[1] == 201
     assert browser.driver.execute_script("return document.cookie") == "", "no script can read it"
     assert browser.fetch("/api/experiments", "POST", headers=OWN, body='{"name": "own"}')[1] == 201
+    tried = "return window.ui.getConfigs().requestInterceptor({headers: {}}).headers"
+    assert browser.driver.execute_script(tried) == {"X-Reelmill-Request": "1"}, "what is tried out on /docs has it"
 
     with reverse_proxy(b"<!doctype html><title>evil</title><body>", browser.api.url) as beside:
         browser.driver.get(beside)  # another port of the same host, to which the browser sends the cookie
