@@ -1,5 +1,6 @@
 """Signing in at a real issuer: who gets what, and what is refused on the way back."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from pydantic import SecretStr
 
 from service import config
 from service.errors import StartupError
+from service.identity import openid
 from service.identity.openid import OpenIdIssuer, OpenIdSignIn, parse_groups
 from service.identity.settings import IdentitySettings, OidcSettings
 from service.processes.api import build_resources
@@ -185,12 +187,29 @@ async def test_settings_that_do_not_fit_the_issuer(
     async with browser_of(issuer_variables(issuer.address) | variables) as browser:
         if "OIDC_ISSUER" in change:
             assert await reason_of(browser, START) == reason
-            assert await reason_of(browser, START) == reason, "and it is not asked again at once"
         elif reason is not None:
             assert await reason_of(browser, await go_and_log_in(browser, issuer, operator)) == reason
         else:
             with pytest.raises(httpx.HTTPStatusError):
                 await go_and_log_in(browser, issuer, operator)
+
+
+async def test_an_issuer_that_fails_is_asked_once_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openid, "MIN_ATTEMPT_INTERVAL_S", 600.0)
+    asked = 0
+
+    async def fail(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(fail, "127.0.0.1", 0) as server:
+        address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with browser_of(issuer_variables(address)) as browser:
+            reasons = await asyncio.gather(*(reason_of(browser, START) for _ in range(5)))
+    assert reasons == ["unavailable"] * 5 and asked == 1
 
 
 async def test_no_log_line_has_a_code_or_a_secret(
