@@ -12,7 +12,7 @@ from service.agent.settings import AgentSettings, ollama_url
 from service.environment import EnvironmentSettings
 from service.errors import StartupError
 from service.guard.settings import GuardSettings
-from service.identity.settings import IdentitySettings
+from service.identity.settings import IdentitySettings, OidcSettings
 from service.plan.facts import RenderLimits
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.settings import DatabaseSettings, ObjectSettings, StorageLimits
@@ -81,7 +81,8 @@ class ClientSettings(EnvironmentSettings):
     url: str | None = Field(
         default=None,
         validation_alias="REELMILL_URL",
-        description="URL of the service: for client commands, and in upload addresses; unset: the local one",
+        description="URL of the service: for client commands, in upload addresses, and whose pages may use a session; "
+        "unset: the local one",
     )
     token: str | None = Field(
         default=None,
@@ -102,6 +103,7 @@ class Settings:
     storage: StorageLimits
     catalog: CatalogSettings
     identity: IdentitySettings
+    oidc: OidcSettings
     limits: RenderLimits
     queries: GuardSettings
     agent: AgentSettings
@@ -123,6 +125,7 @@ def load() -> Settings:
             storage=storage,
             catalog=CatalogSettings(),
             identity=IdentitySettings(),
+            oidc=OidcSettings(),
             limits=RenderLimits(),
             queries=GuardSettings(),
             agent=AgentSettings(),
@@ -141,6 +144,7 @@ SECRET_VARIABLES = (
     "DATABASE_URL",
     "REELMILL_DATABASE_DIRECT_URL",
     "JWT_SECRET",
+    "OIDC_CLIENT_SECRET",
     "REELMILL_TOKEN",
     "REELMILL_WEBHOOK_SECRET",
 )

@@ -26,21 +26,32 @@ CHECK_INTERVAL_S = 0.25
 
 
 def run_up(settings: Settings) -> None:
-    """Run both processes until SIGINT or SIGTERM; print the URLs, and on a terminal an admin token."""
+    """Run both processes until SIGINT or SIGTERM; print the URLs; on a terminal with an admin token."""
     hide_from_other_processes()
     with run_local_service(settings) as running:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: running.stopping.set())
         print(f"API     {running.url}\ndocs    {running.url}/docs", flush=True)
-        print(f"token   {token_or_command(settings)}", flush=True)
+        print(f"token   {token_or_command(settings)}\nStudio  {login_link(settings, running.url)}", flush=True)
         running.supervise()
 
 
 def token_or_command(settings: Settings) -> str:
     """An admin token of a day; where the output may be kept, such as in a log, the command that makes one instead."""
+    if settings.identity.jwks_url:
+        return "of the issuer that JWT_JWKS_URL names"
     if not sys.stdout.isatty():
         return "reelmill token --sub operator --scope admin --ttl 1d"
     return mint_local_token(settings, "operator", ("admin",), timedelta(days=1))
+
+
+def login_link(settings: Settings, url: str) -> str:
+    """Where a browser finds the service: on a terminal with an admin token of half a day behind `#`, which browsers do
+    not send, so that no log and no other site gets it."""
+    address = f"{(settings.client.url or url).rstrip('/')}/"
+    if settings.identity.jwks_url or not sys.stdout.isatty():
+        return address
+    return f"{address}#token={mint_local_token(settings, 'operator', ('admin',), timedelta(hours=12))}"
 
 
 @dataclass

@@ -34,3 +34,27 @@ class IdentitySettings(EnvironmentSettings):
             choices = ", ".join(sorted(supported))
             raise StartupError(f"JWT_ALGORITHMS must name some of {choices} with this kind of key")
         return names
+
+
+class OidcSettings(EnvironmentSettings):
+    """Where people sign in with a browser."""
+
+    issuer: str | None = Field(
+        default=None,
+        validation_alias="OIDC_ISSUER",
+        description="address of the OpenID Connect issuer where browsers may sign in; unset: none",
+    )
+    client_id: str | None = Field(
+        default=None, validation_alias="OIDC_CLIENT_ID", description="what the issuer calls this service"
+    )
+    client_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias="OIDC_CLIENT_SECRET",
+        description="what the service shows the issuer; unset: nothing, as a public client",
+    )
+    groups: str = Field(
+        default="",
+        validation_alias="OIDC_GROUPS",
+        description="what the issuer's groups may, as in `operators=admin,lab=catalog:read videos:read`; `*` is "
+        "everybody; unset: nobody anything",
+    )

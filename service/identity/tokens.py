@@ -72,6 +72,10 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Identity:
         """The caller of this token. Raises Unauthenticated, or ServiceUnavailable without the issuer's keys."""
+        return (await self.verify_with_claims(token))[0]
+
+    async def verify_with_claims(self, token: str) -> tuple[Identity, dict[str, Any]]:
+        """The caller of this token, and all its claims. Raises as `verify`."""
         try:
             return await self._verify(token)
         except ServiceUnavailable:
@@ -81,7 +85,7 @@ class TokenVerifier:
         except Exception as reason:  # python-jose lets TypeError, OverflowError, RecursionError and JWKError escape
             raise invalid_token_error("invalid token") from reason
 
-    async def _verify(self, token: str) -> Identity:
+    async def _verify(self, token: str) -> tuple[Identity, dict[str, Any]]:
         header = parse_header(token)
         key, algorithm = await self._key_source.get_key(header)
         if header["alg"] != algorithm:
@@ -89,7 +93,7 @@ class TokenVerifier:
         claims = parse_json_object(jws.verify(token, key, algorithms=[algorithm]))
         check_issuer_and_audience(claims, self._settings)
         subject, scopes = Subject(get_subject(claims)), get_scopes(claims)
-        return Identity(subject, scopes, check_times(claims, time.time()))
+        return Identity(subject, scopes, check_times(claims, time.time())), claims
 
 
 def invalid_token_error(detail: str) -> Unauthenticated:

@@ -19,12 +19,14 @@ from service import __version__, watchdog
 from service.child_process import hide_from_other_processes
 from service.config import Settings
 from service.errors import StartupError
+from service.identity.openid import OpenIdSignIn
 from service.identity.tokens import TokenVerifier
 from service.malloc import M_MMAP_THRESHOLD, set_malloc_options, trim_malloc
 from service.processes.app import create_app
 from service.processes.connection_table import ConnectionTable, limit_connections, raise_handle_limit
 from service.processes.http_connection import ApiConnection, TimeLimits
 from service.processes.startup import SharedState, open_shared_state
+from service.routers.authentication.origins import parse_origin
 from service.routers.http.dependencies import Resources
 from service.routers.settings import HttpSettings
 
@@ -112,7 +114,8 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         verifier=TokenVerifier(settings.identity, state.local_secret),
         version=__version__,
         ollama_host=settings.process.ollama_host,
-        public_url=(settings.client.url or "").rstrip("/"),
+        public_url=_public_url(settings),
+        open_id=OpenIdSignIn(settings.oidc, settings.identity, state.local_secret) if settings.oidc.issuer else None,
         http=settings.http,
         catalog=settings.catalog,
         sources=settings.objects.source_rules,
@@ -122,6 +125,14 @@ def build_resources(settings: Settings, state: SharedState) -> Resources:
         webhooks=settings.webhooks,
         agent=settings.agent,
     )
+
+
+def _public_url(settings: Settings) -> str:
+    """REELMILL_URL, which pages that change something must come from. Raises StartupError."""
+    url = (settings.client.url or "").rstrip("/")
+    if url and parse_origin(url) is None:
+        raise StartupError("REELMILL_URL must be an address such as https://video.example")
+    return url
 
 
 def _make_collections_rare() -> None:

@@ -12,12 +12,13 @@ from service.agent.agent import Agent
 from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
-from service.routers import agent, queries
+from service.routers import agent, queries, session, sign_in
+from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
 from service.routers.catalog import datasets, experiments, frame_images, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
-from service.routers.http.middleware import PUBLIC_PATHS, Authentication, BodyLimit, BodyRule, HeadAsGet, UrlLimit
+from service.routers.http.middleware import BodyLimit, BodyRule, HeadAsGet, UrlLimit
 from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
@@ -29,6 +30,8 @@ from service.telemetry.request_log import AccessLogMiddleware
 
 # The routers of all paths under /api.
 API_ROUTERS: tuple[APIRouter, ...] = (
+    session.router,
+    sign_in.router,
     experiments.router,
     datasets.router,
     uploads.router,
@@ -71,6 +74,8 @@ def create_app(resources: Resources) -> FastAPI:
             yield
         finally:
             await app.state.agent.models.close()
+            if resources.open_id is not None:
+                await resources.open_id.issuer.close()
             await resources.objects.close()
             await resources.database.close()
 
@@ -83,7 +88,7 @@ def create_app(resources: Resources) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
         version=resources.version,
-        middleware=middleware_stack(resources.verifier, resources.http),
+        middleware=middleware_stack(resources.verifier, resources.http, resources.public_url),
         lifespan=lifespan,
         redirect_slashes=False,
     )
@@ -100,7 +105,7 @@ def create_app(resources: Resources) -> FastAPI:
     return app
 
 
-def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middleware]:
+def middleware_stack(verifier: TokenVerifier, http: HttpSettings, public_url: str = "") -> list[Middleware]:
     """The middleware of every request, outermost first."""
     public = re.compile(f"{PUBLIC_PATHS.pattern}|/metrics") if http.metrics_public else PUBLIC_PATHS
     return [
@@ -109,7 +114,7 @@ def middleware_stack(verifier: TokenVerifier, http: HttpSettings) -> list[Middle
         Middleware(problems.ProblemBoundary),
         Middleware(UrlLimit),
         Middleware(AddressLimit, http=http),
-        Middleware(Authentication, verifier=verifier, public=public),
+        Middleware(Authentication, verifier=verifier, public_url=public_url, public=public),
         Middleware(RateLimit, rate=http.rate_limit),
         Middleware(EventStreamLimit, http=http),
         Middleware(BodyLimit, limit=http.max_body_bytes, rules=body_rules(http)),

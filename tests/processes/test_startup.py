@@ -49,6 +49,14 @@ async def test_a_store_that_answered_is_let_go_when_the_database_refuses(monkeyp
             await left.wait()
 
 
+@pytest.mark.parametrize("address", ["video.example", "ftp://video.example", "https://", "https://[video.example"])
+def test_an_address_that_no_browser_shows(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("REELMILL_URL", address)
+    state = SharedState(None, None, SecretStr("x" * 48), None)  # type: ignore[arg-type]
+    with pytest.raises(StartupError, match="REELMILL_URL must be an address"):
+        build_resources(config.load(), state)
+
+
 def test_the_routers_get_the_settings_that_were_read_at_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Later changes of the environment have no effect."""
     monkeypatch.setenv("MINIO_SOURCES", " scope/ = alice, camera,,")

@@ -36,8 +36,13 @@ CALLERS = {"owner": "alice", "guest": "bob", "viewer": "erin", "revoked": "carol
 SCOPES = frozenset(get_args(Scope)) - {ADMIN}
 SECRET_NAME = "orchid-trial"
 
+# What a page of the service sends with requests that change something.
+OWN_PAGE = {"Origin": "http://test", "X-Reelmill-Request": "1"}
+
 # What a request needs besides its path. The world of `setup` is changed by SQL before the first caller asks.
 REQUESTS: dict[str, dict[str, Any]] = {
+    "POST /api/session": {"json": {"token": "{token}"}, "headers": OWN_PAGE},
+    "DELETE /api/session": {"headers": OWN_PAGE},
     "POST /api/experiments": {"json": {"name": "another"}},
     "PATCH /api/experiments/{experiment_id}": {"json": {"description": "changed"}},
     "DELETE /api/experiments/{experiment_id}": {"params": {"force": True}},
@@ -118,7 +123,8 @@ async def plant(world: World, home: Path) -> World:
     grant = signer.sign("upload", [str(dataset.id), "a.jpg", 1, 2**33])
     ids = {"experiment_id": str(dataset.experiment_id), "dataset_id": str(dataset.id), "job_id": str(job)}
     ids |= {"secret_id": str(secret["id"]), "worker_id": str(worker), "letter_id": str(letter)}
-    fixed = {"name": "a.jpg", "index": "0", "number": "0", "kind": "jpg", "grant": grant}
+    token = _token(api.client("alice"))
+    fixed = {"name": "a.jpg", "index": "0", "number": "0", "kind": "jpg", "grant": grant, "token": token}
     return replace(world, parameters=ids | fixed)
 
 
@@ -175,6 +181,32 @@ async def test_who_is_answered_what(rendered_world: World, home: Path, operation
     assert answers == {who: row[who] for who in answers}
 
 
+@pytest.mark.parametrize("operation", [name for name in ROWS if name.startswith("GET ")])
+async def test_a_cookie_opens_what_its_token_opens(rendered_world: World, operation: str) -> None:
+    row, answers = ROWS[operation], {}
+    for who in ("missing scope", *CALLERS):
+        if row[who] != "-":
+            client = rendered_world.clients.get(who) or _client_without(rendered_world, row["scope"])
+            async with _by_cookie(rendered_world, client) as browser:
+                answers[who] = str((await rendered_world.send(browser, operation)).status_code)
+    assert answers == {who: row[who] for who in answers}
+
+
+# Without signed uploads, which their address opens.
+WRITES = [name for name, row in ROWS.items() if not name.startswith("GET ") and row["no token"] != "200"]
+
+
+@pytest.mark.parametrize("operation", WRITES)
+async def test_a_cookie_changes_nothing_for_other_sites(rendered_world: World, operation: str) -> None:
+    async with _by_cookie(rendered_world, rendered_world.clients["admin"]) as browser:
+        for headers in ({}, {"Origin": "http://test"}, OWN_PAGE | {"Origin": "http://test:8080"}):
+            request = {name: REQUESTS.get(operation, {}).get(name) for name in ("json", "content", "params")}
+            method, _, path = operation.partition(" ")
+            path = path.format(**rendered_world.parameters)
+            answer = await browser.request(method, path, headers=headers, **request)
+            assert (answer.status_code, answer.json()["type"]) == (403, "/problems/cross-site-request")
+
+
 @pytest.mark.parametrize("operation", [name for name, row in ROWS.items() if row["stranger"] == "404"])
 async def test_what_is_hidden_looks_like_nothing(rendered_world: World, operation: str) -> None:
     """A stranger and a former guest are told the same of what they may not see as of what does not exist."""
@@ -195,6 +227,16 @@ async def test_a_dataset_of_others_looks_like_none(rendered_world: World) -> Non
         answer = await dave.post("/api/videos/generate", json=body | {"experiment_id": own, "dataset_id": dataset})
         told.append((answer.status_code, answer.text.replace(dataset, "").replace(answer.json()["error_id"], "")))
     assert told[0] == told[1]
+
+
+def _token(client: httpx.AsyncClient) -> str:
+    return client.headers["Authorization"].removeprefix("Bearer ")
+
+
+def _by_cookie(world: World, client: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A browser that has signed in with the token of the client."""
+    transport, cookies = httpx.ASGITransport(world.api.app), {"reelmill_session": _token(client)}
+    return httpx.AsyncClient(transport=transport, base_url="http://test", cookies=cookies)
 
 
 def _client_without(world: World, scope: str | None) -> httpx.AsyncClient:

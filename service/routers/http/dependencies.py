@@ -5,19 +5,22 @@ async, because FastAPI runs sync ones in threads.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
 from service.agent.settings import AgentSettings
 from service.errors import Forbidden, Unauthenticated
 from service.guard.guard import Guard
 from service.guard.settings import GuardSettings
 from service.identity.claims import ADMIN, Scope, allows
+from service.identity.openid import OpenIdSignIn
 from service.identity.tokens import BEARER_CHALLENGE, Identity, TokenVerifier
 from service.plan.facts import RenderLimits
+from service.routers.authentication.origins import REQUEST_HEADER, REQUEST_HEADER_VALUE
+from service.routers.authentication.session_cookie import COOKIE_NAME
 from service.routers.http.single_flight import SharedTasks
 from service.routers.settings import CatalogSettings, HttpSettings
 from service.store.database import Caller, Database
@@ -38,6 +41,8 @@ class Resources:
     ollama_host: str | None = None
     # Where clients reach this API, without a slash at the end; empty: addresses in responses have no host.
     public_url: str = ""
+    # Where browsers may sign in.
+    open_id: OpenIdSignIn | None = None
     http: HttpSettings = field(default_factory=HttpSettings)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     sources: SourceRules = field(default_factory=lambda: ObjectSettings().source_rules)
@@ -55,6 +60,18 @@ class Resources:
 _bearer_scheme = HTTPBearer(
     auto_error=False, bearerFormat="JWT", scheme_name="bearer", description="`Authorization: Bearer <JWT>`"
 )
+_session_scheme = APIKeyCookie(
+    auto_error=False,
+    name=COOKIE_NAME,
+    scheme_name="session",
+    description="The cookie of a browser that has signed in (`POST /api/session`). At a port other than 80 and 443 its "
+    "name has the port at its end, and over https `__Host-` before it. Methods other than GET, HEAD and OPTIONS also "
+    f"need the header `{REQUEST_HEADER}: {REQUEST_HEADER_VALUE}` and the `Origin` of this service. An Authorization "
+    "header goes before it.",
+)
+# For OpenAPI, of routes without the dependency `identity`.
+NEEDS_TOKEN: dict[str, Any] = {"security": [{"bearer": []}, {"session": []}]}
+OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}, *NEEDS_TOKEN["security"]]}
 
 
 async def resources(request: Request) -> Resources:
@@ -87,7 +104,9 @@ async def guard(request: Request) -> Guard:
 
 
 async def identity(
-    request: Request, _documented: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer_scheme)] = None
+    request: Request,
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer_scheme)] = None,
+    _session: Annotated[str | None, Security(_session_scheme)] = None,
 ) -> Identity:
     """The identity that the authentication middleware has verified. Raises Unauthenticated."""
     verified: Identity | None = getattr(request.state, "identity", None)

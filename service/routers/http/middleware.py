@@ -1,4 +1,4 @@
-"""ASGI middleware: bearer authentication, HEAD requests, and the size limits of addresses and request bodies."""
+"""ASGI middleware: HEAD requests, and the size limits of addresses and request bodies."""
 
 import re
 from collections.abc import Sequence
@@ -8,48 +8,13 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import Unauthenticated
-from service.identity.tokens import TokenVerifier, invalid_token_error
 from service.routers.http.exception_mapping import TargetTooLong
 from service.telemetry.request_log import BodyRecorder
-
-# Served without a token. The last pattern is signed uploads, which carry their own grant.
-PUBLIC_PATHS = re.compile(
-    r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/datasets/[^/]+/uploads/.+",
-    re.DOTALL,
-)
 
 # An upload's name of 700 bytes, percent-encoded, after its dataset.
 MAX_PATH_BYTES = 4096
 # A cursor or a grant of 4000 characters, a filter of 200 characters of another script, and what else a list takes.
 MAX_QUERY_BYTES = 16 * 1024
-
-
-class Authentication:
-    """Verifies the bearer token and sets `request.state.identity`. Raises Unauthenticated."""
-
-    def __init__(self, app: ASGIApp, verifier: TokenVerifier, public: re.Pattern[str] = PUBLIC_PATHS) -> None:
-        self.app, self.verifier, self.public = app, verifier, public
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})
-            return
-        if scope["type"] == "http" and not self.public.fullmatch(scope["path"]):
-            identity = await self.verifier.verify(bearer_token(Headers(scope=scope)))
-            scope.setdefault("state", {})["identity"] = identity
-        await self.app(scope, receive, send)
-
-
-def bearer_token(headers: Headers) -> str:
-    """The bearer token of a request. Raises Unauthenticated if there is none or more than one."""
-    sent = headers.getlist("authorization")
-    if len(sent) > 1:
-        raise invalid_token_error("invalid token")
-    scheme, _, token = (sent[0] if sent else "").strip().partition(" ")
-    if scheme.lower() != "bearer":
-        raise Unauthenticated("this needs a token: send the header `Authorization: Bearer <token>`")
-    return token.strip()
 
 
 class HeadAsGet:

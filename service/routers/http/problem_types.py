@@ -13,10 +13,14 @@ from service.errors import NotFound, ReelmillError
 MEANINGS = {
     "bad-request": "The body is no JSON in UTF-8, is nested too deeply, or broke off; or the request is not valid "
     "HTTP/1.1, as the `detail` says. Send one complete JSON document.",
-    "unauthenticated": "The request has no bearer token, or one that is expired, altered or of another issuer. Get a "
-    "new token and send it as `Authorization: Bearer <token>`.",
+    "unauthenticated": "The request has no token, or one that is expired, altered or of another issuer. Get a new "
+    "token and send it as `Authorization: Bearer <token>`; in a browser, sign in again.",
     "forbidden": "The token is good, but lacks the scope that the `detail` names, or what was asked for may only be "
     "done by the owner.",
+    "cross-site-request": "The request has a session cookie, but a page of another site may have sent it. Pages of "
+    "this service send the header `X-Reelmill-Request: 1`, and browsers add the `Origin`, which must be the address of "
+    "the service: `REELMILL_URL`, or else the host that was asked. Programs send `Authorization: Bearer <token>`, "
+    "and no cookie.",
     "not-found": "There is nothing at this address, or nothing that you may see: both look the same.",
     "method-not-allowed": "The address exists, but not for this method. The `Allow` header names those it has.",
     "not-acceptable": "The `Accept` header refuses JSON, and JSON is all there is at this address. Send "

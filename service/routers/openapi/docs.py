@@ -32,6 +32,10 @@ OWN_ASSETS = {
     tryItOutEnabled: true,
     displayRequestDuration: true,
     validatorUrl: null,
+    requestInterceptor: (request) => {
+      request.headers["X-Reelmill-Request"] = "1";
+      return request;
+    },
   });
 });
 """,

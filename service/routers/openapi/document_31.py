@@ -13,6 +13,7 @@ Json = dict[str, Any]
 TAG_DESCRIPTIONS = {
     "health": "The state of the service and of the services it needs.",
     "operations": "Metrics and devices, for operators.",
+    "session": "Sign in and out with a browser.",
     "experiments": "Experiments, which contain datasets.",
     "datasets": "Ordered frames or source videos: registration, uploads and scans.",
     "videos": "Renders: submit one, follow it, download the video.",

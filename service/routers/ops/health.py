@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import RowMapping, text
 
 from service.agent.ollama_client import probe_ollama
-from service.errors import ServiceUnavailable
+from service.errors import ServiceUnavailable, Unauthenticated
 from service.identity.claims import allows
-from service.routers.http.dependencies import Resources, ResourcesDep
-from service.routers.http.middleware import bearer_token
+from service.routers.authentication.credentials import authenticate, has_bearer_token
+from service.routers.authentication.origins import CrossSiteRequest
+from service.routers.http.dependencies import OPTIONAL_TOKEN, Resources, ResourcesDep
 from service.routers.http.single_flight import SharedTasks
 from service.store.consistency.rounds import read_findings
 from service.store.fleet import Fleet, summarize_fleet
@@ -105,15 +106,20 @@ async def get_checks(request: Request) -> HealthChecks:
 
 
 async def may_see_details(request: Request, resources: ResourcesDep) -> bool:
-    """Whether the request has a token with `ops:read`. Raises Unauthenticated for one that is not good.
+    """Whether the request has a token with `ops:read`. Raises Unauthenticated for a header that is not good; a browser
+    sends its cookie without being asked.
 
     A token that cannot be verified now has no rights: the report must not fail when the issuer of tokens does.
     """
-    if "authorization" not in request.headers:
-        return False
     try:
-        identity = await resources.verifier.verify(bearer_token(request.headers))
+        identity = await authenticate(request.scope, resources.verifier, resources.public_url)
     except ServiceUnavailable:
+        return False
+    except (Unauthenticated, CrossSiteRequest):
+        if has_bearer_token(request.scope):
+            raise
+        return False
+    if identity is None:
         return False
     request.state.identity = identity
     return allows(identity.scopes, "ops:read")
@@ -121,7 +127,6 @@ async def may_see_details(request: Request, resources: ResourcesDep) -> bool:
 
 ChecksDep = Annotated[HealthChecks, Depends(get_checks)]
 DetailsDep = Annotated[bool, Depends(may_see_details)]
-OPTIONAL_TOKEN: dict[str, Any] = {"security": [{}, {"bearer": []}]}
 
 
 @router.get(

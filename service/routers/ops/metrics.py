@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from service.identity.claims import allows
 from service.jobs.queue import count_active_tasks
-from service.routers.http.dependencies import ResourcesDep, identity, missing_scope_error
+from service.routers.http.dependencies import NEEDS_TOKEN, ResourcesDep, identity, missing_scope_error
 from service.routers.http.exception_mapping import is_database_unavailable
 from service.store import dead_letters, space
 from service.store.cache import segments
@@ -51,7 +51,7 @@ WorkerMetrics = list[tuple[str, list[dict[str, Any]]]]
     summary="Figures for Prometheus",
     response_class=Response,
     responses=METRICS_RESPONSES,
-    openapi_extra={"security": [{"bearer": []}]},
+    openapi_extra=NEEDS_TOKEN,
 )
 async def metrics(request: Request, resources: ResourcesDep) -> Response:
     """Requires the scope `ops:read`, unless `REELMILL_METRICS_PUBLIC=1`. If the database is unavailable, the metrics of
