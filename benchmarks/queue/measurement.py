@@ -24,6 +24,7 @@ from benchmarks.queue.backlog import Backlog, finish_many, write_backlog
 from benchmarks.queue.fleet import PARALLEL, SLOTS, SimulatedFleet
 from service.embedded.postgres import EmbeddedPostgres
 from service.jobs import queue
+from service.store import fleet as fleet_rows
 from service.store.database import Database
 from service.store.renders import invariants
 from service.store.schema import migrate
@@ -31,13 +32,13 @@ from service.store.settings import DatabaseSettings
 
 # Targets: p99 of a pick-up, and PostgreSQL's share of so many cores at the pace of the simulated fleet.
 LIMIT_PICK_S, LIMIT_SHARE, CORES = 0.1, 0.3, 4
-# What each worker does besides, and how often: `service.worker.maintenance`.
+# What one worker does for all, and how often; each asks whether it is its turn: `service.worker.maintenance`.
 MAINTENANCE: dict[str, tuple[float, Callable[[AsyncConnection], Awaitable[object]]]] = {
     "release of lost tasks": (2.0, queue.release_lost_tasks),
     "repair of renders": (10.0, invariants.repair),
     "pruning": (60.0, queue.prune),
 }
-REPETITIONS = 3
+REPETITIONS = 30
 # What a fleet has done while the old transaction was open: of a million tasks, those of ten minutes.
 LATER_SHARE, LATER_SAMPLE = 0.3, 300  # each takes half a second then
 WRITTEN = text("SELECT sum(n_tup_ins + n_tup_upd + n_tup_del)::bigint FROM pg_stat_user_tables")
@@ -138,8 +139,9 @@ class _Bench:
         tasks, tasks_per_s = len(found.finishes_s), len(found.finishes_s) / found.simulated_s
         await fleet.beat()
         maintenance = {name: await self._cost(work) for name, (_, work) in MAINTENANCE.items()}
-        every = {name: interval for name, (interval, _) in MAINTENANCE.items()}
-        maintenance_cores = sum(self.request.workers / every[name] * cost for name, cost in maintenance.items())
+        maintenance_cores = sum(maintenance[name] / interval for name, (interval, _) in MAINTENANCE.items())
+        asking = await self._cost(lambda connection: fleet_rows.begin_round(connection, "measured", 60))
+        maintenance_cores += sum(asking * self.request.workers / interval for interval, _ in MAINTENANCE.values())
         queue_cores = used["cpu_s"] / found.simulated_s
         sizes = await self._sizes()
         row = {

@@ -83,13 +83,16 @@ LOCK_RENDER = text(f"""
     SELECT 1 FROM renders, {IDLE_IN_TRANSACTION_TIMEOUT}
     WHERE renders.id = (SELECT render_id FROM tasks WHERE id = :task) FOR UPDATE OF renders
 """)
-START = text("""
-    UPDATE tasks SET lease = lease + 1, starts = starts + 1, state = 'running', worker = :worker, progress = 0,
+# Of one task, for the parameter `name`, which is the worker's. The caller has locked the render's row, if there is one.
+START = """
+    UPDATE tasks SET lease = lease + 1, starts = starts + 1, state = 'running', worker = :name, progress = 0,
         device = 'cpu', started_at = now(), heartbeat_at = now()
-    WHERE id = :task AND state = 'queued'
+    WHERE id = {task} AND state = 'queued'
     RETURNING id, kind, render_id, dataset_id, number, lease, starts, payload
-""")
-# A row that somebody else has locked, for example to cancel the task, gets its heartbeat a second later.
+"""
+START_ONE = text(START.format(task=":task"))
+# A row that somebody else has locked, for example to cancel the task, gets its heartbeat a second later. `= ANY` has
+# each task looked up: the planner does not know how many run, and would read all of them.
 HEARTBEAT = text(f"""
     WITH beats AS (
         SELECT * FROM unnest(CAST(:tasks AS uuid[]), CAST(:tokens AS bigint[]), CAST(:progress AS bigint[]))
@@ -97,10 +100,10 @@ HEARTBEAT = text(f"""
     free AS (
         SELECT t.id, b.progress FROM tasks t JOIN beats b ON (b.id, b.lease) = (t.id, t.lease),
             {IDLE_IN_TRANSACTION_TIMEOUT}
-        WHERE t.state = 'running' ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED),
+        WHERE t.id = ANY(:tasks) AND t.state = 'running' ORDER BY t.id FOR NO KEY UPDATE OF t SKIP LOCKED),
     written AS (UPDATE tasks t SET heartbeat_at = now(), progress = f.progress FROM free f WHERE t.id = f.id)
     SELECT t.id, t.cancel_requested
-    FROM beats b JOIN tasks t ON (t.id, t.lease) = (b.id, b.lease) WHERE t.state = 'running'
+    FROM beats b JOIN tasks t ON (t.id, t.lease) = (b.id, b.lease) WHERE t.id = ANY(:tasks) AND t.state = 'running'
 """)
 HELD = text("SELECT 1 FROM tasks WHERE id = :task AND lease = :lease AND state = 'running'")
 FINISH = text("""
@@ -132,16 +135,11 @@ async def acquire(connection: AsyncConnection, task: TaskId, worker_name: str) -
     The render row is locked first, as in every write that touches both, so that no two writes deadlock.
     """
     await connection.execute(LOCK_RENDER, {"task": task})
-    return await start(connection, task, worker_name)
+    row = (await connection.execute(START_ONE, {"task": task, "name": worker_name})).mappings().first()
+    return None if row is None else to_lease(row)
 
 
-async def start(connection: AsyncConnection, task: TaskId, worker_name: str) -> Lease | None:
-    """As `acquire`, for a caller that has locked the render's row, or whose task has none."""
-    row = (await connection.execute(START, {"task": task, "worker": worker_name})).mappings().first()
-    return None if row is None else _to_lease(row)
-
-
-def _to_lease(row: RowMapping) -> Lease:
+def to_lease(row: RowMapping) -> Lease:
     """The lease of the row's kind. Raises ValueError if a column that the kind needs is empty."""
     fence = {"task_id": TaskId(row["id"]), "kind": row["kind"], "token": row["lease"], "attempts": row["starts"]}
     match dict(row):

@@ -35,20 +35,21 @@ _BUSY = """
     LEFT JOIN renders r ON r.id = t.render_id GROUP BY 1
 """
 SELECT_BUSY, SELECT_BUSY_WEBHOOKS = (text(_BUSY.format(of=f"lane {sign} 'webhook'")) for sign in ("<>", "="))
-_NEXT_OF_RENDER = """
+_WAITING_OF_RENDER = """
     SELECT id, needs FROM tasks
     WHERE render_id = {render} AND lane = 'render' AND state = 'queued' AND due_at <= now()
-    ORDER BY number NULLS LAST LIMIT 1
+    ORDER BY {order} LIMIT 1
 """
 # Renders are put in order first (OFFSET 0 keeps it so), then looked into until one has a task that waits: of a million
-# tasks a few are looked at for each caller, not one for each render.
+# tasks a few are looked at for each caller, not one for each render. It is its last one: before the first there are the
+# dead index entries of all that were taken, which PostgreSQL cannot remove while an old transaction is open.
+_LAST_WAITING = _WAITING_OF_RENDER.format(render="r.render", order="number DESC NULLS FIRST")
 _FIRST_WAITING = f"""
     SELECT * FROM (
         SELECT id AS render, {{values}} FROM renders
         WHERE {{of}} AND status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
         ORDER BY {{order}} OFFSET 0) r
-    WHERE EXISTS (
-        SELECT FROM ({_NEXT_OF_RENDER.format(render="r.render")}) t WHERE {CAN_DO.format(needs="t.needs")}) LIMIT 1
+    WHERE EXISTS (SELECT FROM ({_LAST_WAITING}) t WHERE {CAN_DO.format(needs="t.needs")}) LIMIT 1
 """
 _RANK = f"""
     created_at,
@@ -82,9 +83,11 @@ LOCK_RENDER = text(f"""
     WHERE renders.id = :render AND status IN ('queued', 'running') AND pipeline <= {PIPELINE_VERSION}
     FOR UPDATE OF renders
 """)
-SELECT_NEXT = text(f"""
-    SELECT id FROM ({_NEXT_OF_RENDER.format(render=":render")}) t WHERE {MAY_TAKE} AND {CAN_DO.format(needs="t.needs")}
-""")
+_NEXT = f"""
+    SELECT id FROM ({_WAITING_OF_RENDER.format(render=":render", order="number NULLS LAST")}) t
+    WHERE {MAY_TAKE} AND {CAN_DO.format(needs="t.needs")}
+"""
+START_NEXT = text(leases.START.format(task=f"({_NEXT})"))
 
 
 async def list_candidates(
@@ -132,8 +135,9 @@ async def take(connection: AsyncConnection, candidate: Candidate, taker: Taker) 
         return None if candidate.task is None else await leases.acquire(connection, candidate.task, taker.name)
     if await connection.scalar(LOCK_RENDER, {"render": candidate.render}) is None:
         return None
-    task = await connection.scalar(SELECT_NEXT, _values(taker) | {"render": candidate.render})
-    return None if task is None else await leases.start(connection, TaskId(task), taker.name)
+    values = _values(taker) | {"render": candidate.render, "name": taker.name}
+    row = (await connection.execute(START_NEXT, values)).mappings().first()
+    return None if row is None else leases.to_lease(row)
 
 
 def _values(taker: Taker) -> dict[str, Any]:

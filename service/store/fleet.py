@@ -129,3 +129,20 @@ def worker_facts(row: RowMapping) -> dict[str, Any]:
     """What the worker has told of itself; workers of earlier versions tell less."""
     defaults = {"zone": "", "offers": None, "gpus": None, "memory_mb": None, "clock_offset_s": None, "trouble": ""}
     return {name: row["facts"].get(name, default) for name, default in defaults.items()}
+
+
+# A worker may come a little early: its own interval is not exact either.
+BEGIN_ROUND = text("""
+    INSERT INTO maintenance_rounds (name, begun_at) VALUES (:name, now())
+    ON CONFLICT (name) DO UPDATE SET begun_at = now()
+        WHERE maintenance_rounds.begun_at <= now() - make_interval(secs => 0.9 * :interval)
+    RETURNING name
+""")
+
+
+async def begin_round(connection: AsyncConnection, name: str, interval_s: float) -> bool:
+    """Whether it is this worker's turn to do what all workers would do at this interval.
+
+    Whoever is killed meanwhile is missed for one interval only.
+    """
+    return await connection.scalar(BEGIN_ROUND, {"name": name, "interval": interval_s}) is not None

@@ -350,6 +350,13 @@ consistency_checks = Table(
     Column("finished_at", DateTime(timezone=True)),
 )
 
+maintenance_rounds = Table(
+    "maintenance_rounds",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("begun_at", DateTime(timezone=True), nullable=False, comment="when a worker last did it for all"),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,

@@ -1,11 +1,14 @@
 """The housekeeping of a worker: deletes objects, bounds the caches, queues lost tasks again, repairs.
 
-Every worker does it; the database makes sure that two at the same time do no harm."""
+What looks at the queue or the renders one worker does for all. The rest each of them does: the database makes sure that
+two at the same time do no harm."""
+
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from service.jobs import queue
-from service.store import removal, retention, usage
+from service.store import fleet, removal, retention, usage
 from service.store.cache import eviction, previews
 from service.store.cache.eviction import PREVIEW_CACHE_DIVISOR
 from service.store.consistency import comparison, rounds
@@ -28,10 +31,10 @@ class Maintenance:
     def periodic_tasks(self) -> tuple[PeriodicTask, ...]:
         return (
             PeriodicTask("removal", 2, self.delete_marked_objects),
-            PeriodicTask("retention", 60, self.delete_expired_renders),
-            PeriodicTask("release of lost tasks", 2, self.release_lost_tasks),
-            PeriodicTask("repair of renders", 10, self.repair_renders),
-            PeriodicTask("pruning", 60, self.prune_queue),
+            self._for_all("retention", 60, self.delete_expired_renders),
+            self._for_all("release of lost tasks", 2, self.release_lost_tasks),
+            self._for_all("repair of renders", 10, self.repair_renders),
+            self._for_all("pruning", 60, self.prune_queue),
             PeriodicTask("comparison of bucket and database", 60, self.compare_next_part),
             PeriodicTask("count of uploads", 30, self.recount_uploads),
             PeriodicTask("eviction", 30, self.evict_segments),
@@ -39,6 +42,15 @@ class Maintenance:
             PeriodicTask("eviction of previews", 3600, self.evict_previews),
             PeriodicTask("ending of unfinished uploads", 3600, self.abort_unfinished_uploads, starts_at_once=True),
         )
+
+    def _for_all(self, name: str, interval_s: float, action: Callable[[], Awaitable[None]]) -> PeriodicTask:
+        async def act_if_first() -> None:
+            async with self._database.service_transaction() as connection:
+                is_first = await fleet.begin_round(connection, name, interval_s)
+            if is_first:
+                await action()
+
+        return PeriodicTask(name, interval_s, act_if_first)
 
     async def delete_marked_objects(self) -> None:
         """Delete the objects of deleted experiments, datasets and renders, and of evicted segments."""

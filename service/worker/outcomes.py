@@ -45,13 +45,13 @@ HAS_EARLIER_MISMATCH = text("SELECT 1 FROM tasks WHERE render_id = :render AND e
 
 async def record_outcome(connection: AsyncConnection, lease: Lease, outcome: Outcome) -> None:
     """Write how the task ended, and queue the tasks that follow. Raises LeaseLost: then nothing is written."""
-    if isinstance(lease, RenderLease):
-        await connection.execute(LOCK_RENDER, {"render": lease.render_id})
+    status = await _lock_render(connection, lease.render_id) if isinstance(lease, RenderLease) else ""
     match lease, outcome:
         case SegmentLease(), SegmentDone():
             await _complete_segment(connection, lease, outcome)
+            await _queue_assembly_if_complete(connection, lease.render_id, status)
         case SegmentLease(), EncoderUnavailable():
-            await _replan_on_cpu(connection, lease, outcome.reason)
+            await _replan_on_cpu(connection, lease, status, outcome.reason)
         case AssembleLease(), AssemblyDone():
             await _complete_assembly(connection, lease, outcome)
         case AssembleLease(), SegmentsMissing():
@@ -90,16 +90,20 @@ async def complete_cached_segment(
     connection: AsyncConnection, lease: SegmentLease, content_key: str, frames: int
 ) -> None:
     """End a task whose segment is in the cache: it succeeds without work. Raises LeaseLost."""
-    await connection.execute(LOCK_RENDER, {"render": lease.render_id})
+    status = await _lock_render(connection, lease.render_id)
     await leases.finish(connection, lease, "succeeded", progress=frames)
     await segments.set_result(connection, lease.render_id, lease.number, content_key)
-    await _queue_assembly_if_complete(connection, lease.render_id)
+    await _queue_assembly_if_complete(connection, lease.render_id, status)
 
 
-async def _queue_assembly_if_complete(connection: AsyncConnection, render_id: RenderId) -> None:
+async def _lock_render(connection: AsyncConnection, render_id: RenderId) -> str:
+    """The status of the render, which nobody else can change until this transaction ends; empty if it is deleted."""
+    return str(await connection.scalar(LOCK_RENDER, {"render": render_id}) or "")
+
+
+async def _queue_assembly_if_complete(connection: AsyncConnection, render_id: RenderId, status: str) -> None:
     """Queue the assembly of an unfinished render if all segments have ended."""
-    row = (await connection.execute(LOCK_RENDER, {"render": render_id})).one()
-    if row.status in ("queued", "running"):
+    if status in ("queued", "running"):
         await lifecycle.enqueue_assembly_if_complete(connection, render_id)
 
 
@@ -117,7 +121,6 @@ async def _complete_segment(connection: AsyncConnection, lease: SegmentLease, do
         done.digests,
     )
     await segments.insert_entry(connection, entry)
-    await _queue_assembly_if_complete(connection, lease.render_id)
 
 
 async def _complete_assembly(connection: AsyncConnection, lease: AssembleLease, done: AssemblyDone) -> None:
@@ -140,19 +143,18 @@ async def _complete_assembly(connection: AsyncConnection, lease: AssembleLease, 
     )
 
 
-async def _replan_on_cpu(connection: AsyncConnection, lease: SegmentLease, reason: str) -> None:
+async def _replan_on_cpu(connection: AsyncConnection, lease: SegmentLease, status: str, reason: str) -> None:
     """Replan every segment on the CPU encoder. That fences the segments still running.
 
     A finished render has its video: that keeps its encoder, also if a segment of it cannot be rendered again.
     """
-    render = (await connection.execute(LOCK_RENDER, {"render": lease.render_id})).one()
-    if render.status not in ("queued", "running"):
+    if status not in ("queued", "running"):
         await fail_task(connection, lease, "encoder_gone", reason)
         return
     await leases.finish(connection, lease, "cancelled", error={"code": "encoder_gone", "reason": reason})
     await lifecycle.replan_on_cpu_encoder(connection, lease.render_id, reason)
     await queue.wake_workers(connection)
-    await _queue_assembly_if_complete(connection, lease.render_id)
+    await _queue_assembly_if_complete(connection, lease.render_id, status)
 
 
 async def _rerender_all_segments(connection: AsyncConnection, lease: AssembleLease, failure: TaskFailed) -> None:

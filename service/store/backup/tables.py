@@ -20,9 +20,9 @@ from service.store.schema import revisions, upgrade
 from service.store.tables import metadata
 
 PART_BYTES = 1024 * 1024
-# Rows of processes that are alive, which are not there after a restoration, and the comparison of bucket and database,
-# which begins anew. Migrations fill `transitions`.
-OF_PROCESSES = frozenset({"workers", "devices", "capabilities", "consistency_checks"})
+# Rows of processes that are alive, which are not there after a restoration, and their maintenance and comparison of
+# bucket and database, which begin anew. Migrations fill `transitions`.
+OF_PROCESSES = frozenset({"workers", "devices", "capabilities", "consistency_checks", "maintenance_rounds"})
 # Rows of objects that are made again when they are needed.
 OF_CACHES = frozenset({"segment_cache", "previews"})
 

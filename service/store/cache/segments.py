@@ -77,11 +77,12 @@ async def set_result(
 
     What is stored under the key before is removed, unless other segments use it.
     """
-    await remove_replaced(connection, render, number, content_key)
-    query = update(segments).where(segments.c.render_id == render, segments.c.number == number)
+    of_row = segments.c.render_id == render, segments.c.number == number
     values = {"content_key": content_key, "transient": transient, "pipeline": PIPELINE_VERSION}
     differs = or_(*(segments.c[name].is_distinct_from(value) for name, value in values.items()))
-    await connection.execute(query.where(differs).values(**values))  # most are as they were planned
+    if await connection.scalar(select(differs).where(*of_row)):  # most are as they were planned
+        await remove_replaced(connection, render, number, content_key)
+        await connection.execute(update(segments).where(*of_row).values(**values))
 
 
 async def find_entry(connection: AsyncConnection, content_key: str) -> RowMapping | None:

@@ -1,4 +1,6 @@
-"""Indexes for a queue of a million tasks. A heartbeat changes no index any more, so its row stays on its page."""
+"""Indexes for a queue of a million tasks, and maintenance that one worker of many does for all.
+
+A heartbeat changes no index any more, so its row stays on its page."""
 
 from alembic import op
 
@@ -14,6 +16,8 @@ STATEMENTS = (
     # Room for the versions of a row that is running; dead ones are removed before they are a fifth of a large table.
     """ALTER TABLE tasks SET (
         fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02)""",
+    "CREATE TABLE maintenance_rounds (name text PRIMARY KEY, begun_at timestamptz NOT NULL)",
+    "ALTER TABLE maintenance_rounds ENABLE ROW LEVEL SECURITY",
 )
 
 
