@@ -15,7 +15,7 @@ from service.jobs.queue import POLL_INTERVAL_S, WakeUpCall
 from service.jobs.routing import Taker
 
 # So long a listing is used: the longest for which a busy worker overlooks a task that became due meanwhile.
-LISTING_S = 3.0
+LISTING_S = 5.0
 # Candidates that are tried for one slot: other workers may take the first of them at the same moment.
 MAX_TRIES = 5
 

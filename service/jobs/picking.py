@@ -52,18 +52,21 @@ _FIRST_WAITING = f"""
     WHERE EXISTS (SELECT FROM ({_LAST_WAITING}) t WHERE {CAN_DO.format(needs="t.needs")}) LIMIT 1
 """
 _RANK = f"""
-    created_at,
+    priority, created_at,
     frames_total <= {SMALL_RENDER_FRAMES} OR created_at < now() - make_interval(secs => {BULK_WAIT_S}) AS small,
     least(priority + floor(extract(epoch FROM now() - created_at) / {AGEING_S}), (SELECT priority FROM top)) AS level
 """
 _BY_RANK = "level DESC, small DESC, created_at, id"
+_HIGHEST = f"""
+    SELECT h.priority FROM ({_FIRST_WAITING.format(values="priority", of="owner = c.owner", order="priority DESC")}) h
+"""
 SELECT_RENDERS = text(f"""
-    WITH callers AS (SELECT DISTINCT owner FROM renders WHERE status IN ('queued', 'running')),
+    WITH callers AS (
+        SELECT owner, max(priority) AS priority FROM renders WHERE status IN ('queued', 'running') GROUP BY owner),
     top AS ({_FIRST_WAITING.format(values="priority", of="true", order="priority DESC")})
-    SELECT c.owner, own.priority, first.level, first.small, first.created_at, first.render, NULL::uuid AS task
-    FROM callers c,
-        LATERAL ({_FIRST_WAITING.format(values="priority", of="owner = c.owner", order="priority DESC")}) own,
-        LATERAL ({_FIRST_WAITING.format(values=_RANK, of="owner = c.owner", order=_BY_RANK)}) first
+    SELECT c.owner, first.level, first.small, first.created_at, first.render, NULL::uuid AS task,
+        CASE WHEN first.priority = c.priority THEN c.priority ELSE ({_HIGHEST}) END AS priority
+    FROM callers c, LATERAL ({_FIRST_WAITING.format(values=_RANK, of="owner = c.owner", order=_BY_RANK)}) first
     WHERE {MAY_TAKE}
 """)
 # The lane is no parameter: the planner must know that it is not that of renders.

@@ -41,7 +41,7 @@ class Worker:
         event.listen(self.database.engine.sync_engine, "before_cursor_execute", self._count)
 
     def _count(self, _c: Any, _u: Any, statement: str, *_: Any) -> None:
-        self.listings += "callers AS" in statement
+        self.listings += "WITH callers" in statement
 
     async def pick(self) -> Picked | None:
         async with self.database.service_transaction() as connection:
