@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import signal
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,27 +12,17 @@ import pytest
 from sqlalchemy import text
 
 from service.ids import RenderId
-from service.jobs.retries import KILLED, MAX_ATTEMPTS
-from service.plan.render_plan import RenderOptions
 from service.store.catalog.datasets import to_dataset_row
 from service.store.database import Database
 from service.store.renders import lifecycle, queries
+from tests.faults.interrupted_renders import VERY_SLOW, submit
 from tests.support.data.database_rows import OPTIONS, add_render
 from tests.support.data.footage import add_footage, frame_jpeg
 from tests.support.processes.supervisor import running_supervisor, wait_for_status, wait_until_ended
-from tests.support.processes.worker_process import object_pids, slot_pids, worker_process
+from tests.support.processes.worker_process import slot_pids, worker_process
 from tests.support.servers.databases import fresh_database
 
 pytestmark = pytest.mark.anyio
-# Large enough that a kill lands in the middle.
-SLOW = replace(OPTIONS, width=1280, height=960)
-# A segment lasts longer than a heartbeat, so that one under way can be told from one that is done.
-VERY_SLOW = replace(OPTIONS, width=2560, height=1920)
-
-
-async def submit(database: Database, home: Path, count: int = 240, options: RenderOptions = SLOW) -> RenderId:
-    async with database.service_transaction() as connection:
-        return await add_render(connection, await add_footage(connection, home, count), options=options)
 
 
 async def rerender(database: Database, render: RenderId) -> RenderId:
@@ -53,7 +42,7 @@ def digest(home: Path, row: Any) -> str:
 
 async def test_kill_9_of_a_worker_leaves_an_identical_video(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path, options=VERY_SLOW)
+        render = await submit(database, tmp_path, count=150, options=VERY_SLOW)
         with worker_process(database.url, tmp_path) as first:
             await wait_for_status(database, render, lambda row: row["frames_done"] > 20)
             slots = slot_pids(first.pid)
@@ -79,65 +68,6 @@ async def test_kill_9_of_a_slot_is_retried(postgres_url: str, tmp_path: Path) ->
         (failed,) = row["failed_attempts"]
         assert (failed["code"], failed["counted"], failed["task"]) == ("slot_killed", False, "segment")
         assert failed["worker"].endswith(f":{worker.pid}") and "SIGKILL" in failed["reason"]
-
-
-@pytest.mark.parametrize("what", ["slot", "object process", "worker", "stopped worker"])
-async def test_what_the_infrastructure_ends_is_no_strike(postgres_url: str, tmp_path: Path, what: str) -> None:
-    """More often than a task may fail by its own fault, and always during the same segment."""
-    async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path, 60, VERY_SLOW)
-        stack = ExitStack()
-        with stack:
-            worker = stack.enter_context(worker_process(database.url, tmp_path, REELMILL_SHUTDOWN_TIMEOUT="0"))
-            for attempt in range(1, MAX_ATTEMPTS + 2):
-                await wait_for_status(database, render, lambda row, n=attempt: row["attempts"] == n)  # type: ignore[misc]
-                await asyncio.sleep(0.2)
-                if what in ("slot", "object process"):
-                    pids = slot_pids if what == "slot" else object_pids
-                    os.kill(pids(worker.pid)[0], signal.SIGKILL)
-                    continue
-                worker.send_signal(signal.SIGKILL if what == "worker" else signal.SIGTERM)
-                await asyncio.to_thread(worker.wait, 30)
-                worker = stack.enter_context(worker_process(database.url, tmp_path, REELMILL_SHUTDOWN_TIMEOUT="0"))
-            row = await wait_until_ended(database, render)
-        codes = {
-            "object process": "store_unavailable",
-            "slot": "slot_killed",
-            "worker": "worker_lost",
-            "stopped worker": "worker_stopped",
-        }
-        assert row["status"] == "succeeded", row["error"]
-        assert [failed["code"] for failed in row["failed_attempts"]] == [codes[what]] * (MAX_ATTEMPTS + 1)
-
-
-async def test_an_object_process_that_hangs_is_replaced(postgres_url: str, tmp_path: Path) -> None:
-    """Its codec process waits for frames, and is not taken for one that hangs at a frame."""
-    async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path, 60, VERY_SLOW)
-        with worker_process(database.url, tmp_path) as worker:
-            await wait_for_status(database, render, lambda row: row["attempts"] == 1)
-            (hung,) = object_pids(worker.pid)
-            os.kill(hung, signal.SIGSTOP)
-            row = await wait_until_ended(database, render)
-        assert row["status"] == "succeeded", row["error"]
-        assert [failed["code"] for failed in row["failed_attempts"]] == ["store_unavailable"]
-
-
-async def test_a_slot_that_is_killed_whenever_it_takes_a_task_is_given_up(postgres_url: str, tmp_path: Path) -> None:
-    """As by the kernel for the memory that the task needs."""
-    async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path, 60, VERY_SLOW)
-        async with database.service_transaction() as connection:
-            query = """INSERT INTO attempts (task_id, render_id, kind, code, reason, counted)
-                SELECT id, render_id, kind, 'slot_killed', 'SIGKILL', false FROM tasks, generate_series(2, :times)"""
-            await connection.execute(text(query), {"times": KILLED.most})
-            await connection.execute(text("UPDATE tasks SET lease = :times"), {"times": KILLED.most})
-        with worker_process(database.url, tmp_path) as worker:
-            await wait_for_status(database, render, lambda row: row["attempts"] == KILLED.most)
-            await asyncio.sleep(0.2)
-            os.kill(slot_pids(worker.pid)[0], signal.SIGKILL)
-            row = await wait_until_ended(database, render)
-        assert (row["status"], row["error"]["code"]) == ("failed", "poison")
 
 
 async def test_a_frozen_worker_is_fenced(postgres_url: str, tmp_path: Path) -> None:
