@@ -13,7 +13,7 @@ from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import agent, queries
-from service.routers.catalog import datasets, experiments, frame_images, signed_uploads, uploads, usage
+from service.routers.catalog import datasets, experiments, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
@@ -22,6 +22,7 @@ from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, Rate
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import dead_letters, devices, health, metrics, workers
+from service.routers.pictures import frame_images, render_previews
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -34,6 +35,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     signed_uploads.router,
     frame_images.router,
+    render_previews.router,
     usage.router,
     generate.router,
     renders.router,

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
-from service.plan.preview import Preview
+from service.plan.preview import preview_from_json
 from service.plan.render_plan import RenderOptions
 from service.store.cache import eviction, segments
 from service.store.catalog.source_access import SourceForbidden, require_source
@@ -34,7 +34,7 @@ async def load_command(connection: AsyncConnection, lease: Lease, rules: SourceR
         case ScanLease():
             return ScanDataset(lease.dataset_id)
         case PreviewLease():
-            return RenderPreview(Preview.from_json(lease.payload))
+            return RenderPreview(preview_from_json(lease.payload))
     raise TypeError(f"no slot executes a task of kind {lease.kind}")
 
 
@@ -46,7 +46,7 @@ async def _dataset_of(connection: AsyncConnection, lease: Lease) -> UUID:
         case ScanLease():
             return lease.dataset_id
         case PreviewLease():
-            return Preview.from_json(lease.payload).dataset
+            return preview_from_json(lease.payload).dataset
     raise TypeError(f"no slot executes a task of kind {lease.kind}")
 
 

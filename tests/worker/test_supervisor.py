@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select, text
 
 from service.ids import RenderId, Subject
-from service.plan.preview import Preview
+from service.plan.preview import FramePreview
 from service.plan.render_plan import FrameRef
 from service.store.cache import previews
 from service.store.database import Database
@@ -101,7 +101,7 @@ async def test_previews_and_renders_take_turns(postgres_url: str, tmp_path: Path
             query = select(frames.c.key, frames.c.etag, frames.c.size).order_by(frames.c.index)
             for index, row in enumerate((await connection.execute(query)).all()):
                 frame = FrameRef(index, row.key, row.etag, row.size)
-                preview = Preview(dataset.id, "frames", "reelmill", frame, 64, 1_000_000)
+                preview = FramePreview(dataset.id, "frames", "reelmill", frame, 64, 1_000_000)
                 await previews.enqueue_preview(connection, preview, Subject(f"viewer {index}"))
         render = await submit(database, tmp_path, "alice", 200)
         async with running_supervisor(database, tmp_path):
