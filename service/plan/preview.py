@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
+from service.plan.formats import Codec
 from service.plan.render_plan import FrameRef, ObjectRef, RenderOptions, SegmentPlan, SourceKind
 from service.plan.tone import Tone
 
@@ -131,7 +132,53 @@ class RenderedPreview(Preview):
         return cls(UUID(document["dataset"]), SegmentPlan(0, 0, document["bucket"], options, frames, lead))
 
 
-PREVIEWS: dict[str, type[Preview]] = {kind.picture: kind for kind in (FramePreview, RenderedPreview)}
+@dataclass(frozen=True, slots=True)
+class OutputFrame(Preview):
+    """PNG of output frame `number` of a render: picture `place` of a file of ours, which has this codec.
+
+    The file is a segment (`sha256` is that of its bytes, if known), or the video (of this `etag` and `size`).
+    """
+
+    render: UUID
+    number: int
+    codec: Codec
+    file_key: str
+    place: int
+    sha256: str | None = None
+    etag: str = ""
+    size: int = 0
+
+    picture: ClassVar[str] = "output"
+    suffix: ClassVar[str] = "png"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return self.picture, self.file_key, self.sha256 or self.etag, str(self.place)
+
+    @property
+    def folder(self) -> str:
+        """Deleting the render deletes it."""
+        return f"previews/{self.dataset}/{self.render}/"
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        return (self.codec,)
+
+    def objects(self, own_bucket: str) -> frozenset[ObjectRef]:
+        return frozenset([ObjectRef(own_bucket, self.file_key)])
+
+    def to_json(self) -> dict[str, Any]:
+        names = ("number", "codec", "file_key", "place", "sha256", "etag", "size")
+        return Preview.to_json(self) | {name: getattr(self, name) for name in names} | {"render": str(self.render)}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "OutputFrame":
+        names = ("number", "codec", "file_key", "place", "sha256", "etag", "size")
+        ids = UUID(document["dataset"]), UUID(document["render"])
+        return cls(*ids, **{name: document[name] for name in names})
+
+
+PREVIEWS: dict[str, type[Preview]] = {kind.picture: kind for kind in (FramePreview, RenderedPreview, OutputFrame)}
 
 
 def preview_from_json(document: dict[str, Any]) -> Preview:

@@ -22,7 +22,7 @@ from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, Rate
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import dead_letters, devices, health, metrics, workers
-from service.routers.pictures import frame_images, render_previews
+from service.routers.pictures import frame_images, render_previews, video_frames
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -41,6 +41,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     renders.router,
     events.router,
     files.router,
+    video_frames.router,
     hls.router,
     webhook_secrets.router,
     queries.router,

@@ -1,15 +1,18 @@
 """Makes previews in a codec process, and publishes them."""
 
 import asyncio
+import io
 from dataclasses import dataclass
 
 from service.pipeline.frame_context import FrameWatch
+from service.pipeline.frames import FrameMissing, ReadFailed, open_watched
 from service.pipeline.output_frame import FrameSkipped, render_output_frame
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
-from service.plan.preview import FramePreview, Preview, RenderedPreview
-from service.plan.render_plan import ObjectRef
-from service.store.objects.digests import sha256_hex
-from service.store.objects.object_store import ObjectAccess
+from service.pipeline.stills.video_frame import video_frame_png
+from service.plan.preview import FramePreview, OutputFrame, Preview, RenderedPreview
+from service.plan.render_plan import FrameRef, ObjectRef
+from service.store.objects.digests import WrittenObject, read_checked, sha256_hex
+from service.store.objects.object_store import ObjectAccess, ObjectNotFound
 from service.worker.fetch.frame_fetcher import FrameFetcher
 from service.worker.slots.messages import Outcome, PreviewDone, TaskFailed
 
@@ -35,12 +38,29 @@ class PreviewRenderer:
     def render(self, preview: Preview, objects: ObjectAccess, runner: asyncio.Runner) -> Outcome:
         """Make and publish it. Raises what the functions of the pipeline raise, ObjectStoreError."""
         try:
-            picture = self._render(preview)
+            if isinstance(preview, OutputFrame):
+                picture = Picture(self._decode_output_frame(preview, objects, runner))
+            else:
+                picture = self._render(preview)
         except FrameSkipped as skipped:
             return TaskFailed("skipped", skipped.reason)
         ref = ObjectRef(objects.bucket, preview.key)
         runner.run(objects.put(ref, picture.data, MEDIA_TYPES[preview.suffix]))
         return PreviewDone(len(picture.data), sha256_hex(picture.data), picture.transient)
+
+    def _decode_output_frame(self, preview: OutputFrame, objects: ObjectAccess, runner: asyncio.Runner) -> bytes:
+        """Raises FrameMissing if the file is gone or damaged."""
+        if preview.etag:
+            video = FrameRef(preview.number, preview.file_key, preview.etag, preview.size)
+            try:
+                return video_frame_png(open_watched(self.fetcher.source_opener(objects.bucket), video), preview.place)
+            except ReadFailed as failed:
+                raise failed.error from None
+        try:
+            data = runner.run(read_checked(objects, WrittenObject(preview.file_key, preview.sha256)))
+        except ObjectNotFound as loss:
+            raise FrameMissing("its segment is gone or damaged") from loss
+        return video_frame_png(io.BytesIO(data), preview.place)
 
     def _render(self, preview: Preview) -> Picture:
         match preview:
