@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from service.plan.formats import Codec
+from service.plan.geometry import Size
 from service.plan.render_plan import FrameRef, ObjectRef, RenderOptions, SegmentPlan, SourceKind
 from service.plan.tone import Tone
 
@@ -87,7 +88,7 @@ class FramePreview(Preview):
 
     def to_json(self) -> dict[str, Any]:
         plain = {name: getattr(self, name) for name in ("kind", "bucket", "width", "max_pixels")}
-        tone = dataclasses.asdict(self.tone) if self.tone else None
+        tone = self.tone.to_json() if self.tone else None
         return Preview.to_json(self) | plain | {"frame": _pack(self.frame), "tone": tone}
 
     @classmethod
@@ -178,7 +179,87 @@ class OutputFrame(Preview):
         return cls(*ids, **{name: document[name] for name in names})
 
 
-PREVIEWS: dict[str, type[Preview]] = {kind.picture: kind for kind in (FramePreview, RenderedPreview, OutputFrame)}
+# A sheet of thumbnails has this many cells, whose longer side has at most so many pixels.
+SHEET_COLUMNS, SHEET_ROWS, MAX_CELL_SIDE = 10, 10, 160
+SHEET_FRAMES = SHEET_COLUMNS * SHEET_ROWS
+# From the frames of one level to those of the next.
+LEVEL_STEP = 10
+
+
+def cell_size(width: int | None, height: int | None) -> Size:
+    """(width, height) of a cell for frames of this size; of none that can be read, there is only a mark."""
+    if not width or not height:
+        return MAX_CELL_SIDE, MAX_CELL_SIDE
+    scale = min(MAX_CELL_SIDE / max(width, height), 1)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@dataclass(frozen=True, slots=True)
+class SheetLevel:
+    """Every `stride`-th frame of a dataset, on so many sheets."""
+
+    level: int
+    stride: int
+    sheets: int
+
+    def frames_of(self, number: int, frame_count: int) -> range:
+        """The indexes of the frames on a sheet."""
+        span = SHEET_FRAMES * self.stride
+        return range(number * span, min((number + 1) * span, frame_count), self.stride)
+
+
+def sheet_levels(frame_count: int) -> list[SheetLevel]:
+    """From all frames to the first level of one sheet; empty for a dataset without frames."""
+    levels: list[SheetLevel] = []
+    while frame_count and (not levels or levels[-1].sheets > 1):
+        stride = LEVEL_STEP ** len(levels)
+        levels.append(SheetLevel(len(levels), stride, -(-frame_count // (SHEET_FRAMES * stride))))
+    return levels
+
+
+@dataclass(frozen=True, slots=True)
+class ThumbnailSheet(Preview):
+    """JPEG of small pictures of these frames, in rows; those that cannot be shown, or have no `key`, are marked."""
+
+    kind: SourceKind
+    bucket: str
+    frames: tuple[FrameRef, ...]
+    cell: Size
+    max_pixels: int
+    tone: Tone | None = None
+
+    picture: ClassVar[str] = "sheet"
+    suffix: ClassVar[str] = "jpg"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        shown = (frame.digest() for frame in self.frames)
+        return self.picture, self.kind, self.bucket, str(self.cell), repr(self.tone), *shown
+
+    @property
+    def frame_count(self) -> int:
+        return len(self.frames)
+
+    def objects(self, own_bucket: str) -> frozenset[ObjectRef]:
+        return _objects_of(self.bucket, self.frames)
+
+    def to_json(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("kind", "bucket", "max_pixels")}
+        tone = self.tone.to_json() if self.tone else None
+        shown = {"frames": [_pack(frame) for frame in self.frames], "cell": list(self.cell), "tone": tone}
+        return Preview.to_json(self) | plain | shown
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "ThumbnailSheet":
+        plain = {name: document[name] for name in ("kind", "bucket", "max_pixels")}
+        tone = Tone.from_json(document["tone"]) if document["tone"] else None
+        frames, (width, height) = tuple(FrameRef(*packed) for packed in document["frames"]), document["cell"]
+        return cls(UUID(document["dataset"]), **plain, frames=frames, cell=(width, height), tone=tone)
+
+
+PREVIEWS: dict[str, type[Preview]] = {
+    kind.picture: kind for kind in (FramePreview, RenderedPreview, OutputFrame, ThumbnailSheet)
+}
 
 
 def preview_from_json(document: dict[str, Any]) -> Preview:

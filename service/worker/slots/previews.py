@@ -8,8 +8,9 @@ from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameMissing, ReadFailed, open_watched
 from service.pipeline.output_frame import FrameSkipped, render_output_frame
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
+from service.pipeline.stills.sheet import Sheet, SheetOptions
 from service.pipeline.stills.video_frame import video_frame_png
-from service.plan.preview import FramePreview, OutputFrame, Preview, RenderedPreview
+from service.plan.preview import SHEET_COLUMNS, FramePreview, OutputFrame, Preview, RenderedPreview, ThumbnailSheet
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.store.objects.digests import WrittenObject, read_checked, sha256_hex
 from service.store.objects.object_store import ObjectAccess, ObjectNotFound
@@ -68,6 +69,8 @@ class PreviewRenderer:
                 return Picture(self._render_frame(preview))
             case RenderedPreview():
                 return self._render_output_frame(preview)
+            case ThumbnailSheet():
+                return self._render_sheet(preview)
         raise TypeError(f"no slot makes a {type(preview).__name__}")
 
     def _render_frame(self, preview: FramePreview) -> bytes:
@@ -84,3 +87,11 @@ class PreviewRenderer:
         with self.fetcher.prefetch(plan.bucket, plan.frames, self.window_bytes) as reader:
             found = render_output_frame(plan, reader, sources, self.watch)
         return Picture(found.png, found.transient)
+
+    def _render_sheet(self, preview: ThumbnailSheet) -> Picture:
+        sources = self.fetcher.source_opener(preview.bucket)
+        options = SheetOptions(preview.kind, preview.cell, SHEET_COLUMNS, preview.max_pixels, preview.tone)
+        sheet = Sheet(options, len(preview.frames))
+        with self.fetcher.prefetch(preview.bucket, preview.frames, self.window_bytes) as reader:
+            sheet.draw(preview.frames, reader, sources, self.watch)
+        return Picture(sheet.finish(), sheet.transient)
