@@ -71,6 +71,7 @@ SELECT_RENDERS = text(f"""
     FROM next n LEFT JOIN busy b ON b.owner = n.owner
     ORDER BY n.level DESC, busy, n.created_at LIMIT {MAX_CANDIDATES}
 """)
+# Of one caller's tasks scans come last, and pictures of one frame go before sheets of many, which take longer.
 SELECT_TASKS = text(f"""
     WITH {_BUSY},
     next AS (
@@ -78,7 +79,7 @@ SELECT_TASKS = text(f"""
         WHERE lane = :lane AND state = 'queued' AND due_at <= now() AND kind <> ALL(:except_kinds)
             AND owner <> ALL(:except_owners) AND {MAY_TAKE} AND {CAN_DO.format(needs="needs")}
             AND NOT EXISTS (SELECT FROM renders r WHERE r.id = render_id AND r.pipeline > {PIPELINE_VERSION})
-        ORDER BY owner, kind = 'scan', created_at, id)
+        ORDER BY owner, kind = 'scan', kind = 'preview' AND frames > 1, created_at, id)
     SELECT n.owner, 0 AS priority, 0 AS level, false AS small, coalesce(b.tasks, 0) AS busy,
         NULL::uuid AS render, n.id AS task
     FROM next n LEFT JOIN busy b ON b.owner = n.owner

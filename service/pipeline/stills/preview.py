@@ -56,7 +56,7 @@ def image_preview(ref: FrameRef, reader: FrameReader, sources: SourceReader, opt
     decoding = DecodeOptions(options.max_pixels, window=window)
     with closing(TiffPageDecodeStage(sources, decoding)) as decode_tiff_page:
         stages: list[Stage] = [FetchStage(reader), decode_tiff_page, ImageDecodeStage(decoding)]
-        return _render_jpeg(ref, stages, PreviewTransformStage((options.width, None), IMAGE_COLOUR, options.tone))
+        return _render_jpeg(ref, stages, PreviewTransformStage(options.width, IMAGE_COLOUR, options.tone))
 
 
 def video_preview(ref: FrameRef, sources: SourceReader, options: PreviewOptions) -> bytes:
@@ -65,23 +65,23 @@ def video_preview(ref: FrameRef, sources: SourceReader, options: PreviewOptions)
     Raises what `image_preview` raises.
     """
     with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
-        return _render_jpeg(ref, [decode], PreviewTransformStage((options.width, None), DEFAULT_VIDEO_COLOUR))
+        return _render_jpeg(ref, [decode], PreviewTransformStage(options.width, DEFAULT_VIDEO_COLOUR))
 
 
 class PreviewTransformStage(MediaStage):
-    """Scales a picture to the width of the preview, or into a `box` (width, height), never up, and keeps its aspect;
-    sets `size`, (width, height)."""
+    """Scales a picture to the width of the preview and, if given, into its height, never up, and keeps its aspect; sets
+    `size`, (width, height)."""
 
     name, verb = "transform", "converted"
 
-    def __init__(self, box: tuple[int, int | None], colour: ColourTags, tone: Tone | None = None) -> None:
-        self._box, self.colour, self._tone = box, colour, tone
+    def __init__(self, width: int, colour: ColourTags, tone: Tone | None = None, max_height: int | None = None) -> None:
+        self._width, self._max_height, self.colour, self._tone = width, max_height, colour, tone
         self.size = (0, 0)
 
     def __call__(self, context: FrameContext) -> None:
         assert context.picture is not None
         width, height = context.picture.size
-        shown_width, most = min(self._box[0], width), self._box[1]
+        shown_width, most = min(self._width, width), self._max_height
         if most is not None and round(height * shown_width / width) > most:
             shown_width = max(1, round(width * most / height))
         self.size = shown_width, max(1, round(height * shown_width / width))

@@ -67,12 +67,13 @@ class Sheet:
         self, reader: FrameReader, sources: SourceReader
     ) -> Iterator[tuple[list[Stage], PreviewTransformStage]]:
         options = self._options
+        width, height = options.cell
         if options.kind == "video":
-            transform = PreviewTransformStage(options.cell, DEFAULT_VIDEO_COLOUR)
+            transform = PreviewTransformStage(width, DEFAULT_VIDEO_COLOUR, max_height=height)
             with closing(VideoDecodeStage(sources, options.max_pixels)) as decode:
                 yield [decode, transform], transform
             return
-        transform = PreviewTransformStage(options.cell, IMAGE_COLOUR, options.tone)
+        transform = PreviewTransformStage(width, IMAGE_COLOUR, options.tone, height)
         decoding = DecodeOptions(options.max_pixels, window=Window.of(options.tone) if options.tone else None)
         with closing(TiffPageDecodeStage(sources, decoding)) as decode_tiff_page:
             yield [FetchStage(reader), decode_tiff_page, ImageDecodeStage(decoding), transform], transform

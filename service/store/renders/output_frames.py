@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.errors import invalid_field
 from service.plan.render_plan import FrameRef, RenderOptions, SegmentPlan
 from service.plan.request import RenderPlan
 from service.plan.segments import Selection, first_output_of_segment, lead_outputs, output_at
@@ -13,16 +14,22 @@ from service.plan.timing import NOMINAL_RATE, with_elapsed_time
 from service.store.catalog.frames import stream_frames
 from service.store.renders.submission import plan_segments
 
+# Source frames of one preview and of those that may be held in its place: a task names them all, and a slot reads them.
+MAX_FRAMES = 2000
+
 
 async def plan_output_frame(connection: AsyncConnection, plan: RenderPlan, position: int) -> SegmentPlan:
     """The output frame that shows this position of the dataset; `lead` are the frames before it that the render would
     hold in its place: of its segment, and of those before as many as a segment may look back.
 
     A render that is paced by capture times is planned from its beginning, because its segments depend on all times.
-    Raises InvalidRequest, for the parameter `index`, if the position is not rendered.
+    Raises InvalidRequest, for the parameter `index`, if the position is not rendered, and for bins that are too large.
     """
     output = output_at(plan.selection, position)
     size = plan.options.bins.size if plan.options.bins else 1
+    if size > MAX_FRAMES:
+        detail = f"a preview combines at most {MAX_FRAMES} frames: look at it with a smaller decimation_factor"
+        raise invalid_field("#/decimation_factor", detail, "too_many_frames")
     if plan.options.timing:
         before, shown = await _find_in_segments(connection, plan, output, size)
     else:
@@ -30,8 +37,8 @@ async def plan_output_frame(connection: AsyncConnection, plan: RenderPlan, posit
         frames = [frame async for frame in _stream_part(connection, plan, first, output)]
         place = (output - first) * size
         before, shown = frames[:place], frames[place:]
-    if not may_hold(plan.options):
-        before = []
+    room = (MAX_FRAMES - len(shown)) // size * size if may_hold(plan.options) else 0
+    before = before[max(len(before) - room, 0) :]
     return SegmentPlan(0, 0, plan.dataset.bucket, _without_rest(plan.options), tuple(shown), tuple(before))
 
 

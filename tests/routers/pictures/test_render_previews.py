@@ -190,6 +190,7 @@ async def test_what_may_be_asked(api: CatalogueApi, alice: httpx.AsyncClient) ->
         ({"crop": {"x": 1000, "y": 0, "width": 10, "height": 10}}, "#/crop/width"),
         ({"rotate": 45}, "#/rotate"),
         ({"decimation_factor": 0}, "#/decimation_factor"),
+        ({"decimation_factor": 3000, "decimation_mode": "max"}, "#/decimation_factor"),
     ):
         refused = await preview_raw(alice, dataset, 0, body)
         assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, pointer), refused.text
