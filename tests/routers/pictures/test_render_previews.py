@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from tests.routers.pictures.renders import Pixels, ask_again, create_scanned_dataset, finish, psnr, render, worker
+from tests.routers.pictures.renders import Pixels, ask_again, create_scanned_dataset, finish, psnr, render
 from tests.support.data import media
 from tests.support.processes.catalogue_api import CatalogueApi
 
@@ -90,16 +90,14 @@ async def test_every_option(api: CatalogueApi, alice: httpx.AsyncClient) -> None
     """Of frames that are dropped or combined, the picture is that of the output frame in whose place they are."""
     dataset = await create_scanned_dataset(api, alice, jpegs())
     cases = [(options | FINEST, 4, 4) for options in OPTIONS]
-    cases += [(options | LOSSLESS, 4, 4) for options in OPTIONS if "overlay" not in options]
+    cases += [(options | LOSSLESS, 4, 4) for options in OPTIONS[:5]]
     cases += [
         ({"decimation_factor": 3, "decimation_mode": mode, "frames": frames} | codec, index, output)
-        for mode in ("drop", "mean", "max")
-        for codec in (FINEST, LOSSLESS)
+        for mode, codec in (("drop", LOSSLESS), ("mean", FINEST), ("max", LOSSLESS))
         for frames, index, output in (({}, 4, 1), ({"start": 1}, 6, 1))
     ]
-    async with worker(api):
-        await compare(api, alice, dataset, [*cases, ({"codec": "mjpeg"}, 4, 4)])
-        first = await preview(alice, dataset, 3, scale=0.5)
+    await compare(api, alice, dataset, [*cases, ({"codec": "mjpeg"}, 4, 4)])
+    first = await preview(alice, dataset, 3, scale=0.5)
     again = await preview(alice, dataset, 3, width=WIDTH // 2, fps=3)
     assert again.content == first.content, "another rate gives the same picture, which is made once"
     assert again.headers["ETag"] == first.headers["ETag"]
@@ -110,7 +108,7 @@ def toned_cases(dataset: dict[str, Any]) -> list[tuple[dict[str, Any], int, int]
     fixed = {"tone": {"mode": "minmax", "gamma": 0.7}}
     cases: list[dict[str, Any]] = [FINEST] if "float32" in str(dataset["levels"]) else [FINEST, LOSSLESS]
     if dataset["levels"]:
-        cases += [FINEST | fixed, LOSSLESS | fixed, FINEST | {"decimation_factor": 2, "decimation_mode": "mean"}]
+        cases += [LOSSLESS | fixed, FINEST | {"decimation_factor": 2, "decimation_mode": "mean"}]
     if dataset["levels"] and dataset["levels"]["channels"] == 1:
         cases += [FINEST | {"tone": {"colormap": "viridis"}}, LOSSLESS | {"tone": {"colormap": "viridis"}}]
     return [(case, 1, 1 // int(case.get("decimation_factor", 1))) for case in cases]
@@ -128,11 +126,10 @@ async def test_samples_of_every_depth_and_source_videos(api: CatalogueApi, alice
     clips = {f"c{n}.mp4": media.video(scene(4 * n + k) for k in range(5)) for n in range(2)}
     videos = await create_scanned_dataset(api, alice, clips, "video")
     turned = [FINEST, LOSSLESS, FINEST | {"rotate": 270, "scale": 0.5}, LOSSLESS | {"rotate": 90}]
-    async with worker(api):
-        await compare(api, alice, videos, [(case, index, index) for case in turned for index in (2, 7)])
-        for encode in SAMPLES:
-            dataset = await create_scanned_dataset(api, alice, {f"f{n}.img": encode(n) for n in range(2)})
-            await compare(api, alice, dataset, toned_cases(dataset))
+    await compare(api, alice, videos, [(case, 7, 7) for case in turned])
+    for encode in SAMPLES:
+        dataset = await create_scanned_dataset(api, alice, {f"f{n}.img": encode(n) for n in range(2)})
+        await compare(api, alice, dataset, toned_cases(dataset))
 
 
 async def test_faulty_frames_are_shown_as_the_render_shows_them(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
@@ -151,16 +148,15 @@ async def test_faulty_frames_are_shown_as_the_render_shows_them(api: CatalogueAp
     timed["f20.jpg"] = media.truncate(timed["f20.jpg"])
     captured = await create_scanned_dataset(api, alice, timed)
     drawn = FINEST | {"overlay": {"elapsed": True, "captured_at": True}}
-    async with worker(api):
-        await compare(api, alice, dataset, cases)
-        skipped = await preview(alice, dataset, 4, corrupt="skip")
-        assert (skipped.status_code, skipped.json()["errors"][0]["code"]) == (422, "skipped")
-        failed = await preview(alice, dataset, 4, corrupt="fail")
-        assert (failed.status_code, failed.json()["errors"][0]["code"]) == (422, "frame_policy")
-        assert "truncated" in failed.json()["detail"]
-        paced = LOSSLESS | {"timing": "captured", "speed": 2}
-        await compare(api, alice, captured, [(paced, 3, 3), (paced, 20, 20), (drawn, 20, 20), (drawn, 23, 23)])
-        await check_what_is_missing_for_a_moment(api, alice, captured)
+    await compare(api, alice, dataset, cases)
+    skipped = await preview(alice, dataset, 4, corrupt="skip")
+    assert (skipped.status_code, skipped.json()["errors"][0]["code"]) == (422, "skipped")
+    failed = await preview(alice, dataset, 4, corrupt="fail")
+    assert (failed.status_code, failed.json()["errors"][0]["code"]) == (422, "frame_policy")
+    assert "truncated" in failed.json()["detail"]
+    paced = LOSSLESS | {"timing": "captured", "speed": 2}
+    await compare(api, alice, captured, [(paced, 3, 3), (paced, 20, 20), (drawn, 20, 20), (drawn, 23, 23)])
+    await check_what_is_missing_for_a_moment(api, alice, captured)
 
 
 async def check_what_is_missing_for_a_moment(

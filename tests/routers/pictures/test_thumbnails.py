@@ -10,7 +10,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from service.plan.preview import sheet_levels
-from tests.routers.pictures.renders import ask_again, create_scanned_dataset, worker
+from tests.routers.pictures.renders import ask_again, create_scanned_dataset
 from tests.support.data import media
 from tests.support.processes.catalogue_api import CatalogueApi
 
@@ -54,24 +54,23 @@ async def test_every_cell_shows_its_frame(api: CatalogueApi, alice: httpx.AsyncC
     about = (await alice.get(f"/api/datasets/{dataset['id']}/thumbnails")).json()
     assert (about["frame_count"], about["cell_width"], about["cell_height"]) == (FRAMES, 128, 96)
     assert about["levels"] == [{"level": 0, "stride": 1, "sheets": 2}, {"level": 1, "stride": 10, "sheets": 1}]
-    async with worker(api):
-        for level in about["levels"]:
-            for number in range(level["sheets"]):
-                url = about["url_template"].format(level=level["level"], number=number)
-                sheet = cells(await ask_again(alice, "GET", url), about)
-                first = number * about["frames_per_sheet"]
-                for place, index in enumerate(range(first * level["stride"], FRAMES, level["stride"])):
-                    if place == about["frames_per_sheet"]:
-                        break
-                    if index == DAMAGED:
-                        assert is_marked(sheet[place])
-                    else:
-                        middle = sheet[place][:, 40:88] if index == TALL else sheet[place]
-                        assert media.read_number(middle) == index, (level, number, place)
-        kept = await get_sheet(alice, dataset, 1, 0)
-        tag = {"If-None-Match": kept.headers["ETag"]}
-        assert (await alice.get(f"/api/datasets/{dataset['id']}/thumbnails/1/0", headers=tag)).status_code == 304
-        await _check_a_frame_that_changed(api, alice, dataset)
+    for level in about["levels"]:
+        for number in range(level["sheets"]):
+            url = about["url_template"].format(level=level["level"], number=number)
+            sheet = cells(await ask_again(alice, "GET", url), about)
+            first = number * about["frames_per_sheet"]
+            for place, index in enumerate(range(first * level["stride"], FRAMES, level["stride"])):
+                if place == about["frames_per_sheet"]:
+                    break
+                if index == DAMAGED:
+                    assert is_marked(sheet[place])
+                else:
+                    middle = sheet[place][:, 40:88] if index == TALL else sheet[place]
+                    assert media.read_number(middle) == index, (level, number, place)
+    kept = await get_sheet(alice, dataset, 1, 0)
+    tag = {"If-None-Match": kept.headers["ETag"]}
+    assert (await alice.get(f"/api/datasets/{dataset['id']}/thumbnails/1/0", headers=tag)).status_code == 304
+    await _check_a_frame_that_changed(api, alice, dataset)
     for level, number, parameter in ((2, 0, "level"), (0, 2, "number"), (1, 1, "number")):
         outside = await get_sheet(alice, dataset, level, number)
         assert (outside.status_code, outside.json()["errors"][0]["parameter"]) == (404, parameter)
@@ -97,12 +96,11 @@ async def _forget_sheets(api: CatalogueApi) -> None:
 async def test_source_videos_and_deep_frames(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     clips = {f"c{n}.mp4": media.video(media.numbered_picture(8 * n + k) for k in range(8)) for n in range(2)}
     stacks = {f"f{n}.tif": media.tiff(media.numbered_picture(n)[..., 0].astype(np.uint16) * 200) for n in range(3)}
-    async with worker(api):
-        for kind, sources, count in (("video", clips, 16), ("frames", stacks, 3)):
-            dataset = await create_scanned_dataset(api, alice, sources, kind)
-            about = (await alice.get(f"/api/datasets/{dataset['id']}/thumbnails")).json()
-            sheet = cells(await get_sheet(alice, dataset, 0, 0), about)
-            assert [media.read_number(cell) for cell in sheet[:count]] == list(range(count))
+    for kind, sources, count in (("video", clips, 16), ("frames", stacks, 3)):
+        dataset = await create_scanned_dataset(api, alice, sources, kind)
+        about = (await alice.get(f"/api/datasets/{dataset['id']}/thumbnails")).json()
+        sheet = cells(await get_sheet(alice, dataset, 0, 0), about)
+        assert [media.read_number(cell) for cell in sheet[:count]] == list(range(count))
 
 
 def test_levels_end_with_one_sheet() -> None:
