@@ -71,8 +71,8 @@ async def _respond(resources: Resources, caller: Caller, frame: OutputFrame, if_
 
 def _require_in_range(row: RowMapping, counts: Sequence[FrameCount], k: int) -> None:
     """Raises NotFound. How many frames are skipped is known at the end only."""
-    total = row["video_frames"]
-    if row["video_key"] is None:
+    total = row["video_frames"] if row["video_key"] else None
+    if total is None:
         known = [count.frames for count in counts]
         total = row["frames_total"] if None in known else sum(frames or 0 for frames in known)
     if k >= total:
