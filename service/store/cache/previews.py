@@ -12,7 +12,7 @@ from service.errors import TooManyRequests
 from service.ids import Subject, TaskId, new_uuid
 from service.jobs import queue
 from service.jobs.throughput import retry_after
-from service.plan.needs import needs_of_formats
+from service.plan.needs import needs_of_preview
 from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
 from service.store.objects.digests import WrittenObject
@@ -101,7 +101,7 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
     task = TaskId(new_uuid())
     formats = preview.formats or await connection.scalar(SELECT_FORMATS, {"dataset": preview.dataset})
     values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
-    values |= {"needs": needs_of_formats(formats or ()), "frames": preview.frame_count}
+    values |= {"needs": needs_of_preview(preview.picture, formats or ()), "frames": preview.frame_count}
     await connection.execute(INSERT_TASK, values)
     await queue.wake_workers(connection)
     return task
