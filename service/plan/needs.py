@@ -1,7 +1,8 @@
 """What tasks need and workers offer, by which tasks are routed: operations such as `encode h264`.
 
 `encode CODEC` and `decode FORMAT` are done by the CPU, `nvenc CODEC` by a GPU, `preview KIND` by a version that knows
-this kind of picture. Nothing else has to be routed: where a GPU only decodes and transforms, the CPU makes the same picture.
+this kind of picture. Nothing else has to be routed: where a GPU only decodes and transforms, the CPU makes the same
+picture.
 """
 
 from collections.abc import Collection, Iterable

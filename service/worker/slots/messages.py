@@ -90,7 +90,7 @@ def grant_for(command: Command, bucket: str) -> Grant:
                 read_below=segments, write_below=frozenset([ObjectRef(bucket, render_prefix(command.render_id))])
             )
         case RenderPreview(preview=preview):
-            return Grant(read=preview.objects(bucket), write_below=frozenset([ObjectRef(bucket, preview.key)]))
+            return Grant(read=preview.objects(bucket), write=frozenset([ObjectRef(bucket, preview.key)]))
         case ScanDataset():
             return NOTHING
 
