@@ -86,9 +86,9 @@ class Picker:
 
     def _recent(self, key: _Key, now: float) -> _Listing | None:
         """The last listing if it is still good. Where nothing can be listened to, and for a listing that names nobody,
-        that is no longer than it takes a worker to look again."""
+        that is no longer than it takes a worker to look again. One of urgent tasks names each of them once."""
         listing = self._listings.get(key)
-        if listing is None or listing.rings != self._wake_up.rings:
+        if listing is None or listing.rings != self._wake_up.rings or (listing.candidates and key[0] != "render"):
             return None
         is_told = self._wake_up.is_listening and listing.candidates
         return listing if now - listing.at < (LISTING_S if is_told else POLL_INTERVAL_S) else None

@@ -69,7 +69,8 @@ SELECT_RENDERS = text(f"""
     FROM callers c, LATERAL ({_FIRST_WAITING.format(values=_RANK, of="owner = c.owner", order=_BY_RANK)}) first
     WHERE {MAY_TAKE}
 """)
-# The lane is no parameter: the planner must know that it is not that of renders.
+# Of one caller's tasks scans come last, and pictures of one frame go before sheets of many, which take longer. The lane
+# is no parameter: the planner must know that it is not that of renders.
 _WAITING_TASKS = f"""
     SELECT DISTINCT ON (owner) owner, 0 AS priority, 0 AS level, false AS small, created_at, NULL::uuid AS render,
         id AS task
@@ -77,7 +78,7 @@ _WAITING_TASKS = f"""
     WHERE lane = '{{lane}}' AND state = 'queued' AND due_at <= now() AND kind <> ALL(:except_kinds)
         AND owner <> ALL(:except_owners) AND {MAY_TAKE} AND {CAN_DO.format(needs="needs")}
         AND NOT EXISTS (SELECT FROM renders r WHERE r.id = render_id AND r.pipeline > {PIPELINE_VERSION})
-    ORDER BY owner, kind = 'scan', created_at, id
+    ORDER BY owner, kind = 'scan', kind = 'preview' AND frames > 1, created_at, id
 """
 SELECT_URGENT, SELECT_WEBHOOKS = (text(_WAITING_TASKS.format(lane=lane)) for lane in ("urgent", "webhook"))
 # No row: it has ended since it was listed, or a newer version has begun it.

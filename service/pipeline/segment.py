@@ -65,9 +65,9 @@ def render_segment(
     tally = FrameTally()
     with open_stages(plan, reader, sources, device) as (stages, colour), ExitStack() as cleanup:
         run_frame = tally.watch(watch.guard(lambda ref: run_stages(ref, stages, stopwatch)))
-        render_output = _output_renderer(plan, colour, run_frame, lambda: watch.report_progress(len(reports)))
+        render_output = output_renderer(plan, colour, run_frame, lambda: watch.report_progress(len(reports)))
         policy = FaultPolicy(plan, render_output)
-        overlay = _overlay_writer(options, stopwatch)
+        overlay = overlay_writer(options, stopwatch)
         artifacts, encoder = SegmentArtifacts(options, colour), segment_encoder(options, colour, device)
         cleanup.callback(encoder.close)
         for refs in plan.outputs():
@@ -131,7 +131,7 @@ def open_stages(
         yield stages, IMAGE_COLOUR
 
 
-def _output_renderer(
+def output_renderer(
     plan: SegmentPlan,
     colour: ColourTags,
     run_frame: Callable[[FrameRef], FrameContext],
@@ -152,7 +152,7 @@ def _output_renderer(
     return Binning(plan.options, bins, colour, run_member).render_bin
 
 
-def _overlay_writer(
+def overlay_writer(
     options: RenderOptions, stopwatch: Stopwatch
 ) -> Callable[[EncoderInput, FrameRef], AbstractContextManager[None]]:
     """A context manager that draws the overlay on a frame and restores the frame after it has been encoded: a frame

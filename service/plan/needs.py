@@ -1,7 +1,8 @@
 """What tasks need and workers offer, by which tasks are routed: operations such as `encode h264`.
 
-`encode CODEC` and `decode FORMAT` are done by the CPU, `nvenc CODEC` by a GPU. Nothing else has to be routed: where a
-GPU only decodes and transforms, the CPU makes the same picture.
+`encode CODEC` and `decode FORMAT` are done by the CPU, `nvenc CODEC` by a GPU, `preview KIND` by a version that knows
+this kind of picture. Nothing else has to be routed: where a GPU only decodes and transforms, the CPU makes the same
+picture.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,7 +15,11 @@ from service.plan.render_plan import RenderOptions
 # The formats whose decoders of the CPU are tested. A task with another one is tried anywhere.
 TESTED_FORMATS = ("jpeg", "png", "tiff", "h264", "hevc")
 # What this version can do on the CPU of any machine, unless a self-test has shown otherwise.
-BUILT_IN = frozenset([f"encode {codec}" for codec in get_args(Codec)] + [f"decode {name}" for name in TESTED_FORMATS])
+BUILT_IN = frozenset(
+    [f"encode {codec}" for codec in get_args(Codec)]
+    + [f"decode {name}" for name in TESTED_FORMATS]
+    + ["preview rendered", "preview output", "preview sheet"]
+)
 GPU_ENCODER, CPU_ENCODER = "nvenc", "encode"
 
 
@@ -26,6 +31,12 @@ def needs_of_segments(options: RenderOptions, formats: Iterable[str]) -> list[st
 def needs_of_formats(formats: Iterable[str]) -> list[str]:
     """What a worker must offer to decode files of these formats."""
     return sorted(f"decode {name}" for name in set(formats) & set(TESTED_FORMATS))
+
+
+def needs_of_preview(picture: str, formats: Iterable[str]) -> list[str]:
+    """What a worker must offer to make a picture of this kind. Earlier versions make those of source frames only."""
+    own = {f"preview {picture}"} & BUILT_IN
+    return sorted({*own, *needs_of_formats(formats)})
 
 
 def encoder_need(options: RenderOptions) -> str:

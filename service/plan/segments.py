@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from itertools import accumulate, chain, pairwise, repeat
 
-from service.errors import InvalidRequest, invalid_field
+from service.errors import FieldProblem, InvalidRequest, invalid_field
 from service.plan.facts import CapturedFrames, DatasetFacts
 from service.plan.render_plan import PIPELINE_VERSION, TICKS, FramePolicy, FrameRef, Gaps, RenderOptions, SegmentPlan
 
@@ -194,6 +194,32 @@ def segment_ends(first: int, outputs: int, length: int, max_unsplit: int) -> Ite
         yield end
 
 
+def output_at(selection: Selection, position: int) -> int:
+    """The number of the output frame that shows this position, or that is shown instead of it.
+
+    Raises InvalidRequest, for the parameter `index`, if the position is not rendered.
+    """
+    if not selection.start <= position < selection.stop:
+        detail = f"frame {position} is not rendered: the render has frames {selection.start} to {selection.stop - 1}"
+        raise InvalidRequest(detail, errors=(FieldProblem(detail, "outside", parameter="index"),))
+    return (position - selection.start) // selection.step
+
+
+def first_output_of_segment(options: RenderOptions, selection: Selection, output: int) -> int:
+    """The number of the first output frame of the segment that this one is in, at a steady rate."""
+    begin = 0
+    for length in _steady_lengths(options, selection):
+        if begin + length > output:
+            break
+        begin += length
+    return begin
+
+
+def lead_outputs(options: RenderOptions) -> int:
+    """How many output frames before a segment may be held in it."""
+    return 1 if options.bins else LEAD_FRAMES
+
+
 def _startup_lengths(outputs: int, length: int, max_unsplit: int) -> Iterator[int]:
     """Frames of the short segments at the beginning of a long render, so that it can be watched early."""
     short = zip(STARTUP_FRAMES, accumulate(STARTUP_FRAMES), strict=True)
@@ -220,7 +246,7 @@ async def split_into_segments(
     also ends a segment where enough time has passed.
     """
     size = options.bins.size if options.bins else 1
-    lead: deque[FrameRef] = deque(maxlen=size if options.bins else LEAD_FRAMES)
+    lead: deque[FrameRef] = deque(maxlen=lead_outputs(options) * size)
     batch: list[FrameRef] = []
     lengths = (_timed_lengths if options.timing else _steady_lengths)(options, selection)
     number, begin, ticks, length = 0, 0, 0, next(lengths)

@@ -143,12 +143,13 @@ class CaptureTimer:
 
 
 async def with_elapsed_time(
-    frames: AsyncIterator[FrameRef], options: RenderOptions, timed: bool
+    frames: AsyncIterator[FrameRef], options: RenderOptions, timed: bool, first: int | None = None, place: int = 0
 ) -> AsyncIterator[FrameRef]:
-    """The frames with `elapsed`: capture time since the first that has one or, without `timed`, time in the video."""
+    """The frames with `elapsed`: capture time since the first that has one or, without `timed`, time in the video.
+
+    For a part of a render, `place` is how many frames are before it, `first` the capture time that is counted from.
+    """
     size = options.bins.size if options.bins else 1
-    first: int | None = None
-    place = 0
     async for frame in frames:
         first = frame.captured if first is None else first
         if not timed:

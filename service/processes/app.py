@@ -14,7 +14,7 @@ from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
 from service.routers import agent, queries, session, sign_in
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
-from service.routers.catalog import datasets, experiments, frame_images, signed_uploads, uploads, usage
+from service.routers.catalog import datasets, experiments, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
 from service.routers.http.content_negotiation import require_json_acceptable
 from service.routers.http.dependencies import Resources
@@ -23,6 +23,7 @@ from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, Rate
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
 from service.routers.ops import dead_letters, devices, health, metrics, workers
+from service.routers.pictures import frame_images, render_previews, thumbnails, video_frames
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
 from service.routers.videos.events import StatusPoller
@@ -37,11 +38,14 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     uploads.router,
     signed_uploads.router,
     frame_images.router,
+    render_previews.router,
+    thumbnails.router,
     usage.router,
     generate.router,
     renders.router,
     events.router,
     files.router,
+    video_frames.router,
     hls.router,
     webhook_secrets.router,
     queries.router,

@@ -15,7 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import Conflict
 from service.store.catalog.datasets import DatasetRow, fetch_datasets
 from service.store.database import current_time
-from service.store.objects.keys import experiment_prefix, preview_prefix, render_prefix, segment_prefix, upload_prefix
+from service.store.objects.keys import (
+    experiment_prefix,
+    output_frame_prefix,
+    preview_prefix,
+    render_prefix,
+    segment_prefix,
+    upload_prefix,
+)
 from service.store.renders.lifecycle import cancel_render
 from service.store.tables import datasets, experiments, renders, tasks
 from service.store.usage import forget_uploads
@@ -49,6 +56,13 @@ SELECT_SEGMENTS = text("""
     LEFT JOIN tasks t ON t.render_id = s.render_id AND t.kind = 'segment' AND t.number = s.number
     WHERE s.render_id = ANY(:renders) GROUP BY s.content_key
 """)
+SELECT_PICTURED = text("""
+    SELECT r.id, r.dataset_id, coalesce(t.late, false) AS late FROM renders r CROSS JOIN LATERAL (
+        SELECT bool_or(true) AS late FROM tasks
+        WHERE dataset_id = r.dataset_id AND kind = 'preview' AND state IN ('queued', 'running')
+            AND payload ->> 'render' = r.id::text) t
+    WHERE r.id = ANY(:renders) AND (t.late OR EXISTS (SELECT FROM previews p WHERE p.render_id = r.id))
+""")
 SELECT_OTHER_READERS = text("""
     SELECT o.name FROM datasets d JOIN datasets o ON o.experiment_id = d.experiment_id AND o.id <> d.id
     WHERE d.id = :dataset AND o.bucket = :bucket
@@ -62,7 +76,8 @@ class DeletionPlan:
     """The rows that are deleted with `id`, locked until the end of the transaction, and the service's own bucket.
 
     `segments` are those of the renders: `content_key`, whether they are `cached`, whether other renders use them, too
-    (`shared`), and whether a slot may still write them (`late`).
+    (`shared`), and whether a slot may still write them (`late`). `pictured` are the renders of which output frames were
+    looked at, with their dataset, and `late` as before.
     """
 
     kind: ResourceKind
@@ -71,6 +86,7 @@ class DeletionPlan:
     renders: Sequence[RowMapping]
     datasets: Sequence[DatasetRow]
     segments: Sequence[Row[Any]]
+    pictured: Sequence[Row[Any]]
 
     @property
     def active_renders(self) -> list[UUID]:
@@ -107,7 +123,8 @@ async def lock_for_deletion(
     query = select(tasks.c.id).where(or_(of_renders, of_datasets)).order_by(tasks.c.id)
     await connection.execute(query.with_for_update())
     segments = (await connection.execute(SELECT_SEGMENTS, {"renders": [row["id"] for row in found]})).all()
-    return DeletionPlan(kind, resource_id, bucket, found, deleted_datasets, segments)
+    pictured = (await connection.execute(SELECT_PICTURED, {"renders": [row["id"] for row in found]})).all()
+    return DeletionPlan(kind, resource_id, bucket, found, deleted_datasets, segments, pictured)
 
 
 async def _select_datasets(connection: AsyncConnection, kind: ResourceKind, resource_id: UUID) -> list[DatasetRow]:
@@ -142,6 +159,7 @@ async def execute_deletion(
         plan.bucket,
         {render_prefix(row["id"]): None if row["status"] == "succeeded" else late for row in plan.renders}
         | {preview_prefix(dataset.id): late for dataset in plan.datasets}
+        | {output_frame_prefix(row.dataset_id, row.id): late if row.late else None for row in plan.pictured}
         | {segment_prefix(row.content_key): late if row.late else None for row in plan.segments},
     )
     await _schedule_upload_removals(connection, plan, uploads_until, uploads=uploads)

@@ -210,8 +210,10 @@ previews = Table(
     metadata,
     Column("key", Text, primary_key=True),
     Column("dataset_id", ForeignKey("datasets.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("render_id", ForeignKey("renders.id", ondelete="CASCADE"), index=True, comment="of a video's frame"),
     Column("sha256", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    Column("transient", Boolean, nullable=False, server_default=text("false"), comment="the next may show another"),
     _timestamp_column("created_at"),
 )
 

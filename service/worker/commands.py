@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
-from service.plan.preview import Preview
+from service.plan.preview import OutputFrame, preview_from_json
 from service.plan.render_plan import RenderOptions
 from service.store.cache import eviction, segments
 from service.store.catalog.source_access import SourceForbidden, require_source
@@ -20,7 +20,8 @@ async def load_command(connection: AsyncConnection, lease: Lease, rules: SourceR
     """Build the slot's command. None if the task ended here (completed from the cache, or its source is forbidden), or
     was put off."""
     try:
-        await require_source(connection, await _dataset_of(connection, lease), rules)
+        if (dataset := await _dataset_of(connection, lease)) is not None:
+            await require_source(connection, dataset, rules)
     except SourceForbidden as refused:
         await outcomes.fail_task(connection, lease, "source_forbidden", refused.detail)
         return None
@@ -34,19 +35,20 @@ async def load_command(connection: AsyncConnection, lease: Lease, rules: SourceR
         case ScanLease():
             return ScanDataset(lease.dataset_id)
         case PreviewLease():
-            return RenderPreview(Preview.from_json(lease.payload))
+            return RenderPreview(preview_from_json(lease.payload))
     raise TypeError(f"no slot executes a task of kind {lease.kind}")
 
 
-async def _dataset_of(connection: AsyncConnection, lease: Lease) -> UUID:
-    """The dataset whose source the task reads."""
+async def _dataset_of(connection: AsyncConnection, lease: Lease) -> UUID | None:
+    """The dataset whose source the task reads; None if it reads files of ours."""
     match lease:
         case RenderLease():
             return await queries.get_dataset_id(connection, lease.render_id)
         case ScanLease():
             return lease.dataset_id
         case PreviewLease():
-            return Preview.from_json(lease.payload).dataset
+            preview = preview_from_json(lease.payload)
+            return None if isinstance(preview, OutputFrame) else preview.dataset
     raise TypeError(f"no slot executes a task of kind {lease.kind}")
 
 

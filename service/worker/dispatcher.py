@@ -186,3 +186,5 @@ class Dispatcher:
             if not known_work(command):
                 self._turns.add(taken.owner, (clock() - started) * MEGAPIXELS_A_SECOND, clock())
             await self._slots.give_back(slot)
+            if taken.lane == "urgent":  # others may have been left because so many of them were running
+                self._wake_up.ring()

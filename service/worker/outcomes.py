@@ -13,8 +13,10 @@ from service.ids import RenderId
 from service.jobs import leases, queue
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
 from service.store.cache import previews, segments
+from service.store.cache.previews import StoredPreview
 from service.store.cache.segments import CacheEntry
 from service.store.catalog import scan
+from service.store.objects.digests import WrittenObject
 from service.store.objects.keys import segment_key
 from service.store.renders import lifecycle, queries
 from service.telemetry import metrics
@@ -64,7 +66,8 @@ async def record_outcome(connection: AsyncConnection, lease: Lease, outcome: Out
             await leases.finish(connection, lease, "succeeded", progress=outcome.frames)
         case PreviewLease(), PreviewDone():
             await leases.finish(connection, lease, "succeeded", progress=1)
-            await previews.record_preview(connection, lease.payload, outcome.sha256, outcome.size)
+            stored = StoredPreview(WrittenObject(lease.payload["key"], outcome.sha256), outcome.transient)
+            await previews.record_preview(connection, lease.payload, stored, outcome.size)
         case _, TaskFailed():
             await fail_task(connection, lease, outcome.code, outcome.reason)
         case _, TaskCancelled():

@@ -169,14 +169,20 @@ async def test_cancel_and_retry_leave_one_task(database: Database) -> None:
     assert await candidates(database) == []
 
 
-async def test_the_urgent_lane_has_previews_before_scans(database: Database) -> None:
-    for kind in ("scan", "preview"):
+async def test_the_urgent_lane_has_previews_before_sheets_and_scans(database: Database) -> None:
+    for kind, frames in (("scan", 0), ("preview", 100), ("preview", 1)):
         async with database.service_transaction() as connection:
-            await connection.execute(insert(tasks).values(id=new_uuid(), kind=kind, owner="alice"))
-    (first,) = await candidates(database, "urgent")
+            await connection.execute(insert(tasks).values(id=new_uuid(), kind=kind, frames=frames, owner="alice"))
+    for wanted in (("preview", 1), ("preview", 100), ("scan", 0)):
+        (first,) = await candidates(database, "urgent")
+        async with database.service_transaction() as connection:
+            found = await connection.execute(text("SELECT kind, frames FROM tasks WHERE id = :id"), {"id": first.task})
+            assert found.one() == wanted
+            await connection.execute(
+                text("UPDATE tasks SET due_at = now() + interval '1 hour' WHERE id = :id"), {"id": first.task}
+            )
     async with database.service_transaction() as connection:
-        query = text("SELECT kind FROM tasks WHERE id = :id")
-        assert await connection.scalar(query, {"id": first.task}) == "preview"
+        await connection.execute(text("UPDATE tasks SET due_at = now()"))
     assert await candidates(database, "urgent", except_kinds=("scan", "preview")) == []
     assert await candidates(database, "urgent", except_owners=["alice"]) == []
     assert await candidates(database, "render") == [] == await candidates(database, "webhook")

@@ -13,7 +13,7 @@ from service.jobs import leases, picking
 from service.jobs.picking import Lane
 from service.jobs.routing import Taker
 from service.plan.needs import BUILT_IN
-from service.plan.preview import Preview
+from service.plan.preview import FramePreview
 from service.plan.render_plan import Backend, FrameRef
 from service.store import workers
 from service.store.cache import previews
@@ -81,7 +81,7 @@ async def test_previews_need_a_decoder(database: Database) -> None:
     async with database.service_transaction() as connection:
         dataset = await add_dataset(connection, 1)
         await connection.execute(text("UPDATE datasets SET formats = '{tiff,webp}'"))
-        preview = Preview(dataset.id, "frames", "reelmill", FrameRef(0, "k", "e", 1), 64, 1_000_000)
+        preview = FramePreview(dataset.id, "frames", "reelmill", FrameRef(0, "k", "e", 1), 64, 1_000_000)
         await previews.enqueue_preview(connection, preview, Subject("alice"))
     assert await offered(database, Taker(offers=BUILT_IN - {"decode tiff"}), "urgent") == 0
     assert await offered(database, Taker(offers=frozenset(["decode tiff"])), "urgent") == 1

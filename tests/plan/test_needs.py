@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from service.plan.capability import Capability, State
-from service.plan.needs import BUILT_IN, needs_of_segments, offers_of
+from service.plan.needs import BUILT_IN, needs_of_preview, needs_of_segments, offers_of
+from service.plan.preview import PREVIEWS
 from service.plan.render_plan import Backend
 from tests.support.data.database_rows import OPTIONS
 
@@ -16,6 +17,13 @@ def test_segments_need_the_encoder_and_the_decoders_of_their_files() -> None:
     assert needs_of_segments(on_gpu, ["jpeg"]) == ["decode jpeg", "nvenc av1"]
     only_pixels = replace(OPTIONS, family=Backend("cuda", "cpu"))
     assert needs_of_segments(only_pixels, []) == ["encode h264"], "the CPU makes the same pictures"
+
+
+def test_only_versions_that_know_a_picture_are_asked_for_it() -> None:
+    """A worker of an earlier version, beside newer ones, makes previews of source frames as before."""
+    assert needs_of_preview("frame", ["jpeg"]) == ["decode jpeg"]
+    for kind in set(PREVIEWS) - {"frame"}:
+        assert needs_of_preview(kind, ["jpeg"]) == ["decode jpeg", f"preview {kind}"]
 
 
 def test_what_nobody_tests_is_tried_anywhere() -> None:

@@ -52,6 +52,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "PUT /api/datasets/{dataset_id}/objects/{name}": {"content": b"x"},
     "POST /api/datasets/{dataset_id}/uploads": {"json": {"files": [{"name": "a.jpg", "size": 1}]}},
     "PUT /api/datasets/{dataset_id}/uploads/{name}": {"content": b"x", "params": {"grant": "{grant}"}},
+    "POST /api/datasets/{dataset_id}/frames/{index}/preview": {"json": {"scale": 0.5}},
     "POST /api/videos/generate": {"json": {"experiment_id": "{experiment_id}", "decimation_factor": 1, "fps": 10}},
     "PATCH /api/videos/{job_id}": {"json": {"priority": 1}},
     "DELETE /api/videos/{job_id}": {"params": {"force": True}},
@@ -60,6 +61,14 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "POST /api/database/query": {"json": {"table": "renders"}},
     "POST /api/agent/query": {"json": {"query": "latest experiments"}},
 }
+
+
+# What a worker makes when it is asked for first; nothing is changed by it.
+PICTURES = (
+    "POST /api/datasets/{dataset_id}/frames/{index}/preview",
+    "GET /api/videos/{job_id}/frames/{k}/image",
+    "GET /api/datasets/{dataset_id}/thumbnails/{level}/{number}",
+)
 
 
 # A webhook of alice's that was given up.
@@ -124,7 +133,8 @@ async def plant(world: World, home: Path) -> World:
     ids = {"experiment_id": str(dataset.experiment_id), "dataset_id": str(dataset.id), "job_id": str(job)}
     ids |= {"secret_id": str(secret["id"]), "worker_id": str(worker), "letter_id": str(letter)}
     token = _token(api.client("alice"))
-    fixed = {"name": "a.jpg", "index": "0", "number": "0", "kind": "jpg", "grant": grant, "token": token}
+    fixed = {"name": "a.jpg", "index": "0", "k": "0", "level": "0", "number": "0", "kind": "jpg", "grant": grant}
+    fixed |= {"token": token}
     return replace(world, parameters=ids | fixed)
 
 
@@ -149,6 +159,8 @@ async def rendered_world(postgres_url: str, home: Path) -> AsyncIterator[World]:
         world = await plant(World(api, clients, {}), home)
         async with running_supervisor(api.database, home):
             ended = await wait_until_ended(api.database, UUID(world.parameters["job_id"]))
+            for operation in PICTURES:
+                (await world.send(clients["owner"], operation)).raise_for_status()
         assert ended["status"] == "succeeded", ended
         yield world
 
@@ -162,7 +174,7 @@ async def test_the_table_has_a_row_for_every_route(rendered_world: World) -> Non
 
 @pytest.mark.parametrize("operation", ROWS)
 async def test_who_is_answered_what(rendered_world: World, home: Path, operation: str) -> None:
-    reading = operation.startswith("GET ")
+    reading = operation.startswith("GET ") or operation in PICTURES
     world = rendered_world if reading else await plant(rendered_world, home)
     row, answers = ROWS[operation], {}
     for who in ("no token", "missing scope", *CALLERS):

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select, text
 
 from service.ids import RenderId, Subject
-from service.plan.preview import Preview
+from service.jobs.queue import WakeUpCall
+from service.plan.preview import FramePreview
 from service.plan.render_plan import FrameRef
 from service.store.cache import previews
 from service.store.database import Database
@@ -101,7 +102,7 @@ async def test_previews_and_renders_take_turns(postgres_url: str, tmp_path: Path
             query = select(frames.c.key, frames.c.etag, frames.c.size).order_by(frames.c.index)
             for index, row in enumerate((await connection.execute(query)).all()):
                 frame = FrameRef(index, row.key, row.etag, row.size)
-                preview = Preview(dataset.id, "frames", "reelmill", frame, 64, 1_000_000)
+                preview = FramePreview(dataset.id, "frames", "reelmill", frame, 64, 1_000_000)
                 await previews.enqueue_preview(connection, preview, Subject(f"viewer {index}"))
         render = await submit(database, tmp_path, "alice", 200)
         async with running_supervisor(database, tmp_path):
@@ -112,3 +113,25 @@ async def test_previews_and_renders_take_turns(postgres_url: str, tmp_path: Path
     tasks = [index for index, kind in enumerate(kinds) if kind != "preview"]
     assert len(tasks) >= 3
     assert all(later - earlier <= 2 for earlier, later in pairwise(tasks)), kinds
+
+
+async def test_all_previews_are_made_without_waiting_for_another_to_be_asked_for(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two slots one is left to renders: when the other one ends a preview, the next is looked for."""
+    monkeypatch.setattr(WakeUpCall.wait, "__defaults__", (3600.0,))  # nobody looks by chance
+    async with fresh_database(postgres_url) as database:
+        async with database.service_transaction() as connection:
+            dataset = await add_footage(connection, tmp_path, 6)
+            query = select(frames.c.key, frames.c.etag, frames.c.size).order_by(frames.c.index)
+            for index, row in enumerate((await connection.execute(query)).all()):
+                frame = FrameRef(index, row.key, row.etag, row.size)
+                preview = FramePreview(dataset.id, "frames", "reelmill", frame, 64, 1_000_000)
+                await previews.enqueue_preview(connection, preview, Subject("viewer"))
+        async with running_supervisor(database, tmp_path, 2), asyncio.timeout(60):
+            left = text("SELECT count(*) FROM tasks WHERE state <> 'succeeded'")
+            while True:
+                async with database.service_transaction() as connection:
+                    if not await connection.scalar(left):
+                        break
+                await asyncio.sleep(0.05)

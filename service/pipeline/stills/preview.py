@@ -4,6 +4,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 from av import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -27,6 +28,7 @@ from service.pipeline.frames import (
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.stages import FetchStage, ImageDecodeStage, TiffPageDecodeStage, VideoDecodeStage
 from service.pipeline.stills.artifacts import encode_image
+from service.pipeline.stills.rgb import Pixels
 from service.pipeline.tone.window import Window
 from service.pipeline.transform.frame_transform import FrameTransform
 from service.plan.render_plan import FrameRef, RenderOptions
@@ -67,18 +69,21 @@ def video_preview(ref: FrameRef, sources: SourceReader, options: PreviewOptions)
 
 
 class PreviewTransformStage(MediaStage):
-    """Scales a picture to the width of the preview, never up, and keeps its aspect; sets `size`, (width, height)."""
+    """Scales a picture to the width of the preview and, if given, into its height, never up, and keeps its aspect; sets
+    `size`, (width, height)."""
 
     name, verb = "transform", "converted"
 
-    def __init__(self, width: int, colour: ColourTags, tone: Tone | None = None) -> None:
-        self._width, self.colour, self._tone = width, colour, tone
+    def __init__(self, width: int, colour: ColourTags, tone: Tone | None = None, max_height: int | None = None) -> None:
+        self._width, self._max_height, self.colour, self._tone = width, max_height, colour, tone
         self.size = (0, 0)
 
     def __call__(self, context: FrameContext) -> None:
         assert context.picture is not None
         width, height = context.picture.size
-        shown_width = min(self._width, width)
+        shown_width, most = min(self._width, width), self._max_height
+        if most is not None and round(height * shown_width / width) > most:
+            shown_width = max(1, round(width * most / height))
         self.size = shown_width, max(1, round(height * shown_width / width))
         even = [side + side % 2 for side in self.size]
         options = RenderOptions("h264", 70, Fraction(1), even[0], even[1], mismatch="scale", tone=self._tone)
@@ -94,8 +99,13 @@ def _render_jpeg(ref: FrameRef, decode_stages: list[Stage], transform: PreviewTr
     if not isinstance(context.frame, VideoFrame):
         error = FrameDamaged if context.transient else MediaUnreadable
         raise error(context.reason or "it cannot be decoded")
+    return encode_image(to_rgb(context.frame, transform), "JPEG", quality=JPEG_QUALITY)
+
+
+def to_rgb(frame: VideoFrame, transform: PreviewTransformStage) -> Pixels:
+    """(height, width, 3) of uint8, of the size that the stage has set for this frame."""
     pixels = VideoReformatter().reformat(
-        context.frame,
+        frame,
         *transform.size,
         "rgb24",
         src_colorspace=swscale_matrix(transform.colour.matrix),
@@ -104,4 +114,4 @@ def _render_jpeg(ref: FrameRef, decode_stages: list[Stage], transform: PreviewTr
         dst_color_range=FULL_RANGE,
         threads=1,
     )
-    return encode_image(pixels.to_ndarray(), "JPEG", quality=JPEG_QUALITY)
+    return pixels.to_ndarray().astype(np.uint8, copy=False)

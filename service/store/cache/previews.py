@@ -1,6 +1,7 @@
 """Previews: their digests, and tasks that render them: one per preview, however many callers ask for it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import RowMapping, bindparam, text
@@ -11,7 +12,7 @@ from service.errors import TooManyRequests
 from service.ids import Subject, TaskId, new_uuid
 from service.jobs import queue
 from service.jobs.throughput import retry_after
-from service.plan.needs import needs_of_formats
+from service.plan.needs import needs_of_preview
 from service.plan.preview import Preview
 from service.store.database import acquire_advisory_lock
 from service.store.objects.digests import WrittenObject
@@ -32,26 +33,48 @@ COUNT_QUEUED = text("""
 SELECT_TASK_STATE = text("SELECT state, error FROM tasks WHERE id = :task")
 INSERT_TASK = text("""
     INSERT INTO tasks (id, kind, dataset_id, payload, owner, needs, frames)
-    VALUES (:id, 'preview', :dataset, :payload, :owner, :needs, 1)
+    VALUES (:id, 'preview', :dataset, :payload, :owner, :needs, :frames)
 """).bindparams(bindparam("payload", type_=JSONB))
 SELECT_FORMATS = text("SELECT formats FROM datasets WHERE id = :dataset")
+# A render may be deleted while a frame of its video is made.
 UPSERT_PREVIEW = text("""
-    INSERT INTO previews (key, dataset_id, sha256, bytes) VALUES (:key, :dataset, :sha256, :bytes)
-    ON CONFLICT (key) DO UPDATE SET sha256 = :sha256, bytes = :bytes, created_at = now()
+    INSERT INTO previews (key, dataset_id, render_id, sha256, bytes, transient)
+    SELECT CAST(:key AS text), CAST(:dataset AS uuid), CAST(:render AS uuid), CAST(:sha256 AS text),
+        CAST(:bytes AS bigint), CAST(:transient AS boolean)
+    WHERE CAST(:render AS uuid) IS NULL
+        OR EXISTS (SELECT FROM renders WHERE id = CAST(:render AS uuid) FOR KEY SHARE)
+    ON CONFLICT (key) DO UPDATE SET
+        sha256 = excluded.sha256, bytes = excluded.bytes, transient = excluded.transient, created_at = now()
 """)
-SELECT_SHA256 = text("SELECT sha256 FROM previews WHERE key = :key")
+# What may be different the next time is shown to those who wait for it.
+TRANSIENT_S = 10
+SELECT_PREVIEW = text(f"""
+    SELECT sha256, transient FROM previews
+    WHERE key = :key AND (NOT transient OR created_at > now() - interval '{TRANSIENT_S} seconds')
+""")
 DELETE_OLD_PREVIEWS = text("DELETE FROM previews WHERE created_at < now() - make_interval(secs => :seconds)")
 
 
-async def find_preview(connection: AsyncConnection, preview: Preview) -> WrittenObject | None:
-    """The object of the preview; None if it was not rendered yet, or by a version that kept no digests."""
-    sha256 = await connection.scalar(SELECT_SHA256, {"key": preview.key})
-    return WrittenObject(preview.key, sha256) if sha256 else None
+@dataclass(frozen=True, slots=True)
+class StoredPreview:
+    """The object of a preview; of a `transient` one, another attempt may show something else."""
+
+    written: WrittenObject
+    transient: bool
 
 
-async def record_preview(connection: AsyncConnection, payload: Mapping[str, Any], sha256: str, size: int) -> None:
+async def find_preview(connection: AsyncConnection, preview: Preview) -> StoredPreview | None:
+    """None if it was not made yet, by a version that kept no digests, or is out of date."""
+    row = (await connection.execute(SELECT_PREVIEW, {"key": preview.key})).one_or_none()
+    return StoredPreview(WrittenObject(preview.key, row.sha256), row.transient) if row else None
+
+
+async def record_preview(
+    connection: AsyncConnection, payload: Mapping[str, Any], stored: StoredPreview, size: int
+) -> None:
     """Note that the preview of a task's payload is stored; `size` in bytes."""
-    values = {"key": payload["key"], "dataset": payload["dataset"], "sha256": sha256, "bytes": size}
+    values = {"key": payload["key"], "dataset": payload["dataset"], "render": payload.get("render")}
+    values |= {"sha256": stored.written.sha256, "bytes": size, "transient": stored.transient}
     await connection.execute(UPSERT_PREVIEW, values)
 
 
@@ -76,9 +99,10 @@ async def enqueue_preview(connection: AsyncConnection, preview: Preview, owner: 
         return TaskId(found["id"])
     await require_room(connection, owner)
     task = TaskId(new_uuid())
-    formats = await connection.scalar(SELECT_FORMATS, {"dataset": preview.dataset})
+    formats = preview.formats or await connection.scalar(SELECT_FORMATS, {"dataset": preview.dataset})
     values = {"id": task, "dataset": preview.dataset, "payload": preview.to_json(), "owner": owner}
-    await connection.execute(INSERT_TASK, values | {"needs": needs_of_formats(formats or ())})
+    values |= {"needs": needs_of_preview(preview.picture, formats or ()), "frames": preview.frame_count}
+    await connection.execute(INSERT_TASK, values)
     await queue.wake_workers(connection)
     return task
 

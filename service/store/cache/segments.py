@@ -176,6 +176,29 @@ async def timing_summary(connection: AsyncConnection, render: UUID) -> dict[str,
     }
 
 
+SELECT_STORED = text("""
+    SELECT s.content_key, c.frames, c.digests ->> 'mp4' AS sha256
+    FROM segments s JOIN renders r ON r.id = s.render_id LEFT JOIN segment_cache c
+        ON c.content_key = s.content_key AND (r.status = 'succeeded' OR s.pipeline = :version)
+    WHERE s.render_id = :render ORDER BY s.number
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCount:
+    """How many `frames` a segment has: None if it is not in the cache (yet, or any more)."""
+
+    content_key: str
+    frames: int | None
+    sha256: str | None
+
+
+async def list_frame_counts(connection: AsyncConnection, render: UUID) -> list[FrameCount]:
+    """The segments of the render, in order."""
+    rows = await connection.execute(SELECT_STORED, {"render": render, "version": PIPELINE_VERSION})
+    return [FrameCount(row.content_key, row.frames, row.sha256) for row in rows]
+
+
 SELECT_PARTS = text("""
     SELECT s.number, s.content_key, s.planned, c.frames, c.duration, r.options ->> 'fps' AS fps,
         c.digests ->> 'mp4' AS sha256,

@@ -178,6 +178,30 @@ async def get_frame(connection: AsyncConnection, dataset: UUID, index: int) -> R
     return (await connection.execute(query)).mappings().first()
 
 
+async def list_frames_at(connection: AsyncConnection, dataset: UUID, indexes: range) -> list[FrameRef]:
+    """The frames at these indexes, in order; those that the scan could not read, and those that are gone, without a
+    `key`."""
+    names = ("index", "key", "etag", "size", "page", "page_offset")
+    query = select(*(frames.c[name] for name in names)).where(frames.c.dataset_id == dataset)
+    query = query.where(frames.c.index.in_(indexes), frames.c.problem.is_(None))
+    rows = (await connection.execute(query)).mappings().all()
+    found = {row["index"]: FrameRef(**row) for row in rows}
+    return [found.get(index) or FrameRef(index, None) for index in indexes]
+
+
+async def list_video_frames_at(connection: AsyncConnection, dataset: UUID, indexes: range) -> list[FrameRef]:
+    """The pictures at these indexes, counted through all source videos in order; without a `key` if there is none."""
+    first, count = sources.c.first_index, sources.c.frame_count
+    query = select(sources).where(sources.c.dataset_id == dataset, first < indexes.stop, first + count > indexes.start)
+    found: dict[int, FrameRef] = {}
+    for row in (await connection.execute(query)).mappings().all():
+        times, packets = _picture_places(row)
+        for index in indexes:
+            if row["first_index"] <= index < row["first_index"] + len(times):
+                found[index] = _video_frame(row, times, packets, index, "auto")
+    return [found.get(index) or FrameRef(index, None) for index in indexes]
+
+
 async def get_video_frame(connection: AsyncConnection, dataset: UUID, index: int) -> FrameRef | None:
     """Picture `index`, counted through all source videos in order."""
     first = sources.c.first_index

@@ -33,14 +33,17 @@ _ID = r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 OWNERS = {
     "segment": re.compile(r"(segments/[0-9a-f]{2}/([0-9a-f]{64})\.)"),
     "render": re.compile(rf"(renders/({_ID})/)"),
+    "pictured render": re.compile(rf"(previews/{_ID}/({_ID})/)"),
     "dataset": re.compile(rf"(previews/({_ID})/)"),
 }
+_SELECT_UNKNOWN_RENDERS = """SELECT k.id::text FROM unnest(CAST(:ids AS uuid[])) AS k(id)
+    WHERE NOT EXISTS (SELECT FROM renders r WHERE r.id = k.id)"""
 SELECT_UNKNOWN = {
     "segment": """SELECT k.id FROM unnest(CAST(:ids AS text[])) AS k(id)
         WHERE NOT EXISTS (SELECT FROM segment_cache c WHERE c.content_key = k.id)
             AND NOT EXISTS (SELECT FROM segments s WHERE s.content_key = k.id)""",
-    "render": """SELECT k.id::text FROM unnest(CAST(:ids AS uuid[])) AS k(id)
-        WHERE NOT EXISTS (SELECT FROM renders r WHERE r.id = k.id)""",
+    "render": _SELECT_UNKNOWN_RENDERS,
+    "pictured render": _SELECT_UNKNOWN_RENDERS,
     "dataset": """SELECT k.id::text FROM unnest(CAST(:ids AS uuid[])) AS k(id)
         WHERE NOT EXISTS (SELECT FROM datasets d WHERE d.id = k.id)""",
 }

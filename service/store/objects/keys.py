@@ -27,6 +27,11 @@ def preview_prefix(dataset: UUID) -> str:
     return f"{PREVIEW_PREFIX}{dataset}/"
 
 
+def output_frame_prefix(dataset: UUID, render: UUID) -> str:
+    """Where pictures of a render's output frames are stored."""
+    return f"{preview_prefix(dataset)}{render}/"
+
+
 # Names of a segment's video and of its receipt (NDJSON, one line per planned frame) for `artifact_key`.
 SEGMENT_VIDEO, SEGMENT_RECEIPT = "mp4", "ndjson"
 

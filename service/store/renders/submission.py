@@ -169,7 +169,7 @@ async def _join(connection: AsyncConnection, render: RenderId, submission: Rende
 async def estimate_render(connection: AsyncConnection, plan: RenderPlan) -> Estimate:
     """Estimate a render without writing it. All segments are planned, to find those that are cached."""
     uncached = segment_count = 0
-    async for batch in _batches(_segments(connection, plan)):
+    async for batch in _batches(plan_segments(connection, plan)):
         keys = content_keys(batch)
         cached = await segment_cache.existing_keys(connection, keys)
         missing = [segment for segment, key in zip(batch, keys, strict=True) if key not in cached]
@@ -203,7 +203,7 @@ async def write_render(
     async with translate_integrity_errors("there is such a render already"):
         await connection.execute(insert(renders).values(**row))
     await add_requester(connection, render, Caller(owner, admin=admin), plan.priority)
-    async for batch in _batches(_segments(connection, plan)):
+    async for batch in _batches(plan_segments(connection, plan)):
         await _insert_segments(connection, render, batch)
     tasks = await create_segment_tasks(connection, render)
     uncached = int(await connection.scalar(COUNT_UNCACHED_OUTPUTS, {"render": render}) or 0)
@@ -251,7 +251,7 @@ async def _estimate(connection: AsyncConnection, plan: RenderPlan, uncached: int
     return estimate(plan.options, workload, await segment_cache.recent_stats(connection, plan.options))
 
 
-def _segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
+def plan_segments(connection: AsyncConnection, plan: RenderPlan) -> AsyncIterator[SegmentPlan]:
     """The segments of the render, whose frames have the times that the options need."""
     options = plan.options
     frames = stream_frames(connection, plan.dataset, plan.selection, plan.gaps, options.deinterlace)

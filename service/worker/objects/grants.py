@@ -10,10 +10,11 @@ from service.store.objects.keys import segment_prefix
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Objects to `read` one by one, and beginnings of keys by bucket: `read_below`, which may be listed, and
-    `write_below`. `content_key` is that of the segment that is written, if it is one."""
+    """Objects to `read` and `write` one by one, and beginnings of keys by bucket: `read_below`, which may be listed,
+    and `write_below`. `content_key` is that of the segment that is written, if it is one."""
 
     read: frozenset[ObjectRef] = frozenset()
+    write: frozenset[ObjectRef] = frozenset()
     read_below: frozenset[ObjectRef] = frozenset()
     write_below: frozenset[ObjectRef] = frozenset()
     content_key: str | None = None
@@ -25,7 +26,7 @@ class Grant:
         return prefix in self.read_below
 
     def may_write(self, ref: ObjectRef) -> bool:
-        return _is_below(ref, self.write_below)
+        return ref in self.write or _is_below(ref, self.write_below)
 
 
 NOTHING = Grant()

@@ -13,9 +13,7 @@ from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameDamaged, FrameMissing, FrameUnavailable, MediaUnreadable, RenderFailed
 from service.pipeline.segment import render_segment
-from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
 from service.plan.placement import GpuAllocation
-from service.plan.preview import Preview
 from service.plan.render_plan import ObjectRef, SegmentPlan
 from service.store.catalog.scanned import ScannedFrame
 from service.store.objects.digests import sha256_hex, transient_key
@@ -35,7 +33,6 @@ from service.worker.slots.messages import (
     Command,
     EncoderUnavailable,
     Outcome,
-    PreviewDone,
     RenderPreview,
     RenderSegment,
     ScanDataset,
@@ -43,6 +40,7 @@ from service.worker.slots.messages import (
     SegmentDone,
     TaskFailed,
 )
+from service.worker.slots.previews import PreviewRenderer
 
 
 class SlotGpu:
@@ -139,7 +137,7 @@ class SlotExecutor:
                 case ScanDataset():
                     return self._runner.run(self._scan_dataset(command, supervisor))
                 case RenderPreview():
-                    return self._render_preview(command.preview)
+                    return self._render_preview(command, supervisor)
                 case _:
                     assert_never(command)
         except RenderFailed as failure:
@@ -215,17 +213,12 @@ class SlotExecutor:
         summary = await scan_objects(SupervisorStore(supervisor), self._objects, supervisor, watch)
         return ScanDone(summary.frame_count)
 
-    def _render_preview(self, preview: Preview) -> Outcome:
-        sources = self._fetcher.source_opener(preview.bucket)
-        options = PreviewOptions(preview.width, preview.max_pixels, preview.tone)
-        if preview.kind == "video":
-            data = video_preview(preview.frame, sources, options)
-        else:
-            with self._fetcher.prefetch(preview.bucket, [preview.frame]) as reader:
-                data = image_preview(preview.frame, reader, sources, options)
-        ref = ObjectRef(self._objects.bucket, preview.key)
-        self._runner.run(self._objects.put(ref, data, "image/jpeg"))
-        return PreviewDone(len(data), sha256_hex(data))
+    def _render_preview(self, command: RenderPreview, supervisor: SupervisorLink) -> Outcome:
+        report_progress = self._require_objects_before(supervisor)
+        watch = FrameWatch(report_progress, lambda index: supervisor.begin(str(index)), command.barred)
+        return PreviewRenderer(self._fetcher, self._config.prefetch_mb << 20, watch).render(
+            command.preview, self._objects, self._runner
+        )
 
     def close(self) -> None:
         self._gpu.close()

@@ -57,9 +57,10 @@ class ScanDataset:
 
 @dataclass(frozen=True, slots=True)
 class RenderPreview:
-    """Render a preview of this frame and publish it under its key."""
+    """Make this preview and publish it under its key. `barred` are frames that have ended slots: index -> why."""
 
     preview: Preview
+    barred: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +89,8 @@ def grant_for(command: Command, bucket: str) -> Grant:
             return Grant(
                 read_below=segments, write_below=frozenset([ObjectRef(bucket, render_prefix(command.render_id))])
             )
-        case RenderPreview(preview):
-            own = frozenset([ObjectRef(bucket, preview.key)])
-            return Grant(read=_objects_of(preview.bucket, [preview.frame]), write_below=own)
+        case RenderPreview(preview=preview):
+            return Grant(read=preview.objects(bucket), write=frozenset([ObjectRef(bucket, preview.key)]))
         case ScanDataset():
             return NOTHING
 
@@ -178,10 +178,11 @@ class ScanDone:
 
 @dataclass(frozen=True, slots=True)
 class PreviewDone:
-    """The preview is stored; `size` is in bytes."""
+    """The preview is stored; `size` is in bytes. Another attempt at a `transient` one may show something else."""
 
     size: int
     sha256: str
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,16 @@ async def test_what_fits_together_is_left_alone(store: Store) -> None:
 async def test_orphans_are_found_and_removed(store: Store) -> None:
     render, keys = await publish_all(store)
     orphans = {segment_key("ab" * 32), render_object_key(uuid4(), "video.mp4"), f"previews/{uuid4()}/a.jpg"}
-    await store.put(*orphans, "somebody/else.txt")
+    async with store.database.service_transaction() as connection:
+        dataset = await connection.scalar(text("SELECT id FROM datasets LIMIT 1"))
+    orphans.add(f"previews/{dataset}/{uuid4()}/a.png")  # of a render that was deleted
+    await store.put(*orphans, "somebody/else.txt", f"previews/{dataset}/{render}/a.png", f"previews/{dataset}/a.jpg")
     assert (await check_consistency(store.database, store.objects)).is_clean, "what is young may still get its row"
     await age(store)
     before = await store.keys()
     report = await check_consistency(store.database, store.objects)
     assert {key for key in orphans if any(key.startswith(prefix) for prefix in report.orphans)} == orphans
-    assert (report.orphan_objects, len(report.orphans)) == (3, 3)
+    assert (report.orphan_objects, len(report.orphans)) == (4, 4)
     await repair(store.database, store.objects, report)
     assert (await check_consistency(store.database, store.objects)).is_clean, "what is scheduled is no finding"
     await store.run()

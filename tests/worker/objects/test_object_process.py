@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from service.ids import new_uuid
+from service.plan.preview import OutputFrame, RenderedPreview, ThumbnailSheet
 from service.plan.render_plan import FrameRef, ObjectRef, SegmentPlan
 from service.scratch import make_scratch, make_working_files, remove_scratch, use_working_files
 from service.store.objects.digests import StoredSegment, transient_key
@@ -34,7 +35,14 @@ from service.worker.objects.grants import Grant
 from service.worker.objects.process import ObjectProcess
 from service.worker.objects.wire import LENGTHS, MAX_REQUEST_BODY, MAX_REQUEST_HEAD
 from service.worker.scan.store import ScanTarget
-from service.worker.slots.messages import AssembleRender, Command, RenderSegment, grant_for, grant_for_scan
+from service.worker.slots.messages import (
+    AssembleRender,
+    Command,
+    RenderPreview,
+    RenderSegment,
+    grant_for,
+    grant_for_scan,
+)
 from tests.plan.test_segments import OPTIONS
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +51,9 @@ OWN, FOREIGN = "a" * 64, "b" * 64
 FILES = {"frames/own.jpg": b"own", "frames/foreign.jpg": b"foreign", artifact_key(OWN, "mp4"): b"segment"}
 SEGMENT = RenderSegment(SegmentPlan(0, 0, BUCKET, OPTIONS, (FrameRef(0, "frames/own.jpg", "", 3),)), OWN)
 ASSEMBLY = AssembleRender(RENDER, OPTIONS, (StoredSegment(OWN, 7),))
+PREVIEW = RenderedPreview(new_uuid(), SEGMENT.plan)
+SHEET = ThumbnailSheet(new_uuid(), "frames", BUCKET, SEGMENT.plan.frames, (160, 90), 10**6)
+OUTPUT = OutputFrame(new_uuid(), RENDER, 3, "h264", artifact_key(OWN, "mp4"), 3)
 SCAN = grant_for_scan(ScanTarget(new_uuid(), "image", BUCKET, "frames/o"))
 
 
@@ -96,6 +107,12 @@ REACHED = (
     (grant_of(ASSEMBLY), "get", artifact_key(OWN, "mp4"), "frames/own.jpg"),
     (grant_of(ASSEMBLY), "write", render_object_key(RENDER, "video.mp4"), render_object_key(new_uuid(), "video.mp4")),
     (grant_of(ASSEMBLY), "write", render_object_key(RENDER, "poster.jpg"), artifact_key(OWN, "mp4")),
+    (grant_of(RenderPreview(PREVIEW)), "get", "frames/own.jpg", "frames/foreign.jpg"),
+    (grant_of(RenderPreview(PREVIEW)), "write", PREVIEW.key, PREVIEW.key + ".jpg"),
+    (grant_of(RenderPreview(SHEET)), "get", "frames/own.jpg", "frames/foreign.jpg"),
+    (grant_of(RenderPreview(SHEET)), "write", SHEET.key, PREVIEW.key),
+    (grant_of(RenderPreview(OUTPUT)), "get", artifact_key(OWN, "mp4"), artifact_key(OWN, "ndjson")),
+    (grant_of(RenderPreview(OUTPUT)), "write", OUTPUT.key, artifact_key(OWN, "mp4")),
     (SCAN, "get", "frames/own.jpg", "frames/foreign.jpg"),
     (SCAN, "list", "frames/o", "frames/"),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from service.plan.preview import Preview
+from service.plan.preview import FramePreview
 from service.plan.render_plan import FrameRef, ObjectRef, SegmentPlan
 from service.worker.objects.client import ObjectClient
 from service.worker.objects.grants import Grant
@@ -62,7 +62,7 @@ def test_bytes_that_were_damaged_on_the_way_say_nothing_about_the_frame(
         frame = FrameRef(0, key, server.put(key, data), len(data))
         server.faults = {"damaged": ["flipped"] * 40}
         outcomes[key] = executor.execute(
-            RenderPreview(Preview(UUID(int=1), "frames", BUCKET, frame, 64, 10**9)), Listener()
+            RenderPreview(FramePreview(UUID(int=1), "frames", BUCKET, frame, 64, 10**9)), Listener()
         )
     # The server takes no previews: only what comes before it is stored matters here.
     codes = [outcome.code for outcome in outcomes.values() if isinstance(outcome, TaskFailed)]

@@ -1,24 +1,21 @@
 """The image of a frame: its stored bytes, or a preview that a worker renders. This process decodes no images."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Depends, Path, Query, Response
 from fastapi.responses import StreamingResponse
 
-from service.errors import FieldProblem, NotFound, ReelmillError, ServiceUnavailable
-from service.ids import Subject
-from service.plan.preview import Preview
+from service.errors import NotFound
+from service.plan.preview import FramePreview
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.plan.tone import resolve_tone
 from service.routers.catalog.access import get_visible_dataset, require_visible_dataset
-from service.routers.http.conditional_requests import ASK_FIRST, ETAG_HEADERS, IfNoneMatch, not_modified_response
-from service.routers.http.dependencies import CallerDep, LimitsDep, Resources, ResourcesDep, require_scope
+from service.routers.http.conditional_requests import ETAG_HEADERS, IfNoneMatch, not_modified_response
+from service.routers.http.dependencies import CallerDep, LimitsDep, ResourcesDep, require_scope
 from service.routers.http.fields import MAX_INT64
 from service.routers.http.object_streams import (
     UNKNOWN_MEDIA_TYPE,
@@ -27,19 +24,15 @@ from service.routers.http.object_streams import (
     stream_while_visible,
 )
 from service.routers.http.problems import error_responses
-from service.store.cache import previews
+from service.routers.pictures.delivery import PictureName, cannot_show, image_headers, respond_with
 from service.store.catalog import frames
 from service.store.catalog.datasets import DatasetRow
 from service.store.catalog.source_access import check_source
 from service.store.database import Caller, Database
-from service.store.objects.digests import ObjectLost, read_checked
-from service.store.objects.object_store import ObjectNotFound, ObjectStore
-from service.telemetry.metrics import FILES_LOST
+from service.store.objects.object_store import ObjectStore
 
-log = structlog.get_logger("service.files")
 router = APIRouter(prefix="/api/datasets", tags=["datasets"])
 MAX_PREVIEW_WIDTH = 1920
-POLL_INTERVAL_S = 0.05
 MEDIA_TYPES = {"jpeg": "image/jpeg", "png": "image/png", "tiff": "image/tiff", "webp": "image/webp"}
 IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
@@ -54,10 +47,6 @@ IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
     304: {"description": "Not modified"},
     **error_responses(429),
 }
-
-
-class DamagedFrame(ReelmillError):
-    status, slug, title = 422, "damaged-frame", "The frame cannot be shown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +92,14 @@ async def frame_image(
         check = partial(require_visible_dataset, resources.database, caller, dataset_id)
         return await _stream_original(resources.objects, view, if_none_match, check)
     if view.problem:
-        raise _damaged_frame(index, view.problem)
+        raise cannot_show(PictureName(f"frame {index}", "index"), view.problem)
     plan = await _plan_preview(resources.objects, view, width or MAX_PREVIEW_WIDTH, limits.max_pixels)
-    tag = f'"{plan.digest}"'
-    if (not_modified := not_modified_response(if_none_match, tag)) is not None:
+    if (not_modified := not_modified_response(if_none_match, f'"{plan.digest}"')) is not None:
         return not_modified
-    data = await _get_or_render(resources, plan, caller)
+    response = await respond_with(resources, plan, caller, PictureName(f"frame {index}", "index"))
     # The right may have ended while a worker rendered.
     check_source((await _load_frame(resources.database, caller, dataset_id, index)).dataset, resources.sources)
-    return Response(data, media_type="image/jpeg", headers=_response_headers(tag))
+    return response
 
 
 async def _load_frame(database: Database, caller: Caller, dataset_id: UUID, index: int) -> FrameView:
@@ -134,86 +122,16 @@ async def _stream_original(
     tag = f'"{info.etag}"'
     if not_modified := not_modified_response(if_none_match, tag):
         return not_modified
-    headers = _response_headers(tag) | {"Content-Length": str(info.size)}
+    headers = image_headers(tag) | {"Content-Length": str(info.size)}
     media_type = MEDIA_TYPES.get(view.format or "", UNKNOWN_MEDIA_TYPE)
     body = stream_while_visible(await open_stream(objects, view.ref, 0, info.size, info.etag), check)
     return StreamingResponse(body, 200, headers, media_type)
 
 
-def _response_headers(tag: str) -> dict[str, str]:
-    """Users upload these files: keep browsers from treating them as anything but an image."""
-    return {
-        "ETag": tag,
-        **ASK_FIRST,
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-    }
-
-
-async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_pixels: int) -> Preview:
+async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_pixels: int) -> FramePreview:
     """Plan the preview of the object as it is now; it may have changed since the scan. Raises ObjectNotFound."""
     info, frame = await objects.head(view.ref), view.frame
     now = replace(frame, etag=info.etag, size=info.size)
     dataset = view.dataset
     tone = resolve_tone(None, dataset.levels)
-    return Preview(dataset.id, dataset.kind, dataset.bucket, now, width, max_pixels, tone)
-
-
-async def _get_or_render(resources: Resources, preview: Preview, caller: Caller) -> bytes:
-    """The JPEG from the store; if it is not there as it was written, wait for a worker to render it.
-
-    Raises DamagedFrame, NotFound, TooManyRequests, or ServiceUnavailable after `preview_wait_s`.
-    """
-    database, objects = resources.database, resources.objects
-    if (data := await _read_preview(database, objects, preview)) is None:
-        await _wait_for_preview(database, preview, caller.subject, resources.http.preview_wait_s)
-        data = await _read_preview(database, objects, preview)
-    if data is None:
-        detail = "the object store has lost the preview that was just rendered: have it checked"
-        raise ServiceUnavailable(detail, headers={"Retry-After": "60"})
-    return data
-
-
-async def _read_preview(database: Database, objects: ObjectStore, preview: Preview) -> bytes | None:
-    """None if it was not rendered yet, was evicted, or is damaged."""
-    async with database.service_transaction() as connection:
-        written = await previews.find_preview(connection, preview)
-    if written is None:
-        return None
-    try:
-        return await read_checked(objects, written)
-    except ObjectNotFound as loss:
-        if isinstance(loss, ObjectLost):
-            FILES_LOST.labels("preview").inc()
-            log.warning("a preview is rendered again", dataset=str(preview.dataset), reason=str(loss))
-        return None
-
-
-async def _wait_for_preview(database: Database, preview: Preview, owner: Subject, timeout_s: float) -> None:
-    async with database.service_transaction() as connection:
-        task = await previews.enqueue_preview(connection, preview, owner)
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + timeout_s
-    while True:
-        async with database.service_transaction() as connection:
-            state = await previews.get_task_state(connection, task)
-        if state is None:
-            raise NotFound("the dataset was deleted")
-        if state["state"] == "succeeded":
-            return
-        if state["state"] == "failed":
-            index, error = preview.frame.index, state["error"]
-            if error["code"] == "changed":
-                raise ServiceUnavailable(f"frame {index} was just replaced: ask again", headers={"Retry-After": "1"})
-            if error["code"] == "missing":
-                raise NotFound(f"frame {index} is gone: {error['reason']}")
-            raise _damaged_frame(index, error["reason"])
-        if clock() > deadline:
-            detail = "the preview is not ready yet: a worker will make it, ask again"
-            raise ServiceUnavailable(detail, headers={"Retry-After": "2"})
-        await asyncio.sleep(POLL_INTERVAL_S)
-
-
-def _damaged_frame(index: int, reason: str) -> DamagedFrame:
-    detail = f"frame {index} cannot be shown: {reason}"
-    return DamagedFrame(detail, errors=(FieldProblem(detail, "damaged_frame", parameter="index"),))
+    return FramePreview(dataset.id, dataset.kind, dataset.bucket, now, width, max_pixels, tone)

@@ -16,7 +16,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from service.ids import DatasetId, Subject
-from service.plan.preview import Preview
+from service.plan.preview import FramePreview
 from service.plan.render_plan import FrameRef
 from service.store.cache import previews
 from tests.support.data import media
@@ -194,7 +194,7 @@ async def test_only_what_the_bytes_themselves_decide_is_not_tried_again(
 ) -> None:
     path = await _create_scanned_dataset(api, alice, {"f0.jpg": media.jpeg(media.numbered_picture(9))})
     dataset = UUID(path.split("/")[3])
-    preview = Preview(dataset, "frames", "camera", FrameRef(0, "day/f0.jpg", "etag", 1), 64, 1_000_000)
+    preview = FramePreview(dataset, "frames", "camera", FrameRef(0, "day/f0.jpg", "etag", 1), 64, 1_000_000)
     start = text("UPDATE tasks SET state = 'running'")
     fail = text("UPDATE tasks SET state = 'failed', error = jsonb_build_object('code', CAST(:code AS text))")
     async with api.database.service_transaction() as connection:
