@@ -112,7 +112,7 @@ class RenderedPreview(Preview):
 
     @property
     def facts(self) -> tuple[str, ...]:
-        return self.picture, self.plan.content_key(), str(self.plan.frames[0].index)
+        return self.picture, self.plan.content_key()
 
     @property
     def frame_count(self) -> int:

@@ -113,14 +113,17 @@ class FrameRef:
     packet_after: int | None = None
 
     def digest(self) -> str:
-        """The identity of the picture for content keys; changes whenever the stored object does."""
+        """The identity of the picture for content keys; changes whenever the stored object does.
+
+        So it does when the frame moves in its dataset: receipts name its index, and overlays may show it.
+        """
         page = "" if self.page is None else f"\0page {self.page}"
         known = (self.captured, self.shown_for, self.clock, self.elapsed)
         times = "".join(f"\0{time}" for time in known) if known != (None, None, None, None) else ""
         packet = "" if self.packet is None else f"\0packet {self.packet}"
         fields = (self.field_order, self.pts_before, self.pts_after)
         order = "".join(f"\0{part}" for part in ("fields", *fields)) if fields != (None, None, None) else ""
-        return f"{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{packet}{order}"
+        return f"{self.index}\0{self.key}\0{self.etag}\0{self.size}\0{self.pts}{page}{times}{packet}{order}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,8 @@ def test_a_content_key_depends_on_the_frames_and_their_order() -> None:
     frames = refs(3)
     keys = {plans(chosen)[0].content_key() for chosen in (frames, frames[::-1], frames[:2])}
     changed = [*frames[:2], replace(frames[2], etag="new")]
-    assert len(keys | {plans(changed)[0].content_key()}) == 4
+    moved = [replace(frame, index=frame.index + 1) for frame in frames]
+    assert len(keys | {plans(other)[0].content_key() for other in (changed, moved)}) == 5, "receipts name the index"
 
 
 def test_a_lead_frame_is_no_frame() -> None:

@@ -9,7 +9,10 @@ import av
 import pytest
 from sqlalchemy import text
 
-from tests.support.data.database_rows import OPTIONS, add_render
+from service.ids import Subject
+from service.plan.segments import select_frames
+from service.store.renders.submission import write_render
+from tests.support.data.database_rows import OPTIONS, add_render, render_plan
 from tests.support.data.footage import add_footage
 from tests.support.processes.supervisor import running_supervisor, wait_until_ended
 from tests.support.servers.databases import fresh_database
@@ -93,3 +96,22 @@ async def test_a_worker_that_is_stopped_while_it_starts_breaks_no_connection(pos
         for _ in range(5):
             async with running_supervisor(database, tmp_path):
                 pass
+
+
+async def test_a_receipt_names_frames_by_where_they_are_now(postgres_url: str, tmp_path: Path) -> None:
+    """Also of frames that were rendered when they had other places, before one more arrived."""
+    async with fresh_database(postgres_url) as database, running_supervisor(database, tmp_path):
+        async with database.service_transaction() as connection:
+            dataset = await add_footage(connection, tmp_path, 20)
+            before = await add_render(connection, dataset)
+        await wait_until_ended(database, before)
+        async with database.service_transaction() as connection:
+            await connection.execute(text('UPDATE frames SET "index" = -1 - "index", number = number + 1'))
+            await connection.execute(text('UPDATE frames SET "index" = -"index"'))
+            grown = replace(dataset, frame_count=21)
+            plan = replace(render_plan(grown, 1, OPTIONS), selection=select_frames(21, 1, 1, None))
+            after = await write_render(connection, Subject("alice"), plan, {})
+        row = await wait_until_ended(database, after)
+    lines = (tmp_path / "objects" / "reelmill" / row["receipt_key"]).read_text().splitlines()[:-1]
+    named = [(entry["source"], Path(entry["key"]).name) for entry in map(json.loads, lines)]
+    assert named == [(number + 1, f"f{number:05d}.jpg") for number in range(20)]
