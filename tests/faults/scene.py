@@ -52,7 +52,8 @@ class Disk:
 
 @dataclass(frozen=True)
 class Scene:
-    """`proxy` is there if the objects are on S3, `disks` (`objects`, `temporary`) where they can be mounted."""
+    """`proxy` is there if the objects are on S3, `disks` (`objects`, `temporary`) where they can be mounted; `changed` has
+    the segments that a fault has changed or removed."""
 
     up: RunningUp
     random: random.Random
@@ -60,6 +61,7 @@ class Scene:
     settings: ObjectSettings
     proxy: S3Proxy | None = None
     disks: dict[str, Disk] = field(default_factory=dict)
+    changed: set[str] = field(default_factory=set)
 
     @property
     def database_url(self) -> str:

@@ -38,11 +38,17 @@ def store_faults(scene: Scene) -> Faults:
 
 
 def _change(scene: Scene, prefix: str, suffix: str, change: Change | None) -> None:
-    """Change a random object, or remove it. Raises IndexError if there is none."""
+    """Change a random object that has not been changed, or remove it. Raises IndexError if there is none.
+
+    A render rightly fails when a segment is lost again after it was written again: the object store is to blame.
+    """
 
     async def work(objects: ObjectStore) -> None:
         keys = [info.key async for page in objects.list(objects.bucket, prefix) for info in page]
-        ref = ObjectRef(objects.bucket, scene.random.choice([key for key in keys if key.endswith(suffix)]))
+        whole = [key for key in keys if key.endswith(suffix) and key.partition(".")[0] not in scene.changed]
+        ref = ObjectRef(objects.bucket, scene.random.choice(whole))
+        if prefix == "segments/":
+            scene.changed.add(ref.key.partition(".")[0])
         if change is None:
             await objects.delete(ref)
         else:
