@@ -1,0 +1,88 @@
+/** Pictures of frames: fetched so that their refusals can be read, kept while they are likely to be seen again. */
+
+import { isAbort, picture } from "./api.js";
+import { h } from "./dom.js";
+
+const POSTER_WIDTH = 480;
+
+/** @param {string} dataset @param {number} index @param {number} [width] unset: as it is stored */
+export const frameAddress = (dataset, index, width) => `/api/datasets/${dataset}/frames/${index}/image${width ? `?width=${width}` : ""}`;
+
+/** The picture in the middle of a dataset. @param {any} dataset */
+export function poster(dataset) {
+  const middle = Math.floor(dataset.frame_count / 2);
+  return h("span", { class: "poster", key: `poster ${dataset.id}`, mount: (/** @type {HTMLElement} */ element) => showIn(element, frameAddress(dataset.id, middle, POSTER_WIDTH)) });
+}
+
+/** Load a picture into an element; a worker may have to make it first. @param {HTMLElement} element @param {string} path @returns {() => void} */
+function showIn(element, path) {
+  const stop = new AbortController();
+  let url = "";
+  element.classList.add("waiting");
+  picture(path, stop.signal).then((blob) => {
+    const image = new Image();
+    url = URL.createObjectURL(blob);
+    image.alt = "";
+    image.decoding = "async";
+    image.src = url;
+    element.replaceChildren(image);
+  }, (error) => {
+    if (isAbort(error)) return;
+    element.classList.add("broken");
+    element.title = error.message;
+  }).finally(() => element.classList.remove("waiting"));
+  return () => { stop.abort(); if (url) URL.revokeObjectURL(url); };
+}
+
+/** Decoded pictures by address, the newest `limit` of them. One that is not needed any more is not waited for. */
+export class PictureCache {
+  /** @param {number} limit */
+  constructor(limit) {
+    this.limit = limit;
+    /** @type {Map<string, {bitmap: ImageBitmap | null, stop: AbortController, loading: Promise<ImageBitmap>}>} */
+    this.kept = new Map();
+  }
+
+  /** @param {string} path @returns {ImageBitmap | null} */
+  peek(path) {
+    return this.kept.get(path)?.bitmap ?? null;
+  }
+
+  /** @param {string} path @returns {Promise<ImageBitmap>} */
+  get(path) {
+    let entry = this.kept.get(path);
+    if (entry) this.kept.delete(path);
+    else {
+      const stop = new AbortController();
+      /** @type {any} */
+      const made = { bitmap: null, stop };
+      made.loading = picture(path, stop.signal).then(createImageBitmap).then((bitmap) => {
+        if (stop.signal.aborted) bitmap.close();
+        else made.bitmap = bitmap;
+        return bitmap;
+      });
+      made.loading.catch(() => { if (this.kept.get(path) === made) this.kept.delete(path); });
+      entry = made;
+    }
+    this.kept.set(path, /** @type {any} */ (entry));
+    while (this.kept.size > this.limit) this.drop(/** @type {string} */ (this.kept.keys().next().value));
+    return /** @type {any} */ (entry).loading;
+  }
+
+  /** Give up what still loads, but for these. @param {Set<string>} wanted */
+  keepLoading(wanted) {
+    for (const [path, entry] of this.kept) if (!entry.bitmap && !wanted.has(path)) this.drop(path);
+  }
+
+  /** @param {string} path */
+  drop(path) {
+    const entry = this.kept.get(path);
+    this.kept.delete(path);
+    entry?.stop.abort();
+    entry?.bitmap?.close();
+  }
+
+  close() {
+    for (const path of [...this.kept.keys()]) this.drop(path);
+  }
+}
