@@ -4,6 +4,14 @@ import { isAbort, picture } from "./api.js";
 import { h } from "./dom.js";
 
 const POSTER_WIDTH = 480;
+const SHOWN_BY_BROWSERS = new Set(["jpeg", "png", "webp"]);
+const DIRECT_BYTES = 400_000;
+
+/** Whether frames are shown as they are stored, because browsers show them and they are small: no worker has to make anything. @param {any} dataset */
+export const isDirect = ({ kind, formats, levels, bytes, frame_count: total }) => kind === "frames" && !levels && bytes / total < DIRECT_BYTES && formats.every(isShown);
+
+/** Whether browsers show pictures of this format. @param {string} format */
+export const isShown = (format) => SHOWN_BY_BROWSERS.has(format);
 
 /** @param {string} dataset @param {number} index @param {number} [width] unset: as it is stored */
 export const frameAddress = (dataset, index, width) => `/api/datasets/${dataset}/frames/${index}/image${width ? `?width=${width}` : ""}`;
@@ -11,7 +19,7 @@ export const frameAddress = (dataset, index, width) => `/api/datasets/${dataset}
 /** The picture in the middle of a dataset. @param {any} dataset */
 export function poster(dataset) {
   const middle = Math.floor(dataset.frame_count / 2);
-  return h("span", { class: "poster", key: `poster ${dataset.id}`, mount: (/** @type {HTMLElement} */ element) => showIn(element, frameAddress(dataset.id, middle, POSTER_WIDTH)) });
+  return h("span", { class: "poster", key: `poster ${dataset.id}`, mount: (/** @type {HTMLElement} */ element) => showIn(element, frameAddress(dataset.id, middle, isDirect(dataset) ? undefined : POSTER_WIDTH)) });
 }
 
 /** Load a picture into an element; a worker may have to make it first. @param {HTMLElement} element @param {string} path @returns {() => void} */

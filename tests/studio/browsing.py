@@ -88,11 +88,15 @@ class Studio:
         console = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         return list(self.script("return window.reports ?? ['nobody watches']")) + console
 
-    def requested(self) -> set[str]:
-        """The origins that anything was asked of since the last call."""
+    def requests(self) -> list[dict[str, Any]]:
+        """What was asked for since the last call: `url`, `headers`."""
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        sent = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
-        return {"/".join(url.split("/")[:3]) for url in sent if url.startswith(("http", "ws"))}
+        return [each["params"]["request"] for each in messages if each["method"] == "Network.requestWillBeSent"]
+
+    def offline(self, *, away: bool) -> None:
+        """Whether nothing can be reached."""
+        conditions = {"offline": away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
 
 
 @contextmanager

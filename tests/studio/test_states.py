@@ -84,3 +84,24 @@ def test_a_bad_link_is_said_and_leaves_the_address(page: Studio) -> None:
     page.open("#token=not.a.token")
     page.wait_for("[role=alert]", "not one of this service")
     assert "token" not in page.address()
+
+
+def test_a_service_that_is_away_is_waited_for(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
+    page.sign_in(service.token("bob", ("catalog:read",)))
+    page.open(f"#/datasets/{plate['id']}?frame=7")
+    page.wait_for(".controls", "plate_0007.jpg")
+    page.offline(away=True)
+    page.script("location.hash = '#/experiments'")
+    page.wait_for(".banner", "does not answer")
+    page.offline(away=False)
+    page.wait_for(".card h2", "Aspergillus")
+    page.wait(lambda: page.script("return !document.querySelector('.banner')"), "it is still said")
+
+
+def test_each_page_is_asked_for_once(service: RunningService, page: Studio) -> None:
+    """What a browser has it keeps: a second load asks for the page only."""
+    page.sign_in(service.token("bob", ("catalog:read",)))
+    page.open("#/experiments")
+    page.wait_for(".head")
+    kept = "return performance.getEntriesByType('resource').filter((each) => each.name.includes('/studio/') && each.transferSize > 0).length"
+    assert page.script(kept) == 0

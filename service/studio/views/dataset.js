@@ -4,22 +4,19 @@ import { get, list, once, post, Problem } from "../api.js";
 import { to, withQuery } from "../address.js";
 import { h } from "../dom.js";
 import { baseName, bytes, count, counted, figure, moment, span } from "../format.js";
-import { frameAddress, PictureCache } from "../pictures.js";
+import { frameAddress, isDirect, isShown, PictureCache } from "../pictures.js";
 import { histogram, PictureView } from "../picture_view.js";
 import { timeline } from "../timeline.js";
 import { renderForm } from "../render_form.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const ROUGH_WIDTH = 640, SHARP_WIDTH = 1920;
-// Stored frames up to this size are shown as they are while the hand moves: no worker has to make anything of them.
-const DIRECT_BYTES = 400_000;
 const REST_MS = 160;
 const PLAY_MS = 80;
 const AHEAD = 3;
 const KEPT = 60;
 const LISTED = 1000, MOST_LISTED = 20_000;
 const AGAIN_MS = 700;
-const SHOWN_BY_BROWSERS = new Set(["jpeg", "png", "webp"]);
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open(context) {
@@ -75,11 +72,7 @@ export function open(context) {
   }
 
   /** A picture to look at in passing. @param {number} frame */
-  const rough = (frame) => frameAddress(id, frame, isDirect() ? undefined : ROUGH_WIDTH);
-  function isDirect() {
-    const { kind, formats, levels, bytes: size, frame_count: total } = state.dataset;
-    return kind === "frames" && !levels && size / total < DIRECT_BYTES && formats.every((/** @type {string} */ each) => SHOWN_BY_BROWSERS.has(each));
-  }
+  const rough = (frame) => frameAddress(id, frame, isDirect(state.dataset) ? undefined : ROUGH_WIDTH);
 
   /** @param {number} frame @param {boolean} [moving] a rough picture is enough */
   async function seek(frame, moving = false) {
@@ -108,7 +101,7 @@ export function open(context) {
     if (!state.frames.has(at) && state.dataset.kind === "frames") {
       list(`/api/datasets/${id}/frames`, { start: at, limit: 1 }, signal).then(({ rows }) => { if (rows[0]) state.frames.set(at, rows[0]); update(); }, () => {});
     }
-    const isLarge = (view?.zoom ?? 0) > 0 && SHOWN_BY_BROWSERS.has(state.frames.get(at)?.format) && (state.frames.get(at)?.bits ?? 8) <= 8;
+    const isLarge = (view?.zoom ?? 0) > 0 && isShown(state.frames.get(at)?.format) && (state.frames.get(at)?.bits ?? 8) <= 8;
     state.sharp = await show(frameAddress(id, at, isLarge ? undefined : SHARP_WIDTH), asked, at);
     const bitmap = pictures.peek(rough(at));
     if (bitmap && asked === wanted) state.levels = histogram(bitmap);

@@ -23,7 +23,7 @@ export function open({ route, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
   const state = {
     route, render: /** @type {any} */ (null), error: null, dataset: /** @type {any} */ (null), experiment: /** @type {any} */ (null),
-    at: Number(route.query.get("frame")) || 0, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
+    at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
     receipt: /** @type {any} */ (null), beside: route.query.has("beside"), strip: /** @type {any} */ (null), hover: /** @type {any} */ (null), marks: /** @type {any[]} */ ([]),
   };
   const times = new FrameTimes(1, 30);
@@ -118,7 +118,8 @@ export function open({ route, may, update, signal, go }) {
   function attach(element) {
     video = element;
     const shown = (/** @type {any} */ _now, /** @type {any} */ facts) => {
-      state.at = times.at(facts.mediaTime);
+      state.shown = times.at(facts.mediaTime);
+      if (!element.seeking) state.at = state.shown;  // else it is a picture of before
       update();
       element.requestVideoFrameCallback(shown);
     };
@@ -169,7 +170,7 @@ export function open({ route, may, update, signal, go }) {
           h("button", { "aria-label": "One frame back", title: "Back (←)", onclick: () => seek(state.at - 1) }, "‹"),
           h("button", { title: "Space", "aria-pressed": String(state.playing), onclick: play }, state.playing ? "Stop" : "Play"),
           h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(state.at + 1) }, "›")),
-        h("output", { class: "counter num" }, count(state.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
+        h("output", { class: "counter num", "data-shown": state.shown }, count(state.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
         h("span", { class: "num quiet" }, clock(times.times?.[state.at] ?? state.at / times.rate)),
         line ? h("button", { class: "push", "aria-pressed": String(state.beside), title: "Beside its original (b)", onclick: compare }, "Compare") : null));
   }
