@@ -57,7 +57,7 @@ export class PictureView {
     const { context } = this;
     context.fillStyle = getComputedStyle(this.canvas).getPropertyValue("--stage");
     context.fillRect(0, 0, width, height);
-    if (!this.bitmap || !width) return;
+    if (!this.bitmap?.width || !width) return;  // one that made room for others has no width any more
     const { x, y, width: wide, height: high } = this.box;
     context.imageSmoothingEnabled = wide / this.bitmap.width < 2;
     context.imageSmoothingQuality = "high";
@@ -119,7 +119,7 @@ export class PictureView {
   point(event) {
     const at = this.position(event), box = this.box;
     const across = (at.x - box.x) / box.width, down = (at.y - box.y) / box.height;
-    if (!this.bitmap || across < 0 || down < 0 || across >= 1 || down >= 1) return this.onPoint(null);
+    if (!this.bitmap?.width || across < 0 || down < 0 || across >= 1 || down >= 1) return this.onPoint(null);
     const left = Math.floor(across * this.bitmap.width), top = Math.floor(down * this.bitmap.height);
     const probe = /** @type {OffscreenCanvasRenderingContext2D} */ (this.probe);
     probe.drawImage(this.bitmap, left, top, 1, 1, 0, 0, 1, 1);

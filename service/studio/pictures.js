@@ -5,10 +5,11 @@ import { h } from "./dom.js";
 
 const POSTER_WIDTH = 480;
 const SHOWN_BY_BROWSERS = new Set(["jpeg", "png", "webp"]);
-const DIRECT_BYTES = 400_000;
+const DIRECT_BYTES = 400_000, DIRECT_PIXELS = 4_000_000;
 
 /** Whether frames are shown as they are stored, because browsers show them and they are small: no worker has to make anything. @param {any} dataset */
-export const isDirect = ({ kind, formats, levels, bytes, frame_count: total }) => kind === "frames" && !levels && bytes / total < DIRECT_BYTES && formats.every(isShown);
+export const isDirect = ({ kind, formats, levels, bytes, frame_count: total, width, height }) =>
+  kind === "frames" && !levels && bytes / total < DIRECT_BYTES && width * height < DIRECT_PIXELS && formats.every(isShown);
 
 /** Whether browsers show pictures of this format. @param {string} format */
 export const isShown = (format) => SHOWN_BY_BROWSERS.has(format);
@@ -42,11 +43,12 @@ function showIn(element, path) {
   return () => { stop.abort(); if (url) URL.revokeObjectURL(url); };
 }
 
-/** Decoded pictures by address, the newest `limit` of them. One that is not needed any more is not waited for. */
+/** Decoded pictures by address: the newest, of so many pixels together. One that is not needed any more is not waited for. */
 export class PictureCache {
-  /** @param {number} limit */
-  constructor(limit) {
-    this.limit = limit;
+  /** @param {number} pixels four bytes each */
+  constructor(pixels) {
+    this.pixels = pixels;
+    this.used = 0;
     /** @type {Map<string, {bitmap: ImageBitmap | null, stop: AbortController, loading: Promise<ImageBitmap>}>} */
     this.kept = new Map();
   }
@@ -66,15 +68,21 @@ export class PictureCache {
       const made = { bitmap: null, stop };
       made.loading = picture(path, stop.signal).then(createImageBitmap).then((bitmap) => {
         if (stop.signal.aborted) bitmap.close();
-        else made.bitmap = bitmap;
+        else this.keep(made, bitmap);
         return bitmap;
       });
       made.loading.catch(() => { if (this.kept.get(path) === made) this.kept.delete(path); });
       entry = made;
     }
     this.kept.set(path, /** @type {any} */ (entry));
-    while (this.kept.size > this.limit) this.drop(/** @type {string} */ (this.kept.keys().next().value));
     return /** @type {any} */ (entry).loading;
+  }
+
+  /** The oldest make room; the two newest are on the screen. @param {any} entry @param {ImageBitmap} bitmap */
+  keep(entry, bitmap) {
+    entry.bitmap = bitmap;
+    this.used += bitmap.width * bitmap.height;
+    for (const path of [...this.kept.keys()].slice(0, -2)) if (this.used > this.pixels) this.drop(path);
   }
 
   /** Give up what still loads, but for these. @param {Set<string>} wanted */
@@ -86,6 +94,7 @@ export class PictureCache {
   drop(path) {
     const entry = this.kept.get(path);
     this.kept.delete(path);
+    if (entry?.bitmap) this.used -= entry.bitmap.width * entry.bitmap.height;
     entry?.stop.abort();
     entry?.bitmap?.close();
   }

@@ -44,7 +44,8 @@ def fill(client: httpx.Client) -> dict[str, str]:
         "dataset": f"#/datasets/{plate['id']}?frame=88",
         "renders": "#/renders",
         "watch": f"#/renders/{done}?frame=31",
-        "compare": f"#/renders/{done}?frame=96&beside=true",
+        "compare": f"#/renders/{done}?frame=96&compare=beside",
+        "difference": f"#/renders/{done}?frame=96&compare=difference",
         "not-found": "#/nowhere",
         "empty": "#/renders?status=failed",
     }

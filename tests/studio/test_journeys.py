@@ -56,8 +56,11 @@ def test_from_the_link_to_a_frame_of_the_video(
     page.driver.refresh()
     page.wait_for(".fate", "plate_0024.jpg")
     assert page.wait_for(".downloads a", "Video").get_attribute("download") == f"{job}.mp4"
-    page.press("b")
-    page.wait(lambda: page.script("return document.querySelector('.beside img')?.naturalWidth"), "no original")
+    for mode in ("beside", "wipe", "difference"):
+        page.press("b")
+        original = f"return document.querySelector('.{mode} .original img')?.naturalWidth"
+        page.wait(lambda original=original: page.script(original), f"no original to {mode}")
+    assert "compare=difference" in page.address()
 
 
 def test_a_render_is_followed_while_it_runs(

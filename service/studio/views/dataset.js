@@ -14,7 +14,7 @@ const ROUGH_WIDTH = 640, SHARP_WIDTH = 1920;
 const REST_MS = 160;
 const PLAY_MS = 80;
 const AHEAD = 3;
-const KEPT = 60;
+const KEPT_PIXELS = 64_000_000;
 const LISTED = 1000, MOST_LISTED = 20_000;
 const AGAIN_MS = 700;
 
@@ -28,7 +28,7 @@ export function open(context) {
     frames: /** @type {Map<number, any>} */ (new Map()), marks: /** @type {any[]} */ ([]), listed: false,
     point: /** @type {any} */ (null), levels: /** @type {number[] | null} */ (null), playing: 0, sharp: false,
   };
-  const pictures = new PictureCache(KEPT);
+  const pictures = new PictureCache(KEPT_PIXELS);
   let view = /** @type {PictureView | null} */ (null);
   let resting = 0, scanning = 0, wanted = 0, drawn = -1;
 

@@ -138,10 +138,18 @@ export function open({ route, may, update, signal, go }) {
       h("header", { class: "head" },
         h("h1", null, "Renders", h("span", { class: "quiet num" }, state.total === null ? "" : count(state.total))),
         h("nav", { class: "choices", "aria-label": "State" }, STATES.map((each) => h("a", { key: each, href: withQuery(state.route, { status: each, cursor: null }), "aria-current": (state.route.query.get("status") ?? "") === each ? "true" : null }, each || "all"))),
-        h("label", { class: "check" }, h("input", { type: "checkbox", checked: state.route.query.has("mine"), onchange: (/** @type {any} */ event) => go(withQuery(state.route, { mine: event.target.checked, cursor: null })) }), "only mine")),
+        h("label", { class: "check" }, h("input", { type: "checkbox", checked: state.route.query.has("mine"), onchange: (/** @type {any} */ event) => go(withQuery(state.route, { mine: event.target.checked, cursor: null })) }), "only mine"), filterChip()),
       body(),
     ],
   };
+
+  /** Of which experiment or dataset these are, if the address says so. */
+  function filterChip() {
+    const { query } = state.route, row = state.rows?.[0], [experiment, dataset] = state.names.get(row?.dataset_id) ?? [];
+    if (!query.has("experiment_id") && !query.has("dataset_id")) return null;
+    const name = query.has("dataset_id") ? dataset : experiment;
+    return h("a", { class: "button small", title: "Show those of all", href: withQuery(state.route, { experiment_id: null, dataset_id: null, cursor: null }) }, "of ", h("bdi", { class: "cut" }, name ?? (query.has("dataset_id") ? "one dataset" : "one experiment")), " ×");
+  }
 
   /** @param {number} step */
   function choose(step) {

@@ -24,7 +24,7 @@ export function open({ route, may, update, signal, go }) {
   const state = {
     route, render: /** @type {any} */ (null), error: null, dataset: /** @type {any} */ (null), experiment: /** @type {any} */ (null),
     at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
-    receipt: /** @type {any} */ (null), beside: route.query.has("beside"), strip: /** @type {any} */ (null), hover: /** @type {any} */ (null), marks: /** @type {any[]} */ ([]),
+    receipt: /** @type {any} */ (null), compare: comparison(route), strip: /** @type {any} */ (null), hover: /** @type {any} */ (null), marks: /** @type {any[]} */ ([]),
   };
   const times = new FrameTimes(1, 30);
   let close = /** @type {(() => void) | null} */ (null), timer = 0;
@@ -110,7 +110,7 @@ export function open({ route, may, update, signal, go }) {
   }
 
   function keepPlace() {
-    const address = withQuery(state.route, { frame: state.at || null, beside: state.beside || null });
+    const address = withQuery(state.route, { frame: state.at || null, compare: state.compare || null });
     if (address !== location.hash) history.replaceState(null, "", address);
   }
 
@@ -138,15 +138,31 @@ export function open({ route, may, update, signal, go }) {
     const places = state.marks.map((mark) => mark.at).filter((at) => (at - state.at) * direction > 0);
     if (places.length) seek(direction > 0 ? Math.min(...places) : Math.max(...places));
   };
-  const compare = () => { state.beside = !state.beside; keepPlace(); update(); };
+  /** @param {string} mode */
+  const compare = (mode) => { state.compare = mode; keepPlace(); update(); };
+  const compareNext = () => { const modes = ["", ...modesOf(state.render)]; compare(modes[(modes.indexOf(state.compare) + 1) % modes.length]); };
 
   function stage() {
     const { render } = state, line = state.receipt?.byOutput[state.at];
-    const source = line ? line.substituted_from ?? line.source : null;
-    return h("div", { class: "stage", key: "stage", style: { "--aspect": `${render.options.width} / ${render.options.height}` } }, h("div", { class: state.beside && line ? "beside" : "alone" },
-      h("div", { key: "video", class: "fill" }, state.beside && line ? h("span", { class: "caption" }, "render") : null, h("video", { key: "video", mount: attach, muted: true, playsinline: true, preload: "auto", poster: render.poster_url, "aria-label": "Video", onclick: play })),
-      state.beside && line && !state.playing ? h("div", { key: "original" }, h("span", { class: "caption num" }, `original ${count(source)}`), h("img", { src: frameAddress(render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` })) : state.beside && line ? h("div", { key: "original" }, h("span", { class: "caption" }, "the original, when it stands still")) : null),
+    const mode = line ? state.compare : "";
+    return h("div", { class: "stage", key: "stage", style: { "--aspect": `${render.options.width} / ${render.options.height}` } },
+      h("div", { class: mode || "alone", onpointermove: mode === "wipe" ? wipe : null },
+        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption" }, "render") : null, h("video", { key: "video", mount: attach, muted: true, playsinline: true, preload: "auto", poster: render.poster_url, "aria-label": "Video", onclick: play })),
+        mode ? original(line) : null),
       standstill());
+  }
+
+  /** The source of the frame that is shown, as a still. @param {any} line */
+  function original(line) {
+    const source = line.substituted_from ?? line.source;
+    if (state.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
+    return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to" : "original"} ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
+  }
+
+  /** The edge between the two follows the pointer. @param {PointerEvent} event */
+  function wipe(event) {
+    const box = /** @type {HTMLElement} */ (event.currentTarget);
+    box.style.setProperty("--wipe", `${(100 * (event.clientX - box.getBoundingClientRect().left)) / box.clientWidth}%`);
   }
 
   /** Why nothing is to be seen. */
@@ -172,7 +188,7 @@ export function open({ route, may, update, signal, go }) {
           h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(state.at + 1) }, "›")),
         h("output", { class: "counter num", "data-shown": state.shown }, count(state.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
         h("span", { class: "num quiet" }, clock(times.times?.[state.at] ?? state.at / times.rate)),
-        line ? h("button", { class: "push", "aria-pressed": String(state.beside), title: "Beside its original (b)", onclick: compare }, "Compare") : null));
+        line ? h("div", { class: "buttons tight push", role: "group", "aria-label": "Compare with the original (b)" }, modesOf(render).map((mode) => h("button", { key: mode, "aria-pressed": String(state.compare === mode), onclick: () => compare(state.compare === mode ? "" : mode) }, mode))) : null));
   }
 
   function fate() {
@@ -221,12 +237,12 @@ export function open({ route, may, update, signal, go }) {
       { keys: ["l", "j"], does: "a second on, back", run: (key) => seek(state.at + (key === "l" ? 1 : -1) * Math.round(times.rate)) },
       { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seek(key === "Home" ? 0 : times.frames - 1) },
       { keys: ["]", "["], does: "the next frame that is not ok, the one before", run: (key) => jump(key === "]" ? 1 : -1) },
-      { keys: ["b"], does: "beside its original", run: compare },
+      { keys: ["b"], does: "with its original: beside, wipe, difference", run: compareNext },
       { keys: ["u"], does: "up to the renders", run: () => go("#/renders") },
     ],
     move(next) {
       state.route = next;
-      state.beside = next.query.has("beside");
+      state.compare = comparison(next);
       const frame = Number(next.query.get("frame")) || 0;
       if (state.render && frame !== state.at) seek(frame);
       return true;
@@ -243,3 +259,9 @@ export function open({ route, may, update, signal, go }) {
     },
   };
 }
+
+/** How a frame can be compared with its original: laid over each other only where both show the same. @param {any} render */
+const modesOf = ({ options }) => (options.crop || options.rotate || options.bins ? ["beside"] : ["beside", "wipe", "difference"]);
+
+/** @param {import("../address.js").Route} route */
+const comparison = ({ query }) => ["beside", "wipe", "difference"].find((mode) => mode === query.get("compare")) ?? "";
