@@ -209,6 +209,8 @@ async function checkVersion() {
   update();
 }
 
+// What is drawn on a canvas has the colours of the theme.
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", update);
 window.addEventListener("hashchange", () => {
   if (/^#token=/.test(location.hash)) begin();
   else showAddress();

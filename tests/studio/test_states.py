@@ -84,6 +84,8 @@ def test_a_bad_link_is_said_and_leaves_the_address(page: Studio) -> None:
     page.open("#token=not.a.token")
     page.wait_for("[role=alert]", "not one of this service")
     assert "token" not in page.address()
+    page.open("#sign-in=unavailable")
+    page.wait_for("[role=alert]", "issuer does not answer")
 
 
 def test_a_service_that_is_away_is_waited_for(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
