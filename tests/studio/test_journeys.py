@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.studio.browsing import Studio
@@ -130,6 +131,21 @@ def test_it_plays_while_it_is_rendered(service: RunningService, page: Studio, al
     page.press("j", Keys.ARROW_LEFT)
     page.wait_for(".fate", "f208.jpg")
     page.wait_for(".counter[data-shown='208']")
+
+
+@pytest.mark.parametrize("fields", [{"timing": "captured", "speed": 60}, {"codec": "av1"}], ids=["captured", "av1"])
+def test_a_link_to_a_frame_shows_that_frame(
+    service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client, fields: dict[str, Any]
+) -> None:
+    """Also where pictures do not follow evenly: then the video's own table says when each is shown."""
+    job = api.render(alice, plate, dataset_id=plate["id"], **fields)["job_id"]
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/renders/{job}?frame=41")
+    page.wait_for(".counter[data-shown='41']")
+    page.wait_for(".fate", "plate_0044.jpg")
+    page.press(Keys.ARROW_RIGHT)
+    page.wait_for(".counter[data-shown='42']")
+    page.wait_for(".fate", "plate_0045.jpg")
 
 
 def test_a_folder_is_uploaded_and_gone_on_with_after_a_reload(

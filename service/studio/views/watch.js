@@ -26,7 +26,7 @@ export function open({ route, may, update, signal, go }) {
     at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
     receipt: /** @type {any} */ (null), compare: comparison(route), strip: /** @type {any} */ (null), hover: /** @type {any} */ (null), marks: /** @type {any[]} */ ([]),
   };
-  const times = new FrameTimes(1, 30);
+  const times = new FrameTimes(1, 30), opened = state.at;
   let close = /** @type {(() => void) | null} */ (null), timer = 0;
   let video = /** @type {HTMLVideoElement | null} */ (null);
 
@@ -70,7 +70,7 @@ export function open({ route, may, update, signal, go }) {
       update();
     }, () => {});
     if (state.render.preview_url) send(state.render.preview_url, { signal }).then((answer) => answer.text()).then((text) => { state.strip = parseStrip(text); }, () => {});
-    if (state.render.options.timing) readTimes(state.render.video_url, signal).then((found) => { times.times = found; update(); }, () => {});
+    if (state.render.options.timing) readTimes(state.render.video_url, signal).then((found) => { times.times = found; seek(opened); }, () => {});
   }
 
   /** The finished file where this browser plays it, the stream otherwise. */
@@ -80,7 +80,7 @@ export function open({ route, may, update, signal, go }) {
     if (render.video_url && canPlay(render.options)) {
       state.mode = "file";
       video.src = render.video_url;
-      seek(state.at);
+      if (!render.options.timing) seek(opened);  // else when it is known when each frame is shown
     } else if (render.stream_url && render.status !== "succeeded" && "MediaSource" in window) {
       state.mode = "stream";
       playStream(video, id, onSegment, signal).catch((error) => { if (!isAbort(error)) { state.note = error.message; update(); } });
@@ -89,7 +89,7 @@ export function open({ route, may, update, signal, go }) {
 
   /** @param {number} segments */
   function onSegment(segments) {
-    if (segments === 1) { if (state.at) seek(state.at); else video?.play().catch(() => {}); }
+    if (segments === 1) { if (opened) seek(opened); else video?.play().catch(() => {}); }
     measureBuffer();
   }
 
@@ -101,10 +101,12 @@ export function open({ route, may, update, signal, go }) {
 
   /** @param {number} frame */
   function seek(frame) {
-    if (!video || !state.mode || state.mode === "none") return;
-    video.pause();
+    if (!video || !state.mode) return;
     state.at = Math.min(Math.max(frame, 0), times.frames - 1);
-    video.currentTime = times.within(state.at);
+    if (state.mode !== "none") {
+      video.pause();
+      video.currentTime = times.within(state.at);
+    }
     keepPlace();
     update();
   }
