@@ -93,6 +93,13 @@ class Studio:
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [each["params"]["request"] for each in messages if each["method"] == "Network.requestWillBeSent"]
 
+    def drop(self, path: Path) -> None:
+        """A file or folder, dragged from the desktop onto the middle of the page."""
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for event in ("dragEnter", "dragOver", "drop"):
+            place = {"type": event, "x": 500, "y": 400, "data": data}
+            self.driver.execute_cdp_cmd("Input.dispatchDragEvent", place)
+
     def offline(self, *, away: bool) -> None:
         """Whether nothing can be reached."""
         conditions = {"offline": away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}

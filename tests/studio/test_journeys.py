@@ -148,7 +148,7 @@ def test_a_link_to_a_frame_shows_that_frame(
     page.wait_for(".fate", "plate_0045.jpg")
 
 
-def test_a_folder_is_uploaded_and_gone_on_with_after_a_reload(
+def test_a_folder_is_dropped_and_gone_on_with_after_a_reload(
     service: RunningService, page: Studio, alice: httpx.Client, tmp_path: Path
 ) -> None:
     folder = tmp_path / "plate <9>"
@@ -161,7 +161,7 @@ def test_a_folder_is_uploaded_and_gone_on_with_after_a_reload(
     page.press("n")
     page.wait_for("dialog #name").send_keys("uploaded", Keys.ENTER)
     page.wait_for(".empty", "Drop a folder here")
-    page.driver.find_element("css selector", "input[type=file]").send_keys(str(folder))
+    page.drop(folder)
     page.wait_for(".uploads", "4 of 4 files")
     page.wait_for(".card", "4 frames")
     (folder / "f11.jpg").write_bytes(colony_jpeg(11, (64, 48)))
