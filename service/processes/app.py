@@ -12,7 +12,7 @@ from service.agent.agent import Agent
 from service.agent.ollama_client import LanguageModels, log_availability
 from service.guard.guard import Guard
 from service.identity.tokens import TokenVerifier
-from service.routers import agent, queries, session, sign_in
+from service.routers import agent, queries, session, sign_in, studio
 from service.routers.authentication.credentials import PUBLIC_PATHS, Authentication
 from service.routers.catalog import datasets, experiments, signed_uploads, uploads, usage
 from service.routers.http import problem_types, problems
@@ -102,7 +102,7 @@ def create_app(resources: Resources) -> FastAPI:
     app.state.guard = Guard(resources.database, resources.queries)
     app.state.agent = Agent(app.state.guard, LanguageModels(resources.ollama_host, resources.agent), resources.agent)
     problems.install_error_handlers(app)
-    for router in (health.router, metrics.router, docs.router, problem_types.router):
+    for router in (studio.router, health.router, metrics.router, docs.router, problem_types.router):
         app.include_router(router)
     for router in API_ROUTERS:
         app.include_router(router, dependencies=[Depends(require_json_acceptable)])

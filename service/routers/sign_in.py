@@ -19,7 +19,8 @@ log = structlog.get_logger("service.sign_in")
 router = APIRouter(prefix=SIGN_IN_PATH, tags=["session"])
 # How long somebody may take at the issuer.
 FLOW_LIFETIME_S = 600
-MAX_PARAMETER = 4000
+# Together with the path they fit into a request line.
+MAX_CODE, MAX_PARAMETER = 4000, 500
 REDIRECT: dict[int | str, dict[str, Any]] = {
     303: {"description": "Go on there", "headers": {"Location": {"schema": {"type": "string"}}}}
 }
@@ -67,7 +68,7 @@ async def finish_sign_in(
     open_id: OpenIdDep,
     request: Request,
     resources: ResourcesDep,
-    code: Parameter = None,
+    code: Annotated[str | None, Query(max_length=MAX_CODE)] = None,
     state: Parameter = None,
     iss: Parameter = None,
     error: Parameter = None,

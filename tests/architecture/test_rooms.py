@@ -10,6 +10,7 @@ OF_THEIR_OWN = {
     "end_to_end": "the whole service, from outside",
     "faults": "whole processes that are stopped or killed",
     "specification": "the scenarios of the specification",
+    "studio": "the page, which is no Python, in a browser",
     "support": "what many tests use",
 }
 

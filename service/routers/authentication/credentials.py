@@ -11,12 +11,14 @@ from service.routers.authentication.origins import require_own_page, service_ori
 from service.routers.authentication.session_cookie import SessionCookie
 
 # Served without a token. The session judges its requests itself; the last pattern is signed uploads, which carry their
-# own grant.
+# own grant. The page at / is public for browsers: see `asks_for_page`.
 PUBLIC_PATHS = re.compile(
-    r"/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/session(/oidc(/callback)?)?"
+    r"/studio/.+|/health(/.*)?|/docs(/.*)?|/redoc(/.*)?|/openapi[^/]*\.json|/problems(/.*)?|/api/session(/oidc(/callback)?)?"
     r"|/api/datasets/[^/]+/uploads/.+",
     re.DOTALL,
 )
+# In an Accept header, without a weight of zero.
+HTML = re.compile(r"\btext/html\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 SIGN_IN_PATH = "/api/session/oidc"
 
 
@@ -32,7 +34,7 @@ class Authentication:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
             return
-        if scope["type"] != "http" or self.public.fullmatch(scope["path"]):
+        if scope["type"] != "http" or self.public.fullmatch(scope["path"]) or asks_for_page(scope):
             await self.app(scope, receive, send)
             return
         identity = await authenticate(scope, self.verifier, self.public_url)
@@ -40,6 +42,12 @@ class Authentication:
             raise Unauthenticated("this needs a token: send the header `Authorization: Bearer <token>`")
         scope.setdefault("state", {})["identity"] = identity
         await self.app(scope, receive, send if has_bearer_token(scope) else _for_own_pages(send))
+
+
+def asks_for_page(scope: Scope) -> bool:
+    """Whether a browser wants the page at `/`. Clients that take JSON, or anything, are answered as anywhere else."""
+    accepted = ",".join(Headers(scope=scope).getlist("accept"))
+    return scope["method"] == "GET" and scope["path"] == "/" and HTML.search(accepted) is not None
 
 
 async def authenticate(scope: Scope, verifier: TokenVerifier, public_url: str) -> Identity | None:

@@ -18,7 +18,7 @@ from service.errors import ServiceUnavailable, TooManyRequests
 from service.routers.settings import HttpSettings, parse_rate
 from service.telemetry.metrics import EVENT_STREAMS
 
-EVENT_PATHS = re.compile(r"/api/videos/[^/]+/events")
+EVENT_PATHS = re.compile(r"/api/videos/([^/]+/)?events")
 # Streams end with their renders; a client that waits this long does not ask in vain each time.
 RETRY_STREAM = {"Retry-After": "10"}
 # Networks as `client_network` writes them.

@@ -1,14 +1,14 @@
-"""GET /api/videos/{job_id}/events: status changes as server-sent events. All followers of a render share its polls."""
+"""Status changes as server-sent events: of one render, whose followers share its polls, or of several."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import RowMapping
 
@@ -24,12 +24,15 @@ from service.routers.http.dependencies import (
 from service.routers.http.exception_mapping import is_database_unavailable
 from service.routers.http.fields import MAX_HEADER_LENGTH
 from service.routers.http.single_flight import SharedTasks
-from service.routers.videos.models import TERMINAL_STATUSES, VideoStatus
+from service.routers.videos.models import EXAMPLE_JOB_ID, TERMINAL_STATUSES, VideoStatus
 from service.routers.videos.renders import get_status_row, get_visible_render, to_video_status
 from service.store.database import Caller
-from service.store.renders.queries import may_read
+from service.store.renders.queries import list_statuses, may_read
 
 POLL_INTERVAL_S = 0.4
+# Of several renders, which every page that shows a list follows: one query a page.
+LIST_POLL_INTERVAL_S = 1.0
+MAX_FOLLOWED = 100
 
 
 class StatusPoller:
@@ -94,6 +97,36 @@ async def follow(
         yield EXPIRED_EVENT
 
 
+@router.get(
+    "/events",
+    summary="Follow several renders",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"description": "Server-sent events", "content": {"text/event-stream": {"example": EXAMPLE_EVENT}}}
+    },
+    dependencies=[Depends(require_scope("videos:read"))],
+)
+async def follow_several(
+    resources: ResourcesDep,
+    identity: IdentityDep,
+    caller: CallerDep,
+    job: Annotated[
+        list[UUID],
+        Query(min_length=1, max_length=MAX_FOLLOWED, description="a render to follow", examples=[[EXAMPLE_JOB_ID]]),
+    ],
+) -> AsyncIterator[ServerSentEvent]:
+    """Sends a `status` event for each of these renders at first, and at each change: one connection for a whole list.
+    The stream ends after all have ended, were deleted, or may not be seen any more by the caller. If the service stops
+    or the token expires first, it sends a `stopping` event."""
+    follower = Follower(caller, identity.expires_at, None)
+    async for status in changes_of_several(resources, job, follower):
+        yield ServerSentEvent(data=status, event="status")
+    if resources.stopping.is_set():
+        yield STOPPING_EVENT
+    elif follower.is_expired():
+        yield EXPIRED_EVENT
+
+
 @dataclass(slots=True)
 class Follower:
     """Who follows, until when (Unix time), and the last event sent to him."""
@@ -130,3 +163,35 @@ async def status_changes(
             return
         with suppress(TimeoutError):
             await asyncio.wait_for(resources.stopping.wait(), POLL_INTERVAL_S)
+
+
+async def changes_of_several(
+    resources: Resources, jobs: Sequence[UUID], follower: Follower
+) -> AsyncIterator[VideoStatus]:
+    """Yield the status of each render whenever it changes, until all have ended or are out of the follower's sight, or
+    the process stops."""
+    told: dict[UUID, VideoStatus] = {}
+    unfinished = list(dict.fromkeys(jobs))
+    while unfinished and not (resources.stopping.is_set() or follower.is_expired()):
+        statuses = await _read_statuses(resources, unfinished, follower.caller)
+        for status in statuses or ():
+            if told.get(status.job_id) != status:
+                told[status.job_id] = status
+                yield status
+        if statuses is not None:
+            unfinished = [status.job_id for status in statuses if status.status not in TERMINAL_STATUSES]
+        if unfinished:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(resources.stopping.wait(), LIST_POLL_INTERVAL_S)
+
+
+async def _read_statuses(resources: Resources, jobs: Sequence[UUID], caller: Caller) -> list[VideoStatus] | None:
+    """Of those that the caller may see; None while the database is unavailable."""
+    try:
+        async with resources.database.service_transaction() as connection:
+            rows = await list_statuses(connection, jobs, resources.storage.retention)
+    except Exception as error:
+        if not is_database_unavailable(error):
+            raise
+        return None
+    return [to_video_status(row, caller) for row in rows if may_read(row, caller)]

@@ -74,7 +74,14 @@ class World:
         """A request to the application itself, as HTTPX waits for the end of an answer before it returns any of it."""
         request = self.people[who].build_request("GET", path)
         headers = [(name.lower(), value) for name, value in request.headers.raw]
-        scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "query_string": b""}
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+        }
         scope |= {"headers": headers, "scheme": "http", "server": ("test", 80), "client": ("127.0.0.1", 1)}
 
         async def receive() -> dict[str, Any]:
@@ -268,7 +275,8 @@ async def test_sharing_ends_while_renders_are_asked_for(world: World) -> None:
     assert await world.sql("SELECT * FROM requesters WHERE subject = 'bob'") == []
 
 
-async def test_a_stream_of_events_ends_with_the_share(world: World) -> None:
+@pytest.mark.parametrize("stream", ["/api/videos/{job}/events", "/api/videos/events?job={job}"])
+async def test_a_stream_of_events_ends_with_the_share(world: World, stream: str) -> None:
     """The follower is not even told that his render was cancelled by it."""
     job, told = await world.ask("bob"), b""
 
@@ -279,18 +287,17 @@ async def test_a_stream_of_events_ends_with_the_share(world: World) -> None:
         told += message.get("body", b"")
 
     async with asyncio.timeout(30):
-        await world.stream("bob", f"/api/videos/{job}/events", send)
+        await world.stream("bob", stream.format(job=job), send)
     assert (b"queued" in told, b"cancelled" in told) == (True, False)
     assert (await world.status("carol", job))["status"] == "cancelled"
 
 
-async def test_a_stream_of_events_ends_with_the_token(world: World) -> None:
+@pytest.mark.parametrize("stream", ["/api/videos/{job}/events", "/api/videos/events?job={job}"])
+async def test_a_stream_of_events_ends_with_the_token(world: World, stream: str) -> None:
     job = await world.ask("alice")
     token = issue_token(TOKEN_SECRET, "alice", SCOPES, timedelta(seconds=1 - LEEWAY_S))
     async with asyncio.timeout(30):
-        told = await world.people["alice"].get(
-            f"/api/videos/{job}/events", headers={"Authorization": f"Bearer {token}"}
-        )
+        told = await world.people["alice"].get(stream.format(job=job), headers={"Authorization": f"Bearer {token}"})
     assert told.status_code == 200 and "expired" in told.text.split("event: stopping")[1]
 
 

@@ -1,0 +1,142 @@
+/** A picture on a canvas: fitted, or zoomed and moved to the pixel, with the values under the pointer. */
+
+const MAX_ZOOM = 40;
+const HISTOGRAM_WIDTH = 192;
+
+export class PictureView {
+  /** @param {HTMLCanvasElement} canvas @param {(value: {x: number, y: number, rgb: number[]} | null) => void} onPoint */
+  constructor(canvas, onPoint) {
+    this.canvas = canvas;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this.onPoint = onPoint;
+    /** @type {ImageBitmap | null} */
+    this.bitmap = null;
+    // Of the whole frame, whatever the size of the picture of it is.
+    this.size = { width: 0, height: 0 };
+    this.zoom = 0;  // canvas pixels for each of the frame; 0: fitted
+    this.centre = { x: 0.5, y: 0.5 };
+    this.probe = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    this.observer = new ResizeObserver(() => this.draw());
+    this.observer.observe(canvas);
+    canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    canvas.addEventListener("pointerdown", (event) => this.grab(event));
+    canvas.addEventListener("pointermove", (event) => this.point(event));
+    canvas.addEventListener("pointerleave", () => this.onPoint(null));
+    canvas.addEventListener("dblclick", () => this.setZoom(this.zoom ? 0 : 1));
+  }
+
+  close() {
+    this.observer.disconnect();
+  }
+
+  /** @param {ImageBitmap} bitmap @param {{width: number, height: number}} size */
+  show(bitmap, size) {
+    this.bitmap = bitmap;
+    this.size = size;
+    this.draw();
+  }
+
+  get fitted() {
+    const { width, height } = this.canvas;
+    return Math.min(width / (this.size.width || 1), height / (this.size.height || 1));
+  }
+
+  /** Of the frame on the canvas. */
+  get box() {
+    const scale = this.zoom || this.fitted;
+    const width = this.size.width * scale, height = this.size.height * scale;
+    const x = this.zoom ? this.canvas.width / 2 - this.centre.x * width : (this.canvas.width - width) / 2;
+    const y = this.zoom ? this.canvas.height / 2 - this.centre.y * height : (this.canvas.height - height) / 2;
+    return { x, y, width, height, scale };
+  }
+
+  draw() {
+    const ratio = window.devicePixelRatio || 1;
+    const width = Math.round(this.canvas.clientWidth * ratio), height = Math.round(this.canvas.clientHeight * ratio);
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    const { context } = this;
+    context.fillStyle = getComputedStyle(this.canvas).getPropertyValue("--stage");
+    context.fillRect(0, 0, width, height);
+    if (!this.bitmap?.width || !width) return;  // one that made room for others has no width any more
+    const { x, y, width: wide, height: high } = this.box;
+    context.imageSmoothingEnabled = wide / this.bitmap.width < 2;
+    context.imageSmoothingQuality = "high";
+    context.drawImage(this.bitmap, Math.round(x), Math.round(y), Math.round(wide), Math.round(high));
+  }
+
+  /** @param {number} zoom 0: fitted @param {{x: number, y: number}} [at] on the canvas, stays where it is */
+  setZoom(zoom, at = { x: this.canvas.width / 2, y: this.canvas.height / 2 }) {
+    const before = this.box;
+    const point = { x: (at.x - before.x) / before.width, y: (at.y - before.y) / before.height };
+    this.zoom = zoom && Math.min(Math.max(zoom, this.fitted), MAX_ZOOM);
+    if (this.zoom <= this.fitted) this.zoom = 0;
+    const scale = this.zoom || this.fitted;
+    this.centre = { x: point.x - (at.x - this.canvas.width / 2) / (this.size.width * scale), y: point.y - (at.y - this.canvas.height / 2) / (this.size.height * scale) };
+    this.keepInside();
+    this.draw();
+  }
+
+  keepInside() {
+    this.centre.x = Math.min(Math.max(this.centre.x, 0), 1);
+    this.centre.y = Math.min(Math.max(this.centre.y, 0), 1);
+  }
+
+  /** @param {number} factor */
+  zoomBy(factor) {
+    this.setZoom((this.zoom || this.fitted) * factor);
+  }
+
+  /** @param {WheelEvent} event */
+  wheel(event) {
+    event.preventDefault();
+    this.setZoom((this.zoom || this.fitted) * 2 ** (-event.deltaY / 300), this.position(event));
+  }
+
+  /** @param {MouseEvent} event */
+  position(event) {
+    const ratio = this.canvas.width / this.canvas.clientWidth;
+    return { x: event.offsetX * ratio, y: event.offsetY * ratio };
+  }
+
+  /** @param {PointerEvent} event */
+  grab(event) {
+    if (!this.zoom) return;
+    this.canvas.setPointerCapture(event.pointerId);
+    let last = this.position(event);
+    const move = (/** @type {PointerEvent} */ next) => {
+      const now = this.position(next), { width, height } = this.box;
+      this.centre.x -= (now.x - last.x) / width;
+      this.centre.y -= (now.y - last.y) / height;
+      last = now;
+      this.keepInside();
+      this.draw();
+    };
+    this.canvas.addEventListener("pointermove", move);
+    this.canvas.addEventListener("lostpointercapture", () => this.canvas.removeEventListener("pointermove", move), { once: true });
+  }
+
+  /** @param {PointerEvent} event */
+  point(event) {
+    const at = this.position(event), box = this.box;
+    const across = (at.x - box.x) / box.width, down = (at.y - box.y) / box.height;
+    if (!this.bitmap?.width || across < 0 || down < 0 || across >= 1 || down >= 1) return this.onPoint(null);
+    const left = Math.floor(across * this.bitmap.width), top = Math.floor(down * this.bitmap.height);
+    const probe = /** @type {OffscreenCanvasRenderingContext2D} */ (this.probe);
+    probe.drawImage(this.bitmap, left, top, 1, 1, 0, 0, 1, 1);
+    const rgb = [...probe.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    return this.onPoint({ x: Math.floor(across * this.size.width), y: Math.floor(down * this.size.height), rgb });
+  }
+}
+
+/** How often each of 64 levels is in a picture, 0 to 1. @param {ImageBitmap} bitmap */
+export function histogram(bitmap) {
+  const width = Math.min(HISTOGRAM_WIDTH, bitmap.width), height = Math.max(1, Math.round((bitmap.height * width) / bitmap.width));
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true }));
+  context.imageSmoothingEnabled = false;
+  context.drawImage(bitmap, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  const levels = new Array(64).fill(0);
+  for (let at = 0; at < data.length; at += 4) levels[(data[at] * 54 + data[at + 1] * 183 + data[at + 2] * 19) >> 10] += 1;
+  const most = Math.max(...levels);
+  return levels.map((number) => Math.sqrt(number / most));
+}

@@ -1,0 +1,29 @@
+/** The receipt of a render: which source frame each frame of the video is, and what became of those that are not. */
+
+import { send } from "./api.js";
+
+/** @typedef {{output: number | null, source: number, outcome: string, reason: string | null, decoder?: string, pts?: number}} Line */
+
+/** @param {string} path @param {AbortSignal} signal @returns {Promise<{byOutput: Line[], faults: Line[], summary: any}>} */
+export async function readReceipt(path, signal) {
+  const answer = await send(path, { signal });
+  /** @type {Line[]} */
+  const byOutput = [], faults = [];
+  let summary = null, rest = "";
+  /** @param {string} text */
+  const take = (text) => {
+    if (!text) return;
+    const line = JSON.parse(text);
+    if (line.summary) { summary = line.summary; return; }
+    if (line.output !== null) byOutput[line.output] = line;
+    if (line.outcome !== "ok") faults.push(line);
+  };
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (answer.body).pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    const lines = (rest + (value ?? "")).split("\n");
+    rest = done ? "" : lines.pop() ?? "";
+    lines.forEach(take);
+    if (done) return { byOutput, faults, summary };
+  }
+}

@@ -1,0 +1,165 @@
+/** One experiment: its datasets, and where a folder is dropped to become one. */
+
+import { get, list, patch, post, remove } from "../api.js";
+import { to } from "../address.js";
+import { confirm, dialog, pages } from "../controls.js";
+import { h } from "../dom.js";
+import { bytes, count, counted, moment, span } from "../format.js";
+import { poster } from "../pictures.js";
+import { filesOf, startUpload, uploads } from "../uploads.js";
+import { empty, problem, skeleton } from "./states.js";
+
+const AGAIN_MS = 1000;
+
+/** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
+export function open({ route, session, may, update, signal, go }) {
+  const id = /** @type {string} */ (route.id);
+  const state = { route, experiment: /** @type {any} */ (null), datasets: /** @type {any[] | null} */ (null), next: null, error: null, over: false, note: "" };
+  let timer = 0;
+
+  async function load() {
+    clearTimeout(timer);
+    try {
+      const [experiment, datasets] = await Promise.all([
+        get(`/api/experiments/${id}`, { signal }),
+        list(`/api/experiments/${id}/datasets`, { cursor: state.route.query.get("cursor") }, signal),
+      ]);
+      Object.assign(state, { experiment, datasets: datasets.rows, next: datasets.next, error: null });
+    } catch (error) {
+      if (signal.aborted) return;
+      state.error = error;
+    }
+    // A scan has no stream of its own.
+    if (state.datasets?.some((each) => each.state === "scanning") || uploads.running) timer = setTimeout(load, AGAIN_MS);
+    update();
+  }
+
+  const mayChange = () => may("catalog:write") && state.experiment && (may("admin") || state.experiment.owner === session.user);
+
+  /** @param {FileSystemEntry[] | File[]} dropped */
+  async function upload(dropped) {
+    const { name, files } = await filesOf(dropped);
+    if (!files.length) state.note = "There are no files in it.";
+    else {
+      state.note = "";
+      startUpload({ experiment: id, name, files }, load);
+    }
+    await load();
+  }
+
+  /** @param {any} row */
+  const datasetRow = (row) => h("li", { class: "card", key: row.id },
+    h("a", { href: to.dataset(row.id) },
+      row.frame_count > 0 ? poster(row) : h("span", { class: "poster blank" }, h("span", { class: "quiet" }, row.state === "scanning" ? "being scanned" : row.state)),
+      h("h2", { class: "cut" }, h("bdi", null, row.name))),
+    row.state === "scanning" ? h("p", { class: "num state scanning" }, `scanning: ${counted(row.scanned, "file")} so far`)
+      : row.state === "failed" ? h("p", { class: "reason" }, row.error)
+        : h("p", { class: "num" }, counted(row.frame_count, row.kind === "video" ? "picture" : "frame"), row.width ? `, ${row.width}×${row.height}` : "", row.bytes ? `, ${bytes(row.bytes)}` : ""),
+    h("p", { class: "num quiet foot" }, captured(row), row.unreadable_frames ? h("span", { class: "warn" }, `${count(row.unreadable_frames)} unreadable`) : null, row.gap_frames ? h("span", null, `${count(row.gap_frames)} missing`) : null));
+
+  function body() {
+    if (!state.datasets) return skeleton(4, "card");
+    if (!state.datasets.length) {
+      return mayChange()
+        ? empty("Drop a folder here", h("p", null, "Frames (JPEG, PNG, WebP, TIFF) or source videos. They are put in the order in which people count: frame 2 before frame 10."), pickers())
+        : empty("No datasets yet", h("p", null, "The owner of the experiment can add some."));
+    }
+    return [h("ul", { class: "cards", key: "cards" }, state.datasets.map(datasetRow)), pages(state.route, state.next)];
+  }
+
+  const pickers = () => h("p", { class: "buttons" },
+    h("label", { class: "button" }, "Choose a folder", h("input", { type: "file", class: "hidden", webkitdirectory: true, multiple: true, onchange: (/** @type {any} */ event) => upload([...event.target.files]) })),
+    h("button", { onclick: () => nameSource(id, load) }, "Name a bucket"));
+
+  /** @param {DragEvent} event */
+  const drop = (event) => {
+    event.preventDefault();
+    state.over = false;
+    const entries = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+    upload(/** @type {FileSystemEntry[]} */ (entries));
+  };
+
+  load();
+  return {
+    title: () => state.experiment?.name ?? "Experiment",
+    keys: [{ keys: ["u"], does: "up to the experiments", run: () => go("#/experiments") }],
+    move(next) {
+      state.route = next;
+      load();
+      return true;
+    },
+    close: () => clearTimeout(timer),
+    render() {
+      if (state.error) return problem(state.error, () => { state.error = null; load(); update(); });
+      const experiment = state.experiment;
+      return h("div", { class: state.over ? "drop over" : "drop",
+        ondragover: (/** @type {DragEvent} */ event) => { if (mayChange()) { event.preventDefault(); if (!state.over) { state.over = true; update(); } } },
+        ondragleave: (/** @type {any} */ event) => { if (!event.currentTarget.contains(event.relatedTarget)) { state.over = false; update(); } },
+        ondrop: (/** @type {DragEvent} */ event) => { if (mayChange()) drop(event); update(); } },
+      h("header", { class: "head" },
+        h("p", { class: "trail" }, h("a", { href: "#/experiments" }, "Experiments")),
+        h("h1", { class: "cut" }, experiment ? h("bdi", null, experiment.name) : "…"),
+        may("videos:read") ? h("a", { class: "button push", href: `#/renders?experiment_id=${id}` }, "Renders") : null,
+        mayChange() && state.datasets?.length ? pickers() : null,
+        mayChange() ? h("button", { onclick: () => changeExperiment(experiment, load) }, "Change") : null,
+        mayChange() ? h("button", { onclick: () => confirm("Delete this experiment?", "Its datasets and all renders of them are deleted, also those of others. Files that were uploaded stay in the store.", "Delete", async () => { try { await remove(`/api/experiments/${id}`); go("#/experiments"); } catch (error) { state.note = /** @type {Error} */ (error).message; update(); } }) }, "Delete") : null),
+      experiment?.description ? h("p", { class: "lead wide" }, h("bdi", null, experiment.description)) : null,
+      experiment ? h("p", { class: "quiet num" }, "of ", h("bdi", null, experiment.owner), `, ${experiment.visibility}, since ${experiment.created_at.slice(0, 10)}`) : null,
+      state.note ? h("p", { class: "notice", role: "alert" }, state.note) : null,
+      body());
+    },
+  };
+}
+
+/** @param {any} dataset */
+function captured({ captured_from: begin, captured_to: end }) {
+  if (!begin) return null;
+  const seconds = (Date.parse(end) - Date.parse(begin)) / 1000;
+  return h("span", { title: `${moment(begin)} to ${moment(end)}` }, seconds >= 1 ? `${begin.slice(0, 10)}, over ${span(seconds)}` : begin.slice(0, 10));
+}
+
+/**
+ * A form in a window. @param {string} title @param {string} act @param {(fields: any) => Promise<any>} send @param {() => void} onDone
+ * @param {() => any} fields
+ */
+function form(title, act, send, onDone, fields) {
+  const state = { error: /** @type {Error | null} */ (null) };
+  dialog(title, (close, update) => h("form", {
+    onsubmit: async (/** @type {SubmitEvent} */ event) => {
+      event.preventDefault();
+      try {
+        await send(Object.fromEntries(new FormData(/** @type {HTMLFormElement} */ (event.currentTarget))));
+        close();
+        onDone();
+      } catch (error) {
+        state.error = /** @type {Error} */ (error);
+        update();
+      }
+    },
+  }, fields(), state.error ? h("p", { class: "notice", role: "alert" }, state.error.message) : null,
+  h("div", { class: "buttons" }, h("button", { type: "button", onclick: close }, "Cancel"), h("button", { class: "primary" }, act))));
+}
+
+/** @param {any} experiment @param {() => void} onDone */
+function changeExperiment({ id, name, description, visibility }, onDone) {
+  /** @param {any} value */
+  const initially = (value) => (/** @type {any} */ field) => { field.value = value; };
+  form("Change the experiment", "Save", (fields) => patch(`/api/experiments/${id}`, fields), onDone, () => [
+    h("label", { for: "name" }, "Name"), h("input", { id: "name", name: "name", required: true, maxlength: 200, mount: initially(name) }),
+    h("label", { for: "description" }, "Description"), h("textarea", { id: "description", name: "description", rows: 3, maxlength: 10000, mount: initially(description) }),
+    h("label", { for: "visibility" }, "Who may see it"),
+    h("select", { id: "visibility", name: "visibility", mount: initially(visibility) },
+      [["private", "only the owner"], ["shared", "those it is shared with"], ["public", "everybody with a token"]].map(([value, text]) => h("option", { value }, text))),
+  ]);
+}
+
+/** Frames that are in a store already. @param {string} experiment @param {() => void} onDone */
+function nameSource(experiment, onDone) {
+  form("Frames in a bucket", "Scan", (fields) => post(`/api/experiments/${experiment}/datasets`, { ...fields, bucket: fields.bucket || null }), onDone, () => [
+    h("label", { for: "name" }, "Name of the dataset"), h("input", { id: "name", name: "name", required: true, maxlength: 200 }),
+    h("label", { for: "bucket" }, "Bucket"), h("input", { id: "bucket", name: "bucket", placeholder: "the service’s own", maxlength: 63 }),
+    h("label", { for: "prefix" }, "Prefix"), h("input", { id: "prefix", name: "prefix", required: true, placeholder: "2026-03-01/camera-1/" }),
+    h("label", { for: "kind" }, "It has"), h("select", { id: "kind", name: "kind" }, h("option", { value: "frames" }, "frames"), h("option", { value: "video" }, "source videos")),
+  ]);
+}
+

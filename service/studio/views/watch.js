@@ -1,0 +1,269 @@
+/** Watch a render, also while it is made: step through it, and read of each frame where it is from and what became of it. */
+
+import { follow, get, isAbort, once, send } from "../api.js";
+import { to, withQuery } from "../address.js";
+import { h } from "../dom.js";
+import { baseName, bytes, clock, count, moment, rateOf } from "../format.js";
+import { readTimes } from "../mp4_times.js";
+import { frameAddress } from "../pictures.js";
+import { canPlay, FrameTimes, playStream } from "../player.js";
+import { parseStrip, stripAt } from "../preview_strip.js";
+import { readReceipt } from "../receipt.js";
+import { timeline } from "../timeline.js";
+import { courseOf } from "./renders.js";
+import { problem, skeleton } from "./states.js";
+
+const ENDED = new Set(["succeeded", "failed", "cancelled"]);
+const AGAIN_MS = 2000;
+const ORIGINAL_WIDTH = 1280;
+const SHOWN_FAULTS = 500;
+
+/** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
+export function open({ route, may, update, signal, go }) {
+  const id = /** @type {string} */ (route.id);
+  const state = {
+    route, render: /** @type {any} */ (null), error: null, dataset: /** @type {any} */ (null), experiment: /** @type {any} */ (null),
+    at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
+    receipt: /** @type {any} */ (null), compare: comparison(route), strip: /** @type {any} */ (null), hover: /** @type {any} */ (null), marks: /** @type {any[]} */ ([]),
+  };
+  const times = new FrameTimes(1, 30), opened = state.at;
+  let close = /** @type {(() => void) | null} */ (null), timer = 0;
+  let video = /** @type {HTMLVideoElement | null} */ (null);
+
+  async function load() {
+    try {
+      take(await get(`/api/videos/${id}`, { signal }));
+      if (may("catalog:read") && !state.dataset) {
+        state.dataset = await once(`/api/datasets/${state.render.dataset_id}`);
+        state.experiment = await once(`/api/experiments/${state.render.experiment_id}`);
+      }
+    } catch (error) {
+      if (!signal.aborted && !state.render) state.error = error;
+    }
+    update();
+  }
+
+  /** @param {any} render */
+  function take(render) {
+    const before = state.render?.status;
+    state.render = render;
+    times.frames = render.summary?.frames ?? render.frames_total;
+    times.rate = rateOf(render.options.fps) || 30;
+    if (!ENDED.has(render.status)) followIt();
+    if (render.status === "succeeded" && before !== "succeeded") loadFinished();
+    if (!state.mode) begin();
+    update();
+  }
+
+  function followIt() {
+    if (close) return;
+    close = follow(`/api/videos/${id}/events`, take, () => {
+      close = null;
+      if (!ENDED.has(state.render.status)) timer = setTimeout(load, AGAIN_MS);
+    });
+  }
+
+  function loadFinished() {
+    readReceipt(`/api/videos/${id}/receipt`, signal).then((receipt) => {
+      state.receipt = receipt;
+      state.marks = receipt.faults.filter((/** @type {any} */ line) => line.output !== null).map((/** @type {any} */ line) => ({ at: line.output, kind: line.outcome === "resized" ? "odd" : "fault" }));
+      update();
+    }, () => {});
+    if (state.render.preview_url) send(state.render.preview_url, { signal }).then((answer) => answer.text()).then((text) => { state.strip = parseStrip(text); }, () => {});
+    if (state.render.options.timing) readTimes(state.render.video_url, signal).then((found) => { times.times = found; seek(opened); }, () => {});
+  }
+
+  /** The finished file where this browser plays it, the stream otherwise. */
+  function begin() {
+    if (!video) return;
+    const { render } = state;
+    if (render.video_url && canPlay(render.options)) {
+      state.mode = "file";
+      video.src = render.video_url;
+      if (!render.options.timing) seek(opened);  // else when it is known when each frame is shown
+    } else if (render.stream_url && render.status !== "succeeded" && "MediaSource" in window) {
+      state.mode = "stream";
+      playStream(video, id, onSegment, signal).catch((error) => { if (!isAbort(error)) { state.note = error.message; update(); } });
+    } else if (ENDED.has(render.status)) state.mode = "none";
+  }
+
+  /** @param {number} segments */
+  function onSegment(segments) {
+    if (segments === 1) { if (opened) seek(opened); else video?.play().catch(() => {}); }
+    measureBuffer();
+  }
+
+  function measureBuffer() {
+    const end = video?.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0;
+    state.buffered = state.mode === "file" ? times.frames : Math.round(end * times.rate);
+    update();
+  }
+
+  /** @param {number} frame */
+  function seek(frame) {
+    if (!video || !state.mode) return;
+    state.at = Math.min(Math.max(frame, 0), times.frames - 1);
+    if (state.mode !== "none") {
+      video.pause();
+      video.currentTime = times.within(state.at);
+    }
+    keepPlace();
+    update();
+  }
+
+  function keepPlace() {
+    const address = withQuery(state.route, { frame: state.at || null, compare: state.compare || null });
+    if (address !== location.hash) history.replaceState(null, "", address);
+  }
+
+  /** @param {HTMLVideoElement} element */
+  function attach(element) {
+    video = element;
+    const shown = (/** @type {any} */ _now, /** @type {any} */ facts) => {
+      state.shown = times.at(facts.mediaTime);
+      if (!element.seeking) state.at = state.shown;  // else it is a picture of before
+      update();
+      element.requestVideoFrameCallback(shown);
+    };
+    element.requestVideoFrameCallback(shown);
+    for (const name of ["play", "pause", "ended"]) element.addEventListener(name, () => { state.playing = !element.paused; if (element.paused) keepPlace(); update(); });
+    element.addEventListener("progress", measureBuffer);
+    element.addEventListener("loadeddata", measureBuffer);
+    element.addEventListener("error", () => { if (state.mode === "file") { state.note = "This browser cannot play the file: download it."; update(); } });
+    if (state.render) begin();
+    return () => { element.removeAttribute("src"); element.load(); video = null; };
+  }
+
+  const play = () => { if (video?.paused) video.play().catch(() => {}); else video?.pause(); };
+  /** @param {number} direction */
+  const jump = (direction) => {
+    const places = state.marks.map((mark) => mark.at).filter((at) => (at - state.at) * direction > 0);
+    if (places.length) seek(direction > 0 ? Math.min(...places) : Math.max(...places));
+  };
+  /** @param {string} mode */
+  const compare = (mode) => { state.compare = mode; keepPlace(); update(); };
+  const compareNext = () => { const modes = ["", ...modesOf(state.render)]; compare(modes[(modes.indexOf(state.compare) + 1) % modes.length]); };
+
+  function stage() {
+    const { render } = state, line = state.receipt?.byOutput[state.at];
+    const mode = line ? state.compare : "";
+    return h("div", { class: "stage", key: "stage", style: { "--aspect": `${render.options.width} / ${render.options.height}` } },
+      h("div", { class: mode || "alone", onpointermove: mode === "wipe" ? wipe : null },
+        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption" }, "render") : null, h("video", { key: "video", mount: attach, muted: true, playsinline: true, preload: "auto", poster: render.poster_url, "aria-label": "Video", onclick: play })),
+        mode ? original(line) : null),
+      standstill());
+  }
+
+  /** The source of the frame that is shown, as a still. @param {any} line */
+  function original(line) {
+    const source = line.substituted_from ?? line.source;
+    if (state.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
+    return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to" : "original"} ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
+  }
+
+  /** The edge between the two follows the pointer. @param {PointerEvent} event */
+  function wipe(event) {
+    const box = /** @type {HTMLElement} */ (event.currentTarget);
+    box.style.setProperty("--wipe", `${(100 * (event.clientX - box.getBoundingClientRect().left)) / box.clientWidth}%`);
+  }
+
+  /** Why nothing is to be seen. */
+  function standstill() {
+    const { render } = state;
+    if (state.note) return h("p", { class: "fault", role: "alert" }, state.note);
+    if (state.mode === "stream" && !state.buffered) return h("p", { class: "fault wait", role: "status" }, render.waiting_for ? `Waits: ${render.waiting_for}` : render.status === "queued" ? "In the queue. It plays as soon as its first part is made." : "The first part is being made.");
+    if (state.mode === "none") return h("p", { class: "fault" }, render.status === "succeeded" ? `Browsers do not play ${render.options.codec} in ${render.options.container}: download it.` : render.status === "failed" ? render.error?.reason ?? "The render failed." : "The render was cancelled.");
+    return null;
+  }
+
+  function transport() {
+    const { render } = state, line = state.receipt?.byOutput[state.at];
+    const done = state.mode === "stream" ? state.buffered : undefined;
+    return h("div", { class: "transport", key: "transport" },
+      state.hover && state.strip ? stripAt(state.strip, render.preview_url.replace(/vtt$/, "jpg"), times.within(state.hover.frame), state.hover.place) : null,
+      render.keogram_url ? h("img", { class: "keogram", src: render.keogram_url, alt: "Keogram: a column of each frame" }) : null,
+      timeline({ total: times.frames, at: state.at, marks: state.marks, done, label: "Frame of the video", text: `frame ${state.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
+      h("div", { class: "controls" },
+        h("div", { class: "buttons tight" },
+          h("button", { "aria-label": "One frame back", title: "Back (←)", onclick: () => seek(state.at - 1) }, "‹"),
+          h("button", { title: "Space", "aria-pressed": String(state.playing), onclick: play }, state.playing ? "Stop" : "Play"),
+          h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(state.at + 1) }, "›")),
+        h("output", { class: "counter num", "data-shown": state.shown }, count(state.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
+        h("span", { class: "num quiet" }, clock(times.times?.[state.at] ?? state.at / times.rate)),
+        line ? h("div", { class: "buttons tight push", role: "group", "aria-label": "Compare with the original (b)" }, modesOf(render).map((mode) => h("button", { key: mode, "aria-pressed": String(state.compare === mode), onclick: () => compare(state.compare === mode ? "" : mode) }, mode))) : null));
+  }
+
+  function fate() {
+    const line = state.receipt?.byOutput[state.at];
+    if (!state.receipt) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, state.render.status === "succeeded" ? "The receipt is being read…" : "What became of each frame is known when the render is done."));
+    if (!line) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, "The receipt has no line for it."));
+    return h("section", { key: "fate", class: "fate" }, h("h2", null, "This frame"), h("dl", { class: "table num" },
+      h("dt", null, "fate"), h("dd", { class: line.outcome === "ok" ? "" : "bad" }, line.outcome),
+      line.reason ? [h("dt", null, "reason"), h("dd", null, line.reason)] : null,
+      line.substituted_from !== null && line.substituted_from !== undefined ? [h("dt", null, "shown is"), h("dd", null, `frame ${count(line.substituted_from)}`)] : null,
+      h("dt", null, "source"), h("dd", null, h("a", { href: to.dataset(state.render.dataset_id, line.source) }, `frame ${count(line.source)}`)),
+      line.key ? [h("dt", null, "name"), h("dd", null, h("bdi", null, baseName(line.key)))] : null,
+      line.captured_at ? [h("dt", null, "captured"), h("dd", null, moment(line.captured_at))] : null,
+      line.members ? [h("dt", null, "made of"), h("dd", null, `${count(line.members.length)} frames`)] : null,
+      line.decoder ? [h("dt", null, "decoder"), h("dd", null, line.decoder)] : null));
+  }
+
+  function faults() {
+    if (!state.receipt) return null;
+    const lines = state.receipt.faults;
+    return h("section", { key: "faults" }, h("h2", null, "Not as they should be"), lines.length ? h("div", { class: "scroll" }, h("table", { class: "faults num" }, h("tbody", null, lines.slice(0, SHOWN_FAULTS).map((/** @type {any} */ line) => h("tr", { key: `${line.source} ${line.output}` },
+      h("td", null, line.output === null ? count(line.source) : h("button", { onclick: () => seek(line.output) }, count(line.output))), h("td", null, line.outcome), h("td", { class: "quiet" }, line.reason)))))) : h("p", { class: "quiet" }, "Every frame is as it was captured."),
+    lines.length > SHOWN_FAULTS ? h("p", { class: "quiet num" }, `and ${count(lines.length - SHOWN_FAULTS)} more, in the receipt`) : null);
+  }
+
+  function side() {
+    const { render } = state, { options } = render;
+    const files = /** @type {[string, string | null, string][]} */ ([["Video", render.video_url, `${id}.${options.container}`], ["Receipt", render.receipt_url, `${id}.ndjson`], ["Poster", render.poster_url, `${id}.jpg`], ["Strip", render.preview_url?.replace(/vtt$/, "jpg"), `${id}-strip.jpg`], ["Keogram", render.keogram_url, `${id}-keogram.png`]]);
+    return h("aside", { class: "side", "aria-label": "Facts" },
+      h("section", { class: render.status, key: "course" }, h("h2", null, "Render"), courseOf(render)),
+      fate(), faults(),
+      h("section", { key: "files" }, h("h2", null, "Download"), render.video_url ? h("div", { class: "downloads" }, files.filter(([, url]) => url).map(([name, url, file]) => h("a", { class: "button small", key: name, href: url, download: file }, name))) : h("p", { class: "quiet" }, "When it is done.")),
+      h("section", { key: "options" }, h("h2", null, "Options"), h("dl", { class: "table num" },
+        h("dt", null, "codec"), h("dd", null, `${options.codec} in ${options.container}, quality ${options.quality}`), h("dt", null, "size"), h("dd", null, `${options.width}×${options.height}${render.video_bytes ? `, ${bytes(render.video_bytes)}` : ""}`),
+        h("dt", null, "pace"), h("dd", null, options.timing ? `as captured, ×${options.timing.speed}` : `${options.fps} frames/s`), h("dt", null, "frames"), h("dd", null, count(times.frames)))));
+  }
+
+  load();
+  return {
+    title: () => `${state.dataset?.name ?? "Render"}, watch`,
+    keys: [
+      { keys: [" ", "k"], does: "play or stop", run: play },
+      { keys: ["ArrowRight", "."], does: "one frame on", run: () => seek(state.at + 1) },
+      { keys: ["ArrowLeft", ","], does: "one frame back", run: () => seek(state.at - 1) },
+      { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames", run: (key) => seek(state.at + (key.endsWith("Right") ? 10 : -10)) },
+      { keys: ["l", "j"], does: "a second on, back", run: (key) => seek(state.at + (key === "l" ? 1 : -1) * Math.round(times.rate)) },
+      { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seek(key === "Home" ? 0 : times.frames - 1) },
+      { keys: ["]", "["], does: "the next frame that is not ok, the one before", run: (key) => jump(key === "]" ? 1 : -1) },
+      { keys: ["b"], does: "with its original: beside, wipe, difference", run: compareNext },
+      { keys: ["u"], does: "up to the renders", run: () => go("#/renders") },
+    ],
+    move(next) {
+      state.route = next;
+      state.compare = comparison(next);
+      const frame = Number(next.query.get("frame")) || 0;
+      if (state.render && frame !== state.at) seek(frame);
+      return true;
+    },
+    close() { close?.(); clearTimeout(timer); },
+    render() {
+      if (state.error) return problem(state.error, () => { state.error = null; load(); });
+      const { render, dataset, experiment } = state;
+      return [h("header", { class: "head" },
+        h("p", { class: "trail cut" }, h("a", { href: "#/renders" }, "Renders"), experiment ? [" / ", h("a", { href: to.experiment(experiment.id) }, h("bdi", null, experiment.name))] : null),
+        h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : render ? id.slice(-12) : "…"),
+        dataset ? h("a", { class: "button push", href: to.dataset(dataset.id) }, "Frames") : null),
+      render ? h("div", { class: "bench" }, h("div", { class: "look" }, stage(), transport()), side()) : skeleton(1, "stage")];
+    },
+  };
+}
+
+/** How a frame can be compared with its original: laid over each other only where both show the same. @param {any} render */
+const modesOf = ({ options }) => (options.crop || options.rotate || options.bins ? ["beside"] : ["beside", "wipe", "difference"]);
+
+/** @param {import("../address.js").Route} route */
+const comparison = ({ query }) => ["beside", "wipe", "difference"].find((mode) => mode === query.get("compare")) ?? "";

@@ -1,0 +1,1 @@
+"""The Studio in a real browser, over the whole service."""

@@ -1,0 +1,83 @@
+"""Pictures of each view in both themes: `python -m tests.studio.pictures FOLDER`.
+
+It starts a service of its own, fills it, and looks at it with the browser of the tests.
+"""
+
+import sys
+import tempfile
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from service import config
+from service.commands.api_client import mint_local_token
+from service.commands.up import run_local_service
+from tests.studio.browsing import Studio, studio
+from tests.studio.scene import HOSTILE_NAMES, colony_jpeg, flawed_frames, make_dataset, make_experiment, submit
+from tests.support.processes import api
+from tests.support.processes.clean_environment import clean_environment
+
+THEMES = ("dark", "light")
+SIZES = {"": (1280, 800), "-narrow": (360, 740)}
+# For pictures to arrive and figures to settle.
+SETTLING_S = 2.5
+
+
+def fill(client: httpx.Client) -> dict[str, str]:
+    """The address of each view, of a service that has something of everything."""
+    experiment = make_experiment(client, "Aspergillus, plate 3", description="Malt agar at 28 °C, a picture a minute")
+    plate = make_dataset(client, experiment, "camera 1", flawed_frames(120))
+    names = ("Night sky, north", "Weld seam 7", *HOSTILE_NAMES[:2])
+    for place, name in enumerate(names):
+        frames = {f"{number:03}.jpg": colony_jpeg(40 + 9 * place + number, (320, 180)) for number in range(12)}
+        make_dataset(client, make_experiment(client, name, visibility="public"), "camera", frames)
+    done = submit(client, plate, scale=2, outputs=["preview_strip", "keogram"])
+    api.wait_until_ended(client, done)
+    cancelled = submit(client, plate, scale=3)
+    client.post(f"/api/videos/{cancelled}/cancel").raise_for_status()
+    return {
+        "experiments": "#/experiments",
+        "experiment": f"#/experiments/{experiment}",
+        "dataset": f"#/datasets/{plate['id']}?frame=88",
+        "renders": "#/renders",
+        "watch": f"#/renders/{done}?frame=31",
+        "compare": f"#/renders/{done}?frame=96&compare=beside",
+        "difference": f"#/renders/{done}?frame=96&compare=difference",
+        "not-found": "#/nowhere",
+        "empty": "#/renders?status=failed",
+    }
+
+
+def take(page: Studio, folder: Path, name: str, address: str) -> None:
+    for theme in THEMES:
+        page.theme(theme)
+        for suffix, (width, height) in SIZES.items():
+            page.size(width, height)
+            page.open(address)
+            time.sleep(SETTLING_S)
+            page.picture(folder / f"{name}-{theme}{suffix}.png")
+    print(name, *page.reports(), flush=True)
+
+
+def main(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home:
+        own = {"REELMILL_HOME": home, "PORT": "0", "REELMILL_LOG_LEVEL": "ERROR", "REELMILL_RATE_LIMIT": "none"}
+        with clean_environment(**own):
+            settings = config.load()
+            with run_local_service(settings) as running, studio(running.url, Path(home) / "profile") as page:
+                token = mint_local_token(settings, "ada", ("admin",), timedelta(hours=1))
+                headers: dict[str, Any] = {"Authorization": f"Bearer {token}"}
+                with httpx.Client(base_url=running.url, headers=headers, timeout=60, trust_env=False) as client:
+                    addresses = fill(client)
+                take(page, folder, "sign-in", "")
+                page.sign_in(token)
+                for name, address in addresses.items():
+                    take(page, folder, name, address)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
