@@ -12,9 +12,9 @@ demo: $(RUN_STAMP)
 run: $(RUN_STAMP)
 	$(BIN)/python -m service up
 
-# three files at a time: most tests wait for processes rather than compute
+# four files at a time: most tests wait for processes rather than compute
 test: $(DEV_STAMP) lint
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # no servers, no whole processes: under a minute on two cores
 test-fast: $(DEV_STAMP)
