@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 
 const POSTER_WIDTH = 480;
 const SHOWN_BY_BROWSERS = new Set(["jpeg", "png", "webp"]);
+const MOST_SHEETS = 20;
 const DIRECT_BYTES = 400_000, DIRECT_PIXELS = 4_000_000;
 
 /** Whether frames are shown as they are stored, because browsers show them and they are small: no worker has to make anything. @param {any} dataset */
@@ -101,5 +102,30 @@ export class PictureCache {
 
   close() {
     for (const path of [...this.kept.keys()]) this.drop(path);
+  }
+}
+
+/** Small pictures of all frames of a dataset, cut out of sheets, to look at while the pointer moves. */
+export class Thumbnails {
+  /** @param {any} plan how the service arranges them @param {PictureCache} sheets */
+  constructor(plan, sheets) {
+    this.plan = plan;
+    this.sheets = sheets;
+    this.level = plan.levels.find((/** @type {any} */ level) => level.sheets <= MOST_SHEETS) ?? plan.levels.at(-1);
+  }
+
+  /** @param {number} number */
+  address(number) {
+    return this.plan.url_template.replace("{level}", this.level.level).replace("{number}", number);
+  }
+
+  /** The picture of a frame, or of one close before it. The caller closes it. @param {number} frame @returns {Promise<ImageBitmap>} */
+  async nearest(frame) {
+    const { columns, cell_width: width, cell_height: height, frames_per_sheet: cells } = this.plan;
+    const cell = Math.floor(frame / this.level.stride);
+    const number = Math.floor(cell / cells), place = cell % cells;
+    const loading = this.sheets.get(this.address(number));
+    for (const beside of [number + 1, number - 1]) if (beside >= 0 && beside < this.level.sheets) this.sheets.get(this.address(beside)).catch(() => {});
+    return createImageBitmap(await loading, (place % columns) * width, Math.floor(place / columns) * height, width, height);
   }
 }

@@ -5,6 +5,9 @@ import { count } from "./format.js";
 
 /** `kind`: a colour of the style sheet. @typedef {{at: number, count?: number, kind: "fault" | "gap" | "odd"}} Mark */
 
+// The bar on which a button was pressed. Browsers may end the capture of a pointer that is still down.
+let held = /** @type {Element | null} */ (null);
+
 /**
  * @param {{total: number, at: number, marks: Mark[], label: string, text: string, done?: number, onSeek: (frame: number, moving: boolean) => void,
  *   onHover?: (hover: {frame: number, place: number} | null) => void}} state
@@ -20,8 +23,8 @@ export function timeline({ total, at, marks, label, text, done, onSeek, onHover 
   };
   track({ total, at, marks, done });
   return h("div", { class: "timeline", key: "timeline", role: "slider", tabindex: 0, "aria-label": label, "aria-valuemin": 0, "aria-valuemax": Math.max(total - 1, 0), "aria-valuenow": at, "aria-valuetext": text,
-    onpointerdown: (/** @type {any} */ event) => { event.currentTarget.setPointerCapture(event.pointerId); seek(event, true); },
-    onpointermove: (/** @type {any} */ event) => { if (event.currentTarget.hasPointerCapture(event.pointerId)) seek(event, true); onHover?.(under(event)); },
+    onpointerdown: (/** @type {any} */ event) => { held = event.currentTarget; held?.setPointerCapture(event.pointerId); seek(event, true); },
+    onpointermove: (/** @type {any} */ event) => { if (held === event.currentTarget && event.buttons) seek(event, true); onHover?.(under(event)); },
     onpointerleave: () => onHover?.(null),
     onpointerup: (/** @type {any} */ event) => seek(event, false) },
     h("canvas", { class: "track", mount: watchSize }),

@@ -4,7 +4,7 @@ import { get, list, once, post, Problem } from "../api.js";
 import { to, withQuery } from "../address.js";
 import { h } from "../dom.js";
 import { baseName, bytes, count, counted, figure, moment, span } from "../format.js";
-import { frameAddress, isDirect, isShown, PictureCache } from "../pictures.js";
+import { frameAddress, isDirect, isShown, PictureCache, Thumbnails } from "../pictures.js";
 import { histogram, PictureView } from "../picture_view.js";
 import { timeline } from "../timeline.js";
 import { renderForm } from "../render_form.js";
@@ -14,7 +14,7 @@ const ROUGH_WIDTH = 640, SHARP_WIDTH = 1920;
 const REST_MS = 160;
 const PLAY_MS = 80;
 const AHEAD = 3;
-const KEPT_PIXELS = 64_000_000;
+const KEPT_PIXELS = 64_000_000, KEPT_SHEETS = 40_000_000;
 const LISTED = 1000, MOST_LISTED = 20_000;
 const AGAIN_MS = 700;
 
@@ -28,7 +28,8 @@ export function open(context) {
     frames: /** @type {Map<number, any>} */ (new Map()), marks: /** @type {any[]} */ ([]), listed: false,
     point: /** @type {any} */ (null), levels: /** @type {number[] | null} */ (null), playing: 0, sharp: false,
   };
-  const pictures = new PictureCache(KEPT_PIXELS);
+  const pictures = new PictureCache(KEPT_PIXELS), sheets = new PictureCache(KEPT_SHEETS);
+  let thumbnails = /** @type {Thumbnails | null} */ (null), passed = /** @type {ImageBitmap | null} */ (null);
   let view = /** @type {PictureView | null} */ (null);
   let resting = 0, scanning = 0, wanted = 0, drawn = -1;
 
@@ -44,6 +45,7 @@ export function open(context) {
     else if (state.dataset.frame_count) {
       state.at = Math.min(state.at, state.dataset.frame_count - 1);
       listFrames().catch(() => {});
+      if (!isDirect(state.dataset)) get(`/api/datasets/${id}/thumbnails`, { signal }).then((plan) => { thumbnails = new Thumbnails(plan, sheets); }, () => {});
       seek(state.at);
     }
     return update();
@@ -74,8 +76,8 @@ export function open(context) {
   /** A picture to look at in passing. @param {number} frame */
   const rough = (frame) => frameAddress(id, frame, isDirect(state.dataset) ? undefined : ROUGH_WIDTH);
 
-  /** @param {number} frame @param {boolean} [moving] a rough picture is enough */
-  async function seek(frame, moving = false) {
+  /** @param {number} frame @param {boolean} [moving] a rough picture is enough @param {boolean} [passing] so is a small one of a frame close by */
+  async function seek(frame, moving = false, passing = false) {
     const total = state.dataset.frame_count;
     const step = Math.sign(frame - state.at) || 1;
     state.at = Math.min(Math.max(frame, 0), total - 1);
@@ -87,12 +89,31 @@ export function open(context) {
     resting = setTimeout(() => rest(asked, at), REST_MS);
     update();
     if (!moving) keepPlace();
+    if (passing && thumbnails) return showThumbnail(thumbnails, asked, at);
     const near = Array.from({ length: AHEAD }, (_each, ahead) => at + step * (ahead + 1)).filter((each) => each >= 0 && each < total);
     const paths = [at, ...near].map(rough);
     pictures.keepLoading(new Set(paths));
     const shown = await show(paths[0], asked, at);
     if (shown && asked === wanted) paths.slice(1).forEach((path) => pictures.get(path).catch(() => {}));
     return shown;
+  }
+
+  /** @param {Thumbnails} from @param {number} asked @param {number} at */
+  async function showThumbnail(from, asked, at) {
+    const bitmap = await from.nearest(at).catch(() => null);
+    if (!bitmap || asked !== wanted || !view) { bitmap?.close(); return false; }
+    view.show(bitmap, sizeOf(at, bitmap));
+    passed?.close();
+    passed = bitmap;
+    Object.assign(state, { fault: null, waiting: false });
+    update();
+    return true;
+  }
+
+  /** Of the whole frame, whatever the size of the picture of it is. @param {number} at @param {ImageBitmap} bitmap */
+  function sizeOf(at, bitmap) {
+    const frame = state.frames.get(at);
+    return { width: frame?.width ?? state.dataset.width ?? bitmap.width, height: frame?.height ?? state.dataset.height ?? bitmap.height };
   }
 
   /** The hand rests: the sharp picture, and what there is to know of it. @param {number} asked @param {number} at */
@@ -102,8 +123,9 @@ export function open(context) {
       list(`/api/datasets/${id}/frames`, { start: at, limit: 1 }, signal).then(({ rows }) => { if (rows[0]) state.frames.set(at, rows[0]); update(); }, () => {});
     }
     const isLarge = (view?.zoom ?? 0) > 0 && isShown(state.frames.get(at)?.format) && (state.frames.get(at)?.bits ?? 8) <= 8;
-    state.sharp = await show(frameAddress(id, at, isLarge ? undefined : SHARP_WIDTH), asked, at);
-    const bitmap = pictures.peek(rough(at));
+    const sharp = frameAddress(id, at, isLarge ? undefined : SHARP_WIDTH);
+    state.sharp = await show(sharp, asked, at);
+    const bitmap = pictures.peek(rough(at)) ?? pictures.peek(sharp);
     if (bitmap && asked === wanted) state.levels = histogram(bitmap);
     update();
   }
@@ -113,9 +135,7 @@ export function open(context) {
     try {
       const bitmap = await pictures.get(path);
       if (asked !== wanted) return false;
-      const frame = state.frames.get(at);
-      const whole = { width: frame?.width ?? state.dataset.width ?? bitmap.width, height: frame?.height ?? state.dataset.height ?? bitmap.height };
-      view?.show(bitmap, whole);
+      view?.show(bitmap, sizeOf(at, bitmap));
       drawn = at;
       Object.assign(state, { fault: null, waiting: false });
     } catch (error) {
@@ -170,7 +190,7 @@ export function open(context) {
     const frame = state.frames.get(state.at);
     const mark = state.marks.find((each) => each.at === state.at);
     return h("div", { class: "transport", key: "transport" },
-      timeline({ total, at: state.at, marks: state.marks, label: "Frame", text: `frame ${state.at} of ${total}`, onSeek: (to_, moving) => { state.playing = 0; seek(to_, moving); } }),
+      timeline({ total, at: state.at, marks: state.marks, label: "Frame", text: `frame ${state.at} of ${total}`, onSeek: (to_, moving) => { state.playing = 0; seek(to_, moving, moving); } }),
       h("div", { class: "controls" },
         h("div", { class: "buttons tight" },
           h("button", { title: "Back (←)", "aria-label": "One frame back", onclick: () => step(-1) }, "‹"),
@@ -234,7 +254,7 @@ export function open(context) {
       if (state.dataset?.frame_count && frame !== state.at) seek(frame);
       return true;
     },
-    close() { state.playing = 0; clearTimeout(resting); clearTimeout(scanning); pictures.close(); },
+    close() { state.playing = 0; clearTimeout(resting); clearTimeout(scanning); pictures.close(); sheets.close(); passed?.close(); },
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; load(); });
       const { dataset, experiment } = state;
