@@ -12,7 +12,6 @@ from uuid import UUID
 
 import httpx
 import typer
-from rich.console import Console
 
 from service import __version__, config
 from service.errors import StartupError
@@ -27,11 +26,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-error_console = Console(stderr=True)
 
 FAILED, USAGE, LEFT_OUT, UNAVAILABLE, NOT_PERMITTED, CONFIGURATION = 1, 2, 65, 75, 77, StartupError.exit_code
 # Exit codes for HTTP statuses of the service; any other error is FAILED.
 EXIT_CODE_BY_STATUS = {401: NOT_PERMITTED, 403: NOT_PERMITTED, 429: UNAVAILABLE, 503: UNAVAILABLE}
+
+
+@contextmanager
+def startup_errors_to_exit_codes() -> Iterator[None]:
+    """As `errors_to_exit_codes`, for processes that serve: they raise no other."""
+    try:
+        yield
+    except StartupError as error:
+        _exit_with(str(error), CONFIGURATION)
 
 
 @contextmanager
@@ -78,7 +85,7 @@ def _exit_with(message: str, code: int) -> None:
 
 
 def _print_error(message: str) -> None:
-    error_console.print(f"reelmill: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    typer.secho(f"reelmill: {message}", fg="red", err=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -116,7 +123,7 @@ def worker() -> None:
 def _serve(run: Callable[[config.Settings], Coroutine[Any, Any, None]]) -> None:
     from service.telemetry import logging
 
-    with errors_to_exit_codes():
+    with startup_errors_to_exit_codes():
         os.umask(PRIVATE_UMASK)
         settings = config.load()
         logging.configure(settings.logging.level)

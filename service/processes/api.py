@@ -21,7 +21,7 @@ from service.config import Settings
 from service.errors import StartupError
 from service.identity.openid import OpenIdSignIn
 from service.identity.tokens import TokenVerifier
-from service.malloc import M_MMAP_THRESHOLD, set_malloc_options, trim_malloc
+from service.malloc import M_ARENA_MAX, M_MMAP_THRESHOLD, set_malloc_options, trim_malloc
 from service.processes.app import create_app
 from service.processes.connection_table import ConnectionTable, limit_connections, raise_handle_limit
 from service.processes.http_connection import ApiConnection, TimeLimits
@@ -86,7 +86,9 @@ async def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in flight finish. Raises StartupError."""
     hide_from_other_processes()
     beating = asyncio.create_task(watchdog.beat())
-    set_malloc_options({M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES})  # upload buffers must not stay resident
+    set_malloc_options(
+        {M_MMAP_THRESHOLD: MMAP_THRESHOLD_BYTES, M_ARENA_MAX: 2}
+    )  # upload buffers must not stay resident
     handles = raise_handle_limit()
     settings = replace(settings, http=limit_connections(settings.http, handles))
     log.info("limits", file_handles=handles, connections=settings.http.max_connections)
@@ -137,7 +139,9 @@ def _public_url(settings: Settings) -> str:
 
 def _make_collections_rare() -> None:
     """A full collection holds up all requests. With thousands of connections that come and go, Python's defaults make
-    one every second or two; and without `freeze` each goes over all modules, too."""
+    one every second or two; and without `freeze` each goes over all modules, too. What start-up has left is collected
+    before: it would be kept for ever."""
+    gc.collect()
     gc.freeze()
     gc.set_threshold(5000, 10, 100)
 
