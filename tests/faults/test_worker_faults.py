@@ -42,7 +42,7 @@ def digest(home: Path, row: Any) -> str:
 
 async def test_kill_9_of_a_worker_leaves_an_identical_video(postgres_url: str, tmp_path: Path) -> None:
     async with fresh_database(postgres_url) as database:
-        render = await submit(database, tmp_path, count=150, options=VERY_SLOW)
+        render = await submit(database, tmp_path, count=100, options=VERY_SLOW)
         with worker_process(database.url, tmp_path) as first:
             await wait_for_status(database, render, lambda row: row["frames_done"] > 20)
             slots = slot_pids(first.pid)
