@@ -26,7 +26,7 @@ lint: $(DEV_STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# SECONDS of schemathesis, which `make test` runs for 40, and of values at their extremes
+# SECONDS of schemathesis, which `make test` runs for 24, and of values at their extremes
 SECONDS ?= 600
 fuzz: $(DEV_STAMP)
 	REELMILL_FUZZ_SECONDS=$(SECONDS) REELMILL_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/end_to_end/test_schemathesis.py tests/routers/test_extremes.py

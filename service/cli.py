@@ -50,9 +50,8 @@ def errors_to_exit_codes() -> Iterator[None]:
     from service.commands.supervision import ChildExitError
 
     try:
-        yield
-    except StartupError as error:
-        _exit_with(str(error), CONFIGURATION)
+        with startup_errors_to_exit_codes():
+            yield
     except ApiError as error:
         _exit_with(str(error), USAGE if error.refuses_fields else EXIT_CODE_BY_STATUS.get(error.status, FAILED))
     except (FolderError, RenderError) as error:

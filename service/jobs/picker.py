@@ -90,8 +90,8 @@ class Picker:
         listing = self._listings.get(key)
         if listing is None or listing.rings != self._wake_up.rings or (listing.candidates and key[0] != "render"):
             return None
-        is_told = self._wake_up.is_listening and listing.candidates
-        return listing if now - listing.at < (LISTING_S if is_told else POLL_INTERVAL_S) else None
+        is_notified = self._wake_up.is_listening and listing.candidates
+        return listing if now - listing.at < (LISTING_S if is_notified else POLL_INTERVAL_S) else None
 
 
 def _add_busy(candidates: Iterable[Candidate], running: Mapping[str, int], sign: int = 1) -> list[Candidate]:

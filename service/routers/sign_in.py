@@ -51,7 +51,7 @@ async def start_sign_in(open_id: OpenIdDep, request: Request, resources: Resourc
     try:
         address = await open_id.issuer.authorization_url(flow, _callback_address(request, resources))
     except SignInFailed as failure:
-        return _failed(failure)
+        return _failure_response(failure)
     cookie = SessionCookie.of_sign_in(service_origin(request.scope, resources.public_url))
     return _redirect(address, cookie.to_header(".".join(astuple(flow)), FLOW_LIFETIME_S))
 
@@ -85,7 +85,7 @@ async def finish_sign_in(
             raise SignInFailed("invalid", "another issuer answered")
         token = await open_id.finish(code, flow, _callback_address(request, resources))
     except SignInFailed as failure:
-        return _failed(failure)
+        return _failure_response(failure)
     session = SessionCookie.of(service).to_header(token, int(SESSION_TTL.total_seconds()))
     return _redirect("/", session, sign_in_cookie.to_clearing_header())
 
@@ -104,7 +104,7 @@ def _read_flow(values: list[str], state: str | None) -> SignInFlow:
     return SignInFlow(*parts)
 
 
-def _failed(failure: SignInFailed) -> Response:
+def _failure_response(failure: SignInFailed) -> Response:
     log.warning("sign-in failed", kind=failure.reason, reason=str(failure))
     return _redirect(f"/#sign-in={failure.reason}")
 

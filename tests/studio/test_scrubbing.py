@@ -41,22 +41,22 @@ def test_frames_that_no_browser_shows_are_scrubbed_by_sheets(
     page.sign_in(service.token("alice", SCOPES))
     page.open(f"#/datasets/{deep['id']}")
     page.wait_for(".counter")
-    page.wait(lambda: asked(page, "/thumbnails"), "no description of the sheets")
+    page.wait(lambda: requested_addresses(page, "/thumbnails"), "no description of the sheets")
     line = page.wait_for("canvas.track")
     width = line.size["width"]
     pointer = ActionChains(page.driver, duration=0).move_to_element_with_offset(line, 0, 0).click_and_hold()
     pointer.perform()
-    page.wait(lambda: asked(page, "/thumbnails/0/0"), "no sheet")
-    before = len(asked(page, "width=640"))
+    page.wait(lambda: requested_addresses(page, "/thumbnails/0/0"), "no sheet")
+    before = len(requested_addresses(page, "width=640"))
     seen = []
     for place in (-0.39, -0.21, 0.11, 0.39):  # from the middle of the line, in its width
         ActionChains(page.driver, duration=0).move_to_element_with_offset(line, int(place * width), 0).perform()
         expected = int((0.5 + place) * FRAMES)
         page.wait(lambda: shown_frame(page) == expected, f"not frame {expected}")  # noqa: B023
         seen.append(page.wait(lambda: page.script(BRIGHTNESS), "nothing is shown"))
-    assert len(asked(page, "width=640")) == before, "no picture was made for a moment"
+    assert len(requested_addresses(page, "width=640")) == before, "no picture was made for a moment"
     ActionChains(page.driver).release().perform()
-    page.wait(lambda: asked(page, f"/frames/{expected}/image?width=1920"), "no sharp picture")
+    page.wait(lambda: requested_addresses(page, f"/frames/{expected}/image?width=1920"), "no sharp picture")
     assert seen == sorted(seen) and seen[-1] - seen[0] > 100
 
 
@@ -64,7 +64,7 @@ def shown_frame(page: Studio) -> int:
     return int(page.script("return document.querySelector('.counter').textContent.split('/')[0]"))
 
 
-def asked(page: Studio, part: str) -> list[str]:
+def requested_addresses(page: Studio, part: str) -> list[str]:
     return [
         name
         for name in page.script("return performance.getEntriesByType('resource').map((each) => each.name)")

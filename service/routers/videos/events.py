@@ -170,13 +170,13 @@ async def changes_of_several(
 ) -> AsyncIterator[VideoStatus]:
     """Yield the status of each render whenever it changes, until all have ended or are out of the follower's sight, or
     the process stops."""
-    told: dict[UUID, VideoStatus] = {}
+    sent: dict[UUID, VideoStatus] = {}
     unfinished = list(dict.fromkeys(jobs))
     while unfinished and not (resources.stopping.is_set() or follower.is_expired()):
         statuses = await _read_statuses(resources, unfinished, follower.caller)
         for status in statuses or ():
-            if told.get(status.job_id) != status:
-                told[status.job_id] = status
+            if sent.get(status.job_id) != status:
+                sent[status.job_id] = status
                 yield status
         if statuses is not None:
             unfinished = [status.job_id for status in statuses if status.status not in TERMINAL_STATUSES]

@@ -65,7 +65,7 @@ def forge(header: dict[str, Any], claims: dict[str, Any], signature: str = "") -
     return ".".join((*parts, signature))
 
 
-def tampered() -> str:
+def tampered_token() -> str:
     head, body, signature = token_of("lab").split(".")
     claims = json.loads(base64.urlsafe_b64decode(body + "=="))
     forged = base64.urlsafe_b64encode(json.dumps(claims | {"scope": "admin"}).encode()).rstrip(b"=").decode()
@@ -80,7 +80,7 @@ BAD_TOKENS: dict[str, Callable[[], str]] = {
     "none": lambda: forge({"alg": "none", "typ": "JWT"}, CLAIMS),
     "none with a signature": lambda: forge({"alg": "none"}, CLAIMS, "AAAA"),
     "None": lambda: forge({"alg": "None"}, CLAIMS, "AAAA"),
-    "tampered": tampered,
+    "tampered": tampered_token,
     "without its signature": lambda: token_of().rpartition(".")[0] + ".",
     "run out": lambda: token_of(seconds=-31),
     "of bytes": lambda: "\xff\xfe\x00",
