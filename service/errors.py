@@ -33,6 +33,7 @@ class ReelmillError(Exception):
     status = 500
     slug = "internal-error"
     title = "Internal server error"
+    is_fault = True  # with status 500 and above: something for an operator to look at
 
     def __str__(self) -> str:
         return self.detail
@@ -76,6 +77,12 @@ class TooManyRequests(ReelmillError):
 
 class ServiceUnavailable(ReelmillError):
     status, slug, title = 503, "unavailable", "A service this request needs is unavailable"
+
+
+class NotReadyYet(ServiceUnavailable):
+    """It is being made: the client is to ask again after the seconds of `Retry-After`."""
+
+    is_fault = False
 
 
 class QueueFull(ReelmillError):

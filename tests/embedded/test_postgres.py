@@ -147,11 +147,18 @@ def test_a_launcher_that_hangs_without_clients_is_replaced(tmp_path: Path, monke
     url = first.start()
     query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     hung = launcher_pid(tmp_path)
-    os.kill(hung, signal.SIGSTOP)
+    freeze(hung)
     first.stop()
     with EmbeddedPostgres(tmp_path) as again:
         assert answers(again) and launcher_pid(tmp_path) != hung
     assert gone(tmp_path)
+
+
+def freeze(pid: int) -> None:
+    """Its threads run on until its first one has seen the signal."""
+    os.kill(pid, signal.SIGSTOP)
+    while "T (stopped)" not in Path(f"/proc/{pid}/status").read_text():
+        time.sleep(0.01)
 
 
 def test_a_server_that_does_not_stop_when_its_launcher_dies_is_replaced(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import structlog
 from fastapi import Response
 from sqlalchemy import RowMapping
 
-from service.errors import FieldProblem, NotFound, ReelmillError, ServiceUnavailable
+from service.errors import FieldProblem, NotFound, NotReadyYet, ReelmillError, ServiceUnavailable
 from service.ids import Subject
 from service.plan.preview import Preview
 from service.routers.http.conditional_requests import ASK_FIRST
@@ -44,7 +44,7 @@ class _Found:
 async def respond_with(resources: Resources, preview: Preview, caller: Caller, name: PictureName) -> Response:
     """The picture from the store; if it is not there as it was written, wait for a worker to make it.
 
-    Raises DamagedFrame, NotFound, TooManyRequests, or ServiceUnavailable after `preview_wait_s`.
+    Raises DamagedFrame, NotFound, TooManyRequests, or NotReadyYet after `preview_wait_s`.
     """
     database, objects = resources.database, resources.objects
     if (found := await _read_preview(database, objects, preview)) is None:
@@ -106,7 +106,7 @@ async def _wait_for_preview(resources: Resources, preview: Preview, owner: Subje
             raise _to_error(state, name)
         if clock() > deadline:
             detail = "the preview is not ready yet: a worker will make it, ask again"
-            raise ServiceUnavailable(detail, headers={"Retry-After": "2"})
+            raise NotReadyYet(detail, headers={"Retry-After": "2"})
         await asyncio.sleep(POLL_INTERVAL_S)
 
 
@@ -114,7 +114,7 @@ def _to_error(state: RowMapping, name: PictureName) -> ReelmillError:
     code, reason = state["error"]["code"], state["error"]["reason"]
     match code:
         case "changed":
-            return ServiceUnavailable(f"{name.words} was just replaced: ask again", headers={"Retry-After": "1"})
+            return NotReadyYet(f"{name.words} was just replaced: ask again", headers={"Retry-After": "1"})
         case "missing":
             return NotFound(f"{name.words} is gone: {reason}")
         case "skipped":
