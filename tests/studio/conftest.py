@@ -1,7 +1,7 @@
 """What the Studio shows, and a browser on it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,12 @@ from tests.support.processes.running_service import RunningService
 DESIGNED = re.compile(r"status of (401|404|409|422|429|503)|ERR_INTERNET_DISCONNECTED")
 
 
+@pytest.fixture(scope="session")
+def service(start_service: Callable[[str], RunningService]) -> RunningService:
+    """The page does not know where objects are: one store is enough."""
+    return start_service("folder")
+
+
 @pytest.fixture
 def page(service: RunningService, tmp_path: Path) -> Iterator[Studio]:
     """A browser that nobody has signed in with; the test fails if it reports anything, or asked another host."""
@@ -24,13 +30,6 @@ def page(service: RunningService, tmp_path: Path) -> Iterator[Studio]:
         assert [each for each in page.reports() if not DESIGNED.search(each)] == []
         asked = [each["url"] for each in page.requests() if each["url"].startswith(("http", "ws"))]
         assert [url for url in asked if not url.startswith(f"{service.url}/")] == []
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_store(service: RunningService) -> None:
-    """The page does not know where objects are: one store is enough."""
-    if not (service.home / "objects").exists():
-        pytest.skip("tested over the store in a folder")
 
 
 @pytest.fixture(scope="session")

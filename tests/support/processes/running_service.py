@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -78,9 +78,28 @@ def store_settings(driver: str) -> dict[str, str]:
     return s3_server().environment() if driver == "s3" else {}
 
 
+@pytest.fixture(scope="session")
+def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], RunningService]]:
+    """The service over a driver of the object store. It is started once, and runs until the last test."""
+    running: dict[str, RunningService] = {}
+    with ExitStack() as stack:
+
+        def start(driver: str) -> RunningService:
+            if driver not in running:
+                running[driver] = stack.enter_context(run_service(driver, tmp_path_factory.mktemp("service")))
+            return running[driver]
+
+        yield start
+
+
 @pytest.fixture(scope="session", params=["folder", pytest.param("s3", marks=needs_s3)])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    home = tmp_path_factory.mktemp("service")
+def service(request: pytest.FixtureRequest, start_service: Callable[[str], RunningService]) -> RunningService:
+    return start_service(request.param)
+
+
+@contextmanager
+def run_service(driver: str, home: Path) -> Iterator[RunningService]:
+    """A service of its own, for a test that measures or ends its processes."""
     own = {
         "REELMILL_HOME": str(home),
         "PORT": "0",
@@ -89,7 +108,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "REELMILL_RATE_LIMIT": "none",
     }
     with ExitStack() as stack:
-        with clean_environment(**own, **store_settings(request.param)):
+        with clean_environment(**own, **store_settings(driver)):
             settings = config.load()
             before = os.umask(0)  # the processes must not rely on the umask of who starts them
             try:
