@@ -22,7 +22,7 @@ from service.routers.http.middleware import BodyLimit, BodyRule, HeadAsGet, UrlL
 from service.routers.http.rate_limit import AddressLimit, EventStreamLimit, RateLimit
 from service.routers.openapi import docs
 from service.routers.openapi.document_31 import complete_document
-from service.routers.ops import dead_letters, devices, health, metrics, workers
+from service.routers.ops import dead_letters, devices, health, metrics, workers, workload
 from service.routers.pictures import frame_images, render_previews, thumbnails, video_frames
 from service.routers.settings import HttpSettings
 from service.routers.videos import events, files, generate, hls, renders, webhook_secrets
@@ -53,6 +53,7 @@ API_ROUTERS: tuple[APIRouter, ...] = (
     dead_letters.router,
     devices.router,
     workers.router,
+    workload.router,
 )
 DESCRIPTION = """Send `Authorization: Bearer <JWT>`. Every error is `application/problem+json` (RFC 9457); its `type` is
 a path of this service that explains it; its `error_id` identifies the log line. Lists are JSON arrays; their `Link`

@@ -8,6 +8,8 @@ const PATTERNS = /** @type {[string, RegExp][]} */ ([
   ["experiment", new RegExp(`^/experiments/${ID}$`)],
   ["dataset", new RegExp(`^/datasets/${ID}$`)],
   ["renders", /^\/renders$/],
+  ["ask", /^\/ask$/],
+  ["machines", /^\/machines$/],
   ["watch", new RegExp(`^/renders/${ID}$`)],
 ]);
 
@@ -40,4 +42,4 @@ export const to = {
 };
 
 /** @param {string} view */
-export const mayRead = (view) => (view === "renders" || view === "watch" ? "videos:read" : "catalog:read");
+export const mayRead = (view) => ({ ask: "query:run", machines: "ops:read" }[view]) ?? (view === "renders" || view === "watch" ? "videos:read" : "catalog:read");

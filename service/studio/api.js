@@ -17,6 +17,7 @@ export class Problem extends Error {
     this.title = document?.title ?? (status === 0 ? "No answer" : `Answer ${status}`);
     /** @type {{detail: string, pointer?: string, parameter?: string}[]} */
     this.errors = document?.errors ?? [];
+    /** @type {any} */ this.document = document ?? {};
     this.retryAfter = retryAfter;
   }
 }

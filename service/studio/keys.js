@@ -4,7 +4,8 @@ import { h } from "./dom.js";
 
 /** `keys`: as `KeyboardEvent.key` has them, with "Shift+" before. @typedef {{keys: string[], does: string, run: (key: string) => void}} Key */
 
-const COMMON = [["?", "show or hide these keys"], ["g e", "go to the experiments"], ["g r", "go to the renders"], ["/", "search"], ["Esc", "close what is open"]];
+const COMMON = [["?", "show or hide these keys"], ["g e", "go to the experiments"], ["g r", "go to the renders"], ["g a", "ask"], ["g m", "go to the machines"], ["/", "search"], ["Esc", "close what is open"]];
+const PLACES = /** @type {Record<string, string>} */ ({ e: "experiments", r: "renders", a: "ask", m: "machines" });
 const SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space" };
 
 /** @param {EventTarget | null} target */
@@ -24,7 +25,7 @@ export function installKeys(keysOfView, shell) {
     if (takesText(event.target) || document.querySelector("dialog[open]:not(.keys)")) return;
     const wasGoing = going;
     going = event.key === "g";
-    if (wasGoing && (event.key === "e" || event.key === "r")) return shell.go(event.key === "e" ? "experiments" : "renders");
+    if (wasGoing && event.key in PLACES) return shell.go(PLACES[event.key]);
     if (event.key === "?") return shell.help();
     if (event.key === "/") {
       const search = document.querySelector("input[type=search]");

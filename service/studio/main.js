@@ -25,8 +25,10 @@ const VIEWS = {
   dataset: () => import("./views/dataset.js"),
   renders: () => import("./views/renders.js"),
   watch: () => import("./views/watch.js"),
+  ask: () => import("./views/ask.js"),
+  machines: () => import("./views/machines.js"),
 };
-const NAV = /** @type {const} */ ([["experiments", "Experiments", "catalog:read"], ["renders", "Renders", "videos:read"]]);
+const NAV = /** @type {const} */ ([["experiments", "Experiments", "catalog:read"], ["renders", "Renders", "videos:read"], ["ask", "Ask", "query:run"], ["machines", "Machines", "ops:read"]]);
 const RECONNECT_MS = 2000;
 
 const root = /** @type {HTMLElement} */ (document.getElementById("page"));

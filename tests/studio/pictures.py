@@ -3,12 +3,14 @@
 It starts a service of its own, fills it, and looks at it with the browser of the tests.
 """
 
+import json
 import sys
 import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -24,6 +26,13 @@ THEMES = ("dark", "light")
 SIZES = {"": (1280, 800), "-narrow": (360, 740)}
 # For pictures to arrive and figures to settle.
 SETTLING_S = 2.5
+FRAMES_ASKED = {
+    "table": "frames",
+    "columns": ["key", "index", "width", "height", "captured_at", "problem"],
+    "filters": [{"column": "width", "op": "ge", "value": 320}],
+    "order_by": ["-index"],
+    "limit": 50,
+}
 
 
 def fill(client: httpx.Client) -> dict[str, str]:
@@ -46,6 +55,10 @@ def fill(client: httpx.Client) -> dict[str, str]:
         "watch": f"#/renders/{done}?frame=31",
         "compare": f"#/renders/{done}?frame=96&compare=beside",
         "difference": f"#/renders/{done}?frame=96&compare=difference",
+        "ask": f"#/ask?query={quote(json.dumps(FRAMES_ASKED))}",
+        "ask-refused": f"#/ask?query={quote(json.dumps(FRAMES_ASKED | {'limit': 5000}))}",
+        "ask-words": "#/ask?question=make%20a%20video%20of%20%22Weld%20seam%207%22%20at%2024%20fps",
+        "machines": "#/machines",
         "not-found": "#/nowhere",
         "empty": "#/renders?status=failed",
     }

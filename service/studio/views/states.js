@@ -3,7 +3,7 @@
 import { Problem } from "../api.js";
 import { h } from "../dom.js";
 
-const SCOPES = { "catalog:read": "see experiments and frames", "videos:read": "see renders" };
+const SCOPES = { "catalog:read": "see experiments and frames", "videos:read": "see renders", "query:run": "ask the database", "ops:read": "see the machines" };
 const FAILURES = {
   refused: "The issuer did not let you in, or you went back.",
   stale: "Signing in took too long, or was begun in another window. Try it again.",
