@@ -7,7 +7,6 @@ import { ago, count, counted, figure, moment, span } from "./format.js";
 const LIVES = /** @type {Record<string, string>} */ ({ active: "takes tasks", cordoned: "cordoned: no new tasks", draining: "drains, and ends then", lost: "lost: no heartbeat", gone: "gone" });
 const KINDS = /** @type {Record<string, string>} */ ({ segment: "parts of renders", assemble: "renders put together", scan: "scans", preview: "pictures", webhook: "webhooks" });
 const FIGURES = /** @type {[string, string, string, number?][]} */ ([["utilisation_percent", "busy", "%"], ["temperature_celsius", "", "°C"], ["memory_used_bytes", "memory", "GB", 1e9], ["power_watts", "", "W"], ["load_1", "load", ""], ["cores", "", "cores"]]);
-const BLUNT = new Set(["figures"]);
 
 /** @typedef {{busy: Set<string>, notes: Map<string, string>}} Acting */
 /** @typedef {[string, string, () => void][]} Actions */
@@ -39,7 +38,7 @@ export function devices(rows) {
     h("p", { class: "name" }, h("span", { class: "strong" }, each.device), " ", h("bdi", null, each.model ?? ""), h("span", { class: `tag ${each.state}` }, each.state), h("span", { class: "quiet" }, " of ", h("bdi", null, each.worker))),
     each.reason ? h("p", { class: "reason" }, h("bdi", null, each.reason)) : null,
     h("p", { class: "facts num quiet" }, figuresOf(each.figures).map((text) => h("span", { key: text }, text)), Object.keys(each.unknown).length ? h("span", { title: Object.entries(each.unknown).map(([name, why]) => `${name}: ${why}`).join("\n") }, `${counted(Object.keys(each.unknown).length, "figure")} cannot be read`) : null),
-    each.capabilities.length ? table(["Stage", "What", "State", "Proven", "Speed", "Why not"], each.capabilities.map((/** @type {any} */ found) => h("tr", { key: `${found.stage} ${found.what}` },
+    each.capabilities.length && each.state !== "absent" ? table(["Stage", "What", "State", "Proven", "Speed", "Why not"], each.capabilities.map((/** @type {any} */ found) => h("tr", { key: `${found.stage} ${found.what}` },
       h("td", null, found.stage), h("td", null, found.what), h("td", { class: toneOf(found.state) }, found.state), h("td", null, found.proven_seconds_ago === null ? "not yet" : `${span(Math.round(found.proven_seconds_ago)) || "0 s"} ago`),
       h("td", null, found.megapixels_per_second === null ? "–" : `${figure(found.megapixels_per_second)} MP/s`), h("td", { class: "quiet wrap" }, h("bdi", null, found.reason ?? ""), found.faults ? ` (${counted(found.faults, "fault")})` : "")))) : null,
     each.sandbox_gaps.length ? h("p", { class: "quiet" }, "Walls missing: ", each.sandbox_gaps.join("; ")) : null)));
@@ -50,7 +49,7 @@ const toneOf = (state) => ({ ok: "", degraded: "warn", quarantined: "bad", unkno
 
 /** @param {Record<string, any>} figures */
 function figuresOf(figures) {
-  return Object.entries(figures).filter(([name, value]) => typeof value === "number" && !BLUNT.has(name)).slice(0, 8).map(([name, value]) => {
+  return Object.entries(figures).filter(([name, value]) => typeof value === "number" && !name.endsWith("_seconds_ago")).slice(0, 8).map(([name, value]) => {
     const known = FIGURES.find(([each]) => each === name);
     return known ? `${known[1]} ${figure(value / (known[3] ?? 1))} ${known[2]}`.trim() : name.endsWith("_bytes") ? `${name.slice(0, -6).replaceAll("_", " ")} ${figure(value / 1e9)} GB` : `${name.replaceAll("_", " ")} ${figure(value)}`;
   });

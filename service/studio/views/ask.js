@@ -149,7 +149,7 @@ export function open({ route, may, update, signal, go }) {
     if (!(known instanceof Problem) || known.status === 0) return problem(known, show);
     const narrower = state.asked ? narrowerThan(state.asked, known, tableOf(state.asked.table)) : [];
     return h("section", { class: "refusal", role: "alert", key: "refusal" }, h("h2", null, known.title), h("p", null, known.message),
-      h("ul", { class: "reasons" }, known.errors.filter((each) => each.pointer !== "#" && !known.message.includes(each.detail)).map((each, place) => h("li", { key: place }, h("code", null, each.pointer ?? each.parameter ?? ""), " ", each.detail))),
+      h("ul", { class: "reasons" }, known.errors.filter((each) => each.pointer !== "#").map((each, place) => h("li", { key: place }, h("code", null, each.pointer ?? each.parameter ?? ""), " ", known.message.includes(each.detail) ? null : each.detail))),
       narrower.length ? h("div", { class: "buttons" }, narrower.map((each) => h("button", { key: each.name, onclick: () => narrow(each) }, each.name))) : h("button", { onclick: show }, "Try again"));
   }
 

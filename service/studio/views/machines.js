@@ -97,10 +97,10 @@ export function open({ may, update, signal }) {
     return h("div", { class: "machines" },
       health(state.health),
       section("Workers", state.workers.length ? workers(state.workers, ordersTo, state) : empty("No worker", h("p", null, "Renders wait in the queue until one begins: ", h("code", null, "reelmill worker"), "."))),
-      section("Devices", state.devices.length ? devices(state.devices) : h("p", { class: "quiet" }, "No live worker has told of its devices.")),
       h("div", { class: "halves" }, section("The queue", waiting(state.workload)), section("CPU beside GPU, the last hour", stageFigures(state.workload))),
       section("Where stages ran, and what went another way", told(state.workload)),
-      state.letters ? section("Failed for good", state.letters.length ? letters(state.letters, actionsOn, state) : h("p", { class: "quiet" }, "Nothing has failed for good, or all of it was retried or dismissed.")) : null);
+      state.letters ? section("Failed for good", state.letters.length ? letters(state.letters, actionsOn, state) : h("p", { class: "quiet" }, "Nothing has failed for good, or all of it was retried or dismissed.")) : null,
+      section("Devices", state.devices.length ? devices(state.devices) : h("p", { class: "quiet" }, "No live worker has told of its devices.")));
   }
 
   document.addEventListener("visibilitychange", onVisibility);

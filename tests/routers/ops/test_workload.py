@@ -1,6 +1,5 @@
 """GET /api/workload over the database that workers write."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,10 @@ from tests.support.data.database_rows import add_dataset, add_render
 from tests.support.processes.catalogue_api import catalogue_api
 
 pytestmark = pytest.mark.anyio
-Token = Callable[..., dict[str, str]]
 # One task on each device ended in the hour, one before it, and one waits.
 ADD_TASKS = text("""
-    INSERT INTO tasks (kind, render_id, number, state, device, progress, created_at, started_at, finished_at)
-    SELECT 'segment', CAST(:render AS uuid), number, state, device, 24, now() - interval '3 h', ended - interval '4 s', ended
+    INSERT INTO tasks (id, kind, render_id, number, state, device, progress, created_at, started_at, finished_at)
+    SELECT gen_random_uuid(), 'segment', CAST(:render AS uuid), number, state, device, 24, now() - interval '3 h', ended - interval '4 s', ended
     FROM (VALUES (100, 'succeeded', 'cpu', now() - interval '5 min'),
         (101, 'succeeded', 'cuda:0', now() - interval '10 min'),
         (102, 'succeeded', 'cpu', now() - interval '2 h'), (103, 'queued', 'cpu', NULL)) AS t(number, state, device, ended)
