@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.jobs import workload
 from service.routers.http.dependencies import DatabaseDep, require_scope
-from service.store import workload
 
 router = APIRouter(prefix="/api/workload", tags=["operations"], dependencies=[Depends(require_scope("ops:read"))])
 TaskKind = Literal["segment", "assemble", "scan", "preview", "webhook"]
