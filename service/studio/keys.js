@@ -2,7 +2,8 @@
 
 import { h } from "./dom.js";
 
-/** `keys`: as `KeyboardEvent.key` has them, with "Shift+" before. @typedef {{keys: string[], does: string, run: (key: string) => void}} Key */
+/** `keys`: as `KeyboardEvent.key` has them, with "Shift+" before.
+ * @typedef {{keys: string[], does: string, run: (key: string) => void}} Key */
 
 const COMMON = [["?", "show or hide these keys"], ["g e", "go to the experiments"], ["g r", "go to the renders"], ["/", "search"], ["Esc", "close what is open"]];
 const SIGNS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", " ": "Space" };

@@ -13,12 +13,14 @@ const FAILURES = {
 /** @type {{text: string | null}} */
 export const failure = { text: null };
 
-/** Why nobody is signed in, for the page that follows. @param {string} reason */
+/** Why nobody is signed in, for the page that follows.
+ * @param {string} reason */
 export function signedOut(reason) {
   failure.text = /** @type {any} */ (FAILURES)[reason] ?? "Signing in failed. Try it again.";
 }
 
-/** A figure of what would be here, and what to do next. @param {string} title @param {...any} rest */
+/** A figure of what would be here, and what to do next.
+ * @param {string} title @param {...any} rest */
 export const empty = (title, ...rest) => h("section", { class: "empty" }, leader(), h("h2", null, title), h("div", null, rest));
 
 /** The blank leader of a film. */
