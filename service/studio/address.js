@@ -23,7 +23,8 @@ export function parseAddress(hash) {
   return { view: path === "/" || path === "main" ? "experiments" : "missing", id: null, query: new URLSearchParams(query) };
 }
 
-/** The address of this view with other parameters; those without a value are left out. @param {Route} route @param {Record<string, any>} changes */
+/** The address of this view with other parameters; those without a value are left out.
+ * @param {Route} route @param {Record<string, any>} changes */
 export function withQuery(route, changes) {
   const query = new URLSearchParams(route.query);
   for (const [name, value] of Object.entries(changes)) {

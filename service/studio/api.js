@@ -26,11 +26,12 @@ export class Problem extends Error {
 export const isAbort = (error) => error instanceof DOMException && error.name === "AbortError";
 
 /**
- * @param {string} path
- * @param {{method?: string, body?: any, data?: Blob, signal?: AbortSignal, quiet?: boolean}} [options] `quiet`: a 401 is the caller's matter
- * @returns {Promise<Response>}
+ * `quiet`: a 401 is the caller's matter.
+ * @typedef {{method?: string, body?: unknown, data?: Blob, signal?: AbortSignal, quiet?: boolean}} Options
  */
-export async function send(path, { method = "GET", body, data, signal, quiet = false } = {}) {
+/** @param {string} path @param {Options} [options] @returns {Promise<Response>} */
+export async function send(path, options = {}) {
+  const { method = "GET", body, data, signal, quiet = false } = options;
   /** @type {Record<string, string>} */
   const headers = method === "GET" ? {} : { ...REQUEST_HEADER };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -66,16 +67,17 @@ function setAway(away) {
   signals.dispatchEvent(new Event(away ? "away" : "back"));
 }
 
-/** @param {string} path @param {any} [options] */
+/** @param {string} path @param {Options} [options] */
 export const get = async (path, options) => (await send(path, options)).json();
-/** @param {string} path @param {any} [body] */
+/** @param {string} path @param {unknown} [body] */
 export const post = async (path, body) => (await send(path, { method: "POST", body })).json();
-/** @param {string} path @param {any} body */
+/** @param {string} path @param {unknown} body */
 export const patch = async (path, body) => (await send(path, { method: "PATCH", body })).json();
 /** @param {string} path */
 export const remove = async (path) => (await send(path, { method: "DELETE" })).json();
 
-/** `path` with those parameters that have a value. @param {string} path @param {Record<string, any>} parameters */
+/** `path` with those parameters that have a value.
+ * @param {string} path @param {Record<string, any>} parameters */
 export function address(path, parameters) {
   const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false);
   const query = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
@@ -106,7 +108,8 @@ export function pause(seconds, signal) {
   });
 }
 
-/** A request that is repeated while the service has no room or is not ready. @param {string} path @param {any} options */
+/** A request that is repeated while the service has no room or is not ready.
+ * @param {string} path @param {Options} options */
 export async function sendPatiently(path, options, tries = 6) {
   for (let left = tries; ; left--) {
     try {
@@ -118,12 +121,13 @@ export async function sendPatiently(path, options, tries = 6) {
   }
 }
 
-/** A picture, also one that a worker makes only now. @param {string} path @param {AbortSignal} [signal] */
+/** A picture, also one that a worker makes only now.
+ * @param {string} path @param {AbortSignal} [signal] */
 export const picture = async (path, signal) => (await sendPatiently(path, { signal })).blob();
 
 /**
  * Follow renders by one stream until all have ended.
- * @param {string} path @param {(status: any) => void} onStatus @param {() => void} [onLost] @returns {() => void} ends it
+ * @param {string} path @param {(status: Api.VideoStatus) => void} onStatus @param {() => void} [onLost] @returns {() => void} ends it
  */
 export function follow(path, onStatus, onLost) {
   const stream = new EventSource(path);
@@ -135,7 +139,7 @@ export function follow(path, onStatus, onLost) {
   return () => stream.close();
 }
 
-/** @typedef {{user: string | null, scopes: string[], expires_at: string | null, sign_in_url: string | null}} Session */
+/** @typedef {Api.Session} Session */
 
 export const session = {
   /** @returns {Promise<Session>} */
@@ -149,7 +153,8 @@ export const session = {
 /** @type {Map<string, Promise<any>>} */
 const known = new Map();
 
-/** What is at an address, asked for once while the page is open. @param {string} path @returns {Promise<any>} */
+/** What is at an address, asked for once while the page is open.
+ * @param {string} path @returns {Promise<any>} */
 export function once(path) {
   let found = known.get(path);
   if (!found) {

@@ -11,7 +11,8 @@ export function confirm(title, text, act, onConfirm) {
   ]);
 }
 
-/** A window over the page, until it is closed. @param {string} title @param {(close: () => void, update: () => void) => any} content */
+/** A window over the page, until it is closed.
+ * @param {string} title @param {(close: () => void, update: () => void) => any} content */
 export function dialog(title, content) {
   const before = document.activeElement;
   const element = document.createElement("dialog");

@@ -25,7 +25,8 @@ function toNode(child) {
   return { tag: "", props: {}, children: [], key: undefined, text: String(child), node: null, close: null };
 }
 
-/** Show these in an element, which must have no other content. @param {Element & {shown?: VNode[]}} parent @param {...Child} children */
+/** Show these in an element, which must have no other content.
+ * @param {Element & {shown?: VNode[]}} parent @param {...Child} children */
 export function render(parent, ...children) {
   const next = h("", null, ...children).children;
   patchChildren(parent, parent.shown ?? [], next);

@@ -21,7 +21,8 @@ export function bytes(size) {
   return `${short.format(size / 1000 ** power)} ${UNITS[power]}`;
 }
 
-/** The two largest units. @param {number | null | undefined} seconds */
+/** The two largest units.
+ * @param {number | null | undefined} seconds */
 export function span(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 1) return seconds > 0 ? `${short.format(seconds)} s` : "0 s";
@@ -35,7 +36,8 @@ export function span(seconds) {
   return parts.join(" ");
 }
 
-/** Minutes, seconds and frame, as on a tape. @param {number} seconds */
+/** Minutes, seconds and frame, as on a tape.
+ * @param {number} seconds */
 export function clock(seconds) {
   const hundredths = Math.floor(Math.max(seconds, 0) * 100 + 0.5);
   const pad = (/** @type {number} */ value) => String(value).padStart(2, "0");
@@ -51,7 +53,8 @@ export function moment(time) {
   return `${day} ${rest.replace(/(\.\d{3})\d*/, "$1").replace(/(Z|\+00:00)$/, "")}`.replace(/(:\d\d)\.000$/, "$1");
 }
 
-/** How long ago. @param {string | null | undefined} time */
+/** How long ago.
+ * @param {string | null | undefined} time */
 export function ago(time) {
   if (!time) return "–";
   const seconds = (Date.now() - Date.parse(time)) / 1000;
@@ -59,10 +62,12 @@ export function ago(time) {
   return `${span(seconds).split(" ").slice(0, 2).join(" ")} ago`;
 }
 
-/** The last part of a key, which may have folders. @param {string} key */
+/** The last part of a key, which may have folders.
+ * @param {string} key */
 export const baseName = (key) => key.slice(key.lastIndexOf("/") + 1) || key;
 
-/** Rates are fractions: "30", "30000/1001". @param {string | number | null | undefined} rate */
+/** Rates are fractions: "30", "30000/1001".
+ * @param {string | number | null | undefined} rate */
 export function rateOf(rate) {
   const [over, under] = String(rate ?? 0).split("/").map(Number);
   return under ? over / under : over;

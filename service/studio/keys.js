@@ -2,7 +2,8 @@
 
 import { h } from "./dom.js";
 
-/** `keys`: as `KeyboardEvent.key` has them, with "Shift+" before. @typedef {{keys: string[], does: string, run: (key: string) => void}} Key */
+/** `keys`: as `KeyboardEvent.key` has them, with "Shift+" before.
+ * @typedef {{keys: string[], does: string, run: (key: string) => void}} Key */
 
 const COMMON = [["?", "show or hide these keys"], ["g e", "go to the experiments"], ["g r", "go to the renders"], ["g a", "ask"], ["g m", "go to the machines"], ["/", "search"], ["Esc", "close what is open"]];
 const PLACES = /** @type {Record<string, string>} */ ({ e: "experiments", r: "renders", a: "ask", m: "machines" });

@@ -1,10 +1,12 @@
 /** A picture on a canvas: fitted, or zoomed and moved to the pixel, with the values under the pointer. */
 
+/** @typedef {{x: number, y: number, rgb: number[]}} Point */
+
 const MAX_ZOOM = 40;
 const HISTOGRAM_WIDTH = 192;
 
 export class PictureView {
-  /** @param {HTMLCanvasElement} canvas @param {(value: {x: number, y: number, rgb: number[]} | null) => void} onPoint */
+  /** @param {HTMLCanvasElement} canvas @param {(value: Point | null) => void} onPoint */
   constructor(canvas, onPoint) {
     this.canvas = canvas;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
@@ -15,7 +17,7 @@ export class PictureView {
     this.size = { width: 0, height: 0 };
     this.zoom = 0;  // canvas pixels for each of the frame; 0: fitted
     this.centre = { x: 0.5, y: 0.5 };
-    this.probe = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+    this.probe = readable(1, 1);
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(canvas);
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -121,17 +123,24 @@ export class PictureView {
     const across = (at.x - box.x) / box.width, down = (at.y - box.y) / box.height;
     if (!this.bitmap?.width || across < 0 || down < 0 || across >= 1 || down >= 1) return this.onPoint(null);
     const left = Math.floor(across * this.bitmap.width), top = Math.floor(down * this.bitmap.height);
-    const probe = /** @type {OffscreenCanvasRenderingContext2D} */ (this.probe);
-    probe.drawImage(this.bitmap, left, top, 1, 1, 0, 0, 1, 1);
-    const rgb = [...probe.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+    this.probe.drawImage(this.bitmap, left, top, 1, 1, 0, 0, 1, 1);
+    const rgb = [...this.probe.getImageData(0, 0, 1, 1).data.slice(0, 3)];
     return this.onPoint({ x: Math.floor(across * this.size.width), y: Math.floor(down * this.size.height), rgb });
   }
 }
 
-/** How often each of 64 levels is in a picture, 0 to 1. @param {ImageBitmap} bitmap */
+/** A canvas whose pixels are read.
+ * @param {number} width @param {number} height */
+function readable(width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  return /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+}
+
+/** How often each of 64 levels is in a picture, 0 to 1.
+ * @param {ImageBitmap} bitmap */
 export function histogram(bitmap) {
   const width = Math.min(HISTOGRAM_WIDTH, bitmap.width), height = Math.max(1, Math.round((bitmap.height * width) / bitmap.width));
-  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true }));
+  const context = readable(width, height);
   context.imageSmoothingEnabled = false;
   context.drawImage(bitmap, 0, 0, width, height);
   const { data } = context.getImageData(0, 0, width, height);

@@ -8,23 +8,27 @@ const SHOWN_BY_BROWSERS = new Set(["jpeg", "png", "webp"]);
 const MOST_SHEETS = 20;
 const DIRECT_BYTES = 400_000, DIRECT_PIXELS = 4_000_000;
 
-/** Whether frames are shown as they are stored, because browsers show them and they are small: no worker has to make anything. @param {any} dataset */
+/** Whether frames are shown as they are stored, because browsers show them and they are small: no worker has to make anything.
+ * @param {Api.Dataset} dataset */
 export const isDirect = ({ kind, formats, levels, bytes, frame_count: total, width, height }) =>
-  kind === "frames" && !levels && bytes / total < DIRECT_BYTES && width * height < DIRECT_PIXELS && formats.every(isShown);
+  kind === "frames" && !levels && bytes / total < DIRECT_BYTES && width !== null && height !== null && width * height < DIRECT_PIXELS && formats.every(isShown);
 
-/** Whether browsers show pictures of this format. @param {string} format */
-export const isShown = (format) => SHOWN_BY_BROWSERS.has(format);
+/** Whether browsers show pictures of this format.
+ * @param {string | null | undefined} format */
+export const isShown = (format) => SHOWN_BY_BROWSERS.has(format ?? "");
 
 /** @param {string} dataset @param {number} index @param {number} [width] unset: as it is stored */
 export const frameAddress = (dataset, index, width) => `/api/datasets/${dataset}/frames/${index}/image${width ? `?width=${width}` : ""}`;
 
-/** The picture in the middle of a dataset. @param {any} dataset */
+/** The picture in the middle of a dataset.
+ * @param {Api.Dataset} dataset */
 export function poster(dataset) {
   const middle = Math.floor(dataset.frame_count / 2);
   return h("span", { class: "poster", key: `poster ${dataset.id}`, mount: (/** @type {HTMLElement} */ element) => showIn(element, frameAddress(dataset.id, middle, isDirect(dataset) ? undefined : POSTER_WIDTH)) });
 }
 
-/** Load a picture into an element; a worker may have to make it first. @param {HTMLElement} element @param {string} path @returns {() => void} */
+/** Load a picture into an element; a worker may have to make it first.
+ * @param {HTMLElement} element @param {string} path @returns {() => void} */
 function showIn(element, path) {
   const stop = new AbortController();
   let url = "";
@@ -79,14 +83,16 @@ export class PictureCache {
     return /** @type {any} */ (entry).loading;
   }
 
-  /** The oldest make room; the two newest are on the screen. @param {any} entry @param {ImageBitmap} bitmap */
+  /** The oldest make room; the two newest are on the screen.
+   * @param {any} entry @param {ImageBitmap} bitmap */
   keep(entry, bitmap) {
     entry.bitmap = bitmap;
     this.used += bitmap.width * bitmap.height;
     for (const path of [...this.kept.keys()].slice(0, -2)) if (this.used > this.pixels) this.drop(path);
   }
 
-  /** Give up what still loads, but for these. @param {Set<string>} wanted */
+  /** Give up what still loads, but for these.
+   * @param {Set<string>} wanted */
   keepLoading(wanted) {
     for (const [path, entry] of this.kept) if (!entry.bitmap && !wanted.has(path)) this.drop(path);
   }
@@ -107,19 +113,20 @@ export class PictureCache {
 
 /** Small pictures of all frames of a dataset, cut out of sheets, to look at while the pointer moves. */
 export class Thumbnails {
-  /** @param {any} plan how the service arranges them @param {PictureCache} sheets */
+  /** @param {Api.Thumbnails} plan how the service arranges them @param {PictureCache} sheets */
   constructor(plan, sheets) {
     this.plan = plan;
     this.sheets = sheets;
-    this.level = plan.levels.find((/** @type {any} */ level) => level.sheets <= MOST_SHEETS) ?? plan.levels.at(-1);
+    this.level = /** @type {Api.ThumbnailLevel} */ (plan.levels.find((level) => level.sheets <= MOST_SHEETS) ?? plan.levels.at(-1));
   }
 
   /** @param {number} number */
   address(number) {
-    return this.plan.url_template.replace("{level}", this.level.level).replace("{number}", number);
+    return this.plan.url_template.replace("{level}", String(this.level.level)).replace("{number}", String(number));
   }
 
-  /** The picture of a frame, or of one close before it. The caller closes it. @param {number} frame @returns {Promise<ImageBitmap>} */
+  /** The picture of a frame, or of one close before it. The caller closes it.
+   * @param {number} frame @returns {Promise<ImageBitmap>} */
   async nearest(frame) {
     const { columns, cell_width: width, cell_height: height, frames_per_sheet: cells } = this.plan;
     const cell = Math.floor(frame / this.level.stride);

@@ -7,7 +7,8 @@ const AGAIN_S = 0.5;
 /** @param {number} byte */
 const hex = (byte) => byte.toString(16).padStart(2, "0");
 
-/** The codec, as media types name it, from the box that configures it. @param {Uint8Array} init */
+/** The codec, as media types name it, from the box that configures it.
+ * @param {Uint8Array} init */
 function codecOf(init) {
   const text = new TextDecoder("latin1").decode(init);
   const avc = text.indexOf("avcC"), av1 = text.indexOf("av1C"), hevc = text.indexOf("hvcC");
@@ -29,7 +30,8 @@ function append(buffer, data) {
   });
 }
 
-/** The playlist, as soon as there is something to play. @param {string} path @param {AbortSignal} signal */
+/** The playlist, as soon as there is something to play.
+ * @param {string} path @param {AbortSignal} signal */
 async function playlist(path, signal) {
   for (;;) {
     try {
@@ -72,7 +74,8 @@ export async function playStream(video, job, onSegment, signal) {
   return undefined;
 }
 
-/** Whether this browser plays a finished file. @param {{codec: string, container: string}} options */
+/** Whether this browser plays a finished file.
+ * @param {Api.VideoStatus["options"]} options */
 export function canPlay({ codec, container }) {
   const types = { h264: "avc1.64001f", hevc: "hvc1.1.6.L93.B0", av1: "av01.0.08M.08" };
   const type = /** @type {any} */ (types)[codec];
@@ -88,7 +91,8 @@ export class FrameTimes {
     this.times = times;
   }
 
-  /** The frame that is shown at a time. @param {number} seconds */
+  /** The frame that is shown at a time.
+   * @param {number} seconds */
   at(seconds) {
     if (!this.times) return Math.min(Math.max(Math.floor(seconds * this.rate + 1e-3), 0), Math.max(this.frames - 1, 0));
     let low = 0, high = this.times.length - 1;
@@ -100,7 +104,8 @@ export class FrameTimes {
     return low;
   }
 
-  /** A time within a frame. @param {number} frame */
+  /** A time within a frame.
+   * @param {number} frame */
   within(frame) {
     if (!this.times) return (frame + 0.5) / this.rate;
     return this.times[frame] + 0.5 * Math.max(0.001, (this.times[frame + 1] ?? this.times[frame] + 0.02) - this.times[frame]);

@@ -12,7 +12,8 @@ export function parseStrip(vtt) {
   });
 }
 
-/** The small picture of a time, above a place of a bar. @param {Tile[]} tiles @param {string} sheet @param {number} seconds @param {number} place 0 to 1 */
+/** The small picture of a time, above a place of a bar.
+ * @param {Tile[]} tiles @param {string} sheet @param {number} seconds @param {number} place 0 to 1 */
 export function stripAt(tiles, sheet, seconds, place) {
   const tile = tiles.find((each) => seconds < each.until) ?? tiles.at(-1);
   if (!tile) return null;

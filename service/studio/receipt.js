@@ -2,13 +2,12 @@
 
 import { send } from "./api.js";
 
-/** @typedef {{output: number | null, source: number, outcome: string, reason: string | null, decoder?: string, pts?: number}} Line */
+/** @typedef {{output: number | null, source: number, outcome: string, reason: string | null, key?: string, captured_at?: string, substituted_from?: number | null, members?: number[], decoder?: string, pts?: number}} Line */
 
 /** @param {string} path @param {AbortSignal} signal @returns {Promise<{byOutput: Line[], faults: Line[], summary: any}>} */
 export async function readReceipt(path, signal) {
   const answer = await send(path, { signal });
-  /** @type {Line[]} */
-  const byOutput = [], faults = [];
+  const byOutput = /** @type {Line[]} */ ([]), faults = /** @type {Line[]} */ ([]);
   let summary = null, rest = "";
   /** @param {string} text */
   const take = (text) => {

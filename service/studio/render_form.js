@@ -9,9 +9,9 @@ const CODECS = [["h264", "H.264, plays everywhere"], ["hevc", "HEVC"], ["av1", "
 const SCALES = [["", "as it is"], ["0.5", "half"], ["0.25", "a quarter"], ["2", "double"]];
 const PAUSE_MS = 300;
 
-const state = { dataset: "", busy: false, /** @type {any} */ estimate: null, /** @type {string | null} */ error: null, timer: 0 };
+const state = { dataset: "", busy: false, estimate: /** @type {Api.EstimateModel | null} */ (null), error: /** @type {string | null} */ (null), timer: 0 };
 
-/** @param {any} dataset @param {(address: string) => void} go @param {() => void} update */
+/** @param {Api.Dataset} dataset @param {(address: string) => void} go @param {() => void} update */
 export function renderForm(dataset, go, update) {
   if (state.dataset !== dataset.id) Object.assign(state, { dataset: dataset.id, busy: false, estimate: null, error: null });
   /** @param {HTMLFormElement} form @param {boolean} dry */

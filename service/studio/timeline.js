@@ -3,7 +3,8 @@
 import { h } from "./dom.js";
 import { count } from "./format.js";
 
-/** `kind`: a colour of the style sheet. @typedef {{at: number, count?: number, kind: "fault" | "gap" | "odd"}} Mark */
+/** `kind`: a colour of the style sheet.
+ * @typedef {{at: number, count?: number, kind: string, text?: string}} Mark */
 
 // The bar on which a button was pressed. Browsers may end the capture of a pointer that is still down.
 let held = /** @type {Element | null} */ (null);
@@ -31,7 +32,8 @@ export function timeline({ total, at, marks, label, text, done, onSeek, onHover 
     h("div", { class: "ends num quiet" }, h("span", null, "0"), h("span", null, count(Math.max(total - 1, 0)))));
 }
 
-/** What each bar shows now. @type {WeakMap<Element, any>} */
+/** What each bar shows now.
+ * @type {WeakMap<Element, any>} */
 const shown = new WeakMap();
 
 /** @param {any} state */

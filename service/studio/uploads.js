@@ -20,7 +20,8 @@ export const uploads = {
 };
 let notify = () => {};
 
-/** The files of what was dropped or chosen, in natural order, and the name of their folder. @param {(FileSystemEntry | File)[]} dropped @returns {Promise<{name: string, files: Item[]}>} */
+/** The files of what was dropped or chosen, in natural order, and the name of their folder.
+ * @param {(FileSystemEntry | File)[]} dropped @returns {Promise<{name: string, files: Item[]}>} */
 export async function filesOf(dropped) {
   /** @type {Item[]} */
   const files = [];
@@ -72,7 +73,8 @@ export async function startUpload({ experiment, name, files }, onChange) {
   onChange();
 }
 
-/** A dataset of this name is gone on with. @param {string} experiment @param {string} name @param {Item[]} files */
+/** A dataset of this name is gone on with.
+ * @param {string} experiment @param {string} name @param {Item[]} files */
 async function findOrMake(experiment, name, files) {
   const known = await list(`/api/experiments/${experiment}/datasets`, { q: name, limit: 500 });
   const same = known.rows.find((each) => each.name === name);
@@ -81,7 +83,8 @@ async function findOrMake(experiment, name, files) {
   return (await post(`/api/experiments/${experiment}/datasets`, { name: name.slice(0, 200), kind })).dataset.id;
 }
 
-/** Those that are not stored yet with the same size. @param {Upload} upload @param {Item[]} files */
+/** Those that are not stored yet with the same size.
+ * @param {Upload} upload @param {Item[]} files */
 async function missing(upload, files) {
   const stored = new Map((await (await send(`/api/datasets/${upload.dataset}/objects`)).json()).map((/** @type {any} */ each) => [each.name, each.size]));
   const rest = files.filter(({ name, file }) => stored.get(name) !== file.size);
@@ -110,7 +113,8 @@ async function sendFrom(waiting, upload) {
   }
 }
 
-/** What is uploaded, below whatever view is shown. @param {() => void} update */
+/** What is uploaded, below whatever view is shown.
+ * @param {() => void} update */
 export function uploadPanel(update) {
   notify = update;
   if (!uploads.all.length) return null;

@@ -23,10 +23,10 @@ export function open(context) {
   const { update, signal, go, may } = context;
   const id = /** @type {string} */ (context.route.id);
   const state = {
-    route: context.route, dataset: /** @type {any} */ (null), experiment: /** @type {any} */ (null), error: null,
+    route: context.route, dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null),
     at: Number(context.route.query.get("frame")) || 0, fault: /** @type {string | null} */ (null), waiting: true,
-    frames: /** @type {Map<number, any>} */ (new Map()), marks: /** @type {any[]} */ ([]), listed: false,
-    point: /** @type {any} */ (null), levels: /** @type {number[] | null} */ (null), playing: 0, sharp: false,
+    frames: /** @type {Map<number, Api.Frame>} */ (new Map()), marks: /** @type {import("../timeline.js").Mark[]} */ ([]), listed: false,
+    point: /** @type {import("../picture_view.js").Point | null} */ (null), levels: /** @type {number[] | null} */ (null), playing: 0, sharp: false,
   };
   const pictures = new PictureCache(KEPT_PIXELS), sheets = new PictureCache(KEPT_SHEETS);
   let thumbnails = /** @type {Thumbnails | null} */ (null), passed = /** @type {ImageBitmap | null} */ (null);
@@ -54,7 +54,7 @@ export function open(context) {
   /** What the time line marks: gaps are facts of the dataset, the rest is in the list of frames. */
   async function listFrames() {
     const { gaps, frame_count: total, width, height, kind } = state.dataset;
-    state.marks = gaps.map((/** @type {any} */ gap) => ({ at: gap.after_index + 1, kind: "gap", text: `${count(gap.count)} missing` }));
+    state.marks = gaps.map((gap) => ({ at: gap.after_index + 1, kind: "gap", text: `${count(gap.count)} missing` }));
     if (kind === "video") return;
     for (let start = 0; start < Math.min(total, MOST_LISTED); start += LISTED) {
       const { rows } = await list(`/api/datasets/${id}/frames`, { start, limit: LISTED }, signal);
@@ -73,7 +73,8 @@ export function open(context) {
     update();
   }
 
-  /** A picture to look at in passing. @param {number} frame */
+  /** A picture to look at in passing.
+   * @param {number} frame */
   const rough = (frame) => frameAddress(id, frame, isDirect(state.dataset) ? undefined : ROUGH_WIDTH);
 
   /** @param {number} frame @param {boolean} [moving] a rough picture is enough @param {boolean} [passing] so is a small one of a frame close by */
@@ -110,13 +111,15 @@ export function open(context) {
     return true;
   }
 
-  /** Of the whole frame, whatever the size of the picture of it is. @param {number} at @param {ImageBitmap} bitmap */
+  /** Of the whole frame, whatever the size of the picture of it is.
+   * @param {number} at @param {ImageBitmap} bitmap */
   function sizeOf(at, bitmap) {
     const frame = state.frames.get(at);
     return { width: frame?.width ?? state.dataset.width ?? bitmap.width, height: frame?.height ?? state.dataset.height ?? bitmap.height };
   }
 
-  /** The hand rests: the sharp picture, and what there is to know of it. @param {number} asked @param {number} at */
+  /** The hand rests: the sharp picture, and what there is to know of it.
+   * @param {number} asked @param {number} at */
   async function rest(asked, at) {
     keepPlace();
     if (!state.frames.has(at) && state.dataset.kind === "frames") {
@@ -142,7 +145,7 @@ export function open(context) {
       if (asked !== wanted || signal.aborted) return false;
       if (!(error instanceof Problem)) return false;  // the browser cannot decode it: a worker says why, when the hand rests
       Object.assign(state, { fault: /** @type {Error} */ (error).message, waiting: false, levels: null });
-      if (/** @type {any} */ (error).status === 422 && !state.marks.some((mark) => mark.at === at)) state.marks.push({ at, kind: "fault", text: "cannot be decoded" });
+      if (error.status === 422 && !state.marks.some((mark) => mark.at === at)) state.marks.push({ at, kind: "fault", text: "cannot be decoded" });
     }
     update();
     return state.fault === null;
@@ -209,7 +212,7 @@ export function open(context) {
     return h("aside", { class: "side", "aria-label": "Facts" },
       may("videos:render") ? renderForm(dataset, go, update) : null,
       h("section", null, h("h2", null, "This frame"), table([
-        ["number", frame?.number], ["size", frame?.width ? `${frame.width}×${frame.height}` : null], ["format", frame?.format ? `${frame.format}${frame.bits > 8 ? `, ${frame.bits} bits` : ""}` : null],
+        ["number", frame?.number], ["size", frame?.width ? `${frame.width}×${frame.height}` : null], ["format", frame?.format ? `${frame.format}${(frame.bits ?? 8) > 8 ? `, ${frame.bits} bits` : ""}` : null],
         ["bytes", frame ? bytes(frame.size) : null], ["page", frame?.page],
       ]), state.levels ? levelChart(state.levels) : h("div", { class: "chart blank" })),
       h("section", null, h("h2", null, "All frames"), table([
@@ -220,7 +223,7 @@ export function open(context) {
         ["unreadable", dataset.unreadable_frames ? count(dataset.unreadable_frames) : null],
         ["samples", dataset.levels ? `${figure(dataset.levels.low)} to ${figure(dataset.levels.high)}, ${dataset.levels.bits} bits` : null],
         ["left out", excluded(dataset)],
-      ]), dataset.unreadable.length ? h("ul", { class: "reasons" }, dataset.unreadable.map((/** @type {any} */ each) => h("li", null, h("span", { class: "num" }, `${count(each.count)} `), each.reason, h("span", { class: "quiet" }, ", such as ", h("bdi", null, baseName(each.example)))))) : null,
+      ]), dataset.unreadable.length ? h("ul", { class: "reasons" }, dataset.unreadable.map((each) => h("li", null, h("span", { class: "num" }, `${count(each.count)} `), each.reason, h("span", { class: "quiet" }, ", such as ", h("bdi", null, baseName(each.example)))))) : null,
       state.listed || dataset.kind === "video" ? null : h("p", { class: "quiet" }, dataset.frame_count > MOST_LISTED ? `Odd sizes are marked among the first ${count(MOST_LISTED)} frames.` : "Marks are being read…")));
   }
 
@@ -270,10 +273,10 @@ export function open(context) {
 /** @param {[string, any][]} rows */
 const table = (rows) => h("dl", { class: "table num" }, rows.filter(([, value]) => value !== null && value !== undefined && value !== "").map(([name, value]) => [h("dt", { key: name }, name), h("dd", { key: `${name} is` }, value)]));
 
-/** @param {any} dataset */
-const sizesOf = ({ sizes }) => sizes.slice(0, 3).map((/** @type {any} */ each) => `${each.width}×${each.height}${sizes.length > 1 ? ` (${count(each.count)})` : ""}`).join(", ");
+/** @param {Api.Dataset} dataset */
+const sizesOf = ({ sizes }) => sizes.slice(0, 3).map((each) => `${each.width}×${each.height}${sizes.length > 1 ? ` (${count(each.count)})` : ""}`).join(", ");
 
-/** @param {any} dataset */
+/** @param {Api.Dataset} dataset */
 const excluded = (dataset) => Object.entries(dataset.excluded).map(([name, { count: number, reason }]) => `${count(number)} ${name} (${reason})`).join(", ");
 
 /** @param {number[]} levels */

@@ -14,7 +14,7 @@ const AGAIN_MS = 1000;
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, session, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
-  const state = { route, experiment: /** @type {any} */ (null), datasets: /** @type {any[] | null} */ (null), next: null, error: null, over: false, note: "" };
+  const state = { route, experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)), datasets: /** @type {Api.Dataset[] | null} */ (null), next: null, error: /** @type {unknown} */ (null), over: false, note: "" };
   let timer = 0;
 
   async function load() {
@@ -47,7 +47,7 @@ export function open({ route, session, may, update, signal, go }) {
     await load();
   }
 
-  /** @param {any} row */
+  /** @param {Api.Dataset} row */
   const datasetRow = (row) => h("li", { class: "card", key: row.id },
     h("a", { href: to.dataset(row.id) },
       row.frame_count > 0 ? poster(row) : h("span", { class: "poster blank" }, h("span", { class: "quiet" }, row.state === "scanning" ? "being scanned" : row.state)),
@@ -111,15 +111,16 @@ export function open({ route, session, may, update, signal, go }) {
   };
 }
 
-/** @param {any} dataset */
+/** @param {Api.Dataset} dataset */
 function captured({ captured_from: begin, captured_to: end }) {
-  if (!begin) return null;
+  if (!begin || !end) return null;
   const seconds = (Date.parse(end) - Date.parse(begin)) / 1000;
   return h("span", { title: `${moment(begin)} to ${moment(end)}` }, seconds >= 1 ? `${begin.slice(0, 10)}, over ${span(seconds)}` : begin.slice(0, 10));
 }
 
 /**
- * A form in a window. @param {string} title @param {string} act @param {(fields: any) => Promise<any>} send @param {() => void} onDone
+ * A form in a window.
+ * @param {string} title @param {string} act @param {(fields: Record<string, FormDataEntryValue>) => Promise<unknown>} send @param {() => void} onDone
  * @param {() => any} fields
  */
 function form(title, act, send, onDone, fields) {
@@ -140,7 +141,7 @@ function form(title, act, send, onDone, fields) {
   h("div", { class: "buttons" }, h("button", { type: "button", onclick: close }, "Cancel"), h("button", { class: "primary" }, act))));
 }
 
-/** @param {any} experiment @param {() => void} onDone */
+/** @param {Api.Experiment} experiment @param {() => void} onDone */
 function changeExperiment({ id, name, description, visibility }, onDone) {
   /** @param {any} value */
   const initially = (value) => (/** @type {any} */ field) => { field.value = value; };
@@ -153,7 +154,8 @@ function changeExperiment({ id, name, description, visibility }, onDone) {
   ]);
 }
 
-/** Frames that are in a store already. @param {string} experiment @param {() => void} onDone */
+/** Frames that are in a store already.
+ * @param {string} experiment @param {() => void} onDone */
 function nameSource(experiment, onDone) {
   form("Frames in a bucket", "Scan", (fields) => post(`/api/experiments/${experiment}/datasets`, { ...fields, bucket: fields.bucket || null }), onDone, () => [
     h("label", { for: "name" }, "Name of the dataset"), h("input", { id: "name", name: "name", required: true, maxlength: 200 }),

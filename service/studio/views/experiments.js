@@ -14,7 +14,7 @@ const TYPING_PAUSE_MS = 250;
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, may, update, signal, go }) {
-  const state = { route, rows: /** @type {any[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), error: null, facts: new Map() };
+  const state = { route, rows: /** @type {Api.Experiment[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), error: /** @type {unknown} */ (null), facts: new Map() };
   let typing = 0;
 
   async function load() {
@@ -31,7 +31,8 @@ export function open({ route, may, update, signal, go }) {
     update();
   }
 
-  /** What a card says of its datasets and renders: asked for when it comes into sight. @param {string} id */
+  /** What a card says of its datasets and renders: asked for when it comes into sight.
+   * @param {string} id */
   async function loadFacts(id) {
     if (state.facts.has(id)) return;
     state.facts.set(id, null);
@@ -47,7 +48,7 @@ export function open({ route, may, update, signal, go }) {
     update();
   }
 
-  /** @param {any} row */
+  /** @param {Api.Experiment} row */
   function card(row) {
     const facts = state.facts.get(row.id);
     const first = facts?.datasets.find((/** @type {any} */ each) => each.frame_count > 0);
@@ -96,11 +97,11 @@ export function open({ route, may, update, signal, go }) {
   };
 }
 
-/** @param {{datasets: any[], more: boolean, render: any}} facts */
+/** @param {{datasets: Api.Dataset[], more: boolean, render: Api.VideoStatus | null}} facts */
 function factsOf({ datasets, more, render }) {
   const frames = datasets.reduce((sum, each) => sum + each.frame_count, 0);
   const size = datasets.reduce((sum, each) => sum + each.bytes, 0);
-  const times = datasets.filter((each) => each.captured_from).map((each) => [Date.parse(each.captured_from), Date.parse(each.captured_to)]);
+  const times = datasets.flatMap(({ captured_from: from, captured_to: to_ }) => (from && to_ ? [[Date.parse(from), Date.parse(to_)]] : []));
   const seconds = times.length ? (Math.max(...times.map(([, end]) => end)) - Math.min(...times.map(([begin]) => begin))) / 1000 : 0;
   const states = ["scanning", "failed"].filter((each) => datasets.some((dataset) => dataset.state === each));
   return [
@@ -120,7 +121,7 @@ function whenSeen(element, run) {
   return () => observer.disconnect();
 }
 
-/** @param {(row: any) => void} onMade */
+/** @param {(row: Api.Experiment) => void} onMade */
 function makeExperiment(onMade) {
   const state = { error: /** @type {Error | null} */ (null), busy: false };
   dialog("New experiment", (close, update) => {

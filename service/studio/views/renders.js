@@ -17,7 +17,7 @@ const FIRST_PRIORITY = 9;
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, may, update, signal, go }) {
   const state = {
-    route, rows: /** @type {any[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), error: null,
+    route, rows: /** @type {Api.VideoStatus[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), error: /** @type {unknown} */ (null),
     busy: new Set(), notes: new Map(), names: new Map(), chosen: 0,
   };
   let close = () => {}, followed = "", timer = 0;
@@ -49,14 +49,14 @@ export function open({ route, may, update, signal, go }) {
     close = follow(`/api/videos/events?${jobs.map((job) => `job=${job}`).join("&")}`, place, () => { followed = ""; });
   }
 
-  /** @param {any} status */
+  /** @param {Api.VideoStatus} status */
   function place(status) {
     const at = state.rows?.findIndex((row) => row.job_id === status.job_id) ?? -1;
     if (at >= 0 && state.rows) state.rows[at] = status;
     update();
   }
 
-  /** @param {any} row */
+  /** @param {Api.VideoStatus} row */
   function nameOf(row) {
     if (state.names.has(row.dataset_id) || !may("catalog:read")) return;
     state.names.set(row.dataset_id, null);
@@ -65,7 +65,7 @@ export function open({ route, may, update, signal, go }) {
       .catch(() => {});
   }
 
-  /** @param {any} row @param {() => Promise<any>} action */
+  /** @param {Api.VideoStatus} row @param {() => Promise<any>} action */
   async function act(row, action) {
     state.busy.add(row.job_id);
     state.notes.delete(row.job_id);
@@ -79,7 +79,7 @@ export function open({ route, may, update, signal, go }) {
     await load();
   }
 
-  /** @param {any} row @returns {[string, string, () => void][]} */
+  /** @param {Api.VideoStatus} row @returns {[string, string, () => void][]} */
   function actionsOf(row) {
     const path = `/api/videos/${row.job_id}`;
     /** @type {[string, string, () => void][]} */
@@ -92,7 +92,7 @@ export function open({ route, may, update, signal, go }) {
     return offered;
   }
 
-  /** @param {any} row @param {number} index */
+  /** @param {Api.VideoStatus} row @param {number} index */
   function rowOf(row, index) {
     const [experiment, dataset] = state.names.get(row.dataset_id) ?? [];
     const canBeWatched = row.video_url || row.stream_url;
@@ -174,18 +174,20 @@ function filterOf({ query }, more) {
 /** @param {import("../address.js").Route} route */
 const isFiltered = ({ query }) => ["status", "mine", "experiment_id", "dataset_id", "cursor"].some((name) => query.has(name));
 
-/** @param {any} row */
+/** @param {Api.VideoStatus} row */
 function paceOf({ options, frames_total: frames }) {
   const rate = rateOf(options.fps);
   return options.timing ? `as captured, ×${options.timing.speed}` : `${figure(rate)} fps, ${span(frames / rate)}`;
 }
 
-/** A place for the poster that shows how far it is. @param {any} row */
+/** A place for the poster that shows how far it is.
+ * @param {Api.VideoStatus} row */
 export function progressMark({ frames_done: done, frames_total: total, status }) {
   return h("span", { class: `mark-progress ${status}`, style: { "--done": total ? done / total : 0 } });
 }
 
-/** How far a render is, and what holds it up. @param {any} row */
+/** How far a render is, and what holds it up.
+ * @param {Api.VideoStatus} row */
 export function courseOf(row) {
   const { status, frames_done: done, frames_total: total, fps, eta_seconds: left, summary } = row;
   const device = deviceOf(row);
@@ -208,13 +210,13 @@ export function courseOf(row) {
   ];
 }
 
-/** @param {any} row */
+/** @param {Api.VideoStatus} row */
 function deviceOf({ stages }) {
   const devices = new Set(Object.values(stages ?? {}).map((stage) => /** @type {any} */ (stage)?.device).filter(Boolean));
   return [...devices].map((each) => String(each).toUpperCase()).join(" + ");
 }
 
-/** @param {any} summary */
+/** @param {Api.VideoStatus["summary"]} summary */
 function faultsOf(summary) {
   const outcomes = Object.entries(summary?.outcomes ?? {}).filter(([name]) => name !== "ok");
   return outcomes.map(([name, number]) => `${count(Number(number))} ${name}`).join(", ");

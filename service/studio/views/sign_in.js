@@ -4,9 +4,9 @@ import { session } from "../api.js";
 import { h } from "../dom.js";
 import { failure } from "./states.js";
 
-const state = { busy: false, /** @type {string | null} */ error: null };
+const state = { busy: false, error: /** @type {string | null} */ (null) };
 
-/** @param {{session: import("../api.js").Session, expired: boolean, onSignedIn: (session: any) => void, update: () => void}} context */
+/** @param {{session: import("../api.js").Session, expired: boolean, onSignedIn: (session: Api.Session) => void, update: () => void}} context */
 export function signIn({ session: found, expired, onSignedIn, update }) {
   const reason = state.error ?? failure.text ?? (expired ? "Your session has ended. Sign in again: you will be back where you were." : null);
   /** @param {SubmitEvent} event */

@@ -13,13 +13,22 @@ const FAILURES = {
 /** @type {{text: string | null}} */
 export const failure = { text: null };
 
-/** Why nobody is signed in, for the page that follows. @param {string} reason */
+/** Why nobody is signed in, for the page that follows.
+ * @param {string} reason */
 export function signedOut(reason) {
   failure.text = /** @type {any} */ (FAILURES)[reason] ?? "Signing in failed. Try it again.";
 }
 
-/** A figure of what would be here, and what to do next. @param {string} title @param {...any} rest */
-export const empty = (title, ...rest) => h("section", { class: "empty" }, leader(), h("h2", null, title), h("div", null, rest));
+/** A figure of what would be here, and what to do next.
+ * @param {string} title @param {...any} rest */
+export const empty = (title, ...rest) => figureOf("h2", title, rest);
+
+/** The same as the whole of a view, whose heading it has.
+ * @param {string} title @param {...any} rest */
+const nothingElse = (title, ...rest) => figureOf("h1", title, rest);
+
+/** @param {string} heading @param {string} title @param {any[]} rest */
+const figureOf = (heading, title, rest) => h("section", { class: "empty" }, leader(), h(heading, null, title), h("div", null, rest));
 
 /** The blank leader of a film. */
 function leader() {
@@ -43,11 +52,11 @@ export const skeleton = (rows, kind = "row") => h("div", { class: "skeletons", "
 
 export const notFound = () => ({
   title: () => "Not found",
-  render: () => empty("No such place", h("p", null, "The address is not one of the Studio's."), h("p", null, h("a", { href: "#/experiments" }, "To the experiments"))),
+  render: () => nothingElse("No such place", h("p", null, "The address is not one of the Studio's."), h("p", null, h("a", { href: "#/experiments" }, "To the experiments"))),
 });
 
 /** @param {string} scope */
 export const refused = (scope) => ({
   title: () => "Not allowed",
-  render: () => empty("Your token does not reach here", h("p", null, `To ${/** @type {any} */ (SCOPES)[scope]}, a token needs the scope `, h("code", null, scope), "."), h("p", { class: "quiet" }, "Ask whoever gave you the token, or sign in with another.")),
+  render: () => nothingElse("Your token does not reach here", h("p", null, `To ${/** @type {any} */ (SCOPES)[scope]}, a token needs the scope `, h("code", null, scope), "."), h("p", { class: "quiet" }, "Ask whoever gave you the token, or sign in with another.")),
 });

@@ -22,9 +22,9 @@ const SHOWN_FAULTS = 500;
 export function open({ route, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
   const state = {
-    route, render: /** @type {any} */ (null), error: null, dataset: /** @type {any} */ (null), experiment: /** @type {any} */ (null),
+    route, render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null), dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)),
     at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
-    receipt: /** @type {any} */ (null), compare: comparison(route), strip: /** @type {any} */ (null), hover: /** @type {any} */ (null), marks: /** @type {any[]} */ ([]),
+    receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../timeline.js").Mark[]} */ ([]),
   };
   const times = new FrameTimes(1, 30), opened = state.at;
   let close = /** @type {(() => void) | null} */ (null), timer = 0;
@@ -43,7 +43,7 @@ export function open({ route, may, update, signal, go }) {
     update();
   }
 
-  /** @param {any} render */
+  /** @param {Api.VideoStatus} render */
   function take(render) {
     const before = state.render?.status;
     state.render = render;
@@ -66,11 +66,11 @@ export function open({ route, may, update, signal, go }) {
   function loadFinished() {
     readReceipt(`/api/videos/${id}/receipt`, signal).then((receipt) => {
       state.receipt = receipt;
-      state.marks = receipt.faults.filter((/** @type {any} */ line) => line.output !== null).map((/** @type {any} */ line) => ({ at: line.output, kind: line.outcome === "resized" ? "odd" : "fault" }));
+      state.marks = receipt.faults.filter((line) => line.output !== null).map((line) => ({ at: Number(line.output), kind: line.outcome === "resized" ? "odd" : "fault" }));
       update();
     }, () => {});
     if (state.render.preview_url) send(state.render.preview_url, { signal }).then((answer) => answer.text()).then((text) => { state.strip = parseStrip(text); }, () => {});
-    if (state.render.options.timing) readTimes(state.render.video_url, signal).then((found) => { times.times = found; seek(opened); }, () => {});
+    if (state.render.options.timing && state.render.video_url) readTimes(state.render.video_url, signal).then((found) => { times.times = found; seek(opened); }, () => {});
   }
 
   /** The finished file where this browser plays it, the stream otherwise. */
@@ -119,7 +119,7 @@ export function open({ route, may, update, signal, go }) {
   /** @param {HTMLVideoElement} element */
   function attach(element) {
     video = element;
-    const shown = (/** @type {any} */ _now, /** @type {any} */ facts) => {
+    const shown = (/** @type {number} */ _now, /** @type {{mediaTime: number}} */ facts) => {
       state.shown = times.at(facts.mediaTime);
       if (!element.seeking) state.at = state.shown;  // else it is a picture of before
       update();
@@ -150,18 +150,20 @@ export function open({ route, may, update, signal, go }) {
     return h("div", { class: "stage", key: "stage", style: { "--aspect": `${render.options.width} / ${render.options.height}` } },
       h("div", { class: mode || "alone", onpointermove: mode === "wipe" ? wipe : null },
         h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption" }, "render") : null, h("video", { key: "video", mount: attach, muted: true, playsinline: true, preload: "auto", poster: render.poster_url, "aria-label": "Video", onclick: play })),
-        mode ? original(line) : null),
+        line && mode ? original(line) : null),
       standstill());
   }
 
-  /** The source of the frame that is shown, as a still. @param {any} line */
+  /** The source of the frame that is shown, as a still.
+   * @param {import("../receipt.js").Line} line */
   function original(line) {
     const source = line.substituted_from ?? line.source;
     if (state.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
     return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to" : "original"} ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
   }
 
-  /** The edge between the two follows the pointer. @param {PointerEvent} event */
+  /** The edge between the two follows the pointer.
+   * @param {PointerEvent} event */
   function wipe(event) {
     const box = /** @type {HTMLElement} */ (event.currentTarget);
     box.style.setProperty("--wipe", `${(100 * (event.clientX - box.getBoundingClientRect().left)) / box.clientWidth}%`);
@@ -180,7 +182,7 @@ export function open({ route, may, update, signal, go }) {
     const { render } = state, line = state.receipt?.byOutput[state.at];
     const done = state.mode === "stream" ? state.buffered : undefined;
     return h("div", { class: "transport", key: "transport" },
-      state.hover && state.strip ? stripAt(state.strip, render.preview_url.replace(/vtt$/, "jpg"), times.within(state.hover.frame), state.hover.place) : null,
+      state.hover && state.strip && render.preview_url ? stripAt(state.strip, render.preview_url.replace(/vtt$/, "jpg"), times.within(state.hover.frame), state.hover.place) : null,
       render.keogram_url ? h("img", { class: "keogram", src: render.keogram_url, alt: "Keogram: a column of each frame" }) : null,
       timeline({ total: times.frames, at: state.at, marks: state.marks, done, label: "Frame of the video", text: `frame ${state.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
       h("div", { class: "controls" },
@@ -211,8 +213,8 @@ export function open({ route, may, update, signal, go }) {
   function faults() {
     if (!state.receipt) return null;
     const lines = state.receipt.faults;
-    return h("section", { key: "faults" }, h("h2", null, "Not as they should be"), lines.length ? h("div", { class: "scroll" }, h("table", { class: "faults num" }, h("tbody", null, lines.slice(0, SHOWN_FAULTS).map((/** @type {any} */ line) => h("tr", { key: `${line.source} ${line.output}` },
-      h("td", null, line.output === null ? count(line.source) : h("button", { onclick: () => seek(line.output) }, count(line.output))), h("td", null, line.outcome), h("td", { class: "quiet" }, line.reason)))))) : h("p", { class: "quiet" }, "Every frame is as it was captured."),
+    return h("section", { key: "faults" }, h("h2", null, "Not as they should be"), lines.length ? h("div", { class: "scroll" }, h("table", { class: "faults num" }, h("tbody", null, lines.slice(0, SHOWN_FAULTS).map((line) => h("tr", { key: `${line.source} ${line.output}` },
+      h("td", null, line.output === null ? count(line.source) : h("button", { onclick: () => seek(Number(line.output)) }, count(line.output))), h("td", null, line.outcome), h("td", { class: "quiet" }, line.reason)))))) : h("p", { class: "quiet" }, "Every frame is as it was captured."),
     lines.length > SHOWN_FAULTS ? h("p", { class: "quiet num" }, `and ${count(lines.length - SHOWN_FAULTS)} more, in the receipt`) : null);
   }
 
@@ -262,7 +264,8 @@ export function open({ route, may, update, signal, go }) {
   };
 }
 
-/** How a frame can be compared with its original: laid over each other only where both show the same. @param {any} render */
+/** How a frame can be compared with its original: laid over each other only where both show the same.
+ * @param {Api.VideoStatus} render */
 const modesOf = ({ options }) => (options.crop || options.rotate || options.bins ? ["beside"] : ["beside", "wipe", "difference"]);
 
 /** @param {import("../address.js").Route} route */

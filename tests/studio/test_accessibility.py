@@ -1,0 +1,51 @@
+"""axe finds nothing on any view, in both themes."""
+
+from typing import Any
+
+import httpx
+from axe_core_python.base import AXE_SCRIPT
+
+from tests.studio.browsing import Studio
+from tests.studio.scene import submit
+from tests.support.processes import api
+from tests.support.processes.running_service import SCOPES, RunningService
+
+# What each address shows when it is there: a new view is a line here.
+VIEWS = {
+    "#/experiments": ".card",
+    "#/experiments/{experiment}": ".card",
+    "#/datasets/{dataset}?frame=5": ".controls",
+    "#/renders": ".render",
+    "#/renders/{render}?frame=5": ".fate",
+    "#/nowhere": ".empty",
+}
+FINDINGS = """
+axe.run(document).then(({violations}) => violations.flatMap(({id, nodes}) => nodes.map((node) => `${id}: ${node.html}`)))
+"""
+
+
+def findings(page: Studio) -> list[str]:
+    """Run in a world of its own beside the page, whose policy stays as it is."""
+    command = page.driver.execute_cdp_cmd
+    frame = command("Page.getFrameTree", {})["frameTree"]["frame"]["id"]
+    world = command("Page.createIsolatedWorld", {"frameId": frame, "worldName": "axe"})["executionContextId"]
+    for script in (AXE_SCRIPT, FINDINGS):
+        asked = {"expression": script, "contextId": world, "awaitPromise": True, "returnByValue": True}
+        answer = command("Runtime.evaluate", asked)
+        assert "exceptionDetails" not in answer, answer
+    return list(answer["result"]["value"])
+
+
+def test_axe_finds_nothing(service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client) -> None:
+    job = submit(alice, plate)
+    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
+    places = {"experiment": plate["experiment_id"], "dataset": plate["id"], "render": job}
+    found = []
+    page.sign_in(service.token("alice", SCOPES))
+    for address, shown in VIEWS.items():
+        page.open(address.format(**places))
+        page.wait_for(shown)
+        for theme in ("dark", "light"):
+            page.theme(theme)
+            found += [f"{address} {theme}: {each}" for each in findings(page)]
+    assert found == []
