@@ -19,20 +19,19 @@ from tests.support.processes.running_service import SCOPES, RunningService
 EXCLUDED = {"experiment_id", "dataset_id", "dry_run", "webhook_url"}
 FIELDS = "return [...document.querySelectorAll('[data-field]')].map((each) => each.dataset.field.split('.')[0])"
 SHOWN = """
-const done = arguments[0], image = document.querySelector('img.preview');
-if (!image || document.querySelector('[aria-busy=true]')) done(null);
-else fetch(image.src).then((answer) => answer.blob()).then((blob) => {
-  const reader = new FileReader();
-  reader.onload = () => done(reader.result.split(',')[1]);
-  reader.readAsDataURL(blob);
-}, () => done(null));
+const image = document.querySelector('img.preview');
+if (!image?.complete || !image.naturalWidth || document.querySelector('[aria-busy=true]')) return null;
+const canvas = document.createElement('canvas');
+[canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+canvas.getContext('2d').drawImage(image, 0, 0);
+return canvas.toDataURL('image/png').split(',')[1];
 """
 
 
 def shown_picture(page: Studio) -> np.ndarray:
     """The picture of the render on the page, when it is of the options that are composed now."""
-    data = page.wait(lambda: page.driver.execute_async_script(SHOWN), "no picture of the render")
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    data = page.wait(lambda: page.script(SHOWN), "no picture of the render")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
 
 
 def test_a_crop_is_drawn_and_the_picture_is_the_renders(
@@ -52,12 +51,10 @@ def test_a_crop_is_drawn_and_the_picture_is_the_renders(
     page.wait(lambda: "crop.width=" in page.address(), "the crop is not in the address")
     page.press("c", Keys.ARROW_RIGHT)
     box = {name: int(crop_of(page, name)) for name in ("x", "y", "width", "height")}
-    answered = alice.post(
-        f"/api/datasets/{plate['id']}/frames/50/preview", json={"crop": box, "fps": 30}
-    )
+    answered = alice.post(f"/api/datasets/{plate['id']}/frames/50/preview", json={"crop": box, "fps": 30})
     while answered.status_code == 503:
         answered = alice.post(f"/api/datasets/{plate['id']}/frames/50/preview", json={"crop": box, "fps": 30})
-    expected = np.asarray(Image.open(io.BytesIO(answered.raise_for_status().content)))
+    expected = np.asarray(Image.open(io.BytesIO(answered.raise_for_status().content)).convert("RGB"))
     assert np.array_equal(shown_picture(page), expected)
     page.driver.refresh()
     page.wait_for(".estimate", "57 frames")
