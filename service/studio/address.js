@@ -7,6 +7,7 @@ const PATTERNS = /** @type {[string, RegExp][]} */ ([
   ["experiments", /^\/experiments$/],
   ["experiment", new RegExp(`^/experiments/${ID}$`)],
   ["dataset", new RegExp(`^/datasets/${ID}$`)],
+  ["compose", new RegExp(`^/compose/${ID}$`)],
   ["renders", /^\/renders$/],
   ["ask", /^\/ask$/],
   ["machines", /^\/machines$/],

@@ -23,6 +23,7 @@ const VIEWS = {
   experiments: () => import("./views/experiments.js"),
   experiment: () => import("./views/experiment.js"),
   dataset: () => import("./views/dataset.js"),
+  compose: () => import("./views/compose.js"),
   renders: () => import("./views/renders.js"),
   watch: () => import("./views/watch.js"),
   ask: () => import("./views/ask.js"),
@@ -81,7 +82,7 @@ function topBar() {
 }
 
 /** @param {string} current @param {string} view */
-const isUnder = (current, view) => current === view || { experiment: "experiments", dataset: "experiments", watch: "renders" }[current] === view;
+const isUnder = (current, view) => current === view || { experiment: "experiments", dataset: "experiments", compose: "experiments", watch: "renders" }[current] === view;
 
 function account() {
   const { user, scopes, expires_at: end } = /** @type {Session} */ (state.session);

@@ -51,6 +51,7 @@ def fill(client: httpx.Client) -> dict[str, str]:
         "experiments": "#/experiments",
         "experiment": f"#/experiments/{experiment}",
         "dataset": f"#/datasets/{plate['id']}?frame=88",
+        "compose": f"#/compose/{plate['id']}?frame=88&crop.x=120&crop.y=40&crop.width=240&crop.height=160",
         "renders": "#/renders",
         "watch": f"#/renders/{done}?frame=31",
         "compare": f"#/renders/{done}?frame=96&compare=beside",

@@ -265,7 +265,8 @@ export function open(context) {
         h("p", { class: "trail cut" }, h("a", { href: "#/experiments" }, "Experiments"), " / ", experiment ? h("a", { href: to.experiment(experiment.id) }, h("bdi", null, experiment.name)) : "…"),
         h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : "…"),
         dataset?.state === "scanning" ? h("span", { class: "state scanning num" }, `scanning: ${count(dataset.scanned)}`) : null,
-        may("videos:read") && dataset ? h("a", { class: "button push", href: `#/renders?dataset_id=${id}` }, "Renders") : null), body()];
+        dataset?.frame_count ? h("a", { class: "button push", href: `#/compose/${id}${state.at ? `?frame=${state.at}` : ""}` }, "Compose…") : null,
+        may("videos:read") && dataset ? h("a", { class: "button", href: `#/renders?dataset_id=${id}` }, "Renders") : null), body()];
     },
   };
 }

@@ -8,6 +8,7 @@ import { readTimes } from "../mp4_times.js";
 import { frameAddress } from "../pictures.js";
 import { canPlay, FrameTimes, playStream } from "../player.js";
 import { parseStrip, stripAt } from "../preview_strip.js";
+import { queryOf } from "../recipe.js";
 import { readReceipt } from "../receipt.js";
 import { timeline } from "../timeline.js";
 import { courseOf } from "./renders.js";
@@ -258,7 +259,8 @@ export function open({ route, may, update, signal, go }) {
       return [h("header", { class: "head" },
         h("p", { class: "trail cut" }, h("a", { href: "#/renders" }, "Renders"), experiment ? [" / ", h("a", { href: to.experiment(experiment.id) }, h("bdi", null, experiment.name))] : null),
         h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : render ? id.slice(-12) : "…"),
-        dataset ? h("a", { class: "button push", href: to.dataset(dataset.id) }, "Frames") : null),
+        dataset ? h("a", { class: "button push", href: to.dataset(dataset.id) }, "Frames") : null,
+        dataset ? h("a", { class: "button", href: queryOf(render) }, "Compose again") : null),
       render ? h("div", { class: "bench" }, h("div", { class: "look" }, stage(), transport()), side()) : skeleton(1, "stage")];
     },
   };
