@@ -14,10 +14,12 @@ const within = (value, low, high) => Math.min(Math.max(Math.round(value), low), 
 /** @param {{x: number, y: number}} from @param {{x: number, y: number}} to @returns {Box} */
 const between = (from, to) => ({ x: Math.min(from.x, to.x), y: Math.min(from.y, to.y), width: Math.abs(to.x - from.x), height: Math.abs(to.y - from.y) });
 
-/** Where a region is in the frame, as custom properties. @param {Box} box @param {{width: number, height: number}} frame */
+/** Where a region is in the frame, as custom properties.
+ * @param {Box} box @param {{width: number, height: number}} frame */
 export const placeOf = (box, frame) => ({ "--left": `${(100 * box.x) / frame.width}%`, "--top": `${(100 * box.y) / frame.height}%`, "--wide": `${(100 * box.width) / frame.width}%`, "--high": `${(100 * box.height) / frame.height}%` });
 
-/** Lies over the picture of the frame. @param {Box | null} crop @param {{width: number, height: number}} frame @param {(box: Box, done: boolean) => void} onChange */
+/** Lies over the picture of the frame.
+ * @param {Box | null} crop @param {{width: number, height: number}} frame @param {(box: Box, done: boolean) => void} onChange */
 export function cropEditor(crop, frame, onChange) {
   const box = crop ?? { x: 0, y: 0, ...frame };
   /** @param {PointerEvent} event */
@@ -35,7 +37,8 @@ export function cropEditor(crop, frame, onChange) {
     area.addEventListener("pointermove", move);
     area.addEventListener("pointerup", (each) => { area.removeEventListener("pointermove", move); drag(each, true); }, { once: true });
   };
-  /** Arrows move it; with Shift they move its far corner. @param {KeyboardEvent} event */
+  /** Arrows move it; with Shift they move its far corner.
+   * @param {KeyboardEvent} event */
   const key = (event) => {
     const step = STEPS[event.key];
     if (!step) return;

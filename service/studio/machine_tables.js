@@ -55,7 +55,8 @@ function figuresOf(figures) {
   });
 }
 
-/** The queue by kind, with the age of the oldest, and what was finished of it. @param {any} workload */
+/** The queue by kind, with the age of the oldest, and what was finished of it.
+ * @param {any} workload */
 export function waiting({ queue, finished }) {
   const kinds = Object.keys(KINDS).filter((kind) => [...queue, ...finished].some((each) => each.kind === kind));
   if (!kinds.length) return h("p", { class: "quiet" }, "Nothing waits, nothing runs, and nothing was done in the last hour.");
@@ -67,7 +68,8 @@ export function waiting({ queue, finished }) {
   }));
 }
 
-/** Milliseconds a frame in each stage, of segments placed on a CPU and on GPUs. @param {any} workload */
+/** Milliseconds a frame in each stage, of segments placed on a CPU and on GPUs.
+ * @param {any} workload */
 export function stageFigures({ stages }) {
   if (!stages.length) return h("p", { class: "quiet" }, "No part of a render was made in the last hour.");
   const kinds = /** @type {const} */ (["cpu", "gpu"]);

@@ -32,7 +32,8 @@ export function toDraft(document) {
   };
 }
 
-/** A list, whichever of the three forms was sent. @param {any} filters @returns {any[]} */
+/** A list, whichever of the three forms was sent.
+ * @param {any} filters @returns {any[]} */
 export function listOfFilters(filters) {
   if (!filters) return [];
   if (Array.isArray(filters)) return filters;
@@ -50,7 +51,8 @@ function textOf(value, op) {
   return typeof value === "string" ? value : JSON.stringify(value ?? "");
 }
 
-/** What is sent: only what was chosen. @param {Draft} draft @param {Table | undefined} table */
+/** What is sent: only what was chosen.
+ * @param {Draft} draft @param {Table | undefined} table */
 export function toDocument(draft, table) {
   const types = new Map((table?.columns ?? []).map((column) => [column.name, column.type]));
   const filters = [...draft.conditions.map(({ column, op, text }) => ({ column, op, value: valueOf(text, op, types.get(column) ?? "text") })), ...draft.groups];
@@ -66,7 +68,8 @@ export function toDocument(draft, table) {
   };
 }
 
-/** What does not suit the type is sent as it was written: the service says what it wants. @param {string} text @param {string} op @param {string} type */
+/** What does not suit the type is sent as it was written: the service says what it wants.
+ * @param {string} text @param {string} op @param {string} type */
 function valueOf(text, op, type) {
   if (op === "is_null") return text !== "false";
   if (!LISTS.has(op)) return ["like", "ilike", "starts_with"].includes(op) ? text : scalarOf(text, type);

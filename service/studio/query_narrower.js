@@ -8,7 +8,8 @@ const LISTED = /** @type {const} */ (["columns", "filters", "aggregates", "group
 
 /** @typedef {{name: string, document: () => any | Promise<any>}} Narrower */
 
-/** At most four, the most useful first. @param {any} query @param {import("./api.js").Problem} problem @param {import("./query_document.js").Table | undefined} table @returns {Narrower[]} */
+/** At most four, the most useful first.
+ * @param {any} query @param {import("./api.js").Problem} problem @param {import("./query_document.js").Table | undefined} table @returns {Narrower[]} */
 export function narrowerThan(query, problem, table) {
   const document = { ...query, filters: listOfFilters(query.filters) };
   const byRule = (problem.document.guardrails ?? []).flatMap((/** @type {any} */ each) => RULES[each.rule]?.(document, each, table) ?? []);
@@ -60,7 +61,8 @@ function without(document, name) {
 /** @param {any} document @param {(filter: any) => any} change */
 const mapFilters = (document, change) => ({ ...document, filters: document.filters.map(change) });
 
-/** Texts compared with what they begin with, up to the first wildcard. @param {any} document @returns {Narrower[]} */
+/** Texts compared with what they begin with, up to the first wildcard.
+ * @param {any} document @returns {Narrower[]} */
 function beginnings(document) {
   const change = (/** @type {any} */ each) => (typeof each.value === "string" && ["like", "ilike", "eq", "contains"].includes(each.op)
     ? { ...each, op: "starts_with", value: each.value.replace(/^%+/, "").split(/[%_\\]/)[0].slice(0, 100) } : each);

@@ -11,12 +11,14 @@ const GROUPS = /** @type {[string, string[]][]} */ ([
 ]);
 const DEFAULT_RATE = 30;
 
-/** `name`: with dots, as in `crop.x`. @typedef {{name: string, schema: any, items: any[] | null}} Field */
+/** `name`: with dots, as in `crop.x`.
+ * @typedef {{name: string, schema: any, items: any[] | null}} Field */
 
 /** @param {any} document the service's OpenAPI @param {string} model */
 export const propertiesOf = (document, model) => document.components.schemas[model].properties;
 
-/** What a property may be, without null and references. @param {any} document @param {any} schema @returns {any} */
+/** What a property may be, without null and references.
+ * @param {any} document @param {any} schema @returns {any} */
 function resolve(document, schema) {
   const kind = schema.anyOf?.find((/** @type {any} */ each) => each.type !== "null") ?? schema;
   const target = kind.$ref ? document.components.schemas[kind.$ref.split("/").at(-1)] : kind;
@@ -30,7 +32,8 @@ function fieldsOf(document, name, property) {
   return [{ name, schema, items: schema.items ? resolve(document, schema.items).enum : null }];
 }
 
-/** All that a request can have, as people think of it; what no group names is in the last. @param {any} document @returns {[string, Field[]][]} */
+/** All that a request can have, as people think of it; what no group names is in the last.
+ * @param {any} document @returns {[string, Field[]][]} */
 export function groupsOf(document) {
   const properties = propertiesOf(document, "VideoGenerationRequest");
   const named = new Set([...GROUPS.flatMap(([, names]) => names), ...Object.keys(SENT_ELSEWHERE)]);
@@ -47,7 +50,8 @@ function valueOf({ schema, items }, text) {
   return isNumber && text.trim() !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
 }
 
-/** The options that an address has, as the service takes them. @param {Field[]} fields @param {URLSearchParams} query */
+/** The options that an address has, as the service takes them.
+ * @param {Field[]} fields @param {URLSearchParams} query */
 export function optionsOf(fields, query) {
   /** @type {any} */
   const options = { decimation_factor: 1 };
@@ -68,7 +72,8 @@ export function flatten(options, before = "") {
     (typeof value === "object" && !Array.isArray(value) ? Object.entries(flatten(value, `${before}${name}.`)) : [[before + name, Array.isArray(value) ? value.join(",") : value]])));
 }
 
-/** What a render says of its options, as a query to compose from; the frames it left out it does not say. @param {any} render */
+/** What a render says of its options, as a query to compose from; the frames it left out it does not say.
+ * @param {any} render */
 export function queryOf({ options, dataset_id: dataset }) {
   const { codec, container, effort, missing, changed, corrupt, mismatch, background, width, height, crop, outputs } = options;
   const { tone, timing, bins, rotate } = options;
@@ -86,7 +91,8 @@ export function queryOf({ options, dataset_id: dataset }) {
 /** @param {string} text for a shell */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** The request in the words of other tools; the token is theirs to fill in. @param {any} body @returns {Record<string, string>} */
+/** The request in the words of other tools; the token is theirs to fill in.
+ * @param {any} body @returns {Record<string, string>} */
 export function commandsOf(body) {
   const { experiment_id: experiment, decimation_factor: every, ...rest } = body;
   const options = Object.entries(rest).map(([name, value]) => `--option ${quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`);
@@ -100,7 +106,8 @@ export function commandsOf(body) {
 
 const STORED = "reelmill recipes";
 
-/** Named queries that this browser keeps. @returns {Record<string, string>} */
+/** Named queries that this browser keeps.
+ * @returns {Record<string, string>} */
 export function keptRecipes() {
   try {
     return JSON.parse(localStorage.getItem(STORED) ?? "{}");

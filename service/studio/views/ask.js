@@ -65,7 +65,8 @@ export function open({ route, may, update, signal, go }) {
     }, (error) => { state.silence = error; });
   }
 
-  /** What has been overtaken by another question is not shown. @param {() => Promise<void>} work @param {(error: unknown) => void} fail */
+  /** What has been overtaken by another question is not shown.
+   * @param {() => Promise<void>} work @param {(error: unknown) => void} fail */
   async function working(work, fail) {
     const mine = ++number;
     state.busy = true;
@@ -80,7 +81,8 @@ export function open({ route, may, update, signal, go }) {
     update();
   }
 
-  /** Types of the columns of a reply, which has rows only. @param {any} reply */
+  /** Types of the columns of a reply, which has rows only.
+   * @param {any} reply */
   function columnsOf({ document, rows }) {
     const types = new Map(tableOf(document.table)?.columns.map((/** @type {any} */ each) => [each.name, each.type]));
     const names = rows.length ? Object.keys(rows[0]) : document.columns ?? [];
@@ -197,13 +199,15 @@ function documentOf(text) {
   }
 }
 
-/** What it cost, of what it may. @param {any} answer */
+/** What it cost, of what it may.
+ * @param {any} answer */
 function costOf({ guardrails = [] }) {
   const cost = guardrails.find((/** @type {any} */ each) => each.rule === "plan_cost");
   return cost ? `, cost ${cost.actual.toLocaleString("en")} of ${cost.limit.toLocaleString("en")}` : "";
 }
 
-/** Where the render is prepared further: each option by its name. @param {any} render */
+/** Where the render is prepared further: each option by its name.
+ * @param {any} render */
 function composeAddress({ dataset_id: dataset, experiment_id: _experiment, ...options }) {
   const query = new URLSearchParams(Object.entries(options).map(([name, value]) => [name, typeof value === "object" ? JSON.stringify(value) : String(value)]));
   return `#/compose/${dataset}?${query}`;

@@ -91,7 +91,8 @@ export function open({ route, update, signal, go, may }) {
     update();
   }
 
-  /** Other options, under this address. @param {Record<string, any>} changes */
+  /** Other options, under this address.
+   * @param {Record<string, any>} changes */
   function change(changes) {
     go(withQuery(state.route, changes), true);
   }

@@ -45,7 +45,8 @@ export function open({ may, update, signal }) {
     }
   }
 
-  /** Those that were here while the page was open stay listed when they end. @param {any[]} found */
+  /** Those that were here while the page was open stay listed when they end.
+   * @param {any[]} found */
   function withGone(found) {
     const present = new Set(found.map(({ id }) => id));
     const now = new Date().toISOString();

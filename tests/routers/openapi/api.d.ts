@@ -31,7 +31,10 @@ declare namespace Api {
   type Experiment = {"id": string; "name": string; "description": string; "metadata": {[name: string]: any}; "owner": string; "visibility": "private" | "shared" | "public"; "shared_with": (string)[]; "created_at": string; "updated_at": string};
   type ExperimentChange = {"name"?: string; "description"?: string; "metadata"?: {[name: string]: any}; "visibility"?: "private" | "shared" | "public"; "shared_with"?: (string)[]};
   type FailedAttempt = {"task": "segment" | "assemble"; "segment": (number | null); "worker": (string | null); "device": string; "started_at": (string | null); "ended_at": string; "code": string; "reason": string; "counted": boolean};
+  type FailureFigure = {"kind": string; "device": string; "code": string; "count": number; "reason": string};
+  type FallbackFigure = {"stage": string; "reason": string; "frames": number};
   type FieldError = {"detail": string; "code": string; "pointer"?: (string | null); "parameter"?: (string | null); "header"?: (string | null)};
+  type FinishedFigure = {"kind": "segment" | "assemble" | "scan" | "preview" | "webhook"; "device": string; "count": number; "frames": number; "seconds": number};
   type Frame = {"index": number; "key": string; "number": (number | null); "size": number; "etag": string; "format": (string | null); "width": (number | null); "height": (number | null); "captured_at": (string | null); "problem": (string | null); "page"?: (number | null); "bits"?: (number | null)};
   type FrameRange = {"start"?: number; "stop"?: (number | null); "from"?: (string | null); "to"?: (string | null)};
   type Gap = {"after_index": number; "number": number; "count": number};
@@ -52,8 +55,10 @@ declare namespace Api {
   type Not_Output = {"not": (Condition | AllOf_Output | AnyOf_Output | Not_Output)};
   type Order = {"column": string; "direction"?: "asc" | "desc"};
   type OverlayModel = {"frame_index"?: boolean; "captured_at"?: boolean; "elapsed"?: boolean; "text"?: string; "scale_bar"?: (ScaleBarModel | null); "position"?: "top_left" | "top_right" | "bottom_left" | "bottom_right"; "size"?: (number | null)};
+  type PlacementFigure = {"stage": string; "device": string; "reason": string; "renders": number};
   type Problem = {"type": string; "title": string; "status": number; "detail": string; "instance": string; "error_id": string; "errors"?: ((FieldError)[] | null); "guardrails"?: ((Guardrail)[] | null); "steps"?: (({[name: string]: any})[] | null); "used_bytes"?: (number | null); "allowed_bytes"?: (number | null); "needed_bytes"?: (number | null)};
   type QueryAnswer = {"table": string; "columns": (AnswerColumn)[]; "rows": ({[name: string]: any})[]; "row_count": number; "truncated": boolean; "next_cursor": (string | null); "elapsed_ms": number; "guardrails": (GuardrailFigure)[]};
+  type QueueFigure = {"kind": "segment" | "assemble" | "scan" | "preview" | "webhook"; "state": "queued" | "running"; "count": number; "oldest_seconds": number};
   type RenderChange = {"priority": number};
   type RenderPreviewRequest = {"decimation_factor"?: number; "fps"?: (number | null); "frames"?: (FrameRange | null); "width"?: (number | null); "height"?: (number | null); "scale"?: (number | null); "codec"?: "h264" | "av1" | "hevc" | "mjpeg" | "ffv1"; "missing"?: "skip" | "hold" | "black" | "fail"; "changed"?: "skip" | "hold" | "black" | "fail"; "corrupt"?: "skip" | "hold" | "black" | "fail"; "mismatch"?: "pad" | "scale" | "fail"; "tone"?: (ToneRequest | null); "background"?: string; "crop"?: (CropModel | null); "rotate"?: 0 | 90 | 180 | 270; "decimation_mode"?: "drop" | "mean" | "max"; "duration_seconds"?: (number | null); "timing"?: "uniform" | "captured"; "speed"?: (number | null); "overlay"?: (OverlayModel | null); "hdr"?: ("keep" | "sdr" | null); "deinterlace"?: "auto" | "off" | "on"; "gaps"?: "numbers" | "interval" | "none"};
   type ScaleBarModel = {"length": number; "unit"?: "nm" | "um" | "mm" | "cm" | "m"};
@@ -62,6 +67,7 @@ declare namespace Api {
   type SignIn = {"token": string};
   type SizeCount = {"width": number; "height": number; "count": number; "stored_width"?: (number | null); "stored_height"?: (number | null); "pixel_aspect"?: (string | null)};
   type SizeRange = {"min_width": number; "max_width": number; "min_height": number; "max_height": number};
+  type StageFigure = {"stage": string; "device": string; "segments": number; "frames": number; "seconds": number};
   type StoredItem = {"kind": "render" | "dataset" | "deleted_dataset"; "id": string; "bytes": number};
   type StoredObjectDetails = {"name": string; "size": number; "etag"?: (string | null); "modified"?: (string | null)};
   type ThumbnailLevel = {"level": number; "stride": number; "sheets": number};
@@ -78,4 +84,5 @@ declare namespace Api {
   type WantedUpload = {"name": string; "size": number; "content_type"?: (string | null)};
   type WebhookSecret = {"id": string; "fingerprint": string; "created_at": string};
   type Worker = {"id": string; "name": string; "zone": string; "version": string; "pipeline": number; "state": "active" | "cordoned" | "draining" | "lost"; "slots": number; "running": number; "capabilities": ((string)[] | null); "memory_mb": (number | null); "trouble": (string | null); "clock_offset_seconds": (number | null); "started_at": string; "seen_seconds_ago": number};
+  type WorkloadModel = {"window_seconds": number; "queue": (QueueFigure)[]; "finished": (FinishedFigure)[]; "stages": (StageFigure)[]; "placements": (PlacementFigure)[]; "failures": (FailureFigure)[]; "fallbacks": (FallbackFigure)[]};
 }
