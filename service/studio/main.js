@@ -1,22 +1,22 @@
 /** The shell: who is signed in, which view an address means, and what all views have around them. */
 
-import { connection, forget, send, session, signals } from "./api.js";
-import { h, render } from "./dom.js";
-import { keyHelp, installKeys } from "./keys.js";
-import { mayRead, parseAddress } from "./address.js";
+import { connection, forget, send, session, signals } from "./page/api.js";
+import { h, render } from "./page/dom.js";
+import { keyHelp, installKeys } from "./page/keys.js";
+import { mayRead, parseAddress } from "./page/address.js";
 import { away, notFound, refused, signedOut } from "./views/states.js";
 import { signIn } from "./views/sign_in.js";
-import { uploadPanel } from "./uploads.js";
+import { uploadPanel } from "./forms/uploads.js";
 
-/** @typedef {import("./api.js").Session} Session */
+/** @typedef {import("./page/api.js").Session} Session */
 /**
  * What a view gets. `update` shows its state again; `go` replaces the address without a step in the history.
- * @typedef {{route: import("./address.js").Route, session: Session, may: (scope: string) => boolean, update: () => void,
+ * @typedef {{route: import("./page/address.js").Route, session: Session, may: (scope: string) => boolean, update: () => void,
  *   signal: AbortSignal, go: (address: string, replace?: boolean) => void}} Context
  */
 /**
  * `move`: the same view is to show another place; false: it cannot, make it anew.
- * @typedef {{title: () => string, render: () => any, keys?: import("./keys.js").Key[], move?: (route: any) => boolean, close?: () => void}} View
+ * @typedef {{title: () => string, render: () => any, keys?: import("./page/keys.js").Key[], move?: (route: any) => boolean, close?: () => void}} View
  */
 
 const VIEWS = {
@@ -124,7 +124,7 @@ async function showAddress() {
   return update();
 }
 
-/** @param {import("./address.js").Route} route @param {AbortSignal} signal @returns {Promise<View | null>} */
+/** @param {import("./page/address.js").Route} route @param {AbortSignal} signal @returns {Promise<View | null>} */
 async function openView(route, signal) {
   if (!(route.view in VIEWS)) return notFound();
   const scope = mayRead(route.view);

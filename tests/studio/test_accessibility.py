@@ -15,8 +15,11 @@ VIEWS = {
     "#/experiments": ".card",
     "#/experiments/{experiment}": ".card",
     "#/datasets/{dataset}?frame=5": ".controls",
+    "#/compose/{dataset}?frame=5": ".copy, .compose",
     "#/renders": ".render",
     "#/renders/{render}?frame=5": ".fate",
+    "#/ask": "form",
+    "#/machines": "table",
     "#/nowhere": ".empty",
 }
 FINDINGS = """

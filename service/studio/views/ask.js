@@ -1,14 +1,14 @@
 /** Ask: the database by choosing, or in plain words. The query is in the address. */
 
-import { post, get, Problem } from "../api.js";
-import { withQuery } from "../address.js";
-import { pages } from "../controls.js";
-import { h } from "../dom.js";
-import { counted } from "../format.js";
-import { newDraft, toDocument, toDraft } from "../query_document.js";
-import { narrowerThan } from "../query_narrower.js";
-import { queryBuilder } from "../query_builder.js";
-import { rowsTable } from "../query_rows.js";
+import { post, get, Problem } from "../page/api.js";
+import { withQuery } from "../page/address.js";
+import { pages } from "../page/controls.js";
+import { h } from "../page/dom.js";
+import { counted } from "../page/format.js";
+import { newDraft, toDocument, toDraft } from "../queries/document.js";
+import { narrowerThan } from "../queries/narrower.js";
+import { queryBuilder } from "../queries/builder.js";
+import { rowsTable } from "../queries/rows.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const EXAMPLES = ["latest experiments", "how many experiments are there?"];
@@ -101,7 +101,7 @@ export function open({ route, may, update, signal, go }) {
 
   const submit = () => goTo(toDocument(state.draft, tableOf(state.draft.table)));
 
-  /** @param {import("../query_narrower.js").Narrower} narrower */
+  /** @param {import("../queries/narrower.js").Narrower} narrower */
   async function narrow(narrower) {
     try {
       goTo(await narrower.document());

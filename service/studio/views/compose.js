@@ -1,13 +1,13 @@
 /** Compose: all options of a render, beside the picture that it will have. The address is the recipe. */
 
-import { get, isAbort, once, post, sendPatiently } from "../api.js";
-import { to, withQuery } from "../address.js";
-import { cropEditor, placeOf } from "../crop.js";
-import { h } from "../dom.js";
-import { bytes, count, span } from "../format.js";
-import { frameAddress } from "../pictures.js";
-import { commandsOf, flatten, groupsOf, keepRecipes, keptRecipes, optionsOf, propertiesOf } from "../recipe.js";
-import { timeline } from "../timeline.js";
+import { get, isAbort, once, post, sendPatiently } from "../page/api.js";
+import { to, withQuery } from "../page/address.js";
+import { cropEditor, placeOf } from "../frames/crop.js";
+import { h } from "../page/dom.js";
+import { bytes, count, span } from "../page/format.js";
+import { frameAddress } from "../frames/pictures.js";
+import { commandsOf, flatten, groupsOf, keepRecipes, keptRecipes, optionsOf, propertiesOf } from "../forms/recipe.js";
+import { timeline } from "../frames/timeline.js";
 import { problem, skeleton } from "./states.js";
 
 const PAUSE_MS = 250;
@@ -172,7 +172,7 @@ export function open({ route, update, signal, go, may }) {
     const set = (/** @type {any} */ event) => change({ [name]: event.target.value });
     const common = { id: name, "aria-describedby": schema.description ? `${name} hint` : null, "aria-invalid": reason ? "true" : null };
     const usual = schema.default ?? null;
-    if (items) return h("div", { class: "several", id: name }, items.map((each) => h("label", { class: "check", key: each }, h("input", { type: "checkbox", checked: value.split(",").includes(each), onchange: (/** @type {any} */ event) => change({ [name]: items.filter((one) => (one === each ? event.target.checked : value.split(",").includes(one))).join(",") }) }), each.replaceAll("_", " "))));
+    if (items) return h("div", { class: "several", id: name }, items.map((/** @type {string} */ each) => h("label", { class: "check", key: each }, h("input", { type: "checkbox", checked: value.split(",").includes(each), onchange: (/** @type {any} */ event) => change({ [name]: items.filter((/** @type {string} */ one) => (one === each ? event.target.checked : value.split(",").includes(one))).join(",") }) }), each.replaceAll("_", " "))));
     if (schema.type === "boolean") return h("input", { ...common, type: "checkbox", checked: value === "true", onchange: (/** @type {any} */ event) => change({ [name]: event.target.checked }) });
     if (schema.enum) return h("select", { ...common, value, onchange: set }, h("option", { value: "", key: "" }, usual === null ? "as it fits" : `${usual} (usual)`), schema.enum.filter((/** @type {any} */ each) => each !== usual).map((/** @type {any} */ each) => h("option", { value: String(each), key: each }, String(each))));
     const isNumber = schema.type === "number" || schema.type === "integer";

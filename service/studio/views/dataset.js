@@ -1,13 +1,13 @@
 /** A dataset: the frame, large; all frames on a time line; what is known of them. */
 
-import { get, list, once, post, Problem } from "../api.js";
-import { to, withQuery } from "../address.js";
-import { h } from "../dom.js";
-import { baseName, bytes, count, counted, figure, moment, span } from "../format.js";
-import { frameAddress, isDirect, isShown, PictureCache, Thumbnails } from "../pictures.js";
-import { histogram, PictureView } from "../picture_view.js";
-import { timeline } from "../timeline.js";
-import { renderForm } from "../render_form.js";
+import { get, list, once, post, Problem } from "../page/api.js";
+import { to, withQuery } from "../page/address.js";
+import { h } from "../page/dom.js";
+import { baseName, bytes, count, counted, figure, moment, span } from "../page/format.js";
+import { frameAddress, isDirect, isShown, PictureCache, Thumbnails } from "../frames/pictures.js";
+import { histogram, PictureView } from "../frames/picture_view.js";
+import { timeline } from "../frames/timeline.js";
+import { renderForm } from "../forms/render_form.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const ROUGH_WIDTH = 640, SHARP_WIDTH = 1920;
@@ -25,8 +25,8 @@ export function open(context) {
   const state = {
     route: context.route, dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null),
     at: Number(context.route.query.get("frame")) || 0, fault: /** @type {string | null} */ (null), waiting: true,
-    frames: /** @type {Map<number, Api.Frame>} */ (new Map()), marks: /** @type {import("../timeline.js").Mark[]} */ ([]), listed: false,
-    point: /** @type {import("../picture_view.js").Point | null} */ (null), levels: /** @type {number[] | null} */ (null), playing: 0, sharp: false,
+    frames: /** @type {Map<number, Api.Frame>} */ (new Map()), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]), listed: false,
+    point: /** @type {import("../frames/picture_view.js").Point | null} */ (null), levels: /** @type {number[] | null} */ (null), playing: 0, sharp: false,
   };
   const pictures = new PictureCache(KEPT_PIXELS), sheets = new PictureCache(KEPT_SHEETS);
   let thumbnails = /** @type {Thumbnails | null} */ (null), passed = /** @type {ImageBitmap | null} */ (null);

@@ -1,12 +1,12 @@
 /** One experiment: its datasets, and where a folder is dropped to become one. */
 
-import { get, list, patch, post, remove } from "../api.js";
-import { to } from "../address.js";
-import { confirm, dialog, pages } from "../controls.js";
-import { h } from "../dom.js";
-import { bytes, count, counted, moment, span } from "../format.js";
-import { poster } from "../pictures.js";
-import { filesOf, startUpload, uploads } from "../uploads.js";
+import { get, list, patch, post, remove } from "../page/api.js";
+import { to } from "../page/address.js";
+import { confirm, dialog, pages } from "../page/controls.js";
+import { h } from "../page/dom.js";
+import { bytes, count, counted, moment, span } from "../page/format.js";
+import { poster } from "../frames/pictures.js";
+import { filesOf, startUpload, uploads } from "../forms/uploads.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const AGAIN_MS = 1000;

@@ -1,11 +1,11 @@
 /** Experiments: cards, found by text, in the order that one likes. */
 
-import { list, post } from "../api.js";
-import { to, withQuery } from "../address.js";
-import { dialog, pages } from "../controls.js";
-import { h } from "../dom.js";
-import { ago, bytes, count, counted, moment, span } from "../format.js";
-import { poster } from "../pictures.js";
+import { list, post } from "../page/api.js";
+import { to, withQuery } from "../page/address.js";
+import { dialog, pages } from "../page/controls.js";
+import { h } from "../page/dom.js";
+import { ago, bytes, count, counted, moment, span } from "../page/format.js";
+import { poster } from "../frames/pictures.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const PAGE_CARDS = 24;

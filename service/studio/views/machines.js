@@ -1,10 +1,10 @@
 /** Machines: what the service is made of and how it fares, asked again every few seconds. */
 
-import { address, get, post, Problem, send } from "../api.js";
-import { confirm } from "../controls.js";
-import { h } from "../dom.js";
-import { ago } from "../format.js";
-import { devices, letters, stageFigures, told, waiting, workers } from "../machine_tables.js";
+import { address, get, post, Problem, send } from "../page/api.js";
+import { confirm } from "../page/controls.js";
+import { h } from "../page/dom.js";
+import { ago } from "../page/format.js";
+import { devices, letters, stageFigures, told, waiting, workers } from "./machine_tables.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const AGAIN_MS = 4000;
@@ -16,8 +16,8 @@ const STATES = /** @type {Record<string, string>} */ ({ ok: "", degraded: "warn"
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ may, update, signal }) {
   const state = {
-    /** @type {any} */ health: null, /** @type {any[]} */ workers: [], /** @type {any[]} */ devices: [], /** @type {any} */ workload: null, /** @type {any[] | null} */ letters: null,
-    /** @type {Map<string, any>} */ seen: new Map(), /** @type {any} */ error: null, at: "", busy: new Set(), notes: new Map(),
+    /** @type {any} */ health: null, /** @type {any[]} */ workers: [], /** @type {any[]} */ devices: [], workload: /** @type {any} */ (null), letters: /** @type {any[] | null} */ (null),
+    /** @type {Map<string, any>} */ seen: new Map(), error: /** @type {any} */ (null), at: "", busy: new Set(), notes: new Map(),
   };
   let timer = 0;
 

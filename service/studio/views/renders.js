@@ -1,10 +1,10 @@
 /** Renders: what is made, what waits, what became of it; live. */
 
-import { address, follow, list, once, patch, post, remove } from "../api.js";
-import { to, withQuery } from "../address.js";
-import { h } from "../dom.js";
-import { ago, bytes, count, figure, moment, rateOf, span } from "../format.js";
-import { confirm, pages } from "../controls.js";
+import { address, follow, list, once, patch, post, remove } from "../page/api.js";
+import { to, withQuery } from "../page/address.js";
+import { h } from "../page/dom.js";
+import { ago, bytes, count, figure, moment, rateOf, span } from "../page/format.js";
+import { confirm, pages } from "../page/controls.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const STATES = ["", "running", "queued", "succeeded", "failed", "cancelled"];
@@ -165,13 +165,13 @@ export function open({ route, may, update, signal, go }) {
   }
 }
 
-/** @param {import("../address.js").Route} route @param {Record<string, any>} more */
+/** @param {import("../page/address.js").Route} route @param {Record<string, any>} more */
 function filterOf({ query }, more) {
   const named = ["status", "mine", "experiment_id", "dataset_id", "cursor"].map((name) => [name, query.get(name)]);
   return { ...Object.fromEntries(named), ...more };
 }
 
-/** @param {import("../address.js").Route} route */
+/** @param {import("../page/address.js").Route} route */
 const isFiltered = ({ query }) => ["status", "mine", "experiment_id", "dataset_id", "cursor"].some((name) => query.has(name));
 
 /** @param {Api.VideoStatus} row */

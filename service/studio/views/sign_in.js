@@ -1,12 +1,12 @@
 /** Sign in: by pasting a token, or at an issuer. The link that `reelmill up` prints does it by itself. */
 
-import { session } from "../api.js";
-import { h } from "../dom.js";
+import { session } from "../page/api.js";
+import { h } from "../page/dom.js";
 import { failure } from "./states.js";
 
 const state = { busy: false, error: /** @type {string | null} */ (null) };
 
-/** @param {{session: import("../api.js").Session, expired: boolean, onSignedIn: (session: Api.Session) => void, update: () => void}} context */
+/** @param {{session: import("../page/api.js").Session, expired: boolean, onSignedIn: (session: Api.Session) => void, update: () => void}} context */
 export function signIn({ session: found, expired, onSignedIn, update }) {
   const reason = state.error ?? failure.text ?? (expired ? "Your session has ended. Sign in again: you will be back where you were." : null);
   /** @param {SubmitEvent} event */

@@ -1,7 +1,7 @@
 /** What is shown where there is nothing else: empty, loading, refused, away, not found. */
 
-import { Problem } from "../api.js";
-import { h } from "../dom.js";
+import { Problem } from "../page/api.js";
+import { h } from "../page/dom.js";
 
 const SCOPES = { "catalog:read": "see experiments and frames", "videos:read": "see renders", "query:run": "ask the database", "ops:read": "see the machines" };
 const FAILURES = {

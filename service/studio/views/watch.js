@@ -1,16 +1,16 @@
 /** Watch a render, also while it is made: step through it, and read of each frame where it is from and what became of it. */
 
-import { follow, get, isAbort, once, send } from "../api.js";
-import { to, withQuery } from "../address.js";
-import { h } from "../dom.js";
-import { baseName, bytes, clock, count, moment, rateOf } from "../format.js";
-import { readTimes } from "../mp4_times.js";
-import { frameAddress } from "../pictures.js";
-import { canPlay, FrameTimes, playStream } from "../player.js";
-import { parseStrip, stripAt } from "../preview_strip.js";
-import { queryOf } from "../recipe.js";
-import { readReceipt } from "../receipt.js";
-import { timeline } from "../timeline.js";
+import { follow, get, isAbort, once, send } from "../page/api.js";
+import { to, withQuery } from "../page/address.js";
+import { h } from "../page/dom.js";
+import { baseName, bytes, clock, count, moment, rateOf } from "../page/format.js";
+import { readTimes } from "../frames/mp4_times.js";
+import { frameAddress } from "../frames/pictures.js";
+import { canPlay, FrameTimes, playStream } from "../frames/player.js";
+import { parseStrip, stripAt } from "../frames/preview_strip.js";
+import { queryOf } from "../forms/recipe.js";
+import { readReceipt } from "../frames/receipt.js";
+import { timeline } from "../frames/timeline.js";
 import { courseOf } from "./renders.js";
 import { problem, skeleton } from "./states.js";
 
@@ -25,7 +25,7 @@ export function open({ route, may, update, signal, go }) {
   const state = {
     route, render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null), dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)),
     at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
-    receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../timeline.js").Mark[]} */ ([]),
+    receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../frames/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
   };
   const times = new FrameTimes(1, 30), opened = state.at;
   let close = /** @type {(() => void) | null} */ (null), timer = 0;
@@ -156,7 +156,7 @@ export function open({ route, may, update, signal, go }) {
   }
 
   /** The source of the frame that is shown, as a still.
-   * @param {import("../receipt.js").Line} line */
+   * @param {import("../frames/receipt.js").Line} line */
   function original(line) {
     const source = line.substituted_from ?? line.source;
     if (state.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
@@ -270,5 +270,5 @@ export function open({ route, may, update, signal, go }) {
  * @param {Api.VideoStatus} render */
 const modesOf = ({ options }) => (options.crop || options.rotate || options.bins ? ["beside"] : ["beside", "wipe", "difference"]);
 
-/** @param {import("../address.js").Route} route */
+/** @param {import("../page/address.js").Route} route */
 const comparison = ({ query }) => ["beside", "wipe", "difference"].find((mode) => mode === query.get("compare")) ?? "";

@@ -1,8 +1,8 @@
 /** Tables of the machines: workers, their devices, the queue, stages, and what has failed. */
 
-import { h } from "./dom.js";
-import { to } from "./address.js";
-import { ago, count, counted, figure, moment, span } from "./format.js";
+import { h } from "../page/dom.js";
+import { to } from "../page/address.js";
+import { ago, count, counted, figure, moment, span } from "../page/format.js";
 
 const LIVES = /** @type {Record<string, string>} */ ({ active: "takes tasks", cordoned: "cordoned: no new tasks", draining: "drains, and ends then", lost: "lost: no heartbeat", gone: "gone" });
 const KINDS = /** @type {Record<string, string>} */ ({ segment: "parts of renders", assemble: "renders put together", scan: "scans", preview: "pictures", webhook: "webhooks" });

@@ -1,6 +1,6 @@
 /** When each frame of an MP4 is shown, from its own table: for videos that are paced as they were captured. */
 
-import { send } from "./api.js";
+import { send } from "../page/api.js";
 
 const FOLDERS = new Set(["moov", "trak", "mdia", "minf", "stbl"]);
 

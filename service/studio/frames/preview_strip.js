@@ -1,6 +1,6 @@
 /** The preview strip of a render: which part of its sheet belongs to which time. */
 
-import { h } from "./dom.js";
+import { h } from "../page/dom.js";
 
 /** @typedef {{until: number, left: number, top: number, width: number, height: number}} Tile */
 

@@ -1,14 +1,14 @@
 /** A query that is built by choosing: table, columns, conditions, figures, order, number of rows. */
 
-import { h } from "./dom.js";
-import { newDraft, SIGNS } from "./query_document.js";
+import { h } from "../page/dom.js";
+import { newDraft, SIGNS } from "./document.js";
 
 const FIGURES = /** @type {Record<string, string>} */ ({ count: "how many", min: "least", max: "most", avg: "average", sum: "sum" });
 const HINTS = /** @type {Record<string, string>} */ ({ timestamp: "2026-03-01T10:00:00Z", uuid: "0197a3c2-…", integer: "12", number: "1.5", json: "{…}", text: "text", "text[]": "text" });
 
 /**
- * @param {{draft: import("./query_document.js").Draft, tables: import("./query_document.js").Table[], busy: boolean}} state
- * @param {(changes: Partial<import("./query_document.js").Draft>) => void} change @param {() => void} submit
+ * @param {{draft: import("./document.js").Draft, tables: import("./document.js").Table[], busy: boolean}} state
+ * @param {(changes: Partial<import("./document.js").Draft>) => void} change @param {() => void} submit
  */
 export function queryBuilder({ draft, tables, busy }, change, submit) {
   const table = tables.find((each) => each.name === draft.table);
@@ -30,7 +30,7 @@ export function queryBuilder({ draft, tables, busy }, change, submit) {
 /** @param {string} value @param {string} text @param {string} chosen */
 const option = (value, text, chosen) => h("option", { value, key: value, selected: value === chosen }, text);
 
-/** @param {any} draft @param {import("./query_document.js").Table} table @param {(changes: any) => void} change */
+/** @param {any} draft @param {import("./document.js").Table} table @param {(changes: any) => void} change */
 function conditions(draft, table, change) {
   /** @param {number} at @param {any} changes */
   const set = (at, changes) => change({ conditions: draft.conditions.map((/** @type {any} */ each, /** @type {number} */ place) => (place === at ? { ...each, ...changes } : each)) });
@@ -41,7 +41,7 @@ function conditions(draft, table, change) {
     h("button", { type: "button", class: "small", onclick: add }, "Add a condition"));
 }
 
-/** @param {any} each @param {number} at @param {import("./query_document.js").Table} table @param {(changes: any) => void} set @param {() => void} drop */
+/** @param {any} each @param {number} at @param {import("./document.js").Table} table @param {(changes: any) => void} set @param {() => void} drop */
 function condition(each, at, table, set, drop) {
   const column = table.columns.find(({ name }) => name === each.column);
   const operators = column?.operators ?? [each.op];
@@ -67,7 +67,7 @@ function value(each, type, set) {
   return h("input", { key: "value", "aria-label": "Value", value: each.text, placeholder: hint, autocomplete: "off", spellcheck: "false", oninput: (/** @type {any} */ event) => set({ text: event.target.value }) });
 }
 
-/** @param {any} draft @param {import("./query_document.js").Table} table @param {(changes: any) => void} change */
+/** @param {any} draft @param {import("./document.js").Table} table @param {(changes: any) => void} change */
 function figures(draft, table, change) {
   const choices = [["", "rows"], ["count", "how many rows"], ...table.columns.flatMap((column) => column.aggregates.filter((each) => each !== "count").map((each) => [`${each} ${column.name}`, `${FIGURES[each]} of ${column.name}`]))];
   /** @param {any} each */
@@ -92,7 +92,7 @@ function chips(title, chosen, columns, set, none) {
     }, name))));
 }
 
-/** @param {any} draft @param {import("./query_document.js").Table} table @param {(changes: any) => void} change */
+/** @param {any} draft @param {import("./document.js").Table} table @param {(changes: any) => void} change */
 function ordering(draft, table, change) {
   const named = (/** @type {any} */ each) => (each.column ? `${each.function}_${each.column}` : each.function);
   const names = draft.aggregates.length ? [...draft.groupBy, ...draft.aggregates.map(named)] : table.columns.filter((column) => column.sortable).map((column) => column.name);

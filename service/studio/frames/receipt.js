@@ -1,6 +1,6 @@
 /** The receipt of a render: which source frame each frame of the video is, and what became of those that are not. */
 
-import { send } from "./api.js";
+import { send } from "../page/api.js";
 
 /** @typedef {{output: number | null, source: number, outcome: string, reason: string | null, key?: string, captured_at?: string, substituted_from?: number | null, members?: number[], decoder?: string, pts?: number}} Line */
 

@@ -1,7 +1,7 @@
 /** What to ask instead of a query that was refused: derived from the rule, its limit and the place. */
 
-import { post } from "./api.js";
-import { listOfFilters } from "./query_document.js";
+import { post } from "../page/api.js";
+import { listOfFilters } from "./document.js";
 
 const DAY_MS = 86_400_000;
 const LISTED = /** @type {const} */ (["columns", "filters", "aggregates", "group_by", "order_by"]);
@@ -9,7 +9,7 @@ const LISTED = /** @type {const} */ (["columns", "filters", "aggregates", "group
 /** @typedef {{name: string, document: () => any | Promise<any>}} Narrower */
 
 /** At most four, the most useful first.
- * @param {any} query @param {import("./api.js").Problem} problem @param {import("./query_document.js").Table | undefined} table @returns {Narrower[]} */
+ * @param {any} query @param {import("../page/api.js").Problem} problem @param {import("./document.js").Table | undefined} table @returns {Narrower[]} */
 export function narrowerThan(query, problem, table) {
   const document = { ...query, filters: listOfFilters(query.filters) };
   const byRule = (problem.document.guardrails ?? []).flatMap((/** @type {any} */ each) => RULES[each.rule]?.(document, each, table) ?? []);

@@ -1,7 +1,7 @@
 /** A bar of all frames, whatever their number: one is chosen with the pointer, and what is wrong is marked. */
 
-import { h } from "./dom.js";
-import { count } from "./format.js";
+import { h } from "../page/dom.js";
+import { count } from "../page/format.js";
 
 /** `kind`: a colour of the style sheet.
  * @typedef {{at: number, count?: number, kind: string, text?: string}} Mark */

@@ -1,9 +1,9 @@
 /** Uploads of folders: they go on while other views are shown, and after a reload if the folder is dropped again. */
 
-import { list, Problem, post, send, sendPatiently } from "./api.js";
-import { to } from "./address.js";
-import { h } from "./dom.js";
-import { bytes, count } from "./format.js";
+import { list, Problem, post, send, sendPatiently } from "../page/api.js";
+import { to } from "../page/address.js";
+import { h } from "../page/dom.js";
+import { bytes, count } from "../page/format.js";
 
 const AT_ONCE = 4;
 const TRIES = 30;  // while the service is away

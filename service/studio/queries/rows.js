@@ -1,8 +1,8 @@
 /** The rows of an answer as a table. What is in a cell is only ever text; ids lead to what they are of. */
 
-import { h } from "./dom.js";
-import { count, moment } from "./format.js";
-import { to } from "./address.js";
+import { h } from "../page/dom.js";
+import { count, moment } from "../page/format.js";
+import { to } from "../page/address.js";
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const RIGHT = new Set(["integer", "number"]);

@@ -1,6 +1,6 @@
 /** Plays a render: the finished video, or what there is of it so far, fed to a media source segment by segment. */
 
-import { Problem, pause, send } from "./api.js";
+import { Problem, pause, send } from "../page/api.js";
 
 const AGAIN_S = 0.5;
 

@@ -1,7 +1,7 @@
 /** Pictures of frames: fetched so that their refusals can be read, kept while they are likely to be seen again. */
 
-import { isAbort, picture } from "./api.js";
-import { h } from "./dom.js";
+import { isAbort, picture } from "../page/api.js";
+import { h } from "../page/dom.js";
 
 const POSTER_WIDTH = 480;
 const SHOWN_BY_BROWSERS = new Set(["jpeg", "png", "webp"]);

@@ -1,9 +1,9 @@
 /** A render of a dataset with the few options that most people set. */
 
-import { post } from "./api.js";
-import { to } from "./address.js";
-import { h } from "./dom.js";
-import { bytes, count, span } from "./format.js";
+import { post } from "../page/api.js";
+import { to } from "../page/address.js";
+import { h } from "../page/dom.js";
+import { bytes, count, span } from "../page/format.js";
 
 const CODECS = [["h264", "H.264, plays everywhere"], ["hevc", "HEVC"], ["av1", "AV1, smallest"], ["ffv1", "FFV1, lossless"]];
 const SCALES = [["", "as it is"], ["0.5", "half"], ["0.25", "a quarter"], ["2", "double"]];

@@ -1,6 +1,6 @@
 /** A region drawn on a picture, with the pointer or the arrow keys, in pixels of the whole frame. */
 
-import { h } from "./dom.js";
+import { h } from "../page/dom.js";
 
 /** @typedef {{x: number, y: number, width: number, height: number}} Box */
 
