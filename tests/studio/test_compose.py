@@ -40,7 +40,7 @@ def test_a_crop_is_drawn_and_the_picture_is_the_renders(
     page.size(1280, 800)
     page.sign_in(service.token("alice", SCOPES))
     page.open(f"#/datasets/{plate['id']}?frame=50")
-    page.click("a.button", "Compose")
+    page.click("a.button", "Render…")
     page.wait_for(".estimate", "57 frames")
     assert set(page.script(FIELDS)) == set(VideoGenerationRequest.model_json_schema()["properties"]) - EXCLUDED
     area = page.wait_for(".crop-area")

@@ -39,8 +39,9 @@ def test_from_the_link_to_a_frame_of_the_video(
     page.wait_for("h1", "Aspergillus")
     page.script("history.forward()")
     page.wait_for(".controls", "plate_0043.jpg")
+    page.click("a.button", "Render…")
     page.wait_for(".estimate", "57 frames")
-    page.click("form.render-form button", "Render")
+    page.click("button.primary", "Render")
     page.wait_for(".look video")
     job = page.address().split("/")[-1].split("?")[0]
     page.wait_for(".course, .side", "done")

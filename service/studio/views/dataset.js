@@ -7,7 +7,6 @@ import { baseName, bytes, count, counted, figure, moment, span } from "../page/f
 import { frameAddress, isDirect, isShown, PictureCache, Thumbnails } from "../frames/pictures.js";
 import { histogram, PictureView } from "../frames/picture_view.js";
 import { timeline } from "../frames/timeline.js";
-import { renderForm } from "../forms/render_form.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const ROUGH_WIDTH = 640, SHARP_WIDTH = 1920;
@@ -178,6 +177,9 @@ export function open(context) {
     if (places.length) seek(direction > 0 ? Math.min(...places) : Math.max(...places));
   };
 
+  /** Where a render of it begins, with the files that watching it is easier with. */
+  const composed = () => `#/compose/${id}?outputs=preview_strip,keogram${state.at ? `&frame=${state.at}` : ""}`;
+
   const stage = () => h("div", { class: "stage", key: "stage", style: { "--aspect": `${state.dataset.width ?? 16} / ${state.dataset.height ?? 9}` } },
     h("canvas", { class: "picture", "aria-label": `Frame ${state.at}`, role: "img", mount: (/** @type {HTMLCanvasElement} */ canvas) => {
       view = new PictureView(canvas, (point) => { state.point = point; update(); });
@@ -210,7 +212,6 @@ export function open(context) {
     const { dataset } = state;
     const frame = state.frames.get(state.at);
     return h("aside", { class: "side", "aria-label": "Facts" },
-      may("videos:render") ? renderForm(dataset, go, update) : null,
       h("section", null, h("h2", null, "This frame"), table([
         ["number", frame?.number], ["size", frame?.width ? `${frame.width}×${frame.height}` : null], ["format", frame?.format ? `${frame.format}${(frame.bits ?? 8) > 8 ? `, ${frame.bits} bits` : ""}` : null],
         ["bytes", frame ? bytes(frame.size) : null], ["page", frame?.page],
@@ -249,6 +250,7 @@ export function open(context) {
       { keys: ["]", "["], does: "the next mark, the one before", run: (key) => jump(key === "]" ? 1 : -1) },
       { keys: ["+", "-"], does: "zoom", run: (key) => { view?.zoomBy(key === "+" ? 1.5 : 1 / 1.5); update(); } },
       { keys: ["0", "1"], does: "fit, one to one", run: (key) => { view?.setZoom(Number(key)); update(); } },
+      { keys: ["r"], does: "render: choose the options", run: () => { if (state.dataset?.frame_count) go(composed()); } },
       { keys: ["u"], does: "up to the experiment", run: () => { if (state.dataset) go(to.experiment(state.dataset.experiment_id)); } },
     ],
     move(next) {
@@ -265,7 +267,7 @@ export function open(context) {
         h("p", { class: "trail cut" }, h("a", { href: "#/experiments" }, "Experiments"), " / ", experiment ? h("a", { href: to.experiment(experiment.id) }, h("bdi", null, experiment.name)) : "…"),
         h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : "…"),
         dataset?.state === "scanning" ? h("span", { class: "state scanning num" }, `scanning: ${count(dataset.scanned)}`) : null,
-        dataset?.frame_count ? h("a", { class: "button push", href: `#/compose/${id}${state.at ? `?frame=${state.at}` : ""}` }, "Compose…") : null,
+        dataset?.frame_count ? h("a", { class: `button push ${may("videos:render") ? "primary" : ""}`, href: composed() }, may("videos:render") ? "Render…" : "Compose…") : null,
         may("videos:read") && dataset ? h("a", { class: "button", href: `#/renders?dataset_id=${id}` }, "Renders") : null), body()];
     },
   };
