@@ -132,6 +132,14 @@ class ScanJob(BaseModel):
     progress: int
 
 
+class HistogramFacts(BaseModel):
+    """How often sample values are, in equal steps: over all 8-bit values, or where all but 0.1 % at each end are."""
+
+    low: float = Field(description="where the first step begins")
+    high: float = Field(description="where the last step ends")
+    shares: list[float] = Field(description="share of the samples in each step, at most 64")
+
+
 class LevelFacts(BaseModel):
     """Statistics of the sample values, in their own unit, from up to 64 frames of the sequence."""
 
@@ -144,6 +152,7 @@ class LevelFacts(BaseModel):
     nan: int = Field(description="number of samples that are NaN")
     inf: int = Field(description="number of infinite samples")
     percentiles: dict[str, float]
+    histogram: HistogramFacts
 
 
 class Dataset(BaseModel):

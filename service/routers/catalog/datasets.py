@@ -1,5 +1,6 @@
 """Routes of datasets: register, read, rename, scan, delete, list frames."""
 
+import dataclasses
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import invalid_field
 from service.ids import Subject
 from service.plan.facts import Cadence
+from service.plan.sample_histogram import sample_histogram
 from service.plan.tone import Levels
 from service.routers.catalog.access import (
     get_visible_dataset,
@@ -86,7 +88,8 @@ def _level_facts(levels: Levels | None) -> LevelFacts | None:
     if levels is None:
         return None
     percentiles = {str(percent): levels.percentile(percent) for percent in LISTED_PERCENTILES}
-    return LevelFacts(**levels.to_json() | {"percentiles": percentiles})
+    histogram = dataclasses.asdict(sample_histogram(levels))
+    return LevelFacts(**levels.to_json() | {"percentiles": percentiles, "histogram": histogram})
 
 
 def _size_range(row: DatasetRow) -> SizeRange | None:

@@ -185,3 +185,11 @@ class VideoStatus(BaseModel):
     stream_url: str | None = Field(None, description="HLS playlist, playable during the render")
     preview_url: str | None = Field(None, description="WebVTT for the preview sheet, if requested")
     keogram_url: str | None = Field(None, description="image with one column per frame, if requested")
+
+
+class RequestedVideo(VideoStatus):
+    """The status of a render, and what was asked for."""
+
+    request: dict[str, Any] = Field(
+        description="the body of POST /api/videos/generate of who asked first, with all options; without `webhook_url`"
+    )

@@ -21,7 +21,7 @@ from service.routers.http.dependencies import (
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
-from service.routers.videos.models import TERMINAL_STATUSES, RenderChange, VideoQuery, VideoStatus
+from service.routers.videos.models import TERMINAL_STATUSES, RenderChange, RequestedVideo, VideoQuery, VideoStatus
 from service.store import deletion
 from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
@@ -83,11 +83,13 @@ async def list_videos(
     return [statuses[id_] for id_ in ids if id_ in statuses]
 
 
-@router.get("/{job_id:uuid}", summary="Status of a render", response_model=VideoStatus, dependencies=[REQUIRE_READ])
-async def get_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> VideoStatus:
-    """Phase, frames, frame rate, remaining time, attempts and, if it failed, the reason."""
-    await get_visible_render(resources.database, caller, job_id)
-    return await get_status(resources, job_id, caller)
+@router.get("/{job_id:uuid}", summary="Status of a render", response_model=RequestedVideo, dependencies=[REQUIRE_READ])
+async def get_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> RequestedVideo:
+    """Phase, frames, frame rate, remaining time, attempts and, if it failed, the reason; and the request, which makes
+    the same render again."""
+    request = (await get_visible_render(resources.database, caller, job_id))["request"]
+    status = await get_status(resources, job_id, caller)
+    return RequestedVideo(**status.model_dump(), request=request)
 
 
 @router.patch(

@@ -1,6 +1,8 @@
-/** The options of a render: as fields that the service's own description lists, as an address, as a request, as a command. */
+/** The options of a render: as fields that the service's own description lists, as an address, as a request. */
 
-const SENT_ELSEWHERE = { experiment_id: "of the dataset", dataset_id: "in the path", dry_run: "what the estimate is", webhook_url: "a secret address, which no link may have" };
+const SENT_ELSEWHERE = {
+  experiment_id: "of the dataset", dataset_id: "in the path", dry_run: "what the estimate is", webhook_url: "a secret address, which no link may have",
+};
 const GROUPS = /** @type {[string, string[]][]} */ ([
   ["Which frames", ["frames", "decimation_factor", "decimation_mode"]],
   ["How fast", ["fps", "duration_seconds", "timing", "speed"]],
@@ -28,7 +30,9 @@ function resolve(document, schema) {
 /** @param {any} document @param {string} name @param {any} property @returns {Field[]} */
 function fieldsOf(document, name, property) {
   const schema = resolve(document, property);
-  if (schema.properties) return Object.entries(schema.properties).flatMap(([part, inner]) => fieldsOf(document, `${name}.${part}`, inner));
+  if (schema.properties) {
+    return Object.entries(schema.properties).flatMap(([part, inner]) => fieldsOf(document, `${name}.${part}`, inner));
+  }
   return [{ name, schema, items: schema.items ? resolve(document, schema.items).enum : null }];
 }
 
@@ -66,55 +70,25 @@ export function optionsOf(fields, query) {
   return options;
 }
 
-/** @param {any} options @param {string} [before] @returns {Record<string, any>} by their names with dots */
+/** By names with dots, without what is null.
+ * @param {any} options @param {string} [before] @returns {Record<string, any>} */
 export function flatten(options, before = "") {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null && value !== undefined).flatMap(([name, value]) =>
-    (typeof value === "object" && !Array.isArray(value) ? Object.entries(flatten(value, `${before}${name}.`)) : [[before + name, Array.isArray(value) ? value.join(",") : value]])));
-}
-
-/** What a render says of its options, as a query to compose from; the frames it left out it does not say.
- * @param {any} render */
-export function queryOf({ options, dataset_id: dataset }) {
-  const { codec, container, effort, missing, changed, corrupt, mismatch, background, width, height, crop, outputs } = options;
-  const { tone, timing, bins, rotate } = options;
-  const [over, under = 1] = String(options.fps).split("/").map(Number);
-  const query = new URLSearchParams(flatten({
-    codec, container, effort, missing, changed, corrupt, mismatch, background, width, height, crop, outputs: outputs?.length ? outputs : null,
-    quality: codec === "ffv1" ? null : options.quality, rotate: rotate || null,
-    ...(timing ? { timing: "captured", speed: timing.speed } : { fps: over / under }),
-    ...(bins ? { decimation_factor: bins.size, decimation_mode: bins.mode } : {}),
-    tone: tone ? { mode: "fixed", low: tone.low, high: tone.high, gamma: tone.gamma, colormap: tone.colormap, inverse: tone.inverse || null } : null,
+  /** @type {[string, any][]} */
+  const parts = Object.entries(options).filter(([, value]) => value !== null && value !== undefined);
+  return Object.fromEntries(parts.flatMap(([name, value]) => {
+    if (Array.isArray(value)) return [[before + name, value.join(",")]];
+    return typeof value === "object" ? Object.entries(flatten(value, `${before}${name}.`)) : [[before + name, value]];
   }));
-  return `#/compose/${dataset}?${query}`;
 }
 
-/** @param {string} text for a shell */
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-
-/** The request in the words of other tools; the token is theirs to fill in.
- * @param {any} body @returns {Record<string, string>} */
-export function commandsOf(body) {
-  const { experiment_id: experiment, decimation_factor: every, ...rest } = body;
-  const options = Object.entries(rest).map(([name, value]) => `--option ${quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`)}`);
-  const url = `${location.origin}/api/videos/generate`;
-  return {
-    curl: `curl -sf -H "Authorization: Bearer $REELMILL_TOKEN" -H 'Content-Type: application/json' \\\n  -d ${quoted(JSON.stringify(body))} \\\n  ${url}`,
-    CLI: `reelmill render --experiment ${experiment} --decimation ${every} ${options.join(" ")}`,
-    Python: `import json, os, urllib.request\n\nbody = json.loads(${JSON.stringify(JSON.stringify(body))})\nheaders = {"Authorization": "Bearer " + os.environ["REELMILL_TOKEN"], "Content-Type": "application/json"}\nrequest = urllib.request.Request("${url}", json.dumps(body).encode(), headers)\nprint(json.load(urllib.request.urlopen(request)))\n`,
-  };
-}
-
-const STORED = "reelmill recipes";
-
-/** Named queries that this browser keeps.
- * @returns {Record<string, string>} */
-export function keptRecipes() {
-  try {
-    return JSON.parse(localStorage.getItem(STORED) ?? "{}");
-  } catch {
-    return {};
+/** The options that a render was asked for with, as they are in an address: those that are as usual are left out.
+ * @param {Field[]} fields @param {any} request */
+export function queryOf(fields, request) {
+  const asked = flatten(request), query = new URLSearchParams();
+  for (const { name, schema } of fields) {
+    const value = asked[name], isUsual = !name.includes(".") && value === schema.default;
+    if (value === undefined || value === "" || value === false || isUsual) continue;
+    query.set(name, String(value));
   }
+  return query;
 }
-
-/** @param {Record<string, string>} recipes */
-export const keepRecipes = (recipes) => localStorage.setItem(STORED, JSON.stringify(recipes));

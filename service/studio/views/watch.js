@@ -8,7 +8,6 @@ import { readTimes } from "../frames/mp4_times.js";
 import { frameAddress } from "../frames/pictures.js";
 import { canPlay, FrameTimes, playStream } from "../frames/player.js";
 import { parseStrip, stripAt } from "../frames/preview_strip.js";
-import { queryOf } from "../forms/recipe.js";
 import { readReceipt } from "../frames/receipt.js";
 import { timeline } from "../frames/timeline.js";
 import { courseOf } from "./renders.js";
@@ -260,7 +259,7 @@ export function open({ route, may, update, signal, go }) {
         h("p", { class: "trail cut" }, h("a", { href: "#/renders" }, "Renders"), experiment ? [" / ", h("a", { href: to.experiment(experiment.id) }, h("bdi", null, experiment.name))] : null),
         h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : render ? id.slice(-12) : "…"),
         dataset ? h("a", { class: "button push", href: to.dataset(dataset.id) }, "Frames") : null,
-        dataset ? h("a", { class: "button", href: queryOf(render) }, "Compose again") : null),
+        dataset ? h("a", { class: "button", href: `#/compose/${dataset.id}?render=${id}` }, "Compose again") : null),
       render ? h("div", { class: "bench" }, h("div", { class: "look" }, stage(), transport()), side()) : skeleton(1, "stage")];
     },
   };
