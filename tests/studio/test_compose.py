@@ -2,16 +2,24 @@
 
 import base64
 import io
+import json
+import os
+import re
+import subprocess
+import sys
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from service.routers.videos.request_models import VideoGenerationRequest
 from tests.studio.browsing import Studio
+from tests.studio.scene import make_dataset, make_experiment
+from tests.support.data.media import png, tiff
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
@@ -26,6 +34,15 @@ const canvas = document.createElement('canvas');
 canvas.getContext('2d').drawImage(image, 0, 0);
 return canvas.toDataURL('image/png').split(',')[1];
 """
+
+
+@pytest.fixture(scope="module")
+def deep(service: RunningService) -> dict[str, Any]:
+    """Frames of 16 bits with a ramp from 3,000 to 9,000."""
+    ramp = np.tile(np.linspace(3000, 9000, 96), (64, 1)).astype(np.uint16)
+    with service.client("alice") as client:
+        frames = {f"{number}.tif": tiff(ramp + number) for number in range(2)}
+        return make_dataset(client, make_experiment(client, "sixteen bits"), "ramp", frames)
 
 
 def shown_picture(page: Studio) -> np.ndarray:
@@ -51,10 +68,7 @@ def test_a_crop_is_drawn_and_the_picture_is_the_renders(
     page.wait(lambda: "crop.width=" in page.address(), "the crop is not in the address")
     page.press("c", Keys.ARROW_RIGHT)
     box = {name: int(crop_of(page, name)) for name in ("x", "y", "width", "height")}
-    answered = alice.post(f"/api/datasets/{plate['id']}/frames/50/preview", json={"crop": box, "fps": 30})
-    while answered.status_code == 503:
-        answered = alice.post(f"/api/datasets/{plate['id']}/frames/50/preview", json={"crop": box, "fps": 30})
-    expected = np.asarray(Image.open(io.BytesIO(answered.raise_for_status().content)).convert("RGB"))
+    expected = made_picture(alice, plate, 50, {"crop": box, "fps": 30})
     assert np.array_equal(shown_picture(page), expected)
     page.driver.refresh()
     page.wait_for(".estimate", "57 frames")
@@ -76,5 +90,173 @@ def test_a_refused_option_is_marked_where_it_is(service: RunningService, page: S
     page.wait_for("[data-field=quality] .reason")
 
 
+def test_the_window_is_moved_on_the_histogram(
+    service: RunningService, page: Studio, deep: dict[str, Any], alice: httpx.Client
+) -> None:
+    """Of 16-bit frames, in their own values, with the pointer, and with the arrow keys on a handle."""
+    page.size(1280, 900)
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/compose/{deep['id']}")
+    page.wait_for(".tone", "2 measured frames, 16 bits")
+    before = shown_picture(page)
+    assert len(page.driver.find_elements("css selector", ".tone rect")) == len(deep["levels"]["histogram"]["shares"])
+    handle = page.wait_for(".tone .handle.high")
+    reach = page.wait_for(".tone .levels").size["width"]
+    ActionChains(page.driver).drag_and_drop_by_offset(handle, -reach // 2, 0).perform()
+    page.wait(lambda: "tone.mode=fixed" in page.address(), "the window is not in the address")
+    low, high = window_of(page)
+    assert low < high < deep["levels"]["percentiles"]["99.65"] - 2000
+    page.press("t", Keys.ARROW_RIGHT)
+    page.wait(lambda: window_of(page)[0] > low, "the arrow does not move it")
+    tone = dict(zip(("low", "high"), window_of(page), strict=True), mode="fixed")
+    assert tone["high"] == high
+    expected = made_picture(alice, deep, 0, {"tone": tone, "fps": 30})
+    page.wait(lambda: np.array_equal(shown_picture(page), expected), "it is not the picture of this window")
+    assert not np.array_equal(before, expected)
+    page.click("button", "Usual window")
+    page.wait(lambda: "tone" not in page.address(), "the window stays")
+
+
+def test_8_bit_gray_frames_have_a_window_and_coloured_ones_have_none(
+    service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client
+) -> None:
+    page.sign_in(service.token("alice", SCOPES))
+    frames = {f"{number}.png": png(np.full((32, 48), 90 + 20 * number, np.uint8)) for number in range(3)}
+    gray = make_dataset(alice, make_experiment(alice, "gray"), "gray", frames)
+    page.open(f"#/compose/{gray['id']}")
+    page.wait_for(".tone", "8 bits; window about 0 to 255")
+    page.press("t", Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    page.wait(lambda: "tone.low=" in page.address(), "the window is not in the address")
+    low, high = window_of(page)
+    assert 0 < low < 10 and high == 255
+    page.open(f"#/compose/{plate['id']}")
+    page.wait_for(".tone", "These have neither")
+
+
+def test_the_copied_commands_make_the_render(
+    service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client
+) -> None:
+    token = service.token("alice", SCOPES)
+    page.driver.execute_cdp_cmd(
+        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+    )
+    page.sign_in(token)
+    page.open(
+        f"#/compose/{plate['id']}?frames.stop=6&overlay.text=it%27s+%22here%22+%24HOME&overlay.frame_index=true&quality=41"
+    )
+    page.wait_for(".estimate", "6 frames")
+    jobs = []
+    for name, start in (("curl", ["sh", "-c"]), ("Python", [sys.executable, "-c"])):
+        page.click("button", f"Copy as {name}")
+        page.wait_for(".offer", f"Copied as {name}.")
+        command = page.driver.execute_async_script("navigator.clipboard.readText().then(arguments[0])")
+        assert token not in command
+        environment = {"REELMILL_TOKEN": token, "PATH": os.environ["PATH"], "NO_PROXY": "*"}
+        done = subprocess.run(
+            [*start, command], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        jobs.append(json.loads(done.stdout)["job_id"])
+    assert len(set(jobs)) == 1
+    status = api.wait_until_ended(alice, jobs[0])
+    assert (status["status"], status["summary"]["frames"]) == ("succeeded", 6)
+    assert status["request"]["overlay"]["text"] == 'it\'s "here" $HOME'
+
+
+def test_composing_again_begins_with_all_that_was_asked_for(
+    service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client
+) -> None:
+    options = {
+        "frames": {"start": 4, "stop": 20}, "decimation_factor": 2, "decimation_mode": "mean", "duration_seconds": 2.5,
+        "gaps": "none", "deinterlace": "off", "keep_days": 3, "device": "cpu", "scale": 0.5, "rotate": 90,
+        "overlay": {"text": "again", "scale_bar": None}, "outputs": ["keogram"], "codec": "ffv1",
+    }  # fmt: skip
+    job = api.render(alice, plate, dataset_id=plate["id"], fps=None, **options)["job_id"]
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/renders/{job}")
+    page.click("a.button", "Compose again")
+    page.wait_for(".estimate", "8 frames are reused")
+    page.click("button.primary", "Render")
+    page.wait_for(".look video")
+    assert page.address().split("/")[-1].split("?")[0] == job
+
+
+def test_options_are_kept_taken_and_removed(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/compose/{plate['id']}?fps=12&rotate=90&frame=7")
+    page.wait_for("#recipe").send_keys("<b>slow</b>", Keys.ENTER)
+    page.wait_for(".presets bdi", "<b>slow</b>")
+    page.open(f"#/compose/{plate['id']}?frame=9&quality=10")
+    page.click(".presets button", "<b>slow</b>")
+    page.wait_for(".estimate", "57 frames, 5 s, ")
+    page.wait_for(".pane .caption", "render 270")
+    assert page.address().endswith("?fps=12&rotate=90&frame=9")
+    page.click("button[aria-label^=Remove]")
+    page.wait(lambda: page.script("return !document.querySelector('.presets bdi')"), "it is still there")
+    page.driver.refresh()
+    page.wait_for(".estimate", "57 frames")
+    assert page.script("return !document.querySelector('.presets bdi')")
+
+
+def test_all_of_it_by_keyboard(service: RunningService, page: Studio, plate: dict[str, Any]) -> None:
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/datasets/{plate['id']}?frame=50")
+    page.wait_for(".controls", "plate_0053.jpg")
+    page.press("r")
+    page.wait_for(".estimate", "57 frames")
+    page.press(Keys.ARROW_RIGHT)
+    page.wait_for(".counter", "51")
+    page.press("c")
+    press_with_shift(page, Keys.ARROW_LEFT)
+    page.press(Keys.ARROW_RIGHT)
+    page.wait(lambda: "crop.x=2" in page.address() and "frame=51" in page.address(), "the crop does not move")
+    page.press("b")
+    page.wait_for(".compare.wiped")
+    page.press("b", "o", Keys.ENTER)
+    tab_to(page, "#decimation_factor")
+    page.press("4", Keys.TAB)
+    page.wait_for(".estimate", "15 frames")
+    tab_to(page, "#fps")
+    page.press("0", Keys.TAB)
+    page.wait_for("[data-field=fps] .reason")
+    page.wait_for(".estimate .bad")
+    press_with_shift(page, Keys.TAB)
+    page.press("2", "0", Keys.TAB)
+    page.wait_for(".estimate", "15 frames, 0.75 s, ")
+    tab_to(page, "button.primary", back=True)
+    page.press(Keys.ENTER)
+    page.wait_for(".look video")
+
+
 def crop_of(page: Studio, name: str) -> str:
     return str(page.script("return document.getElementById(arguments[0]).value", f"crop.{name}"))
+
+
+def press_with_shift(page: Studio, key: str) -> None:
+    ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(key).key_up(Keys.SHIFT).perform()
+
+
+def tab_to(page: Studio, selector: str, *, back: bool = False) -> None:
+    for _ in range(60):
+        if page.script("return document.activeElement.matches(arguments[0])", selector):
+            return
+        if back:
+            press_with_shift(page, Keys.TAB)
+        else:
+            page.press(Keys.TAB)
+    raise AssertionError(f"the keyboard does not reach {selector}")
+
+
+def window_of(page: Studio) -> tuple[float, float]:
+    """In the address."""
+    found = re.findall(r"tone\.(low|high)=([\d.]+)", page.address())
+    values = dict(found)
+    return float(values["low"]), float(values["high"])
+
+
+def made_picture(client: httpx.Client, dataset: dict[str, Any], frame: int, options: dict[str, Any]) -> np.ndarray:
+    """The picture that the service makes."""
+    path = f"/api/datasets/{dataset['id']}/frames/{frame}/preview"
+    while (answered := client.post(path, json=options)).status_code == 503:
+        pass
+    return np.asarray(Image.open(io.BytesIO(answered.raise_for_status().content)).convert("RGB"))

@@ -42,11 +42,12 @@ declare namespace Api {
   type GuardrailFigure = {"rule": string; "limit": number; "actual": number};
   type HTTPValidationError = {"detail"?: (ValidationError)[]};
   type Health = {"status": "healthy" | "degraded" | "unhealthy"; "checks": {[name: string]: Check}; "version"?: (string | null)};
+  type HistogramFacts = {"low": number; "high": number; "shares": (number)[]};
   type IntervalGap = {"after_index": number; "count": number};
   type JobAccepted = {"job_id": string; "status": "queued" | "running" | "succeeded" | "failed" | "cancelled"; "status_url": string; "video_url"?: (string | null); "estimate"?: (EstimateModel | null); "plan"?: {[name: string]: any}; "stream_url"?: (string | null)};
   type JsonValue = any;
   type KeptObjects = {"bucket": string; "prefix": string};
-  type LevelFacts = {"dtype": string; "bits": number; "channels": number; "frames": number; "low": number; "high": number; "nan": number; "inf": number; "percentiles": {[name: string]: number}};
+  type LevelFacts = {"dtype": string; "bits": number; "channels": number; "frames": number; "low": number; "high": number; "nan": number; "inf": number; "percentiles": {[name: string]: number}; "histogram": HistogramFacts};
   type NewDataset = {"name": string; "kind"?: "frames" | "video"; "prefix"?: (string | null); "bucket"?: (string | null)};
   type NewExperiment = {"name": string; "description"?: string; "metadata"?: {[name: string]: any}; "visibility"?: "private" | "shared" | "public"; "shared_with"?: (string)[]};
   type NewUploads = {"files": (WantedUpload)[]; "expires_in"?: number};
@@ -61,6 +62,7 @@ declare namespace Api {
   type QueueFigure = {"kind": "segment" | "assemble" | "scan" | "preview" | "webhook"; "state": "queued" | "running"; "count": number; "oldest_seconds": number};
   type RenderChange = {"priority": number};
   type RenderPreviewRequest = {"decimation_factor"?: number; "fps"?: (number | null); "frames"?: (FrameRange | null); "width"?: (number | null); "height"?: (number | null); "scale"?: (number | null); "codec"?: "h264" | "av1" | "hevc" | "mjpeg" | "ffv1"; "missing"?: "skip" | "hold" | "black" | "fail"; "changed"?: "skip" | "hold" | "black" | "fail"; "corrupt"?: "skip" | "hold" | "black" | "fail"; "mismatch"?: "pad" | "scale" | "fail"; "tone"?: (ToneRequest | null); "background"?: string; "crop"?: (CropModel | null); "rotate"?: 0 | 90 | 180 | 270; "decimation_mode"?: "drop" | "mean" | "max"; "duration_seconds"?: (number | null); "timing"?: "uniform" | "captured"; "speed"?: (number | null); "overlay"?: (OverlayModel | null); "hdr"?: ("keep" | "sdr" | null); "deinterlace"?: "auto" | "off" | "on"; "gaps"?: "numbers" | "interval" | "none"};
+  type RequestedVideo = {"job_id": string; "experiment_id": string; "dataset_id": string; "owner": (string | null); "mine": boolean; "requested_by_others": boolean; "status": "queued" | "running" | "succeeded" | "failed" | "cancelled"; "phase": string; "priority": number; "frames_done": number; "frames_total": number; "fps": (number | null); "eta_seconds": (number | null); "attempts": number; "failed_attempts": (FailedAttempt)[]; "waiting_for"?: (string | null); "stages": {[name: string]: any}; "options": {[name: string]: any}; "error": ({[name: string]: any} | null); "video_url": (string | null); "poster_url": (string | null); "receipt_url": (string | null); "video_bytes": (number | null); "video_sha256": (string | null); "summary": ({[name: string]: any} | null); "created_at": string; "started_at": (string | null); "finished_at": (string | null); "expires_at"?: (string | null); "stream_url"?: (string | null); "preview_url"?: (string | null); "keogram_url"?: (string | null); "request": {[name: string]: any}};
   type ScaleBarModel = {"length": number; "unit"?: "nm" | "um" | "mm" | "cm" | "m"};
   type ScanJob = {"id": string; "state": "queued" | "running" | "succeeded" | "failed" | "cancelled"; "progress": number};
   type Session = {"user": (string | null); "scopes": (string)[]; "expires_at": (string | null); "sign_in_url": (string | null)};
