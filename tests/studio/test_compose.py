@@ -130,7 +130,7 @@ def test_8_bit_gray_frames_have_a_window_and_coloured_ones_have_none(
     low, high = window_of(page)
     assert 0 < low < 10 and high == 255
     page.open(f"#/compose/{plate['id']}")
-    page.wait_for(".tone", "These have neither")
+    page.wait_for(".tone", "A tone is for gray frames")
 
 
 def test_the_copied_commands_make_the_render(

@@ -18,8 +18,9 @@ const curl = (url, body) => [
 
 /** @param {any} body */
 function commandLine({ experiment_id: experiment, decimation_factor: every, ...options }) {
-  const given = Object.entries(options).map(([name, value]) => quoted(`${name}=${typeof value === "string" ? value : JSON.stringify(value)}`));
-  return `reelmill render --experiment ${experiment} --decimation ${every}${given.map((each) => ` --option ${each}`).join("")}`;
+  const textOf = (/** @type {any} */ value) => (typeof value === "string" ? value : JSON.stringify(value));
+  const given = Object.entries(options).map(([name, value]) => ` --option ${quoted(`${name}=${textOf(value)}`)}`);
+  return `reelmill render --experiment ${experiment} --decimation ${every}${given.join("")}`;
 }
 
 /** @param {string} url @param {any} body */

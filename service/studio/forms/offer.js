@@ -4,8 +4,9 @@ import { h } from "../page/dom.js";
 import { bytes, count, span } from "../page/format.js";
 import { commandsOf } from "./commands.js";
 
-/** `answer`: of the dry run; `size`: of the picture, in words; `rate`: frames per second, if that is even.
- * @typedef {{answer: Api.DryRun | null, problem: any, busy: boolean, size: string, note: string, mayRender: boolean, body: any}} Offer */
+/** `answer`: of the dry run; `problem`: why it is refused; `size`: of the picture, in words; `body`: the request.
+ * @typedef {{answer: Api.DryRun | null, problem: any, busy: boolean, size: string, note: string, mayRender: boolean,
+ *   body: any}} Offer */
 
 /** @param {Offer} offer @param {{submit: () => void, copy: (name: string, text: string) => void}} acts @param {any} below */
 export function offerPanel(offer, acts, below) {

@@ -82,8 +82,10 @@ function several({ name, items }, value, form) {
     const next = (items ?? []).filter((one) => (one === each ? on : chosen.has(one)));
     form.change({ [name]: next.join(",") });
   };
-  return h("div", { class: "several", role: "group", "aria-labelledby": `${name}-label` }, (items ?? []).map((/** @type {string} */ each) =>
-    h("label", { class: "check", key: each },
-      h("input", { type: "checkbox", checked: chosen.has(each), onchange: (/** @type {any} */ event) => toggle(each, event.target.checked) }),
-      each.replaceAll("_", " "))));
+  const choices = (items ?? []).map((/** @type {string} */ each) => {
+    const onchange = (/** @type {any} */ event) => toggle(each, event.target.checked);
+    return h("label", { class: "check", key: each },
+      h("input", { type: "checkbox", checked: chosen.has(each), onchange }), each.replaceAll("_", " "));
+  });
+  return h("div", { class: "several", role: "group", "aria-labelledby": `${name}-label` }, choices);
 }

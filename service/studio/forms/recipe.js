@@ -1,7 +1,8 @@
 /** The options of a render: as fields that the service's own description lists, as an address, as a request. */
 
 const SENT_ELSEWHERE = {
-  experiment_id: "of the dataset", dataset_id: "in the path", dry_run: "what the estimate is", webhook_url: "a secret address, which no link may have",
+  experiment_id: "of the dataset", dataset_id: "in the path", dry_run: "what the estimate is",
+  webhook_url: "a secret address, which no link may have",
 };
 const GROUPS = /** @type {[string, string[]][]} */ ([
   ["Which frames", ["frames", "decimation_factor", "decimation_mode"]],

@@ -17,10 +17,12 @@ export function beforeAfter(compared) {
 
 /** @param {Compared} compared @param {boolean} isWiped */
 function before({ at, original, frame, crop, url, onCrop }, isWiped) {
+  const whole = { x: 0, y: 0, ...frame };
   const over = isWiped
-    ? h("img", { key: "laid", class: "laid", src: url, alt: "The render's picture", style: placeOf(crop ?? { x: 0, y: 0, ...frame }, frame) })
+    ? h("img", { key: "laid", class: "laid", src: url, alt: "The render's picture", style: placeOf(crop ?? whole, frame) })
     : cropEditor(crop, frame, onCrop);
-  return h("div", { class: "pane", key: "original", style: { "--ratio": frame.width / frame.height }, onpointermove: isWiped ? wipe : null },
+  const style = { "--ratio": frame.width / frame.height };
+  return h("div", { class: "pane", key: "original", style, onpointermove: isWiped ? wipe : null },
     h("div", { class: "sheet" },
       h("img", { src: original, alt: `Frame ${at} as it is stored`, draggable: "false" }), over),
     h("span", { class: "caption" }, isWiped ? "original | render" : "original: drag to crop"));

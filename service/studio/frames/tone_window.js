@@ -1,14 +1,18 @@
 /** The window of the tone on the histogram of the sequence: two handles, moved with the pointer or the arrow keys. */
 
 import { h } from "../page/dom.js";
-import { count, figure } from "../page/format.js";
+import { counted, figure } from "../page/format.js";
 
 /** @typedef {{low: number, high: number}} Window */
-/** @typedef {{levels: Api.LevelFacts, kept: Window, drawn: Window | null, fixed: boolean, onChange: (window: Window, done: boolean) => void}} Shown */
+/** `kept`: the window of the options; `drawn`: that of a pointer that is still down.
+ * @typedef {{levels: Api.LevelFacts, kept: Window, drawn: Window | null, fixed: boolean,
+ *   onChange: (window: Window, done: boolean) => void}} Shown */
 
 const USUAL_PERCENTS = ["0.35", "99.65"];
 const FINE_STEPS = 100;
 const DIGITS = 5;
+const DIRECTIONS = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 });
+const NAMES = { low: "Black", high: "White" };
 
 /** Whether screens cannot show the samples as they are.
  * @param {Api.LevelFacts} levels */
@@ -45,7 +49,8 @@ export function windowOf(levels, query) {
 
 /** What lies from the left edge to the right one: the histogram, and the window where that reaches further.
  * @param {Shown} shown */
-const axisOf = ({ levels: { histogram }, kept }) => ({ low: Math.min(histogram.low, kept.low), high: Math.max(histogram.high, kept.high) });
+const axisOf = ({ levels: { histogram }, kept }) =>
+  ({ low: Math.min(histogram.low, kept.low), high: Math.max(histogram.high, kept.high) });
 
 /** A sample value as a request has it, apart from the other end of the window.
  * @param {Shown} shown @param {"low" | "high"} end @param {number} value @returns {Window} */
@@ -67,21 +72,23 @@ export function toneWindow(shown) {
       bars(levels.histogram, place),
       h("div", { class: "dimmed below" }), h("div", { class: "dimmed above" }),
       handle(shown, "low", axis), handle(shown, "high", axis)),
-    h("p", { class: "ends num quiet" }, h("span", null, figure(axis.low)), h("span", null, wordsOf(levels, now, fixed)), h("span", null, figure(axis.high))));
+    h("p", { class: "ends num quiet" },
+      h("span", null, figure(axis.low)), h("span", null, wordsOf(levels, now, fixed)), h("span", null, figure(axis.high))));
 }
 
 /** @param {Api.HistogramFacts} histogram @param {(value: number) => string} place */
 function bars({ low, high, shares }, place) {
-  const most = Math.max(...shares) || 1;
-  return h("svg", { class: "bars", viewBox: `0 0 ${shares.length} 100`, preserveAspectRatio: "none", "aria-hidden": "true", style: { "--from": place(low), "--to": place(high) } },
-    shares.map((share, step) => h("rect", { key: step, x: step, y: 100 - 100 * Math.sqrt(share / most), width: 1, height: 100 * Math.sqrt(share / most) })));
+  const most = Math.max(...shares) || 1, heights = shares.map((share) => 100 * Math.sqrt(share / most));
+  const box = { viewBox: `0 0 ${shares.length} 100`, preserveAspectRatio: "none", "aria-hidden": "true" };
+  return h("svg", { ...box, class: "bars", style: { "--from": place(low), "--to": place(high) } },
+    heights.map((height, step) => h("rect", { key: step, x: step, y: 100 - height, width: 1, height })));
 }
 
 /** What the histogram is of, and what the window is.
  * @param {Api.LevelFacts} levels @param {Window} now @param {boolean} fixed */
 function wordsOf(levels, now, fixed) {
-  const of = `samples of ${count(levels.frames)} measured frames, ${levels.dtype.startsWith("float") ? levels.dtype : `${levels.bits} bits`}`;
-  return `${of}; window ${fixed ? "" : "about "}${figure(now.low)} to ${figure(now.high)}`;
+  const depth = levels.dtype.startsWith("float") ? levels.dtype : `${levels.bits} bits`;
+  return `samples of ${counted(levels.frames, "measured frame")}, ${depth}; window ${fixed ? "" : "about "}${figure(now.low)} to ${figure(now.high)}`;
 }
 
 /** @param {Shown} shown @param {"low" | "high"} end @param {Window} axis */
@@ -99,15 +106,19 @@ function handle(shown, end, axis) {
     const move = (/** @type {PointerEvent} */ each) => drag(each, false);
     element.setPointerCapture(event.pointerId);
     element.addEventListener("pointermove", move);
-    element.addEventListener("pointerup", (each) => { element.removeEventListener("pointermove", move); drag(each, true); }, { once: true });
+    const drop = (/** @type {PointerEvent} */ each) => { element.removeEventListener("pointermove", move); drag(each, true); };
+    element.addEventListener("pointerup", drop, { once: true });
   };
   /** @param {KeyboardEvent} event */
   const key = (event) => {
-    const by = /** @type {Record<string, number>} */ ({ ArrowLeft: -step, ArrowDown: -step, ArrowRight: step, ArrowUp: step, Home: levels.low - value, End: levels.high - value })[event.key];
-    if (by === undefined) return;
+    const direction = DIRECTIONS[event.key], edge = { Home: levels.low, End: levels.high }[event.key];
+    if (direction === undefined && edge === undefined) return;
     event.preventDefault();
-    onChange(moved(shown, end, value + by * (event.shiftKey ? 10 : 1)), true);
+    onChange(moved(shown, end, edge ?? value + direction * step * (event.shiftKey ? 10 : 1)), true);
   };
-  return h("div", { class: `handle ${end}`, key: end, role: "slider", tabindex: 0, "aria-label": end === "low" ? "Black" : "White", "aria-valuemin": axis.low, "aria-valuemax": axis.high,
-    "aria-valuenow": value, "aria-valuetext": `sample value ${figure(value)}`, title: `${end === "low" ? "Black" : "White"}: ${figure(value)}`, onpointerdown: press, onkeydown: key });
+  return h("div", {
+    class: `handle ${end}`, key: end, role: "slider", tabindex: 0, "aria-label": NAMES[end], title: `${NAMES[end]}: ${figure(value)}`,
+    "aria-valuemin": axis.low, "aria-valuemax": axis.high, "aria-valuenow": value, "aria-valuetext": `sample value ${figure(value)}`,
+    onpointerdown: press, onkeydown: key,
+  });
 }

@@ -22,18 +22,22 @@ const NO_CROP = { "crop.x": null, "crop.y": null, "crop.width": null, "crop.heig
 const NO_WINDOW = { "tone.mode": null, "tone.low": null, "tone.high": null };
 
 /** @typedef {import("../forms/recipe.js").Field} Field */
+/** @typedef {import("../frames/crop.js").Box} Box */
+/** @typedef {import("../frames/tone_window.js").Window} Window_ */
 
 /** What the view knows.
  * @param {import("../page/address.js").Route} route */
 const initialState = (route) => ({
   route, at: Number(route.query.get("frame")) || 0, error: /** @type {unknown} */ (null),
-  dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), groups: /** @type {[string, Field[]][]} */ ([]), document: /** @type {any} */ (null),
+  dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)),
+  // The service's own description of itself, and the options that it has.
+  document: /** @type {any} */ (null), groups: /** @type {[string, Field[]][]} */ ([]),
   // The render's picture, and its size in words.
   preview: "", size: "", fault: /** @type {string | null} */ (null), waiting: false, wiped: false,
   // The dry run, or why the options are refused.
   answer: /** @type {Api.DryRun | null} */ (null), problem: /** @type {any} */ (null), busy: false, note: "",
   // What a pointer draws that is still down.
-  crop: /** @type {import("../frames/crop.js").Box | null} */ (null), window: /** @type {import("../frames/tone_window.js").Window | null} */ (null),
+  crop: /** @type {Box | null} */ (null), window: /** @type {Window_ | null} */ (null),
 });
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
@@ -125,7 +129,8 @@ export function open({ route, update, signal, go, may }) {
 
   /** @param {string} name @param {string} text */
   async function copy(name, text) {
-    state.note = await navigator.clipboard.writeText(text).then(() => `Copied as ${name}.`, () => "The browser does not let the page copy.");
+    const copied = await navigator.clipboard.writeText(text).then(() => true, () => false);
+    state.note = copied ? `Copied as ${name}.` : "The browser does not let the page copy.";
     update();
   }
 
@@ -139,14 +144,14 @@ export function open({ route, update, signal, go, may }) {
     if (at !== state.at) change({ frame: at || null });
   }
 
-  /** @param {import("../frames/crop.js").Box} box @param {boolean} done */
+  /** @param {Box} box @param {boolean} done */
   function drawCrop(box, done) {
     state.crop = done ? null : box;
     if (done) change(flatten({ crop: box }));
     else update();
   }
 
-  /** @param {import("../frames/tone_window.js").Window} window @param {boolean} done */
+  /** @param {Window_} window @param {boolean} done */
   function drawWindow(window, done) {
     state.window = done ? null : window;
     if (done) change({ "tone.mode": "fixed", "tone.low": window.low, "tone.high": window.high });
@@ -187,8 +192,9 @@ export function open({ route, update, signal, go, may }) {
 
   function toneOf() {
     const { levels } = state.dataset, { query } = state.route;
-    if (!levels) return h("p", { class: "quiet tone", key: "tone" }, "A tone is for gray frames and for those of more than 8 bits. These have neither.");
-    return toneWindow({ levels, kept: windowOf(levels, query), drawn: state.window, fixed: query.get("tone.mode") === "fixed", onChange: drawWindow });
+    if (!levels) return h("p", { class: "quiet tone", key: "tone" }, "A tone is for gray frames, and for those of more than 8 bits.");
+    const fixed = query.get("tone.mode") === "fixed";
+    return toneWindow({ levels, kept: windowOf(levels, query), drawn: state.window, fixed, onChange: drawWindow });
   }
 
   function toggleWipe() { state.wiped = !state.wiped; update(); }
@@ -204,6 +210,8 @@ export function open({ route, update, signal, go, may }) {
       optionGroups(state.groups, { query, problem: refused, change }));
   }
 
+  /** @param {string} key @param {number} frames */
+  const step = (key, frames) => seek(state.at + (key.endsWith("Right") ? frames : -frames));
   /** @param {string} selector */
   const focus = (selector) => /** @type {HTMLElement | null} */ (document.querySelector(selector))?.focus();
 
@@ -211,8 +219,8 @@ export function open({ route, update, signal, go, may }) {
   return {
     title: () => `${state.dataset?.name ?? "Dataset"}, compose`,
     keys: [
-      { keys: ["ArrowRight", "ArrowLeft"], does: "one frame on, back; on the crop or the window: move it", run: (key) => seek(state.at + (key === "ArrowRight" ? 1 : -1)) },
-      { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames; on the crop: its size", run: (key) => seek(state.at + (key.endsWith("Right") ? 10 : -10)) },
+      { keys: ["ArrowRight", "ArrowLeft"], does: "one frame on, back; on the crop or the window: move it", run: (key) => step(key, 1) },
+      { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames; on the crop: its size", run: (key) => step(key, 10) },
       { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seek(key === "Home" ? 0 : state.dataset.frame_count - 1) },
       { keys: ["c"], does: "to the crop", run: () => focus(".crop") },
       { keys: ["t"], does: "to the window of the tone", run: () => focus(".tone .handle") },
@@ -234,7 +242,8 @@ export function open({ route, update, signal, go, may }) {
         h("p", { class: "trail cut" }, h("a", { href: to.dataset(id, state.at) }, "Frames"), " / Compose"),
         h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : "…")),
       dataset && state.groups.length
-        ? h("div", { class: "compose" }, h("div", { class: `look ${dataset.levels ? "toned" : ""}` }, pictures(), transport(), toneOf()), side())
+        ? h("div", { class: "compose" },
+          h("div", { class: `look ${dataset.levels ? "toned" : ""}` }, pictures(), transport(), toneOf()), side())
         : skeleton(1, "stage")];
     },
   };
