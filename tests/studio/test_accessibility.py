@@ -3,10 +3,12 @@
 from typing import Any
 
 import httpx
+import numpy as np
 from axe_core_python.base import AXE_SCRIPT
 
 from tests.studio.browsing import Studio
-from tests.studio.scene import submit
+from tests.studio.scene import make_dataset, make_experiment, submit
+from tests.support.data.media import png
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
@@ -15,7 +17,8 @@ VIEWS = {
     "#/experiments": ".card",
     "#/experiments/{experiment}": ".card",
     "#/datasets/{dataset}?frame=5": ".controls",
-    "#/compose/{dataset}?frame=5": ".copy, .compose",
+    "#/compose/{dataset}?frame=5": ".compose",
+    "#/compose/{gray}?quality=700": ".tone .handle",
     "#/renders": ".render",
     "#/renders/{render}?frame=5": ".fate",
     "#/ask": "form",
@@ -42,9 +45,10 @@ def findings(page: Studio) -> list[str]:
 def test_axe_finds_nothing(service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client) -> None:
     job = submit(alice, plate)
     assert api.wait_until_ended(alice, job)["status"] == "succeeded"
-    places = {"experiment": plate["experiment_id"], "dataset": plate["id"], "render": job}
+    gray = make_dataset(alice, make_experiment(alice, "axe"), "gray", {"1.png": png(np.eye(64, dtype=np.uint8) * 200)})
+    places = {"gray": gray["id"], "experiment": plate["experiment_id"], "dataset": plate["id"], "render": job}
     found = []
-    page.sign_in(service.token("alice", SCOPES))
+    page.sign_in(service.token("alice", (*SCOPES, "query:run", "ops:read")))
     for address, shown in VIEWS.items():
         page.open(address.format(**places))
         page.wait_for(shown)

@@ -11,8 +11,9 @@ import { commandsOf } from "./commands.js";
 /** @param {Offer} offer @param {{submit: () => void, copy: (name: string, text: string) => void}} acts @param {any} below */
 export function offerPanel(offer, acts, below) {
   const { answer, problem, busy, note, mayRender } = offer;
+  const inWords = problem ? h("span", { class: "bad" }, problem.message) : answer ? estimateOf(offer, answer) : "…";
   return h("section", { class: "offer", key: "offer", "aria-label": "Estimate" },
-    h("p", { class: "num estimate", role: "status" }, problem ? h("span", { class: "bad" }, problem.message) : answer ? estimateOf(offer, answer) : "…"),
+    h("p", { class: "num estimate", role: "status" }, inWords),
     answer && !problem ? stages(answer.plan) : null,
     mayRender
       ? h("button", { class: "primary", disabled: busy || Boolean(problem), onclick: acts.submit }, "Render")
