@@ -44,7 +44,7 @@ export function groupsOf(document) {
   const named = new Set([...GROUPS.flatMap(([, names]) => names), ...Object.keys(SENT_ELSEWHERE)]);
   const rest = Object.keys(properties).filter((name) => !named.has(name));
   return [...GROUPS, /** @type {[string, string[]]} */ (["More", rest])].filter(([, names]) => names.length)
-    .map(([title, names]) => [title, names.filter((name) => properties[name]).flatMap((name) => fieldsOf(document, name, properties[name]))]);
+    .map(([title, names]) => [title, names.flatMap((name) => (properties[name] ? fieldsOf(document, name, properties[name]) : []))]);
 }
 
 /** @param {Field} field @param {string} text */
@@ -67,8 +67,8 @@ export function optionsOf(fields, query) {
     const place = path.reduce((/** @type {any} */ inner, part) => (inner[part] ??= {}), options);
     place[last] = valueOf(field, text);
   }
-  if (!options.fps && !options.duration_seconds && options.timing !== "captured") options.fps = DEFAULT_RATE;
-  return options;
+  const hasPace = "fps" in options || "duration_seconds" in options || options.timing === "captured";
+  return hasPace ? options : { ...options, fps: DEFAULT_RATE };
 }
 
 /** By names with dots, without what is null.

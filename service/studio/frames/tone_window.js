@@ -88,7 +88,8 @@ function bars({ low, high, shares }, place) {
  * @param {Api.LevelFacts} levels @param {Window} now @param {boolean} fixed */
 function wordsOf(levels, now, fixed) {
   const depth = levels.dtype.startsWith("float") ? levels.dtype : `${levels.bits} bits`;
-  return `samples of ${counted(levels.frames, "measured frame")}, ${depth}; window ${fixed ? "" : "about "}${figure(now.low)} to ${figure(now.high)}`;
+  const window = `${fixed ? "" : "about "}${figure(now.low)} to ${figure(now.high)}`;
+  return `samples of ${counted(levels.frames, "measured frame")}, ${depth}; window ${window}`;
 }
 
 /** @param {Shown} shown @param {"low" | "high"} end @param {Window} axis */
