@@ -1,15 +1,14 @@
 /** Watch a render, also while it is made: step through it, and read of each frame where it is from and what became of it. */
 
-import { follow, get, isAbort, once, send } from "../page/api.js";
+import { follow, get, once, send } from "../page/api.js";
 import { to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
-import { baseName, bytes, clock, count, moment, rateOf } from "../page/format.js";
-import { readTimes } from "../frames/mp4_times.js";
+import { baseName, bytes, clock, count, moment } from "../page/format.js";
 import { frameAddress } from "../frames/pictures.js";
-import { canPlay, FrameTimes, playStream } from "../frames/player.js";
 import { parseStrip, stripAt } from "../frames/preview_strip.js";
 import { queryOf } from "../forms/recipe.js";
 import { readReceipt } from "../frames/receipt.js";
+import { Screen } from "../frames/screen.js";
 import { timeline } from "../frames/timeline.js";
 import { courseOf } from "./renders.js";
 import { problem, skeleton } from "./states.js";
@@ -24,12 +23,17 @@ export function open({ route, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
   const state = {
     route, render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null), dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)),
-    at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
     receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../frames/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
   };
-  const times = new FrameTimes(1, 30), opened = state.at;
-  let close = /** @type {(() => void) | null} */ (null), timer = 0;
-  let video = /** @type {HTMLVideoElement | null} */ (null);
+  const main = new Screen(id, Number(route.query.get("frame")) || 0, signal, changed);
+  const { times } = main;
+  let close = /** @type {(() => void) | null} */ (null), timer = 0, finished = false, wasPlaying = false;
+
+  function changed() {
+    if (wasPlaying && !main.playing) keepPlace();
+    wasPlaying = main.playing;
+    update();
+  }
 
   async function load() {
     try {
@@ -46,13 +50,10 @@ export function open({ route, may, update, signal, go }) {
 
   /** @param {Api.VideoStatus} render */
   function take(render) {
-    const before = state.render?.status;
     state.render = render;
-    times.frames = render.summary?.frames ?? render.frames_total;
-    times.rate = rateOf(render.options.fps) || 30;
+    main.take(render);
     if (!ENDED.has(render.status)) followIt();
-    if (render.status === "succeeded" && before !== "succeeded") loadFinished();
-    if (!state.mode) begin();
+    if (render.status === "succeeded" && !finished) loadFinished();
     update();
   }
 
@@ -65,80 +66,30 @@ export function open({ route, may, update, signal, go }) {
   }
 
   function loadFinished() {
+    finished = true;
     readReceipt(`/api/videos/${id}/receipt`, signal).then((receipt) => {
       state.receipt = receipt;
       state.marks = receipt.faults.filter((line) => line.output !== null).map((line) => ({ at: Number(line.output), kind: line.outcome === "resized" ? "odd" : "fault" }));
       update();
     }, () => {});
     if (state.render.preview_url) send(state.render.preview_url, { signal }).then((answer) => answer.text()).then((text) => { state.strip = parseStrip(text); }, () => {});
-    if (state.render.options.timing && state.render.video_url) readTimes(state.render.video_url, signal).then((found) => { times.times = found; seek(opened); }, () => {});
-  }
-
-  /** The finished file where this browser plays it, the stream otherwise. */
-  function begin() {
-    if (!video) return;
-    const { render } = state;
-    if (render.video_url && canPlay(render.options)) {
-      state.mode = "file";
-      video.src = render.video_url;
-      if (!render.options.timing) seek(opened);  // else when it is known when each frame is shown
-    } else if (render.stream_url && render.status !== "succeeded" && "MediaSource" in window) {
-      state.mode = "stream";
-      playStream(video, id, onSegment, signal).catch((error) => { if (!isAbort(error)) { state.note = error.message; update(); } });
-    } else if (ENDED.has(render.status)) state.mode = "none";
-  }
-
-  /** @param {number} segments */
-  function onSegment(segments) {
-    if (segments === 1) { if (opened) seek(opened); else video?.play().catch(() => {}); }
-    measureBuffer();
-  }
-
-  function measureBuffer() {
-    const end = video?.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0;
-    state.buffered = state.mode === "file" ? times.frames : Math.round(end * times.rate);
-    update();
   }
 
   /** @param {number} frame */
   function seek(frame) {
-    if (!video || !state.mode) return;
-    state.at = Math.min(Math.max(frame, 0), times.frames - 1);
-    if (state.mode !== "none") {
-      video.pause();
-      video.currentTime = times.within(state.at);
-    }
+    main.seek(frame);
     keepPlace();
-    update();
   }
 
   function keepPlace() {
-    const address = withQuery(state.route, { frame: state.at || null, compare: state.compare || null });
+    const address = withQuery(state.route, { frame: main.at || null, compare: state.compare || null });
     if (address !== location.hash) history.replaceState(null, "", address);
   }
 
-  /** @param {HTMLVideoElement} element */
-  function attach(element) {
-    video = element;
-    const shown = (/** @type {number} */ _now, /** @type {{mediaTime: number}} */ facts) => {
-      state.shown = times.at(facts.mediaTime);
-      if (!element.seeking) state.at = state.shown;  // else it is a picture of before
-      update();
-      element.requestVideoFrameCallback(shown);
-    };
-    element.requestVideoFrameCallback(shown);
-    for (const name of ["play", "pause", "ended"]) element.addEventListener(name, () => { state.playing = !element.paused; if (element.paused) keepPlace(); update(); });
-    element.addEventListener("progress", measureBuffer);
-    element.addEventListener("loadeddata", measureBuffer);
-    element.addEventListener("error", () => { if (state.mode === "file") { state.note = "This browser cannot play the file: download it."; update(); } });
-    if (state.render) begin();
-    return () => { element.removeAttribute("src"); element.load(); video = null; };
-  }
-
-  const play = () => { if (video?.paused) video.play().catch(() => {}); else video?.pause(); };
+  const play = () => main.play();
   /** @param {number} direction */
   const jump = (direction) => {
-    const places = state.marks.map((mark) => mark.at).filter((at) => (at - state.at) * direction > 0);
+    const places = state.marks.map((mark) => mark.at).filter((at) => (at - main.at) * direction > 0);
     if (places.length) seek(direction > 0 ? Math.min(...places) : Math.max(...places));
   };
   /** @param {string} mode */
@@ -146,11 +97,11 @@ export function open({ route, may, update, signal, go }) {
   const compareNext = () => { const modes = ["", ...modesOf(state.render)]; compare(modes[(modes.indexOf(state.compare) + 1) % modes.length]); };
 
   function stage() {
-    const { render } = state, line = state.receipt?.byOutput[state.at];
+    const { render } = state, line = state.receipt?.byOutput[main.at];
     const mode = line ? state.compare : "";
     return h("div", { class: "stage", key: "stage", style: { "--aspect": `${render.options.width} / ${render.options.height}` } },
       h("div", { class: mode || "alone", onpointermove: mode === "wipe" ? wipe : null },
-        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption" }, "render") : null, h("video", { key: "video", mount: attach, muted: true, playsinline: true, preload: "auto", poster: render.poster_url, "aria-label": "Video", onclick: play })),
+        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption" }, "render") : null, main.element("Video")),
         line && mode ? original(line) : null),
       standstill());
   }
@@ -159,7 +110,7 @@ export function open({ route, may, update, signal, go }) {
    * @param {import("../frames/receipt.js").Line} line */
   function original(line) {
     const source = line.substituted_from ?? line.source;
-    if (state.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
+    if (main.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
     return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to" : "original"} ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
   }
 
@@ -173,31 +124,32 @@ export function open({ route, may, update, signal, go }) {
   /** Why nothing is to be seen. */
   function standstill() {
     const { render } = state;
-    if (state.note) return h("p", { class: "fault", role: "alert" }, state.note);
-    if (state.mode === "stream" && !state.buffered) return h("p", { class: "fault wait", role: "status" }, render.waiting_for ? `Waits: ${render.waiting_for}` : render.status === "queued" ? "In the queue. It plays as soon as its first part is made." : "The first part is being made.");
-    if (state.mode === "none") return h("p", { class: "fault" }, render.status === "succeeded" ? `Browsers do not play ${render.options.codec} in ${render.options.container}: download it.` : render.status === "failed" ? render.error?.reason ?? "The render failed." : "The render was cancelled.");
+    if (main.note) return h("p", { class: "fault", role: main.mode === "stills" ? "status" : "alert" }, main.note);
+    if (main.mode === "stream" && !main.buffered) return h("p", { class: "fault wait", role: "status" }, render.waiting_for ? `Waits: ${render.waiting_for}` : render.status === "queued" ? "In the queue. It plays as soon as its first part is made." : "The first part is being made.");
+    if (main.mode === "stills" && main.shown < 0) return h("p", { class: "fault wait", role: "status" }, "The frame is being decoded.");
+    if (main.mode === "none") return h("p", { class: "fault" }, render.status === "failed" ? render.error?.reason ?? "The render failed." : "The render was cancelled.");
     return null;
   }
 
   function transport() {
-    const { render } = state, line = state.receipt?.byOutput[state.at];
-    const done = state.mode === "stream" ? state.buffered : undefined;
+    const { render } = state, line = state.receipt?.byOutput[main.at];
+    const done = main.mode === "stream" ? main.buffered : undefined;
     return h("div", { class: "transport", key: "transport" },
       state.hover && state.strip && render.preview_url ? stripAt(state.strip, render.preview_url.replace(/vtt$/, "jpg"), times.within(state.hover.frame), state.hover.place) : null,
       render.keogram_url ? h("img", { class: "keogram", src: render.keogram_url, alt: "Keogram: a column of each frame" }) : null,
-      timeline({ total: times.frames, at: state.at, marks: state.marks, done, label: "Frame of the video", text: `frame ${state.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
+      timeline({ total: times.frames, at: main.at, marks: state.marks, done, label: "Frame of the video", text: `frame ${main.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
       h("div", { class: "controls" },
         h("div", { class: "buttons tight" },
-          h("button", { "aria-label": "One frame back", title: "Back (←)", onclick: () => seek(state.at - 1) }, "‹"),
-          h("button", { title: "Space", "aria-pressed": String(state.playing), onclick: play }, state.playing ? "Stop" : "Play"),
-          h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(state.at + 1) }, "›")),
-        h("output", { class: "counter num", "data-shown": state.shown }, count(state.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
-        h("span", { class: "num quiet" }, clock(times.times?.[state.at] ?? state.at / times.rate)),
+          h("button", { "aria-label": "One frame back", title: "Back (←)", onclick: () => seek(main.at - 1) }, "‹"),
+          h("button", { title: "Space", "aria-pressed": String(main.playing), onclick: play }, main.playing ? "Stop" : "Play"),
+          h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(main.at + 1) }, "›")),
+        h("output", { class: "counter num", "data-shown": main.shown }, count(main.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
+        h("span", { class: "num quiet" }, clock(times.times?.[main.at] ?? main.at / times.rate)),
         line ? h("div", { class: "buttons tight push", role: "group", "aria-label": "Compare with the original (b)" }, modesOf(render).map((mode) => h("button", { key: mode, "aria-pressed": String(state.compare === mode), onclick: () => compare(state.compare === mode ? "" : mode) }, mode))) : null));
   }
 
   function fate() {
-    const line = state.receipt?.byOutput[state.at];
+    const line = state.receipt?.byOutput[main.at];
     if (!state.receipt) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, state.render.status === "succeeded" ? "The receipt is being read…" : "What became of each frame is known when the render is done."));
     if (!line) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, "The receipt has no line for it."));
     return h("section", { key: "fate", class: "fate" }, h("h2", null, "This frame"), h("dl", { class: "table num" },
@@ -236,10 +188,10 @@ export function open({ route, may, update, signal, go }) {
     title: () => `${state.dataset?.name ?? "Render"}, watch`,
     keys: [
       { keys: [" ", "k"], does: "play or stop", run: play },
-      { keys: ["ArrowRight", "."], does: "one frame on", run: () => seek(state.at + 1) },
-      { keys: ["ArrowLeft", ","], does: "one frame back", run: () => seek(state.at - 1) },
-      { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames", run: (key) => seek(state.at + (key.endsWith("Right") ? 10 : -10)) },
-      { keys: ["l", "j"], does: "a second on, back", run: (key) => seek(state.at + (key === "l" ? 1 : -1) * Math.round(times.rate)) },
+      { keys: ["ArrowRight", "."], does: "one frame on", run: () => seek(main.at + 1) },
+      { keys: ["ArrowLeft", ","], does: "one frame back", run: () => seek(main.at - 1) },
+      { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames", run: (key) => seek(main.at + (key.endsWith("Right") ? 10 : -10)) },
+      { keys: ["l", "j"], does: "a second on, back", run: (key) => seek(main.at + (key === "l" ? 1 : -1) * Math.round(times.rate)) },
       { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seek(key === "Home" ? 0 : times.frames - 1) },
       { keys: ["]", "["], does: "the next frame that is not ok, the one before", run: (key) => jump(key === "]" ? 1 : -1) },
       { keys: ["b"], does: "with its original: beside, wipe, difference", run: compareNext },
@@ -249,10 +201,10 @@ export function open({ route, may, update, signal, go }) {
       state.route = next;
       state.compare = comparison(next);
       const frame = Number(next.query.get("frame")) || 0;
-      if (state.render && frame !== state.at) seek(frame);
+      if (state.render && frame !== main.at) seek(frame);
       return true;
     },
-    close() { close?.(); clearTimeout(timer); },
+    close() { close?.(); clearTimeout(timer); main.close(); },
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; load(); });
       const { render, dataset, experiment } = state;
