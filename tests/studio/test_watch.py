@@ -39,7 +39,9 @@ def test_what_no_browser_plays_is_stepped_frame_by_frame(
     page.open(f"#/renders/{lossless}?frame=7")
     for number in (7, 8):
         page.wait_for(f".counter[data-shown='{number}']")
-        exact = Image.open(io.BytesIO(alice.get(f"/api/videos/{lossless}/frames/{number}/image").content)).convert("RGB")
+        exact = Image.open(io.BytesIO(alice.get(f"/api/videos/{lossless}/frames/{number}/image").content)).convert(
+            "RGB"
+        )
         row = np.asarray(exact)[exact.height // 2].ravel().tolist()
         assert page.script(PIXELS) == row
         page.press(Keys.ARROW_RIGHT)
@@ -48,3 +50,22 @@ def test_what_no_browser_plays_is_stepped_frame_by_frame(
     page.wait(lambda: page.script(original), "no picture to compare with")
     page.press(Keys.END, Keys.ARROW_LEFT, Keys.ARROW_LEFT, " ")
     page.wait_for(".counter[data-shown='56']")
+
+
+def test_two_renders_are_in_step_by_their_source(
+    service: RunningService, page: Studio, lossless: str, plate: dict[str, Any], alice: httpx.Client
+) -> None:
+    """The second has every other frame, and is a video that the browser plays."""
+    halved = submit(alice, plate, decimation_factor=2)
+    assert api.wait_until_ended(alice, halved)["status"] == "succeeded"
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/renders/{lossless}?frame=10&beside={halved}")
+    page.wait_for(".legend", "57 made")
+    for number in (10, 11, 12):
+        page.wait_for(f".counter[data-shown='{number}']")
+        page.wait_for(f".original[data-shown='{number // 2}'] .caption", f": {number // 2}")
+        page.press(Keys.ARROW_RIGHT)
+    page.wait_for(".with option", "h264")
+    assert f"beside={halved}" in page.address()
+    page.press("b")
+    page.wait_for(".wipe .original video")

@@ -5,6 +5,8 @@ import { to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { baseName, bytes, clock, count, moment } from "../page/format.js";
 import { frameAddress } from "../frames/pictures.js";
+import { partsLegend } from "../frames/parts.js";
+import { Companion, companionChoice, nameOf, othersOf } from "../frames/in_step.js";
 import { parseStrip, stripAt } from "../frames/preview_strip.js";
 import { queryOf } from "../forms/recipe.js";
 import { readReceipt } from "../frames/receipt.js";
@@ -14,7 +16,8 @@ import { courseOf } from "./renders.js";
 import { problem, skeleton } from "./states.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
-const AGAIN_MS = 2000;
+const AGAIN_MS = 2000, PARTS_MS = 1000;
+const BOTH = ["beside", "wipe", "difference"];
 const ORIGINAL_WIDTH = 1280;
 const SHOWN_FAULTS = 500;
 
@@ -23,21 +26,32 @@ export function open({ route, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
   const state = {
     route, render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null), dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)),
-    receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../frames/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
+    others: /** @type {Api.VideoStatus[]} */ ([]), parts: /** @type {Api.RenderPart[]} */ ([]), receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../frames/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
   };
   const main = new Screen(id, Number(route.query.get("frame")) || 0, signal, changed);
   const { times } = main;
-  let close = /** @type {(() => void) | null} */ (null), timer = 0, finished = false, wasPlaying = false;
+  let close = /** @type {(() => void) | null} */ (null), timer = 0, partsTimer = 0, second = /** @type {Companion | null} */ (null), finished = false, wasPlaying = false;
 
   function changed() {
+    second?.follow(main, lineAt());
     if (wasPlaying && !main.playing) keepPlace();
     wasPlaying = main.playing;
     update();
   }
 
+  /** The render beside this one, as the address says. */
+  function chooseSecond() {
+    const chosen = state.route.query.get("beside");
+    if ((second?.id ?? null) === chosen) return;
+    second?.close();
+    second = chosen && /^[0-9a-f-]{36}$/.test(chosen) ? new Companion(chosen, main.at, signal, () => { second?.follow(main, lineAt()); update(); }) : null;
+  }
+
+  const lineAt = () => state.receipt?.byOutput[main.at];
+
   async function load() {
     try {
-      take(await get(`/api/videos/${id}`, { signal }));
+      await loadParts();
       if (may("catalog:read") && !state.dataset) {
         state.dataset = await once(`/api/datasets/${state.render.dataset_id}`);
         state.experiment = await once(`/api/experiments/${state.render.experiment_id}`);
@@ -46,6 +60,20 @@ export function open({ route, may, update, signal, go }) {
       if (!signal.aborted && !state.render) state.error = error;
     }
     update();
+  }
+
+  async function loadParts() {
+    /** @type {Api.RenderDetail} */
+    const detail = await get(`/api/videos/${id}`, { signal });
+    state.parts = detail.parts;
+    take(detail);
+  }
+
+  /** The parts that there are now, once for what changes within a second.
+   * @param {Api.VideoStatus} render */
+  function takeChange(render) {
+    take(render);
+    partsTimer ||= setTimeout(() => { partsTimer = 0; loadParts().catch(() => {}); }, PARTS_MS);
   }
 
   /** @param {Api.VideoStatus} render */
@@ -59,7 +87,7 @@ export function open({ route, may, update, signal, go }) {
 
   function followIt() {
     if (close) return;
-    close = follow(`/api/videos/${id}/events`, take, () => {
+    close = follow(`/api/videos/${id}/events`, takeChange, () => {
       close = null;
       if (!ENDED.has(state.render.status)) timer = setTimeout(load, AGAIN_MS);
     });
@@ -67,6 +95,7 @@ export function open({ route, may, update, signal, go }) {
 
   function loadFinished() {
     finished = true;
+    if (!state.others.length) othersOf(state.render, signal).then((others) => { state.others = others; update(); }, () => {});
     readReceipt(`/api/videos/${id}/receipt`, signal).then((receipt) => {
       state.receipt = receipt;
       state.marks = receipt.faults.filter((line) => line.output !== null).map((line) => ({ at: Number(line.output), kind: line.outcome === "resized" ? "odd" : "fault" }));
@@ -94,16 +123,26 @@ export function open({ route, may, update, signal, go }) {
   };
   /** @param {string} mode */
   const compare = (mode) => { state.compare = mode; keepPlace(); update(); };
-  const compareNext = () => { const modes = ["", ...modesOf(state.render)]; compare(modes[(modes.indexOf(state.compare) + 1) % modes.length]); };
+  const modes = () => (second ? BOTH : modesOf(state.render));
+  const compareNext = () => { const all = second ? BOTH : ["", ...modesOf(state.render)]; compare(all[(all.indexOf(modeNow()) + 1) % all.length]); };
+  const modeNow = () => (second ? state.compare || "beside" : lineAt() ? state.compare : "");
+  /** @param {string | null} other */
+  const choose = (other) => go(withQuery(state.route, { beside: other, frame: main.at || null, compare: state.compare || null }), true);
 
   function stage() {
-    const { render } = state, line = state.receipt?.byOutput[main.at];
-    const mode = line ? state.compare : "";
+    const { render } = state, line = lineAt(), mode = modeNow();
     return h("div", { class: "stage", key: "stage", style: { "--aspect": `${render.options.width} / ${render.options.height}` } },
       h("div", { class: mode || "alone", onpointermove: mode === "wipe" ? wipe : null },
-        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption" }, "render") : null, main.element("Video")),
-        line && mode ? original(line) : null),
+        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption num" }, second ? nameOf(render) : "render") : null, main.element("Video")),
+        second ? other(second) : line && mode ? original(line) : null),
       standstill());
+  }
+
+  /** The second render, where the original would be.
+   * @param {Companion} companion */
+  function other({ id: key, screen, fault: refused }) {
+    return h("div", { key, class: "original", "data-shown": screen.shown }, h("span", { class: "caption num" }, screen.render ? `${nameOf(screen.render)}: ${count(screen.at)}` : refused ?? "…"),
+      screen.render ? screen.element("The other video") : null, screen.note ? h("p", { class: "fault", role: "status" }, screen.note) : null);
   }
 
   /** The source of the frame that is shown, as a still.
@@ -132,12 +171,12 @@ export function open({ route, may, update, signal, go }) {
   }
 
   function transport() {
-    const { render } = state, line = state.receipt?.byOutput[main.at];
-    const done = main.mode === "stream" ? main.buffered : undefined;
+    const { render } = state, line = lineAt();
     return h("div", { class: "transport", key: "transport" },
       state.hover && state.strip && render.preview_url ? stripAt(state.strip, render.preview_url.replace(/vtt$/, "jpg"), times.within(state.hover.frame), state.hover.place) : null,
       render.keogram_url ? h("img", { class: "keogram", src: render.keogram_url, alt: "Keogram: a column of each frame" }) : null,
-      timeline({ total: times.frames, at: main.at, marks: state.marks, done, label: "Frame of the video", text: `frame ${main.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
+      timeline({ total: times.frames, at: main.at, marks: state.marks, parts: state.parts, label: "Frame of the video", text: `frame ${main.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
+      partsLegend(state.parts),
       h("div", { class: "controls" },
         h("div", { class: "buttons tight" },
           h("button", { "aria-label": "One frame back", title: "Back (←)", onclick: () => seek(main.at - 1) }, "‹"),
@@ -145,11 +184,12 @@ export function open({ route, may, update, signal, go }) {
           h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(main.at + 1) }, "›")),
         h("output", { class: "counter num", "data-shown": main.shown }, count(main.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
         h("span", { class: "num quiet" }, clock(times.times?.[main.at] ?? main.at / times.rate)),
-        line ? h("div", { class: "buttons tight push", role: "group", "aria-label": "Compare with the original (b)" }, modesOf(render).map((mode) => h("button", { key: mode, "aria-pressed": String(state.compare === mode), onclick: () => compare(state.compare === mode ? "" : mode) }, mode))) : null));
+        h("div", { class: "buttons push comparing" }, line || second ? companionChoice(state.others, second?.id ?? null, choose) : null,
+          line || second ? h("div", { class: "buttons tight", role: "group", "aria-label": "Compare (b)" }, modes().map((mode) => h("button", { key: mode, "aria-pressed": String(modeNow() === mode), onclick: () => compare(modeNow() === mode ? "" : mode) }, mode))) : null)));
   }
 
   function fate() {
-    const line = state.receipt?.byOutput[main.at];
+    const line = lineAt();
     if (!state.receipt) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, state.render.status === "succeeded" ? "The receipt is being read…" : "What became of each frame is known when the render is done."));
     if (!line) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, "The receipt has no line for it."));
     return h("section", { key: "fate", class: "fate" }, h("h2", null, "This frame"), h("dl", { class: "table num" },
@@ -183,6 +223,7 @@ export function open({ route, may, update, signal, go }) {
         h("dt", null, "pace"), h("dd", null, options.timing ? `as captured, ×${options.timing.speed}` : `${options.fps} frames/s`), h("dt", null, "frames"), h("dd", null, count(times.frames)))));
   }
 
+  chooseSecond();
   load();
   return {
     title: () => `${state.dataset?.name ?? "Render"}, watch`,
@@ -200,11 +241,12 @@ export function open({ route, may, update, signal, go }) {
     move(next) {
       state.route = next;
       state.compare = comparison(next);
+      chooseSecond();
       const frame = Number(next.query.get("frame")) || 0;
       if (state.render && frame !== main.at) seek(frame);
       return true;
     },
-    close() { close?.(); clearTimeout(timer); main.close(); },
+    close() { close?.(); clearTimeout(timer); clearTimeout(partsTimer); main.close(); second?.close(); },
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; load(); });
       const { render, dataset, experiment } = state;
@@ -223,4 +265,4 @@ export function open({ route, may, update, signal, go }) {
 const modesOf = ({ options }) => (options.crop || options.rotate || options.bins ? ["beside"] : ["beside", "wipe", "difference"]);
 
 /** @param {import("../page/address.js").Route} route */
-const comparison = ({ query }) => ["beside", "wipe", "difference"].find((mode) => mode === query.get("compare")) ?? "";
+const comparison = ({ query }) => BOTH.find((mode) => mode === query.get("compare")) ?? "";
