@@ -18,6 +18,7 @@ VIEWS = {
     "#/compose/{dataset}?frame=5": ".copy, .compose",
     "#/renders": ".render",
     "#/renders/{render}?frame=5": ".fate",
+    "#/renders/{lossless}?frame=5&beside={render}": ".receipt td",
     "#/ask": "form",
     "#/machines": "table",
     "#/nowhere": ".empty",
@@ -41,8 +42,10 @@ def findings(page: Studio) -> list[str]:
 
 def test_axe_finds_nothing(service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client) -> None:
     job = submit(alice, plate)
-    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
-    places = {"experiment": plate["experiment_id"], "dataset": plate["id"], "render": job}
+    lossless = submit(alice, plate, codec="ffv1", container="mkv")
+    for each in (job, lossless):
+        assert api.wait_until_ended(alice, each)["status"] == "succeeded"
+    places = {"experiment": plate["experiment_id"], "dataset": plate["id"], "render": job, "lossless": lossless}
     found = []
     page.sign_in(service.token("alice", SCOPES))
     for address, shown in VIEWS.items():

@@ -3,23 +3,24 @@
 import { follow, get, once, send } from "../page/api.js";
 import { to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
-import { baseName, bytes, clock, count, moment } from "../page/format.js";
+import { clock, count } from "../page/format.js";
 import { frameAddress } from "../frames/pictures.js";
 import { partsLegend } from "../frames/parts.js";
+import { Expected } from "../frames/expected.js";
 import { Companion, companionChoice, nameOf, othersOf } from "../frames/in_step.js";
 import { parseStrip, stripAt } from "../frames/preview_strip.js";
 import { queryOf } from "../forms/recipe.js";
 import { readReceipt } from "../frames/receipt.js";
 import { Screen } from "../frames/screen.js";
 import { timeline } from "../frames/timeline.js";
-import { courseOf } from "./renders.js";
+import { ReceiptTable } from "./receipt_table.js";
 import { problem, skeleton } from "./states.js";
+import { facts } from "./watch_facts.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const AGAIN_MS = 2000, PARTS_MS = 1000;
 const BOTH = ["beside", "wipe", "difference"];
 const ORIGINAL_WIDTH = 1280;
-const SHOWN_FAULTS = 500;
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, may, update, signal, go }) {
@@ -30,7 +31,7 @@ export function open({ route, may, update, signal, go }) {
   };
   const main = new Screen(id, Number(route.query.get("frame")) || 0, signal, changed);
   const { times } = main;
-  let close = /** @type {(() => void) | null} */ (null), timer = 0, partsTimer = 0, second = /** @type {Companion | null} */ (null), finished = false, wasPlaying = false;
+  let close = /** @type {(() => void) | null} */ (null), timer = 0, partsTimer = 0, second = /** @type {Companion | null} */ (null), table = /** @type {ReceiptTable | null} */ (null), expected = new Expected(signal, update), finished = false, wasPlaying = false;
 
   function changed() {
     second?.follow(main, lineAt());
@@ -98,6 +99,8 @@ export function open({ route, may, update, signal, go }) {
     if (!state.others.length) othersOf(state.render, signal).then((others) => { state.others = others; update(); }, () => {});
     readReceipt(`/api/videos/${id}/receipt`, signal).then((receipt) => {
       state.receipt = receipt;
+      table = new ReceiptTable(state.render.dataset_id, update, seek);
+      table.take(receipt.lines);
       state.marks = receipt.faults.filter((line) => line.output !== null).map((line) => ({ at: Number(line.output), kind: line.outcome === "resized" ? "odd" : "fault" }));
       update();
     }, () => {});
@@ -107,6 +110,7 @@ export function open({ route, may, update, signal, go }) {
   /** @param {number} frame */
   function seek(frame) {
     main.seek(frame);
+    table?.reveal(main.at);
     keepPlace();
   }
 
@@ -123,8 +127,7 @@ export function open({ route, may, update, signal, go }) {
   };
   /** @param {string} mode */
   const compare = (mode) => { state.compare = mode; keepPlace(); update(); };
-  const modes = () => (second ? BOTH : modesOf(state.render));
-  const compareNext = () => { const all = second ? BOTH : ["", ...modesOf(state.render)]; compare(all[(all.indexOf(modeNow()) + 1) % all.length]); };
+    const compareNext = () => { const all = second ? BOTH : ["", ...BOTH]; compare(all[(all.indexOf(modeNow()) + 1) % all.length]); };
   const modeNow = () => (second ? state.compare || "beside" : lineAt() ? state.compare : "");
   /** @param {string | null} other */
   const choose = (other) => go(withQuery(state.route, { beside: other, frame: main.at || null, compare: state.compare || null }), true);
@@ -145,12 +148,15 @@ export function open({ route, may, update, signal, go }) {
       screen.render ? screen.element("The other video") : null, screen.note ? h("p", { class: "fault", role: "status" }, screen.note) : null);
   }
 
-  /** The source of the frame that is shown, as a still.
+  /** What the frame that is shown is made of, as a still: its source, or the picture that the render should have of it.
    * @param {import("../frames/receipt.js").Line} line */
   function original(line) {
     const source = line.substituted_from ?? line.source;
     if (main.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
-    return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to" : "original"} ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
+    if (state.compare === "beside") return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `original ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
+    expected.want(state.render, line, state.receipt?.byOutput[0]);
+    return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to " : ""}expected of ${count(source)}`),
+      expected.url ? h("img", { src: expected.url, alt: `Source frame ${source}, by the options of the render` }) : h("p", { class: "fault", role: "status" }, expected.fault ?? "The expected picture is being made."));
   }
 
   /** The edge between the two follows the pointer.
@@ -185,42 +191,7 @@ export function open({ route, may, update, signal, go }) {
         h("output", { class: "counter num", "data-shown": main.shown }, count(main.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
         h("span", { class: "num quiet" }, clock(times.times?.[main.at] ?? main.at / times.rate)),
         h("div", { class: "buttons push comparing" }, line || second ? companionChoice(state.others, second?.id ?? null, choose) : null,
-          line || second ? h("div", { class: "buttons tight", role: "group", "aria-label": "Compare (b)" }, modes().map((mode) => h("button", { key: mode, "aria-pressed": String(modeNow() === mode), onclick: () => compare(modeNow() === mode ? "" : mode) }, mode))) : null)));
-  }
-
-  function fate() {
-    const line = lineAt();
-    if (!state.receipt) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, state.render.status === "succeeded" ? "The receipt is being read…" : "What became of each frame is known when the render is done."));
-    if (!line) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, "The receipt has no line for it."));
-    return h("section", { key: "fate", class: "fate" }, h("h2", null, "This frame"), h("dl", { class: "table num" },
-      h("dt", null, "fate"), h("dd", { class: line.outcome === "ok" ? "" : "bad" }, line.outcome),
-      line.reason ? [h("dt", null, "reason"), h("dd", null, line.reason)] : null,
-      line.substituted_from !== null && line.substituted_from !== undefined ? [h("dt", null, "shown is"), h("dd", null, `frame ${count(line.substituted_from)}`)] : null,
-      h("dt", null, "source"), h("dd", null, h("a", { href: to.dataset(state.render.dataset_id, line.source) }, `frame ${count(line.source)}`)),
-      line.key ? [h("dt", null, "name"), h("dd", null, h("bdi", null, baseName(line.key)))] : null,
-      line.captured_at ? [h("dt", null, "captured"), h("dd", null, moment(line.captured_at))] : null,
-      line.members ? [h("dt", null, "made of"), h("dd", null, `${count(line.members.length)} frames`)] : null,
-      line.decoder ? [h("dt", null, "decoder"), h("dd", null, line.decoder)] : null));
-  }
-
-  function faults() {
-    if (!state.receipt) return null;
-    const lines = state.receipt.faults;
-    return h("section", { key: "faults" }, h("h2", null, "Not as they should be"), lines.length ? h("div", { class: "scroll" }, h("table", { class: "faults num" }, h("tbody", null, lines.slice(0, SHOWN_FAULTS).map((line) => h("tr", { key: `${line.source} ${line.output}` },
-      h("td", null, line.output === null ? count(line.source) : h("button", { onclick: () => seek(Number(line.output)) }, count(line.output))), h("td", null, line.outcome), h("td", { class: "quiet" }, line.reason)))))) : h("p", { class: "quiet" }, "Every frame is as it was captured."),
-    lines.length > SHOWN_FAULTS ? h("p", { class: "quiet num" }, `and ${count(lines.length - SHOWN_FAULTS)} more, in the receipt`) : null);
-  }
-
-  function side() {
-    const { render } = state, { options } = render;
-    const files = /** @type {[string, string | null, string][]} */ ([["Video", render.video_url, `${id}.${options.container}`], ["Receipt", render.receipt_url, `${id}.ndjson`], ["Poster", render.poster_url, `${id}.jpg`], ["Strip", render.preview_url?.replace(/vtt$/, "jpg"), `${id}-strip.jpg`], ["Keogram", render.keogram_url, `${id}-keogram.png`]]);
-    return h("aside", { class: "side", "aria-label": "Facts" },
-      h("section", { class: render.status, key: "course" }, h("h2", null, "Render"), courseOf(render)),
-      fate(), faults(),
-      h("section", { key: "files" }, h("h2", null, "Download"), render.video_url ? h("div", { class: "downloads" }, files.filter(([, url]) => url).map(([name, url, file]) => h("a", { class: "button small", key: name, href: url, download: file }, name))) : h("p", { class: "quiet" }, "When it is done.")),
-      h("section", { key: "options" }, h("h2", null, "Options"), h("dl", { class: "table num" },
-        h("dt", null, "codec"), h("dd", null, `${options.codec} in ${options.container}, quality ${options.quality}`), h("dt", null, "size"), h("dd", null, `${options.width}×${options.height}${render.video_bytes ? `, ${bytes(render.video_bytes)}` : ""}`),
-        h("dt", null, "pace"), h("dd", null, options.timing ? `as captured, ×${options.timing.speed}` : `${options.fps} frames/s`), h("dt", null, "frames"), h("dd", null, count(times.frames)))));
+          line || second ? h("div", { class: "buttons tight", role: "group", "aria-label": "Compare (b)" }, BOTH.map((mode) => h("button", { key: mode, "aria-pressed": String(modeNow() === mode), onclick: () => compare(modeNow() === mode ? "" : mode) }, mode))) : null)));
   }
 
   chooseSecond();
@@ -246,7 +217,7 @@ export function open({ route, may, update, signal, go }) {
       if (state.render && frame !== main.at) seek(frame);
       return true;
     },
-    close() { close?.(); clearTimeout(timer); clearTimeout(partsTimer); main.close(); second?.close(); },
+    close() { close?.(); clearTimeout(timer); clearTimeout(partsTimer); main.close(); second?.close(); expected.close(); },
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; load(); });
       const { render, dataset, experiment } = state;
@@ -255,14 +226,11 @@ export function open({ route, may, update, signal, go }) {
         h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : render ? id.slice(-12) : "…"),
         dataset ? h("a", { class: "button push", href: to.dataset(dataset.id) }, "Frames") : null,
         dataset ? h("a", { class: "button", href: queryOf(render) }, "Compose again") : null),
-      render ? h("div", { class: "bench" }, h("div", { class: "look" }, stage(), transport()), side()) : skeleton(1, "stage")];
+      render ? h("div", { class: "bench", key: "bench" }, h("div", { class: "look" }, stage(), transport()), facts({ render, receipt: state.receipt, line: lineAt(), frames: times.frames, table })) : skeleton(1, "stage"),
+      table ? table.element(main.at) : null];
     },
   };
 }
-
-/** How a frame can be compared with its original: laid over each other only where both show the same.
- * @param {Api.VideoStatus} render */
-const modesOf = ({ options }) => (options.crop || options.rotate || options.bins ? ["beside"] : ["beside", "wipe", "difference"]);
 
 /** @param {import("../page/address.js").Route} route */
 const comparison = ({ query }) => BOTH.find((mode) => mode === query.get("compare")) ?? "";
