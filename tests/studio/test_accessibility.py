@@ -21,6 +21,7 @@ VIEWS = {
     "#/compose/{gray}?quality=700": ".tone .handle",
     "#/renders": ".render",
     "#/renders/{render}?frame=5": ".fate",
+    "#/renders/{lossless}?frame=5&beside={render}": ".receipt td",
     "#/ask": "form",
     "#/machines": "table",
     "#/nowhere": ".empty",
@@ -44,9 +45,12 @@ def findings(page: Studio) -> list[str]:
 
 def test_axe_finds_nothing(service: RunningService, page: Studio, plate: dict[str, Any], alice: httpx.Client) -> None:
     job = submit(alice, plate)
-    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
+    lossless = submit(alice, plate, codec="ffv1", container="mkv")
+    for each in (job, lossless):
+        assert api.wait_until_ended(alice, each)["status"] == "succeeded"
     gray = make_dataset(alice, make_experiment(alice, "axe"), "gray", {"1.png": png(np.eye(64, dtype=np.uint8) * 200)})
-    places = {"gray": gray["id"], "experiment": plate["experiment_id"], "dataset": plate["id"], "render": job}
+    places = {"experiment": plate["experiment_id"], "dataset": plate["id"], "gray": gray["id"]}
+    places |= {"render": job, "lossless": lossless}
     found = []
     page.sign_in(service.token("alice", (*SCOPES, "query:run", "ops:read")))
     for address, shown in VIEWS.items():

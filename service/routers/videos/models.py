@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.routers.http.fields import EXAMPLE_DATASET_ID, EXAMPLE_EXPERIMENT_ID, RequestModel, Timestamp
 from service.routers.http.pagination import PageQuery
+from service.store.renders.parts import PartState
 
 RenderStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 TERMINAL_STATUSES: tuple[RenderStatus, ...] = ("succeeded", "failed", "cancelled")
@@ -51,6 +52,39 @@ EXAMPLE_ATTEMPT = {
     "counted": False,
 }
 EXAMPLE_ESTIMATE = {"frames": 225, "seconds": 3.4, "bytes": 4_100_000}
+
+
+EXAMPLE_STATUS: dict[str, Any] = {
+    "job_id": EXAMPLE_JOB_ID,
+    "experiment_id": EXAMPLE_EXPERIMENT_ID,
+    "dataset_id": EXAMPLE_DATASET_ID,
+    "owner": "camera-lab",
+    "mine": True,
+    "requested_by_others": False,
+    "status": "running",
+    "phase": "rendering",
+    "priority": 0,
+    "frames_done": 120,
+    "frames_total": 225,
+    "fps": 66.2,
+    "eta_seconds": 1.6,
+    "attempts": 2,
+    "failed_attempts": [EXAMPLE_ATTEMPT],
+    "waiting_for": None,
+    "stages": EXAMPLE_STAGES,
+    "options": {"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
+    "error": None,
+    "video_url": None,
+    "poster_url": None,
+    "receipt_url": None,
+    "video_bytes": None,
+    "video_sha256": None,
+    "summary": None,
+    "created_at": "2026-03-01T11:00:05Z",
+    "started_at": "2026-03-01T11:00:06Z",
+    "finished_at": None,
+    "expires_at": None,
+}
 
 
 def _with_example(**example: Any) -> ConfigDict:
@@ -116,37 +150,7 @@ class FailedAttempt(BaseModel):
 class VideoStatus(BaseModel):
     """The status of a render."""
 
-    model_config = _with_example(
-        job_id=EXAMPLE_JOB_ID,
-        experiment_id=EXAMPLE_EXPERIMENT_ID,
-        dataset_id=EXAMPLE_DATASET_ID,
-        owner="camera-lab",
-        mine=True,
-        requested_by_others=False,
-        status="running",
-        phase="rendering",
-        priority=0,
-        frames_done=120,
-        frames_total=225,
-        fps=66.2,
-        eta_seconds=1.6,
-        attempts=2,
-        failed_attempts=[EXAMPLE_ATTEMPT],
-        waiting_for=None,
-        stages=EXAMPLE_STAGES,
-        options={"codec": "h264", "fps": "30", "width": 1920, "height": 1080},
-        error=None,
-        video_url=None,
-        poster_url=None,
-        receipt_url=None,
-        video_bytes=None,
-        video_sha256=None,
-        summary=None,
-        created_at="2026-03-01T11:00:05Z",
-        started_at="2026-03-01T11:00:06Z",
-        finished_at=None,
-        expires_at=None,
-    )
+    model_config = _with_example(**EXAMPLE_STATUS)
     job_id: UUID
     experiment_id: UUID
     dataset_id: UUID
@@ -187,9 +191,24 @@ class VideoStatus(BaseModel):
     keogram_url: str | None = Field(None, description="image with one column per frame, if requested")
 
 
-class RequestedVideo(VideoStatus):
-    """The status of a render, and what was asked for."""
+class RenderPart(BaseModel):
+    """Output frames that follow each other and are in one state."""
 
+    model_config = _with_example(first=120, frames=30, state="making")
+    first: int = Field(description="the first output frame; before the end, as if no frame were skipped")
+    frames: int
+    state: PartState = Field(description="`reused` is made by another render; `pending` has not begun")
+
+
+class RenderDetail(VideoStatus):
+    """The status of one render, what was asked for, and what there is of its video."""
+
+    model_config = _with_example(
+        **EXAMPLE_STATUS,
+        request={"decimation_factor": 2, "fps": 30},
+        parts=[{"first": 120, "frames": 30, "state": "making"}],
+    )
     request: dict[str, Any] = Field(
         description="the body of POST /api/videos/generate of who asked first, with all options; without `webhook_url`"
     )
+    parts: list[RenderPart] = Field(description="all output frames, in order")

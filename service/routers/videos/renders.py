@@ -1,5 +1,6 @@
 """Routes of renders: list, read, change priority, cancel, retry, delete."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -21,11 +22,18 @@ from service.routers.http.dependencies import (
 from service.routers.http.pagination import PAGE_HEADERS, Pager
 from service.routers.http.problems import error_responses
 from service.routers.http.signing import SignerDep
-from service.routers.videos.models import TERMINAL_STATUSES, RenderChange, RequestedVideo, VideoQuery, VideoStatus
+from service.routers.videos.models import (
+    TERMINAL_STATUSES,
+    RenderChange,
+    RenderDetail,
+    RenderPart,
+    VideoQuery,
+    VideoStatus,
+)
 from service.store import deletion
 from service.store.catalog.source_access import require_source
 from service.store.database import Caller, Database
-from service.store.renders import lifecycle, queries, requesters
+from service.store.renders import lifecycle, parts, queries, requesters
 from service.store.renders.queries import RenderFilter
 from service.store.renders.queue_bounds import confirm_place, reserve_place
 from service.store.renders.requesters import Standing
@@ -83,13 +91,15 @@ async def list_videos(
     return [statuses[id_] for id_ in ids if id_ in statuses]
 
 
-@router.get("/{job_id:uuid}", summary="Status of a render", response_model=RequestedVideo, dependencies=[REQUIRE_READ])
-async def get_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> RequestedVideo:
-    """Phase, frames, frame rate, remaining time, attempts and, if it failed, the reason; and the request, which makes
-    the same render again."""
+@router.get("/{job_id:uuid}", summary="Status of a render", response_model=RenderDetail, dependencies=[REQUIRE_READ])
+async def get_video(job_id: UUID, caller: CallerDep, resources: ResourcesDep) -> RenderDetail:
+    """Phase, frames, frame rate, remaining time, attempts and, if it failed, the reason; the request, which makes the
+    same render again; which parts there are."""
     request = (await get_visible_render(resources.database, caller, job_id))["request"]
     status = await get_status(resources, job_id, caller)
-    return RequestedVideo(**status.model_dump(), request=request)
+    async with resources.database.service_transaction() as connection:
+        found = await parts.list_parts(connection, job_id)
+    return RenderDetail(**status.model_dump(), request=request, parts=[RenderPart(**asdict(part)) for part in found])
 
 
 @router.patch(

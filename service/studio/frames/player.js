@@ -74,13 +74,18 @@ export async function playStream(video, job, onSegment, signal) {
   return undefined;
 }
 
+const MP4_TYPES = /** @type {Record<string, string>} */ ({ h264: "avc1.64001f", hevc: "hvc1.1.6.L93.B0", av1: "av01.0.08M.08" });
+
 /** Whether this browser plays a finished file.
  * @param {Api.VideoStatus["options"]} options */
 export function canPlay({ codec, container }) {
-  const types = { h264: "avc1.64001f", hevc: "hvc1.1.6.L93.B0", av1: "av01.0.08M.08" };
-  const type = /** @type {any} */ (types)[codec];
+  const type = MP4_TYPES[codec];
   return Boolean(type) && ["mp4", "mov"].includes(container) && document.createElement("video").canPlayType(`video/mp4; codecs="${type}"`) !== "";
 }
+
+/** Whether this browser plays the parts of a render while it is made: they are MP4, whatever the file will be.
+ * @param {Api.VideoStatus["options"]} options */
+export const canStream = ({ codec }) => codec in MP4_TYPES && "MediaSource" in window && MediaSource.isTypeSupported(`video/mp4; codecs="${MP4_TYPES[codec]}"`);
 
 /** Where the frames of a video are in time. `times`: in seconds, where they do not follow evenly. */
 export class FrameTimes {

@@ -6,14 +6,17 @@ import { count } from "../page/format.js";
 /** `kind`: a colour of the style sheet.
  * @typedef {{at: number, count?: number, kind: string, text?: string}} Mark */
 
+/** Frames that follow each other and are in one state.
+ * @typedef {{first: number, frames: number, state: string}} Part */
+
 // The bar on which a button was pressed. Browsers may end the capture of a pointer that is still down.
 let held = /** @type {Element | null} */ (null);
 
 /**
- * @param {{total: number, at: number, marks: Mark[], label: string, text: string, done?: number, onSeek: (frame: number, moving: boolean) => void,
+ * @param {{total: number, at: number, marks: Mark[], label: string, text: string, parts?: Part[], onSeek: (frame: number, moving: boolean) => void,
  *   onHover?: (hover: {frame: number, place: number} | null) => void}} state
  */
-export function timeline({ total, at, marks, label, text, done, onSeek, onHover }) {
+export function timeline({ total, at, marks, label, text, parts, onSeek, onHover }) {
   /** @param {PointerEvent} event @param {boolean} moving */
   const seek = (event, moving) => onSeek(under(event).frame, moving);
   /** @param {PointerEvent} event */
@@ -22,7 +25,7 @@ export function timeline({ total, at, marks, label, text, done, onSeek, onHover 
     const place = (event.clientX - box.left) / box.width;
     return { frame: Math.min(Math.max(Math.floor(place * total), 0), total - 1), place };
   };
-  track({ total, at, marks, done });
+  track({ total, at, marks, parts });
   return h("div", { class: "timeline", key: "timeline", role: "slider", tabindex: 0, "aria-label": label, "aria-valuemin": 0, "aria-valuemax": Math.max(total - 1, 0), "aria-valuenow": at, "aria-valuetext": text,
     onpointerdown: (/** @type {any} */ event) => { held = event.currentTarget; held?.setPointerCapture(event.pointerId); seek(event, true); },
     onpointermove: (/** @type {any} */ event) => { if (held === event.currentTarget && event.buttons) seek(event, true); onHover?.(under(event)); },
@@ -56,7 +59,7 @@ function watchSize(canvas) {
 /** @param {HTMLCanvasElement} canvas */
 function paint(canvas) {
   if (!shown.has(canvas)) return;
-  const { total, at, marks, done } = shown.get(canvas);
+  const { total, at, marks, parts } = shown.get(canvas);
   const ratio = window.devicePixelRatio || 1;
   const width = Math.round(canvas.clientWidth * ratio), height = Math.round(canvas.clientHeight * ratio);
   if (!width) return;
@@ -67,9 +70,12 @@ function paint(canvas) {
   context.clearRect(0, 0, width, height);
   context.fillStyle = colour("line");
   context.fillRect(0, height * 0.35, width, height * 0.3);
-  if (done !== undefined) {
-    context.fillStyle = colour("soft");
-    context.fillRect(0, height * 0.35, place(done), height * 0.3);
+  for (const { first, frames, state } of parts ?? []) {
+    const left = place(first), wide = Math.max(place(frames), ratio);
+    context.fillStyle = colour(state === "making" ? "accent" : "soft");
+    if (state === "made") context.fillRect(left, height * 0.35, wide, height * 0.3);
+    else if (state === "making") context.fillRect(left, height * 0.44, wide, height * 0.12);
+    else if (state === "reused") for (const top of [0.35, 0.55]) context.fillRect(left, height * top, wide, height * 0.1);
   }
   ruler(context, total, { width, height, ratio, colour: colour("soft") });
   for (const mark of marks) {

@@ -10,6 +10,7 @@ import { filesOf, startUpload, uploads } from "../forms/uploads.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const AGAIN_MS = 1000;
+const SHOWN_GUESTS = 5;
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, session, may, update, signal, go }) {
@@ -104,7 +105,7 @@ export function open({ route, session, may, update, signal, go }) {
         mayChange() ? h("button", { onclick: () => changeExperiment(experiment, load) }, "Change") : null,
         mayChange() ? h("button", { onclick: () => confirm("Delete this experiment?", "Its datasets and all renders of them are deleted, also those of others. Files that were uploaded stay in the store.", "Delete", async () => { try { await remove(`/api/experiments/${id}`); go("#/experiments"); } catch (error) { state.note = /** @type {Error} */ (error).message; update(); } }) }, "Delete") : null),
       experiment?.description ? h("p", { class: "lead wide" }, h("bdi", null, experiment.description)) : null,
-      experiment ? h("p", { class: "quiet num" }, "of ", h("bdi", null, experiment.owner), `, ${experiment.visibility}, since ${experiment.created_at.slice(0, 10)}`) : null,
+      experiment ? h("p", { class: "quiet num" }, "of ", h("bdi", null, experiment.owner), `, ${experiment.visibility}, since ${experiment.created_at.slice(0, 10)}`, experiment.shared_with.length ? [experiment.visibility === "shared" ? ", shared with " : ", to be shared with ", h("bdi", { class: "guests" }, experiment.shared_with.slice(0, SHOWN_GUESTS).join(", ")), experiment.shared_with.length > SHOWN_GUESTS ? ` and ${count(experiment.shared_with.length - SHOWN_GUESTS)} more` : null] : null) : null,
       state.note ? h("p", { class: "notice", role: "alert" }, state.note) : null,
       body());
     },
@@ -142,17 +143,26 @@ function form(title, act, send, onDone, fields) {
 }
 
 /** @param {Api.Experiment} experiment @param {() => void} onDone */
-function changeExperiment({ id, name, description, visibility }, onDone) {
+function changeExperiment({ id, name, description, visibility, shared_with: guests }, onDone) {
   /** @param {any} value */
   const initially = (value) => (/** @type {any} */ field) => { field.value = value; };
-  form("Change the experiment", "Save", (fields) => patch(`/api/experiments/${id}`, fields), onDone, () => [
+  /** @param {Record<string, any>} fields */
+  const save = (fields) => patch(`/api/experiments/${id}`, { ...fields, shared_with: namesIn(fields.shared_with) });
+  form("Change the experiment", "Save", save, onDone, () => [
     h("label", { for: "name" }, "Name"), h("input", { id: "name", name: "name", required: true, maxlength: 200, mount: initially(name) }),
     h("label", { for: "description" }, "Description"), h("textarea", { id: "description", name: "description", rows: 3, maxlength: 10000, mount: initially(description) }),
     h("label", { for: "visibility" }, "Who may see it"),
     h("select", { id: "visibility", name: "visibility", mount: initially(visibility) },
       [["private", "only the owner"], ["shared", "those it is shared with"], ["public", "everybody with a token"]].map(([value, text]) => h("option", { value }, text))),
+    h("label", { for: "shared_with" }, "Shared with, a name on each line"),
+    h("textarea", { id: "shared_with", name: "shared_with", rows: Math.min(Math.max(guests.length + 1, 3), 8), spellcheck: "false", autocomplete: "off", "aria-describedby": "sharing", mount: initially(guests.join("\n")) }),
+    h("p", { class: "quiet", id: "sharing" }, "The names under which people sign in. They may look and render, not change; what only somebody who is taken off had asked for is cancelled."),
   ]);
 }
+
+/** The names of a list, each once.
+ * @param {string} text */
+const namesIn = (text) => [...new Set(text.split("\n").map((name) => name.trim()).filter(Boolean))];
 
 /** Frames that are in a store already.
  * @param {string} experiment @param {() => void} onDone */

@@ -1,38 +1,57 @@
 /** Watch a render, also while it is made: step through it, and read of each frame where it is from and what became of it. */
 
-import { follow, get, isAbort, once, send } from "../page/api.js";
+import { follow, get, once, send } from "../page/api.js";
 import { to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
-import { baseName, bytes, clock, count, moment, rateOf } from "../page/format.js";
-import { readTimes } from "../frames/mp4_times.js";
+import { clock, count } from "../page/format.js";
 import { frameAddress } from "../frames/pictures.js";
-import { canPlay, FrameTimes, playStream } from "../frames/player.js";
+import { partsLegend } from "../frames/parts.js";
+import { Expected } from "../frames/expected.js";
+import { Companion, companionChoice, nameOf, othersOf } from "../frames/in_step.js";
 import { parseStrip, stripAt } from "../frames/preview_strip.js";
 import { readReceipt } from "../frames/receipt.js";
+import { Screen } from "../frames/screen.js";
 import { timeline } from "../frames/timeline.js";
-import { courseOf } from "./renders.js";
+import { ReceiptTable } from "./receipt_table.js";
 import { problem, skeleton } from "./states.js";
+import { facts } from "./watch_facts.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
-const AGAIN_MS = 2000;
+const AGAIN_MS = 2000, PARTS_MS = 1000;
+const BOTH = ["beside", "wipe", "difference"];
 const ORIGINAL_WIDTH = 1280;
-const SHOWN_FAULTS = 500;
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
   const state = {
     route, render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null), dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)),
-    at: Number(route.query.get("frame")) || 0, shown: -1, playing: false, mode: "", note: /** @type {string | null} */ (null), buffered: 0,
-    receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../frames/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
+    others: /** @type {Api.VideoStatus[]} */ ([]), parts: /** @type {Api.RenderPart[]} */ ([]), receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../frames/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
   };
-  const times = new FrameTimes(1, 30), opened = state.at;
-  let close = /** @type {(() => void) | null} */ (null), timer = 0;
-  let video = /** @type {HTMLVideoElement | null} */ (null);
+  const main = new Screen(id, Number(route.query.get("frame")) || 0, signal, changed);
+  const { times } = main;
+  let close = /** @type {(() => void) | null} */ (null), timer = 0, partsTimer = 0, second = /** @type {Companion | null} */ (null), table = /** @type {ReceiptTable | null} */ (null), expected = new Expected(signal, update), finished = false, wasPlaying = false;
+
+  function changed() {
+    second?.follow(main, lineAt());
+    if (wasPlaying && !main.playing) keepPlace();
+    wasPlaying = main.playing;
+    update();
+  }
+
+  /** The render beside this one, as the address says. */
+  function chooseSecond() {
+    const chosen = state.route.query.get("beside");
+    if ((second?.id ?? null) === chosen) return;
+    second?.close();
+    second = chosen && /^[0-9a-f-]{36}$/.test(chosen) ? new Companion(chosen, main.at, signal, () => { second?.follow(main, lineAt()); update(); }) : null;
+  }
+
+  const lineAt = () => state.receipt?.byOutput[main.at];
 
   async function load() {
     try {
-      take(await get(`/api/videos/${id}`, { signal }));
+      await loadParts();
       if (may("catalog:read") && !state.dataset) {
         state.dataset = await once(`/api/datasets/${state.render.dataset_id}`);
         state.experiment = await once(`/api/experiments/${state.render.experiment_id}`);
@@ -43,123 +62,100 @@ export function open({ route, may, update, signal, go }) {
     update();
   }
 
+  async function loadParts() {
+    /** @type {Api.RenderDetail} */
+    const detail = await get(`/api/videos/${id}`, { signal });
+    state.parts = detail.parts;
+    take(detail);
+  }
+
+  /** The parts that there are now, once for what changes within a second.
+   * @param {Api.VideoStatus} render */
+  function takeChange(render) {
+    take(render);
+    partsTimer ||= setTimeout(() => { partsTimer = 0; loadParts().catch(() => {}); }, PARTS_MS);
+  }
+
   /** @param {Api.VideoStatus} render */
   function take(render) {
-    const before = state.render?.status;
     state.render = render;
-    times.frames = render.summary?.frames ?? render.frames_total;
-    times.rate = rateOf(render.options.fps) || 30;
+    main.take(render);
     if (!ENDED.has(render.status)) followIt();
-    if (render.status === "succeeded" && before !== "succeeded") loadFinished();
-    if (!state.mode) begin();
+    if (render.status === "succeeded" && !finished) loadFinished();
     update();
   }
 
   function followIt() {
     if (close) return;
-    close = follow(`/api/videos/${id}/events`, take, () => {
+    close = follow(`/api/videos/${id}/events`, takeChange, () => {
       close = null;
       if (!ENDED.has(state.render.status)) timer = setTimeout(load, AGAIN_MS);
     });
   }
 
   function loadFinished() {
+    finished = true;
+    if (!state.others.length) othersOf(state.render, signal).then((others) => { state.others = others; update(); }, () => {});
     readReceipt(`/api/videos/${id}/receipt`, signal).then((receipt) => {
       state.receipt = receipt;
+      table = new ReceiptTable(state.render.dataset_id, update, seek);
+      table.take(receipt.lines);
       state.marks = receipt.faults.filter((line) => line.output !== null).map((line) => ({ at: Number(line.output), kind: line.outcome === "resized" ? "odd" : "fault" }));
       update();
     }, () => {});
     if (state.render.preview_url) send(state.render.preview_url, { signal }).then((answer) => answer.text()).then((text) => { state.strip = parseStrip(text); }, () => {});
-    if (state.render.options.timing && state.render.video_url) readTimes(state.render.video_url, signal).then((found) => { times.times = found; seek(opened); }, () => {});
-  }
-
-  /** The finished file where this browser plays it, the stream otherwise. */
-  function begin() {
-    if (!video) return;
-    const { render } = state;
-    if (render.video_url && canPlay(render.options)) {
-      state.mode = "file";
-      video.src = render.video_url;
-      if (!render.options.timing) seek(opened);  // else when it is known when each frame is shown
-    } else if (render.stream_url && render.status !== "succeeded" && "MediaSource" in window) {
-      state.mode = "stream";
-      playStream(video, id, onSegment, signal).catch((error) => { if (!isAbort(error)) { state.note = error.message; update(); } });
-    } else if (ENDED.has(render.status)) state.mode = "none";
-  }
-
-  /** @param {number} segments */
-  function onSegment(segments) {
-    if (segments === 1) { if (opened) seek(opened); else video?.play().catch(() => {}); }
-    measureBuffer();
-  }
-
-  function measureBuffer() {
-    const end = video?.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0;
-    state.buffered = state.mode === "file" ? times.frames : Math.round(end * times.rate);
-    update();
   }
 
   /** @param {number} frame */
   function seek(frame) {
-    if (!video || !state.mode) return;
-    state.at = Math.min(Math.max(frame, 0), times.frames - 1);
-    if (state.mode !== "none") {
-      video.pause();
-      video.currentTime = times.within(state.at);
-    }
+    main.seek(frame);
+    table?.reveal(main.at);
     keepPlace();
-    update();
   }
 
   function keepPlace() {
-    const address = withQuery(state.route, { frame: state.at || null, compare: state.compare || null });
+    const address = withQuery(state.route, { frame: main.at || null, compare: state.compare || null });
     if (address !== location.hash) history.replaceState(null, "", address);
   }
 
-  /** @param {HTMLVideoElement} element */
-  function attach(element) {
-    video = element;
-    const shown = (/** @type {number} */ _now, /** @type {{mediaTime: number}} */ facts) => {
-      state.shown = times.at(facts.mediaTime);
-      if (!element.seeking) state.at = state.shown;  // else it is a picture of before
-      update();
-      element.requestVideoFrameCallback(shown);
-    };
-    element.requestVideoFrameCallback(shown);
-    for (const name of ["play", "pause", "ended"]) element.addEventListener(name, () => { state.playing = !element.paused; if (element.paused) keepPlace(); update(); });
-    element.addEventListener("progress", measureBuffer);
-    element.addEventListener("loadeddata", measureBuffer);
-    element.addEventListener("error", () => { if (state.mode === "file") { state.note = "This browser cannot play the file: download it."; update(); } });
-    if (state.render) begin();
-    return () => { element.removeAttribute("src"); element.load(); video = null; };
-  }
-
-  const play = () => { if (video?.paused) video.play().catch(() => {}); else video?.pause(); };
+  const play = () => main.play();
   /** @param {number} direction */
   const jump = (direction) => {
-    const places = state.marks.map((mark) => mark.at).filter((at) => (at - state.at) * direction > 0);
+    const places = state.marks.map((mark) => mark.at).filter((at) => (at - main.at) * direction > 0);
     if (places.length) seek(direction > 0 ? Math.min(...places) : Math.max(...places));
   };
   /** @param {string} mode */
   const compare = (mode) => { state.compare = mode; keepPlace(); update(); };
-  const compareNext = () => { const modes = ["", ...modesOf(state.render)]; compare(modes[(modes.indexOf(state.compare) + 1) % modes.length]); };
+    const compareNext = () => { const all = second ? BOTH : ["", ...BOTH]; compare(all[(all.indexOf(modeNow()) + 1) % all.length]); };
+  const modeNow = () => (second ? state.compare || "beside" : lineAt() ? state.compare : "");
+  /** @param {string | null} other */
+  const choose = (other) => go(withQuery(state.route, { beside: other, frame: main.at || null, compare: state.compare || null }), true);
 
   function stage() {
-    const { render } = state, line = state.receipt?.byOutput[state.at];
-    const mode = line ? state.compare : "";
+    const { render } = state, line = lineAt(), mode = modeNow();
     return h("div", { class: "stage", key: "stage", style: { "--aspect": `${render.options.width} / ${render.options.height}` } },
       h("div", { class: mode || "alone", onpointermove: mode === "wipe" ? wipe : null },
-        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption" }, "render") : null, h("video", { key: "video", mount: attach, muted: true, playsinline: true, preload: "auto", poster: render.poster_url, "aria-label": "Video", onclick: play })),
-        line && mode ? original(line) : null),
+        h("div", { key: "video", class: "fill" }, mode === "beside" ? h("span", { class: "caption num" }, second ? nameOf(render) : "render") : null, main.element("Video")),
+        second ? other(second) : line && mode ? original(line) : null),
       standstill());
   }
 
-  /** The source of the frame that is shown, as a still.
+  /** The second render, where the original would be.
+   * @param {Companion} companion */
+  function other({ id: key, screen, fault: refused }) {
+    return h("div", { key, class: "original", "data-shown": screen.shown }, h("span", { class: "caption num" }, screen.render ? `${nameOf(screen.render)}: ${count(screen.at)}` : refused ?? "…"),
+      screen.render ? screen.element("The other video") : null, screen.note ? h("p", { class: "fault", role: "status" }, screen.note) : null);
+  }
+
+  /** What the frame that is shown is made of, as a still: its source, or the picture that the render should have of it.
    * @param {import("../frames/receipt.js").Line} line */
   function original(line) {
     const source = line.substituted_from ?? line.source;
-    if (state.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
-    return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to" : "original"} ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
+    if (main.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));
+    if (state.compare === "beside") return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `original ${count(source)}`), h("img", { src: frameAddress(state.render.dataset_id, source, ORIGINAL_WIDTH), alt: `Source frame ${source}` }));
+    expected.want(state.render, line, state.receipt?.byOutput[0]);
+    return h("div", { key: "original", class: "original" }, h("span", { class: "caption num" }, `${state.compare === "difference" ? "difference to " : ""}expected of ${count(source)}`),
+      expected.url ? h("img", { src: expected.url, alt: `Source frame ${source}, by the options of the render` }) : h("p", { class: "fault", role: "status" }, expected.fault ?? "The expected picture is being made."));
   }
 
   /** The edge between the two follows the pointer.
@@ -172,73 +168,41 @@ export function open({ route, may, update, signal, go }) {
   /** Why nothing is to be seen. */
   function standstill() {
     const { render } = state;
-    if (state.note) return h("p", { class: "fault", role: "alert" }, state.note);
-    if (state.mode === "stream" && !state.buffered) return h("p", { class: "fault wait", role: "status" }, render.waiting_for ? `Waits: ${render.waiting_for}` : render.status === "queued" ? "In the queue. It plays as soon as its first part is made." : "The first part is being made.");
-    if (state.mode === "none") return h("p", { class: "fault" }, render.status === "succeeded" ? `Browsers do not play ${render.options.codec} in ${render.options.container}: download it.` : render.status === "failed" ? render.error?.reason ?? "The render failed." : "The render was cancelled.");
+    if (main.note) return h("p", { class: "fault", role: main.mode === "stills" ? "status" : "alert" }, main.note);
+    if (main.mode === "stream" && !main.buffered) return h("p", { class: "fault wait", role: "status" }, render.waiting_for ? `Waits: ${render.waiting_for}` : render.status === "queued" ? "In the queue. It plays as soon as its first part is made." : "The first part is being made.");
+    if (main.mode === "stills" && main.shown < 0) return h("p", { class: "fault wait", role: "status" }, "The frame is being decoded.");
+    if (main.mode === "none") return h("p", { class: "fault" }, render.status === "failed" ? render.error?.reason ?? "The render failed." : "The render was cancelled.");
     return null;
   }
 
   function transport() {
-    const { render } = state, line = state.receipt?.byOutput[state.at];
-    const done = state.mode === "stream" ? state.buffered : undefined;
+    const { render } = state, line = lineAt();
     return h("div", { class: "transport", key: "transport" },
       state.hover && state.strip && render.preview_url ? stripAt(state.strip, render.preview_url.replace(/vtt$/, "jpg"), times.within(state.hover.frame), state.hover.place) : null,
       render.keogram_url ? h("img", { class: "keogram", src: render.keogram_url, alt: "Keogram: a column of each frame" }) : null,
-      timeline({ total: times.frames, at: state.at, marks: state.marks, done, label: "Frame of the video", text: `frame ${state.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
+      timeline({ total: times.frames, at: main.at, marks: state.marks, parts: state.parts, label: "Frame of the video", text: `frame ${main.at} of ${times.frames}${line && line.outcome !== "ok" ? `, ${line.outcome}` : ""}`, onSeek: (frame) => seek(frame), onHover: (hover) => { state.hover = hover; update(); } }),
+      partsLegend(state.parts),
       h("div", { class: "controls" },
         h("div", { class: "buttons tight" },
-          h("button", { "aria-label": "One frame back", title: "Back (←)", onclick: () => seek(state.at - 1) }, "‹"),
-          h("button", { title: "Space", "aria-pressed": String(state.playing), onclick: play }, state.playing ? "Stop" : "Play"),
-          h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(state.at + 1) }, "›")),
-        h("output", { class: "counter num", "data-shown": state.shown }, count(state.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
-        h("span", { class: "num quiet" }, clock(times.times?.[state.at] ?? state.at / times.rate)),
-        line ? h("div", { class: "buttons tight push", role: "group", "aria-label": "Compare with the original (b)" }, modesOf(render).map((mode) => h("button", { key: mode, "aria-pressed": String(state.compare === mode), onclick: () => compare(state.compare === mode ? "" : mode) }, mode))) : null));
+          h("button", { "aria-label": "One frame back", title: "Back (←)", onclick: () => seek(main.at - 1) }, "‹"),
+          h("button", { title: "Space", "aria-pressed": String(main.playing), onclick: play }, main.playing ? "Stop" : "Play"),
+          h("button", { "aria-label": "One frame on", title: "On (→)", onclick: () => seek(main.at + 1) }, "›")),
+        h("output", { class: "counter num", "data-shown": main.shown }, count(main.at), h("span", { class: "quiet" }, ` / ${count(times.frames - 1)}`)),
+        h("span", { class: "num quiet" }, clock(times.times?.[main.at] ?? main.at / times.rate)),
+        h("div", { class: "buttons push comparing" }, line || second ? companionChoice(state.others, second?.id ?? null, choose) : null,
+          line || second ? h("div", { class: "buttons tight", role: "group", "aria-label": "Compare (b)" }, BOTH.map((mode) => h("button", { key: mode, "aria-pressed": String(modeNow() === mode), onclick: () => compare(modeNow() === mode ? "" : mode) }, mode))) : null)));
   }
 
-  function fate() {
-    const line = state.receipt?.byOutput[state.at];
-    if (!state.receipt) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, state.render.status === "succeeded" ? "The receipt is being read…" : "What became of each frame is known when the render is done."));
-    if (!line) return h("section", { key: "fate" }, h("h2", null, "This frame"), h("p", { class: "quiet" }, "The receipt has no line for it."));
-    return h("section", { key: "fate", class: "fate" }, h("h2", null, "This frame"), h("dl", { class: "table num" },
-      h("dt", null, "fate"), h("dd", { class: line.outcome === "ok" ? "" : "bad" }, line.outcome),
-      line.reason ? [h("dt", null, "reason"), h("dd", null, line.reason)] : null,
-      line.substituted_from !== null && line.substituted_from !== undefined ? [h("dt", null, "shown is"), h("dd", null, `frame ${count(line.substituted_from)}`)] : null,
-      h("dt", null, "source"), h("dd", null, h("a", { href: to.dataset(state.render.dataset_id, line.source) }, `frame ${count(line.source)}`)),
-      line.key ? [h("dt", null, "name"), h("dd", null, h("bdi", null, baseName(line.key)))] : null,
-      line.captured_at ? [h("dt", null, "captured"), h("dd", null, moment(line.captured_at))] : null,
-      line.members ? [h("dt", null, "made of"), h("dd", null, `${count(line.members.length)} frames`)] : null,
-      line.decoder ? [h("dt", null, "decoder"), h("dd", null, line.decoder)] : null));
-  }
-
-  function faults() {
-    if (!state.receipt) return null;
-    const lines = state.receipt.faults;
-    return h("section", { key: "faults" }, h("h2", null, "Not as they should be"), lines.length ? h("div", { class: "scroll" }, h("table", { class: "faults num" }, h("tbody", null, lines.slice(0, SHOWN_FAULTS).map((line) => h("tr", { key: `${line.source} ${line.output}` },
-      h("td", null, line.output === null ? count(line.source) : h("button", { onclick: () => seek(Number(line.output)) }, count(line.output))), h("td", null, line.outcome), h("td", { class: "quiet" }, line.reason)))))) : h("p", { class: "quiet" }, "Every frame is as it was captured."),
-    lines.length > SHOWN_FAULTS ? h("p", { class: "quiet num" }, `and ${count(lines.length - SHOWN_FAULTS)} more, in the receipt`) : null);
-  }
-
-  function side() {
-    const { render } = state, { options } = render;
-    const files = /** @type {[string, string | null, string][]} */ ([["Video", render.video_url, `${id}.${options.container}`], ["Receipt", render.receipt_url, `${id}.ndjson`], ["Poster", render.poster_url, `${id}.jpg`], ["Strip", render.preview_url?.replace(/vtt$/, "jpg"), `${id}-strip.jpg`], ["Keogram", render.keogram_url, `${id}-keogram.png`]]);
-    return h("aside", { class: "side", "aria-label": "Facts" },
-      h("section", { class: render.status, key: "course" }, h("h2", null, "Render"), courseOf(render)),
-      fate(), faults(),
-      h("section", { key: "files" }, h("h2", null, "Download"), render.video_url ? h("div", { class: "downloads" }, files.filter(([, url]) => url).map(([name, url, file]) => h("a", { class: "button small", key: name, href: url, download: file }, name))) : h("p", { class: "quiet" }, "When it is done.")),
-      h("section", { key: "options" }, h("h2", null, "Options"), h("dl", { class: "table num" },
-        h("dt", null, "codec"), h("dd", null, `${options.codec} in ${options.container}, quality ${options.quality}`), h("dt", null, "size"), h("dd", null, `${options.width}×${options.height}${render.video_bytes ? `, ${bytes(render.video_bytes)}` : ""}`),
-        h("dt", null, "pace"), h("dd", null, options.timing ? `as captured, ×${options.timing.speed}` : `${options.fps} frames/s`), h("dt", null, "frames"), h("dd", null, count(times.frames)))));
-  }
-
+  chooseSecond();
   load();
   return {
     title: () => `${state.dataset?.name ?? "Render"}, watch`,
     keys: [
       { keys: [" ", "k"], does: "play or stop", run: play },
-      { keys: ["ArrowRight", "."], does: "one frame on", run: () => seek(state.at + 1) },
-      { keys: ["ArrowLeft", ","], does: "one frame back", run: () => seek(state.at - 1) },
-      { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames", run: (key) => seek(state.at + (key.endsWith("Right") ? 10 : -10)) },
-      { keys: ["l", "j"], does: "a second on, back", run: (key) => seek(state.at + (key === "l" ? 1 : -1) * Math.round(times.rate)) },
+      { keys: ["ArrowRight", "."], does: "one frame on", run: () => seek(main.at + 1) },
+      { keys: ["ArrowLeft", ","], does: "one frame back", run: () => seek(main.at - 1) },
+      { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames", run: (key) => seek(main.at + (key.endsWith("Right") ? 10 : -10)) },
+      { keys: ["l", "j"], does: "a second on, back", run: (key) => seek(main.at + (key === "l" ? 1 : -1) * Math.round(times.rate)) },
       { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seek(key === "Home" ? 0 : times.frames - 1) },
       { keys: ["]", "["], does: "the next frame that is not ok, the one before", run: (key) => jump(key === "]" ? 1 : -1) },
       { keys: ["b"], does: "with its original: beside, wipe, difference", run: compareNext },
@@ -247,11 +211,12 @@ export function open({ route, may, update, signal, go }) {
     move(next) {
       state.route = next;
       state.compare = comparison(next);
+      chooseSecond();
       const frame = Number(next.query.get("frame")) || 0;
-      if (state.render && frame !== state.at) seek(frame);
+      if (state.render && frame !== main.at) seek(frame);
       return true;
     },
-    close() { close?.(); clearTimeout(timer); },
+    close() { close?.(); clearTimeout(timer); clearTimeout(partsTimer); main.close(); second?.close(); expected.close(); },
     render() {
       if (state.error) return problem(state.error, () => { state.error = null; load(); });
       const { render, dataset, experiment } = state;
@@ -260,14 +225,11 @@ export function open({ route, may, update, signal, go }) {
         h("h1", { class: "cut" }, dataset ? h("bdi", null, dataset.name) : render ? id.slice(-12) : "…"),
         dataset ? h("a", { class: "button push", href: to.dataset(dataset.id) }, "Frames") : null,
         dataset ? h("a", { class: "button", href: `#/compose/${dataset.id}?render=${id}` }, "Compose again") : null),
-      render ? h("div", { class: "bench" }, h("div", { class: "look" }, stage(), transport()), side()) : skeleton(1, "stage")];
+      render ? h("div", { class: "bench", key: "bench" }, h("div", { class: "look" }, stage(), transport()), facts({ render, receipt: state.receipt, line: lineAt(), frames: times.frames, table })) : skeleton(1, "stage"),
+      table ? table.element(main.at) : null];
     },
   };
 }
 
-/** How a frame can be compared with its original: laid over each other only where both show the same.
- * @param {Api.VideoStatus} render */
-const modesOf = ({ options }) => (options.crop || options.rotate || options.bins ? ["beside"] : ["beside", "wipe", "difference"]);
-
 /** @param {import("../page/address.js").Route} route */
-const comparison = ({ query }) => ["beside", "wipe", "difference"].find((mode) => mode === query.get("compare")) ?? "";
+const comparison = ({ query }) => BOTH.find((mode) => mode === query.get("compare")) ?? "";
