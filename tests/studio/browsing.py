@@ -102,8 +102,15 @@ class Studio:
 
     def offline(self, *, away: bool) -> None:
         """Whether nothing can be reached."""
-        conditions = {"offline": away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+        self._network(offline=away)
+
+    def throttle(self, bytes_per_s: int | None) -> None:
+        """How fast the browser sends; None: as fast as it can."""
+        self._network(uploadThroughput=bytes_per_s or -1)
+
+    def _network(self, **conditions: Any) -> None:
+        usual = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", usual | conditions)
 
 
 @contextmanager
