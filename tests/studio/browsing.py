@@ -57,7 +57,10 @@ class Studio:
         self.wait(lambda: text in self.text(), f"no {text!r}")
 
     def click(self, selector: str, text: str = "") -> None:
-        self.wait_for(selector, text).click()
+        """As a person does: scrolled no further than into view, where nothing may lie over it."""
+        element = self.wait_for(selector, text)
+        self.script("arguments[0].scrollIntoView({block: 'nearest'})", element)
+        element.click()
 
     def press(self, *keys: str) -> None:
         """Keys to whatever has the focus."""

@@ -41,7 +41,9 @@ def kill_api(up: RunningUp) -> None:
     """It is started again by what watches over it."""
     killed = up.child("api")
     os.kill(killed, signal.SIGKILL)
-    up.wait(lambda: httpx.get(f"{up.client.base_url}/health/ready", trust_env=False), lambda _: up.child("api") != killed)
+    up.wait(
+        lambda: httpx.get(f"{up.client.base_url}/health/ready", trust_env=False), lambda _: up.child("api") != killed
+    )
 
 
 def test_the_way_goes_on_after_the_api_was_killed(up: RunningUp, page: Studio, tmp_path: Path) -> None:

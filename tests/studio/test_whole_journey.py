@@ -36,7 +36,7 @@ def test_a_folder_with_flaws_becomes_a_video(
     for name, value in (("tone.mode", "fixed"), ("tone.low", DARK), ("tone.high", BRIGHT), ("width", 1280)):
         steps.set_option(page, name, str(value))
     page.wait(lambda: spread(page, "img.preview") > 240, "the window is not in the picture of the render")
-    page.wait_for(".estimate", "300 frames, 10 s, 1280×")
+    page.wait_for(".estimate", "300 frames, 10 s, 1280")
     page.click("button.primary", "Render")
     page.wait(lambda: page.script(steps.PLAYS_EARLY), "nothing plays before the end")
     job = steps.job_of(page)
