@@ -99,7 +99,7 @@ def download(page: Studio, name: str, folder: Path) -> Path:
     page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
     link = page.wait_for(".downloads a", name)
     file = folder / str(link.get_attribute("download"))
-    link.click()
+    page.click(".downloads a", name)
     page.wait(file.exists, f"{file.name} was not downloaded")
     return file
 
