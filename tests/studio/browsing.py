@@ -57,7 +57,10 @@ class Studio:
         self.wait(lambda: text in self.text(), f"no {text!r}")
 
     def click(self, selector: str, text: str = "") -> None:
-        self.wait_for(selector, text).click()
+        """As a person does: scrolled no further than into view, where nothing may lie over it."""
+        element = self.wait_for(selector, text)
+        self.script("arguments[0].scrollIntoView({block: 'nearest'})", element)
+        element.click()
 
     def press(self, *keys: str) -> None:
         """Keys to whatever has the focus."""
@@ -102,8 +105,15 @@ class Studio:
 
     def offline(self, *, away: bool) -> None:
         """Whether nothing can be reached."""
-        conditions = {"offline": away, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
-        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+        self._network(offline=away)
+
+    def throttle(self, bytes_per_s: int | None) -> None:
+        """How fast the browser sends; None: as fast as it can."""
+        self._network(uploadThroughput=bytes_per_s or -1)
+
+    def _network(self, **conditions: Any) -> None:
+        usual = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", usual | conditions)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """What is shown when something is not as one would like: hostile names, little room, few rights, an ended session."""
 
+import json
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -31,12 +33,12 @@ def test_hostile_names_are_texts_everywhere_and_fit_a_small_screen(
     service: RunningService, page: Studio, hostile: list[dict[str, Any]]
 ) -> None:
     page.size(360, 740)
-    page.sign_in(service.token("mallory", SCOPES))
+    page.sign_in(service.token("mallory", (*SCOPES, "query:run", "agent:ask")))
     page.wait_for(".cards")
     page.wait(lambda: set(HOSTILE_NAMES) <= set(page.script(TEXT_OF_NAMES)), "not all names are shown")
-    places = [f"#/experiments/{each['experiment_id']}" for each in hostile] + [
-        f"#/datasets/{each['id']}" for each in hostile
-    ]
+    places = [f"#/experiments/{each['experiment_id']}" for each in hostile]
+    places += [f"#/{view}/{each['id']}" for each in hostile for view in ("datasets", "compose")]
+    places += [f"#/ask?query={quote(json.dumps({'table': table}))}" for table in ("experiments", "datasets")]
     with service.client("mallory") as client:
         places += ["#/renders", f"#/renders/{client.get('/api/videos').json()[0]['job_id']}?frame=1", "#/experiments"]
     for place in places:
@@ -78,6 +80,22 @@ def test_a_session_that_ends_is_gone_on_with(service: RunningService, page: Stud
     page.click(".user")
     page.click(".menu button", "Sign out")
     page.wait_for("#token")
+
+
+def test_a_token_that_has_run_out_ends_the_session(
+    service: RunningService, page: Studio, plate: dict[str, Any]
+) -> None:
+    """Also if the browser still sends it."""
+    page.sign_in(service.token("bob", ("catalog:read",)))
+    page.open(f"#/datasets/{plate['id']}?frame=9")
+    page.wait_for(".controls", "plate_0009.jpg")
+    (cookie,) = page.driver.get_cookies()
+    page.driver.delete_all_cookies()
+    page.driver.add_cookie(cookie | {"value": service.token("bob", ("catalog:read",), timedelta(seconds=-60))})
+    page.press("u")
+    page.wait_for(".sign-in [role=alert]", "Your session has ended")
+    page.wait_for("#token").send_keys(f"{service.token('bob', ('catalog:read',))}\n")
+    page.wait_for("h1", "Aspergillus")
 
 
 def test_a_bad_link_is_said_and_leaves_the_address(page: Studio) -> None:
