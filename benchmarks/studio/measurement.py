@@ -75,7 +75,9 @@ def _prepared_service(request: StudioRequest) -> Iterator[Reelmill]:
     size = (request.source.width, request.source.height)
     source = footage.load_or_create(request.source.frames, size, footage.cache_folder())
     with ExitStack() as stack:
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir="/var/tmp"))
+        name = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="reelmill-bench-", dir="/var/tmp", ignore_cleanup_errors=True)
+        )
         scratch = Path(name)
         footage.convert_to_deep_tiffs(source, scratch / "frames")
         home = scratch / "home"
