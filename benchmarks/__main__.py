@@ -158,6 +158,20 @@ def queue(
     raise typer.Exit(measure(QueueRequest(tasks, workers, sample, results)))
 
 
+@app.command()
+def studio(
+    only: Annotated[list[str] | None, typer.Option(help="first, list, scrubbing or pages (repeatable)")] = None,
+    frames: Annotated[int, typer.Option(min=100, help="frames of the dataset that is scrubbed")] = 100_000,
+    repetitions: Annotated[int, typer.Option(min=1, help="first views and lists; three times as many rests")] = 7,
+    minutes: Annotated[float, typer.Option(min=0, help="of scrubbing, for the memory")] = 10,
+    results: Annotated[Path, typer.Option(help="folder for the rows")] = RESULTS,
+) -> None:
+    """Measure the page in Chromium: first view, scrubbing, a long list, and the API with many pages open."""
+    from benchmarks.studio.measurement import StudioRequest, measure
+
+    raise typer.Exit(measure(StudioRequest(tuple(only or ()), frames, repetitions, minutes, results)))
+
+
 @app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 def devices(words: Annotated[list[str] | None, typer.Argument(help="see --help")] = None) -> None:
     """Compare CPU, GPU and mixed paths of this machine: stages and renders. Also `python -m benchmarks.devices`."""

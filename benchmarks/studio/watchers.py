@@ -1,0 +1,108 @@
+"""Many pages that show the list of renders, without their browsers: each asks what the page asks, as often."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import httpx
+
+from benchmarks.api.h2load import Sample
+from benchmarks.reelmill import Reelmill
+
+PATH = "/api/experiments"
+# As `service/studio/views/renders.js`: the list every five seconds, one stream for all that are not done.
+LIST_PATH, LIST_AGAIN_S = "/api/videos?limit=50&count=exact", 5.0
+RATE, GOAL_RATIO = 20, 2.0
+
+
+def measure(reelmill: Reelmill, dataset: str, pages: int, seconds: float) -> list[dict[str, Any]]:
+    """Latency of a list at RATE requests a second: idle, while a render runs, and with the pages beside it."""
+    rows = [_row("idle", 0, asyncio.run(_measure(reelmill, None, 0, seconds)))]
+    for number, open_pages in enumerate((0, pages)):
+        job = _submit(reelmill, dataset, number)
+        rows.append(_row("rendering", open_pages, asyncio.run(_measure(reelmill, job, open_pages, seconds))))
+        reelmill.client.post(f"/api/videos/{job}/cancel")
+        reelmill.wait_for_end(job)
+    return rows
+
+
+def _submit(reelmill: Reelmill, dataset: str, number: int) -> str:
+    """A render that is long enough, and shares no segment with those before."""
+    body = {
+        "experiment_id": reelmill.dataset["experiment_id"],
+        "dataset_id": dataset,
+        "decimation_factor": 1,
+        "fps": 20 + number,
+    }
+    return str(reelmill.client.post("/api/videos/generate", json=body).raise_for_status().json()["job_id"])
+
+
+def _row(state: str, pages: int, measured: tuple[Sample, int]) -> dict[str, Any]:
+    sample, events = measured
+    return {
+        "figure": "pages",
+        "state": state,
+        "pages": pages,
+        "events": events,
+        "faults": sample.faults(),
+    } | sample.to_row()
+
+
+async def _measure(reelmill: Reelmill, job: str | None, pages: int, seconds: float) -> tuple[Sample, int]:
+    headers = {"Authorization": f"Bearer {reelmill.token}"}
+    limits = httpx.Limits(max_connections=None)
+    async with (
+        httpx.AsyncClient(base_url=reelmill.url, headers=headers, limits=limits, timeout=60, trust_env=False) as client,
+        _open_pages(client, job, pages) as events,
+    ):
+        sample = await _ask(client, seconds)
+        return sample, events["status"]
+
+
+@asynccontextmanager
+async def _open_pages(client: httpx.AsyncClient, job: str | None, count: int) -> AsyncIterator[Counter[str]]:
+    events: Counter[str] = Counter()
+    async with AsyncExitStack() as stack:
+        tasks = [
+            asyncio.create_task(work) for _ in range(count) for work in (_list(client), _follow(client, job, events))
+        ]
+        stack.callback(lambda: [task.cancel() for task in tasks])
+        await asyncio.sleep(min(count, 2))  # all are connected
+        yield events
+
+
+async def _list(client: httpx.AsyncClient) -> None:
+    while True:
+        with suppress(httpx.HTTPError):
+            await client.get(LIST_PATH)
+        await asyncio.sleep(LIST_AGAIN_S)
+
+
+async def _follow(client: httpx.AsyncClient, job: str | None, events: Counter[str]) -> None:
+    while True:
+        with suppress(httpx.HTTPError):
+            async with client.stream("GET", f"/api/videos/events?job={job}") as answer:
+                async for line in answer.aiter_lines():
+                    events["status"] += line.startswith("event: status")
+        await asyncio.sleep(1)
+
+
+async def _ask(client: httpx.AsyncClient, seconds: float) -> Sample:
+    """Requests begin in time whether others were answered or not."""
+    statuses: Counter[int] = Counter()
+    latencies: list[int] = []
+
+    async def ask() -> None:
+        begun = time.perf_counter()
+        statuses[(await client.get(PATH)).status_code] += 1
+        latencies.append(round((time.perf_counter() - begun) * 1e6))
+
+    start, total = time.perf_counter(), round(RATE * seconds)
+    async with asyncio.TaskGroup() as group:
+        for number in range(total):
+            await asyncio.sleep(max(start + number / RATE - time.perf_counter(), 0))
+            group.create_task(ask())
+    return Sample(total, statuses, latencies)
