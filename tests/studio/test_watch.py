@@ -120,7 +120,7 @@ def test_a_long_receipt_has_only_the_rows_that_are_seen(service: RunningService,
     page.wait_for(".head")
     assert page.driver.execute_async_script(LONG_RECEIPT) is None
     rows = "return document.querySelectorAll('.faults tbody tr').length"
-    page.wait_for(".receipt button[aria-pressed=true]", "not ok 100")
+    page.wait_for(".receipt button[aria-pressed=true]", "not ok")
     page.wait_for(".faults td", "f999.jpg")
     page.click(".receipt button", "all")
     page.wait_for(".faults td", "f0.jpg")
