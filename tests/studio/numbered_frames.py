@@ -30,13 +30,6 @@ def gray_jpeg(number: int, size: tuple[int, int] = SIZE) -> bytes:
     return file.getvalue()
 
 
-def deep_tiff(number: int, size: tuple[int, int] = SIZE) -> bytes:
-    """16 bits, which no browser shows."""
-    file = io.BytesIO()
-    Image.fromarray(levels(number, size).astype(np.uint16) * 200).save(file, "TIFF")
-    return file.getvalue()
-
-
 def number_of(row: Sequence[float], left: float = 0, width: float = SIZE[0]) -> int | None:
     """The number that a row of pixels shows, which lies over `width` pixels of the frame; None: it shows no frame."""
     middles = [FIRST_X + (place + 0.5) * STRIPE for place in range(2 + BITS)]

@@ -9,7 +9,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.studio import steps
 from tests.studio.browsing import Studio
-from tests.studio.numbered_frames import BRIGHT, DARK, deep_tiff, flawed_jpegs, number_of, write_folder
+from tests.studio.numbered_frames import BRIGHT, DARK, flawed_jpegs, number_of, write_folder
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
@@ -64,36 +64,6 @@ def test_a_folder_with_flaws_becomes_a_video(
     shown = numbers_of(steps.download(page, "Video", tmp_path), box)
     assert as_told(shown, api.receipt_lines(alice, job)) == shown
     assert shown[21:25] == [21, 22, 22, 24] and shown[-1] == 302
-
-
-def test_deep_frames_become_a_video(service: RunningService, page: Studio, alice: httpx.Client, tmp_path: Path) -> None:
-    """16-bit TIFF: a worker makes all that is seen of them."""
-    folder = write_folder(tmp_path / "deep", {f"deep_{number}.tif": deep_tiff(number) for number in range(24)})
-    page.size(1280, 800)
-    page.sign_in(service.token("alice", SCOPES))
-    steps.upload_folder(page, "deep, from the disk", folder, 24)
-    page.click(".card a", folder.name)
-    page.wait_for(".controls", "deep_0.tif")
-    at = steps.scrub(page, 24)
-    page.wait_for(".controls", f"deep_{at}.tif")
-    page.click("a.button", "Compose")
-    page.wait_for(".estimate", "24 frames")
-    box = steps.draw_crop(page)
-    steps.wait_for_number(page, "img.preview", at, box)
-    page.click("button.primary", "Render")
-    page.wait_for(".look video")
-    job = steps.job_of(page)
-    page.wait_for(".fate", "deep_0.tif")
-    page.press(Keys.END)
-    page.wait_for(".counter[data-shown='23']")
-    page.press(Keys.ARROW_LEFT)
-    page.wait_for(".counter[data-shown='22']")
-    page.wait_for(".fate", "deep_22.tif")
-    steps.wait_for_number(page, "video", 22, box)
-    page.press("b")
-    steps.wait_for_number(page, ".beside .original img", 22)
-    shown = numbers_of(steps.download(page, "Video", tmp_path), box)
-    assert shown == as_told(shown, api.receipt_lines(alice, job)) == list(range(24))
 
 
 def spread(page: Studio, selector: str) -> int:
