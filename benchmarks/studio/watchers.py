@@ -20,10 +20,12 @@ RATE, GOAL_RATIO = 20, 2.0
 
 def measure(reelmill: Reelmill, dataset: str, pages: int, seconds: float) -> list[dict[str, Any]]:
     """Latency of a list at RATE requests a second: idle, while a render runs, and with the pages beside it."""
-    rows = [_row("idle", 0, asyncio.run(_measure(reelmill, None, 0, seconds)))]
+    sample, events = asyncio.run(_measure(reelmill, None, 0, seconds))
+    rows = [_row("idle", 0, sample, events)]
     for number, open_pages in enumerate((0, pages)):
         job = _submit(reelmill, dataset, number)
-        rows.append(_row("rendering", open_pages, asyncio.run(_measure(reelmill, job, open_pages, seconds))))
+        sample, events = asyncio.run(_measure(reelmill, job, open_pages, seconds))
+        rows.append(_row("rendering", open_pages, sample, events))
         reelmill.client.post(f"/api/videos/{job}/cancel")
         reelmill.wait_for_end(job)
     return rows
@@ -40,8 +42,7 @@ def _submit(reelmill: Reelmill, dataset: str, number: int) -> str:
     return str(reelmill.client.post("/api/videos/generate", json=body).raise_for_status().json()["job_id"])
 
 
-def _row(state: str, pages: int, measured: tuple[Sample, int]) -> dict[str, Any]:
-    sample, events = measured
+def _row(state: str, pages: int, sample: Sample, events: int) -> dict[str, Any]:
     return {
         "figure": "pages",
         "state": state,

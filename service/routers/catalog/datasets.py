@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.errors import invalid_field
 from service.ids import Subject
 from service.plan.facts import Cadence
-from service.plan.sample_histogram import sample_histogram
 from service.plan.tone import Levels
 from service.routers.catalog.access import (
     get_visible_dataset,
@@ -32,6 +31,7 @@ from service.routers.catalog.dataset_models import (
     SizeRange,
 )
 from service.routers.catalog.deletion import Deleted, Force, Frames, count_objects, to_deleted
+from service.routers.catalog.sample_histogram import sample_histogram
 from service.routers.http.conditional_requests import (
     ETAG_HEADERS,
     IfMatch,

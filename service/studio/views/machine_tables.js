@@ -11,8 +11,8 @@ const FIGURES = /** @type {[string, string, string, number?][]} */ ([["utilisati
 /** @typedef {{busy: Set<string>, notes: Map<string, string>}} Acting */
 /** @typedef {[string, string, () => void][]} Actions */
 
-/** @param {string[]} names @param {any[]} rows @param {string} [kind] */
-const table = (names, rows, kind = "") => h("div", { class: "rows", tabindex: "0", role: "region", "aria-label": "Table" }, h("table", { class: `answer num ${kind}` },
+/** @param {string} title @param {string[]} names @param {any[]} rows @param {string} [kind] */
+const table = (title, names, rows, kind = "") => h("div", { class: "rows", tabindex: "0", role: "region", "aria-label": title }, h("table", { class: `answer num ${kind}` },
   h("thead", null, h("tr", null, names.map((name, place) => h("th", { key: place, scope: "col" }, name)))), h("tbody", null, rows)));
 
 /** @param {Actions} actions @param {string} id @param {Acting} acting */
@@ -22,7 +22,7 @@ const buttons = (actions, id, acting) => h("td", { class: "right" },
 
 /** @param {any[]} rows @param {(worker: any) => Actions} ordersTo @param {Acting} acting */
 export function workers(rows, ordersTo, acting) {
-  return table(["Worker", "State", "Tasks", "Zone", "Memory", "Version", "Since", "Heard from", ""], rows.map((each) => h("tr", { key: each.id, class: `worker ${each.state}`, "data-worker": each.name },
+  return table("Table of workers", ["Worker", "State", "Tasks", "Zone", "Memory", "Version", "Since", "Heard from", ""], rows.map((each) => h("tr", { key: each.id, class: `worker ${each.state}`, "data-worker": each.name },
     h("td", null, h("bdi", { class: "strong" }, each.name)),
     h("td", null, h("span", { class: each.state === "active" ? "" : each.state === "lost" || each.state === "gone" ? "bad" : "warn" }, LIVES[each.state] ?? each.state), each.trouble ? h("p", { class: "reason wrap" }, h("bdi", null, each.trouble)) : null,
       Math.abs(each.clock_offset_seconds ?? 0) > 30 ? h("p", { class: "reason" }, `its clock is ${span(Math.abs(each.clock_offset_seconds))} ${each.clock_offset_seconds > 0 ? "ahead" : "behind"}`) : null),
@@ -38,7 +38,7 @@ export function devices(rows) {
     h("p", { class: "name" }, h("span", { class: "strong" }, each.device), " ", h("bdi", null, each.model ?? ""), h("span", { class: `tag ${each.state}` }, each.state), h("span", { class: "quiet" }, " of ", h("bdi", null, each.worker))),
     each.reason ? h("p", { class: "reason" }, h("bdi", null, each.reason)) : null,
     h("p", { class: "facts num quiet" }, figuresOf(each.figures).map((text) => h("span", { key: text }, text)), Object.keys(each.unknown).length ? h("span", { title: Object.entries(each.unknown).map(([name, why]) => `${name}: ${why}`).join("\n") }, `${counted(Object.keys(each.unknown).length, "figure")} cannot be read`) : null),
-    each.capabilities.length && each.state !== "absent" ? table(["Stage", "What", "State", "Proven", "Speed", "Why not"], each.capabilities.map((/** @type {any} */ found) => h("tr", { key: `${found.stage} ${found.what}` },
+    each.capabilities.length && each.state !== "absent" ? table(`Capabilities of ${each.worker} ${each.device}`, ["Stage", "What", "State", "Proven", "Speed", "Why not"], each.capabilities.map((/** @type {any} */ found) => h("tr", { key: `${found.stage} ${found.what}` },
       h("td", null, found.stage), h("td", null, found.what), h("td", { class: toneOf(found.state) }, found.state), h("td", null, found.proven_seconds_ago === null ? "not yet" : `${span(Math.round(found.proven_seconds_ago)) || "0 s"} ago`),
       h("td", null, found.megapixels_per_second === null ? "–" : `${figure(found.megapixels_per_second)} MP/s`), h("td", { class: "quiet wrap" }, h("bdi", null, found.reason ?? ""), found.faults ? ` (${counted(found.faults, "fault")})` : "")))) : null,
     each.sandbox_gaps.length ? h("p", { class: "quiet" }, "Walls missing: ", each.sandbox_gaps.join("; ")) : null)));
@@ -62,7 +62,7 @@ export function waiting({ queue, finished }) {
   if (!kinds.length) return h("p", { class: "quiet" }, "Nothing waits, nothing runs, and nothing was done in the last hour.");
   const of = (/** @type {string} */ kind, /** @type {string} */ state) => queue.find((/** @type {any} */ each) => each.kind === kind && each.state === state);
   const aged = (/** @type {any} */ each) => (each ? [count(each.count), h("span", { class: "quiet" }, `, oldest ${span(Math.round(each.oldest_seconds))}`)] : "–");
-  return table(["Kind", "Wait", "Run", "Done in the last hour"], kinds.map((kind) => {
+  return table("Table of the queue", ["Kind", "Wait", "Run", "Done in the last hour"], kinds.map((kind) => {
     const done = finished.filter((/** @type {any} */ each) => each.kind === kind).reduce((/** @type {number} */ sum, /** @type {any} */ each) => sum + each.count, 0);
     return h("tr", { key: kind }, h("td", null, KINDS[kind]), h("td", null, aged(of(kind, "queued"))), h("td", null, aged(of(kind, "running"))), h("td", null, count(done)));
   }));
@@ -80,7 +80,7 @@ export function stageFigures({ stages }) {
   };
   const names = [.../** @type {Set<string>} */ (new Set(stages.map((/** @type {any} */ each) => each.stage)))];
   const most = Math.max(...names.flatMap((name) => kinds.map((kind) => pace(name, kind) ?? 0)), 1e-9);
-  return table(["Stage", "On CPU, a frame", "On GPU, a frame"], names.map((name) => h("tr", { key: name }, h("td", null, name), kinds.map((kind) => {
+  return table("Table of stages", ["Stage", "On CPU, a frame", "On GPU, a frame"], names.map((name) => h("tr", { key: name }, h("td", null, name), kinds.map((kind) => {
     const ms = pace(name, kind);
     return h("td", { key: kind }, ms === null ? h("span", { class: "quiet" }, "none") : [h("span", { class: "bar inline", style: { "--done": ms / most } }), ` ${figure(ms)} ms`]);
   }))));
@@ -94,12 +94,12 @@ export function told({ placements, fallbacks, failures }) {
     ...fallbacks.map((/** @type {any} */ each) => [`fallback ${each.stage} ${each.reason}`, each.stage, "fell back", counted(each.frames, "frame"), each.reason, "warn"]),
     ...failures.map((/** @type {any} */ each) => [`failed ${each.kind} ${each.device} ${each.code}`, KINDS[each.kind] ?? each.kind, `failed on ${each.device}`, counted(each.count, "attempt"), `${each.code}: ${each.reason}`, "warn"]),
   ];
-  return table(["What", "Where", "How many", "Why"], rows.map(([key, what, where, many, why, tone]) => h("tr", { key }, h("td", null, what), h("td", { class: tone }, where), h("td", null, many), h("td", { class: "wrap" }, h("bdi", null, why)))));
+  return table("Table of placements and failures", ["What", "Where", "How many", "Why"], rows.map(([key, what, where, many, why, tone]) => h("tr", { key }, h("td", null, what), h("td", { class: tone }, where), h("td", null, many), h("td", { class: "wrap" }, h("bdi", null, why)))));
 }
 
 /** @param {any[]} rows @param {(letter: any) => Actions} actionsOn @param {Acting} acting */
 export function letters(rows, actionsOn, acting) {
-  return table(["Failed", "What", "Why", "Tries", ""], rows.map((each) => h("tr", { key: each.id },
+  return table("Table of what has failed for good", ["Failed", "What", "Why", "Tries", ""], rows.map((each) => h("tr", { key: each.id },
     h("td", { title: moment(each.failed_at) }, ago(each.failed_at)),
     h("td", null, each.job_id ? h("a", { href: to.watch(each.job_id) }, `${each.task}${each.segment === null ? "" : ` ${each.segment}`} of a render`) : each.dataset_id ? h("a", { href: to.dataset(each.dataset_id) }, `${each.task} of a dataset`) : [each.task, each.url ? h("bdi", { class: "quiet cell" }, each.url) : null]),
     h("td", { class: "wrap" }, h("span", { class: "reason" }, each.code), " ", h("bdi", null, each.reason)), h("td", null, count(each.attempts)), buttons(actionsOn(each), each.id, acting))));

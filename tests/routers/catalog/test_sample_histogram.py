@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from service.plan.sample_histogram import STEPS, sample_histogram
 from service.plan.tone import PERCENTS, Levels
+from service.routers.catalog.sample_histogram import STEPS, sample_histogram
 
 
 def levels_of(samples: np.ndarray) -> Levels:
