@@ -177,7 +177,7 @@ def test_composing_again_begins_with_all_that_was_asked_for(
     page.click("a.button", "Compose again")
     page.wait_for(".estimate", "8 frames are reused")
     page.click("button.primary", "Render")
-    page.wait_for(".look video")
+    page.wait_for(".look .counter")
     assert page.address().split("/")[-1].split("?")[0] == job
 
 

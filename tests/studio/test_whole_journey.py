@@ -29,7 +29,7 @@ def test_a_folder_with_flaws_becomes_a_video(
     page.wait_for(".controls", f"cam_{at + 3:04}.jpg")
     page.wait(lambda: page.address().endswith(f"?frame={at}"), "the address is not of the frame")
 
-    page.click("a.button", "Compose")
+    page.click("a.button", "Render…")
     page.wait_for(".estimate", "300 frames")
     box = steps.draw_crop(page)
     steps.wait_for_number(page, "img.preview", at + 3, box)

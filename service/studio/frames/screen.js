@@ -84,7 +84,10 @@ export class Screen {
 
   /** @param {number} segments */
   onSegment(segments) {
-    if (segments === 1) { if (this.opened) this.seek(this.opened); else this.video?.play().catch(() => {}); }
+    if (segments === 1) {
+      if (this.opened) this.seek(this.opened);
+      else this.video?.play().catch(() => {});
+    }
     this.measureBuffer();
   }
 
@@ -98,7 +101,7 @@ export class Screen {
   seek(frame) {
     if (!this.mode) { this.opened = this.at = Math.max(frame, 0); return; }
     const step = Math.sign(frame - this.at) || 1;
-    this.at = Math.min(Math.max(frame, 0), this.times.frames - 1);
+    this.at = this.opened = Math.min(Math.max(frame, 0), this.times.frames - 1);
     if (this.mode === "stills") { this.playing = false; this.draw(step); }
     else if (this.mode !== "none" && this.video) {
       this.video.pause();

@@ -37,6 +37,14 @@ export function withQuery(route, changes) {
   return `#/${folder}${route.id ? `/${route.id}` : ""}${text ? `?${text}` : ""}`;
 }
 
+/** Let the address say where in the view somebody is, without a step in the history. Not if he is on the way to another view:
+ * the address names that already, while this one is still shown.
+ * @param {Route} route @param {Record<string, any>} changes */
+export function keepInAddress(route, changes) {
+  const address = withQuery(route, changes), current = parseAddress(location.hash);
+  if (current.view === route.view && current.id === route.id && address !== location.hash) history.replaceState(null, "", address);
+}
+
 export const to = {
   /** @param {string} id */ experiment: (id) => `#/experiments/${id}`,
   /** @param {string} id @param {number} [frame] */ dataset: (id, frame) => `#/datasets/${id}${frame ? `?frame=${frame}` : ""}`,

@@ -1,7 +1,7 @@
 /** Compose: all options of a render, beside the picture that it will have. The address is the recipe. */
 
 import { get, isAbort, once, post, sendPatiently } from "../page/api.js";
-import { to, withQuery } from "../page/address.js";
+import { keepInAddress, to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { count } from "../page/format.js";
 import { beforeAfter } from "../frames/before_after.js";
@@ -65,7 +65,7 @@ export function open({ route, update, signal, go, may }) {
     const { request } = await get(`/api/videos/${render}`, { signal });
     state.route = { ...state.route, query: queryOf(fields(), request) };
     if (state.at) state.route.query.set("frame", String(state.at));
-    history.replaceState(null, "", withQuery(state.route, {}));
+    keepInAddress(state.route, {});
   }
 
   const fields = () => state.groups.flatMap(([, each]) => each);

@@ -1,7 +1,7 @@
 /** A dataset: the frame, large; all frames on a time line; what is known of them. */
 
 import { get, list, once, post, Problem } from "../page/api.js";
-import { to, withQuery } from "../page/address.js";
+import { keepInAddress, to } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { baseName, bytes, count, counted, figure, moment, span } from "../page/format.js";
 import { frameAddress, isDirect, isShown, PictureCache, Thumbnails } from "../frames/pictures.js";
@@ -151,8 +151,7 @@ export function open(context) {
   }
 
   function keepPlace() {
-    const address = withQuery(state.route, { frame: state.at || null });
-    if (address !== location.hash) history.replaceState(null, "", address);
+    keepInAddress(state.route, { frame: state.at || null });
   }
 
   /** @param {number} direction 0: stop */

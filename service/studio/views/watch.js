@@ -1,7 +1,7 @@
 /** Watch a render, also while it is made: step through it, and read of each frame where it is from and what became of it. */
 
 import { follow, get, once, send } from "../page/api.js";
-import { to, withQuery } from "../page/address.js";
+import { keepInAddress, to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { clock, count } from "../page/format.js";
 import { frameAddress } from "../frames/pictures.js";
@@ -114,8 +114,7 @@ export function open({ route, may, update, signal, go }) {
   }
 
   function keepPlace() {
-    const address = withQuery(state.route, { frame: main.at || null, compare: state.compare || null });
-    if (address !== location.hash) history.replaceState(null, "", address);
+    keepInAddress(state.route, { frame: main.at || null, compare: state.compare || null });
   }
 
   const play = () => main.play();
