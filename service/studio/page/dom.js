@@ -97,7 +97,8 @@ function patchChildren(parent, last, next) {
 function patchProps(node, last, next) {
   for (const name of Object.keys(last)) if (!(name in next)) setProp(node, name, last[name], null);
   for (const [name, value] of Object.entries(next)) {
-    if (PROPERTIES.has(name) ? node[name] !== value : last[name] !== value) setProp(node, name, last[name], value);
+    if (last[name] === value && (!PROPERTIES.has(name) || node === document.activeElement)) continue;  // it may be edited just now
+    if (!PROPERTIES.has(name) || node[name] !== value) setProp(node, name, last[name], value);
   }
 }
 
