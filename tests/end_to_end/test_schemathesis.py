@@ -8,13 +8,15 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
-from tests.support.processes.running_service import SCOPES, RunningService
+from tests.support.processes.running_service import SCOPES, RunningService, run_service
+from tests.support.servers.s3_server import needs_s3
 
 SECONDS = int(os.environ.get("REELMILL_FUZZ_SECONDS", "24"))
 SEED = os.environ.get("REELMILL_FUZZ_SEED", "1")
@@ -24,6 +26,13 @@ USERS = {
     "bob": (*SCOPES, "query:run", "agent:ask"),
     "operator": ("ops:read", "admin"),
 }
+
+
+@pytest.fixture(scope="module", params=["folder", pytest.param("s3", marks=needs_s3)])
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """One of its own: the operator among the users may cordon or drain its worker."""
+    with run_service(request.param, tmp_path_factory.mktemp("service")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
