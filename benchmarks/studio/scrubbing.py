@@ -53,13 +53,16 @@ const [place, wide, limit, done] = arguments;
   done(sharp ? sharp.at - begun : null);
 })();
 """
+MOST_SWEEPS = 20
 LEAST_SHARP_WIDTH, REST_LIMIT_MS = 300, 60_000
 
 
 def measure(page: Page, dataset: str, rests: int, minutes: float) -> list[dict[str, Any]]:
     """A row of pictures shown and of rests, and one of memory."""
     _hold_time_line(page, dataset)
-    page.driver.execute_async_script(SWEEP, 6)  # the sheets are made
+    for _ in range(MOST_SWEEPS):  # the sheets are made
+        if page.driver.execute_async_script(SWEEP, 6)["shown"]:
+            break
     swept = page.driver.execute_async_script(SWEEP, 6)
     places = [0.05 + 0.85 * (number + 0.37) / rests for number in range(rests)]
     new = [_rest(page, place) for place in places]
