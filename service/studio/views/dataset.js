@@ -33,14 +33,18 @@ export function open(context) {
   let resting = 0, scanning = 0, wanted = 0, drawn = -1;
 
   async function load() {
+    const known = state.dataset;
     try {
       state.dataset = await get(`/api/datasets/${id}`, { signal });
       state.experiment = await once(`/api/experiments/${state.dataset.experiment_id}`);
     } catch (error) {
-      if (!signal.aborted) state.error = error;
+      if (signal.aborted) return;
+      const isAway = !(error instanceof Problem) || !error.status || error.status >= 500;
+      if (known && isAway) scanning = setTimeout(load, AGAIN_MS);
+      else state.error = error;
       return update();
     }
-    if (state.dataset.state === "scanning") scanning = setTimeout(load, AGAIN_MS);
+    if (["empty", "scanning"].includes(state.dataset.state)) scanning = setTimeout(load, AGAIN_MS);
     else if (state.dataset.frame_count) {
       state.at = Math.min(state.at, state.dataset.frame_count - 1);
       listFrames().catch(() => {});
