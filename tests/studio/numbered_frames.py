@@ -33,7 +33,7 @@ def gray_jpeg(number: int, size: tuple[int, int] = SIZE) -> bytes:
 def number_of(row: Sequence[float], left: float = 0, width: float = SIZE[0]) -> int | None:
     """The number that a row of pixels shows, which lies over `width` pixels of the frame; None: it shows no frame."""
     middles = [FIRST_X + (place + 0.5) * STRIPE for place in range(2 + BITS)]
-    dark, bright, *bits = [row[int((middle - left) / width * len(row))] for middle in middles]
+    dark, bright, *bits = [float(row[int((middle - left) / width * len(row))]) for middle in middles]
     if bright - dark < LEAST_CONTRAST:
         return None
     return sum((bit > (dark + bright) / 2) << place for place, bit in enumerate(bits))
