@@ -61,10 +61,10 @@ def measure(request: StudioRequest) -> int:
         console.print(f"rows: {record.write_rows(request.results, machine.label(facts['machine']), rows, facts)}")
     for goal in (missed := missed_goals(rows)):
         console.print(f"missed: {goal}", style="red", markup=False)
-    return int(bool(missed) or {row["figure"] for row in rows} < _asked(request))
+    return int(bool(missed) or {row["figure"] for row in rows} < _expected_figures(request))
 
 
-def _asked(request: StudioRequest) -> set[str]:
+def _expected_figures(request: StudioRequest) -> set[str]:
     names = {"first": {"first view"}, "scrubbing": {"scrubbing", "memory"}}
     return {name for each in request.only or FIGURES for name in names.get(each, {each})}
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import RowMapping, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from service.jobs.leases import TaskKind
 from service.jobs.queue import count_active_tasks
 from service.jobs.routing import IS_LIVE
 
 WINDOW_S = 3600
 # Above a million tasks an hour, the plan must not depend on statistics: each kind is a range of `tasks_finished`.
-KINDS = ("segment", "assemble", "scan", "preview", "webhook")
+KINDS = get_args(TaskKind)
 SELECT_FINISHED = text("""
     SELECT kind, device, count(*) AS count, sum(CASE kind WHEN 'segment' THEN progress ELSE 0 END)::bigint AS frames,
         coalesce(sum(extract(epoch FROM finished_at - started_at)), 0)::float8 AS seconds

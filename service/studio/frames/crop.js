@@ -1,6 +1,7 @@
 /** A region drawn on a picture, with the pointer or the arrow keys, in pixels of the whole frame. */
 
 import { h } from "../page/dom.js";
+import { followPointer } from "../page/drag.js";
 
 /** @typedef {{x: number, y: number, width: number, height: number}} Box */
 
@@ -37,15 +38,10 @@ export function cropEditor(crop, frame, onChange) {
     });
     const corner = CORNERS.find(([name]) => name === /** @type {HTMLElement} */ (event.target).dataset.corner);
     const from = corner ? { x: box.x + (1 - corner[1]) * box.width, y: box.y + (1 - corner[2]) * box.height } : at(event);
-    const drag = (/** @type {PointerEvent} */ each, /** @type {boolean} */ done) => {
+    followPointer(event, (each, done) => {
       const drawn = between(from, at(each));
       if (drawn.width >= SMALLEST && drawn.height >= SMALLEST) onChange(drawn, done);
-    };
-    const move = (/** @type {PointerEvent} */ each) => drag(each, false);
-    area.setPointerCapture(event.pointerId);
-    area.addEventListener("pointermove", move);
-    const drop = (/** @type {PointerEvent} */ each) => { area.removeEventListener("pointermove", move); drag(each, true); };
-    area.addEventListener("pointerup", drop, { once: true });
+    });
   };
   /** Arrows move it; with Shift they move its far corner.
    * @param {KeyboardEvent} event */

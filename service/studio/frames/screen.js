@@ -1,13 +1,12 @@
 /** One render on the screen: as a video where this browser plays it, else frame by frame, as the service decodes it. */
 
-import { isAbort, Problem } from "../page/api.js";
+import { ENDED, isAbort, Problem } from "../page/api.js";
 import { h } from "../page/dom.js";
 import { rateOf } from "../page/format.js";
 import { readTimes } from "./mp4_times.js";
 import { PictureCache } from "./pictures.js";
 import { canPlay, canStream, FrameTimes, playStream } from "./player.js";
 
-const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const KEPT_PIXELS = 40_000_000;
 const AHEAD = 3;
 

@@ -1,6 +1,7 @@
 /** The window of the tone on the histogram of the sequence: two handles, moved with the pointer or the arrow keys. */
 
 import { h } from "../page/dom.js";
+import { followPointer } from "../page/drag.js";
 import { counted, figure } from "../page/format.js";
 
 /** @typedef {{low: number, high: number}} Window */
@@ -100,15 +101,10 @@ function handle(shown, end, axis) {
   const press = (event) => {
     const element = /** @type {HTMLElement} */ (event.currentTarget);
     const bounds = /** @type {HTMLElement} */ (element.parentElement).getBoundingClientRect();
-    const drag = (/** @type {PointerEvent} */ each, /** @type {boolean} */ done) => {
+    followPointer(event, (each, done) => {
       const share = Math.min(Math.max((each.clientX - bounds.left) / bounds.width, 0), 1);
       onChange(moved(shown, end, axis.low + share * (axis.high - axis.low)), done);
-    };
-    const move = (/** @type {PointerEvent} */ each) => drag(each, false);
-    element.setPointerCapture(event.pointerId);
-    element.addEventListener("pointermove", move);
-    const drop = (/** @type {PointerEvent} */ each) => { element.removeEventListener("pointermove", move); drag(each, true); };
-    element.addEventListener("pointerup", drop, { once: true });
+    });
   };
   /** @param {KeyboardEvent} event */
   const key = (event) => {

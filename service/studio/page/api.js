@@ -1,6 +1,8 @@
 /** The service: its addresses, problem documents, pages of lists, pictures and events. */
 
 const REQUEST_HEADER = { "X-Reelmill-Request": "1" };
+/** The statuses of renders that are over. */
+export const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const RETRIED = new Set([429, 502, 503, 504]);
 const MAX_WAIT_S = 5;
 

@@ -1,6 +1,6 @@
 /** Renders: what is made, what waits, what became of it; live. */
 
-import { address, follow, list, once, patch, post, remove } from "../page/api.js";
+import { ENDED, address, follow, list, once, patch, post, remove } from "../page/api.js";
 import { to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { ago, bytes, count, figure, moment, rateOf, span } from "../page/format.js";
@@ -8,7 +8,6 @@ import { confirm, pages } from "../page/controls.js";
 import { empty, problem, skeleton } from "./states.js";
 
 const STATES = ["", "running", "queued", "succeeded", "failed", "cancelled"];
-const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const PAGE_ROWS = 50;
 // Renders that are new: no stream tells of them.
 const LIST_AGAIN_MS = 5000;

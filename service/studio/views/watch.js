@@ -1,6 +1,6 @@
 /** Watch a render, also while it is made: step through it, and read of each frame where it is from and what became of it. */
 
-import { follow, get, once, send } from "../page/api.js";
+import { ENDED, follow, get, once, send } from "../page/api.js";
 import { keepInAddress, to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { clock, count } from "../page/format.js";
@@ -16,7 +16,6 @@ import { ReceiptTable } from "./receipt_table.js";
 import { problem, skeleton } from "./states.js";
 import { facts } from "./watch_facts.js";
 
-const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const AGAIN_MS = 2000, PARTS_MS = 1000;
 const BOTH = ["beside", "wipe", "difference"];
 const ORIGINAL_WIDTH = 1280;
@@ -125,7 +124,7 @@ export function open({ route, may, update, signal, go }) {
   };
   /** @param {string} mode */
   const compare = (mode) => { state.compare = mode; keepPlace(); update(); };
-    const compareNext = () => { const all = second ? BOTH : ["", ...BOTH]; compare(all[(all.indexOf(modeNow()) + 1) % all.length]); };
+  const compareNext = () => { const all = second ? BOTH : ["", ...BOTH]; compare(all[(all.indexOf(modeNow()) + 1) % all.length]); };
   const modeNow = () => (second ? state.compare || "beside" : lineAt() ? state.compare : "");
   /** @param {string | null} other */
   const choose = (other) => go(withQuery(state.route, { beside: other, frame: main.at || null, compare: state.compare || null }), true);

@@ -20,7 +20,6 @@ export function facts({ render, receipt, line, frames, table }) {
       h("dt", null, "pace"), h("dd", null, options.timing ? `as captured, ×${options.timing.speed}` : `${options.fps} frames/s`), h("dt", null, "frames"), h("dd", null, count(frames)))));
 }
 
-
 /** What became of the frame that is shown.
  * @param {Api.VideoStatus} render @param {any} receipt @param {Line | undefined} line */
 function fate(render, receipt, line) {
