@@ -21,6 +21,7 @@ from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
 from service.errors import StartupError
 from service.identity.local_secret import local_secret
 from service.private_files import NotPrivate, make_home_private, private_folder, read_private_text
+from tests.support.processes.up import server_is_gone
 
 # Another user, if this one may act as it.
 NOBODY = 65534
@@ -247,3 +248,4 @@ def test_other_users_see_nothing_of_a_running_server(shared_folder: Path) -> Non
         assert open_to_others(home / "postgres" / "data") == []
         with as_nobody(look, home) as connection:
             assert receive(connection) == []
+    assert server_is_gone(home)

@@ -17,7 +17,7 @@ import pytest
 
 from service.embedded import cluster, postgres
 from service.embedded.postgres import EmbeddedPostgres, EmbeddedPostgresError
-from tests.support.processes.up import launcher_pid, postmaster_pid
+from tests.support.processes.up import launcher_pid, postmaster_pid, server_is_gone, server_processes
 
 
 def query(url: str, sql: str) -> list[Any]:
@@ -31,26 +31,13 @@ def query(url: str, sql: str) -> list[Any]:
     return asyncio.run(run())
 
 
-def processes(home: Path) -> list[int]:
-    """The launcher and the postmaster of this home."""
-    found = subprocess.run(["pgrep", "-f", f"{home}/postgres"], capture_output=True, text=True)
-    return [int(word) for word in found.stdout.split()]
-
-
-def gone(home: Path, seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
-    while processes(home) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not processes(home)
-
-
 def test_data_survives_a_restart_and_the_server_leaves_with_its_client(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path) as url:
         query(url, "CREATE TABLE kept AS SELECT 42 AS answer")
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
     with EmbeddedPostgres(tmp_path) as url:
         assert query(url, "SELECT answer FROM kept") == [(42,)]
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
     assert (tmp_path / "postgres" / "password").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "postgres" / "data").stat().st_mode & 0o077 == 0
 
@@ -62,7 +49,7 @@ def test_nothing_is_laid_into_the_temporary_folder(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TMPDIR", str(temporary))
     with EmbeddedPostgres(tmp_path / "home"):
         assert list(temporary.iterdir()) == []
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def test_a_start_during_the_stop_works(tmp_path: Path) -> None:
@@ -71,14 +58,14 @@ def test_a_start_during_the_stop_works(tmp_path: Path) -> None:
         with EmbeddedPostgres(tmp_path) as url:
             assert query(url, "SELECT 1") == [(1,)]
         time.sleep(wait_s)
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def test_a_home_may_be_deeper_than_the_path_of_a_socket(tmp_path: Path) -> None:
     home = tmp_path / ("deep" * 20) / ("deeper" * 20)
     with EmbeddedPostgres(home) as url:
         assert query(url, "SELECT 1") == [(1,)]
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def test_a_home_that_is_a_file_is_told_at_once(tmp_path: Path) -> None:
@@ -95,16 +82,16 @@ def test_two_clients_share_one_server(tmp_path: Path) -> None:
     time.sleep(2)
     assert query(url, "SELECT 1") == [(1,)]
     second.stop()
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def test_kill_9_of_everything_loses_nothing(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path)
     query(server.start(), "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
     server.stop()
-    for pid in processes(tmp_path):
+    for pid in server_processes(tmp_path):
         os.kill(pid, signal.SIGKILL)
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
     with EmbeddedPostgres(tmp_path) as url:
         assert query(url, "SELECT count(*) FROM kept") == [(1000,)]
 
@@ -137,7 +124,7 @@ def test_what_is_killed_or_hangs_is_replaced(
     assert answers(url) and find(tmp_path) != pid
     assert server.failure is None
     server.stop()
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def test_a_launcher_that_hangs_without_clients_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +138,7 @@ def test_a_launcher_that_hangs_without_clients_is_replaced(tmp_path: Path, monke
     first.stop()
     with EmbeddedPostgres(tmp_path) as again:
         assert answers(again) and launcher_pid(tmp_path) != hung
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def freeze(pid: int) -> None:
@@ -173,7 +160,7 @@ def test_a_server_that_does_not_stop_when_its_launcher_dies_is_replaced(tmp_path
         while postmaster_pid(tmp_path) == before and time.monotonic() < deadline:
             time.sleep(0.1)
         assert answers(url)
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def test_a_server_that_does_not_start_again_ends_its_client(tmp_path: Path) -> None:
@@ -191,7 +178,7 @@ def test_a_server_that_does_not_start_again_ends_its_client(tmp_path: Path) -> N
     lines = client.communicate(timeout=90)[0].splitlines()
     assert client.returncode == 3
     assert "PostgreSQL does not start" in lines[-1] and "DATABASE_URL" in lines[-1]
-    assert gone(tmp_path, 30)
+    assert server_is_gone(tmp_path, 30)
 
 
 def test_a_killed_client_lets_the_server_go(tmp_path: Path) -> None:
@@ -204,7 +191,7 @@ def test_a_killed_client_lets_the_server_go(tmp_path: Path) -> None:
     client.kill()
     client.wait()
     client.stdout.close()
-    assert gone(tmp_path)
+    assert server_is_gone(tmp_path)
 
 
 def test_an_interrupted_initdb_is_no_database(tmp_path: Path) -> None:

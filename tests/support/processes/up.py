@@ -27,6 +27,20 @@ def postmaster_pid(home: Path) -> int:
     return int((home / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
 
 
+def server_processes(home: Path) -> list[int]:
+    """The launcher and the postmaster of this home."""
+    found = subprocess.run(["pgrep", "-f", f"{home}/postgres"], capture_output=True, text=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def server_is_gone(home: Path, seconds: float = 30) -> bool:
+    """Whether both have ended; the server is stopped a moment after its last client left."""
+    deadline = time.monotonic() + seconds
+    while server_processes(home) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not server_processes(home)
+
+
 @dataclass(frozen=True)
 class RunningUp:
     """`reelmill up`, with its home and what it writes."""
