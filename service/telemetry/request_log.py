@@ -73,9 +73,8 @@ def request_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def _log_and_measure(scope: Scope, ids: dict[str, str], status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path_format", None)
-    write_line(
-        log, logging.ERROR if status >= 500 else logging.INFO, _access_fields(scope, ids, status, seconds, route)
-    )
+    is_fault = scope["state"].get("is_fault", status >= 500)
+    write_line(log, logging.ERROR if is_fault else logging.INFO, _access_fields(scope, ids, status, seconds, route))
     method = scope["method"] if scope["method"] in _METHODS else "other"
     requests, latencies = _request_metrics(method, route or "unmatched", status)
     requests.inc()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from service.store.database import Database
 from service.store.objects.keys import upload_prefix
 from tests.support.data.database_rows import add_dataset, add_render
-from tests.support.processes.api_process import ApiProcess, api_process
+from tests.support.processes.api_process import ApiProcess, api_process, bearer
 from tests.support.processes.running_service import SCOPES
 from tests.support.servers.databases import fresh_database
 
@@ -47,28 +48,47 @@ async def test_event_streams_are_told(postgres_url: str, tmp_path: Path) -> None
 
 
 async def test_a_request_under_way_is_answered(postgres_url: str, tmp_path: Path) -> None:
-    async with running_api(postgres_url, tmp_path) as (api, database), api.async_client("alice", *SCOPES) as client:
+    async with running_api(postgres_url, tmp_path) as (api, database):
         async with database.service_transaction() as connection:
             dataset = await add_dataset(connection, 0)
             area = upload_prefix(dataset.experiment_id, dataset.id)
             await connection.execute(text("UPDATE datasets SET prefix = :area"), {"area": area})
-        half_sent, go_on = asyncio.Event(), asyncio.Event()
-
-        async def slowly() -> AsyncIterator[bytes]:
-            yield b"a" * 1000
-            half_sent.set()
-            await go_on.wait()
-            yield b"b" * 1000
-
-        upload = asyncio.create_task(client.put(f"/api/datasets/{dataset.id}/objects/f.jpg", content=slowly()))
-        await half_sent.wait()
+        upload = await begin_upload(api, f"/api/datasets/{dataset.id}/objects/f.jpg", 2000)
+        upload.write(b"a" * 1000)
         api.process.terminate()
         await wait_until_refused(api.url)
-        go_on.set()
-        answer = await upload
-        assert (answer.status_code, answer.json()["size"]) == (200, 2000)
+        upload.write(b"b" * 1000)
+        answer = await upload.answer()
+        assert answer.startswith("HTTP/1.1 200") and '"size":2000' in answer
         assert await wait_exit(api) == 0
         assert (tmp_path / "objects" / "reelmill" / area / "f.jpg").read_bytes() == b"a" * 1000 + b"b" * 1000
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A request whose handler waits for its body."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def write(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def answer(self) -> str:
+        data = await self.reader.read()
+        self.writer.close()
+        return data.decode()
+
+
+async def begin_upload(api: ApiProcess, path: str, size: int) -> Upload:
+    """Wait for the answer 100, which is sent when the body is read."""
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    fields = bearer("alice", SCOPES) | {"Host": host, "Content-Length": str(size), "Expect": "100-continue"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    writer.write(f"PUT {path} HTTP/1.1\r\n{head}\r\n".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100")
+    return Upload(reader, writer)
 
 
 async def wait_until_refused(url: str) -> None:

@@ -42,6 +42,21 @@ async def test_request_ids_that_are_no_plain_word_are_replaced(log_lines: Any, g
     assert len(line["trace_id"]) == 32 and int(line["trace_id"], 16)
 
 
+@pytest.mark.parametrize(("is_fault", "level"), [(None, "error"), (False, "info")])
+async def test_what_only_has_to_be_asked_again_is_no_error(log_lines: Any, is_fault: bool | None, level: str) -> None:
+    async def answer_later(scope: Scope, _receive: Receive, send: Send) -> None:
+        if is_fault is not None:
+            scope["state"]["is_fault"] = is_fault
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body"})
+
+    transport = httpx.ASGITransport(AccessLogMiddleware(answer_later))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        await client.get("/a")
+    (line,) = log_lines()
+    assert (line["status"], line["level"]) == (503, level)
+
+
 async def test_a_request_that_was_never_answered(log_lines: Any) -> None:
     await get("/breaks")
     assert log_lines()[-1]["status"] == 499

@@ -145,7 +145,8 @@ def _problem_body(error: ReelmillError, scope: Scope) -> dict[str, Any]:
 def _log_problem(exc: Exception, error: ReelmillError, scope: Scope) -> None:
     """Log faults of the service with traceback and request, and others with the reason, which may not be public."""
     facts: dict[str, Any] = {"error_id": scope["state"]["error_id"], "slug": error.slug, "status": error.status}
-    if error.status < 500 or not error.is_fault:
+    is_fault = scope["state"]["is_fault"] = error.status >= 500 and error.is_fault
+    if not is_fault:
         log.info("problem", **facts, reason=str(exc.__cause__ or error.detail))
         return
     facts["user"] = getattr(scope["state"].get("identity"), "subject", None)

@@ -33,10 +33,10 @@ class ApiProcess:
     database_url: str
 
     def client(self, subject: str = "alice", *scopes: str) -> httpx.Client:
-        return httpx.Client(base_url=self.url, headers=_headers(subject, scopes), timeout=20, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=bearer(subject, scopes), timeout=20, trust_env=False)
 
     def async_client(self, subject: str = "alice", *scopes: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers=_headers(subject, scopes), timeout=20, trust_env=False)
+        return httpx.AsyncClient(base_url=self.url, headers=bearer(subject, scopes), timeout=20, trust_env=False)
 
     def log_lines(self) -> list[dict[str, Any]]:
         """Its log so far; raises if a line is not a JSON object."""
@@ -51,7 +51,8 @@ class ApiProcess:
         return found[-1]
 
 
-def _headers(subject: str, scopes: tuple[str, ...]) -> dict[str, str]:
+def bearer(subject: str, scopes: tuple[str, ...]) -> dict[str, str]:
+    """The header of a caller; without scopes, of one who may do everything."""
     token = issue_token(SecretStr(SECRET), subject, scopes or ("admin",), timedelta(minutes=5))
     return {"Authorization": f"Bearer {token}"}
 
