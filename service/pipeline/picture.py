@@ -59,6 +59,18 @@ class Picture:
         return oriented_size((self.frame.width, self.frame.height), self.orientation)
 
 
+@dataclass(frozen=True, slots=True)
+class DecodedSamples:
+    """Samples of a file, (height, width) or (height, width, 3); `orientation` (EXIF) is not yet applied.
+
+    They are as stored, but for what `conversions` says.
+    """
+
+    samples: Samples
+    orientation: int
+    conversions: tuple[str, ...] = ()
+
+
 # (dimensions, dtype) of a sample array -> FFmpeg's name for it.
 ARRAY_FORMATS = {(2, np.uint8): "gray", (3, np.uint8): "rgb24", (2, np.uint16): "gray16le", (3, np.uint16): "rgb48le"}
 

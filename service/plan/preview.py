@@ -179,6 +179,40 @@ class OutputFrame(Preview):
         return cls(*ids, **{name: document[name] for name in names})
 
 
+# The samples of a frame are sent in squares of this side, in pixels.
+PATCH_SIDE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePatch(Preview):
+    """JSON of the samples of an image from (`x`, `y`) on, which are multiples of `PATCH_SIDE`."""
+
+    bucket: str
+    frame: FrameRef
+    x: int
+    y: int
+    max_pixels: int
+
+    picture: ClassVar[str] = "samples"
+    suffix: ClassVar[str] = "json"
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        return self.picture, self.bucket, self.frame.digest(), str(self.x), str(self.y)
+
+    def objects(self, own_bucket: str) -> frozenset[ObjectRef]:
+        return _objects_of(self.bucket, (self.frame,))
+
+    def to_json(self) -> dict[str, Any]:
+        plain = {name: getattr(self, name) for name in ("bucket", "x", "y", "max_pixels")}
+        return Preview.to_json(self) | plain | {"frame": _pack(self.frame)}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "SamplePatch":
+        plain = {name: document[name] for name in ("bucket", "x", "y", "max_pixels")}
+        return cls(UUID(document["dataset"]), **plain, frame=FrameRef(*document["frame"]))
+
+
 # A sheet of thumbnails has this many cells, whose longer side has at most so many pixels.
 SHEET_COLUMNS, SHEET_ROWS, MAX_CELL_SIDE = 10, 10, 160
 SHEET_FRAMES = SHEET_COLUMNS * SHEET_ROWS
@@ -258,7 +292,7 @@ class ThumbnailSheet(Preview):
 
 
 PREVIEWS: dict[str, type[Preview]] = {
-    kind.picture: kind for kind in (FramePreview, RenderedPreview, OutputFrame, ThumbnailSheet)
+    kind.picture: kind for kind in (FramePreview, RenderedPreview, OutputFrame, SamplePatch, ThumbnailSheet)
 }
 
 

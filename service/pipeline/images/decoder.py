@@ -35,6 +35,7 @@ from service.pipeline.memory_limit import require_memory
 from service.pipeline.native_libraries import reported_errors
 from service.pipeline.picture import (
     ARRAY_FORMATS,
+    DecodedSamples,
     Picture,
     Samples,
     as_frame_view,
@@ -106,6 +107,12 @@ class ImageDecoder:
         image = self._decode(data).image
         samples = samples_view(image) if isinstance(image, VideoFrame) else image
         return None if samples is None or (samples.ndim == 3 and samples.dtype == np.uint8) else samples
+
+    def decode_all_samples(self, data: bytes) -> DecodedSamples:
+        """The samples of any image; YCbCr as 8-bit R'G'B'. Raises MediaUnreadable."""
+        image, _, orientation, conversions = self._decode(data)
+        samples = self._to_samples(image, gray=False) if isinstance(image, VideoFrame) else image
+        return DecodedSamples(samples, orientation, conversions)
 
     def _decode(self, data: bytes) -> _Decoded:
         image_format = detect_format(data)

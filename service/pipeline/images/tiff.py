@@ -11,7 +11,6 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,7 +35,7 @@ from service.pipeline.images.tiff_directory import (
     require_supported_colours,
 )
 from service.pipeline.memory_limit import require_memory
-from service.pipeline.picture import Samples, composite_over, map_bands
+from service.pipeline.picture import DecodedSamples, Samples, composite_over, map_bands
 
 # Size, bits, compression, photometric, fill order, samples, rows, planes, fax options, predictor, tile size, alpha,
 # sample format.
@@ -51,26 +50,14 @@ _ICC_PROFILE, _EXIF, _MAX_INTEROPERABILITY_FIELDS = 34675, 34665, 5
 _LIBTIFF_COMPRESSIONS = (_LZW, _PACKBITS, *FAX_COMPRESSIONS)
 
 
-@dataclass(frozen=True, slots=True)
-class TiffPage:
-    """Decoded samples, (height, width) or (height, width, 3); `orientation` (EXIF) is not yet applied.
-
-    They are as stored, but for what `conversions` says.
-    """
-
-    samples: Samples
-    orientation: int
-    conversions: tuple[str, ...] = ()
-
-
-def decode_tiff(data: bytes, options: DecodeOptions) -> TiffPage:
+def decode_tiff(data: bytes, options: DecodeOptions) -> DecodedSamples:
     """The first page. Raises MediaUnreadable."""
     # Closed explicitly: tifffile's reference cycles would keep the file alive.
     with translate_tiff_errors(), io.BytesIO(data) as file:
         return _decode(_open(file).pages[0], options, data)
 
 
-def decode_tiff_page(tiff: Any, offset: int, options: DecodeOptions) -> TiffPage:
+def decode_tiff_page(tiff: Any, offset: int, options: DecodeOptions) -> DecodedSamples:
     """The page of an open tifffile.TiffFile whose directory is at byte `offset`. Raises MediaUnreadable."""
     import tifffile
 
@@ -103,7 +90,7 @@ def _open(file: BinaryIO) -> Any:
     return tifffile.TiffFile(file)
 
 
-def _decode(page: Any, options: DecodeOptions, data: bytes = b"") -> TiffPage:
+def _decode(page: Any, options: DecodeOptions, data: bytes = b"") -> DecodedSamples:
     require_pixel_limit(page.imagewidth, page.imagelength, options.max_pixels)
     _require_supported(page)
     _require_complete(page, options.max_pixels)
@@ -117,7 +104,7 @@ def _decode(page: Any, options: DecodeOptions, data: bytes = b"") -> TiffPage:
     size = (page.imagelength, page.imagewidth)
     if samples.shape not in (size, (*size, 3)) or not samples.size:
         raise MediaUnreadable("the TIFF is damaged: its fields contradict each other")
-    return TiffPage(samples, orientation, conversion.words)
+    return DecodedSamples(samples, orientation, conversion.words)
 
 
 def _plan_conversion(page: Any, options: DecodeOptions) -> ColourConversion:

@@ -5,7 +5,8 @@ import io
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from service.pipeline.images.header import DecodeOptions
-from service.pipeline.images.tiff import TiffPage, decode_tiff_page, open_tiff
+from service.pipeline.images.tiff import decode_tiff_page, open_tiff
+from service.pipeline.picture import DecodedSamples
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -61,7 +62,7 @@ class TiffStack:
         finally:
             self._file.raise_read_error()
 
-    def decode_page(self, offset: int, options: DecodeOptions) -> tuple[TiffPage, str]:
+    def decode_page(self, offset: int, options: DecodeOptions) -> tuple[DecodedSamples, str]:
         """The page whose directory is at byte `offset`, and the SHA-256 (hex) of the bytes read for it."""
         self._file.digest = hashlib.sha256()
         try:

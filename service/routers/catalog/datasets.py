@@ -303,13 +303,16 @@ async def list_frames(
     start: Annotated[int, Query(ge=0, le=MAX_INT64, description="index of the first frame to list")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="frames on a page")] = 100,
     unreadable: Annotated[bool, Query(description="only frames that have a `problem`")] = False,
+    odd_size: Annotated[bool, Query(description="only frames whose size is not that of the dataset")] = False,
 ) -> list[Frame]:
     """In order. The `Link` header has the URL of the next page. The frames of source videos are not listed."""
     async with database.caller_transaction(caller) as connection:
-        await get_visible_dataset(connection, dataset_id)
-        rows = await frames.list_range(connection, dataset_id, start, limit + 1, unreadable=unreadable)
+        dataset = await get_visible_dataset(connection, dataset_id)
+        usual = (dataset.width, dataset.height) if odd_size and dataset.width and dataset.height else None
+        page = frames.FramePage(start, limit + 1, unreadable, usual)
+        rows = await frames.list_page(connection, dataset_id, page)
     if len(rows) > limit:
-        flag = "&unreadable=true" if unreadable else ""
+        flag = ("&unreadable=true" if unreadable else "") + ("&odd_size=true" if odd_size else "")
         address = f"/api/datasets/{dataset_id}/frames?start={rows[limit]['index']}&limit={limit}{flag}"
         response.headers["Link"] = f'<{address}>; rel="next"'
     return [Frame(**{name: row[name] for name in Frame.model_fields}) for row in rows[:limit]]

@@ -20,7 +20,7 @@ from service.telemetry.metrics import FILES_LOST
 
 log = structlog.get_logger("service.files")
 POLL_INTERVAL_S = 0.05
-MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+MEDIA_TYPES = {"jpg": "image/jpeg", "json": "application/json", "png": "image/png"}
 
 
 class DamagedFrame(ReelmillError):

@@ -51,13 +51,15 @@ IMAGE_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class FrameView:
-    """A frame that the caller may see. The scan sets `format` and `problem`, but not for frames of videos."""
+    """A frame that the caller may see. The scan sets `format`, `problem` and `size` (width, height in pixels, upright),
+    but not for frames of videos."""
 
     dataset: DatasetRow
     frame: FrameRef
     in_video: bool
     format: str | None = None
     problem: str | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def ref(self) -> ObjectRef:
@@ -86,7 +88,7 @@ async def frame_image(
     """The stored bytes or, with `width` and for frames of source videos, a JPEG preview that a worker renders and the
     service caches. Answers 422 with the reason if the frame is damaged, and 503 with `Retry-After` if rendering takes
     longer than 5 s."""
-    view = await _load_frame(resources.database, caller, dataset_id, index)
+    view = await load_frame(resources.database, caller, dataset_id, index)
     check_source(view.dataset, resources.sources)
     if width is None and not view.in_video:
         check = partial(require_visible_dataset, resources.database, caller, dataset_id)
@@ -98,12 +100,12 @@ async def frame_image(
         return not_modified
     response = await respond_with(resources, plan, caller, PictureName(f"frame {index}", "index"))
     # The right may have ended while a worker rendered.
-    check_source((await _load_frame(resources.database, caller, dataset_id, index)).dataset, resources.sources)
+    check_source((await load_frame(resources.database, caller, dataset_id, index)).dataset, resources.sources)
     return response
 
 
-async def _load_frame(database: Database, caller: Caller, dataset_id: UUID, index: int) -> FrameView:
-    """Raises NotFound."""
+async def load_frame(database: Database, caller: Caller, dataset_id: UUID, index: int) -> FrameView:
+    """The frame as the scan has seen it. Raises NotFound."""
     async with database.caller_transaction(caller) as connection:
         dataset = await get_visible_dataset(connection, dataset_id)
         if dataset.kind == "video":
@@ -111,7 +113,8 @@ async def _load_frame(database: Database, caller: Caller, dataset_id: UUID, inde
                 return FrameView(dataset, frame, in_video=True)
         elif row := await frames.get_frame(connection, dataset_id, index):
             position = {name: row[name] for name in ("index", "key", "etag", "size", "page", "page_offset")}
-            return FrameView(dataset, FrameRef(**position), False, row["format"], row["problem"])
+            size = (row["width"], row["height"]) if row["width"] else None
+            return FrameView(dataset, FrameRef(**position), False, row["format"], row["problem"], size)
     raise NotFound("there is no such frame in this dataset")
 
 
@@ -128,10 +131,14 @@ async def _stream_original(
     return StreamingResponse(body, 200, headers, media_type)
 
 
+async def frame_as_stored(objects: ObjectStore, view: FrameView) -> FrameRef:
+    """The frame with the object as it is now; it may have changed since the scan. Raises ObjectNotFound."""
+    info = await objects.head(view.ref)
+    return replace(view.frame, etag=info.etag, size=info.size)
+
+
 async def _plan_preview(objects: ObjectStore, view: FrameView, width: int, max_pixels: int) -> FramePreview:
-    """Plan the preview of the object as it is now; it may have changed since the scan. Raises ObjectNotFound."""
-    info, frame = await objects.head(view.ref), view.frame
-    now = replace(frame, etag=info.etag, size=info.size)
-    dataset = view.dataset
+    """Raises ObjectNotFound."""
+    now, dataset = await frame_as_stored(objects, view), view.dataset
     tone = resolve_tone(None, dataset.levels)
     return FramePreview(dataset.id, dataset.kind, dataset.bucket, now, width, max_pixels, tone)

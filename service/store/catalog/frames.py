@@ -4,7 +4,7 @@ import sys
 import zlib
 from array import array
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from sqlalchemy import Row, RowMapping, TextClause, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from service.plan.facts import DatasetFacts
+from service.plan.geometry import Size
 from service.plan.render_plan import INTERLACED, SEPARATE_FIELDS, Deinterlace, FrameRef, Gaps
 from service.plan.segments import Selection
 from service.store.catalog.cadence import MISSING_BEFORE, PAUSES
@@ -163,14 +164,25 @@ def unpack_timestamps(packed: bytes) -> "array[int]":
     return times
 
 
-async def list_range(
-    connection: AsyncConnection, dataset: UUID, start: int, limit: int, *, unreadable: bool = False
-) -> Sequence[RowMapping]:
-    """Up to `limit` frames from index `start` on; with `unreadable`, only those with a problem."""
-    query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index >= start)
-    if unreadable:
+@dataclass(frozen=True, slots=True)
+class FramePage:
+    """Up to `limit` frames from index `start` on; with `unreadable`, only those with a problem; with `not_of_size`,
+    only those of another (width, height)."""
+
+    start: int
+    limit: int
+    unreadable: bool = False
+    not_of_size: Size | None = None
+
+
+async def list_page(connection: AsyncConnection, dataset: UUID, page: FramePage) -> Sequence[RowMapping]:
+    query = select(frames).where(frames.c.dataset_id == dataset, frames.c.index >= page.start)
+    if page.unreadable:
         query = query.where(frames.c.problem.is_not(None))
-    return (await connection.execute(query.order_by(frames.c.index).limit(limit))).mappings().all()
+    if page.not_of_size:
+        width, height = page.not_of_size
+        query = query.where((frames.c.width != width) | (frames.c.height != height))
+    return (await connection.execute(query.order_by(frames.c.index).limit(page.limit))).mappings().all()
 
 
 async def get_frame(connection: AsyncConnection, dataset: UUID, index: int) -> RowMapping | None:

@@ -8,16 +8,25 @@ from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameMissing, ReadFailed, open_watched
 from service.pipeline.output_frame import FrameSkipped, render_output_frame
 from service.pipeline.stills.preview import PreviewOptions, image_preview, video_preview
+from service.pipeline.stills.sample_patch import sample_patch
 from service.pipeline.stills.sheet import Sheet, SheetOptions
 from service.pipeline.stills.video_frame import video_frame_png
-from service.plan.preview import SHEET_COLUMNS, FramePreview, OutputFrame, Preview, RenderedPreview, ThumbnailSheet
+from service.plan.preview import (
+    SHEET_COLUMNS,
+    FramePreview,
+    OutputFrame,
+    Preview,
+    RenderedPreview,
+    SamplePatch,
+    ThumbnailSheet,
+)
 from service.plan.render_plan import FrameRef, ObjectRef
 from service.store.objects.digests import WrittenObject, read_checked, sha256_hex
 from service.store.objects.object_store import ObjectAccess, ObjectNotFound
 from service.worker.fetch.frame_fetcher import FrameFetcher
 from service.worker.slots.messages import Outcome, PreviewDone, TaskFailed
 
-MEDIA_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+MEDIA_TYPES = {"jpg": "image/jpeg", "json": "application/json", "png": "image/png"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,8 @@ class PreviewRenderer:
                 return Picture(self._render_frame(preview))
             case RenderedPreview():
                 return self._render_output_frame(preview)
+            case SamplePatch():
+                return Picture(self._read_samples(preview))
             case ThumbnailSheet():
                 return self._render_sheet(preview)
         raise TypeError(f"no slot makes a {type(preview).__name__}")
@@ -80,6 +91,11 @@ class PreviewRenderer:
             return video_preview(preview.frame, sources, options)
         with self.fetcher.prefetch(preview.bucket, [preview.frame], self.window_bytes) as reader:
             return image_preview(preview.frame, reader, sources, options)
+
+    def _read_samples(self, preview: SamplePatch) -> bytes:
+        sources = self.fetcher.source_opener(preview.bucket)
+        with self.fetcher.prefetch(preview.bucket, [preview.frame], self.window_bytes) as reader:
+            return sample_patch(preview.frame, reader, sources, (preview.x, preview.y), preview.max_pixels)
 
     def _render_output_frame(self, preview: RenderedPreview) -> Picture:
         plan = preview.plan

@@ -85,6 +85,21 @@ async def test_register_scan_and_look(api: CatalogueApi, alice: httpx.AsyncClien
     assert [(row["index"], row["problem"]) for row in bad] == [(12, "not a JPEG, PNG, TIFF or WebP image")]
 
 
+async def test_frames_of_odd_sizes_are_listed(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
+    for number in range(12):
+        size = (64, 48) if number in (3, 7, 8) else (128, 96)
+        await api.put(f"odd/f{number:02}.jpg", jpeg(numbered_picture(number, *size)), "camera")
+    await api.put("odd/f12.jpg", b"no picture", "camera")
+    body = {"name": "camera", "kind": "frames", "bucket": "camera", "prefix": "odd/"}
+    experiment = await _create_experiment(alice)
+    dataset = (await alice.post(f"/api/experiments/{experiment}/datasets", json=body)).json()["dataset"]["id"]
+    await _run_scan(api, dataset)
+    page = await alice.get(f"/api/datasets/{dataset}/frames", params={"odd_size": True, "limit": 2})
+    rest = await alice.get(page.links["next"]["url"])
+    assert [(row["index"], row["width"]) for row in page.json() + rest.json()] == [(3, 64), (7, 64), (8, 64)]
+    assert "next" not in rest.links
+
+
 async def test_a_scan_is_queued_once(api: CatalogueApi, alice: httpx.AsyncClient) -> None:
     dataset = await _create_dataset(alice, await _create_experiment(alice))
     assert (dataset["state"], await _count_queued_tasks(api)) == ("empty", 0)

@@ -37,6 +37,7 @@ declare namespace Api {
   type FinishedFigure = {"kind": "segment" | "assemble" | "scan" | "preview" | "webhook"; "device": string; "count": number; "frames": number; "seconds": number};
   type Frame = {"index": number; "key": string; "number": (number | null); "size": number; "etag": string; "format": (string | null); "width": (number | null); "height": (number | null); "captured_at": (string | null); "problem": (string | null); "page"?: (number | null); "bits"?: (number | null)};
   type FrameRange = {"start"?: number; "stop"?: (number | null); "from"?: (string | null); "to"?: (string | null)};
+  type FrameSamples = {"x": number; "y": number; "width": number; "height": number; "type": string; "channels": (string)[]; "conversions": (string)[]; "samples": ((((number | null))[])[])[]};
   type Gap = {"after_index": number; "number": number; "count": number};
   type Guardrail = {"rule": string; "limit": number; "actual": number; "suggestion": string};
   type GuardrailFigure = {"rule": string; "limit": number; "actual": number};
