@@ -74,3 +74,15 @@ def requested_addresses(page: Studio, part: str) -> list[str]:
         for name in page.script("return performance.getEntriesByType('resource').map((each) => each.name)")
         if part in name
     ]
+
+
+def test_deep_values_are_shown_as_measured(
+    service: RunningService, page: Studio, deep: dict[str, Any], alice: httpx.Client
+) -> None:
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/datasets/{deep['id']}?frame=20")
+    picture = page.wait_for("canvas.picture")
+    page.wait(lambda: is_picture_of(page, 20), "no picture")
+    ActionChains(page.driver).move_to_element(picture).perform()
+    page.wait_for_text("measured 19000")
+    assert "measured values, 1,000 to 54,100" in page.text()

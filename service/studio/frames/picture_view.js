@@ -6,11 +6,13 @@ const MAX_ZOOM = 40;
 const HISTOGRAM_WIDTH = 192;
 
 export class PictureView {
-  /** @param {HTMLCanvasElement} canvas @param {(value: Point | null) => void} onPoint */
+  /** `onPoint`: `pointed`, the pixel under the pointer, is another one.
+   * @param {HTMLCanvasElement} canvas @param {() => void} onPoint */
   constructor(canvas, onPoint) {
     this.canvas = canvas;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.onPoint = onPoint;
+    this.pointed = /** @type {Point | null} */ (null);
     /** @type {ImageBitmap | null} */
     this.bitmap = null;
     // Of the whole frame, whatever the size of the picture of it is.
@@ -22,8 +24,8 @@ export class PictureView {
     this.observer.observe(canvas);
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     canvas.addEventListener("pointerdown", (event) => this.grab(event));
-    canvas.addEventListener("pointermove", (event) => this.point(event));
-    canvas.addEventListener("pointerleave", () => this.onPoint(null));
+    canvas.addEventListener("pointermove", (event) => this.point(this.pixelAt(event)));
+    canvas.addEventListener("pointerleave", () => this.point(null));
     canvas.addEventListener("dblclick", () => this.setZoom(this.zoom ? 0 : 1));
   }
 
@@ -117,15 +119,21 @@ export class PictureView {
     this.canvas.addEventListener("lostpointercapture", () => this.canvas.removeEventListener("pointermove", move), { once: true });
   }
 
-  /** @param {PointerEvent} event */
-  point(event) {
+  /** @param {Point | null} pointed */
+  point(pointed) {
+    this.pointed = pointed;
+    this.onPoint();
+  }
+
+  /** @param {PointerEvent} event @returns {Point | null} */
+  pixelAt(event) {
     const at = this.position(event), box = this.box;
     const across = (at.x - box.x) / box.width, down = (at.y - box.y) / box.height;
-    if (!this.bitmap?.width || across < 0 || down < 0 || across >= 1 || down >= 1) return this.onPoint(null);
+    if (!this.bitmap?.width || across < 0 || down < 0 || across >= 1 || down >= 1) return null;
     const left = Math.floor(across * this.bitmap.width), top = Math.floor(down * this.bitmap.height);
     this.probe.drawImage(this.bitmap, left, top, 1, 1, 0, 0, 1, 1);
     const rgb = [...this.probe.getImageData(0, 0, 1, 1).data.slice(0, 3)];
-    return this.onPoint({ x: Math.floor(across * this.size.width), y: Math.floor(down * this.size.height), rgb });
+    return { x: Math.floor(across * this.size.width), y: Math.floor(down * this.size.height), rgb };
   }
 }
 

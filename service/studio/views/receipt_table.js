@@ -4,7 +4,7 @@ import { to } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { baseName, count, moment } from "../page/format.js";
 
-/** @typedef {import("../frames/receipt.js").Line} Line */
+/** @typedef {import("../videos/receipt.js").Line} Line */
 
 const ROW_HEIGHT = 24;
 const SPARE = 8;

@@ -5,12 +5,12 @@ import { keepInAddress, to, withQuery } from "../page/address.js";
 import { h } from "../page/dom.js";
 import { clock, count } from "../page/format.js";
 import { frameAddress } from "../frames/pictures.js";
-import { partsLegend } from "../frames/parts.js";
-import { Expected } from "../frames/expected.js";
-import { Companion, companionChoice, nameOf, othersOf } from "../frames/in_step.js";
-import { parseStrip, stripAt } from "../frames/preview_strip.js";
-import { readReceipt } from "../frames/receipt.js";
-import { Screen } from "../frames/screen.js";
+import { partsLegend } from "../videos/parts.js";
+import { Expected } from "../videos/expected.js";
+import { Companion, companionChoice, nameOf, othersOf } from "../videos/in_step.js";
+import { parseStrip, stripAt } from "../videos/preview_strip.js";
+import { readReceipt } from "../videos/receipt.js";
+import { Screen } from "../videos/screen.js";
 import { timeline } from "../frames/timeline.js";
 import { ReceiptTable } from "./receipt_table.js";
 import { problem, skeleton } from "./states.js";
@@ -25,7 +25,7 @@ export function open({ route, may, update, signal, go }) {
   const id = /** @type {string} */ (route.id);
   const state = {
     route, render: /** @type {Api.VideoStatus} */ (/** @type {unknown} */ (null)), error: /** @type {unknown} */ (null), dataset: /** @type {Api.Dataset} */ (/** @type {unknown} */ (null)), experiment: /** @type {Api.Experiment} */ (/** @type {unknown} */ (null)),
-    others: /** @type {Api.VideoStatus[]} */ ([]), parts: /** @type {Api.RenderPart[]} */ ([]), receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../frames/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
+    others: /** @type {Api.VideoStatus[]} */ ([]), parts: /** @type {Api.RenderPart[]} */ ([]), receipt: /** @type {Awaited<ReturnType<typeof readReceipt>> | null} */ (null), compare: comparison(route), strip: /** @type {import("../videos/preview_strip.js").Tile[] | null} */ (null), hover: /** @type {{frame: number, place: number} | null} */ (null), marks: /** @type {import("../frames/timeline.js").Mark[]} */ ([]),
   };
   const main = new Screen(id, Number(route.query.get("frame")) || 0, signal, changed);
   const { times } = main;
@@ -146,7 +146,7 @@ export function open({ route, may, update, signal, go }) {
   }
 
   /** What the frame that is shown is made of, as a still: its source, or the picture that the render should have of it.
-   * @param {import("../frames/receipt.js").Line} line */
+   * @param {import("../videos/receipt.js").Line} line */
   function original(line) {
     const source = line.substituted_from ?? line.source;
     if (main.playing) return h("div", { key: "original", class: "original" }, h("span", { class: "caption" }, "the original, when it stands still"));

@@ -5,7 +5,7 @@ import { h } from "../page/dom.js";
 import { baseName, bytes, count, moment } from "../page/format.js";
 import { courseOf } from "./renders.js";
 
-/** @typedef {import("../frames/receipt.js").Line} Line */
+/** @typedef {import("../videos/receipt.js").Line} Line */
 
 /** @param {{render: Api.VideoStatus, receipt: any, line: Line | undefined, frames: number, table: import("./receipt_table.js").ReceiptTable | null}} shown */
 export function facts({ render, receipt, line, frames, table }) {

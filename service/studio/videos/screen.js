@@ -4,7 +4,7 @@ import { ENDED, isAbort, Problem } from "../page/api.js";
 import { h } from "../page/dom.js";
 import { rateOf } from "../page/format.js";
 import { readTimes } from "./mp4_times.js";
-import { PictureCache } from "./pictures.js";
+import { PictureCache } from "../frames/pictures.js";
 import { canPlay, canStream, FrameTimes, playStream } from "./player.js";
 
 const KEPT_PIXELS = 40_000_000;
