@@ -38,18 +38,23 @@ const state = {
   /** @type {View | null} */ view: null,
   /** @type {string | null} */ shown: null,
   /** @type {AbortController} */ stop: new AbortController(),
-  expired: false, helping: false, menu: false, outdated: false, drawing: false,
+  expired: false, helping: false, menu: false, outdated: false,
+  /** The request for the next frame, or 0. */ drawing: 0,
 };
 
 function update() {
-  if (state.drawing) return;
-  state.drawing = true;
-  requestAnimationFrame(() => {
-    state.drawing = false;
-    render(root, page());
-    document.title = `${state.view && state.session?.user ? `${state.view.title()} · ` : ""}Reelmill`;
-  });
+  state.drawing ||= requestAnimationFrame(draw);
 }
+
+function draw() {
+  cancelAnimationFrame(state.drawing);
+  state.drawing = 0;
+  render(root, page());
+  document.title = `${state.view && state.session?.user ? `${state.view.title()} · ` : ""}Reelmill`;
+}
+
+/** What is done next is done to what came of the last: keys may follow each other faster than frames. */
+for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, () => { if (state.drawing) draw(); }, { capture: true });
 
 function page() {
   const user = state.session?.user;

@@ -69,6 +69,28 @@ class Studio:
         for key in keys:
             ActionChains(self.driver).send_keys(key).perform()
 
+    def press_with_shift(self, key: str, times: int = 1) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        for _ in range(times):
+            ActionChains(self.driver).key_down(Keys.SHIFT).send_keys(key).key_up(Keys.SHIFT).perform()
+
+    def tab_to(self, selector: str, text: str = "", *, back: bool = False) -> Any:
+        """Tab on, or back, to the first control of a selector that has a text."""
+        has_focus = (
+            "const found = document.activeElement;"
+            "return found.matches(arguments[0]) && found.innerText.includes(arguments[1]) ? found : null"
+        )
+        for _ in range(120):
+            if found := self.script(has_focus, selector, text):
+                return found
+            if back:
+                self.press_with_shift("\ue004")
+            else:
+                self.press("\ue004")
+        raise AssertionError(f"the keyboard does not reach {selector} {text!r}")
+
     def text(self) -> str:
         return str(self.script("return document.body.innerText"))
 

@@ -1,9 +1,11 @@
 """Frames that show their own number, as stripes that survive a crop, a tone window, scaling and an encoder."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -46,9 +48,44 @@ def write_folder(folder: Path, files: dict[str, bytes]) -> Path:
     return folder
 
 
+def deep_tiff(number: int, size: tuple[int, int] = SIZE) -> bytes:
+    """Of 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(levels(number, size).astype(np.uint16) * 200).save(file, "TIFF")
+    return file.getvalue()
+
+
 def flawed_jpegs(numbers: int) -> dict[str, bytes]:
+    return _flawed(numbers, gray_jpeg, "jpg")
+
+
+def flawed_tiffs(numbers: int) -> dict[str, bytes]:
+    return _flawed(numbers, deep_tiff, "tif")
+
+
+def _flawed(numbers: int, encode: Callable[..., bytes], suffix: str) -> dict[str, bytes]:
     """Frame 23 is corrupt, 31 has another size, and 40 to 42 are missing."""
-    files = {f"cam_{number:04}.jpg": gray_jpeg(number) for number in range(numbers) if number not in (40, 41, 42)}
-    files["cam_0023.jpg"] = files["cam_0023.jpg"][: len(files["cam_0023.jpg"]) // 2]
-    files["cam_0031.jpg"] = gray_jpeg(31, (160, 120))
+    files = {f"cam_{number:04}.{suffix}": encode(number) for number in range(numbers) if number not in (40, 41, 42)}
+    corrupt = f"cam_0023.{suffix}"
+    files[corrupt] = files[corrupt][: len(files[corrupt]) // 2]
+    files[f"cam_0031.{suffix}"] = encode(31, (160, 120))
     return files
+
+
+def numbers_of(video: Path, left: float, width: float) -> list[int | None]:
+    """What each frame of a file shows, which lies over `width` pixels of the source from `left` on."""
+    with av.open(str(video)) as container:
+        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
+    return [number_of(list(each[len(each) // 2]), left, width) for each in pictures]
+
+
+def as_told(shown: list[int | None], lines: list[dict[str, Any]]) -> list[int | None]:
+    """What each frame shows by the receipt; what has another size does not show its number where the others do."""
+    told = sorted((line for line in lines if line["output"] is not None), key=lambda line: line["output"])
+    assert [line["output"] for line in told] == list(range(len(shown)))
+    numbers = {line["source"]: int("".join(filter(str.isdigit, line["key"].split("/")[-1]))) for line in lines}
+    sources = [line["source"] if line.get("substituted_from") is None else line["substituted_from"] for line in told]
+    return [
+        shown[place] if line["outcome"] == "resized" else numbers[source]
+        for place, (line, source) in enumerate(zip(told, sources, strict=True))
+    ]

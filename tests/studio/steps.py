@@ -67,6 +67,11 @@ def draw_crop(page: Studio) -> Box:
     pointer = ActionChains(page.driver).move_to_element_with_offset(area, int(-0.3 * width), int(-0.25 * height))
     pointer.click_and_hold().move_by_offset(int(0.6 * width), int(0.5 * height)).release().perform()
     page.wait(lambda: "crop.width=" in page.address(), "the crop is not in the address")
+    return crop_of(page)
+
+
+def crop_of(page: Studio) -> Box:
+    """What the fields of the crop say."""
     value = "return Number(document.getElementById(arguments[0]).value)"
     return {name: page.script(value, f"crop.{name}") for name in ("x", "y", "width", "height")}
 
@@ -93,13 +98,16 @@ def wait_for_number(page: Studio, selector: str, number: int, box: Box | None = 
     page.wait(lambda: number_of(row_of(page, selector), left, width) == number, seen)
 
 
-def download(page: Studio, name: str, folder: Path) -> Path:
-    """Click a file of the render, and wait until the browser has stored it."""
+def download(page: Studio, name: str, folder: Path, *, press: bool = False) -> Path:
+    """Click a file of the render, or press Enter on it, and wait until the browser has stored it."""
     behaviour = {"behavior": "allow", "downloadPath": str(folder)}
     page.driver.execute_cdp_cmd("Browser.setDownloadBehavior", behaviour)
     link = page.wait_for(".downloads a", name)
     file = folder / str(link.get_attribute("download"))
-    page.click(".downloads a", name)
+    if press:
+        page.press(Keys.ENTER)
+    else:
+        page.click(".downloads a", name)
     page.wait(file.exists, f"{file.name} was not downloaded")
     return file
 

@@ -206,35 +206,44 @@ def test_all_of_it_by_keyboard(service: RunningService, page: Studio, plate: dic
     page.press(Keys.ARROW_RIGHT)
     page.wait_for(".counter", "51")
     page.press("c")
-    press_with_shift(page, Keys.ARROW_LEFT)
+    page.press_with_shift(Keys.ARROW_LEFT)
     page.press(Keys.ARROW_RIGHT)
     page.wait(lambda: "crop.x=2" in page.address() and "frame=51" in page.address(), "the crop does not move")
     page.press("b")
     page.wait_for(".compare.wiped")
     page.press("b", "o", Keys.ENTER)
-    tab_to(page, "#decimation_factor")
+    page.tab_to("#decimation_factor")
     page.press("4")
     draw_again(page)
     page.press(Keys.TAB)
     page.wait_for(".estimate", "15 frames")
-    tab_to(page, "#fps")
+    page.tab_to("#fps")
     page.press("0", Keys.TAB)
     page.wait_for("[data-field=fps] .reason")
     page.wait_for(".estimate .bad")
-    press_with_shift(page, Keys.TAB)
+    page.press_with_shift(Keys.TAB)
     page.press("2", "0", Keys.TAB)
     page.wait_for(".estimate", "15 frames, 0.75 s, ")
-    tab_to(page, "button.primary", back=True)
+    page.tab_to("button.primary", back=True)
     page.press(Keys.ENTER)
     page.wait_for(".look video")
 
 
+def test_keys_that_are_faster_than_the_screen_all_count(
+    service: RunningService, page: Studio, plate: dict[str, Any]
+) -> None:
+    page.sign_in(service.token("alice", SCOPES))
+    page.open(f"#/compose/{plate['id']}?crop.x=0&crop.y=0&crop.width=40&crop.height=40")
+    page.wait_for(".estimate", "57 frames")
+    press = "document.querySelector('.crop').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));"
+    page.script(press)
+    step = int(crop_of(page, "x")) or page.wait(lambda: int(crop_of(page, "x")), "the crop does not move")
+    page.script(press * 4)
+    page.wait(lambda: int(crop_of(page, "x")) == 5 * step, "not every key counts")
+
+
 def crop_of(page: Studio, name: str) -> str:
     return str(page.script("return document.getElementById(arguments[0]).value", f"crop.{name}"))
-
-
-def press_with_shift(page: Studio, key: str) -> None:
-    ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(key).key_up(Keys.SHIFT).perform()
 
 
 def draw_again(page: Studio) -> None:
@@ -242,17 +251,6 @@ def draw_again(page: Studio) -> None:
     page.script("dispatchEvent(new HashChangeEvent('hashchange'))")
     for _ in range(2):
         page.script("return new Promise(requestAnimationFrame)")
-
-
-def tab_to(page: Studio, selector: str, *, back: bool = False) -> None:
-    for _ in range(60):
-        if page.script("return document.activeElement.matches(arguments[0])", selector):
-            return
-        if back:
-            press_with_shift(page, Keys.TAB)
-        else:
-            page.press(Keys.TAB)
-    raise AssertionError(f"the keyboard does not reach {selector}")
 
 
 def window_of(page: Studio) -> tuple[float, float]:

@@ -95,14 +95,10 @@ def test_by_keyboard_alone(service: RunningService, page: Studio, plate: dict[st
     page.press("/", *"Aspergillus", Keys.TAB)
     page.wait(lambda: "q=Aspergillus" in page.address(), "the search is not in the address")
     page.wait(lambda: page.script("return document.querySelectorAll('.card').length === 1"), "not only what was found")
-    for _ in range(12):
-        if page.script("return document.activeElement.matches('.card a')"):
-            break
-        page.press(Keys.TAB)
+    page.tab_to(".card a")
     page.press(Keys.ENTER)
     page.wait_for(".card h2", "camera 1")
-    while not page.script("return document.activeElement.matches('.card a')"):
-        page.press(Keys.TAB)
+    page.tab_to(".card a")
     page.press(Keys.ENTER)
     page.wait_for(".controls", "plate_0000.jpg")
     page.press(Keys.END)

@@ -1,15 +1,13 @@
 """From a folder on the disk to a video on the disk: all that a person does, in one go."""
 
 from pathlib import Path
-from typing import Any
 
-import av
 import httpx
 from selenium.webdriver.common.keys import Keys
 
 from tests.studio import steps
 from tests.studio.browsing import Studio
-from tests.studio.numbered_frames import BRIGHT, DARK, flawed_jpegs, number_of, write_folder
+from tests.studio.numbered_frames import BRIGHT, DARK, as_told, flawed_jpegs, flawed_tiffs, numbers_of, write_folder
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService
 
@@ -61,30 +59,82 @@ def test_a_folder_with_flaws_becomes_a_video(
     steps.wait_for_number(page, "video", 273, box)
     page.press("b")
     steps.wait_for_number(page, ".beside .original img", 273)
-    shown = numbers_of(steps.download(page, "Video", tmp_path), box)
+    shown = numbers_of(steps.download(page, "Video", tmp_path), box["x"], box["width"])
     assert as_told(shown, api.receipt_lines(alice, job)) == shown
     assert shown[21:25] == [21, 22, 22, 24] and shown[-1] == 302
+
+
+def test_deep_frames_become_a_video_by_keyboard_alone(
+    service: RunningService, page: Studio, alice: httpx.Client, tmp_path: Path
+) -> None:
+    """300 frames of 16 bits with the same flaws; a worker makes all that is seen of them. The folder is chosen."""
+    folder = write_folder(tmp_path / "deep", flawed_tiffs(303))
+    page.size(1280, 800)
+    upload_by_keyboard(page, service.token("alice", SCOPES), folder)
+    page.wait_for(".card", "3 missing")
+    page.tab_to(".card a")
+    page.press(Keys.ENTER)
+    page.wait_for(".controls", "cam_0000.tif")
+    page.press(Keys.END)
+    page.wait_for(".controls", "cam_0302.tif")
+    page.press_with_shift(Keys.ARROW_LEFT, 10)
+    page.wait_for(".controls", "cam_0202.tif")
+
+    box = compose_by_keyboard(page)
+    page.wait(lambda: page.script(steps.PLAYS_EARLY), "nothing plays before the end")
+    job = steps.job_of(page)
+    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
+
+    page.wait_for(".fate", "fate")
+    page.press(Keys.HOME)
+    page.wait_for(".counter[data-shown='0']")
+    page.press("]")
+    page.wait_for(".counter[data-shown='23']")
+    for fact in ("held", "cam_0023.tif", "frame 22"):
+        page.wait_for(".fate", fact)
+    steps.wait_for_number(page, "video", 22, box)
+    page.press(Keys.END, "b")
+    page.wait_for(".fate", "cam_0302.tif")
+    steps.wait_for_number(page, ".beside .original img", 302)
+    page.tab_to(".downloads a", "Video")
+    shown = numbers_of(steps.download(page, "Video", tmp_path, press=True), box["x"], box["width"])
+    assert as_told(shown, api.receipt_lines(alice, job)) == shown
+    assert shown[21:25] == [21, 22, 22, 24] and shown[-1] == 302
+
+
+def upload_by_keyboard(page: Studio, token: str, folder: Path) -> None:
+    page.open("")
+    page.wait_for("#token")
+    page.press(token, Keys.ENTER)
+    page.wait_for(".head button", "New experiment")
+    page.press("n")
+    page.wait_for("dialog #name")
+    page.press("deep", Keys.ENTER)
+    page.wait_for(".empty", "Drop a folder here")
+    page.tab_to("input[type=file]").send_keys(str(folder))  # in place of the window of the system
+    page.wait_for(".uploads", "300 of 300 files")
+
+
+def compose_by_keyboard(page: Studio) -> steps.Box:
+    """A crop, a window and a width, of frame 199, which has the number 202; returns the crop."""
+    page.press("r")
+    page.wait_for(".estimate", "300 frames")
+    page.press("c")
+    page.press_with_shift(Keys.ARROW_LEFT, 4)
+    page.press(Keys.ARROW_RIGHT)
+    page.wait(lambda: "crop.x=1&" in page.address(), "the crop does not move")
+    box = steps.crop_of(page)
+    page.press("t", *[Keys.ARROW_RIGHT] * 3)
+    page.wait(lambda: "tone.mode=fixed" in page.address(), "the window does not move")
+    page.tab_to("#width")
+    page.press("1", "2", "8", "0", Keys.TAB)
+    page.wait_for(".estimate", "300 frames, 10 s, 1280")
+    steps.wait_for_number(page, "img.preview", 202, box)
+    page.tab_to("button.primary", "Render", back=True)
+    page.press(Keys.ENTER)
+    return box
 
 
 def spread(page: Studio, selector: str) -> int:
     row = steps.row_of(page, selector)
     return max(row) - min(row)
-
-
-def numbers_of(video: Path, box: steps.Box) -> list[int | None]:
-    """What each frame of a file shows."""
-    with av.open(str(video)) as container:
-        pictures = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
-    return [number_of(list(each[len(each) // 2]), box["x"], box["width"]) for each in pictures]
-
-
-def as_told(shown: list[int | None], lines: list[dict[str, Any]]) -> list[int | None]:
-    """What each frame shows by the receipt; what has another size does not show its number where the others do."""
-    told = sorted((line for line in lines if line["output"] is not None), key=lambda line: line["output"])
-    assert [line["output"] for line in told] == list(range(len(shown)))
-    numbers = {line["source"]: int("".join(filter(str.isdigit, line["key"].split("/")[-1]))) for line in lines}
-    sources = [line["source"] if line.get("substituted_from") is None else line["substituted_from"] for line in told]
-    return [
-        shown[place] if line["outcome"] == "resized" else numbers[source]
-        for place, (line, source) in enumerate(zip(told, sources, strict=True))
-    ]
