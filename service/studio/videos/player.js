@@ -44,16 +44,18 @@ async function playlist(path, signal) {
 }
 
 /**
- * Play a render while it is made. Resolves when all of it is there.
- * @param {HTMLVideoElement} video @param {string} job @param {(segments: number) => void} onSegment @param {AbortSignal} signal
+ * Play a render while it is made. Resolves when all of it is there. With the length of all of it in `seconds`, somebody can go to
+ * what is not made yet, and waits for it there.
+ * @param {HTMLVideoElement} video @param {{id: string, seconds: number | null}} render @param {(segments: number) => void} onSegment @param {AbortSignal} signal
  */
-export async function playStream(video, job, onSegment, signal) {
-  const base = `/api/videos/${job}`;
+export async function playStream(video, { id, seconds }, onSegment, signal) {
+  const base = `/api/videos/${id}`;
   const source = new MediaSource();
   const url = URL.createObjectURL(source);
   video.src = url;
   signal.addEventListener("abort", () => URL.revokeObjectURL(url));
   await new Promise((resolve) => source.addEventListener("sourceopen", resolve, { once: true }));
+  if (seconds) source.duration = seconds;
   /** @type {SourceBuffer | null} */
   let buffer = null;
   for (let next = 0; !signal.aborted;) {

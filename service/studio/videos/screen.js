@@ -71,7 +71,8 @@ export class Screen {
       video.src = /** @type {string} */ (render.video_url);
       if (!render.options.timing) this.seek(this.opened);  // else when it is known when each frame is shown
     } else if (this.mode === "stream") {
-      playStream(video, this.id, (segments) => this.onSegment(segments), this.signal).catch((error) => { if (!isAbort(error)) this.say(error.message); });
+      const seconds = render.options.timing ? null : this.times.frames / this.times.rate;
+      playStream(video, { id: this.id, seconds }, (segments) => this.onSegment(segments), this.signal).catch((error) => { if (!isAbort(error)) this.say(error.message); });
     }
   }
 
