@@ -57,7 +57,8 @@ async def wait_until_ended(connection: "asyncpg.Connection[asyncpg.Record]", ren
     try:
         if await connection.fetchval(SELECT_STATUS, render_id) in ("queued", "running"):
             with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await ended.wait()
     finally:
         await connection.remove_listener(CHANNEL, on_notification)
     return await connection.fetchval(SELECT_STATUS, render_id) not in ("queued", "running")

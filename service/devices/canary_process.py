@@ -46,7 +46,8 @@ class CanaryProcess:
             with suppress(ProcessLookupError):
                 process.kill()
             with suppress(TimeoutError):  # a process that hangs inside the driver dies only when the driver returns
-                await asyncio.wait_for(process.wait(), KILL_TIMEOUT_S)
+                async with asyncio.timeout(KILL_TIMEOUT_S):
+                    await process.wait()
 
     async def _start(self, canary: Canary) -> CanaryResult | None:
         """Start a process and load libraries and contexts, with a time limit of its own. None if that succeeded."""
@@ -94,7 +95,8 @@ class CanaryProcess:
     async def _exit_reason(self) -> str:
         assert self._process is not None
         try:
-            code = await asyncio.wait_for(self._process.wait(), KILL_TIMEOUT_S)
+            async with asyncio.timeout(KILL_TIMEOUT_S):
+                code = await self._process.wait()
         except TimeoutError:
             return "its process closed its output"
         if code < 0:

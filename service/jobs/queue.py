@@ -58,7 +58,8 @@ class WakeUpCall:
     async def wait(self, timeout_s: float = POLL_INTERVAL_S) -> None:
         """Until something was queued since the last `wait`, or until the timeout."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._rung.wait()
         self._rung.clear()
 
     async def _listen(self) -> None:

@@ -112,7 +112,8 @@ def with_connection(url: str, work: Callable[["asyncpg.Connection"], Awaitable[T
         try:
             connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S)
             try:
-                return await asyncio.wait_for(work(connection), 30)
+                async with asyncio.timeout(30):
+                    return await work(connection)
             finally:
                 connection.terminate()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:

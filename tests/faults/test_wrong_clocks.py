@@ -77,7 +77,8 @@ async def test_what_a_worker_cannot_do_for_its_clock_others_do(
         assert {(each["code"], each["counted"]) for each in row["failed_attempts"]} == {("clock_skewed", False)}
         for each in (refused, good):
             each.supervisor.stop()
-            await asyncio.wait_for(each.running, 60)
+            async with asyncio.timeout(60):
+                await each.running
 
 
 @dataclass(frozen=True)

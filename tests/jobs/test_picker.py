@@ -158,3 +158,22 @@ async def test_that_nobody_waits_is_not_asked_again_and_again(worker: Worker) ->
     assert [await worker.pick(), await worker.pick()] == [None, None] and worker.listings == 1
     await submit(worker)
     assert await worker.pick() and worker.listings == 2
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_cancellation_is_not_lost_when_something_is_queued_at_the_same_moment(steps: int) -> None:
+    wake_up = WakeUpCall("postgresql://nobody@127.0.0.1:1/nothing")
+
+    async def wait_for_ever() -> None:
+        while True:
+            await wake_up.wait(60)
+
+    waiting = asyncio.create_task(wait_for_ever())
+    await asyncio.sleep(0.01)
+    wake_up.ring()
+    for _ in range(steps):  # of the event loop
+        await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(10):
+            await waiting

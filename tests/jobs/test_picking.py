@@ -208,7 +208,8 @@ async def test_a_worker_is_woken_when_something_is_queued(database: Database) ->
         await wake_up.wait(10)  # it has begun to listen
         waiting = asyncio.create_task(wake_up.wait(30))
         await submit(database)
-        await asyncio.wait_for(waiting, 10)
+        async with asyncio.timeout(10):
+            await waiting
         with pytest.raises(RuntimeError, match="on purpose"):
             async with database.service_transaction() as connection:
                 await queue.wake_workers(connection)

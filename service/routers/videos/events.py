@@ -162,7 +162,8 @@ async def status_changes(
         if row is not None and row["status"] in TERMINAL_STATUSES:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(resources.stopping.wait(), POLL_INTERVAL_S)
+            async with asyncio.timeout(POLL_INTERVAL_S):
+                await resources.stopping.wait()
 
 
 async def changes_of_several(
@@ -182,7 +183,8 @@ async def changes_of_several(
             unfinished = [status.job_id for status in statuses if status.status not in TERMINAL_STATUSES]
         if unfinished:
             with suppress(TimeoutError):
-                await asyncio.wait_for(resources.stopping.wait(), LIST_POLL_INTERVAL_S)
+                async with asyncio.timeout(LIST_POLL_INTERVAL_S):
+                    await resources.stopping.wait()
 
 
 async def _read_statuses(resources: Resources, jobs: Sequence[UUID], caller: Caller) -> list[VideoStatus] | None:

@@ -101,7 +101,8 @@ class DeviceMonitor:
     async def wait_first_probe(self) -> None:
         """Wait until the devices are known, at most as long as a probe may take."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._probed.wait(), PROBE_TIMEOUT_S + 1)
+            async with asyncio.timeout(PROBE_TIMEOUT_S + 1):
+                await self._probed.wait()
 
     def request_recheck(self, device: str | None = None) -> None:
         """Re-run the canaries of this device (all devices if None) now."""
@@ -180,5 +181,6 @@ async def _restart_forever(step: Callable[[], Awaitable[None]]) -> None:
 
 async def _wait_and_clear(event: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), max(seconds, 0.01))
+        async with asyncio.timeout(max(seconds, 0.01)):
+            await event.wait()
     event.clear()

@@ -104,7 +104,8 @@ class SlotProcess:
         if self._channel is not None:
             self._channel.close()
         self._channel = SlotChannel(ours, self._process)
-        first = await asyncio.wait_for(self._channel.receive(), START_TIMEOUT_S)
+        async with asyncio.timeout(START_TIMEOUT_S):
+            first = await self._channel.receive()
         if not isinstance(first, SlotReady):
             self.kill()
             raise SlotDied("the slot process ended while it started")

@@ -83,7 +83,8 @@ async def test_what_is_no_object_is_not_listed(folder: FileObjectStore, tmp_path
     assert [info.key for info in await list_objects(folder, "")] == ["x"]
     for key in ("pipe", "empty"):
         with pytest.raises(ObjectNotFound):
-            await asyncio.wait_for(folder.get(ObjectRef(BUCKET, key)), 5)
+            async with asyncio.timeout(5):
+                await folder.get(ObjectRef(BUCKET, key))
 
 
 async def test_names_that_no_file_can_have(folder: FileObjectStore) -> None:

@@ -49,7 +49,8 @@ async def running_supervisor(
         yield supervisor
     finally:
         supervisor.stop()
-        await asyncio.wait_for(running, 60)
+        async with asyncio.timeout(60):
+            await running
 
 
 async def wait_until_ended(database: Database, render: UUID, seconds: float = 60) -> Any:

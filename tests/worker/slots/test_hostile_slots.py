@@ -113,7 +113,8 @@ async def test_a_slot_that_misbehaves_stops_nobody_else(tmp_path: Path, behave: 
     assert behave is never_read_answers or slot.is_alive, "the worker has waited for its end"
     slot.kill()
     with pytest.raises(SlotDied):
-        await asyncio.wait_for(execution, LIFETIME_S / 2)
+        async with asyncio.timeout(LIFETIME_S / 2):
+            await execution
     await slot.stop()
 
 
