@@ -132,6 +132,8 @@ def _class_source(members: Any) -> str:
 SCREENING_SIZES = (22, 26, 64, 512, 4096)
 SCREEN_S, SCREEN_LIMIT_S = 0.0015, 0.05
 JUDGED_SIZES, MAX_GROWTH, LIMIT_S, NOISE_S = (4096, 16_384, 65_536), 6.0, 0.5, 0.002
+# So much CPU time is no noise: one run says it.
+SURELY_SLOW_S = 1.0
 
 
 def find_slow_attack(pattern: "re.Pattern[Any]", method: str) -> str | None:
@@ -154,12 +156,14 @@ def find_slow_attack(pattern: "re.Pattern[Any]", method: str) -> str | None:
 
 def _judge(pattern: "re.Pattern[Any]", method: str, attack: Attack) -> str | None:
     """Four times the text may take six times the time, each the least of three runs, and no text half a second. What
-    looks slow is measured again, by the least of nine: another process may have had the caches meanwhile."""
+    looks slow by little is measured again, by the least of nine: another process may have had the caches meanwhile."""
     for size in JUDGED_SIZES[1:]:
         for runs in (3, 9):
             shorter, longer = (_least_seconds(pattern, method, attack.text(each), runs) for each in (size // 4, size))
             if longer <= NOISE_S or (longer <= MAX_GROWTH * shorter and longer <= LIMIT_S):
                 break
+            if longer > SURELY_SLOW_S:
+                return f"{attack}: {longer:.1f} s for {size} characters"
         else:
             return f"{attack}: {longer * 1000:.1f} ms for {size} characters, {shorter * 1000:.1f} ms for a quarter"
     return None
@@ -177,4 +181,6 @@ def _least_seconds(pattern: "re.Pattern[Any]", method: str, text: str, runs: int
         else:
             getattr(pattern, method)(subject)
         least = min(least, time.thread_time() - started)
+        if least > SURELY_SLOW_S:
+            break
     return least
