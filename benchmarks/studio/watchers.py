@@ -1,6 +1,7 @@
 """Many pages that show the list of renders, without their browsers: each asks what the page asks, as often."""
 
 import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from benchmarks.api.h2load import Sample
 from benchmarks.reelmill import Reelmill
 
 PATH = "/api/experiments"
-# As `service/studio/views/renders.js`: the list every five seconds, one stream for all that are not done.
+# As `service/studio/views/renders.js`: the list about every five seconds, one stream for all that are not done.
 LIST_PATH, LIST_AGAIN_S = "/api/videos?limit=50&count=exact", 5.0
 RATE, GOAL_RATIO = 20, 2.0
 
@@ -76,10 +77,11 @@ async def _open_pages(client: httpx.AsyncClient, job: str | None, count: int) ->
 
 
 async def _list(client: httpx.AsyncClient) -> None:
+    await asyncio.sleep(LIST_AGAIN_S * random.random())
     while True:
         with suppress(httpx.HTTPError):
             await client.get(LIST_PATH)
-        await asyncio.sleep(LIST_AGAIN_S)
+        await asyncio.sleep(LIST_AGAIN_S * random.uniform(0.8, 1.2))
 
 
 async def _follow(client: httpx.AsyncClient, job: str | None, events: Counter[str]) -> None:

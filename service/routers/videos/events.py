@@ -12,7 +12,6 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import RowMapping
 
-from service.errors import NotFound
 from service.routers.http.dependencies import (
     CallerDep,
     DatabaseDep,
@@ -23,28 +22,34 @@ from service.routers.http.dependencies import (
 )
 from service.routers.http.exception_mapping import is_database_unavailable
 from service.routers.http.fields import MAX_HEADER_LENGTH
-from service.routers.http.single_flight import SharedTasks
+from service.routers.http.single_flight import SharedReads
 from service.routers.videos.models import EXAMPLE_JOB_ID, TERMINAL_STATUSES, VideoStatus
-from service.routers.videos.renders import get_status_row, get_visible_render, to_video_status
+from service.routers.videos.renders import get_visible_render, to_video_status
 from service.store.database import Caller
 from service.store.renders.queries import list_statuses, may_read
 
 POLL_INTERVAL_S = 0.4
-# Of several renders, which every page that shows a list follows: one query a page.
+# Of several renders, which every page that shows a list follows.
 LIST_POLL_INTERVAL_S = 1.0
 MAX_FOLLOWED = 100
 
 
 class StatusPoller:
-    """Polls the status of each followed render once per interval, for all its followers."""
+    """Reads the statuses of followed renders, each once per interval for all its followers."""
 
     def __init__(self) -> None:
-        self._polls = SharedTasks[UUID, RowMapping](max_age_s=0.9 * POLL_INTERVAL_S)
+        self._reads = SharedReads[UUID, RowMapping]()
 
-    async def row(self, resources: Resources, job: UUID) -> RowMapping | None:
-        """The status, at most POLL_INTERVAL_S old; None while the database is unavailable. Raises NotFound."""
+    async def rows(self, resources: Resources, jobs: Sequence[UUID], interval_s: float) -> list[RowMapping] | None:
+        """Of those renders that exist, at most an interval old; None while the database is unavailable."""
+
+        async def read(missing: Sequence[UUID]) -> dict[UUID, RowMapping]:
+            async with resources.database.service_transaction() as connection:
+                found = await list_statuses(connection, missing, resources.storage.retention)
+            return {row["id"]: row for row in found}
+
         try:
-            return await self._polls.run(job, lambda: get_status_row(resources, job))
+            return list((await self._reads.get(jobs, read, 0.9 * interval_s)).values())
         except Exception as error:
             if not is_database_unavailable(error):
                 raise
@@ -107,6 +112,7 @@ async def follow(
     dependencies=[Depends(require_scope("videos:read"))],
 )
 async def follow_several(
+    request: Request,
     resources: ResourcesDep,
     identity: IdentityDep,
     caller: CallerDep,
@@ -119,7 +125,7 @@ async def follow_several(
     The stream ends after all have ended, were deleted, or may not be seen any more by the caller. If the service stops
     or the token expires first, it sends a `stopping` event."""
     follower = Follower(caller, identity.expires_at, None)
-    async for status in changes_of_several(resources, job, follower):
+    async for status in changes_of_several(resources, request.app.state.status_poller, job, follower):
         yield ServerSentEvent(data=status, event="status")
     if resources.stopping.is_set():
         yield STOPPING_EVENT
@@ -150,10 +156,10 @@ async def status_changes(
     """Yield the status whenever it changes, until the render ends or is deleted, or the process stops, or the follower
     has lost the right to it."""
     while not (resources.stopping.is_set() or follower.is_expired()):
-        try:
-            row = await poller.row(resources, job)
-        except NotFound:
+        rows = await poller.rows(resources, [job], POLL_INTERVAL_S)
+        if rows == []:
             return
+        row = rows[0] if rows else None
         if row is not None and not may_read(row, follower.caller):
             return
         if row is not None and event_id(row) != follower.last_event_id:
@@ -167,33 +173,22 @@ async def status_changes(
 
 
 async def changes_of_several(
-    resources: Resources, jobs: Sequence[UUID], follower: Follower
+    resources: Resources, poller: StatusPoller, jobs: Sequence[UUID], follower: Follower
 ) -> AsyncIterator[VideoStatus]:
     """Yield the status of each render whenever it changes, until all have ended or are out of the follower's sight, or
     the process stops."""
     sent: dict[UUID, VideoStatus] = {}
     unfinished = list(dict.fromkeys(jobs))
     while unfinished and not (resources.stopping.is_set() or follower.is_expired()):
-        statuses = await _read_statuses(resources, unfinished, follower.caller)
-        for status in statuses or ():
+        rows = await poller.rows(resources, unfinished, LIST_POLL_INTERVAL_S)
+        seen = [to_video_status(row, follower.caller) for row in rows or () if may_read(row, follower.caller)]
+        for status in seen:
             if sent.get(status.job_id) != status:
                 sent[status.job_id] = status
                 yield status
-        if statuses is not None:
-            unfinished = [status.job_id for status in statuses if status.status not in TERMINAL_STATUSES]
+        if rows is not None:
+            unfinished = [status.job_id for status in seen if status.status not in TERMINAL_STATUSES]
         if unfinished:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LIST_POLL_INTERVAL_S):
                     await resources.stopping.wait()
-
-
-async def _read_statuses(resources: Resources, jobs: Sequence[UUID], caller: Caller) -> list[VideoStatus] | None:
-    """Of those that the caller may see; None while the database is unavailable."""
-    try:
-        async with resources.database.service_transaction() as connection:
-            rows = await list_statuses(connection, jobs, resources.storage.retention)
-    except Exception as error:
-        if not is_database_unavailable(error):
-            raise
-        return None
-    return [to_video_status(row, caller) for row in rows if may_read(row, caller)]

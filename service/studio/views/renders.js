@@ -34,9 +34,12 @@ export function open({ route, may, update, signal, go }) {
       if (signal.aborted) return;
       if (!state.rows) state.error = error;
     }
-    timer = setTimeout(load, document.hidden ? LIST_AGAIN_MS * 4 : LIST_AGAIN_MS);
+    timer = setTimeout(load, pauseBefore());
     update();
   }
+
+  /** Pages that were opened or came back at the same moment do not ask at the same moment for ever. */
+  const pauseBefore = () => (document.hidden ? LIST_AGAIN_MS * 4 : LIST_AGAIN_MS) * (0.8 + 0.4 * Math.random());
 
   /** One stream for all that are not done. */
   function followUnfinished() {
