@@ -26,6 +26,12 @@ VIEWS = {
     "#/machines": "table",
     "#/nowhere": ".empty",
 }
+# A window that is opened by a button, and what it lies over.
+WINDOWS = {
+    "#/experiments": "New experiment",
+    "#/experiments/{experiment}": "Change",
+    "#/renders": "Delete",
+}
 FINDINGS = """
 axe.run(document).then(({violations}) => violations.flatMap(({id, nodes}) => nodes.map((node) => `${id}: ${node.html}`)))
 """
@@ -56,7 +62,29 @@ def test_axe_finds_nothing(service: RunningService, page: Studio, plate: dict[st
     for address, shown in VIEWS.items():
         page.open(address.format(**places))
         page.wait_for(shown)
-        for theme in ("dark", "light"):
-            page.theme(theme)
-            found += [f"{address} {theme}: {each}" for each in findings(page)]
+        found += in_both_themes(page, address)
+    for address, button in WINDOWS.items():
+        page.open(address.format(**places))
+        page.click("button", button)
+        page.wait_for("dialog[open]")
+        found += in_both_themes(page, f"{address}, {button}")
+    page.open("#/experiments")
+    page.wait_for(".card")
+    page.press("?")
+    page.wait_for("dialog.keys")
+    found += in_both_themes(page, "keys")
     assert found == []
+
+
+def test_axe_finds_nothing_before_somebody_signs_in(page: Studio) -> None:
+    page.open("")
+    page.wait_for("#token")
+    assert in_both_themes(page, "sign in") == []
+
+
+def in_both_themes(page: Studio, place: str) -> list[str]:
+    found = []
+    for theme in ("dark", "light"):
+        page.theme(theme)
+        found += [f"{place} {theme}: {each}" for each in findings(page)]
+    return found

@@ -13,10 +13,13 @@ const PAGE_ROWS = 50;
 const LIST_AGAIN_MS = 5000;
 const FIRST_PRIORITY = 9;
 
+/** @param {Api.VideoStatus[]} rows */
+const namesOf = (rows) => rows.map((row) => row.job_id).join();
+
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, may, update, signal, go }) {
   const state = {
-    route, rows: /** @type {Api.VideoStatus[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), error: /** @type {unknown} */ (null),
+    route, rows: /** @type {Api.VideoStatus[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), counted: false, error: /** @type {unknown} */ (null),
     busy: new Set(), notes: new Map(), names: new Map(), chosen: 0,
   };
   let close = () => {}, followed = "", timer = 0;
@@ -25,9 +28,10 @@ export function open({ route, may, update, signal, go }) {
     clearTimeout(timer);
     const asked = state.route;
     try {
-      const found = await list("/api/videos", filterOf(asked, { limit: PAGE_ROWS, count: "exact" }), signal);
+      const found = await list("/api/videos", filterOf(asked, { limit: PAGE_ROWS, count: state.counted ? null : "exact" }), signal);
       if (asked !== state.route) return;
-      Object.assign(state, { rows: found.rows, next: found.next, total: found.total, error: null });
+      const counted = found.total !== null || namesOf(found.rows) === namesOf(state.rows ?? []);  // else there are others
+      Object.assign(state, { rows: found.rows, next: found.next, total: found.total ?? state.total, counted, error: null });
       found.rows.forEach(nameOf);
       followUnfinished();
     } catch (error) {
@@ -78,6 +82,7 @@ export function open({ route, may, update, signal, go }) {
       state.notes.set(row.job_id, /** @type {Error} */ (error).message);
     }
     state.busy.delete(row.job_id);
+    state.counted = false;
     await load();
   }
 
@@ -131,7 +136,7 @@ export function open({ route, may, update, signal, go }) {
     ],
     move(next) {
       state.route = next;
-      state.rows = null;
+      Object.assign(state, { rows: null, counted: false });
       load();
       return true;
     },
