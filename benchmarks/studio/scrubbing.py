@@ -7,12 +7,14 @@ from typing import Any
 from benchmarks.studio.browser import Page
 
 GOAL_SHOWN, GOAL_CACHED_MS, GOAL_NEW_MS, GOAL_GROWTH_MB = 50.0, 300.0, 800.0, 3.0
-# What is drawn on the picture's canvas, and when; and a pointer that moves once for every frame of the browser.
+# What is drawn on the picture's canvas (of a sheet: how wide the part is), and when; and a pointer that moves once for
+# every frame of the browser.
 WATCH = """
 const draw = CanvasRenderingContext2D.prototype.drawImage;
 window.drawn = [];
 CanvasRenderingContext2D.prototype.drawImage = function (image, ...place) {
-  if (this.canvas.classList?.contains("picture")) window.drawn.push({ at: performance.now(), width: image.width });
+  const width = place.length > 4 ? place[2] : image.width;
+  if (this.canvas.classList?.contains("picture")) window.drawn.push({ at: performance.now(), width });
   return draw.call(this, image, ...place);
 };
 window.nextFrame = () => new Promise(requestAnimationFrame);
@@ -29,9 +31,9 @@ const [seconds, done] = arguments;
   const begun = performance.now();
   let moves = 0, shown = 0;
   for (let now = begun; now - begun < seconds * 1000; now = performance.now()) {
+    const before = window.drawn.length;
     point(0.5 - 0.49 * Math.cos((now - begun) / 1300));
     moves += 1;
-    const before = window.drawn.length;
     await nextFrame();
     shown += window.drawn.length > before;
     if (window.drawn.length > 1000) window.drawn = [];
@@ -60,9 +62,7 @@ LEAST_SHARP_WIDTH, REST_LIMIT_MS = 300, 60_000
 def measure(page: Page, dataset: str, rests: int, minutes: float) -> list[dict[str, Any]]:
     """A row of pictures shown and of rests, and one of memory."""
     _hold_time_line(page, dataset)
-    for _ in range(MOST_SWEEPS):  # the sheets are made
-        if page.driver.execute_async_script(SWEEP, 6)["shown"]:
-            break
+    sheets_s = _wait_for_sheets(page)
     swept = page.driver.execute_async_script(SWEEP, 6)
     places = [0.05 + 0.85 * (number + 0.37) / rests for number in range(rests)]
     new = [_rest(page, place) for place in places]
@@ -74,12 +74,23 @@ def measure(page: Page, dataset: str, rests: int, minutes: float) -> list[dict[s
         "figure": "scrubbing",
         "shown_per_s": round(swept["shown"] / swept["seconds"], 1),
         "moves_per_s": round(swept["moves"] / swept["seconds"], 1),
+        "sheets_s": sheets_s,
         "cached_ms": _middle(cached),
         "not_cached_ms": _middle(new),
         "rests": rests,
         "never_sharp": sum(each is None for each in new + cached),
     }
     return [row, _measure_memory(page, minutes)]
+
+
+def _wait_for_sheets(page: Page) -> float:
+    """Move the pointer until the sheets of the whole time line are made and loaded; seconds that it took."""
+    begun = time.monotonic()
+    for _ in range(MOST_SWEEPS):
+        swept = page.driver.execute_async_script(SWEEP, 4)
+        if swept["shown"] > 0.9 * swept["moves"]:
+            break
+    return round(time.monotonic() - begun, 1)
 
 
 def _hold_time_line(page: Page, dataset: str) -> None:

@@ -1,6 +1,8 @@
 /** A picture on a canvas: fitted, or zoomed and moved to the pixel, with the values under the pointer. */
 
 /** @typedef {{x: number, y: number, rgb: number[]}} Point */
+/** Of a bitmap.
+ * @typedef {{x: number, y: number, width: number, height: number}} Part */
 
 const MAX_ZOOM = 40;
 const HISTOGRAM_WIDTH = 192;
@@ -15,6 +17,7 @@ export class PictureView {
     this.pointed = /** @type {Point | null} */ (null);
     /** @type {ImageBitmap | null} */
     this.bitmap = null;
+    this.part = { x: 0, y: 0, width: 0, height: 0 };
     // Of the whole frame, whatever the size of the picture of it is.
     this.size = { width: 0, height: 0 };
     this.zoom = 0;  // canvas pixels for each of the frame; 0: fitted
@@ -33,9 +36,11 @@ export class PictureView {
     this.observer.disconnect();
   }
 
-  /** @param {ImageBitmap} bitmap @param {{width: number, height: number}} size */
-  show(bitmap, size) {
+  /** Show a bitmap, or a part of it.
+   * @param {ImageBitmap} bitmap @param {{width: number, height: number}} size @param {Part} [part] */
+  show(bitmap, size, part = { x: 0, y: 0, width: bitmap.width, height: bitmap.height }) {
     this.bitmap = bitmap;
+    this.part = part;
     this.size = size;
     this.draw();
   }
@@ -63,9 +68,10 @@ export class PictureView {
     context.fillRect(0, 0, width, height);
     if (!this.bitmap?.width || !width) return;  // one that made room for others has no width any more
     const { x, y, width: wide, height: high } = this.box;
-    context.imageSmoothingEnabled = wide / this.bitmap.width < 2;
+    const { part } = this;
+    context.imageSmoothingEnabled = wide / part.width < 2;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.bitmap, Math.round(x), Math.round(y), Math.round(wide), Math.round(high));
+    context.drawImage(this.bitmap, part.x, part.y, part.width, part.height, Math.round(x), Math.round(y), Math.round(wide), Math.round(high));
   }
 
   /** @param {number} zoom 0: fitted @param {{x: number, y: number}} [at] on the canvas, stays where it is */
@@ -130,7 +136,7 @@ export class PictureView {
     const at = this.position(event), box = this.box;
     const across = (at.x - box.x) / box.width, down = (at.y - box.y) / box.height;
     if (!this.bitmap?.width || across < 0 || down < 0 || across >= 1 || down >= 1) return null;
-    const left = Math.floor(across * this.bitmap.width), top = Math.floor(down * this.bitmap.height);
+    const left = this.part.x + Math.floor(across * this.part.width), top = this.part.y + Math.floor(down * this.part.height);
     this.probe.drawImage(this.bitmap, left, top, 1, 1, 0, 0, 1, 1);
     const rgb = [...this.probe.getImageData(0, 0, 1, 1).data.slice(0, 3)];
     return { x: Math.floor(across * this.size.width), y: Math.floor(down * this.size.height), rgb };

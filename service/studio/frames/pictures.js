@@ -125,14 +125,15 @@ export class Thumbnails {
     return this.plan.url_template.replace("{level}", String(this.level.level)).replace("{number}", String(number));
   }
 
-  /** The picture of a frame, or of one close before it. The caller closes it.
-   * @param {number} frame @returns {Promise<ImageBitmap>} */
-  async nearest(frame) {
+  /** Where the picture of a frame is, or of one close before it: on which sheet, and which part of that. It is there at once if the
+   * sheet is loaded: a promise would often come too late for the frame of the browser.
+   * @param {number} frame @returns {{sheet: ImageBitmap | Promise<ImageBitmap>, part: import("./picture_view.js").Part}} */
+  nearest(frame) {
     const { columns, cell_width: width, cell_height: height, frames_per_sheet: cells } = this.plan;
     const cell = Math.floor(frame / this.level.stride);
     const number = Math.floor(cell / cells), place = cell % cells;
-    const loading = this.sheets.get(this.address(number));
+    const loading = this.sheets.get(this.address(number)), sheet = this.sheets.peek(this.address(number)) ?? loading;
     for (const beside of [number + 1, number - 1]) if (beside >= 0 && beside < this.level.sheets) this.sheets.get(this.address(beside)).catch(() => {});
-    return createImageBitmap(await loading, (place % columns) * width, Math.floor(place / columns) * height, width, height);
+    return { sheet, part: { x: (place % columns) * width, y: Math.floor(place / columns) * height, width, height } };
   }
 }

@@ -31,7 +31,6 @@ export class Seeker {
     this.levels = /** @type {number[] | null} */ (null);
     this.view = /** @type {PictureView | null} */ (null);
     this.thumbnails = /** @type {Thumbnails | null} */ (null);
-    this.passed = /** @type {ImageBitmap | null} */ (null);
     this.resting = 0;
     this.wanted = 0;
     this.drawn = -1;
@@ -85,21 +84,20 @@ export class Seeker {
 
   /** @param {Thumbnails} from @param {number} asked @param {number} at */
   async showThumbnail(from, asked, at) {
-    const bitmap = await from.nearest(at).catch(() => null);
-    if (!bitmap || asked !== this.wanted || !this.view) { bitmap?.close(); return false; }
-    this.view.show(bitmap, this.sizeOf(at, bitmap));
-    this.passed?.close();
-    this.passed = bitmap;
+    const { sheet, part } = from.nearest(at);
+    const bitmap = sheet instanceof Promise ? await sheet.catch(() => null) : sheet;
+    if (!bitmap || asked !== this.wanted || !this.view) return false;
+    this.view.show(bitmap, this.sizeOf(at, part), part);
     Object.assign(this, { fault: null, waiting: false });
     this.changed();
     return true;
   }
 
   /** Of the whole frame, whatever the size of the picture of it is.
-   * @param {number} at @param {ImageBitmap} bitmap */
-  sizeOf(at, bitmap) {
+   * @param {number} at @param {{width: number, height: number}} shown */
+  sizeOf(at, shown) {
     const { width, height } = this.frames.get(at) ?? this.dataset;
-    return { width: width ?? bitmap.width, height: height ?? bitmap.height };
+    return { width: width ?? shown.width, height: height ?? shown.height };
   }
 
   /** The hand rests: the sharp picture, and what there is to know of the frame.
@@ -166,6 +164,5 @@ export class Seeker {
     clearTimeout(this.resting);
     this.pictures.close();
     this.sheets.close();
-    this.passed?.close();
   }
 }
