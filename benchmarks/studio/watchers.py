@@ -1,6 +1,7 @@
 """Many pages that show the list of renders, without their browsers: each asks what the page asks, as often."""
 
 import asyncio
+import itertools
 import random
 import time
 from collections import Counter
@@ -14,8 +15,9 @@ from benchmarks.api.h2load import Sample
 from benchmarks.reelmill import Reelmill
 
 PATH = "/api/experiments"
-# As `service/studio/views/renders.js`: the list about every five seconds, one stream for all that are not done.
-LIST_PATH, LIST_AGAIN_S = "/api/videos?limit=50", 5.0
+# As `service/studio/views/renders.js`: about every five seconds whether another render is the first of the list, the
+# whole page of it after twelve looks, and one stream for all that are not done.
+LIST_PATH, LOOK_PATH, LOOK_AGAIN_S, LOOKS = "/api/videos?limit=50&count=exact", "/api/videos?limit=1", 5.0, 12
 RATE, GOAL_RATIO = 20, 2.0
 
 
@@ -77,11 +79,11 @@ async def _open_pages(client: httpx.AsyncClient, job: str | None, count: int) ->
 
 
 async def _list(client: httpx.AsyncClient) -> None:
-    await asyncio.sleep(LIST_AGAIN_S * random.random())
-    while True:
+    await asyncio.sleep(LOOK_AGAIN_S * random.random())  # they were not opened at the same moment
+    for look in itertools.count(random.randrange(LOOKS)):
         with suppress(httpx.HTTPError):
-            await client.get(LIST_PATH)
-        await asyncio.sleep(LIST_AGAIN_S * random.uniform(0.8, 1.2))
+            await client.get(LOOK_PATH if look % (LOOKS + 1) else LIST_PATH)
+        await asyncio.sleep(LOOK_AGAIN_S * random.uniform(0.8, 1.2))
 
 
 async def _follow(client: httpx.AsyncClient, job: str | None, events: Counter[str]) -> None:

@@ -10,16 +10,15 @@ import { empty, problem, skeleton } from "./states.js";
 const STATES = ["", "running", "queued", "succeeded", "failed", "cancelled"];
 const PAGE_ROWS = 50;
 // Renders that are new: no stream tells of them.
-const LIST_AGAIN_MS = 5000;
+const LOOK_AGAIN_MS = 5000;
+// Looks at the first row, until the whole page is read again: others may have deleted some of it.
+const LOOKS = 12;
 const FIRST_PRIORITY = 9;
-
-/** @param {Api.VideoStatus[]} rows */
-const namesOf = (rows) => rows.map((row) => row.job_id).join();
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
 export function open({ route, may, update, signal, go }) {
   const state = {
-    route, rows: /** @type {Api.VideoStatus[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), counted: false, error: /** @type {unknown} */ (null),
+    route, rows: /** @type {Api.VideoStatus[] | null} */ (null), next: null, total: /** @type {number | null} */ (null), error: /** @type {unknown} */ (null),
     busy: new Set(), notes: new Map(), names: new Map(), chosen: 0,
   };
   let close = () => {}, followed = "", timer = 0;
@@ -28,22 +27,30 @@ export function open({ route, may, update, signal, go }) {
     clearTimeout(timer);
     const asked = state.route;
     try {
-      const found = await list("/api/videos", filterOf(asked, { limit: PAGE_ROWS, count: state.counted ? null : "exact" }), signal);
+      const found = await list("/api/videos", filterOf(asked, { limit: PAGE_ROWS, count: "exact" }), signal);
       if (asked !== state.route) return;
-      const counted = found.total !== null || namesOf(found.rows) === namesOf(state.rows ?? []);  // else there are others
-      Object.assign(state, { rows: found.rows, next: found.next, total: found.total ?? state.total, counted, error: null });
+      Object.assign(state, { rows: found.rows, next: found.next, total: found.total, error: null });
       found.rows.forEach(nameOf);
       followUnfinished();
     } catch (error) {
       if (signal.aborted) return;
       if (!state.rows) state.error = error;
     }
-    timer = setTimeout(load, pauseBefore());
+    lookLater(LOOKS);
     update();
   }
 
-  /** Pages that were opened or came back at the same moment do not ask at the same moment for ever. */
-  const pauseBefore = () => (document.hidden ? LIST_AGAIN_MS * 4 : LIST_AGAIN_MS) * (0.8 + 0.4 * Math.random());
+  /** Load the page again if another render is its first. Pages that were opened or came back at the same moment do not ask at the
+   * same moment for ever.
+   * @param {number} left looks */
+  function lookLater(left) {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const { rows } = left ? await list("/api/videos", filterOf(state.route, { limit: 1 }), signal).catch(() => ({ rows: [] })) : { rows: [] };
+      if (left && rows[0]?.job_id === state.rows?.[0]?.job_id) lookLater(left - 1);
+      else load();
+    }, (document.hidden ? LOOK_AGAIN_MS * 4 : LOOK_AGAIN_MS) * (0.8 + 0.4 * Math.random()));
+  }
 
   /** One stream for all that are not done. */
   function followUnfinished() {
@@ -82,7 +89,6 @@ export function open({ route, may, update, signal, go }) {
       state.notes.set(row.job_id, /** @type {Error} */ (error).message);
     }
     state.busy.delete(row.job_id);
-    state.counted = false;
     await load();
   }
 
@@ -136,7 +142,7 @@ export function open({ route, may, update, signal, go }) {
     ],
     move(next) {
       state.route = next;
-      Object.assign(state, { rows: null, counted: false });
+      state.rows = null;
       load();
       return true;
     },
