@@ -15,9 +15,9 @@ from benchmarks.api.h2load import Sample
 from benchmarks.reelmill import Reelmill
 
 PATH = "/api/experiments"
-# As `service/studio/views/renders.js`: about every five seconds whether another render is the first of the list, the
-# whole page of it after twelve looks, and one stream for all that are not done.
-LIST_PATH, LOOK_PATH, LOOK_AGAIN_S, LOOKS = "/api/videos?limit=50&count=exact", "/api/videos?limit=1", 5.0, 12
+# As `service/studio/views/renders.js`: about every ten seconds whether another render is the first of the list, the
+# whole page of it after six looks, and one stream for all that are not done.
+LIST_PATH, LOOK_PATH, LOOK_AGAIN_S, LOOKS = "/api/videos?limit=50&count=exact", "/api/videos?limit=1", 10.0, 6
 RATE, GOAL_RATIO = 20, 2.0
 
 

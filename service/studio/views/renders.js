@@ -10,9 +10,9 @@ import { empty, problem, skeleton } from "./states.js";
 const STATES = ["", "running", "queued", "succeeded", "failed", "cancelled"];
 const PAGE_ROWS = 50;
 // Renders that are new: no stream tells of them.
-const LOOK_AGAIN_MS = 5000;
+const LOOK_AGAIN_MS = 10_000;
 // Looks at the first row, until the whole page is read again: others may have deleted some of it.
-const LOOKS = 12;
+const LOOKS = 6;
 const FIRST_PRIORITY = 9;
 
 /** @param {import("../main.js").Context} context @returns {import("../main.js").View} */
