@@ -1,12 +1,17 @@
-"""Many pages that show the list of renders, without their browsers: each asks what the page asks, as often."""
+"""Many pages that show the list of renders, without their browsers: each asks what the page asks, as often.
+
+They are in a process of their own: what they do with the answers is no latency of the service.
+"""
 
 import asyncio
 import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from typing import Any
 
 import httpx
@@ -56,26 +61,49 @@ def _row(state: str, pages: int, sample: Sample, events: int) -> dict[str, Any]:
 
 
 async def _measure(reelmill: Reelmill, job: str | None, pages: int, seconds: float) -> tuple[Sample, int]:
-    headers = {"Authorization": f"Bearer {reelmill.token}"}
-    limits = httpx.Limits(max_connections=None)
-    async with (
-        httpx.AsyncClient(base_url=reelmill.url, headers=headers, limits=limits, timeout=60, trust_env=False) as client,
-        _open_pages(client, job, pages) as events,
-    ):
-        sample = await _ask(client, seconds)
-        return sample, events["status"]
+    with _open_pages(reelmill, job, pages) as connection:
+        async with _client(reelmill.url, reelmill.token) as client:
+            sample = await _ask(client, seconds)
+        connection.send("close")
+        return sample, await asyncio.to_thread(connection.recv)
 
 
-@asynccontextmanager
-async def _open_pages(client: httpx.AsyncClient, job: str | None, count: int) -> AsyncIterator[Counter[str]]:
+def _client(url: str, token: str) -> httpx.AsyncClient:
+    headers, limits = {"Authorization": f"Bearer {token}"}, httpx.Limits(max_connections=None)
+    return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, timeout=60, trust_env=False)
+
+
+@contextmanager
+def _open_pages(reelmill: Reelmill, job: str | None, count: int) -> Iterator[Connection]:
+    """A process with the pages, when all are open. Send it anything, and it answers with the number of its events."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_show_pages, args=(theirs, reelmill.url, reelmill.token, job, count))
+    process.start()
+    try:
+        ours.recv()
+        yield ours
+    finally:
+        process.kill()
+        process.join()
+
+
+def _show_pages(connection: Connection, url: str, token: str, job: str | None, count: int) -> None:
+    asyncio.run(_show(connection, url, token, job, count))
+
+
+async def _show(connection: Connection, url: str, token: str, job: str | None, count: int) -> None:
     events: Counter[str] = Counter()
-    async with AsyncExitStack() as stack:
-        tasks = [
-            asyncio.create_task(work) for _ in range(count) for work in (_list(client), _follow(client, job, events))
-        ]
-        stack.callback(lambda: [task.cancel() for task in tasks])
+    async with _client(url, token) as client:
+        shown = [(_list(client), _follow(client, job, events)) for _ in range(count)]
+        tasks = [asyncio.create_task(work) for page in shown for work in page]
         await asyncio.sleep(min(count, 2))  # all are connected
-        yield events
+        connection.send("open")
+        await asyncio.to_thread(connection.recv)
+        connection.send(events["status"])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _list(client: httpx.AsyncClient) -> None:
