@@ -88,11 +88,21 @@ def _pixels(frame: av.VideoFrame) -> Pixels:
 
 
 def psnr(one: Pixels, other: Pixels) -> float:
-    """Of the brightness of two pictures of 8 bits, in decibels; infinite for equal ones."""
+    """Of two pictures of 8 bits, in decibels; infinite for equal ones. As FFmpeg's filter `psnr` averages 4:2:0: over the
+    samples of the luma and of both chroma, which have a quarter as many."""
     assert one.shape == other.shape and one.dtype == other.dtype == np.uint8
-    error = float(np.mean((_luma(one) - _luma(other)) ** 2))
+    squares = (_planes(one) - _planes(other)) ** 2
+    error = float(np.average([plane.mean() for plane in squares], weights=WEIGHTS[: len(squares)]))
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
-def _luma(pixels: Pixels) -> "np.ndarray[Any, np.dtype[np.float64]]":
-    return pixels @ np.array([0.299, 0.587, 0.114]) if pixels.ndim == 3 else pixels.astype(np.float64)
+WEIGHTS = (4, 1, 1)
+# BT.601.
+TO_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]])
+
+
+def _planes(pixels: Pixels) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """(planes, height, width)."""
+    if pixels.ndim == 2:
+        return pixels[None].astype(np.float64)
+    return np.moveaxis(pixels @ TO_YCBCR.T, -1, 0)
