@@ -41,11 +41,10 @@ def rate_lasting(frames: int, seconds: float) -> Fraction:
 
     Raises InvalidRequest, pointing at `#/duration_seconds`, when no video can have that rate.
     """
-    rate = Fraction(frames / seconds).limit_denominator(10_000)
+    rate = (frames / Fraction(seconds)).limit_denominator(10_000)
     if not MIN_RATE <= rate <= MAX_RATE:
-        detail = (
-            f"{frames} frames in {seconds:g} s are {float(rate):.4g} a second; between 0.1 and {MAX_RATE} can be shown"
-        )
+        shown = f"{frames / seconds:.4g}"  # "inf" if no float is as large
+        detail = f"{frames} frames in {seconds:g} s are {shown} a second; between 0.1 and {MAX_RATE} can be shown"
         raise invalid_field("#/duration_seconds", detail, "impossible_rate")
     return rate
 

@@ -4,22 +4,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
 from tests.support.processes.running_service import run_service
 from tests.support.processes.worker_process import resident_mebibytes
-from tests.support.servers.s3_server import needs_s3
+from tests.support.servers.s3_server import ANY_STORE
 
 API_LIMIT_MIB = 150
 SETTLE_TIMEOUT_S = 30
 
 
-@pytest.mark.parametrize("driver", ["folder", pytest.param("s3", marks=needs_s3)])
-def test_the_api_stays_under_its_limit(driver: str, tmp_path: Path) -> None:
+def test_the_api_stays_under_its_limit(tmp_path: Path) -> None:
     upload = bytes(24 * 1024 * 1024)
-    with run_service(driver, tmp_path) as service, service.client("alice") as alice:
+    with run_service(ANY_STORE, tmp_path) as service, service.client("alice") as alice:
         dataset: dict[str, Any] = api.make_dataset(
             alice, {f"f{number:03d}.jpg": frame_jpeg(number) for number in range(40)}
         )

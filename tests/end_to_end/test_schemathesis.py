@@ -16,7 +16,7 @@ import pytest
 from tests.support.data.footage import frame_jpeg
 from tests.support.processes import api
 from tests.support.processes.running_service import SCOPES, RunningService, run_service
-from tests.support.servers.s3_server import needs_s3
+from tests.support.servers.s3_server import ANY_STORE
 
 SECONDS = int(os.environ.get("REELMILL_FUZZ_SECONDS", "24"))
 SEED = os.environ.get("REELMILL_FUZZ_SEED", "1")
@@ -28,10 +28,10 @@ USERS = {
 }
 
 
-@pytest.fixture(scope="module", params=["folder", pytest.param("s3", marks=needs_s3)])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
     """One of its own: the operator among the users may cordon or drain its worker."""
-    with run_service(request.param, tmp_path_factory.mktemp("service")) as running:
+    with run_service(ANY_STORE, tmp_path_factory.mktemp("service")) as running:
         yield running
 
 

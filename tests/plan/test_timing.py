@@ -152,7 +152,7 @@ def test_rates() -> None:
     assert exact_rate(29.97) == Fraction(30000, 1001)
     assert rate_lasting(100, 4) == 25
     assert abs(100 / rate_lasting(100, 7.77) - Fraction(777, 100)) < Fraction(1, 10**5)
-    for frames, seconds in ((10, 1000), (1000, 1)):
+    for frames, seconds in ((10, 1000), (1000, 1), (8, 5e-324), (8, 1.7e308)):
         with pytest.raises(InvalidRequest) as caught:
             rate_lasting(frames, seconds)
         assert caught.value.errors[0].pointer == "#/duration_seconds"

@@ -67,6 +67,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 # What a worker makes when it is asked for first; nothing is changed by it.
 PICTURES = (
     "POST /api/datasets/{dataset_id}/frames/{index}/preview",
+    "GET /api/datasets/{dataset_id}/frames/{index}/samples",
     "GET /api/videos/{job_id}/frames/{k}/image",
     "GET /api/datasets/{dataset_id}/thumbnails/{level}/{number}",
 )

@@ -69,7 +69,7 @@ export class Screen {
     if (!video || !render) return;
     if (this.mode === "file") {
       video.src = /** @type {string} */ (render.video_url);
-      if (!render.options.timing) this.seek(this.opened);  // else when it is known when each frame is shown
+      if (!render.options.timing || this.times.times) this.seek(this.opened);  // else when it is known when each frame is shown
     } else if (this.mode === "stream") {
       const seconds = render.options.timing ? null : this.times.frames / this.times.rate;
       playStream(video, { id: this.id, seconds }, (segments) => this.onSegment(segments), this.signal).catch((error) => { if (!isAbort(error)) this.say(error.message); });

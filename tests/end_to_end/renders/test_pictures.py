@@ -1,4 +1,4 @@
-"""Pictures on demand of the whole service, from a folder and from S3: previews, frames of videos, thumbnails."""
+"""Pictures on demand of the whole service: previews, frames of videos, thumbnails."""
 
 import io
 import time

@@ -129,7 +129,7 @@ def _class_source(members: Any) -> str:
 
 
 # The smallest sizes are for patterns that grow exponentially: 2^22 steps take a tenth of a second.
-SCREENING_SIZES = (22, 26, 64, 512, 4096)
+SCREENING_SIZES = (22, 26, 64, 512, 1024, 2048, 4096)
 SCREEN_S, SCREEN_LIMIT_S = 0.0015, 0.05
 JUDGED_SIZES, MAX_GROWTH, LIMIT_S, NOISE_S = (4096, 16_384, 65_536), 6.0, 0.5, 0.002
 # So much CPU time is no noise: one run says it.
