@@ -29,7 +29,7 @@ lint: $(DEV_STAMP)
 # SECONDS of schemathesis, which `make test` runs for 24, and of values at their extremes
 SECONDS ?= 600
 fuzz: $(DEV_STAMP)
-	REELMILL_FUZZ_SECONDS=$(SECONDS) REELMILL_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest tests/end_to_end/test_schemathesis.py tests/routers/test_extremes.py
+	REELMILL_FUZZ_SECONDS=$(SECONDS) REELMILL_FUZZ_SEED=$$(date +%s) $(BIN)/python -m pytest --timeout 0 tests/end_to_end/test_schemathesis.py tests/routers/test_extremes.py
 
 # faults at random moments under `reelmill up`, of which `make test` has some seconds; with STORE=s3 over the server of
 # REELMILL_TEST_S3_ENDPOINT, behind a proxy that misbehaves

@@ -45,6 +45,8 @@ CALLERS = st.sampled_from(("alice", "bob", "carol"))
 # Steps per example and examples; `make test` is for faults that are not rare.
 STEPS = int(os.environ.get("REELMILL_STATEFUL_STEPS", "40"))
 EXAMPLES = int(os.environ.get("REELMILL_STATEFUL_EXAMPLES", "12"))
+if STEPS * EXAMPLES > 10_000:  # hours are meant then
+    pytestmark = pytest.mark.timeout(0)
 LIMITS = RenderLimits.model_construct(max_queued=4, max_queued_total=6)
 WHICH = st.integers(0, 99)
 

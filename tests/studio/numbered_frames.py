@@ -56,14 +56,14 @@ def deep_tiff(number: int, size: tuple[int, int] = SIZE) -> bytes:
 
 
 def flawed_jpegs(numbers: int) -> dict[str, bytes]:
-    return _flawed(numbers, gray_jpeg, "jpg")
+    return _files_with_flaws(numbers, gray_jpeg, "jpg")
 
 
 def flawed_tiffs(numbers: int) -> dict[str, bytes]:
-    return _flawed(numbers, deep_tiff, "tif")
+    return _files_with_flaws(numbers, deep_tiff, "tif")
 
 
-def _flawed(numbers: int, encode: Callable[..., bytes], suffix: str) -> dict[str, bytes]:
+def _files_with_flaws(numbers: int, encode: Callable[..., bytes], suffix: str) -> dict[str, bytes]:
     """Frame 23 is corrupt, 31 has another size, and 40 to 42 are missing."""
     files = {f"cam_{number:04}.{suffix}": encode(number) for number in range(numbers) if number not in (40, 41, 42)}
     corrupt = f"cam_0023.{suffix}"

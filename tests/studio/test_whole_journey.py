@@ -1,6 +1,7 @@
 """From a folder on the disk to a video on the disk: all that a person does, in one go."""
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 from selenium.webdriver.common.keys import Keys
@@ -36,18 +37,7 @@ def test_a_folder_with_flaws_becomes_a_video(
     page.wait(lambda: spread(page, "img.preview") > 240, "the window is not in the picture of the render")
     page.wait_for(".estimate", "300 frames, 10 s, 1280")
     page.click("button.primary", "Render")
-    page.wait(lambda: page.script(steps.PLAYS_EARLY), "nothing plays before the end")
-    job = steps.job_of(page)
-    assert api.wait_until_ended(alice, job)["status"] == "succeeded"
-
-    page.wait_for(".fate", "fate")
-    page.press(Keys.HOME)
-    page.wait_for(".counter[data-shown='0']")
-    page.press("]")
-    page.wait_for(".counter[data-shown='23']")
-    for fact in ("held", "cam_0023.jpg", "frame 22"):
-        page.wait_for(".fate", fact)
-    steps.wait_for_number(page, "video", 22, box)
+    job = watch_until_the_held_frame(page, alice, "cam_0023.jpg", box)
     page.press("]")
     page.wait_for(".fate", "cam_0031.jpg")
     page.press(Keys.END, "j", Keys.ARROW_RIGHT)
@@ -57,9 +47,7 @@ def test_a_folder_with_flaws_becomes_a_video(
     steps.wait_for_number(page, "video", 273, box)
     page.press("b")
     steps.wait_for_number(page, ".beside .original img", 273)
-    shown = numbers_of(steps.download(page, "Video", tmp_path), box["x"], box["width"])
-    assert as_told(shown, api.receipt_lines(alice, job)) == shown
-    assert shown[21:25] == [21, 22, 22, 24] and shown[-1] == 302
+    require_told_frames(steps.download(page, "Video", tmp_path), box, api.receipt_lines(alice, job))
 
 
 def test_deep_frames_become_a_video_by_keyboard_alone(
@@ -79,24 +67,34 @@ def test_deep_frames_become_a_video_by_keyboard_alone(
     page.wait_for(".controls", "cam_0202.tif")
 
     box = compose_by_keyboard(page)
+    job = watch_until_the_held_frame(page, alice, "cam_0023.tif", box)
+    page.press(Keys.END, "b")
+    page.wait_for(".fate", "cam_0302.tif")
+    steps.wait_for_number(page, ".beside .original img", 302)
+    page.tab_to(".downloads a", "Video")
+    require_told_frames(steps.download(page, "Video", tmp_path, press=True), box, api.receipt_lines(alice, job))
+
+
+def watch_until_the_held_frame(page: Studio, alice: httpx.Client, name: str, box: steps.Box) -> str:
+    """It plays while it is made; in place of the corrupt frame 23, which has this name, 22 is held. Returns the job."""
     page.wait(lambda: page.script(steps.PLAYS_EARLY), "nothing plays before the end")
     job = steps.job_of(page)
     assert api.wait_until_ended(alice, job)["status"] == "succeeded"
-
     page.wait_for(".fate", "fate")
     page.press(Keys.HOME)
     page.wait_for(".counter[data-shown='0']")
     page.press("]")
     page.wait_for(".counter[data-shown='23']")
-    for fact in ("held", "cam_0023.tif", "frame 22"):
+    for fact in ("held", name, "frame 22"):
         page.wait_for(".fate", fact)
     steps.wait_for_number(page, "video", 22, box)
-    page.press(Keys.END, "b")
-    page.wait_for(".fate", "cam_0302.tif")
-    steps.wait_for_number(page, ".beside .original img", 302)
-    page.tab_to(".downloads a", "Video")
-    shown = numbers_of(steps.download(page, "Video", tmp_path, press=True), box["x"], box["width"])
-    assert as_told(shown, api.receipt_lines(alice, job)) == shown
+    return job
+
+
+def require_told_frames(video: Path, box: steps.Box, lines: list[dict[str, Any]]) -> None:
+    """Every frame of the file shows what the receipt says."""
+    shown = numbers_of(video, box["x"], box["width"])
+    assert as_told(shown, lines) == shown
     assert shown[21:25] == [21, 22, 22, 24] and shown[-1] == 302
 
 

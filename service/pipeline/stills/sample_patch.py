@@ -39,25 +39,21 @@ def _decode(ref: FrameRef, reader: FrameReader, sources: SourceReader, options: 
 
 
 def _describe(decoded: DecodedSamples, x: int, y: int) -> dict[str, object]:
-    upright = _orient(decoded.samples, decoded.orientation)
-    patch = upright[y : y + PATCH_SIDE, x : x + PATCH_SIDE]
-    height, width = patch.shape[:2]
+    samples = decoded.samples
+    planes = [samples] if samples.ndim == 2 else [samples[..., channel] for channel in range(3)]
+    upright = [orient(plane, decoded.orientation)[y : y + PATCH_SIDE, x : x + PATCH_SIDE] for plane in planes]
+    patch = np.stack(upright, axis=-1)
+    height, width, channels = patch.shape
     return {
         "x": x,
         "y": y,
         "width": width,
         "height": height,
-        "type": upright.dtype.name,
-        "channels": ["gray"] if patch.ndim == 2 else ["red", "green", "blue"],
+        "type": samples.dtype.name,
+        "channels": ["gray"] if channels == 1 else ["red", "green", "blue"],
         "conversions": list(decoded.conversions),
-        "samples": _to_numbers(patch).reshape(height, width, -1).tolist(),
+        "samples": _to_numbers(patch).tolist(),
     }
-
-
-def _orient(samples: Samples, orientation: int) -> Samples:
-    if samples.ndim == 2:
-        return orient(samples, orientation)
-    return np.stack([orient(samples[..., channel], orientation) for channel in range(samples.shape[2])], axis=-1)
 
 
 def _to_numbers(patch: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.object_]]:

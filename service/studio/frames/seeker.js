@@ -104,10 +104,13 @@ export class Seeker {
    * @param {number} asked @param {number} at */
   async rest(asked, at) {
     this.settled();
-    await this.frames.near(at);
+    const near = this.frames.near(at), isZoomed = (this.view?.zoom ?? 0) > 0;
+    if (isZoomed) await near;
     const frame = this.frames.get(at);
-    const isLarge = (this.view?.zoom ?? 0) > 0 && isShown(frame?.format) && (frame?.bits ?? 8) <= 8;
+    const isLarge = isZoomed && isShown(frame?.format) && (frame?.bits ?? 8) <= 8;
     const sharp = frameAddress(this.dataset.id, at, isLarge ? undefined : SHARP_WIDTH);
+    if (asked === this.wanted) this.pictures.get(sharp).catch(() => {});  // while the size of the frame is read
+    await near;
     await this.show(sharp, asked, at);
     const bitmap = this.pictures.peek(this.rough(at)) ?? this.pictures.peek(sharp);
     if (bitmap && asked === this.wanted) this.levels = histogram(bitmap);

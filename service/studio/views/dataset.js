@@ -85,7 +85,7 @@ const keysOf = (seeker) => [
   { keys: ["Shift+ArrowRight", "Shift+ArrowLeft"], does: "ten frames", run: (key) => seeker()?.step(key.endsWith("Right") ? 10 : -10) },
   { keys: ["l", "k", "j"], does: "play on, stop, play back", run: (key) => seeker()?.play(key === "l" ? 1 : key === "j" ? -1 : seeker()?.playing ?? 0) },
   { keys: [" "], does: "play or stop", run: () => seeker()?.play(seeker()?.playing || 1) },
-  { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seeker()?.seek(key === "Home" ? 0 : seeker()?.total ?? 0) },
+  { keys: ["Home", "End"], does: "the first, the last frame", run: (key) => seeker()?.step(key === "Home" ? -(seeker()?.at ?? 0) : seeker()?.total ?? 0) },
   { keys: ["]", "["], does: "the next mark, the one before", run: (key) => seeker()?.jump(key === "]" ? 1 : -1) },
   { keys: ["+", "-"], does: "zoom", run: (key) => { seeker()?.view?.zoomBy(key === "+" ? 1.5 : 1 / 1.5); seeker()?.changed(); } },
   { keys: ["0", "1"], does: "fit, one to one", run: (key) => { seeker()?.view?.setZoom(Number(key)); seeker()?.changed(); } },
