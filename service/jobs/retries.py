@@ -45,6 +45,8 @@ FULL = RetryClass(longest_s=300.0)
 KILLED = RetryClass(most=10)
 # With the first attempt there are eight, spread over a day.
 UNDELIVERED = RetryClass(is_strike=True, gaps_s=(5, 30, 120, 600, 3600, 6 * 3600, 18 * 3600))
+# A segment that was written, and is gone or damaged when it is read. A store that is broken for a moment is waited for.
+LOST = RetryClass(gaps_s=(0.4, 5, 30))
 
 CLASSES = MappingProxyType(
     {
@@ -52,6 +54,7 @@ CLASSES = MappingProxyType(
         "clock_skewed": INFRASTRUCTURE,
         "worker_stopped": INFRASTRUCTURE,
         "worker_lost": INFRASTRUCTURE,
+        "store_loses_objects": LOST,
         "store_full": FULL,
         "scratch_full": FULL,
         "slot_killed": KILLED,

@@ -23,6 +23,7 @@ from service.pipeline.frames import (
     SizeMismatch,
     media_faults,
 )
+from service.pipeline.memory_limit import may_have_room_when_new
 from service.pipeline.picture import ClipCounts, Picture
 from service.plan.render_plan import FrameRef
 
@@ -168,7 +169,8 @@ OUT_OF_MEMORY = "that takes more memory than a slot may use (REELMILL_SLOT_MEMOR
 
 
 def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> FrameContext:
-    """Run the stages in order until the frame is finished. Raises RenderFailed if its size does not match."""
+    """Run the stages in order until the frame is finished. Raises RenderFailed if its size does not match, MemoryError
+    if a new process may have the memory that this one lacks."""
     context = FrameContext(ref)
     for stage in stages:
         with stopwatch.measure(stage.name):
@@ -185,7 +187,7 @@ def run_stages(ref: FrameRef, stages: Sequence[Stage], stopwatch: Stopwatch) -> 
             except SizeMismatch as error:
                 raise RenderFailed(str(error), ref.index) from error
             except MemoryError:
-                if not isinstance(stage, MediaStage):
+                if not isinstance(stage, MediaStage) or may_have_room_when_new():
                     raise
                 context.fault, context.reason = "corrupt", f"it cannot be {stage.verb}: {OUT_OF_MEMORY}"
                 context.transient = True  # a slot with more memory may show it

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from service.ids import RenderId
 from service.jobs import leases, queue
 from service.jobs.leases import AssembleLease, Lease, PreviewLease, RenderLease, ScanLease, SegmentLease
+from service.jobs.retries import retry_class
 from service.store.cache import previews, segments
 from service.store.cache.previews import StoredPreview
 from service.store.cache.segments import CacheEntry
@@ -36,11 +37,12 @@ log = structlog.get_logger("worker")
 LOCK_RENDER = text(
     f"SELECT status FROM renders, {leases.IDLE_IN_TRANSACTION_TIMEOUT} WHERE id = :render FOR UPDATE OF renders"
 )
-# The first of these segments that this render has had written again at least `times` times.
+# Of these segments the one that this render has had written again most often, and how often.
 SELECT_WRITTEN_AGAIN = text("""
-    SELECT content_key FROM tasks, jsonb_array_elements_text(error -> 'segments') AS content_key
+    SELECT content_key, count(*) AS times
+    FROM tasks, jsonb_array_elements_text(error -> 'segments') AS content_key
     WHERE render_id = :render AND kind = 'assemble' AND state = 'cancelled' AND content_key = ANY(:keys)
-    GROUP BY content_key HAVING count(*) >= :times LIMIT 1
+    GROUP BY content_key ORDER BY times DESC LIMIT 1
 """)
 HAS_EARLIER_MISMATCH = text("SELECT 1 FROM tasks WHERE render_id = :render AND error ->> 'code' = 'segments_differ'")
 
@@ -180,34 +182,36 @@ async def rerender_outdated_segments(connection: AsyncConnection, lease: Assembl
     return True
 
 
-# A segment may be dropped again meanwhile by other renders that have read the same damaged object.
-MAX_EVICTIONS = 3
-
-
 async def _rerender_missing_segments(
     connection: AsyncConnection, lease: AssembleLease, missing: SegmentsMissing
 ) -> None:
-    """Render these segments again; fail the render if the object store has lost one again that was written again."""
-    for keys, times in ((missing.damaged, 1), (missing.evicted, MAX_EVICTIONS)):
-        values = {"render": lease.render_id, "keys": list(keys), "times": times}
-        if key := await connection.scalar(SELECT_WRITTEN_AGAIN, values):
-            reason = f"segment {key} was written again and is gone or damaged again: check the object store"
-            await fail_task(connection, lease, "store_loses_objects", reason)
-            return
+    """Render these segments again, each time after a longer gap; fail the render if the object store has lost one each
+    time. Other renders that have read the same damaged object may drop a segment, too."""
+    content_keys = missing.damaged + missing.evicted
+    values = {"render": lease.render_id, "keys": list(content_keys)}
+    worst = (await connection.execute(SELECT_WRITTEN_AGAIN, values)).first()
+    gap_s = retry_class("store_loses_objects").gap_s(worst.times + 1 if worst else 1)
+    if worst and gap_s is None:
+        reason = f"segment {worst.content_key} was written again {worst.times} times and is gone or damaged again"
+        await fail_task(connection, lease, "store_loses_objects", f"{reason}: check the object store")
+        return
     if missing.damaged:
         log.warning("damaged segments are rendered again", render=str(lease.render_id), segments=missing.damaged)
         metrics.SEGMENTS_DAMAGED.inc(len(missing.damaged))
-    content_keys = missing.damaged + missing.evicted
     error = {"code": "segments_missing", "reason": "objects of segments are gone or damaged", "segments": content_keys}
-    await _rerender_segments(connection, lease, error, content_keys)
+    await _rerender_segments(connection, lease, error, content_keys, gap_s or 0.0)
 
 
 async def _rerender_segments(
-    connection: AsyncConnection, lease: AssembleLease, error: dict[str, Any], content_keys: Sequence[str]
+    connection: AsyncConnection,
+    lease: AssembleLease,
+    error: dict[str, Any],
+    content_keys: Sequence[str],
+    gap_s: float = 0.0,
 ) -> None:
-    """Cancel the assembly; the last of these segments will queue another."""
+    """Cancel the assembly; the last of these segments will queue another. They are begun after `gap_s` seconds."""
     await leases.finish(connection, lease, "cancelled", error=error)
-    await segments.invalidate_entries(connection, lease.render_id, content_keys)
+    await segments.invalidate_entries(connection, lease.render_id, content_keys, gap_s=gap_s)
     await queue.wake_workers(connection)
 
 

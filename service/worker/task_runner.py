@@ -112,6 +112,16 @@ class TaskRunner:
             deadline = slot.last_progress_at + self._frame_timeout_s
 
     async def _execute_on_slot(self, slot: SlotProcess, lease: Lease, command: Command) -> Outcome:
+        """The outcome; in a new process if this one has lost the memory that the command takes. Raises SlotDied."""
+        outcome = await self._execute_once(slot, lease, command)
+        if not (isinstance(outcome, TaskFailed) and outcome.code == "out_of_memory" and outcome.retry):
+            return outcome
+        log.warning("a slot has lost its memory and is replaced", slot=slot.number, reason=outcome.reason)
+        metrics.TASK_FAILURES.labels(lease.kind, outcome.code).inc()
+        await slot.start()
+        return await self._execute_once(slot, lease, command)
+
+    async def _execute_once(self, slot: SlotProcess, lease: Lease, command: Command) -> Outcome:
         """Raises SlotDied."""
         if not isinstance(lease, ScanLease):
             return await slot.execute(command)

@@ -39,7 +39,8 @@ def process_faults(scene: Scene) -> Faults:
         "stop the database": lambda: _signal(scene, "database", signal.SIGINT),
         "crash a backend": lambda: _signal(scene, "backend", signal.SIGSEGV),
         "crash a slot": lambda: _signal(scene, "slot", signal.SIGSEGV),
-        "no memory in a slot": lambda: _limit_memory(scene),
+        "no memory in a slot": lambda: _limit_memory(scene, "slot"),
+        "no memory in an object process": lambda: _limit_memory(scene, "object process"),
         "kill worker and api": lambda: _kill_all(scene, ("worker", "api")),
         "kill everything below up": lambda: _kill_all(scene, ("worker", "api", "launcher", "database")),
     }
@@ -89,9 +90,9 @@ def _wait(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def _limit_memory(scene: Scene) -> None:
-    """A slot can allocate almost nothing for a while, as under a limit that is too low for what it does."""
-    pid = _pid(scene, "slot")
+def _limit_memory(scene: Scene, what: str) -> None:
+    """The process can allocate almost nothing for a while, as under a limit that is too low for what it does."""
+    pid = _pid(scene, what)
     used = int(Path(f"/proc/{pid}/status").read_text().split("VmData:")[1].split()[0]) << 10
     soft, hard = resource.prlimit(pid, resource.RLIMIT_DATA)
     resource.prlimit(pid, resource.RLIMIT_DATA, (used + SPARE_BYTES, hard))

@@ -1,6 +1,7 @@
 """The renders of a storm: what was submitted, accepted, cancelled and deleted, and how all of it has ended."""
 
 import hashlib
+import json
 import random
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import Any
 import httpx
 
 from tests.support.data.footage import frame_jpeg
-from tests.support.processes.api import make_dataset
+from tests.support.processes.api import make_dataset, receipt_lines
 from tests.support.processes.up import RunningUp, running_up
 
 FRAMES = {f"f{number:03d}.jpg": frame_jpeg(number, (320, 240)) for number in range(90)}
@@ -151,10 +152,11 @@ class Renders:
         """SHA-256 of the videos of those that have succeeded."""
         return {job: self.video_sha256(job) for job, status in ended.items() if status["status"] == "succeeded"}
 
-    def make_undisturbed(self, body: Body) -> str:
+    def make_undisturbed(self, body: Body) -> tuple[str, str]:
+        """The job, and the SHA-256 of its video."""
         job = self.send(body | {"experiment_id": self.dataset["experiment_id"]})
         assert job is not None, self.refused
-        return self.video_sha256(job)
+        return job, self.video_sha256(job)
 
     def video_sha256(self, job: str) -> str:
         """Of the bytes that are served; a video that was lost is made again first."""
@@ -171,13 +173,22 @@ class Renders:
         raise TimeoutError(status)
 
 
-def find_wrong(renders: Renders, videos: dict[str, str], folder: Path) -> list[str]:
+def find_wrong(renders: Renders, videos: dict[str, str], folder: Path) -> dict[str, str]:
     """Those of `videos` (job -> SHA-256) that differ from what another service makes of the same frames in `folder`,
-    while nothing happens to it."""
+    while nothing happens to it, and where: job -> the first frame of the receipt that had another fate."""
     bodies = {str(renders.accepted[job]): renders.accepted[job] for job in videos}
     folder.mkdir()
     with running_up(folder, slots=2) as up:
         calm = Renders(up, random.Random(0))
         calm.prepare()
         right = {name: calm.make_undisturbed(body) for name, body in bodies.items()}
-    return [job for job, digest in videos.items() if right[str(renders.accepted[job])] != digest]
+        wrong = {job: right[str(renders.accepted[job])] for job in videos}
+        wrong = {job: calm_job for job, (calm_job, digest) in wrong.items() if digest != videos[job]}
+        return {job: _differing_fate(renders.up, job, up, calm_job) for job, calm_job in wrong.items()}
+
+
+def _differing_fate(up: RunningUp, job: str, calm: RunningUp, calm_job: str) -> str:
+    for line, right in zip(receipt_lines(up.client, job), receipt_lines(calm.client, calm_job), strict=True):
+        if (line["outcome"], line["decoder"]) != (right["outcome"], right["decoder"]):
+            return json.dumps(line)
+    return "every frame is said to be shown as it should"

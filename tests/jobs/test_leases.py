@@ -137,7 +137,8 @@ async def test_lost_segments_are_made_again(postgres_url: str) -> None:
 async def test_a_segment_that_is_lost_whenever_it_is_made_fails_the_render(postgres_url: str) -> None:
     async with fresh_database(postgres_url) as database:
         render, (task,) = await add_tasks(database, 12)
-        for _ in range(2):
+        waits = list[float]()
+        for _ in range(4):
             lease = await acquire_lease(database, task)
             async with database.service_transaction() as connection:
                 await outcomes.record_outcome(connection, lease, DONE)
@@ -147,8 +148,11 @@ async def test_a_segment_that_is_lost_whenever_it_is_made_fails_the_render(postg
             async with database.service_transaction() as connection:
                 await outcomes.record_outcome(connection, lease, SegmentsMissing((segment.content_key,)))
                 row = (await connection.execute(text("SELECT status, error FROM renders"))).one()
+                due = "SELECT extract(epoch FROM due_at - now())::float FROM tasks WHERE state = 'queued'"
+                waits += (await connection.scalars(text(due))).all()
             task = next((each for each in await list_tasks(database, render) if each["state"] == "queued"), None)
         assert (row.status, row.error["code"]) == ("failed", "store_loses_objects")
+        assert waits[0] < 1 and 3 < waits[1] < 7 and 22 < waits[2] < 38 and len(waits) == 3, "after growing gaps"
         assert segment.content_key in row.error["reason"]
         async with database.service_transaction() as connection:
             assert await lifecycle.retry_render(connection, render)

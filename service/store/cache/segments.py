@@ -27,8 +27,8 @@ PLANNED_SEGMENTS = """
 _REPLACE_TASKS = f"""
     old AS (
         DELETE FROM tasks WHERE render_id = :render AND kind = 'segment' AND number IN (SELECT number FROM again))
-    INSERT INTO tasks (id, kind, render_id, number, urgent, needs, frames)
-    SELECT gen_random_uuid(), 'segment', render_id, number, :urgent, needs, frames
+    INSERT INTO tasks (id, kind, render_id, number, urgent, needs, frames, due_at)
+    SELECT gen_random_uuid(), 'segment', render_id, number, :urgent, needs, frames, now() + make_interval(secs => :gap)
     FROM ({PLANNED_SEGMENTS}) planned JOIN again USING (number) RETURNING id
 """
 INVALIDATE_SEGMENTS = text(f"""
@@ -117,10 +117,11 @@ async def insert_entry(connection: AsyncConnection, entry: CacheEntry) -> None:
 
 
 async def invalidate_entries(
-    connection: AsyncConnection, render: UUID, content_keys: Sequence[str], *, urgent: bool = False
+    connection: AsyncConnection, render: UUID, content_keys: Sequence[str], *, urgent: bool = False, gap_s: float = 0.0
 ) -> None:
-    """Delete entries whose objects are gone or damaged, and queue tasks of this render that write them again."""
-    values = {"render": render, "keys": list(content_keys), "urgent": urgent}
+    """Delete entries whose objects are gone or damaged, and queue tasks of this render that write them again, after
+    `gap_s` seconds."""
+    values = {"render": render, "keys": list(content_keys), "urgent": urgent, "gap": gap_s}
     await connection.execute(INVALIDATE_SEGMENTS, values)
 
 
@@ -129,7 +130,7 @@ async def replace_outdated_tasks(connection: AsyncConnection, render: UUID) -> b
 
     Returns whether there are any.
     """
-    values = {"render": render, "version": PIPELINE_VERSION, "urgent": False}
+    values = {"render": render, "version": PIPELINE_VERSION, "urgent": False, "gap": 0.0}
     return (await connection.execute(REPLACE_OUTDATED_TASKS, values)).first() is not None
 
 

@@ -8,6 +8,7 @@ from service.pipeline.frames import MediaUnreadable, media_faults
 from service.pipeline.images.decoder import ImageDecoder
 from service.pipeline.images.header import DecodeOptions
 from service.pipeline.images.tiff_stack import TiffStack
+from service.pipeline.memory_limit import may_have_room_when_new
 from service.pipeline.picture import Samples
 from service.pipeline.tone.levels import LevelSampler
 from service.plan.render_plan import ObjectRef
@@ -58,6 +59,8 @@ class LevelScanner:
         except (MediaUnreadable, ObjectNotFound, ObjectChanged, ObjectDamaged):  # the render reports each such frame
             return None
         except MemoryError:
+            if may_have_room_when_new():
+                raise
             return None
 
     async def _decode_page(self, version: ObjectVersion, page_offset: int) -> Samples:

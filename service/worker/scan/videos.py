@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from service.pipeline.colour import FULL_RANGE, LIMITED_RANGE
 from service.pipeline.frame_context import OUT_OF_MEMORY
 from service.pipeline.frames import MediaUnreadable
+from service.pipeline.memory_limit import may_have_room_when_new
 from service.pipeline.probe import VideoFacts, probe_video
 from service.plan.names.natural_sort import natural_key
 from service.plan.render_plan import ObjectRef
@@ -150,6 +151,8 @@ def _probe_file(file: BinaryIO) -> VideoFacts:
     except MediaUnreadable:
         raise
     except MemoryError as error:
+        if may_have_room_when_new():
+            raise
         raise MediaUnreadable(f"it cannot be read: {OUT_OF_MEMORY}") from error
     except Exception as error:
         raise MediaUnreadable(f"the source video cannot be understood ({type(error).__name__})") from error

@@ -71,6 +71,7 @@ def main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Imported only now, because codecs allocate memory and start threads.
+    from service.pipeline.memory_limit import remember_room
     from service.pipeline.native_libraries import disable_avx_gather
     from service.worker.objects.client import ObjectClient
     from service.worker.slots.executor import SlotExecutor
@@ -78,6 +79,7 @@ def main(
     disable_avx_gather()
     with asyncio.Runner() as runner:
         executor = SlotExecutor(config, runner, ObjectClient(objects))
+        remember_room()
         connection.send(SlotReady(os.getpid(), sandbox_gaps))
         try:
             _serve_commands(executor.execute, connection, current, config.idle_s)
@@ -118,8 +120,6 @@ def _run_command(execute: Execute, command: Command, supervisor: "ProgressReport
         return execute(command, supervisor)
     except CommandCancelled:
         return TaskCancelled()
-    except MemoryError:
-        return TaskFailed("out_of_memory", "the slot exceeded its memory limit (REELMILL_SLOT_MEMORY_MB)")
     except SupervisorGone:
         raise
     except Exception as error:

@@ -12,6 +12,7 @@ from service.pipeline.cuda.errors import DeviceLost, EncoderLost
 from service.pipeline.cuda.slot_device import DeviceConfig, SlotDevice
 from service.pipeline.frame_context import FrameWatch
 from service.pipeline.frames import FrameDamaged, FrameMissing, FrameUnavailable, MediaUnreadable, RenderFailed
+from service.pipeline.memory_limit import mark_used, may_have_room_when_new
 from service.pipeline.segment import render_segment
 from service.plan.placement import GpuAllocation
 from service.plan.render_plan import ObjectRef, SegmentPlan
@@ -129,17 +130,7 @@ class SlotExecutor:
     def execute(self, command: Command, supervisor: SupervisorLink) -> Outcome:
         """Execute one command. Expected failures are outcomes; `supervisor` may raise to cancel the command."""
         try:
-            match command:
-                case RenderSegment():
-                    return self._render_segment(command, supervisor)
-                case AssembleRender():
-                    return assemble_render(command, self._objects, self._runner, supervisor)
-                case ScanDataset():
-                    return self._runner.run(self._scan_dataset(command, supervisor))
-                case RenderPreview():
-                    return self._render_preview(command, supervisor)
-                case _:
-                    assert_never(command)
+            return self._execute(command, supervisor)
         except RenderFailed as failure:
             return TaskFailed("frame_policy", str(failure))
         except FrameMissing as missing:
@@ -155,6 +146,23 @@ class SlotExecutor:
             return EncoderUnavailable(lost.reason)
         except DeviceLost as lost:
             return TaskFailed("device_lost", lost.reason, retry=True, restart_slot=True)
+        except MemoryError as error:
+            return _out_of_memory(error)
+        finally:
+            mark_used()
+
+    def _execute(self, command: Command, supervisor: SupervisorLink) -> Outcome:
+        match command:
+            case RenderSegment():
+                return self._render_segment(command, supervisor)
+            case AssembleRender():
+                return assemble_render(command, self._objects, self._runner, supervisor)
+            case ScanDataset():
+                return self._runner.run(self._scan_dataset(command, supervisor))
+            case RenderPreview():
+                return self._render_preview(command, supervisor)
+            case _:
+                assert_never(command)
 
     def _render_segment(self, command: RenderSegment, supervisor: SupervisorLink) -> Outcome:
         plan, stats = command.plan, self._fetcher.stats
@@ -238,6 +246,13 @@ def _duration_or_none(segment: bytes) -> str | None:
         return str(segment_duration(segment)) if segment else "0"
     except MalformedMp4:
         return None
+
+
+def _out_of_memory(error: MemoryError) -> TaskFailed:
+    """What this process has kept of earlier commands, or has been denied, a new one may have."""
+    again = may_have_room_when_new()
+    reason = str(error) or "the slot exceeded its memory limit (REELMILL_SLOT_MEMORY_MB)"
+    return TaskFailed("out_of_memory", reason, retry=again, restart_slot=again)
 
 
 def _store_failure_code(error: ObjectStoreError) -> str:

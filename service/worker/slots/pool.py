@@ -55,7 +55,7 @@ class SlotPool:
     async def give_back(self, slot: SlotProcess) -> None:
         """Lend it again. If its process has ended it gets a new one first, so that no task has to wait for that."""
         if not slot.is_alive and not self._closed.is_set():
-            with suppress(SlotDied, TimeoutError):
+            with suppress(SlotDied):
                 await slot.start()
         self._free.put_nowait(slot)
 

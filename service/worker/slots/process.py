@@ -104,12 +104,19 @@ class SlotProcess:
         if self._channel is not None:
             self._channel.close()
         self._channel = SlotChannel(ours, self._process)
-        async with asyncio.timeout(START_TIMEOUT_S):
-            first = await self._channel.receive()
+        self.sandbox_gaps = (await self._receive_ready(self._channel)).sandbox_gaps
+
+    async def _receive_ready(self, channel: SlotChannel) -> SlotReady:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                first = await channel.receive()
+        except TimeoutError:
+            self.kill()
+            raise SlotDied(f"the slot process did not start within {START_TIMEOUT_S:.0f} s", "slot_killed") from None
         if not isinstance(first, SlotReady):
             self.kill()
             raise SlotDied("the slot process ended while it started")
-        self.sandbox_gaps = first.sandbox_gaps
+        return first
 
     def _prepare_objects(self) -> ObjectProcess:
         """The object process for the next codec process, whose working files are empty."""
