@@ -13,20 +13,19 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from service.plan.colour import Colour
-from service.plan.formats import BLACK, Codec, Container, Effort, Output, PixelFormat
+from service.plan.formats import BLACK, Codec, Container, Effort, Output, PixelFormat, SourceKind
 from service.plan.geometry import Bins, Crop, Size, square_size
 from service.plan.overlay import Overlay
 from service.plan.tone import Tone
 
 # Part of every content key: raise it when the same input may give other bytes.
-PIPELINE_VERSION = "8"
+PIPELINE_VERSION = "9"
 
 # Ticks per second of a render paced by capture times: fine enough for any camera; a day of them fits 31 bits.
 TICKS = 10_000
 
 FramePolicy = Literal["skip", "hold", "black", "fail"]
 MismatchPolicy = Literal["pad", "scale", "fail"]
-SourceKind = Literal["frames", "video"]
 FrameOutcome = Literal["ok", "held", "black", "skipped", "resized", "partial"]
 PixelBackend = Literal["cpu", "cuda"]
 Encoder = Literal["cpu", "nvenc"]

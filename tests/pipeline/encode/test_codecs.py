@@ -37,11 +37,11 @@ def test_the_scale_has_no_jumps(codec: Codec, quality: int) -> None:
 
 
 def test_the_default_quality() -> None:
-    assert [encoder_quality(codec, 70) for codec in ("h264", "hevc", "av1", "mjpeg")] == [23, 20, 38, 74]
+    assert [encoder_quality(codec, 70) for codec in ("h264", "hevc", "av1", "mjpeg")] == [23, 20, 40, 74]
 
 
 def test_x264_is_the_measure() -> None:
-    assert [encoder_quality("h264", quality) for quality in (0, 25, 50, 85, 100)] == [51, 41, 31, 17, 11]
+    assert [encoder_quality("h264", quality) for quality in (0, 25, 50, 85, 100)] == [51, 41, 31, 17, 1]
 
 
 def test_lossless_has_no_rate() -> None:

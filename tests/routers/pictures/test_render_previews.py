@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
+from benchmarks.scenes import pictures
 from tests.routers.pictures.renders import Pixels, ask_again, create_scanned_dataset, finish, psnr, render
 from tests.support.data import media
 from tests.support.processes.catalogue_api import CatalogueApi
@@ -20,7 +21,7 @@ FRAMES, WIDTH, HEIGHT = 7, 320, 240
 LOSSLESS = {"codec": "ffv1"}
 FINEST = {"codec": "h264", "quality": 100}
 # What a preview does not take: it changes no picture, or only by what the encoder loses.
-OF_THE_VIDEO = ("quality",)
+OF_THE_VIDEO = ("quality", "effort")
 # A caller may have this many unfinished renders.
 MAX_QUEUED = 20
 
@@ -102,6 +103,14 @@ async def test_every_option(api: CatalogueApi, alice: httpx.AsyncClient) -> None
     assert again.content == first.content, "another rate gives the same picture, which is made once"
     assert again.headers["ETag"] == first.headers["ETag"]
     assert Image.open(io.BytesIO(again.content)).size == (160, 120)
+
+
+@pytest.mark.parametrize("kind", ["street", "night"])
+async def test_the_noise_of_a_camera(api: CatalogueApi, alice: httpx.AsyncClient, kind: Any) -> None:
+    frames = {f"f{n}.png": media.png(picture[..., ::-1]) for n, picture in enumerate(pictures(kind, 4, (640, 360)))}
+    dataset = await create_scanned_dataset(api, alice, frames)
+    options: list[dict[str, Any]] = [{}, {"scale": 0.5, "effort": "small"}, {"rotate": 90, "effort": "fast"}]
+    await compare(api, alice, dataset, [(each | FINEST, 3, 3) for each in options])
 
 
 def toned_cases(dataset: dict[str, Any]) -> list[tuple[dict[str, Any], int, int]]:
